@@ -1,0 +1,403 @@
+"""An indexed view over a MindIR message: who makes a value, who uses it, of what type it is.
+
+The message stays the only store of truth: nothing here copies the graph, order and unknown fields survive, and an
+unchanged model serialises to the bytes it was read from. Edits are collected in an `Edit` and applied at once,
+after which the index is new.
+
+What the format means (seen in MindSpore 2.7.1 exports): every node has one output, whose name is unique in the file;
+constants are nodes of the top graph that functions may use too; a parameter of a function is an input of its
+graph; an `op_type` of `REF::x`, where x is a value or a function instead of an entry of the primitive table, calls x.
+
+May import `attnfuse.errors` and `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import (
+    AttributeProto,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    PrimitiveProto,
+    TensorProto,
+)
+
+CONSTANT = "Constant"
+CALL = "<call>"
+UNKNOWN_DIM = -1
+
+Array: TypeAlias = npt.NDArray[np.generic]
+Literal: TypeAlias = "int | float | bool | str | Array | tuple[Literal, ...] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape and element type of a value. A dimension of -1 is not known before run time."""
+
+    dims: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def is_static(self) -> bool:
+        return all(d >= 0 for d in self.dims)
+
+    @property
+    def size(self) -> int:
+        """Number of elements; only of a static shape."""
+        total = 1
+        for dim in self.dims:
+            total *= dim
+        return total
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('?' if d < 0 else str(d) for d in self.dims)}]"
+
+
+class NotALiteralError(Exception):
+    """The attribute is not a plain value (a monad, a closure, a kind of tensor this project does not read)."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One application in one graph. `op` is the operator's real name, `Constant`, or `<call>`."""
+
+    proto: NodeProto
+    graph: GraphProto
+    op: str
+    index: int
+    """Position in its graph's node list."""
+
+    @property
+    def name(self) -> str:
+        """Name of the node's one output."""
+        return self.proto.output[0]
+
+    @property
+    def inputs(self) -> list[str]:
+        return list(self.proto.input)
+
+    @property
+    def scope(self) -> str:
+        """Module scope as MindSpore recorded it; unreliable on CPU traces, so never used for proofs."""
+        return self.proto.domain
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {short_name(self.name)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use of a value: input `position` of `node`, or a graph output (`node` is None)."""
+
+    node: Node | None
+    position: int
+
+
+def short_name(value: str) -> str:
+    """A value's name without the graph prefix, for people: `CNode_12:7` of `..._construct_144:CNode_12:7`."""
+    return value.split(":", 1)[1] if value.count(":") >= 2 else value
+
+
+def attribute(node: NodeProto, name: str) -> AttributeProto | None:
+    """The node's attribute of that name."""
+    for candidate in node.attribute:
+        if candidate.name == name:
+            return candidate
+    return None
+
+
+def tensor_type(proto: TensorProto) -> TensorType | None:
+    """Type of a tensor message; None for an element type this project does not compute with."""
+    dtype = dtypes.from_wire(proto.data_type)
+    return None if dtype is None else TensorType(tuple(proto.dims), dtype)
+
+
+def read_tensor(proto: TensorProto) -> Array:
+    """The tensor's value. Raises NotALiteralError where it holds no inline data of a known type."""
+    kind = tensor_type(proto)
+    if kind is None or not kind.is_static:
+        raise NotALiteralError(f"tensor {proto.name!r} is of an unknown type")
+    if proto.raw_data:
+        if len(proto.raw_data) != kind.size * kind.dtype.itemsize:
+            raise NotALiteralError(f"tensor {proto.name!r} has {len(proto.raw_data)} bytes for {kind}")
+        return np.frombuffer(proto.raw_data, kind.dtype.numpy).reshape(kind.dims)
+    for data in (proto.float_data, proto.double_data, proto.int32_data, proto.int64_data, proto.uint64_data):
+        if len(data) and len(data) == kind.size:
+            return np.array(list(data)).astype(kind.dtype.numpy).reshape(kind.dims)
+    if kind.size == 0:
+        return np.zeros(kind.dims, kind.dtype.numpy)
+    raise NotALiteralError(f"tensor {proto.name!r} holds no data")
+
+
+def read_literal(proto: AttributeProto) -> Literal:
+    """The plain value of a Constant's `value` attribute. Raises NotALiteralError for anything else."""
+    a = AttributeProto
+    kind = proto.type
+    if kind == a.NONE:
+        return None
+    if kind == a.BOOL:
+        return bool(proto.i)
+    if kind in (a.INT8, a.INT16, a.INT32, a.INT64, a.UINT8, a.UINT16, a.UINT32, a.UINT64):
+        # A scalar stands in `i`, an element of a tuple in `ints`.
+        return int(proto.ints[0]) if len(proto.ints) else int(proto.i)
+    if kind == a.FLOAT:
+        return float(proto.floats[0]) if len(proto.floats) else float(proto.f)
+    if kind == a.DOUBLE:
+        return float(proto.doubles[0]) if len(proto.doubles) else float(proto.d)
+    if kind == a.STRING:
+        return proto.s.decode("utf-8", "replace")
+    if kind in (a.TUPLE, a.LIST):
+        return tuple(read_literal(v) for v in proto.values)
+    if kind == a.TENSORS and len(proto.tensors) == 1:
+        return read_tensor(proto.tensors[0])
+    raise NotALiteralError(f"attribute of type {kind}")
+
+
+def _types(proto: AttributeProto | None) -> TensorType | tuple[TensorType | None, ...] | None:
+    if proto is None:
+        return None
+    if proto.type == AttributeProto.TENSORS and len(proto.tensors) == 1:
+        return tensor_type(proto.tensors[0])
+    if proto.type in (AttributeProto.TUPLE, AttributeProto.LIST):
+        elements = (_types(v) for v in proto.values)
+        return tuple(e if isinstance(e, TensorType) else None for e in elements)
+    return None
+
+
+class Model:
+    """A MindIR message and its index. Values are found by name, over all graphs of the file."""
+
+    def __init__(self, proto: ModelProto) -> None:
+        """Index the message.
+
+        Raises SourceError where it is inconsistent: a value defined twice, an input that nothing defines,
+        a node without exactly one output, nodes out of topological order.
+        """
+        self.proto = proto
+        self._reindex()
+
+    def _reindex(self) -> None:
+        proto = self.proto
+        self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
+        self.primitives: dict[str, PrimitiveProto] = {"REF::" + p.name: p for p in proto.primitives}
+        functions = {g.name for g in self.graphs}
+        self.nodes: list[Node] = []
+        self._producers: dict[str, Node] = {}
+        self._leaves: dict[str, TensorProto | None] = {}
+        self._leaf_types: dict[str, TensorType | None] = {}
+        self._uses: dict[str, list[Use]] = {}
+        self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
+        self._literal_cache: dict[str, Literal | NotALiteralError] = {}
+        uses, producers, leaves = self._uses, self._producers, self._leaves
+        for graph in self.graphs:
+            for parameter in graph.parameter:
+                self._define_leaf(parameter.name, parameter, tensor_type(parameter))
+            for value in graph.input:
+                kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
+                self._define_leaf(value.name, None, kind)
+        for graph in self.graphs:
+            for index, message in enumerate(graph.node):
+                if len(message.output) != 1:
+                    raise SourceError(f"the graph is damaged: node {message.name!r} has {len(message.output)} outputs.")
+                op_type = message.op_type
+                callee: str | None = None
+                if op_type == CONSTANT:
+                    op = CONSTANT
+                elif (primitive := self.primitives.get(op_type)) is not None:
+                    op = primitive.op_type
+                else:
+                    op, callee = CALL, op_type.removeprefix("REF::")
+                node = Node(message, graph, op, index)
+                self.nodes.append(node)
+                for position, name in enumerate(message.input):
+                    if name not in producers and name not in leaves and name not in functions:
+                        raise SourceError(
+                            f"the graph is damaged: {short_name(message.output[0])} uses {short_name(name)}, "
+                            "which nothing before it defines."
+                        )
+                    uses.setdefault(name, []).append(Use(node, position))
+                if callee is not None:
+                    if callee not in producers and callee not in functions:
+                        raise SourceError(
+                            f"the graph is damaged: node {short_name(message.output[0])} refers to operator "
+                            f"{callee!r}, which is not in the primitive table."
+                        )
+                    uses.setdefault(callee, []).append(Use(node, -1))
+                if message.output[0] in producers or message.output[0] in leaves:
+                    raise SourceError(f"the graph is damaged: value {message.output[0]!r} is defined twice.")
+                producers[message.output[0]] = node
+            for position, output in enumerate(graph.output):
+                if output.name not in producers and output.name not in leaves:
+                    raise SourceError(f"the graph is damaged: output {output.name!r} is not defined.")
+                uses.setdefault(output.name, []).append(Use(None, position))
+
+    def _define_leaf(self, name: str, parameter: TensorProto | None, kind: TensorType | None) -> None:
+        if name in self._leaves:
+            raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
+        self._leaves[name] = parameter
+        self._leaf_types[name] = kind
+
+    # --- reading
+
+    def producer(self, value: str) -> Node | None:
+        """The node that makes the value; None for an input, a parameter or a function."""
+        return self._producers.get(value)
+
+    def uses(self, value: str) -> list[Use]:
+        """Every use of the value, in file order."""
+        return self._uses.get(value, [])
+
+    def is_parameter(self, value: str) -> bool:
+        """Whether the value is a weight of the file."""
+        return self._leaves.get(value) is not None
+
+    def is_input(self, value: str) -> bool:
+        """Whether the value is an input of some graph (weights enter functions as inputs)."""
+        return value in self._leaves and self._leaves[value] is None
+
+    def parameters(self) -> Iterator[TensorProto]:
+        """All weights of the file."""
+        for graph in self.graphs:
+            yield from graph.parameter
+
+    def type_of(self, value: str) -> TensorType | None:
+        """Type of a tensor value; None for tuples, monads, closures and unknown element types."""
+        kind = self.types_of(value)
+        return kind if isinstance(kind, TensorType) else None
+
+    def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:
+        """Type of a value; a tuple of types for a value of several outputs."""
+        if value in self._leaf_types:
+            return self._leaf_types[value]
+        if value in self._type_cache:
+            return self._type_cache[value]
+        node = self._producers.get(value)
+        kind: TensorType | tuple[TensorType | None, ...] | None = None
+        if node is not None and node.op == CONSTANT:
+            literal = attribute(node.proto, "value")
+            if literal is not None and literal.type == AttributeProto.TENSORS:
+                kind = _types(literal)
+        elif node is not None:
+            kind = _types(attribute(node.proto, "shape"))
+        self._type_cache[value] = kind
+        return kind
+
+    def is_literal(self, value: str) -> bool:
+        """Whether `literal` has an answer."""
+        try:
+            self.literal(value)
+        except NotALiteralError:
+            return False
+        return True
+
+    def literal(self, value: str) -> Literal:
+        """The value of a Constant node: a Python scalar, a tuple, or an array. Raises NotALiteralError otherwise."""
+        cached = self._literal_cache.get(value, self)
+        if cached is self:
+            node = self._producers.get(value)
+            try:
+                if node is None or node.op != CONSTANT:
+                    raise NotALiteralError(value)
+                proto = attribute(node.proto, "value")
+                if proto is None:
+                    raise NotALiteralError(value)
+                cached = read_literal(proto)
+            except NotALiteralError as error:
+                cached = error
+            self._literal_cache[value] = cached
+        if isinstance(cached, NotALiteralError):
+            raise cached
+        return cached  # type: ignore[return-value]  # `self` is only the marker of an empty cache
+
+
+@dataclass(slots=True)
+class Edit:
+    """Changes to a model, gathered and then applied in one go.
+
+    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
+    definition of the value `name`, at the old one's place; `remove` are values whose nodes go.
+    """
+
+    model: Model
+    before: dict[str, list[NodeProto]] = field(default_factory=dict)
+    replace: dict[str, NodeProto] = field(default_factory=dict)
+    remove: set[str] = field(default_factory=set)
+    new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.before or self.replace or self.remove)
+
+    def primitive(self, op: str, kind: PrimitiveProto.PrimType) -> str:
+        """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
+
+        `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries no
+        attributes: with attributes it may be a variant (an in-place one, say).
+        """
+        for ref, entry in self.model.primitives.items():
+            if entry.op_type == op and entry.prim_type == kind and not entry.attribute:
+                return ref
+        ref = f"REF::{op}:attnfuse"
+        if ref not in self.new_primitives:
+            self.new_primitives[ref] = PrimitiveProto(
+                name=ref.removeprefix("REF::"), op_type=op, instance_name="", prim_type=kind
+            )
+        return ref
+
+    def apply(self) -> None:
+        """Write the changes into the message and index it anew."""
+        if self.is_empty:
+            return
+        for graph in self.model.graphs:
+            touched = False
+            nodes: list[NodeProto] = []
+            for message in graph.node:
+                name = message.output[0]
+                if name in self.before:
+                    nodes.extend(self.before[name])
+                    touched = True
+                if name in self.replace:
+                    nodes.append(self.replace[name])
+                    touched = True
+                elif name in self.remove:
+                    touched = True
+                else:
+                    nodes.append(message)
+            if touched:
+                kept = GraphProto()
+                kept.node.extend(nodes)  # copies, so that clearing the old list cannot pull them away
+                del graph.node[:]
+                graph.node.extend(kept.node)
+        self.model.proto.primitives.extend(self.new_primitives.values())
+        self.model._reindex()
+
+
+def live_values(model: Model, roots: Iterable[str]) -> set[str]:
+    """Every value that one of `roots` depends on, itself included."""
+    seen: set[str] = set()
+    stack = list(roots)
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        node = model.producer(value)
+        if node is not None:
+            stack.extend(node.proto.input)
+            if node.op == CALL:
+                stack.append(node.proto.op_type.removeprefix("REF::"))
+    return seen

@@ -1,0 +1,74 @@
+"""Bytes to a MindIR message and back, with every refusal a user can meet worded here.
+
+Facts about the format: a file is one `ModelProto`; `mind_ir_version` 3 means that primitives are functions whose
+arguments are inputs (the only version written by MindSpore 2.4 and later); an encrypted file starts with a
+four-byte magic number of MindSpore's `crypto.cc`. Protobuf messages stop at 2 GiB.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import DecodeError, EncodeError
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir.schema import ModelProto
+
+SUPPORTED_VERSION = 3
+_ENCRYPTED = (b"\xd8\x5e\x3a\x7f", b"\xd9\x5e\x3a\x7f")  # AES-GCM and AES-CBC / SM4-CBC
+_MAX_BYTES = 2**31 - 1
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes. Raises SourceError for a missing, unreadable, empty or too large file."""
+    try:
+        if path.is_dir():
+            raise SourceError(f"{path} is a folder, not a .mindir file; name the graph file inside it.")
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise SourceError(
+                f"{path} has {size} bytes, more than a protobuf message can hold (2 GiB); "
+                "export it with its weights beside it (X_graph.mindir and X_variables/)."
+            )
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist; check the path.") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not data:
+        raise SourceError(f"{path} is empty; export the model again.")
+    return data
+
+
+def parse(data: bytes, where: str) -> ModelProto:
+    """The message in `data`; `where` names it in errors.
+
+    Raises SourceError for bytes that are no MindIR, an encrypted file, another `mind_ir_version` than 3,
+    or a message without a graph.
+    """
+    if data[:4] in _ENCRYPTED:
+        raise SourceError(f"{where} is encrypted; export it without enc_key, attnfuse holds no keys.")
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise SourceError(f"{where} is not a MindIR file, or is truncated or encrypted; export it again.") from None
+    if not model.HasField("ir_version") or not model.HasField("graph"):
+        raise SourceError(f"{where} is not a MindIR file: it holds no graph; name a file written by mindspore.export.")
+    version = model.mind_ir_version
+    if version != SUPPORTED_VERSION:
+        raise SourceError(
+            f"{where} has mind_ir_version {version}, and attnfuse reads version {SUPPORTED_VERSION}; "
+            "export it with MindSpore 2.7."
+        )
+    return model
+
+
+def serialise(model: ModelProto) -> bytes:
+    """The message's bytes, the same for the same content. Raises SourceError past 2 GiB."""
+    try:
+        return model.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise SourceError(
+            f"the rewritten graph cannot be encoded ({error}); keep the weights beside the graph."
+        ) from None
