@@ -1,7 +1,7 @@
 """What every test run shares: the hypothesis profiles.
 
-`ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws new ones
-and more of them. Choose with HYPOTHESIS_PROFILE.
+`ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws
+new ones and more of them. Choose with HYPOTHESIS_PROFILE.
 """
 
 import os

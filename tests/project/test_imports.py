@@ -1,0 +1,79 @@
+"""The import contract in pyproject.toml holds, and fails when somebody breaks it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+def lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run the contract of `tree`/pyproject.toml over the packages in `tree`, not over the installed ones."""
+    env = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'passes'}"}
+    return subprocess.run(
+        [sys.executable, "-c", LINT, "--no-cache"],
+        cwd=tree,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in ("attnfuse", "passes"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def test_contract_holds(tree: Path) -> None:
+    result = lint(tree)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "broken"),
+    [
+        ("attnfuse/errors.py", "import attnfuse.graph", "The engine's imports run one way"),
+        ("attnfuse/mindir/codec.py", "import attnfuse.graph", "The engine's imports run one way"),
+        ("attnfuse/newcomer.py", "", "The engine's imports run one way"),
+        ("attnfuse/graph.py", "import attnfuse_passes", "The engine never imports the passes"),
+        ("passes/attnfuse_passes/planted.py", "from attnfuse import graph", "A pass knows attnfuse.api"),
+        ("attnfuse/tracing/contract.py", "import attnfuse.mindir.codec", "Tracing shares nothing"),
+        ("attnfuse/tracing/contract.py", "import transformers", "Only what runs in a subprocess"),
+        ("attnfuse/graph.py", "import mindspore.nn", "Only what runs in a subprocess"),
+        ("passes/attnfuse_passes/planted.py", "import mindone", "Only what runs in a subprocess"),
+        ("attnfuse/graph.py", "import onnxruntime", "Only verification needs"),
+    ],
+)
+def test_planted_import_is_caught(tree: Path, module: str, statement: str, broken: str) -> None:
+    target = tree / module
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("a", encoding="utf-8") as file:
+        file.write(f"\n{statement}\n")
+    result = lint(tree)
+    assert result.returncode == 1, result.stdout + result.stderr
+    verdicts = " ".join(result.stdout.split())  # the linter wraps long names
+    assert any(broken in part and part.endswith("BROKEN") for part in split_verdicts(verdicts)), result.stdout
+
+
+def split_verdicts(text: str) -> list[str]:
+    """One string per contract, each ending in KEPT or BROKEN."""
+    parts: list[str] = []
+    current: list[str] = []
+    for word in text.split(" "):
+        current.append(word)
+        if word in ("KEPT", "BROKEN"):
+            parts.append(" ".join(current))
+            current = []
+    return parts

@@ -1,0 +1,95 @@
+"""What is installed: two importable packages, their data, and a core that needs no MindSpore."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import attnfuse
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# Any of these being asked for, even inside a try, is a failure.
+BLOCKER = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise SystemExit(f"{{name}} was imported")
+sys.meta_path.insert(0, Blocker())
+import importlib
+for name in {modules!r}:
+    importlib.import_module(name)
+print(len(sys.modules))
+"""
+HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub")
+
+
+def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subprocess.CompletedProcess[str]:
+    """Import `modules` in a fresh interpreter that refuses the `blocked` packages."""
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'passes'}"}
+    program = BLOCKER.format(blocked=blocked, modules=modules)
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def core_modules() -> list[str]:
+    """Every module but those that run in a subprocess with MindSpore and those of the verify extra."""
+    names = []
+    for base, package in ((ROOT, "attnfuse"), (ROOT / "passes", "attnfuse_passes")):
+        for path in sorted((base / package).rglob("*.py")):
+            parts = path.relative_to(base).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            if not name.startswith(("attnfuse.tracing.", "attnfuse.verify.")):
+                names.append(name)
+    return names
+
+
+def test_core_imports_without_the_extras() -> None:
+    modules = core_modules()
+    assert {"attnfuse.graph", "attnfuse_passes"} <= set(modules)
+    result = blocked_import(modules)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_blocker_blocks() -> None:
+    result = blocked_import(["onnxruntime"])
+    assert result.returncode == 1
+    assert "onnxruntime was imported" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path).namelist()
+
+
+def test_wheel_holds_every_file_of_both_packages(wheel: list[str]) -> None:
+    expected = {
+        path.relative_to(base).as_posix()
+        for base, package in ((ROOT, "attnfuse"), (ROOT / "passes", "attnfuse_passes"))
+        for path in (base / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"attnfuse/py.typed", "attnfuse_passes/py.typed", "attnfuse/mindir/mindir.desc"} <= expected
+    assert expected <= set(wheel)
+
+
+def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
+    info = f"attnfuse-{PROJECT['version']}.dist-info"
+    assert {name.split("/")[0] for name in wheel} == {"attnfuse", "attnfuse_passes", info}
+    assert f"{info}/licenses/LICENSE" in wheel
+
+
+def test_the_version_is_said_once_in_two_places() -> None:
+    assert attnfuse.__version__ == PROJECT["version"]

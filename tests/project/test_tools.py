@@ -1,0 +1,80 @@
+"""The shell tools: they say in one line what is missing, from any folder, and never delete a stranger's work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted([*(ROOT / "tools").glob("*.sh"), ROOT / ".ci" / "run"])
+
+
+def run(program: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run `program` in bash with tools/lib.sh sourced."""
+    env = {**os.environ, "CI": "true", **extra}
+    return subprocess.run(
+        ["bash", "-c", f'. "{ROOT}/tools/lib.sh"; {program}'],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_script_parses(script: Path) -> None:
+    subprocess.run(["bash", "-n", str(script)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("script", [p for p in SCRIPTS if p.name != "lib.sh"], ids=lambda path: path.name)
+def test_script_is_executable(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+
+
+def test_root_is_found_from_anywhere(tmp_path: Path) -> None:
+    assert run('echo "$ROOT"', tmp_path).stdout.strip() == str(ROOT)
+
+
+def test_python_3_11_is_found(tmp_path: Path) -> None:
+    result = run("\"$(find_python)\" -c 'import sys; print(sys.version_info[:2])'", tmp_path)
+    assert result.stdout.strip() == "(3, 11)"
+
+
+def test_no_python_is_one_line(tmp_path: Path) -> None:
+    result = run("find_python() { return 1; }; environment", tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"))
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "error: no Python 3.11 found: install one, or set ATTNFUSE_PYTHON to its path"
+    ]
+
+
+def test_a_folder_made_by_others_is_left_alone(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    venv.mkdir()
+    (venv / "thesis.txt").write_text("years of work", encoding="utf-8")
+    result = run("environment", tmp_path, ATTNFUSE_VENV=str(venv))
+    assert result.returncode == 1
+    assert "was not made by these tools" in result.stderr
+    assert (venv / "thesis.txt").read_text(encoding="utf-8") == "years of work"
+
+
+def test_a_ready_environment_is_not_installed_again(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    venv.mkdir()
+    marker = venv / "attnfuse-environment"
+    program = 'printf "%s\\n%s\\n" "$(digest "$ROOT/requirements.lock")"'
+    program += ' "$ROOT $(digest "$ROOT/pyproject.toml")" >"$VENV/attnfuse-environment"; '
+    program += "install_locked() { echo installed; }; find_python() { echo searched; }; environment"
+    result = run(program, tmp_path, ATTNFUSE_VENV=str(venv))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert result.stderr == ""
+    marker.write_text("another lock\n", encoding="utf-8")
+    program = 'install_locked() { echo "installed $*"; }; find_python() { command -v true; }; environment'
+    assert "--require-hashes" in run(program, tmp_path, ATTNFUSE_VENV=str(venv)).stdout

@@ -1,0 +1,87 @@
+# What every tool script shares: where the repository is, and one environment, made from nothing when needed.
+# Sourced, never run. Defines ROOT and VENV, and the functions below. Needs bash, a Python 3.11 and pip.
+
+set -euo pipefail
+
+ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+VENV="${ATTNFUSE_VENV:-$ROOT/.venv}"
+
+# Whatever the caller's shell points Python at must not leak into what is tested.
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION
+export PYTHONDONTWRITEBYTECODE=1
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "error: $*"
+    exit 1
+}
+
+# Prints the path of a CPython 3.11. A pyenv shim may exist and not run, so each candidate is asked.
+find_python() {
+    local candidate
+    for candidate in "${ATTNFUSE_PYTHON:-}" python3.11 python3 python \
+        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.11*/bin/python /usr/local/bin/python3.11 /usr/bin/python3.11; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1 </dev/null; then
+            command -v -- "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# The environment holds what requirements.lock pins and this checkout, editable.
+# Marker file, one line each: the digest of what was installed, and of the project's own metadata. It is
+# created before anything else, so that a half-made environment is known as ours and remade, and a folder
+# that somebody else made is never deleted.
+environment() {
+    local marker="$VENV/attnfuse-environment" want_lock want_project python started=$SECONDS
+    # Two tools started together must not build the same folder.
+    exec 9>"$VENV.lock"
+    if command -v flock >/dev/null; then
+        flock 9
+    fi
+    want_lock="$(digest "$ROOT/requirements.lock")"
+    want_project="$ROOT $(digest "$ROOT/pyproject.toml")"
+
+    if [ -e "$VENV" ] && [ ! -f "$marker" ]; then
+        fail "$VENV was not made by these tools: move it away, or set ATTNFUSE_VENV to another folder"
+    fi
+    if [ "$(sed -n 1p "$marker" 2>/dev/null || true)" != "$want_lock" ]; then
+        python="$(find_python)" || fail "no Python 3.11 found: install one, or set ATTNFUSE_PYTHON to its path"
+        say "environment: installing the locked requirements into $VENV with $python (some minutes, about 4 GB)"
+        rm -rf -- "$VENV"
+        mkdir -p -- "$VENV"
+        : >"$marker"
+        # Debian's python3.11 comes without ensurepip; the base interpreter's pip can then do the installing.
+        "$python" -m venv "$VENV" >/dev/null 2>&1 </dev/null || "$python" -m venv --without-pip "$VENV" </dev/null \
+            || fail "$python cannot make a virtual environment"
+        # Wheels only: nobody's setup.py runs here.
+        install_locked "$python" --only-binary :all: --require-hashes -r "$ROOT/requirements.lock" \
+            || fail "the locked requirements did not install (see above)"
+        printf '%s\n' "$want_lock" >"$marker"
+    fi
+    if [ "$(sed -n 2p "$marker")" != "$want_project" ]; then
+        python="$(find_python || true)"
+        install_locked "${python:-python3}" -e "$ROOT" || fail "attnfuse itself did not install (see above)"
+        printf '%s\n%s\n' "$want_lock" "$want_project" >"$marker"
+        say "environment: ready in $((SECONDS - started)) s"
+    fi
+    exec 9>&-
+}
+
+# pip install into VENV: install_locked BASE_PYTHON ARGUMENT...
+# The lock is complete, so nothing else is resolved (--no-deps) nor fetched to build with.
+install_locked() {
+    local base="$1" runner
+    shift
+    if [ -x "$VENV/bin/pip" ]; then
+        runner=("$VENV/bin/python" -m pip)
+    else
+        runner=("$base" -m pip --python "$VENV/bin/python")
+    fi
+    "${runner[@]}" install --quiet --no-input --disable-pip-version-check --no-deps --no-build-isolation "$@" </dev/null
+}
+
+digest() { sha256sum -- "$1" | cut -d ' ' -f 1; }

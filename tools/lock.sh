@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Writes requirements.lock from pyproject.toml: bash tools/lock.sh [--upgrade | --upgrade-package NAME]...
+# All extras, Python 3.11 on Linux; the hashes of every file of a release, so that both x86_64 and aarch64
+# install from it. Without options, versions already locked stay. No index address is written: whoever
+# installs uses their own, and the hashes say whether it served the same files.
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+cd -- "$ROOT"
+if [ -x "$VENV/bin/uv" ]; then
+    uv="$VENV/bin/uv"
+else
+    uv="$(command -v uv)" || fail "uv is needed to write the lock: run bash tools/test.sh first, or install uv"
+fi
+"$uv" pip compile pyproject.toml --quiet --all-extras --generate-hashes --python-version 3.11 \
+    --python-platform linux --no-emit-index-url --no-emit-find-links \
+    --custom-compile-command "bash tools/lock.sh" --output-file requirements.lock "$@"
+say "requirements.lock: $(grep -c '==' requirements.lock) packages"

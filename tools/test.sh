@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Everything a change must pass: bash tools/test.sh [pytest argument]...
+# Makes the environment on first use. All steps run, so one call shows all that is wrong.
+# shellcheck source=tools/lib.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+environment
+cd -- "$ROOT"
+failed=()
+
+step() {
+    local name="$1" started=$SECONDS
+    shift
+    say "== $name"
+    if "$@" </dev/null; then
+        say "   $name: passed in $((SECONDS - started)) s"
+    else
+        say "   $name: FAILED after $((SECONDS - started)) s"
+        failed+=("$name")
+    fi
+}
+
+python="$VENV/bin/python"
+step "lint" "$python" -m ruff check .
+step "format" "$python" -m ruff format --check .
+step "types" "$python" -m mypy
+step "imports" "$VENV/bin/lint-imports"
+# Two workers: on the two cores this project promises to test on, more only costs memory.
+step "tests" "$python" -m pytest -n 2 --dist worksteal "$@"
+
+if [ ${#failed[@]} -gt 0 ]; then
+    fail "failed: ${failed[*]}"
+fi
+say "all passed in $SECONDS s"
