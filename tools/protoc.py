@@ -1,4 +1,4 @@
-"""Compile attnfuse/mindir/mindir.proto: writes mindir.desc (read at run time) and mindir_pb2.pyi (read by type checkers).
+"""Compile attnfuse/mindir/mindir.proto: writes mindir.desc (for run time) and mindir_pb2.pyi (for type checkers).
 
 Usage: python tools/protoc.py [FOLDER]; FOLDER is where to write, by default beside the .proto file.
 """
