@@ -1,0 +1,59 @@
+"""All of the engine that a pass may import, and nothing more."""
+
+from attnfuse.graph import (
+    CALL,
+    CONSTANT,
+    UNKNOWN_DIM,
+    Edit,
+    Model,
+    Node,
+    NotALiteralError,
+    TensorType,
+    Use,
+    attribute,
+    live_values,
+    short_name,
+)
+from attnfuse.match import Miss, Obligation, Peel, SiteRecord, Stage
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
+from attnfuse.pipeline import Context, Pass
+from attnfuse.policy import Decision, SiteQuery
+from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, head_padding, refusals
+
+__all__ = [
+    "CALL",
+    "CONSTANT",
+    "UNKNOWN_DIM",
+    "AttributeProto",
+    "Context",
+    "DType",
+    "Decision",
+    "Edit",
+    "FusedRequest",
+    "Miss",
+    "Model",
+    "Node",
+    "NodeKind",
+    "NodeProto",
+    "NotALiteralError",
+    "Obligation",
+    "Pass",
+    "Peel",
+    "PrimitiveProto",
+    "Refusal",
+    "SiteQuery",
+    "SiteRecord",
+    "Stage",
+    "Target",
+    "TensorProto",
+    "TensorType",
+    "Use",
+    "attribute",
+    "dtypes",
+    "head_padding",
+    "live_values",
+    "refusals",
+    "short_name",
+]

@@ -1,0 +1,82 @@
+"""Passes and how they are run: found through the entry-point group `attnfuse.passes`, in order, checked after each.
+
+A pass is a frozen dataclass whose fields are its options. It may import `attnfuse.api` and nothing else of the
+engine. The engine never imports the passes: built-in ones come in by the same door as a plugin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import ClassVar, Protocol, runtime_checkable
+
+from attnfuse.errors import InternalError, SourceError, UsageError
+from attnfuse.graph import Model
+from attnfuse.match import SiteRecord
+from attnfuse.policy import Policy
+from attnfuse.targets import Target
+
+GROUP = "attnfuse.passes"
+
+
+@dataclass(slots=True)
+class Context:
+    """What a pass may know and say beside the graph.
+
+    `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
+    is made from ("unet", "vae"); both name it in policy rules.
+    """
+
+    component: str
+    owner: str
+    policy: Policy
+    target: Target
+    sites: list[SiteRecord] = field(default_factory=list)
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """One step over a model. `order` places it among the others; `summary` is its line in `attnfuse passes`."""
+
+    id: ClassVar[str]
+    order: ClassVar[int]
+    summary: ClassVar[str]
+
+    def run(self, model: Model, context: Context) -> bool:
+        """Change the model in place; tell whether anything changed."""
+
+
+def _load(entry: EntryPoint) -> Pass:
+    try:
+        loaded = entry.load()()
+    except Exception as error:
+        raise UsageError(f"the pass {entry.name!r} ({entry.value}) cannot be loaded: {error}.") from error
+    if not isinstance(loaded, Pass):
+        raise UsageError(f"the pass {entry.name!r} ({entry.value}) has no id, order, summary or run.")
+    return loaded
+
+
+def discover() -> tuple[Pass, ...]:
+    """Every installed pass in the order it runs. Raises UsageError for a plugin that cannot be loaded."""
+    found = [_load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)]
+    if not found:
+        raise UsageError(
+            "no passes are installed: install attnfuse with pip; its folder alone is not enough."
+        )
+    return tuple(sorted(found, key=lambda p: (p.order, p.id)))
+
+
+def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
+    """Run the passes over the model; tell whether anything changed.
+
+    Raises InternalError, naming the pass, where one leaves the graph inconsistent.
+    """
+    changed = False
+    for step in passes:
+        try:
+            changed |= step.run(model, context)
+            Model(model.proto)
+        except SourceError as error:
+            raise InternalError(f"pass {step.id} left component {context.component} broken: {error}") from error
+    return changed

@@ -1,0 +1,205 @@
+"""Limits of the two fused operators on each SoC.
+
+Sources, cited by the key in `source`:
+  FAS   MindSpore 2.7.1 docstring of ops.flash_attention_score (shapes, dtypes, head size, sizes)
+  PFA   MindSpore 2.7.1 docstring of ops.operations.nn_ops.PromptFlashAttention, and its inference
+  CANN  CANN operator documentation of PromptFlashAttention / FlashAttentionScore (per-product tables)
+None of this was run on a device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+NodeKind: TypeAlias = Literal["FlashAttentionScore", "PromptFlashAttention"]
+RUNTIMES: tuple[str, ...] = ("lite", "mindspore")
+SOCS: tuple[str, ...] = ("ascend310p", "ascend910", "ascend910b", "ascend910_93")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """What one operator accepts on one SoC. Sizes are inclusive upper bounds.
+
+    `head_multiple` gives, per compute dtype, what head_dim must be a multiple of; a missing dtype is not accepted.
+    `unaligned_batch` bounds the batch where head_dim is no multiple of 16. `mask_ranks`… see `refusals`.
+    """
+
+    dtypes: tuple[str, ...]
+    head_multiple: int
+    head_multiple_float16: int
+    max_head_dim: int
+    max_batch: int
+    max_heads: int
+    max_sequence: int
+    unaligned_batch: int
+    bias: bool
+    per_head_mask: bool
+    different_value_head: bool
+    square_mask_multiple: int
+    """0: any; n: a mask only where Sq = Skv and both are multiples of n."""
+    grouped_heads: bool
+    source: str
+
+
+_FAS = NodeLimits(
+    dtypes=("float16", "bfloat16"),
+    head_multiple=16,
+    head_multiple_float16=16,
+    max_head_dim=512,
+    max_batch=2048,
+    max_heads=256,
+    max_sequence=524288,
+    unaligned_batch=2048,
+    bias=True,
+    per_head_mask=True,
+    different_value_head=True,
+    square_mask_multiple=0,
+    grouped_heads=True,
+    source="FAS",
+)
+_PFA = NodeLimits(
+    dtypes=("float16", "bfloat16"),
+    head_multiple=16,
+    head_multiple_float16=1,
+    max_head_dim=512,
+    max_batch=65536,
+    max_heads=256,
+    max_sequence=20971520,
+    unaligned_batch=128,
+    bias=True,
+    per_head_mask=False,
+    different_value_head=False,
+    square_mask_multiple=0,
+    grouped_heads=True,
+    source="PFA, CANN",
+)
+_PFA_310P = NodeLimits(
+    dtypes=("float16",),
+    head_multiple=16,
+    head_multiple_float16=1,
+    max_head_dim=512,
+    max_batch=128,
+    max_heads=256,
+    max_sequence=65535,
+    unaligned_batch=128,
+    bias=False,
+    per_head_mask=False,
+    different_value_head=False,
+    square_mask_multiple=128,
+    grouped_heads=False,
+    source="CANN (PromptFlashAttention, Atlas inference products)",
+)
+
+_TABLE: dict[tuple[str, NodeKind], NodeLimits] = {
+    ("ascend310p", "PromptFlashAttention"): _PFA_310P,
+    ("ascend910b", "PromptFlashAttention"): _PFA,
+    ("ascend910b", "FlashAttentionScore"): _FAS,
+    ("ascend910_93", "PromptFlashAttention"): _PFA,
+    ("ascend910_93", "FlashAttentionScore"): _FAS,
+}
+
+_NODE_OF: dict[str, NodeKind] = {"lite": "PromptFlashAttention", "mindspore": "FlashAttentionScore"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A runtime on a SoC: where the graph will be loaded and what will execute it."""
+
+    runtime: str
+    soc: str
+
+    @property
+    def node(self) -> NodeKind:
+        """The fused operator of this runtime. MindSpore Lite restores the arguments of PromptFlashAttention only."""
+        return _NODE_OF[self.runtime]
+
+    @property
+    def limits(self) -> NodeLimits | None:
+        """None where the SoC has no such operator."""
+        return _TABLE.get((self.soc, self.node))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedRequest:
+    """A fused node one would like to write. A dimension of -1 is not known before run time.
+
+    `mask` is None, "shared" (one mask for all heads) or "per_head"; `head_dim` is that of query and key,
+    `value_head_dim` that of value, both before padding.
+    """
+
+    batch: int
+    heads: int
+    kv_heads: int
+    query_length: int
+    key_length: int
+    head_dim: int
+    value_head_dim: int
+    dtype: str
+    mask: str | None
+    bias: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the target does not take a request: a code, what it accepts and what was asked, and the source."""
+
+    code: str
+    expected: str
+    found: str
+    source: str
+
+
+def head_padding(target: Target, request: FusedRequest) -> int:
+    """How many zeros each head of query and key must be padded by for the target to take it."""
+    limits = target.limits
+    if limits is None:
+        return 0
+    multiple = limits.head_multiple
+    if request.dtype == "float16":
+        fits = request.batch <= limits.unaligned_batch and request.batch >= 0
+        multiple = limits.head_multiple_float16 if fits else limits.head_multiple
+    return -request.head_dim % multiple
+
+
+def refusals(target: Target, request: FusedRequest) -> tuple[Refusal, ...]:
+    """Everything that keeps the target from taking the request, after padding of the head size."""
+    limits = target.limits
+    if limits is None:
+        return (
+            Refusal("target.no_operator", f"a SoC with {target.node}", target.soc, "CANN (operator support tables)"),
+        )
+    found: list[Refusal] = []
+
+    def at_most(code: str, what: str, bound: int, value: int) -> None:
+        if value > bound:
+            found.append(Refusal(code, f"{what} of at most {bound}", str(value), limits.source))
+
+    if request.dtype not in limits.dtypes:
+        found.append(Refusal("target.dtype", " or ".join(limits.dtypes), request.dtype, limits.source))
+    widest = max(request.head_dim + head_padding(target, request), request.value_head_dim)
+    at_most("target.head_dim", "a head_dim", limits.max_head_dim, widest)
+    at_most("target.batch", "a batch", limits.max_batch, request.batch)
+    at_most("target.heads", "a number of heads", limits.max_heads, request.heads)
+    at_most("target.sequence", "a sequence", limits.max_sequence, max(request.query_length, request.key_length))
+    if request.kv_heads != request.heads and not limits.grouped_heads:
+        found.append(
+            Refusal("target.grouped_heads", "as many key heads as query heads", str(request.kv_heads), limits.source)
+        )
+    if request.bias and not limits.bias:
+        found.append(Refusal("target.bias", "no additive bias", "an additive bias", limits.source))
+    if request.mask == "per_head" and not limits.per_head_mask:
+        found.append(Refusal("target.mask_per_head", "one mask for all heads", "a mask per head", limits.source))
+    n = limits.square_mask_multiple
+    if request.mask is not None and n:
+        square = request.query_length == request.key_length and request.query_length % n == 0
+        if not square or request.query_length < 0:
+            found.append(
+                Refusal(
+                    "target.mask_shape",
+                    f"with a mask, query and key sequences equal and multiples of {n}",
+                    f"{request.query_length} and {request.key_length}",
+                    limits.source,
+                )
+            )
+    return tuple(found)
