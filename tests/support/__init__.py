@@ -1,0 +1,1 @@
+"""What several packages' tests share. Nothing here is a test."""
