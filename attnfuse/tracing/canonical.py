@@ -1,0 +1,48 @@
+"""Gives a traced MindIR model names that depend on nothing but the graph.
+
+MindSpore names values after counters and the Python variables they passed through (in no fixed order), and writes
+into the graph's attributes the time of the trace and the address of the cell. Here a value becomes
+`<component>:<op>_<position>:<position>`, and the rest goes.
+Worker side, but imports nothing: it edits the message it is given.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def canonicalise(model: Any, component: str) -> None:
+    """Rename the values of `model`, a MindIR ModelProto, in place; inputs and parameters keep their own names.
+
+    The root graph is named `component`; other functions keep their names, which nodes refer to by string.
+    """
+    operators = {f"REF::{primitive.name}": primitive.op_type for primitive in model.primitives}
+    names: dict[str, str] = {}
+    position = 0
+    root = model.graph.name
+    for graph in (model.graph, *model.functions):
+        prefix = component if graph.name == root else graph.name
+        for value in (*graph.input, *graph.parameter):
+            names[value.name] = f"{prefix}:{value.name.partition(':')[2]}"
+        for node in graph.node:
+            operator = operators.get(node.op_type, node.op_type)
+            for output in node.output:
+                # The loader shows what stands between the first colon and the last.
+                names[output] = f"{prefix}:{operator}_{position}:{position}"
+                position += 1
+
+    for graph in (model.graph, *model.functions):
+        for value in (*graph.input, *graph.parameter, *graph.output):
+            value.name = names[value.name]
+        for node in graph.node:
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names[name] for name in node.output]
+            node.name = names.get(node.name, node.name)
+        for attribute in graph.attribute:
+            if attribute.name == "compile_phase":
+                attribute.s = b"export.mindir"
+        graph.attribute.sort(key=lambda attribute: attribute.name)
+        # Where and what a backward graph was read from: a path of this machine, and of no use to inference.
+        graph.ClearField("bprop_hash")
+        graph.ClearField("bprop_filepath")
+    model.graph.name = component

@@ -1,0 +1,90 @@
+"""Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
+
+Imports `contract` of this room and `attnfuse.errors`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import attnfuse
+from attnfuse.errors import TraceError
+from attnfuse.tracing.contract import ComponentPlan, TracedComponent
+
+LOG_FILE = "trace.log"
+_REQUEST_FILE = "request.json"
+_RESULT_FILE = "trace.json"
+
+#: Settings of a user's shell that would change or break a trace: protobuf's backend must be MindSpore's choice,
+#: and its compile cache loses the scopes.
+_UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
+
+
+def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
+    """Trace `plan` in a subprocess with `work`, an existing empty folder, as its place to write.
+
+    Leaves `graph.mindir`, `trace.log` (all the worker printed) and, where a weight cannot be streamed as it lies,
+    `spilled.safetensors`. Raises TraceError with the worker's one sentence where it fails or dies; on Ctrl-C the
+    worker is killed before KeyboardInterrupt goes on.
+    """
+    for module in ("mindspore", "mindone"):
+        if importlib.util.find_spec(module) is None:
+            raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
+    work = work.resolve()
+    request = work / _REQUEST_FILE
+    request.write_text(json.dumps({"plan": _absolute(plan).to_json(), "work": str(work)}), encoding="utf-8")
+    result = work / _RESULT_FILE
+    result.unlink(missing_ok=True)
+    with (work / LOG_FILE).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "attnfuse.tracing.worker", str(request)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands
+            env=_environment(),
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    if not result.exists():
+        raise TraceError(f"component {plan.name}: the tracing process {_ending(code)}; {_last_words(work)}")
+    answer = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in answer:
+        raise TraceError(answer["error"])
+    return TracedComponent.from_json(answer)
+
+
+def _absolute(plan: ComponentPlan) -> ComponentPlan:
+    data = plan.to_json()
+    return ComponentPlan.from_json({**data, "folder": plan.folder.resolve()})
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    root = str(Path(attnfuse.__file__).parent.parent)
+    paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    environment["HF_HUB_OFFLINE"] = "1"  # everything it needs is in the plan's folder
+    return environment
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with code {code} and no result"
+
+
+def _last_words(work: Path) -> str:
+    lines = (work / LOG_FILE).read_text(encoding="utf-8", errors="replace").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    return f"its last words were: {said[-1][:200]}" if said else "it said nothing."

@@ -1,0 +1,98 @@
+"""Turns what the user names as SOURCE into a local pipeline folder: a folder, a hub id or a demo.
+
+Imports `demo` of this room, `attnfuse.errors` and, only for a hub id, huggingface_hub.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attnfuse.errors import SourceError
+from attnfuse.tracing.demo import DEMO_VERSION, write_demo
+
+_DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": (DEMO_VERSION, write_demo)}
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+#: What a pipeline is made of; checkpoints in other formats, and examples, stay on the hub.
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+
+
+def resolve(source: str) -> Path:
+    """Return the local folder of `source`: itself, a hub repository's snapshot, or a demo written to the cache.
+
+    A hub id has the form "organisation/name", as `DiffusionPipeline.from_pretrained` takes it; a local folder of
+    that path comes first. `demo:stable-diffusion` is written on first use. Raises SourceError.
+    """
+    if source.startswith("demo:"):
+        return _demo(source.removeprefix("demo:"))
+    path = Path(source)
+    if path.exists():
+        if not path.is_dir():
+            raise SourceError(f"{source} is a file, not a pipeline folder.")
+        return path
+    if _HUB_ID.fullmatch(source):
+        return _download(source)
+    raise SourceError(f"{source} does not exist, and is not a hub id of the form organisation/name.")
+
+
+def cache_folder() -> Path:
+    """Return attnfuse's cache folder: $XDG_CACHE_HOME/attnfuse, or ~/.cache/attnfuse."""
+    # The XDG base directory specification has relative values ignored.
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "attnfuse"
+
+
+def _demo(name: str) -> Path:
+    if name not in _DEMOS:
+        close = difflib.get_close_matches(name, _DEMOS, n=1, cutoff=0.4)
+        hint = f"did you mean demo:{close[0]}" if close else f"known are {', '.join(f'demo:{d}' for d in _DEMOS)}"
+        raise SourceError(f"unknown demo {name!r}; {hint}.")
+    version, write = _DEMOS[name]
+    final = cache_folder() / f"demo-{name}-v{version}"
+    if final.is_dir():
+        return final
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+        try:
+            write(temporary)
+            temporary.chmod(0o755)
+            try:
+                temporary.rename(final)
+            except OSError:
+                if not final.is_dir():  # else another process was first, with the same bytes
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise SourceError(f"the demo cannot be written to {final}: {error.strerror}.") from None
+    return final
+
+
+def _download(repository: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError:
+        raise SourceError(
+            f"{repository} is not a local folder, and fetching it from the hub needs huggingface_hub:"
+            " install attnfuse[trace]."
+        ) from None
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
+    except Exception as error:  # the hub client raises requests', urllib3's, its own and OS errors
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(
+            f"{repository} is not a local folder, and could not be fetched from the hub: {_shorten(reason)}"
+        ) from None
+
+
+def _shorten(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

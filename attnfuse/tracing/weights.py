@@ -1,0 +1,131 @@
+"""Finds, for every parameter of a traced graph, the checkpoint tensor its value is streamed from.
+
+mindone's own loading code does the mapping: it is handed a state dict whose values are not tensors but records of
+where each tensor lies, and whatever comes out unchanged under a parameter's name can be streamed. What mindone
+computes on the way (a reshaped Conv1d weight, say) is loaded by mindone and spilled to a file of its own.
+Worker side: imports mindspore and mindone; of this room `contract` and `checkpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import mindspore
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from attnfuse.errors import TraceError
+from attnfuse.tracing.checkpoint import StoredTensor, find_files, read_tensors
+from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
+
+SPILL_FILE = "spilled.safetensors"
+
+
+def find_sources(plan: ComponentPlan, model: Any, wanted: Sequence[str], work: Path) -> tuple[WeightSource, ...]:
+    """Return the sources of the parameters `wanted` of `model` (built by `build_skeleton`), in that order.
+
+    May write `spilled.safetensors` into `work`. Raises SourceError for an unreadable checkpoint and TraceError for
+    a parameter that has no weight, or one of another shape.
+    """
+    parameters = {parameter.name: parameter for parameter in model.get_parameters()}
+    aliases = _aliases(model)
+    files = find_files(plan.folder, plan.library)
+    records = dict(read_tensors(files))
+    try:
+        loaded = _map_names(plan, model, dict(records))
+    except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
+        loaded = _map_values(plan, model, files, records)
+    sources: list[WeightSource] = []
+    spilled: dict[str, np.ndarray[Any, Any]] = {}
+    for name in wanted:
+        parameter = parameters[name]
+        value = next((loaded[alias] for alias in aliases[id(parameter)] if alias in loaded), None)
+        if value is None:
+            raise TraceError(f"component {plan.name}: parameter {name} has no weight in {', '.join(map(str, files))}.")
+        shape, dtype = tuple(parameter.shape), _dtype_name(parameter.dtype)
+        if tuple(value.shape) != shape:
+            raise TraceError(
+                f"component {plan.name}: parameter {name} has shape {list(shape)},"
+                f" but its weight in {plan.folder} has shape {list(value.shape)}."
+            )
+        if isinstance(value, StoredTensor) and _only_float_conversion(value.dtype, dtype):
+            sources.append(WeightSource(name, value.file, value.key, dtype, shape))
+        else:
+            spilled[name] = _to_numpy(value, dtype)
+            sources.append(WeightSource(name, work / SPILL_FILE, name, dtype, shape))
+    if spilled:
+        save_file(spilled, work / SPILL_FILE)
+    return tuple(sources)
+
+
+def _map_names(plan: ComponentPlan, model: Any, state: dict[str, Any]) -> Mapping[str, Any]:
+    """Give the values of a checkpoint's state dict the names of the model's parameters, as mindone's loader does.
+
+    `state` is used up. A sharded checkpoint of diffusers is mapped like a whole one; mindone skips that, and
+    leaves the parameters it would have renamed without their values.
+    """
+    if plan.library == "diffusers":
+        from mindone.diffusers.models import modeling_utils
+
+        model._fix_state_dict_keys_on_load(state)
+        return dict(modeling_utils._convert_state_dict(model, state))
+
+    from mindone.transformers import modeling_utils
+
+    mapped: dict[str, Any] = {}
+
+    def keep(_model: Any, converted: Mapping[str, Any], _prefix: str, is_sharded: bool = False) -> list[str]:
+        mapped.update(converted)
+        return []
+
+    # The renames are spread over the whole of this method; only its last step, the copy, is replaced.
+    with mock.patch.object(modeling_utils, "_load_state_dict_into_model", keep):
+        type(model)._load_pretrained_model(model, state, list(state), None, str(plan.folder))
+    return mapped
+
+
+def _map_values(
+    plan: ComponentPlan, model: Any, files: Sequence[Path], records: Mapping[str, StoredTensor]
+) -> Mapping[str, Any]:
+    """Do as `_map_names`, with the tensors themselves; those that come out untouched become records again."""
+    from mindone.diffusers.models.model_loading_utils import load_state_dict
+
+    state: dict[str, Any] = {}
+    for path in files:
+        state.update(load_state_dict(str(path)))
+    originals = {id(tensor): (tensor, key) for key, tensor in state.items()}
+    mapped = _map_names(plan, model, state)
+    return {
+        name: records[originals[id(value)][1]] if id(value) in originals else value for name, value in mapped.items()
+    }
+
+
+def _aliases(model: Any) -> Mapping[int, Sequence[str]]:
+    """Every name of each parameter, by the parameter's id: its own first, then those it is tied under."""
+    names: dict[int, list[str]] = {id(parameter): [parameter.name] for parameter in model.get_parameters()}
+    for path, cell in model.cells_and_names():
+        for attribute, parameter in cell._params.items():
+            names.setdefault(id(parameter), []).append(f"{path}.{attribute}" if path else attribute)
+    return names
+
+
+def _only_float_conversion(stored: str, wanted: str) -> bool:
+    return stored == wanted or (stored in FLOAT_DTYPES and wanted in FLOAT_DTYPES)
+
+
+def _to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
+    """Return the value of a record or a MindSpore tensor; floats as float32, which every float type converts to."""
+    if isinstance(value, StoredTensor):
+        with safe_open(value.file, framework="numpy") as file:
+            array = file.get_tensor(value.key)
+    else:
+        array = value.astype(mindspore.float32).asnumpy() if value.is_floating_point() else value.asnumpy()
+    return np.ascontiguousarray(array, dtype=np.float32 if dtype in FLOAT_DTYPES else np.dtype(dtype))
+
+
+def _dtype_name(dtype: Any) -> str:
+    return {"Bool": "bool", "BFloat16": "bfloat16"}.get(str(dtype), str(dtype).lower())

@@ -1,0 +1,116 @@
+"""The subprocess that traces one component: `python -m attnfuse.tracing.worker REQUEST.json`.
+
+The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
+TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the rooms that import
+mindspore, so that a missing MindSpore is an answer and not a traceback.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import signal
+import sys
+import time
+import traceback
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attnfuse.errors import AttnfuseError, TraceError
+from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent
+
+GRAPH_FILE = "graph.mindir"
+RESULT_FILE = "trace.json"
+
+# mind_ir.proto, TensorProto.DataType
+_DATA_TYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 16: "bfloat16"}
+
+
+def main(arguments: list[str]) -> int:
+    """Trace what the request file asks for; return 0, or 1 with the error in the result file."""
+    _die_with_parent()
+    request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    work = Path(request["work"])
+    try:
+        result: dict[str, Any] = _trace(ComponentPlan.from_json(request["plan"]), work).to_json()
+    except AttnfuseError as error:
+        result = {"error": str(error)}
+    except Exception as error:
+        traceback.print_exc()  # for the log
+        result = {"error": f"component {request['plan']['name']} cannot be traced: {_first_line(error)}"}
+    temporary = work / f".{RESULT_FILE}"
+    temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    temporary.rename(work / RESULT_FILE)
+    return 1 if "error" in result else 0
+
+
+def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
+    started = time.monotonic()
+    try:
+        import mindspore
+
+        from attnfuse.tracing.build import build_skeleton, trace
+        from attnfuse.tracing.canonical import canonicalise
+        from attnfuse.tracing.weights import find_sources
+    except ImportError as error:
+        raise TraceError(
+            f"tracing needs MindSpore and mindone, and importing them failed ({error}): install attnfuse[trace]."
+        ) from error
+
+    mindspore.set_device("CPU")
+    model = build_skeleton(plan)
+    # Before the trace, which takes longer: a checkpoint that does not fit is told at once.
+    sources = find_sources(plan, model, [parameter.name for parameter in model.get_parameters()], work)
+    proto, output_names = trace(plan, model)
+    canonicalise(proto, plan.name)
+    outputs = _outputs(proto.graph, output_names)
+    by_name = {source.parameter: source for source in sources}
+    weights = tuple(by_name[parameter.name.partition(":")[2]] for parameter in proto.graph.parameter)
+    (work / GRAPH_FILE).write_bytes(proto.SerializeToString(deterministic=True))
+    return TracedComponent(
+        plan=plan,
+        graph=work / GRAPH_FILE,
+        weights=weights,
+        outputs=outputs,
+        versions={name: version(name) for name in ("mindspore", "mindone", "transformers")},
+        seconds=time.monotonic() - started,
+        peak_rss_bytes=_peak_rss_bytes(),
+    )
+
+
+def _outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    """Read the outputs' abstracts: one tensor, or one tuple of tensors."""
+    (output,) = graph.output
+    if output.denotation == "Tuple":
+        tensors = [value.tensors[0] for value in output.attr_info.values]
+    else:
+        tensors = list(output.tensor)
+    return tuple(
+        TensorSpec(name, tuple(tensor.dims), _DATA_TYPES[tensor.data_type])
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Return MindSpore's message without the call stacks that follow it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _peak_rss_bytes() -> int:
+    # Not getrusage: its maximum starts at what the parent held when it forked.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, so that `kill -9` of a compile leaves nothing."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
