@@ -1,0 +1,32 @@
+"""Does the fused graph mean what the original meant? Structure, MindSpore's own inference, numbers.
+
+    structure   our own rules on fused nodes and on the nodes put around them; always
+    inference   MindSpore's type and shape inference over the result, in a subprocess; level "static"
+    numbers     original and fused run in onnxruntime, against a float64 run of the original; level "full"
+
+This file imports only the records at import time: the inference worker is a module of this package and must not
+find protobuf loaded before MindSpore.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, OutputFigures, Verification
+
+__all__ = ["NOT_SHOWN", "ComponentVerification", "Level", "OutputFigures", "Verification", "verify_component"]
+
+
+def verify_component(
+    *, name: str, original: Path, fused: Path, level: Level, seed: int, work: Path
+) -> ComponentVerification:
+    """Check one component's rewritten graph against its original.
+
+    `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
+    existing folder for temporary files. A difference is a finding in the result, not an exception.
+    Raises SourceError for a file that cannot be read, VerificationError where a check cannot be carried out
+    (MindSpore or onnxruntime missing or crashing, an operator without a lowering).
+    """
+    from attnfuse.verify.component import check
+
+    return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work)

@@ -1,0 +1,157 @@
+"""MindSpore's own inference over the result: what it re-emits is held against what was written.
+
+The graph is sent without its weights (types suffice), with every node renamed to its number, so that each
+re-emitted node is traced back to the written one for certain. MindSpore runs in a subprocess: it cannot share one
+with protobuf's fast backend, and a malformed node can crash the interpreter.
+
+May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnfuse.errors import VerificationError
+from attnfuse.graph import CALL, CONSTANT, Model, TensorType, short_name, tensor_type
+from attnfuse.mindir import codec
+from attnfuse.mindir.schema import ModelProto
+
+TIMEOUT_SECONDS = 1800.0
+_NUMBERED = re.compile(r"attnfuse_n(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Findings, how many node types were compared, and the version of MindSpore that inferred them."""
+
+    findings: tuple[str, ...]
+    compared: int
+    mindspore: str
+
+
+def infer(model: Model, name: str, work: Path) -> Inference:
+    """Compare the declared types of all nodes and outputs with those MindSpore infers.
+
+    `work` is an existing folder for temporary files; files left in it start with `infer-`.
+    Raises VerificationError where MindSpore is missing or its process dies.
+    """
+    source, target = work / f"infer-{name}.mindir", work / f"infer-{name}.out.mindir"
+    source.write_bytes(codec.serialise(_stripped(model)))
+    inputs = []
+    for value in model.proto.graph.input:
+        kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
+        if kind is None:
+            raise VerificationError(f"input {short_name(value.name)} of {name} is of a type that cannot be checked.")
+        inputs.append([kind.dtype.name, list(kind.dims)])
+    request = {"graphs": [{"source": str(source.resolve()), "target": str(target.resolve()), "inputs": inputs}]}
+    answer = _run(request, name, work)
+    error = answer["errors"][0]
+    if error is not None:
+        return Inference((f"MindSpore rejects the graph: {_one_line(error)}.",), 0, answer["mindspore"])
+    findings, compared = _differences(model, target)
+    source.unlink()
+    target.unlink()
+    return Inference(tuple(findings), compared, answer["mindspore"])
+
+
+def _stripped(model: Model) -> ModelProto:
+    """A copy without weights, its nodes renamed after their position in `model.nodes`."""
+    copy = ModelProto()
+    copy.CopyFrom(model.proto)
+    new_name = {
+        node.name: f"{node.graph.name}:attnfuse_n{i}:{i}" for i, node in enumerate(model.nodes) if node.op != CONSTANT
+    }
+    calls = {f"REF::{old}": f"REF::{new}" for old, new in new_name.items()}
+    for graph in (copy.graph, *copy.functions):
+        for parameter in graph.parameter:
+            parameter.ClearField("raw_data")
+            parameter.ClearField("external_data")
+        for message in graph.node:
+            message.op_type = calls.get(message.op_type, message.op_type)
+            for field in (message.input, message.output):
+                for i, value in enumerate(field):
+                    if value in new_name:
+                        field[i] = new_name[value]
+            message.name = message.output[0]
+        for output in graph.output:
+            output.name = new_name.get(output.name, output.name)
+    return copy
+
+
+def _run(request: object, name: str, work: Path) -> dict[str, Any]:
+    environment = {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
+    environment["GLOG_v"] = "3"  # errors only: warnings of MindSpore are not the user's
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    command = [sys.executable, "-m", "attnfuse.verify.inference_worker"]
+    try:
+        # In `work`, because MindSpore leaves folders where it runs.
+        done = subprocess.run(
+            command, input=json.dumps(request), capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+            env=environment, cwd=work, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise VerificationError(
+            f"MindSpore's inference over {name} did not end within {TIMEOUT_SECONDS:.0f} s; try --verify none."
+        ) from None
+    if "No module named 'mindspore'" in done.stderr:
+        raise VerificationError("MindSpore is not installed, and --verify needs it: pip install 'attnfuse[trace]'.")
+    try:
+        answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        answer = None
+    if done.returncode or not isinstance(answer, dict):
+        last = done.stderr.strip().rpartition("\n")[2]
+        raise VerificationError(
+            f"MindSpore's inference over {name} died (exit code {done.returncode}); "
+            f"the graph crashes its loader or the machine is out of memory: {_one_line(last) or 'no message'}."
+        )
+    return answer
+
+
+def _differences(model: Model, target: Path) -> tuple[list[str], int]:
+    """Findings, and how many types were compared."""
+    inferred = Model(codec.parse(codec.read_bytes(target), "the graph that MindSpore inferred"))
+    seen: dict[int, TensorType | tuple[TensorType | None, ...] | None] = {}
+    for node in inferred.nodes:
+        if node.op == CONSTANT or (match := _NUMBERED.search(node.name)) is None:
+            continue
+        seen[int(match.group(1))] = inferred.types_of(node.name)
+    findings = []
+    compared = 0
+    for i, node in enumerate(model.nodes):
+        declared, found = model.types_of(node.name), seen.get(i)
+        if node.op == CALL or declared is None or found is None:
+            continue
+        compared += 1
+        if declared != found:
+            findings.append(
+                f"{node.op} {short_name(node.name)} is written as {_told(declared)}, inferred as {_told(found)}."
+            )
+    written, emitted = model.proto.graph.output, inferred.proto.graph.output
+    if len(written) != len(emitted):
+        findings.append(f"the graph is written with {len(written)} outputs, inferred with {len(emitted)}.")
+    for a, b in zip(written, emitted, strict=False):
+        told_a, told_b = ([tensor_type(t) for t in value.tensor] for value in (a, b))
+        if told_a != told_b:
+            findings.append(f"output {short_name(a.name)} is written as {_told(told_a)}, inferred as {_told(told_b)}.")
+    return findings, compared
+
+
+def _told(kind: TensorType | Sequence[TensorType | None] | None) -> str:
+    if isinstance(kind, TensorType) or kind is None:
+        return str(kind)
+    return f"({', '.join(str(k) for k in kind)})" if len(kind) != 1 else str(kind[0])
+
+
+def _one_line(text: str) -> str:
+    """The first sentence of MindSpore's message, which goes on with its own sources and call stacks."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return line.strip().rstrip(".")[:400]

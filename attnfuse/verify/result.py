@@ -1,0 +1,125 @@
+"""What a verification found: plain records, and the JSON of them. Imports nothing of the project.
+
+Kept apart from the code that verifies, so that the worker process that imports MindSpore can live in this
+package without pulling in protobuf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Level: TypeAlias = Literal["static", "full"]
+
+NOT_SHOWN = (
+    "no Ascend kernel ran: whether a device accepts the fused nodes is unverified",
+    "how accurate an Ascend kernel computes is unverified: the figures are of the documented formula",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFigures:
+    """Errors of one graph output against the float64 run of the original graph.
+
+    `relative` are ‖x − reference‖₂ / ‖reference‖₂, `maximum` is the largest |fused − reference|.
+    `algebra` is of the fused graph computed in float64, `fused` of the fused graph at its own types, `original`
+    of the original graph at its own types, `formula` of the original graph with its attention computed at the
+    type the fused nodes compute in. `bound` is what `fused` may reach, `algebra_bound` what `algebra` may reach.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    algebra: float
+    algebra_bound: float
+    fused: float
+    maximum: float
+    original: float
+    formula: float
+    bound: float
+    not_finite: int
+    """Elements of the fused output that are NaN or infinite where the reference is finite."""
+
+    @property
+    def passed(self) -> bool:
+        return self.not_finite == 0 and self.algebra <= self.algebra_bound and self.fused <= self.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for a JSON encoder."""
+        return {
+            "output": self.output,
+            "shape": list(self.shape),
+            "relative_l2": {
+                "fused": self.fused,
+                "bound": self.bound,
+                "original": self.original,
+                "formula_at_compute_dtype": self.formula,
+                "fused_in_float64": self.algebra,
+                "bound_in_float64": self.algebra_bound,
+            },
+            "max_abs": self.maximum,
+            "not_finite": self.not_finite,
+            "passed": self.passed,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComponentVerification:
+    """One component: findings (empty when it passed), figures per output at level "full", and how it was checked.
+
+    `notes` are facts that are no failure: what was already odd in the source, how weights and inputs were drawn.
+    `executors` name what ran, with versions.
+    """
+
+    name: str
+    level: Level
+    seed: int
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
+    fused_nodes: int = 0
+    outputs: tuple[OutputFigures, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    """Wall time per stage; never part of the JSON, which must not depend on the machine."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for a JSON encoder."""
+        return {
+            "name": self.name,
+            "level": self.level,
+            "seed": self.seed,
+            "passed": self.passed,
+            "findings": list(self.findings),
+            "notes": list(self.notes),
+            "executors": list(self.executors),
+            "fused_nodes": self.fused_nodes,
+            "outputs": [o.to_json() for o in self.outputs],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All components of one compile."""
+
+    components: tuple[ComponentVerification, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(c.passed for c in self.components)
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Every finding, with its component's name in front."""
+        return tuple(f"{c.name}: {finding}" for c in self.components for finding in c.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for a JSON encoder."""
+        return {
+            "schema": "attnfuse.verification/1",
+            "passed": self.passed,
+            "components": [c.to_json() for c in self.components],
+            "not_shown": list(NOT_SHOWN),
+        }
