@@ -1,19 +1,50 @@
-"""Which sites are fused, and in which type: ordered rules, the last that matches a site decides.
+"""Which sites are fused, and in which type: ordered rules, the last that matches a site and says something decides.
 
 The semantics are mindone's (`set_flash_attention_force_cast_dtype` and `enable_flash_sdp` of its model and pipeline
-classes): each call walks the sub-cells it is made on, and the last call wins.
+classes): each call walks the sub-cells it is made on, and the last call wins. So a rule for a module holds for all
+that lies below it, and each setting has its own last rule.
+
+Rules come from a TOML file and then from the command line:
+
+    [defaults]
+    flash = true
+    force_cast_dtype = "float16"          # "float16" | "bfloat16" | "none": keep the formula
+    masked_rows = "keep"                  # "keep" | "attended": every query row has a key it may attend to
+
+    [[rules]]
+    match = "unet.down_blocks.*"          # a component, a module, or a glob over either
+    force_cast_dtype = "bfloat16"
+
+May import `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
 
+import difflib
+import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from attnfuse.errors import PolicyError
+from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
+
+CastName = Literal["float16", "bfloat16", "none"]
+MaskedRows = Literal["keep", "attended"]
+CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
+MASKED_ROWS: tuple[MaskedRows, ...] = ("keep", "attended")
+BUILT_IN = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class SiteQuery:
-    """What a rule may ask of a site."""
+    """What a rule may ask of a site: the component, the pipeline's attribute it is made from, the dotted module."""
 
     component: str
     owner: str
@@ -25,18 +56,168 @@ class Decision:
     """What holds for one site, each setting with the rule that set it.
 
     `force_cast_dtype` is what inputs of other types than float16 and bfloat16 are cast to; None keeps the formula.
+    `rows_attended` is the user's word that every query row has at least one key it may attend to.
     """
 
     flash: bool
     flash_rule: str
     force_cast_dtype: DType | None
     cast_rule: str
+    rows_attended: bool = False
+    rows_rule: str = BUILT_IN
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Settings for the sites that `match` names; None leaves a setting as it is. `label` names the rule to people."""
+
+    match: str
+    label: str
+    flash: bool | None = None
+    force_cast_dtype: CastName | None = None
+    masked_rows: MaskedRows | None = None
+
+    def matches(self, site: SiteQuery) -> bool:
+        """Whether the pattern fits the site, its component or owner, or a module above it."""
+        return any(fnmatchcase(name, self.match) for name in _names(site))
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of one compile."""
+    """The rules of one compile, in order."""
+
+    rules: tuple[Rule, ...] = ()
 
     def decide(self, site: SiteQuery) -> Decision:
         """The decision for a site."""
-        return Decision(True, "default", FLOAT16, "default")
+        flash, flash_rule = True, BUILT_IN
+        cast: DType | None = FLOAT16
+        cast_rule = BUILT_IN
+        attended, rows_rule = False, BUILT_IN
+        for rule in self.rules:
+            if not rule.matches(site):
+                continue
+            if rule.flash is not None:
+                flash, flash_rule = rule.flash, rule.label
+            if rule.force_cast_dtype is not None:
+                cast = None if rule.force_cast_dtype == "none" else dtypes.from_name(rule.force_cast_dtype)
+                cast_rule = rule.label
+            if rule.masked_rows is not None:
+                attended, rows_rule = rule.masked_rows == "attended", rule.label
+        return Decision(flash, flash_rule, cast, cast_rule, attended, rows_rule)
+
+    def unmatched(self, sites: Iterable[SiteQuery]) -> tuple[Rule, ...]:
+        """The rules that fit none of the sites: mostly slips of the pen."""
+        all_sites = list(sites)
+        return tuple(r for r in self.rules if r.match != "*" and not any(r.matches(site) for site in all_sites))
+
+    def and_then(self, rules: Sequence[Rule]) -> Policy:
+        """This policy with rules that come later, and so win."""
+        return Policy((*self.rules, *rules))
+
+
+def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of `--force-cast-dtype` and of every `--no-flash`. Raises PolicyError for an empty pattern."""
+    rules = []
+    if force_cast_dtype is not None:
+        rules.append(Rule("*", f"--force-cast-dtype {force_cast_dtype}", force_cast_dtype=force_cast_dtype))
+    for pattern in no_flash:
+        if not pattern:
+            raise PolicyError("--no-flash needs a pattern, such as vae or unet.mid_block.*; it was given an empty one.")
+        rules.append(Rule(pattern, f"--no-flash {pattern}", flash=False))
+    return tuple(rules)
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file.
+
+    Raises PolicyError, naming the file and the entry, for a file that cannot be read, for bad TOML, for a key or a
+    value that does not exist (with the nearest one that does), and for a rule that sets nothing.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"the policy {path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise PolicyError(f"the policy {path} is not UTF-8 text; write it as TOML.") from None
+    return parse_policy(text, path.name)
+
+
+def parse_policy(text: str, where: str) -> Policy:
+    """The policy in TOML text; `where` names it in errors and rule labels."""
+    try:
+        document = _Document.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{where} is not valid TOML: {error}.") from None
+    except ValidationError as error:
+        raise PolicyError(f"{where}: {_sentence(error.errors()[0])}") from None
+    rules = []
+    if (defaults := document.defaults) is not None:
+        rules.append(_rule(defaults, "*", f"{where} [defaults]"))
+    for index, entry in enumerate(document.rules):
+        rule = _rule(entry, entry.match, f'{where} rules[{index}] (match = "{entry.match}")')
+        if rule.flash is None and rule.force_cast_dtype is None and rule.masked_rows is None:
+            known = ", ".join(_Settings.model_fields)
+            raise PolicyError(f"{where}: rules[{index}] sets nothing; give it at least one of {known}.")
+        rules.append(rule)
+    return Policy(tuple(rules))
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    flash: bool | None = None
+    force_cast_dtype: CastName | None = None
+    masked_rows: MaskedRows | None = None
+
+
+class _RuleEntry(_Settings):
+    match: Annotated[str, Field(min_length=1)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    defaults: _Settings | None = None
+    rules: list[_RuleEntry] = []
+
+
+def _rule(settings: _Settings, match: str, label: str) -> Rule:
+    return Rule(match, label, settings.flash, settings.force_cast_dtype, settings.masked_rows)
+
+
+def _names(site: SiteQuery) -> set[str]:
+    """Every name under which a pattern may mean the site: component and owner, and each module down to its own."""
+    names = set()
+    for head in (site.component, site.owner):
+        name = head
+        names.add(name)
+        for part in site.module.split(".") if site.module else ():
+            name = f"{name}.{part}"
+            names.add(name)
+    return names
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with a policy document, in one sentence with the nearest right name."""
+    path = error["loc"]
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        parent = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:-1]).lstrip(".")
+        owner = _RuleEntry if path[0] == "rules" else _Settings if len(path) > 1 else _Document
+        return f"{parent or 'a policy'} has no key {path[-1]!r}; {_nearest(str(path[-1]), list(owner.model_fields))}"
+    if kind == "missing":
+        return f"{place} is missing; a rule names a component, a module or a glob in it."
+    if kind == "literal_error":
+        known = list(MASKED_ROWS if path[-1] == "masked_rows" else CAST_NAMES)
+        return f"{place} is {error['input']!r}; {_nearest(str(error['input']), known)}"
+    if kind == "string_too_short":
+        return f"{place} is empty; name a component, a module or a glob."
+    return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
+
+
+def _nearest(given: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
+    listed = ", ".join(known)
+    return f"did you mean {near[0]!r}? (known: {listed})" if near else f"known: {listed}."

@@ -1,0 +1,304 @@
+"""The command line: arguments become a request, the outcome becomes a table, a document and an exit code.
+
+The only module that prints or exits. stdout carries results only; everything for the eye goes to stderr. Exit codes:
+0 done, 1 `--require` or `--check` not met, 2 usage or policy, 3 input unreadable or unsupported, 4 verification
+failed, 70 a defect of attnfuse, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+
+from attnfuse import __version__, compiler, pipeline
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
+from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, read_policy
+from attnfuse.report.require import parse_requirement
+from attnfuse.report.table import human_bytes, render
+from attnfuse.targets import RUNTIMES, SOCS, Target
+from attnfuse.terminal import BarProgress, LineProgress
+from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
+from attnfuse.verify import NOT_SHOWN, Verification, verify_component
+
+EXIT_UNMET = 1
+EXIT_VERIFICATION = 4
+EXIT_DEFECT = 70
+EXIT_INTERRUPTED = 130
+_WIDTH = 140  # of tables where stderr is no terminal
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def main() -> NoReturn:
+    """The console script."""
+    # So that a run that is asked to stop cleans up after itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False)
+    except click.exceptions.Abort:
+        _say("interrupted; nothing was written.")
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of stdout went away; nothing more can be said there, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_UNMET
+    except InternalError as error:
+        return _defect(error, arguments)
+    except AttnfuseError as error:
+        _say(f"error: {error}")
+        return error.exit_code
+    except Exception as error:
+        return _defect(error, arguments)
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="attnfuse")
+def cli() -> None:
+    """Compile mindone diffusers pipelines to MindIR with every provable attention fused for Ascend."""
+
+
+def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    def apply(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+_source_options = _options(
+    click.argument("source"),
+    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
+    click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
+    click.option("--batch", type=click.IntRange(1), help="Images per run."),
+    click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
+    click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
+    click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
+    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="What loads it."),
+    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="What runs it."),
+    click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Rules in TOML."),
+    click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
+    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
+    click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds, e.g. fused==sites."),
+    click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report (JSON) there too."),
+    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
+    click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
+)
+
+
+@cli.command("compile")
+@_source_options
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder, or for a .mindir a .mindir path.")
+@click.option("--dry-run", is_flag=True, help="Do all but write.")
+@click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
+@click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
+def compile_command(output: Path | None, dry_run: bool, check: bool, level: VerifyLevel, seed: int, **rest: Any) -> int:
+    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file."""
+    if dry_run and check:
+        raise UsageError("--dry-run and --check exclude each other; drop one.")
+    if output is None and not dry_run:
+        raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
+    shared = _Shared(**rest)
+    request = dataclasses.replace(
+        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed
+    )
+    outcome = shared.execute(compiler.compile, request)
+    code = shared.tell(outcome)
+    if code == 0 and outcome.written:
+        size = sum(found.bytes for found in (outcome.files or {}).values())
+        _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+    if code == 0 and check:
+        _say(f"{output} is up to date.")
+    return code
+
+
+@cli.command("inspect")
+@_source_options
+def inspect_command(**options: Any) -> int:
+    """Tell what compile would do with every attention site of SOURCE; nothing is written."""
+    shared = _Shared(**options)
+    return shared.tell(shared.execute(compiler.inspect, shared.request()))
+
+
+@cli.command("verify")
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("fused", type=click.Path(path_type=Path))
+@click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+def verify_command(original: Path, fused: Path, level: Literal["static", "full"], seed: int, as_json: bool) -> int:
+    """Tell whether the graph FUSED (.mindir) means what ORIGINAL (.mindir) means; exit 4 where it does not."""
+    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
+        result = verify_component(
+            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work)
+        )
+    verification = Verification((result,))
+    if as_json:
+        click.echo(json.dumps(verification.to_json(), indent=1, ensure_ascii=False))
+    _tell_verification(verification)
+    return 0 if verification.passed else EXIT_VERIFICATION
+
+
+@cli.command("passes")
+def passes_command() -> int:
+    """List the installed passes in the order they run, each with its options."""
+    for step in pipeline.discover():
+        click.echo(f"{step.order:>4}  {step.id}: {step.summary}  ({type(step).__module__})")
+        for option in _options_of(step):
+            click.echo(f"        {option} = {getattr(step, option)!r}")
+    return 0
+
+
+def _options_of(step: object) -> list[str]:
+    return [f.name for f in dataclasses.fields(step)] if dataclasses.is_dataclass(step) else []
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Shared:
+    """The options that `compile` and `inspect` have in common."""
+
+    source: str
+    components: tuple[str, ...]
+    dtype: str | None
+    batch: int | None
+    height: int | None
+    width: int | None
+    sequence_length: int | None
+    runtime: str
+    soc: str
+    policy_file: Path | None
+    force_cast_dtype: CastName | None
+    no_flash: tuple[str, ...]
+    require: tuple[str, ...]
+    report_file: Path | None
+    as_json: bool
+    progress: str
+
+    def request(self) -> CompileRequest:
+        """The request so far, without an output."""
+        policy = Policy() if self.policy_file is None else read_policy(self.policy_file)
+        return CompileRequest(
+            source=self.source,
+            components=self.components,
+            dtype=self.dtype,
+            shapes=ShapeOptions(self.batch, self.height, self.width, self.sequence_length),
+            target=Target(self.runtime, self.soc),
+            policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
+            require=tuple(parse_requirement(text) for text in self.require),
+        )
+
+    def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
+        """Run the request with progress on stderr."""
+        if self.report_file is not None:
+            _probe(self.report_file)
+        if self.progress == "never":
+            return action(request)
+        console = _console()
+        with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
+            return action(request, progress)
+
+    def tell(self, outcome: Outcome) -> int:
+        """Print and write the report; the exit code it comes to."""
+        document = outcome.report.to_json()
+        if outcome.verification is not None:
+            document["verification"] = outcome.verification.to_json()
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        if self.report_file is not None:
+            try:
+                self.report_file.write_text(text + "\n", encoding="utf-8")
+            except OSError as error:
+                raise OutputError(
+                    f"the report {self.report_file} cannot be written: {error.strerror or error}."
+                ) from None
+        if self.as_json:
+            click.echo(text)
+        else:
+            _console().print(render(outcome.report))
+        for unmet in outcome.unmet:
+            _say(f"error: {unmet}; nothing was written.")
+        if outcome.verification is not None:
+            _tell_verification(outcome.verification)
+            if not outcome.verification.passed:
+                _say("error: verification failed; nothing was written.")
+                return EXIT_VERIFICATION
+        return EXIT_UNMET if outcome.unmet else 0
+
+
+def _tell_verification(verification: Verification) -> None:
+    for component in verification.components:
+        if component.passed:
+            _say(f"{component.name}: verified ({component.level}; {', '.join(component.executors)})")
+        for figures in component.outputs:
+            _say(
+                f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
+                f"of the formula {figures.formula:.2e}, allowed {figures.bound:.2e}"
+            )
+        for finding in component.findings:
+            _say(f"{component.name}: DIFFERS: {finding}")
+    _say(f"not shown: {'; '.join(NOT_SHOWN)}")
+
+
+def _probe(file: Path) -> None:
+    """Raise OutputError, before the long work, where a report cannot be written."""
+    try:
+        if file.is_dir():
+            raise OutputError(f"the report {file} is a folder; name a file.")
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise OutputError(f"the report {file} cannot be written: {error.strerror or error}.") from None
+
+
+def _console() -> Console:
+    console = Console(stderr=True, highlight=False)
+    return console if console.is_terminal else Console(stderr=True, highlight=False, width=_WIDTH)
+
+
+def _say(text: str) -> None:
+    click.echo(" ".join(text.split()), err=True)
+
+
+def _defect(error: Exception, arguments: Sequence[str]) -> int:
+    """Keep what is needed to reproduce a defect of ours, and say where; a traceback is not for the terminal."""
+    content = {
+        "attnfuse": __version__,
+        "python": sys.version,
+        "platform": platform.platform(),
+        "arguments": list(arguments),
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": traceback.format_exception(error),
+    }
+    kept = ""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="attnfuse-defect-", suffix=".json", delete=False, encoding="utf-8"
+        ) as file:
+            json.dump(content, file, indent=1)
+            kept = f"; please report it with {file.name}"
+    except OSError:
+        kept = "; its details could not be kept"
+    _say(f"error: a defect of attnfuse: {type(error).__name__}: {error}{kept}")
+    return EXIT_DEFECT

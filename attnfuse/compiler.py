@@ -1,0 +1,358 @@
+"""compile(request) → outcome: the story of one compile, top to bottom.
+
+    find the source → for each component: read or trace → run the passes → count and check → weights → verify
+    → report and manifest → publish
+
+Nothing is published unless everything held. `inspect` is the same story without an output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from attnfuse import __version__, pipeline
+from attnfuse.errors import InternalError, RequirementError, SourceError, UsageError
+from attnfuse.graph import Model, TensorType, short_name
+from attnfuse.match import SiteRecord
+from attnfuse.mindir import codec
+from attnfuse.output import MANIFEST, REPORT, VERIFICATION, Digests, FileDigest, Place, Sink, Stage, digest, place
+from attnfuse.policy import Policy, SiteQuery
+from attnfuse.progress import Progress, Silent
+from attnfuse.report.build import check_census, component_entry, count_sites, site_ids
+from attnfuse.report.build import report as build_report
+from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
+from attnfuse.report.require import Requirement
+from attnfuse.sources import Component, Source, open_source
+from attnfuse.targets import Target
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.verify import ComponentVerification, Verification, verify_component
+from attnfuse.verify.structure import check_interface, new_findings
+
+VerifyLevel: TypeAlias = Literal["none", "static", "full"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileRequest:
+    """What to compile, for whom, and where to.
+
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file. `output` None writes nothing (a dry
+    run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is that
+    of the inputs drawn by verification.
+    """
+
+    source: str
+    output: Path | None = None
+    components: tuple[str, ...] = ()
+    dtype: str | None = None
+    shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
+    policy: Policy = field(default_factory=Policy)
+    require: tuple[Requirement, ...] = ()
+    verify: VerifyLevel = "none"
+    seed: int = 0
+    check: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentResult:
+    """One component, rewritten: what became of each site, by site id, and the graph's bytes."""
+
+    component: Component
+    nodes: int
+    sites: Mapping[str, SiteRecord]
+    data: bytes
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    verification: ComponentVerification | None = None
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request. `unmet` are requirements that do not hold; with any, nothing was written.
+
+    `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be).
+    """
+
+    report: Report
+    components: tuple[ComponentResult, ...]
+    unmet: tuple[str, ...] = ()
+    verification: Verification | None = None
+    files: Mapping[str, FileDigest] | None = None
+    written: bool = False
+
+
+def inspect(request: CompileRequest, progress: Progress | None = None) -> Outcome:
+    """The census of a source, with or without weights; nothing is written. Raises as `compile` does."""
+    return _census(request, progress or Silent(), weights=False)
+
+
+def compile(request: CompileRequest, progress: Progress | None = None) -> Outcome:  # noqa: A001  # it is what it does
+    """Compile a source.
+
+    Raises UsageError, PolicyError, SourceError, TraceError, OutputError for what the user can mend,
+    VerificationError where verification cannot be carried out, RequirementError where `check` finds a difference,
+    InternalError for a defect. A requirement that does not hold, or a verification that fails, is told in the
+    outcome. Whatever happens, the output is as it was or whole.
+    """
+    progress = progress or Silent()
+    if request.output is None:
+        if request.verify != "none":
+            raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
+        return _census(request, progress, weights=True)
+    source = _open(request)
+    target = place(request.output, source.paths)
+    if target.is_file and not source.single_file:
+        raise UsageError(f"the output {request.output} is one file, and {request.source} a pipeline; name a folder.")
+    if request.check:
+        if request.verify != "none":
+            raise UsageError("--check compares and does not verify; drop it or --verify.")
+        with _work_folder() as work:
+            sink = Digests()
+            outcome = _produce(request, source, target, sink, work, None, progress)
+        _compare(target, outcome)
+        return outcome
+    with Stage(target) as stage:
+        outcome = _produce(request, source, target, stage, stage.work, stage.root, progress)
+        if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
+            return outcome
+        progress.stage("", "write")
+        stage.publish()
+    return replace(outcome, written=True)
+
+
+def _open(request: CompileRequest) -> Source:
+    return open_source(request.source, request.components, request.dtype, request.shapes)
+
+
+@contextlib.contextmanager
+def _work_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
+    source = _open(request)
+    passes = pipeline.discover()
+    with _work_folder() as work:
+        results = tuple(
+            _rewrite(_load(source, name, work, progress, weights=weights), request, passes, progress)
+            for name in source.names
+        )
+    report = _report(request, results)
+    return Outcome(report, results, _unmet(request, report))
+
+
+def _produce(
+    request: CompileRequest,
+    source: Source,
+    target: Place,
+    sink: Sink,
+    work: Path,
+    root: Path | None,
+    progress: Progress,
+) -> Outcome:
+    """Everything but publishing. `root` is where the sink's files lie, if it keeps them."""
+    passes = pipeline.discover()
+    results: list[ComponentResult] = []
+    entries: list[ManifestComponent] = []
+    inputs: dict[str, FileDigest] = {}
+    for name in source.names:
+        component = _load(source, name, work, progress, weights=True)
+        result = _rewrite(component, request, passes, progress)
+        progress.stage(name, "digest")
+        for given, path in component.inputs.items():
+            if given not in inputs:
+                inputs[given] = _digest(path)
+        graph = target.path.name if target.is_file else component.graph_name
+        _write_component(result, graph, inputs, sink, progress)
+        if root is not None and request.verify != "none":
+            progress.stage(name, "verify")
+            result = replace(result, verification=_verify(request, result, root / graph, work / name, request.verify))
+        results.append(result)
+        entries.append(_manifest_component(result, graph))
+    report = _report(request, results)
+    verification = None
+    if request.verify != "none" and root is not None:
+        verification = Verification(tuple(r.verification for r in results if r.verification is not None))
+        sink.write(target.beside(VERIFICATION), [_json_bytes(verification)])
+    manifest = Manifest(
+        versions=_versions(results),
+        runtime=request.target.runtime,
+        soc=request.target.soc,
+        policy=tuple(
+            RuleEntry(
+                rule=r.label,
+                match=r.match,
+                flash=r.flash,
+                force_cast_dtype=r.force_cast_dtype,
+                masked_rows=r.masked_rows,
+            )
+            for r in request.policy.rules
+        ),
+        components=tuple(entries),
+        inputs={name: _file_entry(found) for name, found in sorted(inputs.items())},
+        outputs={name: _file_entry(found) for name, found in sorted(sink.files.items())},
+    )
+    sink.write(target.beside(REPORT), [report.to_bytes()])
+    sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
+    return Outcome(report, tuple(results), _unmet(request, report), verification, sink.files)
+
+
+def _load(source: Source, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+    folder = work / name
+    folder.mkdir()
+    return source.load(name, folder, progress, weights=weights)
+
+
+def _rewrite(
+    component: Component, request: CompileRequest, passes: Sequence[pipeline.Pass], progress: Progress
+) -> ComponentResult:
+    """Run the passes; the census must add up, and the result's structure must hold."""
+    name = component.name
+    progress.stage(name, "rewrite")
+    original, model = _index(component), _index(component)
+    context = pipeline.Context(name, component.owner, request.policy, request.target)
+    changed = pipeline.run(model, context, passes)
+    check_census(name, count_sites(original), context.sites)
+    data = component.data
+    if changed:
+        findings, _ = new_findings(original, model)
+        findings += check_interface(original, model)
+        if findings:
+            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}.")
+        data = codec.serialise(model.proto)
+    ids = site_ids(name, context.sites)
+    sites = dict(zip(ids, context.sites, strict=True))
+    inputs, outputs = _interface(original)
+    return ComponentResult(component, len(original.nodes), sites, data, inputs, outputs)
+
+
+def _index(component: Component) -> Model:
+    try:
+        return Model(component.parse())
+    except SourceError as error:
+        raise SourceError(f"{component.where}: {error}") from None
+
+
+def _write_component(
+    result: ComponentResult, graph: str, inputs: Mapping[str, FileDigest], sink: Sink, progress: Progress
+) -> None:
+    component = result.component
+    sink.write(graph, [result.data])
+    if component.streamed_name is not None:
+        progress.stage(component.name, "weights")
+        sink.write(component.streamed_name, component.weight_chunks(progress))
+    for location, path in component.adopted.items():
+        sink.adopt(location, path, inputs[location])
+
+
+def _verify(
+    request: CompileRequest, result: ComponentResult, fused: Path, work: Path, level: Literal["static", "full"]
+) -> ComponentVerification:
+    """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
+    component = result.component
+    original = component.original
+    if original is None:
+        original = work / "original" / component.graph_name
+        original.parent.mkdir()
+        original.write_bytes(component.data)
+        for name in component.variables:
+            linked = original.parent / name
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.hardlink_to(fused.parent / name)
+    folder = work / "verify"
+    folder.mkdir()
+    return verify_component(
+        name=component.name, original=original, fused=fused, level=level, seed=request.seed, work=folder
+    )
+
+
+def _report(request: CompileRequest, results: Sequence[ComponentResult]) -> Report:
+    queries = [
+        SiteQuery(result.name, result.component.owner, record.module)
+        for result in results
+        for record in result.sites.values()
+    ]
+    warnings = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
+    entries = [component_entry(r.name, r.nodes, list(r.sites.values())) for r in results]
+    return build_report(request.target, entries, warnings)
+
+
+def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
+    told = (requirement.unmet(report.totals) for requirement in request.require)
+    return tuple(text for text in told if text is not None)
+
+
+def _compare(target: Place, outcome: Outcome) -> None:
+    """Hold what would be written against what is there; `files` of the outcome are what would be."""
+    for name, wanted in (outcome.files or {}).items():
+        path = target.folder / name
+        if not path.is_file():
+            raise RequirementError(f"{target.path} is not up to date: it has no {name}; compile again.")
+        if digest(path) != wanted:
+            raise RequirementError(f"{target.path} is not up to date: {name} differs; compile again.")
+
+
+def _digest(path: Path) -> FileDigest:
+    try:
+        return digest(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _file_entry(found: FileDigest) -> FileEntry:
+    return FileEntry(sha256=found.sha256, bytes=found.bytes)
+
+
+def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
+    versions = {"attnfuse": __version__}
+    for result in results:
+        versions.update(result.component.versions)
+    return dict(sorted(versions.items()))
+
+
+def _interface(model: Model) -> tuple[tuple[TensorEntry, ...], tuple[TensorEntry, ...]]:
+    """The graph's inputs and outputs as its own messages name them; an output that is a tuple is told apart."""
+    graph = model.proto.graph
+    inputs = [(value.name.partition(":")[2] or value.name, model.types_of(value.name)) for value in graph.input]
+    outputs = []
+    for value in graph.output:
+        kind = model.types_of(value.name)
+        name = short_name(value.name)
+        outputs += [(f"{name}[{i}]", k) for i, k in enumerate(kind)] if isinstance(kind, tuple) else [(name, kind)]
+    return tuple(_tensor(*x) for x in inputs), tuple(_tensor(*x) for x in outputs)
+
+
+def _tensor(name: str, kind: TensorType | tuple[TensorType | None, ...] | None) -> TensorEntry:
+    if isinstance(kind, TensorType):
+        return TensorEntry(name=name, shape=kind.dims, dtype=kind.dtype.name)
+    return TensorEntry(name=name, shape=(), dtype="unknown")
+
+
+def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponent:
+    component = result.component
+    outputs = result.outputs
+    if component.outputs is not None:
+        outputs = tuple(TensorEntry(name=o.name, shape=o.shape, dtype=o.dtype) for o in component.outputs)
+    return ManifestComponent(
+        name=component.name,
+        owner=component.owner,
+        graph=graph,
+        variables=component.variables,
+        inputs=result.inputs,
+        outputs=outputs,
+    )
+
+
+def _json_bytes(verification: Verification) -> bytes:
+    return (json.dumps(verification.to_json(), indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,188 @@
+"""Weights kept beside the graph: checked where they are read, laid out and streamed where they are written.
+
+Facts (MindSpore 2.7.1, `mindspore/train/serialization.py`, seen by exporting): `X_graph.mindir` goes with
+`X_variables/data_0`; the file opens with 64 bytes of which the first is 0x01 (the byte order) and the rest 0, each
+value begins at a multiple of 64, in the order of the parameters' names; there is no checksum. `location` holds the
+path relative to the graph, folder included. MindSpore's loader takes offsets and lengths on trust: nobody checks
+them but this module.
+
+May import `attnfuse.errors` and `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from attnfuse.errors import InternalError, SourceError
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.tensorfile import TensorFile
+
+HEADER = b"\x01" + bytes(63)
+ALIGNMENT = 64
+
+
+class WeightSource(Protocol):
+    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
+
+    @property
+    def file(self) -> Path: ...
+    @property
+    def key(self) -> str: ...
+
+
+def parameters(model: ModelProto) -> Iterator[TensorProto]:
+    """Every weight of the file, in file order."""
+    for graph in (model.graph, *model.functions):
+        yield from graph.parameter
+
+
+def parameter_name(parameter: TensorProto) -> str:
+    """The weight's own name, without the graph's."""
+    return parameter.name.partition(":")[2] or parameter.name
+
+
+def byte_size(parameter: TensorProto) -> int | None:
+    """Bytes the weight's value takes; None for an unknown element type or shape."""
+    dtype = dtypes.from_wire(parameter.data_type)
+    if dtype is None or any(d < 0 for d in parameter.dims):
+        return None
+    size = dtype.itemsize
+    for dim in parameter.dims:
+        size *= dim
+    return size
+
+
+def has_data(parameter: TensorProto) -> bool:
+    """Whether the weight has a value, inline or beside the graph. A weight of no elements needs none."""
+    if parameter.HasField("external_data") or parameter.raw_data or byte_size(parameter) == 0:
+        return True
+    p = parameter
+    return any(len(d) for d in (p.float_data, p.int32_data, p.int64_data, p.double_data, p.uint64_data, p.string_data))
+
+
+def check_weights(model: ModelProto, where: Path, *, required: bool) -> dict[str, Path]:
+    """Hold every weight's value against its type, and give the files beside the graph, by location.
+
+    `where` is the graph file; locations are relative to its folder and may not leave it. Raises SourceError, naming
+    parameter and file, for a location that is absolute, has `..` or leaves the folder through a link, for a file
+    that is missing, no regular file or too short, for a length that is not the type's, and, where weights are
+    `required`, for a parameter that has none.
+    """
+    folder = where.parent.resolve()
+    files: dict[str, Path] = {}
+    sizes: dict[str, int] = {}
+    for parameter in parameters(model):
+        name = parameter_name(parameter)
+        wanted = byte_size(parameter)
+        if not has_data(parameter):
+            if required:
+                raise SourceError(
+                    f"parameter {name!r} of {where} has no data; export the model with its weights "
+                    "(`attnfuse inspect` reads graphs without)."
+                )
+        elif parameter.HasField("external_data"):
+            external = parameter.external_data
+            location = external.location
+            if location not in files:
+                files[location] = _confined(folder, location, name, where)
+                sizes[location] = files[location].stat().st_size
+            if external.offset < 0 or external.length < 0:
+                raise SourceError(
+                    f"parameter {name!r} of {where} lies at offset {external.offset} with length {external.length} "
+                    f"in {location}; neither can be negative: the graph is damaged."
+                )
+            if external.offset + external.length > sizes[location]:
+                raise SourceError(
+                    f"{files[location]} is too short: parameter {name!r} ends at byte "
+                    f"{external.offset + external.length}, the file at {sizes[location]}; copy it again."
+                )
+            if wanted is not None and external.length != wanted:
+                raise SourceError(
+                    f"parameter {name!r} of {where} takes {wanted} bytes, but {location} is said to hold "
+                    f"{external.length} of it; the graph is damaged."
+                )
+        elif parameter.raw_data and wanted is not None and len(parameter.raw_data) != wanted:
+            raise SourceError(
+                f"parameter {name!r} of {where} takes {wanted} bytes, but {len(parameter.raw_data)} are given; "
+                "the graph is damaged."
+            )
+    return files
+
+
+def _confined(folder: Path, location: str, name: str, where: Path) -> Path:
+    """The file at `location` below `folder`, or a SourceError."""
+    pure = PurePosixPath(location)
+    told = f"parameter {name!r} of {where} lies in {location!r}"
+    if not location or pure.is_absolute() or ".." in pure.parts or "\0" in location:
+        raise SourceError(f"{told}, which is not a path below the graph's folder; export the model again.")
+    path = folder / pure
+    try:
+        real = path.resolve(strict=True)
+        mode = real.stat().st_mode
+    except FileNotFoundError:
+        raise SourceError(f"{told}, which does not exist; copy the variables folder beside the graph.") from None
+    except (OSError, RuntimeError) as error:
+        raise SourceError(f"{told}, which cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    if not real.is_relative_to(folder):
+        raise SourceError(f"{told}, a link that leaves the graph's folder; copy the file there.")
+    if not stat.S_ISREG(mode):
+        raise SourceError(f"{told}, which is not a regular file.")
+    return path
+
+
+def lay_out(model: ModelProto, location: str) -> int:
+    """Give every weight its place in one variables file at `location`; returns the file's size in bytes.
+
+    Inline values are dropped. Raises SourceError for a parameter of an unknown type or shape.
+    """
+    offset = len(HEADER)
+    for parameter in sorted(parameters(model), key=parameter_name):
+        size = byte_size(parameter)
+        if size is None:
+            raise SourceError(f"parameter {parameter_name(parameter)!r} is of a type or shape that is not supported.")
+        parameter.ClearField("raw_data")
+        parameter.external_data.location = location
+        parameter.external_data.offset = offset
+        parameter.external_data.length = size
+        offset += size + -size % ALIGNMENT
+    return offset
+
+
+def variables(model: ModelProto, sources: Mapping[str, WeightSource]) -> Iterator[bytes]:
+    """The bytes of the variables file that `lay_out` planned, in chunks of some megabytes.
+
+    `sources` names where each parameter's value lies, by parameter name. Raises SourceError, naming the parameter,
+    where one has no source, and where the source has another number of elements.
+    """
+    yield HEADER
+    written = len(HEADER)
+    opened: dict[Path, TensorFile] = {}
+    for parameter in sorted(parameters(model), key=parameter_name):
+        name = parameter_name(parameter)
+        source = sources.get(name)
+        if source is None:
+            raise SourceError(f"parameter {name!r} has no weight in the checkpoint.")
+        if source.file not in opened:
+            opened[source.file] = TensorFile(source.file)
+        file = opened[source.file]
+        dtype = dtypes.from_wire(parameter.data_type)
+        size = byte_size(parameter)
+        entry = file.entry(source.key)
+        if dtype is None or size is None or entry.length // entry.dtype.itemsize != size // dtype.itemsize:
+            raise SourceError(
+                f"tensor {source.key!r} of {source.file} has shape {list(entry.shape)}; "
+                f"parameter {name!r} has {list(parameter.dims)}."
+            )
+        if written != parameter.external_data.offset:
+            raise InternalError(f"the variables file stands at {written} instead of at parameter {name!r}.")
+        for chunk in file.read(source.key, dtype):
+            yield chunk
+            written += len(chunk)
+        if written % ALIGNMENT:
+            padding = bytes(-written % ALIGNMENT)
+            yield padding
+            written += len(padding)

@@ -1,0 +1,303 @@
+"""Where a result goes: everything is gathered in a hidden folder beside the output, synced, and renamed onto it.
+
+At every instant the output is absent or whole. A killed run leaves only its hidden folder `.attnfuse-…`, in which a
+lock file tells whether its owner is alive; the next run in the same place removes the dead ones. What exists already
+is replaced only if attnfuse wrote it (its manifest says so, and nothing else lies there), and inputs never are.
+
+May import `attnfuse.errors`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from attnfuse.errors import OutputError, UsageError
+
+MANIFEST = "manifest.json"
+REPORT = "report.json"
+VERIFICATION = "verification.json"
+MANIFEST_SCHEMA: Final = "attnfuse.manifest/1"
+_PREFIX = ".attnfuse-"
+_LOCK = "attnfuse.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """What a file holds: its SHA-256 in hexadecimal and its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+    def to_json(self) -> dict[str, str | int]:
+        """Plain JSON values."""
+        return {"sha256": self.sha256, "bytes": self.bytes}
+
+
+def digest(path: Path) -> FileDigest:
+    """Digest of a file's content."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileDigest(found, file.tell())
+
+
+class Sink(Protocol):
+    """Takes the files of a result, by their path relative to the output."""
+
+    files: dict[str, FileDigest]
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> FileDigest:
+        """Take a new file."""
+
+    def adopt(self, name: str, source: Path, known: FileDigest) -> FileDigest:
+        """Take an existing file as it is; `known` is its digest."""
+
+
+class Digests:
+    """A sink that keeps digests only: what would be written."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, FileDigest] = {}
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> FileDigest:
+        """Note the digest of a new file."""
+        found = hashlib.sha256()
+        size = 0
+        for chunk in chunks:
+            found.update(chunk)
+            size += len(chunk)
+        self.files[name] = FileDigest(found.hexdigest(), size)
+        return self.files[name]
+
+    def adopt(self, name: str, source: Path, known: FileDigest) -> FileDigest:
+        """Note the digest of an existing file."""
+        self.files[name] = known
+        return known
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An output: a folder, or one graph file with its reports beside it.
+
+    `path` is absolute with links resolved.
+    """
+
+    path: Path
+    is_file: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the files' relative names start."""
+        return self.path.parent if self.is_file else self.path
+
+    def beside(self, name: str) -> str:
+        """Name of a report: the plain name in a folder, `<stem>.<name>` beside a graph file."""
+        return f"{self.path.stem}.{name}" if self.is_file else name
+
+
+def place(output: Path, inputs: Iterable[Path]) -> Place:
+    """Check that `output` may be written without harm to `inputs` (files or folders).
+
+    Raises UsageError where it is, holds or lies in an input, or where something stands there that attnfuse did not
+    write.
+    """
+    path = Path(os.path.realpath(output))
+    is_file = output.suffix == ".mindir"
+    for given in inputs:
+        source = Path(os.path.realpath(given))
+        if path == source or path in source.parents or (source in path.parents and source.is_dir()):
+            raise UsageError(f"the output {output} and the input {given} overlap; inputs are never modified.")
+    found = Place(path, is_file)
+    if is_file and path.is_dir():
+        raise UsageError(f"the output {output} is a folder; a path that ends in .mindir names a file.")
+    if not is_file and path.exists() and not path.is_dir():
+        raise UsageError(f"the output {output} is a file; name a folder, or a path that ends in .mindir.")
+    if path.exists() and (foreign := _foreign(found)) is not None:
+        raise UsageError(f"the output {output} exists and {foreign}; choose another place or remove it.")
+    return found
+
+
+def _foreign(found: Place) -> str | None:
+    """Why what stands at the place is not attnfuse's own, or None."""
+    if not found.is_file and not any(found.path.iterdir()):
+        return None
+    try:
+        manifest = json.loads((found.folder / found.beside(MANIFEST)).read_bytes())
+        ours = manifest["schema"] == MANIFEST_SCHEMA
+        listed = set(manifest["outputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        ours, listed = False, set()
+    if not ours:
+        return f"was not written by attnfuse (it has no {found.beside(MANIFEST)} of ours)"
+    if not found.is_file:
+        listed |= {MANIFEST, REPORT, VERIFICATION}
+        for root, _, names in os.walk(found.path):
+            for name in sorted(names):
+                relative = (Path(root) / name).relative_to(found.path).as_posix()
+                if relative not in listed:
+                    return f"holds {relative}, which attnfuse did not write"
+    return None
+
+
+class Stage:
+    """The hidden folder of one run, a context manager: left without `publish`, it leaves nothing behind."""
+
+    def __init__(self, target: Place) -> None:
+        """Make the folder, on the file system of the output. Raises OutputError where that cannot be written."""
+        self.place = target
+        self.files: dict[str, FileDigest] = {}
+        parent = target.path.parent
+        while not parent.exists():
+            parent = parent.parent
+        try:
+            _remove_dead(parent)
+            self._hidden, self._lock = _hidden_folder(parent)
+        except OSError as error:
+            raise OutputError(f"the output {target.path} cannot be written: {error.strerror or error}.") from None
+        self.root = self._hidden / "out"
+        self.work = self._hidden / "work"
+        self.root.mkdir()
+        self.work.mkdir()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self._hidden, ignore_errors=True)
+        os.close(self._lock)
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> FileDigest:
+        """Write and sync a new file. Raises OutputError where the disk refuses."""
+        path = self.root / name
+        found = hashlib.sha256()
+        size = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                    found.update(chunk)
+                    size += len(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"the output {self.place.path} cannot be written: {error.strerror or error}.") from None
+        self.files[name] = FileDigest(found.hexdigest(), size)
+        return self.files[name]
+
+    def adopt(self, name: str, source: Path, known: FileDigest) -> FileDigest:
+        """Hard-link an existing file, or copy it where links cannot reach."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(source.resolve(), path)
+        except OSError:
+            with source.open("rb") as file:
+                self.write(name, iter(lambda: file.read(8 * 2**20), b""))
+        self.files[name] = known
+        return known
+
+    def publish(self) -> None:
+        """Move everything to its place. Raises OutputError where that fails; the place is then as it was."""
+        target = self.place
+        try:
+            _sync_tree(self.root)
+            target.path.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_file:
+                self._publish_file()
+            else:
+                self._publish_folder()
+            _sync(target.path.parent)
+        except OSError as error:
+            raise OutputError(f"the output {target.path} cannot be written: {error.strerror or error}.") from None
+
+    def _publish_folder(self) -> None:
+        target = self.place.path
+        try:
+            self.root.rename(target)  # also onto an empty folder
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not _exchange(self.root, target):
+                old = self._hidden / "old"
+                target.rename(old)
+                self.root.rename(target)
+
+    def _publish_file(self) -> None:
+        """The graph goes last: where it is new, all that belongs to it lies there before it appears."""
+        target = self.place
+        graph = target.path.name
+        for name in sorted(self.files, key=lambda n: (n == graph, n)):
+            source, path = self.root / name, target.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not self._replaceable(name):
+                if digest(path) != self.files[name]:
+                    raise OSError(errno.EEXIST, f"{path} exists with other content; choose another folder")
+                continue
+            source.replace(path)
+        if (stale := target.beside(VERIFICATION)) not in self.files:
+            (target.folder / stale).unlink(missing_ok=True)
+
+    def _replaceable(self, name: str) -> bool:
+        """Graph and reports are ours (`place` looked); a variables file may serve other graphs too."""
+        reports = {self.place.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)}
+        return name == self.place.path.name or name in reports
+
+
+def _hidden_folder(parent: Path) -> tuple[Path, int]:
+    """A new hidden folder in `parent` and the locked descriptor that says its owner lives."""
+    while True:
+        hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (hidden / _LOCK).exists():  # else another run took it for a dead one before the lock held
+            return hidden, lock
+        os.close(lock)
+
+
+def _remove_dead(parent: Path) -> None:
+    """Remove the hidden folders of runs that were killed: those with a lock file that nobody holds."""
+    for hidden in sorted(parent.glob(f"{_PREFIX}*")):
+        if hidden.is_symlink():
+            continue
+        with suppress(OSError):  # no lock file: not ours; the lock is held: alive
+            lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(hidden, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swap two paths in one step (Linux renameat2 with RENAME_EXCHANGE); False where the system cannot."""
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    at_fdcwd, exchange = -100, 2
+    return function is not None and function(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), exchange) == 0
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_tree(root: Path) -> None:
+    for folder, _, _ in os.walk(root):
+        _sync(Path(folder))

@@ -1,0 +1,9 @@
+"""What a compile tells: the JSON documents (models, strict) and the tables made from them.
+
+    model      report.json and manifest.json as pydantic models
+    build      from site records to the report
+    require    `--require` expressions over its totals
+    table      the report for people
+
+May import what lies below it in the engine; only `table` imports rich, and nothing here prints.
+"""

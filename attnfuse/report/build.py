@@ -1,0 +1,119 @@
+"""From site records to the report, and the census: every site of the source has exactly one record."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from attnfuse.errors import InternalError
+from attnfuse.graph import Model, short_name
+from attnfuse.match import SiteRecord
+from attnfuse.report.model import ComponentEntry, MissEntry, Report, SiteEntry, Totals
+from attnfuse.targets import Target
+
+FORMULA_OPERATORS = ("Softmax",)
+FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
+
+
+def count_sites(model: Model) -> Counter[str]:
+    """How many sites of each form the source holds."""
+    operators = Counter(node.op for node in model.nodes)
+    return Counter(
+        formula=sum(operators[op] for op in FORMULA_OPERATORS), fused=sum(operators[op] for op in FUSED_OPERATORS)
+    )
+
+
+def check_census(component: str, counted: Counter[str], records: Sequence[SiteRecord]) -> None:
+    """Raise InternalError unless the records are as many as the sites of each form, each with an anchor of its own."""
+    found = Counter(record.form for record in records)
+    for form in ("formula", "fused"):
+        if found[form] != counted[form]:
+            raise InternalError(
+                f"component {component}: the census does not add up: {counted[form]} sites of form {form} in the "
+                f"graph, {found[form]} on record."
+            )
+    anchors = Counter((record.graph, record.anchor) for record in records)
+    twice = sorted(anchor for (_, anchor), times in anchors.items() if times > 1)
+    if twice:
+        raise InternalError(f"component {component}: the census does not add up: {twice[0]} is on record twice.")
+
+
+def site_ids(component: str, records: Sequence[SiteRecord]) -> list[str]:
+    """`<component>/<module>` for each record; where one module has several sites the later ones get `#2`, `#3`, …"""
+    seen: Counter[str] = Counter()
+    ids = []
+    for record in records:
+        seen[record.module] += 1
+        number = seen[record.module]
+        ids.append(f"{component}/{record.module}" + (f"#{number}" if number > 1 else ""))
+    return ids
+
+
+def component_entry(name: str, nodes: int, records: Sequence[SiteRecord]) -> ComponentEntry:
+    """The report of one component."""
+    sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
+    return ComponentEntry(name=name, nodes=nodes, sites=sites, totals=totals(sites))
+
+
+def report(target: Target, components: Iterable[ComponentEntry], warnings: Iterable[str]) -> Report:
+    """The whole report."""
+    entries = tuple(components)
+    return Report(
+        runtime=target.runtime,
+        soc=target.soc,
+        components=entries,
+        totals=totals([site for entry in entries for site in entry.sites]),
+        warnings=tuple(warnings),
+    )
+
+
+def totals(sites: Sequence[SiteEntry]) -> Totals:
+    """Count the sites."""
+    status = Counter(site.status for site in sites)
+    form = Counter(site.form for site in sites)
+    return Totals(
+        softmax=form["formula"],
+        already_fused=form["fused"],
+        sites=len(sites) - status["not_attention"],
+        fused=status["fused"],
+        kept=status["kept"],
+        missed=status["missed"],
+        not_attention=status["not_attention"],
+        casts=sum(site.casts for site in sites),
+        padded_heads=sum(1 for site in sites if site.padded_head),
+        score_bytes_saved=sum(site.score_bytes_saved for site in sites),
+    )
+
+
+def _site(site_id: str, record: SiteRecord) -> SiteEntry:
+    miss = record.miss
+    return SiteEntry(
+        id=site_id,
+        form=record.form,
+        status=record.status,
+        code=record.code,
+        reason=record.reason,
+        rule=record.rule,
+        node=record.node,
+        layout=record.layout,
+        q=record.query,
+        k=record.key,
+        v=record.value,
+        dtype=record.dtype,
+        compute_dtype=record.compute_dtype,
+        restored_dtype=record.restored_dtype,
+        # JSON has no infinity; a scale that is none is told in the miss.
+        scale=record.scale if record.scale is not None and math.isfinite(record.scale) else None,
+        scale_factors=tuple(factor for factor in record.scale_factors if math.isfinite(factor)),
+        mask=record.mask,
+        row_guard=record.row_guard,
+        padded_head=record.padded_head,
+        casts=record.casts,
+        score_bytes_saved=record.score_bytes_saved,
+        mask_bytes=record.mask_bytes,
+        warnings=record.warnings,
+        miss=None
+        if miss is None
+        else MissEntry(code=miss.code, at=short_name(miss.at), expected=miss.expected, found=miss.found),
+    )

@@ -1,0 +1,154 @@
+"""The JSON documents that attnfuse writes: `attnfuse.report/1` and `attnfuse.manifest/1`.
+
+Neither holds an absolute path, a time, or anything else that differs between two runs on the same input.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from attnfuse import __version__
+from attnfuse.match import Form, Status
+from attnfuse.output import MANIFEST_SCHEMA
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    def to_bytes(self) -> bytes:
+        """The document as UTF-8 JSON, keys in the order of the model."""
+        return (json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `schema` is a method of pydantic's, so the field has another name in Python."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class MissEntry(_Document):
+    """Why a site is not fused: see `attnfuse.match.Miss`. `at` is a value of the graph."""
+
+    code: str
+    at: str
+    expected: str
+    found: str
+
+
+class SiteEntry(_Document):
+    """One Softmax or already fused node of the source. Shapes are in elements, byte counts of one execution."""
+
+    id: str
+    form: Form
+    status: Status
+    code: str
+    reason: str
+    rule: str | None
+    node: str | None
+    layout: str | None
+    q: tuple[int, ...] | None
+    k: tuple[int, ...] | None
+    v: tuple[int, ...] | None
+    dtype: str | None
+    compute_dtype: str | None
+    restored_dtype: str | None
+    scale: float | None
+    scale_factors: tuple[float, ...]
+    mask: str | None
+    row_guard: str | None
+    padded_head: int
+    casts: int
+    score_bytes_saved: int
+    mask_bytes: int
+    warnings: tuple[str, ...]
+    miss: MissEntry | None
+
+
+class Totals(_Document):
+    """Counts over sites.
+
+    `softmax` counts the Softmax nodes of the source and `already_fused` its fused attention nodes; together they are
+    fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed.
+    """
+
+    softmax: int
+    already_fused: int
+    sites: int
+    fused: int
+    kept: int
+    missed: int
+    not_attention: int
+    casts: int
+    padded_heads: int
+    score_bytes_saved: int
+
+
+class ComponentEntry(_Document):
+    """One graph. `nodes` counts those of the source, constants included."""
+
+    name: str
+    nodes: int
+    sites: tuple[SiteEntry, ...]
+    totals: Totals
+
+
+class Report(_Document):
+    """`attnfuse.report/1`: the census of a source."""
+
+    schema_: Literal["attnfuse.report/1"] = Field(default="attnfuse.report/1", alias="schema")
+    attnfuse: str = __version__
+    runtime: str
+    soc: str
+    components: tuple[ComponentEntry, ...]
+    totals: Totals
+    warnings: tuple[str, ...]
+
+
+class TensorEntry(_Document):
+    """An input or output of a graph; a dimension of -1 is not known before run time."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class FileEntry(_Document):
+    """A file's content."""
+
+    sha256: str
+    bytes: int
+
+
+class ManifestComponent(_Document):
+    """One graph of the output: its file, what it takes and what it gives, in order."""
+
+    name: str
+    owner: str
+    graph: str
+    variables: tuple[str, ...]
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+
+
+class RuleEntry(_Document):
+    """A policy rule; null leaves a setting as it is."""
+
+    rule: str
+    match: str
+    flash: bool | None
+    force_cast_dtype: str | None
+    masked_rows: str | None
+
+
+class Manifest(_Document):
+    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output."""
+
+    schema_: Literal["attnfuse.manifest/1"] = Field(default=MANIFEST_SCHEMA, alias="schema")
+    versions: dict[str, str]
+    runtime: str
+    soc: str
+    policy: tuple[RuleEntry, ...]
+    components: tuple[ManifestComponent, ...]
+    inputs: dict[str, FileEntry]
+    outputs: dict[str, FileEntry]

@@ -1,0 +1,55 @@
+"""`--require` expressions: a count of the report compared with another or with a number."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from attnfuse.errors import UsageError
+from attnfuse.report.model import Totals
+
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_EXPRESSION = re.compile(r"\s*([a-z_]+)\s*(==|!=|>=|<=|>|<)\s*([a-z_]+|\d+)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A count of `Totals`, a comparison, and another count or a number."""
+
+    left: str
+    comparison: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.left}{self.comparison}{self.right}"
+
+    def unmet(self, totals: Totals) -> str | None:
+        """Why it does not hold, or None where it holds."""
+        left, right = _value(self.left, totals), _value(self.right, totals)
+        if _COMPARE[self.comparison](left, right):
+            return None
+        told = [f"{name} is {_value(name, totals)}" for name in (self.left, self.right) if not name.isdigit()]
+        return f"required {self}, but {' and '.join(told)}"
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Read `fused==sites`, `missed==0`, `fused>=32`, … Raises UsageError for anything else."""
+    match = _EXPRESSION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--require {text!r} is not of the form COUNT==COUNT or COUNT>=NUMBER, such as fused==sites.")
+    left, comparison, right = match.groups()
+    for name in (left, right):
+        if not name.isdigit() and name not in Totals.model_fields:
+            near = difflib.get_close_matches(name, Totals.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Totals.model_fields)}."
+            raise UsageError(f"--require {text!r} names the unknown count {name!r}; {hint}")
+    return Requirement(left, comparison, right)
+
+
+def _value(name: str, totals: Totals) -> int:
+    return int(name) if name.isdigit() else int(getattr(totals, name))

@@ -1,0 +1,61 @@
+"""The report for people: a row per component, and the reasons for what was not fused."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from attnfuse.report.model import Report, Totals
+
+_SHOWN_IDS = 3
+
+
+def render(report: Report) -> RenderableType:
+    """The whole report as something rich can print."""
+    table = Table(title=f"attention sites for {report.runtime} on {report.soc}", title_justify="left")
+    table.add_column("component")
+    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads", "score memory saved"):
+        table.add_column(heading, justify="right")
+    for component in report.components:
+        table.add_row(component.name, *_cells(component.totals))
+    if len(report.components) > 1:
+        table.add_section()
+        table.add_row("total", *_cells(report.totals))
+    return Group(table, *_reasons(report), *(Text(f"warning: {w}", style="yellow") for w in report.warnings))
+
+
+def _cells(totals: Totals) -> list[str]:
+    return [
+        *(str(n) for n in (totals.sites, totals.fused, totals.kept, totals.missed, totals.not_attention)),
+        str(totals.casts),
+        str(totals.padded_heads),
+        human_bytes(totals.score_bytes_saved),
+    ]
+
+
+def _reasons(report: Report) -> list[Text]:
+    """One line for each code and reason, with how many sites it holds for and the first of them."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for component in report.components:
+        for site in component.sites:
+            if site.status in ("kept", "missed"):
+                groups.setdefault((site.status, site.code, site.reason), []).append(site.id)
+    lines = []
+    for (status, code, reason), ids in sorted(groups.items()):
+        shown = ", ".join(ids[:_SHOWN_IDS]) + (", …" if len(ids) > _SHOWN_IDS else "")
+        lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {shown}"))
+    told = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
+    return lines + [Text(f"warning: {w} ({n} sites)", style="yellow") for w, n in sorted(told.items())]
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes with a binary unit: `640.0 MiB`."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")

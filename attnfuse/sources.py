@@ -1,0 +1,221 @@
+"""A source becomes components: each a graph in memory and the place its weights come from.
+
+Two kinds: a `.mindir` file, read as it lies with no MindSpore in sight; and everything else (a pipeline folder, a
+hub id, a demo), traced by `attnfuse.tracing`, one subprocess per component.
+
+May import all below the compiler but the passes and verification.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from attnfuse.errors import UsageError
+from attnfuse.mindir import codec, external
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.progress import Progress
+from attnfuse.tracing import runner
+from attnfuse.tracing import source as tracing_source
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, WeightSource
+from attnfuse.tracing.plan import plan_pipeline
+
+SUFFIX = ".mindir"
+DEFAULT_DTYPE = "float16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One graph and its weights.
+
+    `data` is the source graph's bytes; `graph_name` the file name it goes by in an output folder. Weights are inline,
+    or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
+    `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
+    files it was read from, by their name relative to the source.
+    """
+
+    name: str
+    owner: str
+    where: str
+    data: bytes
+    graph_name: str
+    adopted: Mapping[str, Path] = field(default_factory=dict)
+    streamed_name: str | None = None
+    streamed_bytes: int = 0
+    weights: Mapping[str, WeightSource] = field(default_factory=dict)
+    outputs: tuple[TensorSpec, ...] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    original: Path | None = None
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The files beside the graph, relative to it."""
+        return (self.streamed_name,) if self.streamed_name is not None else tuple(self.adopted)
+
+    def parse(self) -> ModelProto:
+        """A fresh message of the source graph."""
+        return codec.parse(self.data, self.where)
+
+    def weight_chunks(self, progress: Progress) -> Iterator[bytes]:
+        """The bytes of the streamed variables file."""
+        done = 0
+        for chunk in external.variables(self.parse(), self.weights):
+            yield chunk
+            done += len(chunk)
+            progress.amount(done, self.streamed_bytes)
+
+
+class Source(Protocol):
+    """Something that can be compiled."""
+
+    @property
+    def single_file(self) -> bool:
+        """Whether it is one graph file, so that the output may be one too."""
+
+    @property
+    def paths(self) -> Iterable[Path]:
+        """Files and folders that must not be written to."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The components it has (or those asked for), in order."""
+
+    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+        """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
+
+        Raises SourceError (TraceError among them) where it cannot be read, is damaged or is not supported.
+        """
+
+
+def open_source(source: str, components: Iterable[str], dtype: str | None, shapes: ShapeOptions) -> Source:
+    """Find what SOURCE is. `dtype` None is the source's own, float16 for what is traced.
+
+    Raises SourceError where nothing is there, UsageError for options that do not fit it.
+    """
+    wanted = tuple(components)
+    path = Path(source)
+    if path.suffix == SUFFIX or path.is_file():
+        return MindirSource.open(path, wanted, dtype, shapes)
+    folder = tracing_source.resolve(source)
+    return PipelineSource(folder, plan_pipeline(folder, dtype or DEFAULT_DTYPE, shapes, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class MindirSource:
+    """A `.mindir` file with its weights inside or beside it, or without any."""
+
+    path: Path
+    name: str
+
+    @classmethod
+    def open(cls, path: Path, components: tuple[str, ...], dtype: str | None, shapes: ShapeOptions) -> MindirSource:
+        """See `open_source`."""
+        if dtype is not None or shapes != ShapeOptions():
+            raise UsageError(
+                f"{path} is a traced graph of fixed types and shapes; trace the pipeline again for others."
+            )
+        name = component_name(path)
+        for other in components:
+            if other != name:
+                raise UsageError(f"{path} has no component {other!r}; it is the one component {name!r}.")
+        return cls(path, name)
+
+    @property
+    def single_file(self) -> bool:
+        return True
+
+    @property
+    def paths(self) -> Iterable[Path]:
+        return (self.path,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+        """See `Source.load`."""
+        progress.stage(name, "read")
+        data = codec.read_bytes(self.path)
+        model = codec.parse(data, str(self.path))
+        files = external.check_weights(model, self.path, required=weights)
+        versions = {"mindspore": model.model_version} if model.model_version else {}
+        return Component(
+            name=name,
+            owner=name,
+            where=str(self.path),
+            data=data,
+            graph_name=self.path.name,
+            adopted=files,
+            versions=versions,
+            original=self.path,
+            inputs={self.path.name: self.path, **files},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSource:
+    """A diffusers pipeline folder, planned."""
+
+    folder: Path
+    plans: tuple[ComponentPlan, ...]
+
+    @property
+    def single_file(self) -> bool:
+        return False
+
+    @property
+    def paths(self) -> Iterable[Path]:
+        return (self.folder,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(plan.name for plan in self.plans)
+
+    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+        """See `Source.load`."""
+        progress.stage(name, "trace")
+        plan = next(plan for plan in self.plans if plan.name == name)
+        traced = runner.trace_component(plan, work)
+        where = f"the trace of {name}"
+        model = codec.parse(codec.read_bytes(traced.graph), where)
+        location = f"{name}_variables/data_0"
+        size = external.lay_out(model, location)
+        return Component(
+            name=name,
+            owner=plan.model,
+            where=where,
+            data=codec.serialise(model),
+            graph_name=f"{name}_graph{SUFFIX}",
+            streamed_name=location,
+            streamed_bytes=size,
+            weights={source.parameter: source for source in traced.weights},
+            outputs=traced.outputs,
+            versions=traced.versions,
+            inputs=self._inputs(plan, traced.weights),
+        )
+
+    def _inputs(self, plan: ComponentPlan, weights: Iterable[WeightSource]) -> dict[str, Path]:
+        """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
+        read = {source.file for source in weights}
+        folder = plan.folder.resolve()
+        files = {path for path in read if path.resolve().is_relative_to(folder) or path.is_relative_to(plan.folder)}
+        if files != read:
+            files |= set(plan.folder.glob("*.safetensors"))
+        files |= {p for p in (self.folder / "model_index.json", plan.folder / "config.json") if p.is_file()}
+        root = self.folder.resolve()
+        named = {}
+        for path in files:
+            # Links in a hub snapshot point at blobs: the name is that of the link.
+            absolute = path.parent.resolve() / path.name
+            named[absolute.relative_to(root).as_posix()] = path
+        return dict(sorted(named.items()))
+
+
+def component_name(path: Path) -> str:
+    """What a `.mindir` file is called as a component: its stem without `_graph`, in characters fit for a pattern."""
+    stem = path.name.removesuffix(SUFFIX).removesuffix("_graph")
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_") or "graph"
