@@ -97,6 +97,8 @@ def _shards(path: Path) -> tuple[Path, ...]:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise SourceError(f"{path} cannot be read as an index of safetensors shards.") from None
+    if not names or not all(isinstance(name, str) for name in names):
+        raise SourceError(f"{path} cannot be read as an index of safetensors shards.")
     for name in names:
         if Path(name).name != name:
             raise SourceError(f"{path} names shard {name!r}, which is not a file of its own folder.")

@@ -204,18 +204,19 @@ class _Sizes:
 
     @classmethod
     def of(cls, pipeline: _Pipeline, shapes: ShapeOptions, configs: Mapping[str, _Config]) -> _Sizes:
-        vae = configs.get("vae")
         # VaeImageProcessor's factor: each VAE block but the last halves the image; 8 where there is no VAE.
-        scale = 2 ** (len(_get(vae, "block_out_channels", pipeline, "vae")) - 1) if vae else 8
-        height, width = _default_image(pipeline, configs, scale)
-        height, width = shapes.height or height, shapes.width or width
+        scale = 2 ** (len(_numbers(configs, "vae", "block_out_channels", pipeline)) - 1) if "vae" in configs else 8
+        height, width = shapes.height, shapes.width
+        if height is None or width is None:
+            default = _default_image(pipeline, configs, scale)
+            height, width = height or default[0], width or default[1]
         for name, value in (("height", height), ("width", width)):
             if value % scale:
                 raise UsageError(f"{name} {value} is not a multiple of {scale}, the VAE's downscaling.")
         tokens = _CLIP_TOKENS
         for model in ("text_encoder_2", "text_encoder"):
-            if model in configs:
-                tokens = int(configs[model].get("max_position_embeddings", _CLIP_TOKENS))
+            if "max_position_embeddings" in configs.get(model, ()):
+                tokens = _number(configs, model, "max_position_embeddings", pipeline)
         if shapes.sequence_length is not None:
             if {"text_encoder", "text_encoder_2"} & configs.keys() and shapes.sequence_length > tokens:
                 raise UsageError(
@@ -228,13 +229,12 @@ class _Sizes:
 def _default_image(pipeline: _Pipeline, configs: Mapping[str, _Config], scale: int) -> tuple[int, int]:
     """Height and width in pixels: the UNet's sample size, or the VAE's where there is no UNet."""
     if "unet" in configs:
-        size, factor = _get(configs["unet"], "sample_size", pipeline, "unet"), scale
+        size, factor = _numbers(configs, "unet", "sample_size", pipeline), scale
     elif "vae" in configs:
-        size, factor = _get(configs["vae"], "sample_size", pipeline, "vae"), 1
+        size, factor = _numbers(configs, "vae", "sample_size", pipeline), 1
     else:
         return scale, scale
-    height, width = (size, size) if isinstance(size, int) else size
-    return height * factor, width * factor
+    return size[0] * factor, size[-1] * factor
 
 
 def _plan_component(name: str, pipeline: _Pipeline, dtype: str, sizes: _Sizes) -> ComponentPlan:
@@ -262,23 +262,22 @@ def _unet(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
         raise TraceError(f"component unet: addition_embed_type = {addition!r} is not supported.")
     rows = 2 * sizes.batch
     scheduler = sizes.configs.get("scheduler", {}).get("_class_name")
-    context = _get(config, "cross_attention_dim", pipeline, "unet")
-    if not isinstance(context, int):
-        if len(set(context)) != 1:
-            raise TraceError(f"component unet: cross_attention_dim = {context!r} is not supported.")
-        context = context[0]
-    channels = _get(config, "in_channels", pipeline, "unet")
+    context = set(_numbers(sizes.configs, "unet", "cross_attention_dim", pipeline))
+    if len(context) != 1:
+        raise TraceError("component unet: a cross_attention_dim that differs from block to block is not supported.")
+    channels = _number(sizes.configs, "unet", "in_channels", pipeline)
     inputs = [
         TensorSpec("sample", (rows, channels, sizes.height // sizes.scale, sizes.width // sizes.scale), dtype),
         TensorSpec("timestep", (1,), "float32" if scheduler in _FLOAT_TIMESTEP_SCHEDULERS else "int64"),
-        TensorSpec("encoder_hidden_states", (rows, sizes.tokens, context), dtype),
+        TensorSpec("encoder_hidden_states", (rows, sizes.tokens, context.pop()), dtype),
     ]
     if addition is None:
         return "unet", dtype, tuple(inputs)
-    width = _get(config, "projection_class_embeddings_input_dim", pipeline, "unet")
-    per_id = _get(config, "addition_time_embed_dim", pipeline, "unet")
-    text_encoder = sizes.configs.get("text_encoder_2", {})
-    text_width = text_encoder.get("projection_dim", width - _SDXL_TIME_IDS * per_id)
+    width = _number(sizes.configs, "unet", "projection_class_embeddings_input_dim", pipeline)
+    per_id = _number(sizes.configs, "unet", "addition_time_embed_dim", pipeline)
+    text_width = width - _SDXL_TIME_IDS * per_id
+    if "text_encoder_2" in sizes.configs:
+        text_width = _number(sizes.configs, "text_encoder_2", "projection_dim", pipeline)
     ids, rest = divmod(width - text_width, per_id)
     if rest or ids < 1:
         raise SourceError(
@@ -293,7 +292,7 @@ def _unet(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
 def _vae_decoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
     # pipeline_stable_diffusion_xl.py: "make sure the VAE is in float32 mode, as it overflows in float16".
     held = "float32" if dtype == "float16" and _force_upcast(pipeline, sizes) else dtype
-    channels = _get(sizes.configs["vae"], "latent_channels", pipeline, "vae")
+    channels = _number(sizes.configs, "vae", "latent_channels", pipeline)
     shape = (sizes.batch, channels, sizes.height // sizes.scale, sizes.width // sizes.scale)
     return "vae_decoder", held, (TensorSpec("latents", shape, held),)
 
@@ -301,7 +300,7 @@ def _vae_decoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> 
 def _vae_encoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
     # pipeline_stable_diffusion_xl_img2img.py upcasts for encoding whatever the type it comes from.
     held = "float32" if _force_upcast(pipeline, sizes) else dtype
-    channels = _get(sizes.configs["vae"], "in_channels", pipeline, "vae")
+    channels = _number(sizes.configs, "vae", "in_channels", pipeline)
     shape = (sizes.batch, channels, sizes.height, sizes.width)
     return "vae_encoder", held, (TensorSpec("image", shape, held),)
 
@@ -327,11 +326,22 @@ def _force_upcast(pipeline: _Pipeline, sizes: _Sizes) -> bool:
     return pipeline.is_xl and bool(sizes.configs["vae"].get("force_upcast", True))
 
 
-def _get(config: _Config, key: str, pipeline: _Pipeline, model: str) -> Any:
-    try:
-        return config[key]
-    except KeyError:
-        raise SourceError(f"{pipeline.folders[model] / 'config.json'} has no {key!r}.") from None
+def _numbers(configs: Mapping[str, _Config], model: str, key: str, pipeline: _Pipeline) -> list[int]:
+    """Read a positive whole number, or a list of them, as a list; SourceError for anything else."""
+    value = configs[model].get(key)
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(number, int) and number > 0 for number in values):
+        path = pipeline.folders[model] / "config.json"
+        raise SourceError(f"{path}: {key} is {json.dumps(value)}, not a positive number or a list of them.")
+    return values
+
+
+def _number(configs: Mapping[str, _Config], model: str, key: str, pipeline: _Pipeline) -> int:
+    """Read one positive whole number; SourceError for anything else."""
+    values = _numbers(configs, model, key, pipeline)
+    if len(values) != 1:
+        raise SourceError(f"{pipeline.folders[model] / 'config.json'}: {key} is {values}, not one number.")
+    return values[0]
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:

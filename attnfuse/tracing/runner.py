@@ -38,7 +38,8 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
             raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
     work = work.resolve()
     request = work / _REQUEST_FILE
-    request.write_text(json.dumps({"plan": _absolute(plan).to_json(), "work": str(work)}), encoding="utf-8")
+    content = {"plan": _absolute(plan).to_json(), "work": str(work), "parent": os.getpid()}
+    request.write_text(json.dumps(content), encoding="utf-8")
     result = work / _RESULT_FILE
     result.unlink(missing_ok=True)
     with (work / LOG_FILE).open("wb") as log:

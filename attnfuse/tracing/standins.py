@@ -33,7 +33,7 @@ def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None) -> Any:
-    """`Arange` has no CPU kernel. Position ids and sinusoidal tables start from it."""
+    """`Arange` has no CPU kernel. Sinusoidal position tables of transformers start from it."""
     first, last = (0, start) if end is None else (start, end)
     values = np.arange(_number(first), _number(last), _number(step))
     if dtype is None:
@@ -42,12 +42,12 @@ def _arange(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None
 
 
 def _linspace(start: Any, end: Any, steps: int, *, dtype: Any = None) -> Any:
-    """`LinSpaceExt` has no CPU kernel. Schedulers' and Karras' sigma tables are made with it."""
+    """`LinSpaceExt` has no CPU kernel. Positional grids of patch embeddings are made with it."""
     return _tensor(np.linspace(_number(start), _number(end), steps, dtype=np.float32), dtype)
 
 
 def _full(size: Any, fill_value: Any, *, dtype: Any = None) -> Any:
-    """`FillScalar` has no CPU kernel. Scale and mask constants are made with it."""
+    """`FillScalar` has no CPU kernel. Causal masks that are constants of a model are made with it."""
     value = _number(fill_value)
     if dtype is None:
         dtype = (
@@ -61,12 +61,12 @@ def _full(size: Any, fill_value: Any, *, dtype: Any = None) -> Any:
 
 
 def _empty(*size: Any, dtype: Any = None, device: Any = None) -> Any:
-    """`mint.empty` allocates on Ascend only. Layers use it for parameters that a checkpoint then fills."""
+    """`mint.empty` allocates on Ascend only. `RMSNorm` makes its weight so, for a checkpoint to fill."""
     return _tensor(np.zeros(_shape(size), np.float32), dtype)
 
 
 def _randn(*size: Any, generator: Any = None, dtype: Any = None) -> Any:
-    """`Randn` has no CPU kernel. Fourier embeddings draw a table that a checkpoint then fills; zeros do as well."""
+    """`Randn` has no CPU kernel. Fourier time embeddings draw a table so, for a checkpoint to fill: zeros will do."""
     return _tensor(np.zeros(_shape(size), np.float32), dtype)
 
 

@@ -25,27 +25,26 @@ from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
 SPILL_FILE = "spilled.safetensors"
 
 
-def find_sources(plan: ComponentPlan, model: Any, wanted: Sequence[str], work: Path) -> tuple[WeightSource, ...]:
-    """Return the sources of the parameters `wanted` of `model` (built by `build_skeleton`), in that order.
+def find_sources(plan: ComponentPlan, model: Any, work: Path) -> Mapping[str, WeightSource]:
+    """Return the source of every parameter of `model` (built by `build_skeleton`) that the checkpoint has, by name.
 
     May write `spilled.safetensors` into `work`. Raises SourceError for an unreadable checkpoint and TraceError for
-    a parameter that has no weight, or one of another shape.
+    a weight whose shape is not the parameter's.
     """
-    parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-    aliases = _aliases(model)
     files = find_files(plan.folder, plan.library)
     records = dict(read_tensors(files))
     try:
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, files, records)
-    sources: list[WeightSource] = []
+    aliases = _aliases(model)
+    sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
-    for name in wanted:
-        parameter = parameters[name]
+    for parameter in model.get_parameters():
+        name = parameter.name
         value = next((loaded[alias] for alias in aliases[id(parameter)] if alias in loaded), None)
         if value is None:
-            raise TraceError(f"component {plan.name}: parameter {name} has no weight in {', '.join(map(str, files))}.")
+            continue
         shape, dtype = tuple(parameter.shape), _dtype_name(parameter.dtype)
         if tuple(value.shape) != shape:
             raise TraceError(
@@ -53,13 +52,13 @@ def find_sources(plan: ComponentPlan, model: Any, wanted: Sequence[str], work: P
                 f" but its weight in {plan.folder} has shape {list(value.shape)}."
             )
         if isinstance(value, StoredTensor) and _only_float_conversion(value.dtype, dtype):
-            sources.append(WeightSource(name, value.file, value.key, dtype, shape))
+            sources[name] = WeightSource(name, value.file, value.key, dtype, shape)
         else:
             spilled[name] = _to_numpy(value, dtype)
-            sources.append(WeightSource(name, work / SPILL_FILE, name, dtype, shape))
+            sources[name] = WeightSource(name, work / SPILL_FILE, name, dtype, shape)
     if spilled:
         save_file(spilled, work / SPILL_FILE)
-    return tuple(sources)
+    return sources
 
 
 def _map_names(plan: ComponentPlan, model: Any, state: dict[str, Any]) -> Mapping[str, Any]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
@@ -29,8 +31,8 @@ _DATA_TYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 1
 
 def main(arguments: list[str]) -> int:
     """Trace what the request file asks for; return 0, or 1 with the error in the result file."""
-    _die_with_parent()
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    _die_with(request["parent"])
     work = Path(request["work"])
     try:
         result: dict[str, Any] = _trace(ComponentPlan.from_json(request["plan"]), work).to_json()
@@ -61,12 +63,11 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
     # Before the trace, which takes longer: a checkpoint that does not fit is told at once.
-    sources = find_sources(plan, model, [parameter.name for parameter in model.get_parameters()], work)
+    sources = find_sources(plan, model, work)
     proto, output_names = trace(plan, model)
     canonicalise(proto, plan.name)
     outputs = _outputs(proto.graph, output_names)
-    by_name = {source.parameter: source for source in sources}
-    weights = tuple(by_name[parameter.name.partition(":")[2]] for parameter in proto.graph.parameter)
+    weights = tuple(_source(parameter.name, sources, plan) for parameter in proto.graph.parameter)
     (work / GRAPH_FILE).write_bytes(proto.SerializeToString(deterministic=True))
     return TracedComponent(
         plan=plan,
@@ -77,6 +78,13 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
         seconds=time.monotonic() - started,
         peak_rss_bytes=_peak_rss_bytes(),
     )
+
+
+def _source(name: str, sources: Mapping[str, WeightSource], plan: ComponentPlan) -> WeightSource:
+    parameter = name.partition(":")[2]  # without the graph's name
+    if parameter not in sources:
+        raise TraceError(f"component {plan.name}: parameter {parameter} has no weight in {plan.folder}.")
+    return sources[parameter]
 
 
 def _outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
@@ -106,10 +114,12 @@ def _peak_rss_bytes() -> int:
     return 0
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent dies, so that `kill -9` of a compile leaves nothing."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was told
+        sys.exit(1)
 
 
 if __name__ == "__main__":

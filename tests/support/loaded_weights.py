@@ -1,0 +1,58 @@
+"""Run in a subprocess: where attnfuse would stream each parameter from, beside what mindone itself loads.
+
+`python -m tests.support.loaded_weights FOLDER DTYPE OUT` writes to OUT, as JSON by component, the WeightSources and
+the SHA-256 of every parameter's bytes after `DiffusionPipeline.from_pretrained(FOLDER, mindspore_dtype=DTYPE)` (or
+`from_pretrained` of the one model where FOLDER is no pipeline).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import mindspore
+
+from attnfuse.tracing.build import build_skeleton
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
+from attnfuse.tracing.plan import plan_pipeline
+from attnfuse.tracing.weights import find_sources
+
+
+def _load(folder: Path, plans: tuple[ComponentPlan, ...], dtype: str) -> dict[str, Any]:
+    options = {"mindspore_dtype": getattr(mindspore, dtype), "use_safetensors": True}
+    if (folder / "model_index.json").exists():
+        from mindone.diffusers import DiffusionPipeline
+
+        pipeline = DiffusionPipeline.from_pretrained(str(folder), **options)
+        return {plan.model: getattr(pipeline, plan.model) for plan in plans}
+    from mindone import diffusers, transformers
+
+    library = diffusers if plans[0].library == "diffusers" else transformers
+    return {plans[0].model: getattr(library, plans[0].class_name).from_pretrained(str(folder), **options)}
+
+
+def main(folder: Path, dtype: str, out: Path) -> None:
+    """Compare every model once (a VAE is one model, though two components)."""
+    mindspore.set_device("CPU")
+    plans = {plan.model: plan for plan in plan_pipeline(folder, dtype, ShapeOptions())}
+    models = _load(folder, tuple(plans.values()), dtype)
+    answer: dict[str, Any] = {}
+    for name, plan in plans.items():
+        work = out.parent / f"work-{name}"
+        work.mkdir()
+        sources = find_sources(plan, build_skeleton(plan), work)
+        answer[name] = {
+            "sources": [source.to_json() for source in sources.values()],
+            "loaded": {
+                parameter.name: hashlib.sha256(parameter.data.get_bytes()).hexdigest()
+                for parameter in models[name].get_parameters()
+            },
+        }
+    out.write_text(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -1,0 +1,36 @@
+"""The names and shapes we write are those of published checkpoints: checked by their known parameter counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE
+from attnfuse.tracing.layout import clip_text_tensors, unet_tensors, vae_tensors
+from tools.make_checkpoint import CONFIGS
+
+
+def count(tensors: Iterable[tuple[str, tuple[int, ...]]]) -> int:
+    return sum(math.prod(shape) for _, shape in tensors)
+
+
+def test_published_parameter_counts() -> None:
+    # Stable Diffusion 1.5's three models and XL base 1.0's UNet, as their model cards and diffusers count them.
+    clip: dict[str, Any] = {**TEXT_ENCODER, "hidden_size": 768, "intermediate_size": 3072, "vocab_size": 49408}
+    assert count(unet_tensors(CONFIGS["sd15"])) == 859_520_964
+    assert count(unet_tensors(CONFIGS["sdxl"])) == 2_567_463_684
+    assert count(vae_tensors({**VAE, "block_out_channels": [128, 256, 512, 512]})) == 83_653_863
+    assert count(clip_text_tensors(clip)) == 123_060_480
+
+
+def test_projection_belongs_to_one_class_only() -> None:
+    projected = {**TEXT_ENCODER, "architectures": ["CLIPTextModelWithProjection"]}
+    extra = set(clip_text_tensors(projected)) - set(clip_text_tensors(TEXT_ENCODER))
+    assert extra == {("text_projection.weight", (64, 64))}
+
+
+def test_names_are_unique() -> None:
+    for tensors in (unet_tensors(UNET), vae_tensors(VAE), clip_text_tensors(TEXT_ENCODER)):
+        names = [name for name, _ in tensors]
+        assert len(names) == len(set(names))

@@ -1,0 +1,261 @@
+"""What a pipeline folder's configurations say about its components and their inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnfuse.errors import SourceError, TraceError, UsageError
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
+from attnfuse.tracing.plan import plan_pipeline
+from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
+
+SD = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
+XL = {"unet": XL_UNET, "vae": SMALL_VAE, "text_encoder": XL_TEXT_ENCODER, "text_encoder_2": XL_TEXT_ENCODER_2}
+
+
+def pipeline(
+    folder: Path, models: dict[str, dict[str, Any]], name: str = "StableDiffusionPipeline", **extra: Any
+) -> Path:
+    """Write a pipeline's configurations, without weights: a plan needs none."""
+    index: dict[str, Any] = {"_class_name": name, "safety_checker": [None, None], **extra}
+    for model, config in models.items():
+        (folder / model).mkdir(parents=True)
+        write_json(folder / model / "config.json", config)
+        index[model] = ["diffusers" if "_class_name" in config else "transformers", class_of(config)]
+    write_json(folder / "model_index.json", index)
+    return folder
+
+
+def plans(folder: Path, dtype: str = "float16", *components: str, **shapes: int) -> dict[str, ComponentPlan]:
+    found = plan_pipeline(folder, dtype, ShapeOptions(**shapes), components)
+    return {plan.name: plan for plan in found}
+
+
+def test_stable_diffusion(tmp_path: Path) -> None:
+    found = plans(pipeline(tmp_path, SD, scheduler=["diffusers", "PNDMScheduler"]))
+    assert list(found) == ["unet", "vae_decoder", "vae_encoder", "text_encoder"]
+    assert found["unet"] == ComponentPlan(
+        name="unet",
+        model="unet",
+        class_name="UNet2DConditionModel",
+        library="diffusers",
+        folder=tmp_path / "unet",
+        entry="unet",
+        dtype="float16",
+        inputs=(
+            TensorSpec("sample", (2, 4, 16, 16), "float16"),
+            TensorSpec("timestep", (1,), "int64"),
+            TensorSpec("encoder_hidden_states", (2, 77, 64), "float16"),
+        ),
+    )
+    assert found["vae_decoder"].inputs == (TensorSpec("latents", (1, 4, 16, 16), "float16"),)
+    assert found["vae_decoder"].folder == tmp_path / "vae"
+    assert found["vae_encoder"].inputs == (TensorSpec("image", (1, 3, 128, 128), "float16"),)
+    assert found["text_encoder"].inputs == (TensorSpec("input_ids", (1, 77), "int64"),)
+    assert found["text_encoder"].library == "transformers"
+
+
+def test_shapes_asked_for(tmp_path: Path) -> None:
+    found = plans(pipeline(tmp_path, SD), "float32", batch=3, height=64, width=256, sequence_length=20)
+    shapes = {name: [spec.shape for spec in plan.inputs] for name, plan in found.items()}
+    assert shapes == {
+        "unet": [(6, 4, 8, 32), (1,), (6, 20, 64)],
+        "vae_decoder": [(3, 4, 8, 32)],
+        "vae_encoder": [(3, 3, 64, 256)],
+        "text_encoder": [(3, 20)],
+    }
+
+
+def test_xl(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, XL, "StableDiffusionXLPipeline", scheduler=["diffusers", "EulerDiscreteScheduler"])
+    found = plans(folder)
+    assert list(found) == ["unet", "vae_decoder", "vae_encoder", "text_encoder", "text_encoder_2"]
+    assert found["unet"].entry == "unet_xl"
+    assert found["unet"].inputs[1:] == (
+        TensorSpec("timestep", (1,), "float32"),  # Euler's timesteps are not whole numbers
+        TensorSpec("encoder_hidden_states", (2, 77, 80), "float16"),
+        TensorSpec("text_embeds", (2, 40), "float16"),
+        TensorSpec("time_ids", (2, 6), "float16"),
+    )
+    assert found["text_encoder"].entry == "text_encoder_xl"
+    assert found["text_encoder_2"].entry == "text_encoder_projected_xl"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "force_upcast", "decoder", "encoder"),
+    [
+        ("float16", None, "float32", "float32"),
+        ("float16", True, "float32", "float32"),
+        ("float16", False, "float16", "float16"),
+        ("bfloat16", True, "bfloat16", "float32"),
+        ("float32", True, "float32", "float32"),
+    ],
+)
+def test_xl_vae_runs_in_float32_where_mindone_upcasts_it(
+    tmp_path: Path, dtype: str, force_upcast: bool | None, decoder: str, encoder: str
+) -> None:
+    vae = SMALL_VAE if force_upcast is None else {**SMALL_VAE, "force_upcast": force_upcast}
+    found = plans(pipeline(tmp_path, {**XL, "vae": vae}, "StableDiffusionXLPipeline"), dtype)
+    assert (found["vae_decoder"].dtype, found["vae_encoder"].dtype) == (decoder, encoder)
+    assert found["vae_decoder"].inputs[0].dtype == decoder
+    assert found["unet"].dtype == dtype
+
+
+def test_refiner_has_five_time_ids(tmp_path: Path) -> None:
+    unet = {**XL_UNET, "projection_class_embeddings_input_dim": 40 + 5 * 8}
+    models = {"unet": unet, "text_encoder_2": XL_TEXT_ENCODER_2}
+    found = plans(pipeline(tmp_path, models, "StableDiffusionXLImg2ImgPipeline", text_encoder=[None, None]))
+    assert list(found) == ["unet", "text_encoder_2"]
+    assert found["unet"].inputs[-1].shape == (2, 5)
+
+
+def test_only_a_unet(tmp_path: Path) -> None:
+    found = plans(pipeline(tmp_path, {"unet": XL_UNET}, "StableDiffusionXLPipeline"))
+    assert [spec.shape for spec in found["unet"].inputs] == [(2, 4, 8, 8), (1,), (2, 77, 80), (2, 40), (2, 6)]
+
+
+def test_chosen_components_keep_the_order(tmp_path: Path) -> None:
+    assert list(plans(pipeline(tmp_path, SD), "float16", "text_encoder", "unet")) == ["unet", "text_encoder"]
+
+
+def test_single_model_folder(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", VAE)
+    found = plans(tmp_path)
+    assert [plan.folder for plan in found.values()] == [tmp_path, tmp_path]
+    assert found["vae_decoder"].inputs[0].shape == (1, 4, 16, 16)
+
+
+def test_single_text_encoder(tmp_path: Path) -> None:
+    write_json(tmp_path / "config.json", XL_TEXT_ENCODER_2)
+    assert plans(tmp_path)["text_encoder"].entry == "text_encoder_projected"
+
+
+def test_oblong_sample_size(tmp_path: Path) -> None:
+    found = plans(pipeline(tmp_path, {"unet": {**UNET, "sample_size": [8, 24]}}))
+    assert found["unet"].inputs[0].shape == (2, 4, 8, 24)
+
+
+@pytest.mark.parametrize(
+    ("component", "message"),
+    [
+        ("vae_decodr", "did you mean 'vae_decoder'"),
+        ("Unet", "did you mean 'unet'"),
+        ("qqq", "known are unet, vae_decoder, vae_encoder, text_encoder, text_encoder_2"),
+        ("text_encoder_2", "has no component 'text_encoder_2'; it has unet, vae_decoder, vae_encoder, text_encoder"),
+    ],
+)
+def test_unknown_component(tmp_path: Path, component: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plans(pipeline(tmp_path, SD), "float16", component)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"batch": 0}, "batch 0 is not a positive number"),
+        ({"sequence_length": -1}, "sequence length -1 is not"),
+        ({"height": 100}, "height 100 is not a multiple of 8"),
+        ({"width": 4}, "width 4 is not a multiple of 8"),
+        ({"sequence_length": 78}, "more than the text encoder's 77"),
+    ],
+)
+def test_bad_shapes(tmp_path: Path, shapes: dict[str, int], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plans(pipeline(tmp_path, SD), **shapes)
+
+
+def test_bad_dtype(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'int8' is not one of"):
+        plans(pipeline(tmp_path, SD), "int8")
+
+
+def test_not_a_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="not a diffusers pipeline folder"):
+        plans(tmp_path)
+    with pytest.raises(SourceError, match="is not a folder"):
+        plans(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize("file", ["model_index.json", "unet/config.json"])
+def test_broken_json(tmp_path: Path, file: str, content: bytes) -> None:
+    (pipeline(tmp_path, SD) / file).write_bytes(content)
+    with pytest.raises(SourceError, match=file):
+        plans(tmp_path)
+
+
+def test_missing_parts(tmp_path: Path) -> None:
+    pipeline(tmp_path, SD)
+    (tmp_path / "unet" / "config.json").unlink()
+    with pytest.raises(SourceError, match=r"unet/config\.json does not exist"):
+        plans(tmp_path)
+    (tmp_path / "unet").rmdir()
+    with pytest.raises(SourceError, match="names component unet, but there is no folder"):
+        plans(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, "64", 0, -1, 1.5, [], [64, "64"], {}])
+def test_values_of_the_wrong_kind(tmp_path: Path, value: object) -> None:
+    with pytest.raises(SourceError, match=r"unet/config\.json: cross_attention_dim is .*, not a positive number"):
+        plans(pipeline(tmp_path, {"unet": {**UNET, "cross_attention_dim": value}}))
+
+
+def test_one_number_where_one_is_needed(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="in_channels is .*, not one number"):
+        plans(pipeline(tmp_path, {"unet": {**UNET, "in_channels": [4, 4]}}))
+
+
+def test_no_sample_size_needs_both_sizes(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, {"unet": {**UNET, "sample_size": None}})
+    assert plans(folder, height=64, width=32)["unet"].inputs[0].shape == (2, 4, 8, 4)
+    with pytest.raises(SourceError, match="sample_size is null"):
+        plans(folder, height=64)
+
+
+def test_context_that_differs_by_block(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="differs from block to block"):
+        plans(pipeline(tmp_path, {"unet": {**UNET, "cross_attention_dim": [64, 64, 64, 32]}}))
+
+
+def test_unsupported_classes(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, {"vae": VAE}, "FluxPipeline", transformer=["diffusers", "FluxTransformer2DModel"])
+    with pytest.raises(TraceError, match=r"component transformer \(FluxTransformer2DModel\) is not supported"):
+        plans(folder)
+    assert list(plans(folder, "float16", "vae_decoder")) == ["vae_decoder"]
+
+
+def test_unsupported_class_in_a_known_place(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, {"vae": {**VAE, "_class_name": "AutoencoderTiny"}})
+    with pytest.raises(TraceError, match="class AutoencoderTiny is not supported; it must be AutoencoderKL"):
+        plans(folder)
+
+
+def test_nothing_to_compile(tmp_path: Path) -> None:
+    write_json(tmp_path / "model_index.json", {"_class_name": "X", "scheduler": ["diffusers", "PNDMScheduler"]})
+    with pytest.raises(TraceError, match="nothing to compile"):
+        plans(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "option", [{"class_embed_type": "timestep"}, {"addition_embed_type": "image"}, {"encoder_hid_dim": 8}]
+)
+def test_unsupported_unet_options(tmp_path: Path, option: dict[str, Any]) -> None:
+    with pytest.raises(TraceError, match=next(iter(option))):
+        plans(pipeline(tmp_path, {"unet": {**UNET, **option}}))
+
+
+def test_contradictory_xl_widths(tmp_path: Path) -> None:
+    unet = {**XL_UNET, "projection_class_embeddings_input_dim": 41}
+    with pytest.raises(SourceError, match="projection_class_embeddings_input_dim 41"):
+        plans(pipeline(tmp_path, {**XL, "unet": unet}, "StableDiffusionXLPipeline"))
+
+
+def test_single_model_of_an_unknown_class(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["GPT2Model"]}))
+    with pytest.raises(TraceError, match="GPT2Model is not supported"):
+        plans(tmp_path)

@@ -1,0 +1,121 @@
+"""Streamed weights must be, bit for bit, what mindone's own loader would have put into the model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from attnfuse.tracing.contract import WeightSource
+from attnfuse.tracing.layout import vae_tensors
+from attnfuse.tracing.random_weights import write_random
+from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
+
+ROOT = Path(__file__).resolve().parents[2]
+NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+
+pytestmark = pytest.mark.mindspore
+
+
+def run_worker_side(module: str, *arguments: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+def compare(folder: Path, dtype: str, work: Path) -> dict[str, list[WeightSource]]:
+    """Assert that every parameter of every model in `folder` streams as mindone loads it; return the sources."""
+    run_worker_side("tests.support.loaded_weights", str(folder), dtype, str(work / "out.json"))
+    answer: dict[str, Any] = json.loads((work / "out.json").read_text())
+    result = {}
+    for model, found in answer.items():
+        sources = [WeightSource.from_json(source) for source in found["sources"]]
+        assert {source.parameter for source in sources} == set(found["loaded"]), model
+        for source in sources:
+            assert digest(source) == found["loaded"][source.parameter], source
+        result[model] = sources
+    return result
+
+
+def digest(source: WeightSource) -> str:
+    """What a reader of WeightSource makes of it: the tensor as it lies, its float type converted."""
+    with safe_open(source.file, framework="numpy") as file:
+        array = file.get_tensor(source.key)
+    assert array.shape == source.shape
+    return hashlib.sha256(array.astype(NUMPY[source.dtype]).tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_demo_weights_are_bit_equal_to_mindones(demo_folder: Path, dtype: str, tmp_path: Path) -> None:
+    sources = compare(demo_folder, dtype, tmp_path)
+    assert {model: len(found) for model, found in sources.items()} == {"unet": 684, "vae": 244, "text_encoder": 196}
+    # The checkpoint has PyTorch's names; mindone's transformers have others, so names were mapped.
+    renamed = {source.parameter: source.key for source in sources["text_encoder"]}
+    assert renamed["text_model.final_layer_norm.gamma"] == "text_model.final_layer_norm.weight"
+    assert all(source.file.parent.parent == demo_folder for found in sources.values() for source in found)
+
+
+def test_attention_names_older_than_diffusers_0_12(tmp_path: Path) -> None:
+    folder = tmp_path / "vae"
+    write_model(folder, SMALL_VAE)
+    tensors = vae_tensors(SMALL_VAE, legacy_attention=True)
+    write_random(folder / "diffusion_pytorch_model.safetensors", tensors, "float32", "legacy")
+    keys = {source.parameter: source.key for source in compare(folder, "float16", tmp_path)["vae"]}
+    assert keys["decoder.mid_block.attentions.0.to_q.weight"] == "decoder.mid_block.attentions.0.query.weight"
+    assert keys["decoder.mid_block.attentions.0.to_out.0.bias"] == "decoder.mid_block.attentions.0.proj_attn.bias"
+
+
+def test_sharded_checkpoint_with_projection(tmp_path: Path) -> None:
+    folder = tmp_path / "text_encoder_2"
+    write_model(folder, XL_TEXT_ENCODER_2)
+    shard(folder, "model")
+    sources = compare(folder, "bfloat16", tmp_path)["text_encoder"]
+    assert {source.file.name for source in sources} == {
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    }
+
+
+def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) -> None:
+    run_worker_side("tests.support.odd_model", str(tmp_path))
+    found = json.loads((tmp_path / "out.json").read_text())
+    files = {name: Path(source["file"]).name for name, source in found["sources"].items()}
+    assert files == {
+        "conv.weight": "spilled.safetensors",  # mindone gives a Conv1d weight an axis
+        "conv.bias": "diffusion_pytorch_model.safetensors",
+        "norm.gamma": "diffusion_pytorch_model.safetensors",
+        "norm.beta": "diffusion_pytorch_model.safetensors",
+        "steps": "spilled.safetensors",  # float64 in the file
+        "other.twin": "diffusion_pytorch_model.safetensors",
+    }
+    assert found["sources"]["norm.gamma"]["key"] == "norm.weight"
+    assert found["sources"]["other.twin"]["key"] == "tied"  # the file has it under its other name only
+    for source in map(WeightSource.from_json, found["sources"].values()):
+        assert digest(source) == found["loaded"].get(source.parameter, digest(source)), source
+    assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}
+    spilled = load_file(tmp_path / "work" / "spilled.safetensors")
+    assert spilled["conv.weight"].shape == (4, 3, 1, 5)
+
+
+def shard(folder: Path, stem: str) -> None:
+    """Split a model's one file into two shards and an index."""
+    tensors = load_file(folder / f"{stem}.safetensors")
+    names = sorted(tensors)
+    weight_map = {}
+    for i, part in enumerate((names[::2], names[1::2]), start=1):
+        file = f"{stem}-0000{i}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in part}, folder / file, {"format": "pt"})
+        weight_map.update(dict.fromkeys(part, file))
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / f"{stem}.safetensors").unlink()
