@@ -6,13 +6,16 @@ May import everything of verification but the worker.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from attnfuse.errors import VerificationError
 from attnfuse.graph import Model
-from attnfuse.mindir import codec
-from attnfuse.verify import inference
+from attnfuse.mindir import codec, external
+from attnfuse.verify import inference, weights
 from attnfuse.verify.fused_nodes import fused_nodes
-from attnfuse.verify.result import ComponentVerification, Level
+from attnfuse.verify.result import ComponentVerification, Level, OutputFigures
 from attnfuse.verify.structure import check_interface, new_findings
 
 
@@ -21,24 +24,71 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
     before = Model(codec.parse(codec.read_bytes(original), str(original)))
     after = Model(codec.parse(codec.read_bytes(fused), str(fused)))
     seconds: dict[str, float] = {}
-    start = time.perf_counter()
-    findings, old = new_findings(before, after)
-    findings += check_interface(before, after)
+    with _timed(seconds, "structure"):
+        findings, old = new_findings(before, after)
+        findings += check_interface(before, after)
     notes = [f"already so in the original: {finding}" for finding in old]
-    seconds["structure"] = time.perf_counter() - start
 
-    start = time.perf_counter()
-    inferred = inference.infer(after, name, work)
+    with _timed(seconds, "inference"):
+        inferred = inference.infer(after, name, work)
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
     notes.append(f"MindSpore inferred {inferred.compared} node types anew")
-    seconds["inference"] = time.perf_counter() - start
+    executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
+
+    outputs: tuple[OutputFigures, ...] = ()
+    if level == "full":
+        with _timed(seconds, "numbers"):
+            try:
+                # Here, so that the static level needs no onnxruntime.
+                from attnfuse.verify import numbers
+            except ImportError as error:
+                raise VerificationError(
+                    f"--verify full needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
+                ) from None
+            sides, remarks = _sides(before, original, after, fused, seed)
+            compared = numbers.compare(numbers.Side(before, sides[0]), numbers.Side(after, sides[1]), seed)
+        outputs = compared.outputs
+        findings += compared.findings
+        notes += [*remarks, *compared.notes]
+        executors += numbers.EXECUTORS
     return ComponentVerification(
         name=name,
         level=level,
         seed=seed,
         findings=tuple(findings),
         notes=tuple(notes),
-        executors=(f"mindspore {inferred.mindspore} (type and shape inference)",),
+        executors=tuple(executors),
         fused_nodes=len(fused_nodes(after)),
+        outputs=outputs,
         seconds=seconds,
     )
+
+
+def _sides(
+    before: Model, original: Path, after: Model, fused: Path, seed: int
+) -> tuple[tuple[weights.WeightProvider, weights.WeightProvider], list[str]]:
+    """Weights of the original and of the fused graph, and a remark where they had to be made up.
+
+    Each graph has its own file's; one without takes the other's, and where neither has any they are drawn.
+    """
+    stored = weights.stored_weights(before.proto, original), weights.stored_weights(after.proto, fused)
+    here = {p.name: p for p in before.parameters()}
+    there = {p.name: p for p in after.parameters()}
+    drawn = weights.drawn_weights(seed)
+    sides = (
+        weights.first_of(stored[0], weights.by_name(stored[1], there), drawn),
+        weights.first_of(stored[1], weights.by_name(stored[0], here), drawn),
+    )
+    made_up = [
+        n for n, p in here.items() if not external.has_data(p) and not (n in there and external.has_data(there[n]))
+    ]
+    return sides, [f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"] * bool(
+        made_up
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

@@ -1,0 +1,22 @@
+"""MindIR to ONNX (opset 23), for onnxruntime on a CPU: an executor of what the graph means, not of how Ascend runs it.
+
+    context       the arithmetic, the ONNX graph being written, what a rule sees of its node, the table of rules
+    elementwise   arithmetic, comparisons, activations, casts, constants
+    layout        operators that only move values
+    linear        products, convolutions
+    reductions    sums, means, norms, softmax
+    fused         FlashAttentionScore and PromptFlashAttention, as the formula their documentation gives
+    graph         the walk over a whole file: calls inlined, dead code left out
+
+Two arithmetics. NATIVE follows the types the graph declares: float32 is computed in float32; float16 and bfloat16 are
+carried in float32 and rounded after every operator (to nearest, even), which is one rounding of a float32-accurate
+result — onnxruntime's CPU has no kernels for them, and would otherwise fuse roundings away. EXACT computes every
+floating-point value in float64 and drops casts between floating-point types: the value the formula stands for.
+
+A family module registers its rules when it is imported; `graph` imports them all.
+"""
+
+from attnfuse.verify.lowering.context import Arithmetic, UnsupportedOpError
+from attnfuse.verify.lowering.graph import Lowered, lower
+
+__all__ = ["Arithmetic", "Lowered", "UnsupportedOpError", "lower"]

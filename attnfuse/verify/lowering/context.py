@@ -1,0 +1,336 @@
+"""What every lowering rule works with: the arithmetic, the ONNX graph being written, and its view of one node.
+
+May import `attnfuse.graph` and `attnfuse.mindir`; onnx is imported here and in `graph` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from attnfuse.graph import Array, Literal, Node, TensorType, short_name
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+
+INT64_MAX = 2**63 - 1
+
+
+class UnsupportedOpError(Exception):
+    """A node this lowering has no rule for; the message names it."""
+
+
+class Arithmetic(Enum):
+    """NATIVE: the graph's own types, emulated. EXACT: float64 throughout, casts between floats dropped."""
+
+    NATIVE = "native"
+    EXACT = "exact"
+
+    def carry(self, dtype: DType) -> DType:
+        """The type in which values of `dtype` are held."""
+        if not dtype.is_float:
+            return dtype
+        return dtypes.FLOAT64 if self is Arithmetic.EXACT or dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+
+
+_ONNX = {
+    "bool": onnx.TensorProto.BOOL,
+    "int8": onnx.TensorProto.INT8,
+    "int16": onnx.TensorProto.INT16,
+    "int32": onnx.TensorProto.INT32,
+    "int64": onnx.TensorProto.INT64,
+    "uint8": onnx.TensorProto.UINT8,
+    "uint16": onnx.TensorProto.UINT16,
+    "uint32": onnx.TensorProto.UINT32,
+    "uint64": onnx.TensorProto.UINT64,
+    "float16": onnx.TensorProto.FLOAT16,
+    "bfloat16": onnx.TensorProto.BFLOAT16,
+    "float32": onnx.TensorProto.FLOAT,
+    "float64": onnx.TensorProto.DOUBLE,
+}
+
+
+def onnx_type(dtype: DType) -> int:
+    """ONNX's number of the type."""
+    return int(_ONNX[dtype.name])
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A value of the ONNX graph, with the type MindIR declares for it (held in `arithmetic.carry` of that)."""
+
+    name: str
+    kind: TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A plain value of a Constant node: made a tensor only where one is needed."""
+
+    value: Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Monad:
+    """A state token; it orders effects and carries nothing."""
+
+
+Value: TypeAlias = "Tensor | Constant | Monad | tuple[Value, ...] | None"
+
+
+@dataclass(slots=True)
+class OnnxWriter:
+    """Nodes and constants of the ONNX graph. Names are numbered in the order of writing."""
+
+    arithmetic: Arithmetic
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initialisers: list[onnx.TensorProto] = field(default_factory=list)
+    _constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
+    _count: int = 0
+
+    def name(self) -> str:
+        """A new name."""
+        self._count += 1
+        return f"v{self._count}"
+
+    def emit(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """One node of one output."""
+        return self.emit_many(op, *inputs, outputs=1, **attributes)[0]
+
+    def emit_many(self, op: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """One node of several outputs."""
+        names = [self.name() for _ in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, **attributes))
+        return names
+
+    def constant(self, array: Array) -> str:
+        """An initialiser of exactly that value and type."""
+        array = np.ascontiguousarray(array)
+        key = (str(array.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            name = self.name()
+            self.initialisers.append(numpy_helper.from_array(array, name))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def integers(self, values: Sequence[int]) -> str:
+        """A vector of int64, as ONNX wants shapes, axes and pads."""
+        return self.constant(np.array(list(values), np.int64))
+
+    def number(self, value: float, dtype: DType) -> str:
+        """A scalar in the type that carries `dtype`. Not rounded to `dtype`: an operator's scalar is no tensor."""
+        return self.constant(np.array(value, self.arithmetic.carry(dtype).numpy))
+
+    def carried(self, array: Array) -> str:
+        """An array as a value of its own type is carried."""
+        dtype = next(d for d in dtypes.ALL if d.numpy == array.dtype)
+        return self.constant(np.asarray(array).astype(self.arithmetic.carry(dtype).numpy))
+
+    def convert(self, name: str, source: DType, target: DType) -> str:
+        """A value held as `source`, held as `target`; float to float changes the carrier only."""
+        a, b = self.arithmetic.carry(source), self.arithmetic.carry(target)
+        return name if a is b else self.emit("Cast", name, to=onnx_type(b))
+
+    def round_to(self, name: str, dtype: DType, carrier: DType) -> str:
+        """Rounded to a low-precision type, held in `carrier` as before; in EXACT arithmetic nothing is rounded."""
+        if self.arithmetic is Arithmetic.EXACT or not dtype.is_low_precision:
+            return name
+        return self.emit("Cast", self.emit("Cast", name, to=onnx_type(dtype)), to=onnx_type(carrier))
+
+    def reshape(self, name: str, dims: Sequence[int]) -> str:
+        """To static dims; a size of 0 is a size, not "as before"."""
+        return self.emit("Reshape", name, self.integers(dims), allowzero=1)
+
+
+@dataclass(slots=True)
+class At:
+    """One node as its rule sees it. Operands count from 0, monads included."""
+
+    node: Node
+    writer: OnnxWriter
+    operands: list[Value]
+    declared: TensorType | tuple[TensorType | None, ...] | None
+    attributes: dict[str, Literal]
+    """Attributes of the primitive: operators that are no primitive functions keep arguments there."""
+    operand_rounding: DType | None = None
+    """Round floating-point operands to this type first (the formula at another compute type)."""
+
+    @property
+    def op(self) -> str:
+        return self.node.op
+
+    @property
+    def out(self) -> TensorType:
+        """Declared type of the one result."""
+        if not isinstance(self.declared, TensorType):
+            raise self.unsupported("its result is no tensor")
+        if not self.declared.is_static:
+            raise self.unsupported(f"its result has a size not known before run time, {self.declared}")
+        return self.declared
+
+    @property
+    def outs(self) -> tuple[TensorType, ...]:
+        """Declared types of several results."""
+        if not isinstance(self.declared, tuple):
+            raise self.unsupported("its result is no tuple")
+        kinds = tuple(k for k in self.declared if k is not None)
+        if len(kinds) != len(self.declared) or not all(k.is_static for k in kinds):
+            raise self.unsupported("one of its results is of an unknown type or size")
+        return kinds
+
+    def unsupported(self, why: str) -> UnsupportedOpError:
+        """The error to raise."""
+        return UnsupportedOpError(f"{self.op} {short_name(self.node.name)}: {why}")
+
+    # --- operands
+
+    def kind(self, position: int) -> TensorType:
+        """Type of a tensor operand (of a constant array, the array's)."""
+        operand = self.operands[position]
+        if isinstance(operand, Tensor):
+            return operand.kind
+        if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
+            dtype = next(d for d in dtypes.ALL if d.numpy == operand.value.dtype)
+            return TensorType(tuple(operand.value.shape), dtype)
+        raise self.unsupported(f"operand {position} is no tensor")
+
+    def dims(self, position: int) -> tuple[int, ...]:
+        """Shape of a tensor operand."""
+        return self.kind(position).dims
+
+    def tensor(self, position: int) -> str:
+        """The operand as it is carried."""
+        operand = self.operands[position]
+        if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
+            name = self.writer.carried(operand.value)
+        elif isinstance(operand, Tensor):
+            name = operand.name
+        else:
+            raise self.unsupported(f"operand {position} is no tensor")
+        return self.rounded_operand(name, self.kind(position).dtype)
+
+    def rounded_operand(self, name: str, dtype: DType) -> str:
+        """An operand of that type, rounded where this node is to compute in a lower one."""
+        if self.operand_rounding is None or not dtype.is_float:
+            return name
+        return self.writer.round_to(name, self.operand_rounding, self.writer.arithmetic.carry(dtype))
+
+    def converted(self, position: int, dtype: DType) -> str:
+        """The operand held as `dtype`: implicit conversion between operand types; scalars become tensors."""
+        operand = self.operands[position]
+        if isinstance(operand, Constant) and isinstance(operand.value, bool | int | float):
+            return self.writer.number(operand.value, dtype)
+        return self.writer.convert(self.tensor(position), self.kind(position).dtype, dtype)
+
+    def is_absent(self, position: int) -> bool:
+        """Whether an optional operand is None or not given."""
+        if position >= len(self.operands):
+            return True
+        operand = self.operands[position]
+        return isinstance(operand, Constant) and operand.value is None
+
+    def literal(self, position: int) -> Literal:
+        """The plain value of a constant operand."""
+        operand = self.operands[position]
+        if isinstance(operand, Constant):
+            return operand.value
+        if isinstance(operand, tuple):
+            return tuple(self._element(o) for o in operand)
+        raise self.unsupported(f"operand {position} is not known before run time")
+
+    def _element(self, operand: Value) -> Literal:
+        if not isinstance(operand, Constant):
+            raise self.unsupported("a size is not known before run time")
+        return operand.value
+
+    def integer(self, position: int) -> int:
+        """A constant whole number."""
+        literal = self.literal(position)
+        if isinstance(literal, tuple) and len(literal) == 1:
+            literal = literal[0]
+        if not isinstance(literal, int):
+            raise self.unsupported(f"operand {position} is {literal!r}, expected a whole number")
+        return int(literal)
+
+    def integers(self, position: int) -> tuple[int, ...]:
+        """Constant whole numbers; one alone counts as a tuple of one."""
+        literal = self.literal(position)
+        if isinstance(literal, np.ndarray) and literal.dtype.kind in "iu":
+            return tuple(int(v) for v in literal.reshape(-1))
+        if isinstance(literal, int):
+            return (int(literal),)
+        if isinstance(literal, tuple) and all(isinstance(v, int) for v in literal):
+            return tuple(int(v) for v in literal if isinstance(v, int))
+        raise self.unsupported(f"operand {position} is {literal!r}, expected whole numbers")
+
+    def number(self, position: int) -> float:
+        """A constant number."""
+        literal = self.literal(position)
+        if isinstance(literal, np.ndarray) and literal.size == 1:
+            return float(literal.reshape(-1)[0])
+        if not isinstance(literal, bool | int | float):
+            raise self.unsupported(f"operand {position} is {literal!r}, expected a number")
+        return float(literal)
+
+    def elements(self, position: int) -> list[Value]:
+        """Elements of a tuple operand."""
+        operand = self.operands[position]
+        if isinstance(operand, tuple):
+            return list(operand)
+        if isinstance(operand, Constant) and isinstance(operand.value, tuple):
+            return [Constant(v) for v in operand.value]
+        raise self.unsupported(f"operand {position} is no tuple")
+
+    def element_tensors(self, position: int, dtype: DType) -> list[str]:
+        """Elements of a tuple operand, as tensors held as `dtype`."""
+        names = []
+        for element in self.elements(position):
+            if isinstance(element, Tensor):
+                names.append(self.writer.convert(element.name, element.kind.dtype, dtype))
+            elif isinstance(element, Constant) and isinstance(element.value, np.ndarray):
+                names.append(self.writer.constant(element.value.astype(self.writer.arithmetic.carry(dtype).numpy)))
+            else:
+                raise self.unsupported(f"an element of operand {position} is no tensor")
+        return names
+
+    # --- shorthands
+
+    def emit(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """One ONNX node."""
+        return self.writer.emit(op, *inputs, **attributes)
+
+    def scalar(self, value: float) -> str:
+        """A number in the type that carries the result."""
+        return self.writer.number(value, self.out.dtype)
+
+
+Result: TypeAlias = "str | Sequence[str | None]"
+"""One ONNX value, or one per element of a tuple (None for an element nobody can compute here)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How an operator is written in ONNX. `moves`: it only moves values, so its result needs no rounding."""
+
+    write: Callable[[At], Result]
+    moves: bool
+
+
+RULES: dict[str, Rule] = {}
+
+
+def lowers(*ops: str, moves: bool = False) -> Callable[[Callable[[At], Result]], Callable[[At], Result]]:
+    """Register a function as the rule of these operators."""
+
+    def register(function: Callable[[At], Result]) -> Callable[[At], Result]:
+        for op in ops:
+            assert op not in RULES, f"two rules for {op}"
+            RULES[op] = Rule(function, moves)
+        return function
+
+    return register

@@ -1,0 +1,271 @@
+"""The walk over a file: from its outputs back, calls inlined, what no output needs left out.
+
+May import the family modules and `context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import helper
+
+from attnfuse.graph import (
+    CALL,
+    CONSTANT,
+    Literal,
+    Model,
+    Node,
+    NotALiteralError,
+    TensorType,
+    read_literal,
+    short_name,
+    tensor_type,
+)
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
+from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
+from attnfuse.verify.lowering import elementwise, layout, linear, reductions
+from attnfuse.verify.lowering.context import (
+    RULES,
+    Arithmetic,
+    At,
+    Constant,
+    Monad,
+    OnnxWriter,
+    Result,
+    Tensor,
+    UnsupportedOpError,
+    Value,
+    onnx_type,
+)
+from attnfuse.verify.lowering.fused import lower_fused
+
+FAMILIES = (elementwise, layout, linear, reductions)
+"""The modules whose import filled the table of rules."""
+
+_OPSET = 23
+_IR_VERSION = 11
+_TUPLES = ("MakeTuple", "make_list", "MakeList")
+_PASS_FIRST = ("Load", "Depend")
+_IN_PLACE = "Inplace"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One input of the ONNX model: `value` is its name in MindIR, `parameter` its message where it is a weight."""
+
+    name: str
+    value: str
+    kind: TensorType
+    parameter: TensorProto | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An ONNX model that takes inputs and weights in the types they are stored in, and what each stands for."""
+
+    model: onnx.ModelProto
+    feeds: tuple[Feed, ...]
+    outputs: tuple[TensorType, ...]
+    """Declared types; the run gives them as carried (float32 or float64)."""
+
+
+def lower(model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType] | None = None) -> Lowered:
+    """The file as an ONNX model.
+
+    `compute_at` maps names of nodes to a low-precision type in which these compute instead of their own: operands
+    and result are rounded to it. Raises UnsupportedOpError, naming the node, for an operator without a rule, a
+    call of a value (Switch, Partial), or a size not known before run time.
+    """
+    return _Walk(model, arithmetic, compute_at or {}).run()
+
+
+class _Walk:
+    def __init__(self, model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType]) -> None:
+        self.model = model
+        self.writer = OnnxWriter(arithmetic)
+        self.compute_at = compute_at
+        self.functions = {g.name: g for g in model.proto.functions}
+        self.feeds: list[Feed] = []
+        self.env: dict[str, Value] = {}
+        self.needed = _needed(model)
+        self.parameters = {p.name: p for p in model.parameters()}
+
+    def run(self) -> Lowered:
+        top = self.model.proto.graph
+        for value in top.input:
+            kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
+            if kind is None or not kind.is_static:
+                raise UnsupportedOpError(f"input {short_name(value.name)} is of a type or size that cannot be run")
+            self._feed(value.name, kind, None)
+        self._graph(top)
+        outputs: list[Tensor] = []
+        for output in top.output:
+            outputs += self._leaves(self.env[output.name], output.name)
+        # The names of the results are fixed by one last node each, as an output may also be an input.
+        names = [f"out{i}" for i in range(len(outputs))]
+        for name, tensor in zip(names, outputs, strict=True):
+            self.writer.nodes.append(helper.make_node("Identity", [tensor.name], [name]))
+        graph = helper.make_graph(
+            self.writer.nodes,
+            "lowered",
+            [helper.make_tensor_value_info(f.name, onnx_type(f.kind.dtype), f.kind.dims) for f in self.feeds],
+            [
+                helper.make_tensor_value_info(n, onnx_type(self.writer.arithmetic.carry(t.kind.dtype)), None)
+                for n, t in zip(names, outputs, strict=True)
+            ],
+            self.writer.initialisers,
+        )
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+        return Lowered(proto, tuple(self.feeds), tuple(t.kind for t in outputs))
+
+    def _leaves(self, value: Value, name: str) -> list[Tensor]:
+        if isinstance(value, Tensor):
+            return [value]
+        if isinstance(value, tuple):
+            return [leaf for element in value for leaf in self._leaves(element, name)]
+        raise UnsupportedOpError(f"output {short_name(name)} is no tensor")
+
+    def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
+        name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
+        self.feeds.append(Feed(name, value, kind, parameter))
+        carrier = self.writer.arithmetic.carry(kind.dtype)
+        held = name if carrier is kind.dtype else self.writer.emit("Cast", name, to=onnx_type(carrier))
+        self.env[value] = Tensor(held, kind)
+
+    def _graph(self, graph: GraphProto) -> None:
+        """Every needed node of the graph, in file order, which is topological."""
+        for message in graph.node:
+            node = self.model.producer(message.output[0])
+            assert node is not None  # the index holds every node
+            if node.op == CONSTANT or node.name not in self.needed:
+                continue
+            for value in node.inputs:
+                if value not in self.env:
+                    self._leaf(value)
+            self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
+
+    def _leaf(self, value: str) -> None:
+        """A constant or a weight, at its first use: a weight is then converted just before it is needed."""
+        parameter = self.parameters.get(value)
+        if parameter is not None:
+            kind = tensor_type(parameter)
+            if kind is None:
+                raise UnsupportedOpError(f"parameter {short_name(value)} is of a type that cannot be run")
+            self._feed(value, kind, parameter)
+            return
+        try:
+            self.env[value] = Constant(self.model.literal(value))
+        except NotALiteralError:
+            self.env[value] = Monad()
+
+    def _call(self, node: Node) -> Value:
+        function = self.functions.get(node.proto.op_type.removeprefix("REF::"))
+        if function is None or len(function.output) != 1:
+            raise UnsupportedOpError(f"{short_name(node.name)}: a call of a value, not of a function")
+        for parameter, argument in zip(function.input, node.inputs, strict=True):
+            self.env[parameter.name] = self.env[argument]
+        self._graph(function)
+        return self.env[function.output[0].name]
+
+    def _node(self, node: Node) -> Value:
+        operands = [self.env[v] for v in node.inputs]
+        if node.op in _PASS_FIRST:
+            return operands[0]
+        if node.op == "UpdateState":
+            return Monad()
+        if node.op in _TUPLES:
+            return tuple(operands)
+        entry = self.model.primitives[node.proto.op_type]
+        at = At(
+            node=node,
+            writer=self.writer,
+            operands=operands,
+            declared=self.model.types_of(node.name),
+            attributes={a.name: literal for a in entry.attribute if (literal := _attribute(a)) is not None},
+            operand_rounding=self.compute_at.get(node.name),
+        )
+        if node.op == "TupleGetItem":
+            return self._element(at)
+        if node.op.startswith(_IN_PLACE):
+            self._check_in_place(at)
+        moves = False
+        result: Result
+        if node.op in FUSED_OPS:
+            result = self._fused(at)
+        elif (rule := RULES.get(node.op)) is not None:
+            result, moves = rule.write(at), rule.moves
+        else:
+            raise at.unsupported("no rule for this operator")
+        return self._typed(at, result, moves)
+
+    def _element(self, at: At) -> Value:
+        elements, index = at.elements(0), at.integer(1)
+        if not -len(elements) <= index < len(elements):
+            raise at.unsupported(f"element {index} of {len(elements)}")
+        element = elements[index]
+        if element is None:
+            raise at.unsupported(f"element {index} of {at.node.inputs[0]} is a statistic that is not computed here")
+        return element
+
+    def _check_in_place(self, at: At) -> None:
+        """An operator that changes its operand is a plain one as long as nobody else reads the operand."""
+        users = [u for u in self.model.uses(at.node.inputs[0]) if u.node is not None and u.node.op != "UpdateState"]
+        if any(u.node is not at.node for u in users):
+            raise at.unsupported("changes a value in place that others read")
+
+    def _fused(self, at: At) -> Result:
+        try:
+            fused = read(self.model, at.node)
+            kinds = [self.model.type_of(v) for v in (fused.query, fused.key, fused.value)]
+            query, key, value = (k for k in kinds if k is not None)
+            return lower_fused(at, fused, sizes(fused, query, key, value))
+        except MalformedError as error:
+            raise at.unsupported(str(error)) from None
+
+    def _typed(self, at: At, result: Result, moves: bool) -> Value:
+        if isinstance(result, str):
+            return self._rounded(at, result, at.out, moves)
+        # Results that no rule computes may be of unknown type, so they are not looked at.
+        kinds = at.declared if isinstance(at.declared, tuple) else ()
+        values: list[Value] = []
+        for name, kind in zip(result, kinds, strict=True):
+            values.append(None if name is None or kind is None else self._rounded(at, name, kind, moves))
+        return tuple(values)
+
+    def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
+        if kind.dtype.is_float and at.operand_rounding is not None:
+            name = self.writer.round_to(name, at.operand_rounding, self.writer.arithmetic.carry(kind.dtype))
+        elif kind.dtype.is_low_precision and not moves:
+            name = self.writer.round_to(name, kind.dtype, self.writer.arithmetic.carry(kind.dtype))
+        return Tensor(name, kind)
+
+
+def _attribute(proto: AttributeProto) -> Literal:
+    try:
+        return read_literal(proto)
+    except NotALiteralError:
+        return None
+
+
+def _needed(model: Model) -> set[str]:
+    """Names of nodes whose value some output needs. State tokens are not followed: they order, they compute nothing."""
+    functions = {g.name: g for g in model.proto.functions}
+    stack = [o.name for o in model.proto.graph.output]
+    seen: set[str] = set()
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value in functions:
+            stack += [o.name for o in functions[value].output]
+        node = model.producer(value)
+        if node is None or node.op == "UpdateState":
+            continue
+        stack += node.inputs[:1] if node.op in _PASS_FIRST else node.inputs
+        if node.op == CALL:
+            stack.append(node.proto.op_type.removeprefix("REF::"))
+    return seen

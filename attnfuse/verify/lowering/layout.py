@@ -1,0 +1,250 @@
+"""Operators that move values without computing: shapes, slices, joins, look-ups.
+
+Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnfuse.graph import Array
+from attnfuse.mindir import dtypes
+from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
+
+
+@lowers("Reshape", "ExpandDims", "ExpandDimsView", "Squeeze", "FlattenExt", "Flatten", "ReshapeView", moves=True)
+def _reshape(at: At) -> Result:
+    return at.writer.reshape(at.tensor(0), at.out.dims)
+
+
+@lowers("Contiguous", "Clone", "Identity", "StopGradient", moves=True)
+def _same(at: At) -> Result:
+    return at.tensor(0)
+
+
+@lowers("Transpose", "TransposeView", moves=True)
+def _transpose(at: At) -> Result:
+    rank = len(at.dims(0))
+    return at.emit("Transpose", at.tensor(0), perm=[p % rank for p in at.integers(1)])
+
+
+@lowers("TransposeExtView", moves=True)
+def _swap(at: At) -> Result:
+    rank = len(at.dims(0))
+    perm = list(range(rank))
+    a, b = at.integer(1) % rank, at.integer(2) % rank
+    perm[a], perm[b] = b, a
+    return at.emit("Transpose", at.tensor(0), perm=perm)
+
+
+@lowers("Concat", moves=True)
+def _concat(at: At) -> Result:
+    return at.emit("Concat", *at.element_tensors(0, at.out.dtype), axis=at.integer(1) % len(at.out.dims))
+
+
+@lowers("StackExt", "Stack", moves=True)
+def _stack(at: At) -> Result:
+    where = at.attributes.get("axis", 0) if at.op == "Stack" and len(at.operands) < 2 else at.integer(1)
+    assert isinstance(where, int)
+    axis = where % len(at.out.dims)
+    parts = [at.emit("Unsqueeze", e, at.writer.integers([axis])) for e in at.element_tensors(0, at.out.dtype)]
+    return at.emit("Concat", *parts, axis=axis)
+
+
+@lowers("SplitWithSize", "SplitWithSizeView", "Chunk", "ChunkView", moves=True)
+def _split(at: At) -> Result:
+    return _parts(at, at.integer(2))
+
+
+@lowers("Split", "SplitTensor", "SplitTensorView", moves=True)
+def _split_evenly(at: At) -> Result:
+    return _parts(at, at.integer(1 if at.op == "Split" else 2))
+
+
+def _parts(at: At, axis: int) -> Result:
+    """The sizes are those declared, which follow from the operator's own arguments."""
+    axis %= len(at.dims(0))
+    sizes = [kind.dims[axis] for kind in at.outs]
+    return at.writer.emit_many("Split", at.tensor(0), at.writer.integers(sizes), outputs=len(sizes), axis=axis)
+
+
+@lowers("UnstackExtView", "Unstack", moves=True)
+def _unstack(at: At) -> Result:
+    where = at.attributes.get("axis", 0) if at.op == "Unstack" else at.integer(1)
+    assert isinstance(where, int)
+    axis, count = where % len(at.dims(0)), len(at.outs)
+    parts = at.writer.emit_many("Split", at.tensor(0), at.writer.integers([1] * count), outputs=count, axis=axis)
+    return [at.emit("Squeeze", part, at.writer.integers([axis])) for part in parts]
+
+
+@lowers("StridedSlice", moves=True)
+def _strided_slice(at: At) -> Result:
+    """Masks are bit fields over the axes: begin or end left out, ellipsis, new axis, axis dropped."""
+    begin, end, steps = (list(at.integers(i)) for i in (1, 2, 3))
+    begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_mask = (at.integer(i) for i in range(4, 9))
+    if new_axis_mask:
+        raise at.unsupported("a slice that adds axes")
+    index: list[slice | int | None] = []
+    dims = at.dims(0)
+    for i, (low, high, step) in enumerate(zip(begin, end, steps, strict=True)):
+        if ellipsis_mask >> i & 1:
+            index += [slice(None)] * (len(dims) - len(begin) + 1)
+        elif shrink_mask >> i & 1:
+            index.append(low)
+        else:
+            index.append(slice(None if begin_mask >> i & 1 else low, None if end_mask >> i & 1 else high, step))
+    starts: list[int] = []
+    ends: list[int] = []
+    axes: list[int] = []
+    strides: list[int] = []
+    for axis, part in enumerate(index):
+        size = dims[axis]
+        if isinstance(part, slice):
+            low, high, step = part.indices(size)
+            if step < 0:
+                raise at.unsupported("a slice that runs backwards")
+        else:
+            assert isinstance(part, int)
+            low, high, step = part % size, part % size + 1, 1
+        if (low, high, step) != (0, size, 1):
+            for column, number in zip((starts, ends, axes, strides), (low, high, axis, step), strict=True):
+                column.append(number)
+    x = at.tensor(0)
+    if axes:
+        x = at.emit("Slice", x, *(at.writer.integers(v) for v in (starts, ends, axes, strides)))
+    return at.writer.reshape(x, at.out.dims) if shrink_mask else x
+
+
+@lowers("Slice", moves=True)
+def _slice(at: At) -> Result:
+    """From `begin`, `size` elements; −1 is all the rest."""
+    begin, size = at.integers(1), at.integers(2)
+    ends = [INT64_MAX if s == -1 else b + s for b, s in zip(begin, size, strict=True)]
+    axes = list(range(len(begin)))
+    return at.emit("Slice", at.tensor(0), *(at.writer.integers(v) for v in (begin, ends, axes)))
+
+
+@lowers("SliceExt", "SliceExtView", moves=True)
+def _slice_axis(at: At) -> Result:
+    axis, low, high, step = (at.integer(i) for i in range(1, 5))
+    return at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, high, axis, step)))
+
+
+@lowers("Narrow", "NarrowView", moves=True)
+def _narrow(at: At) -> Result:
+    axis, low, length = (at.integer(i) for i in range(1, 4))
+    low %= at.dims(0)[axis]
+    return at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, low + length, axis)))
+
+
+@lowers("Tile", moves=True)
+def _tile(at: At) -> Result:
+    dims, times = list(at.dims(0)), list(at.integers(1))
+    rank = max(len(dims), len(times))
+    x = at.tensor(0)
+    if len(dims) < rank:
+        x = at.writer.reshape(x, [1] * (rank - len(dims)) + dims)
+    return at.emit("Tile", x, at.writer.integers([1] * (rank - len(times)) + times))
+
+
+@lowers("BroadcastTo", "BroadcastToView", "ExpandAs", moves=True)
+def _broadcast(at: At) -> Result:
+    return at.emit("Expand", at.tensor(0), at.writer.integers(at.out.dims))
+
+
+@lowers("RepeatInterleaveInt", moves=True)
+def _repeat(at: At) -> Result:
+    """Every element `repeats` times in a row, along one axis (the flattened array's where none is given)."""
+    repeats, dims = at.integer(1), at.dims(0)
+    x = at.tensor(0)
+    if at.is_absent(2):
+        dims, axis = (at.kind(0).size,), 0
+        x = at.writer.reshape(x, dims)
+    else:
+        axis = at.integer(2) % len(dims)
+    apart = at.emit("Unsqueeze", x, at.writer.integers([axis + 1]))
+    wide = at.emit("Expand", apart, at.writer.integers([*dims[: axis + 1], repeats, *dims[axis + 1 :]]))
+    return at.writer.reshape(wide, at.out.dims)
+
+
+@lowers("ConstantPadND", "PadV3", "Pad", moves=True)
+def _pad(at: At) -> Result:
+    """Pairs of (before, after), the last axis first; only a constant filling."""
+    if at.op == "PadV3" and len(at.operands) > 3 and at.literal(3) not in ("constant", 0):
+        raise at.unsupported(f"padding mode {at.literal(3)!r}")
+    if at.op == "Pad":
+        raise at.unsupported("padding given as an attribute")
+    pairs, rank = at.integers(1), len(at.out.dims)
+    before, after = [0] * rank, [0] * rank
+    for i in range(len(pairs) // 2):
+        before[rank - 1 - i], after[rank - 1 - i] = pairs[2 * i], pairs[2 * i + 1]
+    filling = at.scalar(0.0) if at.is_absent(2) else at.scalar(at.number(2))
+    return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), filling, mode="constant")
+
+
+@lowers("Gather", moves=True)
+def _gather(at: At) -> Result:
+    if len(at.operands) > 3 and at.integer(3):
+        raise at.unsupported("a look-up with batch axes")
+    return at.emit("Gather", at.tensor(0), at.tensor(1), axis=at.integer(2))
+
+
+@lowers("Embedding", moves=True)
+def _embedding(at: At) -> Result:
+    return at.emit("Gather", at.tensor(1), at.tensor(0), axis=0)
+
+
+@lowers("GatherD", moves=True)
+def _gather_elements(at: At) -> Result:
+    return at.emit("GatherElements", at.tensor(0), at.tensor(2), axis=at.integer(1))
+
+
+@lowers("GatherNd", moves=True)
+def _gather_nd(at: At) -> Result:
+    return at.emit("GatherND", at.tensor(0), at.converted(1, dtypes.INT64))
+
+
+@lowers("TensorScatterUpdate", moves=True)
+def _scatter(at: At) -> Result:
+    dtype = at.out.dtype
+    return at.emit("ScatterND", at.converted(0, dtype), at.converted(1, dtypes.INT64), at.converted(2, dtype))
+
+
+@lowers("Triu", "Tril", moves=True)
+def _triangle(at: At) -> Result:
+    diagonal = 0 if at.is_absent(1) else at.integer(1)
+    return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))
+
+
+@lowers("UpsampleNearest2D", "ResizeNearestNeighbor", moves=True)
+def _upsample(at: At) -> Result:
+    """Output pixel i takes input pixel ⌊i · in / out⌋, on the last two axes."""
+    if at.op == "ResizeNearestNeighbor" and any(at.literal(i) for i in range(2, len(at.operands))):
+        raise at.unsupported("a resize with aligned corners or half pixels")
+    x = at.tensor(0)
+    for axis in (2, 3):
+        small, large = at.dims(0)[axis], at.out.dims[axis]
+        index: Array = np.arange(large, dtype=np.int64) * small // large
+        x = at.emit("Gather", x, at.writer.constant(index), axis=axis)
+    return x
+
+
+@lowers("Meshgrid", moves=True)
+def _meshgrid(at: At) -> Result:
+    """indexing: 0 "xy" (the first two axes change places), 1 "ij"."""
+    outs = at.outs
+    rank = len(outs)
+    swapped = at.literal(1) in (0, "xy") and rank >= 2
+    grids = []
+    for i, name in enumerate(at.element_tensors(0, outs[0].dtype)):
+        axis = {0: 1, 1: 0}.get(i, i) if swapped else i
+        dims = [1] * rank
+        dims[axis] = outs[i].dims[axis]
+        grids.append(at.emit("Expand", at.writer.reshape(name, dims), at.writer.integers(outs[i].dims)))
+    return grids
+
+
+@lowers("Arange", moves=True)
+def _arange(at: At) -> Result:
+    values = np.arange(at.number(0), at.number(1), at.number(2))
+    return at.writer.carried(values.astype(at.out.dtype.numpy))

@@ -1,0 +1,145 @@
+"""Matrix products and convolutions. Sums run in the carrier's precision (float32 or float64).
+
+Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from attnfuse.verify.lowering.context import Arithmetic, At, Result, lowers
+
+
+def _transposed(at: At, name: str, rank: int) -> str:
+    """The last two axes exchanged."""
+    return at.emit("Transpose", name, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+@lowers("MatMulExt", "BatchMatMulExt", "Matmul", "Bmm")
+def _product(at: At) -> Result:
+    dtype = at.out.dtype
+    return at.emit("MatMul", at.converted(0, dtype), at.converted(1, dtype))
+
+
+@lowers("MatMul", "BatchMatMul")
+def _product_with_flags(at: At) -> Result:
+    operands = []
+    for i in (0, 1):
+        x = at.converted(i, at.out.dtype)
+        operands.append(_transposed(at, x, len(at.dims(i))) if at.literal(2 + i) else x)
+    return at.emit("MatMul", *operands)
+
+
+@lowers("Dense")
+def _dense(at: At) -> Result:
+    y = at.emit("MatMul", at.tensor(0), _transposed(at, at.tensor(1), 2))
+    return y if at.is_absent(2) else at.emit("Add", y, at.tensor(2))
+
+
+@lowers("BiasAdd")
+def _bias(at: At) -> Result:
+    """The bias belongs to axis 1 (format NCHW, number 0); of a matrix that is the last one."""
+    rank = len(at.dims(0))
+    if rank != 2 and at.literal(2) not in (0, "NCHW", "NCDHW"):
+        raise at.unsupported(f"data format {at.literal(2)!r}")
+    bias = at.tensor(1)
+    return at.emit("Add", at.tensor(0), at.writer.reshape(bias, [-1] + [1] * (rank - 2)) if rank > 2 else bias)
+
+
+@lowers("Addmm")
+def _addmm(at: At) -> Result:
+    return _scaled_sum(at, at.tensor(0))
+
+
+@lowers("Baddbmm")
+def _baddbmm(at: At) -> Result:
+    """The bias may have one axis more than the product: [B or 1, N or 1, S or 1, T] against [B·N, S, T].
+
+    mindone leaves it so, and MindSpore's inference lets it pass (it declares the product's shape).
+    """
+    bias, dims, out = at.tensor(0), at.dims(0), at.out.dims
+    if len(dims) == len(out) + 1:
+        batch, heads = dims[:2]
+        if batch * heads != 1 and batch * heads != out[0]:
+            batch = batch if heads == 1 else out[0] // heads
+            heads = out[0] // batch
+            bias = at.emit("Expand", bias, at.writer.integers([batch, heads, *dims[2:]]))
+        bias = at.writer.reshape(bias, [batch * heads, *dims[2:]])
+    return _scaled_sum(at, bias)
+
+
+def _scaled_sum(at: At, bias: str) -> str:
+    """beta · bias + alpha · (a @ b), operands 1 to 4."""
+    product = at.emit("MatMul", at.tensor(1), at.tensor(2))
+    beta, alpha = at.number(3), at.number(4)
+    if alpha != 1.0:
+        product = at.emit("Mul", product, at.scalar(alpha))
+    if beta != 1.0:
+        bias = at.emit("Mul", bias, at.scalar(beta))
+    return at.emit("Add", bias, product)
+
+
+@lowers("Conv2DExt", "Conv3DExt", "Conv1DExt")
+def _convolution(at: At) -> Result:
+    """Input [N, C, *space], weight [O, C / groups, *kernel], bias [O]."""
+    rank = len(at.dims(0)) - 2
+    stride, padding, dilation = (_per_axis(at.integers(i), rank) for i in (3, 4, 5))
+    groups = at.integer(6)
+    x, weight = at.tensor(0), at.tensor(1)
+    if at.writer.arithmetic is Arithmetic.EXACT:
+        y = _by_taps(at, x, weight, stride, padding, dilation, groups)
+    else:
+        y = at.emit("Conv", x, weight, strides=stride, pads=[*padding, *padding], dilations=dilation, group=groups)
+    if at.is_absent(2):
+        return y
+    return at.emit("Add", y, at.writer.reshape(at.tensor(2), [1, -1] + [1] * rank))
+
+
+def _per_axis(values: Sequence[int], rank: int) -> list[int]:
+    return list(values) * rank if len(values) == 1 else list(values)
+
+
+def _by_taps(
+    at: At, x: str, weight: str, stride: list[int], padding: list[int], dilation: list[int], groups: int
+) -> str:
+    """A convolution as products, for float64, in which onnxruntime has none.
+
+    One product per place of the kernel, summed: memory of one shifted input instead of one per place. Where the
+    kernel neither overlaps nor is padded (a patch embedding) one product over the rearranged input is enough.
+    """
+    w = at.writer
+    (batch, channels, *space), (features, depth, *kernel) = at.dims(0), at.dims(1)
+    out_space = list(at.out.dims[2:])
+    rank, places = len(space), math.prod(kernel)
+    if kernel == stride and not any(padding) and set(dilation) == {1} and groups == 1 and places > 1:
+        cut = w.emit(
+            "Slice", x, w.integers([0] * rank), w.integers([o * k for o, k in zip(out_space, kernel, strict=True)]),
+            w.integers(range(2, 2 + rank)),
+        )  # fmt: skip
+        split = w.reshape(cut, [batch, channels, *itertools.chain(*zip(out_space, kernel, strict=True))])
+        inner, outer = [3 + 2 * i for i in range(rank)], [2 + 2 * i for i in range(rank)]
+        patches = w.reshape(
+            w.emit("Transpose", split, perm=[0, 1, *inner, *outer]), [batch, channels * places, math.prod(out_space)]
+        )
+        total = w.emit("MatMul", w.reshape(weight, [features, channels * places]), patches)
+        return w.reshape(total, [batch, features, *out_space])
+    if any(padding):
+        pads = [0, 0, *padding]
+        x = w.emit("Pad", x, w.integers(pads + pads), w.number(0.0, at.out.dtype), mode="constant")
+    # [places, groups, features / groups, depth]
+    by_place = w.emit("Transpose", w.reshape(weight, [groups, features // groups, depth, places]), perm=[3, 0, 1, 2])
+    axes = w.integers(range(2, 2 + rank))
+    total = ""
+    for place, offsets in enumerate(itertools.product(*(range(k) for k in kernel))):
+        starts = [o * d for o, d in zip(offsets, dilation, strict=True)]
+        ends = [b + (n - 1) * s + 1 for b, n, s in zip(starts, out_space, stride, strict=True)]
+        shifted = x
+        if places > 1 or set(stride) != {1}:
+            shifted = w.emit("Slice", x, w.integers(starts), w.integers(ends), axes, w.integers(stride))
+        flat = w.reshape(shifted, [batch, groups, depth, math.prod(out_space)])
+        matrix = w.emit("Gather", by_place, w.integers([place]), axis=0)
+        term = w.emit("MatMul", matrix, flat)
+        total = w.emit("Add", total, term) if total else term
+    return w.reshape(total, [batch, features, *out_space])

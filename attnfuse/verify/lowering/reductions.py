@@ -1,0 +1,116 @@
+"""Sums, means, norms and softmax. Norms are written out: ONNX's own compute inside in float32.
+
+Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from attnfuse.mindir import dtypes
+from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
+
+_REDUCTIONS = {
+    "ReduceMean": "ReduceMean", "MeanExt": "ReduceMean", "ReduceSum": "ReduceSum", "SumExt": "ReduceSum",
+    "ReduceMax": "ReduceMax", "ReduceMin": "ReduceMin",
+}  # fmt: skip
+
+
+def _axes(at: At, position: int) -> list[int]:
+    """None or () is every axis."""
+    rank = len(at.dims(0))
+    given = () if at.is_absent(position) else at.integers(position)
+    return sorted(a % rank for a in given) or list(range(rank))
+
+
+@lowers(*_REDUCTIONS)
+def _reduce(at: At) -> Result:
+    keep = int(len(at.out.dims) == len(at.dims(0)))
+    x = at.converted(0, at.out.dtype)
+    axes = _axes(at, 1)
+    return at.emit(_REDUCTIONS[at.op], x, at.writer.integers(axes), keepdims=keep) if axes else x
+
+
+@lowers("ReduceAny", "ReduceAll", moves=True)
+def _reduce_bool(at: At) -> Result:
+    keep = int(len(at.out.dims) == len(at.dims(0)))
+    counted = at.emit("Cast", at.converted(0, dtypes.BOOL), to=onnx_type(dtypes.INT32))
+    op = "ReduceMax" if at.op == "ReduceAny" else "ReduceMin"
+    reduced = at.emit(op, counted, at.writer.integers(_axes(at, 1)), keepdims=keep)
+    return at.emit("Cast", reduced, to=onnx_type(dtypes.BOOL))
+
+
+@lowers("Max", "Min", moves=True)
+def _extreme(at: At) -> Result:
+    """Over all elements, one operand."""
+    axes = at.writer.integers(range(len(at.dims(0))))
+    return at.emit("ReduceMax" if at.op == "Max" else "ReduceMin", at.tensor(0), axes, keepdims=0)
+
+
+@lowers("Argmax", moves=True)
+def _argmax(at: At) -> Result:
+    index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)
+    return at.writer.convert(index, dtypes.INT64, at.out.dtype)
+
+
+@lowers("Softmax")
+def _softmax(at: At) -> Result:
+    axes = at.integers(1)
+    if len(axes) != 1:
+        raise at.unsupported(f"a softmax over the axes {axes}")
+    return at.emit("Softmax", at.converted(0, at.out.dtype), axis=axes[0])
+
+
+def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:
+    """(x − mean) / √(variance + ε), or x / √(mean square + ε)."""
+    over = at.writer.integers(axes)
+    dtype = at.kind(0).dtype
+    if centre:
+        x = at.emit("Sub", x, at.emit("ReduceMean", x, over, keepdims=1))
+    variance = at.emit("ReduceMean", at.emit("Mul", x, x), over, keepdims=1)
+    deviation = at.emit("Sqrt", at.emit("Add", variance, at.writer.number(epsilon, dtype)))
+    return at.emit("Div", x, deviation)
+
+
+def _affine(at: At, x: str, gain: int | None, offset: int | None, dims: Sequence[int] | None = None) -> str:
+    """x · gain + offset, operands by position, reshaped to `dims` where given."""
+    for op, position in (("Mul", gain), ("Add", offset)):
+        if position is not None and not at.is_absent(position):
+            operand = at.converted(position, at.kind(0).dtype)
+            x = at.emit(op, x, operand if dims is None else at.writer.reshape(operand, dims))
+    return x
+
+
+@lowers("LayerNorm")
+def _layer_norm(at: At) -> Result:
+    """x, gamma, beta, begin_norm_axis, begin_params_axis, epsilon."""
+    rank = len(at.dims(0))
+    first = at.integer(3) % rank
+    y = _normalised(at, at.tensor(0), range(first, rank), at.number(5))
+    return [_affine(at, y, 1, 2), None, None]
+
+
+@lowers("LayerNormExt")
+def _layer_norm_ext(at: At) -> Result:
+    """x, normalized_shape, weight, bias, epsilon."""
+    rank = len(at.dims(0))
+    y = _normalised(at, at.tensor(0), range(rank - len(at.integers(1)), rank), at.number(4))
+    return [_affine(at, y, 2, 3), None, None]
+
+
+@lowers("GroupNorm")
+def _group_norm(at: At) -> Result:
+    """x [N, C, *space], groups, weight [C], bias [C], epsilon."""
+    dims, groups = at.dims(0), at.integer(1)
+    grouped = at.writer.reshape(at.tensor(0), [dims[0], groups, math.prod(dims[1:]) // groups])
+    y = at.writer.reshape(_normalised(at, grouped, [2], at.number(4)), dims)
+    return [_affine(at, y, 2, 3, [1, dims[1], *[1] * (len(dims) - 2)]), None, None]
+
+
+@lowers("RmsNorm")
+def _rms_norm(at: At) -> Result:
+    """x, gamma (over the last axes), epsilon."""
+    rank = len(at.dims(0))
+    y = _normalised(at, at.tensor(0), range(rank - len(at.dims(1)), rank), at.number(2), centre=False)
+    return [_affine(at, y, 1, None), None]

@@ -1,0 +1,146 @@
+"""Numbers: original and fused graph run on the same inputs and weights, held against the original in float64.
+
+Two questions, kept apart:
+
+1. Does the fused graph stand for the same mathematics? Both graphs are computed in float64, casts between
+   floating-point types dropped. They may then differ by what the file itself rounds: `scale_value` is a float32, off by
+   at most 2⁻²⁴ of itself, which moves a score s by |s|·2⁻²⁴ and a weight by at most twice that. With scores up to 64
+   in size that is ALGEBRA_BOUND. A wrong scale, mask, axis or operand is orders of magnitude above it.
+2. Is the fused graph accurate enough at its own types? Its error may be at most MARGIN times the larger of two
+   errors nobody would object to: that of the original graph at its own types, and that of the original formula with
+   its attention computed at the type the fused nodes compute in. Both sides are samples of the same rounding noise,
+   taken over one output each; 2 leaves room for their scatter and for nothing systematic. FLOOR is what four
+   float32 roundings cost, the carrier of every run.
+
+Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the lowering, its execution, inputs and weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from attnfuse.errors import VerificationError
+from attnfuse.graph import Array, Model, short_name
+from attnfuse.verify.baseline import formula_nodes
+from attnfuse.verify.execution import run
+from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.result import OutputFigures
+from attnfuse.verify.weights import WeightProvider
+
+ALGEBRA_BOUND = 2 * 64 * 2.0**-24
+MARGIN = 2.0
+FLOOR = 4 * 2.0**-24
+
+EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A graph and the values of its weights."""
+
+    model: Model
+    weights: WeightProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Figures per output, what is wrong with them, and remarks."""
+
+    outputs: tuple[OutputFigures, ...]
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def compare(original: Side, fused: Side, seed: int) -> Comparison:
+    """Run both graphs and judge the fused one.
+
+    Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
+    """
+    inputs = draw_inputs(original.model, seed)
+    try:
+        exact = lower(original.model, Arithmetic.EXACT)
+        reference = run(exact, inputs, original.weights)
+        native = run(lower(original.model, Arithmetic.NATIVE), inputs, original.weights)
+        region = formula_nodes(original.model, fused.model)
+        formula = native
+        if region:
+            formula = run(lower(original.model, Arithmetic.NATIVE, region), inputs, original.weights)
+    except UnsupportedOpError as error:
+        raise VerificationError(f"the graph cannot be run on this machine ({error}); use --verify static.") from None
+    names = [short_name(o.name) for o in original.model.proto.graph.output]
+    try:
+        algebra = run(lower(fused.model, Arithmetic.EXACT), inputs, fused.weights)
+        result = run(lower(fused.model, Arithmetic.NATIVE), inputs, fused.weights)
+    except (UnsupportedOpError, VerificationError) as error:
+        return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), ())
+    if [r.shape for r in result] != [r.shape for r in reference]:
+        told = ", ".join(str(list(r.shape)) for r in result)
+        return Comparison((), (f"the fused graph gives outputs of {told} instead of the original's.",), ())
+    figures = []
+    for i, (a, b, c, d, e) in enumerate(zip(reference, native, formula, algebra, result, strict=True)):
+        name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
+        figures.append(judge(name, reference=a, native=b, formula=c, algebra=d, fused=e))
+    findings = [finding for figure in figures for finding in _findings(figure)]
+    notes = []
+    for figure, values in zip(figures, native, strict=True):
+        if not np.isfinite(values).all():
+            notes.append(f"output {figure.output} of the original itself is not finite everywhere at its own types")
+    return Comparison(tuple(figures), tuple(findings), tuple(notes))
+
+
+def judge(name: str, *, reference: Array, native: Array, formula: Array, algebra: Array, fused: Array) -> OutputFigures:
+    """Figures of one output. Elements that the original leaves undefined (NaN, infinite) are compared by nobody."""
+    exact = reference.astype(np.float64)
+    defined = np.isfinite(exact) & np.isfinite(native.astype(np.float64))
+    errors = {"original": _relative(native, exact, defined), "formula": _relative(formula, exact, defined)}
+    finite = [e for e in errors.values() if np.isfinite(e)]
+    got = fused.astype(np.float64)
+    good = defined & np.isfinite(got)
+    return OutputFigures(
+        output=name,
+        shape=tuple(exact.shape),
+        algebra=_relative(algebra, exact, np.isfinite(exact)),
+        algebra_bound=ALGEBRA_BOUND,
+        fused=_relative(fused, exact, good),
+        maximum=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
+        original=errors["original"],
+        formula=errors["formula"],
+        bound=MARGIN * max(finite, default=0.0) + FLOOR,
+        not_finite=int(np.count_nonzero(defined & ~np.isfinite(got))),
+    )
+
+
+def _relative(values: Array, exact: Array, where: Array) -> float:
+    """Relative L2 error over the chosen elements; infinite where one of the values is not finite."""
+    if not where.any():
+        return 0.0
+    chosen, truth = values.astype(np.float64)[where], exact[where]
+    if not np.isfinite(chosen).all():
+        return float("inf")
+    size = float(np.linalg.norm(truth))
+    error = float(np.linalg.norm(chosen - truth))
+    return error / size if size else error
+
+
+def _findings(figures: OutputFigures) -> list[str]:
+    findings = []
+    output = f"output {figures.output}"
+    if figures.not_finite:
+        findings.append(f"{output} has {figures.not_finite} values that are NaN or infinite, and not in the original.")
+    if not figures.algebra <= figures.algebra_bound:
+        findings.append(
+            f"{output} computed in float64 differs from the original by {figures.algebra:.2e} (relative), more than "
+            f"the {figures.algebra_bound:.2e} that a float32 scale costs: the mathematics is another."
+        )
+    if not figures.fused <= figures.bound:
+        findings.append(
+            f"{output} is off by {figures.fused:.2e} (relative) from the float64 value, where {figures.bound:.2e} is "
+            f"allowed: the original at its own types is off by {figures.original:.2e}, its formula at the compute "
+            f"type by {figures.formula:.2e}."
+        )
+    return findings

@@ -1,0 +1,95 @@
+"""Where the values of weights come from: the file itself, memory-mapped, or made up where a graph has none.
+
+May import `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from attnfuse.errors import VerificationError
+from attnfuse.graph import Array, short_name
+from attnfuse.mindir import dtypes, external
+from attnfuse.mindir.schema import ModelProto, TensorProto
+
+
+class WeightProvider(Protocol):
+    """Gives a parameter's value, of the shape and type its message declares; None where it has none."""
+
+    def __call__(self, parameter: TensorProto) -> Array | None: ...
+
+
+def stored_weights(model: ModelProto, where: Path) -> WeightProvider:
+    """Values as the file holds them: inline, or mapped from the files beside it (nothing is read before it is used).
+
+    Raises SourceError for a place outside the graph's folder, a missing or too short file.
+    """
+    files = external.check_weights(model, where, required=False)
+    maps: dict[str, Array] = {}
+
+    def read(parameter: TensorProto) -> Array | None:
+        dtype = dtypes.from_wire(parameter.data_type)
+        if dtype is None:
+            raise VerificationError(f"parameter {short_name(parameter.name)} is of a type that cannot be run.")
+        if parameter.HasField("external_data"):
+            at = parameter.external_data
+            if at.location not in maps:
+                maps[at.location] = np.memmap(files[at.location], np.uint8, "r")
+            data: Array = maps[at.location][at.offset : at.offset + at.length]
+        elif parameter.raw_data:
+            data = np.frombuffer(parameter.raw_data, np.uint8)
+        else:
+            return None
+        return data.view(dtype.numpy).reshape(tuple(parameter.dims))
+
+    return read
+
+
+def drawn_weights(seed: int) -> WeightProvider:
+    """Made-up values of the size a trained network's have, the same for the same name and seed.
+
+    Vectors named as gains are near 1, other vectors small; matrices and kernels are scaled by 1/√(inputs), so that
+    activations neither grow nor vanish from layer to layer. Whole numbers and truth values are zeros.
+    """
+
+    def draw(parameter: TensorProto) -> Array:
+        dtype = dtypes.from_wire(parameter.data_type)
+        if dtype is None:
+            raise VerificationError(f"parameter {short_name(parameter.name)} is of a type that cannot be run.")
+        dims = tuple(parameter.dims)
+        if not dtype.is_float:
+            return np.zeros(dims, dtype.numpy)
+        name = short_name(parameter.name)
+        generator = np.random.Generator(np.random.Philox(zlib.crc32(f"{seed}:{name}".encode())))
+        values = generator.standard_normal(dims, np.float32)
+        if len(dims) < 2:
+            gain = name.endswith(("weight", "gamma"))
+            values = values * np.float32(0.1) + np.float32(gain)
+        elif "embedding" not in name:
+            values *= np.float32(np.prod(dims[1:], dtype=np.float64) ** -0.5)
+        return values.astype(dtype.numpy)
+
+    return draw
+
+
+def first_of(*providers: WeightProvider) -> WeightProvider:
+    """The first provider's value that there is."""
+
+    def read(parameter: TensorProto) -> Array | None:
+        return next((value for p in providers if (value := p(parameter)) is not None), None)
+
+    return read
+
+
+def by_name(provider: WeightProvider, parameters: dict[str, TensorProto]) -> WeightProvider:
+    """Values of another file's parameters of the same name."""
+
+    def read(parameter: TensorProto) -> Array | None:
+        other = parameters.get(parameter.name)
+        return None if other is None else provider(other)
+
+    return read
