@@ -240,22 +240,18 @@ class Stage:
     def _publish_file(self) -> None:
         """The graph goes last: where it is new, all that belongs to it lies there before it appears."""
         target = self.place
-        graph = target.path.name
-        for name in sorted(self.files, key=lambda n: (n == graph, n)):
-            source, path = self.root / name, target.folder / name
+        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION))}
+        # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too.
+        standing = [name for name in self.files if name not in own and (target.folder / name).exists()]
+        for name in standing:
+            if digest(target.folder / name) != self.files[name]:
+                raise OSError(errno.EEXIST, f"{name} exists beside it with other content; choose another folder")
+        for name in sorted(self.files.keys() - set(standing), key=lambda n: (n == target.path.name, n)):
+            path = target.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists() and not self._replaceable(name):
-                if digest(path) != self.files[name]:
-                    raise OSError(errno.EEXIST, f"{path} exists with other content; choose another folder")
-                continue
-            source.replace(path)
+            (self.root / name).replace(path)
         if (stale := target.beside(VERIFICATION)) not in self.files:
             (target.folder / stale).unlink(missing_ok=True)
-
-    def _replaceable(self, name: str) -> bool:
-        """Graph and reports are ours (`place` looked); a variables file may serve other graphs too."""
-        reports = {self.place.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)}
-        return name == self.place.path.name or name in reports
 
 
 def _hidden_folder(parent: Path) -> tuple[Path, int]:

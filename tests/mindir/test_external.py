@@ -1,0 +1,237 @@
+"""Weights beside the graph: nothing is read outside its folder, nothing is taken on trust, MindSpore reads it back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from attnfuse.errors import InternalError, SourceError
+from attnfuse.mindir import codec, external
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
+from attnfuse.mindir.external import check_weights, lay_out, parameter_name, parameters, variables
+from attnfuse.mindir.schema import ModelProto, TensorProto
+from tests.support.graphs import seeded, transformer
+
+
+@dataclass(frozen=True)
+class Tensor:
+    file: Path
+    key: str
+
+
+def split(folder: Path, stem: str = "unet") -> Path:
+    """A graph with its weights beside it, as MindSpore writes one; the path of the graph."""
+    model = transformer().build()
+    values = {parameter_name(p): p.raw_data for p in parameters(model)}
+    size = lay_out(model, f"{stem}_variables/data_0")
+    data = bytearray(external.HEADER)
+    for parameter in sorted(parameters(model), key=parameter_name):
+        data += values[parameter_name(parameter)]
+        data += bytes(-len(data) % 64)
+    assert len(data) == size
+    (folder / f"{stem}_variables").mkdir(parents=True)
+    (folder / f"{stem}_variables" / "data_0").write_bytes(data)
+    graph = folder / f"{stem}_graph.mindir"
+    graph.write_bytes(codec.serialise(model))
+    return graph
+
+
+def read(graph: Path) -> ModelProto:
+    return codec.parse(codec.read_bytes(graph), str(graph))
+
+
+def test_whole_weights_are_accepted(tmp_path: Path) -> None:
+    graph = split(tmp_path)
+    files = check_weights(read(graph), graph, required=True)
+    assert files == {"unet_variables/data_0": tmp_path / "unet_variables" / "data_0"}
+    assert check_weights(transformer().build(), tmp_path / "inline.mindir", required=True) == {}
+
+
+def test_a_linked_folder_is_accepted_while_it_stays_inside(tmp_path: Path) -> None:
+    graph = split(tmp_path)
+    (tmp_path / "unet_variables").rename(tmp_path / "real")
+    (tmp_path / "unet_variables").symlink_to("real")
+    assert check_weights(read(graph), graph, required=True)
+
+
+def test_a_graph_without_weights(tmp_path: Path) -> None:
+    bare = transformer(weights=False).build()
+    assert check_weights(bare, tmp_path / "bare.mindir", required=False) == {}
+    with pytest.raises(SourceError, match=r"parameter 'blocks\.0\.attn1\.to_q\.weight' of .*bare\.mindir has no data"):
+        check_weights(bare, tmp_path / "bare.mindir", required=True)
+
+
+def first(model: ModelProto) -> TensorProto:
+    return next(parameters(model))
+
+
+def place(location: str) -> Callable[[ModelProto, Path], None]:
+    def change(model: ModelProto, folder: Path) -> None:
+        first(model).external_data.location = location
+
+    return change
+
+
+def offset(value: int) -> Callable[[ModelProto, Path], None]:
+    def change(model: ModelProto, folder: Path) -> None:
+        first(model).external_data.offset = value
+
+    return change
+
+
+def length(value: int) -> Callable[[ModelProto, Path], None]:
+    def change(model: ModelProto, folder: Path) -> None:
+        first(model).external_data.length = value
+
+    return change
+
+
+def remove(model: ModelProto, folder: Path) -> None:
+    (folder / "unet_variables" / "data_0").unlink()
+
+
+def shorten(model: ModelProto, folder: Path) -> None:
+    file = folder / "unet_variables" / "data_0"
+    os.truncate(file, file.stat().st_size - 64)
+
+
+def link_outside(model: ModelProto, folder: Path) -> None:
+    file = folder / "unet_variables" / "data_0"
+    file.rename(folder.parent / "elsewhere")
+    file.symlink_to(folder.parent / "elsewhere")
+
+
+def link_folder_outside(model: ModelProto, folder: Path) -> None:
+    (folder / "unet_variables").rename(folder.parent / "elsewhere")
+    (folder / "unet_variables").symlink_to(folder.parent / "elsewhere")
+
+
+def pipe(model: ModelProto, folder: Path) -> None:
+    remove(model, folder)
+    os.mkfifo(folder / "unet_variables" / "data_0")
+
+
+def loop(model: ModelProto, folder: Path) -> None:
+    remove(model, folder)
+    (folder / "unet_variables" / "data_0").symlink_to("data_0")
+
+
+HARM = {
+    "parent": (place("../../x"), "not a path below"),
+    "parent within": (place("unet_variables/../../x"), "not a path below"),
+    "absolute": (place("/etc/passwd"), "not a path below"),
+    "empty": (place(""), "not a path below"),
+    "zero byte": (place("a\0b"), "not a path below"),
+    "folder": (place("unet_variables"), "not a regular file"),
+    "below a file": (place("unet_variables/data_0/x"), "cannot be read|does not exist"),
+    "missing": (remove, "does not exist"),
+    "too short": (shorten, "too short"),
+    "link outside": (link_outside, "leaves the graph's folder"),
+    "folder link outside": (link_folder_outside, "leaves the graph's folder"),
+    "pipe": (pipe, "not a regular file"),
+    "loop": (loop, "cannot be read|does not exist"),
+    "offset past the end": (offset(10**12), "too short"),
+    "negative offset": (offset(-64), "negative"),
+    "negative length": (length(-1), "negative"),
+    "wrong length": (length(64), "the graph is damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", HARM)
+def test_damaged_or_hostile_weights_are_refused(tmp_path: Path, kind: str) -> None:
+    change, told = HARM[kind]
+    graph = split(tmp_path / "model")
+    model = read(graph)
+    change(model, graph.parent)
+    with pytest.raises(SourceError, match=told) as caught:
+        check_weights(model, graph, required=False)
+    assert "\n" not in str(caught.value)
+    assert "parameter '" in str(caught.value)
+
+
+def test_inline_values_of_another_length_are_refused(tmp_path: Path) -> None:
+    model = transformer().build()
+    first(model).raw_data = first(model).raw_data[:-2]
+    with pytest.raises(SourceError, match="takes 8192 bytes, but 8190 are given"):
+        check_weights(model, tmp_path / "x.mindir", required=True)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+def test_weights_are_streamed_to_where_the_graph_looks_for_them(tmp_path: Path, dtype: DType) -> None:
+    model = transformer(weights=False, dtype=dtype).build()
+    checkpoint = tmp_path / "model.safetensors"
+    tensors = {f"old.{parameter_name(p)}": seeded(parameter_name(p), p.dims) for p in parameters(model)}
+    save_file(tensors, checkpoint)
+    sources = {parameter_name(p): Tensor(checkpoint, f"old.{parameter_name(p)}") for p in parameters(model)}
+    size = lay_out(model, "unet_variables/data_0")
+    data = b"".join(variables(model, sources))
+    assert len(data) == size
+    assert data[:64] == b"\x01" + bytes(63)
+    for parameter in parameters(model):
+        where = parameter.external_data
+        assert where.offset % 64 == 0
+        value = np.frombuffer(data[where.offset : where.offset + where.length], dtype.numpy)
+        expected = tensors[f"old.{parameter_name(parameter)}"].astype(dtype.numpy)
+        np.testing.assert_array_equal(value, expected.ravel())
+
+
+def test_a_parameter_without_a_weight_is_named(tmp_path: Path) -> None:
+    model = transformer(weights=False).build()
+    lay_out(model, "v/data_0")
+    with pytest.raises(SourceError, match=r"parameter 'blocks\.0\.attn1\.to_k\.weight' has no weight"):
+        list(variables(model, {}))
+
+
+def test_a_weight_of_another_size_is_named(tmp_path: Path) -> None:
+    model = transformer(weights=False).build()
+    lay_out(model, "v/data_0")
+    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "m.safetensors")
+    sources = {parameter_name(p): Tensor(tmp_path / "m.safetensors", "w") for p in parameters(model)}
+    with pytest.raises(
+        SourceError, match=r"has shape \[3\]; parameter 'blocks\.0\.attn1\.to_k\.weight' has \[64, 64\]"
+    ):
+        list(variables(model, sources))
+
+
+def test_a_plan_that_does_not_fit_is_a_defect(tmp_path: Path) -> None:
+    model = transformer(weights=False).build()
+    lay_out(model, "v/data_0")
+    names = sorted(map(parameter_name, parameters(model)))
+    zeros = {parameter_name(p): np.zeros(tuple(p.dims), np.float32) for p in parameters(model)}
+    save_file(zeros, tmp_path / "m.safetensors")
+    next(p for p in parameters(model) if parameter_name(p) == names[1]).external_data.offset += 64
+    with pytest.raises(InternalError, match="stands at"):
+        list(variables(model, {n: Tensor(tmp_path / "m.safetensors", n) for n in names}))
+
+
+READ_BACK = """
+import hashlib, json, sys
+import mindspore as ms
+from mindspore import nn
+ms.set_context(mode=ms.GRAPH_MODE)
+ms.set_device("CPU")
+cell = nn.GraphCell(ms.load(sys.argv[1]))
+found = {p.name: hashlib.sha256(p.asnumpy().tobytes()).hexdigest() for p in cell.get_parameters()}
+print("FOUND " + json.dumps(found))
+"""
+
+
+@pytest.mark.mindspore
+def test_mindspore_reads_back_what_was_written(tmp_path: Path) -> None:
+    graph = split(tmp_path)
+    inline = transformer().build()
+    answer = subprocess.run(
+        [sys.executable, "-c", READ_BACK, str(graph)], capture_output=True, text=True, timeout=200, check=True
+    )
+    found = json.loads(next(line for line in answer.stdout.splitlines() if line.startswith("FOUND "))[6:])
+    assert found == {parameter_name(p): hashlib.sha256(p.raw_data).hexdigest() for p in parameters(inline)}

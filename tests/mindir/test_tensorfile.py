@@ -1,0 +1,130 @@
+"""Safetensors as streams: the bytes the package wrote, converted as numpy would, in bounded chunks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir import dtypes, tensorfile
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT64, DType
+from attnfuse.mindir.tensorfile import TensorFile
+from tests.support.graphs import seeded
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "model.safetensors"
+    tensors = {
+        "weight": seeded("weight", (7, 33)),
+        "half": seeded("half", (5,), FLOAT16),
+        "position_ids": np.arange(12, dtype=np.int64).reshape(1, 12),
+        "nothing": np.zeros((0, 4), np.float32),
+        "scalar": np.array(3.5, np.float32),
+        "edge": np.array([1e-8, 65504, 65520, -1e30, np.inf, np.nan, -0.0, 1 + 2**-11, 1 + 3 * 2**-11], np.float32),
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+    return path
+
+
+def write_raw(path: Path, entries: dict[str, object], data: bytes) -> Path:
+    header = json.dumps(entries).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    return path
+
+
+@pytest.mark.parametrize("chunk", [6, 64, 8 * 2**20])
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT16, BFLOAT16])
+def test_values_arrive_in_the_type_asked_for(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, dtype: DType
+) -> None:
+    monkeypatch.setattr(tensorfile, "CHUNK_BYTES", chunk)
+    file = TensorFile(checkpoint)
+    for key, value in (("weight", seeded("weight", (7, 33))), ("half", seeded("half", (5,), FLOAT16))):
+        chunks = list(file.read(key, dtype))
+        assert max(map(len, chunks)) <= 2 * chunk  # float16 may become float32
+        assert b"".join(chunks) == value.astype(dtype.numpy).tobytes()
+    assert list(file.read("nothing", dtype)) == []
+    assert b"".join(file.read("scalar", dtype)) == np.array(3.5, dtype.numpy).tobytes()
+
+
+def test_rounding_is_to_nearest_even_and_overflow_is_infinite(checkpoint: Path) -> None:
+    got = np.frombuffer(b"".join(TensorFile(checkpoint).read("edge", FLOAT16)), np.float16)
+    expected = [0.0, 65504, np.inf, -np.inf, np.inf, np.nan, -0.0, 1.0, 1 + 2**-9]
+    np.testing.assert_array_equal(got, np.array(expected, np.float16))
+    assert np.signbit(got[6])
+
+
+def test_bfloat16_on_disk(tmp_path: Path) -> None:
+    value = np.array([[1.5, -2.25, 3e38]], ml_dtypes.bfloat16)
+    entry = {"dtype": "BF16", "shape": [1, 3], "data_offsets": [0, 6]}
+    file = TensorFile(write_raw(tmp_path / "b.safetensors", {"w": entry}, value.tobytes()))
+    assert file.entry("w").dtype == BFLOAT16
+    assert b"".join(file.read("w", BFLOAT16)) == value.tobytes()
+    assert b"".join(file.read("w", FLOAT32)) == value.astype(np.float32).tobytes()
+
+
+def test_integers_stay_what_they_are(checkpoint: Path) -> None:
+    file = TensorFile(checkpoint)
+    assert b"".join(file.read("position_ids", INT64)) == np.arange(12, dtype=np.int64).tobytes()
+    for key, dtype in (("position_ids", FLOAT16), ("weight", INT64), ("position_ids", dtypes.INT32)):
+        with pytest.raises(SourceError, match=f"'{key}'.* the graph wants {dtype}"):
+            list(file.read(key, dtype))
+
+
+ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({**ENTRY, "data_offsets": [0, 12]}, "truncated"),
+        ({**ENTRY, "data_offsets": [-4, 12]}, "truncated"),
+        ({**ENTRY, "data_offsets": [8, 24]}, "truncated"),  # ends past the file
+        ({**ENTRY, "data_offsets": [0]}, "truncated"),
+        ({**ENTRY, "shape": "x"}, "truncated"),
+        ({"dtype": "F32"}, "truncated"),
+        ({**ENTRY, "dtype": "F8_E4M3"}, "of type F8_E4M3"),
+        (None, "no tensor 'w'"),
+    ],
+)
+def test_entries_that_do_not_hold_together(tmp_path: Path, entry: object, told: str) -> None:
+    entries = {} if entry is None else {"w": entry}
+    file = TensorFile(write_raw(tmp_path / "m.safetensors", entries, bytes(16)))
+    with pytest.raises(SourceError, match=told) as caught:
+        list(file.read("w", FLOAT32))
+    assert "m.safetensors" in str(caught.value)
+
+
+NO_SAFETENSORS = (
+    b"",
+    b"1234",
+    (10**9).to_bytes(8, "little") + b"{}",
+    (2).to_bytes(8, "little") + b"[]",
+    (2).to_bytes(8, "little") + b"{x",
+)
+
+
+@pytest.mark.parametrize("data", NO_SAFETENSORS)
+def test_what_is_no_safetensors_file(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "m.safetensors").write_bytes(data)
+    with pytest.raises(SourceError, match=r"m\.safetensors is not a safetensors file or is truncated"):
+        TensorFile(tmp_path / "m.safetensors")
+
+
+def test_a_file_that_shrinks_while_it_is_read(checkpoint: Path) -> None:
+    file = TensorFile(checkpoint)
+    with checkpoint.open("r+b") as raw:
+        raw.truncate(file.entry("weight").offset + 8)
+    with pytest.raises(SourceError, match="truncated"):
+        list(file.read("weight", FLOAT32))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="cannot be read"):
+        TensorFile(tmp_path / "absent.safetensors")

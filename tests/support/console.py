@@ -1,0 +1,43 @@
+"""The `attnfuse` command as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_INSTALLED = "from attnfuse.cli import main; main()"
+_TOY = (
+    "import attnfuse.pipeline as p; from tests.support.toy_pass import ToyPass; "
+    "p.discover = lambda: (ToyPass(),); from attnfuse.cli import main; main()"
+)
+
+
+def command(*arguments: str | Path, toy: bool = False) -> list[str]:
+    """The command line; with `toy`, the toy pass stands in for the installed ones."""
+    return [sys.executable, "-c", _TOY if toy else _INSTALLED, *map(str, arguments)]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The caller's environment with the checkout on the path, and the settings."""
+    paths = (str(ROOT), str(ROOT / "passes"), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), **settings}
+
+
+def attnfuse(
+    *arguments: str | Path, toy: bool = False, cwd: Path | None = None, timeout: float = 300, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; `settings` are environment variables."""
+    return subprocess.run(
+        command(*arguments, toy=toy),
+        env=environment(**settings),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )

@@ -1,0 +1,160 @@
+"""The report: the census adds up, ids are unique, requirements are held against the counts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from attnfuse.errors import InternalError, UsageError
+from attnfuse.match import Form, Miss, SiteRecord, Status
+from attnfuse.report.build import check_census, component_entry, count_sites, report, site_ids
+from attnfuse.report.require import parse_requirement
+from attnfuse.report.table import human_bytes, render
+from attnfuse.targets import Target
+from tests.support.graphs import GraphBuilder, transformer
+
+TARGET = Target("lite", "ascend910b")
+
+
+def record(module: str, status: Status = "fused", form: Form = "formula", **fields: object) -> SiteRecord:
+    anchor = f"g:{module}:{status}:{len(fields)}"
+    known = {"graph": "g", "anchor": anchor, "code": f"code.{status}", "reason": f"because {status}", **fields}
+    return SiteRecord(module=module, status=status, form=form, **known)  # type: ignore[arg-type]
+
+
+RECORDS = [
+    record("a", casts=4, padded_head=8, score_bytes_saved=1000, scale=0.125, query=(2, 4, 8, 16)),
+    record("b", "kept", rule="--no-flash b"),
+    record("c", "missed", miss=Miss("layout.k", "g:CNode_1:7", "a transposed k", "nothing"), scale=float("inf")),
+    record("d", "not_attention"),
+    record("a", "fused", "fused", casts=1, warnings=("mask lost",)),
+]
+
+
+def test_the_counts_add_up() -> None:
+    totals = component_entry("unet", 9, RECORDS).totals
+    assert totals.to_json() == {
+        "softmax": 4,
+        "already_fused": 1,
+        "sites": 4,
+        "fused": 2,
+        "kept": 1,
+        "missed": 1,
+        "not_attention": 1,
+        "casts": 5,
+        "padded_heads": 1,
+        "score_bytes_saved": 1000,
+    }
+    assert totals.softmax + totals.already_fused == totals.sites + totals.not_attention
+    assert totals.sites == totals.fused + totals.kept + totals.missed
+
+
+def test_ids_are_unique() -> None:
+    assert site_ids("unet", RECORDS) == ["unet/a", "unet/b", "unet/c", "unet/d", "unet/a#2"]
+
+
+def test_sites_are_counted_in_the_graph() -> None:
+    assert count_sites(transformer(sites=3).model()) == Counter(formula=3)
+    fused = GraphBuilder()
+    x = fused.input("x", (2, 4, 8, 16))
+    y = fused.flash_attention_score(x, x, x, heads=4, scale=0.25)
+    fused.output(fused.prompt_flash_attention(y, x, x, heads=4, scale=0.25))
+    assert count_sites(fused.model())["fused"] == 2
+
+
+@pytest.mark.parametrize(
+    ("counted", "records"),
+    [
+        (Counter(formula=2, fused=0), [record("a")]),
+        (Counter(formula=0, fused=0), [record("a")]),
+        (Counter(formula=1, fused=1), [record("a"), record("b")]),
+        (Counter(formula=2, fused=0), [record("a"), record("a")]),
+    ],
+)
+def test_a_census_that_does_not_add_up_is_a_defect(counted: Counter[str], records: list[SiteRecord]) -> None:
+    with pytest.raises(InternalError, match="unet: the census does not add up"):
+        check_census("unet", counted, records)
+
+
+def test_a_census_that_adds_up() -> None:
+    check_census("unet", Counter(formula=4, fused=1), RECORDS)
+
+
+def test_the_document() -> None:
+    document = json.loads(report(TARGET, [component_entry("unet", 9, RECORDS)], ["a warning"]).to_bytes())
+    assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "totals", "warnings"]
+    assert document["schema"] == "attnfuse.report/1"
+    assert list(document["components"][0]) == ["name", "nodes", "sites", "totals"]
+    first, _, missed, *_ = document["components"][0]["sites"]
+    promised = {
+        "id", "form", "status", "code", "reason", "rule", "node", "q", "k", "v", "dtype", "compute_dtype",
+        "restored_dtype", "scale", "mask", "padded_head", "score_bytes_saved",
+    }  # fmt: skip
+    assert promised <= set(first)
+    assert first["q"] == [2, 4, 8, 16]
+    assert first["scale"] == 0.125
+    assert missed["miss"] == {"code": "layout.k", "at": "CNode_1:7", "expected": "a transposed k", "found": "nothing"}
+    assert missed["scale"] is None  # JSON has no infinity
+
+
+def shown(components: int) -> str:
+    entries = [component_entry(f"part{i}", 9, RECORDS) for i in range(components)]
+    console = Console(file=StringIO(), width=200)
+    console.print(render(report(TARGET, entries, ["a rule matches no site"])))
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_the_table_tells_counts_and_reasons() -> None:
+    text = shown(1)
+    assert "total" not in text
+    assert "kept 1 (code.kept): because kept: part0/b" in text
+    assert "missed 1 (code.missed): because missed: part0/c" in text
+    assert "warning: mask lost (1 sites)" in text
+    assert "warning: a rule matches no site" in text
+    row = next(line for line in text.splitlines() if "part0" in line and "│" in line)
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["part0", "4", "2", "1", "1", "1", "5", "1", "1000 B"]
+
+
+def test_the_table_groups_reasons_and_sums_components() -> None:
+    text = shown(5)
+    assert "missed 5 (code.missed): because missed: part0/c, part1/c, part2/c, …" in text
+    row = next(line for line in text.splitlines() if "total" in line)
+    assert [cell.strip() for cell in row.split("│")[1:3]] == ["total", "20"]
+
+
+@pytest.mark.parametrize(
+    ("text", "unmet"),
+    [
+        ("fused==sites", "required fused==sites, but fused is 2 and sites is 4"),
+        ("missed==0", "required missed==0, but missed is 1"),
+        ("kept != 1", "required kept!=1, but kept is 1"),
+        ("fused>=32", "required fused>=32, but fused is 2"),
+        ("sites < 4", "required sites<4, but sites is 4"),
+        ("fused>=2", None),
+        ("already_fused==1", None),
+        ("sites > fused", None),
+    ],
+)
+def test_requirements(text: str, unmet: str | None) -> None:
+    assert parse_requirement(text).unmet(component_entry("unet", 9, RECORDS).totals) == unmet
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fused", "4<=softmax", "fused=sites", "fused==-1", "fused==1.5", "fuzed==1", "fused==all"]
+)
+def test_bad_requirements(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_requirement(text)
+    if text == "fuzed==1":
+        assert "did you mean 'fused'" in str(caught.value)
+
+
+def test_bytes_for_people() -> None:
+    assert [human_bytes(n) for n in (0, 1023, 1024, 671088640, 5 * 2**40)] == [
+        "0 B", "1023 B", "1.0 KiB", "640.0 MiB", "5120.0 GiB",
+    ]  # fmt: skip
