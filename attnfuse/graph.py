@@ -13,7 +13,7 @@ May import `attnfuse.errors` and `attnfuse.mindir`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -329,33 +329,39 @@ class Edit:
     """Changes to a model, gathered and then applied in one go.
 
     `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
-    definition of the value `name`, at the old one's place; `remove` are values whose nodes go.
+    definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
+    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table.
     """
 
     model: Model
     before: dict[str, list[NodeProto]] = field(default_factory=dict)
     replace: dict[str, NodeProto] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
+    rename: dict[str, str] = field(default_factory=dict)
+    drop_primitives: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.before or self.replace or self.remove)
+        return not (self.before or self.replace or self.remove or self.rename or self.drop_primitives)
 
-    def primitive(self, op: str, kind: PrimitiveProto.PrimType) -> str:
+    def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
         """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
 
-        `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries no
-        attributes: with attributes it may be a variant (an in-place one, say).
+        `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries the same
+        attributes: with others it may be a variant (an in-place one, say).
         """
+        wanted = sorted(a.SerializeToString(deterministic=True) for a in attributes)
         for ref, entry in self.model.primitives.items():
-            if entry.op_type == op and entry.prim_type == kind and not entry.attribute:
+            if (entry.op_type, entry.prim_type) != (op, kind):
+                continue
+            if sorted(a.SerializeToString(deterministic=True) for a in entry.attribute) == wanted:
                 return ref
         ref = f"REF::{op}:attnfuse"
         if ref not in self.new_primitives:
-            self.new_primitives[ref] = PrimitiveProto(
-                name=ref.removeprefix("REF::"), op_type=op, instance_name="", prim_type=kind
-            )
+            primitive = PrimitiveProto(name=ref.removeprefix("REF::"), op_type=op, instance_name="", prim_type=kind)
+            primitive.attribute.extend(attributes)
+            self.new_primitives[ref] = primitive
         return ref
 
     def apply(self) -> None:
@@ -382,8 +388,24 @@ class Edit:
                 kept.node.extend(nodes)  # copies, so that clearing the old list cannot pull them away
                 del graph.node[:]
                 graph.node.extend(kept.node)
-        self.model.proto.primitives.extend(self.new_primitives.values())
+            for node in graph.node if self.rename else ():
+                for position, name in enumerate(node.input):
+                    if name in self.rename:
+                        node.input[position] = self._renamed(name)
+        primitives = self.model.proto.primitives
+        if self.drop_primitives:
+            kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]
+            holder = ModelProto()
+            holder.primitives.extend(kept_primitives)
+            del primitives[:]
+            primitives.extend(holder.primitives)
+        primitives.extend(self.new_primitives.values())
         self.model._reindex()
+
+    def _renamed(self, name: str) -> str:
+        while name in self.rename:
+            name = self.rename[name]
+        return name
 
 
 def live_values(model: Model, roots: Iterable[str]) -> set[str]:

@@ -61,9 +61,7 @@ def discover() -> tuple[Pass, ...]:
     """Every installed pass in the order it runs. Raises UsageError for a plugin that cannot be loaded."""
     found = [_load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)]
     if not found:
-        raise UsageError(
-            "no passes are installed: install attnfuse with pip; its folder alone is not enough."
-        )
+        raise UsageError("no passes are installed: install attnfuse with pip; its folder alone is not enough.")
     return tuple(sorted(found, key=lambda p: (p.order, p.id)))
 
 

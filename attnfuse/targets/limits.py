@@ -35,7 +35,6 @@ class NodeLimits:
     unaligned_batch: int
     bias: bool
     per_head_mask: bool
-    different_value_head: bool
     square_mask_multiple: int
     """0: any; n: a mask only where Sq = Skv and both are multiples of n."""
     grouped_heads: bool
@@ -53,7 +52,6 @@ _FAS = NodeLimits(
     unaligned_batch=2048,
     bias=True,
     per_head_mask=True,
-    different_value_head=True,
     square_mask_multiple=0,
     grouped_heads=True,
     source="FAS",
@@ -69,7 +67,6 @@ _PFA = NodeLimits(
     unaligned_batch=128,
     bias=True,
     per_head_mask=False,
-    different_value_head=False,
     square_mask_multiple=0,
     grouped_heads=True,
     source="PFA, CANN",
@@ -85,7 +82,6 @@ _PFA_310P = NodeLimits(
     unaligned_batch=128,
     bias=False,
     per_head_mask=False,
-    different_value_head=False,
     square_mask_multiple=128,
     grouped_heads=False,
     source="CANN (PromptFlashAttention, Atlas inference products)",
@@ -124,8 +120,8 @@ class Target:
 class FusedRequest:
     """A fused node one would like to write. A dimension of -1 is not known before run time.
 
-    `mask` is None, "shared" (one mask for all heads) or "per_head"; `head_dim` is that of query and key,
-    `value_head_dim` that of value, both before padding.
+    `mask` is None, "shared" (one mask for all heads) or "per_head"; `head_dim` is the larger of query's and value's,
+    before padding.
     """
 
     batch: int
@@ -134,7 +130,6 @@ class FusedRequest:
     query_length: int
     key_length: int
     head_dim: int
-    value_head_dim: int
     dtype: str
     mask: str | None
     bias: bool
@@ -177,7 +172,7 @@ def refusals(target: Target, request: FusedRequest) -> tuple[Refusal, ...]:
 
     if request.dtype not in limits.dtypes:
         found.append(Refusal("target.dtype", " or ".join(limits.dtypes), request.dtype, limits.source))
-    widest = max(request.head_dim + head_padding(target, request), request.value_head_dim)
+    widest = request.head_dim + head_padding(target, request)
     at_most("target.head_dim", "a head_dim", limits.max_head_dim, widest)
     at_most("target.batch", "a batch", limits.max_batch, request.batch)
     at_most("target.heads", "a number of heads", limits.max_heads, request.heads)

@@ -1,0 +1,114 @@
+"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it.
+
+May import `attnfuse.match` only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnfuse.match import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A stable code. `hint` says what would make such a site match; empty where nothing should."""
+
+    code: str
+    stage: Stage | None
+    meaning: str
+    hint: str = ""
+
+
+_CODES = (
+    Code("fused", None, "The site is one fused node in the output."),
+    Code("fused.carried_over", None, "The source already held the fused node, and the target takes it as it is."),
+    Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
+    # anchor: a softmax of another kind
+    Code("anchor.no_product", Stage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
+    Code("anchor.key_is_weight", Stage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."),
+    # structure
+    Code(
+        "structure.scores",
+        Stage.STRUCTURE,
+        "No matrix product was found behind the softmax through known identities.",
+        "a peeler for the operator named under found (see docs/peelers.md)",
+    ),
+    Code(
+        "structure.softmax_axis",
+        Stage.STRUCTURE,
+        "The softmax does not run over the key sequence: not attention.",
+    ),
+    Code(
+        "structure.weights_changed",
+        Stage.STRUCTURE,
+        "Between the softmax and the product with value something changes the weights.",
+        "drop the operator named under found before export (dropout at inference, a head mask)",
+    ),
+    Code("structure.rank", Stage.STRUCTURE, "An operand of the product is a vector."),
+    Code("structure.contraction", Stage.STRUCTURE, "The contracted axes of query and key do not correspond."),
+    Code("structure.batch", Stage.STRUCTURE, "Batch axes of the two operands do not correspond."),
+    Code("structure.mask", Stage.STRUCTURE, "A mask's axes do not correspond to those of the scores."),
+    Code("structure.scores_layout", Stage.STRUCTURE, "A layout change mixes axes of the scores."),
+    Code("structure.weights_layout", Stage.STRUCTURE, "A layout change mixes axes of the attention weights."),
+    Code("structure.value_axis", Stage.STRUCTURE, "The second product does not contract the key sequence."),
+    Code("structure.value_length", Stage.STRUCTURE, "Value is not as long as key."),
+    Code("structure.value_batch", Stage.STRUCTURE, "Value has batch axes that query and key lack."),
+    Code("structure.outputs", Stage.STRUCTURE, "Outputs of a fused node other than the attention are read."),
+    Code(
+        "structure.fused_arguments",
+        Stage.STRUCTURE,
+        "A fused node of the source uses an argument that the target's node cannot express.",
+    ),
+    # facts
+    Code("facts.type", Stage.FACTS, "The type of a value is not known."),
+    Code("facts.softmax_axis", Stage.FACTS, "The softmax's axis is not one literal number."),
+    Code(
+        "facts.scale",
+        Stage.FACTS,
+        "The scale is not a finite, positive constant.",
+        "a literal scale; a learned one stays a formula",
+    ),
+    Code("facts.condition", Stage.FACTS, "What selects masked scores is no boolean."),
+    Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),
+    Code("facts.bias_not_finite", Stage.FACTS, "A constant bias holds NaN or +inf."),
+    Code("facts.bias_range", Stage.FACTS, "A constant bias does not fit the compute type.", "another force_cast_dtype"),
+    Code("facts.mixed_bias", Stage.FACTS, "A run-time bias mixes masking numbers with others."),
+    Code(
+        "facts.rows",
+        Stage.FACTS,
+        "A row might attend to no key, and its result would change.",
+        'masked_rows = "attended" in the policy, if every row of your inputs attends to a key; or export in float16',
+    ),
+    Code(
+        "facts.dynamic_batch",
+        Stage.FACTS,
+        "Batch sizes are unknown and the product may broadcast.",
+        "export with fixed shapes",
+    ),
+    Code("facts.dynamic_layout", Stage.FACTS, "A layout needs more than one unknown size.", "export with fixed shapes"),
+    # safety
+    Code("safety.weights_escape", Stage.SAFETY, "The attention weights are read elsewhere, or are an output."),
+    Code("safety.scores_escape", Stage.SAFETY, "A value inside the region is read outside it."),
+    Code("safety.two_graphs", Stage.SAFETY, "The region spans two functions."),
+    # policy
+    Code("policy.flash_off", Stage.POLICY, "A rule turns flash attention off for the site."),
+    Code(
+        "policy.no_cast",
+        Stage.POLICY,
+        "The inputs are of another type than float16 and bfloat16, and force_cast_dtype is none.",
+    ),
+    # target
+    Code("target.no_operator", Stage.TARGET, "The SoC has no such fused operator."),
+    Code("target.dtype", Stage.TARGET, "The operator does not take the compute type on this SoC."),
+    Code("target.head_dim", Stage.TARGET, "The head size is beyond the operator's."),
+    Code("target.batch", Stage.TARGET, "The batch is beyond the operator's."),
+    Code("target.heads", Stage.TARGET, "There are more heads than the operator takes."),
+    Code("target.sequence", Stage.TARGET, "A sequence is longer than the operator takes."),
+    Code("target.grouped_heads", Stage.TARGET, "The operator takes no grouped key heads on this SoC."),
+    Code("target.bias", Stage.TARGET, "The operator takes no additive bias on this SoC."),
+    Code("target.mask_per_head", Stage.TARGET, "The operator takes one mask for all heads only."),
+    Code("target.mask_shape", Stage.TARGET, "The operator takes no mask of these lengths on this SoC."),
+)
+
+CODES: dict[str, Code] = {code.code: code for code in _CODES}

@@ -1,0 +1,565 @@
+"""From a Softmax to the normal form: forward to P·V, backward to Q·Kᵀ, peeling on the way.
+
+Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
+matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attnfuse.api import Miss, Model, Node, NotALiteralError, Obligation, Peel, TensorType, Use, dtypes
+from attnfuse_passes.attention.layout import integers
+from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
+from attnfuse_passes.attention.peelers import Place, peel
+from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.steps import (
+    AddTerm,
+    Convert,
+    FillWhere,
+    Layout,
+    NanToZero,
+    Scale,
+    Step,
+)
+from attnfuse_passes.attention.view import Axis, Space, View, keys, product
+
+NAN_TESTS = ("IsNan", "IsNaN")
+
+
+class NoMatchError(Exception):
+    """Carries the Miss out of the depth it was found at. `attention` is False where the site is none at all."""
+
+    def __init__(self, miss: Miss, *, attention: bool = True) -> None:
+        super().__init__(miss.code)
+        self.miss = miss
+        self.attention = attention
+
+
+def miss(code: str, at: str, expected: str, found: str) -> NoMatchError:
+    """A site that looks like attention and could not be proved to be."""
+    return NoMatchError(Miss(code, at, expected, found))
+
+
+def read_attention(model: Model, softmax: Node) -> AttentionExpr:
+    """The attention around a Softmax. Raises NoMatchError, which says how far it got and what was found."""
+    return _Reader(model, softmax).read()
+
+
+def effective_uses(model: Model, value: str) -> list[Use]:
+    """Uses that read the value's numbers: the ordering of effects (UpdateState) does not."""
+    uses = []
+    for use in model.uses(value):
+        node = use.node
+        if node is not None and node.op == "UpdateState":
+            continue
+        if node is not None and node.op == "MakeTuple":
+            onward = model.uses(node.name)
+            if onward and all(u.node is not None and u.node.op == "UpdateState" for u in onward):
+                continue
+        uses.append(use)
+    return uses
+
+
+@dataclass(slots=True)
+class _Forward:
+    """The way from the softmax to P·V: the steps in graph order and the product at its end."""
+
+    steps: list[Step]
+    product: Product
+    weights_left: bool
+
+
+class _Reader:
+    """One reading of one site. The steps share the space and what has been proved so far."""
+
+    def __init__(self, model: Model, softmax: Node) -> None:
+        self.model = model
+        self.softmax = softmax
+        self.space = Space()
+        self.peels: list[Peel] = []
+        self.obligations: list[Obligation] = []
+        self.interior: list[Node] = [softmax]
+        self._factors: dict[str, list[float]] = {}
+
+    def read(self) -> AttentionExpr:
+        """The story of one match, in order; each line either proves something or raises NoMatchError."""
+        scores_steps, scores = self._scores_product()
+        forward = self._weights_product()
+        left, right = self._multiply(scores)
+        factors, terms, hint = self._walk_scores(scores, scores_steps)
+        softmax_axis = self._softmax_axis()
+        self._name_axes(scores, softmax_axis)
+        query, key = (left, right) if softmax_axis == 1 else (right, left)
+        query.name, key.name = "query", "key"
+        nan_guard = self._walk_weights(forward)
+        value = self._value(forward)
+        factors = [*self._factors[query.view], *self._factors[key.view], *factors]
+        self._check_scale(factors, scores)
+        self._check_key_is_computed(key)
+        self._check_private(forward.product.node)
+        kind = self._type(self.softmax.inputs[0])
+        output = self._type(forward.product.node.name)
+        return AttentionExpr(
+            space=self.space,
+            softmax=self.softmax,
+            anchor=forward.product.node,
+            query=query,
+            key=key,
+            value=value,
+            scores_dtype=kind.dtype,
+            output_dtype=output.dtype,
+            score_elements=kind.size if kind.is_static else 0,
+            score_bytes=self._score_bytes(),
+            factors=factors,
+            terms=terms,
+            nan_guard=nan_guard,
+            interior=[*self.interior, forward.product.node],
+            peels=self.peels,
+            obligations=self.obligations,
+            heads_hint=hint,
+        )
+
+    # --- finding the two products
+
+    def _scores_product(self) -> tuple[list[Step], Product]:
+        value = self.softmax.inputs[0]
+        steps: list[Step] = []
+        for _ in range(MAX_CHAIN):
+            found = read_product(self.model, value)
+            if found is not None:
+                return steps, found
+            step = peel(self.model, value, Place.SCORES)
+            if step is None:
+                break
+            steps.append(step)
+            value = step.input
+        raise self._no_scores(value, steps)
+
+    def _no_scores(self, value: str, steps: list[Step]) -> NoMatchError:
+        node = self.model.producer(value)
+        found = Miss(
+            "structure.scores",
+            value,
+            "scores made by one matrix product, through identities the peelers know",
+            "an input or a weight" if node is None else node.op,
+        )
+        # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
+        # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
+        near = node is not None and any(is_scores(self.model, name) for name in node.inputs)
+        return NoMatchError(found, attention=near and self._reaches_product())
+
+    def _reaches_product(self) -> bool:
+        try:
+            self._weights_product()
+        except NoMatchError:
+            return False
+        return True
+
+    def _weights_product(self) -> _Forward:
+        value = self.softmax.name
+        steps: list[Step] = []
+        for _ in range(MAX_CHAIN):
+            uses = effective_uses(self.model, value)
+            onward = [u.node for u in uses if u.node is not None]
+            guard = self._guarded(value, onward)
+            if guard is not None:
+                onward, uses = [guard], uses[:1]
+                guards = [n for n in (u.node for u in self.model.uses(value)) if n is not None and n is not guard]
+                self.interior.extend(n for n in guards if n.op in NAN_TESTS)
+            if len(uses) != 1 or not onward:
+                raise self._escape(value, uses)
+            node = onward[0]
+            found = read_product(self.model, node.name)
+            if found is not None and found.term is None and value in (found.left, found.right):
+                if found.left == found.right:
+                    break
+                return _Forward(steps, found, weights_left=found.left == value)
+            step = peel(self.model, node.name, Place.WEIGHTS)
+            if step is None or step.input != value:
+                raise self._weights_changed(value, node)
+            steps.append(step)
+            value = node.name
+        raise NoMatchError(Miss("anchor.no_product", value, "a matrix product of the weights", "none"), attention=False)
+
+    def _guarded(self, value: str, users: list[Node]) -> Node | None:
+        """The node that replaces NaN in `value`, if `value` feeds it and its own IsNan and nothing else."""
+        tests = [n for n in users if n.op in NAN_TESTS]
+        others = [n for n in users if n not in tests]
+        if len(tests) != 1 or len({n.name for n in others}) != 1:
+            return None
+        step = peel(self.model, others[0].name, Place.WEIGHTS)
+        if (
+            step is None
+            or not isinstance(step.effect, NanToZero)
+            or len(effective_uses(self.model, tests[0].name)) != 1
+        ):
+            return None
+        return others[0]
+
+    def _escape(self, value: str, uses: list[Use]) -> NoMatchError:
+        multiplied = any(u.node is not None and read_product(self.model, u.node.name) is not None for u in uses)
+        what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
+        found = Miss("safety.weights_escape", value, "one use of the attention weights, the product with value", what)
+        return NoMatchError(found, attention=multiplied)
+
+    def _weights_changed(self, value: str, node: Node) -> NoMatchError:
+        onward = [u.node for u in self.model.uses(node.name) if u.node is not None]
+        multiplied = any(read_product(self.model, n.name) is not None for n in onward)
+        found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
+        if not multiplied:
+            found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)
+        return NoMatchError(found, attention=multiplied)
+
+    # --- operands
+
+    def _type(self, value: str) -> TensorType:
+        kind = self.model.type_of(value)
+        if kind is None:
+            raise miss("facts.type", value, "a tensor of a known type", "another kind of value")
+        return kind
+
+    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> Operand:
+        """Peel an operand down to where its numbers come from, then describe how its axes came about."""
+        steps: list[Step] = []
+        at = value
+        for _ in range(MAX_CHAIN):
+            step = peel(self.model, at, place)
+            if step is None or (isinstance(step.effect, Convert) and not step.effect.wider):
+                break
+            steps.append(step)
+            at = step.input
+        return self._describe(name, value, steps, swap=swap)
+
+    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool) -> Operand:
+        """Replay the steps from the source outward; where a layout cannot be expressed, start after it instead."""
+        while True:
+            source = steps[-1].input if steps else value
+            kind = self._type(source)
+            self.space.identity(name, kind.dims)
+            layouts = [(source, self._keep(name, source, 0))]
+            pure, failed = True, None
+            for position in range(len(steps) - 1, -1, -1):
+                step = steps[position]
+                if isinstance(step.effect, Layout) and not step.effect.apply(self.space, name):
+                    failed = position
+                    break
+                pure = pure and not isinstance(step.effect, Scale | Convert)
+                if pure:
+                    made = step.node.name
+                    layouts.append((made, self._keep(name, made, len(layouts))))
+            if failed is None:
+                break
+            steps = steps[:failed]
+        if swap:
+            rank = len(self.space[name].axes)
+            self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
+        factors = []
+        for step in reversed(steps):
+            self.peels.append(Peel(step.identity, step.node.name, name))
+            if isinstance(step.effect, Scale):
+                factors.append(step.effect.factor)
+        self._factors[name] = factors
+        return Operand(name, source, kind.dtype, name, layouts)
+
+    def _keep(self, name: str, value: str, number: int) -> str:
+        """Remember the view as it is now, under a name of its own."""
+        kept = f"{name}/{number}"
+        self.space.put(kept, self.space[name])
+        return kept
+
+    # --- the first product
+
+    def _multiply(self, scores: Product) -> tuple[Operand, Operand]:
+        """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
+        left = self._operand("left", scores.left, Place.OPERAND, swap=scores.swap_left)
+        right = self._operand("right", scores.right, Place.OPERAND, swap=scores.swap_right)
+        space, at = self.space, scores.node.name
+        rank = max(len(space["left"].axes), len(space["right"].axes))
+        if min(len(space["left"].axes), len(space["right"].axes)) < 2:
+            raise miss("structure.rank", at, "operands of at least 2 axes", "a vector")
+        for name in ("left", "right"):
+            while len(space[name].axes) < rank:
+                space.expand(name, 0)
+        if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
+            raise miss("structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right"))
+        self._pair_batch("left", "right", rank, at, strict=scores.strict)
+        a, b = space["left"].axes, space["right"].axes
+        batch = tuple(x or y for x, y in zip(a[:-2], b[:-2], strict=True))
+        axes = (*batch, a[-2], b[-1])
+        space.put("scores", View(tuple(flat(axes)), axes))
+        space.put("batch", View(tuple(flat(batch)), batch))
+        space.put("product", View((), (a[-2], b[-1], a[-1])))
+        self.interior.append(scores.node)
+        inner = space["left"].axes[-1]
+        self.obligations.append(
+            Obligation("contraction", f"query and key are contracted over one axis of {product(inner)} elements")
+        )
+        return left, right
+
+    def _pair_batch(self, one: str, other: str, rank: int, at: str, *, strict: bool) -> None:
+        for axis in range(rank - 2):
+            sizes = (product(self.space[one].axes[axis]), product(self.space[other].axes[axis]))
+            if not strict and -1 in sizes and keys(self.space[one].axes[axis]) != keys(self.space[other].axes[axis]):
+                raise miss(
+                    "facts.dynamic_batch",
+                    at,
+                    "batch sizes that are known, or a product that does not broadcast",
+                    str(sizes),
+                )
+            if not self.space.pair(one, axis, other, axis, broadcast=not strict):
+                raise miss("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+
+    # --- scores: scale, masks, layout
+
+    def _walk_scores(
+        self, scores: Product, steps: list[Step]
+    ) -> tuple[list[float], list[BiasTerm | FillTerm], int | None]:
+        factors = [scores.alpha] if scores.alpha != 1.0 else []
+        terms: list[BiasTerm | FillTerm] = []
+        hint: int | None = None
+        if scores.term is not None and scores.beta != 0.0:
+            terms.append(self._bias(scores.node, AddTerm(scores.term, scores.beta), 0))
+        for step in reversed(steps):
+            self.interior.append(step.node)
+            self.peels.append(Peel(step.identity, step.node.name, "scores"))
+            effect = step.effect
+            if isinstance(effect, Scale):
+                factors.append(effect.factor)
+                terms = [_times(term, effect.factor) for term in terms]
+            elif isinstance(effect, Layout):
+                if not effect.apply(self.space, "scores"):
+                    raise miss(
+                        "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
+                    )
+            elif isinstance(effect, AddTerm):
+                terms.append(self._bias(step.node, effect, len(terms)))
+            elif isinstance(effect, FillWhere):
+                terms.append(self._fill(step.node, effect, len(terms)))
+            hint = self._heads_in_scores(hint)
+        return factors, terms, self._heads_in_scores(hint)
+
+    def _heads_in_scores(self, known: int | None) -> int | None:
+        axes = self.space["scores"].axes
+        if known is not None or len(axes) != 4 or axes[2:] != self.space["product"].axes[:2]:
+            return known
+        return len(axes[0]) if keys([*axes[0], *axes[1]]) == keys(flat(self.space["batch"].axes)) else None
+
+    def _term_view(self, name: str, value: str, node: Node) -> Operand:
+        """Read a mask or bias and pair its trailing axes with those of the scores."""
+        operand = self._operand(name, value, Place.VALUE, swap=False)
+        space = self.space
+        rank, wanted = len(space[name].axes), len(space["scores"].axes)
+        folded = rank == wanted + 1 and node.op == "Baddbmm"
+        before = space["scores"].dims
+        if folded and not self._unfold_heads(name):
+            raise miss(
+                "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
+            )
+        while len(space[name].axes) < len(space["scores"].axes):
+            space.expand(name, 0)
+        if len(space[name].axes) != len(space["scores"].axes):
+            raise miss(
+                "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
+            )
+        for axis, group in enumerate(space["scores"].axes):
+            if not group and space[name].axes[axis]:
+                raise miss(
+                    "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
+                )
+            if not space.pair("scores", axis, name, axis, broadcast=True):
+                raise miss(
+                    "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
+                )
+        if folded:
+            space.reshape("scores", before)
+        return operand
+
+    def _unfold_heads(self, name: str) -> bool:
+        """A 4-D mask beside 3-D scores [batch · heads, query, key]: give the scores their head axis."""
+        batch, heads, *_ = self.space[name].dims
+        whole, rows, columns = self.space["scores"].dims
+        if whole == -1:
+            return False
+        if heads == 1 and batch not in (1, whole):
+            heads = whole // batch
+        elif batch == 1 and heads not in (1, whole):
+            batch = whole // heads
+        elif heads == 1:
+            heads = whole // batch
+        return batch * heads in (1, whole) and self.space.reshape(
+            "scores", (batch if batch * heads == whole else 1, whole // batch, rows, columns)
+        )
+
+    def _bias(self, node: Node, effect: AddTerm, number: int) -> BiasTerm:
+        name = f"term{number}"
+        operand = self._term_view(name, effect.term, node)
+        return BiasTerm(operand.value, operand.dtype, effect.factor, name, node.name)
+
+    def _fill(self, node: Node, effect: FillWhere, number: int) -> FillTerm:
+        name = f"term{number}"
+        if self._type(effect.condition).dtype is not dtypes.BOOL:
+            raise miss("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
+        operand = self._term_view(name, effect.condition, node)
+        return FillTerm(operand.value, effect.when, effect.fill, name, node.name)
+
+    # --- the softmax and what follows
+
+    def _softmax_axis(self) -> int:
+        """0 or 1: which axis of the product the softmax runs over (1: the columns, as in Q·Kᵀ)."""
+        axes = integers(self.model, self.softmax.inputs[1]) if len(self.softmax.inputs) > 1 else None
+        rank = len(self.space["scores"].axes)
+        if axes is None or len(axes) != 1 or not -rank <= axes[0] < rank:
+            raise miss("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
+        ran = keys(self.space["scores"].axes[axes[0] % rank])
+        for side in (1, 0):
+            if ran and ran == keys(self.space["product"].axes[side]):
+                self.obligations.append(
+                    Obligation("softmax_axis", f"axis {axes[0]} holds the whole key sequence and nothing else")
+                )
+                return side
+        raise NoMatchError(
+            Miss(
+                "structure.softmax_axis", self.softmax.name, "a softmax over the key sequence", f"over axis {axes[0]}"
+            ),
+            attention=False,
+        )
+
+    def _name_axes(self, scores: Product, softmax_axis: int) -> None:
+        rows, columns, inner = self.space["product"].axes
+        if softmax_axis == 0:
+            rows, columns = columns, rows
+        for name, axis in (("rows", rows), ("columns", columns), ("inner", inner)):
+            self.space.put(name, View((), (axis,)))
+
+    def _walk_weights(self, forward: _Forward) -> bool:
+        guard = False
+        for step in forward.steps:
+            self.interior.append(step.node)
+            self.peels.append(Peel(step.identity, step.node.name, "weights"))
+            if isinstance(step.effect, Layout) and not step.effect.apply(self.space, "scores"):
+                raise miss("structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op)
+            guard = guard or isinstance(step.effect, NanToZero)
+        return guard
+
+    def _value(self, forward: _Forward) -> Operand:
+        """The second product: weights · value, or valueᵀ · weightsᵀ."""
+        space, second = self.space, forward.product
+        at = second.node.name
+        swap_weights = second.swap_left if forward.weights_left else second.swap_right
+        swap_value = second.swap_right if forward.weights_left else second.swap_left
+        # Read as weights[rows, columns] · value[columns, outer] on either side: on the right both are swapped.
+        if swap_weights == forward.weights_left:
+            rank = len(space["scores"].axes)
+            space.transpose("scores", [*range(rank - 2), rank - 1, rank - 2])
+        name = "value"
+        operand = self._operand(
+            name,
+            second.right if forward.weights_left else second.left,
+            Place.VALUE,
+            swap=swap_value if forward.weights_left else not swap_value,
+        )
+        rank = max(len(space["scores"].axes), len(space[name].axes))
+        for view in ("scores", name):
+            while len(space[view].axes) < rank:
+                space.expand(view, 0)
+        weights = space["scores"].axes
+        if keys(weights[-1]) != keys(space["columns"].axes[0]) or keys(weights[-2]) != keys(space["rows"].axes[0]):
+            raise miss(
+                "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
+            )
+        if len(space[name].axes) < 2 or not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
+            raise miss("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+        self._pair_batch("scores", name, rank, at, strict=second.strict)
+        extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
+        if extra:
+            raise miss(
+                "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+            )
+        outer = space[name].axes[-1]
+        axes: list[Axis] = [*space["scores"].axes[:-2], space["scores"].axes[-2], outer]
+        if not forward.weights_left:
+            axes[-2:] = [axes[-1], axes[-2]]
+        space.put("outer", View((), (outer,)))
+        space.put("output", View((), tuple(axes)))
+        self.obligations.append(
+            Obligation(
+                "value_contraction", "the weights' key sequence is contracted with value's, row by row of the query"
+            )
+        )
+        return operand
+
+    # --- obligations
+
+    def _check_scale(self, factors: list[float], scores: Product) -> None:
+        total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
+        if not np.isfinite(total) or total <= 0:
+            raise miss("facts.scale", scores.node.name, "a finite, positive scale", repr(total))
+        self.obligations.append(
+            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
+        )
+
+    def _check_key_is_computed(self, key: Operand) -> None:
+        node = self.model.producer(key.value)
+        while node is not None and node.op in ("Load", "Depend"):
+            key_value = node.inputs[0]
+            node = self.model.producer(key_value)
+            if node is None and self.model.is_parameter(key_value):
+                raise NoMatchError(
+                    Miss("anchor.key_is_weight", key_value, "a key computed from an input", "a weight: a linear layer"),
+                    attention=False,
+                )
+        if self.model.is_parameter(key.value) or self._is_literal(key.value):
+            raise NoMatchError(
+                Miss("anchor.key_is_weight", key.value, "a key computed from an input", "a weight: a linear layer"),
+                attention=False,
+            )
+
+    def _is_literal(self, value: str) -> bool:
+        try:
+            self.model.literal(value)
+        except NotALiteralError:
+            return False
+        return True
+
+    def _check_private(self, anchor: Node) -> None:
+        """Scores and weights may have no reader outside the region: they would still have to be computed."""
+        inside = {node.name for node in self.interior} | {anchor.name}
+        for node in self.interior:
+            outside = [
+                use for use in effective_uses(self.model, node.name) if use.node is None or use.node.name not in inside
+            ]
+            if outside:
+                reader = outside[0].node
+                raise miss(
+                    "safety.scores_escape",
+                    node.name,
+                    "scores that only the softmax reads",
+                    "an output of the graph" if reader is None else reader.op,
+                )
+            if node.graph is not anchor.graph and node.graph.name != anchor.graph.name:
+                raise miss("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
+        self.obligations.append(
+            Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
+        )
+
+    def _score_bytes(self) -> int:
+        """Bytes of the largest score-shaped values alive at once: the softmax's input and output."""
+        total = 0
+        for value in (self.softmax.inputs[0], self.softmax.name):
+            kind = self.model.type_of(value)
+            if kind is not None and kind.is_static:
+                total += kind.size * kind.dtype.itemsize
+        return total
+
+
+def _times(term: BiasTerm | FillTerm, factor: float) -> BiasTerm | FillTerm:
+    if isinstance(term, BiasTerm):
+        return replace(term, factor=term.factor * factor)
+    return replace(term, fill=term.fill * factor)
+
+
+def _dims(space: Space, *names: str) -> str:
+    return " and ".join(str(list(space[name].dims)) for name in names)

@@ -1,0 +1,351 @@
+"""The pass that fuses: every Softmax and every fused node of the source ends with a record of what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from attnfuse.api import (
+    Context,
+    Decision,
+    DType,
+    Edit,
+    FusedRequest,
+    Miss,
+    Model,
+    Node,
+    SiteQuery,
+    SiteRecord,
+    TensorType,
+    dtypes,
+    head_padding,
+    refusals,
+)
+from attnfuse_passes.attention.anchor import NoMatchError, read_attention
+from attnfuse_passes.attention.heads import Heads, split_heads
+from attnfuse_passes.attention.masking import Bias, Discard, MaskError, Masking, read_masking
+from attnfuse_passes.attention.normal_form import AttentionExpr
+from attnfuse_passes.attention.values import ConstantFolder
+from attnfuse_passes.attention.view import Axis, product
+from attnfuse_passes.convert import convert_fused
+from attnfuse_passes.emit import arrange
+from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
+from attnfuse_passes.naming import SiteNames
+from attnfuse_passes.records import kept, missed, region_lines
+from attnfuse_passes.sweep import sweep
+
+FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow."""
+
+    id: ClassVar[str] = "fuse"
+    order: ClassVar[int] = 100
+    summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
+
+    def run(self, model: Model, context: Context) -> bool:
+        """Visit the sites in file order; all edits are applied at the end, at once."""
+        edit, folder, names = Edit(model), ConstantFolder(model), SiteNames(model)
+        dead: list[Node] = []
+        for node in model.nodes:
+            if node.op == "Softmax":
+                context.sites.append(_Site(model, context, edit, folder, node, names, dead).visit())
+            elif node.op in FUSED_OPS:
+                context.sites.append(convert_fused(model, context, edit, node, names))
+        if edit.is_empty:
+            return False
+        before = {node.proto.op_type for node in model.nodes}
+        edit.apply()
+        sweep(model, [node.name for node in dead], before)
+        return True
+
+
+@dataclass(slots=True)
+class _Site:
+    """One Softmax on its way to a record."""
+
+    model: Model
+    context: Context
+    edit: Edit
+    folder: ConstantFolder
+    softmax: Node
+    names: SiteNames
+    dead: list[Node]
+
+    def visit(self) -> SiteRecord:
+        """Match, then policy, then target, then rewrite; the first that says no ends it, with its reason."""
+        try:
+            expr = read_attention(self.model, self.softmax)
+        except NoMatchError as error:
+            module = self.names.of_softmax(self.softmax)
+            return missed(self.softmax, module, error.miss, "missed" if error.attention else "not_attention")
+        module = self.names.of(expr)
+        record = _describe(self.model, expr, module)
+        query = SiteQuery(self.context.component, self.context.owner, module)
+        decision = self.context.policy.decide(query)
+        if not decision.flash:
+            return kept(record, "policy.flash_off", "flash attention is off", decision.flash_rule)
+        compute = _compute_dtype(expr, decision)
+        if compute is None:
+            return kept(record, "policy.no_cast", "force_cast_dtype is none", decision.cast_rule)
+        try:
+            return self._fuse(expr, record, decision, compute)
+        except MaskError as error:
+            return missed(expr.softmax, module, error.miss, "missed", record)
+        except arrange.LayoutError:
+            found = Miss("facts.dynamic_layout", expr.anchor.name, "at most one unknown size", "more")
+            return missed(expr.softmax, module, found, "missed", record)
+
+    def _fuse(self, expr: AttentionExpr, record: SiteRecord, decision: Decision, compute: DType) -> SiteRecord:
+        target = self.context.target
+        heads = split_heads(expr)
+        attended = decision.rows_attended
+        masking = read_masking(self.model, self.folder, expr, heads, compute, target.node, rows_attended=attended)
+        plan = _Plan(expr, heads, masking, compute)
+        request = plan.request()
+        no = refusals(target, request)
+        if no:
+            reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
+            return kept(record, no[0].code, reason, None)
+        padding = head_padding(target, request)
+        builder = Builder(self.edit, expr.anchor, self.names.slug(record.module))
+        return plan.write(builder, record, target.node, padding, decision, self.dead)
+
+
+def _compute_dtype(expr: AttentionExpr, decision: Decision) -> DType | None:
+    """float16 and bfloat16 go in as they are; anything else is cast as the policy says, or not at all."""
+    kinds = {operand.dtype for operand in (expr.query, expr.key, expr.value)}
+    if len(kinds) == 1 and next(iter(kinds)).is_low_precision:
+        return next(iter(kinds))
+    return decision.force_cast_dtype
+
+
+def _describe(model: Model, expr: AttentionExpr, module: str) -> SiteRecord:
+    """What is known of a matched site before anything is decided."""
+    space = expr.space
+
+    def dims(*groups: Axis) -> tuple[int, ...]:
+        return tuple(product(group) for group in groups)
+
+    batch, rows, columns = expr.batch, expr.axis("rows"), expr.axis("columns")
+    return SiteRecord(
+        module=module,
+        graph=expr.anchor.graph.name,
+        anchor=expr.anchor.name,
+        form="formula",
+        status="missed",
+        code="",
+        reason="",
+        query=dims(batch, rows, expr.axis("inner")),
+        key=dims(batch, columns, expr.axis("inner")),
+        value=dims(batch, columns, space["outer"].axes[0]),
+        dtype=expr.query.dtype.name,
+        restored_dtype=expr.output_dtype.name,
+        scale=expr.scale,
+        scale_factors=tuple(expr.factors),
+        peels=tuple(expr.peels),
+        obligations=tuple(expr.obligations),
+        region=region_lines(model, expr.interior),
+    )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """A matched attention with everything decided; what remains is to write it."""
+
+    expr: AttentionExpr
+    heads: Heads
+    masking: Masking
+    compute: DType
+
+    @property
+    def per_head_mask(self) -> bool:
+        own = {atom.key for atom in self.heads.heads}
+        views = [self.expr.space[d.view] for d in self.masking.discards]
+        constant = self.masking.constant_discard
+        return any(atom.key in own for view in views for atom in view.source) or (
+            constant is not None and constant.shape[1] > 1
+        )
+
+    @property
+    def width(self) -> int:
+        """Head size of the node: where query's and value's differ, the narrower is padded with zeros to the wider."""
+        return max(product(self.expr.axis("inner")), product(self.expr.axis("outer")))
+
+    def request(self) -> FusedRequest:
+        """What the target is asked for."""
+        masking = self.masking
+        mask = None if not masking.discarding else "per_head" if self.per_head_mask else "shared"
+        return FusedRequest(
+            batch=product(self.heads.batch),
+            heads=self.heads.count,
+            kv_heads=self.heads.kv_count,
+            query_length=product(self.expr.axis("rows")),
+            key_length=product(self.expr.axis("columns")),
+            head_dim=self.width,
+            dtype=self.compute.name,
+            mask=mask,
+            bias=masking.biased,
+        )
+
+    def write(
+        self, b: Builder, record: SiteRecord, node: str, padding: int, decision: Decision, dead: list[Node]
+    ) -> SiteRecord:
+        """Put the nodes into the edit and complete the record."""
+        expr, heads, masking = self.expr, self.heads, self.masking
+        layout = BNSD if heads.known else BSH
+        rows, columns, inner, outer = (expr.axis(name) for name in ("rows", "columns", "inner", "outer"))
+        width = self.width + padding
+
+        def axes(own: Axis, length: Axis, last: Axis) -> list[Axis]:
+            return [heads.batch, own, length, last] if heads.known else [heads.batch, length, last]
+
+        def enter(operand_axes: list[Axis], name: str) -> str:
+            operand = getattr(expr, name)
+            value = arrange.operand(b, expr, operand, operand_axes)
+            value = b.cast(value, self.compute)
+            return b.pad_last(value, width - b.type_of(value).dims[-1])
+
+        query = enter(axes(heads.heads, rows, inner), "query")
+        key = enter(axes(heads.kv, columns, inner), "key")
+        unpadded = arrange.operand(b, expr, expr.value, axes(heads.kv, columns, outer))
+        value = b.pad_last(b.cast(unpadded, self.compute), width - product(outer))
+        scale = expr.scale
+        if node == "FlashAttentionScore" and masking.biased and not masking.divide:
+            query, scale = b.scaled(query, scale), 1.0
+        discard, condition = self._discard(b)
+        bias = self._bias(b, 1.0 / scale if node == "FlashAttentionScore" else 1.0)
+        fused = FusedNode(
+            query=query,
+            key=key,
+            value=value,
+            layout=layout,
+            heads=heads.count,
+            kv_heads=heads.kv_count,
+            scale=scale,
+            discard=discard,
+            bias=bias,
+        )
+        write = flash_attention_score if node == "FlashAttentionScore" else prompt_flash_attention
+        result = b.take_last(write(b, fused), product(outer))
+        if masking.guard is not None and condition is not None:
+            result = self._guard(b, result, condition, unpadded)
+        casts = b.casts
+        result = arrange.restore(b, result, axes(heads.heads, rows, outer), expr.space["output"].axes)
+        result = b.cast(result, expr.output_dtype)
+        if not b.ends_with(result):
+            raise AssertionError("a fused site must end with a node of its own")
+        b.finish(result)
+        dead.extend(expr.interior)
+        return self._complete(b, record, node, fused, width - product(inner), decision, casts)
+
+    def _complete(
+        self, b: Builder, record: SiteRecord, node: str, fused: FusedNode, padded: int, decision: Decision, casts: int
+    ) -> SiteRecord:
+        low = all(o.dtype.is_low_precision for o in (self.expr.query, self.expr.key, self.expr.value))
+        mask_bytes = 0
+        for value in (fused.discard, fused.bias):
+            if value is not None:
+                kind = b.type_of(value)
+                mask_bytes += kind.size * kind.dtype.itemsize if kind.is_static else 0
+        return replace(
+            record,
+            status="fused",
+            code="fused",
+            reason=f"{len(record.obligations) + len(self.masking.obligations)} obligations proved",
+            rule=decision.flash_rule if low else decision.cast_rule,
+            node=node,
+            layout=LAYOUTS[fused.layout],
+            query=b.type_of(fused.query).dims,
+            key=b.type_of(fused.key).dims,
+            value=b.type_of(fused.value).dims,
+            compute_dtype=self.compute.name,
+            mask=self.masking.kind,
+            row_guard=self.masking.guard,
+            padded_head=padded,
+            casts=b.casts,
+            score_bytes_saved=self.expr.score_bytes,
+            mask_bytes=mask_bytes,
+            obligations=(*record.obligations, *self.masking.obligations),
+        )
+
+    # --- masks
+
+    def _groups(self) -> list[Axis]:
+        return [self.heads.batch, self.heads.heads, self.expr.axis("rows"), self.expr.axis("columns")]
+
+    def _mask_dims(self, dims: tuple[int, ...], heads: int) -> list[int]:
+        batch = dims[0]
+        return [batch, heads, product(self.expr.axis("rows")), product(self.expr.axis("columns"))]
+
+    def _term(self, b: Builder, term: Discard | Bias) -> str:
+        view = self.expr.space[term.view]
+        return arrange.arrange(b, self.expr.space, term.value, view.source, self._groups(), full=[False] * 4)
+
+    def _discard(self, b: Builder) -> tuple[str | None, str | None]:
+        """The mask for the node, and the same before its rows were written out (for the guard)."""
+        masking = self.masking
+        parts: list[str] = []
+        if masking.constant_discard is not None:
+            parts.append(b.tensor(masking.constant_discard, dtypes.BOOL))
+        for term in masking.discards:
+            value = self._term(b, term)
+            kind = b.type_of(value)
+            if term.threshold is not None:
+                limit = b.tensor(np.array(term.threshold), kind.dtype)
+                op = "Less" if term.when else "Greater"
+                value = b.node(op, (value, limit), TensorType(kind.dims, dtypes.BOOL))
+            elif not term.when:
+                value = b.node("LogicalNot", (value,), kind)
+            parts.append(value)
+        if not parts:
+            return None, None
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = b.elementwise("LogicalOr", whole, part)
+        dims = b.type_of(whole).dims
+        return b.broadcast(whole, self._mask_dims(dims, dims[1])), whole
+
+    def _bias(self, b: Builder, factor: float) -> str | None:
+        masking = self.masking
+        parts: list[str] = []
+        if masking.constant_bias is not None:
+            parts.append(b.tensor(masking.constant_bias * factor, self.compute))
+        for term in masking.biases:
+            value = self._term(b, term)
+            parts.append(b.cast(b.scaled(value, term.factor * factor), self.compute))
+        if not parts:
+            return None
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = b.elementwise("Add", whole, part)
+        return b.broadcast(whole, self._mask_dims(b.type_of(whole).dims, self.heads.count))
+
+    def _guard(self, b: Builder, result: str, condition: str, value: str) -> str:
+        """Put what the formula gives for rows without any key in place of what the kernel gives."""
+        kind = b.type_of(result)
+        empty = b.reduce_last("ReduceAll", condition, -1)
+        if not self.heads.known:
+            empty = b.reshape(empty, [d for i, d in enumerate(b.type_of(empty).dims) if i != 1])
+        if self.masking.guard == "mean":
+            # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
+            mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), kind.dtype)
+            mean = self._repeat_groups(b, mean)
+            other = b.broadcast(mean, kind.dims)
+        else:
+            other = b.tensor(np.array(np.nan if self.masking.guard == "nan" else 0.0), kind.dtype)
+        return b.node("Select", (empty, other, result), kind)
+
+    def _repeat_groups(self, b: Builder, mean: str) -> str:
+        """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""
+        if self.heads.count == self.heads.kv_count:
+            return mean
+        batch, kv, one, width = b.type_of(mean).dims
+        group = self.heads.count // kv
+        mean = b.broadcast(b.reshape(mean, (batch, kv, 1, one * width)), (batch, kv, group, width))
+        return b.reshape(mean, (batch, self.heads.count, one, width))
