@@ -1,7 +1,7 @@
 """Where a result goes: everything is gathered in a hidden folder beside the output, synced, and renamed onto it.
 
-At every instant the output is absent or whole. A killed run leaves only its hidden folder `.attnfuse-…`, in which a
-lock file tells whether its owner is alive; the next run in the same place removes the dead ones. What exists already
+At every instant the output is absent or whole. A killed run leaves only its hidden folder `.attnfuse-…`, locked
+(flock) while its owner lives; the next run in the same place removes the dead ones. What exists already
 is replaced only if attnfuse wrote it (its manifest says so, and nothing else lies there), and inputs never are.
 
 May import `attnfuse.errors`.
@@ -31,7 +31,8 @@ REPORT = "report.json"
 VERIFICATION = "verification.json"
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/1"
 _PREFIX = ".attnfuse-"
-_LOCK = "attnfuse.lock"
+_OWN = {"out", "work", "old"}
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,26 +256,26 @@ class Stage:
 
 
 def _hidden_folder(parent: Path) -> tuple[Path, int]:
-    """A new hidden folder in `parent` and the locked descriptor that says its owner lives."""
+    """A new hidden folder in `parent` and the descriptor whose lock says that its owner lives."""
     while True:
         hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (hidden / _LOCK).exists():  # else another run took it for a dead one before the lock held
-            return hidden, lock
-        os.close(lock)
+        with suppress(FileNotFoundError):  # another run took it for a dead one before the lock held
+            lock = os.open(hidden, _OPEN_FOLDER)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if hidden.exists():
+                return hidden, lock
+            os.close(lock)
 
 
 def _remove_dead(parent: Path) -> None:
-    """Remove the hidden folders of runs that were killed: those with a lock file that nobody holds."""
-    for hidden in sorted(parent.glob(f"{_PREFIX}*")):
-        if hidden.is_symlink():
-            continue
-        with suppress(OSError):  # no lock file: not ours; the lock is held: alive
-            lock = os.open(hidden / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Remove the hidden folders of runs that were killed: ours by name and content, and locked by nobody."""
+    for hidden in sorted(parent.glob(f"{_PREFIX}????????")):
+        with suppress(OSError):  # a link, a file, another user's, alive, or gone by now
+            lock = os.open(hidden, _OPEN_FOLDER)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(hidden, ignore_errors=True)
+                if {path.name for path in hidden.iterdir()} <= _OWN:
+                    shutil.rmtree(hidden, ignore_errors=True)
             finally:
                 os.close(lock)
 

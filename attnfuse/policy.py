@@ -218,6 +218,6 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def _nearest(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1)
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)  # fp16 means float16
     listed = ", ".join(known)
     return f"did you mean {near[0]!r}? (known: {listed})" if near else f"known: {listed}."

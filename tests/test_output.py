@@ -170,26 +170,29 @@ def dead(folder: Path, name: str) -> Path:
     """What a killed run leaves."""
     left = folder / name
     (left / "out").mkdir(parents=True)
-    (left / "attnfuse.lock").touch()
     (left / "out" / "data_0").write_bytes(b"half")
     return left
 
 
 def test_dead_runs_are_cleared_away_and_live_ones_and_strangers_left(tmp_path: Path) -> None:
-    dead(tmp_path, ".attnfuse-dead")
-    alive = dead(tmp_path, ".attnfuse-alive")
-    strange = tmp_path / ".attnfuse-strange"
-    strange.mkdir()
+    dead(tmp_path, ".attnfuse-deaddead")
+    (tmp_path / ".attnfuse-empty123").mkdir()
+    alive = dead(tmp_path, ".attnfuse-alive123")
+    strange = dead(tmp_path, ".attnfuse-strange1")
     (strange / "mine").touch()
-    outside = dead(tmp_path / "elsewhere", ".attnfuse-other")
-    (tmp_path / ".attnfuse-link").symlink_to(outside)
-    with (alive / "attnfuse.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        publish(tmp_path / "out")
-        assert sorted(hidden(tmp_path)) == [".attnfuse-alive", ".attnfuse-link", ".attnfuse-strange"]
-    assert outside.exists()
+    dead(tmp_path, ".attnfuse-notes")
+    (tmp_path / ".attnfuse-afile123").touch()
+    outside = dead(tmp_path / "elsewhere", ".attnfuse-other123")
+    (tmp_path / ".attnfuse-link1234").symlink_to(outside)
+    strangers = [f".attnfuse-{name}" for name in ("afile123", "link1234", "notes", "strange1")]
+    lock = os.open(alive, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     publish(tmp_path / "out")
-    assert sorted(hidden(tmp_path)) == [".attnfuse-link", ".attnfuse-strange"]
+    assert sorted(hidden(tmp_path)) == sorted([".attnfuse-alive123", *strangers])
+    os.close(lock)
+    publish(tmp_path / "out")
+    assert sorted(hidden(tmp_path)) == strangers
+    assert (outside / "out" / "data_0").exists()
 
 
 def test_two_runs_into_one_place_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse.errors import InternalError, SourceError
-from attnfuse.mindir import codec, external
+from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
 from attnfuse.mindir.external import check_weights, lay_out, parameter_name, parameters, variables
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from tests.support.graphs import seeded, transformer
+from tests.support.split import write_split
 
 
 @dataclass(frozen=True)
@@ -29,36 +30,19 @@ class Tensor:
     key: str
 
 
-def split(folder: Path, stem: str = "unet") -> Path:
-    """A graph with its weights beside it, as MindSpore writes one; the path of the graph."""
-    model = transformer().build()
-    values = {parameter_name(p): p.raw_data for p in parameters(model)}
-    size = lay_out(model, f"{stem}_variables/data_0")
-    data = bytearray(external.HEADER)
-    for parameter in sorted(parameters(model), key=parameter_name):
-        data += values[parameter_name(parameter)]
-        data += bytes(-len(data) % 64)
-    assert len(data) == size
-    (folder / f"{stem}_variables").mkdir(parents=True)
-    (folder / f"{stem}_variables" / "data_0").write_bytes(data)
-    graph = folder / f"{stem}_graph.mindir"
-    graph.write_bytes(codec.serialise(model))
-    return graph
-
-
 def read(graph: Path) -> ModelProto:
     return codec.parse(codec.read_bytes(graph), str(graph))
 
 
 def test_whole_weights_are_accepted(tmp_path: Path) -> None:
-    graph = split(tmp_path)
+    graph = write_split(tmp_path)
     files = check_weights(read(graph), graph, required=True)
     assert files == {"unet_variables/data_0": tmp_path / "unet_variables" / "data_0"}
     assert check_weights(transformer().build(), tmp_path / "inline.mindir", required=True) == {}
 
 
 def test_a_linked_folder_is_accepted_while_it_stays_inside(tmp_path: Path) -> None:
-    graph = split(tmp_path)
+    graph = write_split(tmp_path)
     (tmp_path / "unet_variables").rename(tmp_path / "real")
     (tmp_path / "unet_variables").symlink_to("real")
     assert check_weights(read(graph), graph, required=True)
@@ -150,7 +134,7 @@ HARM = {
 @pytest.mark.parametrize("kind", HARM)
 def test_damaged_or_hostile_weights_are_refused(tmp_path: Path, kind: str) -> None:
     change, told = HARM[kind]
-    graph = split(tmp_path / "model")
+    graph = write_split(tmp_path / "model")
     model = read(graph)
     change(model, graph.parent)
     with pytest.raises(SourceError, match=told) as caught:
@@ -228,7 +212,7 @@ print("FOUND " + json.dumps(found))
 
 @pytest.mark.mindspore
 def test_mindspore_reads_back_what_was_written(tmp_path: Path) -> None:
-    graph = split(tmp_path)
+    graph = write_split(tmp_path)
     inline = transformer().build()
     answer = subprocess.run(
         [sys.executable, "-c", READ_BACK, str(graph)], capture_output=True, text=True, timeout=200, check=True

@@ -1,0 +1,237 @@
+"""`attnfuse compile` of a .mindir file: what it writes, what it says, what it leaves alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from attnfuse import compiler
+from attnfuse.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.verify import ComponentVerification
+from tests.cli.conftest import Command, tree
+from tests.support.graphs import transformer
+from tests.support.split import write_split
+from tests.support.toy_pass import MARK, module_of
+
+SITES = ["unet/blocks.0.attn1", "unet/blocks.0.attn2", "unet/blocks.1.attn1", "unet/blocks.1.attn2"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return transformer(sites=4).write(tmp_path / "in" / "unet.mindir")
+
+
+def marked(graph: Path) -> list[str]:
+    """The modules whose Softmax was changed."""
+    nodes = Model(codec.parse(graph.read_bytes(), "x")).nodes
+    return [module_of(n.scope) for n in nodes if n.proto.doc_string == MARK]
+
+
+def test_a_folder_holds_graph_manifest_and_report(command: Command, model: Path, tmp_path: Path) -> None:
+    before = model.read_bytes()
+    answer = command("compile", model, "-o", tmp_path / "out", "--json")
+    assert answer.code == 0
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.json"}
+    assert answer.document == json.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert [s["id"] for s in answer.document["components"][0]["sites"]] == SITES
+    assert answer.document["totals"]["fused"] == 4
+    assert marked(tmp_path / "out" / "unet.mindir") == [s.removeprefix("unet/") for s in SITES]
+    assert model.read_bytes() == before
+
+
+def test_the_manifest_tells_what_was_made_from_what(command: Command, model: Path, tmp_path: Path) -> None:
+    command("compile", model, "-o", tmp_path / "out", "--no-flash", "unet.blocks.0", "--soc", "ascend310p")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert manifest["inputs"]["unet.mindir"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    graph = (tmp_path / "out" / "unet.mindir").read_bytes()
+    assert manifest["outputs"] == {"unet.mindir": {"sha256": hashlib.sha256(graph).hexdigest(), "bytes": len(graph)}}
+    assert (manifest["runtime"], manifest["soc"]) == ("lite", "ascend310p")
+    assert manifest["versions"] == {"attnfuse": "0.1.0", "mindspore": "2.7.1"}
+    assert [rule["match"] for rule in manifest["policy"]] == ["unet.blocks.0"]
+    (component,) = manifest["components"]
+    assert component["inputs"] == [
+        {"name": "sample", "shape": [2, 24, 64], "dtype": "float16"},
+        {"name": "context", "shape": [2, 7, 64], "dtype": "float16"},
+    ]
+    assert [o["shape"] for o in component["outputs"]] == [[2, 24, 64]]
+    text = (tmp_path / "out" / "manifest.json").read_text() + (tmp_path / "out" / "report.json").read_text()
+    assert str(tmp_path) not in text
+
+
+def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path, tmp_path: Path) -> None:
+    answer = command("compile", model, "-o", tmp_path / "new" / "fused.mindir")
+    assert answer.code == 0
+    assert answer.out == ""
+    assert set(tree(tmp_path / "new")) == {"fused.mindir", "fused.manifest.json", "fused.report.json"}
+    assert "wrote" in answer.err
+
+
+def test_beside_its_source(command: Command, model: Path) -> None:
+    assert command("compile", model, "-o", model.parent / "fused.mindir").code == 0
+    assert command("compile", model, "-o", model.parent / "fused").code == 0
+    assert len(tree(model.parent)) == 7
+
+
+@pytest.mark.parametrize("out", ["out", "out.mindir", "in/fused.mindir"])
+def test_variables_are_linked_and_found(command: Command, tmp_path: Path, out: str) -> None:
+    graph = write_split(tmp_path / "in")
+    answer = command("compile", graph, "-o", tmp_path / out)
+    assert answer.code == 0, answer.err
+    folder = (tmp_path / out).parent if out.endswith(".mindir") else tmp_path / out
+    written = tmp_path / out if out.endswith(".mindir") else tmp_path / out / "unet_graph.mindir"
+    variables = folder / "unet_variables" / "data_0"
+    assert variables.stat().st_ino == (graph.parent / "unet_variables" / "data_0").stat().st_ino
+    assert command("inspect", written).code == 0  # offsets, lengths and places still hold
+    assert len(marked(written)) == 2
+    manifest = json.loads(
+        (folder / ("manifest.json" if out == "out" else f"{written.stem}.manifest.json")).read_bytes()
+    )
+    assert set(manifest["inputs"]) == {"unet_graph.mindir", "unet_variables/data_0"}
+    assert manifest["outputs"]["unet_variables/data_0"] == manifest["inputs"]["unet_variables/data_0"]
+    assert manifest["components"][0]["name"] == "unet"
+
+
+def test_where_nothing_is_fused_the_bytes_are_the_same(command: Command, model: Path, tmp_path: Path) -> None:
+    answer = command(
+        "compile", model, "-o", tmp_path / "out", "--force-cast-dtype", "none", "--runtime", "mindspore", "--json"
+    )
+    assert (tmp_path / "out" / "unet.mindir").read_bytes() == model.read_bytes()
+    assert {s["rule"] for s in answer.document["components"][0]["sites"]} == {"--force-cast-dtype none"}
+    assert answer.document["totals"]["kept"] == 4
+
+
+def test_a_rule_for_one_module_changes_that_module_only(command: Command, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(
+        '[defaults]\nflash = false\n[[rules]]\nmatch = "unet.blocks.1.attn1"\nflash = true\n'
+        '[[rules]]\nmatch = "vae"\nflash = true\n'
+    )
+    answer = command("compile", model, "-o", tmp_path / "out", "--policy", tmp_path / "policy.toml", "--json")
+    assert marked(tmp_path / "out" / "unet.mindir") == ["blocks.1.attn1"]
+    sites = answer.document["components"][0]["sites"]
+    assert {s["id"]: s["rule"] for s in sites if s["status"] == "fused"} == {
+        "unet/blocks.1.attn1": 'policy.toml rules[0] (match = "unet.blocks.1.attn1")'
+    }
+    assert answer.document["warnings"] == ['the policy\'s policy.toml rules[1] (match = "vae") matches no site']
+
+
+def test_progress_and_table_go_to_stderr(command: Command, model: Path, tmp_path: Path) -> None:
+    answer = command("compile", model, "-o", tmp_path / "out", "--no-flash", "*.attn2")
+    assert answer.out == ""
+    assert "unet: reading" in answer.err
+    assert "kept 2 (policy.off): the policy keeps the formula: unet/blocks.0.attn2, unet/blocks.1.attn2" in answer.err
+    answer = command("compile", model, "-o", tmp_path / "out", "--progress", "never", "--json")
+    assert answer.err.startswith("wrote ")
+
+
+def test_the_report_goes_where_it_is_asked_for_too(command: Command, model: Path, tmp_path: Path) -> None:
+    assert command("inspect", model, "--report", tmp_path / "r.json").code == 0
+    assert json.loads((tmp_path / "r.json").read_bytes())["totals"]["sites"] == 4
+
+
+def test_a_requirement_that_does_not_hold(command: Command, model: Path, tmp_path: Path) -> None:
+    arguments = ["compile", model, "-o", tmp_path / "out", "--no-flash", "*.attn2", "--json"]
+    answer = command(*arguments, "--require", "missed==0", "--require", "fused==sites", "--require", "kept < 2")
+    assert answer.code == 1
+    assert answer.document["totals"]["kept"] == 2
+    assert "required fused==sites, but fused is 2 and sites is 4; nothing was written" in answer.err
+    assert "required kept<2" in answer.err
+    assert "missed" not in answer.err
+    assert not (tmp_path / "out").exists()
+    assert command(*arguments, "--require", "fused>=2").code == 0
+
+
+def test_check_compares_and_writes_nothing(command: Command, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["compile", model, "-o", out]
+    missing = command(*arguments, "--check")
+    assert (missing.code, out.exists()) == (1, False)
+    assert "is not up to date: it has no unet.mindir" in missing.error
+    command(*arguments)
+    seen = tree(tmp_path)
+    assert command(*arguments, "--check").code == 0
+    other = command(*arguments, "--check", "--no-flash", "*.attn2")
+    assert other.code == 1
+    assert "unet.mindir differs" in other.error
+    assert tree(tmp_path) == seen
+    (out / "report.json").write_text("{}")
+    assert "report.json differs" in command(*arguments, "--check").error
+
+
+def test_a_dry_run_writes_nothing(command: Command, model: Path, tmp_path: Path) -> None:
+    seen = tree(tmp_path)
+    answer = command("compile", model, "--dry-run", "--json", "--require", "fused==4")
+    assert answer.code == 0
+    assert answer.document["totals"]["fused"] == 4
+    command("compile", model, "--dry-run", "-o", tmp_path / "out")
+    assert tree(tmp_path) == seen
+
+
+def test_a_graph_without_weights_is_inspected_and_not_compiled(command: Command, tmp_path: Path) -> None:
+    bare = transformer(weights=False).write(tmp_path / "bare_graph.mindir")
+    answer = command("inspect", bare, "--json")
+    assert answer.code == 0
+    assert [s["id"] for s in answer.document["components"][0]["sites"]] == [
+        "bare/blocks.0.attn1",
+        "bare/blocks.0.attn2",
+    ]
+    answer = command("compile", bare, "-o", tmp_path / "out")
+    assert answer.code == 3
+    assert "parameter 'blocks.0.attn1.to_q.weight'" in answer.error
+    assert "has no data" in answer.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_verification_that_fails(
+    command: Command, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*, name: str, original: Path, fused: Path, **_: object) -> ComponentVerification:
+        assert original == model
+        assert marked(fused) != []
+        return ComponentVerification(name=name, level="static", seed=0, findings=("the mask is inverted",))
+
+    monkeypatch.setattr(compiler, "verify_component", fail)
+    answer = command("compile", model, "-o", tmp_path / "out", "--verify", "static", "--json")
+    assert answer.code == 4
+    assert "unet: DIFFERS: the mask is inverted" in answer.err
+    assert "verification failed; nothing was written" in answer.error
+    assert answer.document["verification"]["passed"] is False
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.mindspore
+def test_a_verification_that_passes(command: Command, tmp_path: Path) -> None:
+    graph = write_split(tmp_path / "in")
+    answer = command("compile", graph, "-o", tmp_path / "out", "--verify", "static", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads((tmp_path / "out" / "verification.json").read_bytes()) == answer.document["verification"]
+    assert "not shown: no Ascend kernel ran" in answer.err
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
+    assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0"}
+    # What was verified is up to date whether or not it is verified again.
+    assert command("compile", graph, "-o", tmp_path / "out", "--check").code == 0
+
+
+@pytest.mark.mindspore
+def test_the_verify_command(command: Command, model: Path, tmp_path: Path) -> None:
+    command("compile", model, "-o", tmp_path / "out")
+    answer = command("verify", model, tmp_path / "out" / "unet.mindir", "--level", "static", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["passed"] is True
+    other = transformer(sites=4, length=25).write(tmp_path / "other.mindir")
+    answer = command("verify", model, other, "--level", "static")
+    assert answer.code == 4
+    assert "DIFFERS" in answer.err
+
+
+def test_passes_are_listed(command: Command) -> None:
+    answer = command("passes")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "  10  toy: marks softmax nodes  (tests.support.toy_pass)",
+        "        forget = 0",
+    ]

@@ -1,0 +1,179 @@
+"""kill -9 at any moment: the output is absent or whole (or still the old one), and the next run tidies up."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from attnfuse import cli, output, pipeline
+from tests.support.console import command, environment
+from tests.support.graphs import GraphBuilder, transformer
+from tests.support.split import write_split
+from tests.support.toy_pass import ToyPass
+
+
+def whole(out: Path) -> bool:
+    """Whether the output is all there, by its own manifest; False where it is absent."""
+    is_file = out.suffix == ".mindir"
+    if not out.exists():
+        return False
+    folder = out.parent if is_file else out
+    manifest = json.loads((folder / (f"{out.stem}.manifest.json" if is_file else "manifest.json")).read_bytes())
+    assert (folder / (f"{out.stem}.report.json" if is_file else "report.json")).exists()
+    for name, entry in manifest["outputs"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"]
+    return True
+
+
+def left_over(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.name.startswith(".attnfuse")]
+
+
+# What changes the disk; the child dies just before the n-th of these.
+STEPS = ("mkdir", "link", "fsync", "rename", "replace", "unlink", "rmdir")
+
+
+def die_before_step(number: int, arguments: list[str]) -> int:
+    """Run the command in a fork that kills itself before step `number`; the wait status."""
+    child = os.fork()
+    if child == 0:
+        _child(number, arguments)
+    return os.waitpid(child, 0)[1]
+
+
+def _child(number: int, arguments: list[str]) -> NoReturn:
+    try:
+        taken = 0
+
+        def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+            def step(*args: Any, **kwargs: Any) -> Any:
+                nonlocal taken
+                taken += 1
+                if taken == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*args, **kwargs)
+
+            return step
+
+        for name in STEPS:
+            setattr(os, name, counting(getattr(os, name)))
+        output._exchange = counting(output._exchange)  # type: ignore[assignment]
+        os._exit(cli.run(arguments))
+    finally:
+        os._exit(99)
+
+
+@pytest.mark.parametrize("out", ["out", "out.mindir"])
+@pytest.mark.parametrize("before", [False, True])
+def test_killed_before_any_step_on_the_disk(
+    tmp_path: Path, out: str, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(),))
+    source = write_split(tmp_path / "in")
+    target = tmp_path / "place" / out
+    target.parent.mkdir()
+    compile_ = ["compile", str(source), "-o", str(target), "--progress", "never", "--json"]
+    if before:
+        assert cli.run([*compile_, "--no-flash", "*"]) == 0
+    seen = {p: p.read_bytes() for p in (tmp_path / "in").rglob("*") if p.is_file()}
+    survived = []
+    for number in range(1, 100):
+        status = die_before_step(number, compile_)
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            break
+        if out == "out" or not before:
+            # A graph file and its reports are several files: replaced one by one, the graph last.
+            survived.append(whole(target))
+        assert target.exists() or not before
+    else:
+        pytest.fail("the command never came to its end")
+    assert number > 10
+    if not before:
+        assert False in survived
+    assert whole(target)
+    assert left_over(target.parent) == []
+    assert {p: p.read_bytes() for p in seen} == seen
+
+
+def heavy() -> GraphBuilder:
+    """48 MiB of weights, so that a run takes a while on the disk."""
+    builder = transformer()
+    for index in range(12):
+        builder.parameter(f"heavy.{index}", np.full((1024, 1024), index, np.float32))
+    return builder
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    source = write_split(tmp_path / "in", builder=heavy())
+    target = tmp_path / "place" / "out"
+    target.parent.mkdir()
+    slow = (
+        "import os, time\n"
+        "def refuse(*a, **k): raise OSError(18, 'Invalid cross-device link')\n"
+        "os.link = refuse\n"  # so that the variables are copied
+        "sync = os.fsync\n"
+        "def fsync(fd): time.sleep(0.02); sync(fd)\n"
+        "os.fsync = fsync\n"
+    )
+    python, dash, program, *arguments = command("compile", source, "-o", target, toy=True)
+    run = [python, dash, slow + program, *arguments]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(run, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    begun = time.monotonic()
+    assert start().wait(timeout=120) == 0
+    took = time.monotonic() - begun
+    assert whole(target)
+
+    moments = random.Random(20)
+    killed = 0
+    for trial in range(10):
+        if trial % 2:
+            for path in sorted(target.rglob("*"), reverse=True):
+                path.unlink() if path.is_file() else path.rmdir()
+            target.rmdir() if target.exists() else None
+        process = start()
+        time.sleep(took * moments.uniform(0.3, 1.05))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait(timeout=120) != 0
+        there = whole(target)
+        assert there or trial % 2, "a run that was killed took the old output away"
+    assert killed >= 3
+    assert start().wait(timeout=120) == 0
+    assert whole(target)
+    assert left_over(target.parent) == []
+
+
+@pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int) -> None:
+    source = write_split(tmp_path / "in", builder=heavy())
+    python, dash, program, *arguments = command("compile", source, "-o", tmp_path / "place" / "out", toy=True)
+    (tmp_path / "place").mkdir()
+    wait = "import os, time\nos.link = lambda *a: (print('here', flush=True), time.sleep(60))\n"
+    process = subprocess.Popen(
+        [python, dash, wait + program, *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal_)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in error
+    assert list((tmp_path / "place").iterdir()) == []
