@@ -46,3 +46,4 @@ def canonicalise(model: Any, component: str) -> None:
         graph.ClearField("bprop_hash")
         graph.ClearField("bprop_filepath")
     model.graph.name = component
+    model.primitives.sort(key=lambda primitive: primitive.name)  # written in the order of their addresses
