@@ -72,8 +72,8 @@ def _sides(
     Each graph has its own file's; one without takes the other's, and where neither has any they are drawn.
     """
     stored = weights.stored_weights(before.proto, original), weights.stored_weights(after.proto, fused)
-    here = {p.name: p for p in before.parameters()}
-    there = {p.name: p for p in after.parameters()}
+    here = {external.parameter_name(p): p for p in before.parameters()}
+    there = {external.parameter_name(p): p for p in after.parameters()}
     drawn = weights.drawn_weights(seed)
     sides = (
         weights.first_of(stored[0], weights.by_name(stored[1], there), drawn),

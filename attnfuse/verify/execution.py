@@ -14,10 +14,11 @@ import numpy as np
 import onnxruntime
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, short_name
+from attnfuse.graph import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.lowering.context import onnx_type
+from attnfuse.verify.names import leaf_name
 from attnfuse.verify.weights import WeightProvider
 
 
@@ -31,14 +32,12 @@ def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) 
     # The arena keeps what it once took and grows by doubling; single tensors here are gigabytes.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its message reaches the caller as an exception
     feeds: dict[str, Any] = {}
     for feed in lowered.feeds:
         value = inputs.get(feed.value) if feed.parameter is None else weights(feed.parameter)
         if value is None:
-            raise VerificationError(
-                f"{short_name(feed.value)} has no value to run with; export the model with weights."
-            )
+            raise VerificationError(f"{leaf_name(feed.value)} has no value to run with; export the model with weights.")
         feeds[feed.name] = _ort_value(value)
     try:
         session = onnxruntime.InferenceSession(

@@ -23,6 +23,7 @@ from attnfuse.errors import VerificationError
 from attnfuse.graph import CALL, CONSTANT, Model, TensorType, short_name, tensor_type
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.verify.names import leaf_name
 
 TIMEOUT_SECONDS = 1800.0
 _NUMBERED = re.compile(r"attnfuse_n(\d+)")
@@ -49,7 +50,7 @@ def infer(model: Model, name: str, work: Path) -> Inference:
     for value in model.proto.graph.input:
         kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
         if kind is None:
-            raise VerificationError(f"input {short_name(value.name)} of {name} is of a type that cannot be checked.")
+            raise VerificationError(f"input {leaf_name(value.name)} of {name} is of a type that cannot be checked.")
         inputs.append([kind.dtype.name, list(kind.dims)])
     request = {"graphs": [{"source": str(source.resolve()), "target": str(target.resolve()), "inputs": inputs}]}
     answer = _run(request, name, work)
@@ -141,7 +142,7 @@ def _differences(model: Model, target: Path) -> tuple[list[str], int]:
     for a, b in zip(written, emitted, strict=False):
         told_a, told_b = ([tensor_type(t) for t in value.tensor] for value in (a, b))
         if told_a != told_b:
-            findings.append(f"output {short_name(a.name)} is written as {_told(told_a)}, inferred as {_told(told_b)}.")
+            findings.append(f"output {leaf_name(a.name)} is written as {_told(told_a)}, inferred as {_told(told_b)}.")
     return findings, compared
 
 

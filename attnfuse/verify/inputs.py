@@ -9,8 +9,9 @@ import zlib
 
 import numpy as np
 
-from attnfuse.graph import Array, Literal, Model, TensorType, short_name
+from attnfuse.graph import Array, Literal, Model, TensorType
 from attnfuse.mindir import dtypes
+from attnfuse.verify.names import leaf_name
 
 TIMESTEPS = 1000
 """Diffusion schedules count their steps below this."""
@@ -37,7 +38,7 @@ def draw_inputs(model: Model, seed: int) -> dict[str, Array]:
 
 
 def _draw(model: Model, value: str, kind: TensorType, seed: int) -> Array:
-    name = short_name(value).rpartition(":")[2].lower()
+    name = leaf_name(value).lower()
     generator = np.random.Generator(np.random.Philox(zlib.crc32(f"{seed}:{name}".encode())))
     dims = kind.dims
     if "mask" in name or kind.dtype is dtypes.BOOL:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, short_name
+from attnfuse.graph import Array
 from attnfuse.mindir import dtypes, external
 from attnfuse.mindir.schema import ModelProto, TensorProto
 
@@ -34,7 +34,7 @@ def stored_weights(model: ModelProto, where: Path) -> WeightProvider:
     def read(parameter: TensorProto) -> Array | None:
         dtype = dtypes.from_wire(parameter.data_type)
         if dtype is None:
-            raise VerificationError(f"parameter {short_name(parameter.name)} is of a type that cannot be run.")
+            raise VerificationError(f"parameter {external.parameter_name(parameter)} is of a type that cannot be run.")
         if parameter.HasField("external_data"):
             at = parameter.external_data
             if at.location not in maps:
@@ -59,11 +59,11 @@ def drawn_weights(seed: int) -> WeightProvider:
     def draw(parameter: TensorProto) -> Array:
         dtype = dtypes.from_wire(parameter.data_type)
         if dtype is None:
-            raise VerificationError(f"parameter {short_name(parameter.name)} is of a type that cannot be run.")
+            raise VerificationError(f"parameter {external.parameter_name(parameter)} is of a type that cannot be run.")
         dims = tuple(parameter.dims)
         if not dtype.is_float:
             return np.zeros(dims, dtype.numpy)
-        name = short_name(parameter.name)
+        name = external.parameter_name(parameter)
         generator = np.random.Generator(np.random.Philox(zlib.crc32(f"{seed}:{name}".encode())))
         values = generator.standard_normal(dims, np.float32)
         if len(dims) < 2:
@@ -86,10 +86,10 @@ def first_of(*providers: WeightProvider) -> WeightProvider:
 
 
 def by_name(provider: WeightProvider, parameters: dict[str, TensorProto]) -> WeightProvider:
-    """Values of another file's parameters of the same name."""
+    """Values of another file's parameters of the same name (without the graph's)."""
 
     def read(parameter: TensorProto) -> Array | None:
-        other = parameters.get(parameter.name)
+        other = parameters.get(external.parameter_name(parameter))
         return None if other is None else provider(other)
 
     return read

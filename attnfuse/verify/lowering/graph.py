@@ -41,6 +41,7 @@ from attnfuse.verify.lowering.context import (
     onnx_type,
 )
 from attnfuse.verify.lowering.fused import lower_fused
+from attnfuse.verify.names import leaf_name
 
 FAMILIES = (elementwise, layout, linear, reductions)
 """The modules whose import filled the table of rules."""
@@ -98,7 +99,7 @@ class _Walk:
         for value in top.input:
             kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
             if kind is None or not kind.is_static:
-                raise UnsupportedOpError(f"input {short_name(value.name)} is of a type or size that cannot be run")
+                raise UnsupportedOpError(f"input {leaf_name(value.name)} is of a type or size that cannot be run")
             self._feed(value.name, kind, None)
         self._graph(top)
         outputs: list[Tensor] = []
@@ -153,7 +154,7 @@ class _Walk:
         if parameter is not None:
             kind = tensor_type(parameter)
             if kind is None:
-                raise UnsupportedOpError(f"parameter {short_name(value)} is of a type that cannot be run")
+                raise UnsupportedOpError(f"parameter {leaf_name(value)} is of a type that cannot be run")
             self._feed(value, kind, parameter)
             return
         try:

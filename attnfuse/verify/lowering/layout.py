@@ -12,7 +12,17 @@ from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
 
 
-@lowers("Reshape", "ExpandDims", "ExpandDimsView", "Squeeze", "FlattenExt", "Flatten", "ReshapeView", moves=True)
+@lowers(
+    "Reshape",
+    "ExpandDims",
+    "ExpandDimsView",
+    "Squeeze",
+    "SqueezeView",
+    "FlattenExt",
+    "Flatten",
+    "ReshapeView",
+    moves=True,
+)
 def _reshape(at: At) -> Result:
     return at.writer.reshape(at.tensor(0), at.out.dims)
 
