@@ -329,7 +329,7 @@ def _force_upcast(pipeline: _Pipeline, sizes: _Sizes) -> bool:
 def _numbers(configs: Mapping[str, _Config], model: str, key: str, pipeline: _Pipeline) -> list[int]:
     """Read a positive whole number, or a list of them, as a list; SourceError for anything else."""
     value = configs[model].get(key)
-    values = value if isinstance(value, list) else [value]
+    values: list[Any] = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(number, int) and number > 0 for number in values):
         path = pipeline.folders[model] / "config.json"
         raise SourceError(f"{path}: {key} is {json.dumps(value)}, not a positive number or a list of them.")

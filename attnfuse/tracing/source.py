@@ -33,13 +33,13 @@ def resolve(source: str) -> Path:
     if source.startswith("demo:"):
         return _demo(source.removeprefix("demo:"))
     path = Path(source)
-    if path.exists():
+    if source and path.exists():  # Path("") is the current folder
         if not path.is_dir():
             raise SourceError(f"{source} is a file, not a pipeline folder.")
         return path
     if _HUB_ID.fullmatch(source):
         return _download(source)
-    raise SourceError(f"{source} does not exist, and is not a hub id of the form organisation/name.")
+    raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
 
 
 def cache_folder() -> Path:

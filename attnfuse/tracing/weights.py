@@ -19,24 +19,24 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
-from attnfuse.tracing.checkpoint import StoredTensor, find_files, read_tensors
+from attnfuse.tracing.checkpoint import StoredTensor
 from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
 
 SPILL_FILE = "spilled.safetensors"
 
 
-def find_sources(plan: ComponentPlan, model: Any, work: Path) -> Mapping[str, WeightSource]:
+def find_sources(
+    plan: ComponentPlan, model: Any, records: Mapping[str, StoredTensor], work: Path
+) -> Mapping[str, WeightSource]:
     """Return the source of every parameter of `model` (built by `build_skeleton`) that the checkpoint has, by name.
 
-    May write `spilled.safetensors` into `work`. Raises SourceError for an unreadable checkpoint and TraceError for
-    a weight whose shape is not the parameter's.
+    `records` are the checkpoint's tensors (`read_tensors`). May write `spilled.safetensors` into `work`. Raises
+    TraceError for a weight whose shape is not the parameter's.
     """
-    files = find_files(plan.folder, plan.library)
-    records = dict(read_tensors(files))
     try:
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
-        loaded = _map_values(plan, model, files, records)
+        loaded = _map_values(plan, model, records)
     aliases = _aliases(model)
     sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
@@ -87,14 +87,12 @@ def _map_names(plan: ComponentPlan, model: Any, state: dict[str, Any]) -> Mappin
     return mapped
 
 
-def _map_values(
-    plan: ComponentPlan, model: Any, files: Sequence[Path], records: Mapping[str, StoredTensor]
-) -> Mapping[str, Any]:
+def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTensor]) -> Mapping[str, Any]:
     """Do as `_map_names`, with the tensors themselves; those that come out untouched become records again."""
     from mindone.diffusers.models.model_loading_utils import load_state_dict
 
     state: dict[str, Any] = {}
-    for path in files:
+    for path in sorted({record.file for record in records.values()}):
         state.update(load_state_dict(str(path)))
     originals = {id(tensor): (tensor, key) for key, tensor in state.items()}
     mapped = _map_names(plan, model, state)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
+from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
 GRAPH_FILE = "graph.mindir"
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int:
 
 def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     started = time.monotonic()
+    # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
+    tensors = read_tensors(find_files(plan.folder, plan.library))
     try:
         import mindspore
 
@@ -62,8 +65,7 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
 
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
-    # Before the trace, which takes longer: a checkpoint that does not fit is told at once.
-    sources = find_sources(plan, model, work)
+    sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
     proto, output_names = trace(plan, model)
     canonicalise(proto, plan.name)
     outputs = _outputs(proto.graph, output_names)

@@ -1,8 +1,8 @@
 """Run in a subprocess: where attnfuse would stream each parameter from, beside what mindone itself loads.
 
-`python -m tests.support.loaded_weights FOLDER DTYPE OUT` writes to OUT, as JSON by component, the WeightSources and
-the SHA-256 of every parameter's bytes after `DiffusionPipeline.from_pretrained(FOLDER, mindspore_dtype=DTYPE)` (or
-`from_pretrained` of the one model where FOLDER is no pipeline).
+`python -m tests.support.loaded_weights FOLDER OUT DTYPE...` writes to OUT, as JSON by type and model, the
+WeightSources and the SHA-256 of every parameter's bytes after `DiffusionPipeline.from_pretrained(FOLDER,
+mindspore_dtype=DTYPE)` (or `from_pretrained` of the one model where FOLDER is no pipeline).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import mindspore
 
 from attnfuse.tracing.build import build_skeleton
+from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.weights import find_sources
@@ -34,16 +35,14 @@ def _load(folder: Path, plans: tuple[ComponentPlan, ...], dtype: str) -> dict[st
     return {plans[0].model: getattr(library, plans[0].class_name).from_pretrained(str(folder), **options)}
 
 
-def main(folder: Path, dtype: str, out: Path) -> None:
-    """Compare every model once (a VAE is one model, though two components)."""
-    mindspore.set_device("CPU")
+def _compare(folder: Path, dtype: str, work: Path) -> dict[str, Any]:
+    # By model: a VAE is one model, though two components.
     plans = {plan.model: plan for plan in plan_pipeline(folder, dtype, ShapeOptions())}
     models = _load(folder, tuple(plans.values()), dtype)
     answer: dict[str, Any] = {}
     for name, plan in plans.items():
-        work = out.parent / f"work-{name}"
-        work.mkdir()
-        sources = find_sources(plan, build_skeleton(plan), work)
+        tensors = read_tensors(find_files(plan.folder, plan.library))
+        sources = find_sources(plan, build_skeleton(plan), tensors, work)
         answer[name] = {
             "sources": [source.to_json() for source in sources.values()],
             "loaded": {
@@ -51,8 +50,14 @@ def main(folder: Path, dtype: str, out: Path) -> None:
                 for parameter in models[name].get_parameters()
             },
         }
-    out.write_text(json.dumps(answer))
+    return answer
+
+
+def main(folder: Path, out: Path, dtypes: list[str]) -> None:
+    """Write the comparison of every model in `folder`, in each of `dtypes`."""
+    mindspore.set_device("CPU")
+    out.write_text(json.dumps({dtype: _compare(folder, dtype, out.parent) for dtype in dtypes}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

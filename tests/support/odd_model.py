@@ -21,6 +21,7 @@ from mindspore.common.initializer import initializer
 from mindspore.nn.utils import no_init_parameters
 from safetensors.numpy import save_file
 
+from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan
 from attnfuse.tracing.weights import find_sources
 
@@ -63,7 +64,7 @@ def main(folder: Path) -> None:
         skeleton = OddModel().to(mindspore.float16)
     work = folder / "work"
     work.mkdir()
-    sources = find_sources(plan, skeleton, work)
+    sources = find_sources(plan, skeleton, read_tensors(find_files(folder, plan.library)), work)
     loaded = OddModel.from_pretrained(str(folder), mindspore_dtype=mindspore.float16, use_safetensors=True)
     answer = {
         "sources": {name: source.to_json() for name, source in sources.items()},

@@ -22,7 +22,7 @@ PLAN = ComponentPlan(
 
 TRACED = TracedComponent(
     plan=PLAN,
-    graph=Path("/work/graph.mindir"),
+    graph=Path("/elsewhere/graph.mindir"),
     weights=(
         WeightSource("conv.weight", Path("/somewhere/vae/a.safetensors"), "conv.weight", "bfloat16", (4, 4, 1, 1)),
     ),

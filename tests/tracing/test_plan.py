@@ -166,7 +166,7 @@ def test_unknown_component(tmp_path: Path, component: str, message: str) -> None
 )
 def test_bad_shapes(tmp_path: Path, shapes: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        plans(pipeline(tmp_path, SD), **shapes)
+        plan_pipeline(pipeline(tmp_path, SD), "float16", ShapeOptions(**shapes))
 
 
 def test_bad_dtype(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_values_of_the_wrong_kind(tmp_path: Path, value: object) -> None:
 
 
 def test_one_number_where_one_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="in_channels is .*, not one number"):
+    with pytest.raises(SourceError, match=r"in_channels is .*, not one number"):
         plans(pipeline(tmp_path, {"unet": {**UNET, "in_channels": [4, 4]}}))
 
 

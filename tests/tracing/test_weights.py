@@ -34,17 +34,20 @@ def run_worker_side(module: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def compare(folder: Path, dtype: str, work: Path) -> dict[str, list[WeightSource]]:
-    """Assert that every parameter of every model in `folder` streams as mindone loads it; return the sources."""
-    run_worker_side("tests.support.loaded_weights", str(folder), dtype, str(work / "out.json"))
+def compare(folder: Path, work: Path, *dtypes: str) -> list[dict[str, list[WeightSource]]]:
+    """Assert that every parameter of every model in `folder` streams as mindone loads it; return sources by type."""
+    run_worker_side("tests.support.loaded_weights", str(folder), str(work / "out.json"), *dtypes)
     answer: dict[str, Any] = json.loads((work / "out.json").read_text())
-    result = {}
-    for model, found in answer.items():
-        sources = [WeightSource.from_json(source) for source in found["sources"]]
-        assert {source.parameter for source in sources} == set(found["loaded"]), model
-        for source in sources:
-            assert digest(source) == found["loaded"][source.parameter], source
-        result[model] = sources
+    result: list[dict[str, list[WeightSource]]] = []
+    for dtype in dtypes:
+        result.append({})
+        for model, found in answer[dtype].items():
+            sources = [WeightSource.from_json(source) for source in found["sources"]]
+            assert {source.parameter for source in sources} == set(found["loaded"]), model
+            for source in sources:
+                assert source.dtype == dtype
+                assert digest(source) == found["loaded"][source.parameter], source
+            result[-1][model] = sources
     return result
 
 
@@ -56,14 +59,14 @@ def digest(source: WeightSource) -> str:
     return hashlib.sha256(array.astype(NUMPY[source.dtype]).tobytes()).hexdigest()
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_demo_weights_are_bit_equal_to_mindones(demo_folder: Path, dtype: str, tmp_path: Path) -> None:
-    sources = compare(demo_folder, dtype, tmp_path)
-    assert {model: len(found) for model, found in sources.items()} == {"unet": 684, "vae": 244, "text_encoder": 196}
-    # The checkpoint has PyTorch's names; mindone's transformers have others, so names were mapped.
-    renamed = {source.parameter: source.key for source in sources["text_encoder"]}
-    assert renamed["text_model.final_layer_norm.gamma"] == "text_model.final_layer_norm.weight"
-    assert all(source.file.parent.parent == demo_folder for found in sources.values() for source in found)
+def test_demo_weights_are_bit_equal_to_mindones(demo_folder: Path, tmp_path: Path) -> None:
+    # The UNet is stored in float16 and the rest in float32: both directions, and no direction, of each conversion.
+    for sources in compare(demo_folder, tmp_path, "float16", "bfloat16", "float32"):
+        assert {model: len(found) for model, found in sources.items()} == {"unet": 684, "vae": 244, "text_encoder": 196}
+        # The checkpoint has PyTorch's names; mindone's transformers have others, so names were mapped.
+        renamed = {source.parameter: source.key for source in sources["text_encoder"]}
+        assert renamed["text_model.final_layer_norm.gamma"] == "text_model.final_layer_norm.weight"
+        assert all(source.file.parent.parent == demo_folder for found in sources.values() for source in found)
 
 
 def test_attention_names_older_than_diffusers_0_12(tmp_path: Path) -> None:
@@ -71,7 +74,7 @@ def test_attention_names_older_than_diffusers_0_12(tmp_path: Path) -> None:
     write_model(folder, SMALL_VAE)
     tensors = vae_tensors(SMALL_VAE, legacy_attention=True)
     write_random(folder / "diffusion_pytorch_model.safetensors", tensors, "float32", "legacy")
-    keys = {source.parameter: source.key for source in compare(folder, "float16", tmp_path)["vae"]}
+    keys = {source.parameter: source.key for source in compare(folder, tmp_path, "float16")[0]["vae"]}
     assert keys["decoder.mid_block.attentions.0.to_q.weight"] == "decoder.mid_block.attentions.0.query.weight"
     assert keys["decoder.mid_block.attentions.0.to_out.0.bias"] == "decoder.mid_block.attentions.0.proj_attn.bias"
 
@@ -80,7 +83,7 @@ def test_sharded_checkpoint_with_projection(tmp_path: Path) -> None:
     folder = tmp_path / "text_encoder_2"
     write_model(folder, XL_TEXT_ENCODER_2)
     shard(folder, "model")
-    sources = compare(folder, "bfloat16", tmp_path)["text_encoder"]
+    sources = compare(folder, tmp_path, "bfloat16")[0]["text_encoder"]
     assert {source.file.name for source in sources} == {
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",

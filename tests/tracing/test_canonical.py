@@ -1,0 +1,89 @@
+"""Names that vary between traces are replaced; what refers to them follows; everything else stays."""
+
+from __future__ import annotations
+
+import random
+
+from attnfuse.mindir.schema import ModelProto, PrimitiveProto
+from attnfuse.tracing.canonical import canonicalise
+
+
+def traced(graph: str, hints: list[str], phase: str, attributes: list[str]) -> ModelProto:
+    """A two-node graph as MindSpore names it: after a counter, and after Python variables in any order."""
+    model = ModelProto(ir_version="0.1.1", mind_ir_version=3)
+    model.primitives.add(name="Load:2", op_type="Load", prim_type=PrimitiveProto.PRIMITIVE)
+    model.graph.name = graph
+    model.graph.bprop_filepath = "/home/somebody/bprop"
+    for name in attributes:
+        model.graph.attribute.add(name=name, s=phase.encode() if name == "compile_phase" else b"same")
+    model.graph.input.add(name=f"{graph}:sample")
+    model.graph.parameter.add(name=f"{graph}:conv.weight")
+    constant = f"ValueNode_53${'$'.join(hints)}"
+    model.graph.node.add(op_type="Constant", name=constant, output=[constant])
+    loaded = f"{graph}:CNode_54${'$'.join(hints)}:1"
+    model.graph.node.add(
+        op_type="REF::Load:2",
+        name=loaded,
+        input=[f"{graph}:conv.weight", constant, f"{graph}:sample"],
+        output=[loaded],
+        domain="Default/vae-AutoencoderKL/Load-op0",
+    )
+    model.graph.output.add(name=loaded)
+    return model
+
+
+def test_two_traces_become_one() -> None:
+    one = traced("847_846_1_W_construct_52", ["x", "hidden"], "export.mindir.1795.7f0", ["phase", "compile_phase"])
+    two = traced("12_W_construct_9", ["hidden", "x"], "export.mindir.42.7fff", ["compile_phase", "phase"])
+    for model in (one, two):
+        canonicalise(model, "vae_decoder")
+    assert one.SerializeToString(deterministic=True) == two.SerializeToString(deterministic=True)
+
+
+def test_names_after_place_and_operator() -> None:
+    model = traced("847_1_W_construct_52", ["x"], "export.mindir.1", ["compile_phase"])
+    canonicalise(model, "vae_decoder")
+    graph = model.graph
+    assert graph.name == "vae_decoder"
+    assert [value.name for value in graph.input] == ["vae_decoder:sample"]
+    assert [value.name for value in graph.parameter] == ["vae_decoder:conv.weight"]
+    assert [value.name for value in graph.output] == ["vae_decoder:Load_1:1"]
+    assert [(node.name, list(node.input), list(node.output)) for node in graph.node] == [
+        ("vae_decoder:Constant_0:0", [], ["vae_decoder:Constant_0:0"]),
+        (
+            "vae_decoder:Load_1:1",
+            ["vae_decoder:conv.weight", "vae_decoder:Constant_0:0", "vae_decoder:sample"],
+            ["vae_decoder:Load_1:1"],
+        ),
+    ]
+    assert graph.node[1].domain == "Default/vae-AutoencoderKL/Load-op0"
+    assert graph.attribute[0].s == b"export.mindir"
+    assert not graph.bprop_filepath
+
+
+def test_functions_keep_the_names_that_nodes_call_them_by() -> None:
+    model = traced("9_W_construct_1", ["x"], "export.mindir.1", [])
+    function = model.functions.add(name="loop_7")
+    function.parameter.add(name="loop_7:count")
+    function.node.add(op_type="Constant", name="ValueNode_99", output=["ValueNode_99"])
+    function.output.add(name="ValueNode_99")
+    canonicalise(model, "unet")
+    assert function.name == "loop_7"
+    assert function.parameter[0].name == "loop_7:count"
+    assert function.output[0].name == function.node[0].output[0] == "loop_7:Constant_2:2"
+
+
+def test_parameters_with_a_colon_keep_it() -> None:
+    model = traced("9_W", ["x"], "", [])
+    model.graph.parameter.add(name="9_W:odd:name")
+    canonicalise(model, "unet")
+    assert model.graph.parameter[1].name == "unet:odd:name"
+
+
+def test_names_stay_unique() -> None:
+    model = traced("9_W", ["x"], "", [])
+    for i in random.Random(3).sample(range(1000), 200):
+        model.graph.node.add(op_type="REF::Load:2", name=f"9_W:CNode_{i}:5", output=[f"9_W:CNode_{i}:5"])
+    canonicalise(model, "unet")
+    names = [output for node in model.graph.node for output in node.output]
+    assert len(set(names)) == len(names) == 202

@@ -1,0 +1,155 @@
+"""However the worker ends, the caller gets a result or one sentence, and no process stays behind."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from attnfuse.errors import TraceError
+from attnfuse.tracing.runner import trace_component
+from tests.support.checkpoints import SMALL_VAE, write_model
+from tests.tracing.test_contract import PLAN, TRACED
+
+T = TypeVar("T")
+
+
+def pretend_worker(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
+    """Have the runner start a shell script with `body` instead of Python; "$3" is the request."""
+    script = folder / "python"
+    script.write_text("#!/bin/sh\n" + textwrap.dedent(body))
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+def test_result_is_read_back(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "answer").write_text(json.dumps(TRACED.to_json()))
+    pretend_worker(monkeypatch, tmp_path, f"cp {tmp_path / 'answer'} trace.json; echo hello; echo bye >&2")
+    assert trace_component(PLAN, work) == TRACED
+    assert (work / "trace.log").read_text() == "hello\nbye\n"
+
+
+def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_worker(monkeypatch, tmp_path, "exit 3")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TraceError):
+        trace_component(PLAN, Path("work"))
+    request = json.loads((work / "request.json").read_text())
+    assert request == {"plan": PLAN.to_json(), "work": str(work), "parent": os.getpid()}
+
+
+def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_worker(monkeypatch, tmp_path, """echo '{"error": "parameter x has no weight."}' > trace.json; exit 1""")
+    with pytest.raises(TraceError, match=r"^parameter x has no weight\.$"):
+        trace_component(PLAN, work)
+
+
+def test_crash(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_worker(monkeypatch, tmp_path, "echo out of luck; echo; kill -SEGV $$")
+    with pytest.raises(TraceError, match=r"component vae_decoder: .* was killed by SIGSEGV; .*: out of luck$"):
+        trace_component(PLAN, work)
+
+
+def test_silent_end(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_worker(monkeypatch, tmp_path, "exit 3")
+    with pytest.raises(TraceError, match=r"ended with code 3 and no result; it said nothing\."):
+        trace_component(PLAN, work)
+
+
+def test_result_of_an_earlier_trace_is_not_taken(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "trace.json").write_text(json.dumps(TRACED.to_json()))
+    pretend_worker(monkeypatch, tmp_path, "exit 3")
+    with pytest.raises(TraceError):
+        trace_component(PLAN, work)
+
+
+def test_environment(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "upb")
+    monkeypatch.setenv("MS_COMPILER_CACHE_ENABLE", "1")
+    monkeypatch.setenv("PYTHONPATH", "/some/where")
+    monkeypatch.setenv("OF_THE_USER", "kept")
+    pretend_worker(monkeypatch, tmp_path, "env; exit 1")
+    with pytest.raises(TraceError):
+        trace_component(PLAN, work)
+    lines = (work / "trace.log").read_text().splitlines()
+    environment = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert environment["OF_THE_USER"] == "kept"
+    assert environment["PYTHONPATH"].split(":")[-1] == "/some/where"
+    assert not {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE"} & environment.keys()
+
+
+@pytest.mark.parametrize("module", ["mindspore", "mindone"])
+def test_not_installed(work: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else find_spec(name))
+    with pytest.raises(TraceError, match=rf"needs {module}, .* install attnfuse\[trace\]"):
+        trace_component(PLAN, work)
+    assert not list(work.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("sent", "slow_worker"), [(signal.SIGINT, "shell"), (signal.SIGINT, "python"), (signal.SIGKILL, "python")]
+)
+def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Signals, slow_worker: str) -> None:
+    """Ctrl-C is handed on by the runner, whatever the worker does; after `kill -9` the kernel ends the worker."""
+    if slow_worker == "shell":
+        code = f"trap '' INT; echo $$ > {work / 'pid'}; while :; do sleep 0.05; done"
+        (tmp_path / "python").write_text(f"#!/bin/sh\n{code}\n")
+    else:
+        # The true worker, held up where it would import MindSpore.
+        held = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()}\\n'); time.sleep(60)"
+        (tmp_path / "mindspore.py").write_text(held)
+        (tmp_path / "python").write_text(
+            f'#!/bin/sh\nexport PYTHONPATH={tmp_path}:$PYTHONPATH\nexec {sys.executable} "$@"\n'
+        )
+    (tmp_path / "python").chmod(0o755)
+    write_model(tmp_path / "vae", SMALL_VAE)
+    caller = (
+        "import dataclasses, sys, pathlib; from attnfuse.tracing.runner import trace_component;"
+        "from tests.tracing.test_contract import PLAN;"
+        f"sys.executable = {str(tmp_path / 'python')!r}; "
+        f"plan = dataclasses.replace(PLAN, folder=pathlib.Path({str(tmp_path / 'vae')!r}));"
+        f"trace_component(plan, pathlib.Path({str(work)!r}))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", caller], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    try:
+        pid = int(wait_for(lambda: (work / "pid").exists() and (work / "pid").read_text().strip()))
+        parent.send_signal(sent)  # to it alone, as `kill` does; a terminal would tell both
+        parent.wait(timeout=20)
+        wait_for(lambda: not alive(pid))
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def wait_for(condition: Callable[[], T]) -> T:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in 20 s")
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"  # a zombie whose new parent has not looked yet is dead

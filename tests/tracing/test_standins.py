@@ -1,0 +1,77 @@
+"""Each stand-in is needed (the true function fails on a CPU), right, and gone when the model is built."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import json, sys
+import mindspore, numpy as np
+from mindspore import mint
+from attnfuse.tracing.standins import cpu_stand_ins
+mindspore.set_device("CPU")
+calls = {
+    "arange": [
+        lambda: mint.arange(4),
+        lambda: mint.arange(1, 2, 0.25),
+        lambda: mint.arange(3, dtype=mindspore.float32),
+    ],
+    "linspace": [lambda: mint.linspace(0, 1, 5)],
+    "full": [lambda: mint.full((2, 2), -1.5), lambda: mint.full((2,), 3), lambda: mint.full((2,), True)],
+    "empty": [lambda: mint.empty(2, 3, dtype=mindspore.float16), lambda: mint.empty((4,))],
+    "randn": [lambda: mint.randn(2, 3), lambda: mint.randn((4,))],
+}
+def run(call):
+    try:
+        value = call()
+        return [str(value.dtype), value.asnumpy().tolist()]
+    except Exception:
+        return "fails"
+originals = {name: getattr(mint, name) for name in calls}
+result = {"without": {name: [run(call) for call in group] for name, group in calls.items()}}
+with cpu_stand_ins():
+    result["with"] = {name: [run(call) for call in group] for name, group in calls.items()}
+    result["replaced"] = sorted(name for name, original in originals.items() if getattr(mint, name) is not original)
+result["restored"] = all(getattr(mint, name) is original for name, original in originals.items())
+try:
+    with cpu_stand_ins():
+        raise ValueError
+except ValueError:
+    result["restored_after_error"] = all(getattr(mint, name) is original for name, original in originals.items())
+print("\\n" + json.dumps(result))
+"""
+
+
+@pytest.mark.mindspore
+def test_stand_ins() -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert all(outcome == "fails" for group in result["without"].values() for outcome in group), result["without"]
+    assert result["with"] == {
+        "arange": [
+            ["Int64", [0, 1, 2, 3]],
+            ["Float32", [1.0, 1.25, 1.5, 1.75]],
+            ["Float32", [0.0, 1.0, 2.0]],
+        ],
+        "linspace": [["Float32", [0.0, 0.25, 0.5, 0.75, 1.0]]],
+        "full": [["Float32", [[-1.5, -1.5], [-1.5, -1.5]]], ["Int64", [3, 3]], ["Bool", [True, True]]],
+        "empty": [["Float16", [[0.0] * 3] * 2], ["Float32", [0.0] * 4]],
+        "randn": [["Float32", [[0.0] * 3] * 2], ["Float32", [0.0] * 4]],
+    }
+    assert result["replaced"] == sorted(result["with"])
+    assert result["restored"]
+    assert result["restored_after_error"]
