@@ -18,9 +18,10 @@ from typing import Literal, TypeAlias
 
 from attnfuse import __version__, pipeline
 from attnfuse.errors import InternalError, RequirementError, SourceError, UsageError
-from attnfuse.graph import Model, TensorType, short_name
+from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
-from attnfuse.mindir import codec
+from attnfuse.mindir import codec, dtypes
+from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.output import MANIFEST, REPORT, VERIFICATION, Digests, FileDigest, Place, Sink, Stage, digest, place
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.progress import Progress, Silent
@@ -235,7 +236,7 @@ def _rewrite(
         data = codec.serialise(model.proto)
     ids = site_ids(name, context.sites)
     sites = dict(zip(ids, context.sites, strict=True))
-    inputs, outputs = _interface(original)
+    inputs, outputs = _interface(original.proto.graph)
     return ComponentResult(component, len(original.nodes), sites, data, inputs, outputs)
 
 
@@ -323,22 +324,26 @@ def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _interface(model: Model) -> tuple[tuple[TensorEntry, ...], tuple[TensorEntry, ...]]:
-    """The graph's inputs and outputs as its own messages name them; an output that is a tuple is told apart."""
-    graph = model.proto.graph
-    inputs = [(value.name.partition(":")[2] or value.name, model.types_of(value.name)) for value in graph.input]
-    outputs = []
+def _interface(graph: GraphProto) -> tuple[tuple[TensorEntry, ...], tuple[TensorEntry, ...]]:
+    """The graph's inputs and outputs; an element of an output that is a tuple is called `name[0]`."""
+    inputs = [_tensor(value.name.partition(":")[2] or value.name, t) for value in graph.input for t in value.tensor]
+    outputs: list[TensorEntry] = []
     for value in graph.output:
-        kind = model.types_of(value.name)
         name = short_name(value.name)
-        outputs += [(f"{name}[{i}]", k) for i, k in enumerate(kind)] if isinstance(kind, tuple) else [(name, kind)]
-    return tuple(_tensor(*x) for x in inputs), tuple(_tensor(*x) for x in outputs)
+        outputs += [_tensor(name, tensor) for tensor in value.tensor]
+        outputs += _elements(name, value.attr_info)
+    return tuple(inputs), tuple(outputs)
 
 
-def _tensor(name: str, kind: TensorType | tuple[TensorType | None, ...] | None) -> TensorEntry:
-    if isinstance(kind, TensorType):
-        return TensorEntry(name=name, shape=kind.dims, dtype=kind.dtype.name)
-    return TensorEntry(name=name, shape=(), dtype="unknown")
+def _elements(name: str, tuple_: AttributeProto) -> Iterator[TensorEntry]:
+    yield from (_tensor(name, tensor) for tensor in tuple_.tensors)
+    for index, element in enumerate(tuple_.values):
+        yield from _elements(f"{name}[{index}]", element)
+
+
+def _tensor(name: str, proto: TensorProto) -> TensorEntry:
+    dtype = dtypes.from_wire(proto.data_type)
+    return TensorEntry(name=name, shape=tuple(proto.dims), dtype="unknown" if dtype is None else dtype.name)
 
 
 def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponent:

@@ -72,6 +72,11 @@ def located(location: str) -> Maker:
     return split(change)
 
 
+def folder_named_mindir(folder: Path) -> list[str | Path]:
+    (folder / "x.mindir").mkdir()
+    return [folder / "x.mindir"]
+
+
 WHOLE = codec.serialise(transformer().build())
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256))
 
@@ -79,7 +84,7 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "missing file": (lambda folder: [folder / "absent.mindir"], 3, r"absent\.mindir does not exist"),
     "missing folder": (lambda folder: [folder / "absent"], 3, r"absent'? does not exist"),
     "folder that is no pipeline": (lambda folder: [folder], 3, r"not a diffusers pipeline folder"),
-    "folder named .mindir": (lambda f: [(f / "x.mindir").mkdir() or f / "x.mindir"], 3, r"x\.mindir is a folder"),
+    "folder named .mindir": (folder_named_mindir, 3, r"x\.mindir is a folder"),
     "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean demo:stable-diffusion"),
     "empty file": (source(b""), 3, r"model\.mindir is empty"),
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
@@ -200,7 +205,7 @@ class Crash(ToyPass):
 class Twice(ToyPass):
     """A pass that makes a record of nothing."""
 
-    def run(self, model: object, context: pipeline.Context) -> bool:  # type: ignore[override]
+    def run(self, model: object, context: pipeline.Context) -> bool:
         context.sites.append(
             SiteRecord(module="m", graph="g", anchor="a", form="formula", status="missed", code="c", reason="r")
         )

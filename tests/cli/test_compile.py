@@ -203,6 +203,20 @@ def test_a_verification_that_fails(
     assert not (tmp_path / "out").exists()
 
 
+def test_results_that_are_tuples_of_tuples(command: Command, tmp_path: Path) -> None:
+    """A ControlNet gives a list of residuals and one more."""
+    g = transformer()
+    x = g.input("x", (2, 3))
+    kind = g.type_of(x)
+    g.output(g.node("make_list", [x, x], (kind, kind)), g.op("ReLU", x))
+    answer = command("compile", g.write(tmp_path / "control.mindir"), "-o", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    (component,) = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["components"]
+    names = [o["name"].partition("[")[2] for o in component["outputs"]]
+    assert names == ["0]", "1][0]", "1][1]", "2]"]
+    assert component["outputs"][1]["shape"] == [2, 3]
+
+
 @pytest.mark.mindspore
 def test_a_verification_that_passes(command: Command, tmp_path: Path) -> None:
     graph = write_split(tmp_path / "in")

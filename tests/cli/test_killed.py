@@ -68,7 +68,7 @@ def _child(number: int, arguments: list[str]) -> NoReturn:
 
         for name in STEPS:
             setattr(os, name, counting(getattr(os, name)))
-        output._exchange = counting(output._exchange)  # type: ignore[assignment]
+        output._exchange = counting(output._exchange)
         os._exit(cli.run(arguments))
     finally:
         os._exit(99)

@@ -29,7 +29,7 @@ def compiled(folder: Path, seed: str, *source: str | Path, toy: bool) -> dict[st
 
 @pytest.mark.parametrize("kind", ["inline", "external"])
 def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
-    results = []
+    results: list[dict[str, bytes]] = []
     for seed in ("1", "77"):
         folder = tmp_path / f"run{seed}" / ("deep" * int(seed == "77"))
         (folder / "in").mkdir(parents=True)
@@ -46,7 +46,7 @@ def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
 @pytest.mark.mindspore
 def test_a_traced_component(tmp_path: Path) -> None:
     """The smallest component of the demo: traced twice, from two folders, to two folders."""
-    results = []
+    results: list[dict[str, bytes]] = []
     for seed in ("1", "77"):
         folder = tmp_path / f"run{seed}"
         folder.mkdir()

@@ -28,7 +28,7 @@ from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
 
-Kind: TypeAlias = TensorType | tuple[TensorType, ...]
+Kind: TypeAlias = "TensorType | tuple[Kind, ...]"
 
 PRIMITIVE = PrimitiveProto.PRIMITIVE
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
@@ -426,7 +426,7 @@ class GraphBuilder:
         """The message. Call it once."""
         result = self._outputs[0]
         if len(self._outputs) > 1:
-            kinds = tuple(self.type_of(v) for v in self._outputs)
+            kinds: Kind = tuple(self._types[v] for v in self._outputs)
             result = self.node("MakeTuple", self._outputs, kinds, primitive=PRIMITIVE)
         if self._loads and self._monad is not None:
             kinds = tuple(self.type_of(v) for v in self._loads)
