@@ -73,12 +73,11 @@ _CODES = (
     Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),
     Code("facts.bias_not_finite", Stage.FACTS, "A constant bias holds NaN or +inf."),
     Code("facts.bias_range", Stage.FACTS, "A constant bias does not fit the compute type.", "another force_cast_dtype"),
-    Code("facts.mixed_bias", Stage.FACTS, "A run-time bias mixes masking numbers with others."),
     Code(
         "facts.rows",
         Stage.FACTS,
-        "A row might attend to no key, and its result would change.",
-        'masked_rows = "attended" in the policy, if every row of your inputs attends to a key; or export in float16',
+        "A row might attend to no key, and several masks together decide what it would mean.",
+        'masked_rows = "attended" in the policy, if every row of your inputs attends to a key',
     ),
     Code(
         "facts.dynamic_batch",
@@ -90,6 +89,11 @@ _CODES = (
     # safety
     Code("safety.weights_escape", Stage.SAFETY, "The attention weights are read elsewhere, or are an output."),
     Code("safety.scores_escape", Stage.SAFETY, "A value inside the region is read outside it."),
+    Code(
+        "safety.mutated",
+        Stage.SAFETY,
+        "A value of the region is changed in place.",
+    ),
     Code("safety.two_graphs", Stage.SAFETY, "The region spans two functions."),
     # policy
     Code("policy.flash_off", Stage.POLICY, "A rule turns flash attention off for the site."),

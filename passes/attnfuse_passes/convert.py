@@ -9,11 +9,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from attnfuse.api import Context, Edit, Miss, Model, Node, NotALiteralError, SiteRecord, TensorType, dtypes
+from attnfuse.api import (
+    Context,
+    Edit,
+    FusedRequest,
+    Miss,
+    Model,
+    Node,
+    NotALiteralError,
+    SiteRecord,
+    TensorType,
+    dtypes,
+    head_padding,
+    refusals,
+)
 from attnfuse_passes.emit.builder import Builder
-from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, prompt_flash_attention
+from attnfuse_passes.emit.fused import ALL_TOKENS, BNSD, BSH, LAYOUTS, FusedNode, prompt_flash_attention
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import region_lines
+
+BSND = 3
+_HEAD_AXIS = {BNSD: 1, BSND: 2}
+_LENGTH_AXIS = {BSH: 1, BNSD: 2, BSND: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,12 @@ def convert_fused(model: Model, context: Context, edit: Edit, node: Node, names:
                 reason=f"{target.soc} has no {node.op}; it is left as it is",
             )
         return replace(
-            record, status="fused", code="fused.carried_over", reason="already fused in the source", node=node.op
+            record,
+            status="fused",
+            code="fused.carried_over",
+            reason="already fused in the source",
+            node=node.op,
+            warnings=_doubts(model, context, node),
         )
     if node.op == "PromptFlashAttention":
         return replace(
@@ -131,51 +153,98 @@ def _read(model: Model, node: Node) -> _Arguments:
     )
 
 
+def _request(model: Model, found: _Arguments) -> tuple[FusedRequest, TensorType]:
+    """What the node asks of a target, and query's type. Raises _Unfit where its tensors cannot be read."""
+    node, code = found.node, "structure.fused_arguments"
+    mask, shift = found.tensors[6], found.tensors[3]
+    if found.layout not in (BSH, BNSD, BSND):
+        raise _Unfit(code, node, "layout BSH, BNSD or BSND", str(found.layout))
+    kinds = [model.type_of(name) for name in node.inputs[:3]]
+    q, k, v = kinds
+    if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
+        raise _Unfit(code, node, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds))
+    width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
+    kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
+    if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
+        raise _Unfit(code, node, "key and value of query's head size", f"{k} and {v}")
+    request = FusedRequest(
+        batch=q.dims[0],
+        heads=found.heads,
+        kv_heads=kv_heads,
+        query_length=q.dims[_LENGTH_AXIS[found.layout]],
+        key_length=k.dims[_LENGTH_AXIS[found.layout]],
+        head_dim=width,
+        dtype=q.dtype.name,
+        mask=None if mask is None else "shared" if _shared(model, node, mask) else "per_head",
+        bias=shift is not None,
+    )
+    return request, q
+
+
+def _doubts(model: Model, context: Context, node: Node) -> tuple[str, ...]:
+    """What the target's documentation says against a node that is carried over as it is."""
+    if node.op != "FlashAttentionScore":
+        return ()
+    try:
+        request, _ = _request(model, _read(model, node))
+    except _Unfit as error:
+        return (f"{node.op} of the source: {error.text()}",)
+    doubts = [
+        f"{node.op} of the source: {no.expected} is documented, {no.found} used"
+        for no in refusals(context.target, request)
+    ]
+    if head_padding(context.target, request):
+        doubts.append(
+            f"{node.op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented"
+        )
+    return tuple(doubts)
+
+
 def _to_prompt(
     model: Model, context: Context, edit: Edit, node: Node, names: SiteNames, record: SiteRecord
 ) -> SiteRecord:
     """FlashAttentionScore → PromptFlashAttention: same tensors, the bias moved behind the scale."""
     found = _read(model, node)
-    query, key, value, shift, drop, padding, mask, prefix, qlen, kvlen = found.tensors
+    _, _, _, shift, drop, padding, mask, prefix, qlen, kvlen = found.tensors
     code = "structure.fused_arguments"
     for name, tensor in (("drop_mask", drop), ("padding_mask", padding), ("prefix", prefix)):
         if tensor is not None:
             raise _Unfit(code, node, f"no {name}", "one")
     if qlen is not None or kvlen is not None or found.keep_prob != 1.0:
         raise _Unfit(code, node, "no actual sequence lengths and no dropout", "one of them")
-    if found.layout not in LAYOUTS or query is None or key is None or value is None:
-        raise _Unfit(code, node, "layout BSH or BNSD", str(found.layout))
-    if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < 2147483647:
+    if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
         raise _Unfit(code, node, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
-    if context.target.limits is None:
-        raise _Unfit("target.no_operator", node, "a SoC with PromptFlashAttention", context.target.soc)
-    kinds = [model.type_of(name) for name in (query, key, value)]
-    q, k, v = kinds
-    if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
-        raise _Unfit(code, node, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds))
-    if k.dims != v.dims or (q.dims[-1] != k.dims[-1] and found.layout == BNSD):
-        raise _Unfit(code, node, "value as wide as query", f"{k} and {v}")
+    request, q = _request(model, found)
+    no = refusals(context.target, request)
+    if no:
+        raise _Unfit(no[0].code, node, no[0].expected, no[0].found)
+    heads, kv_heads, width = request.heads, request.kv_heads, request.head_dim
+    pad = head_padding(context.target, request)
     anchor = _only_output(model, node)
-    kv_heads = k.dims[1] if found.layout == BNSD else found.heads * k.dims[-1] // q.dims[-1]
-    width = q.dims[-1] if found.layout == BNSD else q.dims[-1] // found.heads
-    pad = -width % 16 if q.dtype == dtypes.BFLOAT16 or (q.dims[0] > 128 and width % 16) else 0
-    if pad and found.layout == BSH and found.heads > 1:
-        raise _Unfit("target.head_dim", node, "a head size that is a multiple of 16 in BSH", str(width))
     b = Builder(edit, anchor, names.slug(record.module))
-    discard = None if mask is None else _mask(model, b, node, mask)
-    bias = None if shift is None else b.scaled(shift, found.scale)
+
+    def enter(tensor: str, count: int) -> str:
+        kind = b.type_of(tensor)
+        if found.layout == BSH and pad:
+            tensor = b.reshape(tensor, (*kind.dims[:2], count, width))
+        tensor = b.pad_last(tensor, pad)
+        return tensor if found.layout == BNSD else b.reshape(tensor, (*kind.dims[:2], count * (width + pad)))
+
     fused = FusedNode(
-        query=b.pad_last(query, pad),
-        key=b.pad_last(key, pad),
-        value=b.pad_last(value, pad),
-        layout=found.layout,
-        heads=found.heads,
+        query=enter(node.inputs[0], heads),
+        key=enter(node.inputs[1], kv_heads),
+        value=enter(node.inputs[2], kv_heads),
+        layout=BNSD if found.layout == BNSD else BSH,
+        heads=heads,
         kv_heads=kv_heads,
         scale=found.scale,
-        discard=discard,
-        bias=bias,
+        discard=mask,
+        bias=None if shift is None else b.scaled(shift, found.scale),
     )
-    b.finish(b.take_last(prompt_flash_attention(b, fused), q.dims[-1]))
+    result = prompt_flash_attention(b, fused)
+    if found.layout != BNSD and (pad or found.layout == BSND):
+        result = b.reshape(result, (*q.dims[:2], heads, width + pad))
+    b.finish(b.reshape(b.take_last(result, width if pad or found.layout != BSH else q.dims[-1]), q.dims))
     edit.remove.add(node.name)
     return replace(
         record,
@@ -183,19 +252,18 @@ def _to_prompt(
         code="fused.converted",
         reason="FlashAttentionScore of the source, rewritten for MindSpore Lite",
         node="PromptFlashAttention",
-        layout=LAYOUTS[found.layout],
-        mask="additive" if bias is not None else "bool" if discard is not None else None,
+        layout=LAYOUTS[fused.layout],
+        mask="additive" if shift is not None else "bool" if mask is not None else None,
         padded_head=pad,
     )
 
 
-def _mask(model: Model, b: Builder, node: Node, mask: str) -> str:
+def _shared(model: Model, node: Node, mask: str) -> bool:
+    """Whether the mask is one for all heads. Raises _Unfit where it is no mask."""
     kind = model.type_of(mask)
     if kind is None or kind.dtype not in (dtypes.BOOL, dtypes.UINT8):
         raise _Unfit("structure.fused_arguments", node, "a boolean mask", str(kind))
-    if kind.rank == 4 and kind.dims[1] != 1:
-        raise _Unfit("target.mask_per_head", node, "one mask for all heads", str(TensorType(kind.dims, kind.dtype)))
-    return mask
+    return kind.rank != 4 or kind.dims[1] == 1
 
 
 def _only_output(model: Model, node: Node) -> Node:

@@ -24,8 +24,9 @@ from attnfuse.api import (
     refusals,
 )
 from attnfuse_passes.attention.anchor import NoMatchError, read_attention
+from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.heads import Heads, split_heads
-from attnfuse_passes.attention.masking import Bias, Discard, MaskError, Masking, read_masking
+from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, Fill, MaskError, Masking, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
 from attnfuse_passes.attention.values import ConstantFolder
 from attnfuse_passes.attention.view import Axis, product
@@ -50,11 +51,12 @@ class Fuse:
 
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
-        edit, folder, names = Edit(model), ConstantFolder(model), SiteNames(model)
+        effects = Effects.of(model)
+        edit, folder, names = Edit(model), ConstantFolder(model, effects), SiteNames(model)
         dead: list[Node] = []
         for node in model.nodes:
             if node.op == "Softmax":
-                context.sites.append(_Site(model, context, edit, folder, node, names, dead).visit())
+                context.sites.append(_Site(model, context, edit, effects, folder, node, names, dead).visit())
             elif node.op in FUSED_OPS:
                 context.sites.append(convert_fused(model, context, edit, node, names))
         if edit.is_empty:
@@ -72,6 +74,7 @@ class _Site:
     model: Model
     context: Context
     edit: Edit
+    effects: Effects
     folder: ConstantFolder
     softmax: Node
     names: SiteNames
@@ -80,7 +83,7 @@ class _Site:
     def visit(self) -> SiteRecord:
         """Match, then policy, then target, then rewrite; the first that says no ends it, with its reason."""
         try:
-            expr = read_attention(self.model, self.softmax)
+            expr = read_attention(self.model, self.softmax, self.effects)
         except NoMatchError as error:
             module = self.names.of_softmax(self.softmax)
             return missed(self.softmax, module, error.miss, "missed" if error.attention else "not_attention")
@@ -219,7 +222,11 @@ class _Plan:
         if node == "FlashAttentionScore" and masking.biased and not masking.divide:
             query, scale = b.scaled(query, scale), 1.0
         discard, condition = self._discard(b)
-        bias = self._bias(b, 1.0 / scale if node == "FlashAttentionScore" else 1.0)
+        bias: str | None
+        if masking.shifted:
+            query, bias, condition = self._shifted_bias(b, query)
+        else:
+            bias = self._bias(b, 1.0 / scale if node == "FlashAttentionScore" else 1.0)
         fused = FusedNode(
             query=query,
             key=key,
@@ -329,9 +336,7 @@ class _Plan:
     def _guard(self, b: Builder, result: str, condition: str, value: str) -> str:
         """Put what the formula gives for rows without any key in place of what the kernel gives."""
         kind = b.type_of(result)
-        empty = b.reduce_last("ReduceAll", condition, -1)
-        if not self.heads.known:
-            empty = b.reshape(empty, [d for i, d in enumerate(b.type_of(empty).dims) if i != 1])
+        empty = self._per_row(b, condition if self.masking.shifted else b.reduce_last("ReduceAll", condition, -1))
         if self.masking.guard == "mean":
             # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
             mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), kind.dtype)
@@ -340,6 +345,37 @@ class _Plan:
         else:
             other = b.tensor(np.array(np.nan if self.masking.guard == "nan" else 0.0), kind.dtype)
         return b.node("Select", (empty, other, result), kind)
+
+    def _per_row(self, b: Builder, condition: str) -> str:
+        """[batch, heads, rows, 1] beside query or the result: without the head axis where these have none."""
+        if self.heads.known:
+            return condition
+        return b.reshape(condition, [d for i, d in enumerate(b.type_of(condition).dims) if i != 1])
+
+    def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str]:
+        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows of −inf alone."""
+        whole = self._shifted_term(b, self.masking.shifted[0])
+        for term in self.masking.shifted[1:]:
+            whole = b.elementwise("Add", whole, self._shifted_term(b, term))
+        largest = b.reduce_last("ReduceMax", whole, -1)
+        shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
+        bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims, self.heads.count))
+        rows = TensorType(b.type_of(largest).dims, dtypes.BOOL)
+        limit = b.tensor(np.array(ABSORBING), dtypes.FLOAT32)
+        absorbed = self._per_row(b, b.node("Less", (largest, limit), rows))
+        zero = b.tensor(np.array(0.0), self.compute)
+        query = b.node("Select", (absorbed, zero, query), b.type_of(query))
+        lowest = b.tensor(np.array(-np.inf), dtypes.FLOAT32)
+        return query, bias, b.node("LessEqual", (largest, lowest), rows)
+
+    def _shifted_term(self, b: Builder, term: Bias | Fill) -> str:
+        view = self.expr.space[term.view]
+        value = arrange.arrange(b, self.expr.space, term.value, view.source, self._groups(), full=[False] * 4)
+        if isinstance(term, Bias):
+            return b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
+        fill, zero = (b.tensor(np.array(x), dtypes.FLOAT32) for x in (term.fill, 0.0))
+        branches = (fill, zero) if term.when else (zero, fill)
+        return b.node("Select", (value, *branches), TensorType(b.type_of(value).dims, dtypes.FLOAT32))
 
     def _repeat_groups(self, b: Builder, mean: str) -> str:
         """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""

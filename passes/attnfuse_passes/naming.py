@@ -74,8 +74,8 @@ class SiteNames:
 def _wrapper_prefix(model: Model) -> str:
     """`m.` where every parameter starts with it because the exported cell only wraps the model as its attribute `m`."""
     names = [p.name.rsplit(":", 1)[-1] for p in model.parameters()]
-    first = {name.split(".")[0] for name in names}
-    if len(first) != 1 or any("." not in name for name in names):
+    first = {name.split(".")[0] for name in names if "." in name}
+    if len(first) != 1:
         return ""
     segment = next(iter(first))
     marker = f"Default/{segment}-"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnfuse.api import Miss, Model, Node, NotALiteralError, Obligation, Peel, TensorType, Use, dtypes
+from attnfuse_passes.attention.effects import Effects, effective_uses
 from attnfuse_passes.attention.layout import integers
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.peelers import Place, peel
@@ -43,24 +44,9 @@ def miss(code: str, at: str, expected: str, found: str) -> NoMatchError:
     return NoMatchError(Miss(code, at, expected, found))
 
 
-def read_attention(model: Model, softmax: Node) -> AttentionExpr:
+def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:
     """The attention around a Softmax. Raises NoMatchError, which says how far it got and what was found."""
-    return _Reader(model, softmax).read()
-
-
-def effective_uses(model: Model, value: str) -> list[Use]:
-    """Uses that read the value's numbers: the ordering of effects (UpdateState) does not."""
-    uses = []
-    for use in model.uses(value):
-        node = use.node
-        if node is not None and node.op == "UpdateState":
-            continue
-        if node is not None and node.op == "MakeTuple":
-            onward = model.uses(node.name)
-            if onward and all(u.node is not None and u.node.op == "UpdateState" for u in onward):
-                continue
-        uses.append(use)
-    return uses
+    return _Reader(model, softmax, effects).read()
 
 
 @dataclass(slots=True)
@@ -75,8 +61,9 @@ class _Forward:
 class _Reader:
     """One reading of one site. The steps share the space and what has been proved so far."""
 
-    def __init__(self, model: Model, softmax: Node) -> None:
+    def __init__(self, model: Model, softmax: Node, effects: Effects) -> None:
         self.model = model
+        self.effects = effects
         self.softmax = softmax
         self.space = Space()
         self.peels: list[Peel] = []
@@ -253,6 +240,9 @@ class _Reader:
             if failed is None:
                 break
             steps = steps[:failed]
+        for read, _ in layouts:
+            if read in self.effects.mutated:
+                raise miss("safety.mutated", read, "a value that nothing changes in place", "one that is")
         if swap:
             rank = len(self.space[name].axes)
             self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])

@@ -7,7 +7,12 @@ Such terms are masks: the key is discarded. Any other term is a bias and is adde
 A row all of whose keys are discarded needs care. The formula gives NaN there (−inf), or the plain mean of value (an
 absorbing c: all scores are equal), or 0 (−inf with a NaN guard); the kernel gives something else. So either it is
 proved that no such row exists (constant masks are looked at), or the result of such rows is put in place after the
-node (`guard`), or the formula stays.
+node (`guard`), or all terms are summed and handed over as one *shifted* bias.
+
+The shifted bias takes any run-time numbers into a narrower type without a proof about them. With m the largest bias of
+a row, softmax(s + b) = softmax(s + (b − m)); b − m has a 0 in every row, so narrowing it may turn hidden keys into
+−inf, but never a whole row. Where m itself absorbs the scores, s + b = b in the formula's own arithmetic: there the
+query row is set to zero, and the node computes the same softmax(b − m). A row of −inf alone gives NaN on both sides.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from attnfuse.api import DType, Miss, Model, NodeKind, Obligation
 from attnfuse_passes.attention.heads import Heads
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
 from attnfuse_passes.attention.values import ConstantFolder, Numbers
-from attnfuse_passes.attention.view import Axis, View, keys
+from attnfuse_passes.attention.view import UNKNOWN, Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -55,6 +60,16 @@ class Bias:
     factor: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`fill` where `value` (a bool) is `when`, else 0: a fill that absorbs the score, written as a bias."""
+
+    value: str
+    view: str
+    when: bool
+    fill: float
+
+
 @dataclass(slots=True)
 class Masking:
     """What the fused node is given. Constants have axes [batch, heads, rows, columns], 1 where they do not vary."""
@@ -63,6 +78,8 @@ class Masking:
     constant_discard: npt.NDArray[np.bool_] | None = None
     biases: list[Bias] = field(default_factory=list)
     constant_bias: npt.NDArray[np.float64] | None = None
+    shifted: list[Bias | Fill] = field(default_factory=list)
+    """Terms to be summed in float32 and shifted; if there are any, nothing else is used."""
     guard: str | None = None
     divide: bool = True
     """Whether the bias may be divided by the scale (see `bias_before_scale`)."""
@@ -75,7 +92,7 @@ class Masking:
 
     @property
     def biased(self) -> bool:
-        return bool(self.biases) or self.constant_bias is not None
+        return bool(self.biases or self.shifted) or self.constant_bias is not None
 
 
 class MaskError(Exception):
@@ -112,6 +129,7 @@ class _Sorter:
     masking: Masking = field(default_factory=Masking)
     meanings: list[tuple[str, bool]] = field(default_factory=list)
     """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
+    shift: bool = False
 
     def sort(self) -> Masking:
         for term in self.expr.terms:
@@ -120,8 +138,24 @@ class _Sorter:
             else:
                 self._bias(term)
         self._rows()
+        if self.shift:
+            self._shift()
         self._kind()
         return self.masking
+
+    def _shift(self) -> None:
+        """One shifted bias of all terms, in place of everything sorted so far."""
+        self.masking = Masking(obligations=self.masking.obligations, divide=False)
+        for position, term in enumerate(self.expr.terms):
+            if isinstance(term, BiasTerm):
+                self.masking.shifted.append(Bias(term.value, term.view, term.factor))
+            elif position == 0:
+                self.masking.shifted.append(Fill(term.condition, term.view, term.when, term.fill))
+            else:
+                # Filled in place of a score to which something had been added already: no sum of terms says that.
+                raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill over a bias")
+        self.masking.guard = "zero" if self.expr.nan_guard else None
+        self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- terms
 
@@ -169,7 +203,8 @@ class _Sorter:
             self.meanings.append((_meaning(np.array(sorted(low)), term), True))
             return
         if low:
-            raise MaskError("facts.mixed_bias", term.at, "a mask of 0 and numbers that absorb the score", _few(numbers))
+            self.shift = True
+            return
         self._check_fits(numbers, term)
         self.masking.biases.append(Bias(term.value, term.view, term.factor))
 
@@ -188,12 +223,13 @@ class _Sorter:
         learned = _is_learned(self.model, term.value)
         exact = _largest(term.dtype) <= _largest(self.compute)
         if not (learned or exact or self.rows_attended):
-            raise MaskError(
-                "facts.rows",
-                term.at,
-                f"a run-time bias in {self.compute}, or proof that each row attends to a key",
-                f"{term.dtype}, whose smallest numbers become −inf in {self.compute}",
-            )
+            parts = self._summands(term)
+            if parts and all(self._is_known(part) for part in parts):
+                for part in parts:
+                    self._bias(part)
+            else:
+                self.shift = True
+            return
         why = (
             "learned, so no mask"
             if learned
@@ -206,11 +242,34 @@ class _Sorter:
             self.masking.divide = False
         self.masking.biases.append(Bias(term.value, term.view, term.factor))
 
+    def _summands(self, term: BiasTerm) -> list[BiasTerm]:
+        """scores + (a + b) = (scores + a) + b, where that helps: one of them is known, or only weights."""
+        node = self.model.producer(term.value)
+        if node is None or node.op != "Add":
+            return []
+        kind, parts = self.model.type_of(term.value), []
+        axes = None if kind is None else _axes_of(self.expr.space[term.view].source, kind.dims)
+        if axes is None:
+            return []
+        for number, name in enumerate(node.inputs[:2]):
+            part = self.model.type_of(name)
+            if part is None or not part.dtype.is_float or part.rank > len(axes):
+                return []
+            own = axes[len(axes) - part.rank :]
+            source = tuple(atom for axis, dim in zip(own, part.dims, strict=True) if dim != 1 for atom in axis)
+            view = f"{term.view}+{number}"
+            self.expr.space.put(view, View(source, ()))
+            parts.append(BiasTerm(name, part.dtype, term.factor, view, term.at))
+        return parts
+
+    def _is_known(self, part: BiasTerm) -> bool:
+        return self.folder.possible(part.value) is not None or _is_learned(self.model, part.value)
+
     # --- rows without keys
 
     def _rows(self) -> None:
         masking = self.masking
-        if not masking.discarding:
+        if not masking.discarding or self.shift:
             return
         if self.rows_attended:
             self._prove("rows", "each row attends to a key, by the policy")
@@ -226,12 +285,8 @@ class _Sorter:
         elif kinds == {"mean"} and single:
             masking.guard = "mean"
         else:
-            raise MaskError(
-                "facts.rows",
-                self.expr.softmax.name,
-                "proof that each row attends to a key, or one mask whose empty rows have one meaning",
-                f"{len(self.meanings)} masks together, which may leave a row no key",
-            )
+            self.shift = True  # several masks together may leave a row no key, and what it means depends on all
+            return
         self._prove("rows", f"rows without keys are put in place after the node: {masking.guard}")
 
     def _prove(self, kind: str, evidence: str) -> None:
@@ -271,6 +326,21 @@ def _meaning(low: npt.NDArray[np.float64], term: BiasTerm) -> str:
     if len(np.unique(low)) == 1:
         return "mean"
     return "mixed"
+
+
+def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis] | None:
+    """The atoms of a value, axis by axis; None where its shape is not known."""
+    axes: list[Axis] = []
+    start = 0
+    for dim in dims:
+        end = start
+        while end < len(source) and product(source[start:end]) not in (dim, UNKNOWN):
+            end += 1
+        if product(source[start:end]) != dim or dim == UNKNOWN:
+            return None
+        axes.append(source[start:end])
+        start = end
+    return axes
 
 
 def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
@@ -314,7 +384,3 @@ def _is_learned(model: Model, value: str, depth: int = 16) -> bool:
     if node.op in passing:
         return _is_learned(model, node.inputs[0], depth - 1)
     return False
-
-
-def _few(numbers: frozenset[float]) -> str:
-    return ", ".join(f"{x:g}" for x in sorted(numbers)[:4])

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import Model, Node, NotALiteralError, dtypes
+from attnfuse_passes.attention.effects import Effects, writes_in_place
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Numbers: TypeAlias = frozenset[float]
@@ -28,8 +29,9 @@ MAX_DEPTH = 64
 class ConstantFolder:
     """Evaluates mask arithmetic on constants with numpy, in the operators' own element types."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, effects: Effects) -> None:
         self._model = model
+        self._effects = effects
         self._known: dict[str, Array | None] = {}
         self._sets: dict[str, Numbers | None] = {}
 
@@ -43,7 +45,7 @@ class ConstantFolder:
     def _evaluate(self, name: str, depth: int) -> Array | None:
         model = self._model
         node = model.producer(name)
-        if node is None or depth == 0:
+        if node is None or depth == 0 or not self._effects.settled(model, name):
             return None
         try:
             literal = model.literal(name)
@@ -87,6 +89,14 @@ class ConstantFolder:
             raise NotALiteralError(name)
         return integers
 
+    def _input_set(self, node: Node, position: int, depth: int) -> Numbers | None:
+        """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
+        name = node.inputs[position]
+        if position == 0 and writes_in_place(node):
+            before = Effects(self._effects.mutated - {name})
+            return ConstantFolder(self._model, before).possible(name, depth)
+        return self.possible(name, depth)
+
     def possible(self, name: str, depth: int = MAX_DEPTH) -> Numbers | None:
         """The finite set the elements of a value come from, or None where it is not known.
 
@@ -108,7 +118,7 @@ class ConstantFolder:
             if isinstance(literal, bool | int | float):
                 return frozenset((float(literal),))
         kind, node = model.type_of(name), model.producer(name)
-        if kind is None or depth == 0:
+        if kind is None or depth == 0 or not self._effects.settled(model, name):
             return None
         constant = self.value(name)
         if constant is not None:
@@ -118,7 +128,7 @@ class ConstantFolder:
         sources = _SET_SOURCES.get(node.op) if node is not None else None
         if node is None or sources is None:
             return None
-        sets = [self.possible(node.inputs[i], depth - 1) for i in sources]
+        sets = [self._input_set(node, i, depth - 1) for i in sources]
         if any(s is None for s in sets):
             return None
         known = [s for s in sets if s is not None]
@@ -240,7 +250,7 @@ _SET_SOURCES: dict[str, tuple[int, ...]] = {
         ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Transpose", "TransposeView", "BroadcastTo", "Tile"), (0,)
     ),
     **dict.fromkeys(("StridedSlice", "RepeatInterleaveInt", "Contiguous", "Clone", "Load", "Depend", "Cast"), (0,)),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Muls", "Div", "Divs"), (0, 1)),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Muls", "Div", "Divs", "InplaceMul"), (0, 1)),
     "MaskedFill": (0, 2),
     "Select": (1, 2),
     "TensorScatterUpdate": (0, 2),
@@ -251,6 +261,7 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "Sub": operator.sub,
     "Mul": operator.mul,
     "Muls": operator.mul,
+    "InplaceMul": operator.mul,
     "Div": operator.truediv,
     "Divs": operator.truediv,
 }
