@@ -27,6 +27,8 @@ class _Sweep:
         self._dead = dead
         self._removed: set[str] = set()
         self._tuples: dict[str, list[str]] = {}
+        self._inherits: set[str] = set()
+        """States that stand in for a skipped one, and so are read where that was."""
         self._edit = Edit(model)
 
     def run(self) -> None:
@@ -38,7 +40,7 @@ class _Sweep:
                 continue
             if name in self._dead:
                 self._detach(name)
-            if self._uses(name):
+            if self._uses(name) or name in self._inherits:
                 continue
             self._removed.add(name)
             pending.extend(i for i in node.inputs if i not in self._removed and i not in self._dead)
@@ -89,6 +91,7 @@ class _Sweep:
         node = self._model.producer(update)
         if node is not None:
             self._edit.rename[update] = node.inputs[0]
+            self._inherits.add(node.inputs[0])
             self._removed.add(update)
 
     def _is_order(self, name: str) -> bool:

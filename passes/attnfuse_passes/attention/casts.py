@@ -47,8 +47,13 @@ def cast(model: Model, node: Node) -> tuple[str, Effect] | None:
     "pass.through",
     ops=("Contiguous", "Clone", "StopGradient", "Identity"),
     identity="f(x) = x",
-    examples=("Contiguous(x: float32[2, 3])", "Clone(x: float32[2, 3])"),
-    counter_examples=("Contiguous(x: unknown)",),
+    examples=(
+        "Contiguous(x: float32[2, 3])",
+        "Clone(x: float32[2, 3])",
+        "StopGradient(x: float32[2, 3])",
+        "Identity(x: float32[2, 3])",
+    ),
+    counter_examples=("Contiguous(x: unknown) -> float32[2, 3]",),
 )
 def pass_through(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Copying a value or ordering its bytes."""
@@ -59,7 +64,7 @@ def pass_through(model: Model, node: Node) -> tuple[str, Effect] | None:
     "pass.ordered",
     ops=("Load", "Depend"),
     identity="load(x) = x, where nothing else reaches x",
-    examples=("Load(scores: float32[2, 3], u: monad)",),
+    examples=("Load(scores: float32[2, 3], u: monad)", "Depend(scores: float32[2, 3], u: monad)"),
     counter_examples=("Load(w: parameter float32[2, 3], u: monad)",),
 )
 def ordered(model: Model, node: Node) -> tuple[str, Effect] | None:

@@ -72,8 +72,13 @@ def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
     "repeat.broadcast",
     ops=("BroadcastTo", "ExpandAs", "BroadcastToView"),
     identity="broadcast(x)[…, j, …] = x[…, 0, …]",
-    examples=("BroadcastTo(x: float32[2, 1, 3], (2, 4, 3))", "BroadcastTo(x: float32[3], (2, 3))"),
-    counter_examples=("BroadcastTo(x: unknown, (2, 3))",),
+    examples=(
+        "BroadcastTo(x: float32[2, 1, 3], (2, 4, 3))",
+        "BroadcastTo(x: float32[3], (2, 3))",
+        "BroadcastToView(x: float32[1, 3], (2, 3))",
+        "ExpandAs(x: float32[1, 3], y: float32[2, 3])",
+    ),
+    counter_examples=("BroadcastTo(x: unknown, (2, 3)) -> float32[2, 3]",),
 )
 def broadcast(model: Model, node: Node) -> tuple[str, Effect] | None:
     """An axis of one element repeated to the output's length; the shapes say which."""

@@ -63,10 +63,14 @@ def transpose(model: Model, node: Node) -> tuple[str, Effect] | None:
     identity="x with its axes regrouped in row-major order",
     examples=(
         "Reshape(x: float32[2, 12], (2, 3, 4))",
-        "ExpandDims(x: float32[2, 3], 1)",
-        "FlattenExt(x: float32[2, 3, 4], 1, 2)",
+        "ExpandDims(x: float32[2, 3], 1) -> float32[2, 1, 3]",
+        "FlattenExt(x: float32[2, 3, 4], 1, 2) -> float32[2, 12]",
+        "Squeeze(x: float32[2, 1, 3], 1) -> float32[2, 3]",
+        "ReshapeView(x: float32[6, 4], (2, 3, 4))",
+        "ExpandDimsView(x: float32[2, 3], 0) -> float32[1, 2, 3]",
+        "SqueezeView(x: float32[1, 2], 0) -> float32[2]",
     ),
-    counter_examples=("Reshape(x: unknown, (2, 3))",),
+    counter_examples=("Reshape(x: unknown, (2, 3)) -> float32[2, 3]", "Reshape(x: int64[6], (2, 3)) -> float32[2, 3]"),
 )
 def reshape(model: Model, node: Node) -> tuple[str, Effect] | None:
     """All of these keep the row-major order, so the output's shape alone says what they do."""

@@ -65,7 +65,11 @@ def add(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("Sub", "SubExt"),
     identity="scores − bias",
     examples=("Sub(scores: float32[2, 3, 4], b: float32[3, 4])", "SubExt(scores: float32[2, 3], b: float32[2, 3], 3)"),
-    counter_examples=("Sub(b: float32[2, 3, 4], scores: float32[2, 3, 4])",),
+    counter_examples=(
+        "Sub(b: float32[2, 3, 4], scores: float32[2, 3, 4])",
+        "Sub(scores: float32[3, 4], b: float32[2, 3, 4])",
+        "SubExt(scores: float32[2, 3], b: float32[2, 3], a: float32[])",
+    ),
 )
 def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Only what is subtracted from the scores; bias − scores would turn their sign."""
@@ -109,6 +113,7 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     examples=(
         "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
         "Select(m: bool[3, 4], tensor float32[] -1e9, scores: float32[2, 3, 4])",
+        "Where(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
     ),
     counter_examples=(
         "Select(m: bool[3, 4], x: float32[3, 4], y: float32[3, 4])",
@@ -129,8 +134,17 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     "nan.guard",
     ops=("Select", "Where", "MaskedFill"),
     identity="where(isnan(P), 0, P): only a row without any key is not a number",
-    examples=("NanGuard(p: float32[2, 3])",),
-    counter_examples=("Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",),
+    examples=(
+        "Select(IsNan(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Where(IsNaN(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "MaskedFill(p: float32[2, 3], IsNan(p), 0.0)",
+    ),
+    counter_examples=(
+        "Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p), tensor float32[] 1.0, p: float32[2, 3])",
+        "Select(IsNan(other), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsInf(p), tensor float32[] 0.0, p: float32[2, 3])",
+    ),
 )
 def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
     """The condition must be IsNan of the very value that is guarded, and the replacement zero."""

@@ -64,7 +64,11 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
     "scale.divide",
     ops=("Div", "Divs", "RealDiv"),
     identity="(x/c)·yᵀ = (1/c)·(x·yᵀ)",
-    examples=("Div(x: float32[2, 3], tensor float32[] 8.0)", "Divs(x: float32[2, 3], 2.0)"),
+    examples=(
+        "Div(x: float32[2, 3], tensor float32[] 8.0)",
+        "Divs(x: float32[2, 3], 2.0)",
+        "RealDiv(x: float32[2, 3], tensor float32[1] -4.0)",
+    ),
     counter_examples=(
         "Div(tensor float32[] 8.0, x: float32[2, 3])",
         "Div(x: float32[2, 3], tensor float32[] 0.0)",
