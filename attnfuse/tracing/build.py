@@ -23,7 +23,8 @@ def build_skeleton(plan: ComponentPlan) -> Any:
     """Build the plan's model as `from_pretrained(mindspore_dtype=...)` leaves it, but with no values.
 
     The steps, and the types parameters end in, are those of mindone's two loaders (`ModelMixin.from_pretrained`
-    of its diffusers, `PreTrainedModel.from_pretrained` of its transformers).
+    of its diffusers, `PreTrainedModel.from_pretrained` of its transformers; no class we plan for is of those that
+    the latter keeps partly in float32).
     """
     model_class = _find_class(plan)
     dtype = getattr(mindspore, plan.dtype)
@@ -37,7 +38,6 @@ def build_skeleton(plan: ComponentPlan) -> Any:
             model = model_class(config)
             model.tie_weights()
             model = model.to(dtype)
-            _keep_in_float32(model, plan.dtype)
     model.set_train(False)
     return model
 
@@ -48,16 +48,6 @@ def _find_class(plan: ComponentPlan) -> Any:
     else:
         from mindone import transformers as library
     return getattr(library, plan.class_name)
-
-
-def _keep_in_float32(model: Any, dtype: str) -> None:
-    # What PreTrainedModel.from_pretrained and its _load_pretrained_model do between them.
-    kept = list(model._keep_in_fp32_modules or ()) if dtype == "float16" else []
-    if dtype != "float32":
-        kept += list(model._keep_in_fp32_modules_strict or ())
-    for name, parameter in model.parameters_and_names():
-        if any(module in name.split(".") for module in kept):
-            parameter.set_dtype(mindspore.float32)
 
 
 class _Entry(nn.Cell):  # type: ignore[misc]

@@ -105,9 +105,9 @@ class ComponentPlan:
 class WeightSource:
     """Where the value of one graph parameter lies.
 
-    Tensor `key` of the safetensors file `file` holds it with the elements in the order the graph wants.
-    `dtype` and `shape` are the graph parameter's; the tensor in the file may have another float type, and the
-    one thing a reader does is convert it. (`shape` may also differ from the file's by axes of length 1.)
+    Tensor `key` of the safetensors file `file` holds it, in this `shape` and with its elements in the order the
+    graph wants. `dtype` is the graph parameter's: the tensor in the file may have another float type, and to convert
+    that (to nearest, ties to even) is all a reader does.
     """
 
     parameter: str

@@ -8,7 +8,10 @@ to each model is read from mindone 0.5.0's `pipelines/stable_diffusion*`:
   a time, and the first thing the model does is give it an axis; the graph's input has that axis already. Its type
   is the scheduler's.
 - the VAE decodes latents to an image and encodes an image to moments (mean and log-variance, side by side).
-- text encoders get `input_ids`, and no mask (no configuration of these families asks for `use_attention_mask`).
+- text encoders get `input_ids`, and no mask.
+
+An XL pipeline held in float16 runs its VAE in float32: there the weights come straight from the checkpoint, where
+mindone would have rounded them to float16 and back.
 """
 
 from __future__ import annotations
@@ -68,7 +71,13 @@ _FLOAT_TIMESTEP_SCHEDULERS = frozenset(
 )
 
 #: UNet options that add inputs or branches which none of the supported pipelines feed.
-_UNSUPPORTED_UNET_OPTIONS = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "encoder_hid_dim")
+_UNSUPPORTED_UNET_OPTIONS = (
+    "class_embed_type",
+    "encoder_hid_dim",
+    "encoder_hid_dim_type",
+    "num_class_embeds",
+    "time_cond_proj_dim",
+)
 
 #: Text length where no text encoder is there to say it: that of every CLIP text encoder published.
 _CLIP_TOKENS = 77
@@ -260,6 +269,8 @@ def _unet(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
     addition = config.get("addition_embed_type")
     if addition not in (None, "text_time"):
         raise TraceError(f"component unet: addition_embed_type = {addition!r} is not supported.")
+    if config.get("attention_type", "default") != "default":
+        raise TraceError(f"component unet: attention_type = {config['attention_type']!r} is not supported.")
     rows = 2 * sizes.batch
     scheduler = sizes.configs.get("scheduler", {}).get("_class_name")
     context = set(_numbers(sizes.configs, "unet", "cross_attention_dim", pipeline))
@@ -306,6 +317,8 @@ def _vae_encoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> 
 
 
 def _text_encoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
+    if sizes.configs[model].get("use_attention_mask"):
+        raise TraceError(f"component {model}: use_attention_mask is not supported.")
     shape = (sizes.batch, sizes.tokens)
     projected = "_projected" if pipeline.classes[model] == "CLIPTextModelWithProjection" else ""
     entry = f"text_encoder{projected}{'_xl' if pipeline.is_xl else ''}"

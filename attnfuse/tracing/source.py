@@ -20,8 +20,15 @@ _DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": 
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
-#: What a pipeline is made of; checkpoints in other formats, and examples, stay on the hub.
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+#: What a pipeline is made of. Repositories hold every checkpoint in several types and formats, and single-file ones
+#: at their root: tens of GB that nobody reads. (A `*` of these patterns matches slashes too.)
+_HUB_FILES = [
+    "*.json",
+    "*.txt",
+    "*model.safetensors",
+    "*model-*-of-*.safetensors",
+]
+_HUB_IGNORED = ["safety_checker/*", "image_encoder/*", "*onnx*", "*openvino*", "*flax*"]
 
 
 def resolve(source: str) -> Path:
@@ -86,7 +93,7 @@ def _download(repository: str) -> Path:
             " install attnfuse[trace]."
         ) from None
     try:
-        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED))
     except Exception as error:  # the hub client raises requests', urllib3's, its own and OS errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(

@@ -242,11 +242,23 @@ def test_nothing_to_compile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"class_embed_type": "timestep"}, {"addition_embed_type": "image"}, {"encoder_hid_dim": 8}]
+    "option",
+    [
+        {"class_embed_type": "timestep"},
+        {"addition_embed_type": "image"},
+        {"encoder_hid_dim": 8},
+        {"time_cond_proj_dim": 256},  # latent consistency models: the pipeline passes `timestep_cond`
+        {"attention_type": "gated"},
+    ],
 )
 def test_unsupported_unet_options(tmp_path: Path, option: dict[str, Any]) -> None:
     with pytest.raises(TraceError, match=next(iter(option))):
         plans(pipeline(tmp_path, {"unet": {**UNET, **option}}))
+
+
+def test_unsupported_text_encoder_option(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="component text_encoder: use_attention_mask"):
+        plans(pipeline(tmp_path, {"text_encoder": {**TEXT_ENCODER, "use_attention_mask": True}}))
 
 
 def test_contradictory_xl_widths(tmp_path: Path) -> None:

@@ -7,10 +7,33 @@ import types
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from attnfuse.errors import SourceError
 from attnfuse.tracing import source
 from attnfuse.tracing.source import resolve
+
+#: The kinds of files that hub repositories of pipelines hold; the first WANTED of them are what a compile reads.
+HUB_REPOSITORY = [
+    "model_index.json",
+    "config.json",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.safetensors.index.json",
+    "unet/diffusion_pytorch_model-00001-of-00002.safetensors",
+    "text_encoder/model.safetensors",
+    "text_encoder_2/model-00002-of-00002.safetensors",
+    "tokenizer/merges.txt",
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+    "unet/diffusion_pytorch_model.non_ema.safetensors",
+    "unet/diffusion_pytorch_model.bin",
+    "unet/model.onnx",
+    "safety_checker/model.safetensors",
+    "v1-5-pruned-emaonly.safetensors",
+    "v1-5-pruned.ckpt",
+    "README.md",
+]
+WANTED = 9
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +58,12 @@ def hub(monkeypatch: pytest.MonkeyPatch, result: Path | Exception) -> list[str]:
     """Replace huggingface_hub; return the repositories it was asked for."""
     asked: list[str] = []
 
-    def snapshot_download(repository: str, *, allow_patterns: list[str]) -> str:
+    def snapshot_download(repository: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
         asked.append(repository)
-        assert "*.safetensors" in allow_patterns
+        wanted = set(
+            filter_repo_objects(HUB_REPOSITORY, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns)
+        )
+        assert wanted == set(HUB_REPOSITORY[:WANTED])
         if isinstance(result, Exception):
             raise result
         return str(result)
