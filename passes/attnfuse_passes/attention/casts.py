@@ -24,6 +24,9 @@ _WIDER = {
         "Cast(x: float16[2, 3], 43)",
         "Cast(x: float32[2, 3], 42)",
         "Cast(x: float32[2, 3], 43)",
+        "Cast(x: bfloat16[2, 3], 43)",
+        "Cast(x: bfloat16[2, 3], 42)",
+        "Cast(x: float16[2, 3], 45)",
     ),
     counter_examples=("Cast(x: int64[2, 3], 43)", "Cast(x: float32[2, 3], 35)", "Cast(x: bool[2], 43)"),
 )
