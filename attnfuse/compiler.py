@@ -167,6 +167,7 @@ def _produce(
     results: list[ComponentResult] = []
     entries: list[ManifestComponent] = []
     inputs: dict[str, FileDigest] = {}
+    warnings: list[str] = []
     for name in source.names:
         component = _load(source, name, work, progress, weights=True)
         result = _rewrite(component, request, passes, progress)
@@ -175,13 +176,14 @@ def _produce(
             if given not in inputs:
                 inputs[given] = _digest(path)
         graph = target.path.name if target.is_file else component.graph_name
-        _write_component(result, graph, inputs, sink, progress)
+        lossy = _write_component(result, graph, inputs, sink, progress)
+        warnings += [f"{name}: parameter {p!r} has values too large for its type; they became infinite" for p in lossy]
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
             result = replace(result, verification=_verify(request, result, root / graph, work / name, request.verify))
         results.append(result)
         entries.append(_manifest_component(result, graph))
-    report = _report(request, results)
+    report = _report(request, results, warnings)
     verification = None
     if request.verify != "none" and root is not None:
         verification = Verification(tuple(r.verification for r in results if r.verification is not None))
@@ -232,7 +234,7 @@ def _rewrite(
         findings, _ = new_findings(original, model)
         findings += check_interface(original, model)
         if findings:
-            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}.")
+            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
         data = codec.serialise(model.proto)
     ids = site_ids(name, context.sites)
     sites = dict(zip(ids, context.sites, strict=True))
@@ -249,14 +251,17 @@ def _index(component: Component) -> Model:
 
 def _write_component(
     result: ComponentResult, graph: str, inputs: Mapping[str, FileDigest], sink: Sink, progress: Progress
-) -> None:
+) -> list[str]:
+    """Hand graph and weights to the sink; the parameters that lost values to their type."""
     component = result.component
+    lossy: list[str] = []
     sink.write(graph, [result.data])
     if component.streamed_name is not None:
         progress.stage(component.name, "weights")
-        sink.write(component.streamed_name, component.weight_chunks(progress))
+        sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
     for location, path in component.adopted.items():
         sink.adopt(location, path, inputs[location])
+    return lossy
 
 
 def _verify(
@@ -280,15 +285,15 @@ def _verify(
     )
 
 
-def _report(request: CompileRequest, results: Sequence[ComponentResult]) -> Report:
+def _report(request: CompileRequest, results: Sequence[ComponentResult], warnings: Sequence[str] = ()) -> Report:
     queries = [
         SiteQuery(result.name, result.component.owner, record.module)
         for result in results
         for record in result.sites.values()
     ]
-    warnings = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
+    slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [component_entry(r.name, r.nodes, list(r.sites.values())) for r in results]
-    return build_report(request.target, entries, warnings)
+    return build_report(request.target, entries, [*slips, *warnings])
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

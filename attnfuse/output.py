@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from attnfuse.errors import OutputError, UsageError
+from attnfuse.errors import OutputError, SourceError, UsageError
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -208,7 +208,8 @@ class Stage:
             os.link(source.resolve(), path)
         except OSError:
             with source.open("rb") as file:
-                self.write(name, iter(lambda: file.read(8 * 2**20), b""))
+                if self.write(name, iter(lambda: file.read(8 * 2**20), b"")) != known:
+                    raise SourceError(f"{source} changed while it was read; compile again.") from None
         self.files[name] = known
         return known
 

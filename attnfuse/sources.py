@@ -60,10 +60,10 @@ class Component:
         """A fresh message of the source graph."""
         return codec.parse(self.data, self.where)
 
-    def weight_chunks(self, progress: Progress) -> Iterator[bytes]:
-        """The bytes of the streamed variables file."""
+    def weight_chunks(self, progress: Progress, lossy: list[str]) -> Iterator[bytes]:
+        """The bytes of the streamed variables file; see `external.variables` for `lossy`."""
         done = 0
-        for chunk in external.variables(self.parse(), self.weights):
+        for chunk in external.variables(self.parse(), self.weights, lossy):
             yield chunk
             done += len(chunk)
             progress.amount(done, self.streamed_bytes)
@@ -141,7 +141,7 @@ class MindirSource:
         progress.stage(name, "read")
         data = codec.read_bytes(self.path)
         model = codec.parse(data, str(self.path))
-        files = external.check_weights(model, self.path, required=weights)
+        files = external.check_weights(model, self.path, required=True) if weights else {}
         versions = {"mindspore": model.model_version} if model.model_version else {}
         return Component(
             name=name,

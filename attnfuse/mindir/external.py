@@ -152,10 +152,11 @@ def lay_out(model: ModelProto, location: str) -> int:
     return offset
 
 
-def variables(model: ModelProto, sources: Mapping[str, WeightSource]) -> Iterator[bytes]:
+def variables(model: ModelProto, sources: Mapping[str, WeightSource], lossy: list[str]) -> Iterator[bytes]:
     """The bytes of the variables file that `lay_out` planned, in chunks of some megabytes.
 
-    `sources` names where each parameter's value lies, by parameter name. Raises SourceError, naming the parameter,
+    `sources` names where each parameter's value lies, by parameter name; the names of those with finite values that
+    became infinite in the graph's type are added to `lossy`. Raises SourceError, naming the parameter,
     where one has no source, and where the source has another number of elements.
     """
     yield HEADER
@@ -179,9 +180,12 @@ def variables(model: ModelProto, sources: Mapping[str, WeightSource]) -> Iterato
             )
         if written != parameter.external_data.offset:
             raise InternalError(f"the variables file stands at {written} instead of at parameter {name!r}.")
-        for chunk in file.read(source.key, dtype):
+        overflow: list[str] = []
+        for chunk in file.read(source.key, dtype, overflow):
             yield chunk
             written += len(chunk)
+        if overflow:
+            lossy.append(name)
         if written % ALIGNMENT:
             padding = bytes(-written % ALIGNMENT)
             yield padding

@@ -86,9 +86,10 @@ class TensorFile:
             raise self._damaged()
         return TensorEntry(dtype, shape, self._begin + begin, end - begin)
 
-    def read(self, key: str, dtype: DType) -> Iterator[bytes]:
+    def read(self, key: str, dtype: DType, overflow: list[str]) -> Iterator[bytes]:
         """The values of tensor `key` converted to `dtype` (round to nearest even), at most CHUNK_BYTES at a time.
 
+        What `dtype` cannot hold becomes infinite, as in mindone's loader; `key` is then added to `overflow`.
         Raises SourceError where the tensor is not of that type and one of the two is no float type.
         """
         entry = self.entry(key)
@@ -98,8 +99,12 @@ class TensorFile:
             if entry.dtype == dtype:
                 yield chunk
                 continue
-            with np.errstate(over="ignore"):  # what a type cannot hold becomes inf, as in mindone's loader
-                yield np.frombuffer(chunk, entry.dtype.numpy).astype(dtype.numpy).tobytes()
+            values = np.frombuffer(chunk, entry.dtype.numpy)
+            with np.errstate(over="ignore"):
+                converted = values.astype(dtype.numpy)
+            if not overflow and np.isinf(converted).any() and np.isfinite(values[np.isinf(converted)]).any():
+                overflow.append(key)
+            yield converted.tobytes()
 
     def _bytes(self, entry: TensorEntry, step: int) -> Iterator[bytes]:
         """The tensor as it lies, `step` bytes at a time."""

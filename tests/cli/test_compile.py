@@ -179,6 +179,9 @@ def test_a_graph_without_weights_is_inspected_and_not_compiled(command: Command,
         "bare/blocks.0.attn1",
         "bare/blocks.0.attn2",
     ]
+    split = write_split(tmp_path / "split")
+    (tmp_path / "split" / "unet_variables" / "data_0").unlink()
+    assert command("inspect", split).code == 0
     answer = command("compile", bare, "-o", tmp_path / "out")
     assert answer.code == 3
     assert "parameter 'blocks.0.attn1.to_q.weight'" in answer.error

@@ -138,7 +138,7 @@ def test_damaged_or_hostile_weights_are_refused(tmp_path: Path, kind: str) -> No
     model = read(graph)
     change(model, graph.parent)
     with pytest.raises(SourceError, match=told) as caught:
-        check_weights(model, graph, required=False)
+        check_weights(model, graph, required=True)
     assert "\n" not in str(caught.value)
     assert "parameter '" in str(caught.value)
 
@@ -158,7 +158,7 @@ def test_weights_are_streamed_to_where_the_graph_looks_for_them(tmp_path: Path, 
     save_file(tensors, checkpoint)
     sources = {parameter_name(p): Tensor(checkpoint, f"old.{parameter_name(p)}") for p in parameters(model)}
     size = lay_out(model, "unet_variables/data_0")
-    data = b"".join(variables(model, sources))
+    data = b"".join(variables(model, sources, []))
     assert len(data) == size
     assert data[:64] == b"\x01" + bytes(63)
     for parameter in parameters(model):
@@ -173,7 +173,7 @@ def test_a_parameter_without_a_weight_is_named(tmp_path: Path) -> None:
     model = transformer(weights=False).build()
     lay_out(model, "v/data_0")
     with pytest.raises(SourceError, match=r"parameter 'blocks\.0\.attn1\.to_k\.weight' has no weight"):
-        list(variables(model, {}))
+        list(variables(model, {}, []))
 
 
 def test_a_weight_of_another_size_is_named(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_weight_of_another_size_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         SourceError, match=r"has shape \[3\]; parameter 'blocks\.0\.attn1\.to_k\.weight' has \[64, 64\]"
     ):
-        list(variables(model, sources))
+        list(variables(model, sources, []))
 
 
 def test_a_plan_that_does_not_fit_is_a_defect(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_plan_that_does_not_fit_is_a_defect(tmp_path: Path) -> None:
     save_file(zeros, tmp_path / "m.safetensors")
     next(p for p in parameters(model) if parameter_name(p) == names[1]).external_data.offset += 64
     with pytest.raises(InternalError, match="stands at"):
-        list(variables(model, {n: Tensor(tmp_path / "m.safetensors", n) for n in names}))
+        list(variables(model, {n: Tensor(tmp_path / "m.safetensors", n) for n in names}, []))
 
 
 READ_BACK = """

@@ -46,18 +46,27 @@ def test_values_arrive_in_the_type_asked_for(
     monkeypatch.setattr(tensorfile, "CHUNK_BYTES", chunk)
     file = TensorFile(checkpoint)
     for key, value in (("weight", seeded("weight", (7, 33))), ("half", seeded("half", (5,), FLOAT16))):
-        chunks = list(file.read(key, dtype))
+        chunks = list(file.read(key, dtype, []))
         assert max(map(len, chunks)) <= 2 * chunk  # float16 may become float32
         assert b"".join(chunks) == value.astype(dtype.numpy).tobytes()
-    assert list(file.read("nothing", dtype)) == []
-    assert b"".join(file.read("scalar", dtype)) == np.array(3.5, dtype.numpy).tobytes()
+    assert list(file.read("nothing", dtype, [])) == []
+    assert b"".join(file.read("scalar", dtype, [])) == np.array(3.5, dtype.numpy).tobytes()
 
 
 def test_rounding_is_to_nearest_even_and_overflow_is_infinite(checkpoint: Path) -> None:
-    got = np.frombuffer(b"".join(TensorFile(checkpoint).read("edge", FLOAT16)), np.float16)
+    lossy: list[str] = []
+    got = np.frombuffer(b"".join(TensorFile(checkpoint).read("edge", FLOAT16, lossy)), np.float16)
+    assert lossy == ["edge"]
     expected = [0.0, 65504, np.inf, -np.inf, np.inf, np.nan, -0.0, 1.0, 1 + 2**-9]
     np.testing.assert_array_equal(got, np.array(expected, np.float16))
     assert np.signbit(got[6])
+
+
+def test_what_was_infinite_before_is_no_loss(tmp_path: Path) -> None:
+    save_file({"mask": np.array([0, -np.inf, np.nan], np.float32)}, tmp_path / "m.safetensors")
+    lossy: list[str] = []
+    list(TensorFile(tmp_path / "m.safetensors").read("mask", FLOAT16, lossy))
+    assert lossy == []
 
 
 def test_bfloat16_on_disk(tmp_path: Path) -> None:
@@ -65,16 +74,16 @@ def test_bfloat16_on_disk(tmp_path: Path) -> None:
     entry = {"dtype": "BF16", "shape": [1, 3], "data_offsets": [0, 6]}
     file = TensorFile(write_raw(tmp_path / "b.safetensors", {"w": entry}, value.tobytes()))
     assert file.entry("w").dtype == BFLOAT16
-    assert b"".join(file.read("w", BFLOAT16)) == value.tobytes()
-    assert b"".join(file.read("w", FLOAT32)) == value.astype(np.float32).tobytes()
+    assert b"".join(file.read("w", BFLOAT16, [])) == value.tobytes()
+    assert b"".join(file.read("w", FLOAT32, [])) == value.astype(np.float32).tobytes()
 
 
 def test_integers_stay_what_they_are(checkpoint: Path) -> None:
     file = TensorFile(checkpoint)
-    assert b"".join(file.read("position_ids", INT64)) == np.arange(12, dtype=np.int64).tobytes()
+    assert b"".join(file.read("position_ids", INT64, [])) == np.arange(12, dtype=np.int64).tobytes()
     for key, dtype in (("position_ids", FLOAT16), ("weight", INT64), ("position_ids", dtypes.INT32)):
         with pytest.raises(SourceError, match=f"'{key}'.* the graph wants {dtype}"):
-            list(file.read(key, dtype))
+            list(file.read(key, dtype, []))
 
 
 ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
@@ -97,7 +106,7 @@ def test_entries_that_do_not_hold_together(tmp_path: Path, entry: object, told: 
     entries = {} if entry is None else {"w": entry}
     file = TensorFile(write_raw(tmp_path / "m.safetensors", entries, bytes(16)))
     with pytest.raises(SourceError, match=told) as caught:
-        list(file.read("w", FLOAT32))
+        list(file.read("w", FLOAT32, []))
     assert "m.safetensors" in str(caught.value)
 
 
@@ -122,7 +131,7 @@ def test_a_file_that_shrinks_while_it_is_read(checkpoint: Path) -> None:
     with checkpoint.open("r+b") as raw:
         raw.truncate(file.entry("weight").offset + 8)
     with pytest.raises(SourceError, match="truncated"):
-        list(file.read("weight", FLOAT32))
+        list(file.read("weight", FLOAT32, []))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
