@@ -8,6 +8,7 @@ failed, 70 a defect of attnfuse, 130 interrupted.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import os
 import platform
@@ -26,6 +27,7 @@ from attnfuse import __version__, compiler, pipeline
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, read_policy
+from attnfuse.report.explain import explain, summary
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import RUNTIMES, SOCS, Target
@@ -141,6 +143,35 @@ def inspect_command(**options: Any) -> int:
     """Tell what compile would do with every attention site of SOURCE; nothing is written."""
     shared = _Shared(**options)
     return shared.tell(shared.execute(compiler.inspect, shared.request()))
+
+
+@cli.command("explain")
+@_source_options
+@click.argument("site", required=False)
+def explain_command(site: str | None, **options: Any) -> int:
+    """Tell in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
+    shared = _Shared(**options)
+    outcome = shared.execute(compiler.inspect, shared.request())
+    sites = {name: record for result in outcome.components for name, record in result.sites.items()}
+    if site is None:
+        for name, record in sites.items():
+            click.echo(summary(name, record))
+        return 0
+    name = _find_site(site, list(sites))
+    click.echo(explain(name, sites[name]), nl=False)
+    return 0
+
+
+def _find_site(wanted: str, names: Sequence[str]) -> str:
+    """The site of that id, or the only one whose id ends in it."""
+    if wanted in names:
+        return wanted
+    ends = [name for name in names if name.endswith(("/" + wanted, "." + wanted))]
+    if len(ends) == 1:
+        return ends[0]
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0)
+    hint = f"{len(ends)} end in it" if ends else f"the nearest is {near[0]}" if near else "there is none at all"
+    raise UsageError(f"there is no single site {wanted!r} ({hint}); attnfuse explain SOURCE lists the sites.")
 
 
 @cli.command("verify")

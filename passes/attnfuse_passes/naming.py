@@ -74,9 +74,10 @@ class SiteNames:
 def _wrapper_prefix(model: Model) -> str:
     """`m.` where every parameter starts with it because the exported cell only wraps the model as its attribute `m`."""
     names = [p.name.rsplit(":", 1)[-1] for p in model.parameters()]
-    first = {name.split(".")[0] for name in names if "." in name}
-    if len(first) != 1:
-        return ""
+    paths = [name.split(".") for name in names if "." in name]
+    first = {path[0] for path in paths}
+    if len(first) != 1 or all(path[1].isdigit() for path in paths):
+        return ""  # numbers below it: a list of blocks, which is part of the model
     segment = next(iter(first))
     marker = f"Default/{segment}-"
     return f"{segment}." if any(node.scope.startswith(marker) for node in model.nodes) else ""

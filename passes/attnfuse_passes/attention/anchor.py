@@ -81,6 +81,8 @@ class _Reader:
         self._name_axes(scores, softmax_axis)
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         query.name, key.name = "query", "key"
+        sides = {query.view: "query", key.view: "key"}
+        self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
         nan_guard = self._walk_weights(forward)
         value = self._value(forward)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]

@@ -1,0 +1,54 @@
+"""`attnfuse explain`: a site told in full, the list of sites, and a site that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from attnfuse import cli
+from tests.support.graphs import transformer
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return transformer(sites=2).write(tmp_path / "unet.mindir")
+
+
+def test_a_fused_site_is_told_in_full(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), "unet/blocks.0.attn1", "--progress", "never"]) == 0
+    said = capfd.readouterr().out
+    lines = said.splitlines()
+    assert lines[0] == "site      unet/blocks.0.attn1"
+    assert lines[1] == "status    fused: fused"
+    for needed in ("region", "peeled", "proved", "  softmax_axis: ", "  private: ", "  query: scale.multiply"):
+        assert any(line.startswith(needed) for line in lines), needed
+    assert " = Softmax(" in said
+
+
+def test_the_end_of_an_id_is_enough(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), "attn2", "--progress", "never"]) == 0
+    assert capfd.readouterr().out.startswith("site      unet/blocks.0.attn2\n")
+
+
+def test_without_a_site_all_are_listed(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), "--progress", "never"]) == 0
+    assert [line.split() for line in capfd.readouterr().out.splitlines()] == [
+        ["fused", "fused", "unet/blocks.0.attn1"],
+        ["fused", "fused", "unet/blocks.0.attn2"],
+    ]
+
+
+def test_a_kept_site_names_the_rule(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), "attn1", "--no-flash", "unet.blocks.0.attn1", "--progress", "never"]) == 0
+    said = capfd.readouterr().out
+    assert "status    kept: policy.flash_off" in said
+    assert "rule      --no-flash unet.blocks.0.attn1" in said
+
+
+def test_an_unknown_site_is_a_usage_error(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["explain", str(model), "blocks.0.attn3", "--progress", "never"]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: there is no single site 'blocks.0.attn3' (the nearest is unet/blocks.0.attn")
+    assert said.err.count("\n") == 1
