@@ -128,6 +128,7 @@ def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Si
         f"trace_component(plan, pathlib.Path({str(work)!r}))"
     )
     parent = subprocess.Popen([sys.executable, "-c", caller], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
+    pid = None
     try:
         pid = int(wait_for(lambda: (work / "pid").exists() and (work / "pid").read_text().strip()))
         parent.send_signal(sent)  # to it alone, as `kill` does; a terminal would tell both
@@ -136,6 +137,8 @@ def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Si
     finally:
         parent.kill()
         parent.wait()
+        if pid and alive(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], T]) -> T:
