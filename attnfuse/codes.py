@@ -67,7 +67,7 @@ _CODES = (
         "facts.scale",
         Stage.FACTS,
         "The scale is not a finite, positive constant.",
-        "a literal scale; a learned one stays a formula",
+        "a positive scale; one that is computed at run time stays with query, and needs no literal",
     ),
     Code("facts.condition", Stage.FACTS, "What selects masked scores is no boolean."),
     Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),

@@ -87,7 +87,7 @@ _PFA_310P = NodeLimits(
     source="CANN (PromptFlashAttention, Atlas inference products)",
 )
 
-_TABLE: dict[tuple[str, NodeKind], NodeLimits] = {
+LIMITS: dict[tuple[str, NodeKind], NodeLimits] = {
     ("ascend310p", "PromptFlashAttention"): _PFA_310P,
     ("ascend910b", "PromptFlashAttention"): _PFA,
     ("ascend910b", "FlashAttentionScore"): _FAS,
@@ -113,7 +113,7 @@ class Target:
     @property
     def limits(self) -> NodeLimits | None:
         """None where the SoC has no such operator."""
-        return _TABLE.get((self.soc, self.node))
+        return LIMITS.get((self.soc, self.node))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
