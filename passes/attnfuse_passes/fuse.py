@@ -89,6 +89,9 @@ class _Site:
             return missed(self.softmax, module, error.miss, "missed" if error.attention else "not_attention")
         module = self.names.of(expr)
         record = _describe(self.model, expr, module)
+        if expr.anchor.name in self.edit.replace:
+            found = Miss("safety.shared_product", expr.anchor.name, "a product of one site", "one of two sites")
+            return missed(expr.softmax, module, found, "missed", record)
         query = SiteQuery(self.context.component, self.context.owner, module)
         decision = self.context.policy.decide(query)
         if not decision.flash:

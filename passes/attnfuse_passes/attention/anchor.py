@@ -25,7 +25,7 @@ from attnfuse_passes.attention.steps import (
     Scale,
     Step,
 )
-from attnfuse_passes.attention.view import Axis, Space, View, keys, product
+from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
 
 NAN_TESTS = ("IsNan", "IsNaN")
 
@@ -343,6 +343,9 @@ class _Reader:
         """Read a mask or bias and pair its trailing axes with those of the scores."""
         operand = self._operand(name, value, Place.VALUE, swap=False)
         space = self.space
+        if UNKNOWN in space[name].dims:
+            # It may turn out to be 1, and then the mask is repeated along it.
+            raise miss("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
         before = space["scores"].dims
@@ -407,7 +410,9 @@ class _Reader:
             raise miss("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
         ran = keys(self.space["scores"].axes[axes[0] % rank])
         for side in (1, 0):
-            if ran and ran == keys(self.space["product"].axes[side]):
+            # An axis of one element has no atoms. A softmax over it gives ones, and so does one over a key sequence of
+            # one element: they are the same, whichever axis of one element it is.
+            if ran == keys(self.space["product"].axes[side]):
                 self.obligations.append(
                     Obligation("softmax_axis", f"axis {axes[0]} holds the whole key sequence and nothing else")
                 )
