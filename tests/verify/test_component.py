@@ -1,0 +1,123 @@
+"""One component from two files: levels, findings, notes, JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnfuse.errors import SourceError, VerificationError
+from attnfuse.verify import ComponentVerification, Level, Verification, verify_component
+from tests.support.graphs import GraphBuilder
+from tests.verify.pairs import Block, Mistake
+
+pytestmark = pytest.mark.mindspore
+
+
+def verify(folder: Path, original: GraphBuilder, fused: GraphBuilder, level: Level = "full") -> ComponentVerification:
+    for name, graph in (("original", original), ("fused", fused)):
+        graph.write(folder / f"{name}.mindir")
+    return verify_component(
+        name="block",
+        original=folder / "original.mindir",
+        fused=folder / "fused.mindir",
+        level=level,
+        seed=7,
+        work=folder,
+    )
+
+
+def test_full(tmp_path: Path) -> None:
+    block = Block(masked=True)
+    result = verify(tmp_path, block.original(), block.fused())
+    assert result.passed
+    assert result.fused_nodes == 1
+    assert len(result.outputs) == 1
+    assert {e.split()[0] for e in result.executors} == {"mindspore", "onnxruntime", "onnx"}
+    assert set(result.seconds) == {"structure", "inference", "numbers"}
+    told = json.dumps(Verification((result,)).to_json())
+    assert json.loads(told)["passed"] is True
+    assert "no Ascend kernel ran" in told
+    assert str(tmp_path) not in told
+    # A second run says the same, to the byte.
+    again = verify(tmp_path, block.original(), block.fused())
+    assert json.dumps(Verification((again,)).to_json()) == told
+
+
+def test_static_runs_no_numbers(tmp_path: Path) -> None:
+    block = Block(mistake=Mistake(scale=9.0))
+    result = verify(tmp_path, block.original(), block.fused(), "static")
+    assert result.passed
+    assert result.outputs == ()
+    assert all("onnx" not in e for e in result.executors)
+
+
+def test_every_layer_of_checks_reports(tmp_path: Path) -> None:
+    block = Block(mistake=Mistake(restore=False))
+    result = verify(tmp_path, block.original(), block.fused())
+    assert not result.passed
+    assert any(f.startswith("output CNode") for f in result.findings)
+    assert any(f.startswith("MindSpore's inference: MindSpore rejects") for f in result.findings)
+    told = Verification((result,))
+    assert not told.passed
+    assert all(f.startswith("block: ") for f in told.findings)
+
+
+def test_the_mathematics(tmp_path: Path) -> None:
+    block = Block(mistake=Mistake(scale=0.3))
+    result = verify(tmp_path, block.original(), block.fused())
+    assert any("the mathematics is another" in f for f in result.findings)
+    assert result.to_json()["outputs"][0]["passed"] is False
+
+
+def test_what_was_so_before_is_a_note(tmp_path: Path) -> None:
+    """A node of the source that breaks a limit is not the rewrite's doing."""
+    g = [GraphBuilder("old"), GraphBuilder("old")]
+    for builder in g:
+        q = builder.input("q", (2, 4, 24, 8))
+        builder.output(builder.prompt_flash_attention(q, q, q, heads=4, scale=0.0))
+    result = verify(tmp_path, g[0], g[1], "static")
+    assert any(n.startswith("already so in the original: PromptFlashAttention") for n in result.notes)
+    assert not any("scale" in f for f in result.findings)
+
+
+def test_weights_of_a_graph_without_any_are_drawn_and_said_so(tmp_path: Path) -> None:
+    block = Block()
+    original, fused = block.original(), block.fused()
+    for g in (original, fused):
+        for p in g.graph.parameter:
+            p.ClearField("raw_data")
+    result = verify(tmp_path, original, fused)
+    assert result.passed
+    assert "4 of 4 weights have no values in either file and were drawn" in result.notes
+
+
+def test_a_missing_file_is_a_source_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="does not exist"):
+        verify_component(name="x", original=tmp_path / "a", fused=tmp_path / "b", level="static", seed=0, work=tmp_path)
+
+
+def test_without_onnxruntime_full_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in [m for m in sys.modules if m.startswith("attnfuse.verify.") and m.rsplit(".")[-1] != "component"]:
+        if name.endswith(("numbers", "execution")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("attnfuse.verify.numbers", raising=False)
+    block = Block()
+    with pytest.raises(VerificationError, match=r"attnfuse\[verify\]"):
+        verify(tmp_path, block.original(), block.fused())
+    assert verify(tmp_path, block.original(), block.fused(), "static").passed
+
+
+def test_importing_the_package_imports_neither_protobuf_nor_onnx() -> None:
+    """The worker is a module of the package: with protobuf loaded before it, MindSpore cannot be imported."""
+    code = """
+import sys
+import attnfuse.verify
+print([m for m in sys.modules if m.partition('.')[0] in ('google', 'onnx', 'onnxruntime', 'mindspore')])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
