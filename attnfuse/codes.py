@@ -85,6 +85,12 @@ _CODES = (
         "Batch sizes are unknown and the product may broadcast.",
         "export with fixed shapes",
     ),
+    Code(
+        "facts.dynamic_mask",
+        Stage.FACTS,
+        "A mask has sizes that are unknown before run time.",
+        "export with fixed shapes",
+    ),
     Code("facts.dynamic_layout", Stage.FACTS, "A layout needs more than one unknown size.", "export with fixed shapes"),
     # safety
     Code("safety.weights_escape", Stage.SAFETY, "The attention weights are read elsewhere, or are an output."),
@@ -93,6 +99,11 @@ _CODES = (
         "safety.mutated",
         Stage.SAFETY,
         "A value of the region is changed in place.",
+    ),
+    Code(
+        "safety.shared_product",
+        Stage.SAFETY,
+        "The product with value is already part of another fused site.",
     ),
     Code("safety.two_graphs", Stage.SAFETY, "The region spans two functions."),
     # policy

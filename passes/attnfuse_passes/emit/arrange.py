@@ -65,6 +65,8 @@ def arrange(b: Builder, space: Space, value: str, source: Axis, axes: Sequence[A
 
 def restore(b: Builder, value: str, axes: Sequence[Axis], output: Sequence[Axis]) -> str:
     """The fused node's result, with axes `axes`, as the replaced node had it, with axes `output`."""
+    if [keys(axis) for axis in axes] == [keys(axis) for axis in output]:
+        return value
     order = list(keys(flat(tuple(axes))))
     target = list(keys(flat(tuple(output))))
     if order != target:
