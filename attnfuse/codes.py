@@ -91,6 +91,12 @@ _CODES = (
         "A mask has sizes that are unknown before run time.",
         "export with fixed shapes",
     ),
+    Code(
+        "facts.dynamic_head",
+        Stage.FACTS,
+        "Sizes are unknown before run time, and the head size would have to be padded.",
+        "export with fixed shapes",
+    ),
     Code("facts.dynamic_layout", Stage.FACTS, "A layout needs more than one unknown size.", "export with fixed shapes"),
     # safety
     Code("safety.weights_escape", Stage.SAFETY, "The attention weights are read elsewhere, or are an output."),

@@ -147,8 +147,9 @@ def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: Tens
     for name, kind in kinds.items():
         if kind.rank != len(layout):
             raise MalformedError(f"has a {name} of rank {kind.rank} in layout {layout}")
-        if not kind.is_static:
-            raise MalformedError(f"has a {name} of unknown size ({kind})")
+        # Batch and sequence may be left to run time; what the node's arguments and limits are about may not.
+        if any(dim < 0 and letter not in "BST" for dim, letter in zip(kind.dims, layout, strict=True)):
+            raise MalformedError(f"has a {name} of unknown head size ({kind})")
     if fused.heads <= 0:
         raise MalformedError(f"has {fused.heads} heads")
 

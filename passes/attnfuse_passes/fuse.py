@@ -29,7 +29,7 @@ from attnfuse_passes.attention.heads import Heads, split_heads
 from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, Fill, MaskError, Masking, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
 from attnfuse_passes.attention.values import ConstantFolder
-from attnfuse_passes.attention.view import Axis, product
+from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
 from attnfuse_passes.emit.builder import Builder
@@ -119,6 +119,12 @@ class _Site:
             reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
             return kept(record, no[0].code, reason, None)
         padding = head_padding(target, request)
+        if (padding or request.head_dim < 0) and UNKNOWN in (request.batch, request.query_length, request.key_length):
+            # MindSpore's inference forgets every size of a padded value of which it does not know all.
+            found = Miss(
+                "facts.dynamic_head", expr.anchor.name, "known sizes, or a head size that needs no padding", "neither"
+            )
+            return missed(expr.softmax, record.module, found, "missed", record)
         builder = Builder(self.edit, expr.anchor, self.names.slug(record.module))
         return plan.write(builder, record, target.node, padding, decision, self.dead)
 
