@@ -195,6 +195,25 @@ def test_dead_runs_are_cleared_away_and_live_ones_and_strangers_left(tmp_path: P
     assert (outside / "out" / "data_0").exists()
 
 
+def test_a_new_folder_that_another_run_clears_away_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between being made and being locked it looks dead."""
+    real = fcntl.flock
+    taken: list[str] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not taken:
+            taken.extend(hidden(tmp_path))
+            (tmp_path / taken[0]).rmdir()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    publish(tmp_path / "out")
+    assert len(taken) == 1
+    assert set(tree(tmp_path / "out")) == FOLDER
+
+
 def test_two_runs_into_one_place_do_not_disturb_each_other(tmp_path: Path) -> None:
     with Stage(place(tmp_path / "out", [])) as one, Stage(place(tmp_path / "out", [])) as two:
         fill(one, b"one")

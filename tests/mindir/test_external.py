@@ -152,7 +152,9 @@ def test_inline_values_of_another_length_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
 def test_weights_are_streamed_to_where_the_graph_looks_for_them(tmp_path: Path, dtype: DType) -> None:
-    model = transformer(weights=False, dtype=dtype).build()
+    builder = transformer(weights=False, dtype=dtype)
+    builder.weight("between", (3, 5), dtype)  # 30 bytes: what follows is moved to a multiple of 64
+    model = builder.build()
     checkpoint = tmp_path / "model.safetensors"
     tensors = {f"old.{parameter_name(p)}": seeded(parameter_name(p), p.dims) for p in parameters(model)}
     save_file(tensors, checkpoint)
