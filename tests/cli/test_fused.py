@@ -1,0 +1,76 @@
+"""The installed passes behind the command: the policy reaches each site, and what is kept is kept to the byte."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from attnfuse import cli
+from attnfuse.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
+from tests.support.graphs import transformer
+
+NODES = {"lite": "PromptFlashAttention", "mindspore": "FlashAttentionScore"}
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op for node in Model(codec.parse(path.read_bytes(), "x")).nodes)
+
+
+def compiled(tmp_path: Path, *options: str, dtype: DType = FLOAT16) -> tuple[Path, Path, dict[str, dict[str, object]]]:
+    """Source, result, and the sites by module."""
+    source = transformer(sites=4, dtype=dtype).write(tmp_path / "unet.mindir")
+    out = tmp_path / "out"
+    assert cli.run(["compile", str(source), "-o", str(out), "--progress", "never", *options]) == 0
+    report = json.loads((out / "report.json").read_bytes())
+    sites = {site["id"].removeprefix("unet/"): site for site in report["components"][0]["sites"]}
+    return source, out / "unet.mindir", sites
+
+
+@pytest.mark.parametrize("runtime", NODES)
+def test_every_site_becomes_the_node_of_the_runtime(tmp_path: Path, runtime: str) -> None:
+    source, result, sites = compiled(tmp_path, "--runtime", runtime, "--require", "fused==sites")
+    assert operators(source)["Softmax"] == 4
+    assert operators(result)["Softmax"] == 0
+    assert operators(result)[NODES[runtime]] == 4
+    assert list(sites) == ["blocks.0.attn1", "blocks.0.attn2", "blocks.1.attn1", "blocks.1.attn2"]
+    assert all(site["node"] == NODES[runtime] for site in sites.values())
+
+
+@pytest.mark.parametrize("runtime", NODES)
+def test_a_float32_model_without_casts_keeps_every_byte(tmp_path: Path, runtime: str) -> None:
+    source, result, sites = compiled(tmp_path, "--force-cast-dtype", "none", "--runtime", runtime, dtype=FLOAT32)
+    assert result.read_bytes() == source.read_bytes()
+    assert {site["status"] for site in sites.values()} == {"kept"}
+    assert {site["rule"] for site in sites.values()} == {"--force-cast-dtype none"}
+
+
+def test_a_rule_for_one_module_changes_that_module_only(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(
+        '[defaults]\nforce_cast_dtype = "none"\n'
+        '[[rules]]\nmatch = "unet.blocks.1.attn1"\nforce_cast_dtype = "bfloat16"\n'
+    )
+    source, result, sites = compiled(tmp_path, "--policy", str(tmp_path / "policy.toml"), dtype=FLOAT32)
+    assert [module for module, site in sites.items() if site["status"] == "fused"] == ["blocks.1.attn1"]
+    assert sites["blocks.1.attn1"]["compute_dtype"] == "bfloat16"
+    assert sites["blocks.1.attn1"]["restored_dtype"] == "float32"
+    assert operators(result)["PromptFlashAttention"] == 1
+    before, after = ({n.name: n.proto for n in Model(codec.parse(p.read_bytes(), "x")).nodes} for p in (source, result))
+    changed = {
+        name.split("/")[3] for name in (n.domain for v, n in before.items() if after.get(v) != n) if "attn" in name
+    }
+    assert changed == {"attn1-Attention"}
+    assert all("1-Block" in n.domain or not n.domain for v, n in before.items() if after.get(v) != n)
+
+
+def test_flash_disabled_keeps_the_formula_there(tmp_path: Path) -> None:
+    _, result, sites = compiled(tmp_path, "--no-flash", "unet.*.attn2")
+    assert operators(result)["Softmax"] == 2
+    assert {m: s["rule"] for m, s in sites.items() if s["status"] == "kept"} == {
+        "blocks.0.attn2": "--no-flash unet.*.attn2",
+        "blocks.1.attn2": "--no-flash unet.*.attn2",
+    }
