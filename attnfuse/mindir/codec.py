@@ -7,6 +7,7 @@ four-byte magic number of MindSpore's `crypto.cc`. Protobuf messages stop at 2 G
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -44,7 +45,7 @@ def parse(data: bytes, where: str) -> ModelProto:
     """The message in `data`; `where` names it in errors.
 
     Raises SourceError for bytes that are no MindIR, an encrypted file, another `mind_ir_version` than 3,
-    or a message without a graph.
+    a message without a graph, or one with names that are not text.
     """
     if data[:4] in _ENCRYPTED:
         raise SourceError(f"{where} is encrypted; export it without enc_key, attnfuse holds no keys.")
@@ -61,7 +62,31 @@ def parse(data: bytes, where: str) -> ModelProto:
             f"{where} has mind_ir_version {version}, and attnfuse reads version {SUPPORTED_VERSION}; "
             "export it with MindSpore 2.7."
         )
+    if not all(isinstance(name, str) for name in _names(model)):
+        raise SourceError(f"{where} is damaged: it holds a name that is not UTF-8 text; export it again.")
     return model
+
+
+def _names(model: ModelProto) -> Iterator[str]:
+    """Every name that the graph is read by. Protobuf hands out bytes where one is not UTF-8."""
+    for primitive in model.primitives:
+        yield primitive.name
+        yield primitive.op_type
+    for graph in (model.graph, *model.functions):
+        yield graph.name
+        for value in (*graph.input, *graph.output):
+            yield value.name
+        for parameter in graph.parameter:
+            yield parameter.name
+            yield parameter.external_data.location
+        for node in graph.node:
+            yield node.name
+            yield node.op_type
+            yield node.domain
+            yield from node.input
+            yield from node.output
+            for attribute in node.attribute:
+                yield attribute.name
 
 
 def serialise(model: ModelProto) -> bytes:

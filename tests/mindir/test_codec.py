@@ -59,6 +59,20 @@ def test_what_is_no_mindir(kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("part", [b"blocks-CellList", b"Softmax", b"CNode_10", b"sample", b"shape", b"_construct_"])
+def test_a_name_that_is_not_text(part: bytes) -> None:
+    assert part in WHOLE
+    with pytest.raises(SourceError, match="a name that is not UTF-8 text"):
+        codec.parse(WHOLE.replace(part, b"\xff" + part[1:]), "x")
+
+
+def test_a_location_that_is_not_text() -> None:
+    model = transformer().build()
+    model.graph.parameter[0].external_data.location = "unet_variables/data_0"
+    with pytest.raises(SourceError, match="a name that is not UTF-8 text"):
+        codec.parse(codec.serialise(model).replace(b"unet_variables", b"unet\xffvariables"), "x")
+
+
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_file_cut_anywhere_is_refused(cut: int) -> None:
     with pytest.raises(SourceError):
