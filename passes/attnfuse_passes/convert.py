@@ -253,6 +253,9 @@ def _to_prompt(
         reason="FlashAttentionScore of the source, rewritten for MindSpore Lite",
         node="PromptFlashAttention",
         layout=LAYOUTS[fused.layout],
+        query=b.type_of(fused.query).dims,
+        key=b.type_of(fused.key).dims,
+        value=b.type_of(fused.value).dims,
         mask="additive" if shift is not None else "bool" if mask is not None else None,
         padded_head=pad,
     )

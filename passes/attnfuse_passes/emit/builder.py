@@ -179,10 +179,16 @@ class Builder:
         return self.node("StridedSlice", inputs, TensorType((*kind.dims[:-1], count), kind.dtype))
 
     def scaled(self, value: str, factor: float) -> str:
-        """factor · value, in the value's type."""
+        """factor · value, in the value's type.
+
+        A factor that the type does not hold is applied in float32: rounded, it would scale every score alike, which
+        no rounding of the formula does.
+        """
         if factor == 1.0:
             return value
         kind = self.type_of(value)
+        if kind.dtype.is_low_precision and float(np.array(factor).astype(kind.dtype.numpy)) != factor:
+            return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
         return self.node("Mul", (value, self.tensor(np.array(factor), kind.dtype)), kind)
 
     def elementwise(self, op: str, *values: str, dtype: DType | None = None) -> str:
