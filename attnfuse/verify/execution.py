@@ -29,6 +29,9 @@ def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) 
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # In the order the nodes were written. The default order goes back from the output, and converts every weight
+    # before it computes anything: a float64 run would hold them all.
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     # The arena keeps what it once took and grows by doubling; single tensors here are gigabytes.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

@@ -41,7 +41,7 @@ class Inference:
 def infer(model: Model, name: str, work: Path) -> Inference:
     """Compare the declared types of all nodes and outputs with those MindSpore infers.
 
-    `work` is an existing folder for temporary files; files left in it start with `infer-`.
+    `work` is an existing folder for temporary files, in which MindSpore may leave an empty folder of its own.
     Raises VerificationError where MindSpore is missing or its process dies.
     """
     source, target = work / f"infer-{name}.mindir", work / f"infer-{name}.out.mindir"
@@ -53,14 +53,16 @@ def infer(model: Model, name: str, work: Path) -> Inference:
             raise VerificationError(f"input {leaf_name(value.name)} of {name} is of a type that cannot be checked.")
         inputs.append([kind.dtype.name, list(kind.dims)])
     request = {"graphs": [{"source": str(source.resolve()), "target": str(target.resolve()), "inputs": inputs}]}
-    answer = _run(request, name, work)
-    error = answer["errors"][0]
-    if error is not None:
-        return Inference((f"MindSpore rejects the graph: {_one_line(error)}.",), 0, answer["mindspore"])
-    findings, compared = _differences(model, target)
-    source.unlink()
-    target.unlink()
-    return Inference(tuple(findings), compared, answer["mindspore"])
+    try:
+        answer = _run(request, name, work)
+        error = answer["errors"][0]
+        if error is not None:
+            return Inference((f"MindSpore rejects the graph: {_one_line(error)}.",), 0, answer["mindspore"])
+        findings, compared = _differences(model, target)
+        return Inference(tuple(findings), compared, answer["mindspore"])
+    finally:
+        source.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
 
 
 def _stripped(model: Model) -> ModelProto:
