@@ -8,12 +8,13 @@ from attnfuse.mindir.schema import ModelProto, PrimitiveProto
 from attnfuse.tracing.canonical import canonicalise
 
 
-def traced(graph: str, hints: list[str], phase: str, attributes: list[str]) -> ModelProto:
+def traced(
+    graph: str, hints: list[str], phase: str, attributes: list[str], primitives: tuple[str, ...] = ("Load:2", "Add:3")
+) -> ModelProto:
     """A two-node graph as MindSpore names it: after a counter, and after Python variables in any order."""
     model = ModelProto(ir_version="0.1.1", mind_ir_version=3)
-    for operator in ["Load:2", "Add:3"] if len(phase) % 2 else ["Add:3", "Load:2"]:  # in the order of addresses
-        kind = operator.partition(":")[0]
-        model.primitives.add(name=operator, op_type=kind, prim_type=PrimitiveProto.PRIMITIVE)
+    for name in primitives:  # in the order of their addresses
+        model.primitives.add(name=name, op_type=name.partition(":")[0], prim_type=PrimitiveProto.PRIMITIVE)
     model.graph.name = graph
     model.graph.bprop_filepath = "/home/somebody/bprop"
     for name in attributes:
@@ -36,7 +37,9 @@ def traced(graph: str, hints: list[str], phase: str, attributes: list[str]) -> M
 
 def test_two_traces_become_one() -> None:
     one = traced("847_846_1_W_construct_52", ["x", "hidden"], "export.mindir.1795.7f0", ["phase", "compile_phase"])
-    two = traced("12_W_construct_9", ["hidden", "x"], "export.mindir.42.7ffe", ["compile_phase", "phase"])
+    two = traced(
+        "12_W_construct_9", ["hidden", "x"], "export.mindir.42.7fff", ["compile_phase", "phase"], ("Add:3", "Load:2")
+    )
     for model in (one, two):
         canonicalise(model, "vae_decoder")
     assert one.SerializeToString(deterministic=True) == two.SerializeToString(deterministic=True)
