@@ -33,7 +33,7 @@ from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.verify import ComponentVerification, Verification, verify_component
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.structure import check_interface, check_structure, new_findings
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 
@@ -234,6 +234,8 @@ def _rewrite(
         findings, _ = new_findings(original, model)
         findings += check_interface(original, model)
         if findings:
+            if amiss := check_structure(original) + check_interface(original, original):
+                raise SourceError(f"{component.where} contradicts itself: {amiss[0]} Export it again.")
             raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
         data = codec.serialise(model.proto)
     ids = site_ids(name, context.sites)
