@@ -16,6 +16,7 @@ from attnfuse.api import (
     Miss,
     Model,
     Node,
+    SiteFacts,
     SiteQuery,
     SiteRecord,
     TensorType,
@@ -34,6 +35,7 @@ from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
 from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
+from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept, missed, region_lines
 from attnfuse_passes.sweep import sweep
@@ -58,7 +60,7 @@ class Fuse:
             if node.op == "Softmax":
                 context.sites.append(_Site(model, context, edit, effects, folder, node, names, dead).visit())
             elif node.op in FUSED_OPS:
-                context.sites.append(convert_fused(model, context, edit, node, names))
+                context.sites.append(convert_fused(model, context, edit, node, names, dead))
         if edit.is_empty:
             return False
         before = {node.proto.op_type for node in model.nodes}
@@ -92,7 +94,7 @@ class _Site:
         if expr.anchor.name in self.edit.replace:
             found = Miss("safety.shared_product", expr.anchor.name, "a product of one site", "one of two sites")
             return missed(expr.softmax, module, found, "missed", record)
-        query = SiteQuery(self.context.component, self.context.owner, module)
+        query = SiteQuery(self.context.component, self.context.owner, module, record.facts)
         decision = self.context.policy.decide(query)
         if not decision.flash:
             return kept(record, "policy.flash_off", "flash attention is off", decision.flash_rule)
@@ -162,8 +164,20 @@ def _describe(model: Model, expr: AttentionExpr, module: str) -> SiteRecord:
         scale_factors=tuple(expr.factors),
         peels=tuple(expr.peels),
         obligations=tuple(expr.obligations),
+        facts=_facts(model, expr),
         region=region_lines(model, expr.interior),
     )
+
+
+def _facts(model: Model, expr: AttentionExpr) -> SiteFacts:
+    """What policy rules may ask of a matched site."""
+
+    def known(size: int) -> int | None:
+        return None if size == UNKNOWN else size
+
+    rows, columns, inner = (known(product(expr.axis(name))) for name in ("rows", "columns", "inner"))
+    attention = self_or_cross(model, expr.query.value, expr.key.value, expr.value.value)
+    return SiteFacts(rows, columns, inner, expr.query.dtype.name, attention)
 
 
 @dataclass(slots=True)
@@ -370,8 +384,9 @@ class _Plan:
         shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
         bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims, self.heads.count))
         rows = TensorType(b.type_of(largest).dims, dtypes.BOOL)
-        limit = b.tensor(np.array(ABSORBING), dtypes.FLOAT32)
-        absorbed = self._per_row(b, b.node("Less", (largest, limit), rows))
+        limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
+        magnitude = b.node("Abs", (largest,), b.type_of(largest))
+        absorbed = self._per_row(b, b.node("Greater", (magnitude, limit), rows))
         zero = b.tensor(np.array(0.0), self.compute)
         query = b.node("Select", (absorbed, zero, query), b.type_of(query))
         lowest = b.tensor(np.array(-np.inf), dtypes.FLOAT32)

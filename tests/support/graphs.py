@@ -131,12 +131,16 @@ class GraphBuilder:
         leaf = f"{self.prefix}:{name}"
         proto = self.graph.parameter.add(name=leaf, ref_key=name, compression_type=TensorProto.NO_COMPRESSION)
         fill_tensor(proto, value, data=self.weights)
-        if self._monad is None:
-            self._monad = self._constant("ValueNode_U", _fill_monad)
         kind = TensorType(tuple(value.shape), next(d for d in dtypes.ALL if d.numpy == value.dtype))
-        loaded = self.node("Load", [leaf, self._monad], kind, primitive=PRIMITIVE)
+        loaded = self.node("Load", [leaf, self.monad()], kind, primitive=PRIMITIVE)
         self._loads.append(loaded)
         return loaded
+
+    def monad(self) -> str:
+        """The state before any effect."""
+        if self._monad is None:
+            self._monad = self._constant("ValueNode_U", _fill_monad)
+        return self._monad
 
     def weight(self, name: str, dims: Sequence[int], dtype: DType = FLOAT32, scale: float = 0.2) -> str:
         """A weight of made-up values."""

@@ -311,7 +311,7 @@ class _Reader:
     ) -> tuple[list[float], list[BiasTerm | FillTerm], int | None]:
         factors = [scores.alpha] if scores.alpha != 1.0 else []
         terms: list[BiasTerm | FillTerm] = []
-        hint: int | None = None
+        hint = self._heads_in_scores(None)
         if scores.term is not None and scores.beta != 0.0:
             terms.append(self._bias(scores.node, AddTerm(scores.term, scores.beta), 0))
         for step in reversed(steps):

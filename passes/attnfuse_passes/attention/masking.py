@@ -36,6 +36,9 @@ Array: TypeAlias = npt.NDArray[np.generic]
 # beyond 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
 ABSORBING = -1e30
 
+# Up to here float16 keeps a sum of biases to a quarter; a row whose biases are all larger is shifted, in float32.
+FINE_SUMS = 256.0
+
 
 @dataclass(frozen=True, slots=True)
 class Discard:
@@ -130,13 +133,21 @@ class _Sorter:
     meanings: list[tuple[str, bool]] = field(default_factory=list)
     """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
     shift: bool = False
+    largest: float = 0.0
+    """Bound of what all known biases together add."""
+    unbounded: bool = False
+    """Whether there is a bias of any number at all, computed at run time."""
+    nearest: float = math.inf
+    """Magnitude of the finite number nearest to 0 that hides a key."""
 
     def sort(self) -> Masking:
         for term in self.expr.terms:
+            self._check_range(term)
             if isinstance(term, FillTerm):
                 self._fill(term)
             else:
                 self._bias(term)
+        self.shift |= self.largest > FINE_SUMS and sum(isinstance(term, BiasTerm) for term in self.expr.terms) > 1
         self._rows()
         if self.shift:
             self._shift()
@@ -149,20 +160,35 @@ class _Sorter:
         for position, term in enumerate(self.expr.terms):
             if isinstance(term, BiasTerm):
                 self.masking.shifted.append(Bias(term.value, term.view, term.factor))
-            elif position == 0:
+            elif position == 0 and term.fill <= ABSORBING:
                 self.masking.shifted.append(Fill(term.condition, term.view, term.when, term.fill))
             else:
-                # Filled in place of a score to which something had been added already: no sum of terms says that.
-                raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill over a bias")
+                # Filled in place of a score to which something had been added already, or with a number that would
+                # not absorb the score if it was added: no sum of terms says that.
+                raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.masking.guard = "zero" if self.expr.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- terms
 
-    def _fill(self, term: FillTerm) -> None:
+    def _at(self, term: BiasTerm | FillTerm) -> DType:
+        """The element type in which the term meets the scores."""
         kind = self.model.type_of(term.at)
-        lowest = -_largest(self.expr.scores_dtype if kind is None else kind.dtype)
-        if term.fill > max(ABSORBING, lowest):
+        return self.expr.scores_dtype if kind is None else kind.dtype
+
+    def _check_range(self, term: BiasTerm | FillTerm) -> None:
+        """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
+        at, softmax = self._at(term), self.expr.scores_dtype
+        if _largest(at) > _largest(softmax) and not self.rows_attended:
+            raise MaskError("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+
+    def _overflows(self, low: float, term: BiasTerm | FillTerm) -> bool:
+        """Whether a factor behind the term takes a finite number out of the scores' range: the formula has −inf."""
+        return math.isfinite(low) and low < -_largest(self._at(term))
+
+    def _fill(self, term: FillTerm) -> None:
+        lowest = -_largest(self._at(term))
+        if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
             raise MaskError("facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill))
         constant = self._constant(term.condition, term.view)
         if constant is None:
@@ -170,6 +196,11 @@ class _Sorter:
         else:
             self._discard_constant(constant.astype(np.bool_) == term.when)
         self.meanings.append(("nan" if math.isinf(term.fill) else "mean", False))
+        if math.isfinite(term.fill):
+            self.nearest = min(self.nearest, -term.fill)
+            later = self.expr.terms[self.expr.terms.index(term) + 1 :]
+            if term.fill > ABSORBING and any(isinstance(t, BiasTerm) for t in later) and not self.rows_attended:
+                self.shift = True  # a row of fills is no mean any more once something is added to them
 
     def _bias(self, term: BiasTerm) -> None:
         constant = self._constant(term.value, term.view)
@@ -188,7 +219,7 @@ class _Sorter:
         masked = values <= ABSORBING
         if masked.any():
             self._discard_constant(masked)
-            self.meanings.append((_meaning(values[masked], term), True))
+            self.meanings.append((self._meaning(values[masked], term), True))
         rest = np.where(masked, 0.0, values)
         if rest.any():
             self._check_fits(frozenset(np.unique(rest).tolist()), term)
@@ -198,9 +229,12 @@ class _Sorter:
     def _numbers(self, numbers: Numbers, term: BiasTerm) -> None:
         low = {x for x in numbers if x <= ABSORBING}
         if low and numbers - low <= {0.0}:
-            limit = ABSORBING / 2 / term.factor
-            self.masking.discards.append(Discard(term.value, term.view, when=term.factor > 0, threshold=limit))
-            self.meanings.append((_meaning(np.array(sorted(low)), term), True))
+            # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
+            limit = max(ABSORBING / 2 / abs(term.factor), -_largest(term.dtype) / 2)
+            below = term.factor > 0
+            discard = Discard(term.value, term.view, when=below, threshold=limit if below else -limit)
+            self.masking.discards.append(discard)
+            self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
             return
         if low:
             self.shift = True
@@ -211,17 +245,24 @@ class _Sorter:
     def _check_fits(self, numbers: frozenset[float], term: BiasTerm) -> None:
         """Each number must stay finite in the compute type, also divided by the scale where that is done."""
         largest = max(abs(x) for x in numbers)
+        self.largest += largest
         if largest > _largest(self.compute):
             raise MaskError(
                 "facts.bias_range", term.at, f"a bias that {self.compute} holds", f"a number of {largest:g}"
             )
-        if largest / self.expr.scale > _largest(self.compute):
+        if self.largest > _largest(self.compute):
+            self.shift = True  # each fits, their sum may not
+        if self.largest / self.expr.scale > _largest(self.compute):
             self.masking.divide = False
 
     def _unknown(self, term: BiasTerm) -> None:
         """A run-time bias. In a type the compute type contains, it goes in as it is; else only a learned one does."""
         learned = _is_learned(self.model, term.value)
         exact = _largest(term.dtype) <= _largest(self.compute)
+        guarded = exact and self.expr.nan_guard and not learned and not self.rows_attended
+        if guarded:
+            self.shift = True  # a row of −inf alone must give 0, and shifting tells which rows these are
+            return
         if not (learned or exact or self.rows_attended):
             parts = self._summands(term)
             if parts and all(self._is_known(part) for part in parts):
@@ -240,6 +281,7 @@ class _Sorter:
         self.masking.obligations.append(Obligation("bias", f"the run-time bias is {why}"))
         if not learned:
             self.masking.divide = False
+            self.unbounded = True
         self.masking.biases.append(Bias(term.value, term.view, term.factor))
 
     def _summands(self, term: BiasTerm) -> list[BiasTerm]:
@@ -274,6 +316,9 @@ class _Sorter:
         if self.rows_attended:
             self._prove("rows", "each row attends to a key, by the policy")
             return
+        if math.isfinite(self.nearest) and (self.unbounded or 2 * self.largest > self.nearest):
+            self.shift = True  # a bias may push other keys as low as the hidden ones
+            return
         constant = masking.constant_discard
         if not masking.discards and constant is not None and not constant.all(axis=-1).any():
             self._prove("rows", "the mask is constant and leaves every row at least one key")
@@ -288,6 +333,15 @@ class _Sorter:
             self.shift = True  # several masks together may leave a row no key, and what it means depends on all
             return
         self._prove("rows", f"rows without keys are put in place after the node: {masking.guard}")
+
+    def _meaning(self, low: npt.NDArray[np.float64], term: BiasTerm) -> str:
+        """What a row of these numbers alone means."""
+        if np.isinf(low).all():
+            return "nan"
+        self.nearest = min(self.nearest, -float(low.max()))
+        if len(np.unique(low)) == 1 and not self._overflows(float(low.min()), term):
+            return "mean"
+        return "mixed"
 
     def _prove(self, kind: str, evidence: str) -> None:
         self.masking.obligations.append(Obligation(kind, evidence))
@@ -318,14 +372,6 @@ class _Sorter:
             masking.kind = "bool"
         elif constant is not None:
             masking.kind = "causal" if _is_causal(constant) else "bool"
-
-
-def _meaning(low: npt.NDArray[np.float64], term: BiasTerm) -> str:
-    if np.isinf(low).all():
-        return "nan"
-    if len(np.unique(low)) == 1:
-        return "mean"
-    return "mixed"
 
 
 def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis] | None:

@@ -1,0 +1,266 @@
+"""Masks and biases: what each means, what the fused node is given, and what a row without keys becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import TensorType
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from tests.support.graphs import GraphBuilder
+from tests.support.oracle import Array
+from tests.support.sites import Change, Site
+
+RUNTIMES = ("mindspore", "lite")
+LOWEST = {"float16": -65504.0, "float32": -3.4028234663852886e38, "bfloat16": -3.3895313892515355e38}
+
+
+def scalar(number: float, dtype: DType) -> Array:
+    return np.array(number).astype(dtype.numpy)
+
+
+def added(dims: tuple[int, ...], dtype: DType = FLOAT16, name: str = "bias") -> Change:
+    """A run-time bias of that shape and type."""
+    return lambda g, s: g.add(s, g.input(name, dims, dtype))
+
+
+def added_constant(numbers: Array, dtype: DType = FLOAT16) -> Change:
+    return lambda g, s: g.add(s, numbers.astype(dtype.numpy))
+
+
+def filled(number: float, dims: tuple[int, ...] = (2, 1, 1, 5), dtype: DType = FLOAT16, name: str = "mask") -> Change:
+    """`number` where a run-time mask is True."""
+    return lambda g, s: g.masked_fill(s, g.input(name, dims, dtypes.BOOL), scalar(number, dtype))
+
+
+def selected(number: float, dims: tuple[int, ...], dtype: DType) -> Change:
+    """0 or `number` added, chosen by a run-time mask."""
+
+    def change(g: GraphBuilder, s: str) -> str:
+        keep = g.input("mask", dims, dtypes.BOOL)
+        values = [keep, g.constant(scalar(0.0, dtype)), g.constant(scalar(number, dtype))]
+        return g.add(s, g.node("Select", values, TensorType(dims, dtype)))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    def change(g: GraphBuilder, s: str) -> str:
+        for each in changes:
+            s = each(g, s)
+        return s
+
+    return change
+
+
+def upcast(g: GraphBuilder, s: str) -> str:
+    return g.cast(s, FLOAT32)
+
+
+def guarded(g: GraphBuilder, p: str) -> str:
+    kind = g.type_of(p)
+    test = g.node("IsNan", [p], TensorType(kind.dims, dtypes.BOOL))
+    return g.select(test, scalar(0.0, kind.dtype), p)
+
+
+NO_KEYS = np.zeros((2, 1, 1, 5), bool)
+NO_KEYS[1] = True
+NO_KEYS[0, ..., 2] = True
+
+
+# --- what a mask is
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+def test_added_minus_infinity_discards_in_every_type(dtype: DType, runtime: str) -> None:
+    """In float16 no finite number is below what hides a key, so the limit must be one above −inf."""
+    site = Site(scores=selected(-np.inf, (2, 1, 1, 5), dtype), dtype=dtype).fused(runtime, mask=~NO_KEYS)
+    assert (site.mask, site.row_guard) == ("bool", "nan")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_masked_rows_become_what_the_formula_has(runtime: str) -> None:
+    for number, guard in ((-np.inf, "nan"), (LOWEST["float16"], "mean")):
+        site = Site(scores=filled(number)).fused(runtime, mask=NO_KEYS)
+        assert (site.mask, site.row_guard) == ("bool", guard)
+    site = Site(scores=filled(-np.inf), weights=guarded).fused(runtime, mask=NO_KEYS)
+    assert site.row_guard == "zero"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_nan_guard_covers_rows_that_a_run_time_bias_empties(runtime: str) -> None:
+    """The formula gives 0 in a row of −inf, the node does not: the guard has to be put after it."""
+    bias = np.where(NO_KEYS, -np.inf, 0.25)
+    site = Site(scores=added((2, 1, 1, 5)), weights=guarded).fused(runtime, 0.01, bias=bias)
+    assert site.row_guard == "zero"
+
+
+def test_a_user_who_vouches_for_rows_needs_no_guard() -> None:
+    bias = np.zeros((2, 1, 1, 5))
+    site = Site(scores=added((2, 1, 1, 5)), weights=guarded, attended=True).fused(bias=bias)
+    assert site.row_guard is None
+    site = Site(scores=filled(-np.inf), attended=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
+    assert site.row_guard is None
+
+
+# --- masks together with biases
+
+
+def test_a_finite_fill_over_a_run_time_bias_stays_a_formula() -> None:
+    """A bias may push the other keys as low as the fill, or lower; then the row is no mean of all keys."""
+    scores = both(added((2, 1, 1, 5)), filled(LOWEST["float16"]))
+    assert Site(scores=scores).refused() == "facts.rows"
+    # The user's word that each row has a key it may attend to ends the doubt.
+    Site(scores=scores, attended=True).fused(mask=NO_KEYS & (np.arange(5) > 4), bias=np.zeros((2, 1, 1, 5)))
+
+
+def test_a_finite_fill_over_a_large_constant_stays_a_formula() -> None:
+    large = np.full((1, 1, 4, 1), -60000.0)
+    assert Site(scores=both(added_constant(large), filled(LOWEST["float16"]))).refused() == "facts.rows"
+    small = np.full((1, 1, 4, 1), -2.0)
+    site = Site(scores=both(added_constant(small), filled(LOWEST["float16"]))).fused(within=0.01, mask=NO_KEYS)
+    assert site.row_guard == "mean"
+
+
+def test_something_added_to_a_float16_fill_stays_a_formula() -> None:
+    """−65504 is no number that absorbs: a row of such fills plus a bias is softmax(bias), not a mean."""
+    bias = np.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
+    assert Site(scores=both(filled(LOWEST["float16"]), added_constant(bias))).refused() == "facts.rows"
+    site = Site(scores=both(filled(-np.inf), added_constant(bias))).fused(within=0.01, mask=NO_KEYS)
+    assert site.row_guard == "nan"
+
+
+def test_something_added_to_a_float32_fill_is_absorbed() -> None:
+    bias = np.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
+    scores = both(filled(LOWEST["float32"], dtype=FLOAT32), added_constant(bias, FLOAT32))
+    site = Site(scores=scores, dtype=FLOAT32).fused(within=0.01, mask=NO_KEYS)
+    assert site.row_guard == "mean"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_large_biases_are_summed_in_float32(runtime: str) -> None:
+    """−10000 + 0.4 is −10000 in float16: a row hidden softly must keep what else is added to it."""
+    soft = np.where(np.arange(4).reshape(1, 1, 4, 1) % 2, -10000.0, 0.0)
+    fine = np.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
+    scores = both(added_constant(soft, FLOAT32), added_constant(fine, FLOAT32))
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01)
+    assert site.mask == "additive"
+
+
+def test_biases_whose_sum_leaves_the_type_are_shifted() -> None:
+    half = np.full((1, 1, 4, 5), -40000.0)
+    half[..., 0] = -39999.0
+    scores = both(added_constant(half, FLOAT32), added_constant(half, FLOAT32))
+    assert Site(scores=scores, dtype=FLOAT32).fused(within=0.05).mask == "additive"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> None:
+    """Scores beside ±3.4e38 are nothing in float32: such a row is a mean over its largest numbers."""
+    bias = np.zeros((2, 1, 1, 5))
+    bias[1] = sign * -LOWEST["float32"]
+    bias[1, ..., 0] = -np.inf
+    assert Site(scores=added((2, 1, 1, 5), FLOAT32), dtype=FLOAT32).fused(runtime, 0.01, bias=bias).mask == "additive"
+
+
+# --- factors and casts behind a mask
+
+
+def test_a_fill_that_a_factor_takes_out_of_range_stays_a_formula() -> None:
+    """2 · (−3.4e38) is −inf in float32, so an empty row is NaN and no mean."""
+    scores = both(filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.muls(s, 2.0))
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.fill"
+    halved = both(filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.muls(s, 0.5))
+    assert Site(scores=halved, dtype=FLOAT32).fused(mask=NO_KEYS).row_guard == "mean"
+
+
+def test_an_added_mask_that_a_factor_takes_out_of_range_is_no_mean() -> None:
+    mask = np.where(NO_KEYS, LOWEST["float32"], 0.0)
+    scores = both(added_constant(mask, FLOAT32), lambda g, s: g.muls(s, 2.0))
+    assert Site(scores=scores, dtype=FLOAT32).fused(within=0.01).mask == "additive"
+
+
+def test_a_narrower_type_between_mask_and_softmax_stays_a_formula() -> None:
+    """Cast to float16, −3.4e38 is −inf: empty rows are NaN, whatever they were before."""
+    scores = both(upcast, filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.cast(s, FLOAT16))
+    assert Site(scores=scores).refused() == "facts.rows"
+    Site(scores=scores, attended=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
+
+
+def test_a_negative_factor_turns_no_fill_into_a_mask() -> None:
+    scores = both(filled(-np.inf), lambda g, s: g.muls(s, -1.0))
+    assert Site(scores=scores, query=lambda g, q: g.muls(q, -1.0)).refused() == "facts.fill"
+
+
+# --- numbers that cannot be handed over
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (filled(-10.0), "facts.fill"),
+        (
+            lambda g, s: g.select(g.input("m", (4, 5), FLOAT16), s, scalar(-np.inf, FLOAT16)),
+            "facts.condition",
+        ),
+        (added_constant(np.full((4, 5), np.nan)), "facts.bias_not_finite"),
+        (added_constant(np.full((4, 5), np.inf)), "facts.bias_not_finite"),
+    ],
+    ids=["fill within reach", "condition of numbers", "nan", "infinity"],
+)
+def test_what_is_no_mask(change: Callable[[GraphBuilder, str], str], code: str) -> None:
+    assert Site(scores=change).refused() == code
+
+
+def test_a_constant_beyond_the_compute_type() -> None:
+    assert Site(scores=added_constant(np.full((4, 5), -1e6), FLOAT32), dtype=FLOAT32).refused() == "facts.bias_range"
+    site = Site(scores=added_constant(np.full((4, 5), -1e6), FLOAT32), dtype=FLOAT32, cast="bfloat16")
+    assert site.fused(within=0.06).mask == "additive"
+
+
+# --- constants
+
+
+def causal(rows: int, columns: int, offset: int = 1) -> Array:
+    return np.triu(np.ones((rows, columns), bool), offset)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    ("mask", "kind"),
+    [
+        (causal(4, 5), "causal"),
+        (causal(4, 5, 2), "causal"),  # the last row sees every key
+        (causal(4, 5, 3), "bool"),
+        (np.eye(4, 5, dtype=bool), "bool"),
+    ],
+)
+def test_constant_masks(mask: Array, kind: str, runtime: str) -> None:
+    """Filled or added, a mask that leaves each row a key needs no guard."""
+    filled_in = lambda g, s: g.masked_fill(s, mask, scalar(-np.inf, FLOAT16))  # noqa: E731
+    for change in (filled_in, added_constant(np.where(mask, -np.inf, 0.0))):
+        site = Site(scores=change).fused(runtime)
+        assert (site.mask, site.row_guard) == (kind, None)
+
+
+def test_a_constant_mask_per_head_is_not_for_lite() -> None:
+    mask = np.random.default_rng(1).random((1, 2, 4, 5)) < 0.4
+    mask[..., 0] = False
+    change = added_constant(np.where(mask, -np.inf, 0.0))
+    assert Site(scores=change).fused("mindspore").mask == "bool"
+    assert Site(scores=change).refused("lite") == "target.mask_per_head"
+
+
+def test_a_run_time_mask_per_head_is_not_for_lite() -> None:
+    mask = np.random.default_rng(1).random((1, 2, 4, 5)) < 0.4
+    Site(scores=filled(-np.inf, (1, 2, 4, 5))).fused("mindspore", mask=mask)
+    assert Site(scores=filled(-np.inf, (1, 2, 4, 5))).refused("lite") == "target.mask_per_head"
+
+
+def test_an_empty_mask_is_none() -> None:
+    assert Site(scores=added_constant(np.zeros((4, 5)))).fused().mask is None

@@ -1,0 +1,28 @@
+"""Running the fusing pass alone over a model, as a compile would. May import the pass and the engine."""
+
+from __future__ import annotations
+
+from attnfuse.graph import Model
+from attnfuse.match import SiteRecord
+from attnfuse.pipeline import Context
+from attnfuse.policy import CastName, Policy, Rule
+from attnfuse.targets import Target
+from attnfuse_passes.fuse import Fuse
+
+
+def fuse(
+    model: Model,
+    runtime: str = "mindspore",
+    soc: str = "ascend910b",
+    *,
+    flash: bool = True,
+    cast: CastName = "float16",
+    attended: bool = False,
+) -> list[SiteRecord]:
+    """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
+    rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, masked_rows="attended" if attended else "keep")
+    context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc))
+    changed = Fuse().run(model, context)
+    assert changed or all(site.status != "fused" or site.code == "fused.carried_over" for site in context.sites)
+    Model(model.proto)
+    return context.sites

@@ -1,0 +1,156 @@
+"""What must hold for every spelling and every near miss, shared by the property tests and `tools/spell.py`.
+
+Each law raises AssertionError where it is broken, and tells what became of the site otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnfuse.match import SiteRecord
+from attnfuse.targets import Target
+from tests.support import oracle
+from tests.support.forms import LOWEST, Array, Form, Numbers, Term, formula
+from tests.support.fusing import fuse
+from tests.support.mutations import MUST_REFUSE
+from tests.support.spellings import Spelling
+
+FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")
+ABSORBING = -1e30
+
+
+def check(spelling: Spelling, runtime: str) -> str:
+    """The law for this spelling on this runtime; the site's code."""
+    if spelling.mutation is None:
+        return check_spelling(spelling, runtime)
+    return check_mutant(spelling, runtime)
+
+
+def check_spelling(spelling: Spelling, runtime: str) -> str:
+    """Fused into the same normal form, with the formula's numbers; or refused with a code that the form explains."""
+    form, original = spelling.form, spelling.model()
+    before = oracle.run(original, spelling.inputs)[0]
+    assert_same(spelling.result(before), formula(form, spelling.numbers), 1e-9, "the spelling is not the formula")
+    model = spelling.model()
+    (site,) = fuse(model, runtime, attended=form.attended)
+    if site.status != "fused":
+        assert site.code in may_refuse(form, spelling.numbers, runtime), (site.code, site.reason)
+        assert model.proto == spelling.proto, "a refused site was changed"
+        return site.code
+    _check_normal_form(spelling, site)
+    after = oracle.run(model, spelling.inputs)[0]
+    assert_same(after, before, tolerance(site), "the fused graph is not the formula")
+    assert not any(node.op == "Softmax" for node in model.nodes), "the formula is still there"
+    return site.code
+
+
+def check_mutant(spelling: Spelling, runtime: str) -> str:
+    """No attention: nothing fused. Perhaps another attention: fused only with the mutant's own numbers."""
+    model = spelling.model()
+    sites = fuse(model, runtime, attended=spelling.form.attended)
+    if not any(site.status == "fused" for site in sites):
+        assert model.proto == spelling.proto, "a refused site was changed"
+        return sites[0].code
+    assert spelling.mutation not in MUST_REFUSE, "fused, and no attention"
+    (site,) = sites
+    before = oracle.run(spelling.model(), spelling.inputs)
+    after = oracle.run(model, spelling.inputs)
+    for one, other in zip(after, before, strict=True):
+        assert_same(one, other, tolerance(site), "the fused graph is not the mutant")
+    return site.code
+
+
+def assert_same(one: Array, other: Array, within: float, what: str) -> None:
+    """Equal to `within`, and not a number in the same places."""
+    np.testing.assert_allclose(one, other, rtol=within, atol=within, equal_nan=True, err_msg=what)
+
+
+def tolerance(site: SiteRecord) -> float:
+    """Bias and scale go into low-precision constants where there is a bias; else only a float32 scale is rounded."""
+    if site.mask != "additive":
+        return 1e-5
+    return 0.06 if site.compute_dtype == "bfloat16" else 0.01
+
+
+def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
+    form = spelling.form
+    assert site.scale is not None
+    assert abs(site.scale / form.scale - 1) < 1e-6, (site.scale, form.scale)
+    compute = form.dtype.name if form.dtype.is_low_precision else "float16"
+    assert (site.dtype, site.compute_dtype, site.restored_dtype) == (form.dtype.name, compute, form.dtype.name)
+    assert site.mask in expected_mask(form, spelling.numbers), site.mask
+    assert site.query is not None
+    assert site.key is not None
+    assert site.value is not None
+    lengths = (site.query[-2], site.key[-2], site.value[-2])
+    assert lengths == (form.rows, form.columns, form.columns)
+    width = max(form.inner, form.outer)
+    assert site.query[-1] == site.key[-1] == site.value[-1] >= width
+    assert site.padded_head == site.query[-1] - form.inner
+    if spelling.shows_heads:
+        assert site.layout == "BNSD"
+        # With one batch entry or one head, which of the two axes is which does not show.
+        if form.batch > 1 and form.heads > 1:
+            assert site.query[:2] == (form.batch, form.heads)
+            assert site.key[:2] == site.value[:2] == (form.batch, form.kv_heads), (site.key, site.value)
+    else:
+        assert int(np.prod(site.query[:-2])) == form.batch * form.heads
+
+
+def _is_discard(term: Term) -> bool:
+    """Whether the term's meaning, keys left out, is known before run time."""
+    return term.what == "fill" or (term.what == "drop" and term.source != "input" and term.low <= ABSORBING)
+
+
+def expected_mask(form: Form, numbers: Numbers) -> tuple[str | None, ...]:
+    """How the mask may be reported."""
+    kinds: set[str] = set()
+    for term, value in zip(form.terms, numbers.terms, strict=True):
+        if _is_discard(term):
+            if term.source != "constant":
+                kinds.add("bool")
+            elif value.any() or term.what == "fill":
+                kinds.add("causal" if term.causal else "constant")
+        elif term.source != "constant" or value.any():
+            kinds.add("additive")
+    if "additive" in kinds:
+        return ("additive",)
+    grows = any(abs(step) > 1 for step in form.steps if not isinstance(step, Term))
+    if len(form.terms) > 1 or (grows and not form.attended):
+        return ("additive", "bool", "causal", None)  # masks that only together may leave a row no key are added up
+    if not kinds:
+        return (None,)
+    if "bool" in kinds:
+        return ("bool",)
+    return ("causal",) if kinds == {"causal"} else ("bool", "causal")
+
+
+def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
+    """The codes with which this form may be left as a formula; an empty set: it has to be fused."""
+    codes: set[str] = set()
+    compute = form.dtype.name if form.dtype.is_low_precision else "float16"
+    for term in form.terms:
+        later = [s for s in form.steps[form.steps.index(term) + 1 :] if not isinstance(s, Term)]
+        factor = float(np.prod(later)) if later else 1.0
+        if _is_discard(term):
+            if runtime == "lite" and ("N" in term.over or "B" in term.over):
+                codes.add("target.mask_per_head")
+            if factor < 0:
+                codes |= {"facts.fill", "facts.bias_not_finite", "facts.bias_range"}
+            if term.what == "fill" and term.dtype.name == "float16":
+                codes.add("facts.fill") if abs(factor) < 1 else None
+            if not np.isinf(term.low) and abs(factor) > 1:
+                codes |= {"facts.fill", "facts.bias_range"}  # beyond the type's range
+        elif term.what == "drop" and factor < 0 and np.isinf(term.low):
+            codes |= {"facts.bias_not_finite", "facts.bias_range"}
+        elif term.what == "drop" and abs(term.low * factor) > -LOWEST[compute]:
+            codes.add("facts.bias_range")
+    fills = [term for term in form.terms if term.what == "fill"]
+    if not form.attended and len(form.terms) > 1 and fills:
+        codes.add("facts.rows")  # a fill in place of a sum is no sum
+    return codes
+
+
+def target_node(runtime: str) -> str:
+    """The fused operator of a runtime."""
+    return Target(runtime, "ascend910b").node

@@ -1,0 +1,105 @@
+"""Near misses: what a spelling may be mutated to, and the forms that show it.
+
+MUST_REFUSE are no attention by construction. What EITHER_OR makes may be another attention, which then must be
+computed as written. How a mutant is written is part of `spellings.py`. May import `forms` of tests/support.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tests.support.forms import Form, Term
+
+MUST_REFUSE = (
+    "bias on the weights",
+    "factor inverted",
+    "factor is an input",
+    "factor is negative",
+    "factor is zero",
+    "factor per key",
+    "factor per query",
+    "guard of another value",
+    "guard puts one",
+    "mask from the scores",
+    "mask multiplied",
+    "fill within reach",
+    "scores capped",
+    "scores escape",
+    "scores through integers",
+    "scores read as another shape",
+    "sink column",
+    "softmax over heads",
+    "softmax over queries",
+    "softmax twice",
+    "weights are also read elsewhere",
+    "weights are also an output",
+    "weights multiplied",
+    "weights scaled",
+    "value contracted over queries",
+)
+EITHER_OR = (
+    "heads and batch of key swapped",
+    "heads and batch of mask swapped",
+    "key and head size swapped",
+    "key permuted in 3-D",
+    "key heads tiled",
+    "mask tiled over heads",
+    "mask transposed",
+    "padding over queries",
+    "polarity of a mask",
+    "query read as another shape",
+    "value transposed",
+)
+
+
+def suited(form: Form, mutation: str | None) -> Form:
+    """The form changed so that the mutation changes something."""
+
+    def reshaped(**changes: Any) -> Form:
+        # The sign of the scale may have come from a factor that is gone.
+        factors = tuple(abs(factor) for factor in form.operand_factors)
+        return replace(form, **({"operand_factors": factors} | changes if "steps" in changes else changes))
+
+    match mutation:
+        case "mask transposed" | "padding over queries":
+            over = "ST" if mutation == "mask transposed" else "BT"
+            return reshaped(columns=form.rows, steps=(Term("fill", "input", over, -np.inf, dtype=form.scores_dtype),))
+        case "value contracted over queries":
+            return reshaped(columns=form.rows)
+        case "key and head size swapped":
+            return reshaped(columns=form.inner)
+        case "value transposed":
+            return reshaped(columns=form.outer)
+        case "heads and batch of key swapped" | "heads and batch of mask swapped":
+            heads = max(2, form.heads)
+            steps: tuple[float | Term, ...] = form.steps
+            if mutation.endswith("mask swapped"):
+                steps = (Term("fill", "input", "BNST", -np.inf, dtype=form.scores_dtype),)
+            changes = {} if steps == form.steps else {"steps": steps}
+            return reshaped(batch=heads, heads=heads, kv_heads=heads, **changes)
+        case "query read as another shape":
+            return reshaped(batch=max(2, form.rows), rows=max(2, form.rows))
+        case "key permuted in 3-D":
+            return reshaped(batch=2, heads=2, kv_heads=2, columns=4)
+        case "key heads tiled":
+            return reshaped(heads=4, kv_heads=2)
+        case "mask tiled over heads":
+            return reshaped(
+                batch=2, heads=4, kv_heads=4, steps=(Term("fill", "input", "BT", -np.inf, dtype=form.scores_dtype),)
+            )
+        case "polarity of a mask":
+            return reshaped(steps=(Term("fill", "input", "BST", -np.inf, dtype=form.scores_dtype),))
+        case "fill within reach":
+            return reshaped(steps=(Term("fill", "input", "ST", -10.0, dtype=form.scores_dtype),))
+        case "softmax over heads":
+            return reshaped(heads=max(2, form.heads), kv_heads=max(2, form.heads), nan_guard=False)
+        case "factor is negative":
+            return reshaped(operand_factors=(*form.operand_factors, -1.0))
+        case "guard of another value" | "guard puts one":
+            return reshaped(nan_guard=True)
+        case "scores read as another shape":
+            return reshaped(columns=form.rows + 1)
+    return form
