@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, TensorType, short_name, tensor_type
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
@@ -231,15 +233,9 @@ def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
 # --- declared types of plain operators
 
 _PLAIN = (
-    "Cast",
-    "Reshape",
-    "Transpose",
-    "TransposeView",
-    "ExpandDims",
-    "TupleGetItem",
-    "ConstantPadND",
-    "StridedSlice",
-)
+    "Cast", "Reshape", "Transpose", "TransposeView", "ExpandDims", "TupleGetItem", "ConstantPadND", "PadV3",
+    "StridedSlice", "BroadcastTo",
+)  # fmt: skip
 
 
 def _check_declared_type(model: Model, node: Node) -> list[str]:
@@ -290,7 +286,9 @@ def _infer(model: Model, node: Node, operand: TensorType) -> TensorType | None:
         if sorted(perm) != list(range(rank)):
             raise ValueError(f"permutes {rank} axes by {list(numbers)}")
         return TensorType(tuple(dims[p] for p in perm), operand.dtype)
-    if node.op == "ConstantPadND":
+    if node.op == "BroadcastTo":
+        return TensorType(_broadcast(dims, numbers), operand.dtype)
+    if node.op in ("ConstantPadND", "PadV3"):
         padded = list(dims)
         for i in range(len(numbers) // 2):
             padded[rank - 1 - i] += numbers[2 * i] + numbers[2 * i + 1]
@@ -308,14 +306,28 @@ def _reshaped(dims: tuple[int, ...], size: int, target: tuple[int, ...]) -> tupl
     return result
 
 
+def _broadcast(dims: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+    """A −1 keeps the operand's size."""
+    old = (1,) * (len(target) - len(dims)) + dims
+    result = tuple(size if wanted == -1 else wanted for size, wanted in zip(old, target, strict=False))
+    if len(old) != len(target) or any(size not in (1, wanted) for size, wanted in zip(old, result, strict=True)):
+        raise ValueError(f"broadcasts {list(dims)} to {list(target)}")
+    return result
+
+
 def _sliced(operand: TensorType, begin: tuple[int, ...], rest: list[object]) -> TensorType | None:
-    """StridedSlice without masks, which is all a rewrite writes; with masks the answer is left to MindSpore."""
-    end, steps = (_integers(a) for a in (rest[0], rest[1]))
-    if end is None or steps is None or any(mask != 0 for mask in rest[2:]):
+    """StridedSlice whose masks leave out begins and ends only; with others the answer is left to MindSpore."""
+    end, steps, masks = _integers(rest[0]), _integers(rest[1]), rest[2:]
+    if end is None or steps is None or len(masks) != 5 or any(mask != 0 for mask in masks[2:]):
+        return None
+    open_begin, open_end = masks[0], masks[1]
+    if not isinstance(open_begin, int) or not isinstance(open_end, int):
         return None
     dims = list(operand.dims)
     for axis, (low, high, step) in enumerate(zip(begin, end, steps, strict=True)):
-        dims[axis] = len(range(operand.dims[axis])[low:high:step])
+        first = None if open_begin >> axis & 1 else low
+        last = None if open_end >> axis & 1 else high
+        dims[axis] = len(range(operand.dims[axis])[first:last:step])
     return TensorType(tuple(dims), operand.dtype)
 
 
@@ -327,6 +339,9 @@ def _literal(model: Model, value: str) -> object:
 
 
 def _integers(value: object) -> tuple[int, ...] | None:
+    """Whole numbers given as a tuple or as a constant vector."""
+    if isinstance(value, np.ndarray) and value.dtype.kind == "i":
+        return tuple(int(v) for v in value.reshape(-1))
     if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
         return value
     return None

@@ -123,6 +123,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("RepeatInterleaveInt", [C3, 2, 1, 8], np.repeat(C3, 2, 1), FLOAT32),
     ("RepeatInterleaveInt", [X, 2, None, 24], np.repeat(X, 2), FLOAT32),
     ("ConstantPadND", [C3, (0, 1, 2, 0), 1.5], np.pad(C3, ((0, 0), (2, 0), (0, 1)), constant_values=1.5), FLOAT32),
+    ("PadV3", [C3, (0, 1), 0.0], np.pad(C3, ((0, 0), (0, 0), (0, 1))), FLOAT32),
     ("Gather", [C3, N, 1, 0], C3[:, N], FLOAT32),
     ("Embedding", [N, f(5, 4), None, None, 2.0, False], f(5, 4)[N], FLOAT32),
     ("GatherD", [X[:2, :3].copy(), 1, N % 3], np.take_along_axis(X[:2, :3], N % 3, 1), FLOAT32),
@@ -276,6 +277,16 @@ def test_norms(op: str, arguments: list[Array | Literal], formula: Callable[[Flo
     # The constant is a float32 in the file.
     np.testing.assert_allclose(execute(model, {"x": x})[0], expected, rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(execute(model, {"x": x}, NATIVE)[0], expected, rtol=3e-4, atol=3e-4)
+
+
+def test_padding_by_reflection_is_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="padding"):
+        one("PadV3", [C3, (0, 1), 0.0], (3, 4, 6), attributes={"mode": "reflect"})
+
+
+def test_a_logarithm_of_another_base_is_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="another base"):
+        one("Log", [P], (3, 4), attributes={"base": 2.0})
 
 
 def test_softmax_of_either_spelling_of_the_axis() -> None:

@@ -213,6 +213,13 @@ PLAIN: list[tuple[str, Callable[[GraphBuilder, str], str], TensorType]] = [
     ("ExpandDims", lambda g, x: g.expand_dims(x, 1), TensorType((1, 4, 6), FLOAT32)),
     ("StridedSlice", lambda g, x: g.strided_slice(x, (0, 1), (4, 5)), TensorType((4, 5), FLOAT32)),
     ("ConstantPadND", lambda g, x: g.op("ConstantPadND", x, (0, 2), 0.0, dims=(4, 8)), TensorType((4, 7), FLOAT32)),
+    ("PadV3", lambda g, x: g.op("PadV3", x, np.array([0, 2]), 0.0, dims=(4, 8)), TensorType((4, 9), FLOAT32)),
+    ("BroadcastTo", lambda g, x: g.op("BroadcastTo", x, (3, -1, 6), dims=(3, 4, 6)), TensorType((3, 6, 6), FLOAT32)),
+    (
+        "StridedSlice",
+        lambda g, x: g.op("StridedSlice", x, (0, 0), (0, 5), (1, 1), 3, 1, 0, 0, 0, dims=(4, 5)),
+        TensorType((4, 6), FLOAT32),
+    ),
     ("TupleGetItem", lambda g, x: g.split_with_size(x, (2, 4), 1)[0], TensorType((4, 4), FLOAT32)),
 ]
 
@@ -232,6 +239,13 @@ def test_a_permutation_that_is_none() -> None:
     x = g.input("x", (4, 6))
     g.output(g.op("Transpose", x, (0, 0), dims=(4, 4)))
     assert any("permutes 2 axes by [0, 0]" in f for f in check_structure(g.model()))
+
+
+def test_a_broadcast_that_is_none() -> None:
+    g = GraphBuilder("plain")
+    x = g.input("x", (4, 6))
+    g.output(g.op("BroadcastTo", x, (4, 5), dims=(4, 5)))
+    assert any("broadcasts [4, 6] to [4, 5]" in f for f in check_structure(g.model()))
 
 
 def test_what_was_wrong_before_is_told_apart() -> None:

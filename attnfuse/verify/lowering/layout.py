@@ -177,13 +177,11 @@ def _repeat(at: At) -> Result:
     return at.writer.reshape(wide, at.out.dims)
 
 
-@lowers("ConstantPadND", "PadV3", "Pad", moves=True)
+@lowers("ConstantPadND", "PadV3", moves=True)
 def _pad(at: At) -> Result:
-    """Pairs of (before, after), the last axis first; only a constant filling."""
-    if at.op == "PadV3" and len(at.operands) > 3 and at.literal(3) not in ("constant", 0):
-        raise at.unsupported(f"padding mode {at.literal(3)!r}")
-    if at.op == "Pad":
-        raise at.unsupported("padding given as an attribute")
+    """Pairs of (before, after), the last axis first; only a constant filling. PadV3 keeps its mode in attributes."""
+    if at.attributes.get("mode", "constant") != "constant" or not at.attributes.get("paddings_contiguous", True):
+        raise at.unsupported("padding that is not by pairs of a constant")
     pairs, rank = at.integers(1), len(at.out.dims)
     before, after = [0] * rank, [0] * rank
     for i in range(len(pairs) // 2):
