@@ -14,18 +14,20 @@ from attnfuse.graph import (
     live_values,
     short_name,
 )
-from attnfuse.match import Miss, Obligation, Peel, SiteRecord, Stage
+from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.pipeline import Context, Pass
-from attnfuse.policy import Decision, SiteQuery
+from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, head_padding, refusals
 
 __all__ = [
+    "BUILT_IN",
     "CALL",
     "CONSTANT",
     "UNKNOWN_DIM",
+    "AttentionKind",
     "AttributeProto",
     "Context",
     "DType",
@@ -43,6 +45,7 @@ __all__ = [
     "Peel",
     "PrimitiveProto",
     "Refusal",
+    "SiteFacts",
     "SiteQuery",
     "SiteRecord",
     "Stage",

@@ -24,6 +24,7 @@ _CODES = (
     Code("fused", None, "The site is one fused node in the output."),
     Code("fused.carried_over", None, "The source already held the fused node, and the target takes it as it is."),
     Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
+    Code("fused.cast_anew", None, "The source already held the fused node; its casts are now those of the policy."),
     # anchor: a softmax of another kind
     Code("anchor.no_product", Stage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
     Code("anchor.key_is_weight", Stage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."),

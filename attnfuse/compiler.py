@@ -198,6 +198,10 @@ def _produce(
                 flash=r.flash,
                 force_cast_dtype=r.force_cast_dtype,
                 masked_rows=r.masked_rows,
+                min_sequence_length=r.min_sequence_length,
+                head_dim=r.head_dim,
+                dtype=r.dtype,
+                attention=r.attention,
             )
             for r in request.policy.rules
         ),
@@ -289,7 +293,7 @@ def _verify(
 
 def _report(request: CompileRequest, results: Sequence[ComponentResult], warnings: Sequence[str] = ()) -> Report:
     queries = [
-        SiteQuery(result.name, result.component.owner, record.module)
+        SiteQuery(result.name, result.component.owner, record.module, record.facts)
         for result in results
         for record in result.sites.values()
     ]

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 Form: TypeAlias = Literal["formula", "fused"]
 Status: TypeAlias = Literal["fused", "kept", "missed", "not_attention"]
+AttentionKind: TypeAlias = Literal["self", "cross"]
 
 
 class Stage(IntEnum):
@@ -50,6 +51,22 @@ class Miss:
     at: str
     expected: str
     found: str
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What policy rules may select an attention by; None where it is not known, or not before run time.
+
+    Lengths are those of the query and key sequences, `head_dim` is query's, `dtype` is what query, key and value come
+    in before any cast a fused node asks for. `attention` is "self" where all three are projected from the same
+    values.
+    """
+
+    query_length: int | None = None
+    key_length: int | None = None
+    head_dim: int | None = None
+    dtype: str | None = None
+    attention: AttentionKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,5 +108,6 @@ class SiteRecord:
     peels: tuple[Peel, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     miss: Miss | None = None
+    facts: SiteFacts = field(default_factory=SiteFacts)
     region: tuple[str, ...] = field(default=())
     """The nodes of the source that the site consists of, as text lines in graph order."""

@@ -4,7 +4,7 @@ The semantics are mindone's (`set_flash_attention_force_cast_dtype` and `enable_
 classes): each call walks the sub-cells it is made on, and the last call wins. So a rule for a module holds for all
 that lies below it, and each setting has its own last rule.
 
-Rules come from a TOML file and then from the command line:
+Rules come from the settings found on a live pipeline, then from a TOML file, then from the command line:
 
     [defaults]
     flash = true
@@ -15,40 +15,59 @@ Rules come from a TOML file and then from the command line:
     match = "unet.down_blocks.*"          # a component, a module, or a glob over either
     force_cast_dtype = "bfloat16"
 
-May import `attnfuse.errors` and `attnfuse.mindir`.
+    [[rules]]
+    match = "*"
+    min_sequence_length = 1024            # the longer of query's and key's, in tokens
+    head_dim = 64                         # query's
+    dtype = "float32"                     # of query, key and value
+    attention = "self"                    # "self" | "cross"
+    flash = false
+
+A rule that selects by something which is not known of a site does not match it.
+
+May import `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse.errors import PolicyError
+from attnfuse.match import AttentionKind, SiteFacts
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
 
 CastName = Literal["float16", "bfloat16", "none"]
 MaskedRows = Literal["keep", "attended"]
 CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
-MASKED_ROWS: tuple[MaskedRows, ...] = ("keep", "attended")
+SiteDType = Literal["float16", "bfloat16", "float32", "float64"]
 BUILT_IN = "default"
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "force_cast_dtype": CAST_NAMES,
+    "masked_rows": get_args(MaskedRows),
+    "dtype": get_args(SiteDType),
+    "attention": get_args(AttentionKind),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SiteQuery:
-    """What a rule may ask of a site: the component, the pipeline's attribute it is made from, the dotted module."""
+    """What a rule may ask of a site: the component, the pipeline's attribute it is made from, the dotted module, and
+    what is known of the attention itself."""
 
     component: str
     owner: str
     module: str
+    facts: SiteFacts = field(default_factory=SiteFacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +88,46 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Settings for the sites that `match` names; None leaves a setting as it is. `label` names the rule to people."""
+    """Settings for the sites that `match` names and the selectors admit; None leaves a setting as it is, and a
+    selector that is None admits every site.
+
+    `label` names the rule to people. `expected` says whether a rule that fits no site is worth a warning: one that
+    was read off a pipeline may speak of cells that are not compiled.
+    """
 
     match: str
     label: str
     flash: bool | None = None
     force_cast_dtype: CastName | None = None
     masked_rows: MaskedRows | None = None
+    min_sequence_length: int | None = None
+    head_dim: int | None = None
+    dtype: SiteDType | None = None
+    attention: AttentionKind | None = None
+    expected: bool = True
 
     def matches(self, site: SiteQuery) -> bool:
-        """Whether the pattern fits the site, its component or owner, or a module above it."""
-        return any(fnmatchcase(name, self.match) for name in _names(site))
+        """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
+        return self._admits(site.facts) and any(fnmatchcase(name, self.match) for name in _names(site))
+
+    @property
+    def selects(self) -> bool:
+        """Whether it asks for more than a name."""
+        return any(wanted is not None for wanted in (self.min_sequence_length, *self._equal))
+
+    @property
+    def _equal(self) -> tuple[int | str | None, ...]:
+        return self.head_dim, self.dtype, self.attention
+
+    def _admits(self, facts: SiteFacts) -> bool:
+        found = (facts.head_dim, facts.dtype, facts.attention)
+        if any(wanted is not None and wanted != fact for wanted, fact in zip(self._equal, found, strict=True)):
+            return False
+        if self.min_sequence_length is None:
+            return True
+        # One length may be enough: the longer of the two can only be longer still.
+        known = [length for length in (facts.query_length, facts.key_length) if length is not None]
+        return any(length >= self.min_sequence_length for length in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +157,13 @@ class Policy:
     def unmatched(self, sites: Iterable[SiteQuery]) -> tuple[Rule, ...]:
         """The rules that fit none of the sites: mostly slips of the pen."""
         all_sites = list(sites)
-        return tuple(r for r in self.rules if r.match != "*" and not any(r.matches(site) for site in all_sites))
+        return tuple(
+            rule
+            for rule in self.rules
+            if rule.expected
+            and (rule.match != "*" or rule.selects)
+            and not any(rule.matches(site) for site in all_sites)
+        )
 
     def and_then(self, rules: Sequence[Rule]) -> Policy:
         """This policy with rules that come later, and so win."""
@@ -144,46 +198,72 @@ def read_policy(path: Path) -> Policy:
 
 
 def parse_policy(text: str, where: str) -> Policy:
-    """The policy in TOML text; `where` names it in errors and rule labels."""
+    """The policy in TOML text; `where` names it in errors and rule labels. Raises PolicyError as `read_policy` does."""
     try:
-        document = _Document.model_validate(tomllib.loads(text))
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"{where} is not valid TOML: {error}.") from None
+    return policy_of(document, where)
+
+
+def policy_of(document: Mapping[str, Any], where: str) -> Policy:
+    """The policy in plain values, shaped as in TOML: {"defaults": {…}, "rules": [{…}, …]}. Raises PolicyError."""
+    try:
+        checked = _Document.model_validate(dict(document))
     except ValidationError as error:
         raise PolicyError(f"{where}: {_sentence(error.errors()[0])}") from None
     rules = []
-    if (defaults := document.defaults) is not None:
-        rules.append(_rule(defaults, "*", f"{where} [defaults]"))
-    for index, entry in enumerate(document.rules):
-        rule = _rule(entry, entry.match, f'{where} rules[{index}] (match = "{entry.match}")')
-        if rule.flash is None and rule.force_cast_dtype is None and rule.masked_rows is None:
+    if (defaults := checked.defaults) is not None:
+        rules.append(Rule("*", f"{where} [defaults]", **defaults.model_dump()))
+    for index, entry in enumerate(checked.rules):
+        if all(getattr(entry, setting) is None for setting in _Settings.model_fields):
             known = ", ".join(_Settings.model_fields)
             raise PolicyError(f"{where}: rules[{index}] sets nothing; give it at least one of {known}.")
-        rules.append(rule)
+        rules.append(Rule(label=f'{where} rules[{index}] (match = "{entry.match}")', **entry.model_dump()))
     return Policy(tuple(rules))
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy document, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_Document.model_json_schema()}
+
+
 class _Settings(BaseModel):
+    """What holds for a site; what is left out stays as earlier rules have it."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    flash: bool | None = None
-    force_cast_dtype: CastName | None = None
-    masked_rows: MaskedRows | None = None
+    flash: bool | None = Field(default=None, description="Whether attention is fused at all.")
+    force_cast_dtype: CastName | None = Field(
+        default=None,
+        description="What attention in other types than float16 and bfloat16 is cast to; none keeps the formula.",
+    )
+    masked_rows: MaskedRows | None = Field(
+        default=None, description="attended: your word that every query row has a key it may attend to."
+    )
 
 
 class _RuleEntry(_Settings):
-    match: Annotated[str, Field(min_length=1)]
+    """Settings for the sites that fit `match` and every selector that is given."""
+
+    match: Annotated[str, Field(min_length=1, description="A component, a module, or a glob over either.")]
+    min_sequence_length: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Least length of the longer of the query and key sequences, in tokens."
+    )
+    head_dim: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Head size of query, in elements.")
+    dtype: SiteDType | None = Field(default=None, description="Type that query, key and value come in.")
+    attention: AttentionKind | None = Field(
+        default=None, description="self: query, key and value are projected from the same values."
+    )
 
 
 class _Document(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    """A policy: rules in order; of those that fit a site the last one to name a setting decides it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", title="attnfuse policy")
 
     defaults: _Settings | None = None
     rules: list[_RuleEntry] = []
-
-
-def _rule(settings: _Settings, match: str, label: str) -> Rule:
-    return Rule(match, label, settings.flash, settings.force_cast_dtype, settings.masked_rows)
 
 
 def _names(site: SiteQuery) -> set[str]:
@@ -210,8 +290,7 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "missing":
         return f"{place} is missing; a rule names a component, a module or a glob in it."
     if kind == "literal_error":
-        known = list(MASKED_ROWS if path[-1] == "masked_rows" else CAST_NAMES)
-        return f"{place} is {error['input']!r}; {_nearest(str(error['input']), known)}"
+        return f"{place} is {error['input']!r}; {_nearest(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."

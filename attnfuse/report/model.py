@@ -132,13 +132,17 @@ class ManifestComponent(_Document):
 
 
 class RuleEntry(_Document):
-    """A policy rule; null leaves a setting as it is."""
+    """A policy rule; null leaves a setting as it is, or selects every site."""
 
     rule: str
     match: str
     flash: bool | None
     force_cast_dtype: str | None
     masked_rows: str | None
+    min_sequence_length: int | None
+    head_dim: int | None
+    dtype: str | None
+    attention: str | None
 
 
 class Manifest(_Document):

@@ -1,4 +1,5 @@
-"""Fused nodes that the source already holds: carried over, or rewritten to the other runtime's node.
+"""Fused nodes that the source already holds: carried over, rewritten to the other runtime's node, cast anew, or
+written out as the formula again where policy or target want no fused node.
 
 mindone places FlashAttentionScore itself on an Ascend host, and always in its Flux, Wan and LTX models; MindSpore Lite
 keeps the arguments of PromptFlashAttention only. The two differ in argument order, in whether the bias comes before or
@@ -10,269 +11,222 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from attnfuse.api import (
+    BUILT_IN,
     Context,
+    Decision,
+    DType,
     Edit,
-    FusedRequest,
-    Miss,
     Model,
     Node,
-    NotALiteralError,
+    SiteQuery,
     SiteRecord,
-    TensorType,
     dtypes,
     head_padding,
     refusals,
 )
 from attnfuse_passes.emit.builder import Builder
-from attnfuse_passes.emit.fused import ALL_TOKENS, BNSD, BSH, LAYOUTS, FusedNode, prompt_flash_attention
+from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
+from attnfuse_passes.fused_source import (
+    BSND,
+    FusedSource,
+    Lift,
+    Unfit,
+    check_plain,
+    describe,
+    find_lift,
+    only_output,
+    read,
+    request_of,
+)
 from attnfuse_passes.naming import SiteNames
-from attnfuse_passes.records import region_lines
-
-BSND = 3
-_HEAD_AXIS = {BNSD: 1, BSND: 2}
-_LENGTH_AXIS = {BSH: 1, BNSD: 2, BSND: 1}
+from attnfuse_passes.producers import known_wrong
+from attnfuse_passes.records import kept
+from attnfuse_passes.restore import restore_formula
 
 
-@dataclass(frozen=True, slots=True)
-class _Arguments:
-    """What a FlashAttentionScore of the source says, read by position."""
+def convert_fused(
+    model: Model, context: Context, edit: Edit, node: Node, names: SiteNames, dead: list[Node]
+) -> SiteRecord:
+    """The record of an already fused node, with the edit that rewrites it where it cannot stay.
 
+    Nodes that a rewrite leaves without a purpose are added to `dead`.
+    """
+    record = describe(model, node, names.of_values(node, *node.inputs[:3]))
+    record = replace(record, warnings=known_wrong(model, node))
+    decision = context.policy.decide(SiteQuery(context.component, context.owner, record.module, record.facts))
+    if node.op == "PromptFlashAttention":
+        return _prompt_of_source(context, decision, record)
+    lift = find_lift(model, node)
+    return _Site(model, context, edit, node, record, decision, lift, names.slug(record.module), dead).visit()
+
+
+def _prompt_of_source(context: Context, decision: Decision, record: SiteRecord) -> SiteRecord:
+    node = "PromptFlashAttention"
+    if not decision.flash:
+        reason = f"flash attention is off, but a {node} of the source is left as it is"
+        return replace(kept(record, "structure.fused_arguments", reason, decision.flash_rule), node=node)
+    if context.target.node != node:
+        reason = f"a {node} of the source is left as it is for the mindspore runtime"
+        return replace(kept(record, "structure.fused_arguments", reason, None), node=node)
+    if context.target.limits is None:
+        reason = f"{context.target.soc} has no {node}; it is left as it is"
+        return replace(kept(record, "target.no_operator", reason, None), node=node)
+    return replace(record, code="fused.carried_over", reason="already fused in the source", node=node)
+
+
+@dataclass(slots=True)
+class _Site:
+    """One FlashAttentionScore of the source on its way to a record."""
+
+    model: Model
+    context: Context
+    edit: Edit
     node: Node
-    tensors: tuple[str | None, ...]
-    heads: int
-    keep_prob: float
-    scale: float
-    layout: int
-    sparse_mode: int
-    pre_tokens: int
-    next_tokens: int
+    record: SiteRecord
+    decision: Decision
+    lift: Lift | None
+    slug: str
+    dead: list[Node]
 
-
-def convert_fused(model: Model, context: Context, edit: Edit, node: Node, names: SiteNames) -> SiteRecord:
-    """The record of an already fused node; for another runtime than its own, with the edit that rewrites it."""
-    module = names.of_values(node, *node.inputs[:3])
-    record = _record(model, node, module)
-    target = context.target
-    if target.node == node.op:
-        if target.limits is None:
-            return replace(
-                record,
-                status="kept",
-                code="target.no_operator",
-                reason=f"{target.soc} has no {node.op}; it is left as it is",
-            )
+    def visit(self) -> SiteRecord:
+        """Policy first, then what the target has, then the node that it takes."""
+        decision, target, lift = self.decision, self.context.target, self.lift
+        try:
+            if not decision.flash:
+                return self._restore("policy.flash_off", "flash attention is off", decision.flash_rule)
+            if lift is not None and decision.force_cast_dtype is None:
+                return self._restore("policy.no_cast", "force_cast_dtype is none", decision.cast_rule)
+            if target.limits is None:
+                return self._restore("target.no_operator", f"{target.soc} has no {target.node}", None)
+            compute = self._compute_dtype()
+            if target.node != self.node.op or compute is not None:
+                return self._rewrite(compute)
+        except Unfit as error:
+            stays = "" if target.node != self.node.op else "; the fused node is left as it is"
+            node = self.node.op if stays else None
+            found = replace(self.record, status="missed", code=error.miss.code, miss=error.miss, node=node)
+            return replace(found, reason=error.text() + stays)
         return replace(
-            record,
-            status="fused",
+            self.record,
             code="fused.carried_over",
             reason="already fused in the source",
-            node=node.op,
-            warnings=_doubts(model, context, node),
+            rule=self._rule,
+            node=self.node.op,
+            warnings=(*self.record.warnings, *self._doubts()),
         )
-    if node.op == "PromptFlashAttention":
+
+    @property
+    def _rule(self) -> str:
+        return self.decision.flash_rule if self.lift is None else self.decision.cast_rule
+
+    def _compute_dtype(self) -> DType | None:
+        """What the policy wants the operands cast to instead; None where it asks for nothing else than is there.
+
+        Only a rule changes a cast: the default speaks for graphs in which nobody has decided yet.
+        """
+        wanted = self.decision.force_cast_dtype
+        if self.lift is None or wanted is None or self.decision.cast_rule == BUILT_IN:
+            return None
+        return None if wanted.name == self.record.compute_dtype else wanted
+
+    def _restore(self, code: str, reason: str, rule: str | None) -> SiteRecord:
+        """The formula again; where it cannot be had, Unfit."""
+        found = read(self.model, self.node)
+        self.dead += restore_formula(self.model, self.edit, found, self.lift, self.slug)
         return replace(
-            record,
-            status="kept",
-            code="structure.fused_arguments",
-            reason="a PromptFlashAttention of the source is left as it is for the mindspore runtime",
-            node=node.op,
+            kept(self.record, code, f"{reason}: the formula is restored", rule), compute_dtype="float32", node=None
         )
-    try:
-        return _to_prompt(model, context, edit, node, names, record)
-    except _Unfit as error:
-        return replace(record, status="missed", code=error.miss.code, reason=error.text(), miss=error.miss)
 
+    def _rewrite(self, compute: DType | None) -> SiteRecord:
+        """The target's node with the same tensors, cast to `compute` if that is given."""
+        found = read(self.model, self.node)
+        check_plain(found)
+        target = self.context.target
+        request = request_of(self.model, found)
+        if compute is not None:
+            request = replace(request, dtype=compute.name)
+        no = refusals(target, request)
+        if no:
+            # Lite has no FlashAttentionScore at all: what PromptFlashAttention cannot say is said by the formula.
+            reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
+            return self._restore(no[0].code, reason, None)
+        heads, kv_heads, width = request.heads, request.kv_heads, request.head_dim
+        pad = head_padding(target, request)
+        result = only_output(self.model, self.node)
+        lift = self.lift if compute is not None else None
+        b = Builder(self.edit, result if lift is None else lift.back, self.slug)
+        operands = self.node.inputs[:3] if lift is None else lift.operands
 
-class _Unfit(Exception):  # noqa: N818  # a verdict, not an error
-    def __init__(self, code: str, node: Node, expected: str, found: str) -> None:
-        super().__init__(code)
-        self.miss = Miss(code, node.name, expected, found)
+        def enter(position: int, count: int) -> str:
+            tensor = operands[position]
+            if compute is not None:
+                tensor = b.cast(tensor, compute)
+            kind = b.type_of(tensor)
+            if found.layout == BSH and pad:
+                tensor = b.reshape(tensor, (*kind.dims[:2], count, width))
+            tensor = b.pad_last(tensor, pad)
+            return tensor if found.layout == BNSD else b.reshape(tensor, (*kind.dims[:2], count * (width + pad)))
 
-    def text(self) -> str:
-        return f"expected {self.miss.expected}, found {self.miss.found}"
-
-
-def _record(model: Model, node: Node, module: str) -> SiteRecord:
-    kinds = [model.type_of(name) for name in node.inputs[:3]]
-    query, key, value = (None if kind is None else kind.dims for kind in kinds)
-    dtype = None if kinds[0] is None else kinds[0].dtype.name
-    scale: float | None = None
-    try:
-        literal = model.literal(node.inputs[12 if node.op == "FlashAttentionScore" else 13])
-        scale = float(literal) if isinstance(literal, float) else None
-    except (NotALiteralError, IndexError):
-        pass
-    return SiteRecord(
-        module=module,
-        graph=node.graph.name,
-        anchor=node.name,
-        form="fused",
-        status="fused",
-        code="",
-        reason="",
-        query=query,
-        key=key,
-        value=value,
-        dtype=dtype,
-        compute_dtype=dtype,
-        restored_dtype=dtype,
-        scale=scale,
-        region=region_lines(model, [node]),
-    )
-
-
-def _read(model: Model, node: Node) -> _Arguments:
-    if len(node.inputs) != 18:
-        raise _Unfit("structure.fused_arguments", node, "18 arguments", str(len(node.inputs)))
-
-    def present(name: str) -> str | None:
-        try:
-            return None if model.literal(name) is None else name
-        except NotALiteralError:
-            return name
-
-    def number(position: int) -> float:
-        try:
-            literal = model.literal(node.inputs[position])
-        except NotALiteralError:
-            literal = None
-        if not isinstance(literal, int | float):
-            raise _Unfit("structure.fused_arguments", node, f"a literal argument {position}", "a computed one")
-        return literal
-
-    return _Arguments(
-        node,
-        tuple(present(name) for name in node.inputs[:10]),
-        heads=int(number(10)),
-        keep_prob=number(11),
-        scale=float(number(12)),
-        pre_tokens=int(number(13)),
-        next_tokens=int(number(14)),
-        layout=int(number(16)),
-        sparse_mode=int(number(17)),
-    )
-
-
-def _request(model: Model, found: _Arguments) -> tuple[FusedRequest, TensorType]:
-    """What the node asks of a target, and query's type. Raises _Unfit where its tensors cannot be read."""
-    node, code = found.node, "structure.fused_arguments"
-    mask, shift = found.tensors[6], found.tensors[3]
-    if found.layout not in (BSH, BNSD, BSND):
-        raise _Unfit(code, node, "layout BSH, BNSD or BSND", str(found.layout))
-    kinds = [model.type_of(name) for name in node.inputs[:3]]
-    q, k, v = kinds
-    if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
-        raise _Unfit(code, node, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds))
-    width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
-    kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
-    if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
-        raise _Unfit(code, node, "key and value of query's head size", f"{k} and {v}")
-    request = FusedRequest(
-        batch=q.dims[0],
-        heads=found.heads,
-        kv_heads=kv_heads,
-        query_length=q.dims[_LENGTH_AXIS[found.layout]],
-        key_length=k.dims[_LENGTH_AXIS[found.layout]],
-        head_dim=width,
-        dtype=q.dtype.name,
-        mask=None if mask is None else "shared" if _shared(model, node, mask) else "per_head",
-        bias=shift is not None,
-    )
-    return request, q
-
-
-def _doubts(model: Model, context: Context, node: Node) -> tuple[str, ...]:
-    """What the target's documentation says against a node that is carried over as it is."""
-    if node.op != "FlashAttentionScore":
-        return ()
-    try:
-        request, _ = _request(model, _read(model, node))
-    except _Unfit as error:
-        return (f"{node.op} of the source: {error.text()}",)
-    doubts = [
-        f"{node.op} of the source: {no.expected} is documented, {no.found} used"
-        for no in refusals(context.target, request)
-    ]
-    if head_padding(context.target, request):
-        doubts.append(
-            f"{node.op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented"
+        query, key, value = enter(0, heads), enter(1, kv_heads), enter(2, kv_heads)
+        fused = FusedNode(
+            query=query,
+            key=key,
+            value=value,
+            layout=BNSD if found.layout == BNSD else BSH,
+            heads=heads,
+            kv_heads=kv_heads,
+            scale=found.scale,
+            discard=found.mask,
+            bias=self._bias(b, found, compute),
         )
-    return tuple(doubts)
+        write = flash_attention_score if target.node == "FlashAttentionScore" else prompt_flash_attention
+        attention = write(b, fused)
+        dims = b.type_of(self.node.inputs[0]).dims
+        if found.layout != BNSD and (pad or found.layout == BSND):
+            attention = b.reshape(attention, (*dims[:2], heads, width + pad))
+        attention = b.take_last(attention, width if pad or found.layout != BSH else dims[-1])
+        attention = b.reshape(attention, dims)
+        if lift is not None:
+            attention = b.cast(attention, lift.dtype)
+        b.finish(attention)
+        self.dead += [self.node] if lift is None else [self.node, result]
+        converted = target.node != self.node.op
+        return replace(
+            self.record,
+            code="fused.converted" if converted else "fused.cast_anew",
+            reason="FlashAttentionScore of the source, "
+            + ("rewritten for MindSpore Lite" if converted else "cast as the policy says"),
+            rule=self._rule,
+            node=target.node,
+            layout=LAYOUTS[fused.layout],
+            compute_dtype=request.dtype,
+            mask="additive" if found.shift is not None else "bool" if found.mask is not None else None,
+            padded_head=pad,
+            casts=b.casts,
+        )
 
+    def _bias(self, b: Builder, found: FusedSource, compute: DType | None) -> str | None:
+        """The shift in the node's type: behind the scale for PromptFlashAttention, before it as it was otherwise."""
+        if found.shift is None:
+            return None
+        factor = 1.0 if self.context.target.node == "FlashAttentionScore" else found.scale
+        if compute is None:
+            return b.scaled(found.shift, factor)
+        # Not in the old type: a factor applied there would round what the new type might hold.
+        return b.cast(b.scaled(b.cast(found.shift, dtypes.FLOAT32), factor), compute)
 
-def _to_prompt(
-    model: Model, context: Context, edit: Edit, node: Node, names: SiteNames, record: SiteRecord
-) -> SiteRecord:
-    """FlashAttentionScore → PromptFlashAttention: same tensors, the bias moved behind the scale."""
-    found = _read(model, node)
-    _, _, _, shift, drop, padding, mask, prefix, qlen, kvlen = found.tensors
-    code = "structure.fused_arguments"
-    for name, tensor in (("drop_mask", drop), ("padding_mask", padding), ("prefix", prefix)):
-        if tensor is not None:
-            raise _Unfit(code, node, f"no {name}", "one")
-    if qlen is not None or kvlen is not None or found.keep_prob != 1.0:
-        raise _Unfit(code, node, "no actual sequence lengths and no dropout", "one of them")
-    if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
-        raise _Unfit(code, node, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
-    request, q = _request(model, found)
-    no = refusals(context.target, request)
-    if no:
-        raise _Unfit(no[0].code, node, no[0].expected, no[0].found)
-    heads, kv_heads, width = request.heads, request.kv_heads, request.head_dim
-    pad = head_padding(context.target, request)
-    anchor = _only_output(model, node)
-    b = Builder(edit, anchor, names.slug(record.module))
-
-    def enter(tensor: str, count: int) -> str:
-        kind = b.type_of(tensor)
-        if found.layout == BSH and pad:
-            tensor = b.reshape(tensor, (*kind.dims[:2], count, width))
-        tensor = b.pad_last(tensor, pad)
-        return tensor if found.layout == BNSD else b.reshape(tensor, (*kind.dims[:2], count * (width + pad)))
-
-    fused = FusedNode(
-        query=enter(node.inputs[0], heads),
-        key=enter(node.inputs[1], kv_heads),
-        value=enter(node.inputs[2], kv_heads),
-        layout=BNSD if found.layout == BNSD else BSH,
-        heads=heads,
-        kv_heads=kv_heads,
-        scale=found.scale,
-        discard=mask,
-        bias=None if shift is None else b.scaled(shift, found.scale),
-    )
-    result = prompt_flash_attention(b, fused)
-    if found.layout != BNSD and (pad or found.layout == BSND):
-        result = b.reshape(result, (*q.dims[:2], heads, width + pad))
-    b.finish(b.reshape(b.take_last(result, width if pad or found.layout != BSH else q.dims[-1]), q.dims))
-    edit.remove.add(node.name)
-    return replace(
-        record,
-        status="fused",
-        code="fused.converted",
-        reason="FlashAttentionScore of the source, rewritten for MindSpore Lite",
-        node="PromptFlashAttention",
-        layout=LAYOUTS[fused.layout],
-        query=b.type_of(fused.query).dims,
-        key=b.type_of(fused.key).dims,
-        value=b.type_of(fused.value).dims,
-        mask="additive" if shift is not None else "bool" if mask is not None else None,
-        padded_head=pad,
-    )
-
-
-def _shared(model: Model, node: Node, mask: str) -> bool:
-    """Whether the mask is one for all heads. Raises _Unfit where it is no mask."""
-    kind = model.type_of(mask)
-    if kind is None or kind.dtype not in (dtypes.BOOL, dtypes.UINT8):
-        raise _Unfit("structure.fused_arguments", node, "a boolean mask", str(kind))
-    return kind.rank != 4 or kind.dims[1] == 1
-
-
-def _only_output(model: Model, node: Node) -> Node:
-    """The TupleGetItem that takes the attention, output 3, out of the tuple; no other may be read."""
-    readers = [use.node for use in model.uses(node.name)]
-    reader = readers[0] if len(readers) == 1 else None
-    if reader is None or reader.op != "TupleGetItem" or model.literal(reader.inputs[1]) != 3:
-        raise _Unfit("structure.outputs", node, "one reader, of output 3", f"{len(readers)} readers")
-    return reader
+    def _doubts(self) -> tuple[str, ...]:
+        """What the target's documentation says against a node that is carried over as it is."""
+        op, target = self.node.op, self.context.target
+        try:
+            request = request_of(self.model, read(self.model, self.node))
+        except Unfit as error:
+            return (f"{op} of the source: {error.text()}",)
+        doubts = [
+            f"{op} of the source: {no.expected} is documented, {no.found} used" for no in refusals(target, request)
+        ]
+        if head_padding(target, request):
+            doubts.append(
+                f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented"
+            )
+        return tuple(doubts)

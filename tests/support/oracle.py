@@ -155,9 +155,11 @@ def attention(
 
 
 def _heads_apart(x: Array, layout: int, heads: int) -> Array:
-    """BSH (0) or BNSD (1) → [B, N, S, D]."""
+    """BSH (0), BNSD (1) or BSND (3) → [B, N, S, D]."""
     if layout == 1:
         return x
+    if layout == 3:
+        return x.transpose(0, 2, 1, 3)
     assert layout == 0, layout
     batch, length, width = x.shape
     return x.reshape(batch, length, heads, width // heads).transpose(0, 2, 1, 3)
@@ -166,6 +168,8 @@ def _heads_apart(x: Array, layout: int, heads: int) -> Array:
 def _heads_together(x: Array, layout: int) -> Array:
     if layout == 1:
         return x
+    if layout == 3:
+        return x.transpose(0, 2, 1, 3)
     batch, heads, length, width = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * width)
 
@@ -175,7 +179,7 @@ def _check_operands(i: Interpreter, node: Node, mask: Array | None, bias: Array 
     kinds = [i.model.type_of(name) for name in node.inputs[:3]]
     assert all(k is not None and k.dtype.is_low_precision and k.dtype == kinds[0].dtype for k in kinds if kinds[0])
     if mask is not None:
-        assert mask.dtype == np.bool_, mask.dtype
+        assert mask.dtype in (np.bool_, np.uint8), mask.dtype
     if bias is not None:
         assert bias.ndim == 4, bias.shape
         assert bias.shape[1] == heads, bias.shape
@@ -192,7 +196,8 @@ def _flash_attention_score(i: Interpreter, node: Node, a: list[Any]) -> Any:
     assert kvlen is None
     assert (keep, pre, following, sparse) == (1.0, 2147483647, 2147483647, 0)
     _check_operands(i, node, mask, bias, heads)
-    kv_heads = key.shape[1] if layout == 1 else heads * key.shape[-1] // query.shape[-1]
+    mask = mask if mask is None else mask.astype(np.bool_)
+    kv_heads = key.shape[{1: 1, 3: 2}[layout]] if layout else heads * key.shape[-1] // query.shape[-1]
     q, k, v = (_heads_apart(x, layout, n) for x, n in ((query, heads), (key, kv_heads), (value, kv_heads)))
     if mask is not None:
         batch, length, columns = q.shape[0], q.shape[2], k.shape[2]
@@ -304,8 +309,8 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("AddExt", "InplaceAddExt"), _with_alpha(np.add)),
     "Sub": _binary(np.subtract),
     "SubExt": _with_alpha(np.subtract),
-    **dict.fromkeys(("Mul", "Muls"), _binary(np.multiply)),
-    **dict.fromkeys(("Div", "Divs", "RealDiv"), _binary(np.true_divide)),
+    **dict.fromkeys(("Mul", "Muls", "InplaceMuls"), _binary(np.multiply)),
+    **dict.fromkeys(("Div", "Divs", "RealDiv", "InplaceDivs"), _binary(np.true_divide)),
     **dict.fromkeys(("Less", "LessScalar"), _binary(np.less)),
     "LessEqual": _binary(np.less_equal),
     "Greater": _binary(np.greater),

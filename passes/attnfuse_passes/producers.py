@@ -1,0 +1,114 @@
+"""Fused nodes that are known to be wrong where they were made: told by name, never mended.
+
+What a graph says is what it means; a tool that "corrected" it could only guess. These are the slips of mindone 0.5.0
+that a graph shows (others, such as a causal flag that was dropped without a trace, it cannot show):
+
+    scale left at 1.0            models/autoencoders/autoencoder_kl_wan.py
+    no cast to 16 bits           models/autoencoders/autoencoder_kl_qwenimage.py
+    a bias turned into a mask    Attention.flash_attention_op: a float mask becomes `.bool()`
+    the first head's mask only   Attention.flash_attention_op: `[:, :1]`
+    causal with no mask          models/attention_dispatch.py: sparse_mode 2 and no triangle
+
+May import `attnfuse.api`.
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import Model, Node, dtypes
+from attnfuse_passes.fused_source import FusedSource, Unfit, read, request_of
+
+_HANDED_ON = {
+    "BroadcastTo", "ExpandDims", "Reshape", "Squeeze", "StridedSlice", "Tile", "Transpose", "TransposeView",
+    "RepeatInterleaveInt", "SliceExt", "Slice",
+}  # fmt: skip
+_TO_BOOL = {"Cast", "NotEqual", "NotEqualScalar"}
+_COMPRESSED = (2, 3, 4)
+
+
+def known_wrong(model: Model, node: Node) -> tuple[str, ...]:
+    """A warning for each slip that the node shows; none for a node that cannot be read."""
+    try:
+        found = read(model, node)
+    except Unfit:
+        return ()
+    told = [_scale(model, found), _type(model, node), _compressed(found)]
+    if found.mask is not None:
+        told += [_bias_as_mask(model, found.mask), _first_head(model, found.mask)]
+    return tuple(text for text in told if text is not None)
+
+
+def _scale(model: Model, found: FusedSource) -> str | None:
+    try:
+        width = request_of(model, found).head_dim
+    except Unfit:
+        return None
+    if found.scale != 1.0 or width == 1:
+        return None
+    return (
+        f"its scale is 1.0 with a head size of {width}: if it was meant to be 1/√{width}, the model forgot to say so, "
+        "as mindone's autoencoder_kl_wan does"
+    )
+
+
+def _type(model: Model, node: Node) -> str | None:
+    kind = model.type_of(node.inputs[0])
+    if kind is None or kind.dtype.is_low_precision:
+        return None
+    return f"its query is {kind.dtype}, which the operator does not take: mindone's autoencoder_kl_qwenimage casts none"
+
+
+def _compressed(found: FusedSource) -> str | None:
+    if found.sparse_mode not in _COMPRESSED or found.mask is not None:
+        return None
+    return (
+        f"its sparse_mode {found.sparse_mode} asks for a 2048 × 2048 triangle as the mask, and it has none, as in "
+        "mindone's attention_dispatch"
+    )
+
+
+def _bias_as_mask(model: Model, mask: str) -> str | None:
+    """A float that became bool on its way to the mask; a 0/1 mask that was a bool before is none."""
+    node = _origin(model, mask)
+    if node is None or node.op not in _TO_BOOL:
+        return None
+    before = model.type_of(node.inputs[0])
+    if before is None or not before.dtype.is_float or model.type_of(node.name) is None:
+        return None
+    return (
+        f"its mask is {before.dtype} turned to bool, so that every number but 0 discards a key: if it was a bias, "
+        "that is lost, as in mindone's flash_attention_op"
+    )
+
+
+def _first_head(model: Model, mask: str) -> str | None:
+    """A slice of the first of several heads."""
+    value: str = mask
+    while (node := model.producer(value)) is not None and node.op in _HANDED_ON:
+        before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
+        if (
+            node.op in ("StridedSlice", "SliceExt", "Slice")
+            and before is not None
+            and after is not None
+            and before.rank == after.rank == 4
+            and before.dims[1] > after.dims[1] == 1
+        ):
+            return (
+                f"its mask is that of the first of {before.dims[1]} heads: the others' are lost, as in mindone's "
+                "flash_attention_op"
+            )
+        value = node.inputs[0]
+    return None
+
+
+def _origin(model: Model, mask: str) -> Node | None:
+    """What computed the mask, before it was sliced, repeated or negated."""
+    node = model.producer(mask)
+    while node is not None and (node.op in (*_HANDED_ON, "LogicalNot") or _keeps_bool(model, node)):
+        node = model.producer(node.inputs[0])
+    return node
+
+
+def _keeps_bool(model: Model, node: Node) -> bool:
+    """A cast between bool and the 0 and 1 of uint8."""
+    kinds = [model.type_of(name) for name in (node.name, *node.inputs[:1])]
+    return node.op == "Cast" and all(kind is not None and kind.dtype in (dtypes.BOOL, dtypes.UINT8) for kind in kinds)

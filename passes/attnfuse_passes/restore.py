@@ -1,0 +1,83 @@
+"""The formula of a fused node, written out: what the node computes, in float32, with the layout around it.
+
+    softmax(mask(scale · (QKᵀ + shift))) V
+
+Scores, softmax and both products are float32 whatever the operands come in, and the result is rounded once: whoever
+turns flash attention off does so for exactness. A discarded key gets the lowest finite float32 as its score, as in
+mindone's own formula, so a row without any key is the mean of the values and not NaN. May import `attnfuse.api`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnfuse.api import Edit, FusedRequest, Model, Node, TensorType, dtypes
+from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.fused import BNSD, BSH
+from attnfuse_passes.fused_source import FusedSource, Lift, Unfit, check_plain, only_output, request_of
+
+
+def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | None, slug: str) -> list[Node]:
+    """Put the formula in the place of the node and of the casts around it; the nodes that are no longer needed.
+
+    Raises Unfit where the node is not that formula, or where sizes are not known before run time.
+    """
+    check_plain(found)
+    request = request_of(model, found)
+    result = only_output(model, found.node)
+    sizes = (request.batch, request.heads, request.kv_heads, request.query_length, request.key_length, request.head_dim)
+    if any(size < 0 for size in sizes):
+        raise Unfit("facts.dynamic_layout", found.node, "known sizes", "unknown ones")
+    anchor = result if lift is None else lift.back
+    kind = model.type_of(anchor.name)
+    if kind is None:
+        raise Unfit("facts.type", found.node, "a result of known type", "none")
+    b = Builder(edit, anchor, slug)
+    query, key, value = found.node.inputs[:3] if lift is None else lift.operands
+    q = _heads_apart(b, found.layout, query, request.heads)
+    k = _repeated(b, _heads_apart(b, found.layout, key, request.kv_heads), request)
+    v = _repeated(b, _heads_apart(b, found.layout, value, request.kv_heads), request)
+    scores = _product(b, q, k, transposed=True)
+    if found.shift is not None:
+        scores = b.elementwise("Add", scores, b.cast(found.shift, dtypes.FLOAT32))
+    scores = b.scaled(scores, found.scale)
+    if found.mask is not None:
+        discard = b.cast(found.mask, dtypes.BOOL)
+        lowest = b.tensor(np.array(np.finfo(np.float32).min), dtypes.FLOAT32)
+        scores = b.node("Select", (discard, lowest, scores), b.type_of(scores))
+    weights = b.node("Softmax", (scores, b.constant((-1,))), b.type_of(scores))
+    attention = _product(b, weights, v, transposed=False)
+    if found.layout != BNSD:
+        attention = b.transpose(attention, (0, 2, 1, 3))
+    b.finish(b.cast(b.reshape(attention, kind.dims), kind.dtype))
+    return [found.node] if lift is None else [found.node, result]
+
+
+def _heads_apart(b: Builder, layout: int, value: str, heads: int) -> str:
+    """To [B, N, S, D] in float32."""
+    value = b.cast(value, dtypes.FLOAT32)
+    if layout == BNSD:
+        return value
+    if layout == BSH:
+        batch, length, width = b.type_of(value).dims
+        value = b.reshape(value, (batch, length, heads, width // heads))
+    return b.transpose(value, (0, 2, 1, 3))
+
+
+def _repeated(b: Builder, value: str, request: FusedRequest) -> str:
+    """Key or value head n / (N / Nkv) for each query head n."""
+    if request.heads == request.kv_heads:
+        return value
+    batch, kv, length, width = b.type_of(value).dims
+    group = request.heads // kv
+    value = b.broadcast(b.reshape(value, (batch, kv, 1, length * width)), (batch, kv, group, length * width))
+    return b.reshape(value, (batch, request.heads, length, width))
+
+
+def _product(b: Builder, left: str, right: str, *, transposed: bool) -> str:
+    one, other = b.type_of(left).dims, b.type_of(right).dims
+    dims: Sequence[int] = (*one[:-1], other[-2] if transposed else other[-1])
+    flags = (b.constant(False), b.constant(transposed))
+    return b.node("BatchMatMul", (left, right, *flags), TensorType(tuple(dims), dtypes.FLOAT32))
