@@ -84,3 +84,35 @@ def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
     if factor is None or factor == 0 or not keeps_shape(model, node, value):
         return None
     return value, Scale(1.0 / factor)
+
+
+@peeler(
+    "scale.in_place",
+    ops=("InplaceMuls", "InplaceDivs"),
+    identity="x *= c leaves c·x, x /= c leaves (1/c)·x",
+    examples=(
+        "InplaceMuls(scores: float32[2, 3], 0.125, u: monad)",
+        "InplaceDivs(scores: float32[2, 3], 8.0, u: monad)",
+    ),
+    counter_examples=(
+        "InplaceMuls(scores: float32[2, 3], c: float32[], u: monad)",
+        "InplaceMuls(scores: float32[2, 3], 0.125)",
+        "InplaceMuls(x: int64[2, 3], 2, u: monad)",
+        "InplaceMuls(0.125, x: float32[2, 3], u: monad)",
+        "InplaceDivs(scores: float32[2, 3], 0.0, u: monad)",
+    ),
+)
+def in_place(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """A number into the first input, which is the result too (MindSpore 2.10); the third input orders the effect.
+
+    Equal to a product only if nothing else reads the input: that is an obligation of the match.
+    """
+    if len(node.inputs) != 3:
+        return None
+    value, number, _ = node.inputs
+    factor = constant_factor(model, number)
+    if factor is None or not keeps_shape(model, node, value):
+        return None
+    if node.op == "InplaceMuls":
+        return value, Scale(factor)
+    return (value, Scale(1.0 / factor)) if factor != 0 else None
