@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -80,15 +80,10 @@ class Node:
     op: str
     index: int
     """Position in its graph's node list."""
-
-    @property
-    def name(self) -> str:
-        """Name of the node's one output."""
-        return self.proto.output[0]
-
-    @property
-    def inputs(self) -> list[str]:
-        return list(self.proto.input)
+    name: str
+    """Name of the node's one output."""
+    inputs: list[str]
+    """Copied from the message, as is the name: reading them there at every use cost most of a pass's time."""
 
     @property
     def scope(self) -> str:
@@ -99,8 +94,7 @@ class Node:
         return f"<{self.op} {short_name(self.name)}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One use of a value: input `position` of `node`, or a graph output (`node` is None)."""
 
     node: Node | None
@@ -203,6 +197,7 @@ class Model:
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
         self._literal_cache: dict[str, Literal | NotALiteralError] = {}
         uses, producers, leaves = self._uses, self._producers, self._leaves
+        operators = {reference: primitive.op_type for reference, primitive in self.primitives.items()}
         for graph in self.graphs:
             for parameter in graph.parameter:
                 self._define_leaf(parameter.name, parameter, tensor_type(parameter))
@@ -211,35 +206,36 @@ class Model:
                 self._define_leaf(value.name, None, kind)
         for graph in self.graphs:
             for index, message in enumerate(graph.node):
-                if len(message.output) != 1:
-                    raise SourceError(f"the graph is damaged: node {message.name!r} has {len(message.output)} outputs.")
-                op_type = message.op_type
+                outputs, inputs, op_type = message.output, list(message.input), message.op_type
+                if len(outputs) != 1:
+                    raise SourceError(f"the graph is damaged: node {message.name!r} has {len(outputs)} outputs.")
+                made = outputs[0]
                 callee: str | None = None
                 if op_type == CONSTANT:
                     op = CONSTANT
-                elif (primitive := self.primitives.get(op_type)) is not None:
-                    op = primitive.op_type
+                elif (primitive := operators.get(op_type)) is not None:
+                    op = primitive
                 else:
                     op, callee = CALL, op_type.removeprefix("REF::")
-                node = Node(message, graph, op, index)
+                node = Node(message, graph, op, index, made, inputs)
                 self.nodes.append(node)
-                for position, name in enumerate(message.input):
+                for position, name in enumerate(inputs):
                     if name not in producers and name not in leaves and name not in functions:
                         raise SourceError(
-                            f"the graph is damaged: {short_name(message.output[0])} uses {short_name(name)}, "
+                            f"the graph is damaged: {short_name(made)} uses {short_name(name)}, "
                             "which nothing before it defines."
                         )
                     uses.setdefault(name, []).append(Use(node, position))
                 if callee is not None:
                     if callee not in producers and callee not in functions:
                         raise SourceError(
-                            f"the graph is damaged: node {short_name(message.output[0])} refers to operator "
+                            f"the graph is damaged: node {short_name(made)} refers to operator "
                             f"{callee!r}, which is not in the primitive table."
                         )
                     uses.setdefault(callee, []).append(Use(node, -1))
-                if message.output[0] in producers or message.output[0] in leaves:
-                    raise SourceError(f"the graph is damaged: value {message.output[0]!r} is defined twice.")
-                producers[message.output[0]] = node
+                if made in producers or made in leaves:
+                    raise SourceError(f"the graph is damaged: value {made!r} is defined twice.")
+                producers[made] = node
             for position, output in enumerate(graph.output):
                 if output.name not in producers and output.name not in leaves:
                     raise SourceError(f"the graph is damaged: output {output.name!r} is not defined.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
-from attnfuse.api import Edit, Model, NodeProto, Use
+from attnfuse.api import Edit, Model, Node, NodeProto
 
 
 def sweep(model: Model, dead: Iterable[str], primitives_before: set[str]) -> None:
@@ -22,77 +23,90 @@ def sweep(model: Model, dead: Iterable[str], primitives_before: set[str]) -> Non
 
 
 class _Sweep:
+    """One walk from the dead values back. What is left of each value's uses is counted, never searched again: a
+    constant or a tuple of all state may have as many readers as the graph has nodes."""
+
     def __init__(self, model: Model, dead: set[str]) -> None:
         self._model = model
         self._dead = dead
         self._removed: set[str] = set()
-        self._tuples: dict[str, list[str]] = {}
+        self._left: dict[str, int] = {}
+        """How many uses remain, of values that lost one."""
+        self._detached: dict[str, set[str]] = {}
+        """Per tuple of the ordering, the values taken out of it."""
         self._inherits: set[str] = set()
         """States that stand in for a skipped one, and so are read where that was."""
         self._edit = Edit(model)
 
     def run(self) -> None:
-        pending = sorted(self._dead, key=self._position, reverse=True)
+        pending = deque(sorted(self._dead, key=self._position, reverse=True))
         while pending:
-            name = pending.pop(0)
+            name = pending.popleft()
             node = self._model.producer(name)
-            if node is None or name in self._removed or name in self._edit.replace:
+            if node is None or name in self._removed:
                 continue
             if name in self._dead:
                 self._detach(name)
-            if self._uses(name) or name in self._inherits:
+            if self._count(name) or name in self._inherits:
                 continue
-            self._removed.add(name)
+            self._remove(node)
             pending.extend(i for i in node.inputs if i not in self._removed and i not in self._dead)
             # A value of the region may have waited for this reader to go.
             pending.extend(i for i in node.inputs if i in self._dead)
         self._edit.remove = self._removed
-        for name, inputs in self._tuples.items():
+        for name, gone in self._detached.items():
             if name not in self._removed:
-                self._edit.replace[name] = self._shorter(name, inputs)
+                self._edit.replace[name] = self._shorter(name, gone)
         self._edit.apply()
 
     def _position(self, name: str) -> int:
         node = self._model.producer(name)
         return -1 if node is None else node.index
 
-    def _uses(self, name: str) -> list[Use]:
-        return [
-            use
-            for use in self._model.uses(name)
-            if use.node is None
-            or (
-                use.node.name not in self._removed
-                and not (use.node.name in self._tuples and name not in self._tuples[use.node.name])
-            )
-        ]
+    def _count(self, name: str) -> int:
+        count = self._left.get(name)
+        return len(self._model.uses(name)) if count is None else count
+
+    def _remove(self, node: Node) -> None:
+        """Take the node out, and with it its uses."""
+        if node.name in self._removed:
+            return
+        self._removed.add(node.name)
+        gone = self._detached.get(node.name, set())
+        for value in node.inputs:
+            if value not in gone:
+                self._left[value] = self._count(value) - 1
 
     def _detach(self, name: str) -> None:
         """Take a value out of the ordering of effects, if that is all that reads it."""
-        uses = self._uses(name)
-        nodes = [use.node for use in uses]
-        if not all(n is not None and self._is_order(n.name) for n in nodes):
-            return
-        for node in nodes:
-            if node is None:
+        readers: list[Node] = []
+        for use in self._model.uses(name):
+            if use.node is None:
+                return
+            if use.node.name in self._removed or name in self._detached.get(use.node.name, ()):
                 continue
+            if not self._is_order(use.node.name):
+                return
+            readers.append(use.node)
+        for node in readers:
             if node.op == "UpdateState":
-                self._skip(node.name)
-            else:
-                left = [i for i in self._tuples.get(node.name, node.inputs) if i != name]
-                self._tuples[node.name] = left
-                if not left:
-                    for use in self._model.uses(node.name):
-                        if use.node is not None:
-                            self._skip(use.node.name)
-                    self._removed.add(node.name)
+                self._skip(node)
+                continue
+            gone = self._detached.setdefault(node.name, set())
+            if name in gone:  # it stands in the tuple twice
+                continue
+            gone.add(name)
+            self._left[name] = self._count(name) - node.inputs.count(name)
+            if gone.issuperset(node.inputs):
+                for use in self._model.uses(node.name):
+                    if use.node is not None:
+                        self._skip(use.node)
+                self._remove(node)
 
-    def _skip(self, update: str) -> None:
-        node = self._model.producer(update)
-        if node is not None:
-            self._edit.rename[update] = node.inputs[0]
-            self._inherits.add(node.inputs[0])
-            self._removed.add(update)
+    def _skip(self, update: Node) -> None:
+        self._edit.rename[update.name] = update.inputs[0]
+        self._inherits.add(update.inputs[0])
+        self._remove(update)
 
     def _is_order(self, name: str) -> bool:
         node = self._model.producer(name)
@@ -107,12 +121,12 @@ class _Sweep:
             and all(use.node is not None and use.node.op == "UpdateState" for use in onward)
         )
 
-    def _shorter(self, name: str, inputs: list[str]) -> NodeProto:
+    def _shorter(self, name: str, gone: set[str]) -> NodeProto:
         node = self._model.producer(name)
         assert node is not None
         message = NodeProto()
         message.CopyFrom(node.proto)
-        kept = [i for i, value in enumerate(node.inputs) if value in inputs]
+        kept = [i for i, value in enumerate(node.inputs) if value not in gone]
         del message.input[:]
         message.input.extend(node.inputs[i] for i in kept)
         for attribute in message.attribute:
