@@ -25,7 +25,8 @@ def canonicalise(model: Any, component: str) -> None:
         for value in (*graph.input, *graph.parameter):
             names[value.name] = f"{prefix}:{value.name.partition(':')[2]}"
         for node in graph.node:
-            operator = operators.get(node.op_type, node.op_type)
+            # What is no operator is a function or a value (a closure) that the node calls.
+            operator = operators.get(node.op_type, "Constant" if node.op_type == "Constant" else "call")
             for output in node.output:
                 # The loader shows what stands between the first colon and the last.
                 names[output] = f"{prefix}:{operator}_{position}:{position}"
@@ -38,6 +39,9 @@ def canonicalise(model: Any, component: str) -> None:
             node.input[:] = [names.get(name, name) for name in node.input]
             node.output[:] = [names[name] for name in node.output]
             node.name = names.get(node.name, node.name)
+            called = node.op_type.removeprefix("REF::")
+            if called in names:
+                node.op_type = f"REF::{names[called]}"
         for attribute in graph.attribute:
             if attribute.name == "compile_phase":
                 attribute.s = b"export.mindir"

@@ -78,6 +78,17 @@ def test_functions_keep_the_names_that_nodes_call_them_by() -> None:
     assert function.output[0].name == function.node[0].output[0] == "loop_7:Constant_2:2"
 
 
+def test_a_call_of_a_value_follows_its_new_name() -> None:
+    model = traced("9_W_construct_1", ["x"], "export.mindir.1", [])
+    closure = "9_W_construct_1:CNode_60:2"
+    model.graph.node.add(op_type="REF::Add:3", name=closure, output=[closure])
+    model.graph.node.add(op_type=f"REF::{closure}", name="9_W_construct_1:CNode_61:3", output=["CNode_61:3"])
+    canonicalise(model, "unet")
+    made, call = model.graph.node[-2:]
+    assert call.op_type == f"REF::{made.output[0]}" == "REF::unet:Add_2:2"
+    assert call.output[0] == "unet:call_3:3"
+
+
 def test_parameters_with_a_colon_keep_it() -> None:
     model = traced("9_W", ["x"], "", [])
     model.graph.parameter.add(name="9_W:odd:name")
