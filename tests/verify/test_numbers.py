@@ -196,3 +196,23 @@ def test_the_formula_is_found_between_its_two_products() -> None:
 def test_attention_that_stays_is_no_part_of_the_yardstick() -> None:
     model = transformer().model()
     assert formula_nodes(model, model) == {}
+
+
+def test_beside_a_fused_site_one_that_stays_is_none_either() -> None:
+    def build(*, fuse: bool) -> Model:
+        g = GraphBuilder("two")
+        q = g.input("q", (2, 4, 24, 16), FLOAT16)
+        first = g.matmul_ext(g.softmax(g.muls(g.matmul_ext(q, g.transpose(q, (0, 1, 3, 2))), 0.25)), q)
+        fused = g.prompt_flash_attention(first, first, first, heads=4, scale=0.25) if fuse else first
+        g.output(g.add(first, fused))
+        return g.model()
+
+    assert formula_nodes(build(fuse=False), build(fuse=True)) == {}
+
+
+def test_each_graph_runs_on_its_own_weights(tmp_path: Path) -> None:
+    """Two files may hold the same names and other values; that is a difference to find."""
+    block = Block(dtype=FLOAT16)
+    fused = block.fused().build()
+    fused.graph.parameter[0].raw_data = bytes(len(fused.graph.parameter[0].raw_data))
+    assert any("mathematics" in f for f in compare(block.original().model(), Model(fused), tmp_path).findings)
