@@ -83,11 +83,11 @@ class _Reader:
         query.name, key.name = "query", "key"
         sides = {query.view: "query", key.view: "key"}
         self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
+        self._check_key_is_computed(key)
         nan_guard = self._walk_weights(forward)
         value = self._value(forward)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         self._check_scale(factors, scores)
-        self._check_key_is_computed(key)
         self._check_private(forward.product.node)
         kind = self._type(self.softmax.inputs[0])
         output = self._type(forward.product.node.name)
