@@ -1,3 +1,25 @@
-"""attnfuse: an ahead-of-time compiler that puts fused attention into MindSpore graphs."""
+"""attnfuse: an ahead-of-time compiler that puts fused attention into MindSpore graphs.
+
+    import attnfuse
+
+    outcome = attnfuse.compile(pipe, "out", runtime="lite", soc="ascend910b")
+
+`compile` and `Outcome` come from `attnfuse.live` when they are first asked for: importing this package stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from attnfuse.live import Outcome, compile  # noqa: A004  # it is what it does
 
 __version__ = "0.1.0"
+__all__ = ["Outcome", "__version__", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Outcome", "compile"):
+        return getattr(importlib.import_module("attnfuse.live"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

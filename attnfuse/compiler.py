@@ -42,12 +42,12 @@ VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 class CompileRequest:
     """What to compile, for whom, and where to.
 
-    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file. `output` None writes nothing (a dry
-    run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is that
-    of the inputs drawn by verification.
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
+    `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
+    against what stands there. `seed` is that of the inputs drawn by verification.
     """
 
-    source: str
+    source: str | Source
     output: Path | None = None
     components: tuple[str, ...] = ()
     dtype: str | None = None
@@ -113,7 +113,7 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     source = _open(request)
     target = place(request.output, source.paths)
     if target.is_file and not source.single_file:
-        raise UsageError(f"the output {request.output} is one file, and {request.source} a pipeline; name a folder.")
+        raise UsageError(f"the output {request.output} is one file, and {_told(request)} a pipeline; name a folder.")
     if request.check:
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
@@ -131,7 +131,13 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     return replace(outcome, written=True)
 
 
+def _told(request: CompileRequest) -> str:
+    return request.source if isinstance(request.source, str) else "the source"
+
+
 def _open(request: CompileRequest) -> Source:
+    if not isinstance(request.source, str):
+        return request.source
     return open_source(request.source, request.components, request.dtype, request.shapes)
 
 
@@ -297,9 +303,10 @@ def _report(request: CompileRequest, results: Sequence[ComponentResult], warning
         for result in results
         for record in result.sites.values()
     ]
+    told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [component_entry(r.name, r.nodes, list(r.sites.values())) for r in results]
-    return build_report(request.target, entries, [*slips, *warnings])
+    return build_report(request.target, entries, [*slips, *told, *warnings])
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
-from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, WeightSource
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, TracedComponent, WeightSource
 from attnfuse.tracing.plan import plan_pipeline
 
 SUFFIX = ".mindir"
@@ -34,7 +34,7 @@ class Component:
     `data` is the source graph's bytes; `graph_name` the file name it goes by in an output folder. Weights are inline,
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
-    files it was read from, by their name relative to the source.
+    files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Component:
     streamed_bytes: int = 0
     weights: Mapping[str, WeightSource] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
+    warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
@@ -180,23 +181,7 @@ class PipelineSource:
         progress.stage(name, "trace")
         plan = next(plan for plan in self.plans if plan.name == name)
         traced = runner.trace_component(plan, work)
-        where = f"the trace of {name}"
-        model = codec.parse(codec.read_bytes(traced.graph), where)
-        location = f"{name}_variables/data_0"
-        size = external.lay_out(model, location)
-        return Component(
-            name=name,
-            owner=plan.model,
-            where=where,
-            data=codec.serialise(model),
-            graph_name=f"{name}_graph{SUFFIX}",
-            streamed_name=location,
-            streamed_bytes=size,
-            weights={source.parameter: source for source in traced.weights},
-            outputs=traced.outputs,
-            versions=traced.versions,
-            inputs=self._inputs(plan, traced.weights),
-        )
+        return from_trace(traced, self._inputs(plan, traced.weights))
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[WeightSource]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
@@ -213,6 +198,29 @@ class PipelineSource:
             absolute = path.parent.resolve() / path.name
             named[absolute.relative_to(root).as_posix()] = path
         return dict(sorted(named.items()))
+
+
+def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tuple[str, ...] = ()) -> Component:
+    """The component that a trace left behind, its weights to be streamed; `inputs` and `warnings` as `Component`'s."""
+    plan, name = traced.plan, traced.plan.name
+    where = f"the trace of {name}"
+    model = codec.parse(codec.read_bytes(traced.graph), where)
+    location = f"{name}_variables/data_0"
+    size = external.lay_out(model, location)
+    return Component(
+        name=name,
+        owner=plan.model,
+        where=where,
+        data=codec.serialise(model),
+        graph_name=f"{name}_graph{SUFFIX}",
+        streamed_name=location,
+        streamed_bytes=size,
+        weights={source.parameter: source for source in traced.weights},
+        outputs=traced.outputs,
+        warnings=warnings,
+        versions=traced.versions,
+        inputs=inputs,
+    )
 
 
 def component_name(path: Path) -> str:

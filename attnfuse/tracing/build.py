@@ -5,7 +5,7 @@ Worker side: imports mindspore and mindone; of this room `contract` and `standin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mindspore
@@ -15,7 +15,7 @@ from mindspore.common.api import _cell_graph_executor
 from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
-from attnfuse.tracing.contract import ComponentPlan
+from attnfuse.tracing.contract import ComponentPlan, TensorSpec
 from attnfuse.tracing.standins import cpu_stand_ins
 
 
@@ -66,6 +66,13 @@ class _Entry(nn.Cell):  # type: ignore[misc]
     def init_parameters_data(self, auto_parallel_mode: bool = False) -> dict[Any, Any]:
         """Called by the compiler to give parameters their initial values; a skeleton has none."""
         return {}
+
+
+class _Call(_Entry):
+    """Any cell with the inputs it is called with."""
+
+    def construct(self, *inputs):  # type: ignore[no-untyped-def]
+        return self.model(*inputs)
 
 
 class _UNet(_Entry):
@@ -148,8 +155,17 @@ _ATTRIBUTE = {"unet": "unet", "vae": "vae", "text_encoder": "text_encoder", "tex
 def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
     """Trace the plan's entry of `model`; return the MindIR ModelProto, without values, and the outputs' names."""
     cell = _ENTRIES[plan.entry](_ATTRIBUTE[plan.model], model)
+    return _trace_cell(cell, plan.inputs), type(cell).output_names
+
+
+def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:
+    """Trace a call of any cell with tensors of these types; return the MindIR ModelProto, without values."""
+    return _trace_cell(_Call("model", model), specs)
+
+
+def _trace_cell(cell: Any, specs: Sequence[TensorSpec]) -> Any:
     inputs = [
-        mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=getattr(mindspore, spec.dtype)) for spec in plan.inputs
+        mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=getattr(mindspore, spec.dtype)) for spec in specs
     ]
     # What mindspore.export does, up to the point where it would want values for the parameters.
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
@@ -157,4 +173,4 @@ def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
     data = _cell_graph_executor._get_func_graph_proto(cell, graph_id, "mind_ir")
     proto = mind_ir_pb2.ModelProto()
     proto.ParseFromString(data)
-    return proto, type(cell).output_names
+    return proto

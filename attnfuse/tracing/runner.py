@@ -49,7 +49,7 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands
-            env=_environment(),
+            env=environment(),
         )
         try:
             code = process.wait()
@@ -70,7 +70,8 @@ def _absolute(plan: ComponentPlan) -> ComponentPlan:
     return ComponentPlan.from_json({**data, "folder": plan.folder.resolve()})
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The environment of a subprocess of ours: this one's, without what would choose protobuf's backend for it."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     root = str(Path(attnfuse.__file__).parent.parent)
     paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]

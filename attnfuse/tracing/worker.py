@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
         result = {"error": str(error)}
     except Exception as error:
         traceback.print_exc()  # for the log
-        result = {"error": f"component {request['plan']['name']} cannot be traced: {_first_line(error)}"}
+        result = {"error": f"component {request['plan']['name']} cannot be traced: {first_line(error)}"}
     temporary = work / f".{RESULT_FILE}"
     temporary.write_text(json.dumps(result, indent=1), encoding="utf-8")
     temporary.rename(work / RESULT_FILE)
@@ -68,7 +68,7 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
     proto, output_names = trace(plan, model)
     canonicalise(proto, plan.name)
-    outputs = _outputs(proto.graph, output_names)
+    outputs = read_outputs(proto.graph, output_names)
     weights = tuple(_source(parameter.name, sources, plan) for parameter in proto.graph.parameter)
     (work / GRAPH_FILE).write_bytes(proto.SerializeToString(deterministic=True))
     return TracedComponent(
@@ -89,7 +89,7 @@ def _source(name: str, sources: Mapping[str, WeightSource], plan: ComponentPlan)
     return sources[parameter]
 
 
-def _outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
     """Read the outputs' abstracts: one tensor, or one tuple of tensors."""
     (output,) = graph.output
     if output.denotation == "Tuple":
@@ -102,7 +102,7 @@ def _outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return MindSpore's message without the call stacks that follow it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

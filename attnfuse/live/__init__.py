@@ -1,0 +1,18 @@
+"""Compiling a live pipeline or model from Python.
+
+    front      compile(): the story, in the user's process
+    plans      which graphs a live pipeline has, and the inputs of each
+    settings   the attention settings found on its cells, as policy rules
+    capture    traces its cells and saves its weights; the only module here that imports MindSpore
+    state      leaves cells as they were
+    outcome    what compile() returns
+    child      the subprocess that does the rest
+
+A process with MindSpore in it cannot use protobuf's fast classes, so graphs are traced here and compiled in a
+subprocess. Nothing here but `child` may import the compiler; nothing but `capture` is imported beside MindSpore only.
+"""
+
+from attnfuse.live.front import compile  # noqa: A004  # it is what it does
+from attnfuse.live.outcome import Outcome
+
+__all__ = ["Outcome", "compile"]

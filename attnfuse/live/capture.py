@@ -1,0 +1,131 @@
+"""Traces the cells of a live pipeline and saves their weights, in the user's process.
+
+The only module of this room that imports MindSpore, which the user's process holds already. Leaves behind what the
+tracing worker leaves (`TracedComponent`s), for the subprocess to compile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mindspore
+
+from attnfuse.errors import AttnfuseError, TraceError
+from attnfuse.live.state import untouched
+from attnfuse.tracing.build import trace, trace_call
+from attnfuse.tracing.canonical import canonicalise
+from attnfuse.tracing.contract import ComponentPlan, TracedComponent, WeightSource
+from attnfuse.tracing.worker import first_line, read_outputs
+
+_SAFETENSORS = {
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "float32": "F32",
+    "int64": "I64",
+    "int32": "I32",
+    "bool": "BOOL",
+}
+
+
+def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None) -> TracedComponent:
+    """Trace one graph of `model` into `folder`; `weights` is the file that holds (or will hold) its values, if any.
+
+    The model and MindSpore's context are as they were afterwards, whatever happens. Raises TraceError where MindSpore
+    cannot trace it.
+    """
+    try:
+        with _as_formula(model):
+            if plan.entry == "call":
+                proto = trace_call(model, plan.inputs)
+                output = proto.graph.output[0]
+                count = len(output.attr_info.values) if output.denotation == "Tuple" else 1
+                names = tuple(f"output_{i}" for i in range(count))
+            else:
+                proto, names = trace(plan, model)
+        outputs = read_outputs(proto.graph, names)
+    except AttnfuseError:
+        raise
+    except Exception as error:
+        raise TraceError(f"component {plan.name} cannot be traced: {first_line(error)}") from error
+    canonicalise(proto, plan.name)
+    folder.mkdir()
+    graph = folder / "graph.mindir"
+    graph.write_bytes(proto.SerializeToString(deterministic=True))
+    named = {parameter.name: parameter for parameter in model.get_parameters()}
+    used = [parameter.name.partition(":")[2] for parameter in proto.graph.parameter]
+    sources = () if weights is None else tuple(_source(name, named, weights) for name in used)
+    return TracedComponent(
+        plan=plan,
+        graph=graph,
+        weights=sources,
+        outputs=outputs,
+        versions={name: version(name) for name in ("mindspore", "mindone", "transformers")},
+        seconds=0.0,
+        peak_rss_bytes=0,
+    )
+
+
+@contextmanager
+def _as_formula(model: Any) -> Iterator[None]:
+    """Trace what the model means: on an Ascend host too, attention as its formula, whose casts and masks are exact."""
+    cells = [model, *(cell for _, cell in model.cells_and_names())]
+    mode = mindspore.get_context("mode")
+    with untouched({id(cell): cell for cell in cells}.values()):
+        available = [cell for cell in cells if getattr(cell, "fa_op_available", False)]
+        for cell in available:
+            cell.fa_op_available = False
+        try:
+            yield
+        finally:
+            for cell in available:
+                cell.fa_op_available = True
+            mindspore.set_context(mode=mode)
+
+
+def _source(name: str, named: dict[str, Any], weights: Path) -> WeightSource:
+    if name not in named:
+        raise TraceError(f"the graph reads parameter {name}, which the model does not own.")
+    parameter = named[name]
+    return WeightSource(name, weights, name, _dtype_name(parameter), tuple(parameter.shape))
+
+
+def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> None:
+    """Write every parameter of `model` to the safetensors file `path`, as it is and one at a time.
+
+    `told` is called with the bytes done and their total. Raises TraceError, naming it, for a parameter without a
+    value (a model that was built but not loaded) or of a type that cannot be written.
+    """
+    parameters = {parameter.name: parameter for parameter in model.get_parameters()}
+    header: dict[str, Any] = {}
+    end = 0
+    for name, parameter in parameters.items():
+        if parameter.has_init:
+            raise TraceError(f"parameter {name} has no value yet; load the model's weights before compiling it.")
+        size = int(parameter.size) * int(parameter.itemsize)
+        shape = [int(n) for n in parameter.shape]
+        header[name] = {
+            "dtype": _SAFETENSORS[_dtype_name(parameter)],
+            "shape": shape,
+            "data_offsets": [end, end + size],
+        }
+        end += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        done = 0
+        for parameter in parameters.values():
+            done += file.write(parameter.get_bytes())
+            told(done, end)
+
+
+def _dtype_name(parameter: Any) -> str:
+    name = str(parameter.dtype).lower()
+    if name not in _SAFETENSORS:
+        raise TraceError(f"parameter {parameter.name} is of type {parameter.dtype}, which is not supported.")
+    return name

@@ -1,0 +1,113 @@
+"""The subprocess that compiles what was captured: `python -m attnfuse.live.child REQUEST.json`.
+
+Progress goes to stdout, a JSON document a line; the outcome, or the error, to the file the request names. Imports the
+compiler, and no MindSpore.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnfuse import compiler
+from attnfuse.compiler import CompileRequest, Outcome
+from attnfuse.errors import AttnfuseError, InternalError
+from attnfuse.policy import Policy, Rule
+from attnfuse.progress import Progress
+from attnfuse.report.require import parse_requirement
+from attnfuse.sources import Component, from_trace
+from attnfuse.targets import Target
+from attnfuse.tracing.contract import TracedComponent
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedSource:
+    """Graphs that were traced elsewhere."""
+
+    traces: Mapping[str, TracedComponent]
+    warnings: Mapping[str, tuple[str, ...]]
+
+    @property
+    def single_file(self) -> bool:
+        return False
+
+    @property
+    def paths(self) -> Iterable[Path]:
+        return ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.traces)
+
+    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+        """See `attnfuse.sources.Source`."""
+        progress.stage(name, "read")
+        traced = self.traces[name]
+        inputs = {path.name: path for path in sorted({source.file for source in traced.weights})}
+        return from_trace(traced, inputs, self.warnings.get(name, ()))
+
+
+class _Lines:
+    """Progress as lines of JSON."""
+
+    def stage(self, component: str, stage: str) -> None:
+        """See `attnfuse.progress.Progress`."""
+        self._tell({"stage": [component, stage]})
+
+    def amount(self, done: int, total: int) -> None:
+        """See `attnfuse.progress.Progress`."""
+        self._tell({"amount": [done, total]})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the request file says; 0, or 1 with the error in the result file."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up after itself
+    request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    try:
+        outcome = compiler.compile(_request(request), _Lines())
+        result: dict[str, Any] = _told(outcome)
+    except AttnfuseError as error:
+        result = {"error": type(error).__name__, "text": str(error)}
+    except Exception as error:
+        traceback.print_exc()  # for the log
+        result = {"error": InternalError.__name__, "text": f"a defect of attnfuse: {type(error).__name__}: {error}"}
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")
+    return 1 if "error" in result else 0
+
+
+def _request(data: Mapping[str, Any]) -> CompileRequest:
+    traces = [TracedComponent.from_json(trace) for trace in data["traces"]]
+    warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
+    return CompileRequest(
+        source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        output=None if data["output"] is None else Path(data["output"]),
+        target=Target(data["runtime"], data["soc"]),
+        policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
+        require=tuple(parse_requirement(text) for text in data["require"]),
+        verify=data["verify"],
+        seed=data["seed"],
+    )
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "report": outcome.report.to_json(),
+        "unmet": list(outcome.unmet),
+        "verification": None if outcome.verification is None else outcome.verification.to_json(),
+        "passed": outcome.verification is None or outcome.verification.passed,
+        "files": {name: found.bytes for name, found in (outcome.files or {}).items()},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

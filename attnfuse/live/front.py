@@ -1,0 +1,243 @@
+"""compile() for Python: a live mindone pipeline or model becomes MindIR with fused attention.
+
+In this process, which holds MindSpore: read the settings, trace, save the weights. In a subprocess: everything else.
+May import what is free of protobuf, and `capture` late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from attnfuse import errors
+from attnfuse.errors import (
+    AttnfuseError,
+    InternalError,
+    OutputError,
+    RequirementError,
+    TraceError,
+    UsageError,
+    VerificationError,
+)
+from attnfuse.live.outcome import Outcome
+from attnfuse.live.plans import LivePlan, plan_live
+from attnfuse.live.settings import live_rules
+from attnfuse.output import place
+from attnfuse.policy import CAST_NAMES, CastName, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.progress import Progress, Silent
+from attnfuse.report.model import Report
+from attnfuse.report.require import parse_requirement
+from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.terminal import BarProgress
+from attnfuse.tracing.contract import ShapeOptions, TracedComponent
+from attnfuse.tracing.runner import environment
+
+PolicyLike = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+_LEVELS = ("none", "static", "full")
+
+
+def compile(  # noqa: A001  # it is what it does
+    source: Any,
+    output: str | os.PathLike[str] | None,
+    *,
+    components: Sequence[str] = (),
+    inputs: Sequence[Any] | None = None,
+    batch: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    sequence_length: int | None = None,
+    runtime: Literal["lite", "mindspore"] = "lite",
+    soc: str = "ascend910b",
+    policy: PolicyLike | None = None,
+    force_cast_dtype: CastName | None = None,
+    no_flash: Sequence[str] = (),
+    require: Sequence[str] = (),
+    verify: Literal["none", "static", "full"] = "none",
+    seed: int = 0,
+    progress: Progress | Literal["auto", "never"] = "auto",
+) -> Outcome:
+    """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
+
+    `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights; it is
+    left exactly as it was. `output` is a folder; None writes nothing. `components` selects among unet, vae_decoder,
+    vae_encoder, text_encoder and text_encoder_2. `batch` counts images, `height` and `width` are pixels,
+    `sequence_length` text tokens; left out, they are the configuration's. Any cell can be compiled as the call
+    `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read.
+
+    Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
+    `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
+    rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line.
+
+    `require` are expressions such as "fused==sites"; `verify` is "none", "static" or "full"; `seed` is that of the
+    inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of yours.
+
+    Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can mend, RequirementError
+    where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
+    ours. Whatever is raised, nothing was written.
+    """
+    rules = _given_rules(policy, force_cast_dtype, no_flash)
+    _check_choices(runtime, soc, verify)
+    for text in require:
+        parse_requirement(text)
+    target = None if output is None else place(Path(output), ())
+    if target is not None and target.is_file:
+        raise UsageError(f"the output {output} is one file; name a folder.")
+    if target is None and verify != "none":
+        raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
+    request: dict[str, Any] = {
+        "output": None if target is None else str(target.path),
+        "runtime": runtime,
+        "soc": soc,
+        "require": list(require),
+        "verify": verify,
+        "seed": seed,
+    }
+    shapes = ShapeOptions(batch, height, width, sequence_length)
+    with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
+        configs = work / "configs"
+        configs.mkdir()
+        plan = plan_live(source, configs, shapes, components, inputs)
+        found = live_rules(plan.models, plan.prefix)
+        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
+        request["warnings"] = plan.warnings
+        traces = _capture(plan, work, shown, weights=target is not None)
+        request["traces"] = [trace.to_json() for trace in traces]
+        return _finish(_run(request, work, shown), None if target is None else target.path)
+
+
+def _given_rules(
+    policy: PolicyLike | None, force_cast_dtype: CastName | None, no_flash: Sequence[str]
+) -> tuple[Rule, ...]:
+    """The policy's rules, then those of the keywords."""
+    if force_cast_dtype is not None and force_cast_dtype not in CAST_NAMES:
+        raise UsageError(f"force_cast_dtype {force_cast_dtype!r} is not one of {', '.join(CAST_NAMES)}.")
+    if isinstance(no_flash, str):
+        raise UsageError("no_flash is a list of patterns, not one string.")
+    last = command_line_rules(force_cast_dtype, no_flash)
+    if policy is None:
+        return last
+    if isinstance(policy, str | os.PathLike):
+        return (*read_policy(Path(policy)).rules, *last)
+    document = policy if isinstance(policy, Mapping) else {"rules": list(policy)}
+    return (*policy_of(document, "policy").rules, *last)
+
+
+def _check_choices(runtime: str, soc: str, verify: str) -> None:
+    for name, given, known in (("runtime", runtime, RUNTIMES), ("soc", soc, SOCS), ("verify", verify, _LEVELS)):
+        if given not in known:
+            raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
+
+
+@contextlib.contextmanager
+def _work_folder(beside: Path | None) -> Iterator[Path]:
+    """A folder for graphs and weights; beside the output, where there is room for weights, if it can be."""
+    existing = None if beside is None else next(p for p in (beside, *beside.parents) if p.is_dir())
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=".attnfuse-", dir=existing, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise OutputError(f"no working folder can be made in {existing}: {error.strerror or error}.") from None
+    with folder as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def _shown(progress: Progress | Literal["auto", "never"]) -> Iterator[Progress]:
+    if not isinstance(progress, str):
+        yield progress
+        return
+    console = Console(stderr=True)
+    if progress == "never" or not (console.is_terminal or console.is_jupyter):
+        yield Silent()
+        return
+    with BarProgress(console) as bar:
+        yield bar
+
+
+def _capture(plan: LivePlan, work: Path, progress: Progress, *, weights: bool) -> list[TracedComponent]:
+    """Trace every graph and save the weights of every model, once."""
+    try:
+        from attnfuse.live.capture import capture, save_weights
+    except ImportError as error:
+        raise TraceError(f"tracing needs MindSpore and mindone, and importing them failed ({error}).") from error
+    traces: list[TracedComponent] = []
+    try:
+        for component in plan.plans:
+            model = plan.models[component.model]
+            progress.stage(component.name, "trace")
+            file = work / f"{component.model}.safetensors" if weights else None
+            traces.append(capture(component, model, work / component.name, file))
+            if file is not None and not file.exists():
+                progress.stage(component.name, "weights")
+                save_weights(model, file, progress.amount)
+    except OSError as error:
+        raise OutputError(f"graphs and weights cannot be kept in {work}: {error.strerror or error}.") from None
+    return traces
+
+
+def _run(request: dict[str, Any], work: Path, progress: Progress) -> dict[str, Any]:
+    """Run the subprocess, relay its progress, return what it left. Raises the error it met."""
+    asked, result, log = work / "request.json", work / "result.json", work / "compile.log"
+    asked.write_text(json.dumps({**request, "result": str(result)}), encoding="utf-8")
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "attnfuse.live.child", str(asked)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            text=True,
+            env=environment(),
+        )
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                _relay(line, progress)
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+    if not result.exists():
+        last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        raise InternalError(f"the compiling process ended with code {code} and no result; its last words: {last[:200]}")
+    answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in answer:
+        kind: type[AttnfuseError] = getattr(errors, answer["error"])
+        raise kind(answer["text"])
+    return answer
+
+
+def _relay(line: str, progress: Progress) -> None:
+    """One line of the subprocess's stdout; what is no message of ours is a library's chatter."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(message, dict) and "stage" in message:
+        progress.stage(*message["stage"])
+    elif isinstance(message, dict) and "amount" in message:
+        progress.amount(*message["amount"])
+
+
+def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:
+    """The outcome; what did not hold is raised."""
+    if answer["unmet"]:
+        raise RequirementError(f"{'; '.join(answer['unmet'])}; nothing was written.")
+    if not answer["passed"]:
+        findings = [text for part in answer["verification"]["components"] for text in part.get("findings", ())]
+        told = findings[0] if findings else "the numbers differ by more than the formula's own error"
+        raise VerificationError(f"verification failed, nothing was written: {told}")
+    report = Report.model_validate_json(json.dumps(answer["report"]))
+    return Outcome(report, output, answer["files"], answer["verification"])

@@ -1,0 +1,63 @@
+"""What compile() returns, for a program and for a notebook. May import the report's models."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnfuse.report.model import Report, Totals
+
+_COLUMNS = ("sites", "fused", "kept", "missed", "not_attention", "casts", "padded_heads", "score_bytes_saved")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A compile that held.
+
+    `report` is what became of every attention site; `output` where it was written, None where nothing was asked to
+    be; `files` the bytes of each file there, by its name relative to `output`; `verification` the figures of the
+    check that was asked for, as in verification.json.
+    """
+
+    report: Report
+    output: Path | None
+    files: Mapping[str, int]
+    verification: Mapping[str, Any] | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should look at: rules that match nothing, weights that overflow, doubtful nodes."""
+        sites = (site for component in self.report.components for site in component.sites)
+        return (*self.report.warnings, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: a row per component, then why what was not fused was not, then the warnings."""
+        report = self.report
+        head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in ("component", *_COLUMNS))
+        rows = [_row(component.name, component.totals) for component in report.components]
+        rows.append(_row("total", report.totals))
+        reasons: dict[tuple[str, str, str], int] = {}
+        for component in report.components:
+            for site in component.sites:
+                if site.status in ("kept", "missed"):
+                    key = (site.status, site.reason, site.rule or "")
+                    reasons[key] = reasons.get(key, 0) + 1
+        notes = [
+            f"{status} {count}: {reason}" + (f" (rule: {rule})" if rule else "")
+            for (status, reason, rule), count in sorted(reasons.items())
+        ]
+        notes += [f"warning: {text}" for text in self.warnings]
+        items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+        caption = f"attention sites for {report.runtime} on {report.soc}"
+        return (
+            f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>" + (f"<ul>{items}</ul>" if items else "")
+        )
+
+
+def _row(name: str, totals: Totals) -> str:
+    cells = "".join(f"<td>{getattr(totals, column)}</td>" for column in _COLUMNS)
+    return f"<tr><th>{html.escape(name)}</th>{cells}</tr>"

@@ -1,0 +1,156 @@
+"""Which graphs a live pipeline or model has, and the inputs of each.
+
+The configurations that its parts carry are written out as a pipeline folder's, without weights, and planned as such
+(`attnfuse.tracing.plan`). What is live then has the last word: the type of each part is the one it is held in.
+
+Reads attributes of pipelines and models, and so imports no MindSpore.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from attnfuse.errors import AttnfuseError, TraceError, UsageError
+from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, Library, ShapeOptions, TensorSpec
+from attnfuse.tracing.plan import plan_pipeline
+
+MODEL = "model"
+"""What a single model is called whose class has no name of its own in a pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlan:
+    """The graphs to trace and the live models they are traced from, by the plans' `model`."""
+
+    plans: tuple[ComponentPlan, ...]
+    models: Mapping[str, Any]
+    prefix: str
+    warnings: Mapping[str, tuple[str, ...]]
+
+
+def plan_live(
+    source: Any, work: Path, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any] | None
+) -> LivePlan:
+    """Plan a live pipeline, or one model; with `inputs`, the call `model(*inputs)` of any cell.
+
+    `work` is a folder to write configurations into. Raises UsageError for what is neither, TraceError for a class or
+    an option that cannot be traced.
+    """
+    if inputs is not None:
+        return _plan_call(source, shapes, components, inputs)
+    parts = _parts(source)
+    single = len(parts) == 1 and source in parts.values()
+    _write_configs(source, parts, work, single=single)
+    names = [plan.name for plan in _planned(work, "float32", shapes, components)]
+    plans, warnings = [], {}
+    for name in names:
+        (plan,) = _planned(work, "float32", shapes, [name])
+        model = parts[MODEL if single else plan.model]
+        held = dtype_of(model, name)
+        (wished,) = _planned(work, held, shapes, [name])
+        if wished.dtype != held:
+            told = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
+            warnings[name] = (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
+        plans.append(replace(plan, dtype=held, inputs=tuple(_in_type(spec, held) for spec in plan.inputs)))
+    models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
+    return LivePlan(tuple(plans), models, "" if single else "pipe.", warnings)
+
+
+def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any]) -> LivePlan:
+    if not _is_cell(source):
+        raise UsageError(f"inputs are for the call of one cell, and the source is of type {type(source).__name__}.")
+    if components or shapes != ShapeOptions():
+        raise UsageError(
+            "inputs say all about the shapes of one call: drop them, or components, batch, height and so on."
+        )
+    specs = tuple(_spec(position, value) for position, value in enumerate(inputs))
+    floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
+    dtype = min(floats, default="float32")
+    plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), "call", dtype, specs)
+    return LivePlan((plan,), {MODEL: source}, "", {})
+
+
+def _spec(position: int, value: Any) -> TensorSpec:
+    shape, dtype = getattr(value, "shape", None), _dtype_name(getattr(value, "dtype", None))
+    if shape is None or dtype not in DTYPES:
+        raise UsageError(f"input {position} is no tensor of {', '.join(DTYPES)}; it is a {type(value).__name__}.")
+    return TensorSpec(f"input_{position}", tuple(int(n) for n in shape), dtype)
+
+
+def _dtype_name(dtype: object) -> str:
+    """MindSpore's types and numpy's under numpy's names: BFloat16, Float32, Bool, float32, …"""
+    return str(dtype).lower()
+
+
+def dtype_of(model: Any, name: str) -> str:
+    """The float type most of a model's numbers are held in. Raises TraceError where it has none that is known."""
+    counts: dict[str, int] = {}
+    for parameter in model.get_parameters():
+        dtype = _dtype_name(parameter.dtype)
+        if dtype in FLOAT_DTYPES:
+            counts[dtype] = counts.get(dtype, 0) + int(parameter.size)
+    if not counts:
+        raise TraceError(f"component {name}: it has no parameter of {', '.join(FLOAT_DTYPES)}.")
+    return max(sorted(counts), key=lambda dtype: counts[dtype])
+
+
+def _in_type(spec: TensorSpec, dtype: str) -> TensorSpec:
+    """Planned for float32, so that what is float32 in any case (a scheduler's timestep) is told by its name."""
+    return replace(spec, dtype=dtype) if spec.dtype == "float32" and spec.name != "timestep" else spec
+
+
+def _is_cell(source: Any) -> bool:
+    return all(hasattr(source, name) for name in ("construct", "cells_and_names", "get_parameters"))
+
+
+def _parts(source: Any) -> dict[str, Any]:
+    """The models of a pipeline by attribute, or the one model."""
+    if _is_cell(source):
+        return {MODEL: source}
+    components = getattr(source, "components", None)
+    if not isinstance(components, Mapping):
+        raise UsageError(
+            f"a {type(source).__name__} is no mindone pipeline or model; give what from_pretrained returned."
+        )
+    return {name: part for name, part in components.items() if part is not None}
+
+
+def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single: bool) -> None:
+    if single:
+        _write_config(source, work)
+        return
+    index: dict[str, Any] = {"_class_name": type(source).__name__}
+    for name, part in parts.items():
+        index[name] = [_library(part), type(part).__name__]
+        if _is_cell(part):
+            (work / name).mkdir()
+            _write_config(part, work / name)
+    (work / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _write_config(model: Any, folder: Path) -> None:
+    config: Any = getattr(model, "config", None)
+    if hasattr(model, "to_json_string"):  # diffusers: the model tells its own
+        content = json.loads(model.to_json_string())
+    elif hasattr(config, "to_json_string"):
+        content = json.loads(config.to_json_string(use_diff=False))
+        content["architectures"] = [type(model).__name__]
+    else:
+        raise TraceError(f"model class {type(model).__name__} is not supported; give the inputs of its call.")
+    (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def _library(part: Any) -> Library:
+    return "transformers" if ".transformers." in f"{type(part).__module__}." else "diffusers"
+
+
+def _planned(work: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str]) -> tuple[ComponentPlan, ...]:
+    """Plan the folder; in what goes wrong the folder, of which the user knows nothing, is called what it stands for."""
+    try:
+        return plan_pipeline(work, dtype, shapes, components)
+    except AttnfuseError as error:
+        raise type(error)(str(error).replace(f"{work}/", "").replace(str(work), "the pipeline")) from None
