@@ -1,0 +1,128 @@
+"""Every fused site of the corpus against its formula, in numbers.
+
+Each site is cut out of the original and of the rewritten graph, and both are run on the same operands by
+onnxruntime: in float64, where they must be the same mathematics, and in their own types, where the fused one may not
+be further from the float64 value than the formula computed at the same type is (attnfuse.verify.numbers says by how
+much and why). Masks are made by the graph's own nodes from drawn inputs, so they hold what they can hold.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import Array, Model
+from attnfuse.match import SiteRecord
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.targets import RUNTIMES
+from attnfuse.verify.baseline import formula_nodes
+from attnfuse.verify.execution import run
+from attnfuse.verify.fused_nodes import fused_nodes, read, sizes
+from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.numbers import algebra_bound, judge
+from attnfuse.verify.weights import drawn_weights
+from tests.numeric.cut import OPERANDS, Cut, cut
+from tools.corpus import census, store
+
+DRAWS = ("mixed", "large", "whole")
+"""mixed: scores around 1, each row with hidden and seen keys. large: scores of ±30. whole: rows with every key hidden
+and rows with none, whichever way round the mask is meant."""
+
+NAMES = [name for name in store.names() if store.sites()[name].softmax + store.sites()[name].fused]
+
+
+def rewritten_sites(name: str, runtime: str) -> Iterator[tuple[SiteRecord, Cut]]:
+    """Every site of a graph that was rewritten, cut out; nodes that were carried over are the same on both sides."""
+    result = census.rewrite(store.read(name), runtime)
+    for record in result.sites:
+        if record.status == "fused" and record.code != "fused.carried_over":
+            output = record.anchor
+            if record.form == "fused":  # the anchor is a tuple; what took the attention out of it is in both graphs
+                output = next(u.node.name for u in result.before.uses(record.anchor) if u.node is not None)
+            yield record, cut(result.before, result.after, output)
+
+
+def draw(part: Cut, how: str, scale: float) -> dict[str, Array]:
+    """A value for each input; query and key such that scores are of the size wanted."""
+    values = draw_inputs(part.original, seed=DRAWS.index(how))
+    # A score is the scale times a sum of products of two normal numbers, as many as a head has elements.
+    spread = 8.0 if how == "large" else 1.0
+    gain = (spread / (scale * _head_size(part) ** 0.5)) ** 0.5
+    for value, array in values.items():
+        if value in OPERANDS[:2]:
+            values[value] = (array.astype(np.float64) * gain).astype(array.dtype)
+        elif value not in OPERANDS and how == "whole":
+            values[value] = _whole(array)
+    return values
+
+
+def _head_size(part: Cut) -> int:
+    (node,) = fused_nodes(part.fused)
+    attention = read(part.fused, node)
+    kinds = [part.fused.type_of(value) for value in (attention.query, attention.key, attention.value)]
+    query, key, value = (kind for kind in kinds if kind is not None)
+    return sizes(attention, query, key, value).head_dim
+
+
+def _whole(mask: Array) -> Array:
+    """All ones for the first of the batch, all zeros for the second: one of them hides every key."""
+    if mask.ndim < 2 or not set(np.unique(mask.astype(np.float64))) <= {0.0, 1.0}:
+        return mask
+    changed = mask.copy()
+    changed[:1], changed[1:] = 1, 0
+    return changed
+
+
+def compare(part: Cut, scale: float, how: str) -> list[str]:
+    """What is wrong with the fused site on one draw."""
+    values = draw(part, how, scale)
+    weights = drawn_weights(0)
+    exact = run(lower(part.original, Arithmetic.EXACT), values, weights)[0]
+    algebra = run(lower(part.fused, Arithmetic.EXACT), values, weights)[0]
+    native = run(lower(part.original, Arithmetic.NATIVE), values, weights)[0]
+    region = formula_nodes(part.original, part.fused)
+    formula = run(lower(part.original, Arithmetic.NATIVE, region), values, weights)[0] if region else native
+    fused = run(lower(part.fused, Arithmetic.NATIVE), values, weights)[0]
+    # A formula recomputed in float16 holds a mask's smallest float32 number as −inf, so rows without keys become NaN:
+    # they take no part in the yardstick, which the rest makes shorter, not longer.
+    formula = np.where(np.isfinite(formula), formula, exact)
+    figures = judge(
+        "site",
+        reference=exact,
+        native=native,
+        formula=formula,
+        algebra=algebra,
+        fused=fused,
+        allowed=algebra_bound(part.fused),
+    )
+    wrong = []
+    if not np.array_equal(np.isfinite(native), np.isfinite(fused)):
+        found, expected = (int(np.sum(~np.isfinite(values))) for values in (fused, native))
+        wrong.append(f"{how}: {found} numbers are not finite, {expected} of the formula's")
+    if not figures.algebra <= figures.algebra_bound:
+        wrong.append(f"{how}: in float64 off by {figures.algebra:.1e}, {figures.algebra_bound:.1e} allowed")
+    if not figures.fused <= figures.bound:
+        wrong.append(f"{how}: off by {figures.fused:.1e}, {figures.bound:.1e} allowed")
+    return wrong
+
+
+@functools.cache
+def compare_once(key: tuple[bytes, bytes], scale: float) -> tuple[str, ...]:
+    """`compare` over all draws; sites of one model repeat each other, and computing them again proves nothing new."""
+    original, fused = (Model(ModelProto.FromString(data)) for data in key)
+    return tuple(text for how in DRAWS for text in compare(Cut(original, fused), scale, how))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", NAMES)
+def test_fused_sites_equal_their_formula(name: str, runtime: str) -> None:
+    wrong = [
+        f"{record.module}: {text}"
+        for record, part in rewritten_sites(name, runtime)
+        for text in compare_once(part.key, record.scale or 1.0)
+    ]
+    assert wrong == []
