@@ -7,6 +7,7 @@ tracing worker leaves (`TracedComponent`s), for the subprocess to compile.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -38,8 +39,9 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
     The model and MindSpore's context are as they were afterwards, whatever happens. Raises TraceError where MindSpore
     cannot trace it.
     """
+    folder.mkdir()
     try:
-        with _as_formula(model):
+        with _as_formula(model), _dumps_in(folder):
             if plan.entry == "call":
                 proto = trace_call(model, plan.inputs)
                 output = proto.graph.output[0]
@@ -53,7 +55,6 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
     except Exception as error:
         raise TraceError(f"component {plan.name} cannot be traced: {first_line(error)}") from error
     canonicalise(proto, plan.name)
-    folder.mkdir()
     graph = folder / "graph.mindir"
     graph.write_bytes(proto.SerializeToString(deterministic=True))
     named = {parameter.name: parameter for parameter in model.get_parameters()}
@@ -85,6 +86,20 @@ def _as_formula(model: Any) -> Iterator[None]:
             for cell in available:
                 cell.fa_op_available = True
             mindspore.set_context(mode=mode)
+
+
+@contextmanager
+def _dumps_in(folder: Path) -> Iterator[None]:
+    """Have what MindSpore dumps of a trace that fails (rank_0/om/analyze_fail.ir) put there, not where the user is."""
+    before = os.environ.get("MS_OM_PATH")
+    os.environ["MS_OM_PATH"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MS_OM_PATH"]
+        else:
+            os.environ["MS_OM_PATH"] = before
 
 
 def _source(name: str, named: dict[str, Any], weights: Path) -> WeightSource:

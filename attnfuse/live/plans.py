@@ -114,7 +114,8 @@ def _parts(source: Any) -> dict[str, Any]:
     components = getattr(source, "components", None)
     if not isinstance(components, Mapping):
         raise UsageError(
-            f"a {type(source).__name__} is no mindone pipeline or model; give what from_pretrained returned."
+            f"the source, of type {type(source).__name__}, is no mindone pipeline or model; give what from_pretrained"
+            " returned."
         )
     return {name: part for name, part in components.items() if part is not None}
 

@@ -34,8 +34,18 @@ def _frozen(attributes: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
 
 def _restore(attributes: dict[str, Any], kept: dict[str, tuple[Any, Any]]) -> None:
     for value, content in kept.values():
-        if content is not None and value != content:
+        if content is not None and not _same(value, content):
             value.clear()
             value.extend(content) if isinstance(value, list) else value.update(content)
     attributes.clear()
     attributes.update({name: value for name, (value, _) in kept.items()})
+
+
+def _same(value: Any, content: Any) -> bool:
+    """Whether a container still holds the very same things: what a tensor says to `==` is no answer."""
+    if len(value) != len(content):
+        return False
+    if isinstance(value, set):
+        return bool(value == content)
+    now, then = (x.items() if isinstance(x, dict) else enumerate(x) for x in (value, content))
+    return all(k == key and v is old for (k, v), (key, old) in zip(now, then, strict=True))

@@ -1,0 +1,156 @@
+"""A user's session, in a process with MindSpore: `python -m tests.live.session FOLDER`, which gets `told.json`.
+
+Builds a small pipeline, sets what a user would set, compiles, and tells what came of it: settings before and after,
+reports, errors. Everything that needs MindSpore is done here once; `test_live.py` looks at the parts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mindspore
+import numpy as np
+from mindone.diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+import attnfuse
+from attnfuse.errors import AttnfuseError
+from attnfuse.tracing.standins import cpu_stand_ins
+from tests.support.checkpoints import SD21_UNET, SMALL_VAE, write_model
+
+UNET = {**SD21_UNET, "upcast_attention": False}
+
+
+def state(pipe: Any) -> dict[str, Any]:
+    """All that compiling must not change, of every cell and parameter, by identity or by value."""
+    found: dict[str, Any] = {"mode": mindspore.get_context("mode")}
+    for part in ("unet", "vae"):
+        model = getattr(pipe, part)
+        for path, cell in model.cells_and_names():
+            for name, value in cell.__dict__.items():
+                content = sorted(map(str, value.items())) if type(value) is dict else None
+                found[f"{part}.{path}:{name}"] = (id(value), content)
+        for parameter in model.get_parameters():
+            values = hash(parameter.get_bytes())
+            found[f"{part}:{parameter.name}"] = (id(parameter), parameter.requires_grad, str(parameter.dtype), values)
+    return found
+
+
+class Recorder:
+    """A progress object of the user's own."""
+
+    def __init__(self) -> None:
+        self.stages: list[tuple[str, str]] = []
+        self.most: tuple[int, int] = (0, 0)
+
+    def stage(self, component: str, stage: str) -> None:
+        self.stages.append((component, stage))
+
+    def amount(self, done: int, total: int) -> None:
+        self.most = max(self.most, (done, total))
+
+
+def error_of(action: Callable[[], Any]) -> list[str]:
+    """Class and text of what is raised."""
+    try:
+        action()
+    except AttnfuseError as error:
+        return [type(error).__name__, str(error)]
+    return []
+
+
+def report_of(outcome: attnfuse.Outcome) -> Any:
+    return json.loads(outcome.report.to_bytes())
+
+
+def main(folder: Path) -> None:
+    mindspore.set_device("CPU")
+    write_model(folder / "unet", UNET)
+    write_model(folder / "vae", SMALL_VAE)
+    with cpu_stand_ins():
+        pipe = StableDiffusionPipeline(
+            vae=AutoencoderKL.from_pretrained(str(folder / "vae")),
+            text_encoder=None,
+            tokenizer=None,
+            unet=UNet2DConditionModel.from_pretrained(str(folder / "unet")),
+            scheduler=DDIMScheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    told: dict[str, Any] = {}
+
+    # As mindone's guide has it: the whole pipeline, then a component, then a component's switch.
+    pipe.set_flash_attention_force_cast_dtype(mindspore.bfloat16)
+    pipe.unet.set_flash_attention_force_cast_dtype(None)
+    pipe.enable_flash_sdp(False)
+    pipe.vae.enable_flash_sdp(True)
+    pipe.vae.encoder.set_train(True)
+    pipe.unet.conv_in.weight.requires_grad = False
+    before = state(pipe)
+    recorder = Recorder()
+    outcome = attnfuse.compile(pipe, folder / "first", runtime="lite", progress=recorder)
+    told["unchanged"] = state(pipe) == before
+    told["changed"] = [name for name, value in state(pipe).items() if before.get(name) != value][:5]
+    told["first"] = report_of(outcome)
+    told["files"] = dict(outcome.files)
+    told["html"] = outcome._repr_html_()
+    told["stages"] = recorder.stages
+    told["amount"] = recorder.most
+
+    # The same calls in another order.
+    pipe.unet.set_flash_attention_force_cast_dtype(None)
+    pipe.set_flash_attention_force_cast_dtype(mindspore.bfloat16)
+    pipe.vae.enable_flash_sdp(True)
+    pipe.enable_flash_sdp(False)
+    pipe.unet.enable_flash_sdp(True)
+    pipe.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.enable_flash_sdp(False)
+    told["second"] = report_of(attnfuse.compile(pipe, None, components=["unet"], runtime="mindspore", progress="never"))
+
+    # A single model, with a policy and keywords after what is set on it.
+    pipe.vae.set_flash_attention_force_cast_dtype(None)
+    pipe.vae.enable_flash_sdp(False)
+    rules: list[dict[str, Any]] = [
+        {"match": "vae", "flash": True},
+        {"match": "vae.encoder", "force_cast_dtype": "float16"},
+    ]
+    kept = attnfuse.compile(pipe.vae, None, policy=rules, components=["vae_decoder", "vae_encoder"], progress="never")
+    told["single"] = report_of(kept)
+
+    # The call of a cell that no plan knows, and what cannot be done.
+    attention = pipe.vae.decoder.mid_block.attentions[0]
+    attention.enable_flash_sdp(True)
+    width = SMALL_VAE["block_out_channels"][-1]
+    called = attnfuse.compile(
+        attention,
+        folder / "call",
+        inputs=[np.zeros((1, width, 4, 4), np.float32)],
+        force_cast_dtype="float16",
+        runtime="mindspore",
+        require=["fused==1"],
+        verify="static",
+        progress="never",
+    )
+    told["call"] = report_of(called)
+    told["verification"] = called.verification
+    told["errors"] = {
+        "no cell": error_of(lambda: attnfuse.compile(3, None)),
+        "unmet": error_of(
+            lambda: attnfuse.compile(pipe.vae, folder / "no", components=["vae_decoder"], require=["kept==7"])
+        ),
+        "bad inputs": error_of(lambda: attnfuse.compile(attention, None, inputs=["text"])),
+        "wrong inputs": error_of(lambda: attnfuse.compile(attention, None, inputs=[np.zeros((1, 7), np.float32)])),
+        "unknown component": error_of(lambda: attnfuse.compile(pipe, None, components=["uned"])),
+        "absent component": error_of(lambda: attnfuse.compile(pipe, None, components=["text_encoder"])),
+        "unknown class": error_of(lambda: attnfuse.compile(attention, None)),
+    }
+    told["litter"] = sorted(path.name for path in Path.cwd().iterdir())
+    told["mode"] = mindspore.get_context("mode")
+    (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

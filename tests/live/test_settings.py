@@ -1,0 +1,140 @@
+"""From what stands on the cells to rules: the fewest, that say just the same. Cells are made up; no MindSpore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from attnfuse.live.settings import live_rules
+from attnfuse.policy import Policy, SiteQuery
+
+
+class Type:
+    """As MindSpore's types print themselves."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+FLOAT16, BFLOAT16, FLOAT32 = Type("Float16"), Type("BFloat16"), Type("Float32")
+
+
+@dataclass
+class Cell:
+    """An Attention, as far as settings go."""
+
+    fa_force_dtype: object = FLOAT16
+    _enable_flash_sdp: bool = True
+
+
+@dataclass
+class FakeModel:
+    """A model with attention cells at these paths, and other cells."""
+
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def cells_and_names(self) -> Iterator[tuple[str, object]]:
+        yield "", self
+        yield "conv_in", object()
+        yield from self.cells.items()
+
+
+BLOCKS = ("down.0.attn1", "down.0.attn2", "down.1.attn1", "down.1.attn2", "mid.attn1")
+
+
+def model(**changes: Cell) -> FakeModel:
+    return FakeModel({path: changes.get(path.replace(".", "_"), Cell()) for path in BLOCKS})
+
+
+def uniform(dtype: object = FLOAT16, flash: bool = True) -> FakeModel:
+    return FakeModel({path: Cell(dtype, flash) for path in BLOCKS})
+
+
+def labels(**models: FakeModel) -> list[str]:
+    return [rule.label for rule in live_rules(models, "pipe.")]
+
+
+def test_what_nobody_touched_needs_no_rule() -> None:
+    assert labels(unet=uniform(), vae=FakeModel()) == []
+
+
+def test_a_uniform_component_is_one_rule_as_the_call_would_be_written() -> None:
+    assert labels(unet=uniform(None), vae=uniform(BFLOAT16, flash=False)) == [
+        "pipe.unet: set_flash_attention_force_cast_dtype(None)",
+        "pipe.vae: set_flash_attention_force_cast_dtype(bfloat16)",
+        "pipe.vae: enable_flash_sdp(False)",
+    ]
+
+
+def test_a_type_mindone_does_not_cast_to_keeps_the_formula_there_and_here() -> None:
+    (rule,) = live_rules({"unet": uniform(FLOAT32)}, "")
+    assert (rule.force_cast_dtype, rule.label) == ("none", "unet: set_flash_attention_force_cast_dtype(Float32)")
+
+
+def test_modules_where_they_differ() -> None:
+    found = model(down_1_attn1=Cell(BFLOAT16), down_1_attn2=Cell(BFLOAT16, False))
+    assert labels(unet=found) == [
+        "pipe.unet.down.1: set_flash_attention_force_cast_dtype(bfloat16)",
+        "pipe.unet.down.1.attn2: enable_flash_sdp(False)",
+    ]
+
+
+def test_the_rest_and_the_exception() -> None:
+    found = FakeModel({path: Cell(None) for path in BLOCKS})
+    found.cells["down.0.attn1"] = Cell(FLOAT16)
+    assert labels(unet=found) == [
+        "pipe.unet: set_flash_attention_force_cast_dtype(None)",
+        "pipe.unet.down.0.attn1: set_flash_attention_force_cast_dtype(float16)",
+    ]
+
+
+def test_a_model_that_is_itself_an_attention() -> None:
+    class Single(Cell):
+        def cells_and_names(self) -> Iterator[tuple[str, object]]:
+            yield "", self
+
+    (rule,) = live_rules({"model": Single(BFLOAT16)}, "")
+    assert (rule.match, rule.force_cast_dtype) == ("model", "bfloat16")
+
+
+def test_rules_about_cells_that_are_not_compiled_are_no_slips() -> None:
+    policy = Policy(live_rules({"vae": uniform(None)}, "pipe."))
+    assert policy.rules
+    assert policy.unmatched([]) == ()
+
+
+_SETTINGS = st.fixed_dictionaries(
+    {path: st.tuples(st.sampled_from([FLOAT16, BFLOAT16, FLOAT32, None]), st.booleans()) for path in BLOCKS}
+)
+_NAMES = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(_SETTINGS)
+def test_the_rules_say_for_each_cell_what_stands_on_it(found: dict[str, tuple[Type | None, bool]]) -> None:
+    fake = FakeModel({path: Cell(*setting) for path, setting in found.items()})
+    policy = Policy(live_rules({"unet": fake}, "pipe."))
+    assert len(policy.rules) <= 2 * len(BLOCKS)
+    for path, (cast, flash) in found.items():
+        decision = policy.decide(SiteQuery("unet", "unet", path))
+        assert decision.flash is flash
+        told = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
+        assert told == (_NAMES.get(cast) if cast is not None else None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["down", "down.0", "down.1", "mid", ""]), st.booleans()), max_size=5))
+def test_never_more_rules_than_calls(calls: list[tuple[str, bool]]) -> None:
+    """Whatever calls led there, on whatever modules: they are themselves rules that say it."""
+    fake = uniform()
+    for module, enabled in calls:
+        for path, cell in fake.cells.items():
+            if not module or path.startswith(f"{module}."):
+                cell._enable_flash_sdp = enabled
+    assert len(live_rules({"unet": fake}, "")) <= len(calls)
