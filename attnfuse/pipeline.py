@@ -6,7 +6,9 @@ engine. The engine never imports the passes: built-in ones come in by the same d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar, Protocol, runtime_checkable
@@ -71,10 +73,24 @@ def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
     Raises InternalError, naming the pass, where one leaves the graph inconsistent.
     """
     changed = False
-    for step in passes:
-        try:
-            changed |= step.run(model, context)
-            Model(model.proto)
-        except SourceError as error:
-            raise InternalError(f"pass {step.id} left component {context.component} broken: {error}") from error
+    with _no_collection():
+        for step in passes:
+            try:
+                changed |= step.run(model, context)
+                Model(model.proto)
+            except SourceError as error:
+                raise InternalError(f"pass {step.id} left component {context.component} broken: {error}") from error
     return changed
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause Python's collector of cycles: each of its rounds walks the whole index, again and again as a pass adds
+    to it, so that time per node grew with the graph. What a pass drops is freed by reference counts."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

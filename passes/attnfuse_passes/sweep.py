@@ -15,11 +15,7 @@ def sweep(model: Model, dead: Iterable[str], primitives_before: set[str]) -> Non
     an UpdateState reads) is taken out of the ordering: its region is gone, so there is nothing left to order. Nodes
     that were unread before stay, and so do primitives that were unused: what is not ours is not touched.
     """
-    _Sweep(model, set(dead)).run()
-    used = {node.proto.op_type for node in model.nodes}
-    edit = Edit(model)
-    edit.drop_primitives = {ref for ref in primitives_before & set(model.primitives) if ref not in used}
-    edit.apply()
+    _Sweep(model, set(dead)).run(primitives_before)
 
 
 class _Sweep:
@@ -38,7 +34,7 @@ class _Sweep:
         """States that stand in for a skipped one, and so are read where that was."""
         self._edit = Edit(model)
 
-    def run(self) -> None:
+    def run(self, primitives_before: set[str]) -> None:
         pending = deque(sorted(self._dead, key=self._position, reverse=True))
         while pending:
             name = pending.popleft()
@@ -57,6 +53,9 @@ class _Sweep:
         for name, gone in self._detached.items():
             if name not in self._removed:
                 self._edit.replace[name] = self._shorter(name, gone)
+        used = {node.proto.op_type for node in self._model.nodes if node.name not in self._removed}
+        known = primitives_before & set(self._model.primitives)
+        self._edit.drop_primitives = {reference for reference in known if reference not in used}
         self._edit.apply()
 
     def _position(self, name: str) -> int:
