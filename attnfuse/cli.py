@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -24,9 +24,9 @@ import click
 from rich.console import Console
 
 from attnfuse import __version__, compiler, pipeline
-from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
-from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, read_policy
+from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
@@ -191,6 +191,53 @@ def verify_command(original: Path, fused: Path, level: Literal["static", "full"]
         click.echo(json.dumps(verification.to_json(), indent=1, ensure_ascii=False))
     _tell_verification(verification)
     return 0 if verification.passed else EXIT_VERIFICATION
+
+
+@cli.group("policy")
+def policy_group() -> None:
+    """Look at policies before anything is compiled."""
+
+
+@policy_group.command("show")
+@_source_options
+def policy_show_command(**options: Any) -> int:
+    """Tell what the rules decide for every attention site of SOURCE, and which of them decides."""
+    shared = _Shared(**options)
+    request = shared.request()
+    outcome = shared.execute(compiler.inspect, request)
+    shown = decisions(request.policy, outcome)
+    if shared.as_json:
+        click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+    else:
+        for site in shown:
+            click.echo(f"{site['id']}: {_decision_text(site)}")
+    for warning in outcome.report.warnings:
+        _say(f"warning: {warning}")
+    return 0
+
+
+def _decision_text(site: Mapping[str, Any]) -> str:
+    """`flash on (default); cast to float16 (p.toml [defaults]); float32, cross, head_dim 64, 4096 × 77`."""
+    cast = site["force_cast_dtype"]
+    parts = [
+        f"flash {'on' if site['flash'] else 'off'} ({site['flash_rule']})",
+        f"{'keep what is not 16 bits' if cast is None else f'cast to {cast}'} ({site['force_cast_dtype_rule']})",
+    ]
+    if site["masked_rows"] == "attended":
+        parts.append(f"rows attended ({site['masked_rows_rule']})")
+    lengths = [site["query_length"], site["key_length"]]
+    known = [site["dtype"], site["attention"]]
+    known.append(None if site["head_dim"] is None else f"head_dim {site['head_dim']}")
+    known.append(None if lengths == [None, None] else " × ".join("?" if n is None else str(n) for n in lengths))
+    facts = ", ".join(fact for fact in known if fact is not None)
+    return "; ".join([*parts, facts] if facts else parts)
+
+
+@policy_group.command("schema")
+def policy_schema_command() -> int:
+    """Print the JSON Schema of a policy file."""
+    click.echo(json.dumps(json_schema(), indent=1))
+    return 0
 
 
 @cli.command("passes")

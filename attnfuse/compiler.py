@@ -12,9 +12,9 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attnfuse import __version__, pipeline
 from attnfuse.errors import InternalError, RequirementError, SourceError, UsageError
@@ -307,6 +307,33 @@ def _report(request: CompileRequest, results: Sequence[ComponentResult], warning
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [component_entry(r.name, r.nodes, list(r.sites.values())) for r in results]
     return build_report(request.target, entries, [*slips, *told, *warnings])
+
+
+def decisions(policy: Policy, outcome: Outcome) -> list[dict[str, Any]]:
+    """What a policy says to each attention site of an outcome, with the deciding rules and what is known of the site.
+
+    Sites that are no attention are left out: nobody asks about them.
+    """
+    shown = []
+    for result in outcome.components:
+        for name, record in result.sites.items():
+            if record.status == "not_attention":
+                continue
+            decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
+            cast = decision.force_cast_dtype
+            shown.append(
+                {
+                    "id": name,
+                    "flash": decision.flash,
+                    "flash_rule": decision.flash_rule,
+                    "force_cast_dtype": None if cast is None else cast.name,
+                    "force_cast_dtype_rule": decision.cast_rule,
+                    "masked_rows": "attended" if decision.rows_attended else "keep",
+                    "masked_rows_rule": decision.rows_rule,
+                    **asdict(record.facts),
+                }
+            )
+    return shown
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

@@ -5,10 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from attnfuse.errors import PolicyError
+from attnfuse.match import SiteFacts
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
-from attnfuse.policy import BUILT_IN, Policy, SiteQuery, command_line_rules, parse_policy, read_policy
+from attnfuse.policy import (
+    BUILT_IN,
+    CastName,
+    Policy,
+    Rule,
+    SiteQuery,
+    command_line_rules,
+    json_schema,
+    parse_policy,
+    policy_of,
+    read_policy,
+)
 
 ATTN1 = SiteQuery("unet", "unet", "down_blocks.1.attentions.0.transformer_blocks.0.attn1")
 VAE = SiteQuery("vae_decoder", "vae", "decoder.mid_block.attentions.0")
@@ -101,6 +115,11 @@ def test_the_command_line_comes_last() -> None:
         ('[[rules]]\nmatch = ""\nflash = false', "rules[0].match is empty"),
         ('[[rules]]\nmatch = "unet"', "rules[0] sets nothing"),
         ("rules = 3", "rules is 3"),
+        ('[[rules]]\nmatch = "a"\nflash = true\ndtype = "fp32"', "rules[0].dtype is 'fp32'; did you mean 'float32'"),
+        ('[[rules]]\nmatch = "a"\nflash = true\nattention = "slef"', "did you mean 'self'"),
+        ('[[rules]]\nmatch = "a"\nflash = true\nhead_dim = 0', "rules[0].head_dim is 0; input should be greater"),
+        ('[[rules]]\nmatch = "a"\nflash = true\nmin_sequence_lenght = 3', "did you mean 'min_sequence_length'"),
+        ('[[rules]]\nmatch = "a"\nhead_dim = 64', "rules[0] sets nothing; give it at least one of flash,"),
         ("[defaults\n", "not valid TOML"),
         ("flash = true", "a policy has no key 'flash'"),
     ],
@@ -126,3 +145,116 @@ def test_a_policy_that_cannot_be_read(tmp_path: Path) -> None:
 def test_rules_name_the_file_without_its_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[[rules]]\nmatch = "*"\nflash = false\n')
     assert read_policy(tmp_path / "mine.toml").decide(VAE).flash_rule == 'mine.toml rules[0] (match = "*")'
+
+
+FACTS = SiteFacts(4096, 77, 64, "float32", "cross")
+
+
+@pytest.mark.parametrize(
+    ("selector", "facts", "expected"),
+    [
+        ("min_sequence_length = 4096", FACTS, True),
+        ("min_sequence_length = 4097", FACTS, False),
+        ("min_sequence_length = 4096", SiteFacts(77, 4096), True),  # the longer of the two
+        ("min_sequence_length = 77", SiteFacts(None, 77), True),  # enough is known
+        ("min_sequence_length = 78", SiteFacts(None, 77), False),
+        ("min_sequence_length = 1", SiteFacts(), False),
+        ("head_dim = 64", FACTS, True),
+        ("head_dim = 40", FACTS, False),
+        ("head_dim = 64", SiteFacts(), False),
+        ('dtype = "float32"', FACTS, True),
+        ('dtype = "float16"', FACTS, False),
+        ('attention = "cross"', FACTS, True),
+        ('attention = "self"', FACTS, False),
+        ('attention = "self"', SiteFacts(), False),
+        ('attention = "cross"\nhead_dim = 64\ndtype = "float32"\nmin_sequence_length = 8', FACTS, True),
+        ('attention = "cross"\nhead_dim = 64\ndtype = "float32"\nmin_sequence_length = 8000', FACTS, False),
+    ],
+)
+def test_what_a_selector_admits(selector: str, facts: SiteFacts, expected: bool) -> None:
+    policy = parse_policy(f'[[rules]]\nmatch = "*"\nflash = false\n{selector}\n', "p.toml")
+    site = SiteQuery("unet", "unet", ATTN1.module, facts)
+    assert policy.decide(site).flash is not expected
+    # With a selector even `*` may be a slip.
+    assert (policy.unmatched([site]) == ()) is expected
+
+
+def test_rules_from_plain_values_are_those_of_the_file() -> None:
+    text = '[defaults]\nflash = false\n[[rules]]\nmatch = "vae"\nhead_dim = 64\nforce_cast_dtype = "none"\n'
+    values = {
+        "defaults": {"flash": False},
+        "rules": [{"match": "vae", "head_dim": 64, "force_cast_dtype": "none"}],
+    }
+    assert policy_of(values, "p.toml") == parse_policy(text, "p.toml")
+    with pytest.raises(PolicyError, match=r"policy: rules\[0\] has no key 'flsh'; did you mean 'flash'"):
+        policy_of({"rules": [{"match": "vae", "flsh": True}]}, "policy")
+
+
+def test_a_rule_that_was_read_off_a_pipeline_is_no_slip() -> None:
+    assert Policy((Rule("vae", "pipe.vae: …", flash=False, expected=False),)).unmatched([ATTN1]) == ()
+
+
+def test_the_schema_knows_every_key() -> None:
+    schema = json_schema()
+    entry = schema["$defs"]["_RuleEntry"]
+    assert set(entry["properties"]) == {
+        "match",
+        "flash",
+        "force_cast_dtype",
+        "masked_rows",
+        "min_sequence_length",
+        "head_dim",
+        "dtype",
+        "attention",
+    }
+    assert entry["required"] == ["match"]
+    assert entry["additionalProperties"] is False
+    assert set(schema["properties"]) == {"defaults", "rules"}
+    assert all("description" in p for name, p in entry["properties"].items())
+
+
+# --- composition: live settings, then the file, then the command line; for each setting alone the last that speaks wins
+
+_PATTERNS = st.sampled_from(["*", "unet", "unet.down_blocks", "unet.*.attn1", "vae", "unet.mid_block"])
+_CASTS: st.SearchStrategy[CastName | None] = st.sampled_from([None, "float16", "bfloat16", "none"])
+_RULES = st.lists(
+    st.builds(
+        Rule,
+        _PATTERNS,
+        st.just("label"),
+        flash=st.sampled_from([None, True, False]),
+        force_cast_dtype=_CASTS,
+        min_sequence_length=st.sampled_from([None, 50, 5000]),
+        attention=st.sampled_from([None, "self", "cross"]),
+    ),
+    max_size=4,
+)
+_SITES = [SiteQuery("unet", "unet", ATTN1.module, FACTS), SiteQuery("vae_decoder", "vae", VAE.module)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(_RULES, _RULES, _CASTS, st.lists(_PATTERNS, max_size=2), st.sampled_from(_SITES))
+def test_sources_of_rules_compose_as_documented(
+    live: list[Rule], file: list[Rule], cast: CastName | None, no_flash: list[str], site: SiteQuery
+) -> None:
+    whole = Policy(tuple(live)).and_then(file).and_then(command_line_rules(cast, no_flash))
+    decision = whole.decide(site)
+    told = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
+
+    # The command line has the last word on what it speaks of.
+    if cast is not None:
+        assert (told or "none", decision.cast_rule) == (cast, f"--force-cast-dtype {cast}")
+    if any(Rule(pattern, "").matches(site) for pattern in no_flash):
+        assert decision.flash is False
+        assert decision.flash_rule.startswith("--no-flash ")
+    # What neither it nor the file speaks of is what the live settings say; what nobody does is the default.
+    if cast is None and not any(r.matches(site) and r.force_cast_dtype for r in file):
+        assert decision.force_cast_dtype == Policy(tuple(live)).decide(site).force_cast_dtype
+    speaking = [r for r in (*live, *file) if r.matches(site) and r.flash is not None]
+    if not any(Rule(pattern, "").matches(site) for pattern in no_flash):
+        assert decision.flash is (speaking[-1].flash if speaking else True)
+        assert decision.flash_rule == ("label" if speaking else BUILT_IN)
+    # A rule put before all others never changes what they decide.
+    if speaking:
+        before = Policy((Rule("*", "first", flash=not decision.flash), *whole.rules))
+        assert before.decide(site).flash is decision.flash

@@ -12,8 +12,10 @@ from attnfuse.api import AttentionKind, Model
 
 # Linear layers: input 0 are the values, input 1 the weight.
 _PROJECTIONS = {"Dense", "MatMul", "MatMulExt", "BatchMatMul", "BatchMatMulExt"}
-# Of these only input 0 holds numbers of the operand.
-_LAYOUT = {"Reshape", "Transpose", "TransposeView", "TransposeExtView", "ExpandDims", "Squeeze", "Cast", "Depend"}
+# Of these only input 0 holds numbers of the operand; the others are shapes, or the order of effects.
+_LAYOUT = {
+    "Reshape", "Transpose", "TransposeView", "TransposeExtView", "ExpandDims", "Squeeze", "Cast", "Depend", "Load",
+}  # fmt: skip
 _MAX_VISITS = 400
 
 
@@ -33,7 +35,7 @@ def _sources(model: Model, operand: str) -> set[str]:
         if len(seen) > _MAX_VISITS:
             return set()
         node = model.producer(pending.pop())
-        if node is None:
+        if node is None or node.op == "UpdateState":  # the order of effects, which leads back to other sites
             continue
         if node.op in _PROJECTIONS and _is_weight(model, node.inputs[1]):
             found.add(_behind_layout(model, node.inputs[0]))
@@ -48,7 +50,7 @@ def _sources(model: Model, operand: str) -> set[str]:
 
 def _is_weight(model: Model, value: str) -> bool:
     """A parameter, read or handed on; weights enter functions as inputs that keep their dotted name."""
-    while (node := model.producer(value)) is not None and node.op in (*_LAYOUT, "Load"):
+    while (node := model.producer(value)) is not None and node.op in _LAYOUT:
         value = node.inputs[0]
     return model.is_parameter(value) or (model.is_input(value) and "." in value.rsplit(":", 1)[-1])
 
