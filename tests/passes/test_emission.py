@@ -1,0 +1,169 @@
+"""What is written in place of a formula: arguments by position, padding and slicing, and nothing that is not needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import Model, Node, TensorType
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from attnfuse.mindir.schema import PrimitiveProto
+from tests.support.graphs import operators, transformer
+from tests.support.sites import Site
+
+ALL = 2147483647
+
+
+def written(case: Site, runtime: str = "mindspore") -> Model:
+    model, (site,) = case.run(case.proto(), runtime)
+    assert site.status == "fused", site.reason
+    return model
+
+
+def node(model: Model, op: str) -> Node:
+    (found,) = [n for n in model.nodes if n.op == op]
+    return found
+
+
+def arguments(model: Model, op: str) -> list[object]:
+    """Literals as they are, values by the last part of their name."""
+
+    def shown(name: str) -> object:
+        return model.literal(name) if model.is_literal(name) else name.rsplit(":", 1)[-1]
+
+    return [shown(name) for name in node(model, op).inputs]
+
+
+def test_the_arguments_of_flash_attention_score() -> None:
+    model = written(Site())
+    nones = [None] * 7
+    scalars = [2, 1.0, 0.25, ALL, ALL, 0, 1, 0]
+    assert arguments(model, "FlashAttentionScore") == ["query", "key", "value", *nones, *scalars]
+    fused = node(model, "FlashAttentionScore")
+    statistics = TensorType((2, 2, 4, 8), FLOAT32)
+    out = TensorType((2, 2, 4, 16), FLOAT16)
+    assert model.types_of(fused.name) == (statistics, statistics, TensorType((1,), FLOAT16), out)
+    (use,) = model.uses(fused.name)
+    assert use.node is not None
+    assert (use.node.op, model.literal(use.node.inputs[1])) == ("TupleGetItem", 3)
+
+
+def test_the_arguments_of_prompt_flash_attention() -> None:
+    model = written(Site(), "lite")
+    nones = [None] * 9
+    assert arguments(model, "PromptFlashAttention") == ["query", "key", "value", *nones, 2, 0.25, ALL, ALL, 1, 2, 0, 0]
+    fused = node(model, "PromptFlashAttention")
+    assert model.type_of(fused.name) == TensorType((2, 2, 4, 16), FLOAT16)
+    assert model.primitives[fused.proto.op_type].prim_type == PrimitiveProto.PRIMITIVE_FUNCTION
+
+
+def test_masks_and_biases_stand_in_their_places() -> None:
+    mask = np.eye(4, 5, dtype=bool)
+    case = Site(scores=lambda g, s: g.masked_fill(s, mask, np.array(-np.inf, np.float16)))
+    for runtime, op, position in (("mindspore", "FlashAttentionScore", 6), ("lite", "PromptFlashAttention", 3)):
+        model = written(Site(scores=case.scores), runtime)
+        value = node(model, op).inputs[position]
+        assert model.type_of(value) == TensorType((1, 1, 4, 5), dtypes.BOOL)
+    for runtime, op, position in (("mindspore", "FlashAttentionScore", 3), ("lite", "PromptFlashAttention", 6)):
+        model = written(Site(scores=lambda g, s: g.add(s, g.input("bias", (4, 5), FLOAT16))), runtime)
+        value = node(model, op).inputs[position]
+        assert model.type_of(value) == TensorType((1, 2, 4, 5), FLOAT16), "one for each head, the batch not written out"
+
+
+def test_the_scale_moves_to_query_where_a_run_time_bias_cannot_be_divided() -> None:
+    """FlashAttentionScore adds the bias before it scales."""
+    model = written(Site(scores=lambda g, s: g.add(s, g.input("bias", (4, 5), FLOAT16))))
+    assert model.literal(node(model, "FlashAttentionScore").inputs[12]) == 1.0
+    constant = np.full((4, 5), 0.5, np.float16)
+    model = written(Site(scores=lambda g, s: g.add(s, constant)))
+    fused = node(model, "FlashAttentionScore")
+    assert model.literal(fused.inputs[12]) == 0.25
+    bias = model.producer(fused.inputs[3])
+    assert bias is not None
+    literal = model.literal(bias.inputs[0])
+    assert isinstance(literal, np.ndarray)
+    np.testing.assert_array_equal(literal, np.full((1, 1, 4, 5), 2.0, np.float16))
+
+
+def test_nothing_is_written_that_is_not_needed() -> None:
+    assert operators(written(Site())) == ["FlashAttentionScore", "TupleGetItem"]
+    assert operators(written(Site(), "lite")) == ["PromptFlashAttention"]
+
+
+def test_casts_go_around_the_node_alone() -> None:
+    model = written(Site(dtype=FLOAT32), "lite")
+    assert operators(model) == ["Cast", "Cast", "Cast", "PromptFlashAttention", "Cast"]
+    model, (site,) = Site(dtype=FLOAT32, cast="bfloat16").run(Site(dtype=FLOAT32).proto(), "lite")
+    assert (site.casts, site.compute_dtype, site.restored_dtype) == (4, "bfloat16", "float32")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "case", "width"),
+    [
+        ("mindspore", {"inner": 20, "outer": 20}, 32),
+        ("mindspore", {"inner": 16, "outer": 16}, 16),
+        ("lite", {"inner": 20, "outer": 20}, 20),
+        ("lite", {"inner": 20, "outer": 20, "dtype": BFLOAT16}, 32),
+        ("lite", {"inner": 20, "outer": 20, "batch": 129, "rows": 1, "columns": 2}, 32),
+        ("lite", {"inner": 8, "outer": 24}, 24),
+        ("lite", {"inner": 24, "outer": 8}, 24),
+        ("mindspore", {"inner": 24, "outer": 8}, 32),
+        ("mindspore", {"inner": 512, "outer": 512}, 512),
+    ],
+)
+def test_heads_are_padded_to_what_the_operator_takes(runtime: str, case: dict[str, object], width: int) -> None:
+    """Zeros behind query and key add nothing to a score, zeros behind value are cut off again."""
+    site = Site(**case).fused(runtime)  # type: ignore[arg-type]
+    assert site.query is not None
+    assert site.key is not None
+    assert site.value is not None
+    assert site.query[-1] == site.key[-1] == site.value[-1] == width
+    assert site.padded_head == width - int(str(case["inner"]))
+
+
+def test_padding_is_written_for_what_is_narrower_and_for_nothing_else() -> None:
+    assert operators(written(Site(inner=8, outer=16))) == ["PadV3", "PadV3", "FlashAttentionScore", "TupleGetItem"]
+    cut = ["PadV3", "FlashAttentionScore", "TupleGetItem", "StridedSlice"]
+    assert operators(written(Site(inner=16, outer=8))) == cut
+
+
+def test_what_a_record_counts() -> None:
+    """Scores and weights are [2, 2, 4, 5] in float16 each; the mask of the node is [2, 1, 4, 5] booleans."""
+    scores = Site(
+        scores=lambda g, s: g.masked_fill(s, g.input("m", (2, 1, 1, 5), dtypes.BOOL), np.array(-np.inf, np.float16))
+    )
+    site = scores.fused(m=np.zeros((2, 1, 1, 5), bool))
+    assert site.score_bytes_saved == 2 * 2 * 2 * 4 * 5 * 2
+    assert site.mask_bytes == 2 * 4 * 5
+    assert site.scale_factors == (0.25,)
+    kinds = [obligation.kind for obligation in site.obligations]
+    assert kinds == ["contraction", "softmax_axis", "value_contraction", "scale", "private", "rows"]
+    assert len(site.region) == 5
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_the_same_graph_gives_the_same_bytes(runtime: str) -> None:
+    def once() -> bytes:
+        case = Site(
+            dtype=FLOAT32, inner=20, scores=lambda g, s: g.add(s, np.triu(np.full((4, 5), -1e38), 1).astype(np.float32))
+        )
+        model, _ = case.run(case.proto(), runtime)
+        return model.proto.SerializeToString(deterministic=True)
+
+    assert once() == once()
+
+
+def test_names_come_from_the_site() -> None:
+    case = Site()
+    model, sites = case.run(transformer(sites=2).build(), "mindspore")
+    assert [site.module for site in sites] == ["blocks.0.attn1", "blocks.0.attn2"]
+    for site, op in zip(sites, [n for n in model.nodes if n.op == "FlashAttentionScore"], strict=True):
+        assert f"attnfuse_{site.module}_" in op.name
+        assert op.scope.endswith("FlashAttentionScore-attnfuse")
+
+
+def test_the_primitive_table_gets_what_is_used_and_loses_what_is_not() -> None:
+    model = written(Site())
+    used = {n.proto.op_type for n in model.nodes if n.op != "Constant"}
+    assert used == set(model.primitives)
