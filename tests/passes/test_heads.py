@@ -145,6 +145,20 @@ def test_heads_of_key_and_value(key: Operand, value: Operand, kv_heads: int, run
     assert site.value == site.key
 
 
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_groups_as_an_axis_of_their_own(runtime: str) -> None:
+    """Query [B, key heads, group, S, D] against key [B, key heads, 1, D, T]: no repetition is ever written."""
+    g = GraphBuilder()
+    x = g.reshape(g.input("q", (B, S, 6 * D), FLOAT16), (B, S, 2, 3, D))
+    q = g.transpose(x, (0, 2, 3, 1, 4))
+    k, v = (g.input(name, (B, 2, 1, T, D), FLOAT16) for name in "kv")
+    g.output(g.matmul_ext(g.softmax(g.batch_matmul(q, k, transpose_b=True)), v))
+    site = fused(g, runtime)
+    assert site.query is not None
+    assert site.key is not None
+    assert (site.query[:2], site.key[:2]) == ((B, 6), (B, 2))
+
+
 def test_heads_that_are_grouped_in_two_ways_at_once() -> None:
     """3 · 2 and 2 · 3 have no common refinement: a miss, and no wrong guess."""
     proto = attention(six, shared(2, tiled=True), shared(2)).build()

@@ -168,6 +168,58 @@ def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> Non
     assert Site(scores=added((2, 1, 1, 5), FLOAT32), dtype=FLOAT32).fused(runtime, 0.01, bias=bias).mask == "additive"
 
 
+def learned(g: GraphBuilder, dims: tuple[int, ...] = (1, 2, 4, 5)) -> str:
+    """A relative position bias, as T5 has it."""
+    return g.weight("relative_attention_bias.weight", dims, FLOAT32)
+
+
+def low_where(g: GraphBuilder, dims: tuple[int, ...]) -> str:
+    """0 or the smallest float32, by a run-time mask."""
+    drop = g.cast(g.input("mask", dims, dtypes.BOOL), FLOAT32)
+    return g.muls(drop, LOWEST["float32"])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_sum_of_a_learned_bias_and_a_mask_is_taken_apart(order: int, runtime: str) -> None:
+    """Each alone has a meaning in float16; the sum of both is just numbers of float32."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.add(*[learned(g), low_where(g, (2, 1, 1, 5))][::order]))
+
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=NO_KEYS)
+    assert (site.mask, site.row_guard) == ("additive", "mean")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_parts_of_a_sum_may_have_fewer_axes(runtime: str) -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.add(learned(g, (2, 4, 1)), low_where(g, (2, 1, 1, 5))))
+
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=NO_KEYS)
+    assert site.row_guard == "mean"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_sum_of_which_a_part_is_unknown_is_shifted(runtime: str) -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.add(g.input("bias", (4, 5), FLOAT32), low_where(g, (2, 1, 1, 5))))
+
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=NO_KEYS)
+    assert (site.mask, site.row_guard) == ("additive", None)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_another_product_may_be_the_bias(runtime: str) -> None:
+    """Scores of content plus scores of position: the second product is a run-time bias of the first."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        left, right = g.input("left", (2, 2, 4, 8), FLOAT16), g.input("right", (2, 2, 5, 8), FLOAT16)
+        return g.add(s, g.batch_matmul(left, right, transpose_b=True))
+
+    assert Site(scores=scores).fused(runtime, 0.02).mask == "additive"
+
+
 # --- factors and casts behind a mask
 
 
