@@ -11,9 +11,9 @@ import argparse
 import sys
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long; 0: run all")
     parser.add_argument("--show", action="store_true", help="print the graphs")
     options = parser.parse_args()
     if options.show:
@@ -75,15 +76,27 @@ def main() -> int:
             print("\n".join(region_lines(model, [node for node in model.nodes if node.op != "Constant"])))
     started = time.monotonic()
     outcomes: Counter[str] = Counter()
-    failures: list[str] = []
+    failures, done = 0, 0
     with ProcessPoolExecutor(options.jobs) as pool:
-        for found, failed in pool.map(run, chunks(options.first, options.examples)):
-            outcomes += found
-            failures += failed
+        waiting = deque(chunks(options.first, options.examples))
+        running: deque[tuple[int, Future[tuple[Counter[str], list[str]]]]] = deque()
+        while waiting or running:
+            if options.minutes and time.monotonic() - started > 60 * options.minutes:
+                waiting.clear()
+            while waiting and len(running) <= options.jobs:
+                numbers = waiting.popleft()
+                running.append((len(numbers), pool.submit(run, numbers)))
+            if running:
+                count, future = running.popleft()
+                found, failed = future.result()
+                outcomes += found
+                failures += len(failed)
+                done += count
+                if failed:
+                    print("\n".join(failed), flush=True)
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:8}  {outcome}")
-    print("\n".join(failures))
-    print(f"{options.examples} examples, {len(failures)} failures, {time.monotonic() - started:.0f} s")
+    print(f"{done} examples, {failures} failures, {time.monotonic() - started:.0f} s")
     return 1 if failures else 0
 
 
