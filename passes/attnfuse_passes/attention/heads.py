@@ -44,7 +44,7 @@ def split_heads(expr: AttentionExpr) -> Heads:
     if count is None:
         return Heads(batch, (), (), known=False)
     heads = batch[count:]
-    return Heads(batch[:count], heads, _kv_heads(expr, batch[:count], heads), known=True)
+    return Heads(batch[:count], heads, _kv_heads(expr, heads), known=True)
 
 
 def _from_query(expr: AttentionExpr) -> int | None:
@@ -69,17 +69,15 @@ def _from_source(expr: AttentionExpr) -> int | None:
     return None
 
 
-def _kv_heads(expr: AttentionExpr, batch: Axis, heads: Axis) -> Axis:
+def _kv_heads(expr: AttentionExpr, heads: Axis) -> Axis:
     """The leading head atoms that key and value depend on, if they lack exactly the rest.
 
     Query head h reads key head h // group only if the index that repeats is the innermost: a key that lacks an outer
-    head atom, or a batch atom, has to be repeated in full.
+    head atom has to be repeated in full.
     """
 
     def own(operand: Operand) -> int:
         present = set(keys(expr.space[operand.view].source))
-        if any(atom.key not in present for atom in batch):
-            return len(heads)
         count = len(heads)
         while count and heads[count - 1].key not in present:
             count -= 1
