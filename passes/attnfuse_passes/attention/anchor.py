@@ -189,18 +189,29 @@ class _Reader:
         return others[0]
 
     def _escape(self, value: str, uses: list[Use]) -> NoMatchError:
-        multiplied = any(u.node is not None and read_product(self.model, u.node.name) is not None for u in uses)
+        multiplied = any(u.node is not None and self._enters_product(u.node) for u in uses)
         what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
         found = Miss("safety.weights_escape", value, "one use of the attention weights, the product with value", what)
         return NoMatchError(found, attention=multiplied)
 
     def _weights_changed(self, value: str, node: Node) -> NoMatchError:
-        onward = [u.node for u in self.model.uses(node.name) if u.node is not None]
-        multiplied = any(read_product(self.model, n.name) is not None for n in onward)
+        onward = [u.node for u in effective_uses(self.model, node.name) if u.node is not None]
+        multiplied = any(self._enters_product(n) for n in onward)
         found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
         if not multiplied:
             found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)
         return NoMatchError(found, attention=multiplied)
+
+    def _enters_product(self, node: Node) -> bool:
+        """Whether the node is a matrix product, or hands its input on unchanged into one."""
+        for _ in range(MAX_CHAIN):
+            if read_product(self.model, node.name) is not None:
+                return True
+            onward = [u.node for u in effective_uses(self.model, node.name) if u.node is not None]
+            if len(onward) != 1 or peel(self.model, node.name, Place.WEIGHTS) is None:
+                return False
+            node = onward[0]
+        return False
 
     # --- operands
 
