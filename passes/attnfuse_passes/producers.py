@@ -91,6 +91,7 @@ def _first_head(model: Model, mask: str) -> str | None:
             and after is not None
             and before.rank == after.rank == 4
             and before.dims[1] > after.dims[1] == 1
+            and not _same_for_all(model, node.inputs[0], before.dims[1])
         ):
             return (
                 f"its mask is that of the first of {before.dims[1]} heads: the others' are lost, as in mindone's "
@@ -98,6 +99,25 @@ def _first_head(model: Model, mask: str) -> str | None:
             )
         value = node.inputs[0]
     return None
+
+
+def _same_for_all(model: Model, mask: str, heads: int) -> bool:
+    """Whether the mask was made for all heads by repeating one, so that the first says all there is."""
+    while (node := model.producer(mask)) is not None and (node.op in _HANDED_ON or node.op in ("Cast", "LogicalNot")):
+        before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
+        if before is None or after is None or not (before.is_static and after.is_static):
+            return False
+        if node.op in ("RepeatInterleaveInt", "Tile") and after.size == heads * before.size:
+            return True
+        if (
+            node.op == "BroadcastTo"
+            and before.rank == after.rank == 4
+            and before.dims[1] == 1
+            and after.dims[1] == heads
+        ):
+            return True
+        mask = node.inputs[0]
+    return False
 
 
 def _origin(model: Model, mask: str) -> Node | None:

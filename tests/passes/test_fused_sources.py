@@ -1,0 +1,288 @@
+"""Fused nodes of the source under the policy: carried over, cast anew, converted, restored to the formula; warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from attnfuse.graph import Model
+from attnfuse.match import SiteRecord
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
+from attnfuse.pipeline import Context
+from attnfuse.policy import Policy, Rule
+from attnfuse.targets import Target
+from attnfuse_passes.fuse import Fuse
+from tests.support.graphs import GraphBuilder, operators
+from tests.support.oracle import run
+
+B, N, S, T, D = 2, 4, 6, 5, 16
+LAYOUTS: dict[str, Callable[[int, int, int], tuple[int, ...]]] = {
+    "BNSD": lambda h, s, d: (B, h, s, d),
+    "BSND": lambda h, s, d: (B, s, h, d),
+    "BSH": lambda h, s, d: (B, s, h * d),
+}
+SCALE = 0.25
+
+
+def source(
+    *,
+    layout: str = "BNSD",
+    dtype: DType = FLOAT16,
+    lifted: bool = False,
+    kv: int = N,
+    mask: tuple[int, ...] | None = None,
+    mask_dtype: DType = BOOL,
+    shift: bool = False,
+    scale: float = SCALE,
+    sparse_mode: int = 0,
+    head_dim: int = D,
+) -> Model:
+    """One FlashAttentionScore; `lifted` puts it between casts from and to float32."""
+    g = GraphBuilder("unet")
+    outer = FLOAT32 if lifted else dtype
+    operands = [
+        g.input(name, LAYOUTS[layout](heads, length, head_dim), outer)
+        for name, heads, length in (("q", N, S), ("k", kv, T), ("v", kv, T))
+    ]
+    if lifted:
+        operands = [g.cast(x, dtype) for x in operands]
+    fused = g.flash_attention_score(
+        *operands,
+        heads=N,
+        scale=scale,
+        layout=layout,
+        attn_mask=g.input("mask", mask, mask_dtype) if mask is not None else None,
+        real_shift=g.input("shift", (B, N, S, T), dtype) if shift else None,
+        sparse_mode=sparse_mode,
+    )
+    g.output(g.cast(fused, FLOAT32) if lifted else fused)
+    return g.model()
+
+
+def compile_with(
+    model: Model, runtime: str = "mindspore", soc: str = "ascend910b", **settings: object
+) -> tuple[Model, SiteRecord]:
+    """Fuse a copy under one rule of these settings; the copy and the site's record."""
+    after = Model(type(model.proto).FromString(model.proto.SerializeToString()))
+    rules = (Rule("*", "the rule", **settings),) if settings else ()  # type: ignore[arg-type]
+    context = Context("unet", "unet", Policy(rules), Target(runtime, soc))
+    Fuse().run(after, context)
+    (record,) = context.sites
+    return Model(after.proto), record
+
+
+def assert_equal(before: Model, after: Model, tolerance: float = 1e-9) -> None:
+    """The two graphs compute the same; every row of the masks leaves it a key."""
+    rng = np.random.default_rng(7)
+    values: dict[str, npt.NDArray[Any]] = {}
+    for graph_input in before.proto.graph.input:
+        name = graph_input.name.partition(":")[2]
+        dims = tuple(graph_input.tensor[0].dims)
+        if name == "mask":
+            drawn = rng.random(dims) < 0.5
+            drawn[..., 0] = False
+            values[name] = drawn
+        else:
+            values[name] = rng.normal(size=dims)
+    (one,), (other,) = run(before, values), run(after, values)
+    np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance)
+
+
+CASES = [
+    {},
+    {"layout": "BSH"},
+    {"layout": "BSND"},
+    {"kv": 2},
+    {"kv": 1, "layout": "BSH"},
+    {"kv": 2, "layout": "BSND"},
+    {"mask": (B, 1, S, T)},
+    {"mask": (B, N, S, T)},
+    {"mask": (S, T), "mask_dtype": dtypes.UINT8},
+    {"shift": True},
+    {"shift": True, "mask": (1, 1, S, T), "layout": "BSH", "dtype": BFLOAT16},
+]
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_formula_is_restored_where_flash_is_off(case: dict[str, object], lifted: bool) -> None:
+    before = source(**case, lifted=lifted)  # type: ignore[arg-type]
+    after, record = compile_with(before, flash=False)
+    assert (record.status, record.code, record.rule) == ("kept", "policy.flash_off", "the rule")
+    assert record.node is None
+    found = operators(after)
+    assert "FlashAttentionScore" not in found
+    assert "TupleGetItem" not in found
+    assert found.count("Softmax") == 1
+    assert_equal(before, after)
+    if lifted:  # nothing of query, key and value was rounded to 16 bits
+        types = {after.type_of(node.name).dtype for node in after.nodes if node.op in ("BatchMatMul", "Softmax")}  # type: ignore[union-attr]
+        assert types == {FLOAT32}
+        assert found.count("Cast") == sum(key in case for key in ("shift", "mask_dtype"))
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_no_cast_restores_only_what_was_cast(runtime: str) -> None:
+    lifted, native = source(lifted=True), source()
+    after, record = compile_with(lifted, runtime, force_cast_dtype="none")
+    assert (record.status, record.code, record.rule) == ("kept", "policy.no_cast", "the rule")
+    assert (record.dtype, record.restored_dtype) == ("float32", "float32")
+    assert_equal(lifted, after)
+    after, record = compile_with(native, runtime, force_cast_dtype="none")
+    assert record.status == "fused"
+    assert_equal(native, after)
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+@pytest.mark.parametrize("case", [{}, {"layout": "BSH"}, {"layout": "BSND", "shift": True}, {"mask": (B, 1, S, T)}])
+def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
+    before = source(lifted=True, **case)  # type: ignore[arg-type]
+    after, record = compile_with(before, runtime, force_cast_dtype="bfloat16")
+    node = "FlashAttentionScore" if runtime == "mindspore" else "PromptFlashAttention"
+    assert (record.status, record.node, record.rule) == ("fused", node, "the rule")
+    assert record.code == ("fused.cast_anew" if runtime == "mindspore" else "fused.converted")
+    assert (record.dtype, record.compute_dtype, record.restored_dtype) == ("float32", "bfloat16", "float32")
+    (fused,) = (n for n in after.nodes if n.op == node)
+    assert {after.type_of(name).dtype for name in fused.inputs[:3]} == {BFLOAT16}  # type: ignore[union-attr]
+    assert FLOAT16 not in {k.dtype for n in after.nodes if (k := after.type_of(n.name)) is not None}
+    assert_equal(before, after)
+
+
+def test_the_default_does_not_speak_for_a_cast_that_is_there() -> None:
+    before = source(lifted=True, dtype=BFLOAT16)
+    after, record = compile_with(before)
+    assert (record.code, record.compute_dtype) == ("fused.carried_over", "bfloat16")
+    assert after.proto.SerializeToString() == before.proto.SerializeToString()
+
+
+def test_a_head_size_that_bfloat16_has_padded() -> None:
+    before = source(lifted=True, head_dim=24)
+    after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
+    assert record.padded_head == 8
+    assert_equal(before, after)
+
+
+@pytest.mark.parametrize(("runtime", "soc"), [("mindspore", "ascend310p"), ("lite", "ascend910")])
+def test_a_target_without_the_operator_gets_the_formula(runtime: str, soc: str) -> None:
+    before = source(mask=(B, 1, S, T))
+    after, record = compile_with(before, runtime, soc)
+    assert (record.status, record.code) == ("kept", "target.no_operator")
+    assert "FlashAttentionScore" not in operators(after)
+    assert_equal(before, after)
+
+
+def test_what_lite_cannot_say_it_gets_as_the_formula() -> None:
+    before = source(mask=(B, N, S, T))
+    after, record = compile_with(before, "lite")
+    assert (record.status, record.code) == ("kept", "target.mask_per_head")
+    assert "FlashAttentionScore" not in operators(after)
+    assert_equal(before, after)
+
+
+def test_what_is_no_plain_formula_stays_and_is_told() -> None:
+    before = source(sparse_mode=3, mask=(S, T))
+    for settings in ({"flash": False}, {}):
+        for runtime in ("mindspore", "lite"):
+            after, record = compile_with(before, runtime, **settings)  # type: ignore[arg-type]
+            assert after.proto.SerializeToString() == before.proto.SerializeToString()
+            if settings or runtime == "lite":
+                assert (record.status, record.code) == ("missed", "structure.fused_arguments")
+                assert "sparse_mode 0" in record.reason
+            else:
+                assert record.code == "fused.carried_over"
+
+
+def test_a_row_without_keys_is_a_mean_and_no_nan() -> None:
+    before = source(mask=(B, 1, S, T))
+    after, _ = compile_with(before, flash=False)
+    rng = np.random.default_rng(3)
+    values = {name: rng.normal(size=(B, N, length, D)) for name, length in (("q", S), ("k", T), ("v", T))}
+    (out,) = run(after, {**values, "mask": np.ones((B, 1, S, T), bool)})
+    np.testing.assert_allclose(out, np.broadcast_to(values["v"].mean(axis=2, keepdims=True), out.shape))
+
+
+def test_prompt_flash_attention_of_the_source() -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    g.output(g.prompt_flash_attention(q, k, v, heads=N, scale=SCALE))
+    before = g.model()
+    told = {
+        (runtime, soc, flash): compile_with(before, runtime, soc, flash=flash)[1]
+        for runtime, soc, flash in (
+            ("lite", "ascend910b", True),
+            ("lite", "ascend910b", False),
+            ("mindspore", "ascend910b", True),
+            ("lite", "ascend910", True),
+        )
+    }
+    assert [(r.status, r.code) for r in told.values()] == [
+        ("fused", "fused.carried_over"),
+        ("kept", "structure.fused_arguments"),
+        ("kept", "structure.fused_arguments"),
+        ("kept", "target.no_operator"),
+    ]
+    assert all(record.node == "PromptFlashAttention" for record in told.values())
+
+
+# --- known-wrong producers
+
+
+def test_wan_without_a_scale() -> None:
+    _, record = compile_with(source(scale=1.0))
+    assert any("scale is 1.0 with a head size of 16" in text for text in record.warnings)
+    assert record.scale == 1.0
+    assert not compile_with(source())[1].warnings
+
+
+def test_a_scale_of_one_is_right_for_a_head_of_one() -> None:
+    _, record = compile_with(source(scale=1.0, head_dim=1), "lite")
+    assert not record.warnings
+
+
+def test_float32_into_the_operator() -> None:
+    _, record = compile_with(source(dtype=FLOAT32))
+    assert any("query is float32" in text for text in record.warnings)
+
+
+def test_causal_without_its_triangle() -> None:
+    assert any("2048 × 2048" in text for text in compile_with(source(sparse_mode=2))[1].warnings)
+    assert not any("2048" in text for text in compile_with(source(sparse_mode=2, mask=(2048, 2048)))[1].warnings)
+
+
+@pytest.mark.parametrize("repeat", ["interleave", "broadcast", "other"])
+def test_one_mask_repeated_for_all_heads_loses_nothing(repeat: str) -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    if repeat == "broadcast":
+        mask = g.broadcast_to(g.input("mask", (B, 1, 1, S), BOOL), (B, N, 1, S))
+    else:
+        whole = g.input("mask", (B, 1, S) if repeat == "interleave" else (B, N, S), BOOL)
+        mask = g.reshape(g.repeat_interleave(whole, N, 0) if repeat == "interleave" else whole, (B, N, 1, S))
+    mask = g.strided_slice(g.logical_not(g.broadcast_to(mask, (B, N, S, S))), (0, 0, 0, 0), (B, 1, S, S))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, attn_mask=mask))
+    _, record = compile_with(g.model())
+    assert len(record.warnings) == (repeat == "other")
+
+
+@pytest.mark.parametrize(
+    ("origin", "heads", "expected"),
+    [(FLOAT16, N, ("turned to bool", "first of 4 heads")), (FLOAT16, 1, ("turned to bool",)), (BOOL, 1, ())],
+)
+def test_a_bias_that_became_a_mask(origin: DType, heads: int, expected: tuple[str, ...]) -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    mask = g.input("bias", (B, heads, 1, S), origin)
+    mask = g.cast(mask, BOOL) if origin is not BOOL else g.logical_not(mask)
+    mask = g.strided_slice(g.broadcast_to(mask, (B, heads, S, S)), (0, 0, 0, 0), (B, 1, S, S))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, attn_mask=mask))
+    before = g.model()
+    for runtime in ("mindspore", "lite"):
+        _, record = compile_with(before, runtime)
+        assert len(record.warnings) == len(expected)
+        assert all(any(part in text for text in record.warnings) for part in expected)
+        assert record.status == "fused"

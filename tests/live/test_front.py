@@ -1,0 +1,183 @@
+"""What is told before anything is traced, how the subprocess is relayed, and that importing attnfuse stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import attnfuse
+from attnfuse import errors
+from attnfuse.errors import AttnfuseError, InternalError, PolicyError, RequirementError, UsageError, VerificationError
+from attnfuse.live import front, outcome
+from attnfuse.progress import Silent
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_importing_attnfuse_imports_next_to_nothing() -> None:
+    script = (
+        "import sys, attnfuse\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] in"
+        " ('google', 'onnx', 'mindspore', 'mindone', 'numpy', 'pydantic', 'rich', 'networkx')))\n"
+        "attnfuse.compile\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] in ('google', 'onnx', 'mindspore', 'mindone')))\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert said.stdout == "[]\n[]\n"
+
+
+def test_the_package_has_just_these() -> None:
+    assert attnfuse.compile is front.compile
+    assert attnfuse.Outcome is outcome.Outcome
+    with pytest.raises(AttributeError, match="no attribute 'compil'"):
+        attnfuse.compil  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "told"),
+    [
+        ({"runtime": "ms"}, UsageError, "runtime 'ms' is not one of lite, mindspore"),
+        ({"soc": "910"}, UsageError, "soc '910' is not one of ascend310p"),
+        ({"verify": "all"}, UsageError, "verify 'all' is not one of none, static, full"),
+        ({"verify": "full"}, UsageError, "without an output"),
+        ({"force_cast_dtype": "fp16"}, UsageError, "force_cast_dtype 'fp16' is not one of float16"),
+        ({"no_flash": "vae"}, UsageError, "no_flash is a list"),
+        ({"no_flash": [""]}, PolicyError, "empty"),
+        ({"policy": "absent.toml"}, PolicyError, "absent.toml cannot be read"),
+        ({"policy": {"default": {}}}, PolicyError, "did you mean 'defaults'"),
+        ({"policy": [{"match": "unet"}]}, PolicyError, "sets nothing"),
+        ({"require": ["fused=1"]}, UsageError, "is not of the form"),
+        ({}, UsageError, "of type object, is no mindone pipeline or model"),
+        ({"inputs": []}, UsageError, "inputs are for the call of one cell"),
+    ],
+)
+def test_slips_are_told_at_once(keywords: dict[str, Any], kind: type[AttnfuseError], told: str) -> None:
+    with pytest.raises(kind) as caught:
+        attnfuse.compile(object(), None, **keywords)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is one file; name a folder"):
+        attnfuse.compile(object(), tmp_path / "unet.mindir")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(UsageError, match="choose another place"):
+        attnfuse.compile(object(), tmp_path / "mine")
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def stage(self, component: str, stage: str) -> None:
+        self.told.append((component, stage))
+
+    def amount(self, done: int, total: int) -> None:
+        self.told.append((done, total))
+
+
+def test_progress_is_relayed_and_chatter_is_not() -> None:
+    recorder = Recorder()
+    for line in ('{"stage": ["unet", "trace"]}', "WARNING: a library speaks", "[1, 2]", '{"amount": [3, 4]}', "7"):
+        front._relay(line + "\n", recorder)
+    assert recorder.told == [("unet", "trace"), (3, 4)]
+
+
+def _request(**changes: Any) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "output": None,
+        "runtime": "lite",
+        "soc": "ascend910b",
+        "require": [],
+        "verify": "none",
+        "seed": 0,
+        "rules": [],
+        "warnings": {},
+        "traces": [],
+    }
+    return {**request, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"require": ["nonsense"]}, UsageError, "is not of the form"),
+        ({"soc": None, "rules": [{"no": "rule"}]}, InternalError, "a defect of attnfuse: TypeError"),
+    ],
+)
+def test_the_subprocess_hands_its_error_over(
+    tmp_path: Path, changes: dict[str, Any], kind: type[AttnfuseError], told: str
+) -> None:
+    with pytest.raises(kind, match=told):
+        front._run(_request(**changes), tmp_path, Silent())
+
+
+def test_a_subprocess_that_dies_is_told_with_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    liar = tmp_path / "liar"
+    liar.write_text("#!/bin/sh\necho first >&2\necho out of memory >&2\nexit 9\n")
+    liar.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(liar))
+    with pytest.raises(InternalError, match="code 9 and no result; its last words: out of memory"):
+        front._run(_request(), tmp_path, Silent())
+
+
+def test_ctrl_c_stops_the_subprocess(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text('#!/bin/sh\necho $$ > pid\necho \'{"stage": ["a", "read"]}\'\nexec sleep 60\n')
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(sleeper))
+    monkeypatch.chdir(tmp_path)
+
+    class Interrupting(Silent):
+        def stage(self, component: str, stage: str) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        front._run(_request(), tmp_path, Interrupting())
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def _answer(**changes: Any) -> dict[str, Any]:
+    return {"report": {}, "unmet": [], "verification": None, "passed": True, "files": {}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "told"),
+    [
+        (_answer(unmet=["required a", "required b"]), RequirementError, "required a; required b; nothing was written"),
+        (
+            _answer(passed=False, verification={"components": [{"findings": []}, {"findings": ["unet: wrong type"]}]}),
+            VerificationError,
+            "nothing was written: unet: wrong type",
+        ),
+        (_answer(passed=False, verification={"components": [{}]}), VerificationError, "the numbers differ"),
+    ],
+)
+def test_what_does_not_hold_is_raised(answer: dict[str, Any], kind: type[AttnfuseError], told: str) -> None:
+    with pytest.raises(kind, match=told):
+        front._finish(answer, None)
+
+
+def test_every_error_can_cross() -> None:
+    names = [name for name, kind in vars(errors).items() if isinstance(kind, type)]
+    kinds: list[Callable[..., object]] = [getattr(errors, name) for name in names if name.endswith("Error")]
+    assert len(kinds) >= 9
+    assert all(str(kind("one sentence.")) == "one sentence." for kind in kinds)
+
+
+def test_bars_are_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with front._shown("auto") as shown:
+        shown.stage("unet", "trace")
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == ""
