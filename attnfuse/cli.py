@@ -334,6 +334,14 @@ def _tell_verification(verification: Verification) -> None:
                 f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
                 f"of the formula {figures.formula:.2e}, allowed {figures.bound:.2e}"
             )
+        worst = max(component.sites, key=lambda site: site.figures.fused, default=None)
+        if worst is not None:
+            _say(
+                f"{component.name}: {len(component.sites)} sites each alone: relative error at most "
+                f"{worst.figures.fused:.2e} (allowed there {worst.figures.bound:.2e})"
+            )
+        for note in component.notes:
+            _say(f"{component.name}: note: {note}")
         for finding in component.findings:
             _say(f"{component.name}: DIFFERS: {finding}")
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")

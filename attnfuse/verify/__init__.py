@@ -3,6 +3,7 @@
     structure   our own rules on fused nodes and on the nodes put around them; always
     inference   MindSpore's type and shape inference over the result, in a subprocess; level "static"
     numbers     original and fused run in onnxruntime, against a float64 run of the original; level "full"
+    sites       the same for each attention alone, on the values it meets and on drawn ones; level "full"
 
 This file imports only the records at import time: the inference worker is a module of this package and must not
 find protobuf loaded before MindSpore.
@@ -12,9 +13,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, OutputFigures, Verification
+from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
 
-__all__ = ["NOT_SHOWN", "ComponentVerification", "Level", "OutputFigures", "Verification", "verify_component"]
+__all__ = [
+    "NOT_SHOWN",
+    "ComponentVerification",
+    "Level",
+    "OutputFigures",
+    "SiteFigures",
+    "Verification",
+    "verify_component",
+]
 
 
 def verify_component(

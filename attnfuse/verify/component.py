@@ -15,7 +15,7 @@ from attnfuse.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.verify import inference, weights
 from attnfuse.verify.fused_nodes import fused_nodes
-from attnfuse.verify.result import ComponentVerification, Level, OutputFigures
+from attnfuse.verify.result import ComponentVerification, Level, OutputFigures, SiteFigures
 from attnfuse.verify.structure import check_interface, new_findings
 
 
@@ -36,20 +36,32 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
 
     outputs: tuple[OutputFigures, ...] = ()
+    figures: tuple[SiteFigures, ...] = ()
     if level == "full":
+        try:
+            # Here, so that the static level needs no onnxruntime.
+            from attnfuse.verify import numbers, site_numbers, sites
+        except ImportError as error:
+            raise VerificationError(
+                f"--verify full needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
+            ) from None
         with _timed(seconds, "numbers"):
-            try:
-                # Here, so that the static level needs no onnxruntime.
-                from attnfuse.verify import numbers
-            except ImportError as error:
-                raise VerificationError(
-                    f"--verify full needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
-                ) from None
-            sides, remarks = _sides(before, original, after, fused, seed)
-            compared = numbers.compare(numbers.Side(before, sides[0]), numbers.Side(after, sides[1]), seed)
+            weights_of, remarks = _sides(before, original, after, fused, seed)
+            sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])
+            found, unpaired = sites.find_sites(before, after)
+            parts = [(site, sites.cut(before, after, site)) for site in found]
+            pairs = [(site, part) for site, part in parts if part is not None]
+            taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+            compared = numbers.compare(*sides, seed, taps)
+        with _timed(seconds, "sites"):
+            results = site_numbers.compare_sites(*sides, pairs, compared.values, seed)
         outputs = compared.outputs
+        figures = tuple(result.figures for result in results if result.figures is not None)
         findings += compared.findings
-        notes += [*remarks, *compared.notes]
+        findings += [finding for result in results for finding in result.findings]
+        notes += [*remarks, *compared.notes, *unpaired]
+        notes += [f"site {site.label} calls a function and was not run alone" for site, part in parts if part is None]
+        notes += [note for result in results for note in result.notes]
         executors += numbers.EXECUTORS
     return ComponentVerification(
         name=name,
@@ -60,6 +72,7 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
         executors=tuple(executors),
         fused_nodes=len(fused_nodes(after)),
         outputs=outputs,
+        sites=figures,
         seconds=seconds,
     )
 

@@ -19,6 +19,7 @@ Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ import onnx
 import onnxruntime
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model
+from attnfuse.graph import Array, Model, TensorType
 from attnfuse.verify.baseline import formula_nodes
 from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import MalformedError, fused_nodes, read
@@ -55,23 +56,29 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Figures per output, what is wrong with them, and remarks."""
+    """Figures per output, what is wrong with them, and remarks; `values` are what was asked for on the way."""
 
     outputs: tuple[OutputFigures, ...]
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    values: dict[str, Array]
 
 
-def compare(original: Side, fused: Side, seed: int) -> Comparison:
+def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorType] | None = None) -> Comparison:
     """Run both graphs and judge the fused one.
 
+    `taps` are values of the original, with their types, to be handed back as that graph computes them at its own types.
     Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
     """
     inputs = draw_inputs(original.model, seed)
+    wanted = {value: kind for value, kind in (taps or {}).items() if value not in inputs}
     try:
         exact = lower(original.model, Arithmetic.EXACT)
         reference = run(exact, inputs, original.weights)
-        native = run(lower(original.model, Arithmetic.NATIVE), inputs, original.weights)
+        native = run(lower(original.model, Arithmetic.NATIVE, taps=list(wanted)), inputs, original.weights)
+        native, tapped = native[: len(reference)], native[len(reference) :]
+        values = {value: a.astype(wanted[value].dtype.numpy) for value, a in zip(wanted, tapped, strict=True)} | inputs
+        del tapped
         region = formula_nodes(original.model, fused.model)
         formula = native
         if region:
@@ -86,21 +93,21 @@ def compare(original: Side, fused: Side, seed: int) -> Comparison:
         algebra = run(lower(fused.model, Arithmetic.EXACT), same, fused.weights)
         result = run(lower(fused.model, Arithmetic.NATIVE), same, fused.weights)
     except (UnsupportedOpError, VerificationError) as error:
-        return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), ())
+        return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), (), values)
     if [r.shape for r in result] != [r.shape for r in reference]:
         told = ", ".join(str(list(r.shape)) for r in result)
-        return Comparison((), (f"the fused graph gives outputs of {told} instead of the original's.",), ())
+        return Comparison((), (f"the fused graph gives outputs of {told} instead of the original's.",), (), values)
     allowed = algebra_bound(fused.model)
     figures = []
     for i, (a, b, c, d, e) in enumerate(zip(reference, native, formula, algebra, result, strict=True)):
         name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
         figures.append(judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=allowed))
-    findings = [finding for figure in figures for finding in _findings(figure)]
+    findings = [finding for figure in figures for finding in problems(figure, f"output {figure.output}")]
     notes = []
-    for figure, values in zip(figures, native, strict=True):
-        if not np.isfinite(values).all():
+    for figure, own in zip(figures, native, strict=True):
+        if not np.isfinite(own).all():
             notes.append(f"output {figure.output} of the original itself is not finite everywhere at its own types")
-    return Comparison(tuple(figures), tuple(findings), tuple(notes))
+    return Comparison(tuple(figures), tuple(findings), tuple(notes), values)
 
 
 def algebra_bound(fused: Model) -> float:
@@ -127,16 +134,16 @@ def judge(
     """Figures of one output. Elements that the original leaves undefined (NaN, infinite) are compared by nobody."""
     exact = reference.astype(np.float64)
     defined = np.isfinite(exact) & np.isfinite(native.astype(np.float64))
-    errors = {"original": _relative(native, exact, defined), "formula": _relative(formula, exact, defined)}
+    errors = {"original": relative_error(native, exact, defined), "formula": relative_error(formula, exact, defined)}
     finite = [e for e in errors.values() if np.isfinite(e)]
     got = fused.astype(np.float64)
     good = defined & np.isfinite(got)
     return OutputFigures(
         output=name,
         shape=tuple(exact.shape),
-        algebra=_relative(algebra, exact, np.isfinite(exact)),
+        algebra=relative_error(algebra, exact, np.isfinite(exact)),
         algebra_bound=allowed,
-        fused=_relative(fused, exact, good),
+        fused=relative_error(fused, exact, good),
         maximum=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
         original=errors["original"],
         formula=errors["formula"],
@@ -145,7 +152,7 @@ def judge(
     )
 
 
-def _relative(values: Array, exact: Array, where: Array) -> float:
+def relative_error(values: Array, exact: Array, where: Array) -> float:
     """Relative L2 error over the chosen elements; infinite where one of the values is not finite."""
     if not where.any():
         return 0.0
@@ -157,9 +164,9 @@ def _relative(values: Array, exact: Array, where: Array) -> float:
     return error / size if size else error
 
 
-def _findings(figures: OutputFigures) -> list[str]:
+def problems(figures: OutputFigures, output: str) -> list[str]:
+    """What these figures are out of bounds in; `output` is what the sentences call the result."""
     findings = []
-    output = f"output {figures.output}"
     if figures.not_finite:
         findings.append(f"{output} has {figures.not_finite} values that are NaN or infinite, and not in the original.")
     if not figures.algebra <= figures.algebra_bound:

@@ -6,6 +6,7 @@ package without pulling in protobuf.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +16,11 @@ NOT_SHOWN = (
     "no Ascend kernel ran: whether a device accepts the fused nodes is unverified",
     "how accurate an Ascend kernel computes is unverified: the figures are of the documented formula",
 )
+
+
+def _plain(value: float) -> float | str:
+    """JSON has no infinity and no NaN; they are told as text."""
+    return value if math.isfinite(value) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +55,42 @@ class OutputFigures:
             "output": self.output,
             "shape": list(self.shape),
             "relative_l2": {
-                "fused": self.fused,
-                "bound": self.bound,
-                "original": self.original,
-                "formula_at_compute_dtype": self.formula,
-                "fused_in_float64": self.algebra,
-                "bound_in_float64": self.algebra_bound,
+                "fused": _plain(self.fused),
+                "bound": _plain(self.bound),
+                "original": _plain(self.original),
+                "formula_at_compute_dtype": _plain(self.formula),
+                "fused_in_float64": _plain(self.algebra),
+                "bound_in_float64": _plain(self.algebra_bound),
             },
-            "max_abs": self.maximum,
+            "max_abs": _plain(self.maximum),
             "not_finite": self.not_finite,
             "passed": self.passed,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteFigures:
+    """One attention alone, on the values that enter it in the original graph, and on drawn ones.
+
+    `figures` are those of the site's result, of the parts of both graphs. `module` is what feeds its query, as far as
+    the graph tells. `largest_score` is the largest |scale · QKᵀ| met, None where the graph has no value of that kind.
+    `drawn` is the relative L2 error in float64 on each kind of drawn operands.
+    """
+
+    module: str
+    compute: str
+    largest_score: float | None
+    drawn: dict[str, float]
+    figures: OutputFigures
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for a JSON encoder."""
+        return {
+            "module": self.module,
+            "compute_dtype": self.compute,
+            "largest_score": None if self.largest_score is None else _plain(self.largest_score),
+            "drawn_in_float64": {how: _plain(error) for how, error in self.drawn.items()},
+            **self.figures.to_json(),
         }
 
 
@@ -78,6 +110,7 @@ class ComponentVerification:
     executors: tuple[str, ...] = ()
     fused_nodes: int = 0
     outputs: tuple[OutputFigures, ...] = ()
+    sites: tuple[SiteFigures, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -97,6 +130,7 @@ class ComponentVerification:
             "executors": list(self.executors),
             "fused_nodes": self.fused_nodes,
             "outputs": [o.to_json() for o in self.outputs],
+            "sites": [s.to_json() for s in self.sites],
         }
 
 

@@ -17,6 +17,6 @@ A family module registers its rules when it is imported; `graph` imports them al
 """
 
 from attnfuse.verify.lowering.context import Arithmetic, UnsupportedOpError
-from attnfuse.verify.lowering.graph import Lowered, lower
+from attnfuse.verify.lowering.graph import Lowered, lower, needed_values
 
-__all__ = ["Arithmetic", "Lowered", "UnsupportedOpError", "lower"]
+__all__ = ["Arithmetic", "Lowered", "UnsupportedOpError", "lower", "needed_values"]

@@ -5,7 +5,7 @@ May import the family modules and `context`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -70,31 +70,43 @@ class Lowered:
     model: onnx.ModelProto
     feeds: tuple[Feed, ...]
     outputs: tuple[TensorType, ...]
-    """Declared types; the run gives them as carried (float32 or float64)."""
+    """Declared types; the run gives them as carried (float32 or float64). The taps' and peaks' follow the graph's."""
 
 
-def lower(model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType] | None = None) -> Lowered:
+def lower(
+    model: Model,
+    arithmetic: Arithmetic,
+    compute_at: Mapping[str, DType] | None = None,
+    *,
+    taps: Sequence[str] = (),
+    peaks: Sequence[str] = (),
+) -> Lowered:
     """The file as an ONNX model.
 
     `compute_at` maps names of nodes to a low-precision type in which these compute instead of their own: operands
-    and result are rounded to it. Raises UnsupportedOpError, naming the node, for an operator without a rule, a
-    call of a value (Switch, Partial), or a size not known before run time.
+    and result are rounded to it. `taps` are values of the graph that become outputs too, after the graph's own, and
+    `peaks` values of whose elements the largest magnitude does, as a scalar: scores are too large to be handed out.
+    A value of a function that is called more than once is that of the last call.
+    Raises UnsupportedOpError, naming the node, for an operator without a rule, a call of a value (Switch, Partial),
+    or a size not known before run time.
     """
-    return _Walk(model, arithmetic, compute_at or {}).run()
+    return _Walk(model, arithmetic, compute_at or {}, (*taps, *peaks)).run(taps, peaks)
 
 
 class _Walk:
-    def __init__(self, model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType]) -> None:
+    def __init__(
+        self, model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType], also: Sequence[str]
+    ) -> None:
         self.model = model
         self.writer = OnnxWriter(arithmetic)
         self.compute_at = compute_at
         self.functions = {g.name: g for g in model.proto.functions}
         self.feeds: list[Feed] = []
         self.env: dict[str, Value] = {}
-        self.needed = _needed(model)
+        self.needed = needed_values(model, also)
         self.parameters = {p.name: p for p in model.parameters()}
 
-    def run(self) -> Lowered:
+    def run(self, taps: Sequence[str], peaks: Sequence[str]) -> Lowered:
         top = self.model.proto.graph
         for value in top.input:
             kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
@@ -105,6 +117,10 @@ class _Walk:
         outputs: list[Tensor] = []
         for output in top.output:
             outputs += self._leaves(self.env[output.name], output.name)
+        for tap in taps:
+            outputs += self._leaves(self.env[tap], tap)
+        for name in peaks:
+            outputs += [self._peak(leaf) for leaf in self._leaves(self.env[name], name)]
         # The names of the results are fixed by one last node each, as an output may also be an input.
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
@@ -128,6 +144,10 @@ class _Walk:
         if isinstance(value, tuple):
             return [leaf for element in value for leaf in self._leaves(element, name)]
         raise UnsupportedOpError(f"output {short_name(name)} is no tensor")
+
+    def _peak(self, tensor: Tensor) -> Tensor:
+        magnitude = self.writer.emit("Abs", tensor.name)
+        return Tensor(self.writer.emit("ReduceMax", magnitude, keepdims=0), TensorType((), tensor.kind.dtype))
 
     def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
         name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
@@ -251,10 +271,13 @@ def _attribute(proto: AttributeProto) -> Literal:
         return None
 
 
-def _needed(model: Model) -> set[str]:
-    """Names of nodes whose value some output needs. State tokens are not followed: they order, they compute nothing."""
+def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
+    """Names of values that some output, or one of `also`, needs.
+
+    State tokens are not followed: they order, they compute nothing.
+    """
     functions = {g.name: g for g in model.proto.functions}
-    stack = [o.name for o in model.proto.graph.output]
+    stack = [*(o.name for o in model.proto.graph.output), *also]
     seen: set[str] = set()
     while stack:
         value = stack.pop()

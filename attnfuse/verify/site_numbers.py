@@ -1,0 +1,264 @@
+"""Numbers of one attention at a time: what the rewrite put there, held against the formula that stood there.
+
+Two kinds of values enter a site.
+
+1. Real ones: query, key, value and mask as the original graph, at its own types, has them there when it runs on the
+   drawn inputs. Both questions of `numbers` are asked of them: is it the same mathematics, and is it accurate enough.
+   Unlike in the whole graph, a site's error cannot hide behind those of the layers around it.
+2. Drawn ones: query and key such that scores are around 1 (`mixed`) and around ±30 (`large`), masks with hidden and
+   seen keys in each row. Only the mathematics is asked for, in float64. This re-derives, from the two graphs alone,
+   what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
+   A third draw hides all keys of some rows and none of others. What such a row means may be the policy's choice, so
+   a difference there is told and is no failure.
+
+Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution and `numbers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnfuse.errors import VerificationError
+from attnfuse.graph import Array, Model, TensorType, short_name
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.verify.baseline import PRODUCTS, formula_nodes
+from attnfuse.verify.execution import run
+from attnfuse.verify.fused_nodes import MalformedError, sizes
+from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers import Side, algebra_bound, judge, problems, relative_error
+from attnfuse.verify.result import SiteFigures
+from attnfuse.verify.sites import Cut, Site
+
+DRAWS = ("mixed", "large", "whole")
+_SPREAD = {"mixed": 1.0, "large": 10.0, "whole": 1.0}
+"""Standard deviation of the scores; among thousands of normal numbers some are three of them out."""
+
+_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
+_FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
+"""Operators that make one score of one score."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteResult:
+    """One site's figures (None where it could not be run), what is wrong, and remarks."""
+
+    figures: SiteFigures | None
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def compare_sites(
+    original: Side, fused: Side, pairs: Sequence[tuple[Site, Cut]], values: Mapping[str, Array], seed: int
+) -> list[SiteResult]:
+    """Hold each site to its formula.
+
+    `values` are those of the cuts' leaves in the original graph's run, in their own types. Raises VerificationError
+    where the original's part cannot be run; that the fused one cannot is a finding.
+    """
+    drawn: dict[bytes, dict[str, float]] = {}
+    results = []
+    for site, part in pairs:
+        sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
+        given = {value: values[value] for value in part.leaves}
+        told = _unfit(site, part, sides[1], given)
+        if told is not None:
+            results.append(SiteResult(None, (f"site {site.label} {told}.",), ()))
+            continue
+        key = _key(part)
+        if part.entries_are_all and key not in drawn:
+            drawn[key] = _draws(site, sides[0], sides[1], seed)
+        results.append(_compare(site, part, sides[0], sides[1], given, drawn.get(key, {})))
+    return results
+
+
+def _unfit(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> str | None:
+    """Why what stands in the site's place cannot be compared at all."""
+    try:
+        (result,) = run(lower(part.fused, Arithmetic.NATIVE), values, fused.weights)
+    except (UnsupportedOpError, VerificationError) as error:
+        return f"cannot be run: {error}"
+    kind = part.original.type_of(site.output)
+    if kind is not None and kind.dims != result.shape:
+        return f"gives {list(result.shape)} and the original {list(kind.dims)}"
+    return None
+
+
+def _compare(
+    site: Site, part: Cut, original: Side, fused: Side, values: Mapping[str, Array], drawn: dict[str, float]
+) -> SiteResult:
+    scores = _scores(part.original)
+    exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
+    native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
+    region = formula_nodes(part.original, part.fused)
+    figures = judge(
+        short_name(site.output),
+        reference=exact[0],
+        native=native,
+        formula=run(lower(original.model, Arithmetic.NATIVE, region), values, original.weights)[0],
+        algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
+        fused=run(lower(fused.model, Arithmetic.NATIVE), values, fused.weights)[0],
+        allowed=algebra_bound(part.fused),
+    )
+    peaks = {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
+    where = f"site {site.label}"
+    findings = [*problems(figures, where), *(f"{where} {text}" for text in _types(site, part))]
+    findings += [
+        f"{where} on {how} drawn operands, in float64, differs from the original by {drawn[how]:.2e} (relative), more "
+        f"than the {figures.algebra_bound:.2e} that storing the scale and bias costs: it is another function."
+        for how in DRAWS[:2]
+        if how in drawn and not drawn[how] <= figures.algebra_bound
+    ]
+    notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
+    if not np.isfinite(native).all():
+        notes.append(f"{where}: the original itself gives values that are NaN or infinite")
+    if not drawn:
+        notes.append(f"{where}: ran on no drawn operands, as the original does not reach it through them all")
+    elif not drawn[DRAWS[2]] <= figures.algebra_bound:
+        notes.append(f"{where}: a query that may see no key at all gives something else than in the original")
+    told = SiteFigures(
+        module=site.module,
+        compute=site.compute.name,
+        largest_score=peaks[scores[-1]] if scores else None,
+        drawn=drawn,
+        figures=figures,
+    )
+    return SiteResult(told, tuple(findings), tuple(notes))
+
+
+def _types(site: Site, part: Cut) -> list[str]:
+    """A source that is float16 or bfloat16 all through asks for that type: no policy casts between the two."""
+    kinds = [part.leaves[value].dtype for value in site.entries.values() if value in part.leaves]
+    result = part.original.type_of(site.output)
+    own = {kind.name for kind in [*kinds, *([result.dtype] if result is not None else [])]}
+    if len(own) == 1 and kinds[0].is_low_precision and kinds[0] is not site.compute:
+        return [f"computes in {site.compute}, and the original in {kinds[0]}."]
+    return []
+
+
+# --- scores
+
+
+def _scores(model: Model) -> list[str]:
+    """Values between the product of query and key and the mask: the product first, then as scaled."""
+    for node in model.nodes:
+        if node.op == "Softmax":
+            product = _product(model, node.inputs[0])
+            return [] if product is None else _scaled(model, product)
+    return []
+
+
+def _product(model: Model, value: str) -> str | None:
+    """The nearest product behind the softmax, through values of the scores' size."""
+    kind = model.type_of(value)
+    level, seen = [value], {value}
+    while level:
+        for name in level:
+            node = model.producer(name)
+            if node is not None and node.op in PRODUCTS:
+                return name if node.op != "Baddbmm" else None  # whose result has the mask in it already
+        behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
+        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
+        seen.update(level)
+    return None
+
+
+def _scaled(model: Model, product: str) -> list[str]:
+    found = [product]
+    while True:
+        users = [u.node for u in model.uses(found[-1]) if u.node is not None]
+        if len(users) != 1 or users[0].op not in _FACTORS:
+            return found
+        others = [v for v in users[0].inputs if v != found[-1]]
+        sizes_of_others = [kind.size for v in others if (kind := model.type_of(v)) is not None]
+        if any(size != 1 for size in sizes_of_others):
+            return found
+        found.append(users[0].name)
+
+
+def _size(kind: TensorType | None) -> int:
+    return kind.size if kind is not None and kind.is_static else -1
+
+
+def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> list[str]:
+    """The first scores that the formula's own type, or the type the site is computed in, cannot hold."""
+    for value, peak in peaks.items():
+        kind = original.type_of(value)
+        own = kind.dtype if kind is not None else dtypes.FLOAT32
+        what = f"scores reach {peak:.4g} at {short_name(value)}"
+        if own.is_low_precision and not peak <= _LARGEST[own.name]:
+            return [f"{what}, more than {own} holds: the original overflows there"]
+        if compute.is_low_precision and not peak <= _LARGEST[compute.name]:
+            return [f"{what}, more than {compute} holds: right only where the kernel keeps scores in float32"]
+    return []
+
+
+# --- drawn operands
+
+
+def _draws(site: Site, original: Side, fused: Side, seed: int) -> dict[str, float]:
+    """Relative error in float64 for each draw."""
+    errors: dict[str, float] = {}
+    for how in DRAWS:
+        values = _draw(site, original.model, fused.model, how, seed)
+        exact = run(lower(original.model, Arithmetic.EXACT), values, original.weights)[0]
+        result = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0]
+        errors[how] = relative_error(result, exact, np.isfinite(exact))
+    return errors
+
+
+def _draw(site: Site, original: Model, fused: Model, how: str, seed: int) -> dict[str, Array]:
+    values = draw_inputs(original, seed + DRAWS.index(how))
+    gain = _gain(site, fused, _SPREAD[how])
+    for value, array in values.items():
+        if value in (site.entries["query"], site.entries["key"]):
+            values[value] = (array.astype(np.float64) * gain).astype(array.dtype)
+        elif value not in site.entries.values() and how == "whole":
+            values[value] = _whole(array)
+    return values
+
+
+def _gain(site: Site, fused: Model, spread: float) -> float:
+    """A score is the scale times a sum of as many products of normal numbers as a head has elements."""
+    if site.attention is None:
+        return 1.0
+    kinds = [fused.type_of(v) for v in (site.attention.query, site.attention.key, site.attention.value)]
+    try:
+        query, key, value = (kind for kind in kinds if kind is not None)
+        head = sizes(site.attention, query, key, value).head_dim
+    except (MalformedError, ValueError):
+        return 1.0
+    scale = abs(site.attention.scale)
+    return float((spread / (scale * head**0.5)) ** 0.5) if scale and np.isfinite(scale) else 1.0
+
+
+def _whole(mask: Array) -> Array:
+    """All ones for the first of the batch, zeros for the others: whichever way it is meant, one hides every key."""
+    if mask.ndim < 2 or not set(np.unique(mask.astype(np.float64))) <= {0.0, 1.0}:
+        return mask
+    changed = np.zeros_like(mask)
+    changed[:1] = 1
+    return changed
+
+
+def _key(part: Cut) -> bytes:
+    """Equal for cuts that compute the same: the two graphs with their values numbered in place of named."""
+    numbers: dict[str, bytes] = {}
+
+    def number(value: str) -> bytes:
+        return numbers.setdefault(value, b"%d" % len(numbers))
+
+    told: list[bytes] = []
+    for model in (part.original, part.fused):
+        told += [b"w:" + p.name.encode() + b"=" + number(p.name) for p in model.parameters()]
+        told += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
+        for node in model.nodes:
+            entry = model.primitives.get(node.proto.op_type)
+            attributes = [*node.proto.attribute, *(entry.attribute if entry is not None else ())]
+            told.append(node.op.encode() + b" ".join(number(v) for v in (*node.inputs, node.name)))
+            told += [a.SerializeToString(deterministic=True) for a in attributes]
+    return b"\n".join(told)

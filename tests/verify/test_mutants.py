@@ -1,0 +1,278 @@
+"""Mistakes planted in real rewrites: each is found, by the checks that are to find it, and nothing is found without.
+
+structure  the rules on the written graph     site   the site alone, on the values it meets in the graph
+output     the whole graph, end to end        drawn  the site alone, on drawn operands, in float64
+                                              types  the site's type against the source's
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import Edit, Literal, Model, Node, TensorType
+from attnfuse.mindir import codec, dtypes
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
+from attnfuse.verify import ComponentVerification, inference, verify_component
+from attnfuse.verify.sites import find_sites
+from tests.support.graphs import fill_literal, fill_type
+from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
+
+LITE, MINDSPORE = "lite", "mindspore"
+SCALE = {LITE: 13, MINDSPORE: 12}
+MASK = {LITE: 3, MINDSPORE: 6}
+BIAS = {LITE: 6, MINDSPORE: 3}
+
+
+@pytest.fixture(autouse=True)
+def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MindSpore's inference lets all but two of the mistakes pass; without it the other checks stand alone."""
+    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+
+
+def verify(original: Model, fused: Model, folder: Path) -> ComponentVerification:
+    files = folder / "original.mindir", folder / "fused.mindir"
+    for file, model in zip(files, (original, fused), strict=True):
+        file.write_bytes(codec.serialise(model.proto))
+    return verify_component(name="block", original=files[0], fused=files[1], level="full", seed=0, work=folder)
+
+
+def checks(result: ComponentVerification) -> set[str]:
+    """Which checks the findings are of."""
+    return {_check(finding) for finding in result.findings}
+
+
+def _check(finding: str) -> str:
+    if finding.startswith("output CNode") and " was " not in finding:
+        return "output"
+    if not finding.startswith("site "):
+        return "structure"
+    return "drawn" if " drawn operands" in finding else "types" if " computes in " in finding else "site"
+
+
+SOUND = [
+    Attention(),
+    Attention(masked=True),
+    Attention(biased=True),
+    Attention(masked=True, biased=True),
+    Attention(head=24),
+    Attention(head=40, dtype=FLOAT16),
+    Attention(kv_heads=2),
+    Attention(dtype=FLOAT16, masked=True, biased=True),
+    Attention(dtype=BFLOAT16, masked=True),
+]
+
+
+@pytest.mark.parametrize("runtime", [LITE, MINDSPORE])
+@pytest.mark.parametrize("block", SOUND, ids=str)
+def test_a_sound_rewrite_passes_every_check(block: Attention, runtime: str, tmp_path: Path) -> None:
+    result = verify(*pair(block, runtime), tmp_path)
+    assert result.findings == ()
+    assert [n for n in result.notes if n.startswith("site")] == []
+    (site,) = result.sites
+    assert site.module == "attn.to_q"
+    assert set(site.drawn) == {"mixed", "large", "whole"}
+    assert site.largest_score is not None
+    assert 4 < site.largest_score < 40
+    assert 1e-5 < site.figures.fused < 5e-3
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A block, what is done to its rewrite, and which checks find it."""
+
+    block: Attention
+    plant: Callable[[Model, str], None]
+    found_by: str
+    runtimes: tuple[str, ...] = (LITE, MINDSPORE)
+
+
+def scale_by(factor: float) -> Callable[[Model, str], None]:
+    return lambda fused, runtime: feed(fused, SCALE[runtime], 0.25 * factor)
+
+
+def bias_by(factor: float) -> Callable[[Model, str], None]:
+    def plant(fused: Model, runtime: str) -> None:
+        bias = constant_operand(fused, BIAS[runtime])
+        feed(fused, BIAS[runtime], (bias.astype(np.float64) * factor).astype(bias.dtype))
+
+    return plant
+
+
+def first_heads_bias(fused: Model, runtime: str) -> None:
+    bias = constant_operand(fused, BIAS[runtime]).copy()
+    bias[:] = bias[:, :1]
+    feed(fused, BIAS[runtime], bias)
+
+
+def inverted_mask(fused: Model, runtime: str) -> None:
+    feed(fused, MASK[runtime], np.logical_not(constant_operand(fused, MASK[runtime])))
+
+
+def mask_a_row_down(fused: Model, runtime: str) -> None:
+    feed(fused, MASK[runtime], np.roll(constant_operand(fused, MASK[runtime]), 1, axis=-2))
+
+
+def exchanged(fused: Model, runtime: str) -> None:
+    node = the_node(fused).proto
+    node.input[1], node.input[2] = node.input[2], node.input[1]
+
+
+def another_element(fused: Model, runtime: str) -> None:
+    (item,) = [n for n in fused.nodes if n.op == "TupleGetItem"]
+    constant = NodeProto(name="planted", op_type="Constant", output=["planted"])
+    fill_literal(constant.attribute.add(name="value"), 2)
+    fused.proto.graph.node.insert(0, constant)
+    item.proto.input[1] = "planted"
+
+
+def not_restored(fused: Model, runtime: str) -> None:
+    skip(fused, [n for n in fused.nodes if n.op == "Cast"][-1])
+
+
+def skip(fused: Model, node: Node) -> None:
+    """Give the users of a node its first operand instead."""
+    for use in fused.uses(node.name):
+        assert use.node is not None
+        use.node.proto.input[use.position] = node.inputs[0]
+
+
+def in_another_type(fused: Model, runtime: str) -> None:
+    """The fused node computes in bfloat16, with casts around it."""
+    node = the_node(fused)
+    edit = Edit(fused)
+    cast = edit.primitive("Cast", PrimitiveProto.PRIMITIVE_FUNCTION)
+    constants = [
+        NodeProto(name=f"type{d.type_id}", op_type="Constant", output=[f"type{d.type_id}"]) for d in (FLOAT16, BFLOAT16)
+    ]
+    for constant, dtype in zip(constants, (FLOAT16, BFLOAT16), strict=True):
+        fill_literal(constant.attribute.add(name="value"), dtype.type_id)
+
+    def made(name: str, value: str, kind: TensorType, dtype: DType) -> NodeProto:
+        message = NodeProto(name=name, op_type=cast, input=[value, f"type{dtype.type_id}"], output=[name])
+        fill_type(message.attribute.add(name="shape"), TensorType(kind.dims, dtype))
+        return message
+
+    inner = NodeProto()
+    inner.CopyFrom(node.proto)
+    inner.name = inner.output[0] = "inner"
+    before = constants
+    for position, value in enumerate(node.inputs[:3]):
+        kind = fused.type_of(value)
+        assert kind is not None
+        before.append(made(f"lower{position}", value, kind, BFLOAT16))
+        inner.input[position] = f"lower{position}"
+    out = fused.type_of(node.name)
+    assert out is not None
+    _retype(inner, out)
+    edit.before[node.name] = [*before, inner]
+    edit.replace[node.name] = made(node.name, "inner", out, FLOAT16)
+    edit.apply()
+
+
+def _retype(node: NodeProto, kind: TensorType) -> None:
+    shape = next(a for a in node.attribute if a.name == "shape")
+    shape.CopyFrom(AttributeProto(name="shape"))
+    fill_type(shape, TensorType(kind.dims, dtypes.BFLOAT16))
+
+
+def sliced_at_the_wrong_end(fused: Model, runtime: str) -> None:
+    """The zeros are kept and as many values cut off in front."""
+    cut = next(n for n in fused.nodes if n.op == "StridedSlice")
+    arguments: tuple[tuple[str, Literal], ...] = (
+        ("begin", (0, 0, 0, 8)), ("end", (0, 0, 0, 32)), ("step", (1, 1, 1, 1)), ("open_begin", 7)
+    )  # fmt: skip
+    for position, (name, value) in enumerate(arguments, 1):
+        constant = NodeProto(name=name, op_type="Constant", output=[name])
+        fill_literal(constant.attribute.add(name="value"), value)
+        fused.proto.graph.node.insert(0, constant)
+        cut.proto.input[position] = name
+
+
+def not_sliced(fused: Model, runtime: str) -> None:
+    skip(fused, next(n for n in fused.nodes if n.op == "StridedSlice"))
+
+
+MUTANTS = {
+    "scale times √2": Mutant(Attention(), scale_by(math.sqrt(2)), "output site drawn"),
+    "scale off by one part in ten thousand": Mutant(Attention(), scale_by(1.0001), "output site drawn"),
+    "scale applied twice": Mutant(Attention(), scale_by(0.25), "output site drawn"),
+    "bias before the scale instead of after it": Mutant(Attention(biased=True), bias_by(0.25), "output site drawn"),
+    "bias after the scale instead of before it": Mutant(Attention(biased=True), bias_by(4.0), "output site drawn"),
+    "first head's bias for all": Mutant(Attention(biased=True), first_heads_bias, "output site drawn"),
+    "mask inverted": Mutant(Attention(masked=True), inverted_mask, "output site drawn"),
+    "mask shifted by one row": Mutant(Attention(masked=True), mask_a_row_down, "output site drawn"),
+    "key and value exchanged": Mutant(Attention(), exchanged, "output site drawn"),
+    "another element of the tuple": Mutant(Attention(), another_element, "structure", (MINDSPORE,)),
+    "not restored to the source's type": Mutant(Attention(), not_restored, "structure"),
+    "bfloat16 for float16": Mutant(Attention(dtype=FLOAT16), in_another_type, "types", (LITE,)),
+    "padding not sliced off": Mutant(Attention(head=24), not_sliced, "structure", (MINDSPORE,)),
+    "padding sliced off at the wrong end": Mutant(
+        Attention(head=24), sliced_at_the_wrong_end, "output site drawn", (MINDSPORE,)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "runtime"), [(name, runtime) for name, mutant in MUTANTS.items() for runtime in mutant.runtimes]
+)
+def test_each_mistake_is_found_by_its_checks(name: str, runtime: str, tmp_path: Path) -> None:
+    mutant = MUTANTS[name]
+    original, fused = pair(mutant.block, runtime)
+    mutant.plant(fused, runtime)
+    assert checks(verify(original, Model(fused.proto), tmp_path)) >= set(mutant.found_by.split())
+
+
+MISREAD = {
+    "heads repeated in the other order": (Attention(kv_heads=2), Attention(kv_heads=2, repeat="whole")),
+    "softmax over another axis": (Attention(), Attention(softmax_axis=-2)),
+}
+
+
+@pytest.mark.parametrize("runtime", [LITE, MINDSPORE])
+@pytest.mark.parametrize("name", MISREAD)
+def test_an_original_read_wrongly_is_found(name: str, runtime: str, tmp_path: Path) -> None:
+    """The rewrite of one block beside another that differs in one node, as if it had been taken for the first."""
+    read, meant = MISREAD[name]
+    result = verify(meant.model(), pair(read, runtime)[1], tmp_path)
+    assert checks(result) >= {"output", "site", "drawn"}
+
+
+def test_each_site_is_found_by_the_value_that_both_graphs_have() -> None:
+    original, fused = pair(Attention(), MINDSPORE)
+    (site,), notes = find_sites(original, fused)
+    assert notes == []
+    assert fused.producer(site.output) is not None
+    assert original.producer(site.output) is not None
+    assert site.attention is not None
+    assert site.attention.node.op == "FlashAttentionScore"
+    assert set(site.entries) == {"query", "key", "value"}
+
+
+# --- values that a type cannot hold
+
+
+def test_scores_that_the_sources_own_type_cannot_hold_are_told_with_site_and_value(tmp_path: Path) -> None:
+    result = verify(*pair(Attention(dtype=FLOAT16, gain=120.0), LITE), tmp_path)
+    (note,) = [n for n in result.notes if "overflows" in n]
+    assert note.startswith("site CNode_17:17 (attn.to_q): scores reach ")
+    assert "more than float16 holds" in note
+
+
+def test_scores_that_only_the_fused_nodes_type_cannot_hold_are_told(tmp_path: Path) -> None:
+    result = verify(*pair(Attention(gain=120.0), LITE), tmp_path)
+    assert any("right only where the kernel keeps scores in float32" in n for n in result.notes)
+
+
+def test_operands_that_only_the_fused_nodes_type_cannot_hold_fail(tmp_path: Path) -> None:
+    result = verify(*pair(Attention(gain=60000.0), LITE), tmp_path)
+    assert {"output", "site"} <= checks(result)
+    assert any("values that are NaN or infinite, and not in the original" in f for f in result.findings)
+    json.dumps(result.to_json(), allow_nan=False)
