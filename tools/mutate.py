@@ -65,6 +65,7 @@ class Mutant:
     after: str
     text: str
     check: bool
+    deletion: bool
 
     def __str__(self) -> str:
         return f"{self.path.relative_to(ROOT)}:{self.line}: {self.before}  →  {self.after}"
@@ -137,10 +138,23 @@ def mutants(path: Path) -> Iterator[Mutant]:
                     _put(parent, field, index, broken)
                     text = ast.unparse(ast.fix_missing_locations(tree))
                     _put(parent, field, index, node)
-                    yield Mutant(path, node.lineno, _line(node), _line(broken), text, isinstance(node, CHECKS))  # type: ignore[attr-defined]
+                    line: int = getattr(node, "lineno", 0)
+                    kinds = isinstance(node, CHECKS), _is_deletion(node, broken)
+                    yield Mutant(path, line, _line(node), _line(broken), text, *kinds)
 
 
 _TEXT = {"Obligation", "Peel", "Miss", "Code", "peeler"}
+
+
+def _is_deletion(node: ast.AST, broken: ast.AST) -> bool:
+    """Whether a check that refuses (raises, or returns nothing or False) is taken out altogether."""
+    if not isinstance(node, ast.If) or not isinstance(broken, ast.If) or ast.unparse(broken.test) != "False":
+        return False
+    last = node.body[-1]
+    refuses = isinstance(last, ast.Return) and (
+        last.value is None or ast.unparse(last.value) in ("None", "False", "[]")
+    )
+    return refuses or isinstance(last, ast.Raise)
 
 
 def _put(parent: ast.AST, field: str, index: int, node: ast.AST) -> None:
@@ -193,11 +207,13 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, help="default: all of the passes")
     parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long; 0: run all")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--deletions", action="store_true", help="only whole checks taken out")
     parser.add_argument("--checks", action="store_true", help="only conditions and what they raise")
     parser.add_argument("--line", type=int, default=0, help="only mutants of this line")
     options = parser.parse_args()
     files = [path.resolve() for path in options.files] or sorted(PASSES.rglob("*.py"))
-    found = [m for path in files for m in mutants(path) if options.line in (0, m.line) and m.check >= options.checks]
+    found = [m for path in files for m in mutants(path) if options.line in (0, m.line)]
+    found = [m for m in found if m.check >= options.checks and m.deletion >= options.deletions]
     total = len(found)
     if options.minutes:
         Random(0).shuffle(found)
