@@ -209,6 +209,13 @@ def test_a_sum_of_which_a_part_is_unknown_is_shifted(runtime: str) -> None:
     assert (site.mask, site.row_guard) == ("additive", None)
 
 
+def test_a_difference_is_no_sum() -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.sub(learned(g), g.muls(g.cast(g.input("mask", (2, 1, 1, 5), dtypes.BOOL), FLOAT32), 3.0)))
+
+    Site(scores=scores, dtype=FLOAT32).fused(within=0.01, mask=NO_KEYS)
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_another_product_may_be_the_bias(runtime: str) -> None:
     """Scores of content plus scores of position: the second product is a run-time bias of the first."""
