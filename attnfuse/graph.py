@@ -192,7 +192,7 @@ class Model:
         self.nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
         self._leaves: dict[str, TensorProto | None] = {}
-        self._leaf_types: dict[str, TensorType | None] = {}
+        self._leaf_messages: dict[str, TensorProto | None] = {}
         self._uses: dict[str, list[Use]] = {}
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
         self._literal_cache: dict[str, Literal | NotALiteralError] = {}
@@ -200,10 +200,9 @@ class Model:
         operators = {reference: primitive.op_type for reference, primitive in self.primitives.items()}
         for graph in self.graphs:
             for parameter in graph.parameter:
-                self._define_leaf(parameter.name, parameter, tensor_type(parameter))
+                self._define_leaf(parameter.name, parameter, parameter)
             for value in graph.input:
-                kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
-                self._define_leaf(value.name, None, kind)
+                self._define_leaf(value.name, None, value.tensor[0] if len(value.tensor) == 1 else None)
         for graph in self.graphs:
             for index, message in enumerate(graph.node):
                 outputs, inputs, op_type = message.output, list(message.input), message.op_type
@@ -241,11 +240,11 @@ class Model:
                     raise SourceError(f"the graph is damaged: output {output.name!r} is not defined.")
                 uses.setdefault(output.name, []).append(Use(None, position))
 
-    def _define_leaf(self, name: str, parameter: TensorProto | None, kind: TensorType | None) -> None:
+    def _define_leaf(self, name: str, parameter: TensorProto | None, message: TensorProto | None) -> None:
         if name in self._leaves:
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
         self._leaves[name] = parameter
-        self._leaf_types[name] = kind
+        self._leaf_messages[name] = message
 
     # --- reading
 
@@ -277,13 +276,13 @@ class Model:
 
     def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:
         """Type of a value; a tuple of types for a value of several outputs."""
-        if value in self._leaf_types:
-            return self._leaf_types[value]
         if value in self._type_cache:
             return self._type_cache[value]
         node = self._producers.get(value)
         kind: TensorType | tuple[TensorType | None, ...] | None = None
-        if node is not None and node.op == CONSTANT:
+        if (leaf := self._leaf_messages.get(value)) is not None:
+            kind = tensor_type(leaf)
+        elif node is not None and node.op == CONSTANT:
             literal = attribute(node.proto, "value")
             if literal is not None and literal.type == AttributeProto.TENSORS:
                 kind = _types(literal)
