@@ -52,15 +52,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class AddTerm:
-    """output = input + factor · term, the term broadcast to the input by its trailing axes.
-
-    `folded_heads`: the term has one axis more than the input, whose first axis is [batch · heads] (how mindone's
-    `Baddbmm` passes a 4-D mask beside 3-D scores).
-    """
+    """output = input + factor · term, the term broadcast to the input by its trailing axes."""
 
     term: str
     factor: float
-    folded_heads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
