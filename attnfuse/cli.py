@@ -33,7 +33,7 @@ from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
-from attnfuse.verify import NOT_SHOWN, Verification, verify_component
+from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
 
 EXIT_UNMET = 1
 EXIT_VERIFICATION = 4
@@ -175,13 +175,31 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
 
 
 @cli.command("verify")
-@click.argument("original", type=click.Path(path_type=Path))
-@click.argument("fused", type=click.Path(path_type=Path))
+@click.argument("original", type=click.Path(path_type=Path), required=False)
+@click.argument("fused", type=click.Path(path_type=Path), required=False)
+@click.option("--certificate", type=click.Path(path_type=Path), help="Hold the files to its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
-def verify_command(original: Path, fused: Path, level: Literal["static", "full"], seed: int, as_json: bool) -> int:
-    """Tell whether the graph FUSED (.mindir) means what ORIGINAL (.mindir) means; exit 4 where it does not."""
+def verify_command(
+    original: Path | None,
+    fused: Path | None,
+    certificate: Path | None,
+    level: Literal["static", "full"],
+    seed: int,
+    as_json: bool,
+) -> int:
+    """Tell whether the graph FUSED (.mindir) means what ORIGINAL (.mindir) means; exit 4 where it does not.
+
+    With --certificate FILE (a verification.json), tell whether the files are still those that were verified: both
+    graphs and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
+    """
+    if certificate is not None and (original is None) == (fused is None):
+        checked = check_certificate(certificate, original, fused)
+        _say(f"{checked} files are those that {certificate} is about.")
+        return 0
+    if original is None or fused is None:
+        raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
         result = verify_component(
             name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work)

@@ -22,6 +22,7 @@ __all__ = [
     "OutputFigures",
     "SiteFigures",
     "Verification",
+    "check_certificate",
     "verify_component",
 ]
 
@@ -39,3 +40,13 @@ def verify_component(
     from attnfuse.verify.component import check
 
     return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work)
+
+
+def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
+    """Hold files to the digests of a `verification.json`; the number of files that were.
+
+    Raises VerificationError where one differs, and SourceError for a certificate that cannot be read.
+    """
+    from attnfuse.verify.certificate import check_certificate
+
+    return check_certificate(certificate, original, fused)

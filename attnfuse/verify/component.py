@@ -13,7 +13,8 @@ from pathlib import Path
 from attnfuse.errors import VerificationError
 from attnfuse.graph import Model
 from attnfuse.mindir import codec, external
-from attnfuse.verify import inference, weights
+from attnfuse.output import FileDigest
+from attnfuse.verify import certificate, inference, weights
 from attnfuse.verify.fused_nodes import fused_nodes
 from attnfuse.verify.result import ComponentVerification, Level, OutputFigures, SiteFigures
 from attnfuse.verify.structure import check_interface, new_findings
@@ -23,6 +24,10 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
     """See `attnfuse.verify.verify_component`."""
     before = Model(codec.parse(codec.read_bytes(original), str(original)))
     after = Model(codec.parse(codec.read_bytes(fused), str(fused)))
+    digests: dict[tuple[int, int], FileDigest] = {}
+    compared_files = [
+        certificate.compared_files(model.proto, where, digests) for model, where in ((before, original), (after, fused))
+    ]
     seconds: dict[str, float] = {}
     with _timed(seconds, "structure"):
         findings, old = new_findings(before, after)
@@ -73,6 +78,8 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
         fused_nodes=len(fused_nodes(after)),
         outputs=outputs,
         sites=figures,
+        original=compared_files[0],
+        fused=compared_files[1],
         seconds=seconds,
     )
 

@@ -1,4 +1,4 @@
-"""What a verification found: plain records, and the JSON of them. Imports nothing of the project.
+"""What a verification found: plain records, and the JSON of them. Imports nothing of the project but its version.
 
 Kept apart from the code that verifies, so that the worker process that imports MindSpore can live in this
 package without pulling in protobuf.
@@ -10,7 +10,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from attnfuse import __version__
+
 Level: TypeAlias = Literal["static", "full"]
+
+SCHEMA = "attnfuse.verification/1"
 
 NOT_SHOWN = (
     "no Ascend kernel ran: whether a device accepts the fused nodes is unverified",
@@ -94,6 +98,19 @@ class SiteFigures:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class ComparedFile:
+    """A file that was compared: its name relative to its graph's folder, its SHA-256 in hexadecimal, its size."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, ready for a JSON encoder."""
+        return {"name": self.name, "sha256": self.sha256, "bytes": self.bytes}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComponentVerification:
     """One component: findings (empty when it passed), figures per output at level "full", and how it was checked.
@@ -111,6 +128,9 @@ class ComponentVerification:
     fused_nodes: int = 0
     outputs: tuple[OutputFigures, ...] = ()
     sites: tuple[SiteFigures, ...] = ()
+    original: tuple[ComparedFile, ...] = ()
+    fused: tuple[ComparedFile, ...] = ()
+    """Files of the two sides, the graph first, then what holds its weights."""
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -128,6 +148,8 @@ class ComponentVerification:
             "findings": list(self.findings),
             "notes": list(self.notes),
             "executors": list(self.executors),
+            "original": [f.to_json() for f in self.original],
+            "fused": [f.to_json() for f in self.fused],
             "fused_nodes": self.fused_nodes,
             "outputs": [o.to_json() for o in self.outputs],
             "sites": [s.to_json() for s in self.sites],
@@ -152,7 +174,8 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for a JSON encoder."""
         return {
-            "schema": "attnfuse.verification/1",
+            "schema": SCHEMA,
+            "attnfuse": __version__,
             "passed": self.passed,
             "components": [c.to_json() for c in self.components],
             "not_shown": list(NOT_SHOWN),

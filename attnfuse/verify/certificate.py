@@ -1,0 +1,127 @@
+"""The certificate: digests of the files that a verification compared, and holding files to them later.
+
+`verification.json` (and what `attnfuse verify --json` prints) is the certificate. It names files relative to their
+graph's folder, so it stays true wherever they are copied together. May import `attnfuse.output` and `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from attnfuse.errors import SourceError, VerificationError
+from attnfuse.mindir import external
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.output import FileDigest, digest
+from attnfuse.verify.result import SCHEMA, ComparedFile
+
+
+def compared_files(
+    model: ModelProto, where: Path, known: dict[tuple[int, int], FileDigest]
+) -> tuple[ComparedFile, ...]:
+    """Digests of a graph file and of the files beside it that hold its weights, the graph first.
+
+    `known` holds digests by device and inode and is added to: two graphs often share a variables file of gigabytes.
+    A graph whose weights are not there (type inference needs none) has its own digest only. Raises SourceError where
+    a file cannot be read.
+    """
+    paths = {where.name: where}
+    with suppress(SourceError):  # told by whoever needs the weights
+        paths |= external.check_weights(model, where, required=False)
+    return tuple(_compared(name, path, known) for name, path in paths.items())
+
+
+def _compared(name: str, path: Path, known: dict[tuple[int, int], FileDigest]) -> ComparedFile:
+    try:
+        status = path.stat()
+        inode = (status.st_dev, status.st_ino)
+        if inode not in known:
+            known[inode] = digest(path)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
+    return ComparedFile(name, known[inode].sha256, known[inode].bytes)
+
+
+class _Part(BaseModel):
+    """What is read of a certificate; figures are not judged again, so they are not looked at."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _File(_Part):
+    name: str = Field(min_length=1)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @field_validator("name")
+    @classmethod
+    def _below_the_graph(cls, name: str) -> str:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{name!r} is no path below the graph's folder")
+        return name
+
+
+class _Component(_Part):
+    name: str
+    passed: bool
+    original: tuple[_File, ...] = Field(min_length=1)
+    fused: tuple[_File, ...] = Field(min_length=1)
+
+
+class _Certificate(_Part):
+    schema_: Literal["attnfuse.verification/1"] = Field(alias="schema")
+    components: tuple[_Component, ...] = Field(min_length=1)
+
+
+def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
+    """Hold files to a certificate; the number of files that were.
+
+    Without graphs, the fused files of every component are looked for beside the certificate. With both, the component
+    whose fused graph has the digest of `fused` is meant, and both sides are held to it. Raises VerificationError where
+    a file is missing or differs, or the certificate tells of a verification that failed; SourceError for a certificate
+    that cannot be read.
+    """
+    parts = _read(certificate).components
+    if original is None or fused is None:
+        checks = [(certificate.parent, file) for part in parts for file in part.fused]
+    else:
+        found = _sha256(fused)
+        parts = tuple(part for part in parts if part.fused[0].sha256 == found)
+        if not parts:
+            raise VerificationError(f"{fused} is not what {certificate} is about: no graph there has its digest.")
+        if _sha256(original) != parts[0].original[0].sha256:
+            raise VerificationError(f"{original} is not what {certificate} says {fused} was compared with.")
+        checks = [(original.parent, file) for file in parts[0].original[1:]]
+        checks += [(fused.parent, file) for file in parts[0].fused[1:]]
+        parts = parts[:1]
+    for part in parts:
+        if not part.passed:
+            raise VerificationError(f"{certificate} tells of a verification of {part.name} that failed.")
+    for folder, file in checks:
+        if _sha256(folder / file.name) != file.sha256:
+            raise VerificationError(f"{folder / file.name} is not what was verified: its digest differs.")
+    return len(checks) + (0 if original is None or fused is None else 2)
+
+
+def _read(certificate: Path) -> _Certificate:
+    try:
+        return _Certificate.model_validate(json.loads(certificate.read_bytes()))
+    except OSError as error:
+        raise SourceError(f"{certificate} cannot be read: {error.strerror or error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise SourceError(f"{certificate} is no certificate of {SCHEMA}: {where}: {first['msg']}.") from None
+    except ValueError:
+        raise SourceError(f"{certificate} is no JSON document; name a verification.json.") from None
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return digest(path).sha256
+    except OSError as error:
+        raise VerificationError(f"{path} cannot be read: {error.strerror or error}.") from None
