@@ -44,6 +44,7 @@ ALL = tuple(
     for case in CASES
     for dtype in ("float32", "float16", "bfloat16")
     for setting in (*CASTS, "off")
+    if (case, dtype) != ("hunyuandit", "bfloat16")  # mindone does not trace it in that type
 )
 Trace = Callable[[str], bytes]
 
