@@ -151,6 +151,15 @@ def test_large_biases_are_summed_in_float32(runtime: str) -> None:
     assert site.mask == "additive"
 
 
+def test_a_sum_that_overflows_in_the_formula_does_so_in_the_node() -> None:
+    """In float16 −40000 − 40000 is −inf, and a row of it NaN, wherever it is added up."""
+    half = np.full((1, 1, 4, 5), -40000.0)
+    half[..., :2, 0] = 0.0
+    assert Site(scores=both(added_constant(half), added_constant(half))).fused(within=0.01).mask == "additive"
+    run_time = both(added_constant(half), added((1, 1, 4, 5)))
+    assert Site(scores=run_time).fused(within=0.01, bias=half).mask == "additive"
+
+
 def test_biases_whose_sum_leaves_the_type_are_shifted() -> None:
     half = np.full((1, 1, 4, 5), -40000.0)
     half[..., 0] = -39999.0

@@ -147,7 +147,9 @@ class _Sorter:
                 self._fill(term)
             else:
                 self._bias(term)
-        self.shift |= self.largest > FINE_SUMS and sum(isinstance(term, BiasTerm) for term in self.expr.terms) > 1
+        biases = [term for term in self.expr.terms if isinstance(term, BiasTerm)]
+        if len(biases) > 1 and self.largest > FINE_SUMS and any(self._is_wide(term) for term in biases):
+            self.shift = True
         self._rows()
         if self.shift:
             self._shift()
@@ -175,6 +177,10 @@ class _Sorter:
         """The element type in which the term meets the scores."""
         kind = self.model.type_of(term.at)
         return self.expr.scores_dtype if kind is None else kind.dtype
+
+    def _is_wide(self, term: BiasTerm | FillTerm) -> bool:
+        """Whether the formula adds in another type than the node will: then it may lose nothing that the node does."""
+        return self._at(term) != self.compute
 
     def _check_range(self, term: BiasTerm | FillTerm) -> None:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
@@ -250,7 +256,7 @@ class _Sorter:
             raise MaskError(
                 "facts.bias_range", term.at, f"a bias that {self.compute} holds", f"a number of {largest:g}"
             )
-        if self.largest > _largest(self.compute):
+        if self.largest > _largest(self.compute) and self._is_wide(term):
             self.shift = True  # each fits, their sum may not
         if self.largest / self.expr.scale > _largest(self.compute):
             self.masking.divide = False

@@ -75,7 +75,8 @@ class Builder:
         """A constant tensor."""
         kind = TensorType(tuple(array.shape), dtype)
         a = AttributeProto(name="value", type=AttributeProto.TENSORS)
-        data = np.ascontiguousarray(array.astype(dtype.numpy))
+        with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
+            data = np.ascontiguousarray(array.astype(dtype.numpy))
         a.tensors.append(TensorProto(dims=kind.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes()))
         name = self._constant(a)
         self._types[name] = kind
