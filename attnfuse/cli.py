@@ -23,7 +23,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 import click
 from rich.console import Console
 
-from attnfuse import __version__, compiler, pipeline
+from attnfuse import __version__, compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
@@ -180,6 +180,7 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
 @click.option("--certificate", type=click.Path(path_type=Path), help="Hold the files to its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
+@click.option("--measure-memory", is_flag=True, help="Tell the peak memory of both graphs in onnxruntime instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify_command(
     original: Path | None,
@@ -187,6 +188,7 @@ def verify_command(
     certificate: Path | None,
     level: Literal["static", "full"],
     seed: int,
+    measure_memory: bool,
     as_json: bool,
 ) -> int:
     """Tell whether the graph FUSED (.mindir) means what ORIGINAL (.mindir) means; exit 4 where it does not.
@@ -200,6 +202,13 @@ def verify_command(
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    if measure_memory:
+        figures = verify.measure_memory(original, fused, seed)
+        if as_json:
+            click.echo(json.dumps(figures, indent=1))
+        for name, value in figures.items():
+            _say(f"{name.replace('_', ' ')}: {human_bytes(value) if name.endswith('_bytes') else value}")
+        return 0
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
         result = verify_component(
             name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work)

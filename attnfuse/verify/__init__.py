@@ -23,6 +23,7 @@ __all__ = [
     "SiteFigures",
     "Verification",
     "check_certificate",
+    "measure_memory",
     "verify_component",
 ]
 
@@ -50,3 +51,19 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
     from attnfuse.verify.certificate import check_certificate
 
     return check_certificate(certificate, original, fused)
+
+
+def measure_memory(original: Path, fused: Path, seed: int) -> dict[str, int]:
+    """Peak memory of both graphs in onnxruntime, in bytes, beside what the fusing should save.
+
+    Raises SourceError for a file that cannot be read, VerificationError where a run fails.
+    """
+    from attnfuse.errors import VerificationError
+
+    try:
+        from attnfuse.verify.memory import measure_memory
+    except ImportError as error:
+        raise VerificationError(
+            f"--measure-memory needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
+        ) from None
+    return measure_memory(original, fused, seed).to_json()

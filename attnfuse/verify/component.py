@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attnfuse.errors import VerificationError
 from attnfuse.graph import Model
-from attnfuse.mindir import codec, external
+from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate, inference, weights
 from attnfuse.verify.fused_nodes import fused_nodes
@@ -51,7 +51,7 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
                 f"--verify full needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
             ) from None
         with _timed(seconds, "numbers"):
-            weights_of, remarks = _sides(before, original, after, fused, seed)
+            weights_of, remarks = weights.both_sides(before.proto, original, after.proto, fused, seed)
             sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])
             found, unpaired = sites.find_sites(before, after)
             parts = [(site, sites.cut(before, after, site)) for site in found]
@@ -81,29 +81,6 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
         original=compared_files[0],
         fused=compared_files[1],
         seconds=seconds,
-    )
-
-
-def _sides(
-    before: Model, original: Path, after: Model, fused: Path, seed: int
-) -> tuple[tuple[weights.WeightProvider, weights.WeightProvider], list[str]]:
-    """Weights of the original and of the fused graph, and a remark where they had to be made up.
-
-    Each graph has its own file's; one without takes the other's, and where neither has any they are drawn.
-    """
-    stored = weights.stored_weights(before.proto, original), weights.stored_weights(after.proto, fused)
-    here = {external.parameter_name(p): p for p in before.parameters()}
-    there = {external.parameter_name(p): p for p in after.parameters()}
-    drawn = weights.drawn_weights(seed)
-    sides = (
-        weights.first_of(stored[0], weights.by_name(stored[1], there), drawn),
-        weights.first_of(stored[1], weights.by_name(stored[0], here), drawn),
-    )
-    made_up = [
-        n for n, p in here.items() if not external.has_data(p) and not (n in there and external.has_data(there[n]))
-    ]
-    return sides, [f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"] * bool(
-        made_up
     )
 
 

@@ -93,3 +93,27 @@ def by_name(provider: WeightProvider, parameters: dict[str, TensorProto]) -> Wei
         return None if other is None else provider(other)
 
     return read
+
+
+def both_sides(
+    original: ModelProto, where: Path, fused: ModelProto, there: Path, seed: int
+) -> tuple[tuple[WeightProvider, WeightProvider], list[str]]:
+    """Weights of the original and of the fused graph, and a remark where they had to be made up.
+
+    Each graph has its own file's; one without takes the other's, and where neither has any they are drawn.
+    """
+    stored = stored_weights(original, where), stored_weights(fused, there)
+    here = {external.parameter_name(p): p for p in external.parameters(original)}
+    beyond = {external.parameter_name(p): p for p in external.parameters(fused)}
+    drawn = drawn_weights(seed)
+    sides = (
+        first_of(stored[0], by_name(stored[1], beyond), drawn),
+        first_of(stored[1], by_name(stored[0], here), drawn),
+    )
+    made_up = [
+        name
+        for name, parameter in here.items()
+        if not external.has_data(parameter) and not (name in beyond and external.has_data(beyond[name]))
+    ]
+    told = f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"
+    return sides, [told] if made_up else []

@@ -8,10 +8,11 @@
     fused         FlashAttentionScore and PromptFlashAttention, as the formula their documentation gives
     graph         the walk over a whole file: calls inlined, dead code left out
 
-Two arithmetics. NATIVE follows the types the graph declares: float32 is computed in float32; float16 and bfloat16 are
+Three arithmetics. NATIVE follows the types the graph declares: float32 is computed in float32; float16 and bfloat16 are
 carried in float32 and rounded after every operator (to nearest, even), which is one rounding of a float32-accurate
 result — onnxruntime's CPU has no kernels for them, and would otherwise fuse roundings away. EXACT computes every
-floating-point value in float64 and drops casts between floating-point types: the value the formula stands for.
+floating-point value in float64 and drops casts between floating-point types: the value the formula stands for. PLAIN
+does so in float32, and computes fused nodes without their scores: for measuring memory, not values.
 
 A family module registers its rules when it is imported; `graph` imports them all.
 """

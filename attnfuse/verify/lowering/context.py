@@ -26,10 +26,14 @@ class UnsupportedOpError(Exception):
 
 
 class Arithmetic(Enum):
-    """NATIVE: the graph's own types, emulated. EXACT: float64 throughout, casts between floats dropped."""
+    """NATIVE: the graph's own types, emulated. EXACT: float64 throughout, casts between floats dropped.
+
+    PLAIN: float32 throughout, casts between floats dropped: no copies that only emulate, so memory can be measured.
+    """
 
     NATIVE = "native"
     EXACT = "exact"
+    PLAIN = "plain"
 
     def carry(self, dtype: DType) -> DType:
         """The type in which values of `dtype` are held."""
@@ -137,8 +141,8 @@ class OnnxWriter:
         return name if a is b else self.emit("Cast", name, to=onnx_type(b))
 
     def round_to(self, name: str, dtype: DType, carrier: DType) -> str:
-        """Rounded to a low-precision type, held in `carrier` as before; in EXACT arithmetic nothing is rounded."""
-        if self.arithmetic is Arithmetic.EXACT or not dtype.is_low_precision:
+        """Rounded to a low-precision type, held in `carrier` as before; only NATIVE arithmetic rounds."""
+        if self.arithmetic is not Arithmetic.NATIVE or not dtype.is_low_precision:
             return name
         return self.emit("Cast", self.emit("Cast", name, to=onnx_type(dtype)), to=onnx_type(carrier))
 

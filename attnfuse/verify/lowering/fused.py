@@ -8,7 +8,8 @@
 
 In NATIVE arithmetic scores, scale, bias and softmax are float32 whatever the type of the operands; the weights are
 rounded to that type before they meet V. That is what CANN documents for its high-precision mode and what its
-matrix unit takes; it is an assumption about a device nobody ran here. May import `context` and the reader.
+matrix unit takes; it is an assumption about a device nobody ran here. In PLAIN arithmetic a node without mask and bias
+is onnxruntime's own attention, which keeps no scores either. May import `context` and the reader.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import numpy as np
 
 from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import ATTENTION_OUT, FLASH_ATTENTION_SCORE, FusedAttention, Sizes
-from attnfuse.verify.lowering.context import At, Tensor
+from attnfuse.verify.lowering.context import Arithmetic, At, Tensor
 
 _LEFT_UP, _RIGHT_DOWN = 2, 3
+
+MICROSOFT = "com.microsoft"
+"""Domain of onnxruntime's own operators."""
 
 
 def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | str:
@@ -38,6 +42,8 @@ def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | 
     if of.kv_heads != of.heads:
         k = _repeated(at, k, of, of.head_dim)
         v = _repeated(at, v, of, of.value_head_dim)
+    if w.arithmetic is Arithmetic.PLAIN and is_lean(fused, of):
+        return _results(fused, _heads_together(at, fused, _lean(at, fused, of, (q, k, v)), of))
     scores = w.emit("MatMul", q, w.emit("Transpose", k, perm=[0, 1, 3, 2]))
     bias = operand(fused.bias).name if fused.bias is not None else None
     if bias is not None and fused.bias_before_scale:
@@ -50,7 +56,33 @@ def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | 
         scores = w.emit("Where", discard, w.number(-np.inf, dtype), scores)
     weights = w.emit("Softmax", scores, axis=-1)
     out = w.emit("MatMul", w.round_to(weights, dtype, w.arithmetic.carry(dtype)), v)
-    joined = _heads_together(at, fused, out, of)
+    return _results(fused, _heads_together(at, fused, out, of))
+
+
+def is_lean(fused: FusedAttention, of: Sizes) -> bool:
+    """Whether onnxruntime's own attention, which keeps no scores, can stand for the node: no bias and no mask.
+
+    With either its CPU kernel makes the scores whole again (1.32, measured).
+    """
+    band = fused.sparse_mode == 0 and (fused.pre_tokens < of.query_length or fused.next_tokens < of.key_length)
+    return fused.bias is None and fused.mask is None and fused.sparse_mode in (0, 1) and not band
+
+
+def _lean(at: At, fused: FusedAttention, of: Sizes, operands: tuple[str, str, str]) -> str:
+    """The attention of [B, N, S, D] by `com.microsoft.MultiHeadAttention`, which takes and gives [B, S, N·D]."""
+    w = at.writer
+    lengths = (of.query_length, of.key_length, of.key_length)
+    widths = (of.head_dim, of.head_dim, of.value_head_dim)
+    joined = [
+        w.reshape(w.emit("Transpose", x, perm=[0, 2, 1, 3]), [of.batch, length, of.heads * width])
+        for x, length, width in zip(operands, lengths, widths, strict=True)
+    ]
+    out = w.emit("MultiHeadAttention", *joined, domain=MICROSOFT, num_heads=of.heads, scale=fused.scale)
+    apart = w.reshape(out, [of.batch, of.query_length, of.heads, of.value_head_dim])
+    return w.emit("Transpose", apart, perm=[0, 2, 1, 3])
+
+
+def _results(fused: FusedAttention, joined: str) -> list[str | None] | str:
     if fused.node.op != FLASH_ATTENTION_SCORE:
         return joined
     results: list[str | None] = [None] * (ATTENTION_OUT + 1)

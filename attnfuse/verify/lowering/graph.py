@@ -40,7 +40,7 @@ from attnfuse.verify.lowering.context import (
     Value,
     onnx_type,
 )
-from attnfuse.verify.lowering.fused import lower_fused
+from attnfuse.verify.lowering.fused import MICROSOFT, lower_fused
 from attnfuse.verify.names import leaf_name
 
 FAMILIES = (elementwise, layout, linear, reductions)
@@ -135,7 +135,8 @@ class _Walk:
             ],
             self.writer.initialisers,
         )
-        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
+        proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         return Lowered(proto, tuple(self.feeds), tuple(t.kind for t in outputs))
 
     def _leaves(self, value: Value, name: str) -> list[Tensor]:

@@ -1,0 +1,51 @@
+"""Run one graph once and tell how much memory that took: a process of its own, so that its peak is its own.
+
+Runs as `python -m attnfuse.verify.memory_worker`, one JSON request on stdin:
+    {"graph": path, "weights": path of the graph to take missing weights from, "seed": n}
+and one JSON answer as the last line of stdout: {"before": bytes, "peak": bytes} or {"error": sentence}.
+`before` is what the process held when everything was loaded but nothing computed.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from attnfuse.errors import AttnfuseError
+from attnfuse.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.verify.execution import run
+from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.weights import both_sides
+
+_KIB = 1024
+
+
+def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
+    """Peak resident memory of one run, mapped weights included."""
+    model, second = (Model(codec.parse(codec.read_bytes(path), str(path))) for path in (graph, other))
+    (weights, _), _ = both_sides(model.proto, graph, second.proto, other, seed)
+    lowered, inputs = lower(model, Arithmetic.PLAIN), draw_inputs(model, seed)
+    del second
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB
+    run(lowered, inputs, weights)
+    return {"before": before, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB}
+
+
+def main() -> None:
+    """Answer the request on stdin."""
+    request = json.load(sys.stdin)
+    try:
+        answer: dict[str, int] | dict[str, str] = measure(
+            Path(request["graph"]), Path(request["weights"]), request["seed"]
+        )
+    except (AttnfuseError, UnsupportedOpError) as error:
+        answer = {"error": str(error)}
+    sys.stdout.write("\n" + json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()
