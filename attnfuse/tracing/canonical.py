@@ -8,6 +8,7 @@ Worker side, but imports nothing: it edits the message it is given.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -49,5 +50,24 @@ def canonicalise(model: Any, component: str) -> None:
         # Where and what a backward graph was read from: a path of this machine, and of no use to inference.
         graph.ClearField("bprop_hash")
         graph.ClearField("bprop_filepath")
+    _name_references(model)
     model.graph.name = component
     model.primitives.sort(key=lambda primitive: primitive.name)  # written in the order of their addresses
+
+
+def _name_references(model: Any) -> None:
+    """Give values that share memory (views and what they are views of) numbers in place of addresses."""
+    numbers: dict[str, str] = {}
+
+    def visit(attributes: Iterable[Any]) -> None:
+        for attribute in attributes:
+            for tensor in attribute.tensors:
+                if tensor.ref_key.startswith("0x"):
+                    tensor.ref_key = numbers.setdefault(tensor.ref_key, f"memory_{len(numbers)}")
+            visit(attribute.values)
+
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            visit(node.attribute)
+        for output in graph.output:
+            visit([output.attr_info])

@@ -89,6 +89,20 @@ def test_a_call_of_a_value_follows_its_new_name() -> None:
     assert call.output[0] == "unet:call_3:3"
 
 
+def test_addresses_of_shared_memory_become_numbers() -> None:
+    models = []
+    for first, second in (("0x562656a805104", "0x562650f1eb805"), ("0x55c168c542b04", "0x55c161e106005")):
+        model = traced("9_W", ["x"], "", [])
+        shape = model.graph.node[1].attribute.add(name="shape")
+        for address in (first, second, first, "conv.weight"):
+            shape.values.add().tensors.add(ref_key=address)
+        canonicalise(model, "unet")
+        models.append(model)
+    assert models[0] == models[1]
+    keys = [value.tensors[0].ref_key for value in models[0].graph.node[1].attribute[-1].values]
+    assert keys == ["memory_0", "memory_1", "memory_0", "conv.weight"]
+
+
 def test_parameters_with_a_colon_keep_it() -> None:
     model = traced("9_W", ["x"], "", [])
     model.graph.parameter.add(name="9_W:odd:name")
