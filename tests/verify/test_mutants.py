@@ -21,8 +21,11 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
+from attnfuse.verify.execution import run
+from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.sites import find_sites
-from tests.support.graphs import fill_literal, fill_type
+from attnfuse.verify.weights import drawn_weights
+from tests.support.graphs import GraphBuilder, fill_literal, fill_type
 from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
 
 LITE, MINDSPORE = "lite", "mindspore"
@@ -254,6 +257,18 @@ def test_each_site_is_found_by_the_value_that_both_graphs_have() -> None:
     assert site.attention is not None
     assert site.attention.node.op == "FlashAttentionScore"
     assert set(site.entries) == {"query", "key", "value"}
+
+
+def test_the_largest_score_is_one_of_largest_magnitude() -> None:
+    """Also where it is negative."""
+    g = GraphBuilder("small")
+    g.output(g.muls(g.input("x", (3,)), 2.0))
+    model = g.model()
+    product = model.proto.graph.output[0].name
+    (value,) = [v.name for v in model.proto.graph.input]
+    x = np.array([1.0, -7.0, 3.0], np.float32)
+    result = run(lower(model, Arithmetic.EXACT, taps=[value], peaks=[product]), {value: x}, drawn_weights(0))
+    assert [r.tolist() for r in result] == [[2.0, -14.0, 6.0], [1.0, -7.0, 3.0], 14.0]
 
 
 # --- values that a type cannot hold

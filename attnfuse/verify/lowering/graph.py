@@ -147,8 +147,10 @@ class _Walk:
         raise UnsupportedOpError(f"output {short_name(name)} is no tensor")
 
     def _peak(self, tensor: Tensor) -> Tensor:
-        magnitude = self.writer.emit("Abs", tensor.name)
-        return Tensor(self.writer.emit("ReduceMax", magnitude, keepdims=0), TensorType((), tensor.kind.dtype))
+        """Without a copy of the tensor, which taking magnitudes first would be."""
+        most = self.writer.emit("ReduceMax", tensor.name, keepdims=0)
+        least = self.writer.emit("Neg", self.writer.emit("ReduceMin", tensor.name, keepdims=0))
+        return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.kind.dtype))
 
     def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
         name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
