@@ -43,6 +43,7 @@ def _same_shape(model: Model, node: Node, value: str) -> bool:
     counter_examples=(
         "Add(scores: float32[3, 4], b: float32[2, 3, 4])",
         "AddExt(b: float32[2, 3, 4], scores: float32[2, 3, 4], 2)",
+        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], a: float32[])",
         "Add(x: float32[2, 3, 4], b: float32[2, 3, 4])",
     ),
 )
