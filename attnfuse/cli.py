@@ -207,7 +207,7 @@ def verify_command(
         if as_json:
             click.echo(json.dumps(figures, indent=1))
         for name, value in figures.items():
-            _say(f"{name.replace('_', ' ')}: {human_bytes(value) if name.endswith('_bytes') else value}")
+            _say(f"{name.replace('_', ' ')}: {human_bytes(value) if '_bytes' in name else value}")
         return 0
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
         result = verify_component(

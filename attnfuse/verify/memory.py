@@ -2,8 +2,9 @@
 
 Everything is float32 there, whatever the graph's types, and fused nodes without mask and bias are onnxruntime's own
 attention, which keeps no scores. So the figures tell whether the accounting of the report is right (which tensors are
-alive together, and how large they are), not what an Ascend takes. What is predicted is the difference of the peaks:
-scores and weights of the largest fused site, two float32 matrices. May import the reader of fused nodes and `sites`.
+alive together, and how large they are), not what an Ascend takes. What is predicted is what the largest fused site
+takes less: scores and weights, two float32 matrices. The peaks should differ by that at most: by less where, without
+the scores, another layer's peak is the highest. May import the reader of fused nodes and the lowering.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MATRICES = 2
 
 @dataclass(frozen=True, slots=True)
 class MemoryFigures:
-    """Bytes. `predicted` is the expected difference of the peaks; `kept` counts fused nodes that keep their scores
+    """Bytes. `predicted` is the most that the peaks should differ by; `kept` counts fused nodes that keep their scores
     here, because they have a mask or a bias."""
 
     original: int
@@ -46,7 +47,7 @@ class MemoryFigures:
             "original_peak_bytes": self.original,
             "fused_peak_bytes": self.fused,
             "saved_bytes": self.saved,
-            "predicted_saved_bytes": self.predicted,
+            "predicted_saved_bytes_at_most": self.predicted,
             "fused_nodes_that_keep_scores": self.kept,
         }
 
