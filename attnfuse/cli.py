@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import errno
 import json
 import os
 import platform
@@ -65,6 +66,11 @@ def run(arguments: Sequence[str]) -> int:
         # The reader of stdout went away; nothing more can be said there, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNMET
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return _defect(error, arguments)
+        _say("error: there is no space left where the result is written; free some and run again.")
+        return OutputError.exit_code
     except InternalError as error:
         return _defect(error, arguments)
     except AttnfuseError as error:
@@ -318,6 +324,7 @@ class _Shared:
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
         """Run the request with progress on stderr."""
         if self.report_file is not None:
+            _check_apart(self.report_file, Path(self.source), request.output)
             _probe(self.report_file)
         if self.progress == "never":
             return action(request)
@@ -372,6 +379,14 @@ def _tell_verification(verification: Verification) -> None:
         for finding in component.findings:
             _say(f"{component.name}: DIFFERS: {finding}")
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")
+
+
+def _check_apart(report: Path, *others: Path | None) -> None:
+    """Raise UsageError where the report would be written over, or into, the source or the output."""
+    place = report.resolve()
+    for other in others:
+        if other is not None and (place == other.resolve() or other.resolve() in place.parents):
+            raise UsageError(f"the report {report} would lie in or over {other}; name another place for it.")
 
 
 def _probe(file: Path) -> None:

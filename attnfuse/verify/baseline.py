@@ -35,6 +35,15 @@ def formula_nodes(original: Model, fused: Model) -> dict[str, DType]:
     return found
 
 
+def products_alone(original: Model, region: dict[str, DType]) -> dict[str, DType]:
+    """Of the formula's nodes the matrix products: what is multiplied is rounded, scores and masks are not.
+
+    The yardstick where the whole formula is not finite at the compute type: a mask of the smallest float32 is −inf in
+    float16, and a row of it no number, while the fused operators keep scores in float32.
+    """
+    return {node.name: region[node.name] for node in original.nodes if node.name in region and node.op in PRODUCTS}
+
+
 def _formula(model: Model, softmax: Node) -> tuple[list[str], Node]:
     """Names of the formula's nodes, and the last one found (the product with the values, if there is one)."""
     scores = model.type_of(softmax.inputs[0])

@@ -3,8 +3,9 @@
 Everything is float32 there, whatever the graph's types, and fused nodes without mask and bias are onnxruntime's own
 attention, which keeps no scores. So the figures tell whether the accounting of the report is right (which tensors are
 alive together, and how large they are), not what an Ascend takes. What is predicted is what the largest fused site
-takes less: scores and weights, two float32 matrices. The peaks should differ by that at most: by less where, without
-the scores, another layer's peak is the highest. May import the reader of fused nodes and the lowering.
+takes less: scores and weights, two float32 matrices. That is a bound: where nothing stands between the product and the
+softmax, onnxruntime may write the softmax over its input, and then one matrix is all there was. May import the reader
+of fused nodes and the lowering.
 """
 
 from __future__ import annotations

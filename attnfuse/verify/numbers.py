@@ -19,7 +19,7 @@ Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,8 @@ import onnxruntime
 
 from attnfuse.errors import VerificationError
 from attnfuse.graph import Array, Model, TensorType
-from attnfuse.verify.baseline import formula_nodes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.verify.baseline import formula_nodes, products_alone
 from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import MalformedError, fused_nodes, read
 from attnfuse.verify.inputs import draw_inputs
@@ -79,10 +80,7 @@ def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorTyp
         native, tapped = native[: len(reference)], native[len(reference) :]
         values = {value: a.astype(wanted[value].dtype.numpy) for value, a in zip(wanted, tapped, strict=True)} | inputs
         del tapped
-        region = formula_nodes(original.model, fused.model)
-        formula = native
-        if region:
-            formula = run(lower(original.model, Arithmetic.NATIVE, region), inputs, original.weights)
+        formula = formula_values(original, formula_nodes(original.model, fused.model), inputs, native)
     except UnsupportedOpError as error:
         raise VerificationError(f"the graph cannot be run on this machine ({error}); use --verify static.") from None
     # By position, as a graph's inputs are called after the graph they belong to.
@@ -108,6 +106,23 @@ def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorTyp
         if not np.isfinite(own).all():
             notes.append(f"output {figure.output} of the original itself is not finite everywhere at its own types")
     return Comparison(tuple(figures), tuple(findings), tuple(notes), values)
+
+
+def formula_values(
+    original: Side, region: dict[str, DType], values: Mapping[str, Array], native: Sequence[Array]
+) -> list[Array]:
+    """The original's outputs with the nodes of `region` at their compute types; `native` are those at its own.
+
+    Where that is not finite although the original is, only what the products multiply is rounded.
+    """
+    if not region:
+        return list(native)
+    formula = run(lower(original.model, Arithmetic.NATIVE, region), values, original.weights)
+    if all(np.isfinite(f).all() or not np.isfinite(n).all() for f, n in zip(formula, native, strict=False)):
+        return formula
+    return run(
+        lower(original.model, Arithmetic.NATIVE, products_alone(original.model, region)), values, original.weights
+    )
 
 
 def algebra_bound(fused: Model) -> float:
@@ -167,6 +182,9 @@ def relative_error(values: Array, exact: Array, where: Array) -> float:
 def problems(figures: OutputFigures, output: str) -> list[str]:
     """What these figures are out of bounds in; `output` is what the sentences call the result."""
     findings = []
+    overflow = (
+        "" if np.isfinite(figures.formula) else "; the formula overflows there, so another type may suit it better"
+    )
     if figures.not_finite:
         findings.append(f"{output} has {figures.not_finite} values that are NaN or infinite, and not in the original.")
     if not figures.algebra <= figures.algebra_bound:
@@ -178,6 +196,6 @@ def problems(figures: OutputFigures, output: str) -> list[str]:
         findings.append(
             f"{output} is off by {figures.fused:.2e} (relative) from the float64 value, where {figures.bound:.2e} is "
             f"allowed: the original at its own types is off by {figures.original:.2e}, its formula at the compute "
-            f"type by {figures.formula:.2e}."
+            f"type by {figures.formula:.2e}{overflow}."
         )
     return findings

@@ -30,7 +30,7 @@ from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import MalformedError, sizes
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
-from attnfuse.verify.numbers import Side, algebra_bound, judge, problems, relative_error
+from attnfuse.verify.numbers import Side, algebra_bound, formula_values, judge, problems, relative_error
 from attnfuse.verify.result import SiteFigures
 from attnfuse.verify.sites import Cut, Site
 
@@ -99,7 +99,7 @@ def _compare(
         short_name(site.output),
         reference=exact[0],
         native=native,
-        formula=run(lower(original.model, Arithmetic.NATIVE, region), values, original.weights)[0],
+        formula=formula_values(original, region, values, [native])[0],
         algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
         fused=run(lower(fused.model, Arithmetic.NATIVE), values, fused.weights)[0],
         allowed=algebra_bound(part.fused),

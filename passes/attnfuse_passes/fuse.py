@@ -121,7 +121,8 @@ class _Site:
             reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
             return kept(record, no[0].code, reason, None)
         padding = head_padding(target, request)
-        if (padding or request.head_dim < 0) and UNKNOWN in (request.batch, request.query_length, request.key_length):
+        lengths = (request.batch, request.query_length, request.key_length)
+        if request.head_dim < 0 or (padding and UNKNOWN in lengths):
             # MindSpore's inference forgets every size of a padded value of which it does not know all.
             found = Miss(
                 "facts.dynamic_head", expr.anchor.name, "known sizes, or a head size that needs no padding", "neither"

@@ -130,6 +130,16 @@ def test_progress_and_table_go_to_stderr(command: Command, model: Path, tmp_path
     assert answer.err.startswith("wrote ")
 
 
+@pytest.mark.parametrize("where", ["in/unet.mindir", "out", "out/report.json"])
+def test_the_report_never_lands_on_source_or_output(command: Command, model: Path, tmp_path: Path, where: str) -> None:
+    before = model.read_bytes()
+    answer = command("compile", model, "-o", tmp_path / "out", "--report", tmp_path / where)
+    assert answer.code == 2
+    assert "name another place for it" in answer.error
+    assert model.read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_report_goes_where_it_is_asked_for_too(command: Command, model: Path, tmp_path: Path) -> None:
     assert command("inspect", model, "--report", tmp_path / "r.json").code == 0
     assert json.loads((tmp_path / "r.json").read_bytes())["totals"]["sites"] == 4

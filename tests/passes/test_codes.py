@@ -284,6 +284,10 @@ def test_refused_sites_leave_the_graph_as_it_was() -> None:
         assert model.proto.SerializeToString(deterministic=True) == before
 
 
+def test_an_unknown_head_size_is_never_padded() -> None:
+    assert dynamic((2, 2), inner=UNKNOWN) == "facts.dynamic_head"
+
+
 def test_fused_dynamic_sizes() -> None:
     """What the codes of unknown sizes leave over: sizes that are only moved."""
     assert dynamic() == "fused"

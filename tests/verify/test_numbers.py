@@ -17,6 +17,7 @@ from attnfuse.verify import numbers
 from attnfuse.verify.baseline import formula_nodes
 from attnfuse.verify.numbers import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge
 from attnfuse.verify.weights import stored_weights
+from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, transformer
 from tests.verify.pairs import SCALE, Block, Mistake
 
@@ -216,3 +217,25 @@ def test_each_graph_runs_on_its_own_weights(tmp_path: Path) -> None:
     fused = block.fused().build()
     fused.graph.parameter[0].raw_data = bytes(len(fused.graph.parameter[0].raw_data))
     assert any("mathematics" in f for f in compare(block.original().model(), Model(fused), tmp_path).findings)
+
+
+def test_a_mask_that_overflows_the_compute_type_leaves_a_yardstick(tmp_path: Path) -> None:
+    """(1 − m)·min(float32) is −inf in float16, so the formula has no value there; what is multiplied still has."""
+
+    def block() -> Model:
+        g = GraphBuilder("masked")
+        q, k, v = (g.input(name, (2, 4, 24, 16)) for name in ("query", "key", "value"))
+        hidden = g.sub(np.array(1, np.float32), g.input("visible", (2, 1, 1, 24)))
+        bias = g.mul(hidden, np.array(np.finfo(np.float32).min, np.float32))
+        scores = g.add(g.muls(g.matmul_ext(q, g.transpose(k, (0, 1, 3, 2))), 0.25), bias)
+        g.output(g.matmul_ext(g.softmax(scores), v))
+        return g.model()
+
+    fused = block()
+    (site,) = fuse(fused, "lite")
+    assert site.status == "fused"
+    comparison = compare(block(), fused, tmp_path)
+    assert comparison.findings == ()
+    (figures,) = comparison.outputs
+    assert math.isfinite(figures.formula)
+    assert figures.bound < 1e-2
