@@ -19,10 +19,10 @@ from tests.support.graphs import GraphBuilder, seeded, transformer
 LAYERS, WIDTH = 40, 1024
 
 _MEASURE = f"""
-import resource
 import numpy as np
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.memory_worker import peak
 from tests.support.graphs import FLOAT16, GraphBuilder
 
 g = GraphBuilder("deep", weights=False)
@@ -34,9 +34,9 @@ g.output(x)
 model = g.model()
 lowered = lower(model, Arithmetic.EXACT)
 inputs = {{model.proto.graph.input[0].name: np.zeros((1, {WIDTH}), np.float16)}}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 run(lowered, inputs, lambda parameter: shared)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print(peak() - before)
 """
 
 
