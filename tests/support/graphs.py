@@ -198,14 +198,13 @@ class GraphBuilder:
 
         Arguments that are no values of this graph become constants; so a string constant needs `constant`.
         """
-        values = [a if isinstance(a, str) and a in self.known else self.constant(a) for a in arguments]
+        values = [a if isinstance(a, str) and self.knows(a) else self.constant(a) for a in arguments]
         kind = self.type_of(like or values[0])
         return self.node(op, values, kind if dims is None else TensorType(tuple(dims), kind.dtype))
 
-    @property
-    def known(self) -> set[str]:
-        """Names of all values so far."""
-        return {*self._types, *self._constants.values()}
+    def knows(self, value: str) -> bool:
+        """Whether that is the name of a value made so far."""
+        return value in self._types or value in self._constants.values()
 
     def type_of(self, value: str) -> TensorType:
         """Type of a tensor value made here."""
