@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
+from attnfuse.graph import TensorType
+from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
+from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder
 from tests.support.sites import Change, Site
 
@@ -66,3 +68,12 @@ def test_weights_that_never_meet_a_product_are_no_attention() -> None:
     case = Site(builder=g)
     _, sites = case.run(g.build(), "mindspore")
     assert [(site.status, site.code) for site in sites] == [("not_attention", "anchor.no_product")]
+
+
+def test_weights_that_only_a_nan_test_reads_are_no_attention() -> None:
+    g = GraphBuilder("tested")
+    q, k = (g.input(name, (2, 4, 8, 16)) for name in ("query", "key"))
+    weights = g.softmax(g.matmul_ext(q, g.transpose(k, (0, 1, 3, 2))))
+    g.output(g.node("IsNan", [weights], TensorType(g.dims(weights), BOOL)))
+    (record,) = fuse(g.model())
+    assert (record.status, record.code) == ("not_attention", "anchor.no_product")
