@@ -77,3 +77,11 @@ def test_weights_that_only_a_nan_test_reads_are_no_attention() -> None:
     g.output(g.node("IsNan", [weights], TensorType(g.dims(weights), BOOL)))
     (record,) = fuse(g.model())
     assert (record.status, record.code) == ("not_attention", "anchor.no_product")
+
+
+def test_one_query_without_any_sign_of_heads_is_fused() -> None:
+    g = GraphBuilder("one_row")
+    q, k = g.input("query", (8, 1, 16)), g.input("key", (8, 5, 16))
+    g.output(g.bmm(g.softmax(g.bmm(q, g.transpose(k, (0, 2, 1)))), k))
+    (record,) = fuse(g.model())
+    assert (record.status, record.layout, record.query, record.key) == ("fused", "BSH", (8, 1, 16), (8, 5, 16))

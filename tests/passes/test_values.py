@@ -181,3 +181,16 @@ def test_as_many_numbers_as_there_may_be() -> None:
     found = known.possible(value)
     assert found is not None
     assert len(found) == MAX_NUMBERS
+
+
+def test_nothing_is_known_of_what_is_changed_in_place() -> None:
+    """The sum is read by name only: which of the buffer's states it reads is the scheduler's to say."""
+    g = GraphBuilder("buffer")
+    buffer = g.node("Reshape", [g.constant(np.ones(6, np.float32)), g.constant((2, 3))], TensorType((2, 3), FLOAT32))
+    total = g.add(buffer, np.ones((2, 3), np.float32))
+    changed = g.node("InplaceMul", [buffer, g.constant(2.0), g.monad()], TensorType((2, 3), FLOAT32))
+    g.output(total, changed)
+    model = g.model()
+    known = ConstantFolder(model, Effects.of(model))
+    assert known.value(total) is None
+    assert known.possible(total) is None
