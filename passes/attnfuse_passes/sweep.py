@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from attnfuse.api import Edit, Model, Node, NodeProto
+from attnfuse_passes.attention.effects import only_orders
 
 
 def sweep(model: Model, dead: Iterable[str], primitives_before: set[str]) -> None:
@@ -84,7 +85,7 @@ class _Sweep:
                 return
             if use.node.name in self._removed or name in self._detached.get(use.node.name, ()):
                 continue
-            if not self._is_order(use.node.name):
+            if not only_orders(self._model, use.node):
                 return
             readers.append(use.node)
         for node in readers:
@@ -106,19 +107,6 @@ class _Sweep:
         self._edit.rename[update.name] = update.inputs[0]
         self._inherits.add(update.inputs[0])
         self._remove(update)
-
-    def _is_order(self, name: str) -> bool:
-        node = self._model.producer(name)
-        if node is None:
-            return False
-        if node.op == "UpdateState":
-            return True
-        onward = self._model.uses(name)
-        return (
-            node.op == "MakeTuple"
-            and bool(onward)
-            and all(use.node is not None and use.node.op == "UpdateState" for use in onward)
-        )
 
     def _shorter(self, name: str, gone: set[str]) -> NodeProto:
         node = self._model.producer(name)

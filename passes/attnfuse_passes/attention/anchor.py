@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from attnfuse.api import Miss, Model, Node, NotALiteralError, Obligation, Peel, TensorType, Use, dtypes
+from attnfuse.api import Miss, Model, Node, Obligation, Peel, TensorType, Use, dtypes
 from attnfuse_passes.attention.effects import Effects, effective_uses
 from attnfuse_passes.attention.layout import integers
+from attnfuse_passes.attention.mask import NAN_TESTS
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.peelers import Place, peel
 from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
@@ -26,8 +27,6 @@ from attnfuse_passes.attention.steps import (
     Step,
 )
 from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
-
-NAN_TESTS = ("IsNan", "IsNaN")
 
 
 class NoMatchError(Exception):
@@ -510,27 +509,12 @@ class _Reader:
         )
 
     def _check_key_is_computed(self, key: Operand) -> None:
-        node = self.model.producer(key.value)
-        while node is not None and node.op in ("Load", "Depend"):
-            key_value = node.inputs[0]
-            node = self.model.producer(key_value)
-            if node is None and self.model.is_parameter(key_value):
-                raise NoMatchError(
-                    Miss("anchor.key_is_weight", key_value, "a key computed from an input", "a weight: a linear layer"),
-                    attention=False,
-                )
-        if self.model.is_parameter(key.value) or self._is_literal(key.value):
-            raise NoMatchError(
-                Miss("anchor.key_is_weight", key.value, "a key computed from an input", "a weight: a linear layer"),
-                attention=False,
-            )
-
-    def _is_literal(self, value: str) -> bool:
-        try:
-            self.model.literal(value)
-        except NotALiteralError:
-            return False
-        return True
+        at = key.value
+        while (node := self.model.producer(at)) is not None and node.op in ("Load", "Depend"):
+            at = node.inputs[0]
+        if self.model.is_parameter(at) or self.model.is_literal(key.value):
+            found = Miss("anchor.key_is_weight", at, "a key computed from an input", "a weight: a linear layer")
+            raise NoMatchError(found, attention=False)
 
     def _check_private(self, anchor: Node) -> None:
         """Scores and weights may have no reader outside the region: they would still have to be computed."""

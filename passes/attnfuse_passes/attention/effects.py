@@ -25,10 +25,11 @@ def _is_alias(node: Node | None) -> bool:
 
 def effective_uses(model: Model, value: str) -> list[Use]:
     """Uses that read the value's numbers: the ordering of effects (UpdateState) does not."""
-    return [use for use in model.uses(value) if use.node is None or not _only_orders(model, use.node)]
+    return [use for use in model.uses(value) if use.node is None or not only_orders(model, use.node)]
 
 
-def _only_orders(model: Model, node: Node) -> bool:
+def only_orders(model: Model, node: Node) -> bool:
+    """Whether the node reads values only to order effects: an UpdateState, or a MakeTuple that only those read."""
     if node.op == _ORDER:
         return True
     onward = model.uses(node.name) if node.op == "MakeTuple" else []

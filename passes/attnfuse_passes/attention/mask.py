@@ -10,6 +10,9 @@ from attnfuse_passes.attention.product import is_scores
 from attnfuse_passes.attention.scale import constant_factor
 from attnfuse_passes.attention.steps import AddTerm, Effect, FillWhere, NanToZero
 
+# The names an operator that tests for NaN goes by.
+NAN_TESTS = ("IsNan", "IsNaN")
+
 
 def _fill_value(model: Model, value: str) -> float | None:
     """Like `constant_factor`, but −inf is a fill too (and nothing else that is not finite)."""
@@ -154,7 +157,7 @@ def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
     else:
         condition, zero, value = node.inputs[:3]
     test = model.producer(condition)
-    if test is None or test.op not in ("IsNan", "IsNaN") or test.inputs[0] != value:
+    if test is None or test.op not in NAN_TESTS or test.inputs[0] != value:
         return None
     if constant_factor(model, zero) != 0.0 or not _same_shape(model, node, value):
         return None
