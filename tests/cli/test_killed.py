@@ -124,35 +124,45 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         "def refuse(*a, **k): raise OSError(18, 'Invalid cross-device link')\n"
         "os.link = refuse\n"  # so that the variables are copied
         "sync = os.fsync\n"
-        "def fsync(fd): time.sleep(0.02); sync(fd)\n"
+        "def fsync(fd): os.write(1, b'.'); os.read(0, 1); time.sleep(0.01); sync(fd)\n"
         "os.fsync = fsync\n"
     )
     python, dash, program, *arguments = command("compile", source, "-o", target, toy=True)
     run = [python, dash, slow + program, *arguments]
 
     def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(run, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(run, env=environment(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
-    begun = time.monotonic()
-    assert start().wait(timeout=120) == 0
-    took = time.monotonic() - begun
+    unharmed = start()
+    syncs = unharmed.communicate(b"." * 1000, timeout=120)[0].count(b".")
+    assert unharmed.returncode == 0
+    assert syncs > 5
     assert whole(target)
 
+    # A run asks before each sync and is killed a moment after it was let go on for the last time: a moment counted in
+    # seconds from the start may lie past the end of a run that finds warm caches.
     moments = random.Random(20)
-    killed = 0
     for trial in range(10):
         if trial % 2:
             for path in sorted(target.rglob("*"), reverse=True):
                 path.unlink() if path.is_file() else path.rmdir()
             target.rmdir() if target.exists() else None
         stood = whole(target)
-        process = start()
-        time.sleep(took * moments.uniform(0.3, 1.05))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait(timeout=120) != 0
+        with start() as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for _ in range(moments.randrange(1, syncs)):
+                assert process.stdout.read(1)
+                process.stdin.write(b".")
+                process.stdin.flush()
+            time.sleep(moments.uniform(0, 0.03))
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
         assert whole(target) or not stood, "a run that was killed took the old output away"
-    assert killed >= 3
-    assert start().wait(timeout=120) == 0
+    process = start()
+    process.communicate(b"." * 1000, timeout=120)
+    assert process.returncode == 0
     assert whole(target)
     assert left_over(target.parent) == []
 
