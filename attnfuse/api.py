@@ -20,7 +20,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.pipeline import Context, Pass
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, head_padding, refusals
+from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 
 __all__ = [
     "BUILT_IN",
@@ -53,6 +53,7 @@ __all__ = [
     "TensorProto",
     "TensorType",
     "Use",
+    "accepts",
     "attribute",
     "dtypes",
     "head_padding",

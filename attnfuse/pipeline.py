@@ -35,6 +35,7 @@ class Context:
     policy: Policy
     target: Target
     sites: list[SiteRecord] = field(default_factory=list)
+    illegal: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -10,5 +10,18 @@ from attnfuse.targets.limits import (
     head_padding,
     refusals,
 )
+from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
-__all__ = ["RUNTIMES", "SOCS", "FusedRequest", "NodeKind", "Refusal", "Target", "head_padding", "refusals"]
+__all__ = [
+    "OPERATORS",
+    "RUNTIMES",
+    "SOCS",
+    "FusedRequest",
+    "NodeKind",
+    "Operator",
+    "Refusal",
+    "Target",
+    "accepts",
+    "head_padding",
+    "refusals",
+]
