@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,25 +44,45 @@ def infer(model: Model, name: str, work: Path) -> Inference:
     `work` is an existing folder for temporary files, in which MindSpore may leave an empty folder of its own.
     Raises VerificationError where MindSpore is missing or its process dies.
     """
-    source, target = work / f"infer-{name}.mindir", work / f"infer-{name}.out.mindir"
-    source.write_bytes(codec.serialise(_stripped(model)))
-    inputs = []
+    return infer_all({name: model}, name, work)[name]
+
+
+def infer_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, Inference]:
+    """The same for several graphs in one process of MindSpore, whose start takes seconds.
+
+    `name` stands for them all in messages. A graph that crashes MindSpore takes the others with it.
+    """
+    files = [(work / f"infer-{i}.mindir", work / f"infer-{i}.out.mindir") for i in range(len(models))]
+    try:
+        jobs = []
+        for (key, model), (source, target) in zip(models.items(), files, strict=True):
+            source.write_bytes(codec.serialise(_stripped(model)))
+            jobs.append(
+                {"source": str(source.resolve()), "target": str(target.resolve()), "inputs": _inputs(model, key)}
+            )
+        answer = _run({"graphs": jobs}, name, work)
+        results = {}
+        for (key, model), (_, target), error in zip(models.items(), files, answer["errors"], strict=True):
+            findings, compared = (
+                _differences(model, target)
+                if error is None
+                else ([f"MindSpore rejects the graph: {_one_line(error)}."], 0)
+            )
+            results[key] = Inference(tuple(findings), compared, answer["mindspore"])
+        return results
+    finally:
+        for path in (path for pair in files for path in pair):
+            path.unlink(missing_ok=True)
+
+
+def _inputs(model: Model, name: str) -> list[list[object]]:
+    inputs: list[list[object]] = []
     for value in model.proto.graph.input:
         kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
         if kind is None:
             raise VerificationError(f"input {leaf_name(value.name)} of {name} is of a type that cannot be checked.")
         inputs.append([kind.dtype.name, list(kind.dims)])
-    request = {"graphs": [{"source": str(source.resolve()), "target": str(target.resolve()), "inputs": inputs}]}
-    try:
-        answer = _run(request, name, work)
-        error = answer["errors"][0]
-        if error is not None:
-            return Inference((f"MindSpore rejects the graph: {_one_line(error)}.",), 0, answer["mindspore"])
-        findings, compared = _differences(model, target)
-        return Inference(tuple(findings), compared, answer["mindspore"])
-    finally:
-        source.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)
+    return inputs
 
 
 def _stripped(model: Model) -> ModelProto:
