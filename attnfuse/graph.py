@@ -319,6 +319,14 @@ class Model:
         return cached  # type: ignore[return-value]  # `self` is only the marker of an empty cache
 
 
+_Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
+
+
+def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
+    """What tells one entry of the primitive table from another; attributes in any order."""
+    return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
+
+
 @dataclass(slots=True)
 class Edit:
     """Changes to a model, gathered and then applied in one go.
@@ -335,6 +343,8 @@ class Edit:
     rename: dict[str, str] = field(default_factory=dict)
     drop_primitives: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
+    _references: dict[_Signature, str] = field(default_factory=dict)
+    """Keys of the primitive table by what an entry is."""
 
     @property
     def is_empty(self) -> bool:
@@ -344,20 +354,22 @@ class Edit:
         """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
 
         `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries the same
-        attributes: with others it may be a variant (an in-place one, say).
+        attributes: with others it may be a variant (an in-place one, say), so each set of attributes has an entry.
         """
-        wanted = sorted(a.SerializeToString(deterministic=True) for a in attributes)
-        for ref, entry in self.model.primitives.items():
-            if (entry.op_type, entry.prim_type) != (op, kind):
-                continue
-            if sorted(a.SerializeToString(deterministic=True) for a in entry.attribute) == wanted:
-                return ref
-        ref = f"REF::{op}:attnfuse"
-        if ref not in self.new_primitives:
-            primitive = PrimitiveProto(name=ref.removeprefix("REF::"), op_type=op, instance_name="", prim_type=kind)
+        if not self._references:
+            for reference, entry in self.model.primitives.items():
+                self._references.setdefault(_signature(entry.op_type, entry.prim_type, entry.attribute), reference)
+        signature = _signature(op, kind, attributes)
+        if signature not in self._references:
+            number, name = 1, f"{op}:attnfuse"
+            while f"REF::{name}" in self.model.primitives or f"REF::{name}" in self.new_primitives:
+                number += 1
+                name = f"{op}:attnfuse_{number}"
+            primitive = PrimitiveProto(name=name, op_type=op, instance_name="", prim_type=kind)
             primitive.attribute.extend(attributes)
-            self.new_primitives[ref] = primitive
-        return ref
+            self.new_primitives[f"REF::{name}"] = primitive
+            self._references[signature] = f"REF::{name}"
+        return self._references[signature]
 
     def apply(self) -> None:
         """Write the changes into the message and index it anew."""
@@ -387,6 +399,9 @@ class Edit:
                 for position, name in enumerate(node.input):
                     if name in self.rename:
                         node.input[position] = self._renamed(name)
+            for output in graph.output if self.rename else ():
+                if output.name in self.rename:
+                    output.name = self._renamed(output.name)
         primitives = self.model.proto.primitives
         if self.drop_primitives:
             kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]
