@@ -160,7 +160,16 @@ def test_names_come_from_the_site() -> None:
     assert [site.module for site in sites] == ["blocks.0.attn1", "blocks.0.attn2"]
     for site, op in zip(sites, [n for n in model.nodes if n.op == "FlashAttentionScore"], strict=True):
         assert f"attnfuse_{site.module}_" in op.name
-        assert op.scope.endswith("FlashAttentionScore-attnfuse")
+        assert f"/FlashAttentionScore-attnfuse_{site.module}_" in op.scope
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_no_two_nodes_have_the_same_full_name(runtime: str) -> None:
+    """Loaders call a node by its domain, and MindSpore Lite finds tensors by that name."""
+    model, sites = Site().run(transformer(sites=3, size=20).build(), runtime)
+    assert all(site.status == "fused" for site in sites)
+    names = [n.scope for n in model.nodes if n.op != "Constant"]
+    assert len(names) == len(set(names))
 
 
 def test_the_primitive_table_gets_what_is_used_and_loses_what_is_not() -> None:

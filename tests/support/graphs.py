@@ -182,7 +182,7 @@ class GraphBuilder:
         if all(entry.name != ref for entry in self.proto.primitives):
             self.proto.primitives.add(name=ref, op_type=op, instance_name="", prim_type=primitive)
         value = f"{self.prefix}:{name or f'CNode_{self._count}'}:{self._count}"
-        node = self.graph.node.add(name=value, op_type=f"REF::{ref}", domain=f"{self.scope}/{op}-op0")
+        node = self.graph.node.add(name=value, op_type=f"REF::{ref}", domain=f"{self.scope}/{op}-op{self._count}")
         node.input.extend(inputs)
         node.output.append(value)
         shape = node.attribute.add(name="shape")

@@ -102,7 +102,8 @@ class Builder:
         """One application; `kind` is its output's type, or the types of a tuple output."""
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
         node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
-        node.domain = f"{self._scope}/{op}-attnfuse"
+        # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
+        node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
         node.output.append(name)
         node.input.extend(inputs)
         if isinstance(kind, TensorType):
