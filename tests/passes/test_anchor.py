@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from attnfuse.graph import TensorType
@@ -77,6 +78,18 @@ def test_weights_that_only_a_nan_test_reads_are_no_attention() -> None:
     g.output(g.node("IsNan", [weights], TensorType(g.dims(weights), BOOL)))
     (record,) = fuse(g.model())
     assert (record.status, record.code) == ("not_attention", "anchor.no_product")
+
+
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_nan_test_that_others_read_makes_weights_escape(guard: bool) -> None:
+    """With a guard or without one: the test has to be computed, and for it the weights."""
+
+    def tested(g: GraphBuilder, p: str) -> str:
+        kind = g.type_of(p)
+        test = as_output(g, g.node("IsNan", [p], TensorType(kind.dims, BOOL)))
+        return g.select(test, np.zeros((), np.float16), p) if guard else p
+
+    assert Site(weights=tested).refused() == "safety.weights_escape"
 
 
 def test_one_query_without_any_sign_of_heads_is_fused() -> None:

@@ -197,6 +197,19 @@ def test_what_is_no_plain_formula_stays_and_is_told() -> None:
                 assert record.code == "fused.carried_over"
 
 
+@pytest.mark.parametrize("dtypes_of", [(FLOAT32,) * 3, (FLOAT16, BFLOAT16, FLOAT16)])
+def test_operands_that_the_node_does_not_take_stay_and_are_told(dtypes_of: tuple[DType, ...]) -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), dtype) for name, dtype in zip("qkv", dtypes_of, strict=True))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE))
+    before = g.model()
+    for runtime, settings in (("lite", {}), ("mindspore", {"flash": False})):
+        after, record = compile_with(before, runtime, **settings)
+        assert after.proto == before.proto
+        assert (record.status, record.code) == ("missed", "structure.fused_arguments")
+        assert "float16 or bfloat16" in record.reason
+
+
 def test_a_row_without_keys_is_a_mean_and_no_nan() -> None:
     before = source(mask=(B, 1, S, T))
     after, _ = compile_with(before, flash=False)

@@ -10,6 +10,7 @@ import pytest
 from attnfuse.graph import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder
 from tests.support.oracle import Array
 from tests.support.sites import Change, Site
@@ -105,6 +106,20 @@ def test_a_user_who_vouches_for_rows_needs_no_guard() -> None:
     assert site.row_guard is None
     site = Site(scores=filled(-np.inf), attended=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
     assert site.row_guard is None
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_numbers_that_hide_some_keys_and_move_others(runtime: str) -> None:
+    """0, −1 or the smallest float32: neither a mask nor a bias that float16 holds, so it is shifted."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        soft = g.muls(g.cast(g.input("soft", (2, 1, 1, 5), dtypes.BOOL), FLOAT32), -1.0)
+        hidden = g.input("mask", (2, 1, 1, 5), dtypes.BOOL)
+        return g.add(s, g.masked_fill(soft, hidden, scalar(LOWEST["float32"], FLOAT32)))
+
+    soft = np.arange(10).reshape(2, 1, 1, 5) % 2 == 0
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=NO_KEYS, soft=soft)
+    assert (site.mask, site.row_guard) == ("additive", None)
 
 
 # --- masks together with biases
@@ -218,6 +233,15 @@ def test_a_sum_of_which_a_part_is_unknown_is_shifted(runtime: str) -> None:
     assert (site.mask, site.row_guard) == ("additive", None)
 
 
+def test_a_sum_with_a_plain_number_is_shifted() -> None:
+    """A number that is no tensor has no axes to tell the parts by."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.op("Add", learned(g), 0.5))
+
+    assert Site(scores=scores, dtype=FLOAT32).fused(within=0.01).mask == "additive"
+
+
 def test_a_difference_is_no_sum() -> None:
     def scores(g: GraphBuilder, s: str) -> str:
         return g.add(s, g.sub(learned(g), g.muls(g.cast(g.input("mask", (2, 1, 1, 5), dtypes.BOOL), FLOAT32), 3.0)))
@@ -316,6 +340,17 @@ def test_constant_masks(mask: Array, kind: str, runtime: str) -> None:
         assert (site.mask, site.row_guard) == (kind, None)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_mask_that_is_causal_for_the_first_of_a_batch_only(runtime: str) -> None:
+    mask = np.stack([causal(4, 5), np.eye(4, 5, dtype=bool)])[:, None]
+    assert Site(scores=added_constant(np.where(mask, -np.inf, 0.0))).fused(runtime).mask == "bool"
+
+
+def test_a_single_row_is_not_causal() -> None:
+    """One query that sees only the first key: a triangle by its numbers alone."""
+    assert Site(rows=1, scores=added_constant(np.where(causal(1, 5), -np.inf, 0.0))).fused().mask == "bool"
+
+
 def test_a_constant_mask_per_head_is_not_for_lite() -> None:
     mask = np.random.default_rng(1).random((1, 2, 4, 5)) < 0.4
     mask[..., 0] = False
@@ -328,6 +363,28 @@ def test_a_run_time_mask_per_head_is_not_for_lite() -> None:
     mask = np.random.default_rng(1).random((1, 2, 4, 5)) < 0.4
     Site(scores=filled(-np.inf, (1, 2, 4, 5))).fused("mindspore", mask=mask)
     assert Site(scores=filled(-np.inf, (1, 2, 4, 5))).refused("lite") == "target.mask_per_head"
+
+
+# --- axes
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "term"),
+    [
+        (4, 4, (1, 1, 1, 4, 5)),  # more axes than the scores with their heads told apart
+        (1, 4, (2, 4, 5)),
+        (4, 1, (4, 3, 5)),
+        (-1, 4, (1, 1, 4, 5)),  # nothing says how many of an unknown number are heads
+    ],
+)
+def test_a_mask_that_is_larger_than_the_scores(batch: int, rows: int, term: tuple[int, ...]) -> None:
+    """MindSpore's inference lets it pass beside Baddbmm's product."""
+    g = GraphBuilder()
+    q, k, v = (g.input(n, (batch, *d), FLOAT16) for n, d in (("q", (rows, 16)), ("k", (16, 5)), ("v", (5, 16))))
+    weights = g.softmax(g.baddbmm(g.input("bias", term, FLOAT16), q, k))
+    g.output(g.node("BatchMatMulExt", [weights, v], TensorType((batch, rows, 16), FLOAT16)))
+    (site,) = fuse(g.model())
+    assert (site.status, site.code) == ("missed", "structure.mask")
 
 
 def test_an_empty_mask_is_none() -> None:

@@ -111,10 +111,11 @@ def test_slices_that_change_the_rank_are_not_folded(others: tuple[int, ...]) -> 
         lambda g: g.weight("w", (2,)),
         lambda g: g.tile(constant(g, 1), (1 << 27,)),
         lambda g: g.node("Tile", [constant(g, 2), g.input("n", (1,), INT64)], TensorType((4,), FLOAT32)),
+        lambda g: g.node("Tile", [constant(g, 2, 3), g.constant((2, 1.0))], TensorType((2, 6), FLOAT32)),
         lambda g: g.node("Transpose", [constant(g, 2, 3), g.constant((1, 0))], TensorType((6,), FLOAT32)),
         lambda g: g.node("InplaceAddExt", [constant(g, 2), constant(g, 2), g.constant(1)], TensorType((2,), FLOAT32)),
     ],
-    ids=["input", "operator", "weight", "too large", "repeats", "another shape", "in place"],
+    ids=["input", "operator", "weight", "too large", "repeats", "no integer", "another shape", "in place"],
 )
 def test_what_is_not_known_is_not_folded(make: Make) -> None:
     known, _, value = folder(make)

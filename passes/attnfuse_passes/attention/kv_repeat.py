@@ -49,7 +49,11 @@ def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
         "RepeatInterleaveInt(x: float32[2, 3], 2, 1, None)",
         "RepeatInterleaveInt(x: float32[2, 3], 4, -2, None)",
     ),
-    counter_examples=("RepeatInterleaveInt(x: float32[2, 3], n: int64[3], 1, None)",),
+    counter_examples=(
+        "RepeatInterleaveInt(x: float32[2, 3], n: int64[3], 1, None)",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, 5, None)",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, (0, 1), None)",
+    ),
 )
 def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Element-wise repetition: the repeating index is the inner part of the axis."""
@@ -78,7 +82,11 @@ def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
         "BroadcastToView(x: float32[1, 3], (2, 3))",
         "ExpandAs(x: float32[1, 3], y: float32[2, 3])",
     ),
-    counter_examples=("BroadcastTo(x: unknown, (2, 3)) -> float32[2, 3]",),
+    counter_examples=(
+        "BroadcastTo(x: unknown, (2, 3)) -> float32[2, 3]",
+        "BroadcastTo(x: float32[2, 3], (4, 3)) -> float32[4, 3]",
+        "BroadcastTo(x: float32[1, 3], (3,)) -> float32[3]",
+    ),
 )
 def broadcast(model: Model, node: Node) -> tuple[str, Effect] | None:
     """An axis of one element repeated to the output's length; the shapes say which."""

@@ -28,7 +28,7 @@ from attnfuse.api import DType, Miss, Model, NodeKind, Obligation
 from attnfuse_passes.attention.heads import Heads
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
 from attnfuse_passes.attention.values import ConstantFolder, Numbers
-from attnfuse_passes.attention.view import UNKNOWN, Axis, View, keys, product
+from attnfuse_passes.attention.view import Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -296,9 +296,9 @@ class _Sorter:
         if node is None or node.op != "Add":
             return []
         kind, parts = self.model.type_of(term.value), []
-        axes = None if kind is None else _axes_of(self.expr.space[term.view].source, kind.dims)
-        if axes is None:
+        if kind is None:
             return []
+        axes = _axes_of(self.expr.space[term.view].source, kind.dims)
         for number, name in enumerate(node.inputs[:2]):
             part = self.model.type_of(name)
             if part is None or not part.dtype.is_float or part.rank > len(axes):
@@ -380,16 +380,12 @@ class _Sorter:
             masking.kind = "causal" if _is_causal(constant) else "bool"
 
 
-def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis] | None:
-    """The atoms of a value, axis by axis; None where its shape is not known."""
+def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
+    """The atoms of a value, axis by axis. Its sizes are known: a term of unknown ones is read no further."""
     axes: list[Axis] = []
     start = 0
     for dim in dims:
-        end = start
-        while end < len(source) and product(source[start:end]) not in (dim, UNKNOWN):
-            end += 1
-        if product(source[start:end]) != dim or dim == UNKNOWN:
-            return None
+        end = next(n for n in range(start, len(source) + 1) if product(source[start:n]) == dim)
         axes.append(source[start:end])
         start = end
     return axes

@@ -46,7 +46,10 @@ def keeps_shape(model: Model, node: Node, value: str) -> bool:
         "Mul(x: float32[3], tensor float32[1, 1] 2.0)",
         "Mul(x: float32[2, 3], tensor float32[] inf)",
         "Mul(x: float32[2, 3], tensor float32[3] 2.0)",
+        "Mul(x: float32[2, 3], tensor float32[] 2.0, u: monad)",
         "Muls(x: int64[2, 3], 2)",
+        "Muls(x: float32[2, 3], True)",
+        "Muls(x: float32[2, 3], None)",
     ),
 )
 def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -73,6 +76,7 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
         "Div(tensor float32[] 8.0, x: float32[2, 3])",
         "Div(x: float32[2, 3], tensor float32[] 0.0)",
         "Divs(x: float32[2, 3], y: float32[2, 3])",
+        "Divs(x: float32[2, 3], 2.0, u: monad)",
     ),
 )
 def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
