@@ -195,6 +195,7 @@ def test_an_unknown_size_is_moved_and_never_split() -> None:
     assert space.reshape("x", [3, UNKNOWN, 2])
     assert space["x"].dims == (3, UNKNOWN, 2)
     assert not space.reshape("x", [2, UNKNOWN, 4])
+    assert not space.reshape("x", [3, UNKNOWN, 5])
 
 
 def test_what_is_left_for_an_unknown_dimension_must_be_unknown() -> None:

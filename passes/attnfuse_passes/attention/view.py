@@ -250,7 +250,10 @@ class Space:
         return True
 
     def _refine(self, one: str, axis: int, other: str, other_axis: int) -> bool:
-        """Split the atoms of `one` so that each boundary inside the other's axis is a boundary of its own."""
+        """Split the atoms of `one` so that each boundary inside the other's axis is a boundary of its own.
+
+        Both axes are of one known size, so the atoms of `one` never run out.
+        """
         position = 0
         for atom in self._views[other].axes[other_axis]:
             need = atom.size
@@ -264,6 +267,4 @@ class Space:
                 else:
                     return False
                 position += 1
-                if need != 1 and position >= len(self._views[one].axes[axis]):
-                    return False
         return True
