@@ -18,7 +18,8 @@ from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, Sit
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
-from attnfuse.pipeline import Context, Pass
+from attnfuse.modules import Modules
+from attnfuse.pipeline import Context, Legalised, Pass
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 
@@ -34,8 +35,10 @@ __all__ = [
     "Decision",
     "Edit",
     "FusedRequest",
+    "Legalised",
     "Miss",
     "Model",
+    "Modules",
     "Node",
     "NodeKind",
     "NodeProto",

@@ -109,7 +109,7 @@ _source_options = _options(
     click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Rules in TOML."),
     click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
-    click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds, e.g. fused==sites."),
+    click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
     click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report (JSON) there too."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
     click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
@@ -146,9 +146,13 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
 @cli.command("inspect")
 @_source_options
 def inspect_command(**options: Any) -> int:
-    """Tell what compile would do with every attention site of SOURCE; nothing is written."""
+    """Tell what compile would do with every attention site of SOURCE, and with its operators; nothing is written.
+
+    For --runtime lite: the operators that would be legalised, and those of the result that MindSpore Lite does not
+    take, with why and where.
+    """
     shared = _Shared(**options)
-    return shared.tell(shared.execute(compiler.inspect, shared.request()))
+    return shared.tell(shared.execute(compiler.inspect, shared.request()), operators=True)
 
 
 @cli.command("explain")
@@ -332,8 +336,8 @@ class _Shared:
         with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
             return action(request, progress)
 
-    def tell(self, outcome: Outcome) -> int:
-        """Print and write the report; the exit code it comes to."""
+    def tell(self, outcome: Outcome, *, operators: bool = False) -> int:
+        """Print and write the report, with `operators` each one that was legalised; the exit code it comes to."""
         document = outcome.report.to_json()
         if outcome.verification is not None:
             document["verification"] = outcome.verification.to_json()
@@ -348,7 +352,7 @@ class _Shared:
         if self.as_json:
             click.echo(text)
         else:
-            _console().print(render(outcome.report))
+            _console().print(render(outcome.report, operators=operators))
         for unmet in outcome.unmet:
             _say(f"error: {unmet}; nothing was written.")
         if outcome.verification is not None:

@@ -22,14 +22,43 @@ from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
-from attnfuse.output import MANIFEST, REPORT, VERIFICATION, Digests, FileDigest, Place, Sink, Stage, digest, place
+from attnfuse.output import (
+    LITE_CONFIG,
+    MANIFEST,
+    REPORT,
+    VERIFICATION,
+    Digests,
+    FileDigest,
+    Place,
+    Sink,
+    Stage,
+    digest,
+    place,
+)
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.progress import Progress, Silent
-from attnfuse.report.build import check_census, component_entry, count_sites, site_ids
+from attnfuse.report.build import (
+    check_census,
+    component_entry,
+    count_sites,
+    legalised_entries,
+    outside_entries,
+    site_ids,
+)
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
+from attnfuse.report.model import (
+    FileEntry,
+    LegalisedEntry,
+    Manifest,
+    ManifestComponent,
+    OutsideEntry,
+    Report,
+    RuleEntry,
+    TensorEntry,
+)
 from attnfuse.report.require import Requirement
 from attnfuse.sources import Component, Source, open_source
+from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.verify import ComponentVerification, Verification, verify_component
@@ -62,11 +91,13 @@ class CompileRequest:
 
 @dataclass(frozen=True, slots=True)
 class ComponentResult:
-    """One component, rewritten: what became of each site, by site id, and the graph's bytes."""
+    """One component, rewritten: what became of each site, by site id, and of operators, and the graph's bytes."""
 
     component: Component
     nodes: int
     sites: Mapping[str, SiteRecord]
+    legalised: tuple[LegalisedEntry, ...]
+    outside: tuple[OutsideEntry, ...]
     data: bytes
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
@@ -193,6 +224,8 @@ def _produce(
     verification = None
     if request.verify != "none" and root is not None:
         verification = Verification(tuple(r.verification for r in results if r.verification is not None))
+    if request.target.runtime == "lite":
+        sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
     manifest = Manifest(
         versions=_versions(results),
         runtime=request.target.runtime,
@@ -251,7 +284,16 @@ def _rewrite(
     ids = site_ids(name, context.sites)
     sites = dict(zip(ids, context.sites, strict=True))
     inputs, outputs = _interface(original.proto.graph)
-    return ComponentResult(component, len(original.nodes), sites, data, inputs, outputs)
+    return ComponentResult(
+        component=component,
+        nodes=len(original.nodes),
+        sites=sites,
+        legalised=legalised_entries(context.legalised),
+        outside=outside_entries(model, request.target, context.illegal),
+        data=data,
+        inputs=inputs,
+        outputs=outputs,
+    )
 
 
 def _index(component: Component) -> Model:
@@ -305,7 +347,7 @@ def _report(request: CompileRequest, results: Sequence[ComponentResult], warning
     ]
     told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
-    entries = [component_entry(r.name, r.nodes, list(r.sites.values())) for r in results]
+    entries = [component_entry(r.name, r.nodes, list(r.sites.values()), r.legalised, r.outside) for r in results]
     return build_report(request.target, entries, [*slips, *told, *warnings])
 
 

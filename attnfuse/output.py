@@ -29,6 +29,7 @@ from attnfuse.errors import OutputError, SourceError, UsageError
 MANIFEST = "manifest.json"
 REPORT = "report.json"
 VERIFICATION = "verification.json"
+LITE_CONFIG = "lite.cfg"
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/1"
 _PREFIX = ".attnfuse-"
 _OWN = {"out", "work", "old"}
@@ -130,17 +131,21 @@ def place(output: Path, inputs: Iterable[Path]) -> Place:
     return found
 
 
+def _listed(found: Place) -> set[str] | None:
+    """The files that the manifest at the place lists; None where it has no manifest of ours."""
+    try:
+        manifest = json.loads((found.folder / found.beside(MANIFEST)).read_bytes())
+        return set(manifest["outputs"]) if manifest["schema"] == MANIFEST_SCHEMA else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _foreign(found: Place) -> str | None:
     """Why what stands at the place is not attnfuse's own, or None."""
     if not found.is_file and not any(found.path.iterdir()):
         return None
-    try:
-        manifest = json.loads((found.folder / found.beside(MANIFEST)).read_bytes())
-        ours = manifest["schema"] == MANIFEST_SCHEMA
-        listed = set(manifest["outputs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        ours, listed = False, set()
-    if not ours:
+    listed = _listed(found)
+    if listed is None:
         return f"was not written by attnfuse (it has no {found.beside(MANIFEST)} of ours)"
     if not found.is_file:
         listed |= {MANIFEST, REPORT, VERIFICATION}
@@ -242,8 +247,10 @@ class Stage:
     def _publish_file(self) -> None:
         """The graph goes last: where it is new, all that belongs to it lies there before it appears."""
         target = self.place
-        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION))}
-        # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too.
+        config, listed = target.beside(LITE_CONFIG), _listed(target) or set()
+        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)), *({config} & listed)}
+        # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too, and a
+        # configuration that no manifest of ours lists may be somebody's own.
         standing = [name for name in self.files if name not in own and (target.folder / name).exists()]
         for name in standing:
             if digest(target.folder / name) != self.files[name]:
@@ -252,7 +259,7 @@ class Stage:
             path = target.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).replace(path)
-        if (stale := target.beside(VERIFICATION)) not in self.files:
+        for stale in {target.beside(VERIFICATION), *({config} & listed)} - self.files.keys():
             (target.folder / stale).unlink(missing_ok=True)
 
 

@@ -22,12 +22,21 @@ from attnfuse.targets import Target
 GROUP = "attnfuse.passes"
 
 
+@dataclass(frozen=True, slots=True)
+class Legalised:
+    """A node that was written with other operators: its own operator, and those of the nodes that stand for it."""
+
+    op: str
+    into: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Context:
     """What a pass may know and say beside the graph.
 
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
-    is made from ("unet", "vae"); both name it in policy rules.
+    is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
+    and of operators; `illegal` tells, by the node's value, why one that the target does not take stays.
     """
 
     component: str
@@ -35,6 +44,7 @@ class Context:
     policy: Policy
     target: Target
     sites: list[SiteRecord] = field(default_factory=list)
+    legalised: list[Legalised] = field(default_factory=list)
     illegal: dict[str, str] = field(default_factory=dict)
 
 

@@ -264,3 +264,35 @@ def test_digests_are_those_of_the_files(tmp_path: Path) -> None:
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         "bytes": 3,
     }
+
+
+CONFIG = "m.lite.cfg"
+
+
+def publish_with_config(out: Path, config: bytes | None) -> None:
+    """One graph file, its reports, and the configuration if there is one."""
+    with Stage(place(out, [])) as stage:
+        listed = ["m.mindir"]
+        stage.write("m.mindir", [b"graph"])
+        if config is not None:
+            stage.write(CONFIG, [config])
+            listed.append(CONFIG)
+        stage.write("m.manifest.json", [manifest(*listed)])
+        stage.publish()
+
+
+def test_a_configuration_beside_a_file_is_replaced_and_removed(tmp_path: Path) -> None:
+    out = tmp_path / "m.mindir"
+    publish_with_config(out, b"old")
+    publish_with_config(out, b"new")
+    assert (tmp_path / CONFIG).read_bytes() == b"new"
+    publish_with_config(out, None)
+    assert set(tree(tmp_path)) == {"m.mindir", "m.manifest.json"}
+
+
+def test_a_configuration_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_bytes(b"theirs")
+    publish_with_config(tmp_path / "m.mindir", None)
+    with pytest.raises(OutputError, match=r"m.lite.cfg exists beside it with other content"):
+        publish_with_config(tmp_path / "m.mindir", b"ours")
+    assert (tmp_path / CONFIG).read_bytes() == b"theirs"

@@ -11,13 +11,47 @@ from rich.console import Console
 
 from attnfuse.errors import InternalError, UsageError
 from attnfuse.match import Form, Miss, SiteRecord, Status
-from attnfuse.report.build import check_census, component_entry, count_sites, report, site_ids
+from attnfuse.pipeline import Legalised
+from attnfuse.report.build import (
+    NO_RULE,
+    check_census,
+    component_entry,
+    count_sites,
+    legalised_entries,
+    outside_entries,
+    report,
+    site_ids,
+)
+from attnfuse.report.model import OutsideEntry
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import Target
 from tests.support.graphs import GraphBuilder, transformer
 
 TARGET = Target("lite", "ascend910b")
+
+
+LEGALISED = legalised_entries(
+    [
+        Legalised("Dense", ("Reshape", "MatMul")),
+        Legalised("Contiguous", ()),
+        Legalised("Dense", ("MatMul", "BiasAdd")),
+    ]
+)
+
+
+def outside(target: Target = TARGET) -> tuple[OutsideEntry, ...]:
+    """Three operators that nobody knows: one with a weight, one with a scope, one with neither but a reason."""
+    g = GraphBuilder()
+    x = g.input("x", (2, 3))
+    with_weight = g.op("Fancy", x, g.weight("blocks.3.norm.gamma", (3,)))
+    g.scope = "Default/net-Net/blocks-CellList/3-Block"
+    with_scope = g.op("Odd", with_weight)
+    g.scope = "Default"
+    alone = g.op("Odd", with_scope)
+    g.output(g.op("Add", alone, alone))  # taken
+    found = outside_entries(g.model(), target, {alone: "its axis is odd"} if target == TARGET else {})
+    return tuple(entry for entry in found if entry.op in ("Fancy", "Odd"))
 
 
 def record(module: str, status: Status = "fused", form: Form = "formula", **fields: object) -> SiteRecord:
@@ -48,6 +82,8 @@ def test_the_counts_add_up() -> None:
         "casts": 5,
         "padded_heads": 1,
         "score_bytes_saved": 1000,
+        "legalised": 0,
+        "outside": 0,
     }
     assert totals.softmax + totals.already_fused == totals.sites + totals.not_attention
     assert totals.sites == totals.fused + totals.kept + totals.missed
@@ -88,7 +124,7 @@ def test_the_document() -> None:
     document = json.loads(report(TARGET, [component_entry("unet", 9, RECORDS)], ["a warning"]).to_bytes())
     assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "totals", "warnings"]
     assert document["schema"] == "attnfuse.report/1"
-    assert list(document["components"][0]) == ["name", "nodes", "sites", "totals"]
+    assert list(document["components"][0]) == ["name", "nodes", "sites", "legalised", "outside", "totals"]
     first, _, missed, *_ = document["components"][0]["sites"]
     promised = {
         "id", "form", "status", "code", "reason", "rule", "node", "q", "k", "v", "dtype", "compute_dtype",
@@ -138,10 +174,33 @@ def test_the_table_groups_reasons_and_sums_components() -> None:
         ("fused>=2", None),
         ("already_fused==1", None),
         ("sites > fused", None),
+        ("outside==3", None),
+        ("deployable", "required deployable (outside==0), but outside is 3"),
     ],
 )
 def test_requirements(text: str, unmet: str | None) -> None:
-    assert parse_requirement(text).unmet(component_entry("unet", 9, RECORDS).totals) == unmet
+    assert parse_requirement(text).unmet(component_entry("unet", 9, RECORDS, LEGALISED, outside()).totals) == unmet
+
+
+def test_a_graph_with_nothing_outside_is_deployable() -> None:
+    assert parse_requirement(" deployable ").unmet(component_entry("unet", 9, RECORDS).totals) is None
+
+
+def test_legalised_nodes_are_counted_by_operator() -> None:
+    assert [(e.op, e.count, e.into) for e in LEGALISED] == [
+        ("Contiguous", 1, ()),
+        ("Dense", 2, ("BiasAdd", "MatMul", "Reshape")),
+    ]
+
+
+def test_operators_outside_the_table_are_told_with_why_and_where() -> None:
+    told = [entry.to_json() for entry in outside()]
+    assert told == [
+        {"op": "Fancy", "count": 1, "reason": NO_RULE, "nodes": ["CNode_2:2"], "modules": ["blocks.3.norm"]},
+        {"op": "Odd", "count": 1, "reason": NO_RULE, "nodes": ["CNode_3:3"], "modules": ["blocks.3"]},
+        {"op": "Odd", "count": 1, "reason": "its axis is odd", "nodes": ["CNode_4:4"], "modules": []},
+    ]
+    assert outside(Target("mindspore", "ascend910b")) == ()
 
 
 @pytest.mark.parametrize(

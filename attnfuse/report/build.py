@@ -1,19 +1,30 @@
-"""From site records to the report, and the census: every site of the source has exactly one record."""
+"""From site records and operators to the report, and the census: every site of the source has exactly one record."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attnfuse.errors import InternalError
-from attnfuse.graph import Model, short_name
+from attnfuse.graph import CONSTANT, Model, Node, short_name
 from attnfuse.match import SiteRecord
-from attnfuse.report.model import ComponentEntry, MissEntry, Report, SiteEntry, Totals
-from attnfuse.targets import Target
+from attnfuse.modules import Modules
+from attnfuse.pipeline import Legalised
+from attnfuse.report.model import (
+    ComponentEntry,
+    LegalisedEntry,
+    MissEntry,
+    OutsideEntry,
+    Report,
+    SiteEntry,
+    Totals,
+)
+from attnfuse.targets import Target, accepts
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
+NO_RULE = "MindSpore Lite does not take it, and no rule writes it otherwise"
 
 
 def count_sites(model: Model) -> Counter[str]:
@@ -50,10 +61,55 @@ def site_ids(component: str, records: Sequence[SiteRecord]) -> list[str]:
     return ids
 
 
-def component_entry(name: str, nodes: int, records: Sequence[SiteRecord]) -> ComponentEntry:
+def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
+    """What became of which operators, by the operator's name."""
+    counts: Counter[str] = Counter()
+    into: dict[str, set[str]] = {}
+    for node in nodes:
+        counts[node.op] += 1
+        into.setdefault(node.op, set()).update(node.into)
+    return tuple(LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op]))) for op in sorted(counts))
+
+
+def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[OutsideEntry, ...]:
+    """The nodes of a finished graph that the target does not take, by operator and reason.
+
+    `reasons` are those that a pass gave, by the node's value; it may refuse a form of an operator that is taken.
+    """
+    groups: dict[tuple[str, str], list[Node]] = {}
+    for node in model.nodes:
+        if node.op != CONSTANT and (node.name in reasons or not accepts(target, node.op)):
+            groups.setdefault((node.op, reasons.get(node.name, NO_RULE)), []).append(node)
+    modules = Modules(model)
+    return tuple(
+        OutsideEntry(
+            op=op,
+            count=len(nodes),
+            reason=reason,
+            nodes=tuple(short_name(node.name) for node in nodes),
+            modules=tuple(sorted({name for node in nodes if (name := modules.of(node))})),
+        )
+        for (op, reason), nodes in sorted(groups.items())
+    )
+
+
+def component_entry(
+    name: str,
+    nodes: int,
+    records: Sequence[SiteRecord],
+    legalised: tuple[LegalisedEntry, ...] = (),
+    outside: tuple[OutsideEntry, ...] = (),
+) -> ComponentEntry:
     """The report of one component."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
-    return ComponentEntry(name=name, nodes=nodes, sites=sites, totals=totals(sites))
+    return ComponentEntry(
+        name=name,
+        nodes=nodes,
+        sites=sites,
+        legalised=legalised,
+        outside=outside,
+        totals=totals(sites, legalised, outside),
+    )
 
 
 def report(target: Target, components: Iterable[ComponentEntry], warnings: Iterable[str]) -> Report:
@@ -63,13 +119,19 @@ def report(target: Target, components: Iterable[ComponentEntry], warnings: Itera
         runtime=target.runtime,
         soc=target.soc,
         components=entries,
-        totals=totals([site for entry in entries for site in entry.sites]),
+        totals=totals(
+            [site for entry in entries for site in entry.sites],
+            [operator for entry in entries for operator in entry.legalised],
+            [operator for entry in entries for operator in entry.outside],
+        ),
         warnings=tuple(warnings),
     )
 
 
-def totals(sites: Sequence[SiteEntry]) -> Totals:
-    """Count the sites."""
+def totals(
+    sites: Sequence[SiteEntry], legalised: Sequence[LegalisedEntry] = (), outside: Sequence[OutsideEntry] = ()
+) -> Totals:
+    """Count the sites, and the nodes of the operators."""
     status = Counter(site.status for site in sites)
     form = Counter(site.form for site in sites)
     return Totals(
@@ -83,6 +145,8 @@ def totals(sites: Sequence[SiteEntry]) -> Totals:
         casts=sum(site.casts for site in sites),
         padded_heads=sum(1 for site in sites if site.padded_head),
         score_bytes_saved=sum(site.score_bytes_saved for site in sites),
+        legalised=sum(entry.count for entry in legalised),
+        outside=sum(entry.count for entry in outside),
     )
 
 

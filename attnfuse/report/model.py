@@ -65,11 +65,33 @@ class SiteEntry(_Document):
     miss: MissEntry | None
 
 
+class LegalisedEntry(_Document):
+    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away."""
+
+    op: str
+    count: int
+    into: tuple[str, ...]
+
+
+class OutsideEntry(_Document):
+    """Nodes of the result of one operator that the runtime does not take, and the one reason why they stay.
+
+    `nodes` are values of the graph, `modules` the parts of the model they belong to, as far as weights or scopes tell.
+    """
+
+    op: str
+    count: int
+    reason: str
+    nodes: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
 class Totals(_Document):
-    """Counts over sites.
+    """Counts over sites, and two over nodes.
 
     `softmax` counts the Softmax nodes of the source and `already_fused` its fused attention nodes; together they are
-    fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed.
+    fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed. `legalised` counts the
+    nodes that were written with operators the runtime takes, `outside` those of the result that it does not take.
     """
 
     softmax: int
@@ -82,6 +104,8 @@ class Totals(_Document):
     casts: int
     padded_heads: int
     score_bytes_saved: int
+    legalised: int
+    outside: int
 
 
 class ComponentEntry(_Document):
@@ -90,6 +114,8 @@ class ComponentEntry(_Document):
     name: str
     nodes: int
     sites: tuple[SiteEntry, ...]
+    legalised: tuple[LegalisedEntry, ...]
+    outside: tuple[OutsideEntry, ...]
     totals: Totals
 
 

@@ -1,4 +1,4 @@
-"""The report for people: a row per component, and the reasons for what was not fused."""
+"""The report for people: a row per component, the reasons for what was not fused, the operators Lite does not take."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from attnfuse.report.model import Report, Totals
 _SHOWN_IDS = 3
 
 
-def render(report: Report) -> RenderableType:
-    """The whole report as something rich can print."""
+def render(report: Report, *, operators: bool = False) -> RenderableType:
+    """The whole report as something rich can print; with `operators`, also what became of each that was legalised."""
     table = Table(title=f"attention sites for {report.runtime} on {report.soc}", title_justify="left")
     table.add_column("component")
     for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads", "score memory saved"):
@@ -24,7 +24,12 @@ def render(report: Report) -> RenderableType:
     if len(report.components) > 1:
         table.add_section()
         table.add_row("total", *_cells(report.totals))
-    return Group(table, *_reasons(report), *(Text(f"warning: {w}", style="yellow") for w in report.warnings))
+    return Group(
+        table,
+        *_reasons(report),
+        *_operators(report, every=operators),
+        *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
+    )
 
 
 def _cells(totals: Totals) -> list[str]:
@@ -45,10 +50,41 @@ def _reasons(report: Report) -> list[Text]:
                 groups.setdefault((site.status, site.code, site.reason), []).append(site.id)
     lines = []
     for (status, code, reason), ids in sorted(groups.items()):
-        shown = ", ".join(ids[:_SHOWN_IDS]) + (", …" if len(ids) > _SHOWN_IDS else "")
-        lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {shown}"))
+        lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {_some(ids)}"))
     told = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
     return lines + [Text(f"warning: {w} ({n} sites)", style="yellow") for w, n in sorted(told.items())]
+
+
+def _operators(report: Report, *, every: bool) -> list[Text]:
+    """What was legalised, and one line for each operator and reason that keeps the graphs from MindSpore Lite."""
+    if report.runtime != "lite":
+        return []
+    counts: Counter[str] = Counter()
+    into: dict[str, set[str]] = {}
+    outside: dict[tuple[str, str], list[str]] = {}
+    nodes: Counter[tuple[str, str]] = Counter()
+    for component in report.components:
+        for legalised in component.legalised:
+            counts[legalised.op] += legalised.count
+            into.setdefault(legalised.op, set()).update(legalised.into)
+        for entry in component.outside:
+            nodes[entry.op, entry.reason] += entry.count
+            places = outside.setdefault((entry.op, entry.reason), [])
+            places += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
+    lines = [Text(f"legalised {counts.total()} nodes of {len(counts)} operators")] if counts else []
+    if every:
+        lines += [
+            Text(f"  {op} {n}: {', '.join(sorted(into[op])) or 'nothing left'}") for op, n in sorted(counts.items())
+        ]
+    for (op, reason), places in sorted(outside.items()):
+        lines.append(Text(f"outside {nodes[op, reason]} ({op}): {reason}: {_some(places)}"))
+    if not outside:
+        lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN_IDS]) + (", …" if len(names) > _SHOWN_IDS else "")
 
 
 def human_bytes(count: int) -> str:

@@ -10,9 +10,11 @@ from attnfuse.targets.limits import (
     head_padding,
     refusals,
 )
+from attnfuse.targets.lite_config import LITE_CONFIG
 from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
 __all__ = [
+    "LITE_CONFIG",
     "OPERATORS",
     "RUNTIMES",
     "SOCS",

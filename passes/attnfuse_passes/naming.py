@@ -1,14 +1,13 @@
 """Names for sites: the module that owns the parameters behind query, key and value.
 
-Scopes would be simpler, but on CPU traces they are wrong: MindSpore gives nodes made by a shared helper the scope of
-its first caller. Parameter names are the model's own and are right.
+Parameter names are the model's own and are right, where scopes are not (see `attnfuse.modules`).
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from attnfuse.api import Model, Node, short_name
+from attnfuse.api import Model, Modules, Node, short_name
 from attnfuse_passes.attention.normal_form import AttentionExpr
 
 # Names that parameters have inside the module that owns them.
@@ -21,7 +20,7 @@ class SiteNames:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._wrapper = _wrapper_prefix(model)
+        self._modules = Modules(model)
         self._given: dict[str, int] = {}
 
     def of(self, expr: AttentionExpr) -> str:
@@ -53,7 +52,7 @@ class SiteNames:
         while queue and visits < _MAX_VISITS:
             at = queue.popleft()
             visits += 1
-            path = self._parameter_path(at)
+            path = self._modules.weight_path(at)
             if path is not None:
                 return path[:-2] if path[-1] in _LEAVES else path[:-1]
             node = self._model.producer(at)
@@ -62,25 +61,6 @@ class SiteNames:
                     seen.add(name)
                     queue.append(name)
         return None
-
-    def _parameter_path(self, value: str) -> list[str] | None:
-        """A parameter's dotted name; weights enter functions as inputs that keep it, behind a `CR_`."""
-        name = value.rsplit(":", 1)[-1].removeprefix("CR_")
-        if self._model.is_parameter(value) or (self._model.is_input(value) and "." in name):
-            return name.removeprefix(self._wrapper).split(".")
-        return None
-
-
-def _wrapper_prefix(model: Model) -> str:
-    """`m.` where every parameter starts with it because the exported cell only wraps the model as its attribute `m`."""
-    names = [p.name.rsplit(":", 1)[-1] for p in model.parameters()]
-    paths = [name.split(".") for name in names if "." in name]
-    first = {path[0] for path in paths}
-    if len(first) != 1 or all(path[1].isdigit() for path in paths):
-        return ""  # numbers below it: a list of blocks, which is part of the model
-    segment = next(iter(first))
-    marker = f"Default/{segment}-"
-    return f"{segment}." if any(node.scope.startswith(marker) for node in model.nodes) else ""
 
 
 def _common(owners: list[list[str]]) -> list[str]:

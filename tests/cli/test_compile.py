@@ -11,6 +11,7 @@ import pytest
 from attnfuse import compiler
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.targets import LITE_CONFIG
 from attnfuse.verify import ComponentVerification
 from tests.cli.conftest import Command, tree
 from tests.support.graphs import transformer
@@ -36,7 +37,7 @@ def test_a_folder_holds_graph_manifest_and_report(command: Command, model: Path,
     before = model.read_bytes()
     answer = command("compile", model, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
-    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.json"}
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "lite.cfg", "manifest.json", "report.json"}
     assert answer.document == json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert [s["id"] for s in answer.document["components"][0]["sites"]] == SITES
     assert answer.document["totals"]["fused"] == 4
@@ -49,6 +50,7 @@ def test_the_manifest_tells_what_was_made_from_what(command: Command, model: Pat
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert manifest["inputs"]["unet.mindir"]["sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
     graph = (tmp_path / "out" / "unet.mindir").read_bytes()
+    assert manifest["outputs"].pop("lite.cfg")["bytes"] == len(LITE_CONFIG)
     assert manifest["outputs"] == {"unet.mindir": {"sha256": hashlib.sha256(graph).hexdigest(), "bytes": len(graph)}}
     assert (manifest["runtime"], manifest["soc"]) == ("lite", "ascend310p")
     assert manifest["versions"] == {"attnfuse": "0.1.0", "mindspore": "2.7.1"}
@@ -67,14 +69,15 @@ def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path,
     answer = command("compile", model, "-o", tmp_path / "new" / "fused.mindir")
     assert answer.code == 0
     assert answer.out == ""
-    assert set(tree(tmp_path / "new")) == {"fused.mindir", "fused.manifest.json", "fused.report.json"}
+    written = {"fused.mindir", "fused.lite.cfg", "fused.manifest.json", "fused.report.json"}
+    assert set(tree(tmp_path / "new")) == written
     assert "wrote" in answer.err
 
 
 def test_beside_its_source(command: Command, model: Path) -> None:
     assert command("compile", model, "-o", model.parent / "fused.mindir").code == 0
     assert command("compile", model, "-o", model.parent / "fused").code == 0
-    assert len(tree(model.parent)) == 7
+    assert len(tree(model.parent)) == 9
 
 
 @pytest.mark.parametrize("out", ["out", "out.mindir", "in/fused.mindir"])
@@ -170,8 +173,11 @@ def test_check_compares_and_writes_nothing(command: Command, model: Path, tmp_pa
     assert other.code == 1
     assert "unet.mindir differs" in other.error
     assert tree(tmp_path) == seen
-    (out / "report.json").write_text("{}")
-    assert "report.json differs" in command(*arguments, "--check").error
+    for name in ("report.json", "lite.cfg"):
+        kept = (out / name).read_bytes()
+        (out / name).write_text("{}")
+        assert f"{name} differs" in command(*arguments, "--check").error
+        (out / name).write_bytes(kept)
 
 
 def test_a_dry_run_writes_nothing(command: Command, model: Path, tmp_path: Path) -> None:
@@ -240,7 +246,7 @@ def test_a_verification_that_passes(command: Command, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "verification.json").read_bytes()) == answer.document["verification"]
     assert "not shown: no Ascend kernel ran" in answer.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
-    assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0"}
+    assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0", "lite.cfg"}
     # What was verified is up to date whether or not it is verified again.
     assert command("compile", graph, "-o", tmp_path / "out", "--check").code == 0
 

@@ -54,6 +54,8 @@ class Builder:
         self._types: dict[str, TensorType] = {}
         self._constants: dict[object, str] = {}
         self.casts = 0
+        self.ops: list[str] = []
+        """The operators of the nodes made, constants aside."""
 
     def type_of(self, value: str) -> TensorType:
         """Type of a value of the graph or of this site."""
@@ -100,6 +102,7 @@ class Builder:
         attributes: Sequence[AttributeProto] = (),
     ) -> str:
         """One application; `kind` is its output's type, or the types of a tuple output."""
+        self.ops.append(op)
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
         node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
         # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Model, Node, accepts, short_name
+from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, accepts, short_name
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.legalise import products
@@ -39,6 +39,7 @@ class Legalise:
             except NotLegalError as error:
                 context.illegal[node.name] = str(error)
                 continue
+            context.legalised.append(Legalised(node.op, tuple(builder.ops)))
             if builder.ends_with(value):
                 builder.finish(value)
             else:
