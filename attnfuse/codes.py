@@ -122,6 +122,12 @@ _CODES = (
     ),
     # target
     Code("target.no_operator", Stage.TARGET, "The SoC has no such fused operator."),
+    Code(
+        "target.version",
+        Stage.TARGET,
+        "The MindSpore that wrote the graph has no such operator, or none that mindone's run-time dispatch would use.",
+        "export with MindSpore 2.3.0 or later",
+    ),
     Code("target.dtype", Stage.TARGET, "The operator does not take the compute type on this SoC."),
     Code("target.head_dim", Stage.TARGET, "The head size is beyond the operator's."),
     Code("target.batch", Stage.TARGET, "The batch is beyond the operator's."),

@@ -9,6 +9,7 @@ None of this was run on a device.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -95,6 +96,9 @@ LIMITS: dict[tuple[str, NodeKind], NodeLimits] = {
     ("ascend910_93", "FlashAttentionScore"): _FAS,
 }
 
+# Before this version mindone 0.5.0 computes the formula on any host (attention_processor.py, `fa_op_available`).
+OLDEST_MINDSPORE = (2, 3, 0)
+
 _NODE_OF: dict[str, NodeKind] = {"lite": "PromptFlashAttention", "mindspore": "FlashAttentionScore"}
 
 
@@ -114,6 +118,19 @@ class Target:
     def limits(self) -> NodeLimits | None:
         """None where the SoC has no such operator."""
         return LIMITS.get((self.soc, self.node))
+
+    def lack_of(self, node: NodeKind, mindspore: str) -> Refusal | None:
+        """Why there is no such operator, on this SoC or in the MindSpore that wrote the graph; None where there is.
+
+        MindSpore reads graphs of its own version, and of a version that nobody can read nothing is said.
+        """
+        if (self.soc, node) not in LIMITS:
+            return Refusal("target.no_operator", f"a SoC with {node}", self.soc, "CANN (operator support tables)")
+        if _is_too_old(mindspore):
+            oldest = ".".join(map(str, OLDEST_MINDSPORE))
+            source = "mindone 0.5.0, attention_processor.py"
+            return Refusal("target.version", f"a graph of MindSpore {oldest} or later", mindspore, source)
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +162,15 @@ class Refusal:
     source: str
 
 
+def _is_too_old(mindspore: str) -> bool:
+    """2.2.14 is, and so is 2.3.0rc1: a release candidate comes before its release, as in Python's version order."""
+    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?[.-]?(a|b|rc|dev)?", mindspore)
+    if found is None:
+        return False
+    release = (int(found[1]), int(found[2]), int(found[3] or 0))
+    return release < OLDEST_MINDSPORE or (release == OLDEST_MINDSPORE and found[4] is not None)
+
+
 def head_padding(target: Target, request: FusedRequest) -> int:
     """How many zeros each head of query and key must be padded by for the target to take it."""
     limits = target.limits
@@ -157,13 +183,15 @@ def head_padding(target: Target, request: FusedRequest) -> int:
     return -request.head_dim % multiple
 
 
-def refusals(target: Target, request: FusedRequest) -> tuple[Refusal, ...]:
-    """Everything that keeps the target from taking the request, after padding of the head size."""
-    limits = target.limits
-    if limits is None:
-        return (
-            Refusal("target.no_operator", f"a SoC with {target.node}", target.soc, "CANN (operator support tables)"),
-        )
+def refusals(target: Target, request: FusedRequest, mindspore: str = "") -> tuple[Refusal, ...]:
+    """Everything that keeps the target from taking the request, after padding of the head size.
+
+    `mindspore` is the version that wrote the graph, "" where that is not known.
+    """
+    lack = target.lack_of(target.node, mindspore)
+    if lack is not None:
+        return (lack,)
+    limits = LIMITS[target.soc, target.node]
     found: list[Refusal] = []
 
     def at_most(code: str, what: str, bound: int, value: int) -> None:

@@ -2,8 +2,8 @@
 written out as the formula again where policy or target want no fused node.
 
 mindone places FlashAttentionScore itself on an Ascend host, and always in its Flux, Wan and LTX models; MindSpore Lite
-keeps the arguments of PromptFlashAttention only. The two differ in argument order, in whether the bias comes before or
-after the scale, and in what they accept; see emit/fused.py.
+keeps the arguments of PromptFlashAttention only, MindSpore has both. The two differ in argument order, in whether the
+bias comes before or after the scale, and in what they accept; see fused_source.py and emit/fused.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from attnfuse.api import (
     Edit,
     Model,
     Node,
+    NodeKind,
     SiteQuery,
     SiteRecord,
     dtypes,
@@ -54,29 +55,13 @@ def convert_fused(
     record = describe(model, node, names.of_values(node, *node.inputs[:3]))
     record = replace(record, warnings=known_wrong(model, node))
     decision = context.policy.decide(SiteQuery(context.component, context.owner, record.module, record.facts))
-    if node.op == "PromptFlashAttention":
-        return _prompt_of_source(context, decision, record)
     lift = find_lift(model, node)
     return _Site(model, context, edit, node, record, decision, lift, names.slug(record.module), dead).visit()
 
 
-def _prompt_of_source(context: Context, decision: Decision, record: SiteRecord) -> SiteRecord:
-    node = "PromptFlashAttention"
-    if not decision.flash:
-        reason = f"flash attention is off, but a {node} of the source is left as it is"
-        return replace(kept(record, "structure.fused_arguments", reason, decision.flash_rule), node=node)
-    if context.target.node != node:
-        reason = f"a {node} of the source is left as it is for the mindspore runtime"
-        return replace(kept(record, "structure.fused_arguments", reason, None), node=node)
-    if context.target.limits is None:
-        reason = f"{context.target.soc} has no {node}; it is left as it is"
-        return replace(kept(record, "target.no_operator", reason, None), node=node)
-    return replace(record, code="fused.carried_over", reason="already fused in the source", node=node)
-
-
 @dataclass(slots=True)
 class _Site:
-    """One FlashAttentionScore of the source on its way to a record."""
+    """One fused node of the source on its way to a record."""
 
     model: Model
     context: Context
@@ -91,18 +76,23 @@ class _Site:
     def visit(self) -> SiteRecord:
         """Policy first, then what the target has, then the node that it takes."""
         decision, target, lift = self.decision, self.context.target, self.lift
+        lack = target.lack_of(self._kind, self.model.proto.model_version)
         try:
             if not decision.flash:
                 return self._restore("policy.flash_off", "flash attention is off", decision.flash_rule)
             if lift is not None and decision.force_cast_dtype is None:
                 return self._restore("policy.no_cast", "force_cast_dtype is none", decision.cast_rule)
-            if target.limits is None:
-                return self._restore("target.no_operator", f"{target.soc} has no {target.node}", None)
+            if lack is not None:
+                reason = f"{self._kind} wants {lack.expected}, not {lack.found} ({lack.source})"
+                return self._restore(lack.code, reason, None)
+            if target.node != self._kind:
+                reason = f"a {self._kind} of the source is left as it is for the {target.runtime} runtime"
+                return replace(kept(self.record, "structure.fused_arguments", reason, None), node=self._kind)
             compute = self._compute_dtype()
-            if target.node != self.node.op or compute is not None:
+            if self.node.op != self._kind or compute is not None:
                 return self._rewrite(compute)
         except Unfit as error:
-            stays = "" if target.node != self.node.op else "; the fused node is left as it is"
+            stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
             node = self.node.op if stays else None
             found = replace(self.record, status="missed", code=error.miss.code, miss=error.miss, node=node)
             return replace(found, reason=error.text() + stays)
@@ -114,6 +104,11 @@ class _Site:
             node=self.node.op,
             warnings=(*self.record.warnings, *self._doubts()),
         )
+
+    @property
+    def _kind(self) -> NodeKind:
+        """What the node is to be: MindSpore takes both operators, Lite PromptFlashAttention alone."""
+        return "PromptFlashAttention" if self.node.op == "PromptFlashAttention" else self.context.target.node
 
     @property
     def _rule(self) -> str:
@@ -154,7 +149,8 @@ class _Site:
         pad = head_padding(target, request)
         result = only_output(self.model, self.node)
         lift = self.lift if compute is not None else None
-        b = Builder(self.edit, result if lift is None else lift.back, self.slug)
+        anchor = result if lift is None else lift.back
+        b = Builder(self.edit, anchor, self.slug)
         operands = self.node.inputs[:3] if lift is None else lift.operands
 
         def enter(position: int, count: int) -> str:
@@ -189,12 +185,12 @@ class _Site:
         if lift is not None:
             attention = b.cast(attention, lift.dtype)
         b.finish(attention)
-        self.dead += [self.node] if lift is None else [self.node, result]
+        self.dead += [node for node in (self.node, result) if node is not anchor]
         converted = target.node != self.node.op
         return replace(
             self.record,
             code="fused.converted" if converted else "fused.cast_anew",
-            reason="FlashAttentionScore of the source, "
+            reason=f"{self.node.op} of the source, "
             + ("rewritten for MindSpore Lite" if converted else "cast as the policy says"),
             rule=self._rule,
             node=target.node,
@@ -206,10 +202,10 @@ class _Site:
         )
 
     def _bias(self, b: Builder, found: FusedSource, compute: DType | None) -> str | None:
-        """The shift in the node's type: behind the scale for PromptFlashAttention, before it as it was otherwise."""
+        """The shift in the node's type, scaled where the node it came from did that and the new one does not."""
         if found.shift is None:
             return None
-        factor = 1.0 if self.context.target.node == "FlashAttentionScore" else found.scale
+        factor = found.scale if found.shift_scaled and self._kind == "PromptFlashAttention" else 1.0
         if compute is None:
             return b.scaled(found.shift, factor)
         # Not in the old type: a factor applied there would round what the new type might hold.

@@ -116,7 +116,7 @@ class _Site:
         masking = read_masking(self.model, self.folder, expr, heads, compute, target.node, rows_attended=attended)
         plan = _Plan(expr, heads, masking, compute)
         request = plan.request()
-        no = refusals(target, request)
+        no = refusals(target, request, self.model.proto.model_version)
         if no:
             reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
             return kept(record, no[0].code, reason, None)

@@ -2,7 +2,7 @@
 
 mindone casts query, key and value of another type to float16 or bfloat16 for the node's sake and casts the result
 back; where a graph shows just that, the casts are the policy's to decide, as they are mindone's settings' there.
-Argument orders: see emit/fused.py. May import `attnfuse.api`.
+May import `attnfuse.api`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,32 @@ BSND = 3
 _CODE = "structure.fused_arguments"
 _HEAD_AXIS = {BNSD: 1, BSND: 2}
 _LENGTH_AXIS = {BSH: 1, BNSD: 2, BSND: 1}
+
+_TENSORS = {
+    "FlashAttentionScore": (
+        "query", "key", "value", "real_shift", "drop_mask", "padding_mask", "attn_mask", "prefix", "actual_seq_qlen",
+        "actual_seq_kvlen",
+    ),
+    "PromptFlashAttention": (
+        "query", "key", "value", "attn_mask", "actual_seq_lengths", "actual_seq_lengths_kv", "pse_shift", "deq_scale1",
+        "quant_scale1", "deq_scale2", "quant_scale2", "quant_offset2",
+    ),
+}  # fmt: skip
+_SCALARS = {
+    "FlashAttentionScore": (
+        "head_num", "keep_prob", "scale_value", "pre_tokens", "next_tokens", "inner_precise", "input_layout",
+        "sparse_mode",
+    ),
+    "PromptFlashAttention": (
+        "num_heads", "scale_value", "pre_tokens", "next_tokens", "input_layout", "num_key_value_heads", "sparse_mode",
+        "inner_precise",
+    ),
+}  # fmt: skip
+_MASKS = {
+    "FlashAttentionScore": (dtypes.BOOL, dtypes.UINT8),
+    "PromptFlashAttention": (dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
+}
+_PLAIN = ("query", "key", "value", "real_shift", "pse_shift", "attn_mask")
 
 
 class Unfit(Exception):  # noqa: N818  # a verdict, not an error
@@ -43,11 +69,18 @@ class Lift:
 
 @dataclass(frozen=True, slots=True)
 class FusedSource:
-    """What a FlashAttentionScore of the source says. `tensors` are its ten operands, None where absent."""
+    """What a fused node of the source says. `further` names the operands beside these that it has.
+
+    `mask` is True (or not 0) where a key is discarded. `shift` is added to the scores, before they are scaled where
+    `shift_scaled` says so (FlashAttentionScore), else after (PromptFlashAttention).
+    """
 
     node: Node
-    tensors: tuple[str | None, ...]
+    shift: str | None
+    mask: str | None
+    further: tuple[str, ...]
     heads: int
+    kv_heads: int | None
     keep_prob: float
     scale: float
     layout: int
@@ -56,14 +89,8 @@ class FusedSource:
     next_tokens: int
 
     @property
-    def shift(self) -> str | None:
-        """What is added to the scores before they are scaled."""
-        return self.tensors[3]
-
-    @property
-    def mask(self) -> str | None:
-        """True (or not 0) where a key is discarded."""
-        return self.tensors[6]
+    def shift_scaled(self) -> bool:
+        return self.node.op == "FlashAttentionScore"
 
 
 def describe(model: Model, node: Node, module: str) -> SiteRecord:
@@ -73,11 +100,11 @@ def describe(model: Model, node: Node, module: str) -> SiteRecord:
     compute = None if kinds[0] is None else kinds[0].dtype.name
     scale: float | None = None
     try:
-        literal = model.literal(node.inputs[12 if node.op == "FlashAttentionScore" else 13])
+        literal = model.literal(node.inputs[len(_TENSORS[node.op]) + _SCALARS[node.op].index("scale_value")])
         scale = float(literal) if isinstance(literal, float) else None
     except (NotALiteralError, IndexError):
         pass
-    lift = find_lift(model, node) if node.op == "FlashAttentionScore" else None
+    lift = find_lift(model, node)
     dtype = compute if lift is None else lift.dtype.name
     return SiteRecord(
         module=module,
@@ -115,46 +142,52 @@ def _facts(model: Model, node: Node, dtype: str | None) -> SiteFacts:
 
 def read(model: Model, node: Node) -> FusedSource:
     """The node's arguments by meaning. Raises Unfit where one is not as MindSpore writes it."""
-    if node.op != "FlashAttentionScore" or len(node.inputs) != 18:
-        raise Unfit(_CODE, node, "FlashAttentionScore of 18 arguments", f"{node.op} of {len(node.inputs)}")
+    names = _TENSORS[node.op] + _SCALARS[node.op]
+    if len(node.inputs) != len(names):
+        raise Unfit(_CODE, node, f"{node.op} of {len(names)} arguments", str(len(node.inputs)))
+    arguments = dict(zip(names, node.inputs, strict=True))
 
-    def present(name: str) -> str | None:
+    def present(name: str) -> bool:
         try:
-            return None if model.literal(name) is None else name
+            return model.literal(arguments[name]) is not None
         except NotALiteralError:
-            return name
+            return True
 
-    def number(position: int) -> float:
+    def number(name: str) -> float:
         try:
-            literal = model.literal(node.inputs[position])
+            literal = model.literal(arguments[name])
         except NotALiteralError:
             literal = None
         if not isinstance(literal, int | float):
-            raise Unfit(_CODE, node, f"a literal argument {position}", "a computed one")
+            raise Unfit(_CODE, node, f"a literal {name}", "a computed one")
         return literal
 
+    score = node.op == "FlashAttentionScore"
+    shift = "real_shift" if score else "pse_shift"
+    heads = int(number("head_num" if score else "num_heads"))
     return FusedSource(
         node,
-        tuple(present(name) for name in node.inputs[:10]),
-        heads=int(number(10)),
-        keep_prob=number(11),
-        scale=float(number(12)),
-        pre_tokens=int(number(13)),
-        next_tokens=int(number(14)),
-        layout=int(number(16)),
-        sparse_mode=int(number(17)),
+        shift=arguments[shift] if present(shift) else None,
+        mask=arguments["attn_mask"] if present("attn_mask") else None,
+        further=tuple(name for name in _TENSORS[node.op] if name not in _PLAIN and present(name)),
+        heads=heads,
+        kv_heads=None if score else int(number("num_key_value_heads")) or heads,
+        keep_prob=number("keep_prob") if score else 1.0,
+        scale=float(number("scale_value")),
+        pre_tokens=int(number("pre_tokens")),
+        next_tokens=int(number("next_tokens")),
+        layout=int(number("input_layout")),
+        sparse_mode=int(number("sparse_mode")),
     )
 
 
 def check_plain(found: FusedSource) -> None:
-    """Raise Unfit unless the node is softmax(mask(scale · (QKᵀ + shift))) V and nothing else."""
+    """Raise Unfit unless the node is softmax(mask(scale · QKᵀ + shift)) V, the shift scaled or not, and no more."""
     node = found.node
-    _, _, _, _, drop, padding, _, prefix, qlen, kvlen = found.tensors
-    for name, tensor in (("drop_mask", drop), ("padding_mask", padding), ("prefix", prefix)):
-        if tensor is not None:
-            raise Unfit(_CODE, node, f"no {name}", "one")
-    if qlen is not None or kvlen is not None or found.keep_prob != 1.0:
-        raise Unfit(_CODE, node, "no actual sequence lengths and no dropout", "one of them")
+    if found.further:
+        raise Unfit(_CODE, node, f"no {found.further[0]}", "one")
+    if found.keep_prob != 1.0:
+        raise Unfit(_CODE, node, "no dropout", f"keep_prob {found.keep_prob}")
     if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
         raise Unfit(_CODE, node, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
 
@@ -172,6 +205,8 @@ def request_of(model: Model, found: FusedSource) -> FusedRequest:
     kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
     if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
         raise Unfit(_CODE, node, "key and value of query's head size", f"{k} and {v}")
+    if found.kv_heads not in (None, kv_heads):
+        raise Unfit(_CODE, node, f"{kv_heads} key heads, as key has", str(found.kv_heads))
     return FusedRequest(
         batch=q.dims[0],
         heads=found.heads,
@@ -188,13 +223,18 @@ def request_of(model: Model, found: FusedSource) -> FusedRequest:
 def _shared(model: Model, node: Node, mask: str) -> bool:
     """Whether the mask is one for all heads. Raises Unfit where it is no mask."""
     kind = model.type_of(mask)
-    if kind is None or kind.dtype not in (dtypes.BOOL, dtypes.UINT8):
+    if kind is None or kind.dtype not in _MASKS[node.op]:
         raise Unfit(_CODE, node, "a boolean mask", str(kind))
     return kind.rank != 4 or kind.dims[1] == 1
 
 
 def only_output(model: Model, node: Node) -> Node:
-    """The TupleGetItem that takes the attention, output 3, out of the tuple. Raises Unfit where another is read."""
+    """The node whose output is the attention: of a FlashAttentionScore, which makes a tuple, the reader of output 3.
+
+    Raises Unfit where another output is read.
+    """
+    if node.op == "PromptFlashAttention":
+        return node
     readers = [use.node for use in model.uses(node.name)]
     reader = readers[0] if len(readers) == 1 else None
     if reader is None or reader.op != "TupleGetItem" or model.literal(reader.inputs[1]) != 3:

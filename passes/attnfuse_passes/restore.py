@@ -1,6 +1,7 @@
 """The formula of a fused node, written out: what the node computes, in float32, with the layout around it.
 
-    softmax(mask(scale · (QKᵀ + shift))) V
+    softmax(mask(scale · (QKᵀ + shift))) V        of FlashAttentionScore
+    softmax(mask(scale · QKᵀ + shift)) V          of PromptFlashAttention
 
 Scores, softmax and both products are float32 whatever the operands come in, and the result is rounded once: whoever
 turns flash attention off does so for exactness. A discarded key gets the lowest finite float32 as its score, as in
@@ -30,6 +31,8 @@ def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | N
     sizes = (request.batch, request.heads, request.kv_heads, request.query_length, request.key_length, request.head_dim)
     if any(size < 0 for size in sizes):
         raise Unfit("facts.dynamic_layout", found.node, "known sizes", "unknown ones")
+    for term in (found.mask, found.shift):
+        _check_lengths(model, found.node, term, request)
     anchor = result if lift is None else lift.back
     kind = model.type_of(anchor.name)
     if kind is None:
@@ -40,11 +43,17 @@ def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | N
     k = _repeated(b, _heads_apart(b, found.layout, key, request.kv_heads), request)
     v = _repeated(b, _heads_apart(b, found.layout, value, request.kv_heads), request)
     scores = _product(b, q, k, transposed=True)
+    if not found.shift_scaled:
+        scores = b.scaled(scores, found.scale)
     if found.shift is not None:
         scores = b.elementwise("Add", scores, b.cast(found.shift, dtypes.FLOAT32))
-    scores = b.scaled(scores, found.scale)
+    if found.shift_scaled:
+        scores = b.scaled(scores, found.scale)
     if found.mask is not None:
         discard = b.cast(found.mask, dtypes.BOOL)
+        dims = b.type_of(discard).dims
+        if len(dims) == 3:  # one for all heads
+            discard = b.reshape(discard, (dims[0], 1, *dims[1:]))
         lowest = b.tensor(np.array(np.finfo(np.float32).min), dtypes.FLOAT32)
         scores = b.node("Select", (discard, lowest, scores), b.type_of(scores))
     weights = b.node("Softmax", (scores, b.constant((-1,))), b.type_of(scores))
@@ -52,7 +61,15 @@ def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | N
     if found.layout != BNSD:
         attention = b.transpose(attention, (0, 2, 1, 3))
     b.finish(b.cast(b.reshape(attention, kind.dims), kind.dtype))
-    return [found.node] if lift is None else [found.node, result]
+    return [node for node in (found.node, result) if node is not anchor]
+
+
+def _check_lengths(model: Model, node: Node, term: str | None, request: FusedRequest) -> None:
+    """A mask or shift has one number a score; PromptFlashAttention also takes a longer one, and reads a part of it."""
+    kind = None if term is None else model.type_of(term)
+    wanted = (request.query_length, request.key_length)
+    if kind is not None and kind.dims[-2:] != wanted:
+        raise Unfit("structure.fused_arguments", node, f"a mask or bias of the scores' {wanted}", str(kind))
 
 
 def _heads_apart(b: Builder, layout: int, value: str, heads: int) -> str:

@@ -123,6 +123,14 @@ def cast_anew() -> str:
     return code_of(g, cast="bfloat16")
 
 
+def of_version(mindspore: str) -> str:
+    case = Site()
+    proto = case.proto()
+    proto.model_version = mindspore
+    _, sites = case.run(proto, "mindspore")
+    return sites[0].code
+
+
 def gate() -> str:
     """Similarities that gate another value, element by element."""
     g = GraphBuilder()
@@ -242,6 +250,7 @@ CASES: dict[str, Callable[[], str]] = {
     "policy.flash_off": lambda: fuse(Model(Site().proto()), flash=False)[0].code,
     "policy.no_cast": lambda: code(Site(dtype=FLOAT32, cast="none")),
     "target.no_operator": lambda: code(Site(soc="ascend910")),
+    "target.version": lambda: of_version("2.2.14"),
     "target.dtype": lambda: code(Site(soc="ascend310p", dtype=BFLOAT16), "lite"),
     "target.head_dim": lambda: code(Site(inner=528, outer=528)),
     "target.batch": lambda: code(Site(soc="ascend310p", batch=129), "lite"),

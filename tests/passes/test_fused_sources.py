@@ -17,7 +17,7 @@ from attnfuse.pipeline import Context
 from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse
-from tests.support.graphs import GraphBuilder, operators
+from tests.support.graphs import GraphBuilder, node_named, operators
 from tests.support.oracle import run
 
 B, N, S, T, D = 2, 4, 6, 5, 16
@@ -219,27 +219,143 @@ def test_a_row_without_keys_is_a_mean_and_no_nan() -> None:
     np.testing.assert_allclose(out, np.broadcast_to(values["v"].mean(axis=2, keepdims=True), out.shape))
 
 
-def test_prompt_flash_attention_of_the_source() -> None:
+# --- PromptFlashAttention
+
+
+def prompt_source(
+    *,
+    layout: str = "BNSD",
+    dtype: DType = FLOAT16,
+    lifted: bool = False,
+    kv: int = N,
+    mask: tuple[int, ...] | None = None,
+    mask_dtype: DType = BOOL,
+    shift: tuple[int, ...] | None = None,
+    change: dict[int, str] | None = None,
+) -> Model:
+    """One PromptFlashAttention; `change` puts other values, by input name, at argument positions."""
     g = GraphBuilder("unet")
-    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
-    g.output(g.prompt_flash_attention(q, k, v, heads=N, scale=SCALE))
-    before = g.model()
-    told = {
-        (runtime, soc, flash): compile_with(before, runtime, soc, flash=flash)[1]
-        for runtime, soc, flash in (
-            ("lite", "ascend910b", True),
-            ("lite", "ascend910b", False),
-            ("mindspore", "ascend910b", True),
-            ("lite", "ascend910", True),
-        )
-    }
-    assert [(r.status, r.code) for r in told.values()] == [
-        ("fused", "fused.carried_over"),
-        ("kept", "structure.fused_arguments"),
-        ("kept", "structure.fused_arguments"),
-        ("kept", "target.no_operator"),
+    outer = FLOAT32 if lifted else dtype
+    operands = [
+        g.input(name, LAYOUTS[layout](heads, length, D), outer)
+        for name, heads, length in zip("qkv", (N, kv, kv), (S, T, T), strict=True)
     ]
-    assert all(record.node == "PromptFlashAttention" for record in told.values())
+    if lifted:
+        operands = [g.cast(x, dtype) for x in operands]
+    fused = g.prompt_flash_attention(
+        *operands,
+        heads=N,
+        scale=SCALE,
+        layout=layout,
+        kv_heads=0 if kv == N else kv,
+        attn_mask=g.input("mask", mask, mask_dtype) if mask is not None else None,
+        pse_shift=g.input("shift", shift, dtype) if shift is not None else None,
+    )
+    for position, name in (change or {}).items():
+        node_named(Model(g.proto), "PromptFlashAttention").input[position] = g.input(name, (B,), dtypes.INT64)
+    g.output(g.cast(fused, FLOAT32) if lifted else fused)
+    return g.model()
+
+
+PROMPT_CASES = [
+    {},
+    {"layout": "BSH"},
+    {"kv": 2},
+    {"kv": 1, "layout": "BSH"},
+    {"mask": (S, T)},
+    {"mask": (1, S, T)},
+    {"mask": (B, S, T), "mask_dtype": dtypes.INT8},
+    {"mask": (B, 1, S, T), "mask_dtype": dtypes.UINT8},
+    {"shift": (B, N, S, T)},
+    {"shift": (1, N, S, T), "mask": (B, S, T), "layout": "BSH", "dtype": BFLOAT16, "kv": 2},
+]
+
+
+@pytest.mark.parametrize("runtime", ["lite", "mindspore"])
+@pytest.mark.parametrize("lifted", [False, True])
+@pytest.mark.parametrize("case", PROMPT_CASES, ids=str)
+def test_the_formula_of_a_prompt_flash_attention_is_restored(
+    case: dict[str, object], lifted: bool, runtime: str
+) -> None:
+    """Its bias is added after the scale, its mask may be one for all heads without saying so."""
+    before = prompt_source(**case, lifted=lifted)  # type: ignore[arg-type]
+    after, record = compile_with(before, runtime, flash=False)
+    assert (record.status, record.code, record.rule, record.node) == ("kept", "policy.flash_off", "the rule", None)
+    found = operators(after)
+    assert "PromptFlashAttention" not in found
+    assert found.count("Softmax") == 1
+    assert_equal(before, after)
+    if lifted:
+        types = {after.type_of(node.name).dtype for node in after.nodes if node.op in ("BatchMatMul", "Softmax")}  # type: ignore[union-attr]
+        assert types == {FLOAT32}
+
+
+def test_prompt_flash_attention_of_the_source() -> None:
+    before = prompt_source()
+    for runtime, soc, expected in (
+        ("lite", "ascend910b", ("fused", "fused.carried_over", "PromptFlashAttention")),
+        ("mindspore", "ascend910b", ("kept", "structure.fused_arguments", "PromptFlashAttention")),
+        # There the other operator is missing, this one is not.
+        ("mindspore", "ascend310p", ("kept", "structure.fused_arguments", "PromptFlashAttention")),
+        ("lite", "ascend910", ("kept", "target.no_operator", None)),
+        ("mindspore", "ascend910", ("kept", "target.no_operator", None)),
+    ):
+        after, record = compile_with(before, runtime, soc)
+        assert (record.status, record.code, record.node) == expected
+        assert (after.proto == before.proto) == (record.node is not None)
+        assert_equal(before, after)
+
+
+def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
+    before = prompt_source(lifted=True, shift=(1, N, S, T), mask=(B, S, T))
+    after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
+    assert (record.code, record.dtype, record.compute_dtype) == ("fused.cast_anew", "float32", "bfloat16")
+    assert "PromptFlashAttention of the source" in record.reason
+    assert operators(after).count("PromptFlashAttention") == 1
+    assert_equal(before, after)
+    after, record = compile_with(before, "lite", force_cast_dtype="none")
+    assert (record.status, record.code) == ("kept", "policy.no_cast")
+    assert "PromptFlashAttention" not in operators(after)
+    assert_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"change": {4: "actual_seq_lengths"}},
+        {"change": {5: "actual_seq_lengths_kv"}},
+        {"change": {10: "quant_scale2"}},
+        {"change": {13: "scale"}},
+        {"shift": (1, N, 8, 8)},
+        {"mask": (B, 1, S, T), "mask_dtype": FLOAT16},
+    ],
+    ids=str,
+)
+def test_a_prompt_flash_attention_that_is_no_plain_formula_stays(case: dict[str, object]) -> None:
+    """A bias of more rows or columns than the scores is read in part, lengths are known at run time only."""
+    before = prompt_source(**case)  # type: ignore[arg-type]
+    after, record = compile_with(before, "lite", flash=False)
+    assert after.proto == before.proto
+    assert (record.status, record.code, record.node) == (
+        "missed",
+        "structure.fused_arguments",
+        "PromptFlashAttention",
+    )
+    assert "left as it is" in record.reason
+
+
+# --- the version
+
+
+@pytest.mark.parametrize("runtime", ["lite", "mindspore"])
+@pytest.mark.parametrize("make", [source, prompt_source])
+def test_a_mindspore_without_the_operator_gets_the_formula(make: Callable[[], Model], runtime: str) -> None:
+    before = make()
+    before.proto.model_version = "2.2.14"
+    after, record = compile_with(before, runtime)
+    assert (record.status, record.code, record.node) == ("kept", "target.version", None)
+    assert "MindSpore 2.3.0 or later, not 2.2.14" in record.reason
+    assert_equal(before, after)
 
 
 # --- known-wrong producers

@@ -179,7 +179,7 @@ def _check_operands(i: Interpreter, node: Node, mask: Array | None, bias: Array 
     kinds = [i.model.type_of(name) for name in node.inputs[:3]]
     assert all(k is not None and k.dtype.is_low_precision and k.dtype == kinds[0].dtype for k in kinds if kinds[0])
     if mask is not None:
-        assert mask.dtype in (np.bool_, np.uint8), mask.dtype
+        assert mask.dtype in (np.bool_, np.uint8) or (mask.dtype == np.int8 and node.op == "PromptFlashAttention")
     if bias is not None:
         assert bias.ndim == 4, bias.shape
         assert bias.shape[1] == heads, bias.shape
