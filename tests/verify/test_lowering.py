@@ -107,6 +107,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Outer", [f(3), f(4)], np.outer(f(3).astype(float), f(4)), FLOAT32),
     ("OnesLikeExt", [X, 43], np.ones((3, 4)), FLOAT32),
     ("FillScalar", [(2, 3), 1.5, 43], np.full((2, 3), 1.5), FLOAT32),
+    ("FillV2", [(2, 3), np.array(1.5, np.float32)], np.full((2, 3), 1.5), FLOAT32),
     ("Reshape", [C3, (4, -1)], C3.reshape(4, 15), FLOAT32),
     ("FlattenExt", [C3, 1, 2], C3.reshape(3, 20), FLOAT32),
     ("Transpose", [C3, (0, -1, 1)], C3.transpose(0, 2, 1), FLOAT32),
@@ -189,6 +190,21 @@ def test_splits() -> None:
     parts("Chunk", [C3, 3, 2], [C3[..., :2], C3[..., 2:4], C3[..., 4:]])
     parts("Split", [C3, 1, 2], np.split(C3, 2, 1))
     parts("UnstackExtView", [C3, 0], list(C3))
+
+
+def test_grids() -> None:
+    """The numbers of the indexings are those MindSpore's exports hold: of [2] and [3], 0 gives [2, 3] and 1 [3, 2]."""
+    vectors = [f(2), f(3, name="y")]
+    for number, name in enumerate(("ij", "xy")):
+        expected = np.meshgrid(*vectors, indexing="ij" if name == "ij" else "xy")
+        g = GraphBuilder("grids")
+        inputs = [g.input("x", (2,)), g.input("y", (3,))]
+        pair = g.node("MakeTuple", inputs, (g.type_of(inputs[0]), g.type_of(inputs[1])), primitive=PRIMITIVE)
+        kinds = tuple(TensorType(e.shape, FLOAT32) for e in expected)
+        grids = g.node("Meshgrid", [pair, g.constant(number)], kinds)
+        g.output(g.tuple_get_item(grids, 0), g.tuple_get_item(grids, 1))
+        for got, grid in zip(execute(g.model(), {"x": vectors[0], "y": vectors[1]}), expected, strict=True):
+            np.testing.assert_array_equal(got, grid)
 
 
 def test_stack_and_concat() -> None:

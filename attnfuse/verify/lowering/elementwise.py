@@ -181,6 +181,12 @@ def _zeros(at: At) -> Result:
     return at.writer.carried(np.zeros(at.out.dims, at.out.dtype.numpy))
 
 
+@lowers("FillV2", moves=True)
+def _fill_with_tensor(at: At) -> Result:
+    """Shape, number as a tensor."""
+    return at.emit("Expand", at.converted(1, at.out.dtype), at.writer.integers(at.out.dims))
+
+
 @lowers("FillScalar")
 def _fill(at: At) -> Result:
     return at.writer.carried(np.full(at.out.dims, at.number(1)).astype(at.out.dtype.numpy))

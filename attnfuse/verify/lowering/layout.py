@@ -239,10 +239,10 @@ def _upsample(at: At) -> Result:
 
 @lowers("Meshgrid", moves=True)
 def _meshgrid(at: At) -> Result:
-    """indexing: 0 "xy" (the first two axes change places), 1 "ij"."""
+    """indexing: 0 "ij", 1 "xy" (the first two axes change places); MindSpore's own inference tells which is which."""
     outs = at.outs
     rank = len(outs)
-    swapped = at.literal(1) in (0, "xy") and rank >= 2
+    swapped = at.literal(1) in (1, "xy") and rank >= 2
     grids = []
     for i, name in enumerate(at.element_tensors(0, outs[0].dtype)):
         axis = {0: 1, 1: 0}.get(i, i) if swapped else i
