@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
-from attnfuse.targets.limits import LIMITS
+from attnfuse.targets.limits import LIMITS, OLDEST_MINDSPORE
+from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse_passes.attention.peelers import all_peelers
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -52,21 +53,44 @@ def identities() -> str:
 
 
 def targets() -> str:
-    """The limits of the two fused operators on each SoC."""
+    """The limits of the two fused operators on each SoC, and the operators MindSpore Lite takes and does not take."""
     names = [f.name for f in dataclasses.fields(next(iter(LIMITS.values())))]
     columns = list(LIMITS)
     rows = ((name.replace("_", " "), *(_cell(getattr(LIMITS[key], name)) for key in columns)) for name in names)
+    refused = ((f"`{row.name}`", row.why, row.instead) for row in REFUSED.values())
     lines = [
         "# Targets",
         "",
         _MADE,
         "",
         "Read in the documentation named under source; nothing was run on a device. A SoC that is not listed for an",
-        "operator does not have it, and the formula stays.",
+        "operator does not have it, and the formula stays; so it does in a graph of a MindSpore before "
+        + ".".join(map(str, OLDEST_MINDSPORE))
+        + ".",
         "",
         *_table(("limit", *(f"{node} on {soc}" for soc, node in columns)), rows),
+        "",
+        "## Operators that MindSpore Lite takes",
+        "",
+        "From MindIR, on Ascend, within the limits beside each; `attnfuse/targets/operators.py` tells what they mean.",
+        "Arguments are counted from 0. Read in the sources of MindSpore Lite (July 2025) and MindSpore 2.7.0, not run.",
+        f"GE adapters are in `{GE_FOLDER}`,",
+        f"Lite's passes in `{LITE_FOLDER}`. Whether CANN has a kernel for a type on a SoC is not part of it.",
+        "",
+        *_table(("operator", "taken by", "source", "limits", "note"), map(_operator, OPERATORS.values())),
+        "",
+        "## Operators that it does not take",
+        "",
+        "Or only in a way not to be relied on. attnfuse writes them otherwise where it can prove that it may.",
+        "",
+        *_table(("operator", "why", "what says the same"), refused),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _operator(row: Operator) -> tuple[str, ...]:
+    source = row.source.removeprefix(GE_FOLDER + "/").removeprefix(LITE_FOLDER + "/")
+    return f"`{row.name}`", row.accepted_by, f"`{source}`", "; ".join(map(str, row.limits)), row.note
 
 
 def _cell(value: object) -> str:

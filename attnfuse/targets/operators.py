@@ -1,35 +1,346 @@
-"""Operators that MindSpore Lite's converter, or the graph engine's adapters behind it, take from a MindIR file.
+"""Operators that MindSpore Lite takes from a MindIR file on Ascend, those it does not, and what limits them: data.
 
-None of this was run on a device or through the converter: each row names the source file it was read in. A graph with
-an operator outside the table stops at the converter.
+Sources, read and not run: MindSpore Lite (mindspore-ai/mindspore-lite at 2b28870, July 2025) and MindSpore 2.7.0
+(mindspore-ai/mindspore_test at a05ce58, July 2025). Neither the converter nor a device was at hand.
+
+How a graph goes through (`converter_lite --optimize=ascend_oriented` and `Model.build_from_file` meet in
+`ConverterFuncGraph::Optimize`), and what a limit below comes from:
+
+1. ArgsToAttrPass moves the arguments that MindSpore's operator definition marks `prim_init` into attributes, but for
+   those that are no constants: these are dropped ("constant").
+2. ConvertExtendOpsPass rewrites eight mint operators, with the default provider only.
+3. RemoveRedundantOpPass and ScalarOpPass take state, identities and arithmetic on sizes away.
+4. Only for Concat and Stack is a tuple taken apart, and only one made by a MakeTuple ("made by").
+5. AttrToArgsPass puts attributes back as arguments, for the operators it lists. What it does not list and the adapter
+   does not read as an attribute is lost, without a word: CANN's default stands ("only").
+6. DfGraphConvertor looks the adapter up by the operator's name. Where there is none, conversion fails.
+
+MindSpore's own graph engine backend mends in passes of its own what its adapters cannot say; MindSpore Lite runs none
+of them ("no empty list", "no -1", "one shape", "float", "bool").
+
+May import `attnfuse.targets.limits`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from attnfuse.targets.limits import Target
+
+LimitKind: TypeAlias = Literal[
+    "constant", "only", "no empty list", "no -1", "made by", "rank", "one shape", "float", "bool"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a node must keep to. `arguments` counts the node's inputs from 0.
+
+    constant       these arguments are constants
+    only           this argument does not arrive: it is a constant and `value`, which is what CANN takes without it
+    no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
+    no -1          this argument is a constant without -1
+    made by        this argument is made by the operator `value`
+    rank           this argument has one of the ranks `value`
+    one shape      these arguments have one shape, known before run time
+    float, bool    these arguments have a float type, are boolean
+    """
+
+    kind: LimitKind
+    arguments: tuple[int, ...]
+    value: float | str | tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        told = f"{self.kind} {', '.join(str(a) for a in self.arguments)}"
+        if self.value is None:
+            return told
+        value = " or ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
+        return f"{told}: {value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator: who takes it, the source file (within its repository) that says so, and what limits it."""
+    """An operator that is taken: by whom, the source file that says so, and within which limits."""
 
     name: str
     accepted_by: str
     source: str
     note: str = ""
+    limits: tuple[Limit, ...] = ()
 
 
-_ROWS = (
-    Operator("Add", "GE adapter", "mindspore: op_declare/elewise_calculation_ops_declare.cc"),
-    Operator("BatchMatMul", "GE adapter", "mindspore: op_declare/matrix_calculation_ops_declare.cc"),
-    Operator("Mul", "GE adapter", "mindspore: op_declare/elewise_calculation_ops_declare.cc"),
-)
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An operator that is not taken, or only in a way not to be relied on: why, and what says the same instead."""
 
-OPERATORS: dict[str, Operator] = {row.name: row for row in _ROWS}
+    name: str
+    why: str
+    instead: str
+
+
+GE_FOLDER = "mindspore/ccsrc/plugin/res_manager/ascend/op_adapter/op_declare"
+LITE_FOLDER = "mindspore-lite/tools"
+
+
+def _ge(file: str, *operators: str | tuple[str, str, tuple[Limit, ...]]) -> Iterator[Operator]:
+    """Adapters of one file: names, or names with a note and limits."""
+    for operator in operators:
+        name, note, limits = (operator, "", ()) if isinstance(operator, str) else operator
+        yield Operator(name, "GE adapter", f"{GE_FOLDER}/{file}_declare.cc", note, limits)
+
+
+def _lite(name: str, by: str, file: str, note: str) -> Operator:
+    return Operator(name, f"Lite, {by}", f"{LITE_FOLDER}/{file}", note)
+
+
+def _constant(*arguments: int) -> Limit:
+    return Limit("constant", arguments)
+
+
+_FLOAT = (Limit("float", (0,)),)
+_BOOL = (Limit("bool", (0,)),)
+_BOOLS = (Limit("bool", (0, 1)),)
+_AXES = Limit("no empty list", (1,))
+_BIASED = (Limit("rank", (0,), (2, 4)),)
+_REDUCE = (_AXES, _constant(2))
+_SCALAR = "on sizes only; becomes the tensor operator, in int32"
+
+
+def _rows() -> Iterator[Operator]:
+    yield from _ge(
+        "array_ops",
+        "Depend",
+        "ExpandDims",
+        "MakeTuple",
+        ("Reshape", "a computed shape is a MakeTuple of sizes, which ScalarOpPass makes a tensor", ()),
+        ("Shape", "read by TupleGetItem it becomes tensor arithmetic in int32 (ScalarOpPass)", ()),
+        ("Squeeze", "", (_constant(1),)),
+        "TupleGetItem",
+    )
+    yield from _ge(
+        "elewise_calculation_ops",
+        "Abs",
+        ("Add", "a number beside a tensor is a tensor of its type: a plain one becomes float32 or int64", ()),
+        ("Argmax", "", (_constant(1, 2),)),
+        (
+            "BiasAdd",
+            "data_format does not arrive: CANN takes axis 1 of rank 4, else the last",
+            (Limit("rank", (0,), (2, 4)),),
+        ),
+        "BitwiseAnd",
+        "BitwiseOr",
+        ("Cast", "", (_constant(1),)),
+        "Ceil",
+        "Cos",
+        ("Div", "", (Limit("float", (0, 1)),)),
+        "Equal",
+        ("Exp", "", _FLOAT),
+        "Floor",
+        "FloorDiv",
+        "FloorMod",
+        "Greater",
+        "GreaterEqual",
+        "Less",
+        "LessEqual",
+        "Log",
+        ("LogicalAnd", "", _BOOLS),
+        ("LogicalNot", "", _BOOL),
+        ("LogicalOr", "", _BOOLS),
+        "Maximum",
+        "Minimum",
+        "Mul",
+        "Neg",
+        "NotEqual",
+        "OnesLike",
+        "Pow",
+        "RealDiv",
+        ("Reciprocal", "", _FLOAT),
+        ("Rsqrt", "", _FLOAT),
+        "Sign",
+        "Sin",
+        ("Sqrt", "", _FLOAT),
+        "Square",
+        "Sub",
+        "ZerosLike",
+    )
+    yield from _ge(
+        "fusion_ops", ("PromptFlashAttention", "all eight scalars are put back", (_constant(*range(12, 20)),))
+    )
+    yield from _ge(
+        "image_ops",
+        ("ResizeNearestNeighbor", "a size of int64 becomes int32", (_constant(1, 2, 3),)),
+        ("ResizeNearestNeighborV2", "a size of int64 becomes int32", (_constant(2, 3),)),
+    )
+    yield from _ge(
+        "math_ops",
+        ("Complex", "complex64", ()),
+        ("Erf", "", _FLOAT),
+        ("Imag", "complex64", ()),
+        "IsFinite",
+        "IsInf",
+        "IsNan",
+        ("Real", "complex64", ()),
+    )
+    yield from _ge(
+        "matrix_calculation_ops",
+        ("BatchMatMul", "rank 3 and more", (_constant(2, 3),)),
+        ("MatMul", "becomes MatMulV2, or BatchMatMul where its result is not of rank 2", (_constant(2, 3),)),
+        "TensorScatterUpdate",
+        ("Tril", "diagonal is an attribute", ()),
+        ("Triu", "", (_constant(1),)),
+    )
+    yield from _ge(
+        "nn_calculation_ops",
+        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW", ()),
+        ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", ()),
+    )
+    yield from _ge(
+        "nn_norm_ops",
+        ("LayerNorm", "", (_constant(3, 4, 5),)),
+        ("LogSoftmax", "", (_constant(1),)),
+        ("RmsNorm", "epsilon does not arrive", (Limit("only", (2,), 1e-6),)),
+        ("Softmax", "", (_constant(1),)),
+    )
+    yield from _ge(
+        "nonlinear_fuc_ops",
+        ("GeLU", "the form with tanh, as in MindSpore", ()),
+        "HSwish",
+        "Mish",
+        "ReLU",
+        ("SiLU", "Swish, whose scale is 1 by default", ()),
+        "Sigmoid",
+        ("Tanh", "", _FLOAT),
+    )
+    yield from _ge(
+        "pad_ops",
+        ("BroadcastTo", "", (Limit("no -1", (1,)),)),
+        ("FillV2", "what Lite makes of Zeros and Ones", ()),
+    )
+    yield from _ge(
+        "reduce_ops",
+        ("ReduceAll", "", (*_REDUCE, *_BOOL)),
+        ("ReduceAny", "keep_dims does not arrive", (_AXES, Limit("only", (2,), False), *_BOOL)),
+        ("ReduceMax", "", _REDUCE),
+        ("ReduceMean", "", _REDUCE),
+        ("ReduceMin", "", _REDUCE),
+        ("ReduceProd", "keep_dims does not arrive", (_AXES, Limit("only", (2,), False))),
+        ("ReduceSum", "skip_mode is not read", (_AXES, _constant(2), Limit("only", (3,), False))),
+    )
+    yield from _ge(
+        "selection_ops",
+        ("CumSum", "", (_constant(2, 3),)),
+        ("Gather", "the axis is an input, batch_dims is put back", (_constant(3),)),
+        ("GatherD", "", (_constant(1),)),
+        "GatherNd",
+        ("MaskedFill", "the value is a tensor of the filled one's type", ()),
+        ("OneHot", "the axis does not arrive", (Limit("only", (4,), -1),)),
+        ("Range", "", ()),
+        ("Select", "CANN's Select does not broadcast", (Limit("one shape", (0, 1, 2)),)),
+        "Slice",
+        ("StridedSlice", "begin, end and strides may be computed", (_constant(4, 5, 6, 7, 8),)),
+        "Tile",
+        ("TopK", "k becomes int32", (_constant(1),)),
+    )
+    yield from _ge(
+        "split_combination_ops",
+        ("Concat", "", (Limit("made by", (0,), "MakeTuple"), _constant(1))),
+        ("Split", "into equal parts", (_constant(1, 2),)),
+        ("SplitV", "size_splits, split_dim and num_split are attributes", ()),
+        ("Stack", "axis is an attribute", (Limit("made by", (0,), "MakeTuple"),)),
+    )
+    yield from _ge(
+        "transformation_ops",
+        "Flatten",
+        "Transpose",
+        ("Unstack", "axis and num are attributes", ()),
+    )
+    removed = "optimizer/graph/redundant_op_remove_pass.cc"
+    yield _lite("Identity", "RemoveRedundantOpPass", removed, "taken away")
+    yield _lite("Load", "RemoveRedundantOpPass", removed, "taken away, so is a monad in an argument's place")
+    yield _lite("UpdateState", "RemoveRedundantOpPass", removed, "taken away")
+    yield _lite("make_list", "MakeListPass", "optimizer/graph/make_list_pass.cc", "becomes MakeTuple")
+    for name in ("ScalarAdd", "ScalarDiv", "ScalarFloorDiv", "ScalarMul", "ScalarSub"):
+        yield _lite(name, "ScalarOpPass", "optimizer/graph/scalar_op_pass.cc", _SCALAR)
+
+
+_NONE = "no adapter"
+_EXTEND = "no adapter; ConvertExtendOpsPass rewrites it where shapes are static, with the default provider only"
+_EXTEND_ANY = "no adapter; ConvertExtendOpsPass rewrites it, with the default provider only"
+_INLINE = "a call of a function has no adapter, and Lite's mappers stop at it"
+
+
+def _refused() -> Iterator[Refused]:
+    yield Refused("<call>", _INLINE, "the function's nodes in the caller's place")
+    yield Refused("Addmm", _NONE, "MatMul, Mul by alpha and beta, Add")
+    yield Refused("Arange", _NONE, "a constant, or Range where its arguments are computed")
+    yield Refused("Baddbmm", _NONE, "BatchMatMul, Mul by alpha and beta, Add")
+    yield Refused("BatchMatMulExt", _NONE, "BatchMatMul")
+    yield Refused("Chunk", _NONE, "Split, or a StridedSlice a part where the parts differ")
+    yield Refused("ChunkView", _NONE, "as Chunk")
+    yield Refused("ClampScalar", _NONE, "Maximum and Minimum with tensors of its type")
+    yield Refused("ClampTensor", _NONE, "Maximum and Minimum")
+    yield Refused("Clone", _NONE, "its argument")
+    yield Refused("ConstantPadND", _NONE, "Concat with constants")
+    yield Refused("Contiguous", _NONE, "its argument")
+    yield Refused("Conv2DExt", _NONE, "Conv2D and Add of the bias as [1, C, 1, 1]")
+    yield Refused("Conv3DExt", _NONE, "Conv3D and Add of the bias as [1, C, 1, 1, 1]")
+    yield Refused("Dense", _EXTEND, "Reshape, MatMul with transpose_b, Add, Reshape")
+    yield Refused("Divs", _NONE, "Div by a tensor of its type; integers are cast to float32")
+    yield Refused("Embedding", _NONE, "Gather on axis 0, where max_norm is None")
+    yield Refused("EqScalar", _NONE, "Equal with a tensor of its type")
+    yield Refused("FillScalar", _NONE, "a constant, or FillV2")
+    yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
+    yield Refused("FlattenExt", _NONE, "Reshape")
+    yield Refused("GeluExt", _NONE, "GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
+    yield Refused("Generator", _NONE, "nothing: no result reads it")
+    yield Refused("GroupNorm", "no adapter (there is one for GroupNormSilu)", "its formula: ReduceMean, Sub, Rsqrt, …")
+    yield Refused("InplaceAddExt", _NONE, "Add, where nothing else reads the changed tensor")
+    yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")
+    yield Refused("LayerNormExt", "an adapter, to LayerNormV4; Lite's own passes know LayerNorm only", "LayerNorm")
+    yield Refused("LessScalar", _NONE, "Less with a tensor of its type")
+    yield Refused("MatMulExt", _EXTEND, "MatMul, or BatchMatMul with the batch axes broadcast")
+    yield Refused("Max", _EXTEND_ANY, "ReduceMax over all axes")
+    yield Refused("MeanExt", _NONE, "Cast to its dtype, ReduceMean over axes written out")
+    yield Refused("Meshgrid", "an adapter, but its tuple is not taken apart", "Reshape and BroadcastTo")
+    yield Refused("Min", _EXTEND_ANY, "ReduceMin over all axes")
+    yield Refused("Muls", _EXTEND_ANY, "Mul by a tensor of its type")
+    yield Refused("NewZeros", _NONE, "a constant, or ZerosLike")
+    yield Refused("Ones", _EXTEND_ANY, "a constant, or FillV2")
+    yield Refused("OnesLikeExt", _NONE, "a constant, or OnesLike and Cast")
+    yield Refused("Outer", _NONE, "Mul of [-1, 1] and [1, -1]")
+    yield Refused(
+        "PadV3",
+        "an adapter, but MindSpore counts paddings from the last axis and CANN from the first; only PadV3GePass, of "
+        "the provider ge, turns them round",
+        "Concat with constants",
+    )
+    yield Refused("Partial", "part of a conditional call", "both branches and Select")
+    yield Refused("PowTensorScalar", _NONE, "Pow with a tensor of its type; Square for 2")
+    yield Refused("RepeatInterleaveInt", _NONE, "ExpandDims, Tile, Reshape")
+    yield Refused("ScalarGt", "ScalarOpPass knows arithmetic on sizes, no comparison", "shapes known before run time")
+    yield Refused("SplitWithSize", _NONE, "Split, or a StridedSlice a part where the parts differ")
+    yield Refused("SplitWithSizeView", _NONE, "as SplitWithSize")
+    yield Refused("StackExt", _NONE, "ExpandDims and Concat")
+    yield Refused("SumExt", _EXTEND_ANY, "Cast to its dtype, ReduceSum over axes written out")
+    yield Refused("Switch", "a conditional call", "both branches and Select")
+    yield Refused("TensorToScalar", "ScalarOpPass takes it only before ScalarToTensor or Cast", "a constant")
+    yield Refused("TransposeView", _NONE, "Transpose")
+    yield Refused("Unique2", _NONE, "nothing")
+    yield Refused("UnstackExtView", _NONE, "Unstack, or a StridedSlice a part")
+    yield Refused("UpsampleNearest2D", _NONE, "ResizeNearestNeighbor; Reshape and BroadcastTo for whole factors")
+    yield Refused("Zeros", _EXTEND_ANY, "a constant, or FillV2")
+
+
+def _sorted(rows: Iterable[Operator]) -> dict[str, Operator]:
+    return {row.name: row for row in sorted(rows, key=lambda row: row.name)}
+
+
+OPERATORS: dict[str, Operator] = _sorted(_rows())
+REFUSED: dict[str, Refused] = {row.name: row for row in _refused()}
 
 
 def accepts(target: Target, op: str) -> bool:
-    """Whether the target's runtime takes the operator. MindSpore itself takes all of its own."""
+    """Whether the target's runtime takes an operator of that name, within limits. MindSpore takes all of its own."""
     return target.runtime != "lite" or op in OPERATORS

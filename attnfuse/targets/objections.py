@@ -1,0 +1,129 @@
+"""Whether the target takes a node as it stands: its operator, and the limits the operator's row states.
+
+May import `attnfuse.graph` and the other modules of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from attnfuse.graph import CONSTANT, Model, Node, NotALiteralError, TensorType
+from attnfuse.targets.limits import Target
+from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
+
+
+def objection(target: Target, model: Model, node: Node) -> str | None:
+    """Why the target does not take the node as it stands, or None where it does.
+
+    Constants are data, not operators: no runtime objects to one. What is not known (a type this project does not
+    compute with, a shape) is no proof that a limit is kept, and objected to.
+    """
+    if node.op == CONSTANT or target.runtime != "lite":
+        return None
+    if not accepts(target, node.op):
+        refused = REFUSED.get(node.op)
+        return "no adapter is known for it" if refused is None else refused.why
+    for limit in OPERATORS[node.op].limits:
+        told = _CHECKS[limit.kind](model, node, limit)
+        if told is not None:
+            return told
+    return None
+
+
+def _constant(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        if not model.is_literal(value):
+            return f"its argument {at} is computed, and MindSpore Lite drops it"
+    return None
+
+
+def _only(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        try:
+            literal = model.literal(value)
+        except NotALiteralError:
+            literal = None
+        # Numbers of a file are float32: 1e-6 is read back as 9.99999997e-07.
+        same = isinstance(literal, bool | int | float) and np.float32(literal) == np.float32(limit.value)  # type: ignore[arg-type]
+        if not same:
+            return f"MindSpore Lite loses its argument {at}, which is not {limit.value}"
+    return None
+
+
+def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        if model.is_literal(value) and np.size(np.asarray(model.literal(value), dtype=object)) == 0:
+            return f"its argument {at} is an empty list, which MindSpore and CANN read differently"
+    return None
+
+
+def _no_minus_one(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        if not model.is_literal(value):
+            return f"its argument {at} is computed, and MindSpore Lite drops it"
+        if -1 in np.asarray(model.literal(value)).ravel().tolist():
+            return f"its argument {at} holds -1, which CANN does not resolve"
+    return None
+
+
+def _made_by(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        producer = model.producer(value)
+        if producer is None or producer.op != limit.value:
+            return f"its argument {at} is not made by {limit.value}, and MindSpore Lite does not take it apart"
+    return None
+
+
+def _rank(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        kind = model.type_of(value)
+        if kind is None or not isinstance(limit.value, tuple) or kind.rank not in limit.value:
+            return f"its argument {at} is of rank {'?' if kind is None else kind.rank}"
+    return None
+
+
+def _one_shape(model: Model, node: Node, limit: Limit) -> str | None:
+    kinds = [model.type_of(value) for _, value in _arguments(node, limit)]
+    if any(kind is None or not kind.is_static or kind.dims != _dims(kinds[0]) for kind in kinds):
+        return f"CANN does not broadcast {', '.join(str(kind) for kind in kinds)}"
+    return None
+
+
+def _dims(kind: TensorType | None) -> tuple[int, ...] | None:
+    return None if kind is None else kind.dims
+
+
+def _float(model: Model, node: Node, limit: Limit) -> str | None:
+    return _element(model, node, limit, lambda kind: kind.dtype.is_float)
+
+
+def _bool(model: Model, node: Node, limit: Limit) -> str | None:
+    return _element(model, node, limit, lambda kind: kind.dtype.name == "bool")
+
+
+def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType], bool]) -> str | None:
+    for at, value in _arguments(node, limit):
+        kind = model.type_of(value)
+        if kind is None or not holds(kind):
+            return f"its argument {at} is {kind or 'of no known type'}, which CANN does not compute"
+    return None
+
+
+def _arguments(node: Node, limit: Limit) -> list[tuple[int, str]]:
+    """Those there are: a primitive that is no function keeps the others as attributes, which arrive."""
+    return [(at, node.inputs[at]) for at in limit.arguments if at < len(node.inputs)]
+
+
+_CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
+    "constant": _constant,
+    "only": _only,
+    "no empty list": _no_empty_list,
+    "no -1": _no_minus_one,
+    "made by": _made_by,
+    "rank": _rank,
+    "one shape": _one_shape,
+    "float": _float,
+    "bool": _bool,
+}

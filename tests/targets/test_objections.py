@@ -1,0 +1,152 @@
+"""Each kind of limit: a node that keeps to it, and one that does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import Literal, TensorType
+from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32, INT64, DType
+from attnfuse.targets.limits import Target
+from attnfuse.targets.objections import objection
+from tests.support.graphs import GraphBuilder
+
+LITE = Target("lite", "ascend910b")
+
+
+class Case:
+    """One node over inputs and constants, and what the target has against it."""
+
+    def __init__(self) -> None:
+        self.graph = GraphBuilder("part")
+        self.count = 0
+
+    def tensor(self, dims: tuple[int, ...] = (2, 3), dtype: DType = FLOAT32) -> str:
+        self.count += 1
+        return self.graph.input(f"x{self.count}", dims, dtype)
+
+    def constant(self, value: Literal) -> str:
+        return self.graph.constant(value)
+
+    def objection(self, op: str, *inputs: str, target: Target = LITE) -> str | None:
+        self.graph.output(self.graph.node(op, inputs, TensorType((2, 3), FLOAT32)))
+        model = self.graph.model()
+        return objection(target, model, next(node for node in model.nodes if node.op == op))
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def test_a_plain_operator_is_taken(case: Case) -> None:
+    assert case.objection("Add", case.tensor(), case.tensor()) is None
+
+
+def test_a_refused_operator_is_told_with_its_reason(case: Case) -> None:
+    assert case.objection("GroupNorm", case.tensor()) == "no adapter (there is one for GroupNormSilu)"
+
+
+def test_an_operator_of_no_table_is_told(case: Case) -> None:
+    assert case.objection("Frobnicate", case.tensor()) == "no adapter is known for it"
+
+
+def test_the_runtime_mindspore_objects_to_nothing(case: Case) -> None:
+    assert case.objection("GroupNorm", case.tensor(), target=Target("mindspore", "ascend910b")) is None
+
+
+def test_a_constant_is_no_operator() -> None:
+    graph = GraphBuilder("part")
+    graph.output(graph.reshape(graph.input("x", (2, 3)), (3, 2)))
+    model = graph.model()
+    told = {node.op: objection(LITE, model, node) for node in model.nodes}
+    assert told == {"Constant": None, "Reshape": None}
+
+
+def test_a_restored_argument_is_a_constant(case: Case) -> None:
+    assert case.objection("Softmax", case.tensor(), case.constant((-1,))) is None
+
+
+def test_a_computed_one_is_dropped(case: Case) -> None:
+    assert case.objection("Softmax", case.tensor(), case.tensor((1,), INT64)) == (
+        "its argument 1 is computed, and MindSpore Lite drops it"
+    )
+
+
+@pytest.mark.parametrize(("epsilon", "taken"), [(1e-6, True), (float(np.float32(1e-6)), True), (1e-5, False)])
+def test_a_lost_argument_has_the_value_that_stands_without_it(case: Case, epsilon: float, taken: bool) -> None:
+    told = case.objection("RmsNorm", case.tensor(), case.tensor((3,)), case.constant(epsilon))
+    assert told == (None if taken else "MindSpore Lite loses its argument 2, which is not 1e-06")
+
+
+def test_a_lost_argument_that_is_computed_is_objected_to(case: Case) -> None:
+    told = case.objection("RmsNorm", case.tensor(), case.tensor((3,)), case.tensor(()))
+    assert told == "MindSpore Lite loses its argument 2, which is not 1e-06"
+
+
+def test_a_lost_flag(case: Case) -> None:
+    kept = case.objection("ReduceProd", case.tensor(), case.constant((1,)), case.constant(True))
+    assert kept == "MindSpore Lite loses its argument 2, which is not False"
+
+
+@pytest.mark.parametrize(("axes", "taken"), [((1,), True), ((0, 1), True), ((), False)])
+def test_axes_are_written_out(case: Case, axes: tuple[int, ...], taken: bool) -> None:
+    told = case.objection("ReduceSum", case.tensor(), case.constant(axes), case.constant(False), case.constant(False))
+    assert (told is None) == taken
+
+
+@pytest.mark.parametrize(("shape", "taken"), [((2, 3), True), ((-1, 3), False)])
+def test_a_shape_holds_no_minus_one(case: Case, shape: tuple[int, ...], taken: bool) -> None:
+    assert (case.objection("BroadcastTo", case.tensor(), case.constant(shape)) is None) == taken
+
+
+def test_a_computed_shape_is_dropped(case: Case) -> None:
+    told = case.objection("BroadcastTo", case.tensor(), case.tensor((2,), INT64))
+    assert told == "its argument 1 is computed, and MindSpore Lite drops it"
+
+
+def test_only_a_made_tuple_is_taken_apart(case: Case) -> None:
+    parts = (case.tensor(), case.tensor())
+    kinds = tuple(TensorType((2, 3), FLOAT32) for _ in parts)
+    made = case.graph.node("MakeTuple", parts, kinds)
+    assert case.objection("Concat", made, case.constant(0)) is None
+    other = Case()
+    split = other.graph.node("Split", (other.tensor(), other.constant(0), other.constant(2)), kinds)
+    told = other.objection("Concat", split, other.constant(0))
+    assert told == "its argument 0 is not made by MakeTuple, and MindSpore Lite does not take it apart"
+
+
+@pytest.mark.parametrize(
+    ("dims", "taken"), [((2, 3), True), ((2, 3, 4), False), ((2, 3, 4, 5), True), ((2,) * 5, False)]
+)
+def test_biases_are_added_to_ranks_on_which_formats_agree(case: Case, dims: tuple[int, ...], taken: bool) -> None:
+    told = case.objection("BiasAdd", case.tensor(dims), case.tensor((3,)), case.constant(0))
+    assert told == (None if taken else f"its argument 0 is of rank {len(dims)}")
+
+
+@pytest.mark.parametrize(
+    ("condition", "other", "taken"), [((2, 3), (2, 3), True), ((1, 3), (2, 3), False), ((2, 3), (), False)]
+)
+def test_select_does_not_broadcast(case: Case, condition: tuple[int, ...], other: tuple[int, ...], taken: bool) -> None:
+    told = case.objection("Select", case.tensor(condition, BOOL), case.tensor(), case.tensor(other))
+    assert (told is None) == taken
+
+
+def test_select_of_unknown_sizes_is_objected_to(case: Case) -> None:
+    told = case.objection("Select", case.tensor((-1, 3), BOOL), case.tensor((-1, 3)), case.tensor((-1, 3)))
+    assert told is not None
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [(FLOAT32, True), (FLOAT16, True), (INT64, False), (BOOL, False)])
+def test_a_quotient_is_of_floats(case: Case, dtype: DType, taken: bool) -> None:
+    assert (case.objection("Div", case.tensor((2,), dtype), case.tensor((2,), dtype)) is None) == taken
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [(BOOL, True), (FLOAT32, False)])
+def test_logic_is_of_booleans(case: Case, dtype: DType, taken: bool) -> None:
+    told = case.objection("LogicalNot", case.tensor((2,), dtype))
+    assert told == (None if taken else "its argument 0 is float32[2], which CANN does not compute")
+
+
+def test_attributes_stand_for_arguments_that_are_not_there(case: Case) -> None:
+    assert case.objection("Softmax", case.tensor()) is None

@@ -1,0 +1,68 @@
+"""The table of operators holds together, and covers what the corpus has and the passes write."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import attnfuse_passes
+from attnfuse.targets.limits import Target
+from attnfuse.targets.operators import OPERATORS, REFUSED, accepts
+
+LITE = Target("lite", "ascend910b")
+#: Methods of the passes' node builder whose argument of that number is the operator's name.
+WRITERS = {"node": 0, "elementwise": 0}
+#: Written for the runtime mindspore only.
+MINDSPORE_ONLY = {"FlashAttentionScore"}
+#: Written by fusing, for both runtimes; legalised for Lite.
+LEGALISED = {"PadV3"}
+
+
+def written_operators() -> set[str]:
+    """Names of operators that the passes' sources write through the builder."""
+    names: set[str] = set()
+    for path in Path(attnfuse_passes.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                continue
+            at = WRITERS.get(call.func.attr)
+            if at is not None and len(call.args) > at and isinstance(op := call.args[at], ast.Constant):
+                names.add(op.value)
+    return names
+
+
+@pytest.mark.parametrize("table", [OPERATORS, REFUSED], ids=["taken", "refused"])
+def test_names_are_sorted_and_keys(table: dict[str, object]) -> None:
+    assert list(table) == sorted(table)
+    assert all(row.name == name for name, row in table.items())
+
+
+def test_no_operator_is_both_taken_and_refused() -> None:
+    assert not set(OPERATORS) & set(REFUSED)
+
+
+def test_every_row_names_a_source_file_and_every_refusal_a_reason() -> None:
+    assert all(row.source.endswith(".cc") and row.accepted_by for row in OPERATORS.values())
+    assert all(row.why and row.instead for row in REFUSED.values())
+
+
+def test_every_limit_names_arguments_and_what_it_compares_with() -> None:
+    needs_value = {"only", "made by", "rank"}
+    for row in OPERATORS.values():
+        for limit in row.limits:
+            assert limit.arguments, row.name
+            assert (limit.value is not None) == (limit.kind in needs_value), row.name
+
+
+def test_the_runtime_mindspore_takes_everything() -> None:
+    assert accepts(Target("mindspore", "ascend910b"), "GroupNorm")
+    assert not accepts(LITE, "GroupNorm")
+    assert accepts(LITE, "BatchMatMul")
+
+
+def test_what_the_passes_write_is_taken() -> None:
+    written = written_operators()
+    assert {"PromptFlashAttention", "BatchMatMul", "Cast", "Reshape"} <= written
+    assert {op for op in written if not accepts(LITE, op)} == MINDSPORE_ONLY | LEGALISED
