@@ -35,6 +35,8 @@ def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) 
     # The arena keeps what it once took and grows by doubling; single tensors here are gigabytes.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
+    # A buffer that a later value of the same size will use is otherwise kept until then: all sizes at their largest.
+    options.enable_mem_reuse = False
     options.log_severity_level = 4  # its message reaches the caller as an exception
     feeds: dict[str, Any] = {}
     for feed in lowered.feeds:

@@ -2,8 +2,9 @@
 
 Runs as `python -m attnfuse.verify.memory_worker`, one JSON request on stdin:
     {"graph": path, "weights": path of the graph to take missing weights from, "seed": n}
-and one JSON answer as the last line of stdout: {"before": bytes, "peak": bytes} or {"error": sentence}.
-`before` is what the process held when everything was loaded but nothing computed.
+and one JSON answer as the last line of stdout: {"predicted": bytes, "peak": bytes} or {"error": sentence}.
+`predicted` is what the process held before it ran anything, its weights as they are stored, which are mapped and
+become resident when they are read, and what is alive together of what the graph computes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from attnfuse.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.liveness import peak_bytes
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.weights import both_sides
 
@@ -24,14 +26,16 @@ _KIB = 1024
 
 
 def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
-    """Peak resident memory of one run, mapped weights included."""
+    """Peak resident memory of one run, predicted and measured, mapped weights included."""
     model, second = (Model(codec.parse(codec.read_bytes(path), str(path))) for path in (graph, other))
     (weights, _), _ = both_sides(model.proto, graph, second.proto, other, seed)
     lowered, inputs = lower(model, Arithmetic.PLAIN), draw_inputs(model, seed)
     del second
-    before = peak()
+    stored = sum(feed.kind.size * feed.kind.dtype.itemsize for feed in lowered.feeds if feed.parameter is not None)
+    computed = peak_bytes(lowered)
+    predicted = peak() + stored + computed
     run(lowered, inputs, weights)
-    return {"before": before, "peak": peak()}
+    return {"predicted": predicted, "peak": peak()}
 
 
 def peak() -> int:

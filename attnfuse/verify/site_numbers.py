@@ -42,6 +42,9 @@ _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
 _FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
 """Operators that make one score of one score."""
 
+_SUMS = ("Baddbmm",)
+"""Products that add, and scale, in one go."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteResult:
@@ -65,19 +68,19 @@ def compare_sites(
     for site, part in pairs:
         sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
         given = {value: values[value] for value in part.leaves}
-        told = _unfit(site, part, sides[1], given)
-        if told is not None:
-            results.append(SiteResult(None, (f"site {site.label} {told}.",), ()))
+        result = _fused_result(site, part, sides[1], given)
+        if isinstance(result, str):
+            results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
         key = _key(part)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, sides[0], sides[1], seed)
-        results.append(_compare(site, part, sides[0], sides[1], given, drawn.get(key, {})))
+        results.append(_compare(site, part, sides, given, result, drawn.get(key, {})))
     return results
 
 
-def _unfit(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> str | None:
-    """Why what stands in the site's place cannot be compared at all."""
+def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> Array | str:
+    """What stands in the site's place gives, at its own types; or why that cannot be compared at all."""
     try:
         (result,) = run(lower(part.fused, Arithmetic.NATIVE), values, fused.weights)
     except (UnsupportedOpError, VerificationError) as error:
@@ -85,12 +88,18 @@ def _unfit(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> s
     kind = part.original.type_of(site.output)
     if kind is not None and kind.dims != result.shape:
         return f"gives {list(result.shape)} and the original {list(kind.dims)}"
-    return None
+    return result
 
 
 def _compare(
-    site: Site, part: Cut, original: Side, fused: Side, values: Mapping[str, Array], drawn: dict[str, float]
+    site: Site,
+    part: Cut,
+    sides: tuple[Side, Side],
+    values: Mapping[str, Array],
+    result: Array,
+    drawn: dict[str, float],
 ) -> SiteResult:
+    original, fused = sides
     scores = _scores(part.original)
     exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
     native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
@@ -101,7 +110,7 @@ def _compare(
         native=native,
         formula=formula_values(original, region, values, [native])[0],
         algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
-        fused=run(lower(fused.model, Arithmetic.NATIVE), values, fused.weights)[0],
+        fused=result,
         allowed=algebra_bound(part.fused),
     )
     peaks = {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
@@ -160,7 +169,7 @@ def _product(model: Model, value: str) -> str | None:
         for name in level:
             node = model.producer(name)
             if node is not None and node.op in PRODUCTS:
-                return name if node.op != "Baddbmm" else None  # whose result has the mask in it already
+                return name
         behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
         level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
         seen.update(level)
@@ -169,6 +178,9 @@ def _product(model: Model, value: str) -> str | None:
 
 def _scaled(model: Model, product: str) -> list[str]:
     found = [product]
+    made = model.producer(product)
+    if made is not None and made.op in _SUMS:
+        return found  # its result has the mask in it already; only the product inside is told
     while True:
         users = [u.node for u in model.uses(found[-1]) if u.node is not None]
         if len(users) != 1 or users[0].op not in _FACTORS:

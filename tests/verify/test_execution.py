@@ -16,7 +16,7 @@ from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.weights import stored_weights
 from tests.support.graphs import GraphBuilder, seeded, transformer
 
-LAYERS, WIDTH = 40, 1024
+LAYERS, WIDTH = 20, 2304  # more than 32 MiB each: of smaller ones the C library keeps some when they are freed
 
 _MEASURE = f"""
 import numpy as np

@@ -22,9 +22,11 @@ from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
 from attnfuse.verify.execution import run
+from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.sites import find_sites
 from attnfuse.verify.weights import drawn_weights
+from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type
 from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
 
@@ -269,6 +271,21 @@ def test_the_largest_score_is_one_of_largest_magnitude() -> None:
     x = np.array([1.0, -7.0, 3.0], np.float32)
     result = run(lower(model, Arithmetic.EXACT, taps=[value], peaks=[product]), {value: x}, drawn_weights(0))
     assert [r.tolist() for r in result] == [[2.0, -14.0, 6.0], [1.0, -7.0, 3.0], 14.0]
+
+
+def test_the_largest_score_is_that_of_the_product_where_one_operator_adds_the_mask(tmp_path: Path) -> None:
+    """Else −65504 would be told, of keys that nobody sees."""
+    g = GraphBuilder("masked")
+    x = g.input("x", (2, 32, 16), FLOAT16)
+    hidden = np.where(np.triu(np.ones((1, 32, 32), bool), 1), np.float16(-65504), np.float16(0))
+    scores = g.baddbmm(g.constant(hidden), x, g.transpose(x, (0, 2, 1)), alpha=0.25)
+    g.output(g.reshape(g.bmm(g.softmax(scores), x), (2, 512)))
+    fused = g.model()
+    original = Model(codec.parse(codec.serialise(fused.proto), "a copy"))
+    fuse(fused, LITE)
+    (site,) = verify(original, Model(fused.proto), tmp_path).sites
+    value = draw_inputs(original, 0)[original.proto.graph.input[0].name].astype(np.float64)
+    assert site.largest_score == pytest.approx(np.abs(value @ value.transpose(0, 2, 1) * 0.25).max())
 
 
 # --- values that a type cannot hold

@@ -94,6 +94,8 @@ class OnnxWriter:
     arithmetic: Arithmetic
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
+    products: dict[str, str] = field(default_factory=dict)
+    """Of nodes that multiply and add, by name: the product before the addition."""
     _constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _count: int = 0
 

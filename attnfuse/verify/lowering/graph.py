@@ -85,17 +85,23 @@ def lower(
 
     `compute_at` maps names of nodes to a low-precision type in which these compute instead of their own: operands
     and result are rounded to it. `taps` are values of the graph that become outputs too, after the graph's own, and
-    `peaks` values of whose elements the largest magnitude does, as a scalar: scores are too large to be handed out.
+    `peaks` results of nodes of whose elements the largest magnitude does, as a scalar: scores are too large to be
+    handed out. Of a node that multiplies and adds it is that of the product.
     A value of a function that is called more than once is that of the last call.
     Raises UnsupportedOpError, naming the node, for an operator without a rule, a call of a value (Switch, Partial),
     or a size not known before run time.
     """
-    return _Walk(model, arithmetic, compute_at or {}, (*taps, *peaks)).run(taps, peaks)
+    return _Walk(model, arithmetic, compute_at or {}, taps, peaks).run()
 
 
 class _Walk:
     def __init__(
-        self, model: Model, arithmetic: Arithmetic, compute_at: Mapping[str, DType], also: Sequence[str]
+        self,
+        model: Model,
+        arithmetic: Arithmetic,
+        compute_at: Mapping[str, DType],
+        taps: Sequence[str],
+        peaks: Sequence[str],
     ) -> None:
         self.model = model
         self.writer = OnnxWriter(arithmetic)
@@ -103,10 +109,12 @@ class _Walk:
         self.functions = {g.name: g for g in model.proto.functions}
         self.feeds: list[Feed] = []
         self.env: dict[str, Value] = {}
-        self.needed = needed_values(model, also)
+        self.taps = taps
+        self.peaks: dict[str, Tensor | None] = dict.fromkeys(peaks)
+        self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
 
-    def run(self, taps: Sequence[str], peaks: Sequence[str]) -> Lowered:
+    def run(self) -> Lowered:
         top = self.model.proto.graph
         for value in top.input:
             kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
@@ -117,10 +125,9 @@ class _Walk:
         outputs: list[Tensor] = []
         for output in top.output:
             outputs += self._leaves(self.env[output.name], output.name)
-        for tap in taps:
+        for tap in self.taps:
             outputs += self._leaves(self.env[tap], tap)
-        for name in peaks:
-            outputs += [self._peak(leaf) for leaf in self._leaves(self.env[name], name)]
+        outputs += [peak for peak in self.peaks.values() if peak is not None]
         # The names of the results are fixed by one last node each, as an output may also be an input.
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
@@ -146,10 +153,15 @@ class _Walk:
             return [leaf for element in value for leaf in self._leaves(element, name)]
         raise UnsupportedOpError(f"output {short_name(name)} is no tensor")
 
-    def _peak(self, tensor: Tensor) -> Tensor:
-        """Without a copy of the tensor, which taking magnitudes first would be."""
-        most = self.writer.emit("ReduceMax", tensor.name, keepdims=0)
-        least = self.writer.emit("Neg", self.writer.emit("ReduceMin", tensor.name, keepdims=0))
+    def _peak(self, node: Node) -> Tensor:
+        """Written right behind the node, so that its result need not live on for it.
+
+        Without a copy of the tensor, which taking magnitudes first would be.
+        """
+        (tensor,) = self._leaves(self.env[node.name], node.name)
+        name = self.writer.products.get(node.name, tensor.name)
+        most = self.writer.emit("ReduceMax", name, keepdims=0)
+        least = self.writer.emit("Neg", self.writer.emit("ReduceMin", name, keepdims=0))
         return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.kind.dtype))
 
     def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
@@ -170,6 +182,8 @@ class _Walk:
                 if value not in self.env:
                     self._leaf(value)
             self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
+            if node.name in self.peaks:
+                self.peaks[node.name] = self._peak(node)
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""

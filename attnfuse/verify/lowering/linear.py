@@ -76,6 +76,7 @@ def _scaled_sum(at: At, bias: str) -> str:
     beta, alpha = at.number(3), at.number(4)
     if alpha != 1.0:
         product = at.emit("Mul", product, at.scalar(alpha))
+    at.writer.products[at.node.name] = product
     if beta != 1.0:
         bias = at.emit("Mul", bias, at.scalar(beta))
     return at.emit("Add", bias, product)
