@@ -12,10 +12,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from attnfuse.version import __version__
+
 if TYPE_CHECKING:
     from attnfuse.live import Outcome, compile  # noqa: A004  # it is what it does
 
-__version__ = "0.1.0"
 __all__ = ["Outcome", "__version__", "compile"]
 
 

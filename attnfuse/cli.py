@@ -24,7 +24,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 import click
 from rich.console import Console
 
-from attnfuse import __version__, compiler, pipeline, verify
+from attnfuse import compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
@@ -35,6 +35,7 @@ from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
 from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
+from attnfuse.version import __version__
 
 EXIT_UNMET = 1
 EXIT_VERIFICATION = 4

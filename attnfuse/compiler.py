@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from attnfuse import __version__, pipeline
+from attnfuse import pipeline
 from attnfuse.errors import InternalError, RequirementError, SourceError, UsageError
 from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
@@ -63,6 +63,7 @@ from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.verify import ComponentVerification, Verification, verify_component
 from attnfuse.verify.structure import check_interface, check_structure, new_findings
+from attnfuse.version import __version__
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 

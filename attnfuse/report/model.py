@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnfuse import __version__
 from attnfuse.match import Form, Status
 from attnfuse.output import MANIFEST_SCHEMA
+from attnfuse.version import __version__
 
 
 class _Document(BaseModel):

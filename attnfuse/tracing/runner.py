@@ -13,7 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attnfuse
 from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 
@@ -73,7 +72,7 @@ def _absolute(plan: ComponentPlan) -> ComponentPlan:
 def environment() -> dict[str, str]:
     """The environment of a subprocess of ours: this one's, without what would choose protobuf's backend for it."""
     environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
-    root = str(Path(attnfuse.__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     environment["HF_HUB_OFFLINE"] = "1"  # everything it needs is in the plan's folder

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from attnfuse import __version__
+from attnfuse.version import __version__
 
 Level: TypeAlias = Literal["static", "full"]
 
