@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.graph import Model, attribute
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
@@ -208,6 +208,92 @@ def test_operands_that_the_node_does_not_take_stay_and_are_told(dtypes_of: tuple
         assert after.proto == before.proto
         assert (record.status, record.code) == ("missed", "structure.fused_arguments")
         assert "float16 or bfloat16" in record.reason
+
+
+def changed(position: int, value: object) -> Model:
+    """FlashAttentionScore with another argument: a literal, or an input of that name."""
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    argument = g.input(value, (B,), dtypes.INT64) if isinstance(value, str) else g.constant(value)  # type: ignore[arg-type]
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE))
+    proto = g.build()
+    node_named(Model(proto), "FlashAttentionScore").input[position] = argument
+    return Model(proto)
+
+
+def one_argument_less() -> Model:
+    proto = source().proto
+    del node_named(Model(proto), "FlashAttentionScore").input[-1]
+    return Model(proto)
+
+
+def value_of_another_width() -> Model:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, size), FLOAT16) for name, size in (("q", D), ("k", D), ("v", 2 * D)))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE))
+    return g.model()
+
+
+def of_unknown_batch() -> Model:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (-1, N, S, D), FLOAT16) for name in "qkv")
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE))
+    return g.model()
+
+
+def of_unknown_result() -> Model:
+    """An element type that this project does not compute with."""
+    proto = source().proto
+    shape = attribute(node_named(Model(proto), "TupleGetItem"), "shape")
+    assert shape is not None
+    shape.tensors[0].data_type = 99
+    return Model(proto)
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (one_argument_less, "structure.fused_arguments"),
+        (lambda: changed(4, "drop_mask"), "structure.fused_arguments"),
+        (lambda: changed(5, "padding_mask"), "structure.fused_arguments"),
+        (lambda: changed(7, "prefix"), "structure.fused_arguments"),
+        (lambda: changed(8, "actual_seq_qlen"), "structure.fused_arguments"),
+        (lambda: changed(9, "actual_seq_kvlen"), "structure.fused_arguments"),
+        (lambda: changed(11, 0.9), "structure.fused_arguments"),
+        (lambda: changed(12, "scale"), "structure.fused_arguments"),
+        (lambda: changed(13, 3), "structure.fused_arguments"),
+        (lambda: changed(14, 3), "structure.fused_arguments"),
+        (lambda: changed(16, 2), "structure.fused_arguments"),  # SBH
+        (lambda: source(mask=(B, 1, S, T), mask_dtype=FLOAT16), "structure.fused_arguments"),
+        (lambda: source(mask=(B, 1, S, T), mask_dtype=dtypes.INT8), "structure.fused_arguments"),
+        (value_of_another_width, "structure.fused_arguments"),
+        (of_unknown_batch, "facts.dynamic_layout"),
+        (of_unknown_result, "facts.type"),
+    ],
+)
+def test_what_cannot_be_written_out_stays_and_is_told(make: Callable[[], Model], code: str) -> None:
+    before = make()
+    after, record = compile_with(before, flash=False)
+    assert after.proto == before.proto
+    assert (record.status, record.code, record.node) == ("missed", code, "FlashAttentionScore")
+
+
+@pytest.mark.parametrize(
+    ("outer", "operands_cast"),
+    [(FLOAT32, (True, False, True)), (FLOAT32, (False, False, False)), (BFLOAT16, (True, True, True))],
+)
+def test_casts_that_are_no_lift_stay(outer: DType, operands_cast: tuple[bool, ...]) -> None:
+    """Casts between 16-bit types, or not around all of it, were not put there for the node's sake."""
+    g = GraphBuilder("unet")
+    operands = [
+        g.cast(g.input(name, (B, N, S, D), outer), FLOAT16) if cast else g.input(name, (B, N, S, D), FLOAT16)
+        for name, cast in zip("qkv", operands_cast, strict=True)
+    ]
+    g.output(g.cast(g.flash_attention_score(*operands, heads=N, scale=SCALE), outer))
+    before = g.model()
+    after, record = compile_with(before, force_cast_dtype="none")
+    assert after.proto == before.proto
+    assert (record.code, record.dtype, record.restored_dtype) == ("fused.carried_over", "float16", "float16")
 
 
 def test_a_row_without_keys_is_a_mean_and_no_nan() -> None:
