@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
 from attnfuse.graph import Array, Literal, Model, TensorType
 from attnfuse.mindir import dtypes
@@ -139,6 +142,8 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("BatchMatMul", [C3, C3 + np.float32(1), False, True], C3.astype(float) @ (C3 + 1).transpose(0, 2, 1), FLOAT32),
     ("BiasAdd", [C3, f(4), 0], C3.astype(float) + f(4)[:, None], FLOAT32),
     ("BiasAdd", [X, f(4), 0], X.astype(float) + f(4), FLOAT32),
+    ("BiasAdd", [C3, f(5), 1], C3.astype(float) + f(5), FLOAT32),
+    ("BiasAdd", [C3[None], f(3), 14], C3[None].astype(float) + f(3)[:, None, None], FLOAT32),
     ("Addmm", [f(3), X, Y.T.copy(), 2, 3], 2 * f(3).astype(float) + 3 * (X.astype(float) @ Y.T), FLOAT32),
     ("MeanExt", [C3, (-1,), True, None], C3.mean(-1, keepdims=True), FLOAT32),
     ("SumExt", [C3, (0, 1), False, None], C3.sum((0, 1)), FLOAT32),
@@ -253,6 +258,53 @@ def test_convolutions(
     exact, native = (one(op, arguments, (x[0], w[0], *space), arithmetic=a) for a in (EXACT, NATIVE))
     assert exact.dtype == np.float64
     np.testing.assert_allclose(native, exact, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("x", "w", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)
+def test_convolutions_by_attributes(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> None:
+    space = len(stride)
+    every = (1, 1) if space == 2 else ()  # Conv2D's are of all axes
+    attributes: dict[str, Literal] = {
+        "stride": every + stride,
+        "dilation": every + dilation,
+        "pad_list": tuple(p for p in padding for _ in range(2)),
+        "group": groups,
+        "format": "NCHW" if space == 2 else "NCDHW",
+    }
+    a, k = f(*x), f(*w, name="w")
+    reference = ReferenceEvaluator(
+        helper.make_model(
+            helper.make_graph(
+                [
+                    helper.make_node(
+                        "Conv", ["x", "w"], ["y"], strides=stride, pads=padding * 2, dilations=dilation, group=groups
+                    )
+                ],
+                "reference",
+                [helper.make_tensor_value_info(n, onnx.TensorProto.DOUBLE, None) for n in ("x", "w")],
+                [helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, None)],
+            )
+        )
+    )
+    expected = np.asarray(reference.run(None, {"x": a.astype(float), "w": k.astype(float)})[0])
+    for arithmetic, bound in ((EXACT, 1e-12), (NATIVE, 2e-5)):
+        got = one(f"Conv{space}D", [a, k], expected.shape, arithmetic=arithmetic, attributes=attributes)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=bound * np.abs(expected).max())
+
+
+def test_unequal_padding_is_refused() -> None:
+    attributes: dict[str, Literal] = {
+        "stride": (1, 1, 1, 1), "dilation": (1, 1, 1, 1), "pad_list": (0, 1, 0, 1), "group": 1, "format": "NCHW",
+    }  # fmt: skip
+    with pytest.raises(UnsupportedOpError, match="unequal padding"):
+        one("Conv2D", [f(1, 2, 4, 4), f(3, 2, 3, 3)], (1, 3, 3, 3), attributes=attributes)
 
 
 # --- norms

@@ -40,12 +40,13 @@ def _dense(at: At) -> Result:
 
 @lowers("BiasAdd")
 def _bias(at: At) -> Result:
-    """The bias belongs to axis 1 (format NCHW, number 0); of a matrix that is the last one."""
-    rank = len(at.dims(0))
-    if rank != 2 and at.literal(2) not in (0, "NCHW", "NCDHW"):
-        raise at.unsupported(f"data format {at.literal(2)!r}")
-    bias = at.tensor(1)
-    return at.emit("Add", at.tensor(0), at.writer.reshape(bias, [-1] + [1] * (rank - 2)) if rank > 2 else bias)
+    """The bias belongs to axis 1 (formats NCHW and NCDHW, numbers 0 and 14) or to the last one (NHWC, 1)."""
+    rank, layout, bias = len(at.dims(0)), at.literal(2), at.tensor(1)
+    if layout not in (0, 1, 14, "NCHW", "NHWC", "NCDHW"):
+        raise at.unsupported(f"data format {layout!r}")
+    if rank > 2 and layout not in (1, "NHWC"):
+        bias = at.writer.reshape(bias, [-1] + [1] * (rank - 2))
+    return at.emit("Add", at.tensor(0), bias)
 
 
 @lowers("Addmm")
@@ -87,15 +88,40 @@ def _convolution(at: At) -> Result:
     """Input [N, C, *space], weight [O, C / groups, *kernel], bias [O]."""
     rank = len(at.dims(0)) - 2
     stride, padding, dilation = (_per_axis(at.integers(i), rank) for i in (3, 4, 5))
-    groups = at.integer(6)
-    x, weight = at.tensor(0), at.tensor(1)
-    if at.writer.arithmetic is Arithmetic.EXACT:
-        y = _by_taps(at, x, weight, stride, padding, dilation, groups)
-    else:
-        y = at.emit("Conv", x, weight, strides=stride, pads=[*padding, *padding], dilations=dilation, group=groups)
+    y = _convolved(at, stride, padding, dilation, at.integer(6))
     if at.is_absent(2):
         return y
     return at.emit("Add", y, at.writer.reshape(at.tensor(2), [1, -1] + [1] * rank))
+
+
+@lowers("Conv2D", "Conv3D")
+def _convolution_by_attributes(at: At) -> Result:
+    """The same without bias, its arguments attributes: pad_list is (before, after) of each axis of space.
+
+    Conv2D's stride and dilation are those of all axes, Conv3D's those of space.
+    """
+    rank = len(at.dims(0)) - 2
+    stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))
+    (groups,) = _attribute(at, "group")
+    if pads[::2] != pads[1::2] or at.attributes.get("format") not in ("NCHW", "NCDHW"):
+        raise at.unsupported("unequal padding or an unknown format")
+    return _convolved(at, stride[-rank:], pads[::2], dilation[-rank:], groups)
+
+
+def _attribute(at: At, name: str) -> list[int]:
+    """Whole numbers, or one alone."""
+    value = at.attributes.get(name)
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(n, int) for n in numbers):
+        raise at.unsupported(f"its {name} is {value!r}")
+    return [n for n in numbers if isinstance(n, int)]
+
+
+def _convolved(at: At, stride: list[int], padding: list[int], dilation: list[int], groups: int) -> str:
+    x, weight = at.tensor(0), at.tensor(1)
+    if at.writer.arithmetic is Arithmetic.EXACT:
+        return _by_taps(at, x, weight, stride, padding, dilation, groups)
+    return at.emit("Conv", x, weight, strides=stride, pads=[*padding, *padding], dilations=dilation, group=groups)
 
 
 def _per_axis(values: Sequence[int], rank: int) -> list[int]:
