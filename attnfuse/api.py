@@ -21,7 +21,7 @@ from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, Te
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Context, Legalised, Pass
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, objection, refusals
 
 __all__ = [
     "BUILT_IN",
@@ -61,6 +61,7 @@ __all__ = [
     "dtypes",
     "head_padding",
     "live_values",
+    "objection",
     "refusals",
     "short_name",
 ]

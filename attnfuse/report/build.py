@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from attnfuse.errors import InternalError
-from attnfuse.graph import CONSTANT, Model, Node, short_name
+from attnfuse.graph import Model, Node, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Legalised
@@ -20,7 +20,7 @@ from attnfuse.report.model import (
     SiteEntry,
     Totals,
 )
-from attnfuse.targets import Target, accepts
+from attnfuse.targets import Target, accepts, objection
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
@@ -72,14 +72,16 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
 
 
 def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[OutsideEntry, ...]:
-    """The nodes of a finished graph that the target does not take, by operator and reason.
+    """The nodes of a finished graph that the target does not take as they stand, by operator and reason.
 
-    `reasons` are those that a pass gave, by the node's value; it may refuse a form of an operator that is taken.
+    `reasons` are those that a pass gave, by the node's value.
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        if node.op != CONSTANT and (node.name in reasons or not accepts(target, node.op)):
-            groups.setdefault((node.op, reasons.get(node.name, NO_RULE)), []).append(node)
+        why = objection(target, model, node)
+        if why is not None:
+            told = why if accepts(target, node.op) else NO_RULE
+            groups.setdefault((node.op, reasons.get(node.name, told)), []).append(node)
     modules = Modules(model)
     return tuple(
         OutsideEntry(

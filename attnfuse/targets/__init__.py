@@ -11,6 +11,7 @@ from attnfuse.targets.limits import (
     refusals,
 )
 from attnfuse.targets.lite_config import LITE_CONFIG
+from attnfuse.targets.objections import objection
 from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Target",
     "accepts",
     "head_padding",
+    "objection",
     "refusals",
 ]

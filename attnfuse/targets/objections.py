@@ -95,8 +95,19 @@ def _dims(kind: TensorType | None) -> tuple[int, ...] | None:
     return None if kind is None else kind.dims
 
 
+def _one_type(model: Model, node: Node, limit: Limit) -> str | None:
+    kinds = [model.type_of(value) for _, value in _arguments(node, limit)]
+    if any(kind is None or kinds[0] is None or kind.dtype != kinds[0].dtype for kind in kinds):
+        return f"CANN wants one element type, and finds {', '.join(str(kind or 'a number') for kind in kinds)}"
+    return None
+
+
 def _float(model: Model, node: Node, limit: Limit) -> str | None:
     return _element(model, node, limit, lambda kind: kind.dtype.is_float)
+
+
+def _whole(model: Model, node: Node, limit: Limit) -> str | None:
+    return _element(model, node, limit, lambda kind: not kind.dtype.is_float and kind.dtype.name != "bool")
 
 
 def _bool(model: Model, node: Node, limit: Limit) -> str | None:
@@ -124,6 +135,8 @@ _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
     "made by": _made_by,
     "rank": _rank,
     "one shape": _one_shape,
+    "one type": _one_type,
     "float": _float,
+    "whole": _whole,
     "bool": _bool,
 }

@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 from attnfuse.targets.limits import Target
 
 LimitKind: TypeAlias = Literal[
-    "constant", "only", "no empty list", "no -1", "made by", "rank", "one shape", "float", "bool"
+    "constant", "only", "no empty list", "no -1", "made by", "rank", "one shape", "one type", "float", "whole", "bool"
 ]
 
 
@@ -45,7 +45,8 @@ class Limit:
     made by        this argument is made by the operator `value`
     rank           this argument has one of the ranks `value`
     one shape      these arguments have one shape, known before run time
-    float, bool    these arguments have a float type, are boolean
+    one type       these arguments are tensors of one element type
+    float, …       these arguments have a float type; are whole numbers; are boolean
     """
 
     kind: LimitKind
@@ -100,6 +101,7 @@ def _constant(*arguments: int) -> Limit:
 
 
 _FLOAT = (Limit("float", (0,)),)
+_WHOLE = (Limit("whole", (0, 1)),)
 _BOOL = (Limit("bool", (0,)),)
 _BOOLS = (Limit("bool", (0, 1)),)
 _AXES = Limit("no empty list", (1,))
@@ -129,8 +131,8 @@ def _rows() -> Iterator[Operator]:
             "data_format does not arrive: CANN takes axis 1 of rank 4, else the last",
             (Limit("rank", (0,), (2, 4)),),
         ),
-        "BitwiseAnd",
-        "BitwiseOr",
+        ("BitwiseAnd", "", _WHOLE),
+        ("BitwiseOr", "", _WHOLE),
         ("Cast", "", (_constant(1),)),
         "Ceil",
         "Cos",
@@ -234,7 +236,7 @@ def _rows() -> Iterator[Operator]:
         ("Gather", "the axis is an input, batch_dims is put back", (_constant(3),)),
         ("GatherD", "", (_constant(1),)),
         "GatherNd",
-        ("MaskedFill", "the value is a tensor of the filled one's type", ()),
+        ("MaskedFill", "", (Limit("one type", (0, 2)),)),
         ("OneHot", "the axis does not arrive", (Limit("only", (4,), -1),)),
         ("Range", "", ()),
         ("Select", "CANN's Select does not broadcast", (Limit("one shape", (0, 1, 2)),)),

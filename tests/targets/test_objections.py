@@ -148,5 +148,30 @@ def test_logic_is_of_booleans(case: Case, dtype: DType, taken: bool) -> None:
     assert told == (None if taken else "its argument 0 is float32[2], which CANN does not compute")
 
 
+@pytest.mark.parametrize(("dtype", "taken"), [(INT64, True), (BOOL, False), (FLOAT32, False)])
+def test_bits_are_of_whole_numbers(case: Case, dtype: DType, taken: bool) -> None:
+    told = case.objection("BitwiseOr", case.tensor((2,), dtype), case.tensor((2,), dtype))
+    assert told == (None if taken else f"its argument 0 is {dtype}[2], which CANN does not compute")
+
+
+def test_a_filling_is_of_the_type_of_what_it_fills(case: Case) -> None:
+    mask = case.tensor((2, 3), BOOL)
+    assert case.objection("MaskedFill", case.tensor(), mask, case.tensor(())) is None
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, None])
+def test_a_filling_of_another_type_is_objected_to(case: Case, dtype: DType | None) -> None:
+    number = case.constant(1.5) if dtype is None else case.tensor((), dtype)
+    told = case.objection("MaskedFill", case.tensor(), case.tensor((2, 3), BOOL), number)
+    found = "a number" if dtype is None else "float16[]"
+    assert told == f"CANN wants one element type, and finds float32[2, 3], {found}"
+
+
 def test_attributes_stand_for_arguments_that_are_not_there(case: Case) -> None:
     assert case.objection("Softmax", case.tensor()) is None
+
+
+@pytest.mark.parametrize("op", ["BiasAdd", "Select", "LogicalNot"])
+def test_what_is_no_tensor_of_a_known_type_is_objected_to(case: Case, op: str) -> None:
+    pair = case.graph.node("MakeTuple", (case.tensor(), case.tensor()), (TensorType((2, 3), FLOAT32),) * 2)
+    assert case.objection(op, pair) is not None

@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, accepts, short_name
+from attnfuse.api import Context, Edit, Legalised, Model, Node, objection, short_name
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
-from attnfuse_passes.legalise import products
+from attnfuse_passes.legalise import arrange, choose, create, inplace, products, reduce, split
+from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
 from attnfuse_passes.sweep import sweep
 
-FAMILIES = (products,)
+FAMILIES = (arrange, choose, create, inplace, products, reduce, split)
 """The modules whose import filled the table of rules."""
 
 
@@ -29,35 +30,52 @@ class Legalise:
         """Visit the nodes in file order; all edits are applied at the end, at once."""
         edit, effects, slugs = Edit(model), Effects.of(model), set[str]()
         replaced: list[Node] = []
+        dead: set[str] = set()
         for node in model.nodes:
             rule = RULES.get(node.op)
-            if rule is None or accepts(context.target, node.op):
+            if rule is None or objection(context.target, model, node) is None:
                 continue
             builder = Builder(edit, node, _slug(node, slugs))
             try:
-                value = rule(At(model, node, effects, builder))
+                result = rule(At(model, node, effects, builder))
             except NotLegalError as error:
                 context.illegal[node.name] = str(error)
                 continue
-            context.legalised.append(Legalised(node.op, tuple(builder.ops)))
-            if builder.ends_with(value):
-                builder.finish(value)
-            else:
-                edit.rename[node.name] = value
-                edit.remove.add(node.name)
             replaced.append(node)
+            context.legalised.append(Legalised(node.op, tuple(builder.ops)))
+            if isinstance(result, tuple):
+                replaced += _hand_out(edit, node, result)
+                dead.add(node.name)
+                result = make_tuple(builder, [part for part in result if part is not None])
+            if result is None:
+                dead.add(node.name)
+            elif builder.ends_with(result):
+                builder.finish(result)
+            else:
+                edit.rename[node.name] = result
+                edit.remove.add(node.name)
         if not replaced:
             return False
-        before = {node.proto.op_type for node in model.nodes}
-        arguments = {name for node in replaced for name in node.inputs if _is_constant(model, name)}
+        idle = set(model.primitives) - {node.proto.op_type for node in model.nodes}
+        arguments = {name for node in replaced for name in node.inputs if model.producer(name) is not None}
         edit.apply()
-        sweep(model, [name for name in sorted(arguments) if not model.uses(name)], before)
+        dead |= {name for name in arguments if not model.uses(name)}
+        sweep(model, sorted(dead), set(model.primitives) - idle)
         return True
 
 
-def _is_constant(model: Model, value: str) -> bool:
-    node = model.producer(value)
-    return node is not None and node.op == CONSTANT
+def _hand_out(edit: Edit, node: Node, parts: tuple[str | None, ...]) -> list[Node]:
+    """Let whatever reads one element of the node's tuple read that part, and tell which nodes go for it."""
+    model = edit.model
+    items = [use.node for use in model.uses(node.name) if use.node is not None and use.node.op == "TupleGetItem"]
+    for item in items:
+        index = model.literal(item.inputs[1])
+        assert isinstance(index, int)
+        part = parts[index]
+        assert part is not None
+        edit.rename[item.name] = part
+        edit.remove.add(item.name)
+    return items
 
 
 def _slug(node: Node, taken: set[str]) -> str:

@@ -2,13 +2,18 @@
 
 To legalise an operator, write one function in one file of this folder:
 
-    @legalises("Muls")
-    def muls(at: At) -> str:
-        return at.build.node("Mul", (at.input(0), at.scalar(1)), at.out)
+    @legalises("Outer")
+    def outer(at: At) -> Result:
+        column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
+        return at.build.node("Mul", (column, at.input(1)), at.out)
 
-It appends nodes through `at.build` and returns the value that takes the replaced node's place: the node it made last,
-or a value that was there before. Where it cannot, it raises NotLegalError with the reason: the node stays, and the
-report tells.
+It appends nodes through `at.build` and returns what takes the replaced node's place: the node it made last, or a value
+that was there before; for a node of several results a node of as many, or a tuple of values, one for each (None for one
+that nothing reads); None for a node that nothing reads but the order of effects. Where it cannot, it raises
+NotLegalError with the reason: the node stays, and the report tells.
+
+A rule is asked for the nodes that the target objects to: all of an operator it does not take, and of one that it takes
+within limits (`attnfuse/targets/operators.py`) those beyond them.
 """
 
 from __future__ import annotations
@@ -17,11 +22,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from attnfuse.api import Model, Node, NotALiteralError, TensorType
+import numpy as np
+
+from attnfuse.api import AttributeProto, Model, Node, NotALiteralError, TensorType
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.legalise import nodes
 
-Rule: TypeAlias = "Callable[[At], str]"
+Result: TypeAlias = "str | tuple[str | None, ...] | None"
+Rule: TypeAlias = "Callable[[At], Result]"
 
 RULES: dict[str, Rule] = {}
 
@@ -43,6 +52,15 @@ class At:
     def out(self) -> TensorType:
         """Type of the node's one tensor. Raises NotLegalError where it has several, or an unknown type."""
         return self._tensor(self.node.name, "its output")
+
+    @property
+    def outs(self) -> tuple[TensorType, ...]:
+        """Types of the node's several tensors. Raises NotLegalError where one is unknown."""
+        kinds = self.model.types_of(self.node.name)
+        known = tuple(kind for kind in kinds if kind is not None) if isinstance(kinds, tuple) else ()
+        if not isinstance(kinds, tuple) or len(known) != len(kinds):
+            raise NotLegalError("its outputs are not tensors of known types")
+        return known
 
     def input(self, position: int) -> str:
         """Name of an input. Raises NotLegalError where the node has fewer."""
@@ -68,11 +86,100 @@ class At:
         except NotALiteralError:
             raise NotLegalError(f"its argument {position} is not a constant") from None
 
+    def optional(self, position: int) -> str | None:
+        """Name of an input, or None where None is given for it."""
+        value = self.input(position)
+        return None if self.model.is_literal(value) and self.model.literal(value) is None else value
+
+    def attribute(self, name: str) -> str | bool | int | None:
+        """A plain attribute of the node's primitive, where operators that are no primitive functions keep arguments."""
+        for found in self.model.primitives[self.node.proto.op_type].attribute:
+            if found.name == name:
+                plain = bool(found.i) if found.type == AttributeProto.BOOL else found.i
+                return found.s.decode() if found.type == AttributeProto.STRING else plain
+        return None
+
+    def integer(self, position: int) -> int:
+        """A constant whole number. Raises NotLegalError for anything else."""
+        literal = self.literal(position)
+        if isinstance(literal, bool) or not isinstance(literal, int):
+            raise NotLegalError(f"its argument {position} is {literal!r}, no whole number")
+        return literal
+
+    def integers(self, position: int) -> tuple[int, ...]:
+        """Constant whole numbers: one alone, a tuple or a tensor of them. Raises NotLegalError for anything else."""
+        literal = self.literal(position)
+        if isinstance(literal, np.ndarray) and literal.dtype.kind in "iu":
+            return tuple(int(v) for v in literal.reshape(-1))
+        if isinstance(literal, tuple) and all(isinstance(v, int) for v in literal):
+            return tuple(v for v in literal if isinstance(v, int))
+        return (self.integer(position),)
+
+    def number(self, position: int) -> bool | int | float:
+        """A constant number: a scalar, or a tensor of one element. Raises NotLegalError for anything else."""
+        literal = self.literal(position)
+        if isinstance(literal, np.ndarray) and literal.size == 1:
+            literal = (
+                literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
+            )
+        if not isinstance(literal, bool | int | float):
+            raise NotLegalError(f"its argument {position} is {literal!r}, no number")
+        return literal
+
+    def flag(self, position: int) -> bool:
+        """A constant truth value. Raises NotLegalError for anything else."""
+        literal = self.literal(position)
+        if not isinstance(literal, bool):
+            raise NotLegalError(f"its argument {position} is {literal!r}, no truth value")
+        return literal
+
+    def axis(self, position: int, rank: int) -> int:
+        """A constant axis of a tensor of that rank, counted from the front. Raises NotLegalError for anything else."""
+        return _from_front(self.integer(position), rank)
+
+    def axes(self, position: int, rank: int) -> tuple[int, ...]:
+        """Constant axes, counted from the front, in order; None and () are all of them."""
+        given = () if self.literal(position) is None else self.integers(position)
+        return tuple(sorted(_from_front(a, rank) for a in given)) or tuple(range(rank))
+
+    def elements(self, position: int) -> tuple[str, ...]:
+        """The tensors of a tuple input, whoever makes it. Raises NotLegalError where one is of an unknown type."""
+        value = self.input(position)
+        kinds = self.model.types_of(value)
+        producer = self.model.producer(value)
+        if producer is not None and producer.op in _TUPLES:
+            for element in producer.inputs:
+                self._tensor(element, f"an element of input {position}")
+            return tuple(producer.inputs)
+        if isinstance(kinds, tuple) and all(kinds):
+            return tuple(nodes.element(self.build, value, i, kind) for i, kind in enumerate(kinds) if kind is not None)
+        literal = self.literal(position)
+        if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
+            raise NotLegalError(f"input {position} is no tuple of tensors")
+        return tuple(nodes.array(self.build, element) for element in literal if isinstance(element, np.ndarray))
+
+    def unshared(self) -> None:
+        """Raise NotLegalError where something changes the node's first input or its result in place.
+
+        Then a name more for the same memory, and a copy of it, are not the same thing.
+        """
+        if {self.node.name, self.input(0)} & self.effects.mutated:
+            raise NotLegalError("what it reads or gives is changed in place")
+
     def _tensor(self, value: str, what: str) -> TensorType:
         kind = self.model.type_of(value)
         if kind is None:
             raise NotLegalError(f"{what} is not a tensor of a known type")
         return kind
+
+
+_TUPLES = ("MakeTuple", "make_list", "MakeList")
+
+
+def _from_front(axis: int, rank: int) -> int:
+    if not -rank <= axis < max(rank, 1):
+        raise NotLegalError(f"axis {axis} is none of {rank}")
+    return axis % max(rank, 1)
 
 
 def legalises(*ops: str) -> Callable[[Rule], Rule]:

@@ -1,0 +1,89 @@
+"""Operators that only move values: copies, regroupings, repetitions, borders.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import UNKNOWN_DIM, TensorType
+from attnfuse_passes.legalise import nodes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+
+@legalises("Contiguous", "Clone")
+def copy(at: At) -> Result:
+    """(x): the value itself, unless one of the two is changed in place."""
+    at.unshared()
+    return at.input(0)
+
+
+@legalises("FlattenExt")
+def flatten(at: At) -> Result:
+    """(x, first axis, last axis): those axes as one. A single unknown size is left to Reshape."""
+    dims = at.out.dims
+    if dims.count(UNKNOWN_DIM) > 1:
+        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+    return at.build.reshape(at.input(0), dims)
+
+
+@legalises("TransposeView")
+def transpose(at: At) -> Result:
+    """(x, order of the axes [, state])."""
+    at.unshared()
+    rank = at.type(0).rank
+    order = [axis % rank for axis in at.integers(1)]
+    return at.build.transpose(at.input(0), order)
+
+
+@legalises("RepeatInterleaveInt")
+def repeat(at: At) -> Result:
+    """(x, times, axis or None, size of the result): each element `times` times in a row; None flattens first.
+
+    A new axis after the repeated one is tiled, then both are regrouped.
+    """
+    times, x, kind = at.integer(1), at.input(0), at.type(0)
+    if times < 1:
+        raise NotLegalError(f"it repeats {times} times")
+    if at.literal(2) is None:
+        axis, kind = 0, TensorType((at.static(0).size,), kind.dtype)
+        x = at.build.reshape(x, kind.dims)
+    else:
+        axis = at.axis(2, kind.rank)
+    if times == 1:
+        return x
+    if kind.dims[axis] == 1:
+        return nodes.tile(at.build, x, axis, times)
+    if at.out.dims.count(UNKNOWN_DIM) > 1:
+        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+    apart = nodes.expand(at.build, x, axis + 1)
+    return at.build.reshape(nodes.tile(at.build, apart, axis + 1, times), at.out.dims)
+
+
+@legalises("ConstantPadND", "PadV3")
+def pad(at: At) -> Result:
+    """(x, (before, after) of each axis from the last on, number): constants joined to x, an axis at a time.
+
+    PadV3 says the same; it has an adapter, but without a pass that only MindSpore runs CANN reads its padding from the
+    first axis on.
+    """
+    if at.node.op == "PadV3" and (at.attribute("mode"), at.attribute("paddings_contiguous")) != ("constant", True):
+        raise NotLegalError("it does not pad with a constant, by pairs of an axis")
+    padding = at.integers(1)
+    if min(padding, default=0) < 0:
+        raise NotLegalError(f"it cuts off: its padding is {padding}")
+    if not at.type(0).is_static and any(padding):
+        raise NotLegalError(f"it pads {at.type(0)}, of a size not known before run time")
+    value, number = at.input(0), 0 if at.optional(2) is None else at.number(2)
+    for i in range(len(padding) // 2):
+        before, after = padding[2 * i : 2 * i + 2]
+        if before or after:
+            value = nodes.border(at.build, value, at.out.rank - 1 - i, before, after, number)
+    return value
+
+
+@legalises("BroadcastTo")
+def broadcast(at: At) -> Result:
+    """(x, shape): with the whole shape written out, of which MindSpore lets sizes stand as -1."""
+    if not at.out.is_static:
+        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+    return at.build.broadcast(at.input(0), at.out.dims)

@@ -1,0 +1,71 @@
+"""Choosing values: look-ups, masks, conditions.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnfuse.api import DType, dtypes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+
+@legalises("Embedding")
+def embedding(at: At) -> Result:
+    """(ids, weights, padding_idx, max_norm, norm_type, scale_grad_by_freq, state): rows of the weights.
+
+    padding_idx and scale_grad_by_freq only matter to gradients; max_norm scales the weights in place. The operator
+    reads a weight itself, where Gather is given it by Load.
+    """
+    if at.literal(3) is not None:
+        raise NotLegalError("it scales its weights in place, to a norm of at most max_norm")
+    build, weights = at.build, at.input(1)
+    if at.model.is_parameter(weights):
+        weights = build.node("Load", (weights, at.input(6)), at.type(1), build.PRIMITIVE)
+    return build.node("Gather", (weights, at.input(0), build.constant(0), build.constant(0)), at.out)
+
+
+@legalises("MaskedFill")
+def masked_fill(at: At) -> Result:
+    """(x, mask, number): with x of the result's shape, and the number a tensor of x's own type."""
+    value = at.model.type_of(at.input(2))
+    if value is not None and value.rank:
+        raise NotLegalError(f"its number is a tensor {value}")
+    filled = at.build.cast(at.input(0), at.out.dtype)
+    inputs = (_spread(at, filled), at.input(1), _tensor(at, 2, at.out.dtype))
+    return at.build.node("MaskedFill", inputs, at.out)
+
+
+@legalises("Select")
+def select(at: At) -> Result:
+    """(condition, if true, if false): with all three of the result's shape."""
+    operands = (at.input(0), _tensor(at, 1, at.out.dtype), _tensor(at, 2, at.out.dtype))
+    return at.build.node("Select", tuple(_spread(at, operand) for operand in operands), at.out)
+
+
+@legalises("BitwiseAnd", "BitwiseOr")
+def bitwise(at: At) -> Result:
+    """(a, b): of truth values it is LogicalAnd or LogicalOr; CANN's computes with whole numbers only."""
+    if at.out.dtype is not dtypes.BOOL:
+        raise NotLegalError(f"its result is {at.out}")
+    op = "LogicalAnd" if at.node.op == "BitwiseAnd" else "LogicalOr"
+    return at.build.node(op, (at.input(0), at.input(1)), at.out)
+
+
+def _spread(at: At, value: str) -> str:
+    """The value repeated to the shape of the node's result."""
+    if at.build.type_of(value).dims == at.out.dims:
+        return value
+    if not at.out.is_static:
+        raise NotLegalError(f"its operands are of other shapes than its result, {at.out}")
+    return at.build.broadcast(value, at.out.dims)
+
+
+def _tensor(at: At, position: int, dtype: DType) -> str:
+    """An argument as a tensor of that type: a constant is written in it, anything else is cast."""
+    value = at.input(position)
+    kind = at.model.type_of(value)
+    if at.model.is_literal(value) and (kind is None or kind.dtype != dtype):
+        return at.build.tensor(np.asarray(at.literal(position)), dtype)
+    return at.build.cast(value, dtype)

@@ -1,0 +1,57 @@
+"""Tensors made from nothing: constants, where everything about them is known; and random state that nothing reads.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnfuse_passes.attention.effects import effective_uses
+from attnfuse_passes.legalise import nodes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+_NUMBERS = {"Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
+_LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
+
+
+@legalises(*_NUMBERS)
+def zeros_or_ones(at: At) -> Result:
+    """(size, type), (x, size, type) or (x, type): size and type are read off the result.
+
+    The …LikeExt operators of unknown size are ZerosLike and OnesLike, which keep x's element type.
+    """
+    op = at.node.op
+    if at.out.is_static:
+        return nodes.filled(at.build, at.out.dims, _NUMBERS[op], at.out.dtype)
+    if op in _LIKE and at.type(0).dtype == at.out.dtype:
+        return at.build.node(_LIKE[op], (at.input(0),), at.out)
+    raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+
+
+@legalises("FillScalar")
+def fill(at: At) -> Result:
+    """(size, number, type)."""
+    if not at.out.is_static:
+        raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+    return nodes.filled(at.build, at.out.dims, at.number(1), at.out.dtype)
+
+
+@legalises("Arange")
+def arange(at: At) -> Result:
+    """(start, end, step, type): where each element is a number of its type, so that no kernel rounds it otherwise."""
+    values = np.arange(at.number(0), at.number(1), at.number(2))
+    dtype = at.out.dtype
+    if at.out.dims != values.shape:
+        raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+    if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
+        raise NotLegalError(f"its elements are no numbers of {dtype}, so how they round is the operator's matter")
+    return at.build.tensor(values, dtype)
+
+
+@legalises("Generator")
+def generator(at: At) -> Result:
+    """(command, state …): random state that nothing reads, as transformers' models leave it behind."""
+    if effective_uses(at.model, at.node.name):
+        raise NotLegalError("something reads its random state")
+    return None

@@ -1,0 +1,73 @@
+"""Operators that change their first input in place, where nothing else sees the change: the plain operators.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). What an in-place operator gives
+back is another name for the memory it changed. Whatever reads that result reads the same numbers from a new tensor;
+only other readers of that memory, before or after, could tell the two apart. So there must be none.
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import CALL, CONSTANT, DType, Node, dtypes
+from attnfuse_passes.attention.effects import effective_uses, writes_in_place
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+_SAME_MEMORY = ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Contiguous", "Depend")
+"""Operators beside the …View ones that may give back the memory they read."""
+_NOT_OURS = (CONSTANT, CALL, "Load", "MakeTuple")
+"""What gives memory that is not the node's own to change, or not known to be."""
+
+
+@legalises("InplaceAddExt")
+def add(at: At) -> Result:
+    """(x, y, alpha, state): x + alpha · y, in x's type."""
+    other = _other(at)
+    alpha = at.number(2)
+    if not at.out.dtype.is_float and not isinstance(alpha, int):
+        raise NotLegalError(f"it adds {alpha} times whole numbers to whole numbers")
+    return at.build.node("Add", (at.input(0), at.build.scaled(other, alpha)), at.out)
+
+
+@legalises("InplaceMul")
+def multiply(at: At) -> Result:
+    """(x, y, state): x · y, in x's type."""
+    return at.build.node("Mul", (at.input(0), _other(at)), at.out)
+
+
+def _other(at: At) -> str:
+    """The second operand in the first's type, which the result has: whole numbers become floating, not the reverse."""
+    _check_alone(at)
+    mine, other = at.out.dtype, at.type(1).dtype
+    if other != mine and _rank(other) >= _rank(mine):
+        raise NotLegalError(f"it brings {other} into {mine}")
+    return at.build.cast(at.input(1), mine)
+
+
+def _rank(dtype: DType) -> int:
+    return 0 if dtype is dtypes.BOOL else 2 if dtype.is_float else 1
+
+
+def _check_alone(at: At) -> None:
+    """Raise NotLegalError where anything but this node may read the memory it changes, under any of its names."""
+    value, reader = at.input(0), at.node
+    while True:
+        made_by = at.model.producer(value)
+        if made_by is None or made_by.op in _NOT_OURS:
+            raise NotLegalError("it changes a weight, an input, a constant or what a function gives")
+        for use in effective_uses(at.model, value):
+            if use.node is not reader and not _another_element(at, made_by, reader, use.node):
+                raise NotLegalError("something else reads what it changes")
+        if not _gives_same_memory(made_by):
+            return
+        value, reader = made_by.inputs[0], made_by
+
+
+def _gives_same_memory(node: Node) -> bool:
+    named = node.op.endswith("View") or node.op in _SAME_MEMORY or node.op == "TupleGetItem"
+    return named or writes_in_place(node)
+
+
+def _another_element(at: At, maker: Node, reader: Node, other: Node | None) -> bool:
+    """Whether both read elements of a tuple, and different ones, of an operator that makes each in its own memory."""
+    if other is None or maker.op.endswith("View") or (reader.op, other.op) != ("TupleGetItem", "TupleGetItem"):
+        return False
+    return at.model.literal(reader.inputs[1]) != at.model.literal(other.inputs[1])

@@ -1,0 +1,122 @@
+"""Nodes that rules of several families make, each with the encoding of MindSpore 2.7.1's own exports.
+
+May import the builder and the engine's api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse.api import UNKNOWN_DIM, AttributeProto, DType, TensorType, dtypes
+from attnfuse_passes.emit.builder import Builder
+
+INLINE = 1 << 20
+"""Elements up to which a filled tensor is written into the graph."""
+
+
+def whole(name: str, value: int) -> AttributeProto:
+    """A whole number as an attribute of a primitive."""
+    return AttributeProto(name=name, type=AttributeProto.INT64, i=value)
+
+
+def wholes(name: str, values: Sequence[int]) -> AttributeProto:
+    """Several whole numbers as an attribute of a primitive."""
+    a = AttributeProto(name=name, type=AttributeProto.TUPLE)
+    for value in values:
+        a.values.add(type=AttributeProto.INT64).ints.append(value)
+    return a
+
+
+def text(name: str, value: str) -> AttributeProto:
+    """A word as an attribute of a primitive."""
+    return AttributeProto(name=name, type=AttributeProto.STRING, s=value.encode())
+
+
+def texts(name: str, values: Sequence[str]) -> AttributeProto:
+    """Several words as an attribute of a primitive."""
+    a = AttributeProto(name=name, type=AttributeProto.LIST)
+    for value in values:
+        a.values.add(type=AttributeProto.STRING).strings.append(value.encode())
+    return a
+
+
+def array(build: Builder, value: npt.NDArray[np.generic]) -> str:
+    """A constant tensor of the array's own element type."""
+    return build.tensor(value, next(dtype for dtype in dtypes.ALL if dtype.numpy == value.dtype))
+
+
+def element(build: Builder, value: str, index: int, kind: TensorType) -> str:
+    """One tensor of a value of several."""
+    return build.node("TupleGetItem", (value, build.constant(index)), kind, build.PRIMITIVE)
+
+
+def make_tuple(build: Builder, values: Sequence[str]) -> str:
+    """Several tensors as one value."""
+    return build.node("MakeTuple", values, [build.type_of(value) for value in values], build.PRIMITIVE)
+
+
+def part(build: Builder, value: str, axis: int, start: int, stop: int) -> str:
+    """Elements `start` to `stop` of an axis, the other axes whole (so their sizes need not be known)."""
+    kind = build.type_of(value)
+    rank, here = kind.rank, 1 << axis
+    others = (1 << rank) - 1 - here
+    begin = tuple(start if i == axis else 0 for i in range(rank))
+    end = tuple(stop if i == axis else 0 for i in range(rank))
+    # begin_mask and end_mask: the axes that run from their start, and to their end.
+    arguments: list[int | tuple[int, ...]] = [begin, end, (1,) * rank, others, others, 0, 0, 0]
+    dims = tuple(stop - start if i == axis else dim for i, dim in enumerate(kind.dims))
+    return build.node("StridedSlice", (value, *map(build.constant, arguments)), TensorType(dims, kind.dtype))
+
+
+def expand(build: Builder, value: str, axis: int) -> str:
+    """An axis of one element put before axis `axis` of the result."""
+    kind = build.type_of(value)
+    dims = (*kind.dims[:axis], 1, *kind.dims[axis:])
+    return build.node("ExpandDims", (value, build.constant(axis)), TensorType(dims, kind.dtype))
+
+
+def tile(build: Builder, value: str, axis: int, times: int) -> str:
+    """The whole axis `times` times in a row. An axis of unknown size stays unknown."""
+    kind = build.type_of(value)
+    counts = tuple(times if i == axis else 1 for i in range(kind.rank))
+    dims = tuple(dim * n if dim >= 0 else dim for dim, n in zip(kind.dims, counts, strict=True))
+    return build.node("Tile", (value, build.constant(counts)), TensorType(dims, kind.dtype))
+
+
+def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
+    """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
+    kind = TensorType(dims, dtype)
+    if kind.size <= INLINE:
+        return build.tensor(np.full(dims, value), dtype)
+    return build.node("FillV2", (build.constant(dims), build.tensor(np.array(value), dtype)), kind, build.PRIMITIVE)
+
+
+def concat(build: Builder, values: Sequence[str], axis: int) -> str:
+    """Tensors of one element type one after the other along an axis."""
+    kinds = [build.type_of(value) for value in values]
+    dims = list(kinds[0].dims)
+    dims[axis] = sum(kind.dims[axis] for kind in kinds) if all(kind.dims[axis] >= 0 for kind in kinds) else UNKNOWN_DIM
+    tensors = make_tuple(build, values)
+    return build.node("Concat", (tensors, build.constant(axis)), TensorType(tuple(dims), kinds[0].dtype))
+
+
+def border(build: Builder, value: str, axis: int, before: int, after: int, number: bool | int | float) -> str:
+    """Elements of one number before and after those of an axis. The other axes must be of known size."""
+    kind = build.type_of(value)
+    parts = []
+    for count in (before, after):
+        dims = tuple(count if i == axis else dim for i, dim in enumerate(kind.dims))
+        parts.append(filled(build, dims, number, kind.dtype) if count else "")
+    return concat(build, [part for part in (parts[0], value, parts[1]) if part], axis)
+
+
+def reduce(build: Builder, op: str, value: str, axes: Sequence[int], kind: TensorType) -> str:
+    """ReduceMean, ReduceMax, … over those axes; whether they stay with one element is read off the result's type."""
+    keep = kind.rank == build.type_of(value).rank
+    arguments: list[bool | tuple[int, ...]] = [tuple(axes), keep]
+    if op == "ReduceSum":
+        arguments.append(False)  # skip_mode: no axes would mean no sum
+    return build.node(op, (value, *map(build.constant, arguments)), kind)

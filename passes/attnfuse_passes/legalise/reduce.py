@@ -1,0 +1,50 @@
+"""Sums, means and extremes over axes: the mint operators as Reduce…, and Reduce… in the forms that Lite takes.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import TensorType
+from attnfuse_passes.legalise import nodes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+_CLASSIC = {"MeanExt": "ReduceMean", "SumExt": "ReduceSum", "Max": "ReduceMax", "Min": "ReduceMin"}
+
+
+@legalises("MeanExt", "SumExt")
+def mean_or_sum(at: At) -> Result:
+    """(x, axes or None for all, whether they stay, element type or None): x is cast, then reduced in that type."""
+    if at.node.op == "MeanExt" and not at.out.dtype.is_float:
+        raise NotLegalError(f"its result is {at.out}, a mean of whole numbers")
+    x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, at.type(0).rank)
+    return nodes.reduce(at.build, _CLASSIC[at.node.op], x, axes, at.out) if axes else x
+
+
+@legalises("Max", "Min")
+def extreme(at: At) -> Result:
+    """(x): over all elements."""
+    axes = range(at.type(0).rank)
+    return nodes.reduce(at.build, _CLASSIC[at.node.op], at.input(0), axes, at.out) if axes else at.input(0)
+
+
+@legalises("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceAll", "ReduceAny")
+def reduce(at: At) -> Result:
+    """(x, axes, whether they stay): with the axes written out, which MindSpore lets be ().
+
+    Whether the axes of ReduceAny stay is lost on the way through MindSpore Lite: a Reshape brings them back. The fourth
+    argument of ReduceSum makes () mean no axis; then nothing is summed.
+    """
+    kind, op = at.type(0), at.node.op
+    if op == "ReduceSum" and len(at.node.inputs) > 3 and at.flag(3) and at.literal(1) in (None, ()):
+        return at.input(0)
+    x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, kind.rank)
+    if kind.rank == 0:
+        return x
+    if op != "ReduceAny" or not at.flag(2):
+        return nodes.reduce(at.build, op, x, axes, at.out)
+    if at.out.dims.count(-1) > 1:
+        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+    dims = tuple(dim for axis, dim in enumerate(kind.dims) if axis not in axes)
+    reduced = nodes.reduce(at.build, op, x, axes, TensorType(dims, at.out.dtype))
+    return at.build.reshape(reduced, at.out.dims)

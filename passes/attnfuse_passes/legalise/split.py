@@ -1,0 +1,78 @@
+"""Taking tensors apart and putting them together: pieces of an axis, stacks, grids.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). The operators named `…View` take
+the state of effects as an argument more, and give other names to the memory they read; what stands for them copies, so
+they are replaced only where nothing changes that memory.
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import TensorType
+from attnfuse_passes.legalise import nodes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+
+@legalises("Chunk", "ChunkView", "SplitWithSize", "SplitWithSizeView")
+def pieces(at: At) -> Result:
+    """(x, number or sizes of the pieces, axis): Split where the pieces are equal, else a StridedSlice each.
+
+    The sizes are read off the node's type: Chunk's last piece may be smaller, and there may be fewer than asked for.
+    """
+    at.unshared()
+    kinds = at.outs
+    axis = at.axis(2, at.type(0).rank)
+    sizes = [kind.dims[axis] for kind in kinds]
+    if min(sizes) < 0:
+        raise NotLegalError("the size of a piece is not known before run time")
+    x = at.input(0)
+    if len(sizes) == 1:
+        return (x,)
+    if len(set(sizes)) == 1:
+        return at.build.node("Split", (x, at.build.constant(axis), at.build.constant(len(sizes))), kinds)
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return tuple(nodes.part(at.build, x, axis, start, start + size) for start, size in zip(starts, sizes, strict=True))
+
+
+@legalises("UnstackExtView")
+def unstack(at: At) -> Result:
+    """(x, axis): the slices along an axis, without it. Unstack keeps axis and number as attributes."""
+    at.unshared()
+    axis = at.axis(1, at.type(0).rank)
+    kinds = at.outs
+    attributes = (nodes.whole("num", len(kinds)), nodes.whole("axis", axis))
+    return at.build.node("Unstack", (at.input(0),), kinds, at.build.PRIMITIVE, attributes)
+
+
+@legalises("StackExt")
+def stack(at: At) -> Result:
+    """(tensors, axis of the result): Stack keeps its arguments as attributes; Lite gives it what MakeTuple joins."""
+    values = at.elements(0)
+    axis = at.axis(1, at.out.rank)
+    tensors = nodes.make_tuple(at.build, values)
+    attributes = (nodes.whole("num", len(values)), nodes.whole("axis", axis), nodes.whole("N", len(values)))
+    return at.build.node("Stack", (tensors,), at.out, at.build.PRIMITIVE, attributes)
+
+
+@legalises("Meshgrid")
+def grid(at: At) -> Result:
+    """(vectors, indexing 0 "ij" or 1 "xy"): vector i spread over axis i; "xy" swaps the first two axes.
+
+    The operator has an adapter, but Lite does not expand a tuple for it.
+    """
+    vectors, kinds = at.elements(0), at.outs
+    indexing = at.integer(1)
+    if indexing not in (0, 1):
+        raise NotLegalError(f"its indexing is {indexing}, neither 0 nor 1")
+    if not all(kind.is_static for kind in kinds):
+        raise NotLegalError("its sizes are not known before run time")
+    swapped = indexing == 1 and len(kinds) > 1
+    return tuple(
+        _spread(at, vector, kind, 1 - i if swapped and i < 2 else i)
+        for i, (vector, kind) in enumerate(zip(vectors, kinds, strict=True))
+    )
+
+
+def _spread(at: At, vector: str, kind: TensorType, axis: int) -> str:
+    dims = [1] * kind.rank
+    dims[axis] = kind.dims[axis]
+    return at.build.broadcast(at.build.reshape(vector, dims), kind.dims)
