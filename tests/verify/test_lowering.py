@@ -293,7 +293,7 @@ def test_convolutions_by_attributes(
             )
         )
     )
-    expected = np.asarray(reference.run(None, {"x": a.astype(float), "w": k.astype(float)})[0])
+    (expected,) = map(np.asarray, reference.run(None, {"x": a.astype(float), "w": k.astype(float)}))
     for arithmetic, bound in ((EXACT, 1e-12), (NATIVE, 2e-5)):
         got = one(f"Conv{space}D", [a, k], expected.shape, arithmetic=arithmetic, attributes=attributes)
         np.testing.assert_allclose(got, expected, rtol=0, atol=bound * np.abs(expected).max())
