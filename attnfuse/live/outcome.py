@@ -34,7 +34,7 @@ class Outcome:
         return (*self.report.warnings, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: a row per component, then why what was not fused was not, then the warnings."""
+        """A table for notebooks: a row per component, why what was not fused was not, what is left outside, warnings."""
         report = self.report
         head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in ("component", *_COLUMNS))
         rows = [_row(component.name, component.totals) for component in report.components]
@@ -48,6 +48,11 @@ class Outcome:
         notes = [
             f"{status} {count}: {reason}" + (f" (rule: {rule})" if rule else "")
             for (status, reason, rule), count in sorted(reasons.items())
+        ]
+        notes += [
+            f"{component.name}: outside {entry.count} ({entry.op}): {entry.reason}"
+            for component in report.components
+            for entry in component.outside
         ]
         notes += [f"warning: {text}" for text in self.warnings]
         items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)

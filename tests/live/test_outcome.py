@@ -1,0 +1,15 @@
+"""The table for notebooks tells of operators that are left outside."""
+
+from __future__ import annotations
+
+from attnfuse.live.outcome import Outcome
+from attnfuse.report.build import component_entry, report
+from attnfuse.report.model import OutsideEntry
+from attnfuse.targets import Target
+
+
+def test_operators_outside_are_told() -> None:
+    entry = OutsideEntry(op="Fancy", count=3, reason="1 < 2", nodes=("a", "b", "c"), modules=())
+    component = component_entry("unet", 9, [], outside=(entry,))
+    outcome = Outcome(report(Target("lite", "ascend910b"), [component], []), None, {})
+    assert "<li>unet: outside 3 (Fancy): 1 &lt; 2</li>" in outcome._repr_html_()
