@@ -11,7 +11,6 @@ import dataclasses
 import difflib
 import errno
 import json
-import os
 import platform
 import signal
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 import click
+from click.utils import PacifyFlushWrapper  # what click puts in place of a stdout that nobody reads
 from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
@@ -41,13 +41,14 @@ EXIT_UNMET = 1
 EXIT_VERIFICATION = 4
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # as of others, which the signal kills
 _WIDTH = 140  # of tables where stderr is no terminal
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """All of the console script but what `attnfuse.__main__` does before this can be imported."""
     # So that a run that is asked to stop cleans up after itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(run(sys.argv[1:]))
@@ -63,10 +64,11 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of stdout went away; nothing more can be said there, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_UNMET
+    except SystemExit:
+        # Of click, where the reader of stdout went away: it lets nothing more be said there, and exits with 1.
+        if isinstance(sys.stdout, PacifyFlushWrapper):
+            return EXIT_BROKEN_PIPE
+        raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             return _defect(error, arguments)

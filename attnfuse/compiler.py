@@ -61,7 +61,7 @@ from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
-from attnfuse.verify import ComponentVerification, Verification, verify_component
+from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_component
 from attnfuse.verify.structure import check_interface, check_structure, new_findings
 from attnfuse.version import __version__
 
@@ -142,6 +142,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
         return _census(request, progress, weights=True)
+    if request.verify != "none":
+        require_executor(request.verify)
     source = _open(request)
     target = place(request.output, source.paths)
     if target.is_file and not source.single_file:
@@ -336,8 +338,26 @@ def _verify(
     folder = work / "verify"
     folder.mkdir()
     return verify_component(
-        name=component.name, original=original, fused=fused, level=level, seed=request.seed, work=folder
+        name=component.name,
+        original=original,
+        fused=fused,
+        level=level,
+        seed=request.seed,
+        work=folder,
+        compute=_compute_asked(request.policy, result),
     )
+
+
+def _compute_asked(policy: Policy, result: ComponentResult) -> dict[str, str]:
+    """For the result of each formula that was fused: the dtype asked for where the source's own is none of 16 bits."""
+    asked = {}
+    for record in result.sites.values():
+        if record.status != "fused" or record.form != "formula" or record.facts.dtype in ("float16", "bfloat16"):
+            continue
+        decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
+        if decision.force_cast_dtype is not None:
+            asked[record.anchor] = decision.force_cast_dtype.name
+    return asked
 
 
 def _report(request: CompileRequest, results: Sequence[ComponentResult], warnings: Sequence[str] = ()) -> Report:

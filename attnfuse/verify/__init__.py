@@ -11,8 +11,12 @@ find protobuf loaded before MindSpore.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
+from attnfuse.errors import UsageError
 from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
 
 __all__ = [
@@ -24,23 +28,55 @@ __all__ = [
     "Verification",
     "check_certificate",
     "measure_memory",
+    "require_executor",
     "verify_component",
 ]
 
 
+_INFERENCE, _NUMBERS = {"mindspore": "trace"}, {"onnx": "verify", "onnxruntime": "verify"}
+_EXECUTORS = {"static": _INFERENCE, "full": _INFERENCE | _NUMBERS, "memory": _NUMBERS}
+"""What is done → what must be installed → the extra that brings it."""
+
+
+def require_executor(level: Level | Literal["memory"]) -> None:
+    """Raise UsageError, before the long work, where what a level, or measuring memory, runs on is not installed."""
+    missing = {module: extra for module, extra in _EXECUTORS[level].items() if not _installed(module)}
+    if missing:
+        what = "measuring memory" if level == "memory" else f"verification at level {level}"
+        extras = ",".join(sorted(set(missing.values())))
+        raise UsageError(f"{what} needs {' and '.join(missing)}, not installed here: pip install 'attnfuse[{extras}]'.")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it is imported already, by a loader that left no specification
+        return True
+
+
 def verify_component(
-    *, name: str, original: Path, fused: Path, level: Level, seed: int, work: Path
+    *,
+    name: str,
+    original: Path,
+    fused: Path,
+    level: Level,
+    seed: int,
+    work: Path,
+    compute: Mapping[str, str] | None = None,
 ) -> ComponentVerification:
     """Check one component's rewritten graph against its original.
 
     `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
-    existing folder for temporary files. A difference is a finding in the result, not an exception.
-    Raises SourceError for a file that cannot be read, VerificationError where a check cannot be carried out
-    (MindSpore or onnxruntime missing or crashing, an operator without a lowering).
+    existing folder for temporary files. `compute` tells of attention results, by the name of the value in the
+    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it. A difference
+    is a finding in the result, not an exception.
+    Raises UsageError where MindSpore or onnxruntime is missing, SourceError for a file that cannot be read,
+    VerificationError where a check cannot be carried out (one of them crashes, an operator without a lowering).
     """
+    require_executor(level)
     from attnfuse.verify.component import check
 
-    return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work)
+    return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work, compute=compute or {})
 
 
 def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
@@ -54,16 +90,12 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
 
 
 def measure_memory(original: Path, fused: Path, seed: int) -> dict[str, int]:
-    """Peak memory of both graphs in onnxruntime, in bytes, beside what the fusing should save.
+    """Peak memory of both graphs in onnxruntime, in bytes, each beside what is predicted of it.
 
-    Raises SourceError for a file that cannot be read, VerificationError where a run fails.
+    Raises UsageError where onnxruntime is missing, SourceError for a file that cannot be read, VerificationError where
+    a run fails.
     """
-    from attnfuse.errors import VerificationError
+    require_executor("memory")
+    from attnfuse.verify.memory import measure_memory
 
-    try:
-        from attnfuse.verify.memory import measure_memory
-    except ImportError as error:
-        raise VerificationError(
-            f"--measure-memory needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
-        ) from None
     return measure_memory(original, fused, seed).to_json()

@@ -6,11 +6,10 @@ May import everything of verification but the worker.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnfuse.errors import VerificationError
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
@@ -20,7 +19,9 @@ from attnfuse.verify.result import ComponentVerification, Level, OutputFigures, 
 from attnfuse.verify.structure import check_interface, new_findings
 
 
-def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, work: Path) -> ComponentVerification:
+def check(
+    *, name: str, original: Path, fused: Path, level: Level, seed: int, work: Path, compute: Mapping[str, str]
+) -> ComponentVerification:
     """See `attnfuse.verify.verify_component`."""
     before = Model(codec.parse(codec.read_bytes(original), str(original)))
     after = Model(codec.parse(codec.read_bytes(fused), str(fused)))
@@ -43,13 +44,9 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
     outputs: tuple[OutputFigures, ...] = ()
     figures: tuple[SiteFigures, ...] = ()
     if level == "full":
-        try:
-            # Here, so that the static level needs no onnxruntime.
-            from attnfuse.verify import numbers, site_numbers, sites
-        except ImportError as error:
-            raise VerificationError(
-                f"--verify full needs onnx and onnxruntime ({error}): pip install 'attnfuse[verify]'."
-            ) from None
+        # Here, so that the static level needs no onnxruntime.
+        from attnfuse.verify import numbers, site_numbers, sites
+
         with _timed(seconds, "numbers"):
             weights_of, remarks = weights.both_sides(before.proto, original, after.proto, fused, seed)
             sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])
@@ -64,6 +61,7 @@ def check(*, name: str, original: Path, fused: Path, level: Level, seed: int, wo
         figures = tuple(result.figures for result in results if result.figures is not None)
         findings += compared.findings
         findings += [finding for result in results for finding in result.findings]
+        findings += sites.check_compute(found, compute)
         notes += [*remarks, *compared.notes, *unpaired]
         notes += [f"site {site.label} calls a function and was not run alone" for site, part in parts if part is None]
         notes += [note for result in results for note in result.notes]

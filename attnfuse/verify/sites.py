@@ -14,7 +14,7 @@ with the matcher.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from attnfuse.graph import CALL, CONSTANT, Model, Node, TensorType, attribute, short_name
@@ -90,6 +90,15 @@ def find_sites(original: Model, fused: Model) -> tuple[list[Site], list[str]]:
         if node.op in FUSED_OPS and node.name not in found and original.producer(node.name) is None
     ]
     return sites, [f"fused node {short_name(name)} has no result in the original and was not compared" for name in lost]
+
+
+def check_compute(sites: Iterable[Site], asked: Mapping[str, str]) -> list[str]:
+    """Findings on fused nodes that compute in another dtype than is asked for, by the site's output."""
+    return [
+        f"site {site.label} computes in {site.compute}, and the policy asks for {asked[site.output]}."
+        for site in sites
+        if site.attention is not None and site.compute.name != asked.get(site.output, site.compute.name)
+    ]
 
 
 def cut(original: Model, fused: Model, site: Site) -> Cut | None:

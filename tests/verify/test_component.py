@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from attnfuse.errors import SourceError, VerificationError
+import attnfuse.verify as verify_package
+from attnfuse import cli, compiler
+from attnfuse.compiler import CompileRequest
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.verify import ComponentVerification, Level, Verification, verify_component
 from tests.support.graphs import GraphBuilder
 from tests.verify.pairs import Block, Mistake
@@ -100,16 +104,26 @@ def test_a_missing_file_is_a_source_error(tmp_path: Path) -> None:
         verify_component(name="x", original=tmp_path / "a", fused=tmp_path / "b", level="static", seed=0, work=tmp_path)
 
 
-def test_without_onnxruntime_full_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    for name in [m for m in sys.modules if m.startswith("attnfuse.verify.") and m.rsplit(".")[-1] != "component"]:
-        if name.endswith(("numbers", "execution")):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("attnfuse.verify.numbers", raising=False)
-    block = Block()
-    with pytest.raises(VerificationError, match=r"attnfuse\[verify\]"):
-        verify(tmp_path, block.original(), block.fused())
-    assert verify(tmp_path, block.original(), block.fused(), "static").passed
+@pytest.mark.parametrize(
+    ("level", "module", "extra"), [("full", "onnxruntime", "verify"), ("static", "mindspore", "trace")]
+)
+def test_what_is_not_installed_is_told_as_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: Level, module: str, extra: str
+) -> None:
+    """Before anything is read."""
+    monkeypatch.setattr(verify_package, "find_spec", lambda name: None if name == module else find_spec(name))
+    with pytest.raises(UsageError, match=rf"needs {module}, not installed here: pip install 'attnfuse\[{extra}\]'"):
+        verify_component(name="x", original=tmp_path, fused=tmp_path, level=level, seed=0, work=tmp_path)
+    with pytest.raises(UsageError, match=module):
+        compiler.compile(CompileRequest(source="nowhere", output=tmp_path / "out", verify=level))
+
+
+def test_measuring_memory_needs_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify_package, "find_spec", lambda name: None)
+    assert cli.run(["verify", str(tmp_path), str(tmp_path), "--measure-memory"]) == 2
+    assert "attnfuse[" in capsys.readouterr().err
 
 
 def test_importing_the_package_imports_neither_protobuf_nor_onnx() -> None:

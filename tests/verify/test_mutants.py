@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from attnfuse import cli
 from attnfuse.graph import Edit, Literal, Model, Node, TensorType
 from attnfuse.mindir import codec, dtypes
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
 from attnfuse.verify.execution import run
@@ -27,7 +28,7 @@ from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.sites import find_sites
 from attnfuse.verify.weights import drawn_weights
 from tests.support.fusing import fuse
-from tests.support.graphs import GraphBuilder, fill_literal, fill_type
+from tests.support.graphs import GraphBuilder, fill_literal, fill_type, transformer
 from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
 
 LITE, MINDSPORE = "lite", "mindspore"
@@ -42,11 +43,13 @@ def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
 
 
-def verify(original: Model, fused: Model, folder: Path) -> ComponentVerification:
+def verify(original: Model, fused: Model, folder: Path, compute: dict[str, str] | None = None) -> ComponentVerification:
     files = folder / "original.mindir", folder / "fused.mindir"
     for file, model in zip(files, (original, fused), strict=True):
         file.write_bytes(codec.serialise(model.proto))
-    return verify_component(name="block", original=files[0], fused=files[1], level="full", seed=0, work=folder)
+    return verify_component(
+        name="block", original=files[0], fused=files[1], level="full", seed=0, work=folder, compute=compute
+    )
 
 
 def checks(result: ComponentVerification) -> set[str]:
@@ -233,6 +236,29 @@ def test_each_mistake_is_found_by_its_checks(name: str, runtime: str, tmp_path: 
     original, fused = pair(mutant.block, runtime)
     mutant.plant(fused, runtime)
     assert checks(verify(original, Model(fused.proto), tmp_path)) >= set(mutant.found_by.split())
+
+
+def test_another_type_than_the_policy_asks_for_is_found_where_the_source_leaves_it_open(tmp_path: Path) -> None:
+    original, fused = pair(Attention(), LITE)
+    (site,), _ = find_sites(original, fused)
+    asked = {site.output: "float16"}
+    assert checks(verify(original, fused, tmp_path, asked)) == set()
+    in_another_type(fused, LITE)
+    changed = Model(fused.proto)
+    assert checks(verify(original, changed, tmp_path)) == set()
+    (finding,) = verify(original, changed, tmp_path, asked).findings
+    assert finding.endswith("(attn.to_q) computes in bfloat16, and the policy asks for float16.")
+
+
+@pytest.mark.parametrize(("cast", "code"), [("float16", 4), ("bfloat16", 0)])
+def test_a_compile_holds_its_sites_to_the_policy(
+    cast: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("attnfuse_passes.fuse._compute_dtype", lambda expr, decision: BFLOAT16)
+    source = transformer(sites=2, dtype=FLOAT32).write(tmp_path / "unet.mindir")
+    options = ["--runtime", MINDSPORE, "--force-cast-dtype", cast, "--verify", "full", "--progress", "never"]
+    assert cli.run(["compile", str(source), "-o", str(tmp_path / "out"), *options]) == code
+    assert ("computes in bfloat16, and the policy asks for float16" in capsys.readouterr().err) is (code == 4)
 
 
 MISREAD = {
