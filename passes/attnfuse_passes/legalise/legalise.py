@@ -9,12 +9,24 @@ from typing import ClassVar
 from attnfuse.api import Context, Edit, Legalised, Model, Node, objection, short_name
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
-from attnfuse_passes.legalise import arrange, choose, create, inplace, products, reduce, split
+from attnfuse_passes.legalise import (
+    activate,
+    arrange,
+    choose,
+    convolve,
+    create,
+    inplace,
+    normalise,
+    products,
+    reduce,
+    scalars,
+    split,
+)
 from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
 from attnfuse_passes.sweep import sweep
 
-FAMILIES = (arrange, choose, create, inplace, products, reduce, split)
+FAMILIES = (activate, arrange, choose, convolve, create, inplace, normalise, products, reduce, scalars, split)
 """The modules whose import filled the table of rules."""
 
 

@@ -1,12 +1,176 @@
-"""Matrix products: the mint products as MatMul and BatchMatMul."""
+"""Matrix products: the mint products as MatMul, BatchMatMul and the sums around them.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). A bias is added by Add: on the
+way through MindSpore Lite, BiasAdd loses its data format and adds along the last axis.
+"""
 
 from __future__ import annotations
 
-from attnfuse_passes.legalise.rules import At, legalises
+import numpy as np
+
+from attnfuse.api import UNKNOWN_DIM, TensorType
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+_CHANNELS_FIRST = (0, 14)
+"""MindSpore's numbers of the formats NCHW and NCDHW."""
+_CHANNELS_LAST = 1
 
 
 @legalises("BatchMatMulExt")
-def batch_matmul_ext(at: At) -> str:
+def batch_matmul_ext(at: At) -> Result:
     """[B, M, K] · [B, K, N]; MindSpore's inference asks for equal batches, so nothing broadcasts."""
-    no = at.build.constant(False)
-    return at.build.node("BatchMatMul", (at.input(0), at.input(1), no, no), at.out)
+    return _product(at, "BatchMatMul", at.input(0), at.input(1), at.out)
+
+
+@legalises("MatMulExt")
+def matmul_ext(at: At) -> Result:
+    """(a, b): the last two axes, the others broadcast; a vector is a row on the left, a column on the right."""
+    a, b, kinds = at.input(0), at.input(1), (at.type(0), at.type(1))
+    _same_types(at, *kinds)
+    left, right = kinds[0].dims, kinds[1].dims
+    if not left or not right:
+        raise NotLegalError("one of its operands has no axis")
+    if len(left) == 1:
+        left = (1, *left)
+        a = at.build.reshape(a, left)
+    if len(right) == 1:
+        right = (*right, 1)
+        b = at.build.reshape(b, right)
+    if len(right) == 2:
+        return _matrix_product(at, a, left, b, right, transposed=False)
+    batch = _batch(left[:-2], right[:-2])
+    a, b = (_spread(at, value, (*batch, *dims[-2:]), dims) for value, dims in ((a, left), (b, right)))
+    product = _product(at, "BatchMatMul", a, b, TensorType((*batch, left[-2], right[-1]), at.out.dtype))
+    return _regrouped(at, product)
+
+
+@legalises("Dense")
+def dense(at: At) -> Result:
+    """(x, weight, bias or None): x · weightᵀ + bias, over x's last axis."""
+    x, weight = at.type(0), at.static(1)
+    if weight.rank != 2 or not x.rank:
+        raise NotLegalError(f"its weight is {weight} for {x}, no matrix")
+    _same_types(at, x, weight)
+    value, dims = at.input(0), x.dims
+    if x.rank == 1:
+        dims = (1, *dims)
+        value = at.build.reshape(value, dims)
+    return _matrix_product(at, value, dims, at.input(1), weight.dims, transposed=True, bias=at.optional(2))
+
+
+@legalises("Baddbmm")
+def baddbmm(at: At) -> Result:
+    """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b), a and b of three axes.
+
+    alpha goes to a, before sums of products in float16 could overflow. The bias may have one axis more than the
+    product, [B or 1, N or 1, S or 1, T] beside [B·N, S, T]: mindone leaves it so, and MindSpore's inference takes it.
+    """
+    bias, kind = at.input(0), at.type(0)
+    if kind.rank == at.out.rank + 1:
+        bias = _joined_heads(at, kind)
+    a = at.build.scaled(at.input(1), float(at.number(4)))
+    return _sum(at, "BatchMatMul", bias, a)
+
+
+@legalises("Addmm")
+def addmm(at: At) -> Result:
+    """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b) of matrices; the bias broadcasts."""
+    a = at.build.scaled(at.input(1), float(at.number(4)))
+    return _sum(at, "MatMul", at.input(0), a)
+
+
+@legalises("Outer")
+def outer(at: At) -> Result:
+    """(a, b): every product of an element of one vector with one of the other."""
+    _same_types(at, at.type(0), at.type(1))
+    column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
+    return at.build.node("Mul", (column, at.input(1)), at.out)
+
+
+@legalises("BiasAdd")
+def bias_add(at: At) -> Result:
+    """(x, bias, format): Add of the bias, shaped to the axis the format tells."""
+    kind, bias, layout = at.type(0), at.input(1), at.integer(2)
+    if layout not in (*_CHANNELS_FIRST, _CHANNELS_LAST):
+        raise NotLegalError(f"its format is {layout}, none of those it documents")
+    if layout in _CHANNELS_FIRST:
+        bias = at.build.reshape(bias, (*at.type(1).dims, *(1,) * (kind.rank - 2)))
+    return at.build.node("Add", (at.input(0), bias), at.out)
+
+
+def _product(at: At, op: str, a: str, b: str, kind: TensorType, transposed: bool = False) -> str:
+    """MatMul or BatchMatMul; `transposed` is the second operand."""
+    return at.build.node(op, (a, b, at.build.constant(False), at.build.constant(transposed)), kind)
+
+
+def _matrix_product(
+    at: At,
+    x: str,
+    dims: tuple[int, ...],
+    matrix: str,
+    matrix_dims: tuple[int, ...],
+    *,
+    transposed: bool,
+    bias: str | None = None,
+) -> str:
+    """x of any number of axes, times one matrix: all axes but the last of x are rows."""
+    rows = UNKNOWN_DIM if UNKNOWN_DIM in dims[:-1] else int(np.prod(dims[:-1], dtype=np.int64))
+    columns = matrix_dims[0] if transposed else matrix_dims[1]
+    kind = TensorType((rows, columns), at.out.dtype)
+    flat = x if len(dims) == 2 else at.build.reshape(x, (rows, dims[-1]))
+    y = _product(at, "MatMul", flat, matrix, kind, transposed)
+    if bias is not None:
+        y = at.build.node("Add", (y, bias), kind)
+    return _regrouped(at, y)
+
+
+def _regrouped(at: At, value: str) -> str:
+    """The value in the shape of the replaced node. Raises NotLegalError where Reshape could not know it."""
+    dims = at.out.dims
+    if at.build.type_of(value).dims == dims:
+        return value
+    if dims.count(UNKNOWN_DIM) > 1:
+        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+    return at.build.reshape(value, dims)
+
+
+def _sum(at: At, op: str, bias: str, a: str) -> str:
+    """beta · bias + a · b, beta the node's fourth argument and b its third."""
+    product = _product(at, op, a, at.input(2), at.out)
+    return at.build.node("Add", (at.build.scaled(bias, float(at.number(3))), product), at.out)
+
+
+def _joined_heads(at: At, kind: TensorType) -> str:
+    """A bias [B or 1, N or 1, S or 1, T] as [B·N or 1, S or 1, T], batches outside."""
+    batch, heads = kind.dims[:2]
+    whole = at.out.dims[0]
+    if min(batch, heads, whole) < 0:
+        raise NotLegalError(f"its bias {kind} is of a size not known before run time")
+    if (batch, heads) == (1, 1):
+        return at.build.reshape(at.input(0), kind.dims[1:])
+    if batch * heads != whole:
+        batch = batch if heads == 1 else whole // heads
+        heads = whole // batch
+    spread = at.build.broadcast(at.input(0), (batch, heads, *kind.dims[2:]))
+    return at.build.reshape(spread, (batch * heads, *kind.dims[2:]))
+
+
+def _same_types(at: At, a: TensorType, b: TensorType) -> None:
+    if not a.dtype == b.dtype == at.out.dtype:
+        raise NotLegalError(f"it multiplies {a.dtype} by {b.dtype} to {at.out.dtype}")
+
+
+def _batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    """The batch axes of a product. Unknown sizes only where both have the same."""
+    if left == right:
+        return left
+    if UNKNOWN_DIM in (*left, *right):
+        raise NotLegalError("its batch axes are of sizes not known before run time")
+    return tuple(np.broadcast_shapes(left, right))
+
+
+def _spread(at: At, value: str, dims: tuple[int, ...], old: tuple[int, ...]) -> str:
+    """The value with its batch axes brought to those of `dims`."""
+    if dims == old:
+        return value
+    return at.build.broadcast(at.build.reshape(value, (*(1,) * (len(dims) - len(old)), *old)), dims)

@@ -1,0 +1,53 @@
+"""Activations and bounds.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). SiLU has an adapter of its own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attnfuse.api import TensorType, dtypes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+
+@legalises("GeluExt")
+def gelu(at: At) -> Result:
+    """(x, approximate: 0 none, 1 tanh): GeLU is the tanh form; the exact one is x/2 · (1 + erf(x / √2)), in float32."""
+    form = at.integer(1)
+    if form == 1:
+        return at.build.node("GeLU", (at.input(0),), at.out)
+    if form != 0:
+        raise NotLegalError(f"its approximation is {form}, neither 0 nor 1")
+    inside = dtypes.FLOAT32 if at.out.dtype.is_low_precision else at.out.dtype
+    kind = TensorType(at.out.dims, inside)
+
+    def number(value: float) -> str:
+        return at.build.tensor(np.array(value), inside)
+
+    x = at.build.cast(at.input(0), inside)
+    scaled = at.build.node("Mul", (x, number(math.sqrt(0.5))), kind)
+    grown = at.build.node("Add", (at.build.node("Erf", (scaled,), kind), number(1.0)), kind)
+    half = at.build.node("Mul", (x, number(0.5)), kind)
+    return at.build.cast(at.build.node("Mul", (half, grown), kind), at.out.dtype)
+
+
+@legalises("ClampScalar", "ClampTensor")
+def clamp(at: At) -> Result:
+    """(x, least or None, most or None), bounds numbers or tensors, in the type of the result; the upper one wins."""
+    value = at.build.cast(at.input(0), at.out.dtype)
+    for position, op in ((1, "Maximum"), (2, "Minimum")):
+        if at.optional(position) is not None:
+            value = at.build.node(op, (value, _bound(at, position)), at.out)
+    return value
+
+
+def _bound(at: At, position: int) -> str:
+    if at.node.op == "ClampTensor":
+        return at.build.cast(at.input(position), at.out.dtype)
+    number = at.number(position)
+    if not at.out.dtype.is_float and number != int(number):
+        raise NotLegalError(f"{at.out.dtype} does not hold its bound {number!r}")
+    return at.build.tensor(np.array(number), at.out.dtype)

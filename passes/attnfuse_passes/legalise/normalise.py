@@ -1,0 +1,97 @@
+"""Normalisations. Those that have no operator of their own are written out in float32, as their kernels compute.
+
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). Only a node of which nothing but
+the normalised tensor is read can be replaced: what else it gives (mean, deviation) differs between operators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnfuse.api import TensorType, dtypes
+from attnfuse_passes.attention.effects import effective_uses
+from attnfuse_passes.legalise import nodes
+from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+
+
+@legalises("LayerNormExt")
+def layer_norm(at: At) -> Result:
+    """(x, shape of the normalised axes, gain or None, bias or None, epsilon): LayerNorm wants all, and a first axis."""
+    _only_the_tensor(at)
+    shape, kind = at.integers(1), at.type(0)
+    first = at.build.constant(kind.rank - len(shape))
+    gain, bias = (
+        at.optional(position) or nodes.filled(at.build, shape, number, kind.dtype)
+        for position, number in ((2, 1.0), (3, 0.0))
+    )
+    epsilon = at.build.constant(float(at.number(4)))
+    return at.build.node("LayerNorm", (at.input(0), gain, bias, first, first, epsilon), at.outs)
+
+
+@legalises("GroupNorm")
+def group_norm(at: At) -> Result:
+    """(x [N, C, …], groups, gain [C] or None, bias [C] or None, epsilon)."""
+    _only_the_tensor(at)
+    kind, groups = at.static(0), at.integer(1)
+    batch, channels = kind.dims[:2]
+    x = _in_float32(at, at.input(0))
+    grouped = at.build.reshape(x, (batch, groups, math.prod(kind.dims[1:]) // groups))
+    y = at.build.reshape(_normalised(at, grouped, (2,), at.number(4), centred=True), kind.dims)
+    for op, position in (("Mul", 2), ("Add", 3)):
+        operand = at.optional(position)
+        if operand is not None:
+            by_channel = at.build.reshape(_in_float32(at, operand), (channels, *(1,) * (kind.rank - 2)))
+            y = at.build.node(op, (y, by_channel), at.build.type_of(y))
+    return _first_of(at, y)
+
+
+@legalises("RmsNorm")
+def rms_norm(at: At) -> Result:
+    """(x, gain of the last axes, epsilon): x / √(mean square + epsilon) · gain.
+
+    RmsNorm itself is taken with one epsilon: Lite loses it on the way.
+    """
+    _only_the_tensor(at)
+    kind, gain = at.type(0), at.type(1)
+    y = _normalised(
+        at, _in_float32(at, at.input(0)), range(kind.rank - gain.rank, kind.rank), at.number(2), centred=False
+    )
+    y = at.build.node("Mul", (y, _in_float32(at, at.input(1))), at.build.type_of(y))
+    return _first_of(at, y)
+
+
+def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred: bool) -> str:
+    """(x − mean) / √(variance + epsilon) over those axes; without `centred`, the mean is taken to be 0."""
+    kind = at.build.type_of(x)
+    small = TensorType(tuple(1 if i in axes else dim for i, dim in enumerate(kind.dims)), kind.dtype)
+
+    def mean(value: str) -> str:
+        arguments = (value, at.build.constant(tuple(axes)), at.build.constant(True))
+        return at.build.node("ReduceMean", arguments, small)
+
+    if centred:
+        x = at.build.node("Sub", (x, mean(x)), kind)
+    variance = mean(at.build.node("Square", (x,), kind))
+    raised = at.build.node("Add", (variance, at.build.tensor(np.array(epsilon), kind.dtype)), small)
+    return at.build.node("Mul", (x, at.build.node("Rsqrt", (raised,), small)), kind)
+
+
+def _in_float32(at: At, value: str) -> str:
+    kind = at.build.type_of(value)
+    return at.build.cast(value, dtypes.FLOAT32) if kind.dtype.is_low_precision else value
+
+
+def _only_the_tensor(at: At) -> None:
+    """Raise NotLegalError where more than the first element of the node's tuple is read."""
+    for use in effective_uses(at.model, at.node.name):
+        reader = use.node
+        if reader is None or reader.op != "TupleGetItem" or at.model.literal(reader.inputs[1]) != 0:
+            raise NotLegalError("its mean or deviation is read")
+
+
+def _first_of(at: At, value: str) -> Result:
+    """The tensor, in its type, for the first element of the node's tuple."""
+    return (at.build.cast(value, at.outs[0].dtype), *(None,) * (len(at.outs) - 1))

@@ -1,0 +1,90 @@
+"""Activations and bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnfuse.graph import TensorType
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT64, DType
+from tests.legalise.support import (
+    Case,
+    Inferred,
+    Make,
+    cases,
+    check_inference,
+    check_numbers,
+    check_structure,
+    computable,
+    legal,
+)
+from tests.support.graphs import GraphBuilder
+
+
+def gelu(form: int, dtype: DType = FLOAT32, dim: int = 4) -> Make:
+    def make(g: GraphBuilder) -> str:
+        return g.op("GeluExt", g.input("x", (dim, 6), dtype), form)
+
+    return make
+
+
+def clamp(least: float | None, most: float | None, dtype: DType = FLOAT32, out: DType | None = None) -> Make:
+    def make(g: GraphBuilder) -> str:
+        values = [g.input("x", (5, 5), dtype), g.constant(least), g.constant(most)]
+        return g.node("ClampScalar", values, TensorType((5, 5), out or dtype))
+
+    return make
+
+
+def clamp_between(dtype: DType, bounds: DType) -> Make:
+    def make(g: GraphBuilder) -> str:
+        least, most = (g.constant(np.array([v], bounds.numpy)) for v in (-1, 1))
+        return g.op("ClampTensor", g.input("x", (5, 5), dtype), least, most)
+
+    return make
+
+
+def clamp_below(g: GraphBuilder) -> str:
+    return g.op("ClampTensor", g.input("x", (5, 5)), None, g.input("most", (5,)))
+
+
+ROOT = 3e-8  # √½ is a constant in float32
+EXACT = ("Mul", "Erf", "Add", "Mul", "Mul")
+WHOLE = {"x": np.arange(-12, 13).reshape(5, 5)}
+
+CASES = cases(
+    "activate",
+    Case("GeluExt", gelu(0), EXACT, exact=ROOT),
+    Case("GeluExt in float16", gelu(0, FLOAT16), ("Cast", *EXACT, "Cast"), exact=ROOT),
+    Case("GeluExt in bfloat16", gelu(0, BFLOAT16), ("Cast", *EXACT, "Cast"), exact=ROOT),
+    Case("GeluExt of one unknown size", gelu(0, dim=-1), EXACT),
+    Case("GeluExt by tanh", gelu(1), ("GeLU",)),
+    Case("GeluExt by tanh in float16", gelu(1, FLOAT16), ("GeLU",)),
+    Case("GeluExt of an unknown form", gelu(2), refused="neither 0 nor 1"),
+    Case("ClampScalar", clamp(-0.5, 0.75), ("Maximum", "Minimum")),
+    Case("ClampScalar, bounds the wrong way round", clamp(0.75, -0.5), ("Maximum", "Minimum")),
+    Case("ClampScalar from below", clamp(-0.5, None), ("Maximum",)),
+    Case("ClampScalar from above", clamp(None, 0.5), ("Minimum",)),
+    Case("ClampScalar by whole numbers in float16", clamp(-65504, 65504, FLOAT16), ("Maximum", "Minimum")),
+    Case("ClampScalar of whole numbers", clamp(-3, 4, INT64), ("Maximum", "Minimum"), inputs=WHOLE),
+    Case("ClampScalar of whole numbers by a fraction", clamp(-0.5, None, INT64), refused="does not hold its bound"),
+    Case("ClampTensor", clamp_between(FLOAT32, FLOAT32), ("Maximum", "Minimum")),
+    Case("ClampTensor by whole numbers", clamp_between(FLOAT16, INT64), ("Cast", "Maximum", "Cast", "Minimum")),
+    Case("ClampTensor from above", clamp_below, ("Minimum",)),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_structure(case: Case) -> None:
+    check_structure(case)
+
+
+@pytest.mark.parametrize("case", computable(CASES), ids=str)
+def test_numbers(case: Case) -> None:
+    check_numbers(case)
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize("case", legal(CASES), ids=str)
+def test_inference(case: Case, inferred: Inferred) -> None:
+    check_inference(case, inferred)

@@ -1,0 +1,148 @@
+"""Convolutions and changes of resolution."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnfuse.graph import TensorType
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from tests.legalise.support import (
+    Case,
+    Inferred,
+    Make,
+    cases,
+    check_inference,
+    check_numbers,
+    check_structure,
+    computable,
+    legal,
+)
+from tests.support.graphs import GraphBuilder
+
+Dims = tuple[int, ...]
+
+
+def arguments(g: GraphBuilder, stride: Dims, padding: Dims, dilation: Dims, groups: int) -> list[str]:
+    return [*(g.constant(numbers) for numbers in (stride, padding, dilation)), g.constant(groups)]
+
+
+def convolution(
+    x: Dims,
+    weight: Dims,
+    stride: Dims = (1,),
+    padding: Dims = (0,),
+    dilation: Dims = (1,),
+    groups: int = 1,
+    *,
+    bias: bool = True,
+    dtype: DType = FLOAT32,
+) -> Make:
+    space = len(x) - 2
+
+    def every(numbers: Dims) -> Dims:
+        return numbers * space if len(numbers) == 1 else numbers
+
+    def make(g: GraphBuilder) -> str:
+        out = [
+            n if n < 0 else (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(x[2:], weight[2:], every(stride), every(padding), every(dilation), strict=True)
+        ]
+        values = [g.input("x", x, dtype), g.weight("w", weight, dtype)]
+        values.append(g.weight("b", weight[:1], dtype) if bias else g.constant(None))
+        values += arguments(g, stride, padding, dilation, groups)
+        return g.node(f"Conv{space}DExt", values, TensorType((x[0], weight[0], *out), dtype))
+
+    return make
+
+
+def unbatched(g: GraphBuilder) -> str:
+    values = [g.input("x", (4, 7, 8)), g.weight("w", (6, 4, 3, 3)), g.constant(None)]
+    values += arguments(g, (1, 1), (1, 1), (1, 1), 1)
+    return g.node("Conv2DExt", values, TensorType((6, 7, 8), FLOAT32))
+
+
+def two_shapes(g: GraphBuilder) -> tuple[str, ...]:
+    """Two convolutions, whose attributes must not become each other's."""
+    x = g.input("x", (1, 4, 6, 6))
+    sizes = (3, 1)
+    results = []
+    for size in sizes:
+        values = [x, g.weight(f"w{size}", (5, 4, size, size)), g.constant(None)]
+        values += arguments(g, (1, 1), (size // 2, size // 2), (1, 1), 1)
+        results.append(g.node("Conv2DExt", values, TensorType((1, 5, 6, 6), FLOAT32)))
+    return tuple(results)
+
+
+def upsample(
+    size: tuple[int, int] | None, factors: tuple[float, float] | None, out: tuple[int, int], dtype: DType = FLOAT32
+) -> Make:
+    def make(g: GraphBuilder) -> str:
+        values = [g.input("x", (2, 3, 4, 6), dtype), g.constant(size), g.constant(factors)]
+        return g.node("UpsampleNearest2D", values, TensorType((2, 3, *out), dtype))
+
+    return make
+
+
+def upsample_unknown(g: GraphBuilder) -> str:
+    values = [g.input("x", (2, 3, -1, 6)), g.constant(None), g.constant((2.0, 2.0))]
+    return g.node("UpsampleNearest2D", values, TensorType((2, 3, -1, 12), FLOAT32))
+
+
+X, W = (2, 4, 7, 8), (6, 4, 3, 3)
+CONV2D, CONV3D = ("Conv2D", "Reshape", "Add"), ("Conv3D", "Reshape", "Add")
+VIDEO = (1, 3, 4, 6, 6)
+NEAREST = ("ResizeNearestNeighbor",)
+
+CASES = cases(
+    "convolve",
+    Case("Conv2DExt", convolution(X, W, padding=(1, 1)), CONV2D, native=1e-6),
+    Case("Conv2DExt without bias", convolution(X, W, padding=(1, 1), bias=False), ("Conv2D",)),
+    Case("Conv2DExt with one number for both axes", convolution(X, W, (2,), (1,)), CONV2D, native=1e-6),
+    Case(
+        "Conv2DExt with a number for each axis",
+        convolution(X, (6, 4, 3, 5), (1, 2), (2, 0), (2, 1)),
+        CONV2D,
+        native=1e-6,
+    ),
+    Case("Conv2DExt by patches", convolution((2, 4, 8, 8), (6, 4, 2, 2), (2, 2)), CONV2D, native=1e-6),
+    Case("Conv2DExt in float16", convolution(X, W, padding=(1, 1), dtype=FLOAT16), CONV2D, native=1e-3),
+    Case("Conv2DExt in bfloat16", convolution(X, W, padding=(1, 1), dtype=BFLOAT16), CONV2D, native=8e-3),
+    Case("Conv2DExt of each channel", convolution(X, (4, 1, 3, 3), padding=(1,), groups=4), CONV2D, native=1e-6),
+    Case("Conv2DExt of groups", convolution(X, (6, 2, 3, 3), groups=2), refused="2 groups of several channels"),
+    Case("Conv2DExt of a size known at run time", convolution((2, 4, -1, 8), W, padding=(1, 1)), CONV2D),
+    Case("Conv2DExt without a batch", unbatched, refused="no batch axis"),
+    Case("Conv2DExt twice", two_shapes, ("Conv2D", "Conv2D", "MakeTuple")),
+    Case("Conv3DExt", convolution(VIDEO, (5, 3, 2, 3, 3), (1, 2, 2), (0, 1, 1)), CONV3D, native=1e-6),
+    Case("Conv3DExt by patches", convolution(VIDEO, (5, 3, 1, 2, 2), (1, 2, 2), bias=False), ("Conv3D",)),
+    Case(
+        "Conv3DExt in bfloat16",
+        convolution(VIDEO, (5, 3, 1, 2, 2), (1, 2, 2), dtype=BFLOAT16),
+        ("Cast", "Cast", "Conv3D", "Cast", "Reshape", "Add", "Cast"),
+        native=8e-3,
+    ),
+    Case("Conv3DExt of groups", convolution((1, 4, 4, 6, 6), (4, 1, 1, 2, 2), groups=4), refused="4 groups"),
+    Case("Conv3DExt dilated in depth", convolution(VIDEO, (5, 3, 2, 2, 2), dilation=(2, 1, 1)), refused="dilated by 2"),
+    Case("UpsampleNearest2D to a size", upsample((8, 12), None, (8, 12)), NEAREST),
+    Case("UpsampleNearest2D to a size of no whole factor", upsample((7, 9), None, (7, 9)), NEAREST),
+    Case("UpsampleNearest2D by factors", upsample(None, (2.0, 2.0), (8, 12)), NEAREST),
+    Case("UpsampleNearest2D by factors of no whole size", upsample(None, (1.6, 2.0), (6, 12)), refused="its factors"),
+    Case("UpsampleNearest2D in float16", upsample((8, 12), None, (8, 12), FLOAT16), NEAREST),
+    Case("UpsampleNearest2D in bfloat16", upsample((8, 12), None, (8, 12), BFLOAT16), NEAREST),
+    Case("UpsampleNearest2D of a size known at run time", upsample_unknown, refused="not known before run time"),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_structure(case: Case) -> None:
+    check_structure(case)
+
+
+@pytest.mark.parametrize("case", computable(CASES), ids=str)
+def test_numbers(case: Case) -> None:
+    check_numbers(case)
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize("case", legal(CASES), ids=str)
+def test_inference(case: Case, inferred: Inferred) -> None:
+    check_inference(case, inferred)
