@@ -34,7 +34,7 @@ class Outcome:
         return (*self.report.warnings, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: a row per component, why what was not fused was not, what is left outside, warnings."""
+        """A table for notebooks: a row per component, then what is not fused and why, what is outside, the warnings."""
         report = self.report
         head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in ("component", *_COLUMNS))
         rows = [_row(component.name, component.totals) for component in report.components]
