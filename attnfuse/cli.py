@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 import click
-from click.utils import PacifyFlushWrapper  # what click puts in place of a stdout that nobody reads
 from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
@@ -64,9 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except SystemExit:
+    except SystemExit as ended:
         # Of click, where the reader of stdout went away: it lets nothing more be said there, and exits with 1.
-        if isinstance(sys.stdout, PacifyFlushWrapper):
+        if isinstance(ended.__context__, BrokenPipeError):
             return EXIT_BROKEN_PIPE
         raise
     except OSError as error:
