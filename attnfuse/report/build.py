@@ -20,11 +20,10 @@ from attnfuse.report.model import (
     SiteEntry,
     Totals,
 )
-from attnfuse.targets import Target, accepts, objection
+from attnfuse.targets import Target, objection
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
-NO_RULE = "MindSpore Lite does not take it, and no rule writes it otherwise"
 
 
 def count_sites(model: Model) -> Counter[str]:
@@ -80,8 +79,8 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
     for node in model.nodes:
         why = objection(target, model, node)
         if why is not None:
-            told = why if accepts(target, node.op) else NO_RULE
-            groups.setdefault((node.op, reasons.get(node.name, told)), []).append(node)
+            told = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+            groups.setdefault((node.op, told), []).append(node)
     modules = Modules(model)
     return tuple(
         OutsideEntry(
