@@ -317,9 +317,9 @@ def prompt_source(
     mask: tuple[int, ...] | None = None,
     mask_dtype: DType = BOOL,
     shift: tuple[int, ...] | None = None,
-    change: dict[int, str] | None = None,
+    change: dict[int, str | int] | None = None,
 ) -> Model:
-    """One PromptFlashAttention; `change` puts other values, by input name, at argument positions."""
+    """One PromptFlashAttention; `change` puts numbers or inputs of that name at argument positions."""
     g = GraphBuilder("unet")
     outer = FLOAT32 if lifted else dtype
     operands = [
@@ -328,6 +328,10 @@ def prompt_source(
     ]
     if lifted:
         operands = [g.cast(x, dtype) for x in operands]
+    arguments = {
+        position: g.input(value, (B,), dtypes.INT64) if isinstance(value, str) else g.constant(value)
+        for position, value in (change or {}).items()
+    }
     fused = g.prompt_flash_attention(
         *operands,
         heads=N,
@@ -337,8 +341,8 @@ def prompt_source(
         attn_mask=g.input("mask", mask, mask_dtype) if mask is not None else None,
         pse_shift=g.input("shift", shift, dtype) if shift is not None else None,
     )
-    for position, name in (change or {}).items():
-        node_named(Model(g.proto), "PromptFlashAttention").input[position] = g.input(name, (B,), dtypes.INT64)
+    for position, argument in arguments.items():
+        node_named(Model(g.proto), "PromptFlashAttention").input[position] = argument
     g.output(g.cast(fused, FLOAT32) if lifted else fused)
     return g.model()
 
@@ -412,6 +416,7 @@ def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
         {"change": {5: "actual_seq_lengths_kv"}},
         {"change": {10: "quant_scale2"}},
         {"change": {13: "scale"}},
+        {"change": {17: 2}},  # key heads, of which key has 4
         {"shift": (1, N, 8, 8)},
         {"mask": (B, 1, S, T), "mask_dtype": FLOAT16},
     ],
