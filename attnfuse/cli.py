@@ -55,6 +55,7 @@ def main() -> NoReturn:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    stdout = sys.stdout
     try:
         code = cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False)
     except click.exceptions.Abort:
@@ -63,9 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except SystemExit as ended:
-        # Of click, where the reader of stdout went away: it lets nothing more be said there, and exits with 1.
-        if isinstance(ended.__context__, BrokenPipeError):
+    except SystemExit:
+        # Of click, where the reader of stdout went away: it puts another in its place, and exits with 1.
+        if sys.stdout is not stdout:
             return EXIT_BROKEN_PIPE
         raise
     except OSError as error:
