@@ -17,7 +17,7 @@ from attnfuse.graph import (
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
+from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Context, Legalised, Pass
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
@@ -35,6 +35,7 @@ __all__ = [
     "Decision",
     "Edit",
     "FusedRequest",
+    "GraphProto",
     "Legalised",
     "Miss",
     "Model",

@@ -333,7 +333,8 @@ class Edit:
 
     `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
     definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
-    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table.
+    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table, `drop_functions` names of
+    functions.
     """
 
     model: Model
@@ -342,13 +343,15 @@ class Edit:
     remove: set[str] = field(default_factory=set)
     rename: dict[str, str] = field(default_factory=dict)
     drop_primitives: set[str] = field(default_factory=set)
+    drop_functions: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
 
     @property
     def is_empty(self) -> bool:
-        return not (self.before or self.replace or self.remove or self.rename or self.drop_primitives)
+        changes = (self.before, self.replace, self.remove, self.rename, self.drop_primitives, self.drop_functions)
+        return not any(changes)
 
     def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
         """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
@@ -402,6 +405,10 @@ class Edit:
             for output in graph.output if self.rename else ():
                 if output.name in self.rename:
                     output.name = self._renamed(output.name)
+        functions = self.model.proto.functions
+        for index in reversed(range(len(functions))):
+            if functions[index].name in self.drop_functions:
+                del functions[index]
         primitives = self.model.proto.primitives
         if self.drop_primitives:
             kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]

@@ -22,6 +22,7 @@ from attnfuse_passes.legalise import (
     scalars,
     split,
 )
+from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
 from attnfuse_passes.sweep import sweep
@@ -39,7 +40,11 @@ class Legalise:
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
 
     def run(self, model: Model, context: Context) -> bool:
-        """Visit the nodes in file order; all edits are applied at the end, at once."""
+        """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
+        if context.target.runtime != "lite":
+            return False
+        inlined = inline(model)
+        context.legalised += inlined
         edit, effects, slugs = Edit(model), Effects.of(model), set[str]()
         replaced: list[Node] = []
         dead: set[str] = set()
@@ -67,7 +72,7 @@ class Legalise:
                 edit.rename[node.name] = result
                 edit.remove.add(node.name)
         if not replaced:
-            return False
+            return bool(inlined)
         idle = set(model.primitives) - {node.proto.op_type for node in model.nodes}
         arguments = {name for node in replaced for name in node.inputs if model.producer(name) is not None}
         edit.apply()
