@@ -171,7 +171,7 @@ def _cast(at: At) -> Result:
     return at.converted(0, at.out.dtype)
 
 
-@lowers("OnesLikeExt", "OnesLike", "Ones", moves=True)
+@lowers("OnesLikeExt", "OnesLike", "Ones", "NewOnes", moves=True)
 def _ones(at: At) -> Result:
     return at.writer.carried(np.ones(at.out.dims, at.out.dtype.numpy))
 

@@ -186,7 +186,8 @@ def _pad(at: At) -> Result:
     before, after = [0] * rank, [0] * rank
     for i in range(len(pairs) // 2):
         before[rank - 1 - i], after[rank - 1 - i] = pairs[2 * i], pairs[2 * i + 1]
-    filling = at.scalar(0.0) if at.is_absent(2) else at.scalar(at.number(2))
+    number = 0.0 if at.is_absent(2) else at.number(2)
+    filling = at.writer.carried(np.array(number).astype(at.out.dtype.numpy))  # an element is a number of its type
     return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), filling, mode="constant")
 
 
