@@ -12,6 +12,9 @@ import pytest
 
 from attnfuse import cli, pipeline
 from tests.support.toy_pass import ToyPass
+from tests.support.traces import demo_folder, traced_demo
+
+__all__ = ["Answer", "Command", "command", "demo_folder", "traced_demo", "tree"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,148 @@
+"""What MindSpore Lite takes: what `inspect` tells of operators, `--require deployable`, the configuration beside."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from attnfuse import cli
+from attnfuse.graph import CONSTANT, Model
+from attnfuse.mindir import codec
+from attnfuse.mindir.external import parameter_name, parameters
+from attnfuse.targets import OPERATORS, Target, objection
+from attnfuse.tracing import runner
+from attnfuse.tracing.contract import ComponentPlan, TracedComponent
+from tests.cli.conftest import tree
+from tests.support.graphs import transformer
+from tests.support.traces import TracedDemo
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def attnfuse(capfd: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process, with the installed passes: its exit code and what it says."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        capfd.readouterr()
+        code = cli.run([*(str(a) for a in arguments), "--progress", "never"])
+        said = capfd.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A transformer, whose mint products are legalised."""
+    return transformer(sites=2).write(tmp_path / "unet.mindir")
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """The same with an operator that nobody knows, twice."""
+    g = transformer(sites=2)
+    x = g.input("x", (2, 3))
+    g.output(g.op("Fancy", g.op("Fancy", x)))
+    return g.write(tmp_path / "odd.mindir")
+
+
+def test_inspect_tells_what_is_legalised(attnfuse: Run, plain: Path) -> None:
+    code, said = attnfuse("inspect", plain)
+    assert code == 0
+    assert "legalised 8 nodes of 1 operators" in said
+    assert "  Dense 8: Add, MatMul, Reshape" in said
+    assert "deployable: MindSpore Lite takes every operator of the result" in said
+    code, said = attnfuse("inspect", plain, "--runtime", "mindspore")
+    assert code == 0
+    assert "legalised" not in said
+    assert "deployable" not in said
+
+
+def test_inspect_tells_what_is_left_and_where(attnfuse: Run, odd: Path) -> None:
+    code, said = attnfuse("inspect", odd)
+    assert code == 0
+    (line,) = (line for line in said.splitlines() if line.startswith("outside"))
+    assert line.startswith("outside 2 (Fancy): ")
+    assert "deployable" not in said
+    code, said = attnfuse("inspect", odd, "--json")
+    (component,) = json.loads(said)["components"]
+    (entry,) = component["outside"]
+    assert (entry["op"], entry["count"], len(entry["nodes"])) == ("Fancy", 2, 2)
+    assert component["legalised"] == [{"op": "Dense", "count": 8, "into": ["Add", "MatMul", "Reshape"]}]
+    assert (component["totals"]["outside"], component["totals"]["legalised"]) == (2, 8)
+
+
+def test_deployable_is_required(attnfuse: Run, plain: Path, odd: Path, tmp_path: Path) -> None:
+    arguments = ("-o", tmp_path / "out", "--require", "deployable")
+    code, said = attnfuse("compile", odd, *arguments)
+    assert code == 1
+    assert "error: required deployable (outside==0), but outside is 2; nothing was written." in said
+    assert "outside 2 (Fancy)" in said
+    assert not (tmp_path / "out").exists()
+    assert attnfuse("compile", odd, *arguments, "--runtime", "mindspore")[0] == 0  # MindSpore takes all of its own
+    assert attnfuse("compile", plain, *arguments[2:], "-o", tmp_path / "plain")[0] == 0
+    assert outside(tmp_path / "plain" / "unet.mindir") == []
+
+
+def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
+    assert attnfuse("compile", plain, "-o", tmp_path / "out")[0] == 0
+    text = (tmp_path / "out" / "lite.cfg").read_text(encoding="ascii")
+    # As MindSpore Lite's two parsers read it: a comment opens its line, a key and a value are parted by one sign.
+    assert all(line.startswith(("#", "[")) or line.count("=") == 1 for line in text.splitlines() if line)
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    assert {section: dict(parser[section]) for section in parser.sections()} == {
+        "ascend_context": {"precision_mode": "enforce_origin"},
+        "ge_global_options": {"ge.exec.precision_mode": "must_keep_origin_dtype"},
+    }
+    assert attnfuse("compile", plain, "-o", tmp_path / "out", "--check")[0] == 0
+    assert attnfuse("compile", plain, "-o", tmp_path / "out", "--runtime", "mindspore")[0] == 0
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.json"}
+
+
+def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "fused.mindir"
+    assert attnfuse("compile", plain, "-o", out)[0] == 0
+    assert "fused.lite.cfg" in tree(out.parent)
+    assert "fused.lite.cfg" in json.loads((out.parent / "fused.manifest.json").read_bytes())["outputs"]
+    assert attnfuse("compile", plain, "-o", out, "--runtime", "mindspore")[0] == 0
+    assert set(tree(out.parent)) == {"fused.mindir", "fused.manifest.json", "fused.report.json"}
+
+
+def outside(graph: Path) -> list[str]:
+    """The nodes of a written graph whose operator is not in the table, or that are not within its limits there."""
+    model, target = Model(codec.parse(graph.read_bytes(), "x")), Target("lite", "ascend910b")
+    nodes = [node for node in model.nodes if node.op != CONSTANT]
+    assert len(nodes) > 10
+    return [repr(node) for node in nodes if node.op not in OPERATORS or objection(target, model, node)]
+
+
+@pytest.mark.mindspore
+def test_every_graph_of_the_demo_is_deployable(
+    attnfuse: Run, demo_folder: Path, traced_demo: TracedDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def traced_before(plan: ComponentPlan, work: Path) -> TracedComponent:
+        return traced_demo("float16", plan.name)[plan.name]
+
+    monkeypatch.setattr(runner, "trace_component", traced_before)
+    out = tmp_path / "out"
+    code, said = attnfuse("compile", demo_folder, "-o", out, "--require", "deployable", "--require", "fused==sites")
+    assert code == 0, said
+    manifest = json.loads((out / "manifest.json").read_bytes())
+    names = [component["name"] for component in manifest["components"]]
+    assert names == ["unet", "vae_decoder", "vae_encoder", "text_encoder"]
+    for name in names:
+        assert outside(out / f"{name}_graph.mindir") == []
+    # No component carries a weight of another.
+    held: dict[str, set[str]] = {
+        name: {parameter_name(p) for p in parameters(codec.parse((out / f"{name}_graph.mindir").read_bytes(), name))}
+        for name in ("vae_decoder", "vae_encoder")
+    }
+    assert held["vae_decoder"]
+    assert held["vae_encoder"]
+    assert not held["vae_decoder"] & held["vae_encoder"]
