@@ -1,7 +1,8 @@
 """Operators that MindSpore Lite takes from a MindIR file on Ascend, those it does not, and what limits them: data.
 
 Sources, read and not run: MindSpore Lite (mindspore-ai/mindspore-lite at 2b28870, July 2025) and MindSpore 2.7.0
-(mindspore-ai/mindspore_test at a05ce58, July 2025). Neither the converter nor a device was at hand.
+(mindspore-ai/mindspore_test at a05ce58, July 2025). Neither the converter nor a device was at hand. The Ascend plugin
+in the released wheel of MindSpore 2.7.1 refers to the names of these adapters and to no operator called "no adapter".
 
 How a graph goes through (`converter_lite --optimize=ascend_oriented` and `Model.build_from_file` meet in
 `ConverterFuncGraph::Optimize`), and what a limit below comes from:
@@ -275,10 +276,13 @@ _INLINE = "a call of a function has no adapter, and Lite's mappers stop at it"
 
 def _refused() -> Iterator[Refused]:
     yield Refused("<call>", _INLINE, "the function's nodes in the caller's place")
+    yield Refused("AddExt", _NONE, "Add of the second times alpha")
+    yield Refused("AddScalar", _NONE, "Add of a tensor of its type")
     yield Refused("Addmm", _NONE, "MatMul, Mul by alpha and beta, Add")
     yield Refused("Arange", _NONE, "a constant, or Range where its arguments are computed")
     yield Refused("Baddbmm", _NONE, "BatchMatMul, Mul by alpha and beta, Add")
     yield Refused("BatchMatMulExt", _NONE, "BatchMatMul")
+    yield Refused("BroadcastToView", _NONE, "BroadcastTo")
     yield Refused("Chunk", _NONE, "Split, or a StridedSlice a part where the parts differ")
     yield Refused("ChunkView", _NONE, "as Chunk")
     yield Refused("ClampScalar", _NONE, "Maximum and Minimum with tensors of its type")
@@ -288,26 +292,38 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Contiguous", _NONE, "its argument")
     yield Refused("Conv2DExt", _NONE, "Conv2D and Add of the bias as [1, C, 1, 1]")
     yield Refused("Conv3DExt", _NONE, "Conv3D and Add of the bias as [1, C, 1, 1, 1]")
+    yield Refused("CumsumExt", _NONE, "Cast to its dtype, CumSum")
     yield Refused("Dense", _EXTEND, "Reshape, MatMul with transpose_b, Add, Reshape")
     yield Refused("Divs", _NONE, "Div by a tensor of its type; integers are cast to float32")
     yield Refused("Embedding", _NONE, "Gather on axis 0, where max_norm is None")
     yield Refused("EqScalar", _NONE, "Equal with a tensor of its type")
+    yield Refused("ExpandDimsView", _NONE, "ExpandDims")
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
     yield Refused("GeluExt", _NONE, "GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
     yield Refused("Generator", _NONE, "nothing: no result reads it")
+    yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
+    yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")
     yield Refused("GroupNorm", "no adapter (there is one for GroupNormSilu)", "its formula: ReduceMean, Sub, Rsqrt, …")
+    yield Refused("IndexSelect", _NONE, "Gather")
     yield Refused("InplaceAddExt", _NONE, "Add, where nothing else reads the changed tensor")
     yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")
     yield Refused("LayerNormExt", "an adapter, to LayerNormV4; Lite's own passes know LayerNorm only", "LayerNorm")
     yield Refused("LessScalar", _NONE, "Less with a tensor of its type")
+    yield Refused("LinalgVectorNorm", _NONE, "Sqrt of ReduceSum of Square for the norm of order 2")
+    yield Refused("LogSoftmaxExt", _NONE, "LogSoftmax")
     yield Refused("MatMulExt", _EXTEND, "MatMul, or BatchMatMul with the batch axes broadcast")
     yield Refused("Max", _EXTEND_ANY, "ReduceMax over all axes")
+    yield Refused("MaxDim", _NONE, "ReduceMax, and Argmax where the index is read")
     yield Refused("MeanExt", _NONE, "Cast to its dtype, ReduceMean over axes written out")
     yield Refused("Meshgrid", "an adapter, but its tuple is not taken apart", "Reshape and BroadcastTo")
     yield Refused("Min", _EXTEND_ANY, "ReduceMin over all axes")
+    yield Refused("Mm", _NONE, "MatMul")
     yield Refused("Muls", _EXTEND_ANY, "Mul by a tensor of its type")
+    yield Refused("Narrow", _NONE, "StridedSlice")
+    yield Refused("NeScalar", _NONE, "NotEqual with a tensor of its type")
+    yield Refused("NewOnes", _NONE, "a constant, or OnesLike")
     yield Refused("NewZeros", _NONE, "a constant, or ZerosLike")
     yield Refused("Ones", _EXTEND_ANY, "a constant, or FillV2")
     yield Refused("OnesLikeExt", _NONE, "a constant, or OnesLike and Cast")
@@ -322,17 +338,26 @@ def _refused() -> Iterator[Refused]:
     yield Refused("PowTensorScalar", _NONE, "Pow with a tensor of its type; Square for 2")
     yield Refused("RepeatInterleaveInt", _NONE, "ExpandDims, Tile, Reshape")
     yield Refused("ScalarGt", "ScalarOpPass knows arithmetic on sizes, no comparison", "shapes known before run time")
+    yield Refused("SelectExtView", _NONE, "StridedSlice with shrink_axis_mask")
+    yield Refused("SliceExt", _NONE, "StridedSlice")
     yield Refused("SplitWithSize", _NONE, "Split, or a StridedSlice a part where the parts differ")
     yield Refused("SplitWithSizeView", _NONE, "as SplitWithSize")
     yield Refused("StackExt", _NONE, "ExpandDims and Concat")
+    yield Refused("SubExt", _NONE, "Sub of the second times alpha")
+    yield Refused("SubScalar", _NONE, "Sub of a tensor of its type")
     yield Refused("SumExt", _EXTEND_ANY, "Cast to its dtype, ReduceSum over axes written out")
     yield Refused("Switch", "a conditional call", "both branches and Select")
+    yield Refused("TExt", _NONE, "Transpose")
     yield Refused("TensorToScalar", "ScalarOpPass takes it only before ScalarToTensor or Cast", "a constant")
+    yield Refused("TransposeExtView", _NONE, "Transpose")
     yield Refused("TransposeView", _NONE, "Transpose")
     yield Refused("Unique2", _NONE, "nothing")
     yield Refused("UnstackExtView", _NONE, "Unstack, or a StridedSlice a part")
     yield Refused("UpsampleNearest2D", _NONE, "ResizeNearestNeighbor; Reshape and BroadcastTo for whole factors")
+    yield Refused("View", _NONE, "Reshape")
+    yield Refused("ViewAs", _NONE, "Reshape")
     yield Refused("Zeros", _EXTEND_ANY, "a constant, or FillV2")
+    yield Refused("ZerosLikeExt", _NONE, "ZerosLike and Cast")
 
 
 def _sorted(rows: Iterable[Operator]) -> dict[str, Operator]:

@@ -10,6 +10,8 @@ import pytest
 import attnfuse_passes
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, accepts
+from attnfuse_passes.legalise.legalise import FAMILIES
+from attnfuse_passes.legalise.rules import RULES
 
 LITE = Target("lite", "ascend910b")
 #: Methods of the passes' node builder whose argument of that number is the operator's name.
@@ -66,3 +68,11 @@ def test_what_the_passes_write_is_taken() -> None:
     written = written_operators()
     assert {"PromptFlashAttention", "BatchMatMul", "Cast", "Reshape"} <= written
     assert {op for op in written if not accepts(LITE, op)} == MINDSPORE_ONLY | LEGALISED
+    assert FAMILIES
+    assert set(RULES) >= LEGALISED
+
+
+def test_what_is_legalised_is_refused_or_taken_within_limits() -> None:
+    """A rule for an operator that is taken in every form would never be asked."""
+    assert FAMILIES
+    assert {op for op in RULES if op not in REFUSED and not (op in OPERATORS and OPERATORS[op].limits)} == set()
