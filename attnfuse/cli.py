@@ -1,8 +1,8 @@
 """The command line: arguments become a request, the outcome becomes a table, a document and an exit code.
 
 The only module that prints or exits. stdout carries results only; everything for the eye goes to stderr. Exit codes:
-0 done, 1 `--require` or `--check` not met, 2 usage or policy, 3 input unreadable or unsupported, 4 verification
-failed, 70 a defect of attnfuse, 130 interrupted.
+0 done, 1 `--require` or `--check` not met, 2 usage or policy, 3 input unreadable or unsupported (or one component of
+it: the others are written), 4 verification failed, 70 a defect of attnfuse, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, UsageError
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.report.explain import explain, summary
+from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
+from attnfuse.sources import survey_source
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
+from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
 from attnfuse.version import __version__
 
@@ -99,14 +102,26 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
     return apply
 
 
-_source_options = _options(
-    click.argument("source"),
-    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
+_shape_options = (
     click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
     click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
+    click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
+    click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
+    click.option(
+        "--inputs",
+        "inputs_file",
+        type=click.Path(path_type=Path),
+        help="What components are called with, in TOML, for classes attnfuse does not know.",
+    ),
+)
+
+_source_options = _options(
+    click.argument("source"),
+    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
+    *_shape_options,
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="What loads it."),
     click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="What runs it."),
     click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Rules in TOML."),
@@ -138,7 +153,7 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
     )
     outcome = shared.execute(compiler.compile, request)
     code = shared.tell(outcome)
-    if code == 0 and outcome.written:
+    if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
     if code == 0 and check:
@@ -156,6 +171,20 @@ def inspect_command(**options: Any) -> int:
     """
     shared = _Shared(**options)
     return shared.tell(shared.execute(compiler.inspect, shared.request()), operators=True)
+
+
+@cli.command("components")
+@_options(click.argument("source"), *_shape_options)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
+    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced."""
+    given = () if inputs_file is None else read_inputs(inputs_file)
+    parts = survey_source(source, dtype, ShapeOptions(**shapes), given)
+    if as_json:
+        click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
+    else:
+        click.echo(render_parts(parts), nl=False)
+    return 0
 
 
 @cli.command("explain")
@@ -305,6 +334,9 @@ class _Shared:
     height: int | None
     width: int | None
     sequence_length: int | None
+    frames: int | None
+    guidance: bool | None
+    inputs_file: Path | None
     runtime: str
     soc: str
     policy_file: Path | None
@@ -322,7 +354,8 @@ class _Shared:
             source=self.source,
             components=self.components,
             dtype=self.dtype,
-            shapes=ShapeOptions(self.batch, self.height, self.width, self.sequence_length),
+            shapes=ShapeOptions(self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance),
+            given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             target=Target(self.runtime, self.soc),
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
             require=tuple(parse_requirement(text) for text in self.require),
@@ -356,6 +389,8 @@ class _Shared:
             click.echo(text)
         else:
             _console().print(render(outcome.report, operators=operators))
+        for failed in outcome.report.failed:
+            _say(f"error: component {failed.name} was left out: {failed.reason}.")
         for unmet in outcome.unmet:
             _say(f"error: {unmet}; nothing was written.")
         if outcome.verification is not None:
@@ -363,7 +398,9 @@ class _Shared:
             if not outcome.verification.passed:
                 _say("error: verification failed; nothing was written.")
                 return EXIT_VERIFICATION
-        return EXIT_UNMET if outcome.unmet else 0
+        if outcome.unmet:
+            return EXIT_UNMET
+        return TraceError.exit_code if outcome.report.failed else 0
 
 
 def _tell_verification(verification: Verification) -> None:

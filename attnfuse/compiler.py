@@ -3,7 +3,8 @@
     find the source → for each component: read or trace → run the passes → count and check → weights → verify
     → report and manifest → publish
 
-Nothing is published unless everything held. `inspect` is the same story without an output.
+Nothing is published unless everything held. A component that cannot be traced is left out and told of; the others
+are written. `inspect` is the same story without an output.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pipeline
-from attnfuse.errors import InternalError, RequirementError, SourceError, UsageError
+from attnfuse.errors import InternalError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
@@ -61,6 +62,7 @@ from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.inputs import GivenCall
 from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_component
 from attnfuse.verify.structure import check_interface, check_structure, new_findings
 from attnfuse.version import __version__
@@ -82,6 +84,7 @@ class CompileRequest:
     components: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
+    given: tuple[GivenCall, ...] = ()
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -113,7 +116,8 @@ class ComponentResult:
 class Outcome:
     """What came of a request. `unmet` are requirements that do not hold; with any, nothing was written.
 
-    `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be).
+    `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
+    components that could not be traced are in the report's `failed`.
     """
 
     report: Report
@@ -172,7 +176,7 @@ def _told(request: CompileRequest) -> str:
 def _open(request: CompileRequest) -> Source:
     if not isinstance(request.source, str):
         return request.source
-    return open_source(request.source, request.components, request.dtype, request.shapes)
+    return open_source(request.source, request.components, request.dtype, request.shapes, request.given)
 
 
 @contextlib.contextmanager
@@ -184,12 +188,13 @@ def _work_folder() -> Iterator[Path]:
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
     source = _open(request)
     passes = pipeline.discover()
+    failed = dict(source.failures)
     with _work_folder() as work:
         results = tuple(
-            _rewrite(_load(source, name, work, progress, weights=weights), request, passes, progress)
-            for name in source.names
+            _rewrite(component, request, passes, progress)
+            for component in _components(source, work, progress, failed, weights=weights)
         )
-    report = _report(request, results)
+    report = _report(request, results, failed)
     return Outcome(report, results, _unmet(request, report))
 
 
@@ -208,8 +213,9 @@ def _produce(
     entries: list[ManifestComponent] = []
     inputs: dict[str, FileDigest] = {}
     warnings: list[str] = []
-    for name in source.names:
-        component = _load(source, name, work, progress, weights=True)
+    failed = dict(source.failures)
+    for component in _components(source, work, progress, failed, weights=True):
+        name = component.name
         result = _rewrite(component, request, passes, progress)
         progress.stage(name, "digest")
         for given, path in component.inputs.items():
@@ -223,7 +229,7 @@ def _produce(
             result = replace(result, verification=_verify(request, result, root / graph, work / name, request.verify))
         results.append(result)
         entries.append(_manifest_component(result, graph))
-    report = _report(request, results, warnings)
+    report = _report(request, results, failed, warnings)
     verification = None
     if request.verify != "none" and root is not None:
         verification = Verification(tuple(r.verification for r in results if r.verification is not None))
@@ -259,10 +265,35 @@ def _produce(
     return Outcome(report, tuple(results), _unmet(request, report), verification, sink.files)
 
 
-def _load(source: Source, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
-    folder = work / name
-    folder.mkdir()
-    return source.load(name, folder, progress, weights=weights)
+def _components(
+    source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
+) -> Iterator[Component]:
+    """Load one component after the other; one that cannot be traced goes into `failed`, with the reason.
+
+    Raises TraceError, the first, where none can be traced.
+    """
+    first: TraceError | None = None
+    loaded = 0
+    for name in source.names:
+        folder = work / name
+        folder.mkdir()
+        try:
+            component = source.load(name, folder, progress, weights=weights)
+        except TraceError as error:
+            failed[name] = _without_paths(str(error), [folder, *source.paths])
+            first = first or error
+            continue
+        loaded += 1
+        yield component
+    if first is not None and not loaded:
+        raise first
+
+
+def _without_paths(text: str, paths: Iterable[Path]) -> str:
+    """A message in which `paths` are what the names in it are relative to: the report is the same in any folder."""
+    for path in (found for given in paths for found in (given.resolve(), given)):
+        text = text.replace(f"{path}/", "").replace(str(path), path.name)
+    return text.rstrip(".")
 
 
 def _rewrite(
@@ -360,7 +391,12 @@ def _compute_asked(policy: Policy, result: ComponentResult) -> dict[str, str]:
     return asked
 
 
-def _report(request: CompileRequest, results: Sequence[ComponentResult], warnings: Sequence[str] = ()) -> Report:
+def _report(
+    request: CompileRequest,
+    results: Sequence[ComponentResult],
+    failed: Mapping[str, str],
+    warnings: Sequence[str] = (),
+) -> Report:
     queries = [
         SiteQuery(result.name, result.component.owner, record.module, record.facts)
         for result in results
@@ -369,7 +405,7 @@ def _report(request: CompileRequest, results: Sequence[ComponentResult], warning
     told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [component_entry(r.name, r.nodes, list(r.sites.values()), r.legalised, r.outside) for r in results]
-    return build_report(request.target, entries, [*slips, *told, *warnings])
+    return build_report(request.target, entries, [*slips, *told, *warnings], failed)
 
 
 def decisions(policy: Policy, outcome: Outcome) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ May import all below the compiler but the passes and verification.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,8 @@ from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, TracedComponent, WeightSource
-from attnfuse.tracing.plan import plan_pipeline
+from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.plan import Part, Planned, plan_all, survey
 
 SUFFIX = ".mindir"
 DEFAULT_DTYPE = "float16"
@@ -85,24 +86,51 @@ class Source(Protocol):
     def names(self) -> tuple[str, ...]:
         """The components it has (or those asked for), in order."""
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """The components it has (or those asked for) that are known not to be had, with the reasons."""
+
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
 
-        Raises SourceError (TraceError among them) where it cannot be read, is damaged or is not supported.
+        Raises TraceError where this component cannot be traced, SourceError where it cannot be read, is damaged or is
+        not supported.
         """
 
 
-def open_source(source: str, components: Iterable[str], dtype: str | None, shapes: ShapeOptions) -> Source:
+def open_source(
+    source: str,
+    components: Iterable[str],
+    dtype: str | None,
+    shapes: ShapeOptions,
+    given: Sequence[GivenCall] = (),
+) -> Source:
     """Find what SOURCE is. `dtype` None is the source's own, float16 for what is traced.
 
-    Raises SourceError where nothing is there, UsageError for options that do not fit it.
+    `given` are the user's own inputs for components of a pipeline. Raises SourceError where nothing is there,
+    UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
     if path.suffix == SUFFIX or path.is_file():
+        if given:
+            raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         return MindirSource.open(path, wanted, dtype, shapes)
     folder = tracing_source.resolve(source)
-    return PipelineSource(folder, plan_pipeline(folder, dtype or DEFAULT_DTYPE, shapes, wanted))
+    return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given))
+
+
+def survey_source(
+    source: str, dtype: str | None, shapes: ShapeOptions, given: Sequence[GivenCall] = ()
+) -> tuple[Part, ...]:
+    """The parts of a pipeline and what each would be traced with; nothing is traced, and no weights are fetched.
+
+    Raises as `open_source` does, UsageError for a traced graph.
+    """
+    path = Path(source)
+    if path.suffix == SUFFIX or path.is_file():
+        raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
+    return survey(tracing_source.resolve(source, weights=False), dtype or DEFAULT_DTYPE, shapes, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +165,10 @@ class MindirSource:
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        return {}
+
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         progress.stage(name, "read")
@@ -162,7 +194,7 @@ class PipelineSource:
     """A diffusers pipeline folder, planned."""
 
     folder: Path
-    plans: tuple[ComponentPlan, ...]
+    planned: Planned
 
     @property
     def single_file(self) -> bool:
@@ -174,12 +206,16 @@ class PipelineSource:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(plan.name for plan in self.plans)
+        return tuple(plan.name for plan in self.planned.plans)
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        return self.planned.failures
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         progress.stage(name, "trace")
-        plan = next(plan for plan in self.plans if plan.name == name)
+        plan = next(plan for plan in self.planned.plans if plan.name == name)
         traced = runner.trace_component(plan, work)
         return from_trace(traced, self._inputs(plan, traced.weights))
 

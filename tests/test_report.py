@@ -84,6 +84,7 @@ def test_the_counts_add_up() -> None:
         "score_bytes_saved": 1000,
         "legalised": 0,
         "outside": 0,
+        "failed": 0,
     }
     assert totals.softmax + totals.already_fused == totals.sites + totals.not_attention
     assert totals.sites == totals.fused + totals.kept + totals.missed
@@ -120,9 +121,17 @@ def test_a_census_that_adds_up() -> None:
     check_census("unet", Counter(formula=4, fused=1), RECORDS)
 
 
+def test_components_that_are_not_there_are_counted_and_named() -> None:
+    document = report(TARGET, [component_entry("unet", 9, RECORDS)], [], {"vae": "no such class"}).to_json()
+    assert document["failed"] == [{"name": "vae", "reason": "no such class"}]
+    assert (document["totals"]["failed"], document["totals"]["sites"]) == (1, 4)
+    totals = report(TARGET, [], [], {"vae": "no such class"}).totals
+    assert parse_requirement("failed==0").unmet(totals) == "required failed==0, but failed is 1"
+
+
 def test_the_document() -> None:
     document = json.loads(report(TARGET, [component_entry("unet", 9, RECORDS)], ["a warning"]).to_bytes())
-    assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "totals", "warnings"]
+    assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "failed", "totals", "warnings"]
     assert document["schema"] == "attnfuse.report/1"
     assert list(document["components"][0]) == ["name", "nodes", "sites", "legalised", "outside", "totals"]
     first, _, missed, *_ = document["components"][0]["sites"]

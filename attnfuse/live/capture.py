@@ -42,7 +42,7 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
     folder.mkdir()
     try:
         with _as_formula(model), _dumps_in(folder):
-            if plan.entry == "call":
+            if plan.call is None:
                 proto = trace_call(model, plan.inputs)
                 output = proto.graph.output[0]
                 count = len(output.attr_info.values) if output.denotation == "Tuple" else 1

@@ -45,6 +45,10 @@ class CapturedSource:
     def names(self) -> tuple[str, ...]:
         return tuple(self.traces)
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        return {}
+
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `attnfuse.sources.Source`."""
         progress.stage(name, "read")

@@ -70,7 +70,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     specs = tuple(_spec(position, value) for position, value in enumerate(inputs))
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
-    plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), "call", dtype, specs)
+    plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs)
     return LivePlan((plan,), {MODEL: source}, "", {})
 
 
@@ -124,7 +124,9 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
     if single:
         _write_config(source, work)
         return
-    index: dict[str, Any] = {"_class_name": type(source).__name__}
+    # A class of the user's own calls its models as the mindone pipeline it derives from, as far as can be known.
+    classes = [kind for kind in type(source).__mro__ if kind.__module__.startswith("mindone.")]
+    index: dict[str, Any] = {"_class_name": (classes or [type(source)])[0].__name__}
     for name, part in parts.items():
         index[name] = [_library(part), type(part).__name__]
         if _is_cell(part):

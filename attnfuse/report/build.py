@@ -13,6 +13,7 @@ from attnfuse.modules import Modules
 from attnfuse.pipeline import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
+    FailedEntry,
     LegalisedEntry,
     MissEntry,
     OutsideEntry,
@@ -113,26 +114,37 @@ def component_entry(
     )
 
 
-def report(target: Target, components: Iterable[ComponentEntry], warnings: Iterable[str]) -> Report:
-    """The whole report."""
+def report(
+    target: Target,
+    components: Iterable[ComponentEntry],
+    warnings: Iterable[str],
+    failed: Mapping[str, str] | None = None,
+) -> Report:
+    """The whole report; `failed` are the components that could not be had, with the reasons."""
     entries = tuple(components)
+    failures = tuple(FailedEntry(name=name, reason=reason) for name, reason in (failed or {}).items())
     return Report(
         runtime=target.runtime,
         soc=target.soc,
         components=entries,
+        failed=failures,
         totals=totals(
             [site for entry in entries for site in entry.sites],
             [operator for entry in entries for operator in entry.legalised],
             [operator for entry in entries for operator in entry.outside],
+            len(failures),
         ),
         warnings=tuple(warnings),
     )
 
 
 def totals(
-    sites: Sequence[SiteEntry], legalised: Sequence[LegalisedEntry] = (), outside: Sequence[OutsideEntry] = ()
+    sites: Sequence[SiteEntry],
+    legalised: Sequence[LegalisedEntry] = (),
+    outside: Sequence[OutsideEntry] = (),
+    failed: int = 0,
 ) -> Totals:
-    """Count the sites, and the nodes of the operators."""
+    """Count the sites, and the nodes of the operators; `failed` is the number of components that are not there."""
     status = Counter(site.status for site in sites)
     form = Counter(site.form for site in sites)
     return Totals(
@@ -148,6 +160,7 @@ def totals(
         score_bytes_saved=sum(site.score_bytes_saved for site in sites),
         legalised=sum(entry.count for entry in legalised),
         outside=sum(entry.count for entry in outside),
+        failed=failed,
     )
 
 

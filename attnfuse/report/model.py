@@ -92,6 +92,7 @@ class Totals(_Document):
     `softmax` counts the Softmax nodes of the source and `already_fused` its fused attention nodes; together they are
     fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed. `legalised` counts the
     nodes that were written with operators the runtime takes, `outside` those of the result that it does not take.
+    `failed` counts the components of the source that could not be had; none of their sites is counted.
     """
 
     softmax: int
@@ -106,6 +107,7 @@ class Totals(_Document):
     score_bytes_saved: int
     legalised: int
     outside: int
+    failed: int = 0
 
 
 class ComponentEntry(_Document):
@@ -119,6 +121,13 @@ class ComponentEntry(_Document):
     totals: Totals
 
 
+class FailedEntry(_Document):
+    """A component of the source that could not be traced, and why; the others are in the report."""
+
+    name: str
+    reason: str
+
+
 class Report(_Document):
     """`attnfuse.report/1`: the census of a source."""
 
@@ -127,6 +136,7 @@ class Report(_Document):
     runtime: str
     soc: str
     components: tuple[ComponentEntry, ...]
+    failed: tuple[FailedEntry, ...] = ()
     totals: Totals
     warnings: tuple[str, ...]
 

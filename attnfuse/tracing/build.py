@@ -5,7 +5,9 @@ Worker side: imports mindspore and mindone; of this room `contract` and `standin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import mindspore
@@ -15,8 +17,8 @@ from mindspore.common.api import _cell_graph_executor
 from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec
-from attnfuse.tracing.standins import cpu_stand_ins
+from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec
+from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
 
 
 def build_skeleton(plan: ComponentPlan) -> Any:
@@ -75,87 +77,31 @@ class _Call(_Entry):
         return self.model(*inputs)
 
 
-class _UNet(_Entry):
-    output_names = ("sample",)
-
-    def construct(self, sample, timestep, encoder_hidden_states):  # type: ignore[no-untyped-def]
-        return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
-
-
-class _UNetXL(_Entry):
-    output_names = ("sample",)
-
-    def construct(self, sample, timestep, encoder_hidden_states, text_embeds, time_ids):  # type: ignore[no-untyped-def]
-        added = {"text_embeds": text_embeds, "time_ids": time_ids}
-        return self.unet(sample, timestep, encoder_hidden_states, added_cond_kwargs=added, return_dict=False)[0]
-
-
-class _VaeDecoder(_Entry):
-    output_names = ("image",)
-
-    def construct(self, latents):  # type: ignore[no-untyped-def]
-        return self.vae.decode(latents, return_dict=False)[0]
-
-
-class _VaeEncoder(_Entry):
-    output_names = ("moments",)
-
-    def construct(self, image):  # type: ignore[no-untyped-def]
-        return self.vae.encode(image, return_dict=False)[0]
-
-
-class _TextEncoder(_Entry):
-    output_names = ("last_hidden_state", "pooler_output")
-
-    def construct(self, input_ids):  # type: ignore[no-untyped-def]
-        outputs = self.text_encoder(input_ids, return_dict=False)
-        return outputs[0], outputs[1]
-
-
-class _TextEncoderXL(_Entry):
-    # SDXL conditions on the last layer's input, and on what the whole encoder pools to.
-    output_names = ("penultimate_hidden_state", "pooler_output")
-
-    def construct(self, input_ids):  # type: ignore[no-untyped-def]
-        outputs = self.text_encoder(input_ids, output_hidden_states=True, return_dict=False)
-        return outputs[2][-2], outputs[1]
-
-
-class _ProjectedTextEncoder(_Entry):
-    output_names = ("last_hidden_state", "text_embeds")
-
-    def construct(self, input_ids):  # type: ignore[no-untyped-def]
-        outputs = self.text_encoder(input_ids, return_dict=False)
-        return outputs[1], outputs[0]
-
-
-class _ProjectedTextEncoderXL(_Entry):
-    output_names = ("penultimate_hidden_state", "text_embeds")
-
-    def construct(self, input_ids):  # type: ignore[no-untyped-def]
-        outputs = self.text_encoder(input_ids, output_hidden_states=True, return_dict=False)
-        return outputs[2][-2], outputs[0]
-
-
-_ENTRIES: Mapping[str, type[Any]] = {
-    "unet": _UNet,
-    "unet_xl": _UNetXL,
-    "vae_decoder": _VaeDecoder,
-    "vae_encoder": _VaeEncoder,
-    "text_encoder": _TextEncoder,
-    "text_encoder_xl": _TextEncoderXL,
-    "text_encoder_projected": _ProjectedTextEncoder,
-    "text_encoder_projected_xl": _ProjectedTextEncoderXL,
-}
-
-#: Both text encoders of XL are scoped alike: their `construct` can name one attribute only.
-_ATTRIBUTE = {"unet": "unet", "vae": "vae", "text_encoder": "text_encoder", "text_encoder_2": "text_encoder"}
+def _source(plan: ComponentPlan, call: Call) -> str:
+    """Write the cell that makes the plan's call: MindSpore wants the source of what it traces."""
+    method = f".{call.method}" if call.method else ""
+    arguments = ", ".join(f"{keyword}={expression}" for keyword, expression in call.arguments)
+    outputs = ", ".join(expression for _, expression in call.outputs)
+    return (
+        "class Entry(_Entry):\n"
+        f"    def construct(self, {', '.join(spec.name for spec in plan.inputs)}):\n"
+        f"        result = self.{plan.model}{method}({arguments})\n"
+        f"        return {outputs}\n"
+    )
 
 
 def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
-    """Trace the plan's entry of `model`; return the MindIR ModelProto, without values, and the outputs' names."""
-    cell = _ENTRIES[plan.entry](_ATTRIBUTE[plan.model], model)
-    return _trace_cell(cell, plan.inputs), type(cell).output_names
+    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names."""
+    assert plan.call is not None
+    with tempfile.TemporaryDirectory() as folder, tracing_stand_ins(plan.stand_ins):
+        file = Path(folder) / "entry.py"  # read by MindSpore, through `inspect`
+        source = _source(plan, plan.call)
+        file.write_text(source, encoding="utf-8")
+        # In this module's namespace, which MindSpore imports by name to look up what the source mentions.
+        names: dict[str, Any] = {"__name__": __name__, "_Entry": _Entry}
+        exec(compile(source, str(file), "exec"), names)
+        proto = _trace_cell(names["Entry"](plan.model, model), plan.inputs)
+    return proto, tuple(name for name, _ in plan.call.outputs)
 
 
 def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:

@@ -16,9 +16,6 @@ DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
 #: The types a component can be traced in.
 FLOAT_DTYPES = ("float16", "bfloat16", "float32")
 
-#: Components of a Stable Diffusion 1.x, 2.x or XL pipeline, in the order in which they are planned.
-COMPONENTS = ("unet", "vae_decoder", "vae_encoder", "text_encoder", "text_encoder_2")
-
 Library = Literal["diffusers", "transformers"]
 
 
@@ -44,24 +41,58 @@ class TensorSpec:
 class ShapeOptions:
     """What the user asked of the input shapes; None leaves the configuration's own.
 
-    `batch` counts images (a UNet gets twice as many rows, for classifier-free guidance), `height` and `width`
-    are pixels of the image, `sequence_length` is the number of text tokens.
+    `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` is the number of text tokens,
+    `frames` those of a video, `guidance` whether a batch is doubled for classifier-free guidance (None: as the
+    pipeline does by default).
     """
 
     batch: int | None = None
     height: int | None = None
     width: int | None = None
     sequence_length: int | None = None
+    frames: int | None = None
+    guidance: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is called to trace a graph: `result = self.<attribute>.<method>(<keyword>=<expression>, …)`.
+
+    The expressions are Python over the names of the plan's inputs; `method` is empty where the model itself is
+    called. `outputs` are the graph's, each a name and an expression over `result`.
+    """
+
+    method: str
+    arguments: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "method": self.method,
+            "arguments": [list(argument) for argument in self.arguments],
+            "outputs": [list(output) for output in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Call:
+        """Read what `to_json` wrote; KeyError where a field is missing."""
+        return cls(
+            data["method"],
+            tuple((keyword, expression) for keyword, expression in data["arguments"]),
+            tuple((name, expression) for name, expression in data["outputs"]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentPlan:
     """One graph to be traced.
 
-    `name` is one of `COMPONENTS`; `model` the attribute of the pipeline that owns it ("unet", "vae", …);
-    `folder` the folder with the model's config.json and weights; `entry` the method that is traced (one of
-    those in `build.py`); `dtype` what the model's float parameters are held in; `inputs` the graph's inputs in
-    order. `dtype` is the pipeline's, save where mindone itself runs the model in another (see `plan.py`).
+    `name` is the component's ("unet", "vae_decoder"); `model` the attribute of the pipeline that owns it ("unet",
+    "vae", …); `folder` the folder with the model's config.json and weights; `call` what is traced (None for the
+    positional call of a live cell); `dtype` what the model's float parameters are held in; `inputs` the graph's
+    inputs in order; `stand_ins` those in force during the trace. `dtype` is the pipeline's, save where mindone itself
+    runs the model in another (`Spec.held`).
     """
 
     name: str
@@ -69,9 +100,10 @@ class ComponentPlan:
     class_name: str
     library: Library
     folder: Path
-    entry: str
+    call: Call | None
     dtype: str
     inputs: tuple[TensorSpec, ...]
+    stand_ins: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -81,9 +113,10 @@ class ComponentPlan:
             "class_name": self.class_name,
             "library": self.library,
             "folder": str(self.folder),
-            "entry": self.entry,
+            "call": None if self.call is None else self.call.to_json(),
             "dtype": self.dtype,
             "inputs": [spec.to_json() for spec in self.inputs],
+            "stand_ins": list(self.stand_ins),
         }
 
     @classmethod
@@ -95,9 +128,10 @@ class ComponentPlan:
             class_name=data["class_name"],
             library=data["library"],
             folder=Path(data["folder"]),
-            entry=data["entry"],
+            call=None if data["call"] is None else Call.from_json(data["call"]),
             dtype=data["dtype"],
             inputs=tuple(TensorSpec.from_json(spec) for spec in data["inputs"]),
+            stand_ins=tuple(data["stand_ins"]),
         )
 
 

@@ -1,61 +1,64 @@
-"""Reads a pipeline folder's configurations and plans one trace per component: which class, where, which inputs.
+"""Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
-Imports `contract` of this room, `attnfuse.errors` and the standard library; no MindSpore. What a pipeline passes
-to each model is read from mindone 0.5.0's `pipelines/stable_diffusion*`:
-
-- the UNet gets `sample`, `timestep` and `encoder_hidden_states`, doubled along the batch for classifier-free
-  guidance; Stable Diffusion XL adds `text_embeds` and `time_ids`. The scheduler hands over one scalar timestep at
-  a time, and the first thing the model does is give it an axis; the graph's input has that axis already. Its type
-  is the scheduler's.
-- the VAE decodes latents to an image and encodes an image to moments (mean and log-variance, side by side).
-- text encoders get `input_ids`, and no mask.
-
-An XL pipeline held in float16 runs its VAE in float32: there the weights come straight from the checkpoint, where
-mindone would have rounded them to float16 and back.
+The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
+for. Imports `contract`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no MindSpore.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
-from attnfuse.tracing.contract import (
-    COMPONENTS,
-    FLOAT_DTYPES,
-    ComponentPlan,
-    Library,
-    ShapeOptions,
-    TensorSpec,
+from attnfuse.tracing.contract import FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.specs import specs_of
+from attnfuse.tracing.specs.families import family_of
+from attnfuse.tracing.specs.record import (
+    FLOAT,
+    MASKED_ATTENTION,
+    Family,
+    Input,
+    Scene,
+    Spec,
+    measure,
+    unsupported,
 )
 
-_Config = Mapping[str, Any]
-
-#: The pipeline attribute that owns each component.
-_MODEL_OF = {
-    "unet": "unet",
-    "vae_decoder": "vae",
-    "vae_encoder": "vae",
-    "text_encoder": "text_encoder",
-    "text_encoder_2": "text_encoder_2",
-}
-
-#: The classes that can be traced as each pipeline attribute, and the library they come from.
-_CLASSES: Mapping[str, Mapping[str, Library]] = {
-    "unet": {"UNet2DConditionModel": "diffusers"},
-    "vae": {"AutoencoderKL": "diffusers"},
-    "text_encoder": {"CLIPTextModel": "transformers", "CLIPTextModelWithProjection": "transformers"},
-    "text_encoder_2": {"CLIPTextModelWithProjection": "transformers"},
-}
-
-#: Entries of a model_index.json that hold no network, or one that the image does not pass through.
-_NOT_COMPILED = frozenset(
-    {"scheduler", "tokenizer", "tokenizer_2", "feature_extractor", "safety_checker", "image_encoder"}
+#: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
+_ORDER = (
+    "unet",
+    "transformer",
+    "transformer_2",
+    "prior",
+    "controlnet",
+    "adapter",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+    "text_encoder_3",
 )
+
+#: Parts that hold no network, by the end of their class's name.
+_NO_NETWORK = (
+    "Scheduler",
+    "Tokenizer",
+    "TokenizerFast",
+    "FeatureExtractor",
+    "ImageProcessor",
+    "ImageProcessorFast",
+    "Processor",
+    "Watermarker",
+)
+
+#: Parts that the image does not pass through unless more is loaded or asked for: the safety checker looks at what is
+#: done, and the image encoder is an IP-Adapter's.
+_ASIDE = ("safety_checker", "image_encoder")
 
 #: Schedulers whose timesteps are float32 (mindone/diffusers/schedulers/*.py, `set_timesteps`); others have int64.
 _FLOAT_TIMESTEP_SCHEDULERS = frozenset(
@@ -70,300 +73,279 @@ _FLOAT_TIMESTEP_SCHEDULERS = frozenset(
     }
 )
 
-#: UNet options that add inputs or branches which none of the supported pipelines feed.
-_UNSUPPORTED_UNET_OPTIONS = (
-    "class_embed_type",
-    "encoder_hid_dim",
-    "encoder_hid_dim_type",
-    "num_class_embeds",
-    "time_cond_proj_dim",
-)
 
-#: Text length where no text encoder is there to say it: that of every CLIP text encoder published.
-_CLIP_TOKENS = 77
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a pipeline: the traces it comes to, or why there are none.
 
-#: Numbers per image in SDXL's `time_ids`: original size, crop offset and target size.
-_SDXL_TIME_IDS = 6
+    `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
+    (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
+    """
+
+    model: str
+    class_name: str
+    components: tuple[str, ...] = ()
+    plans: tuple[ComponentPlan, ...] = ()
+    is_network: bool = True
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, without places on this machine."""
+        return {
+            "name": self.model,
+            "class": self.class_name,
+            "network": self.is_network,
+            "problem": self.problem or None,
+            "components": [
+                {
+                    "name": plan.name,
+                    "dtype": plan.dtype,
+                    "inputs": [spec.to_json() for spec in plan.inputs],
+                    "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
+                    "stand_ins": list(plan.stand_ins),
+                }
+                for plan in self.plans
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The traces that can be made, and the components that were asked for and cannot, each with the reason."""
+
+    plans: tuple[ComponentPlan, ...]
+    failures: Mapping[str, str]
+
+
+def survey(folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall] = ()) -> tuple[Part, ...]:
+    """Tell of every part of the pipeline (or of the single model) in `folder` what it would be traced with.
+
+    What is `given` for a part overrules the table. Raises UsageError for a bad dtype or shape or for what is given to
+    no part, SourceError for a folder that is not a pipeline or is damaged.
+    """
+    if dtype not in FLOAT_DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
+    _check_shapes(shapes)
+    pipeline = read_pipeline(folder)
+    if SINGLE in pipeline.classes and not pipeline.class_name:
+        specs = specs_of(pipeline.classes[SINGLE])
+        if not specs and not given:
+            class_name = pipeline.classes[SINGLE]
+            raise TraceError(
+                f"{folder / 'config.json'}: model class {class_name} is not supported; say with --inputs what it is"
+                " called with."
+            )
+        pipeline = pipeline.named(given[0].part if given else specs[0].models[0])
+    for call in given:
+        if call.part not in pipeline.classes:
+            parts = ", ".join(pipeline.classes)
+            raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
+    family = _family(pipeline)
+    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype)
+    if family is not None and len({call.part for call in given}) < len(pipeline.classes):
+        scene = replace(scene, sizes=family.sizes(scene))
+    names = [name for name in _ORDER if name in pipeline.classes]
+    names += [name for name in pipeline.classes if name not in _ORDER]
+    return tuple(
+        _part(replace(scene, model=name), family, [call for call in given if call.part == name]) for name in names
+    )
+
+
+def plan_all(
+    folder: Path,
+    dtype: str,
+    shapes: ShapeOptions,
+    components: Sequence[str] = (),
+    given: Sequence[GivenCall] = (),
+) -> Planned:
+    """Plan the traces of the pipeline in `folder`, or those of `components`, in the pipeline's order.
+
+    `dtype` is one of float16, bfloat16, float32; `given` see `survey`. Raises UsageError for a bad dtype, shape or
+    component name, SourceError for a folder that is not a pipeline or is damaged, TraceError where nothing can be
+    traced.
+    """
+    parts = [part for part in survey(folder, dtype, shapes, given) if part.is_network]
+    known = [name for part in parts for name in part.components]
+    for name in components:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {close[0]!r}" if close else f"it has {', '.join(known) or 'none'}"
+            raise UsageError(f"{folder} has no component {name!r}; {hint}.")
+    plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
+    failures = {
+        name: part.problem
+        for part in parts
+        if part.problem
+        for name in part.components
+        if not components or name in components
+    }
+    if not plans:
+        if failures:
+            name, problem = next(iter(failures.items()))
+            raise TraceError(f"{folder}: component {name}: {problem}.")
+        raise TraceError(f"{folder} has nothing to compile: it has no networks.")
+    return Planned(plans, failures)
 
 
 def plan_pipeline(
     folder: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str] = ()
 ) -> tuple[ComponentPlan, ...]:
-    """Plan the traces of the pipeline (or of the single model) in `folder`.
-
-    `dtype` is one of float16, bfloat16, float32; `components` selects among `COMPONENTS`, none meaning all the
-    pipeline has. Plans come in the order of `COMPONENTS`.
-
-    Raises UsageError for a bad dtype, shape or component name, SourceError for a folder that is not a pipeline or
-    is damaged, TraceError for a model class or option that cannot be traced.
-    """
-    if dtype not in FLOAT_DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
-    _check_shapes(shapes)
-    for name in components:
-        if name not in COMPONENTS:
-            raise UsageError(f"unknown component {name!r}; {_nearest(name, COMPONENTS)}.")
-
-    pipeline = _read_pipeline(folder)
-    present = [name for name in COMPONENTS if _MODEL_OF[name] in pipeline.classes]
-    for name in components:
-        if name not in present:
-            raise UsageError(f"{folder} has no component {name!r}; it has {', '.join(present) or 'none'}.")
-    if not components:
-        _refuse_unsupported_parts(pipeline)
-    wanted = [name for name in present if not components or name in components]
-    if not wanted:
-        raise TraceError(f"{folder} has nothing to compile: none of {', '.join(COMPONENTS)} is among its components.")
-    sizes = _Sizes.of(pipeline, shapes, _read_configs(pipeline))
-    return tuple(_plan_component(name, pipeline, dtype, sizes) for name in wanted)
+    """Plan as `plan_all`, where every component must be traceable: TraceError, naming it, for one that is not."""
+    planned = plan_all(folder, dtype, shapes, components)
+    for name, problem in planned.failures.items():
+        raise TraceError(f"{folder}: component {name}: {problem}; name the components to compile to leave it out.")
+    return planned.plans
 
 
-@dataclass(frozen=True, slots=True)
-class _Pipeline:
-    """A model_index.json: the class of the pipeline and, by attribute, the class and folder of each part."""
-
-    root: Path
-    class_name: str
-    classes: Mapping[str, str]
-    folders: Mapping[str, Path]
-
-    @property
-    def is_xl(self) -> bool:
-        return self.class_name.startswith("StableDiffusionXL") or "text_encoder_2" in self.classes
+def _family(pipeline: PipelineFolder) -> Family | None:
+    """The pipeline's; of a single model, the first its class is used in."""
+    if pipeline.class_name:
+        return family_of(pipeline.class_name)
+    (class_name,) = pipeline.classes.values()
+    specs = specs_of(class_name)
+    return specs[0].families[0] if specs else None
 
 
-def _read_pipeline(folder: Path) -> _Pipeline:
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is not a folder.")
-    index = folder / "model_index.json"
-    if index.is_file():
-        entries = _read_json(index)
-        classes = {
-            name: entry[1]
-            for name, entry in entries.items()
-            if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
-        }
-        return _Pipeline(
-            folder, str(entries.get("_class_name", "")), classes, {name: folder / name for name in classes}
-        )
-    if (folder / "config.json").is_file():
-        return _read_single_model(folder)
-    raise SourceError(
-        f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
-    )
+def _specs(model: str, pipeline: PipelineFolder, family: Family | None) -> tuple[Spec, ...]:
+    """The entries for a part of a pipeline of that family."""
+    known = specs_of(pipeline.classes[model])
+    return tuple(spec for spec in known if family in spec.families and model in spec.models)
 
 
-def _read_single_model(folder: Path) -> _Pipeline:
-    config = _read_json(folder / "config.json")
-    architectures = config.get("architectures") or [None]
-    class_name = config.get("_class_name", architectures[0])
-    for model, known in _CLASSES.items():
-        if class_name in known:
-            return _Pipeline(folder, "", {model: class_name}, {model: folder})
-    raise TraceError(f"{folder / 'config.json'}: model class {class_name} is not supported.")
-
-
-def _refuse_unsupported_parts(pipeline: _Pipeline) -> None:
-    for name, class_name in pipeline.classes.items():
-        if name not in _CLASSES and name not in _NOT_COMPILED:
-            raise TraceError(
-                f"{pipeline.root / 'model_index.json'}: component {name} ({class_name}) is not supported;"
-                " name the components to compile to leave it out."
+def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Mapping[str, Config]:
+    """Read the config.json of every part the table has entries for; a missing folder is an error."""
+    configs: dict[str, Config] = {}
+    for name in pipeline.classes:
+        if name in _ASIDE or not _specs(name, pipeline, family):
+            continue
+        if not pipeline.folders[name].is_dir():
+            raise SourceError(
+                f"{pipeline.root / 'model_index.json'} names component {name},"
+                f" but there is no folder {pipeline.folders[name]}."
             )
-
-
-def _read_configs(pipeline: _Pipeline) -> Mapping[str, _Config]:
-    """Read the config.json of every part that says something about shapes; a missing folder is an error."""
-    configs: dict[str, _Config] = {}
-    for model in _CLASSES:
-        if model in pipeline.classes:
-            if not pipeline.folders[model].is_dir():
-                raise SourceError(
-                    f"{pipeline.root / 'model_index.json'} names component {model},"
-                    f" but there is no folder {pipeline.folders[model]}."
-                )
-            configs[model] = _read_json(pipeline.folders[model] / "config.json")
-    if "scheduler" in pipeline.classes:
-        configs["scheduler"] = {"_class_name": pipeline.classes["scheduler"]}
+        configs[name] = read_json(pipeline.folders[name] / "config.json")
     return configs
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SourceError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SourceError(f"{path} cannot be read as JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise SourceError(f"{path} does not hold a JSON object.")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """Everything the input shapes are made of. `height` and `width` are pixels, `scale` pixels per latent."""
-
-    configs: Mapping[str, _Config]
-    batch: int
-    height: int
-    width: int
-    scale: int
-    tokens: int
-
-    @classmethod
-    def of(cls, pipeline: _Pipeline, shapes: ShapeOptions, configs: Mapping[str, _Config]) -> _Sizes:
-        # VaeImageProcessor's factor: each VAE block but the last halves the image; 8 where there is no VAE.
-        scale = 2 ** (len(_numbers(configs, "vae", "block_out_channels", pipeline)) - 1) if "vae" in configs else 8
-        height, width = shapes.height, shapes.width
-        if height is None or width is None:
-            default = _default_image(pipeline, configs, scale)
-            height, width = height or default[0], width or default[1]
-        for name, value in (("height", height), ("width", width)):
-            if value % scale:
-                raise UsageError(f"{name} {value} is not a multiple of {scale}, the VAE's downscaling.")
-        tokens = _CLIP_TOKENS
-        for model in ("text_encoder_2", "text_encoder"):
-            if "max_position_embeddings" in configs.get(model, ()):
-                tokens = _number(configs, model, "max_position_embeddings", pipeline)
-        if shapes.sequence_length is not None:
-            if {"text_encoder", "text_encoder_2"} & configs.keys() and shapes.sequence_length > tokens:
-                raise UsageError(
-                    f"sequence length {shapes.sequence_length} is more than the text encoder's {tokens} positions."
-                )
-            tokens = shapes.sequence_length
-        return cls(configs, shapes.batch or 1, height, width, scale, tokens)
-
-
-def _default_image(pipeline: _Pipeline, configs: Mapping[str, _Config], scale: int) -> tuple[int, int]:
-    """Height and width in pixels: the UNet's sample size, or the VAE's where there is no UNet."""
-    if "unet" in configs:
-        size, factor = _numbers(configs, "unet", "sample_size", pipeline), scale
-    elif "vae" in configs:
-        size, factor = _numbers(configs, "vae", "sample_size", pipeline), 1
-    else:
-        return scale, scale
-    return size[0] * factor, size[-1] * factor
-
-
-def _plan_component(name: str, pipeline: _Pipeline, dtype: str, sizes: _Sizes) -> ComponentPlan:
-    model = _MODEL_OF[name]
+def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Part:
+    model, pipeline = scene.model, scene.pipeline
     class_name = pipeline.classes[model]
-    library = _CLASSES[model].get(class_name)
-    if library is None:
-        raise TraceError(
-            f"component {name}: class {class_name} is not supported; it must be {' or '.join(_CLASSES[model])}."
+    if given:
+        plans = tuple(_plan_given(call, scene) for call in given)
+        return Part(model, class_name, tuple(plan.name for plan in plans), plans)
+    if model in _ASIDE or class_name.endswith(_NO_NETWORK):
+        return Part(model, class_name, is_network=False)
+    if not specs_of(class_name):
+        problem = f"class {class_name} is not supported; say with --inputs what it is called with"
+        return Part(model, class_name, (model,), problem=problem)
+    if family is None:
+        problem = f"how a pipeline of class {pipeline.class_name} calls {class_name} is not known; say it with --inputs"
+        return Part(model, class_name, (model,), problem=problem)
+    specs = _specs(model, pipeline, family)
+    if not specs:
+        problem = (
+            f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
         )
-    entry, held, inputs = _ENTRIES[name](model, pipeline, sizes, dtype)
-    return ComponentPlan(name, model, class_name, library, pipeline.folders[model], entry, held, inputs)
+        return Part(model, class_name, (model,), problem=problem)
+    components = tuple(spec.component.format(model=model) for spec in specs)
+    problem = next(filter(None, (spec.refusal(scene) for spec in specs)), "")
+    if problem:
+        return Part(model, class_name, components, problem=problem)
+    plans = tuple(_plan(spec, name, scene) for spec, name in zip(specs, components, strict=True))
+    return Part(model, class_name, components, plans)
 
 
-_Entry = tuple[str, str, tuple[TensorSpec, ...]]
+def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
+    held = spec.held(scene)
+    given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
+    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
+    call = Call(spec.method, arguments([entry for entry, _ in given], spec.fixed), _outputs(spec, scene))
+    return ComponentPlan(
+        name=name,
+        model=scene.model,
+        class_name=spec.class_name,
+        library=spec.library,
+        folder=scene.pipeline.folders[scene.model],
+        call=call,
+        dtype=held,
+        inputs=inputs,
+        stand_ins=spec.stand_ins,
+    )
 
 
-def _unet(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
-    config = sizes.configs["unet"]
-    for option in _UNSUPPORTED_UNET_OPTIONS:
-        if config.get(option) is not None:
-            raise TraceError(f"component unet: {option} = {config[option]!r} is not supported.")
-    addition = config.get("addition_embed_type")
-    if addition not in (None, "text_time"):
-        raise TraceError(f"component unet: addition_embed_type = {addition!r} is not supported.")
-    if config.get("attention_type", "default") != "default":
-        raise TraceError(f"component unet: attention_type = {config['attention_type']!r} is not supported.")
-    rows = 2 * sizes.batch
-    scheduler = sizes.configs.get("scheduler", {}).get("_class_name")
-    context = set(_numbers(sizes.configs, "unet", "cross_attention_dim", pipeline))
-    if len(context) != 1:
-        raise TraceError("component unet: a cross_attention_dim that differs from block to block is not supported.")
-    channels = _number(sizes.configs, "unet", "in_channels", pipeline)
-    inputs = [
-        TensorSpec("sample", (rows, channels, sizes.height // sizes.scale, sizes.width // sizes.scale), dtype),
-        TensorSpec("timestep", (1,), "float32" if scheduler in _FLOAT_TIMESTEP_SCHEDULERS else "int64"),
-        TensorSpec("encoder_hidden_states", (rows, sizes.tokens, context.pop()), dtype),
+def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
+    pipeline, model = scene.pipeline, scene.model
+    library = pipeline.libraries[model]
+    if library not in ("diffusers", "transformers"):
+        raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
+    entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
+    several = len(call.outputs) > 1
+    return ComponentPlan(
+        name=call.component,
+        model=model,
+        class_name=pipeline.classes[model],
+        library="diffusers" if library == "diffusers" else "transformers",
+        folder=pipeline.folders[model],
+        call=Call(
+            call.method,
+            arguments(entries, call.fixed),
+            tuple((name, f"result[{i}]" if several else "result") for i, name in enumerate(call.outputs)),
+        ),
+        dtype=scene.dtype,
+        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
+        stand_ins=(MASKED_ATTENTION,),
+    )
+
+
+def _expand(entry: Input, spec: Spec, scene: Scene) -> list[tuple[Input, tuple[int, ...]]]:
+    """The tensors an entry stands for, with their shapes: none, one or several."""
+    if entry.when is not None and not entry.when(scene):
+        return []
+    if entry.each is None:
+        return [(entry, tuple(measure(spec, scene, size) for size in entry.shape))]
+    return [
+        (replace(entry, name=entry.name.format(i=i), to=entry.to.format(i=i)), shape)
+        for i, shape in enumerate(entry.each(scene))
     ]
-    if addition is None:
-        return "unet", dtype, tuple(inputs)
-    width = _number(sizes.configs, "unet", "projection_class_embeddings_input_dim", pipeline)
-    per_id = _number(sizes.configs, "unet", "addition_time_embed_dim", pipeline)
-    text_width = width - _SDXL_TIME_IDS * per_id
-    if "text_encoder_2" in sizes.configs:
-        text_width = _number(sizes.configs, "text_encoder_2", "projection_dim", pipeline)
-    ids, rest = divmod(width - text_width, per_id)
-    if rest or ids < 1:
-        raise SourceError(
-            f"{pipeline.folders['unet'] / 'config.json'}: projection_class_embeddings_input_dim {width} does not"
-            f" hold text embeddings of {text_width} and time ids of {per_id} each."
-        )
-    inputs.append(TensorSpec("text_embeds", (rows, text_width), dtype))
-    inputs.append(TensorSpec("time_ids", (rows, ids), dtype))
-    return "unet_xl", dtype, tuple(inputs)
 
 
-def _vae_decoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
-    # pipeline_stable_diffusion_xl.py: "make sure the VAE is in float32 mode, as it overflows in float16".
-    held = "float32" if dtype == "float16" and _force_upcast(pipeline, sizes) else dtype
-    channels = _number(sizes.configs, "vae", "latent_channels", pipeline)
-    shape = (sizes.batch, channels, sizes.height // sizes.scale, sizes.width // sizes.scale)
-    return "vae_decoder", held, (TensorSpec("latents", shape, held),)
+def _dtype(wanted: str, held: str, scene: Scene) -> str:
+    if wanted == FLOAT:
+        return held
+    if wanted == "timestep":
+        scheduler = scene.pipeline.classes.get("scheduler")
+        return "float32" if scheduler in _FLOAT_TIMESTEP_SCHEDULERS else "int64"
+    return wanted
 
 
-def _vae_encoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
-    # pipeline_stable_diffusion_xl_img2img.py upcasts for encoding whatever the type it comes from.
-    held = "float32" if _force_upcast(pipeline, sizes) else dtype
-    channels = _number(sizes.configs, "vae", "in_channels", pipeline)
-    shape = (sizes.batch, channels, sizes.height, sizes.width)
-    return "vae_encoder", held, (TensorSpec("image", shape, held),)
+def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
+    outputs: list[tuple[str, str]] = []
+    for output in spec.outputs:
+        count = 1 if output.each is None else output.each(scene)
+        outputs += [(output.name.format(i=i), output.of.format(i=i)) for i in range(count)]
+    return tuple(outputs)
 
 
-def _text_encoder(model: str, pipeline: _Pipeline, sizes: _Sizes, dtype: str) -> _Entry:
-    if sizes.configs[model].get("use_attention_mask"):
-        raise TraceError(f"component {model}: use_attention_mask is not supported.")
-    shape = (sizes.batch, sizes.tokens)
-    projected = "_projected" if pipeline.classes[model] == "CLIPTextModelWithProjection" else ""
-    entry = f"text_encoder{projected}{'_xl' if pipeline.is_xl else ''}"
-    return entry, dtype, (TensorSpec("input_ids", shape, "int64"),)
-
-
-_ENTRIES: Mapping[str, Callable[[str, _Pipeline, _Sizes, str], _Entry]] = {
-    "unet": _unet,
-    "vae_decoder": _vae_decoder,
-    "vae_encoder": _vae_encoder,
-    "text_encoder": _text_encoder,
-    "text_encoder_2": _text_encoder,
-}
-
-
-def _force_upcast(pipeline: _Pipeline, sizes: _Sizes) -> bool:
-    """Whether the pipeline runs its VAE in float32: only XL looks at the option, which defaults to True."""
-    return pipeline.is_xl and bool(sizes.configs["vae"].get("force_upcast", True))
-
-
-def _numbers(configs: Mapping[str, _Config], model: str, key: str, pipeline: _Pipeline) -> list[int]:
-    """Read a positive whole number, or a list of them, as a list; SourceError for anything else."""
-    value = configs[model].get(key)
-    values: list[Any] = value if isinstance(value, list) else [value]
-    if not values or not all(isinstance(number, int) and number > 0 for number in values):
-        path = pipeline.folders[model] / "config.json"
-        raise SourceError(f"{path}: {key} is {json.dumps(value)}, not a positive number or a list of them.")
-    return values
-
-
-def _number(configs: Mapping[str, _Config], model: str, key: str, pipeline: _Pipeline) -> int:
-    """Read one positive whole number; SourceError for anything else."""
-    values = _numbers(configs, model, key, pipeline)
-    if len(values) != 1:
-        raise SourceError(f"{pipeline.folders[model] / 'config.json'}: {key} is {values}, not one number.")
-    return values[0]
+def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """The arguments of a call: keywords and Python expressions over the inputs' names."""
+    whole: dict[str, str] = {}
+    parts: dict[str, list[tuple[str, str]]] = {}
+    for entry in inputs:
+        keyword, _, key = (entry.to or entry.name).partition(".")
+        if key:
+            parts.setdefault(keyword, []).append((key, entry.name))
+        else:
+            whole[keyword] = entry.name
+    for keyword, elements in parts.items():
+        if all(key.isdigit() for key, _ in elements):
+            whole[keyword] = f"[{', '.join(name for _, name in elements)}]"
+        else:
+            whole[keyword] = "{" + ", ".join(f"{json.dumps(key)}: {name}" for key, name in elements) + "}"
+    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items()))
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    for name in ("batch", "height", "width", "sequence_length"):
+    for name in ("batch", "height", "width", "sequence_length", "frames"):
         value = getattr(shapes, name)
         if value is not None and value < 1:
             raise UsageError(f"{name.replace('_', ' ')} {value} is not a positive number.")
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]!r}" if close else f"known are {', '.join(known)}"

@@ -22,8 +22,9 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 #: What a pipeline is made of. Repositories hold every checkpoint in several types and formats, and single-file ones
 #: at their root: tens of GB that nobody reads. (A `*` of these patterns matches slashes too.)
+_HUB_CONFIGS = ["*.json"]
 _HUB_FILES = [
-    "*.json",
+    *_HUB_CONFIGS,
     "*.txt",
     "*model.safetensors",
     "*model-*-of-*.safetensors",
@@ -31,8 +32,10 @@ _HUB_FILES = [
 _HUB_IGNORED = ["safety_checker/*", "image_encoder/*", "*onnx*", "*openvino*", "*flax*"]
 
 
-def resolve(source: str) -> Path:
+def resolve(source: str, *, weights: bool = True) -> Path:
     """Return the local folder of `source`: itself, a hub repository's snapshot, or a demo written to the cache.
+
+    Without `weights` only the configurations are fetched from a hub.
 
     A hub id has the form "organisation/name", as `DiffusionPipeline.from_pretrained` takes it; a local folder of
     that path comes first. `demo:stable-diffusion` is written on first use. Raises SourceError.
@@ -45,7 +48,7 @@ def resolve(source: str) -> Path:
             raise SourceError(f"{source} is a file, not a pipeline folder.")
         return path
     if _HUB_ID.fullmatch(source):
-        return _download(source)
+        return _download(source, _HUB_FILES if weights else _HUB_CONFIGS)
     raise SourceError(f"{source!r} does not exist, and is not a hub id of the form organisation/name.")
 
 
@@ -84,7 +87,7 @@ def _demo(name: str) -> Path:
     return final
 
 
-def _download(repository: str) -> Path:
+def _download(repository: str, patterns: list[str]) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError:
@@ -93,7 +96,7 @@ def _download(repository: str) -> Path:
             " install attnfuse[trace]."
         ) from None
     try:
-        return Path(snapshot_download(repository, allow_patterns=_HUB_FILES, ignore_patterns=_HUB_IGNORED))
+        return Path(snapshot_download(repository, allow_patterns=patterns, ignore_patterns=_HUB_IGNORED))
     except Exception as error:  # the hub client raises requests', urllib3's, its own and OS errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise SourceError(

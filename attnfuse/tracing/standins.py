@@ -1,15 +1,19 @@
-"""CPU stand-ins for operators that have no CPU kernel, in force only while a model is built.
+"""Stand-ins: for operators without a CPU kernel while a model is built, for sources that cannot be traced after.
 
 Building a model runs operators eagerly, and some constructors of mindone use ones MindSpore 2.7.1 has for Ascend
 only. The values they make are constants of the graph, so they must be right, not merely present; each stand-in
-computes them with numpy. While a model is traced nothing runs, and the true operators must be seen: leave the
-context first. Worker side: imports mindspore.
+computes them with numpy (`cpu_stand_ins`). While a model is traced nothing runs, and the true operators must be seen:
+that context is left first.
+
+Some methods of mindone hold what MindSpore's graph mode cannot take, on Ascend either. `TRACING` has what is put in
+their place during a trace, each the same computation in words that can be traced, and each says why. Worker side:
+imports mindspore, and mindone late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import mindspore
@@ -70,23 +74,94 @@ def _randn(*size: Any, generator: Any = None, dtype: Any = None) -> Any:
     return _tensor(np.zeros(_shape(size), np.float32), dtype)
 
 
-_STAND_INS: dict[str, Callable[..., Any]] = {
+def _array(value: Any) -> Any:
+    return value.asnumpy() if isinstance(value, mindspore.Tensor) else np.asarray(value)
+
+
+def _stack(tensors: Any, dim: int = 0) -> Any:
+    """`StackExt` has no CPU kernel. Grids of positions are made with it."""
+    return mindspore.Tensor(np.stack([_array(tensor) for tensor in tensors], axis=dim))
+
+
+def _outer(left: Any, right: Any) -> Any:
+    """`Outer` has no CPU kernel. Rotary and sinusoidal tables are position ⊗ frequency."""
+    return mindspore.Tensor(np.outer(_array(left), _array(right)))
+
+
+def _einsum(equation: str, *operands: Any) -> Any:
+    """Ends in operators that have no CPU kernel; used as `_outer` is."""
+    return mindspore.Tensor(np.ascontiguousarray(np.einsum(equation, *[_array(x) for x in operands])))
+
+
+def _repeat_interleave(tensor: Any, repeats: int, dim: int | None = None, *, output_size: int | None = None) -> Any:
+    """`RepeatInterleaveInt` has no CPU kernel. Rotary tables repeat each frequency."""
+    return mindspore.Tensor(np.repeat(_array(tensor), int(repeats), axis=dim))
+
+
+def _ones_like(tensor: Any, *, dtype: Any = None) -> Any:
+    """`OnesLikeExt` has no CPU kernel. It is the modulus of complex rotary tables."""
+    return _tensor(np.ones_like(_array(tensor)), dtype)
+
+
+_STAND_INS: Mapping[str, Callable[..., Any]] = {
     "arange": _arange,
+    "einsum": _einsum,
     "empty": _empty,
     "full": _full,
     "linspace": _linspace,
+    "ones_like": _ones_like,
+    "outer": _outer,
     "randn": _randn,
+    "repeat_interleave": _repeat_interleave,
+    "stack": _stack,
 }
 
 
 @contextmanager
 def cpu_stand_ins() -> Iterator[None]:
     """Replace the functions of `mindspore.mint` that cannot run on a CPU; put the originals back on leaving."""
-    originals = {name: getattr(mint, name) for name in _STAND_INS}
-    try:
+    with ExitStack() as stack:
         for name, stand_in in _STAND_INS.items():
-            setattr(mint, name, stand_in)
+            stack.enter_context(_replaced(mint, name, stand_in))
+        yield
+
+
+@contextmanager
+def _masked_attention() -> Iterator[None]:
+    """`1.0 in attn_mask`, in `Attention.scaled_dot_product_attention`, becomes a call of Python in the graph.
+
+    It asks whether a mask that is not boolean holds a 1; a graph that MindIR can hold cannot ask. What remains is what
+    mindone does wherever the flash operator is not available, which is how everything is traced: the formula.
+    """
+    from mindone.diffusers.models.attention_processor import Attention
+
+    def scaled_dot_product_attention(  # type: ignore[no-untyped-def]
+        self, query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None
+    ):
+        return self.math_attention_op(query, key, value, attn_mask)
+
+    with _replaced(Attention, "scaled_dot_product_attention", scaled_dot_product_attention):
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, stand_in)
+    try:
         yield
     finally:
-        for name, original in originals.items():
-            setattr(mint, name, original)
+        setattr(owner, name, original)
+
+
+TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {"masked_attention": _masked_attention}
+"""By the name an entry of the table of specifications asks for it under."""
+
+
+@contextmanager
+def tracing_stand_ins(names: Sequence[str]) -> Iterator[None]:
+    """Put the named stand-ins in place; put the originals back on leaving."""
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(TRACING[name]())
+        yield

@@ -90,12 +90,14 @@ def _source(name: str, sources: Mapping[str, WeightSource], plan: ComponentPlan)
 
 
 def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
-    """Read the outputs' abstracts: one tensor, or one tuple of tensors."""
+    """Read the outputs' abstracts: one tensor, or one tuple of tensors. TraceError where there are not `names` many."""
     (output,) = graph.output
     if output.denotation == "Tuple":
         tensors = [value.tensors[0] for value in output.attr_info.values]
     else:
         tensors = list(output.tensor)
+    if len(tensors) != len(names):
+        raise TraceError(f"the model returned {len(tensors)} tensors, and the outputs are {', '.join(names)}.")
     return tuple(
         TensorSpec(name, tuple(tensor.dims), _DATA_TYPES[tensor.data_type])
         for name, tensor in zip(names, tensors, strict=True)

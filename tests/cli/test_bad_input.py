@@ -182,7 +182,7 @@ def test_one_file_cannot_hold_a_pipeline(command: Command, tmp_path: Path, monke
     assert "name a folder" in answer.error
     answer = command("compile", "demo:stable-diffusion", "-o", tmp_path / "out", "--component", "unit")
     assert answer.code == 2
-    assert "unknown component 'unit'; did you mean 'unet'" in answer.error
+    assert "has no component 'unit'; did you mean 'unet'" in answer.error
     assert [p.name for p in tmp_path.iterdir()] == ["cache"]
 
 

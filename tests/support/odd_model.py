@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
     save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps({"_class_name": "OddModel"}))
     mindspore.set_device("CPU")
-    plan = ComponentPlan("unet", "unet", "OddModel", "diffusers", folder, "unet", "float16", ())
+    plan = ComponentPlan("unet", "unet", "OddModel", "diffusers", folder, None, "float16", ())
     with no_init_parameters():
         skeleton = OddModel().to(mindspore.float16)
     work = folder / "work"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
 PLAN = ComponentPlan(
     name="vae_decoder",
@@ -15,7 +15,7 @@ PLAN = ComponentPlan(
     class_name="AutoencoderKL",
     library="diffusers",
     folder=Path("/somewhere/vae"),
-    entry="vae_decoder",
+    call=Call("decode", (("z", "latents"), ("return_dict", "False")), (("image", "result[0]"),)),
     dtype="bfloat16",
     inputs=(TensorSpec("latents", (1, 4, 8, 8), "bfloat16"),),
 )

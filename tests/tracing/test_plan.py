@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from attnfuse.errors import SourceError, TraceError, UsageError
-from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
 from attnfuse.tracing.plan import plan_pipeline
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
@@ -31,9 +31,14 @@ def pipeline(
     return folder
 
 
-def plans(folder: Path, dtype: str = "float16", *components: str, **shapes: int) -> dict[str, ComponentPlan]:
+def plans(folder: Path, dtype: str = "float16", *components: str, **shapes: Any) -> dict[str, ComponentPlan]:
     found = plan_pipeline(folder, dtype, ShapeOptions(**shapes), components)
     return {plan.name: plan for plan in found}
+
+
+def outputs_of(plan: ComponentPlan) -> dict[str, str]:
+    assert plan.call is not None
+    return dict(plan.call.outputs)
 
 
 def test_stable_diffusion(tmp_path: Path) -> None:
@@ -45,7 +50,16 @@ def test_stable_diffusion(tmp_path: Path) -> None:
         class_name="UNet2DConditionModel",
         library="diffusers",
         folder=tmp_path / "unet",
-        entry="unet",
+        call=Call(
+            "",
+            (
+                ("sample", "sample"),
+                ("timestep", "timestep"),
+                ("encoder_hidden_states", "encoder_hidden_states"),
+                ("return_dict", "False"),
+            ),
+            (("sample", "result[0]"),),
+        ),
         dtype="float16",
         inputs=(
             TensorSpec("sample", (2, 4, 16, 16), "float16"),
@@ -75,15 +89,23 @@ def test_xl(tmp_path: Path) -> None:
     folder = pipeline(tmp_path, XL, "StableDiffusionXLPipeline", scheduler=["diffusers", "EulerDiscreteScheduler"])
     found = plans(folder)
     assert list(found) == ["unet", "vae_decoder", "vae_encoder", "text_encoder", "text_encoder_2"]
-    assert found["unet"].entry == "unet_xl"
+    call = found["unet"].call
+    assert call is not None
+    assert ("added_cond_kwargs", '{"text_embeds": text_embeds, "time_ids": time_ids}') in call.arguments
     assert found["unet"].inputs[1:] == (
         TensorSpec("timestep", (1,), "float32"),  # Euler's timesteps are not whole numbers
         TensorSpec("encoder_hidden_states", (2, 77, 80), "float16"),
         TensorSpec("text_embeds", (2, 40), "float16"),
         TensorSpec("time_ids", (2, 6), "float16"),
     )
-    assert found["text_encoder"].entry == "text_encoder_xl"
-    assert found["text_encoder_2"].entry == "text_encoder_projected_xl"
+    assert outputs_of(found["text_encoder"]) == {
+        "penultimate_hidden_state": "result[2][-2]",
+        "pooler_output": "result[1]",
+    }
+    assert outputs_of(found["text_encoder_2"]) == {
+        "penultimate_hidden_state": "result[2][-2]",
+        "text_embeds": "result[0]",
+    }
 
 
 @pytest.mark.parametrize(
@@ -132,7 +154,8 @@ def test_single_model_folder(tmp_path: Path) -> None:
 
 def test_single_text_encoder(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", XL_TEXT_ENCODER_2)
-    assert plans(tmp_path)["text_encoder"].entry == "text_encoder_projected"
+    found = plans(tmp_path)["text_encoder"]
+    assert outputs_of(found) == {"last_hidden_state": "result[1]", "text_embeds": "result[0]"}
 
 
 def test_oblong_sample_size(tmp_path: Path) -> None:
@@ -145,8 +168,8 @@ def test_oblong_sample_size(tmp_path: Path) -> None:
     [
         ("vae_decodr", "did you mean 'vae_decoder'"),
         ("Unet", "did you mean 'unet'"),
-        ("qqq", "known are unet, vae_decoder, vae_encoder, text_encoder, text_encoder_2"),
-        ("text_encoder_2", "has no component 'text_encoder_2'; it has unet, vae_decoder, vae_encoder, text_encoder"),
+        ("qqq", "it has unet, vae_decoder, vae_encoder, text_encoder"),
+        ("text_encoder_2", "has no component 'text_encoder_2'; did you mean 'text_encoder'"),
     ],
 )
 def test_unknown_component(tmp_path: Path, component: str, message: str) -> None:
@@ -164,7 +187,7 @@ def test_unknown_component(tmp_path: Path, component: str, message: str) -> None
         ({"sequence_length": 78}, "more than the text encoder's 77"),
     ],
 )
-def test_bad_shapes(tmp_path: Path, shapes: dict[str, int], message: str) -> None:
+def test_bad_shapes(tmp_path: Path, shapes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         plan_pipeline(pipeline(tmp_path, SD), "float16", ShapeOptions(**shapes))
 
@@ -223,15 +246,15 @@ def test_context_that_differs_by_block(tmp_path: Path) -> None:
 
 
 def test_unsupported_classes(tmp_path: Path) -> None:
-    folder = pipeline(tmp_path, {"vae": VAE}, "FluxPipeline", transformer=["diffusers", "FluxTransformer2DModel"])
-    with pytest.raises(TraceError, match=r"component transformer \(FluxTransformer2DModel\) is not supported"):
+    folder = pipeline(tmp_path, {"vae": VAE}, "FluxPipeline", transformer=["diffusers", "NoSuchTransformer"])
+    with pytest.raises(TraceError, match="component transformer: class NoSuchTransformer is not supported"):
         plans(folder)
     assert list(plans(folder, "float16", "vae_decoder")) == ["vae_decoder"]
 
 
 def test_unsupported_class_in_a_known_place(tmp_path: Path) -> None:
     folder = pipeline(tmp_path, {"vae": {**VAE, "_class_name": "AutoencoderTiny"}})
-    with pytest.raises(TraceError, match="class AutoencoderTiny is not supported; it must be AutoencoderKL"):
+    with pytest.raises(TraceError, match="component vae: class AutoencoderTiny is not supported"):
         plans(folder)
 
 

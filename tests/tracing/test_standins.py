@@ -16,6 +16,7 @@ import mindspore, numpy as np
 from mindspore import mint
 from attnfuse.tracing.standins import cpu_stand_ins
 mindspore.set_device("CPU")
+pair = mindspore.Tensor(np.array([2.0, 3.0], np.float32))
 calls = {
     "arange": [
         lambda: mint.arange(4),
@@ -26,6 +27,11 @@ calls = {
     "full": [lambda: mint.full((2, 2), -1.5), lambda: mint.full((2,), 3), lambda: mint.full((2,), True)],
     "empty": [lambda: mint.empty(2, 3, dtype=mindspore.float16), lambda: mint.empty((4,))],
     "randn": [lambda: mint.randn(2, 3), lambda: mint.randn((4,))],
+    "einsum": [lambda: mint.einsum("i,j->ij", pair, pair)],
+    "ones_like": [lambda: mint.ones_like(pair), lambda: mint.ones_like(pair, dtype=mindspore.float16)],
+    "outer": [lambda: mint.outer(pair, pair)],
+    "repeat_interleave": [lambda: mint.repeat_interleave(pair, 2)],
+    "stack": [lambda: mint.stack([pair, pair], dim=1)],
 }
 def run(call):
     try:
@@ -71,6 +77,11 @@ def test_stand_ins() -> None:
         "full": [["Float32", [[-1.5, -1.5], [-1.5, -1.5]]], ["Int64", [3, 3]], ["Bool", [True, True]]],
         "empty": [["Float16", [[0.0] * 3] * 2], ["Float32", [0.0] * 4]],
         "randn": [["Float32", [[0.0] * 3] * 2], ["Float32", [0.0] * 4]],
+        "einsum": [["Float32", [[4.0, 6.0], [6.0, 9.0]]]],
+        "ones_like": [["Float32", [1.0, 1.0]], ["Float16", [1.0, 1.0]]],
+        "outer": [["Float32", [[4.0, 6.0], [6.0, 9.0]]]],
+        "repeat_interleave": [["Float32", [2.0, 2.0, 3.0, 3.0]]],
+        "stack": [["Float32", [[2.0, 2.0], [3.0, 3.0]]]],
     }
     assert result["replaced"] == sorted(result["with"])
     assert result["restored"]

@@ -1,7 +1,7 @@
 """What has to be replaced in mindone and MindSpore so that the corpus's models trace on a CPU host.
 
-Two kinds: functions that run while a model is built and have no CPU kernel (on top of the engine's own stand-ins),
-and sources that MindSpore's graph mode cannot take, on Ascend either. Each says why. Worker side.
+Sources that MindSpore's graph mode cannot take, on Ascend either, each with the reason; what runs while a model is
+built has the engine's own stand-ins. Worker side.
 """
 
 from __future__ import annotations
@@ -11,66 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import mindspore
-import numpy as np
 from mindone.diffusers.models.attention_processor import Attention
-from mindspore import mint
-
-
-def _array(value: Any) -> Any:
-    return value.asnumpy() if isinstance(value, mindspore.Tensor) else np.asarray(value)
-
-
-def _tensor(array: Any) -> Any:
-    return mindspore.Tensor(np.ascontiguousarray(array))
-
-
-def _stack(tensors: Any, dim: int = 0) -> Any:
-    """`StackExt` has no CPU kernel. Grids of positions are made with it."""
-    return _tensor(np.stack([_array(t) for t in tensors], axis=dim))
-
-
-def _outer(left: Any, right: Any) -> Any:
-    """`Outer` has no CPU kernel. Rotary and sinusoidal tables are position ⊗ frequency."""
-    return _tensor(np.outer(_array(left), _array(right)))
-
-
-def _einsum(equation: str, *operands: Any) -> Any:
-    """Ends in operators that have no CPU kernel; used as `_outer` is."""
-    return _tensor(np.einsum(equation, *[_array(x) for x in operands]))
-
-
-def _repeat_interleave(tensor: Any, repeats: int, dim: int | None = None, *, output_size: int | None = None) -> Any:
-    """`RepeatInterleaveInt` has no CPU kernel. Rotary tables repeat each frequency."""
-    return _tensor(np.repeat(_array(tensor), int(repeats), axis=dim))
-
-
-def _ones_like(tensor: Any, *, dtype: Any = None) -> Any:
-    """`OnesLikeExt` has no CPU kernel. It is the modulus of the complex rotary tables."""
-    return _tensor(np.ones_like(_array(tensor)))
-
-
-@contextmanager
-def more_stand_ins() -> Iterator[None]:
-    """Functions that constructors of the corpus's models run, on top of the engine's stand-ins.
-
-    The values are constants of the graph, so they are computed, not made up. In force only while a model is built.
-    """
-    stand_ins: list[tuple[Any, str, Any]] = [
-        (mint, "einsum", _einsum),
-        (mint, "ones_like", _ones_like),
-        (mint, "outer", _outer),
-        (mint, "repeat_interleave", _repeat_interleave),
-        (mint, "stack", _stack),
-        (mindspore.Tensor, "repeat_interleave", _repeat_interleave),
-    ]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in stand_ins]
-    for owner, name, stand_in in stand_ins:
-        setattr(owner, name, stand_in)
-    try:
-        yield
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
 
 
 def _scaled_dot_product_attention(  # type: ignore[no-untyped-def]

@@ -24,7 +24,7 @@ from mindspore.train import mind_ir_pb2
 
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.standins import cpu_stand_ins
-from tools.corpus.exports import exportable, more_stand_ins, pretend_ascend
+from tools.corpus.exports import exportable, pretend_ascend
 from tools.corpus.models import CASES, FLOAT, REAL_SIZE, Case
 
 DONE = "corpus: "
@@ -81,7 +81,7 @@ def _trace_one(name: str, folder: Path) -> int:
 
 def _build(case: Case, dtype: str) -> Any:
     mindspore.set_device("CPU")
-    with no_init_parameters(), cpu_stand_ins(), more_stand_ins():
+    with no_init_parameters(), cpu_stand_ins():
         model = case.build().to(getattr(mindspore, dtype))
     if case.on_ascend:
         pretend_ascend(model)

@@ -1,0 +1,42 @@
+"""The parts of a pipeline as text: what each would be traced with, or why it would not be.
+
+May import tracing's records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attnfuse.tracing.contract import ComponentPlan
+from attnfuse.tracing.plan import Part
+
+SCHEMA = "attnfuse.components/1"
+
+
+def parts_document(parts: Sequence[Part]) -> dict[str, Any]:
+    """The JSON document of `attnfuse components`."""
+    return {"schema": SCHEMA, "parts": [part.to_json() for part in parts]}
+
+
+def render_parts(parts: Iterable[Part]) -> str:
+    """A paragraph a part."""
+    lines: list[str] = []
+    for part in parts:
+        title = f"{part.model} ({part.class_name})"
+        if not part.is_network:
+            lines.append(f"{title}: nothing to compile")
+        elif part.problem:
+            lines.append(f"{title}: cannot be traced: {part.problem}")
+        else:
+            lines.append(title)
+            for plan in part.plans:
+                lines += _component(plan)
+    return "\n".join(lines) + "\n"
+
+
+def _component(plan: ComponentPlan) -> list[str]:
+    outputs = [] if plan.call is None else [name for name, _ in plan.call.outputs]
+    lines = [f"  {plan.name}, in {plan.dtype}"]
+    lines += [f"    {spec.name}: {spec.dtype} {list(spec.shape)}" for spec in plan.inputs]
+    return [*lines, f"    gives {', '.join(outputs)}"]

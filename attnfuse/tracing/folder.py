@@ -1,0 +1,101 @@
+"""Reads the JSON of a pipeline folder: what model_index.json names, each part's config.json, numbers out of them.
+
+Imports `contract` of this room, `attnfuse.errors` and the standard library; no MindSpore.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from attnfuse.errors import SourceError
+
+Config = Mapping[str, Any]
+
+SINGLE = "model"
+"""The attribute of a model that stands alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFolder:
+    """A model_index.json: the class of the pipeline and, by attribute, the class and folder of each part.
+
+    `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
+    in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them.
+    """
+
+    root: Path
+    class_name: str
+    classes: Mapping[str, str]
+    libraries: Mapping[str, str]
+    folders: Mapping[str, Path]
+
+    def named(self, model: str) -> PipelineFolder:
+        """A single model's folder, with the model under the attribute it would have in a pipeline."""
+        (kind,), (library,), (folder,) = self.classes.values(), self.libraries.values(), self.folders.values()
+        return PipelineFolder(self.root, "", {model: kind}, {model: library}, {model: folder})
+
+
+def read_pipeline(folder: Path) -> PipelineFolder:
+    """Read a pipeline folder, or a single model's; SourceError for anything else."""
+    if not folder.is_dir():
+        raise SourceError(f"{folder} is not a folder.")
+    index = folder / "model_index.json"
+    if index.is_file():
+        entries = read_json(index)
+        parts = {
+            name: entry
+            for name, entry in entries.items()
+            if isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+        }
+        return PipelineFolder(
+            folder,
+            str(entries.get("_class_name") or "without a name"),
+            {name: class_name for name, (_, class_name) in parts.items()},
+            {name: library for name, (library, _) in parts.items()},
+            {name: folder / name for name in parts},
+        )
+    if (folder / "config.json").is_file():
+        config = read_json(folder / "config.json")
+        architectures = config.get("architectures") or [None]
+        library = "diffusers" if "_class_name" in config else "transformers"
+        class_name = str(config.get("_class_name", architectures[0]))
+        return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {SINGLE: folder})
+    raise SourceError(
+        f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; SourceError where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SourceError(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise SourceError(f"{path} does not hold a JSON object.")
+    return value
+
+
+def numbers_of(config: Config, key: str, path: Path) -> list[int]:
+    """Read a positive whole number, or a list of them, as a list; SourceError, naming `path`, for anything else."""
+    value = config.get(key)
+    values: list[Any] = value if isinstance(value, list) else [value]
+    if not values or not all(
+        isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in values
+    ):
+        raise SourceError(f"{path}: {key} is {json.dumps(value)}, not a positive number or a list of them.")
+    return values
+
+
+def number_of(config: Config, key: str, path: Path) -> int:
+    """Read one positive whole number; SourceError for anything else."""
+    values = numbers_of(config, key, path)
+    if len(values) != 1:
+        raise SourceError(f"{path}: {key} is {values}, not one number.")
+    return values[0]

@@ -1,0 +1,128 @@
+"""Reads `--inputs FILE`: what a component is called with, for a class the table does not know (or to overrule it).
+
+    # spec.toml: one table a component; several may belong to one part
+    [my_decoder]
+    part = "vae"                    # attribute of the pipeline; the component's own name if left out
+    method = "decode"               # what is called; the model itself if left out
+    outputs = ["image"]             # names: of the result, or of its elements if several; ["output"] if left out
+
+    [my_decoder.inputs.latents]     # in the order of the graph's inputs
+    shape = [1, 4, 64, 64]
+    dtype = "float"                 # the type the component is traced in, or one of contract.DTYPES
+    to = "z"                        # the argument, if it is not called as the input; "kwargs.key", "pair.0" for parts
+
+    [my_decoder.fixed]              # arguments that are no tensors
+    return_dict = false
+
+Imports `contract` of this room, `attnfuse.errors` and pydantic.
+"""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from attnfuse.errors import UsageError
+from attnfuse.tracing.contract import DTYPES
+
+_DTYPES = ("float", *DTYPES)
+
+
+@dataclass(frozen=True, slots=True)
+class GivenInput:
+    """One tensor: its name, shape, type ("float" or one of `contract.DTYPES`) and argument."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCall:
+    """What one component is called with: see the module's docstring."""
+
+    component: str
+    part: str
+    method: str
+    inputs: tuple[GivenInput, ...]
+    fixed: Mapping[str, bool | int | float | str]
+    outputs: tuple[str, ...]
+
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Input(BaseModel):
+    model_config = _STRICT
+
+    shape: list[Annotated[int, Field(ge=1)]]
+    dtype: Literal["float", "float16", "bfloat16", "float32", "int64", "int32", "bool"] = "float"
+    to: str = ""
+
+
+class _Component(BaseModel):
+    model_config = _STRICT
+
+    part: str = ""
+    method: str = ""
+    inputs: Annotated[dict[str, _Input], Field(min_length=1)]
+    fixed: dict[str, bool | int | float | str] = {}
+    outputs: Annotated[list[str], Field(min_length=1)] = ["output"]
+
+
+def read_inputs(path: Path) -> tuple[GivenCall, ...]:
+    """Read such a file. Raises UsageError, naming the nearest key that is known, for what it does not understand."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"the inputs {path} cannot be read as TOML: {error}.") from None
+    if not document:
+        raise UsageError(f"the inputs {path} name no component; give a table [NAME] with [NAME.inputs.…].")
+    return tuple(_component(f"{path.name} [{name}]", name, content) for name, content in document.items())
+
+
+def _component(where: str, name: str, content: Any) -> GivenCall:
+    if not isinstance(content, dict):
+        raise UsageError(f"{where} is not a table; a component is one: [NAME] with [NAME.inputs.…].")
+    try:
+        read = _Component.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {_sentence(error)}") from None
+    # They become a piece of Python that is traced: nothing but names may get in.
+    _check_name(where, name)
+    for given in (*read.inputs, *read.fixed, *read.outputs, *filter(None, (read.part, *read.method.split(".")))):
+        _check_name(where, given)
+    inputs = []
+    for given, entry in read.inputs.items():
+        argument, _, key = entry.to.partition(".")
+        for word in filter(None, (argument, "" if key.isdigit() else key)):
+            _check_name(f"{where} inputs.{given}: to", word)
+        inputs.append(GivenInput(given, tuple(entry.shape), entry.dtype, entry.to))
+    return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, tuple(read.outputs))
+
+
+def _check_name(where: str, name: str) -> None:
+    if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name) or name in ("self", "result"):
+        raise UsageError(f"{where}: {name!r} is no name that an argument can have.")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake, with where it is and the nearest right key."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list((_Input if "inputs" in first["loc"] else _Component).model_fields)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
+        return f"unknown key {place!r}; {hint}"
+    if first["loc"][-1:] == ("dtype",):
+        return f"{place} is {first['input']!r}, not one of {', '.join(_DTYPES)}."
+    return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}."

@@ -1,0 +1,66 @@
+"""The autoencoders: one entry a class and direction.
+
+Imports `families` and `record` of this room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION, STABLE_DIFFUSION_3, STABLE_DIFFUSION_XL
+from attnfuse.tracing.specs.record import Input, Output, Scene, Spec
+
+_KL_DECODER = Spec(
+    class_name="AutoencoderKL",
+    library="diffusers",
+    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX),
+    models=("vae",),
+    component="{model}_decoder",
+    method="decode",
+    source="stable_diffusion/pipeline_stable_diffusion.py",
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="z"),),
+    outputs=(Output("image"),),
+)
+
+_KL_ENCODER = Spec(
+    class_name="AutoencoderKL",
+    library="diffusers",
+    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX),
+    models=("vae",),
+    component="{model}_encoder",
+    method="encode",
+    source="stable_diffusion/pipeline_stable_diffusion_img2img.py",
+    inputs=(Input("image", ("batch", "in_channels", "height", "width"), to="x"),),
+    outputs=(Output("moments"),),  # mean and log-variance, side by side
+)
+
+
+def _force_upcast(scene: Scene) -> bool:
+    return bool(scene.option("force_upcast", True))
+
+
+def _decoder_upcast(scene: Scene) -> str:
+    # "make sure the VAE is in float32 mode, as it overflows in float16". The weights come straight from the
+    # checkpoint, where mindone would have rounded them to float16 and back.
+    return "float32" if scene.dtype == "float16" and _force_upcast(scene) else scene.dtype
+
+
+def _encoder_upcast(scene: Scene) -> str:
+    # For encoding it upcasts whatever the type it comes from.
+    return "float32" if _force_upcast(scene) else scene.dtype
+
+
+_XL_DECODER = replace(
+    _KL_DECODER,
+    families=(STABLE_DIFFUSION_XL,),
+    source="stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
+    held=_decoder_upcast,
+)
+_XL_ENCODER = replace(
+    _KL_ENCODER,
+    families=(STABLE_DIFFUSION_XL,),
+    source="stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py",
+    held=_encoder_upcast,
+)
+
+SPECS = (_KL_DECODER, _KL_ENCODER, _XL_DECODER, _XL_ENCODER)

@@ -1,0 +1,169 @@
+"""The user's own inputs: what is read, what is refused, and what comes of it in a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attnfuse.errors import TraceError, UsageError
+from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.demo import VAE, write_json
+from attnfuse.tracing.inputs import GivenCall, GivenInput, read_inputs
+from attnfuse.tracing.plan import plan_all, plan_pipeline
+
+GOOD = """
+[latents_to_picture]
+part = "vae"
+method = "decode"
+outputs = ["picture"]
+
+[latents_to_picture.inputs.latents]
+shape = [1, 4, 8, 12]
+to = "z"
+
+[latents_to_picture.inputs.scale]
+shape = [1]
+dtype = "float32"
+to = "options.scale"
+
+[latents_to_picture.inputs.cos]
+shape = []
+dtype = "int64"
+to = "rotary.0"
+
+[latents_to_picture.fixed]
+return_dict = false
+mode = "full"
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "spec.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_read(tmp_path: Path) -> None:
+    assert read_inputs(written(tmp_path, GOOD)) == (
+        GivenCall(
+            component="latents_to_picture",
+            part="vae",
+            method="decode",
+            inputs=(
+                GivenInput("latents", (1, 4, 8, 12), "float", "z"),
+                GivenInput("scale", (1,), "float32", "options.scale"),
+                GivenInput("cos", (), "int64", "rotary.0"),
+            ),
+            fixed={"return_dict": False, "mode": "full"},
+            outputs=("picture",),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("method =", "methode =", r"spec\.toml \[latents_to_picture\]: unknown key 'methode'; did you mean 'method'\?"),
+        ("shape = [1]", "shpe = [1]", r"inputs\.scale\.shape: field required"),
+        ('dtype = "float32"', 'dtyp = "float32"', r"unknown key 'inputs\.scale\.dtyp'; did you mean 'dtype'\?"),
+        ('dtype = "float32"', 'dtype = "f32"', r"inputs\.scale\.dtype is 'f32', not one of float, float16"),
+        ("shape = [1]", "shape = [0]", "greater than or equal to 1"),
+        ("shape = [1]", "shape = [1.5]", r"inputs\.scale\.shape\.0"),
+        ("shape = [1]", 'shape = ["rows"]', r"inputs\.scale\.shape\.0"),
+        ("inputs.scale]", 'inputs."a b"]', "'a b' is no name that an argument can have"),
+        ("inputs.scale]", "inputs.self]", "'self' is no name"),
+        ("inputs.scale]", "inputs.lambda]", "'lambda' is no name"),
+        ('to = "z"', 'to = "z, exec(1)"', r"inputs\.latents: to: 'z, exec\(1\)' is no name"),
+        ('method = "decode"', 'method = "decode()"', r"'decode\(\)' is no name"),
+        ('"picture"]', '"p c"]', "'p c' is no name"),
+        ('["picture"]', "[]", "outputs"),
+        ("mode = ", "mode.x = ", "fixed.mode"),
+        ("mode = ", "1x = ", "'1x' is no name"),
+        (GOOD, "x = 1", r"\[x\] is not a table"),
+        (GOOD, "", "name no component"),
+        (GOOD, "[x]", "inputs: field required"),
+        (GOOD, "[x", "cannot be read as TOML"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert GOOD.count(old) == 1
+    with pytest.raises(UsageError, match=message):
+        read_inputs(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read as TOML"):
+        read_inputs(tmp_path / "absent.toml")
+
+
+def pipeline(folder: Path, **parts: list[str]) -> Path:
+    (folder / "vae").mkdir()
+    write_json(folder / "vae" / "config.json", VAE)
+    write_json(
+        folder / "model_index.json",
+        {"_class_name": "NewestPipeline", "vae": ["diffusers", "AutoencoderKL"], **parts},
+    )
+    return folder
+
+
+def test_a_plan_of_it(tmp_path: Path) -> None:
+    given = read_inputs(written(tmp_path, GOOD))
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), given)
+    assert (plan.name, plan.model, plan.class_name) == ("latents_to_picture", "vae", "AutoencoderKL")
+    assert (plan.library, plan.folder, plan.dtype) == ("diffusers", tmp_path / "vae", "bfloat16")
+    assert plan.inputs == (
+        TensorSpec("latents", (1, 4, 8, 12), "bfloat16"),
+        TensorSpec("scale", (1,), "float32"),
+        TensorSpec("cos", (), "int64"),
+    )
+    assert plan.call == Call(
+        "decode",
+        (
+            ("z", "latents"),
+            ("options", '{"scale": scale}'),
+            ("rotary", "[cos]"),
+            ("return_dict", "False"),
+            ("mode", "'full'"),
+        ),
+        (("picture", "result"),),
+    )
+
+
+def plan_pipeline_with(folder: Path, given: tuple[GivenCall, ...]) -> tuple[ComponentPlan, ...]:
+    return plan_all(folder, "bfloat16", ShapeOptions(), (), given).plans
+
+
+def test_several_outputs_are_the_elements_of_the_result(tmp_path: Path) -> None:
+    given = read_inputs(written(tmp_path, GOOD.replace('["picture"]', '["picture", "mask"]')))
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), given)
+    assert plan.call is not None
+    assert plan.call.outputs == (("picture", "result[0]"), ("mask", "result[1]"))
+
+
+def test_without_it_the_pipeline_is_not_known(tmp_path: Path) -> None:
+    message = "how a pipeline of class NewestPipeline calls AutoencoderKL is not known; say it with --inputs"
+    with pytest.raises(TraceError, match=message):
+        plan_pipeline(pipeline(tmp_path), "float16", ShapeOptions())
+
+
+def test_a_single_model_of_an_unknown_class(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "NewestTransformer"}))
+    text = '[transformer.inputs.hidden_states]\nshape = [2, 16, 24]\n[transformer.inputs.t]\nshape=[2]\ndtype="int64"'
+    (plan,) = plan_pipeline_with(tmp_path, read_inputs(written(tmp_path, text)))
+    assert (plan.name, plan.class_name, plan.folder) == ("transformer", "NewestTransformer", tmp_path)
+    assert plan.call == Call("", (("hidden_states", "hidden_states"), ("t", "t")), (("output", "result"),))
+
+
+def test_a_part_that_is_not_there(tmp_path: Path) -> None:
+    given = read_inputs(written(tmp_path, GOOD.replace('part = "vae"', 'part = "vea"')))
+    with pytest.raises(UsageError, match="has no part 'vea' that inputs are given for; it has vae"):
+        plan_pipeline_with(pipeline(tmp_path), given)
+
+
+def test_a_part_of_another_library(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, other=["newlib", "NewModel"])
+    given = read_inputs(written(tmp_path, "[other.inputs.x]\nshape=[1]"))
+    with pytest.raises(TraceError, match="library newlib is not supported"):
+        plan_pipeline_with(folder, given)
