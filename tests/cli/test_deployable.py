@@ -89,6 +89,14 @@ def test_deployable_is_required(attnfuse: Run, plain: Path, odd: Path, tmp_path:
     assert outside(tmp_path / "plain" / "unet.mindir") == []
 
 
+def test_what_two_layers_have_alike_is_written_once(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
+    assert attnfuse("compile", plain, "-o", tmp_path / "out")[0] == 0
+    nodes = Model(codec.parse((tmp_path / "out" / "unet.mindir").read_bytes(), "x")).nodes
+    made = [n.proto.attribute[0].SerializeToString() for n in nodes if n.op == CONSTANT and "attnfuse" in n.name]
+    assert made
+    assert len(set(made)) == len(made)
+
+
 def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
     assert attnfuse("compile", plain, "-o", tmp_path / "out")[0] == 0
     text = (tmp_path / "out" / "lite.cfg").read_text(encoding="ascii")
