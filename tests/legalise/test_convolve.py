@@ -89,7 +89,7 @@ def upsample_unknown(g: GraphBuilder) -> str:
 
 
 X, W = (2, 4, 7, 8), (6, 4, 3, 3)
-CONV2D, CONV3D = ("Conv2D", "Reshape", "Add"), ("Conv3D", "Reshape", "Add")
+CONV2D, CONV3D = ("Conv2D", "BiasAdd"), ("Conv3D", "Reshape", "Add")
 VIDEO = (1, 3, 4, 6, 6)
 NEAREST = ("ResizeNearestNeighbor",)
 

@@ -97,7 +97,7 @@ def read_by_others(g: GraphBuilder) -> tuple[str, ...]:
 
 
 FLAT = ("Reshape", "MatMul", "Reshape")
-BIASED = ("Reshape", "MatMul", "Add", "Reshape")
+BIASED = ("Reshape", "MatMul", "BiasAdd", "Reshape")
 
 CASES = cases(
     "products",
@@ -130,7 +130,7 @@ CASES = cases(
     Case("MatMulExt of two types", mixed, refused="multiplies float16 by float32"),
     Case("Dense", dense((2, 3, 8)), BIASED, native=1e-6),
     Case("Dense without bias", dense((2, 3, 8), bias=False), FLAT, native=1e-6),
-    Case("Dense of a matrix", dense((3, 8)), ("MatMul", "Add")),
+    Case("Dense of a matrix", dense((3, 8)), ("MatMul", "BiasAdd")),
     Case("Dense of a matrix without bias", dense((3, 8), bias=False), ("MatMul",)),
     Case("Dense of a vector", dense((8,)), BIASED, native=1e-6),
     Case("Dense of four axes", dense((2, 2, 3, 8)), BIASED, native=1e-6),
@@ -155,10 +155,10 @@ CASES = cases(
     Case("Baddbmm, a bias by batch and head", baddbmm((2, 2, 3, 7)), ("Reshape", "BatchMatMul", "Add")),
     Case("Baddbmm, a bias for all", baddbmm((1, 1, 3, 7)), ("Reshape", "BatchMatMul", "Add")),
     Case("Baddbmm, a bias of unknown heads", unknown_heads, refused="its bias"),
-    Case("Addmm", addmm((7,)), ("MatMul", "Add")),
+    Case("Addmm", addmm((7,)), ("MatMul", "BiasAdd")),
     Case("Addmm of a matrix", addmm((3, 7)), ("MatMul", "Add")),
-    Case("Addmm with factors", addmm((7,), 2, 0.5), ("Mul", "MatMul", "Mul", "Add"), native=1e-6),
-    Case("Addmm in float16", addmm((7,), dtype=FLOAT16), ("MatMul", "Add"), native=1e-3),
+    Case("Addmm with factors", addmm((7,), 2, 0.5), ("Mul", "MatMul", "Mul", "BiasAdd"), native=1e-6),
+    Case("Addmm in float16", addmm((7,), dtype=FLOAT16), ("MatMul", "BiasAdd"), native=1e-3),
     Case("Outer", outer(FLOAT32, FLOAT32, FLOAT32), ("Reshape", "Mul")),
     Case("Outer of two types", outer(INT64, FLOAT32, INT64), refused="multiplies int64 by float32"),
     Case("Outer in float64", outer(FLOAT64, FLOAT64, FLOAT64), ("Reshape", "Mul")),

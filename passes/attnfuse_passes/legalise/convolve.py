@@ -1,8 +1,9 @@
 """Convolutions and changes of resolution.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`); Conv2D and Conv3D keep their
-arguments as attributes, all of which are written, as MindSpore exports them. A bias is added by Add: on the way through
-MindSpore Lite, BiasAdd loses its data format and adds along the last axis.
+arguments as attributes, all of which are written, as MindSpore exports them. The bias of an image is added by BiasAdd,
+as MindSpore's own convolutions export it; that of a video by Add, for BiasAdd loses its format on the way through
+MindSpore Lite, and without one takes the last of five axes.
 """
 
 from __future__ import annotations
@@ -105,9 +106,12 @@ def _common_attributes(
 
 
 def _with_bias(at: At, y: str) -> str:
-    """y + bias, in the type of y; the result in the node's."""
+    """y + bias by channel, in the type of y; the result in the node's."""
     bias, kind = at.optional(2), at.build.type_of(y)
-    if bias is not None:
-        by_channel = at.build.reshape(at.build.cast(bias, kind.dtype), (kind.dims[1], *(1,) * (kind.rank - 2)))
-        y = at.build.node("Add", (y, by_channel), kind)
-    return at.build.cast(y, at.out.dtype)
+    if bias is None:
+        return at.build.cast(y, at.out.dtype)
+    bias = at.build.cast(bias, kind.dtype)
+    if kind.rank == 4:
+        return nodes.bias_add(at.build, y, bias)
+    by_channel = at.build.reshape(bias, (kind.dims[1], *(1,) * (kind.rank - 2)))
+    return at.build.cast(at.build.node("Add", (y, by_channel), kind), at.out.dtype)

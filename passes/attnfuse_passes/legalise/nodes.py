@@ -86,6 +86,11 @@ def tile(build: Builder, value: str, axis: int, times: int) -> str:
     return build.node("Tile", (value, build.constant(counts)), TensorType(dims, kind.dtype))
 
 
+def bias_add(build: Builder, value: str, bias: str) -> str:
+    """A bias by column of a matrix, or by channel of an image [N, C, H, W]."""
+    return build.node("BiasAdd", (value, bias, build.constant(0)), build.type_of(value))  # 0 is the format NCHW
+
+
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
     """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
     kind = TensorType(dims, dtype)

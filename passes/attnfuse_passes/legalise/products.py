@@ -1,7 +1,7 @@
 """Matrix products: the mint products as MatMul, BatchMatMul and the sums around them.
 
-Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). A bias is added by Add: on the
-way through MindSpore Lite, BiasAdd loses its data format and adds along the last axis.
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). The bias of a linear layer is
+added by BiasAdd to a matrix, as MindSpore's own linear layers export it: the graph engine makes one product of both.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.api import UNKNOWN_DIM, TensorType
+from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
 _CHANNELS_FIRST = (0, 14)
@@ -76,6 +77,9 @@ def baddbmm(at: At) -> Result:
 def addmm(at: At) -> Result:
     """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b) of matrices; the bias broadcasts."""
     a = at.build.scaled(at.input(1), float(at.number(4)))
+    if at.type(0).dims == at.out.dims[1:]:
+        product = _product(at, "MatMul", a, at.input(2), at.out)
+        return nodes.bias_add(at.build, product, at.build.scaled(at.input(0), float(at.number(3))))
     return _sum(at, "MatMul", at.input(0), a)
 
 
@@ -120,7 +124,7 @@ def _matrix_product(
     flat = x if len(dims) == 2 else at.build.reshape(x, (rows, dims[-1]))
     y = _product(at, "MatMul", flat, matrix, kind, transposed)
     if bias is not None:
-        y = at.build.node("Add", (y, bias), kind)
+        y = nodes.bias_add(at.build, y, bias)
     return _regrouped(at, y)
 
 
