@@ -55,7 +55,9 @@ def test_inspect_tells_what_is_legalised(attnfuse: Run, plain: Path) -> None:
     code, said = attnfuse("inspect", plain)
     assert code == 0
     assert "legalised 8 nodes of 1 operators" in said
-    assert "  Dense 8: Add, MatMul, Reshape" in said
+    (line,) = (line for line in said.splitlines() if line.startswith("  "))
+    assert line.startswith("  Dense 8: ")
+    assert "MatMul" in line
     assert "deployable: MindSpore Lite takes every operator of the result" in said
     code, said = attnfuse("inspect", plain, "--runtime", "mindspore")
     assert code == 0
@@ -73,7 +75,9 @@ def test_inspect_tells_what_is_left_and_where(attnfuse: Run, odd: Path) -> None:
     (component,) = json.loads(said)["components"]
     (entry,) = component["outside"]
     assert (entry["op"], entry["count"], len(entry["nodes"])) == ("Fancy", 2, 2)
-    assert component["legalised"] == [{"op": "Dense", "count": 8, "into": ["Add", "MatMul", "Reshape"]}]
+    (dense,) = component["legalised"]
+    assert (dense["op"], dense["count"]) == ("Dense", 8)
+    assert {"MatMul"} < set(dense["into"]) <= set(OPERATORS)
     assert (component["totals"]["outside"], component["totals"]["legalised"]) == (2, 8)
 
 
