@@ -8,7 +8,7 @@ What the format means (seen in MindSpore 2.7.1 exports): every node has one outp
 constants are nodes of the top graph that functions may use too; a parameter of a function is an input of its
 graph; an `op_type` of `REF::x`, where x is a value or a function instead of an entry of the primitive table, calls x.
 
-May import `attnfuse.errors` and `attnfuse.mindir`.
+May import `attnfuse.collector`, `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from attnfuse import collector
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -182,7 +183,8 @@ class Model:
         a node without exactly one output, nodes out of topological order.
         """
         self.proto = proto
-        self._reindex()
+        with collector.paused():
+            self._reindex()
 
     def _reindex(self) -> None:
         proto = self.proto

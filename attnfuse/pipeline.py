@@ -6,13 +6,12 @@ engine. The engine never imports the passes: built-in ones come in by the same d
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar, Protocol, runtime_checkable
 
+from attnfuse import collector
 from attnfuse.errors import InternalError, SourceError, UsageError
 from attnfuse.graph import Model
 from attnfuse.match import SiteRecord
@@ -84,7 +83,7 @@ def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
     Raises InternalError, naming the pass, where one leaves the graph inconsistent.
     """
     changed = False
-    with _no_collection():
+    with collector.paused():
         for step in passes:
             try:
                 changed |= step.run(model, context)
@@ -92,16 +91,3 @@ def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
             except SourceError as error:
                 raise InternalError(f"pass {step.id} left component {context.component} broken: {error}") from error
     return changed
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pause Python's collector of cycles: each of its rounds walks the whole index, again and again as a pass adds
-    to it, so that time per node grew with the graph. What a pass drops is freed by reference counts."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
