@@ -19,7 +19,7 @@ from tests.legalise.support import (
     legal,
     legalise,
 )
-from tests.support.graphs import GraphBuilder
+from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 
 X = In("x", (2, 3, 4))
 HALVES = [kind(2, 3, 2)] * 2
@@ -38,6 +38,22 @@ def uneven_whole(g: GraphBuilder) -> str:
     pieces = g.node("SplitWithSize", [g.input("x", (2, 5)), g.constant((2, 3)), g.constant(1)], sizes)
     joined = g.node("Concat", [pieces, g.constant(1)], kind(2, 5))
     return g.concat([joined, g.tuple_get_item(pieces, 1)], 1)
+
+
+def joined_result(op: str) -> Make:
+    """What Split makes goes to a Concat or Stack as the tuple it is."""
+
+    def make(g: GraphBuilder) -> str:
+        halves = g.node("Split", [g.input("x", (2, 4)), g.constant(1), g.constant(2)], (kind(2, 2), kind(2, 2)))
+        if op == "Concat":
+            return g.node("Concat", [halves, g.constant(-2)], kind(4, 2))
+        stacked = g.node("Stack", [halves], kind(2, 2, 2), primitive=PRIMITIVE)
+        entry = next(p for p in g.proto.primitives if p.op_type == "Stack")
+        for name, number in (("axis", -1), ("num", 2)):
+            fill_literal(entry.attribute.add(name=name), number)
+        return stacked
+
+    return make
 
 
 def ordered(op: str, *arguments: object, outs: tuple[TensorType, ...]) -> Make:
@@ -131,7 +147,7 @@ CASES = cases(
     Case(
         "SplitWithSize, unequal, read as a whole",
         uneven_whole,
-        ("StridedSlice", "StridedSlice", "MakeTuple", "Concat", "MakeTuple", "Concat"),
+        ("StridedSlice",) * 2 + ("MakeTuple", "TupleGetItem", "TupleGetItem") + ("MakeTuple", "Concat") * 2,
     ),
     Case(
         "ChunkView",
@@ -168,6 +184,8 @@ CASES = cases(
         gives("StackExt", Join((In("x", (2,), BFLOAT16),) * 1), 0, out=kind(1, 2, dtype=BFLOAT16)),
         ("MakeTuple", "Stack"),
     ),
+    Case("Stack of a result", joined_result("Stack"), (*OF_SPLIT, "MakeTuple", "Stack")),
+    Case("Concat of a result", joined_result("Concat"), (*OF_SPLIT, "MakeTuple", "Concat")),
     Case("Meshgrid, ij", grid(0, kind(2, 3)), ("Reshape", "BroadcastTo", "Reshape", "BroadcastTo", "MakeTuple")),
     Case("Meshgrid, xy", grid(1, kind(3, 2)), ("Reshape", "BroadcastTo", "Reshape", "BroadcastTo", "MakeTuple")),
     Case(

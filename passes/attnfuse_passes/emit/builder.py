@@ -219,6 +219,11 @@ class Builder:
         self._edit.before[self._anchor.name] = self._nodes
         self._edit.replace[self._anchor.name] = last
 
-    def ends_with(self, value: str) -> bool:
-        """Whether `value` is the node made last."""
-        return bool(self._nodes) and self._nodes[-1].output[0] == value
+    def give_way(self) -> None:
+        """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
+        self._edit.before[self._anchor.name] = self._nodes
+        self._edit.remove.add(self._anchor.name)
+
+    def made(self, value: str) -> bool:
+        """Whether `value` is one of this site's nodes."""
+        return any(node.output[0] == value for node in self._nodes)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import Context, Edit, Legalised, Model, Node, objection, short_name
+from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, objection, short_name
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.legalise import (
@@ -61,12 +61,18 @@ class Legalise:
             replaced.append(node)
             context.legalised.append(Legalised(node.op, tuple(builder.ops)))
             if isinstance(result, tuple):
-                replaced += _hand_out(edit, node, result)
+                items = _hand_out(edit, node, result)
+                replaced += items
+                if len(items) == len(model.uses(node.name)):
+                    read = {edit.rename[item.name] for item in items}
+                    dead |= {part for part in result if part is not None and part not in read and builder.made(part)}
+                    builder.give_way()
+                    continue
                 dead.add(node.name)
                 result = make_tuple(builder, [part for part in result if part is not None])
             if result is None:
                 dead.add(node.name)
-            elif builder.ends_with(result):
+            elif builder.made(result):
                 builder.finish(result)
             else:
                 edit.rename[node.name] = result
@@ -75,9 +81,11 @@ class Legalise:
             return bool(inlined)
         idle = set(model.primitives) - {node.proto.op_type for node in model.nodes}
         arguments = {name for node in replaced for name in node.inputs if model.producer(name) is not None}
+        _tidy(edit, arguments)
         edit.apply()
-        dead |= {name for name in arguments if not model.uses(name)}
-        sweep(model, sorted(dead), set(model.primitives) - idle)
+        dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
+        if dead:
+            sweep(model, sorted(dead), set(model.primitives) - idle)
         return True
 
 
@@ -93,6 +101,27 @@ def _hand_out(edit: Edit, node: Node, parts: tuple[str | None, ...]) -> list[Nod
         edit.rename[item.name] = part
         edit.remove.add(item.name)
     return items
+
+
+def _tidy(edit: Edit, arguments: set[str]) -> None:
+    """Take away the constants and primitives that only replaced nodes used.
+
+    The sweep would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    """
+    model = edit.model
+    written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
+    read = {name for message in written for name in message.input}
+    gone = edit.remove | edit.replace.keys()
+    for name in arguments - read:
+        maker = model.producer(name)
+        uses = model.uses(name)
+        if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
+            edit.remove.add(name)
+    called = {message.op_type for message in written}
+    used = {node.proto.op_type for node in model.nodes}
+    kept = {node.proto.op_type for node in model.nodes if node.name not in gone} | called
+    edit.drop_primitives = used - kept
+    edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}
 
 
 def _slug(node: Node, taken: set[str]) -> str:

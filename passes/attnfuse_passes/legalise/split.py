@@ -46,8 +46,27 @@ def unstack(at: At) -> Result:
 @legalises("StackExt")
 def stack(at: At) -> Result:
     """(tensors, axis of the result): Stack keeps its arguments as attributes; Lite gives it what MakeTuple joins."""
+    return _stacked(at, at.axis(1, at.out.rank))
+
+
+@legalises("Stack")
+def stack_of_a_result(at: At) -> Result:
+    """(tensors) and the attribute axis, of a tuple that another operator than MakeTuple makes."""
+    axis = at.attribute("axis")
+    if not isinstance(axis, int):
+        raise NotLegalError("it has no attribute axis")
+    return _stacked(at, axis % at.out.rank)
+
+
+@legalises("Concat")
+def join_a_result(at: At) -> Result:
+    """(tensors, axis), of a tuple that another operator than MakeTuple makes."""
+    axis = at.build.constant(at.axis(1, at.out.rank))
+    return at.build.node("Concat", (nodes.make_tuple(at.build, at.elements(0)), axis), at.out)
+
+
+def _stacked(at: At, axis: int) -> str:
     values = at.elements(0)
-    axis = at.axis(1, at.out.rank)
     tensors = nodes.make_tuple(at.build, values)
     attributes = (nodes.whole("num", len(values)), nodes.whole("axis", axis), nodes.whole("N", len(values)))
     return at.build.node("Stack", (tensors,), at.out, at.build.PRIMITIVE, attributes)
