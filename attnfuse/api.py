@@ -21,7 +21,8 @@ from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, Primit
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Context, Legalised, Pass
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, objection, refusals
+from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets.objections import objection
 
 __all__ = [
     "BUILT_IN",

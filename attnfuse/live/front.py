@@ -78,8 +78,9 @@ def compile(  # noqa: A001  # it is what it does
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
     rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line.
 
-    `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is that of the
-    inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of yours.
+    `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
+    that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of
+    yours.
 
     Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can mend, RequirementError
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of

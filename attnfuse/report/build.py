@@ -21,7 +21,8 @@ from attnfuse.report.model import (
     SiteEntry,
     Totals,
 )
-from attnfuse.targets import Target, objection
+from attnfuse.targets import Target
+from attnfuse.targets.objections import objection
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")

@@ -1,4 +1,8 @@
-"""What each runtime and SoC accepts: data with sources, and the one function that holds a request against it."""
+"""What each runtime and SoC accepts: data with sources, and what holds a request against it.
+
+`objections`, which looks at graphs, is imported by its own name: the rest is needed where MindSpore is loaded, and
+protobuf cannot be.
+"""
 
 from attnfuse.targets.limits import (
     RUNTIMES,
@@ -11,7 +15,6 @@ from attnfuse.targets.limits import (
     refusals,
 )
 from attnfuse.targets.lite_config import LITE_CONFIG
-from attnfuse.targets.objections import objection
 from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
 __all__ = [
@@ -26,6 +29,5 @@ __all__ = [
     "Target",
     "accepts",
     "head_padding",
-    "objection",
     "refusals",
 ]

@@ -13,7 +13,8 @@ from attnfuse import cli
 from attnfuse.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.external import parameter_name, parameters
-from attnfuse.targets import OPERATORS, Target, objection
+from attnfuse.targets import OPERATORS, Target
+from attnfuse.targets.objections import objection
 from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree

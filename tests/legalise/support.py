@@ -37,7 +37,8 @@ from attnfuse.graph import CONSTANT, Array, Model
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context
 from attnfuse.policy import Policy
-from attnfuse.targets import Target, objection
+from attnfuse.targets import Target
+from attnfuse.targets.objections import objection
 from attnfuse.verify.execution import run
 from attnfuse.verify.inference import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower

@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.targets import objection
+from attnfuse.targets.objections import objection
 from attnfuse.verify.execution import run
 from attnfuse.verify.inference import Inference, infer_all
 from attnfuse.verify.inputs import draw_inputs
