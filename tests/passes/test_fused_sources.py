@@ -204,7 +204,7 @@ def test_operands_that_the_node_does_not_take_stay_and_are_told(dtypes_of: tuple
     g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE))
     before = g.model()
     for runtime, settings in (("lite", {}), ("mindspore", {"flash": False})):
-        after, record = compile_with(before, runtime, **settings)
+        after, record = compile_with(before, runtime, **settings)  # type: ignore[arg-type]
         assert after.proto == before.proto
         assert (record.status, record.code) == ("missed", "structure.fused_arguments")
         assert "float16 or bfloat16" in record.reason

@@ -9,7 +9,7 @@ import pytest
 
 import attnfuse_passes
 from attnfuse.targets.limits import Target
-from attnfuse.targets.operators import OPERATORS, REFUSED, accepts
+from attnfuse.targets.operators import OPERATORS, REFUSED, Operator, Refused, accepts
 from attnfuse_passes.legalise.legalise import FAMILIES
 from attnfuse_passes.legalise.rules import RULES
 
@@ -31,12 +31,12 @@ def written_operators() -> set[str]:
                 continue
             at = WRITERS.get(call.func.attr)
             if at is not None and len(call.args) > at and isinstance(op := call.args[at], ast.Constant):
-                names.add(op.value)
+                names.add(str(op.value))
     return names
 
 
 @pytest.mark.parametrize("table", [OPERATORS, REFUSED], ids=["taken", "refused"])
-def test_names_are_sorted_and_keys(table: dict[str, object]) -> None:
+def test_names_are_sorted_and_keys(table: dict[str, Operator] | dict[str, Refused]) -> None:
     assert list(table) == sorted(table)
     assert all(row.name == name for name, row in table.items())
 
