@@ -109,7 +109,7 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Pass()
         case ast.Expr(value=ast.Call()):
             yield ast.Pass()
-        case ast.Return(value=ast.expr()):
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
             yield ast.Return(ast.Constant(None))
 
 

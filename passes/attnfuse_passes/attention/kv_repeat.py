@@ -79,6 +79,7 @@ def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
     examples=(
         "BroadcastTo(x: float32[2, 1, 3], (2, 4, 3))",
         "BroadcastTo(x: float32[3], (2, 3))",
+        "BroadcastTo(x: float32[3], (3, 3))",
         "BroadcastToView(x: float32[1, 3], (2, 3))",
         "ExpandAs(x: float32[1, 3], y: float32[2, 3])",
     ),

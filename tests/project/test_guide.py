@@ -1,0 +1,70 @@
+"""The spelling that docs/peelers.md adds from start to finish works as it is written there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from attnfuse_passes.attention import peelers
+from attnfuse_passes.attention.peelers import Peeler, all_peelers
+from tests.passes.test_peelers import test_counter_example_is_refused as refuses
+from tests.passes.test_peelers import test_effect_is_what_the_operator_does as reads
+from tests.support import oracle
+
+GRAPHS = '"""Scores divided with DivNoNan: by a number that is a scale; by zero, nothing is left of them."""'
+PEELER = '"""Peelers of operators that put 0 where a division by zero would stand."""'
+GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "peelers.md"
+
+
+def written(start: str) -> str:
+    """The block of code in the guide that begins so."""
+    lines = GUIDE.read_text(encoding="utf-8").split("\n")
+    first = lines.index(f"    {start}")
+    block = []
+    for line in lines[first:]:
+        if line and not line.startswith("    "):
+            break
+        block.append(line[4:])
+    return "\n".join(block)
+
+
+def module(name: str, start: str) -> ModuleType:
+    made = ModuleType(name)
+    exec(compile(written(start), f"docs/peelers.md ({name})", "exec"), made.__dict__)
+    return made
+
+
+@pytest.fixture
+def added(monkeypatch: pytest.MonkeyPatch) -> Peeler:
+    """The guide's peeler, registered for one test, and its operator in the oracle."""
+    known = {peeler.name for peeler in all_peelers()}
+    monkeypatch.setattr(peelers, "_BY_OP", {op: list(entries) for op, entries in peelers._BY_OP.items()})
+    module("no_nan", PEELER)
+    (peeler,) = (peeler for peeler in all_peelers() if peeler.name not in known)
+    (op,) = peeler.ops
+    entry = next(line.strip() for line in GUIDE.read_text(encoding="utf-8").split("\n") if f'"{op}": lambda' in line)
+    monkeypatch.setitem(oracle._OPS, op, eval(f"{{{entry}}}", {"np": np})[op])
+    return peeler
+
+
+def test_the_guides_examples_hold(added: Peeler) -> None:
+    for text in added.examples:
+        reads(added, text)
+    for text in added.counter_examples:
+        refuses(added, text)
+
+
+def test_the_guides_graphs_are_fused_with_it(added: Peeler) -> None:
+    tests = module("test_no_nan", GRAPHS)
+    for runtime in ("lite", "mindspore"):
+        tests.test_scores_divided_by_a_number_are_scaled(runtime)
+    tests.test_scores_divided_by_zero_are_no_scores()
+
+
+def test_the_guides_graphs_are_missed_without_it() -> None:
+    tests = module("test_no_nan", GRAPHS)
+    with pytest.raises(AssertionError, match=r"structure\.scores"):
+        tests.test_scores_divided_by_a_number_are_scaled("lite")
