@@ -14,16 +14,17 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Result, lowers
 
 _BINARY = {
-    "Add": "Add", "Adds": "Add", "AddExt": "Add", "InplaceAddExt": "Add", "InplaceAddsExt": "Add",
-    "Sub": "Sub", "Subs": "Sub", "SubExt": "Sub", "InplaceSubExt": "Sub",
+    "Add": "Add", "Adds": "Add", "AddExt": "Add", "AddScalar": "Add", "InplaceAddExt": "Add", "InplaceAddsExt": "Add",
+    "Sub": "Sub", "Subs": "Sub", "SubExt": "Sub", "SubScalar": "Sub", "InplaceSubExt": "Sub",
     "Mul": "Mul", "Muls": "Mul", "InplaceMul": "Mul", "InplaceMuls": "Mul",
     "Div": "Div", "Divs": "Div", "RealDiv": "Div", "InplaceDiv": "Div", "InplaceDivs": "Div",
     "Maximum": "Max", "Minimum": "Min", "Pow": "Pow",
 }  # fmt: skip
-_WITH_ALPHA = ("AddExt", "SubExt", "InplaceAddExt", "InplaceSubExt", "InplaceAddsExt")
+_WITH_ALPHA = ("AddExt", "SubExt", "AddScalar", "SubScalar", "InplaceAddExt", "InplaceSubExt", "InplaceAddsExt")
 _COMPARISONS = {
     "Less": "Less", "LessScalar": "Less", "Greater": "Greater", "GreaterScalar": "Greater", "Equal": "Equal",
     "EqScalar": "Equal", "LessEqual": "LessOrEqual", "GreaterEqual": "GreaterOrEqual",
+    "GreaterEqualScalar": "GreaterOrEqual",
 }  # fmt: skip
 _UNARY = {
     "Exp": "Exp", "Sin": "Sin", "Cos": "Cos", "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Sqrt": "Sqrt", "Neg": "Neg",
@@ -48,13 +49,17 @@ def _power(at: At) -> Result:
 
 
 def _common(at: At) -> DType:
-    """The type two compared operands are brought to; a scalar takes the tensor's."""
-    kinds = [
-        at.kind(i).dtype
-        for i, o in enumerate(at.operands[:2])
-        if not (isinstance(o, Constant) and isinstance(o.value, bool | int | float))
-    ]
+    """The type two compared operands are brought to; a scalar takes the tensor's, if that holds it."""
+    kinds: list[DType] = []
+    fraction = False
+    for i, operand in enumerate(at.operands[:2]):
+        if isinstance(operand, Constant) and isinstance(operand.value, bool | int | float):
+            fraction |= not float(operand.value).is_integer()
+        else:
+            kinds.append(at.kind(i).dtype)
     floats = [k for k in kinds if k.is_float]
+    if fraction and not floats:
+        return dtypes.FLOAT64
     return max(floats or kinds, key=lambda k: (k is not dtypes.BOOL, k.itemsize))
 
 
@@ -64,7 +69,7 @@ def _compare(at: At) -> Result:
     return at.emit(_COMPARISONS[at.op], at.converted(0, dtype), at.converted(1, dtype))
 
 
-@lowers("NotEqual", moves=True)
+@lowers("NotEqual", "NeScalar", moves=True)
 def _not_equal(at: At) -> Result:
     dtype = _common(at)
     return at.emit("Not", at.emit("Equal", at.converted(0, dtype), at.converted(1, dtype)))
@@ -134,7 +139,7 @@ def _silu(at: At) -> Result:
 
 @lowers("Erf")
 def _erf_node(at: At) -> Result:
-    return erf(at, at.tensor(0))
+    return erf(at, at.converted(0, at.out.dtype))
 
 
 @lowers("GeLU", "GeluExt")

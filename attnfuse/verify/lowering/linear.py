@@ -17,7 +17,7 @@ def _transposed(at: At, name: str, rank: int) -> str:
     return at.emit("Transpose", name, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
-@lowers("MatMulExt", "BatchMatMulExt", "Matmul", "Bmm")
+@lowers("MatMulExt", "BatchMatMulExt", "Matmul", "Bmm", "Mm")
 def _product(at: At) -> Result:
     dtype = at.out.dtype
     return at.emit("MatMul", at.converted(0, dtype), at.converted(1, dtype))
