@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnfuse.graph import TensorType
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT64, DType
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, INT64, DType
 from tests.legalise.support import (
     Case,
     Inferred,
@@ -48,8 +48,18 @@ def clamp_below(g: GraphBuilder) -> str:
     return g.op("ClampTensor", g.input("x", (5, 5)), None, g.input("most", (5,)))
 
 
+def function(op: str, dtype: DType = INT64, out: DType = FLOAT32, operands: int = 1) -> Make:
+    def make(g: GraphBuilder) -> str:
+        values = [g.input(f"x{i}", (5, 2), dtype) for i in range(operands)]
+        return g.node(op, values, TensorType((5, 2), out))
+
+    return make
+
+
 ROOT = 3e-8  # √½ is a constant in float32
 EXACT = ("Mul", "Erf", "Add", "Mul", "Mul")
+FUNCTIONS = ("Erf", "Exp", "Reciprocal", "Rsqrt", "Sqrt", "Tanh")
+POSITIVE = {"x0": np.arange(1, 11).reshape(5, 2), "x1": np.arange(3, 13).reshape(5, 2)}
 WHOLE = {"x": np.arange(-12, 13).reshape(5, 5)}
 
 CASES = cases(
@@ -67,7 +77,12 @@ CASES = cases(
     Case("ClampScalar from above", clamp(None, 0.5), ("Minimum",)),
     Case("ClampScalar by whole numbers in float16", clamp(-65504, 65504, FLOAT16), ("Maximum", "Minimum")),
     Case("ClampScalar of whole numbers", clamp(-3, 4, INT64), ("Maximum", "Minimum"), inputs=WHOLE),
+    Case("ClampScalar by what the type does not hold", clamp(-300, None, INT8), refused="does not hold its bound"),
     Case("ClampScalar of whole numbers by a fraction", clamp(-0.5, None, INT64), refused="does not hold its bound"),
+    *(Case(f"{op} of whole numbers", function(op), ("Cast", op), inputs=POSITIVE) for op in FUNCTIONS),
+    Case("Exp of floating-point numbers", function("Exp", FLOAT32), ("Exp",)),
+    Case("Div of whole numbers", function("Div", operands=2), ("Cast", "Cast", "Div"), inputs=POSITIVE),
+    Case("Div of whole numbers to whole numbers", function("Div", INT64, INT64, 2), refused="it gives int64"),
     Case("ClampTensor", clamp_between(FLOAT32, FLOAT32), ("Maximum", "Minimum")),
     Case("ClampTensor by whole numbers", clamp_between(FLOAT16, INT64), ("Cast", "Maximum", "Cast", "Minimum")),
     Case("ClampTensor from above", clamp_below, ("Minimum",)),

@@ -37,6 +37,10 @@ def matmul(left: Dims, right: Dims, out: Dims, dtype: DType = FLOAT32) -> Make:
     return make
 
 
+def mm(g: GraphBuilder) -> str:
+    return g.node("Mm", [g.input("x", (3, 4)), g.input("y", (4, 5))], TensorType((3, 5), FLOAT32))
+
+
 def mixed(g: GraphBuilder) -> str:
     x, y = g.input("x", (3, 4), FLOAT16), g.input("y", (4, 5), FLOAT32)
     return g.node("MatMulExt", [x, y], TensorType((3, 5), FLOAT32))
@@ -105,6 +109,7 @@ CASES = cases(
     Case("BatchMatMulExt in float16", bmm(FLOAT16), ("BatchMatMul",)),
     Case("BatchMatMulExt in bfloat16", bmm(BFLOAT16), ("BatchMatMul",)),
     Case("BatchMatMulExt of a batch known at run time", bmm(batch=-1), ("BatchMatMul",)),
+    Case("Mm", mm, ("MatMul",)),
     Case("MatMulExt of matrices", matmul((3, 4), (4, 5), (3, 5)), ("MatMul",)),
     Case("MatMulExt of matrices in float16", matmul((3, 4), (4, 5), (3, 5), FLOAT16), ("MatMul",)),
     Case("MatMulExt by one matrix", matmul((2, 3, 4), (4, 5), (2, 3, 5)), FLAT, native=1e-6),

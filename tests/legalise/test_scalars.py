@@ -37,6 +37,13 @@ def with_alpha(op: str, alpha: float, dtype: DType = FLOAT32) -> Make:
     return make
 
 
+def by_alpha(op: str, number: float, alpha: int, dtype: DType = FLOAT32) -> Make:
+    def make(g: GraphBuilder) -> str:
+        return g.op(op, g.input("x", (2, 3), dtype), number, alpha)
+
+    return make
+
+
 def computed(g: GraphBuilder) -> str:
     """The number is a tensor of the graph, as no export of MindSpore has it."""
     return g.node("Muls", [g.input("x", (2, 3)), g.input("y", ())], TensorType((2, 3), FLOAT32))
@@ -80,6 +87,14 @@ CASES = cases(
     ),
     Case("SubExt", with_alpha("SubExt", 1), ("Sub",)),
     Case("SubExt with a factor", with_alpha("SubExt", 0.5), ("Mul", "Sub")),
+    Case("AddScalar", by_alpha("AddScalar", 0.25, 1), ("Add",)),
+    Case("AddScalar with a factor", by_alpha("AddScalar", 0.25, 3), ("Add",)),
+    Case(
+        "AddScalar in float16 of what it does not hold",
+        by_alpha("AddScalar", THIRD, 1, FLOAT16),
+        ("Cast", "Add", "Cast"),
+    ),
+    Case("SubScalar", by_alpha("SubScalar", 0.25, 2), ("Sub",)),
     Case("PowTensorScalar, a square", scalar("PowTensorScalar", 2), ("Square",)),
     Case("PowTensorScalar, a square in float16", scalar("PowTensorScalar", 2, FLOAT16), ("Square",)),
     Case("PowTensorScalar, a square of whole numbers", scalar("PowTensorScalar", 2, INT64), ("Square",), inputs=WHOLE),
@@ -105,6 +120,8 @@ CASES = cases(
         "LessScalar of whole numbers and a fraction", scalar("LessScalar", 0.5, INT64, BOOL), refused="compares int64"
     ),
     Case("GreaterScalar", scalar("GreaterScalar", 0.25, out=BOOL), ("Greater",), newer=True),
+    Case("GreaterEqualScalar", scalar("GreaterEqualScalar", 0.25, out=BOOL), ("GreaterEqual",)),
+    Case("NeScalar", scalar("NeScalar", 0, INT64, BOOL), ("NotEqual",), inputs=WHOLE, newer=True),
     Case("EqScalar", scalar("EqScalar", 0, INT64, BOOL), ("Equal",), inputs=WHOLE, newer=True),
 )
 

@@ -1,4 +1,4 @@
-"""Activations and bounds.
+"""Activations, bounds, and functions that CANN has for floating-point numbers only.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). SiLU has an adapter of its own.
 """
@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from attnfuse.api import TensorType, dtypes
+from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
 
@@ -44,10 +45,19 @@ def clamp(at: At) -> Result:
     return value
 
 
+@legalises("Div", "Erf", "Exp", "Reciprocal", "Rsqrt", "Sqrt", "Tanh")
+def of_whole_numbers(at: At) -> Result:
+    """Taken of floating-point numbers: others are converted to the type of the result first, as MindSpore does."""
+    if not at.out.dtype.is_float:
+        raise NotLegalError(f"it gives {at.out.dtype}")
+    operands = [at.build.cast(value, at.out.dtype) for value in at.node.inputs]
+    return at.build.node(at.node.op, operands, at.out)
+
+
 def _bound(at: At, position: int) -> str:
     if at.node.op == "ClampTensor":
         return at.build.cast(at.input(position), at.out.dtype)
     number = at.number(position)
-    if not at.out.dtype.is_float and number != int(number):
+    if not at.out.dtype.is_float and not nodes.holds(at.out.dtype, number):
         raise NotLegalError(f"{at.out.dtype} does not hold its bound {number!r}")
     return at.build.tensor(np.array(number), at.out.dtype)

@@ -125,3 +125,9 @@ def reduce(build: Builder, op: str, value: str, axes: Sequence[int], kind: Tenso
     if op == "ReduceSum":
         arguments.append(False)  # skip_mode: no axes would mean no sum
     return build.node(op, (value, *map(build.constant, arguments)), kind)
+
+
+def holds(dtype: DType, number: bool | int | float) -> bool:
+    """Whether the number is the same in that type. (NaN is in none.)"""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.array(number).astype(dtype.numpy) == number)

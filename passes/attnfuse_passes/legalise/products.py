@@ -23,6 +23,12 @@ def batch_matmul_ext(at: At) -> Result:
     return _product(at, "BatchMatMul", at.input(0), at.input(1), at.out)
 
 
+@legalises("Mm")
+def mm(at: At) -> Result:
+    """Two matrices."""
+    return _product(at, "MatMul", at.input(0), at.input(1), at.out)
+
+
 @legalises("MatMulExt")
 def matmul_ext(at: At) -> Result:
     """(a, b): the last two axes, the others broadcast; a vector is a row on the left, a column on the right."""

@@ -1,7 +1,7 @@
 """Operators between a tensor and a number: the classic ones take the number as a tensor of no axes.
 
-Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`); `Divs` and `LessScalar` are how
-MindSpore 2.10 exports a division and a comparison. A number is not rounded to a low-precision tensor's type before it
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`); comparisons with a number are how
+MindSpore 2.10 exports them. A number is not rounded to a low-precision tensor's type before it
 is used: where the type does not hold it, the operator computes in float32, and its result is rounded.
 """
 
@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import DType, TensorType, dtypes
+from attnfuse.api import TensorType, dtypes
+from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
 _ARITHMETIC = {"Muls": "Mul", "Divs": "Div"}
 _WITH_ALPHA = {"AddExt": "Add", "SubExt": "Sub"}
-_COMPARISONS = {"LessScalar": "Less", "GreaterScalar": "Greater", "EqScalar": "Equal"}
+_NUMBER_WITH_ALPHA = {"AddScalar": "Add", "SubScalar": "Sub"}
+_COMPARISONS = {
+    "LessScalar": "Less",
+    "GreaterScalar": "Greater",
+    "GreaterEqualScalar": "GreaterEqual",
+    "EqScalar": "Equal",
+    "NeScalar": "NotEqual",
+}
 
 
 @legalises(*_ARITHMETIC)
@@ -33,6 +41,12 @@ def with_alpha(at: At) -> Result:
     return at.build.node(_WITH_ALPHA[at.node.op], (at.input(0), y), at.out)
 
 
+@legalises(*_NUMBER_WITH_ALPHA)
+def number_with_alpha(at: At) -> Result:
+    """(x, number, alpha): x ± alpha · number."""
+    return _with_number(at, _NUMBER_WITH_ALPHA[at.node.op], at.number(1) * at.number(2))
+
+
 @legalises("PowTensorScalar")
 def power(at: At) -> Result:
     """(x, exponent); a square is a product, which is exact where a power may not be."""
@@ -47,8 +61,8 @@ def power(at: At) -> Result:
 def comparison(at: At) -> Result:
     """(x, number), in a type that holds both."""
     number, dtype = at.number(1), at.type(0).dtype
-    if not _holds(dtype, number):
-        if dtype.itemsize > 2 or not _holds(dtypes.FLOAT32, number):
+    if not nodes.holds(dtype, number):
+        if dtype.itemsize > 2 or not nodes.holds(dtypes.FLOAT32, number):
             raise NotLegalError(f"it compares {dtype} with {number!r}")
         dtype = dtypes.FLOAT32
     x = at.build.cast(at.input(0), dtype)
@@ -59,16 +73,10 @@ def _with_number(at: At, op: str, number: bool | int | float) -> str:
     """One operator between x and a number, in the type of the result."""
     out = at.out
     inside = out.dtype
-    if not _holds(inside, number):
+    if not nodes.holds(inside, number):
         if not inside.is_float:
             raise NotLegalError(f"{inside} does not hold its number {number!r}")
         inside = dtypes.FLOAT32 if inside.is_low_precision else inside
     x = at.build.cast(at.input(0), inside)
     y = at.build.node(op, (x, at.build.tensor(np.array(number), inside)), TensorType(out.dims, inside))
     return at.build.cast(y, out.dtype)
-
-
-def _holds(dtype: DType, number: bool | int | float) -> bool:
-    """Whether the number is the same in that type. (NaN is in none.)"""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.array(number).astype(dtype.numpy) == number)
