@@ -74,7 +74,7 @@ def _bias_as_mask(model: Model, mask: str) -> str | None:
     if node is None or node.op not in _TO_BOOL:
         return None
     before = model.type_of(node.inputs[0])
-    if before is None or not before.dtype.is_float or model.type_of(node.name) is None:
+    if before is None or not before.dtype.is_float:
         return None
     return (
         f"its mask is {before.dtype} turned to bool, so that every number but 0 discards a key: if it was a bias, "

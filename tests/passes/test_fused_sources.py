@@ -491,7 +491,12 @@ def test_one_mask_repeated_for_all_heads_loses_nothing(repeat: str) -> None:
 
 @pytest.mark.parametrize(
     ("origin", "heads", "expected"),
-    [(FLOAT16, N, ("turned to bool", "first of 4 heads")), (FLOAT16, 1, ("turned to bool",)), (BOOL, 1, ())],
+    [
+        (FLOAT16, N, ("turned to bool", "first of 4 heads")),
+        (FLOAT16, 1, ("turned to bool",)),
+        (BOOL, 1, ()),
+        (dtypes.INT64, 1, ()),
+    ],
 )
 def test_a_bias_that_became_a_mask(origin: DType, heads: int, expected: tuple[str, ...]) -> None:
     g = GraphBuilder("unet")

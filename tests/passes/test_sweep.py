@@ -135,3 +135,15 @@ def test_primitives_that_went_out_of_use_go_and_unused_ones_stay() -> None:
     before = {node.proto.op_type for node in model.nodes}
     sweep(model, [dead], before)
     assert {p.op_type for p in model.proto.primitives} == {"Neg", "Unused"}
+
+
+def test_an_update_that_names_a_value_twice_goes_with_it() -> None:
+    g = GraphBuilder()
+    q, k, v = (g.input(name, (2, 4, 4), FLOAT16) for name in "qkv")
+    added = g.node("InplaceAddExt", [g.bmm(q, k), g.input("bias", (4, 4), FLOAT16), g.constant(1)], KIND)
+    state = g.node("UpdateState", [g.monad(), added, added], None)
+    g.output(g.bmm(g.softmax(g.node("Load", [added, state], KIND)), v))
+    model = g.model()
+    (site,) = fuse(model)
+    assert site.status == "fused", site.reason
+    assert not {"InplaceAddExt", "UpdateState", "Load", "Softmax"} & set(operators(model))

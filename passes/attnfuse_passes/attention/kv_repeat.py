@@ -18,7 +18,12 @@ from attnfuse_passes.attention.view import Space
     "repeat.tile",
     ops=("Tile",),
     identity="tile(x)[i + n·j] = x[i]",
-    examples=("Tile(x: float32[2, 1, 3], (1, 4, 1))", "Tile(x: float32[2, 3], (2, 1))", "Tile(x: float32[3], (2, 1))"),
+    examples=(
+        "Tile(x: float32[2, 1, 3], (1, 4, 1))",
+        "Tile(x: float32[2, 3], (2, 1))",
+        "Tile(x: float32[3], (2, 1))",
+        "Tile(x: float32[2, 3], (2,))",
+    ),
     counter_examples=("Tile(x: float32[2, 3], r: int64[2])",),
 )
 def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -27,8 +32,7 @@ def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
     if dims is None or times is None or any(t < 1 for t in times):
         return None
     rank = len(dims[0])
-    if len(times) < rank:
-        times = (1,) * (rank - len(times)) + times
+    times = (1,) * (rank - len(times)) + times
     new = len(times) - rank
 
     def apply(space: Space, name: str) -> bool:
