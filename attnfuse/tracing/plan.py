@@ -169,8 +169,8 @@ def plan_all(
     for name in components:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}" if close else f"it has {', '.join(known) or 'none'}"
-            raise UsageError(f"{folder} has no component {name!r}; {hint}.")
+            hint = f"did you mean {close[0]!r}; " if close else ""
+            raise UsageError(f"{folder} has no component {name!r}; {hint}it has {', '.join(known) or 'none'}.")
     plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
     failures = {
         name: part.problem
