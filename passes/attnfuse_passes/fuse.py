@@ -24,7 +24,8 @@ from attnfuse.api import (
     head_padding,
     refusals,
 )
-from attnfuse_passes.attention.anchor import NoMatchError, read_attention
+from attnfuse_passes.attention.anchor import read_attention
+from attnfuse_passes.attention.chain import NoMatchError
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.heads import Heads, split_heads
 from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, Fill, MaskError, Masking, read_masking
@@ -375,7 +376,10 @@ class _Plan:
         return b.reshape(condition, [d for i, d in enumerate(b.type_of(condition).dims) if i != 1])
 
     def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str]:
-        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows of −inf alone."""
+        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows that are NaN.
+
+        These are the rows of −inf alone and those with a +inf.
+        """
         whole = self._shifted_term(b, self.masking.shifted[0])
         for term in self.masking.shifted[1:]:
             whole = b.elementwise("Add", whole, self._shifted_term(b, term))
@@ -388,8 +392,8 @@ class _Plan:
         absorbed = self._per_row(b, b.node("Greater", (magnitude, limit), rows))
         zero = b.tensor(np.array(0.0), self.compute)
         query = b.node("Select", (absorbed, zero, query), b.type_of(query))
-        lowest = b.tensor(np.array(-np.inf), dtypes.FLOAT32)
-        return query, bias, b.node("LessEqual", (largest, lowest), rows)
+        infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
+        return query, bias, b.node("GreaterEqual", (magnitude, infinite), rows)
 
     def _shifted_term(self, b: Builder, term: Bias | Fill) -> str:
         view = self.expr.space[term.view]

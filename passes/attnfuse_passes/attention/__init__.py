@@ -1,8 +1,8 @@
 """Reading attention out of a graph: one family of algebraic identities a file, one normal form at the end.
 
 `peelers.py` is the registry; `layout.py`, `scale.py`, `casts.py`, `kv_repeat.py` and `mask.py` hold the identities;
-`view.py` is the algebra of layouts they are stated in; `anchor.py` walks from a Softmax to its two matrix products
-and puts the normal form together.
+`view.py` is the algebra of layouts they are stated in; `chain.py` finds the way from a Softmax to its two matrix
+products, `anchor.py` reads it and puts the normal form together.
 """
 
 # Registering the peelers is what importing their files does.

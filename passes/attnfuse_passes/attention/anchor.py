@@ -1,4 +1,4 @@
-"""From a Softmax to the normal form: forward to P·V, backward to Q·Kᵀ, peeling on the way.
+"""From a Softmax to the normal form: the chain that `chain.py` found, read axis by axis.
 
 Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
 matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
@@ -6,17 +6,17 @@ matrix product, and the weights go, through peels, into another that contracts e
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from attnfuse.api import Miss, Model, Node, Obligation, Peel, TensorType, Use, dtypes
+from attnfuse.api import Miss, Model, Node, Obligation, Peel, TensorType, dtypes
+from attnfuse_passes.attention.chain import Forward, NoMatchError, find_scores, find_weights, miss
 from attnfuse_passes.attention.effects import Effects, effective_uses
 from attnfuse_passes.attention.layout import integers
-from attnfuse_passes.attention.mask import NAN_TESTS
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.steps import (
     AddTerm,
     Convert,
@@ -29,32 +29,9 @@ from attnfuse_passes.attention.steps import (
 from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
 
 
-class NoMatchError(Exception):
-    """Carries the Miss out of the depth it was found at. `attention` is False where the site is none at all."""
-
-    def __init__(self, miss: Miss, *, attention: bool = True) -> None:
-        super().__init__(miss.code)
-        self.miss = miss
-        self.attention = attention
-
-
-def miss(code: str, at: str, expected: str, found: str) -> NoMatchError:
-    """A site that looks like attention and could not be proved to be."""
-    return NoMatchError(Miss(code, at, expected, found))
-
-
 def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:
     """The attention around a Softmax. Raises NoMatchError, which says how far it got and what was found."""
     return _Reader(model, softmax, effects).read()
-
-
-@dataclass(slots=True)
-class _Forward:
-    """The way from the softmax to P·V: the steps in graph order and the product at its end."""
-
-    steps: list[Step]
-    product: Product
-    weights_left: bool
 
 
 class _Reader:
@@ -72,8 +49,9 @@ class _Reader:
 
     def read(self) -> AttentionExpr:
         """The story of one match, in order; each line either proves something or raises NoMatchError."""
-        scores_steps, scores = self._scores_product()
-        forward = self._weights_product()
+        scores_steps, scores = find_scores(self.model, self.softmax)
+        forward = find_weights(self.model, self.softmax)
+        self.interior.extend(forward.tests)
         left, right = self._multiply(scores)
         factors, terms, hint = self._walk_scores(scores, scores_steps)
         softmax_axis = self._softmax_axis()
@@ -109,108 +87,6 @@ class _Reader:
             obligations=self.obligations,
             heads_hint=hint,
         )
-
-    # --- finding the two products
-
-    def _scores_product(self) -> tuple[list[Step], Product]:
-        value = self.softmax.inputs[0]
-        steps: list[Step] = []
-        for _ in range(MAX_CHAIN):
-            found = read_product(self.model, value)
-            if found is not None:
-                return steps, found
-            step = peel(self.model, value, Place.SCORES)
-            if step is None:
-                break
-            steps.append(step)
-            value = step.input
-        raise self._no_scores(value, steps)
-
-    def _no_scores(self, value: str, steps: list[Step]) -> NoMatchError:
-        node = self.model.producer(value)
-        found = Miss(
-            "structure.scores",
-            value,
-            "scores made by one matrix product, through identities the peelers know",
-            "an input or a weight" if node is None else node.op,
-        )
-        # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
-        # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
-        near = node is not None and any(is_scores(self.model, name) for name in node.inputs)
-        return NoMatchError(found, attention=near and self._reaches_product())
-
-    def _reaches_product(self) -> bool:
-        try:
-            self._weights_product()
-        except NoMatchError:
-            return False
-        return True
-
-    def _weights_product(self) -> _Forward:
-        value = self.softmax.name
-        steps: list[Step] = []
-        for _ in range(MAX_CHAIN):
-            uses = effective_uses(self.model, value)
-            onward = [u.node for u in uses if u.node is not None]
-            guard = self._guarded(value, onward)
-            if guard is not None:
-                onward, uses = [guard], uses[:1]
-                guards = [n for n in (u.node for u in self.model.uses(value)) if n is not None and n is not guard]
-                self.interior.extend(n for n in guards if n.op in NAN_TESTS)
-            if len(uses) != 1 or not onward:
-                raise self._escape(value, uses)
-            node = onward[0]
-            found = read_product(self.model, node.name)
-            if found is not None and found.term is None and value in (found.left, found.right):
-                if found.left == found.right:
-                    break
-                return _Forward(steps, found, weights_left=found.left == value)
-            step = peel(self.model, node.name, Place.WEIGHTS)
-            if step is None or step.input != value:
-                raise self._weights_changed(value, node)
-            steps.append(step)
-            value = node.name
-        raise NoMatchError(Miss("anchor.no_product", value, "a matrix product of the weights", "none"), attention=False)
-
-    def _guarded(self, value: str, users: list[Node]) -> Node | None:
-        """The node that replaces NaN in `value`, if `value` feeds it and its own IsNan and nothing else."""
-        tests = [n for n in users if n.op in NAN_TESTS]
-        others = [n for n in users if n not in tests]
-        if len(tests) != 1 or len({n.name for n in others}) != 1:
-            return None
-        step = peel(self.model, others[0].name, Place.WEIGHTS)
-        if (
-            step is None
-            or not isinstance(step.effect, NanToZero)
-            or len(effective_uses(self.model, tests[0].name)) != 1
-        ):
-            return None
-        return others[0]
-
-    def _escape(self, value: str, uses: list[Use]) -> NoMatchError:
-        multiplied = any(u.node is not None and self._enters_product(u.node) for u in uses)
-        what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
-        found = Miss("safety.weights_escape", value, "one use of the attention weights, the product with value", what)
-        return NoMatchError(found, attention=multiplied)
-
-    def _weights_changed(self, value: str, node: Node) -> NoMatchError:
-        onward = [u.node for u in effective_uses(self.model, node.name) if u.node is not None]
-        multiplied = any(self._enters_product(n) for n in onward)
-        found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
-        if not multiplied:
-            found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)
-        return NoMatchError(found, attention=multiplied)
-
-    def _enters_product(self, node: Node) -> bool:
-        """Whether the node is a matrix product, or hands its input on unchanged into one."""
-        for _ in range(MAX_CHAIN):
-            if read_product(self.model, node.name) is not None:
-                return True
-            onward = [u.node for u in effective_uses(self.model, node.name) if u.node is not None]
-            if len(onward) != 1 or peel(self.model, node.name, Place.WEIGHTS) is None:
-                return False
-            node = onward[0]
-        return False
 
     # --- operands
 
@@ -441,7 +317,7 @@ class _Reader:
         for name, axis in (("rows", rows), ("columns", columns), ("inner", inner)):
             self.space.put(name, View((), (axis,)))
 
-    def _walk_weights(self, forward: _Forward) -> bool:
+    def _walk_weights(self, forward: Forward) -> bool:
         guard = False
         for step in forward.steps:
             self.interior.append(step.node)
@@ -451,7 +327,7 @@ class _Reader:
             guard = guard or isinstance(step.effect, NanToZero)
         return guard
 
-    def _value(self, forward: _Forward) -> Operand:
+    def _value(self, forward: Forward) -> Operand:
         """The second product: weights · value, or valueᵀ · weightsᵀ."""
         space, second = self.space, forward.product
         at = second.node.name

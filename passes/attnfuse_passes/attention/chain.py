@@ -1,0 +1,146 @@
+"""Around a Softmax: back to the product that made the scores, forward to the one that the weights enter.
+
+Only the chain of nodes is found here, step by step through the peelers; what their axes mean is for `anchor.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from attnfuse.api import Miss, Model, Node, Use
+from attnfuse_passes.attention.effects import effective_uses
+from attnfuse_passes.attention.mask import NAN_TESTS
+from attnfuse_passes.attention.peelers import Place, peel
+from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.steps import NanToZero, Step
+
+
+class NoMatchError(Exception):
+    """Carries the Miss out of the depth it was found at. `attention` is False where the site is none at all."""
+
+    def __init__(self, miss: Miss, *, attention: bool = True) -> None:
+        super().__init__(miss.code)
+        self.miss = miss
+        self.attention = attention
+
+
+def miss(code: str, at: str, expected: str, found: str) -> NoMatchError:
+    """A site that looks like attention and could not be proved to be."""
+    return NoMatchError(Miss(code, at, expected, found))
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The way from the softmax to P·V: the steps in graph order, the product at its end, tests for NaN beside it."""
+
+    steps: list[Step]
+    product: Product
+    weights_left: bool
+    tests: list[Node]
+
+
+def find_scores(model: Model, softmax: Node) -> tuple[list[Step], Product]:
+    """The product that made the scores, and the steps to it, last first. Raises NoMatchError where there is none."""
+    value = softmax.inputs[0]
+    steps: list[Step] = []
+    for _ in range(MAX_CHAIN):
+        found = read_product(model, value)
+        if found is not None:
+            return steps, found
+        step = peel(model, value, Place.SCORES)
+        if step is None:
+            break
+        steps.append(step)
+        value = step.input
+    raise _no_scores(model, softmax, value)
+
+
+def _no_scores(model: Model, softmax: Node, value: str) -> NoMatchError:
+    node = model.producer(value)
+    found = Miss(
+        "structure.scores",
+        value,
+        "scores made by one matrix product, through identities the peelers know",
+        "an input or a weight" if node is None else node.op,
+    )
+    # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
+    # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
+    near = node is not None and any(is_scores(model, name) for name in node.inputs)
+    return NoMatchError(found, attention=near and _reaches_product(model, softmax))
+
+
+def _reaches_product(model: Model, softmax: Node) -> bool:
+    try:
+        find_weights(model, softmax)
+    except NoMatchError:
+        return False
+    return True
+
+
+def find_weights(model: Model, softmax: Node) -> Forward:
+    """The product that the weights enter, and the steps to it. Raises NoMatchError where they enter none alone."""
+    value = softmax.name
+    steps: list[Step] = []
+    tests: list[Node] = []
+    for _ in range(MAX_CHAIN):
+        uses = effective_uses(model, value)
+        onward = [u.node for u in uses if u.node is not None]
+        guard = _guarded(model, value, onward)
+        if guard is not None:
+            onward, uses = [guard], uses[:1]
+            guards = [n for n in (u.node for u in model.uses(value)) if n is not None and n is not guard]
+            tests.extend(n for n in guards if n.op in NAN_TESTS)
+        if len(uses) != 1 or not onward:
+            raise _escape(model, value, uses)
+        node = onward[0]
+        found = read_product(model, node.name)
+        if found is not None and found.term is None and value in (found.left, found.right):
+            if found.left == found.right:
+                break
+            return Forward(steps, found, found.left == value, tests)
+        step = peel(model, node.name, Place.WEIGHTS)
+        if step is None or step.input != value:
+            raise _weights_changed(model, node)
+        steps.append(step)
+        value = node.name
+    raise NoMatchError(Miss("anchor.no_product", value, "a matrix product of the weights", "none"), attention=False)
+
+
+def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
+    """The node that replaces NaN in `value`, if `value` feeds it and its own IsNan and nothing else."""
+    tests = [n for n in users if n.op in NAN_TESTS]
+    others = [n for n in users if n not in tests]
+    if len(tests) != 1 or len({n.name for n in others}) != 1:
+        return None
+    step = peel(model, others[0].name, Place.WEIGHTS)
+    if step is None or not isinstance(step.effect, NanToZero) or len(effective_uses(model, tests[0].name)) != 1:
+        return None
+    return others[0]
+
+
+def _escape(model: Model, value: str, uses: list[Use]) -> NoMatchError:
+    multiplied = any(u.node is not None and _enters_product(model, u.node) for u in uses)
+    what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
+    found = Miss("safety.weights_escape", value, "one use of the attention weights, the product with value", what)
+    return NoMatchError(found, attention=multiplied)
+
+
+def _weights_changed(model: Model, node: Node) -> NoMatchError:
+    onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
+    multiplied = any(_enters_product(model, n) for n in onward)
+    found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
+    if not multiplied:
+        found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)
+    return NoMatchError(found, attention=multiplied)
+
+
+def _enters_product(model: Model, node: Node) -> bool:
+    """Whether the node is a matrix product, or hands its input on unchanged into one."""
+    for _ in range(MAX_CHAIN):
+        if read_product(model, node.name) is not None:
+            return True
+        onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
+        if len(onward) != 1 or peel(model, node.name, Place.WEIGHTS) is None:
+            return False
+        node = onward[0]
+    return False
