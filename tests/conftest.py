@@ -1,4 +1,4 @@
-"""What every test run shares: the hypothesis profiles.
+"""What every test run shares: the hypothesis profiles, and what becomes of the tests of MindSpore Lite.
 
 `ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws
 new ones and more of them. Choose with HYPOTHESIS_PROFILE.
@@ -7,6 +7,10 @@ new ones and more of them. Choose with HYPOTHESIS_PROFILE.
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
+
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 # No deadline: two cores shared with subprocess tests make single examples slow without being wrong.
 settings.register_profile(

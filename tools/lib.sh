@@ -1,5 +1,6 @@
 # What every tool script shares: where the repository is, and one environment, made from nothing when needed.
 # Sourced, never run. Defines ROOT and VENV, and the functions below. Needs bash, a Python 3.11 and pip.
+# The tests want a second one, beside it, with a CPython 3.7: see lite_environment.
 
 set -euo pipefail
 
@@ -69,6 +70,54 @@ environment() {
         say "environment: ready in $((SECONDS - started)) s"
     fi
     exec 9>&-
+}
+
+# Prints the path of a CPython 3.7 on PATH or among pyenv's versions. A pyenv shim may exist and not run.
+find_lite_python() {
+    local candidate pyenv_root
+    pyenv_root="$(pyenv root 2>/dev/null </dev/null || true)"
+    for candidate in python3.7 ${pyenv_root:+"$pyenv_root"/versions/3.7.*/bin/python}; do
+        if "$candidate" -c 'import pip, sys, venv; sys.exit(sys.version_info[:2] != (3, 7))' >/dev/null 2>&1 </dev/null
+        then
+            command -v -- "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# MindSpore Lite 2.0.0, which the tests run what is emitted for Lite in. It has wheels for CPython 3.7 only, so it gets
+# an environment of its own, VENV-lite. Exports ATTNFUSE_LITE_PYTHON, empty where there is no 3.7: the tests read it.
+# The marker file holds the digest of the lock, as in environment.
+lite_environment() {
+    local venv="$VENV-lite" lock="$ROOT/requirements-lite.lock" python started=$SECONDS
+    local marker="$venv/attnfuse-environment"
+    export ATTNFUSE_LITE_PYTHON=""
+    if ! python="$(find_lite_python)"; then
+        say "MindSpore Lite's tests are not run: its one release for a plain CPU (2.0.0) needs CPython 3.7, none found"
+        return 0
+    fi
+    exec 9>"$venv.lock"
+    if command -v flock >/dev/null; then
+        flock 9
+    fi
+    if [ -e "$venv" ] && [ ! -f "$marker" ]; then
+        fail "$venv was not made by these tools: move it away, or set ATTNFUSE_VENV to another folder"
+    fi
+    if [ "$(sed -n 1p "$marker" 2>/dev/null || true)" != "$(digest "$lock")" ]; then
+        say "environment: installing MindSpore Lite 2.0.0 into $venv with $python (about 600 MB)"
+        rm -rf -- "$venv"
+        mkdir -p -- "$venv"
+        : >"$marker"
+        "$python" -m venv "$venv" </dev/null || fail "$python cannot make a virtual environment"
+        "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps \
+            --only-binary :all: --require-hashes -r "$lock" </dev/null \
+            || fail "MindSpore Lite did not install (see above)"
+        digest "$lock" >"$marker"
+        say "environment: MindSpore Lite ready in $((SECONDS - started)) s"
+    fi
+    exec 9>&-
+    export ATTNFUSE_LITE_PYTHON="$venv/bin/python"
 }
 
 # pip install into VENV: install_locked BASE_PYTHON ARGUMENT...

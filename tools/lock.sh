@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Writes requirements.lock from pyproject.toml: bash tools/lock.sh [--upgrade | --upgrade-package NAME]...
+# And requirements-lite.lock, for the one release of MindSpore Lite that the tests run.
 # All extras, Python 3.11 on Linux; the hashes of every file of a release, so that both x86_64 and aarch64
 # install from it. Without options, versions already locked stay. No index address is written: whoever
 # installs uses their own, and the hashes say whether it served the same files.
@@ -15,4 +16,9 @@ fi
 "$uv" pip compile pyproject.toml --quiet --all-extras --generate-hashes --python-version 3.11 \
     --python-platform linux --no-emit-index-url --no-emit-find-links \
     --custom-compile-command "bash tools/lock.sh" --output-file requirements.lock "$@"
-say "requirements.lock: $(grep -c '==' requirements.lock) packages"
+"$uv" pip compile - --quiet --generate-hashes --python-version 3.7 \
+    --python-platform linux --no-emit-index-url --no-emit-find-links --no-annotate \
+    --custom-compile-command "bash tools/lock.sh" --output-file requirements-lite.lock "$@" <<<"mindspore-lite==2.0.0"
+for lock in requirements.lock requirements-lite.lock; do
+    say "$lock: $(grep -c '==' "$lock") packages"
+done

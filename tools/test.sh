@@ -5,6 +5,7 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 environment
+lite_environment
 cd -- "$ROOT"
 failed=()
 

@@ -78,3 +78,40 @@ def test_a_ready_environment_is_not_installed_again(tmp_path: Path) -> None:
     marker.write_text("another lock\n", encoding="utf-8")
     program = 'install_locked() { echo "installed $*"; }; find_python() { command -v true; }; environment'
     assert "--require-hashes" in run(program, tmp_path, ATTNFUSE_VENV=str(venv)).stdout
+
+
+def test_without_python_3_7_lites_tests_are_said_not_to_run(tmp_path: Path) -> None:
+    program = 'find_lite_python() { return 1; }; lite_environment; echo "[$ATTNFUSE_LITE_PYTHON]"'
+    result = run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"), ATTNFUSE_LITE_PYTHON="/old")
+    assert (result.returncode, result.stdout) == (0, "[]\n")
+    (line,) = result.stderr.splitlines()
+    assert "tests are not run" in line
+    assert "CPython 3.7" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lite_is_installed_beside_the_environment_once(tmp_path: Path) -> None:
+    base = tmp_path / "python3.7"
+    # A base interpreter whose `-m venv FOLDER` makes a python that only says how it was called.
+    base.write_text(
+        '#!/bin/sh\nmkdir -p "$3/bin"\nprintf \'#!/bin/sh\\necho "$@"\\n\' >"$3/bin/python"\nchmod +x "$3/bin/python"\n'
+    )
+    base.chmod(0o755)
+    program = f'find_lite_python() {{ echo "{base}"; }}; lite_environment; echo "$ATTNFUSE_LITE_PYTHON"'
+    first, second = (run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv")) for _ in range(2))
+    python = str(tmp_path / "venv-lite" / "bin" / "python")
+    installed, told = first.stdout.splitlines()
+    assert "--require-hashes" in installed
+    assert installed.endswith("requirements-lite.lock")
+    assert told == python
+    assert (second.stdout, second.stderr) == (f"{python}\n", "")
+
+
+def test_a_lite_folder_made_by_others_is_left_alone(tmp_path: Path) -> None:
+    venv = tmp_path / "venv-lite"
+    venv.mkdir()
+    program = "find_lite_python() { command -v true; }; lite_environment"
+    result = run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"))
+    assert result.returncode == 1
+    assert "was not made by these tools" in result.stderr
+    assert venv.is_dir()
