@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,6 +112,7 @@ CASES = cases(
         gives("RepeatInterleaveInt", In("x", (-1, 3)), 2, None, None, out=kind(-1)),
         refused="not known before run time",
     ),
+    Case("RepeatInterleaveInt, never", gives("RepeatInterleaveInt", X, 0, 1, 0, out=kind(2, 0, 4)), refused="0 times"),
     Case("ConstantPadND of one axis", padded((0, 4), 0.0, In("x", (2, 7), FLOAT16), 2, 11), JOINED),
     Case("ConstantPadND of both ends", padded((1, 2), 1.5, X, 2, 3, 7), JOINED),
     Case("ConstantPadND of an inner axis", padded((0, 0, 0, 1), 1.0, In("x", (1, 2, 4, 5)), 1, 2, 5, 5), JOINED),
@@ -147,10 +150,18 @@ CASES = cases(
 )
 
 
-def test_padding_of_nothing_is_nothing() -> None:
-    """MindSpore does not infer such a padding's result from its argument alone, so no case is made of it."""
-    case = Case("no padding", lambda g: g.op("Neg", g.op("ConstantPadND", g.input("x", (2, 3)), (0, 0), 0)), ("Neg",))
-    check_structure(case)
+@pytest.mark.parametrize(("op", "arguments"), [("ConstantPadND", ((0, 0), 0)), ("RepeatInterleaveInt", (1, 0, 2))])
+def test_what_changes_nothing_goes(op: str, arguments: tuple[Any, ...]) -> None:
+    """Padding of no elements, one time."""
+    check_structure(Case(op, lambda g: g.op("Neg", g.op(op, g.input("x", (2, 3)), *arguments)), ("Neg",)))
+
+
+def test_a_copy_of_a_constant_is_the_constant() -> None:
+    """It is an argument of what is replaced alone, and yet it stays."""
+    ones = np.ones(3, np.float32)
+    check_structure(
+        Case("constant", lambda g: g.add(g.input("x", (3,)), g.op("Contiguous", g.constant(ones))), ("Add",))
+    )
 
 
 def test_a_copy_that_is_changed_in_place_stays() -> None:

@@ -160,6 +160,11 @@ def test_a_filling_of_several_numbers_is_refused() -> None:
     check_structure(Case("several", make, refused="its number is a tensor float16"))
 
 
+def test_a_filling_that_changes_the_type_is_refused() -> None:
+    make = gives("MaskedFill", In("x", (2, 3), INT64), In("mask", (2, 3), BOOL), 0.5, out=kind(2, 3))
+    check_structure(Case("another type", make, refused="it fills int64"))
+
+
 def test_the_rows_are_read_where_the_weight_was() -> None:
     """Gather is given its weight by Load, in the state the look-up had, as MindSpore writes it."""
     model = Case("embedding", embedding()).model()

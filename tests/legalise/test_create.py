@@ -135,6 +135,12 @@ def test_a_computed_end_is_refused() -> None:
     check_structure(Case("computed", make, refused="argument 1 is not a constant"))
 
 
+def test_a_length_that_is_not_written_is_refused() -> None:
+    """The arguments tell it, but the type must stay what it was."""
+    make = gives("Arange", 0, 6, 1, 35, out=kind(-1, dtype=INT64))
+    check_structure(Case("no length", make, refused="not known before run time"))
+
+
 def test_a_computed_number_is_refused() -> None:
     make = gives("FillScalar", (2, 3), In("number", ()), 43, out=kind(2, 3))
     check_structure(Case("computed", make, refused="argument 1 is not a constant"))

@@ -23,7 +23,7 @@ from tests.legalise.support import (
     legal,
     legalise,
 )
-from tests.support.graphs import PRIMITIVE, GraphBuilder
+from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_type
 
 
 def changed(op: str, *scalars: float, x: DType = FLOAT32, y: DType = FLOAT32, dims: tuple[int, ...] = (2, 3)) -> Make:
@@ -148,12 +148,27 @@ def of_a_joined_tensor(g: GraphBuilder) -> str:
     return g.add(x, _mul(g, g.tuple_get_item(pair, 0)))
 
 
+def of_what_a_function_gives(g: GraphBuilder) -> str:
+    """It may be the function's own argument. It is called twice, so that its nodes do not take its place."""
+    function = g.proto.functions.add(name="9_function")
+    function.input.add(name="9_function:x").tensor.add(data_type=FLOAT32.wire).dims.extend((2, 3))
+    function.output.add(name="9_function:x")
+    for name in ("first", "second"):
+        call = g.graph.node.add(name=name, op_type="REF::9_function")
+        call.input.append(g.input(f"{name}_x", (2, 3)))
+        call.output.append(name)
+        fill_type(call.attribute.add(name="shape"), kind(2, 3))
+    return _mul(g, "first")
+
+
 def _mul(g: GraphBuilder, target: str) -> str:
     result = g.node("InplaceMul", [target, g.input("factor", (2, 3)), g.monad()], kind(2, 3))
     return load(g, result, after(g, g.monad(), result))
 
 
-@pytest.mark.parametrize("make", [of_an_input, of_a_weight, of_a_loaded_weight, of_a_constant, of_a_joined_tensor])
+@pytest.mark.parametrize(
+    "make", [of_an_input, of_a_weight, of_a_loaded_weight, of_a_constant, of_a_joined_tensor, of_what_a_function_gives]
+)
 def test_what_is_not_the_graphs_own_is_changed_as_before(make: Callable[[GraphBuilder], str]) -> None:
     check_structure(Case(make.__name__, make, refused="a weight, an input, a constant or what a function gives"))
 
@@ -168,6 +183,20 @@ def test_what_something_else_reads_is_changed_as_before(make: Callable[[GraphBui
 def test_what_has_another_name_is_changed_as_before() -> None:
     reasons = legalise(Case("view", of_a_view).model())
     assert "something else reads what it changes" in reasons.values()
+
+
+def changed_twice(g: GraphBuilder) -> str:
+    """What the first change gives is the same memory, which is read after the second."""
+    x = g.op("Neg", g.input("x", (2, 3)))
+    first = g.node("InplaceMul", [x, g.input("y", (2, 3)), g.monad()], kind(2, 3))
+    state = after(g, g.monad(), first)
+    second = g.node("InplaceMul", [first, g.input("z", (2, 3)), state], kind(2, 3))
+    return load(g, x, after(g, state, second))
+
+
+def test_a_change_of_what_was_changed_is_seen_by_the_same_readers() -> None:
+    reasons = legalise(Case("twice", changed_twice).model())
+    assert list(reasons.values()) == ["something else reads what it changes"] * 2
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

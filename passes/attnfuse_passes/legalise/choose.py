@@ -32,8 +32,9 @@ def masked_fill(at: At) -> Result:
     value = at.model.type_of(at.input(2))
     if value is not None and value.rank:
         raise NotLegalError(f"its number is a tensor {value}")
-    filled = at.build.cast(at.input(0), at.out.dtype)
-    inputs = (_spread(at, filled), at.input(1), _tensor(at, 2, at.out.dtype))
+    if at.type(0).dtype != at.out.dtype:
+        raise NotLegalError(f"it fills {at.type(0)} and gives {at.out}")
+    inputs = (_spread(at, at.input(0)), at.input(1), _tensor(at, 2, at.out.dtype))
     return at.build.node("MaskedFill", inputs, at.out)
 
 

@@ -54,7 +54,7 @@ def _check_alone(at: At) -> None:
         if made_by is None or made_by.op in _NOT_OURS:
             raise NotLegalError("it changes a weight, an input, a constant or what a function gives")
         for use in effective_uses(at.model, value):
-            if use.node is not reader and not _another_element(at, made_by, reader, use.node):
+            if use.node is not reader and not _another_element(at, reader, use.node):
                 raise NotLegalError("something else reads what it changes")
         if not _gives_same_memory(made_by):
             return
@@ -66,8 +66,8 @@ def _gives_same_memory(node: Node) -> bool:
     return named or writes_in_place(node)
 
 
-def _another_element(at: At, maker: Node, reader: Node, other: Node | None) -> bool:
-    """Whether both read elements of a tuple, and different ones, of an operator that makes each in its own memory."""
-    if other is None or maker.op.endswith("View") or (reader.op, other.op) != ("TupleGetItem", "TupleGetItem"):
+def _another_element(at: At, reader: Node, other: Node | None) -> bool:
+    """Whether both read elements of a tuple, and different ones: no operator gives tensors that overlap."""
+    if other is None or (reader.op, other.op) != ("TupleGetItem", "TupleGetItem"):
         return False
     return at.model.literal(reader.inputs[1]) != at.model.literal(other.inputs[1])

@@ -110,7 +110,7 @@ def _tidy(edit: Edit, arguments: set[str]) -> None:
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
-    read = {name for message in written for name in message.input}
+    read = {name for message in written for name in message.input} | set(edit.rename.values())
     gone = edit.remove | edit.replace.keys()
     for name in arguments - read:
         maker = model.producer(name)
