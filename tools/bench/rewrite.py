@@ -26,11 +26,10 @@ start = now()
 from pathlib import Path
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context, run
+from attnfuse.pipeline import Context, discover, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.structure import check_interface, new_findings
-from attnfuse_passes.fuse import Fuse
 graph, runtime, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 at = [start, now()]
 data = codec.read_bytes(graph)
@@ -40,7 +39,7 @@ model = Model(message)
 at.append(now())
 nodes = len(model.nodes)
 context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
-run(model, context, [Fuse()])
+run(model, context, discover())
 at.append(now())
 out.write_bytes(codec.serialise(model.proto))
 at.append(now())
