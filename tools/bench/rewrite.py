@@ -31,6 +31,7 @@ from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.structure import check_interface, new_findings
 graph, runtime, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+passes = discover()
 at = [start, now()]
 data = codec.read_bytes(graph)
 message = codec.parse(data, graph.name)
@@ -39,7 +40,7 @@ model = Model(message)
 at.append(now())
 nodes = len(model.nodes)
 context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
-run(model, context, discover())
+run(model, context, passes)
 at.append(now())
 out.write_bytes(codec.serialise(model.proto))
 at.append(now())
