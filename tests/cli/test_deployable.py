@@ -102,6 +102,13 @@ def test_what_two_layers_have_alike_is_written_once(attnfuse: Run, plain: Path, 
     assert len(set(made)) == len(made)
 
 
+def test_a_result_compiled_again_stays_as_it_is(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
+    for source, out in ((plain, "once"), (tmp_path / "once" / "unet.mindir", "twice")):
+        assert attnfuse("compile", source, "-o", tmp_path / out)[0] == 0
+    once, twice = (tmp_path / out / "unet.mindir" for out in ("once", "twice"))
+    assert once.read_bytes() == twice.read_bytes() != plain.read_bytes()
+
+
 def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
     assert attnfuse("compile", plain, "-o", tmp_path / "out")[0] == 0
     text = (tmp_path / "out" / "lite.cfg").read_text(encoding="ascii")
