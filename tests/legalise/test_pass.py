@@ -46,12 +46,13 @@ def test_what_nothing_used_before_stays() -> None:
 def test_what_a_rule_prepared_before_it_refused_is_not_written() -> None:
     """InplaceAddExt has brought truths to whole numbers when it finds that they are to be halved."""
     g = GraphBuilder()
-    flat = g.op("FlattenExt", g.input("x", (2, 3), INT64), 0, -1, dims=(6,))
-    sums = g.node("InplaceAddExt", [flat, g.input("y", (6,), BOOL), g.constant(0.5), g.monad()], kind(6, dtype=INT64))
-    g.output(load(g, sums, after(g, g.monad(), sums)))
+    x = g.op("Neg", g.input("x", (2, 3), INT64))
+    other = g.input("y", (2, 3), BOOL)
+    sums = g.node("InplaceAddExt", [x, other, g.constant(0.5), g.monad()], kind(2, 3, dtype=INT64))
+    g.output(g.op("FlattenExt", load(g, sums, after(g, g.monad(), sums)), 0, -1, dims=(6,)))
     model = g.model()
-    assert len(legalise(model)) == 1
-    assert primitives(model) == ["InplaceAddExt", "Load", "Reshape", "UpdateState"]
+    assert list(legalise(model).values()) == ["it adds 0.5 times whole numbers to whole numbers"]
+    assert primitives(model) == ["InplaceAddExt", "Load", "Neg", "Reshape", "UpdateState"]
 
 
 def test_pieces_that_nothing_reads_go() -> None:
