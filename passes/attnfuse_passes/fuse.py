@@ -380,9 +380,11 @@ class _Plan:
 
         These are the rows of −inf alone and those with a +inf.
         """
-        whole = self._shifted_term(b, self.masking.shifted[0])
-        for term in self.masking.shifted[1:]:
-            whole = b.elementwise("Add", whole, self._shifted_term(b, term))
+        first, *others = self.masking.shifted
+        whole = self._shifted_term(b, first.term)
+        for summand in others:
+            whole = b.elementwise("Add", whole, self._shifted_term(b, summand.term))
+            whole = b.cast(b.cast(whole, summand.dtype), dtypes.FLOAT32)
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
         bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims, self.heads.count))

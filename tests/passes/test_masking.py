@@ -57,6 +57,10 @@ def both(*changes: Change) -> Change:
     return change
 
 
+def times(factor: float) -> Change:
+    return lambda g, s: g.muls(s, factor)
+
+
 def upcast(g: GraphBuilder, s: str) -> str:
     return g.cast(s, FLOAT32)
 
@@ -122,7 +126,44 @@ def test_numbers_that_hide_some_keys_and_move_others(runtime: str) -> None:
     assert (site.mask, site.row_guard) == ("additive", None)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_mask_of_small_numbers_is_a_bias(runtime: str) -> None:
+    """0 or −2, by a run-time mask: no key is hidden, and none of it may be lost."""
+    case = Site(scores=selected(-2.0, (2, 1, 1, 5), FLOAT16))
+    site = case.fused(runtime, 0.01, mask=np.arange(10).reshape(2, 1, 1, 5) % 3 == 0)
+    assert (site.mask, site.row_guard) == ("additive", None)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(("low", "guard"), [(-np.inf, "nan"), (LOWEST["float32"], "mean")])
+def test_a_constant_mask_that_leaves_a_row_no_key(low: float, guard: str, runtime: str) -> None:
+    mask = np.zeros((1, 1, 4, 5))
+    mask[..., 1, :] = mask[..., 2, 3] = low
+    site = Site(scores=added_constant(mask, FLOAT32), dtype=FLOAT32).fused(runtime, 0.01)
+    assert (site.mask, site.row_guard) == ("bool", guard)
+
+
+def test_the_users_word_is_told() -> None:
+    _, (site,) = (case := Site(scores=filled(-np.inf), attended=True)).run(case.proto(), "mindspore")
+    assert "each row attends to a key, by the policy" in [o.evidence for o in site.obligations if o.kind == "rows"]
+
+
 # --- masks together with biases
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_no_bias_is_as_low_as_minus_infinity(runtime: str) -> None:
+    """So a row that −inf leaves no key is NaN whatever is added, and needs no more than that put in place."""
+    scores = both(added((2, 1, 1, 5)), filled(-np.inf))
+    site = Site(scores=scores).fused(runtime, 0.01, mask=NO_KEYS)
+    assert (site.mask, site.row_guard) == ("additive", "nan")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_run_time_bias_over_a_float32_fill_is_shifted_with_it(runtime: str) -> None:
+    scores = both(filled(LOWEST["float32"], dtype=FLOAT32), added((2, 1, 1, 5), FLOAT32))
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=NO_KEYS)
+    assert (site.mask, site.row_guard) == ("additive", None)
 
 
 def test_a_finite_fill_over_a_run_time_bias_stays_a_formula() -> None:
@@ -203,6 +244,40 @@ def low_where(g: GraphBuilder, dims: tuple[int, ...]) -> str:
     return g.muls(drop, LOWEST["float32"])
 
 
+def bias_evidence(case: Site) -> str:
+    _, (site,) = case.run(case.proto(), "mindspore")
+    assert site.status == "fused", site.reason
+    return next((o.evidence for o in site.obligations if o.kind == "bias"), "")
+
+
+@pytest.mark.parametrize(("op", "table"), [("Gather", 0), ("Embedding", 1), ("EmbeddingLookup", 0), ("Index", 0)])
+@pytest.mark.parametrize("weights_in_it", [True, False])
+def test_what_a_table_of_weights_gives_is_learned(op: str, table: int, weights_in_it: bool) -> None:
+    """Which elements are taken may be computed; the table may not."""
+
+    def scores(g: GraphBuilder, s: str) -> str:
+        values = learned(g) if weights_in_it else g.input("values", (1, 2, 4, 5), FLOAT32)
+        indices = g.input("indices", (4,), dtypes.INT64)
+        if not weights_in_it:
+            indices = g.parameter("indices.weight", np.zeros(4, np.int64))
+        operands = [values, indices] if table == 0 else [indices, values]
+        return g.add(s, g.node(op, [*operands, g.constant(0)], TensorType((1, 2, 4, 5), FLOAT32)))
+
+    assert ("learned" in bias_evidence(Site(scores=scores, dtype=FLOAT32))) == weights_in_it
+
+
+def test_why_a_run_time_bias_goes_in_as_it_is() -> None:
+    assert "a type the compute type contains" in bias_evidence(Site(scores=added((2, 1, 1, 5))))
+    wide = added((2, 1, 1, 5), FLOAT32)
+    assert "rows attended" in bias_evidence(Site(scores=wide, dtype=FLOAT32, attended=True))
+    assert not bias_evidence(Site(scores=wide, dtype=FLOAT32))
+
+
+def test_a_learned_bias_needs_no_guard() -> None:
+    site = Site(scores=lambda g, s: g.add(s, g.cast(learned(g), FLOAT16)), weights=guarded).fused(within=0.01)
+    assert site.row_guard is None
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_sum_of_a_learned_bias_and_a_mask_is_taken_apart(order: int, runtime: str) -> None:
@@ -258,6 +333,42 @@ def test_another_product_may_be_the_bias(runtime: str) -> None:
         return g.add(s, g.batch_matmul(left, right, transpose_b=True))
 
     assert Site(scores=scores).fused(runtime, 0.02).mask == "additive"
+
+
+@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str, attended: bool) -> None:
+    """−inf times −0.5 is +inf: the row is NaN in the formula, and 0 behind the guard, whoever attends."""
+    scores = both(times(-1.0), added((2, 1, 1, 5)), times(-0.5))
+    bias = np.full((2, 1, 1, 5), 0.25)
+    bias[0, ..., 4] = -np.inf
+    site = Site(scores=scores, weights=guarded, attended=attended).fused(runtime, 0.01, bias=bias)
+    assert site.row_guard == "zero"
+
+
+def test_a_negative_factor_behind_a_mask_in_a_wider_type() -> None:
+    """The smallest float32 times −1 is no number of float16: whatever the user says of rows, it is shifted."""
+    scores = both(times(-1.0), added((2, 1, 1, 5), FLOAT32), times(-1.0))
+    bias = np.where(np.arange(5) > 3, LOWEST["float32"], 0.25).reshape(1, 1, 1, 5).repeat(2, 0)
+    Site(scores=scores, dtype=FLOAT32, attended=True).fused(within=0.01, bias=bias)
+
+
+def test_a_factor_behind_a_fill_and_a_mask_stays_a_formula() -> None:
+    """Scaled, the two are rounded apart; in the formula they are equal, and a row of both is a mean."""
+    low = LOWEST["float32"]
+    drop = np.where(np.arange(5) > 2, low, 0.0)
+    scores = both(filled(low, dtype=FLOAT32), added_constant(drop, FLOAT32), lambda g, s: g.muls(s, 0.75))
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.rows"
+
+
+def test_masks_that_overflow_together_under_a_guard() -> None:
+    """−10000 and −65504 are −inf in float16: a row of both is NaN in the formula, and 0 behind the guard."""
+    both_low = np.where(np.arange(5) > 1, -10000.0, 0.0)
+    bias = np.where(NO_KEYS, LOWEST["float16"], 0.0)
+    scores = both(added_constant(np.full(5, -10000.0)), added((2, 1, 1, 5)))
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).row_guard == "zero"
+    scores = both(added_constant(both_low), added((2, 1, 1, 5)))
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias * 0).row_guard == "zero"
 
 
 # --- factors and casts behind a mask

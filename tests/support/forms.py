@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, TypeAlias
 
+import ml_dtypes
 import numpy as np
 
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
@@ -209,8 +210,33 @@ def formula(form: Form, numbers: Numbers) -> Array:
     with np.errstate(all="ignore"):
         group = form.heads // form.kv_heads
         key, value = numbers.key.repeat(group, 1), numbers.value.repeat(group, 1)
-        scores: Any = numbers.query @ key.swapaxes(-1, -2) * np.prod(form.operand_factors)
-        terms = iter(numbers.terms)
+        scores = _with_terms(form, numbers, numbers.query @ key.swapaxes(-1, -2) * np.prod(form.operand_factors))
+        weights = oracle.softmax(scores)
+        if form.nan_guard:
+            weights = np.where(np.isnan(weights), 0.0, weights)
+        result: Array = weights @ value
+        return result
+
+
+def fine_rows(form: Form, numbers: Numbers) -> Array:
+    """[B, N, S, V], whether the row's result is more than rounding.
+
+    In a low-precision type, a row all of whose keys have been given a large number keeps little of its scores, and
+    where several terms add up to that number, not even the order in which it is rounded is told.
+    """
+    shape = (form.batch, form.heads, form.rows, form.columns)
+    if len(numbers.terms) < 2 or not form.scores_dtype.is_low_precision:
+        return np.ones((*shape[:-1], form.outer), bool)
+    with np.errstate(all="ignore"):
+        largest = _with_terms(form, numbers, np.zeros(shape)).max(-1, keepdims=True)
+    fine = 2 * np.abs(largest) * float(ml_dtypes.finfo(form.scores_dtype.numpy).eps) < 0.5
+    return np.broadcast_to(fine | np.isinf(largest), (*shape[:-1], form.outer))
+
+
+def _with_terms(form: Form, numbers: Numbers, scores: Any) -> Any:
+    """The scores [B, N, S, T] after all factors and terms."""
+    terms = iter(numbers.terms)
+    with np.errstate(all="ignore"):
         for step in form.steps:
             if not isinstance(step, Term):
                 scores = scores * step
@@ -221,8 +247,4 @@ def formula(form: Form, numbers: Numbers) -> Array:
             else:
                 scores = np.where(next(terms), step.low, scores)
             scores = oracle.in_range(scores, step.dtype if isinstance(step, Term) else form.scores_dtype)
-        weights = oracle.softmax(scores)
-        if form.nan_guard:
-            weights = np.where(np.isnan(weights), 0.0, weights)
-        result: Array = weights @ value
-        return result
+    return scores

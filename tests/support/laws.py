@@ -10,7 +10,7 @@ import numpy as np
 from attnfuse.match import SiteRecord
 from attnfuse.targets import Target
 from tests.support import oracle
-from tests.support.forms import LOWEST, Array, Form, Numbers, Term, formula
+from tests.support.forms import LOWEST, Array, Form, Numbers, Term, fine_rows, formula
 from tests.support.fusing import fuse
 from tests.support.mutations import MUST_REFUSE
 from tests.support.spellings import Spelling
@@ -39,7 +39,9 @@ def check_spelling(spelling: Spelling, runtime: str) -> str:
         return site.code
     _check_normal_form(spelling, site)
     after = oracle.run(model, spelling.inputs)[0]
-    assert_same(after, before, tolerance(site), "the fused graph is not the formula")
+    fine = fine_rows(form, spelling.numbers)
+    one, other = spelling.result(after)[fine], spelling.result(before)[fine]
+    assert_same(one, other, tolerance(site), "the fused graph is not the formula")
     assert not any(node.op == "Softmax" for node in model.nodes), "the formula is still there"
     return site.code
 
@@ -102,11 +104,19 @@ def _is_discard(term: Term) -> bool:
     return term.what == "fill" or (term.what == "drop" and term.source != "input" and term.low <= ABSORBING)
 
 
+def _factor_behind(form: Form, term: Term) -> float:
+    """The product of all factors that the scores meet after the term."""
+    later = [step for step in form.steps[form.steps.index(term) + 1 :] if not isinstance(step, Term)]
+    return float(np.prod(later)) if later else 1.0
+
+
 def expected_mask(form: Form, numbers: Numbers) -> tuple[str | None, ...]:
     """How the mask may be reported."""
     kinds: set[str] = set()
     for term, value in zip(form.terms, numbers.terms, strict=True):
-        if _is_discard(term):
+        if term.what == "drop" and _factor_behind(form, term) < 0:
+            kinds.add("additive")  # it draws attention to the keys it marks
+        elif _is_discard(term):
             if term.source != "constant":
                 kinds.add("bool")
             elif value.any() or term.what == "fill":
@@ -130,8 +140,7 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     codes: set[str] = set()
     compute = form.dtype.name if form.dtype.is_low_precision else "float16"
     for term in form.terms:
-        later = [s for s in form.steps[form.steps.index(term) + 1 :] if not isinstance(s, Term)]
-        factor = float(np.prod(later)) if later else 1.0
+        factor = _factor_behind(form, term)
         if _is_discard(term):
             if runtime == "lite" and ("N" in term.over or "B" in term.over):
                 codes.add("target.mask_per_head")
@@ -146,7 +155,8 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
         elif term.what == "drop" and abs(term.low * factor) > -LOWEST[compute]:
             codes.add("facts.bias_range")
     fills = [term for term in form.terms if term.what == "fill"]
-    if not form.attended and len(form.terms) > 1 and fills:
+    turned = form.nan_guard and any(_factor_behind(form, term) < 0 for term in form.terms)
+    if (turned or not form.attended) and len(form.terms) > 1 and fills:
         codes.add("facts.rows")  # a fill in place of a sum is no sum
     return codes
 

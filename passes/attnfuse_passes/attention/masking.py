@@ -12,7 +12,8 @@ node (`guard`), or all terms are summed and handed over as one *shifted* bias.
 The shifted bias takes any run-time numbers into a narrower type without a proof about them. With m the largest bias of
 a row, softmax(s + b) = softmax(s + (b − m)); b − m has a 0 in every row, so narrowing it may turn hidden keys into
 −inf, but never a whole row. Where m itself absorbs the scores, s + b = b in the formula's own arithmetic: there the
-query row is set to zero, and the node computes the same softmax(b − m). A row of −inf alone gives NaN on both sides.
+query row is set to zero, and the node computes the same softmax(b − m). A row of −inf alone, or with a +inf, gives NaN
+on both sides.
 """
 
 from __future__ import annotations
@@ -73,6 +74,14 @@ class Fill:
     fill: float
 
 
+@dataclass(frozen=True, slots=True)
+class Summand:
+    """A term of a shifted bias. The formula has its sum up to there in `dtype`, and an overflow of it too."""
+
+    term: Bias | Fill
+    dtype: DType
+
+
 @dataclass(slots=True)
 class Masking:
     """What the fused node is given. Constants have axes [batch, heads, rows, columns], 1 where they do not vary."""
@@ -81,8 +90,8 @@ class Masking:
     constant_discard: npt.NDArray[np.bool_] | None = None
     biases: list[Bias] = field(default_factory=list)
     constant_bias: npt.NDArray[np.float64] | None = None
-    shifted: list[Bias | Fill] = field(default_factory=list)
-    """Terms to be summed in float32 and shifted; if there are any, nothing else is used."""
+    shifted: list[Summand] = field(default_factory=list)
+    """Terms to be summed and shifted in float32; if there are any, nothing else is used."""
     guard: str | None = None
     divide: bool = True
     """Whether the bias may be divided by the scale (see `bias_before_scale`)."""
@@ -159,14 +168,17 @@ class _Sorter:
     def _shift(self) -> None:
         """One shifted bias of all terms, in place of everything sorted so far."""
         self.masking = Masking(obligations=self.masking.obligations, divide=False)
+        scaled = any(isinstance(term, BiasTerm) and term.factor != 1.0 for term in self.expr.terms)
         for position, term in enumerate(self.expr.terms):
             if isinstance(term, BiasTerm):
-                self.masking.shifted.append(Bias(term.value, term.view, term.factor))
-            elif position == 0 and term.fill <= ABSORBING:
-                self.masking.shifted.append(Fill(term.condition, term.view, term.when, term.fill))
+                self.masking.shifted.append(Summand(Bias(term.value, term.view, term.factor), self._at(term)))
+            elif position == 0 and term.fill <= ABSORBING and not scaled:
+                fill = Fill(term.condition, term.view, term.when, term.fill)
+                self.masking.shifted.append(Summand(fill, self._at(term)))
             else:
                 # Filled in place of a score to which something had been added already, or with a number that would
-                # not absorb the score if it was added: no sum of terms says that.
+                # not absorb the score if it was added: no sum of terms says that. Nor does one where a factor behind
+                # both rounds the fill otherwise than the bias: what was equal in the formula, and so a mean, differs.
                 raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.masking.guard = "zero" if self.expr.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
@@ -265,11 +277,12 @@ class _Sorter:
         """A run-time bias. In a type the compute type contains, it goes in as it is; else only a learned one does."""
         learned = _is_learned(self.model, term.value)
         exact = _largest(term.dtype) <= _largest(self.compute)
-        guarded = exact and self.expr.nan_guard and not learned and not self.rows_attended
+        turned = term.factor < 0  # makes +inf of what hides a key, in the narrower type or in both, whoever attends
+        guarded = self.expr.nan_guard and not learned and (turned or (exact and not self.rows_attended))
         if guarded:
-            self.shift = True  # a row of −inf alone must give 0, and shifting tells which rows these are
+            self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
             return
-        if not (learned or exact or self.rows_attended):
+        if not (learned or exact or (self.rows_attended and not turned)):
             parts = self._summands(term)
             if parts and all(self._is_known(part) for part in parts):
                 for part in parts:
