@@ -142,6 +142,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Triu", [X, 1], np.triu(X, 1), FLOAT32),
     ("Tril", [X, -1], np.tril(X, -1), FLOAT32),
     ("UpsampleNearest2D", [C3[None], (8, 5), None], C3[None].repeat(2, 2), FLOAT32),
+    ("ResizeNearestNeighbor", [C3[None], (8, 5), False, False], C3[None].repeat(2, 2), FLOAT32),
     ("Arange", [0, 5, 2, 35], np.arange(0, 5, 2), INT64),
     ("Dense", [C3, f(7, 5), f(7)], C3.astype(float) @ f(7, 5).T.astype(float) + f(7), FLOAT32),
     ("Dense", [C3, f(7, 5), None], C3.astype(float) @ f(7, 5).T.astype(float), FLOAT32),
@@ -358,6 +359,11 @@ def test_norms(op: str, arguments: list[Array | Literal], formula: Callable[[Flo
 def test_padding_by_reflection_is_refused() -> None:
     with pytest.raises(UnsupportedOpError, match="padding"):
         one("PadV3", [C3, (0, 1), 0.0], (3, 4, 6), attributes={"mode": "reflect"})
+
+
+def test_a_size_that_is_not_the_results_is_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="its size"):
+        one("ResizeNearestNeighbor", [C3[None], (5, 8), False, False], (1, 3, 8, 5))
 
 
 def test_a_logarithm_of_another_base_is_refused() -> None:

@@ -230,6 +230,8 @@ def _upsample(at: At) -> Result:
     """Output pixel i takes input pixel ⌊i · in / out⌋, on the last two axes."""
     if at.op == "ResizeNearestNeighbor" and any(at.literal(i) for i in range(2, len(at.operands))):
         raise at.unsupported("a resize with aligned corners or half pixels")
+    if at.op == "ResizeNearestNeighbor" and at.integers(1) != at.out.dims[2:]:
+        raise at.unsupported(f"its size is {at.integers(1)}, its result {at.out}")
     x = at.tensor(0)
     for axis in (2, 3):
         small, large = at.dims(0)[axis], at.out.dims[axis]
