@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from attnfuse.graph import Model
+from attnfuse.graph import Model, short_name
 from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate, inference, weights
@@ -45,25 +45,32 @@ def check(
     figures: tuple[SiteFigures, ...] = ()
     if level == "full":
         # Here, so that the static level needs no onnxruntime.
-        from attnfuse.verify import numbers, site_numbers, sites
+        from attnfuse.verify import numbers, restated_numbers, site_numbers, sites
 
         with _timed(seconds, "numbers"):
             weights_of, remarks = weights.both_sides(before.proto, original, after.proto, fused, seed)
             sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])
-            found, unpaired = sites.find_sites(before, after)
-            parts = [(site, sites.cut(before, after, site)) for site in found]
+            found = sites.find(before, after)
+            parts = [(site, sites.cut(before, after, site)) for site in found.sites]
+            others = [(restated, sites.cut_restated(before, after, restated)) for restated in found.restated]
             pairs = [(site, part) for site, part in parts if part is not None]
             taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
             compared = numbers.compare(*sides, seed, taps)
         with _timed(seconds, "sites"):
             results = site_numbers.compare_sites(*sides, pairs, compared.values, seed)
+        with _timed(seconds, "restated"):
+            whole = [(restated, part) for restated, part in others if part is not None]
+            differences, remarked = restated_numbers.compare_restated(*sides, whole, seed)
         outputs = compared.outputs
         figures = tuple(result.figures for result in results if result.figures is not None)
         findings += compared.findings
         findings += [finding for result in results for finding in result.findings]
-        findings += sites.check_compute(found, compute)
-        notes += [*remarks, *compared.notes, *unpaired]
-        notes += [f"site {site.label} calls a function and was not run alone" for site, part in parts if part is None]
+        findings += [*sites.check_compute(found.sites, compute), *differences]
+        notes += [*remarks, *compared.notes, *found.notes, *remarked]
+        apart = [f"site {site.label}" for site, part in parts if part is None]
+        if moved := [short_name(restated.value) for restated, part in others if part is None]:
+            apart.append(f"{moved[0]} (of {len(moved)} values written otherwise)")
+        notes += [f"{name} goes through a function and was not run alone" for name in apart]
         notes += [note for result in results for note in result.notes]
         executors += numbers.EXECUTORS
     return ComponentVerification(

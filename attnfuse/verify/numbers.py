@@ -42,7 +42,7 @@ ALGEBRA_BOUND = 2 * 64 * 2.0**-24
 NEGLIGIBLE = -1000.0
 MARGIN = 2.0
 FLOOR = 4 * 2.0**-24
-_HALF_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+HALF_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 
 EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
 
@@ -139,7 +139,7 @@ def algebra_bound(fused: Model) -> float:
         if isinstance(bias, np.ndarray) and kind is not None and kind.dtype.is_low_precision:
             values = bias.astype(np.float64) * (attention.scale if attention.bias_before_scale else 1.0)
             counted = np.abs(values[np.isfinite(values) & (values > NEGLIGIBLE)])
-            rounding = max(rounding, 2 * _HALF_UNIT[kind.dtype.name] * float(counted.max(initial=0.0)))
+            rounding = max(rounding, 2 * HALF_UNIT[kind.dtype.name] * float(counted.max(initial=0.0)))
     return ALGEBRA_BOUND + rounding
 
 

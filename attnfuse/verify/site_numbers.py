@@ -72,7 +72,7 @@ def compare_sites(
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
-        key = _key(part)
+        key = key_of(part)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, sides[0], sides[1], seed)
         results.append(_compare(site, part, sides, given, result, drawn.get(key, {})))
@@ -257,7 +257,7 @@ def _whole(mask: Array) -> Array:
     return changed
 
 
-def _key(part: Cut) -> bytes:
+def key_of(part: Cut) -> bytes:
     """Equal for cuts that compute the same: the two graphs with their values numbered in place of named."""
     numbers: dict[str, bytes] = {}
 

@@ -41,7 +41,7 @@ def test_full(tmp_path: Path) -> None:
     assert result.fused_nodes == 1
     assert len(result.outputs) == 1
     assert {e.split()[0] for e in result.executors} == {"mindspore", "onnxruntime", "onnx"}
-    assert set(result.seconds) == {"structure", "inference", "numbers", "sites"}
+    assert set(result.seconds) == {"structure", "inference", "numbers", "sites", "restated"}
     told = json.dumps(Verification((result,)).to_json())
     assert json.loads(told)["passed"] is True
     assert "no Ascend kernel ran" in told

@@ -11,7 +11,7 @@ import pytest
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify import numbers, site_numbers
 from attnfuse.verify.numbers import Side
-from attnfuse.verify.sites import cut, find_sites
+from attnfuse.verify.sites import cut, find
 from attnfuse.verify.weights import drawn_weights
 from tools.corpus import census, store
 
@@ -28,8 +28,9 @@ CASES = [
 @pytest.mark.parametrize(("name", "runtime"), CASES)
 def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None:
     result = census.rewrite(store.read(name), runtime)
-    sites, notes = find_sites(result.before, result.after)
-    assert notes == []
+    found = find(result.before, result.after)
+    assert (found.notes, found.restated) == ((), ())
+    sites = found.sites
     changed = [r for r in result.sites if r.status == "fused" and r.code != "fused.carried_over"]
     assert len(sites) == len(changed)
     pairs = [(site, part) for site in sites if (part := cut(result.before, result.after, site)) is not None]
@@ -39,10 +40,10 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
     compared = numbers.compare(*sides, seed=0, taps=taps)
     assert compared.findings == ()
-    for found in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):
-        assert found.findings == ()
-        assert found.figures is not None
-        assert set(found.figures.drawn) == {"mixed", "large", "whole"}
+    for result_ in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):
+        assert result_.findings == ()
+        assert result_.figures is not None
+        assert set(result_.figures.drawn) == {"mixed", "large", "whole"}
 
 
 def test_the_default_run_takes_the_families_that_matter() -> None:

@@ -25,7 +25,7 @@ from attnfuse.verify import ComponentVerification, inference, verify_component
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.sites import find_sites
+from attnfuse.verify.sites import find
 from attnfuse.verify.weights import drawn_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type, transformer
@@ -240,7 +240,7 @@ def test_each_mistake_is_found_by_its_checks(name: str, runtime: str, tmp_path: 
 
 def test_another_type_than_the_policy_asks_for_is_found_where_the_source_leaves_it_open(tmp_path: Path) -> None:
     original, fused = pair(Attention(), LITE)
-    (site,), _ = find_sites(original, fused)
+    (site,) = find(original, fused).sites
     asked = {site.output: "float16"}
     assert checks(verify(original, fused, tmp_path, asked)) == set()
     in_another_type(fused, LITE)
@@ -278,8 +278,9 @@ def test_an_original_read_wrongly_is_found(name: str, runtime: str, tmp_path: Pa
 
 def test_each_site_is_found_by_the_value_that_both_graphs_have() -> None:
     original, fused = pair(Attention(), MINDSPORE)
-    (site,), notes = find_sites(original, fused)
-    assert notes == []
+    found = find(original, fused)
+    (site,) = found.sites
+    assert (found.notes, found.restated) == ((), ())
     assert fused.producer(site.output) is not None
     assert original.producer(site.output) is not None
     assert site.attention is not None
