@@ -77,6 +77,8 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
         "Div(x: float32[2, 3], tensor float32[] 0.0)",
         "Divs(x: float32[2, 3], y: float32[2, 3])",
         "Divs(x: float32[2, 3], 2.0, u: monad)",
+        "Div(x: float32[3], tensor float32[1, 1] 2.0)",
+        "Divs(x: int64[2, 3], 2)",
     ),
 )
 def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
