@@ -9,7 +9,7 @@ out="$ROOT/build/demo"
 rm -rf -- "$out"
 mkdir -p -- "$ROOT/build"
 cd -- "$ROOT"
-"$VENV/bin/attnfuse" compile demo:stable-diffusion -o build/demo --verify full "$@" </dev/null
+"$VENV/bin/attnfuse" compile demo:stable-diffusion -o build/demo --verify full --require deployable "$@" </dev/null
 say
 say "written to build/demo:"
 (cd -- "$out" && find . -type f -printf '%10s  %P\n' | LC_ALL=C sort -k 2)
