@@ -134,6 +134,16 @@ def test_a_mask_of_small_numbers_is_a_bias(runtime: str) -> None:
     assert (site.mask, site.row_guard) == ("additive", None)
 
 
+@pytest.mark.parametrize(("number", "scale"), [(-2.0, 0.25), (-40000.0, 1.0)])
+def test_a_bias_that_leaves_the_type_when_divided_is_not(number: float, scale: float) -> None:
+    """FlashAttentionScore scales its bias too: −40000 / 0.25 is −inf in float16, so query is scaled instead."""
+    for change in (selected(number, (2, 1, 1, 5), FLOAT16), added_constant(np.full((1, 1, 4, 1), number))):
+        model, (site,) = (case := Site(scores=change)).run(case.proto(), "mindspore")
+        assert site.status == "fused"
+        (node,) = (node for node in model.nodes if node.op == "FlashAttentionScore")
+        assert model.literal(node.inputs[12]) == scale
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(("low", "guard"), [(-np.inf, "nan"), (LOWEST["float32"], "mean")])
 def test_a_constant_mask_that_leaves_a_row_no_key(low: float, guard: str, runtime: str) -> None:
