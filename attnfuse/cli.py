@@ -142,7 +142,11 @@ _source_options = _options(
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
 def compile_command(output: Path | None, dry_run: bool, check: bool, level: VerifyLevel, seed: int, **rest: Any) -> int:
-    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file."""
+    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
+
+    A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
+    --require failed==0 nothing is written then, and the exit code is 1.
+    """
     if dry_run and check:
         raise UsageError("--dry-run and --check exclude each other; drop one.")
     if output is None and not dry_run:

@@ -1,4 +1,4 @@
-"""Write the parts of the documentation that are made from data: the site codes, the identities, the target limits.
+"""Write the parts of the documentation that are made from data: the site codes, components, identities, target limits.
 
 Usage: python tools/docs.py [FOLDER]; FOLDER is where to write, by default docs/. A test holds docs/ to this output.
 """
@@ -6,6 +6,7 @@ Usage: python tools/docs.py [FOLDER]; FOLDER is where to write, by default docs/
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from attnfuse.codes import CODES
 from attnfuse.targets.limits import LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
+from attnfuse.tracing.specs import FAMILIES, SPECS
+from attnfuse.tracing.specs.record import Input
 from attnfuse_passes.attention.peelers import all_peelers
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -99,10 +102,48 @@ def _cell(value: object) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
+def components() -> str:
+    """Every family of pipelines, and every model class with what it is called with."""
+    lines = ["# Components", "", _MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
+    for family in FAMILIES:
+        told = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
+        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", told, ""]
+    for spec in SPECS:
+        part = f"{'`, `'.join(spec.models)}"
+        where = ", ".join(family.name for family in spec.families)
+        lines += [f"## {spec.class_name}: `{spec.component.format(model='…')}` of `{part}`", ""]
+        lines += [f"In {where}. As called in `{spec.source}`.", ""]
+        if spec.broken:
+            lines += [f"Cannot be traced: {spec.broken}.", ""]
+            continue
+        lines += _table(("input", "shape", "type", "only where, and what"), (_input_row(i) for i in spec.inputs))
+        notes = [f"gives {', '.join(f'`{output.name}`' for output in spec.outputs)}"]
+        notes += [f"refused unless {r.option} is {' or '.join(map(repr, r.allowed))}" for r in spec.refuse]
+        if spec.stand_ins:
+            notes.append(f"traced with the stand-in {', '.join(spec.stand_ins)} (`attnfuse/tracing/standins.py`)")
+        lines += ["", *(f"- {note}" for note in notes), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_COMPONENTS_HEAD = (
+    "What attnfuse traces the models of a mindone pipeline with. `attnfuse components SOURCE` tells it for one, in",
+    "numbers. A name in a shape is a size of the family (rows of the batch, latents, tokens), or else a number of the",
+    "model's own config.json. The type *float* is the one the component is traced in; *timestep* is float32 or int64,",
+    "as the pipeline's scheduler has it. A single model, outside of a pipeline, is taken for one of the first family",
+    "named. The files that are mirrored are those of mindone 0.5.0 below mindone/diffusers/pipelines/.",
+)
+
+
+def _input_row(entry: Input) -> tuple[str, str, str, str]:
+    shape = " × ".join(str(size) for size in entry.shape)
+    return f"`{entry.name}`", shape, entry.dtype, "; ".join(filter(None, (entry.only, entry.note)))
+
+
 def write(folder: Path) -> None:
     """Write all made documents into `folder`."""
-    for name, text in (("codes.md", codes()), ("identities.md", identities()), ("targets.md", targets())):
-        (folder / name).write_text(text, encoding="utf-8")
+    made = {"codes": codes, "components": components, "identities": identities, "targets": targets}
+    for name, document in made.items():
+        (folder / f"{name}.md").write_text(document(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def plan_live(
     single = len(parts) == 1 and source in parts.values()
     _write_configs(source, parts, work, single=single)
     names = [plan.name for plan in _planned(work, "float32", shapes, components)]
-    plans, warnings = [], {}
+    plans: list[ComponentPlan] = []
+    warnings = {}
     for name in names:
         (plan,) = _planned(work, "float32", shapes, [name])
         model = parts[MODEL if single else plan.model]
@@ -55,7 +56,7 @@ def plan_live(
         if wished.dtype != held:
             told = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
             warnings[name] = (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
-        plans.append(replace(plan, dtype=held, inputs=tuple(_in_type(spec, held) for spec in plan.inputs)))
+        plans += _planned(work, held, shapes, [name], exactly=True)
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     return LivePlan(tuple(plans), models, "" if single else "pipe.", warnings)
 
@@ -98,11 +99,6 @@ def dtype_of(model: Any, name: str) -> str:
     return max(sorted(counts), key=lambda dtype: counts[dtype])
 
 
-def _in_type(spec: TensorSpec, dtype: str) -> TensorSpec:
-    """Planned for float32, so that what is float32 in any case (a scheduler's timestep) is told by its name."""
-    return replace(spec, dtype=dtype) if spec.dtype == "float32" and spec.name != "timestep" else spec
-
-
 def _is_cell(source: Any) -> bool:
     return all(hasattr(source, name) for name in ("construct", "cells_and_names", "get_parameters"))
 
@@ -126,7 +122,12 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
         return
     # A class of the user's own calls its models as the mindone pipeline it derives from, as far as can be known.
     classes = [kind for kind in type(source).__mro__ if kind.__module__.startswith("mindone.")]
-    index: dict[str, Any] = {"_class_name": (classes or [type(source)])[0].__name__}
+    class_name = (classes or [type(source)])[0].__name__
+    index: dict[str, Any] = {"_class_name": class_name}
+    options = getattr(source, "config", None)
+    if isinstance(options, Mapping):  # what model_index.json holds beside the parts
+        index |= {key: value for key, value in options.items() if isinstance(value, bool | int | float | str)}
+        index["_class_name"] = class_name
     for name, part in parts.items():
         index[name] = [_library(part), type(part).__name__]
         if _is_cell(part):
@@ -151,9 +152,11 @@ def _library(part: Any) -> Library:
     return "transformers" if ".transformers." in f"{type(part).__module__}." else "diffusers"
 
 
-def _planned(work: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str]) -> tuple[ComponentPlan, ...]:
+def _planned(
+    work: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str], *, exactly: bool = False
+) -> tuple[ComponentPlan, ...]:
     """Plan the folder; in what goes wrong the folder, of which the user knows nothing, is called what it stands for."""
     try:
-        return plan_pipeline(work, dtype, shapes, components)
+        return plan_pipeline(work, dtype, shapes, components, exactly=exactly)
     except AttnfuseError as error:
         raise type(error)(str(error).replace(f"{work}/", "").replace(str(work), "the pipeline")) from None

@@ -25,8 +25,7 @@ def build_skeleton(plan: ComponentPlan) -> Any:
     """Build the plan's model as `from_pretrained(mindspore_dtype=...)` leaves it, but with no values.
 
     The steps, and the types parameters end in, are those of mindone's two loaders (`ModelMixin.from_pretrained`
-    of its diffusers, `PreTrainedModel.from_pretrained` of its transformers; no class we plan for is of those that
-    the latter keeps partly in float32).
+    of its diffusers, `PreTrainedModel.from_pretrained` of its transformers).
     """
     model_class = _find_class(plan)
     dtype = getattr(mindspore, plan.dtype)
@@ -40,8 +39,21 @@ def build_skeleton(plan: ComponentPlan) -> Any:
             model = model_class(config)
             model.tie_weights()
             model = model.to(dtype)
+            _keep_in_float32(model, plan.dtype)
     model.set_train(False)
     return model
+
+
+def _keep_in_float32(model: Any, dtype: str) -> None:
+    """Leave in float32 what mindone's transformers does: T5's last projections overflow float16."""
+    kept: list[str] = []
+    if dtype == "float16":
+        kept += model._keep_in_fp32_modules or []
+    if dtype in ("float16", "bfloat16"):
+        kept += model._keep_in_fp32_modules_strict or []
+    for name, parameter in model.parameters_and_names():
+        if not set(kept).isdisjoint(name.split(".")):
+            parameter.set_dtype(mindspore.float32)
 
 
 def _find_class(plan: ComponentPlan) -> Any:

@@ -90,7 +90,8 @@ class ComponentPlan:
 
     `name` is the component's ("unet", "vae_decoder"); `model` the attribute of the pipeline that owns it ("unet",
     "vae", …); `folder` the folder with the model's config.json and weights; `call` what is traced (None for the
-    positional call of a live cell); `dtype` what the model's float parameters are held in; `inputs` the graph's
+    positional call of a live cell); `dtype` what the model's float parameters are held in (but for those that mindone
+    keeps in float32, see `build.py`); `inputs` the graph's
     inputs in order; `stand_ins` those in force during the trace. `dtype` is the pipeline's, save where mindone itself
     runs the model in another (`Spec.held`).
     """

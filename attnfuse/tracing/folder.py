@@ -24,19 +24,21 @@ class PipelineFolder:
     """A model_index.json: the class of the pipeline and, by attribute, the class and folder of each part.
 
     `class_name` is empty for a folder that holds a single model, whose attribute is then `SINGLE`: what it is called
-    in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them.
+    in a pipeline is for the table of specifications to say. `libraries` are as model_index.json names them, `options`
+    what else it says.
     """
 
     root: Path
     class_name: str
     classes: Mapping[str, str]
     libraries: Mapping[str, str]
+    options: Mapping[str, Any]
     folders: Mapping[str, Path]
 
     def named(self, model: str) -> PipelineFolder:
         """A single model's folder, with the model under the attribute it would have in a pipeline."""
         (kind,), (library,), (folder,) = self.classes.values(), self.libraries.values(), self.folders.values()
-        return PipelineFolder(self.root, "", {model: kind}, {model: library}, {model: folder})
+        return PipelineFolder(self.root, "", {model: kind}, {model: library}, {}, {model: folder})
 
 
 def read_pipeline(folder: Path) -> PipelineFolder:
@@ -56,6 +58,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
             str(entries.get("_class_name") or "without a name"),
             {name: class_name for name, (_, class_name) in parts.items()},
             {name: library for name, (library, _) in parts.items()},
+            {name: value for name, value in entries.items() if name not in parts},
             {name: folder / name for name in parts},
         )
     if (folder / "config.json").is_file():
@@ -63,7 +66,7 @@ def read_pipeline(folder: Path) -> PipelineFolder:
         architectures = config.get("architectures") or [None]
         library = "diffusers" if "_class_name" in config else "transformers"
         class_name = str(config.get("_class_name", architectures[0]))
-        return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {SINGLE: folder})
+        return PipelineFolder(folder, "", {SINGLE: class_name}, {SINGLE: library}, {}, {SINGLE: folder})
     raise SourceError(
         f"{folder} is not a diffusers pipeline folder: it has no model_index.json (nor a config.json of one model)."
     )

@@ -17,9 +17,9 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.specs import specs_of
-from attnfuse.tracing.specs.families import family_of
+from attnfuse.tracing.specs import family_of, specs_of
 from attnfuse.tracing.specs.record import (
+    ASIDE,
     FLOAT,
     MASKED_ATTENTION,
     Family,
@@ -56,16 +56,14 @@ _NO_NETWORK = (
     "Watermarker",
 )
 
-#: Parts that the image does not pass through unless more is loaded or asked for: the safety checker looks at what is
-#: done, and the image encoder is an IP-Adapter's.
-_ASIDE = ("safety_checker", "image_encoder")
-
 #: Schedulers whose timesteps are float32 (mindone/diffusers/schedulers/*.py, `set_timesteps`); others have int64.
 _FLOAT_TIMESTEP_SCHEDULERS = frozenset(
     {
         "DPMSolverSDEScheduler",
         "EulerAncestralDiscreteScheduler",
         "EulerDiscreteScheduler",
+        "FlowMatchEulerDiscreteScheduler",
+        "FlowMatchHeunDiscreteScheduler",
         "HeunDiscreteScheduler",
         "KDPM2AncestralDiscreteScheduler",
         "KDPM2DiscreteScheduler",
@@ -117,11 +115,19 @@ class Planned:
     failures: Mapping[str, str]
 
 
-def survey(folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall] = ()) -> tuple[Part, ...]:
+def survey(
+    folder: Path,
+    dtype: str,
+    shapes: ShapeOptions,
+    given: Sequence[GivenCall] = (),
+    *,
+    exactly: bool = False,
+) -> tuple[Part, ...]:
     """Tell of every part of the pipeline (or of the single model) in `folder` what it would be traced with.
 
-    What is `given` for a part overrules the table. Raises UsageError for a bad dtype or shape or for what is given to
-    no part, SourceError for a folder that is not a pipeline or is damaged.
+    What is `given` for a part overrules the table. `exactly` holds every model in `dtype`, also those that mindone
+    would run in another. Raises UsageError for a bad dtype or shape or for what is given to no part, SourceError for a
+    folder that is not a pipeline or is damaged.
     """
     if dtype not in FLOAT_DTYPES:
         raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
@@ -141,7 +147,7 @@ def survey(folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[Given
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
-    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype)
+    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         scene = replace(scene, sizes=family.sizes(scene))
     names = [name for name in _ORDER if name in pipeline.classes]
@@ -157,14 +163,16 @@ def plan_all(
     shapes: ShapeOptions,
     components: Sequence[str] = (),
     given: Sequence[GivenCall] = (),
+    *,
+    exactly: bool = False,
 ) -> Planned:
     """Plan the traces of the pipeline in `folder`, or those of `components`, in the pipeline's order.
 
-    `dtype` is one of float16, bfloat16, float32; `given` see `survey`. Raises UsageError for a bad dtype, shape or
-    component name, SourceError for a folder that is not a pipeline or is damaged, TraceError where nothing can be
-    traced.
+    `dtype` is one of float16, bfloat16, float32; `given` and `exactly` see `survey`. Raises UsageError for a bad dtype,
+    shape or component name, SourceError for a folder that is not a pipeline or is damaged, TraceError where nothing can
+    be traced.
     """
-    parts = [part for part in survey(folder, dtype, shapes, given) if part.is_network]
+    parts = [part for part in survey(folder, dtype, shapes, given, exactly=exactly) if part.is_network]
     known = [name for part in parts for name in part.components]
     for name in components:
         if name not in known:
@@ -188,10 +196,10 @@ def plan_all(
 
 
 def plan_pipeline(
-    folder: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str] = ()
+    folder: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str] = (), *, exactly: bool = False
 ) -> tuple[ComponentPlan, ...]:
     """Plan as `plan_all`, where every component must be traceable: TraceError, naming it, for one that is not."""
-    planned = plan_all(folder, dtype, shapes, components)
+    planned = plan_all(folder, dtype, shapes, components, exactly=exactly)
     for name, problem in planned.failures.items():
         raise TraceError(f"{folder}: component {name}: {problem}; name the components to compile to leave it out.")
     return planned.plans
@@ -216,7 +224,7 @@ def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Mapping[st
     """Read the config.json of every part the table has entries for; a missing folder is an error."""
     configs: dict[str, Config] = {}
     for name in pipeline.classes:
-        if name in _ASIDE or not _specs(name, pipeline, family):
+        if not _specs(name, pipeline, family):
             continue
         if not pipeline.folders[name].is_dir():
             raise SourceError(
@@ -233,7 +241,7 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Pa
     if given:
         plans = tuple(_plan_given(call, scene) for call in given)
         return Part(model, class_name, tuple(plan.name for plan in plans), plans)
-    if model in _ASIDE or class_name.endswith(_NO_NETWORK):
+    if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
     if not specs_of(class_name):
         problem = f"class {class_name} is not supported; say with --inputs what it is called with"
@@ -256,10 +264,11 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Pa
 
 
 def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
-    held = spec.held(scene)
+    held = scene.dtype if scene.exactly else spec.held(scene)
     given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
-    call = Call(spec.method, arguments([entry for entry, _ in given], spec.fixed), _outputs(spec, scene))
+    fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
+    call = Call(spec.method, arguments([entry for entry, _ in given], fixed), _outputs(spec, scene))
     return ComponentPlan(
         name=name,
         model=scene.model,
@@ -327,7 +336,7 @@ def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
 
 
 def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """The arguments of a call: keywords and Python expressions over the inputs' names."""
+    """The arguments of a call: keywords and Python expressions over the inputs' names, which come before `fixed`."""
     whole: dict[str, str] = {}
     parts: dict[str, list[tuple[str, str]]] = {}
     for entry in inputs:
@@ -341,7 +350,7 @@ def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tup
             whole[keyword] = f"[{', '.join(name for _, name in elements)}]"
         else:
             whole[keyword] = "{" + ", ".join(f"{json.dumps(key)}: {name}" for key, name in elements) + "}"
-    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items()))
+    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole))
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:

@@ -12,6 +12,7 @@ imports mindspore, and mindone late.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -121,6 +122,8 @@ _STAND_INS: Mapping[str, Callable[..., Any]] = {
 def cpu_stand_ins() -> Iterator[None]:
     """Replace the functions of `mindspore.mint` that cannot run on a CPU; put the originals back on leaving."""
     with ExitStack() as stack:
+        # As a method it runs on a CPU where it is not told the size of its output.
+        stack.enter_context(_replaced(mindspore.Tensor, "repeat_interleave", _repeat_interleave))
         for name, stand_in in _STAND_INS.items():
             stack.enter_context(_replaced(mint, name, stand_in))
         yield
@@ -128,11 +131,13 @@ def cpu_stand_ins() -> Iterator[None]:
 
 @contextmanager
 def _masked_attention() -> Iterator[None]:
-    """`1.0 in attn_mask`, in `Attention.scaled_dot_product_attention`, becomes a call of Python in the graph.
+    """`1.0 in attn_mask`, in two `scaled_dot_product_attention`s, becomes a call of Python in the graph.
 
-    It asks whether a mask that is not boolean holds a 1; a graph that MindIR can hold cannot ask. What remains is what
-    mindone does wherever the flash operator is not available, which is how everything is traced: the formula.
+    It asks whether a mask that is not boolean holds a 1; a graph that MindIR can hold cannot ask. That of `Attention`
+    then takes the formula, which it takes anyway where the flash operator is not available, as while we trace. That of
+    `layers_compat` computes the formula and then overwrites the result with flash attention's, mask or no mask.
     """
+    from mindone.diffusers.models import layers_compat
     from mindone.diffusers.models.attention_processor import Attention
 
     def scaled_dot_product_attention(  # type: ignore[no-untyped-def]
@@ -140,7 +145,38 @@ def _masked_attention() -> Iterator[None]:
     ):
         return self.math_attention_op(query, key, value, attn_mask)
 
-    with _replaced(Attention, "scaled_dot_product_attention", scaled_dot_product_attention):
+    def flash_attention(  # type: ignore[no-untyped-def]
+        query,
+        key,
+        value,
+        attn_mask=None,
+        dropout_p=0.0,
+        is_causal=False,
+        scale=None,
+        enable_gqa=False,
+        backend="flash",
+    ):
+        if query.dtype in (mindspore.float16, mindspore.bfloat16):
+            return layers_compat.flash_attention_op(query, key, value, attn_mask, keep_prob=1 - dropout_p, scale=scale)
+        return layers_compat.flash_attention_op(
+            query.to(mindspore.float16),
+            key.to(mindspore.float16),
+            value.to(mindspore.float16),
+            attn_mask,
+            keep_prob=1 - dropout_p,
+            scale=scale,
+        ).to(query.dtype)
+
+    original = layers_compat.scaled_dot_product_attention
+    importers = [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("mindone.") and getattr(module, "scaled_dot_product_attention", None) is original
+    ]
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(Attention, "scaled_dot_product_attention", scaled_dot_product_attention))
+        for module in importers:
+            stack.enter_context(_replaced(module, "scaled_dot_product_attention", flash_attention))
         yield
 
 

@@ -128,6 +128,14 @@ def test_xl_vae_runs_in_float32_where_mindone_upcasts_it(
     assert found["unet"].dtype == dtype
 
 
+def test_a_live_vae_is_what_it_is_held_in(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, XL, "StableDiffusionXLPipeline", scheduler=["diffusers", "EulerDiscreteScheduler"])
+    found = {plan.name: plan for plan in plan_pipeline(folder, "float16", ShapeOptions(), exactly=True)}
+    assert {plan.dtype for plan in found.values()} == {"float16"}
+    assert found["vae_encoder"].inputs[0].dtype == "float16"
+    assert found["unet"].inputs[1].dtype == "float32"
+
+
 def test_refiner_has_five_time_ids(tmp_path: Path) -> None:
     unet = {**XL_UNET, "projection_class_embeddings_input_dim": 40 + 5 * 8}
     models = {"unet": unet, "text_encoder_2": XL_TEXT_ENCODER_2}

@@ -11,26 +11,13 @@ from attnfuse.errors import TraceError, UsageError
 from attnfuse.tracing.contract import DTYPES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.plan import Part, plan_all, survey
-from attnfuse.tracing.specs import SPECS
-from attnfuse.tracing.specs.families import FAMILIES, family_of
+from attnfuse.tracing.specs import FAMILIES, SPECS, family_of
 from attnfuse.tracing.specs.record import FLOAT
-from tests.support.checkpoints import class_of
-from tests.support.small_models import SMALL, Small
-
-
-def configured(folder: Path, small: Small) -> Path:
-    """Write a pipeline's configurations, without weights: a plan needs none."""
-    index: dict[str, object] = {"_class_name": small.pipeline, "scheduler": ["diffusers", small.scheduler]}
-    for name, config in small.models.items():
-        (folder / name).mkdir(parents=True)
-        write_json(folder / name / "config.json", config)
-        index[name] = ["diffusers" if "_class_name" in config else "transformers", class_of(config)]
-    write_json(folder / "model_index.json", index)
-    return folder
+from tests.support.small_models import SMALL, Small, write_configs
 
 
 def planned(folder: Path, small: Small, shapes: ShapeOptions | None = None) -> dict[str, ComponentPlan]:
-    found = plan_all(configured(folder, small), "float16", shapes or small.shapes)
+    found = plan_all(write_configs(folder, small), "float16", shapes or small.shapes)
     assert found.failures == {}
     return {plan.name: plan for plan in found.plans}
 
@@ -161,7 +148,7 @@ def test_an_adapter_gives_what_the_unet_takes(tmp_path: Path) -> None:
 def test_options_of_a_controlnet_that_are_refused(tmp_path: Path, option: dict[str, object]) -> None:
     small = SMALL["sd_controlnet"]
     models = {**small.models, "controlnet": {**small.models["controlnet"], **option}}
-    found = plan_all(configured(tmp_path, Small(small.pipeline, models, small.scheduler)), "float16", small.shapes)
+    found = plan_all(write_configs(tmp_path, Small(small.pipeline, models, small.scheduler)), "float16", small.shapes)
     ((name, reason),) = found.failures.items()
     assert name == "controlnet"
     assert reason == f"{next(iter(option))} = {next(iter(option.values()))!r} is not supported"
@@ -169,7 +156,7 @@ def test_options_of_a_controlnet_that_are_refused(tmp_path: Path, option: dict[s
 
 
 def test_parts_are_told_whole(tmp_path: Path) -> None:
-    folder = configured(tmp_path, SMALL["sd35"])
+    folder = write_configs(tmp_path, SMALL["sd35"])
     index = {
         "_class_name": "StableDiffusion3Pipeline",
         "transformer": ["diffusers", "SD3Transformer2DModel"],
@@ -194,4 +181,106 @@ def test_parts_are_told_whole(tmp_path: Path) -> None:
 def test_a_class_in_a_family_that_does_not_call_it(tmp_path: Path) -> None:
     models = {"transformer": SMALL["flux"].models["transformer"]}
     with pytest.raises(TraceError, match=r"the family Stable Diffusion 3 calls Flux\w+ there is not known"):
-        plan_all(configured(tmp_path, Small("StableDiffusion3Pipeline", models)), "float16", ShapeOptions())
+        plan_all(write_configs(tmp_path, Small("StableDiffusion3Pipeline", models)), "float16", ShapeOptions())
+
+
+def test_an_image_encoder_is_no_adapters_where_the_picture_is_the_prompt(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path, SMALL["stable_video"])
+    index = {
+        "_class_name": "StableVideoDiffusionPipeline",
+        "unet": ["diffusers", "UNetSpatioTemporalConditionModel"],
+        "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
+    }
+    write_json(folder / "model_index.json", index)
+    found = plan_all(folder, "float16", SMALL["stable_video"].shapes)
+    assert list(found.failures) == ["image_encoder"]
+    assert shapes_of(found.plans[0]) == {
+        "sample": (2, 3, 8, 8, 12),
+        "timestep": (1,),
+        "encoder_hidden_states": (2, 1, 24),
+        "added_time_ids": (2, 3),
+    }
+
+
+def test_pixart_is_told_sizes_where_it_asks_for_them(tmp_path: Path) -> None:
+    plain = planned(tmp_path / "plain", SMALL["pixart_alpha"])["transformer"]
+    assert plain.call is not None
+    assert ("added_cond_kwargs", "{'resolution': None, 'aspect_ratio': None}") in plain.call.arguments
+    assert plain.stand_ins == ("masked_attention",)
+    told = planned(tmp_path / "told", SMALL["pixart_alpha_1024"])["transformer"]
+    assert told.call is not None
+    assert [shapes_of(told)[name] for name in ("resolution", "aspect_ratio")] == [(2, 2), (2, 1)]
+    given = '{"resolution": resolution, "aspect_ratio": aspect_ratio}'
+    assert [expression for keyword, expression in told.call.arguments if keyword == "added_cond_kwargs"] == [given]
+
+
+def test_hunyuan_dit(tmp_path: Path) -> None:
+    small = SMALL["hunyuan_dit"]
+    shapes = shapes_of(planned(tmp_path / "1.1", small)["transformer"])
+    assert shapes["encoder_hidden_states_t5"] == (2, 11, 24)
+    assert shapes["encoder_hidden_states"] == (2, 77, 24)
+    assert shapes["rotary_cos"] == shapes["rotary_sin"] == (4 * 6, 8)
+    plain = {"transformer": {**small.models["transformer"], "use_style_cond_and_image_meta_size": False}}
+    shapes = shapes_of(planned(tmp_path / "1.2", Small(small.pipeline, plain, shapes=small.shapes))["transformer"])
+    assert not {"style", "image_meta_size"} & shapes.keys()
+
+
+def test_frames_and_latents_of_a_video(tmp_path: Path) -> None:
+    found = planned(tmp_path / "a", SMALL["cogvideox_rotary"])["transformer"]
+    assert shapes_of(found)["hidden_states"] == (2, 3, 4, 8, 12)
+    assert shapes_of(found)["rotary_cos"] == (3 * 4 * 6, 16)
+    newer = {**SMALL["cogvideox_rotary"].models["transformer"], "patch_size_t": 2}
+    small = Small("CogVideoXPipeline", {"transformer": newer}, "CogVideoXDPMScheduler", ShapeOptions(frames=9))
+    found = planned(tmp_path / "b", small)["transformer"]
+    assert shapes_of(found)["hidden_states"] == (2, 4, 4, 8, 8)  # three latents, filled up to two pairs
+    assert shapes_of(found)["rotary_cos"] == (2 * 4 * 4, 16)
+    with pytest.raises(UsageError, match="8 frames are not a multiple of 4, and one"):
+        plan_all(tmp_path / "a", "float16", ShapeOptions(frames=8))
+
+
+def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
+    found = planned(tmp_path, SMALL["ltx"])["transformer"]
+    assert found.call is not None
+    arguments = dict(found.call.arguments)
+    assert [arguments[name] for name in ("num_frames", "height", "width")] == ["2", "2", "3"]
+    assert arguments["rope_interpolation_scale"] == "(0.32, 32, 32)"
+    assert shapes_of(found)["hidden_states"] == (2, 2 * 2 * 3, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "component", "option"),
+    [
+        ("sana", "transformer", {"guidance_embeds": True}),
+        ("cogvideox", "transformer", {"ofs_embed_dim": 512}),
+        ("wan", "transformer", {"image_dim": 1280}),
+        ("hunyuan_video", "transformer", {"image_condition_type": "token_replace"}),
+        ("animate_diff", "unet", {"time_cond_proj_dim": 256}),
+    ],
+)
+def test_options_that_add_inputs_are_refused_by_name(
+    tmp_path: Path, name: str, component: str, option: dict[str, object]
+) -> None:
+    small = SMALL[name]
+    models = {**small.models, component: {**small.models[component], **option}}
+    folder = write_configs(tmp_path, Small(small.pipeline, models, small.scheduler))
+    with pytest.raises(TraceError, match=f"component {component}: {next(iter(option))} = "):
+        plan_all(folder, "float16", small.shapes, [component])
+
+
+def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path, Small("WanPipeline", {"transformer": SMALL["wan"].models["transformer"]}))
+    index = {
+        "_class_name": "WanPipeline",
+        "expand_timesteps": True,
+        "transformer": ["diffusers", "WanTransformer3DModel"],
+    }
+    write_json(folder / "model_index.json", index)
+    with pytest.raises(TraceError, match="component transformer: expand_timesteps is set"):
+        plan_all(folder, "float16", SMALL["wan"].shapes)
+
+
+def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:
+    small = SMALL["hunyuan_video"]
+    found = plan_all(write_configs(tmp_path, small), "float16", small.shapes)
+    assert list(found.failures) == ["text_encoder"]
+    assert found.failures["text_encoder"].startswith("LlamaModel cannot be traced: the hidden states")

@@ -14,7 +14,7 @@ SCRIPT = """
 import json, sys
 import mindspore, numpy as np
 from mindspore import mint
-from attnfuse.tracing.standins import cpu_stand_ins
+from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
 mindspore.set_device("CPU")
 pair = mindspore.Tensor(np.array([2.0, 3.0], np.float32))
 calls = {
@@ -30,7 +30,10 @@ calls = {
     "einsum": [lambda: mint.einsum("i,j->ij", pair, pair)],
     "ones_like": [lambda: mint.ones_like(pair), lambda: mint.ones_like(pair, dtype=mindspore.float16)],
     "outer": [lambda: mint.outer(pair, pair)],
-    "repeat_interleave": [lambda: mint.repeat_interleave(pair, 2)],
+    "repeat_interleave": [
+        lambda: mint.repeat_interleave(pair, 2),
+        lambda: pair.reshape(1, 2).repeat_interleave(2, dim=1, output_size=4),
+    ],
     "stack": [lambda: mint.stack([pair, pair], dim=1)],
 }
 def run(call):
@@ -50,6 +53,14 @@ try:
         raise ValueError
 except ValueError:
     result["restored_after_error"] = all(getattr(mint, name) is original for name, original in originals.items())
+from mindone.diffusers.models import attention_dispatch, layers_compat
+from mindone.diffusers.models.attention_processor import Attention
+places = (Attention, attention_dispatch, layers_compat)
+before = [place.scaled_dot_product_attention for place in places]
+with tracing_stand_ins(["masked_attention"]):
+    inside = [place.scaled_dot_product_attention for place in places]
+result["masked"] = [a is not b for a, b in zip(before, inside)]
+result["masked_restored"] = [place.scaled_dot_product_attention for place in places] == before
 print("\\n" + json.dumps(result))
 """
 
@@ -80,9 +91,11 @@ def test_stand_ins() -> None:
         "einsum": [["Float32", [[4.0, 6.0], [6.0, 9.0]]]],
         "ones_like": [["Float32", [1.0, 1.0]], ["Float16", [1.0, 1.0]]],
         "outer": [["Float32", [[4.0, 6.0], [6.0, 9.0]]]],
-        "repeat_interleave": [["Float32", [2.0, 2.0, 3.0, 3.0]]],
+        "repeat_interleave": [["Float32", [2.0, 2.0, 3.0, 3.0]], ["Float32", [[2.0, 2.0, 3.0, 3.0]]]],
         "stack": [["Float32", [[2.0, 2.0], [3.0, 3.0]]]],
     }
     assert result["replaced"] == sorted(result["with"])
     assert result["restored"]
     assert result["restored_after_error"]
+    assert result["masked"] == [True, True, True]  # wherever it was imported to
+    assert result["masked_restored"]

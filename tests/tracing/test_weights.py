@@ -20,6 +20,7 @@ from attnfuse.tracing.contract import WeightSource
 from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.random_weights import write_random
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
+from tests.support.small_models import T5, Small, write_configs
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
@@ -34,8 +35,13 @@ def run_worker_side(module: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def compare(folder: Path, work: Path, *dtypes: str) -> list[dict[str, list[WeightSource]]]:
-    """Assert that every parameter of every model in `folder` streams as mindone loads it; return sources by type."""
+def compare(
+    folder: Path, work: Path, *dtypes: str, in_float32: tuple[str, ...] = ()
+) -> list[dict[str, list[WeightSource]]]:
+    """Assert that every parameter of every model in `folder` streams as mindone loads it; return sources by type.
+
+    Parameters of modules whose names end in one of `in_float32` may be float32 in any case.
+    """
     run_worker_side("tests.support.loaded_weights", str(folder), str(work / "out.json"), *dtypes)
     answer: dict[str, Any] = json.loads((work / "out.json").read_text())
     result: list[dict[str, list[WeightSource]]] = []
@@ -45,7 +51,7 @@ def compare(folder: Path, work: Path, *dtypes: str) -> list[dict[str, list[Weigh
             sources = [WeightSource.from_json(source) for source in found["sources"]]
             assert {source.parameter for source in sources} == set(found["loaded"]), model
             for source in sources:
-                assert source.dtype == dtype
+                assert source.dtype == dtype or source.parameter.rpartition(".")[0].endswith(in_float32), source
                 assert digest(source) == found["loaded"][source.parameter], source
             result[-1][model] = sources
     return result
@@ -88,6 +94,16 @@ def test_sharded_checkpoint_with_projection(tmp_path: Path) -> None:
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     }
+
+
+def test_t5_keeps_its_last_projections_in_float32(tmp_path: Path) -> None:
+    write_configs(tmp_path / "flux", Small("FluxPipeline", {"text_encoder_2": T5}))
+    run_worker_side("tests.support.small_weights", str(tmp_path / "flux"))
+    folder = tmp_path / "flux" / "text_encoder_2"
+    half, brain = compare(folder, tmp_path, "float16", "bfloat16", in_float32=(".wo",))
+    kept = {source.parameter for source in half["text_encoder_3"] if source.dtype == "float32"}
+    assert kept == {f"encoder.block.{i}.layer.1.DenseReluDense.wo.weight" for i in range(2)}
+    assert {source.dtype for source in brain["text_encoder_3"]} == {"bfloat16"}
 
 
 def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) -> None:

@@ -6,17 +6,36 @@ it. Imports no MindSpore.
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs import controlnets, text_encoders, transformers, unets, vaes
-from attnfuse.tracing.specs.record import Spec
+from attnfuse.tracing.specs import (
+    controlnets,
+    families,
+    text_encoders,
+    transformers,
+    unets,
+    vaes,
+    video_families,
+    video_transformers,
+)
+from attnfuse.tracing.specs.record import Family, Spec
 
 SPECS: tuple[Spec, ...] = (
     *unets.SPECS,
     *transformers.SPECS,
+    *video_transformers.SPECS,
     *controlnets.SPECS,
     *vaes.SPECS,
     *text_encoders.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
+
+
+FAMILIES: tuple[Family, ...] = (*families.PICTURES, *video_families.VIDEOS)
+"""Every family of pipelines."""
+
+
+def family_of(pipeline_class: str) -> Family | None:
+    """The family a pipeline class belongs to, if its calls are known."""
+    return next((family for family in FAMILIES if pipeline_class in family.pipelines), None)
 
 
 def specs_of(class_name: str) -> tuple[Spec, ...]:

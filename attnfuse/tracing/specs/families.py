@@ -1,4 +1,4 @@
-"""The families of mindone pipelines, and how each sizes what it hands to its models.
+"""The families of mindone pipelines that make pictures, and how each sizes what it hands to its models.
 
 One entry a family. Sizes that every family tells: "batch" (images or videos), "rows" (of the denoiser's batch),
 "height" and "width" in pixels, "latent_height" and "latent_width", "tokens" (of the text the denoiser sees) and,
@@ -104,7 +104,7 @@ def _stable_diffusion_3(scene: Scene) -> Sizes:
             size = scene.number("sample_size", "vae") if scene.has("vae") else 128 * scale
         return size, size
 
-    patch = scene.number("patch_size", "transformer", 2) if scene.has("transformer") else 2
+    patch = scene.number("patch_size", "transformer", 2)
     height, width = scene.image(default, scale * patch, "the VAE's downscaling and the transformer's patches")
     clip = _clip_tokens(scene, "text_encoder", "text_encoder_2")
     has_t5 = scene.has("text_encoder_3") or not scene.pipeline.class_name
@@ -166,9 +166,114 @@ FLUX = Family(
     _flux,
 )
 
-FAMILIES = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3, FLUX)
+
+def _picture(scene: Scene, scale: int, multiple: int, *, guided: bool = True, side: int = 0) -> dict[str, int]:
+    """What a transformer of pictures needs: the default is `side` pixels square, else its `sample_size` × `scale`."""
+
+    def default() -> tuple[int, int]:
+        if side:
+            return side, side
+        if scene.has("transformer"):
+            size = scene.number("sample_size", "transformer") * scale
+        else:
+            size = scene.number("sample_size", "vae") if scene.has("vae") else multiple
+        return size, size
+
+    height, width = scene.image(default, multiple, "the VAE's downscaling and the transformer's patches")
+    return {
+        "batch": scene.shapes.batch or 1,
+        "rows": scene.rows(guided=guided),
+        "height": height,
+        "width": width,
+        "latent_height": height // scale,
+        "latent_width": width // scale,
+    }
 
 
-def family_of(pipeline_class: str) -> Family | None:
-    """The family a pipeline class belongs to, if its calls are known."""
-    return next((family for family in FAMILIES if pipeline_class in family.pipelines), None)
+def _patches(scene: Scene, scale: int) -> int:
+    return scale * (scene.number("patch_size", "transformer", 2))
+
+
+def _pixart_alpha(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling. Tokens: 120. Guided."""
+    scale = _vae_scale(scene)
+    return {**_picture(scene, scale, _patches(scene, scale)), "tokens": scene.text(120)}
+
+
+def _pixart_sigma(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling. Tokens: 300. Guided."""
+    scale = _vae_scale(scene)
+    return {**_picture(scene, scale, _patches(scene, scale)), "tokens": scene.text(300)}
+
+
+def _dit(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling. No text. Guided."""
+    scale = _vae_scale(scene)
+    return _picture(scene, scale, _patches(scene, scale))
+
+
+def _hunyuan_dit(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling.
+
+    Tokens: 77 of BERT ("tokens") and 256 of T5, whose number is `sequence_length`. Guided.
+    """
+    scale = _vae_scale(scene)
+    sizes = _picture(scene, scale, max(16, _patches(scene, scale)))
+    return {**sizes, "tokens": 77, "text_encoder_2_tokens": scene.text(256)}
+
+
+def _aura_flow(scene: Scene) -> Sizes:
+    """Height and width: 1024. Tokens: 256. Guided."""
+    scale = _vae_scale(scene)
+    return {**_picture(scene, scale, _patches(scene, scale), side=1024), "tokens": scene.text(256)}
+
+
+def _sana(scene: Scene) -> Sizes:
+    """Height and width: 1024; the deep-compression VAE makes one latent of 32 × 32 pixels. Tokens: 300. Guided."""
+    scale = 32
+    if scene.has("vae"):
+        scale = 2 ** (len(scene.numbers("encoder_block_out_channels", "vae")) - 1)
+    patch = scene.number("patch_size", "transformer", 1)
+    return {**_picture(scene, scale, scale * patch, side=1024), "tokens": scene.text(300)}
+
+
+def _cogview_3(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling. Tokens: 224. Guided."""
+    scale = _vae_scale(scene)
+    return {**_picture(scene, scale, _patches(scene, scale)), "tokens": scene.text(224)}
+
+
+def _cogview_4(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × the VAE's downscaling.
+
+    Tokens: 1024, the most; the pipeline hands over as many as the prompt has, rounded up to 16. With and without the
+    prompt are two calls: rows are not doubled.
+    """
+    scale = _vae_scale(scene)
+    return {**_picture(scene, scale, _patches(scene, scale), guided=False), "tokens": scene.text(1024, 1024)}
+
+
+PIXART_ALPHA = Family("PixArt-α", ("PixArtAlphaPipeline",), "pixart_alpha/pipeline_pixart_alpha.py", _pixart_alpha)
+PIXART_SIGMA = Family("PixArt-Σ", ("PixArtSigmaPipeline",), "pixart_alpha/pipeline_pixart_sigma.py", _pixart_sigma)
+DIT = Family("DiT", ("DiTPipeline",), "dit/pipeline_dit.py", _dit)
+HUNYUAN_DIT = Family("HunyuanDiT", ("HunyuanDiTPipeline",), "hunyuandit/pipeline_hunyuandit.py", _hunyuan_dit)
+AURA_FLOW = Family("AuraFlow", ("AuraFlowPipeline",), "aura_flow/pipeline_aura_flow.py", _aura_flow)
+SANA = Family("Sana", ("SanaPipeline",), "sana/pipeline_sana.py", _sana)
+COGVIEW_3 = Family("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipeline_cogview3plus.py", _cogview_3)
+COGVIEW_4 = Family("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
+
+PICTURES = (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
+    STABLE_DIFFUSION_3,
+    FLUX,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    DIT,
+    HUNYUAN_DIT,
+    AURA_FLOW,
+    SANA,
+    COGVIEW_3,
+    COGVIEW_4,
+)
+"""Every family of this module."""

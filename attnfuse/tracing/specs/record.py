@@ -25,6 +25,9 @@ FLOAT = "float"
 MASKED_ATTENTION = "masked_attention"
 """The stand-in that every model needs in which mindone's `Attention` gets a mask: see `standins.TRACING`."""
 
+ASIDE = ("safety_checker", "image_encoder")
+"""Parts that the image does not pass through unless more is loaded: a checker of results, an IP-Adapter's encoder."""
+
 Sizes = Mapping[str, int]
 
 
@@ -33,12 +36,14 @@ class Scene:
     """Everything an entry may ask when it computes sizes: the pipeline, its configurations, what the user asked for.
 
     `model` is the attribute of the part in question ("unet"); `configs` are by attribute; `sizes` those of the family.
+    `dtype` is the pipeline's type, with `exactly` that of every model in it.
     """
 
     pipeline: PipelineFolder
     configs: Mapping[str, Config]
     shapes: ShapeOptions
     dtype: str
+    exactly: bool = False
     model: str = ""
     sizes: Sizes = field(default_factory=dict)
 
@@ -154,13 +159,15 @@ class Family:
     """How a group of pipelines sizes what it hands to its models.
 
     `pipelines` are the classes whose calls were read, in `source` (below mindone/diffusers/pipelines/). `sizes`
-    computes the sizes that specs refer to; its docstring tells the defaults, which are those of `__call__`.
+    computes the sizes that specs refer to; its docstring tells the defaults, which are those of `__call__`. `aside` are
+    parts that hold a network and are not compiled.
     """
 
     name: str
     pipelines: tuple[str, ...]
     source: str
     sizes: Callable[[Scene], Sizes]
+    aside: tuple[str, ...] = ASIDE
 
 
 def no_sizes(_scene: Scene) -> Sizes:
@@ -179,9 +186,10 @@ class Spec:
 
     `models` are the attributes of a pipeline it may be ("unet"), the first being what a single model is taken for;
     `component` names the graph, "{model}" standing for the attribute. `method` is what is called, the model itself
-    where empty; `fixed` are arguments that are no tensors. `check` returns why a configuration cannot be traced, or
-    nothing. `held` is the type the model is held in. `stand_ins` name those of `standins.TRACING` that are in force
-    while the model is traced. `source` is the mindone pipeline whose call is mirrored.
+    where empty; `fixed` are arguments that are no tensors, `constants` those that follow from the sizes. `check`
+    returns why a configuration cannot be traced, or nothing. `held` is the type the model is held in. `stand_ins` name
+    those of `standins.TRACING` that are in force while the model is traced. `source` is the mindone pipeline whose
+    call is mirrored. `broken` says what in mindone keeps every such model from being traced.
     """
 
     class_name: str
@@ -194,14 +202,18 @@ class Spec:
     component: str = "{model}"
     method: str = ""
     fixed: Mapping[str, Any] = field(default_factory=lambda: {"return_dict": False})
+    constants: Callable[[Scene], Mapping[str, Any]] | None = None
     sizes: Callable[[Scene], Sizes] = no_sizes
     refuse: tuple[Refusal, ...] = ()
     check: Callable[[Scene], str] | None = None
     held: Callable[[Scene], str] = pipeline_dtype
     stand_ins: tuple[str, ...] = ()
+    broken: str = ""
 
     def refusal(self, scene: Scene) -> str:
         """Why this configuration cannot be traced, in words that follow "component NAME:", or nothing."""
+        if self.broken:
+            return f"{self.class_name} cannot be traced: {self.broken}"
         for refusal in self.refuse:
             value = scene.option(refusal.option, refusal.allowed[0])
             if value not in refusal.allowed:

@@ -5,8 +5,29 @@ Imports `families` and `record` of this room.
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION, STABLE_DIFFUSION_3, STABLE_DIFFUSION_XL
+from dataclasses import replace
+
+from attnfuse.tracing.specs.families import (
+    AURA_FLOW,
+    COGVIEW_3,
+    FLUX,
+    HUNYUAN_DIT,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_3,
+    STABLE_DIFFUSION_XL,
+)
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.video_families import (
+    ANIMATE_DIFF,
+    COGVIDEOX,
+    HUNYUAN_VIDEO,
+    LATTE,
+    LTX,
+    MOCHI,
+    WAN,
+)
 
 
 def _tokens(scene: Scene) -> Sizes:
@@ -22,8 +43,8 @@ _NO_MASK = (Refusal("use_attention_mask", (False, None)),)
 CLIP = Spec(
     class_name="CLIPTextModel",
     library="transformers",
-    families=(STABLE_DIFFUSION, FLUX),
-    models=("text_encoder",),
+    families=(STABLE_DIFFUSION, FLUX, HUNYUAN_VIDEO, ANIMATE_DIFF),
+    models=("text_encoder", "text_encoder_2"),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(_IDS,),
     outputs=(Output("last_hidden_state"), Output("pooler_output", "result[1]")),
@@ -73,12 +94,73 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
 T5 = Spec(
     class_name="T5EncoderModel",
     library="transformers",
-    families=(STABLE_DIFFUSION_3, FLUX),
-    models=("text_encoder_3", "text_encoder_2"),
+    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, LTX),
+    models=("text_encoder_3", "text_encoder_2", "text_encoder"),
     source="stable_diffusion_3/pipeline_stable_diffusion_3.py",
     inputs=(_IDS,),
     outputs=(Output("last_hidden_state"),),
     sizes=_tokens,
 )
 
-SPECS = (CLIP, CLIP_PROJECTED, CLIP_PENULTIMATE, CLIP_PROJECTED_PENULTIMATE, T5)
+_MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the tokenizer's")
+
+T5_MASKED = replace(
+    T5,
+    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE),
+    models=("text_encoder", "text_encoder_2"),
+    source="pixart_alpha/pipeline_pixart_alpha.py",
+    inputs=(_IDS, _MASK),
+)
+
+T5_MOCHI = replace(
+    T5_MASKED,
+    families=(MOCHI,),
+    models=("text_encoder",),
+    source="mochi/pipeline_mochi.py",
+    inputs=(_IDS, replace(_MASK, dtype="bool")),
+)
+
+UMT5 = replace(
+    T5_MASKED,
+    class_name="UMT5EncoderModel",
+    families=(AURA_FLOW, WAN),
+    models=("text_encoder",),
+    source="aura_flow/pipeline_aura_flow.py",
+)
+
+BERT = Spec(
+    class_name="BertModel",
+    library="transformers",
+    families=(HUNYUAN_DIT,),
+    models=("text_encoder",),
+    source="hunyuandit/pipeline_hunyuandit.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("last_hidden_state"),),
+    sizes=_tokens,
+)
+
+LLAMA = Spec(
+    class_name="LlamaModel",
+    library="transformers",
+    families=(HUNYUAN_VIDEO,),
+    models=("text_encoder",),
+    source="hunyuan_video/pipeline_hunyuan_video.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("hidden_state", "result[1][-3]"),),  # two layers are skipped
+    fixed={"output_hidden_states": True, "use_cache": False, "return_dict": False},
+    sizes=_tokens,
+    broken="the hidden states that the pipeline takes are collected by a decorator, which a graph does not have",
+)
+
+SPECS = (
+    CLIP,
+    CLIP_PROJECTED,
+    CLIP_PENULTIMATE,
+    CLIP_PROJECTED_PENULTIMATE,
+    T5,
+    T5_MASKED,
+    T5_MOCHI,
+    UMT5,
+    BERT,
+    LLAMA,
+)

@@ -5,8 +5,19 @@ Imports `families` and `record` of this room.
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION_3
-from attnfuse.tracing.specs.record import Input, Output, Scene, Spec
+from attnfuse.tracing.specs.families import (
+    AURA_FLOW,
+    COGVIEW_3,
+    COGVIEW_4,
+    DIT,
+    FLUX,
+    HUNYUAN_DIT,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    SANA,
+    STABLE_DIFFUSION_3,
+)
+from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
 
 SD3 = Spec(
     class_name="SD3Transformer2DModel",
@@ -46,4 +57,181 @@ FLUX_TRANSFORMER = Spec(
     outputs=(Output("sample"),),
 )
 
-SPECS = (SD3, FLUX_TRANSFORMER)
+_SAMPLE = (Output("sample"),)
+_TEXT_MASK = Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's")
+
+
+def _conditioned(scene: Scene) -> bool:
+    """As `PixArtTransformer2DModel` decides it."""
+    given = scene.option("use_additional_conditions")
+    return scene.option("sample_size") == 128 if given is None else bool(given)
+
+
+PIXART = Spec(
+    class_name="PixArtTransformer2DModel",
+    library="diffusers",
+    families=(PIXART_ALPHA, PIXART_SIGMA),
+    models=("transformer",),
+    source="pixart_alpha/pipeline_pixart_alpha.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
+        Input("timestep", ("rows",), "timestep"),
+        _TEXT_MASK,
+        Input(
+            "resolution",
+            ("rows", 2),
+            to="added_cond_kwargs.resolution",
+            when=_conditioned,
+            only="use_additional_conditions is set (by default where sample_size is 128)",
+        ),
+        Input(
+            "aspect_ratio",
+            ("rows", 1),
+            to="added_cond_kwargs.aspect_ratio",
+            when=_conditioned,
+            only="use_additional_conditions is set (by default where sample_size is 128)",
+        ),
+    ),
+    outputs=_SAMPLE,
+    fixed={"added_cond_kwargs": {"resolution": None, "aspect_ratio": None}, "return_dict": False},
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+DIT_TRANSFORMER = Spec(
+    class_name="DiTTransformer2DModel",
+    library="diffusers",
+    families=(DIT,),
+    models=("transformer",),
+    source="dit/pipeline_dit.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("timestep", ("rows",), "timestep"),
+        Input("class_labels", ("rows",), "int64"),
+    ),
+    outputs=_SAMPLE,
+)
+
+
+def _styled(scene: Scene) -> bool:
+    return bool(scene.option("use_style_cond_and_image_meta_size", True))
+
+
+def _hunyuan_dit_sizes(scene: Scene) -> Sizes:
+    """The rotary table has a row for every patch."""
+    patch = scene.number("patch_size")
+    grid = (scene.sizes["latent_height"] // patch) * (scene.sizes["latent_width"] // patch)
+    return {"rotary_tokens": grid, "t5_tokens": scene.sizes["text_encoder_2_tokens"]}
+
+
+HUNYUAN_DIT_TRANSFORMER = Spec(
+    class_name="HunyuanDiT2DModel",
+    library="diffusers",
+    families=(HUNYUAN_DIT,),
+    models=("transformer",),
+    source="hunyuandit/pipeline_hunyuandit.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("timestep", ("rows",)),
+        Input("encoder_hidden_states", ("rows", "tokens", "cross_attention_dim")),
+        Input("text_embedding_mask", ("rows", "tokens"), "int64"),
+        Input("encoder_hidden_states_t5", ("rows", "t5_tokens", "cross_attention_dim_t5")),
+        Input("text_embedding_mask_t5", ("rows", "t5_tokens"), "int64"),
+        Input(
+            "image_meta_size",
+            ("rows", 6),
+            when=_styled,
+            only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
+        ),
+        Input(
+            "style",
+            ("rows",),
+            "int64",
+            when=_styled,
+            only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
+        ),
+        Input("rotary_cos", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.0"),
+        Input("rotary_sin", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.1"),
+    ),
+    outputs=_SAMPLE,
+    sizes=_hunyuan_dit_sizes,
+)
+
+AURA_FLOW_TRANSFORMER = Spec(
+    class_name="AuraFlowTransformer2DModel",
+    library="diffusers",
+    families=(AURA_FLOW,),
+    models=("transformer",),
+    source="aura_flow/pipeline_aura_flow.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+    ),
+    outputs=_SAMPLE,
+)
+
+SANA_TRANSFORMER = Spec(
+    class_name="SanaTransformer2DModel",
+    library="diffusers",
+    families=(SANA,),
+    models=("transformer",),
+    source="sana/pipeline_sana.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
+        Input("timestep", ("rows",), "float32", note="multiplied with timestep_scale"),
+        _TEXT_MASK,
+    ),
+    outputs=_SAMPLE,
+    refuse=(Refusal("guidance_embeds", (False,)),),  # Sana Sprint: another pipeline
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+_COGVIEW_SIZES = (
+    Input("original_size", ("rows", 2)),
+    Input("target_size", ("rows", 2)),
+    Input("crop_coords", ("rows", 2)),
+)
+
+COGVIEW_3_TRANSFORMER = Spec(
+    class_name="CogView3PlusTransformer2DModel",
+    library="diffusers",
+    families=(COGVIEW_3,),
+    models=("transformer",),
+    source="cogview3/pipeline_cogview3plus.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "text_embed_dim")),
+        Input("timestep", ("rows",), "timestep"),
+        *_COGVIEW_SIZES,
+    ),
+    outputs=_SAMPLE,
+)
+
+COGVIEW_4_TRANSFORMER = Spec(
+    class_name="CogView4Transformer2DModel",
+    library="diffusers",
+    families=(COGVIEW_4,),
+    models=("transformer",),
+    source="cogview4/pipeline_cogview4.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "text_embed_dim")),
+        Input("timestep", ("rows",), "float32"),
+        *_COGVIEW_SIZES,
+    ),
+    outputs=_SAMPLE,
+)
+
+SPECS = (
+    SD3,
+    FLUX_TRANSFORMER,
+    PIXART,
+    DIT_TRANSFORMER,
+    HUNYUAN_DIT_TRANSFORMER,
+    AURA_FLOW_TRANSFORMER,
+    SANA_TRANSFORMER,
+    COGVIEW_3_TRANSFORMER,
+    COGVIEW_4_TRANSFORMER,
+)

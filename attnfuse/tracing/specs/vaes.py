@@ -7,13 +7,42 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION, STABLE_DIFFUSION_3, STABLE_DIFFUSION_XL
-from attnfuse.tracing.specs.record import Input, Output, Scene, Spec
+from attnfuse.tracing.specs.families import (
+    AURA_FLOW,
+    COGVIEW_3,
+    COGVIEW_4,
+    DIT,
+    FLUX,
+    HUNYUAN_DIT,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    SANA,
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_3,
+    STABLE_DIFFUSION_XL,
+)
+from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Spec
+from attnfuse.tracing.specs.video_families import ANIMATE_DIFF, COGVIDEOX, HUNYUAN_VIDEO, LATTE, LTX
+
+_AS_HELD = (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_3,
+    FLUX,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    DIT,
+    HUNYUAN_DIT,
+    COGVIEW_3,
+    COGVIEW_4,
+    ANIMATE_DIFF,
+    LATTE,
+)
+"""Families that run an AutoencoderKL in the type they are held in."""
 
 _KL_DECODER = Spec(
     class_name="AutoencoderKL",
     library="diffusers",
-    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX),
+    families=_AS_HELD,
     models=("vae",),
     component="{model}_decoder",
     method="decode",
@@ -25,7 +54,7 @@ _KL_DECODER = Spec(
 _KL_ENCODER = Spec(
     class_name="AutoencoderKL",
     library="diffusers",
-    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_3, FLUX),
+    families=_AS_HELD,
     models=("vae",),
     component="{model}_encoder",
     method="encode",
@@ -63,4 +92,48 @@ _XL_ENCODER = replace(
     held=_encoder_upcast,
 )
 
-SPECS = (_KL_DECODER, _KL_ENCODER, _XL_DECODER, _XL_ENCODER)
+_AURA_FLOW_DECODER = replace(_XL_DECODER, families=(AURA_FLOW,), source="aura_flow/pipeline_aura_flow.py")
+
+_DC_DECODER = replace(_KL_DECODER, class_name="AutoencoderDC", families=(SANA,), source="sana/pipeline_sana.py")
+
+_VIDEO_LATENTS = Input(
+    "latents", ("batch", "latent_channels", "latent_frames", "latent_height", "latent_width"), to="z"
+)
+_VIDEO = (Output("video"),)
+
+_COGVIDEOX_DECODER = replace(
+    _KL_DECODER,
+    class_name="AutoencoderKLCogVideoX",
+    families=(COGVIDEOX,),
+    source="cogvideo/pipeline_cogvideox.py",
+    inputs=(_VIDEO_LATENTS,),
+    outputs=_VIDEO,
+)
+
+_LTX_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLLTXVideo",
+    families=(LTX,),
+    source="ltx/pipeline_ltx.py",
+    refuse=(Refusal("timestep_conditioning", (False,)),),
+)
+
+_HUNYUAN_VIDEO_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLHunyuanVideo",
+    families=(HUNYUAN_VIDEO,),
+    source="hunyuan_video/pipeline_hunyuan_video.py",
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+SPECS = (
+    _KL_DECODER,
+    _KL_ENCODER,
+    _XL_DECODER,
+    _XL_ENCODER,
+    _AURA_FLOW_DECODER,
+    _DC_DECODER,
+    _COGVIDEOX_DECODER,
+    _LTX_DECODER,
+    _HUNYUAN_VIDEO_DECODER,
+)

@@ -1,0 +1,72 @@
+"""What is planned for a live pipeline: its options count, and the types its models are held in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnfuse.errors import TraceError
+from attnfuse.live.plans import plan_live
+from attnfuse.tracing.contract import ShapeOptions
+from tests.support.small_models import HUNYUAN_DIT, WAN
+
+
+class _Parameter:
+    def __init__(self, dtype: str) -> None:
+        self.dtype, self.size = dtype, 8
+
+
+class _Model:
+    """As much of a diffusers model as a plan looks at."""
+
+    def __init__(self, config: dict[str, Any], dtype: str) -> None:
+        self.config, self.dtype = config, dtype
+
+    def to_json_string(self) -> str:
+        return json.dumps(self.config)
+
+    def get_parameters(self) -> list[_Parameter]:
+        return [_Parameter(self.dtype)]
+
+    def construct(self) -> None: ...
+
+    def cells_and_names(self) -> list[Any]:
+        return []
+
+
+class WanTransformer3DModel(_Model):
+    pass
+
+
+class HunyuanDiT2DModel(_Model):
+    pass
+
+
+class WanPipeline:
+    def __init__(self, **options: Any) -> None:
+        self.components = {"transformer": WanTransformer3DModel(WAN, "Float32")}
+        self.config = {"_class_name": "Other", "scheduler": ("diffusers", "UniPCMultistepScheduler"), **options}
+
+
+class HunyuanDiTPipeline:
+    def __init__(self) -> None:
+        self.components = {"transformer": HunyuanDiT2DModel(HUNYUAN_DIT, "Float16")}
+
+
+def test_options_of_the_pipeline_count(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (plan,) = plan_live(WanPipeline(expand_timesteps=False), tmp_path / "a", ShapeOptions(), (), None).plans
+    assert plan.class_name == "WanTransformer3DModel"
+    with pytest.raises(TraceError, match="expand_timesteps is set"):
+        plan_live(WanPipeline(expand_timesteps=True), tmp_path / "b", ShapeOptions(), (), None)
+
+
+def test_what_is_float32_in_any_case_stays_so(tmp_path: Path) -> None:
+    (plan,) = plan_live(HunyuanDiTPipeline(), tmp_path, ShapeOptions(), (), None).plans
+    types = {spec.name: spec.dtype for spec in plan.inputs}
+    assert plan.dtype == "float16"
+    assert (types["hidden_states"], types["rotary_cos"], types["style"]) == ("float16", "float32", "int64")

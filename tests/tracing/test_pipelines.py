@@ -1,0 +1,132 @@
+"""Every pipeline family, small, through `attnfuse compile` as a user runs it: configurations, weights, graph, census.
+
+The default run has one component of most families; the rest is slow.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attnfuse.report.model import Manifest, Report
+from attnfuse.tracing.plan import plan_all
+from tests.support.console import attnfuse, environment
+from tests.support.small_models import SMALL, write_configs
+from tests.support.traces import locked, shared_folder
+
+pytestmark = pytest.mark.mindspore
+
+#: Softmax nodes and FlashAttentionScore nodes (where mindone's own code places them, on a CPU too) of each component.
+QUICK = {
+    "sd3/transformer": (2, 0),
+    "flux/transformer": (0, 2),
+    "sd_controlnet/unet": (8, 0),
+    "pixart_alpha/transformer": (2, 0),
+}
+SLOW = {
+    "sd3/vae_decoder": (1, 0),
+    "sd3/vae_encoder": (1, 0),
+    "sd3/text_encoder": (3, 0),
+    "sd3/text_encoder_2": (3, 0),
+    "sd3/text_encoder_3": (2, 0),
+    "sd35/transformer": (3, 0),
+    "flux/text_encoder": (3, 0),
+    "flux/text_encoder_2": (2, 0),
+    "sd_controlnet/controlnet": (4, 0),
+    "sdxl_controlnet/unet": (24, 0),
+    "sdxl_controlnet/controlnet": (12, 0),
+    "sd_adapter/unet": (8, 0),
+    "sd_adapter/adapter": (0, 0),
+    "pixart_alpha/text_encoder": (2, 0),
+    "pixart_alpha_1024/transformer": (2, 0),
+    "dit/transformer": (2, 0),
+    "hunyuan_dit/transformer": (5, 0),
+    "hunyuan_dit/text_encoder": (2, 0),
+    "hunyuan_dit/text_encoder_2": (2, 0),
+    "aura_flow/transformer": (2, 0),
+    "aura_flow/vae_decoder": (1, 0),
+    "aura_flow/text_encoder": (2, 0),
+    "sana/transformer": (1, 0),
+    "sana/vae_decoder": (0, 0),
+    "cogview3/transformer": (2, 0),
+    "cogview3/text_encoder": (2, 0),
+    "cogview4/transformer": (2, 0),
+    "ltx/transformer": (0, 2),
+    "ltx/vae_decoder": (0, 0),
+    "ltx/text_encoder": (2, 0),
+    "wan/transformer": (0, 2),
+    "wan/text_encoder": (2, 0),
+    "hunyuan_video/transformer": (3, 0),
+    "hunyuan_video/text_encoder_2": (3, 0),
+    "mochi/transformer": (0, 5),
+    "mochi/text_encoder": (2, 0),
+    "latte/transformer": (3, 0),
+    "latte/text_encoder": (2, 0),
+    "animate_diff/unet": (22, 0),
+    "animate_diff/text_encoder": (3, 0),
+    "cogvideox/transformer": (1, 0),
+    "cogvideox/vae_decoder": (0, 0),
+    "cogvideox_rotary/transformer": (1, 0),
+    "hunyuan_video/vae_decoder": (1, 0),
+    "stable_video/unet": (16, 0),
+    "i2vgen/unet": (19, 0),
+}
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that small pipelines are written to; `pipeline` writes them."""
+    folder = shared_folder(tmp_path_factory) / "small"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def pipeline(written: Path, name: str) -> Path:
+    """Write the pipeline, with others that the run needs: importing MindSpore takes longer than writing them."""
+    quick = list(dict.fromkeys(item.partition("/")[0] for item in QUICK))
+    with locked(written / "lock"):
+        if not (written / name).exists():
+            folders = [write_configs(written / each, SMALL[each]) for each in (quick if name in quick else [name])]
+            command = [sys.executable, "-m", "tests.support.small_weights", *map(str, folders)]
+            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
+    return written / name
+
+
+def compiled(written: Path, item: str, out: Path) -> None:
+    name, _, component = item.partition("/")
+    small = SMALL[name]
+    options: list[str] = []
+    for option in ("batch", "height", "width", "sequence_length", "frames"):
+        value = getattr(small.shapes, option)
+        options += [] if value is None else [f"--{option.replace('_', '-')}", str(value)]
+    folder = pipeline(written, name)
+    done = attnfuse("compile", folder, "-o", out, "--component", component, *options, "--runtime", "mindspore")
+    assert done.returncode == 0, done.stderr
+    (entry,) = Manifest.model_validate_json((out / "manifest.json").read_bytes()).components
+    (plan,) = plan_all(folder, "float16", small.shapes, [component]).plans
+    assert [(t.name, t.shape, t.dtype) for t in entry.inputs] == [(t.name, t.shape, t.dtype) for t in plan.inputs]
+    assert plan.call is not None
+    assert [t.name for t in entry.outputs] == [name for name, _ in plan.call.outputs]
+    assert (out / entry.graph).is_file()
+    report = Report.model_validate_json((out / "report.json").read_bytes())
+    totals = report.totals
+    expected = {**QUICK, **SLOW}[item]
+    assert (totals.softmax, totals.already_fused) == expected
+    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == small.pipeline
+    assert totals.missed == 0, [s.reason for c in report.components for s in c.sites if s.status == "missed"]
+
+
+@pytest.mark.parametrize("item", QUICK)
+def test_a_component_of_a_pipeline(written: Path, item: str, tmp_path: Path) -> None:
+    compiled(written, item, tmp_path / "out")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("item", SLOW)
+def test_every_component_of_a_pipeline(written: Path, item: str, tmp_path: Path) -> None:
+    compiled(written, item, tmp_path / "out")
