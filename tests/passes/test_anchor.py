@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.graph import Model, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
+from tests.support import oracle
 from tests.support.fusing import fuse
-from tests.support.graphs import GraphBuilder
+from tests.support.graphs import GraphBuilder, seeded
 from tests.support.sites import Change, Site
 
 
@@ -98,3 +99,56 @@ def test_one_query_without_any_sign_of_heads_is_fused() -> None:
     g.output(g.bmm(g.softmax(g.bmm(q, g.transpose(k, (0, 2, 1)))), k))
     (record,) = fuse(g.model())
     assert (record.status, record.layout, record.query, record.key) == ("fused", "BSH", (8, 1, 16), (8, 5, 16))
+
+
+def test_scores_that_the_graph_returns_escape() -> None:
+    """Named among the outputs themselves, and not through a tuple of them."""
+    case = Site()
+    proto = case.proto()
+    (scores,) = (node.inputs[0] for node in Model(proto).nodes if node.op == "Softmax")
+    proto.graph.output.add(name=scores)
+    (site,) = fuse(Model(proto))
+    assert (site.code, site.miss and site.miss.found) == ("safety.scores_escape", "an output of the graph")
+
+
+@pytest.mark.parametrize("axis", [4, 7, -5])
+def test_a_softmax_over_an_axis_that_is_not_there(axis: int) -> None:
+    assert Site(softmax=lambda g, s: g.op("Softmax", s, (axis,))).refused() == "facts.softmax_axis"
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0, 0.5])
+def test_alpha_is_a_factor_of_the_scale(alpha: float) -> None:
+    g = GraphBuilder()
+    q, k, v = (g.input(n, d, FLOAT16) for n, d in (("q", (4, 3, 16)), ("k", (4, 16, 5)), ("v", (4, 5, 16))))
+    scores = g.baddbmm(g.input("bias", (4, 3, 5), FLOAT16), q, k, alpha=alpha)
+    g.output(g.bmm(g.softmax(scores), v))
+    (site,) = fuse(g.model())
+    assert (site.scale, site.scale_factors) == (alpha, () if alpha == 1.0 else (alpha,))
+
+
+@pytest.mark.parametrize("value_turned", [False, True])
+@pytest.mark.parametrize("weights_turned", [False, True])
+@pytest.mark.parametrize("weights_left", [False, True])
+def test_the_second_product_in_every_turn(weights_left: bool, weights_turned: bool, value_turned: bool) -> None:
+    """weights · value, or valueᵀ · weightsᵀ, each stored as it is or turned: the same numbers out of each."""
+    g = GraphBuilder()
+    q, k = g.input("q", (2, 3, 4, 16), FLOAT16), g.input("k", (2, 3, 5, 16), FLOAT16)
+    weights = g.softmax(g.batch_matmul(q, k, transpose_b=True))
+    # As the left operand weights are [rows, keys] unless turned, as the right one [keys, rows].
+    if weights_left == weights_turned:
+        weights = g.transpose(weights, (0, 1, 3, 2))
+    value = g.input("v", (2, 3, 5, 16) if weights_left != value_turned else (2, 3, 16, 5), FLOAT16)
+    if weights_left:
+        product = g.batch_matmul(weights, value, weights_turned, value_turned)
+    else:
+        product = g.batch_matmul(value, weights, value_turned, weights_turned)
+    g.output(product)
+    proto = g.build()
+    after = Model(type(proto).FromString(proto.SerializeToString()))
+    (site,) = fuse(after)
+    assert site.status == "fused", site.reason
+    inputs = {
+        name: seeded(name, dims).astype(np.float64) for name, dims in (("q", (2, 3, 4, 16)), ("k", (2, 3, 5, 16)))
+    }
+    inputs["v"] = seeded("v", g.dims(value)).astype(np.float64)
+    np.testing.assert_allclose(oracle.run(after, inputs)[0], oracle.run(Model(proto), inputs)[0], atol=1e-9)
