@@ -76,8 +76,8 @@ class SiteRecord:
     `module` is the dotted path of the module that owns the site; `anchor` the value the fused node stands for (for a
     site that is not attention: the Softmax itself). Shapes are those entering the fused node (or, where there is
     none, of the operands as found): query [B, N, Sq, D] and so on, in `layout`. `scale` is the float64 product of
-    `scale_factors`. Byte counts are of one execution: `score_bytes_saved` is what the score and weight matrices took
-    in the source, `mask_bytes` what the fused node's mask and bias take.
+    `scale_factors`. Byte counts are of one execution: `score_bytes_saved` is what the softmax's operand and result took
+    in the source, which are alive together, `mask_bytes` what the fused node's mask and bias take.
     """
 
     module: str

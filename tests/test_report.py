@@ -65,7 +65,7 @@ RECORDS = [
     record("b", "kept", rule="--no-flash b"),
     record("c", "missed", miss=Miss("layout.k", "g:CNode_1:7", "a transposed k", "nothing"), scale=float("inf")),
     record("d", "not_attention"),
-    record("a", "fused", "fused", casts=1, warnings=("mask lost",)),
+    record("a", "fused", "fused", casts=1, score_bytes_saved=2000, warnings=("mask lost",)),
 ]
 
 
@@ -81,7 +81,8 @@ def test_the_counts_add_up() -> None:
         "not_attention": 1,
         "casts": 5,
         "padded_heads": 1,
-        "score_bytes_saved": 1000,
+        "score_bytes_saved": 3000,
+        "largest_score_bytes": 2000,
         "legalised": 0,
         "outside": 0,
         "failed": 0,
@@ -162,7 +163,7 @@ def test_the_table_tells_counts_and_reasons() -> None:
     assert "warning: mask lost (1 sites)" in text
     assert "warning: a rule matches no site" in text
     row = next(line for line in text.splitlines() if "part0" in line and "│" in line)
-    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["part0", "4", "2", "1", "1", "1", "5", "1", "1000 B"]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["part0", "4", "2", "1", "1", "1", "5", "1", "2.9 KiB"]
 
 
 def test_the_table_groups_reasons_and_sums_components() -> None:

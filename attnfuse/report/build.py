@@ -159,6 +159,7 @@ def totals(
         casts=sum(site.casts for site in sites),
         padded_heads=sum(1 for site in sites if site.padded_head),
         score_bytes_saved=sum(site.score_bytes_saved for site in sites),
+        largest_score_bytes=max((site.score_bytes_saved for site in sites), default=0),
         legalised=sum(entry.count for entry in legalised),
         outside=sum(entry.count for entry in outside),
         failed=failed,

@@ -92,6 +92,8 @@ class Totals(_Document):
     `softmax` counts the Softmax nodes of the source and `already_fused` its fused attention nodes; together they are
     fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed. `legalised` counts the
     nodes that were written with operators the runtime takes, `outside` those of the result that it does not take.
+    `score_bytes_saved` is the sum over sites: what is no longer written and read in one execution. Memory is used again
+    from site to site, so that the peak falls by at most `largest_score_bytes`, of the largest site.
     `failed` counts the components of the source that could not be had; none of their sites is counted.
     """
 
@@ -105,6 +107,7 @@ class Totals(_Document):
     casts: int
     padded_heads: int
     score_bytes_saved: int
+    largest_score_bytes: int
     legalised: int
     outside: int
     failed: int = 0

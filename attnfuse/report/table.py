@@ -17,7 +17,7 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
     """The whole report as something rich can print; with `operators`, also what became of each that was legalised."""
     table = Table(title=f"attention sites for {report.runtime} on {report.soc}", title_justify="left")
     table.add_column("component")
-    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads", "score memory saved"):
+    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads", "scores not made"):
         table.add_column(heading, justify="right")
     for component in report.components:
         table.add_row(component.name, *_cells(component.totals))

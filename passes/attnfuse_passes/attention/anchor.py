@@ -414,7 +414,11 @@ class _Reader:
         )
 
     def _score_bytes(self) -> int:
-        """Bytes of the largest score-shaped values alive at once: the softmax's input and output."""
+        """Bytes of the score-shaped values alive at once: the softmax's operand and result.
+
+        CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
+        SoftmaxV2's does not (read in the sources of both).
+        """
         total = 0
         for value in (self.softmax.inputs[0], self.softmax.name):
             kind = self.model.type_of(value)
