@@ -118,9 +118,10 @@ class _Writer:
         elif node.op in EXPANSIONS and node.op not in self.plain:
             self.alias[node.name] = EXPANSIONS[node.op](self, node)
         elif node.op != "UpdateState":
-            self._as_it_is(node)
+            self.as_it_is(node)
 
-    def _as_it_is(self, node: Node) -> None:
+    def as_it_is(self, node: Node) -> str:
+        """The node with its constant arguments as attributes."""
         named = ATTRIBUTES.get(node.op, {})
         inputs = [self.value(v) for i, v in enumerate(node.inputs) if i not in named]
         if node.op in HELD and node.op not in self.plain:
@@ -135,6 +136,7 @@ class _Writer:
         written.op_type = self._primitive(node.op, [attributes[name] for name in sorted(attributes)])
         del written.input[:]
         written.input.extend(inputs)
+        return node.name
 
     def _argument(self, node: Node, position: int) -> Literal:
         try:
@@ -196,6 +198,15 @@ def _silu(to: _Writer, node: Node) -> str:
     return to.add("Mul", [x, to.add("Sigmoid", [x], kind)], kind)
 
 
+def _item(to: _Writer, node: Node) -> str:
+    """The element itself, of a tuple that the graph makes: 2.0.0 takes the first, or crashes."""
+    source = to.source.producer(to.value(node.inputs[0]))
+    index = to.source.literal(node.inputs[1])
+    if source is None or source.op != "MakeTuple" or not isinstance(index, int):
+        return to.as_it_is(node)
+    return to.value(source.inputs[index])
+
+
 def _cos(to: _Writer, node: Node) -> str:
     """1 − 2 sin²(x / 2): 2.0.0's own is off by up to 2e-3 beyond π/2."""
     kind = to.type(node.name)
@@ -242,8 +253,9 @@ EXPANSIONS: dict[str, Callable[[_Writer, Node], str]] = {
     "Pow": _pow,
     "Rsqrt": _rsqrt,
     "SiLU": _silu,
+    "TupleGetItem": _item,
 }
-"""Operator → what is written in its place: the same value, from operators that Lite 2.0.0 computes right."""
+"""Operator → the value that takes its place: the same, from operators that Lite 2.0.0 computes right."""
 
 
 def _number(value: float) -> Array:

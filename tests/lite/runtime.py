@@ -24,7 +24,7 @@ _TIMEOUT = 120
 
 
 class RefusedError(Exception):
-    """Lite did not build or run the graph; the text is its log."""
+    """Lite did not build or run the graph, or crashed; the text is its log."""
 
 
 def run_lite(model: ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
@@ -54,6 +54,8 @@ def run_lite(model: ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
         )
         if done.returncode == worker.REFUSED:
             raise RefusedError(done.stdout + done.stderr)
+        if done.returncode < 0:
+            raise RefusedError(f"crashed with signal {-done.returncode}")
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
         results = [folder / f"out{index}.npy" for index in range(len(list(folder.glob("out*.npy"))))]
         return [np.load(result) for result in results]

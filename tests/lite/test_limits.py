@@ -172,6 +172,23 @@ def test_power_does_not_broadcast_its_base() -> None:
     assert off_by(make, x=x) <= KERNEL
 
 
+def test_an_element_of_a_tuple_that_the_graph_makes_is_the_first() -> None:
+    """Or Lite crashes, where a Depend stands between. They are left of unequal splits and of functions written out;
+    Lite 2.7 takes such pairs away itself (RemoveRedundantOp)."""
+
+    def make(g: GraphBuilder) -> str:
+        x = g.input("x", (4, 8))
+        parts = [g.strided_slice(x, (0, 0), (4, 4)), g.strided_slice(x, (0, 4), (4, 8))]
+        made = g.node("MakeTuple", parts, tuple(map(g.type_of, parts)), primitive=PRIMITIVE)
+        return g.op("Sigmoid", g.tuple_get_item(made, 1))
+
+    x = seeded("x", (4, 8))
+    (result,), (second,) = alone(graph(make), {"x": x}, plain=("TupleGetItem",))
+    assert relative_error(result, 1 / (1 + np.exp(-x[:, :4])), np.ones((4, 4), bool)) <= KERNEL
+    assert relative_error(result, second, np.ones((4, 4), bool)) > 0.1
+    assert off_by(make, x=x) <= KERNEL
+
+
 def test_select_does_not_broadcast() -> None:
     """So the writer broadcasts what stands for MaskedFill."""
 
