@@ -130,7 +130,7 @@ def _rows() -> Iterator[Operator]:
         (
             "BiasAdd",
             "data_format does not arrive: CANN takes axis 1 of rank 4, else the last",
-            (Limit("rank", (0,), (2, 4)),),
+            (Limit("rank", (0,), (2, 4)), Limit("only", (2,), 0)),
         ),
         ("BitwiseAnd", "", _WHOLE),
         ("BitwiseOr", "", _WHOLE),

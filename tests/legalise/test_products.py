@@ -172,6 +172,7 @@ CASES = cases(
     Case("BiasAdd of an image", bias_add((2, 3, 5, 4), 0, 3), ("BiasAdd",)),
     Case("BiasAdd of channels", bias_add((2, 3, 5), 0, 3), ("Reshape", "Add")),
     Case("BiasAdd of channels in a volume", bias_add((2, 3, 2, 5, 4), 14, 3), ("Reshape", "Add")),
+    Case("BiasAdd of the last axis of an image", bias_add((2, 3, 5, 4), 1, 4), ("Add",)),
     Case("BiasAdd of the last axis", bias_add((2, 3, 4), 1, 4), ("Add",)),
     Case("BiasAdd of an unknown format", bias_add((2, 3, 5), 2, 3), refused="its format is 2"),
 )
