@@ -109,9 +109,9 @@ def components() -> str:
         told = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
         lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", told, ""]
     for spec in SPECS:
-        part = f"{'`, `'.join(spec.models)}"
+        names = ", ".join(f"`{spec.component.format(model=model)}`" for model in spec.models)
         where = ", ".join(family.name for family in spec.families)
-        lines += [f"## {spec.class_name}: `{spec.component.format(model='…')}` of `{part}`", ""]
+        lines += [f"## {spec.class_name}: {names}", ""]
         lines += [f"In {where}. As called in `{spec.source}`.", ""]
         if spec.broken:
             lines += [f"Cannot be traced: {spec.broken}.", ""]

@@ -56,6 +56,8 @@ def compile(  # noqa: A001  # it is what it does
     height: int | None = None,
     width: int | None = None,
     sequence_length: int | None = None,
+    frames: int | None = None,
+    guidance: bool | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -69,9 +71,10 @@ def compile(  # noqa: A001  # it is what it does
     """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
 
     `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights; it is
-    left exactly as it was. `output` is a folder; None writes nothing. `components` selects among unet, vae_decoder,
-    vae_encoder, text_encoder and text_encoder_2. `batch` counts images, `height` and `width` are pixels,
-    `sequence_length` text tokens; left out, they are the configuration's. Any cell can be compiled as the call
+    left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
+    (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
+    tokens, `frames` those of a video; left out, they are the pipeline's defaults. `guidance` says whether the denoiser
+    gets two rows an image; left out, as the pipeline does. Any cell can be compiled as the call
     `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read.
 
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
@@ -103,7 +106,7 @@ def compile(  # noqa: A001  # it is what it does
         "verify": verify,
         "seed": seed,
     }
-    shapes = ShapeOptions(batch, height, width, sequence_length)
+    shapes = ShapeOptions(batch, height, width, sequence_length, frames, guidance)
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         configs = work / "configs"
         configs.mkdir()
