@@ -115,7 +115,8 @@ def expected_mask(form: Form, numbers: Numbers) -> tuple[str | None, ...]:
     kinds: set[str] = set()
     for term, value in zip(form.terms, numbers.terms, strict=True):
         if term.what == "drop" and _factor_behind(form, term) < 0:
-            kinds.add("additive")  # it draws attention to the keys it marks
+            if term.source != "constant" or value.any():
+                kinds.add("additive")  # it draws attention to the keys it marks
         elif _is_discard(term):
             if term.source != "constant":
                 kinds.add("bool")
@@ -155,7 +156,7 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
         elif term.what == "drop" and abs(term.low * factor) > -LOWEST[compute]:
             codes.add("facts.bias_range")
     fills = [term for term in form.terms if term.what == "fill"]
-    turned = form.nan_guard and any(_factor_behind(form, term) < 0 for term in form.terms)
+    turned = any(_factor_behind(form, term) < 0 for term in form.terms)
     if (turned or not form.attended) and len(form.terms) > 1 and fills:
         codes.add("facts.rows")  # a fill in place of a sum is no sum
     return codes
