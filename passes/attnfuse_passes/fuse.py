@@ -378,7 +378,7 @@ class _Plan:
     def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows that are NaN.
 
-        These are the rows of −inf alone and those with a +inf.
+        These are the rows of −inf alone and those with a +inf or NaN.
         """
         first, *others = self.masking.shifted
         whole = self._shifted_term(b, first.term)
@@ -395,7 +395,8 @@ class _Plan:
         zero = b.tensor(np.array(0.0), self.compute)
         query = b.node("Select", (absorbed, zero, query), b.type_of(query))
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
-        return query, bias, b.node("GreaterEqual", (magnitude, infinite), rows)
+        finite = b.node("Less", (magnitude, infinite), rows)  # also of NaN it is False: +inf and −inf may have met
+        return query, bias, b.node("LogicalNot", (finite,), rows)
 
     def _shifted_term(self, b: Builder, term: Bias | Fill) -> str:
         view = self.expr.space[term.view]

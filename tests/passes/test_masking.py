@@ -358,6 +358,15 @@ def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str
     assert site.row_guard == "zero"
 
 
+def test_infinities_of_both_signs_that_meet() -> None:
+    """+inf and −inf are NaN together, which no comparison finds."""
+    mask = np.where(np.arange(5) > 3, -np.inf, 0.0)
+    scores = both(times(-1.0), added((2, 1, 1, 5)), times(-0.5), added_constant(mask))
+    bias = np.full((2, 1, 1, 5), 0.25)
+    bias[0, ..., 4] = -np.inf
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).row_guard == "zero"
+
+
 def test_a_negative_factor_behind_a_mask_in_a_wider_type() -> None:
     """The smallest float32 times −1 is no number of float16: whatever the user says of rows, it is shifted."""
     scores = both(times(-1.0), added((2, 1, 1, 5), FLOAT32), times(-1.0))
@@ -497,6 +506,10 @@ def test_a_run_time_mask_per_head_is_not_for_lite() -> None:
         (4, 4, (1, 1, 1, 4, 5)),  # more axes than the scores with their heads told apart
         (1, 4, (2, 4, 5)),
         (4, 1, (4, 3, 5)),
+        (4, 4, (4, 4, 6)),
+        (6, 4, (4, 1, 4, 5)),
+        (6, 4, (1, 4, 4, 5)),
+        (6, 4, (2, 2, 4, 5)),
         (-1, 4, (1, 1, 4, 5)),  # nothing says how many of an unknown number are heads
     ],
 )
