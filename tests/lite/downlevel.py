@@ -47,11 +47,11 @@ ATTRIBUTES: dict[str, dict[int, str]] = {
 }
 """Operator → position of an argument → the attribute that MindSpore 2.0 has in its place."""
 
-HELD = ("Conv2D",)
+HELD = ("Conv2D", "ResizeNearestNeighbor")
 """Operators that Lite computes in the layout NHWC only, whose first input is put behind a Tile by ones.
 
 Lite writes a Transpose to NHWC before each, and merges it with a Transpose or Reshape that the graph has there. What
-is left may carry the label NCHW, and Conv2D refuses it although its values are right. Nothing is merged across a Tile.
+is left may carry the label NCHW, and both refuse it although its values are right. Nothing is merged across a Tile.
 """
 
 _PASS_FIRST = ("Load", "Depend")

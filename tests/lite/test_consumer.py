@@ -10,6 +10,7 @@ from attnfuse.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT32
 from tests.lite.agreement import compiled_for_lite, errors
+from tests.lite.runtime import RefusedError
 from tests.support.console import attnfuse
 from tests.support.graphs import transformer
 from tools.corpus import store
@@ -28,13 +29,28 @@ MODELS = {
     "clip_text_projection": "the pooled output: Argmax and GatherNd",
     "vae_kl_decode": "the acceptance's VAE decoder: GroupNorm, Conv2D, resize; attention between transposes",
     "unet_sd15": "the acceptance's UNet",
-    "unet_sd15_mask": "the same with a mask",
-    "unet_sdxl": "added conditions",
-    "controlnet": "several outputs",
     "sd3": "joint attention, adaptive norms",
     "t5_encoder": "a relative bias; no scale",
 }
-SLOW = {"unet_sd15_mask", "unet_sdxl", "controlnet"}
+"""Held in the default run; the rest of the corpus in the slow one."""
+
+NOT_TAKEN = {
+    "gpt2": "StridedSlice",  # of bool
+    "llama": "TensorScatterUpdate",
+    "qwen2_4dmask": "RmsNorm",
+    "wan": "Conv3D",
+}
+"""What 2.0.0 has no kernel for, by its own log."""
+
+DYNAMIC = {"lumina2"}
+"""Of sizes that are not known before run time: not legalised whole."""
+
+
+def others() -> list[str]:
+    """The rest of the corpus in float32, as traced on a CPU host: what is fused already is no formula."""
+    every = [name.removesuffix("-float32") for name in store.names() if name.endswith("-float32")]
+    left = [name for name in every if not name.startswith("ascend_") and name not in {*MODELS, *DYNAMIC}]
+    return [name for name in left if not store.sites()[f"{name}-float32"].fused]
 
 
 def test_attention_cell_through_the_command_line(tmp_path: Path) -> None:
@@ -49,10 +65,25 @@ def test_attention_cell_through_the_command_line(tmp_path: Path) -> None:
     assert error.lite <= error.allowed
 
 
-@pytest.mark.parametrize("name", [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in MODELS])
-def test_models_of_the_corpus(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_the_acceptance(name: str, tmp_path: Path) -> None:
+    hold(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", others())
+def test_the_rest_of_the_corpus(name: str, tmp_path: Path) -> None:
+    if name in NOT_TAKEN:
+        with pytest.raises(RefusedError, match=NOT_TAKEN[name]):
+            hold(name, tmp_path)
+    else:
+        hold(name, tmp_path)
+
+
+def hold(name: str, folder: Path) -> None:
+    """Each output of one graph of the corpus, with weights drawn, to the bound."""
     data = store.read(f"{name}-float32")
-    found = errors(Model(codec.parse(data, name)), compiled_for_lite(data), tmp_path / "graph.mindir", steps=STEPS)
+    found = errors(Model(codec.parse(data, name)), compiled_for_lite(data), folder / "graph.mindir", steps=STEPS)
     assert found
     for error in found:
         assert error.lite <= error.allowed, error

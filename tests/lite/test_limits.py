@@ -81,23 +81,35 @@ def after_rank_4(g: GraphBuilder) -> str:
     return conv2d(g, g.transpose(g.reshape(x, (2, 8, 8, 8)), (0, 3, 1, 2)))
 
 
-@pytest.mark.parametrize("make", [after_rank_3, after_rank_4])
-def test_convolution_after_transpose_loses_its_layout(make: Make) -> None:
+def resized_after_rank_4(g: GraphBuilder) -> str:
+    """The same before an upsampling, as in SDXL."""
+    image = g.transpose(g.input("image", (2, 8, 8, 8)), (0, 2, 3, 1))
+    x = g.add(g.input("x", (2, 64, 8)), g.reshape(image, (2, 64, 8)))
+    x = g.transpose(g.reshape(x, (2, 8, 8, 8)), (0, 3, 1, 2))
+    return g.op("ResizeNearestNeighbor", x, (16, 16), False, False, dims=(2, 8, 16, 16))
+
+
+LOST = [(after_rank_3, "Conv2D"), (after_rank_4, "Conv2D"), (resized_after_rank_4, "ResizeNearestNeighbor")]
+
+
+@pytest.mark.parametrize(("make", "op"), LOST, ids=["rank 3", "rank 4", "resize"])
+def test_what_follows_a_transpose_loses_its_layout(make: Make, op: str) -> None:
     """`Unexpected input format 0`: the root cause of the UNet that 2.0.0 did not build.
 
-    Lite computes Conv2D in NHWC and writes a Transpose(0, 2, 3, 1) before it. Then it merges that with what the graph
-    has there: TransReshapeTransFusion (optimizer/fusion/reshape_transpose_fusion.cc:362-433, run without asking the
-    list of disabled fusions) or the cancelling of two transposes (optimizer/graph/decrease_transpose_algo.cc:267-292).
+    Lite computes Conv2D and Resize in NHWC and writes a Transpose(0, 2, 3, 1) before them. Then it merges that with
+    what the graph has there: TransReshapeTransFusion (optimizer/fusion/reshape_transpose_fusion.cc:362-433; 2.0.0 runs
+    it whatever its configuration disables), or by cancelling two transposes (optimizer/graph/
+    decrease_transpose_algo.cc:267-292).
     The values stay right, but only a Transpose turns the label of a tensor's layout (nnacl/infer/transpose_infer.c,
     Handle4DPerm). What is left is a Reshape of a 3-D tensor, whose label means nothing: it is inherited from the first
     operand of each operator, and turned by any Transpose(0, 2, 1) (there too, at PERM_NUM_THREE). Where it says NCHW,
-    Conv2dInferShape (nnacl/infer/conv2d_infer.c) returns NNACL_FORMAT_ERROR.
+    Conv2dInferShape (nnacl/infer/conv2d_infer.c; resize_infer.c alike) returns NNACL_FORMAT_ERROR.
     """
     inputs = {"x": seeded("x", (2, 64, 8))}
-    if make is after_rank_4:
+    if make is not after_rank_3:
         inputs["image"] = seeded("image", (2, 8, 8, 8))
     with pytest.raises(RefusedError, match="Unexpected input format 0"):
-        off_by(make, plain="Conv2D", **inputs)
+        off_by(make, plain=op, **inputs)
     assert off_by(make, **inputs) <= FLOOR
 
 
