@@ -65,6 +65,24 @@ def folded(g: GraphBuilder, name: str, length: int) -> str:
     return g.input(name, (B * N, length, D), FLOAT16)
 
 
+def folded_late(g: GraphBuilder, name: str, length: int) -> str:
+    """[batch, heads, length, D], folded on the way to the product."""
+    return g.reshape(bnsd(g, name, length), (B * N, length, D))
+
+
+def one_for_all_rows(g: GraphBuilder, name: str, length: int) -> str:
+    return g.broadcast_to(g.input(name, (B * N, 1, D), FLOAT16), (B * N, length, D))
+
+
+def one_for_the_whole_head(g: GraphBuilder, name: str, length: int) -> str:
+    return g.broadcast_to(g.input(name, (B * N, length, 1), FLOAT16), (B * N, length, D))
+
+
+def narrow(g: GraphBuilder, name: str, length: int) -> str:
+    """A head of one element, which has no index."""
+    return g.input(name, (B * N, length, 1), FLOAT16)
+
+
 def from_projection(g: GraphBuilder, name: str, length: int) -> str:
     """[B, S, N·D], taken apart and folded by one transposition."""
     x = g.transpose(g.reshape(g.input(name, (B, length, N * D), FLOAT16), (B, length, N, D)), (0, 2, 1, 3))
@@ -87,13 +105,29 @@ def from_sequence_first(g: GraphBuilder, name: str, length: int) -> str:
     [
         (lambda: attention(bnsd, bnsd), "BNSD", (B, N)),
         (lambda: attention(from_projection, folded), "BNSD", (B, N)),
+        (lambda: attention(folded_late, folded), "BNSD", (B, N)),
         (lambda: attention(scaled_first, folded), "BNSD", (B, N)),
         (lambda: attention(folded, folded, change=True), "BNSD", (B, N)),
         (lambda: attention(folded, folded), "BSH", (B * N,)),
+        (lambda: attention(one_for_all_rows, folded), "BSH", (B * N,)),
+        (lambda: attention(one_for_the_whole_head, folded), "BSH", (B * N,)),
+        (lambda: attention(narrow, narrow), "BSH", (B * N,)),
         (lambda: attention(folded, from_projection), "BSH", (B * N,)),
         (lambda: attention(from_sequence_first, folded), "BNSD", (1, B * N)),
     ],
-    ids=["4-D", "query's layout", "query's source", "scores", "nothing", "key alone", "sequence first"],
+    ids=[
+        "4-D",
+        "query's layout",
+        "query's own",
+        "query's source",
+        "scores",
+        "nothing",
+        "one row",
+        "one column",
+        "narrow",
+        "key alone",
+        "sequence first",
+    ],
 )
 @pytest.mark.parametrize("runtime", ["mindspore", "lite"])
 def test_where_heads_show(graph: Callable[[], GraphBuilder], layout: str, lead: tuple[int, ...], runtime: str) -> None:

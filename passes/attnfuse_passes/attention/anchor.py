@@ -77,7 +77,6 @@ class _Reader:
             value=value,
             scores_dtype=kind.dtype,
             output_dtype=output.dtype,
-            score_elements=kind.size if kind.is_static else 0,
             score_bytes=self._score_bytes(),
             factors=factors,
             terms=terms,
@@ -264,15 +263,11 @@ class _Reader:
         whole, rows, columns = self.space["scores"].dims
         if whole == -1:
             return False
-        if heads == 1 and batch not in (1, whole):
+        if heads == 1:
             heads = whole // batch
-        elif batch == 1 and heads not in (1, whole):
+        elif batch == 1:
             batch = whole // heads
-        elif heads == 1:
-            heads = whole // batch
-        return batch * heads in (1, whole) and self.space.reshape(
-            "scores", (batch if batch * heads == whole else 1, whole // batch, rows, columns)
-        )
+        return batch * heads == whole and self.space.reshape("scores", (batch, heads, rows, columns))
 
     def _bias(self, node: Node, effect: AddTerm, number: int) -> BiasTerm:
         name = f"term{number}"
@@ -353,7 +348,7 @@ class _Reader:
             raise miss(
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
-        if len(space[name].axes) < 2 or not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
+        if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
             raise miss("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
         self._pair_batch("scores", name, rank, at, strict=second.strict)
         extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
@@ -407,7 +402,7 @@ class _Reader:
                     "scores that only the softmax reads",
                     "an output of the graph" if reader is None else reader.op,
                 )
-            if node.graph is not anchor.graph and node.graph.name != anchor.graph.name:
+            if node.graph.name != anchor.graph.name:
                 raise miss("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
         self.obligations.append(
             Obligation("private", f"none of the {len(inside)} values of the region is read outside it")

@@ -66,7 +66,6 @@ class AttentionExpr:
     value: Operand
     scores_dtype: DType
     output_dtype: DType
-    score_elements: int
     score_bytes: int
     factors: list[float] = field(default_factory=list)
     terms: list[BiasTerm | FillTerm] = field(default_factory=list)
