@@ -28,7 +28,7 @@ from attnfuse_passes.attention.anchor import read_attention
 from attnfuse_passes.attention.chain import NoMatchError
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.heads import Heads, split_heads
-from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, Fill, MaskError, Masking, read_masking
+from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, MaskError, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
 from attnfuse_passes.attention.values import ConstantFolder
 from attnfuse_passes.attention.view import UNKNOWN, Axis, product
@@ -381,10 +381,9 @@ class _Plan:
         These are the rows of −inf alone and those with a +inf or NaN.
         """
         first, *others = self.masking.shifted
-        whole = self._shifted_term(b, first.term)
+        whole = self._shifted_term(b, first)
         for summand in others:
-            whole = b.elementwise("Add", whole, self._shifted_term(b, summand.term))
-            whole = b.cast(b.cast(whole, summand.dtype), dtypes.FLOAT32)
+            whole = self._in_range(b, b.elementwise("Add", whole, self._shifted_term(b, summand)), summand.dtype)
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
         bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims, self.heads.count))
@@ -398,11 +397,17 @@ class _Plan:
         finite = b.node("Less", (magnitude, infinite), rows)  # also of NaN it is False: +inf and −inf may have met
         return query, bias, b.node("LogicalNot", (finite,), rows)
 
-    def _shifted_term(self, b: Builder, term: Bias | Fill) -> str:
+    def _in_range(self, b: Builder, value: str, dtype: DType) -> str:
+        """A float32 value as `dtype` holds it: infinite where the formula's is."""
+        return b.cast(b.cast(value, dtype), dtypes.FLOAT32)
+
+    def _shifted_term(self, b: Builder, summand: Summand) -> str:
+        term = summand.term
         view = self.expr.space[term.view]
         value = arrange.arrange(b, self.expr.space, term.value, view.source, self._groups(), full=[False] * 4)
         if isinstance(term, Bias):
-            return b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
+            scaled = b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
+            return scaled if term.factor == 1.0 else self._in_range(b, scaled, summand.dtype)
         fill, zero = (b.tensor(np.array(x), dtypes.FLOAT32) for x in (term.fill, 0.0))
         branches = (fill, zero) if term.when else (zero, fill)
         return b.node("Select", (value, *branches), TensorType(b.type_of(value).dims, dtypes.FLOAT32))

@@ -358,6 +358,20 @@ def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str
     assert site.row_guard == "zero"
 
 
+def test_a_mask_that_a_factor_makes_infinite_under_a_guard() -> None:
+    """−65504 times 2 is −inf in float16: a row of it is NaN in the formula, and 0 behind the guard."""
+    bias = np.where(NO_KEYS, LOWEST["float16"], 0.0)
+    case = Site(scores=both(added((2, 1, 1, 5)), times(2.0)), weights=guarded)
+    assert case.fused(within=0.01, bias=bias).row_guard == "zero"
+
+
+def test_masks_that_overflow_together_are_not_divided_by_the_scale() -> None:
+    """Divided by a scale above 1 they would stay finite, and so would a row that is NaN in the formula."""
+    hidden = selected(LOWEST["float16"], (2, 1, 1, 5), FLOAT16)
+    case = Site(scores=both(times(8.0), added_constant(np.full(5, -10000.0)), hidden))
+    assert case.fused(within=0.01, mask=~NO_KEYS).mask == "additive"
+
+
 def test_infinities_of_both_signs_that_meet() -> None:
     """+inf and −inf are NaN together, which no comparison finds."""
     mask = np.where(np.arange(5) > 3, -np.inf, 0.0)

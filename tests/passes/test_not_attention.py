@@ -12,6 +12,7 @@ from attnfuse.mindir.dtypes import FLOAT16, INT64
 from attnfuse.mindir.schema import ModelProto
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
+from tests.support.sites import Change, Site
 
 B, S, C, E = 2, 6, 16, 4
 Graph = Callable[[GraphBuilder], str]
@@ -144,3 +145,37 @@ def test_nothing_is_fused(graph: Graph, runtime: str) -> None:
     softmaxes = sum(node.op_type == "REF::Softmax:0" for node in before.graph.node)
     assert [site.status for site in sites] == ["not_attention"] * softmaxes, [(s.code, s.reason) for s in sites]
     assert proto == before
+
+
+def unread(op: str, times: int) -> Change:
+    """An operator nobody knows, so many times in a row."""
+
+    def change(g: GraphBuilder, value: str) -> str:
+        for _ in range(times):
+            value = g.node(op, [value], g.type_of(value))
+        return value
+
+    return change
+
+
+def in_a_tuple(g: GraphBuilder, scores: str) -> str:
+    kind = g.type_of(scores)
+    both = g.node("MakeTuple", [scores, g.input("bias", kind.dims, kind.dtype)], (kind, kind))
+    return g.node("AddN", [both], kind)
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        Site(scores=unread("Unheard", 1)),
+        Site(scores=unread("Unheard", 3)),
+        Site(scores=in_a_tuple),
+        Site(weights=unread("Unheard", 1)),
+        Site(weights=unread("Unheard", 3)),
+    ],
+    ids=["scores once", "scores three times", "scores in a tuple", "weights once", "weights three times"],
+)
+def test_attention_behind_operators_nobody_can_read_is_missed(site: Site) -> None:
+    """It must not leave the census as no attention: `--require missed==0` would hold."""
+    _, (record,) = site.run(site.proto(), "mindspore")
+    assert record.status == "missed"

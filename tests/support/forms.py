@@ -103,7 +103,7 @@ def draw_term(random: Random, dtype: DType) -> Term:
     if what == "fill":
         low = random.choice((-INF, LOWEST[dtype.name]))
         return Term(what, random.choice(("input", "constant")), over, low, dtype=dtype)
-    low = random.choice((-INF, LOWEST[dtype.name], -10000.0))
+    low = random.choice((-INF, LOWEST[dtype.name], float(np.array(-10000.0).astype(dtype.numpy))))
     return Term(what, random.choice(("input", "constant", "arithmetic")), over, low, dtype=dtype)
 
 

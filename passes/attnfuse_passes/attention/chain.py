@@ -13,6 +13,12 @@ from attnfuse_passes.attention.mask import NAN_TESTS
 from attnfuse_passes.attention.peelers import Place, peel
 from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.steps import NanToZero, Step
+from attnfuse_passes.attention.values import is_learned
+
+# Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
+_SEARCHED = 64
+_ENDS = ("Dense", "Addmm", "Conv", "LayerNorm", "GroupNorm", "BatchNorm", "RmsNorm", "Softmax", "LogSoftmax", "TopK")
+"""What a layer begins or ends with, by the beginning of its name: behind it lies another layer's product."""
 
 
 class NoMatchError(Exception):
@@ -66,7 +72,37 @@ def _no_scores(model: Model, softmax: Node, value: str) -> NoMatchError:
     # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
     # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
     near = node is not None and any(is_scores(model, name) for name in node.inputs)
-    return NoMatchError(found, attention=near and _reaches_product(model, softmax))
+    like = (near and _reaches_product(model, softmax)) or _looks_like_attention(model, softmax)
+    return NoMatchError(found, attention=like)
+
+
+def _looks_like_attention(model: Model, softmax: Node) -> bool:
+    """Whether the softmax stands between two products of computed values, whatever the operators on the way are.
+
+    For the census only: a spelling of several operators that nobody can read must not pass for no attention.
+    """
+    return _between(model, softmax, ahead=False) and _between(model, softmax, ahead=True)
+
+
+def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
+    """Whether a product of two values that are no weights lies on that side, through nothing that ends a layer."""
+    seen, pending = {softmax.name}, [softmax]
+    while pending and len(seen) < _SEARCHED:
+        node = pending.pop(0)
+        if ahead:
+            onward = [use.node for use in effective_uses(model, node.name)]
+        else:
+            onward = [model.producer(name) for name in node.inputs]
+        for other in onward:
+            if other is None or other.name in seen:
+                continue
+            seen.add(other.name)
+            product = read_product(model, other.name)
+            if product is None:
+                pending += [] if other.op.startswith(_ENDS) else [other]
+            elif not (is_learned(model, product.left) or is_learned(model, product.right)):
+                return True
+    return False
 
 
 def _reaches_product(model: Model, softmax: Node) -> bool:
@@ -100,7 +136,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
             return Forward(steps, found, found.left == value, tests)
         step = peel(model, node.name, Place.WEIGHTS)
         if step is None or step.input != value:
-            raise _weights_changed(model, node)
+            raise _weights_changed(model, softmax, node)
         steps.append(step)
         value = node.name
     raise NoMatchError(Miss("anchor.no_product", value, "a matrix product of the weights", "none"), attention=False)
@@ -125,9 +161,9 @@ def _escape(model: Model, value: str, uses: list[Use]) -> NoMatchError:
     return NoMatchError(found, attention=multiplied)
 
 
-def _weights_changed(model: Model, node: Node) -> NoMatchError:
+def _weights_changed(model: Model, softmax: Node, node: Node) -> NoMatchError:
     onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
-    multiplied = any(_enters_product(model, n) for n in onward)
+    multiplied = any(_enters_product(model, n) for n in onward) or _looks_like_attention(model, softmax)
     found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
     if not multiplied:
         found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)

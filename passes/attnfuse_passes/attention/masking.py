@@ -28,7 +28,7 @@ import numpy.typing as npt
 from attnfuse.api import DType, Miss, Model, NodeKind, Obligation
 from attnfuse_passes.attention.heads import Heads
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
-from attnfuse_passes.attention.values import ConstantFolder, Numbers
+from attnfuse_passes.attention.values import ConstantFolder, Numbers, is_learned
 from attnfuse_passes.attention.view import Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -268,14 +268,15 @@ class _Sorter:
             raise MaskError(
                 "facts.bias_range", term.at, f"a bias that {self.compute} holds", f"a number of {largest:g}"
             )
-        if self.largest > _largest(self.compute) and self._is_wide(term):
-            self.shift = True  # each fits, their sum may not
+        if self.largest > _largest(self.compute):  # each fits, their sum may not
+            self.masking.divide = False  # where the formula's sum is infinite, the node's has to be
+            self.shift = self.shift or self._is_wide(term)
         if self.largest / self.expr.scale > _largest(self.compute):
             self.masking.divide = False
 
     def _unknown(self, term: BiasTerm) -> None:
         """A run-time bias. In a type the compute type contains, it goes in as it is; else only a learned one does."""
-        learned = _is_learned(self.model, term.value)
+        learned = is_learned(self.model, term.value)
         exact = _largest(term.dtype) <= _largest(self.compute)
         turned = term.factor < 0  # makes +inf of what hides a key, in the narrower type or in both, whoever attends
         guarded = self.expr.nan_guard and not learned and (turned or (exact and not self.rows_attended))
@@ -324,7 +325,7 @@ class _Sorter:
         return parts
 
     def _is_known(self, part: BiasTerm) -> bool:
-        return self.folder.possible(part.value) is not None or _is_learned(self.model, part.value)
+        return self.folder.possible(part.value) is not None or is_learned(self.model, part.value)
 
     # --- rows without keys
 
@@ -418,30 +419,3 @@ def _largest(dtype: DType) -> float:
     return {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}.get(
         dtype.name, 1.7976931348623157e308
     )
-
-
-def _is_learned(model: Model, value: str, depth: int = 16) -> bool:
-    """Whether a value holds only elements of weights: what selects them may be computed."""
-    if model.is_parameter(value):
-        return True
-    node = model.producer(value)
-    if node is None or depth == 0:
-        return False
-    table = {"Gather": 0, "Embedding": 1, "EmbeddingLookup": 0, "Index": 0}
-    if node.op in table:
-        return _is_learned(model, node.inputs[table[node.op]], depth - 1)
-    passing = (
-        "Load",
-        "Cast",
-        "Transpose",
-        "TransposeView",
-        "Reshape",
-        "ExpandDims",
-        "StridedSlice",
-        "Tile",
-        "BroadcastTo",
-        "Contiguous",
-    )
-    if node.op in passing:
-        return _is_learned(model, node.inputs[0], depth - 1)
-    return False

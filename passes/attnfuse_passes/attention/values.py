@@ -278,3 +278,30 @@ def _bounded(numbers: list[float]) -> Numbers | None:
     if len(numbers) > MAX_NUMBERS or any(math.isnan(x) for x in numbers):
         return None
     return frozenset(x + 0.0 for x in numbers)  # −0 and 0 are one number here
+
+
+def is_learned(model: Model, value: str, depth: int = 16) -> bool:
+    """Whether a value holds only elements of weights: what selects them may be computed."""
+    if model.is_parameter(value):
+        return True
+    node = model.producer(value)
+    if node is None or depth == 0:
+        return False
+    table = {"Gather": 0, "Embedding": 1, "EmbeddingLookup": 0, "Index": 0}
+    if node.op in table:
+        return is_learned(model, node.inputs[table[node.op]], depth - 1)
+    passing = (
+        "Load",
+        "Cast",
+        "Transpose",
+        "TransposeView",
+        "Reshape",
+        "ExpandDims",
+        "StridedSlice",
+        "Tile",
+        "BroadcastTo",
+        "Contiguous",
+    )
+    if node.op in passing:
+        return is_learned(model, node.inputs[0], depth - 1)
+    return False
