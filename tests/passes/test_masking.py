@@ -372,6 +372,25 @@ def test_masks_that_overflow_together_are_not_divided_by_the_scale() -> None:
     assert case.fused(within=0.01, mask=~NO_KEYS).mask == "additive"
 
 
+def test_a_factor_in_a_wider_type_than_the_mask() -> None:
+    """−65504 times 1.5 is a number in float32, and none in the node's float16."""
+    bias = np.full((2, 1, 1, 5), LOWEST["float16"])
+    after = Site(
+        scores=both(upcast, lambda g, s: g.add(s, g.cast(g.input("bias", (2, 1, 1, 5), FLOAT16), FLOAT32)), times(1.5))
+    )
+    after.fused(within=0.01, bias=bias)
+    assert Site(scores=both(added((2, 1, 1, 5)), upcast, times(1.5))).refused() == "facts.rows"
+
+
+def test_masks_that_overflow_together_before_a_factor_stay_a_formula() -> None:
+    """Twice −65504 is −inf in float16, and half of it; half of each is a number, and so is their sum."""
+    hidden = selected(LOWEST["float16"], (2, 1, 1, 5), FLOAT16)
+    twice = both(added_constant(np.full(5, LOWEST["float16"])), hidden)
+    assert Site(scores=both(twice, times(0.5))).refused() == "facts.rows"
+    vouched = Site(scores=both(twice, times(0.5)), attended=True)
+    assert vouched.fused(within=0.01, mask=NO_KEYS | True).mask == "additive"
+
+
 def test_infinities_of_both_signs_that_meet() -> None:
     """+inf and −inf are NaN together, which no comparison finds."""
     mask = np.where(np.arange(5) > 3, -np.inf, 0.0)

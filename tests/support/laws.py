@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.match import SiteRecord
+from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.targets import Target
 from tests.support import oracle
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, fine_rows, formula
@@ -156,6 +157,13 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
         elif term.what == "drop" and abs(term.low * factor) > -LOWEST[compute]:
             codes.add("facts.bias_range")
     fills = [term for term in form.terms if term.what == "fill"]
+    drops = [term for term in form.terms if term.what == "drop"]
+    large = [*drops, *(term for term in form.terms if term.what == "bias" and term.source == "input")]
+    if len(large) > 1 and any(abs(_factor_behind(form, term)) < 1 for term in large):
+        codes.add("facts.rows")  # what overflows together may not do so each with a factor
+    wider = form.scores_dtype != (form.dtype if form.dtype.is_low_precision else FLOAT16)
+    if wider and any(abs(_factor_behind(form, term)) > 1 for term in drops):
+        codes.add("facts.rows")  # whether the factor meets the mask before a cast or behind it is not told
     turned = any(_factor_behind(form, term) < 0 for term in form.terms)
     if (turned or not form.attended) and len(form.terms) > 1 and fills:
         codes.add("facts.rows")  # a fill in place of a sum is no sum

@@ -150,6 +150,7 @@ class _Sorter:
     """Magnitude of the finite number nearest to 0 that hides a key."""
 
     def sort(self) -> Masking:
+        self._check_sums()
         for term in self.expr.terms:
             self._check_range(term)
             if isinstance(term, FillTerm):
@@ -199,6 +200,21 @@ class _Sorter:
         at, softmax = self._at(term), self.expr.scores_dtype
         if _largest(at) > _largest(softmax) and not self.rows_attended:
             raise MaskError("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+
+    def _check_sums(self) -> None:
+        """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
+        terms = [t for t in self.expr.terms if isinstance(t, BiasTerm) and abs(t.factor) < 1 and self._is_extreme(t)]
+        if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
+            found = f"{len(terms)} masks before a factor"
+            raise MaskError("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
+
+    def _is_extreme(self, term: BiasTerm) -> bool:
+        """Whether a number of the term's may be half as large as its type allows, or is not known."""
+        if is_learned(self.model, term.value):
+            return False
+        numbers = self.folder.value(term.value)
+        known = self.folder.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
+        return known is None or max((abs(x) for x in known), default=0.0) >= _largest(self._at(term)) / 2
 
     def _overflows(self, low: float, term: BiasTerm | FillTerm) -> bool:
         """Whether a factor behind the term takes a finite number out of the scores' range: the formula has −inf."""
@@ -278,6 +294,11 @@ class _Sorter:
         """A run-time bias. In a type the compute type contains, it goes in as it is; else only a learned one does."""
         learned = is_learned(self.model, term.value)
         exact = _largest(term.dtype) <= _largest(self.compute)
+        if exact and abs(term.factor) > 1 and self.expr.scores_dtype != self.compute:
+            # In the softmax's wider type the product is a number, in the node's it may be none.
+            exact = False
+            if self._at(term) != self.expr.scores_dtype and not learned and not self.rows_attended:
+                raise MaskError("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
         turned = term.factor < 0  # makes +inf of what hides a key, in the narrower type or in both, whoever attends
         guarded = self.expr.nan_guard and not learned and (turned or (exact and not self.rows_attended))
         if guarded:
