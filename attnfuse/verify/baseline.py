@@ -32,6 +32,11 @@ def formula_nodes(original: Model, fused: Model) -> dict[str, DType]:
             region, product = _formula(original, node)
             dtype = _compute_type(original, fused, product) or coarsest
             found.update(dict.fromkeys(region, dtype))
+        elif node.op in FUSED_OPS:
+            # A fused node of the source may be told to compute in another type: its own is no yardstick then.
+            own, now = original.type_of(node.inputs[0]), _compute_type(original, fused, node)
+            if own is not None and now is not None and own.dtype != now:
+                found[node.name] = now
     return found
 
 

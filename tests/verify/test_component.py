@@ -14,9 +14,10 @@ import attnfuse.verify as verify_package
 from attnfuse import cli, compiler
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import SourceError, UsageError
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from attnfuse.verify import ComponentVerification, Level, Verification, verify_component
 from tests.support.graphs import GraphBuilder
-from tests.verify.pairs import Block, Mistake
+from tests.verify.pairs import SCALE, Block, Mistake
 
 pytestmark = pytest.mark.mindspore
 
@@ -49,6 +50,15 @@ def test_full(tmp_path: Path) -> None:
     # A second run says the same, to the byte.
     again = verify(tmp_path, block.original(), block.fused())
     assert json.dumps(Verification((again,)).to_json()) == told
+
+
+def test_a_fused_node_cast_anew_is_held_to_its_new_type(tmp_path: Path) -> None:
+    """float16 in the source, bfloat16 by the policy: the yardstick is the source's node in bfloat16."""
+    before, after = (Block(compute=compute).fused() for compute in (FLOAT16, BFLOAT16))
+    result = verify(tmp_path, before, after)
+    assert result.passed, result.findings
+    wrong = Block(compute=BFLOAT16, mistake=Mistake(scale=SCALE * 1.05)).fused()
+    assert not verify(tmp_path, before, wrong).passed
 
 
 def test_static_runs_no_numbers(tmp_path: Path) -> None:
