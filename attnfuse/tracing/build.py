@@ -1,6 +1,6 @@
 """Builds a model without its weights and traces one of its methods to a MindIR model message.
 
-Worker side: imports mindspore and mindone; of this room `contract` and `standins`.
+Worker side: imports mindspore and mindone; of this room `contract` and `standins`, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mindspore.common.api import _cell_graph_executor
 from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
+from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec
 from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
 
@@ -102,9 +103,23 @@ def _source(plan: ComponentPlan, call: Call) -> str:
     )
 
 
+def _check_method(plan: ComponentPlan, method: str, model: Any) -> None:
+    """Tell of a method that is not there before MindSpore does, which tells it by printing the whole model."""
+    called = model
+    for name in filter(None, method.split(".")):
+        owner, called = called, getattr(called, name, None)
+        if called is None:
+            kind = type(owner).__name__
+            raise TraceError(f"component {plan.name} cannot be traced: {kind} has no method {name!r}.")
+
+
 def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
-    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names."""
+    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names.
+
+    Raises TraceError where the model has no such method.
+    """
     assert plan.call is not None
+    _check_method(plan, plan.call.method, model)
     with tempfile.TemporaryDirectory() as folder, tracing_stand_ins(plan.stand_ins):
         file = Path(folder) / "entry.py"  # read by MindSpore, through `inspect`
         source = _source(plan, plan.call)

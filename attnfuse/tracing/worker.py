@@ -105,9 +105,19 @@ def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
 
 
 def first_line(error: Exception) -> str:
-    """Return MindSpore's message without the call stacks that follow it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """Return MindSpore's message without the call stacks that follow it.
+
+    A cell that the message begins with, which is printed with all that is in it, is told by its class.
+    """
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    first = lines[0].strip()
+    if first.endswith("("):
+        after = next((line for line in lines[1:] if line.startswith(")")), None)
+        if after is not None:
+            return first[:-1] + after[1:]
+    return first
 
 
 def _peak_rss_bytes() -> int:

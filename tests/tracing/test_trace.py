@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, T
 from attnfuse.tracing.demo import TEXT_ENCODER, write_json
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.runner import trace_component
+from attnfuse.tracing.worker import first_line
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE, write_model, write_small_sd21, write_small_xl
 from tests.support.traces import TracedDemo
 from tools.make_checkpoint import make_checkpoint
@@ -205,6 +207,32 @@ def test_a_model_that_mindone_refuses(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"^component unet cannot be traced: NoSuchBlock does not exist\.$"):
         trace_one(unet, "unet", tmp_path)
     assert "Traceback" in (tmp_path / "work" / "trace.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [("frobnicate", "AutoencoderKL has no method 'frobnicate'"), ("decoder.frobnicate", "Decoder has no method 'frob")],
+)
+def test_a_method_that_the_model_has_not(tmp_path: Path, method: str, told: str) -> None:
+    write_model(tmp_path / "vae", SMALL_VAE)
+    (plan,) = plan_pipeline(tmp_path / "vae", "float16", ShapeOptions(), ["vae_decoder"])
+    assert plan.call is not None
+    (tmp_path / "work").mkdir()
+    with pytest.raises(TraceError, match=rf"^component vae_decoder cannot be traced: {told}"):
+        trace_component(replace(plan, call=replace(plan.call, method=method)), tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Net(\n  (a): CellList(\n  )\n) object has no attribute b\n\n---\nC++", "Net object has no attribute b"),
+        ("\n  It is wrong (\nvery)\n", "It is wrong ("),
+        ("It is wrong.\n\n---\n- C++ Call Stack:\n)", "It is wrong."),
+        ("", "RuntimeError"),
+    ],
+)
+def test_the_cause_that_is_told_of_what_mindspore_says(said: str, told: str) -> None:
+    assert first_line(RuntimeError(said)) == told
 
 
 def test_a_checkpoint_without_weights_is_told_before_mindspore_is_imported(tmp_path: Path) -> None:
