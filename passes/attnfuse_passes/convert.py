@@ -19,6 +19,7 @@ from attnfuse.api import (
     Model,
     Node,
     NodeKind,
+    Refusal,
     SiteQuery,
     SiteRecord,
     dtypes,
@@ -91,6 +92,10 @@ class _Site:
             compute = self._compute_dtype()
             if self.node.op != self._kind or compute is not None:
                 return self._rewrite(compute)
+            no = self._refused()
+            if no:
+                reason = f"{self._kind} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
+                return self._restore(no[0].code, reason, None)
         except Unfit as error:
             stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
             node = self.node.op if stays else None
@@ -211,18 +216,25 @@ class _Site:
         # Not in the old type: a factor applied there would round what the new type might hold.
         return b.cast(b.scaled(b.cast(found.shift, dtypes.FLOAT32), factor), compute)
 
+    def _refused(self) -> tuple[Refusal, ...]:
+        """What the target's documentation says against the node as it is, if it can be read at all.
+
+        Operands in float32 are the producer's doing, which gets a warning by name and stays (see producers.py).
+        """
+        try:
+            request = request_of(self.model, read(self.model, self.node))
+        except Unfit:
+            return ()
+        no = refusals(self.context.target, request)
+        return tuple(n for n in no if (n.code, request.dtype) != ("target.dtype", "float32"))
+
     def _doubts(self) -> tuple[str, ...]:
-        """What the target's documentation says against a node that is carried over as it is."""
+        """What is not known to be right of a node that is carried over as it is."""
         op, target = self.node.op, self.context.target
         try:
             request = request_of(self.model, read(self.model, self.node))
         except Unfit as error:
             return (f"{op} of the source: {error.text()}",)
-        doubts = [
-            f"{op} of the source: {no.expected} is documented, {no.found} used" for no in refusals(target, request)
-        ]
         if head_padding(target, request):
-            doubts.append(
-                f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented"
-            )
-        return tuple(doubts)
+            return (f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented",)
+        return ()

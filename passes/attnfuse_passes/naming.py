@@ -9,6 +9,7 @@ from collections import deque
 
 from attnfuse.api import Model, Modules, Node, short_name
 from attnfuse_passes.attention.normal_form import AttentionExpr
+from attnfuse_passes.emit.builder import sites_built, unused
 
 # Names that parameters have inside the module that owns them.
 _LEAVES = {"weight", "bias", "gamma", "beta", "embedding_table"}
@@ -22,6 +23,7 @@ class SiteNames:
         self._model = model
         self._modules = Modules(model)
         self._given: dict[str, int] = {}
+        self._built = sites_built(model)
 
     def of(self, expr: AttentionExpr) -> str:
         """The module that owns an attention."""
@@ -38,8 +40,8 @@ class SiteNames:
         return self._unique(name or short_name(node.name))
 
     def slug(self, module: str) -> str:
-        """The name as part of a node's name, where ':' and '/' mean something else."""
-        return "".join(c if c.isalnum() or c in "._#" else "_" for c in module)
+        """The name as part of a node's name, where ':' and '/' mean something else; another one at each call."""
+        return unused("".join(c if c.isalnum() or c in "._#" else "_" for c in module), self._built)
 
     def _unique(self, name: str) -> str:
         count = self._given[name] = self._given.get(name, 0) + 1

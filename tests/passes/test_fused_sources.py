@@ -396,6 +396,27 @@ def test_prompt_flash_attention_of_the_source() -> None:
         assert_equal(before, after)
 
 
+@pytest.mark.parametrize("case", [{"shift": (1, N, S, T)}, {"kv": N // 2}, {"mask": (B, S, T)}], ids=str)
+def test_a_node_beyond_the_targets_limits_is_the_formula_again(case: dict[str, object]) -> None:
+    """310P documents no bias, no grouped heads, and masks only over squares."""
+    before = prompt_source(**case)  # type: ignore[arg-type]
+    after, record = compile_with(before, "lite", "ascend310p")
+    assert (record.status, record.node) == ("kept", None)
+    assert record.code.startswith("target.")
+    assert_equal(before, after)
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+@pytest.mark.parametrize("settings", [{"flash": False}, {}], ids=str)
+def test_a_result_may_be_the_source_of_another_compile(runtime: str, settings: dict[str, object]) -> None:
+    """Its nodes have the names that a second run would give."""
+    after, record = compile_with(source(), "lite")
+    assert record.code == "fused.converted"
+    again, record = compile_with(after, runtime, **settings)
+    assert record.status == ("kept" if settings or runtime == "mindspore" else "fused")
+    assert_equal(source(), again)
+
+
 def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
     before = prompt_source(lifted=True, shift=(1, N, S, T), mask=(B, S, T))
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")

@@ -59,15 +59,15 @@ def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
         "RepeatInterleaveInt(x: float32[2, 3], 0, 1, None) -> float32[2, 0]",
         "RepeatInterleaveInt(x: unknown, 2, 1, None) -> float32[2, 6]",
         "RepeatInterleaveInt(x: float32[2, 3], 2, (0, 1), None)",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, axis: int64[], None)",
     ),
 )
 def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Element-wise repetition: the repeating index is the inner part of the axis."""
     dims, times = shapes(model, node), integers(model, node.inputs[1])
-    where = integers(model, node.inputs[2])
-    if dims is None or times is None or where is None or len(times) != 1 or times[0] < 1:
+    if dims is None or times is None or len(times) != 1 or times[0] < 1:
         return None
-    axis, count = axis_of(where, len(dims[0])), times[0]
+    axis, count = axis_of(integers(model, node.inputs[2]), len(dims[0])), times[0]
     if axis is None:
         return None
 

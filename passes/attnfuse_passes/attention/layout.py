@@ -26,7 +26,10 @@ def integers(model: Model, value: str) -> tuple[int, ...] | None:
 
 
 def shapes(model: Model, node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The shapes of the node's first input and of its output; None unless both are tensors of one float type."""
+    """The shapes of the node's first input and of its output; None unless both are tensors of one type.
+
+    Of any type: moving axes is no arithmetic, and the masks read through layouts are booleans or integers.
+    """
     before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
     if before is None or after is None or before.dtype != after.dtype:
         return None
@@ -106,8 +109,8 @@ def whole_slice(model: Model, node: Node) -> tuple[str, Effect] | None:
     return (node.inputs[0], Same()) if all(stride == 1 for stride in strides) else None
 
 
-def axis_of(literal: Sequence[int], rank: int) -> int | None:
-    """A single axis, counted from the start."""
-    if len(literal) != 1 or not -rank <= literal[0] < rank:
+def axis_of(literal: Sequence[int] | None, rank: int) -> int | None:
+    """A single axis, counted from the start. Takes what `integers` answers, None too."""
+    if literal is None or len(literal) != 1 or not -rank <= literal[0] < rank:
         return None
     return literal[0] % rank

@@ -6,12 +6,28 @@ nodes). Names come from the site and a running number inside it, so equal inputs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import AttributeProto, DType, Edit, Node, NodeProto, PrimitiveProto, TensorProto, TensorType, dtypes
+from attnfuse.api import (
+    AttributeProto,
+    DType,
+    Edit,
+    Model,
+    Node,
+    NodeProto,
+    PrimitiveProto,
+    TensorProto,
+    TensorType,
+    dtypes,
+    short_name,
+)
+
+_BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
+"""Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
 
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
 Literal = bool | int | float | tuple[int, ...] | None
@@ -38,6 +54,22 @@ def _tensors(kind: TensorType) -> AttributeProto:
     a = AttributeProto(type=AttributeProto.TENSORS)
     a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
     return a
+
+
+def sites_built(model: Model) -> set[str]:
+    """The sites whose nodes a builder made before: a result that is compiled again has them already."""
+    matches = (_BUILT.fullmatch(short_name(node.name)) for node in model.nodes)
+    return {match.group(1) for match in matches if match is not None}
+
+
+def unused(site: str, taken: set[str]) -> str:
+    """The site's name, with a number where it is taken; from now on it is."""
+    free, number = site, 1
+    while free in taken:
+        number += 1
+        free = f"{site}-{number}"
+    taken.add(free)
+    return free
 
 
 class Builder:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, objection, short_name
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.builder import Builder, sites_built, unused
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -45,7 +45,7 @@ class Legalise:
             return False
         inlined = inline(model)
         context.legalised += inlined
-        edit, effects, slugs = Edit(model), Effects.of(model), set[str]()
+        edit, effects, slugs = Edit(model), Effects.of(model), sites_built(model)
         replaced: list[Node] = []
         dead: set[str] = set()
         for node in model.nodes:
@@ -126,10 +126,4 @@ def _tidy(edit: Edit, arguments: set[str]) -> None:
 
 def _slug(node: Node, taken: set[str]) -> str:
     """A name for the nodes that stand for `node`: from its own, which only its graph need keep unique."""
-    plain = re.sub(r"\W+", "_", short_name(node.name))
-    slug, number = plain, 1
-    while slug in taken:
-        number += 1
-        slug = f"{plain}_{number}"
-    taken.add(slug)
-    return slug
+    return unused(re.sub(r"\W+", "_", short_name(node.name)), taken)
