@@ -26,12 +26,13 @@ from rich.console import Console
 from attnfuse import compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
+from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
-from attnfuse.sources import survey_source
+from attnfuse.sources import SUFFIX, survey_source
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
@@ -145,7 +146,8 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
 
     A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
-    --require failed==0 nothing is written then, and the exit code is 1.
+    --require failed==0 nothing is written then, and the exit code is 1. Where none can be traced there is nothing to
+    count: nothing is written, and the exit code is 3 either way.
     """
     if dry_run and check:
         raise UsageError("--dry-run and --check exclude each other; drop one.")
@@ -429,12 +431,22 @@ def _tell_verification(verification: Verification) -> None:
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")
 
 
-def _check_apart(report: Path, *others: Path | None) -> None:
+def _check_apart(report: Path, source: Path, output: Path | None) -> None:
     """Raise UsageError where the report would be written over, or into, the source or the output."""
-    place = report.resolve()
-    for other in others:
-        if other is not None and (place == other.resolve() or other.resolve() in place.parents):
+    path = report.resolve()
+    for other in filter(None, (source, output)):
+        held = other.resolve()
+        graph = held if held.suffix == SUFFIX else None
+        # Weights beside a graph lie in a folder of this name, and those of source and output may be one file.
+        among_weights = graph is not None and any(
+            folder.parent == graph.parent and folder.name.endswith("_variables") for folder in path.parents
+        )
+        if path == held or held in path.parents or among_weights:
             raise UsageError(f"the report {report} would lie in or over {other}; name another place for it.")
+    if output is not None and output.suffix == SUFFIX:
+        target = Place(output.resolve(), is_file=True)
+        if path in (target.folder / target.beside(name) for name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG)):
+            raise UsageError(f"the report {report} would lie over what is written beside {output}; name another place.")
 
 
 def _probe(file: Path) -> None:

@@ -143,6 +143,24 @@ def test_the_report_never_lands_on_source_or_output(command: Command, model: Pat
     assert not (tmp_path / "out").exists()
 
 
+OWN = ["manifest.json", "report.json", "verification.json", "lite.cfg"]
+
+
+@pytest.mark.parametrize("name", [*(f"fused.{name}" for name in OWN), "unet_variables/data_0", "fused.mindir"])
+def test_the_report_never_lands_on_what_lies_beside_a_graph(command: Command, tmp_path: Path, name: str) -> None:
+    model, out = write_split(tmp_path / "in"), tmp_path / "p" / "fused.mindir"
+    assert command("compile", model, "-o", out).code == 0
+    seen = tree(tmp_path)
+    for arguments in (["compile", model, "-o", out], ["compile", model, "-o", out, "--check"]):
+        answer = command(*arguments, "--report", tmp_path / "p" / name)
+        assert answer.code == 2
+        assert "name another place" in answer.error
+    answer = command("inspect", model, "--report", model.parent / "unet_variables" / "data_0")
+    assert answer.code == 2
+    assert tree(tmp_path) == seen
+    assert command("compile", model, "-o", out, "--report", tmp_path / "p" / "other.manifest.json").code == 0
+
+
 def test_the_report_goes_where_it_is_asked_for_too(command: Command, model: Path, tmp_path: Path) -> None:
     assert command("inspect", model, "--report", tmp_path / "r.json").code == 0
     assert json.loads((tmp_path / "r.json").read_bytes())["totals"]["sites"] == 4

@@ -72,11 +72,16 @@ def test_the_others_are_written_and_the_failures_named(command: Command, source:
     assert str(tmp_path) not in "".join(reasons.values())
 
 
-def test_where_nothing_can_be_traced_nothing_is_written(command: Command, source: Path, tmp_path: Path) -> None:
-    answer = command("compile", source, "-o", tmp_path / "out", "--component", "vae")
+@pytest.mark.parametrize("demand", [[], ["--require", "failed==0"]])
+def test_where_nothing_can_be_traced_nothing_is_written(
+    command: Command, source: Path, tmp_path: Path, demand: list[str]
+) -> None:
+    """A requirement counts what was compiled: of nothing there is no report to hold it against, as --help says."""
+    answer = command("compile", source, "-o", tmp_path / "out", "--component", "vae", *demand)
     assert (answer.code, answer.out) == (3, "")
     assert "how a pipeline of class NewestPipeline calls AutoencoderKL is not known" in answer.error
     assert not (tmp_path / "out").exists()
+    assert "exit code is 3 either way" in " ".join(command("compile", "--help").out.split())
 
 
 def components(command: Command, *arguments: str | Path) -> Answer:
