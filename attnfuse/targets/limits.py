@@ -154,7 +154,10 @@ class FusedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the target does not take a request: a code, what it accepts and what was asked, and the source."""
+    """Why the target does not take a request: a code, what it accepts and what was asked, and the source.
+
+    The two are read as "takes EXPECTED, not FOUND".
+    """
 
     code: str
     expected: str
@@ -210,7 +213,7 @@ def refusals(target: Target, request: FusedRequest, mindspore: str = "") -> tupl
             Refusal("target.grouped_heads", "as many key heads as query heads", str(request.kv_heads), limits.source)
         )
     if request.bias and not limits.bias:
-        found.append(Refusal("target.bias", "no additive bias", "an additive bias", limits.source))
+        found.append(Refusal("target.bias", "attention without an additive bias", "attention with one", limits.source))
     if request.mask == "per_head" and not limits.per_head_mask:
         found.append(Refusal("target.mask_per_head", "one mask for all heads", "a mask per head", limits.source))
     n = limits.square_mask_multiple

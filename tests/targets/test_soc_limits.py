@@ -70,6 +70,12 @@ def test_a_limit(target: tuple[str, str], code: str, taken: dict[str, Any], refu
     assert told.source
 
 
+def test_what_is_taken_and_what_is_not_make_a_sentence() -> None:
+    """Callers put them into "takes EXPECTED, not FOUND": what is taken is something, never "no" something."""
+    (bias,) = refusals(Target(*OLD), dataclasses.replace(PLAIN, bias=True))
+    assert (bias.expected, bias.found) == ("attention without an additive bias", "attention with one")
+
+
 @pytest.mark.parametrize("runtime", ["lite", "mindspore"])
 def test_the_first_910_has_neither_operator(runtime: str) -> None:
     assert codes((runtime, "ascend910")) == ["target.no_operator"]
