@@ -1,4 +1,4 @@
-"""The spelling that docs/peelers.md adds from start to finish works as it is written there."""
+"""The code in docs/peelers.md works as it is written: the spelling added from start to finish, and its graphs."""
 
 from __future__ import annotations
 
@@ -62,6 +62,15 @@ def test_the_guides_graphs_are_fused_with_it(added: Peeler) -> None:
     for runtime in ("lite", "mindspore"):
         tests.test_scores_divided_by_a_number_are_scaled(runtime)
     tests.test_scores_divided_by_zero_are_no_scores()
+
+
+@pytest.mark.parametrize(
+    "start", ["from tests.support.graphs import operators", "from numpy.testing import assert_allclose"]
+)
+def test_the_guides_small_graphs_are_fused(start: str) -> None:
+    """Each block asserts that itself."""
+    assert "assert" in written(start)
+    module("graph", start)
 
 
 def test_the_guides_graphs_are_missed_without_it() -> None:
