@@ -162,7 +162,7 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     if len(large) > 1 and any(abs(_factor_behind(form, term)) < 1 for term in large):
         codes.add("facts.rows")  # what overflows together may not do so each with a factor
     wider = form.scores_dtype != (form.dtype if form.dtype.is_low_precision else FLOAT16)
-    if wider and any(abs(_factor_behind(form, term)) > 1 for term in drops):
+    if wider and any(abs(_factor_behind(form, term)) > 1 for term in large):
         codes.add("facts.rows")  # whether the factor meets the mask before a cast or behind it is not told
     turned = any(_factor_behind(form, term) < 0 for term in form.terms)
     if (turned or not form.attended) and len(form.terms) > 1 and fills:
