@@ -17,7 +17,7 @@ from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.specs import family_of, specs_of
+from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.record import (
     ASIDE,
     FLOAT,
@@ -133,6 +133,7 @@ def survey(
         raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
     _check_shapes(shapes)
     pipeline = read_pipeline(folder)
+    _check_entries(pipeline)
     if SINGLE in pipeline.classes and not pipeline.class_name:
         specs = specs_of(pipeline.classes[SINGLE])
         if not specs and not given:
@@ -203,6 +204,18 @@ def plan_pipeline(
     for name, problem in planned.failures.items():
         raise TraceError(f"{folder}: component {name}: {problem}; name the components to compile to leave it out.")
     return planned.plans
+
+
+def _check_entries(pipeline: PipelineFolder) -> None:
+    """Raise SourceError where what the table knows for a model is neither a class nor left out: it would be lost.
+
+    What else is no pair of names is an option of the pipeline ("requires_safety_checker": true), or says nothing.
+    """
+    for name in dict.fromkeys(model for spec in SPECS for model in spec.models):
+        value = pipeline.options.get(name)
+        if value is not None and value != [None, None]:
+            where = pipeline.root / "model_index.json"
+            raise SourceError(f"{where}: {name} is {json.dumps(value)}, not a pair of a library and a class.")
 
 
 def _family(pipeline: PipelineFolder) -> Family | None:

@@ -220,6 +220,21 @@ def test_broken_json(tmp_path: Path, file: str, content: bytes) -> None:
         plans(tmp_path)
 
 
+@pytest.mark.parametrize("entry", ["notalist", [], ["AutoencoderKL"], [None, "AutoencoderKL"], ["a", "b", "c"], {}, 1])
+def test_an_entry_for_a_model_that_names_no_class(tmp_path: Path, entry: object) -> None:
+    """It would be left out without a word."""
+    pipeline(tmp_path, {"unet": SD["unet"]}, vae=entry)
+    with pytest.raises(SourceError, match=r"model_index\.json: vae is .*, not a pair of a library and a class\.$"):
+        plans(tmp_path)
+
+
+@pytest.mark.parametrize("entry", [None, [None, None]])
+def test_a_model_that_is_left_out_and_options_of_the_pipeline(tmp_path: Path, entry: object) -> None:
+    options = {"requires_safety_checker": True, "force_zeros_for_empty_prompt": False, "_name_or_path": "x", "n": [1]}
+    pipeline(tmp_path, {"unet": SD["unet"], "text_encoder": SD["text_encoder"]}, vae=entry, **options)
+    assert plans(tmp_path).keys() == {"unet", "text_encoder"}
+
+
 def test_missing_parts(tmp_path: Path) -> None:
     pipeline(tmp_path, SD)
     (tmp_path / "unet" / "config.json").unlink()
