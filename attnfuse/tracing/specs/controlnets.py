@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.families import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Spec
-from attnfuse.tracing.specs.unets import condition_sizes, has_added_conditions, one_context, residual_shapes
+from attnfuse.tracing.specs.unets import ADDED_CONDITIONS, condition_sizes, one_context, residual_shapes
 
 
 def _residuals(scene: Scene) -> int:
@@ -29,20 +29,7 @@ CONTROLNET = Spec(
         Input("timestep", (1,), "timestep", note="as the UNet's"),
         Input("encoder_hidden_states", ("rows", "tokens", "context")),
         Input("controlnet_cond", ("rows", 3, "height", "width"), note="the picture of conditions, in pixels"),
-        Input(
-            "text_embeds",
-            ("rows", "pooled"),
-            to="added_cond_kwargs.text_embeds",
-            when=has_added_conditions,
-            only="addition_embed_type is text_time (XL)",
-        ),
-        Input(
-            "time_ids",
-            ("rows", "time_ids"),
-            to="added_cond_kwargs.time_ids",
-            when=has_added_conditions,
-            only="addition_embed_type is text_time (XL)",
-        ),
+        *ADDED_CONDITIONS,
     ),
     # `controlnet_conditioning_scale` multiplies all outputs, and is 1 in the graph: multiply them outside of it.
     outputs=(

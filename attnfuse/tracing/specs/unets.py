@@ -15,15 +15,34 @@ from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, 
 _SDXL_TIME_IDS = 6
 
 
-def has_added_conditions(scene: Scene) -> bool:
+def _has_added_conditions(scene: Scene) -> bool:
     """Whether it takes SDXL's pooled text and sizes."""
     return bool(scene.option("addition_embed_type") == "text_time")
+
+
+ADDED_CONDITIONS = (
+    Input(
+        "text_embeds",
+        ("rows", "pooled"),
+        to="added_cond_kwargs.text_embeds",
+        when=_has_added_conditions,
+        only="addition_embed_type is text_time (XL)",
+    ),
+    Input(
+        "time_ids",
+        ("rows", "time_ids"),
+        to="added_cond_kwargs.time_ids",
+        when=_has_added_conditions,
+        only="addition_embed_type is text_time (XL)",
+    ),
+)
+"""SDXL's pooled text and sizes, as its UNet and its ControlNets take them."""
 
 
 def condition_sizes(scene: Scene) -> Sizes:
     """The widths of the text and, for XL, of the pooled text and of the time ids (five in a refiner)."""
     sizes = {"context": scene.numbers("cross_attention_dim")[0]}
-    if not has_added_conditions(scene):
+    if not _has_added_conditions(scene):
         return sizes
     width = scene.number("projection_class_embeddings_input_dim")
     per_id = scene.number("addition_time_embed_dim")
@@ -100,20 +119,7 @@ UNET_2D_CONDITION = Spec(
             note="the scheduler hands over one scalar, and the first thing the model does is give it an axis",
         ),
         Input("encoder_hidden_states", ("rows", "tokens", "context")),
-        Input(
-            "text_embeds",
-            ("rows", "pooled"),
-            to="added_cond_kwargs.text_embeds",
-            when=has_added_conditions,
-            only="addition_embed_type is text_time (XL)",
-        ),
-        Input(
-            "time_ids",
-            ("rows", "time_ids"),
-            to="added_cond_kwargs.time_ids",
-            when=has_added_conditions,
-            only="addition_embed_type is text_time (XL)",
-        ),
+        *ADDED_CONDITIONS,
         Input(
             "down_block_residual_{i}",
             ("rows", "channels", "height", "width"),
