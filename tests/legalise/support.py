@@ -1,24 +1,12 @@
 """What every test of a legalisation rule shares: a case, and what is held against it.
 
 A case is a small graph around one operator, in one variant of its arguments, and what should stand in its place. Each
-`test_<family>.py` lists its cases with `cases(...)`, and holds them to the same three checks:
+`test_<family>.py` lists its cases, and may hold tests of its own for what a case cannot say:
 
-    CASES = cases("products", Case("BatchMatMulExt", bmm, ("BatchMatMul",)), …)
+    cases("products", Case("BatchMatMulExt", bmm, ("BatchMatMul",)), …)
 
-    @pytest.mark.parametrize("case", CASES, ids=str)
-    def test_structure(case: Case) -> None:
-        check_structure(case)
-
-    @pytest.mark.parametrize("case", computable(CASES), ids=str)
-    def test_numbers(case: Case) -> None:
-        check_numbers(case)
-
-    @pytest.mark.mindspore
-    @pytest.mark.parametrize("case", legal(CASES), ids=str)
-    def test_inference(case: Case, inferred: Inferred) -> None:
-        check_inference(case, inferred)
-
-`inferred` is made once a session, by one process of MindSpore, from the cases of all families that were imported.
+`test_rules.py` imports them all and holds every case to the same three checks: structure, numbers and inference.
+`inferred` is made once a session, by one process of MindSpore, from all cases.
 May import the engine, the pass and `tests.support`.
 """
 
@@ -93,7 +81,7 @@ Inferred: TypeAlias = Mapping[str, Inference]
 """What MindSpore infers: by name of a graph, `<case>` before and `<case>, legalised` after."""
 
 REGISTERED: dict[str, Case] = {}
-"""Every case of the families imported so far."""
+"""Every case of the families imported so far: once `test_rules.py` is imported, of all."""
 
 
 def cases(family: str, *listed: Case) -> tuple[Case, ...]:

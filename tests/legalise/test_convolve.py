@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from attnfuse.graph import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from tests.legalise.support import (
-    Case,
-    Inferred,
-    Make,
-    cases,
-    check_inference,
-    check_numbers,
-    check_structure,
-    computable,
-    legal,
-)
+from tests.legalise.support import Case, Make, cases
 from tests.support.graphs import GraphBuilder
 
 Dims = tuple[int, ...]
@@ -93,7 +81,7 @@ CONV2D, CONV3D = ("Conv2D", "BiasAdd"), ("Conv3D", "Reshape", "Add")
 VIDEO = (1, 3, 4, 6, 6)
 NEAREST = ("ResizeNearestNeighbor",)
 
-CASES = cases(
+cases(
     "convolve",
     Case("Conv2DExt", convolution(X, W, padding=(1, 1)), CONV2D, native=1e-6),
     Case("Conv2DExt without bias", convolution(X, W, padding=(1, 1), bias=False), ("Conv2D",)),
@@ -130,19 +118,3 @@ CASES = cases(
     Case("UpsampleNearest2D in bfloat16", upsample((8, 12), None, (8, 12), BFLOAT16), NEAREST),
     Case("UpsampleNearest2D of a size known at run time", upsample_unknown, refused="not known before run time"),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_structure(case: Case) -> None:
-    check_structure(case)
-
-
-@pytest.mark.parametrize("case", computable(CASES), ids=str)
-def test_numbers(case: Case) -> None:
-    check_numbers(case)
-
-
-@pytest.mark.mindspore
-@pytest.mark.parametrize("case", legal(CASES), ids=str)
-def test_inference(case: Case, inferred: Inferred) -> None:
-    check_inference(case, inferred)

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from attnfuse.graph import CALL, TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.targets import Target
-from tests.legalise.support import (
-    Case,
-    Inferred,
-    cases,
-    check_inference,
-    check_numbers,
-    check_structure,
-    computable,
-    legal,
-    legalise,
-    operators,
-)
+from tests.legalise.support import Case, cases, legalise, operators
 from tests.support.graphs import GraphBuilder, fill_type
 
 KIND = TensorType((2, 3), FLOAT32)
@@ -124,22 +111,6 @@ CASES = cases(
     Case("a constant behind the call", late_constant, ("Mul", "Neg")),
     Case("a function that gives back its input", empty, ("Neg",)),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_structure(case: Case) -> None:
-    check_structure(case)
-
-
-@pytest.mark.parametrize("case", computable(CASES), ids=str)
-def test_numbers(case: Case) -> None:
-    check_numbers(case)
-
-
-@pytest.mark.mindspore
-@pytest.mark.parametrize("case", legal(CASES), ids=str)
-def test_inference(case: Case, inferred: Inferred) -> None:
-    check_inference(case, inferred)
 
 
 def test_nodes_keep_their_names_and_functions_are_gone() -> None:

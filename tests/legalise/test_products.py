@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from attnfuse.graph import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, DType
-from tests.legalise.support import (
-    Case,
-    Inferred,
-    Make,
-    cases,
-    check_inference,
-    check_numbers,
-    check_structure,
-    computable,
-    legal,
-)
+from tests.legalise.support import Case, Make, cases
 from tests.support.graphs import GraphBuilder
 
 Dims = tuple[int, ...]
@@ -103,7 +91,7 @@ def read_by_others(g: GraphBuilder) -> tuple[str, ...]:
 FLAT = ("Reshape", "MatMul", "Reshape")
 BIASED = ("Reshape", "MatMul", "BiasAdd", "Reshape")
 
-CASES = cases(
+cases(
     "products",
     Case("BatchMatMulExt", bmm(), ("BatchMatMul",)),
     Case("BatchMatMulExt in float16", bmm(FLOAT16), ("BatchMatMul",)),
@@ -176,19 +164,3 @@ CASES = cases(
     Case("BiasAdd of the last axis", bias_add((2, 3, 4), 1, 4), ("Add",)),
     Case("BiasAdd of an unknown format", bias_add((2, 3, 5), 2, 3), refused="its format is 2"),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_structure(case: Case) -> None:
-    check_structure(case)
-
-
-@pytest.mark.parametrize("case", computable(CASES), ids=str)
-def test_numbers(case: Case) -> None:
-    check_numbers(case)
-
-
-@pytest.mark.mindspore
-@pytest.mark.parametrize("case", legal(CASES), ids=str)
-def test_inference(case: Case, inferred: Inferred) -> None:
-    check_inference(case, inferred)

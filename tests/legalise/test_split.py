@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from attnfuse.graph import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from tests.legalise.programs import In, Join, Make, after, depend, gives, gives_several, kind
-from tests.legalise.support import (
-    Case,
-    Inferred,
-    cases,
-    check_inference,
-    check_numbers,
-    check_structure,
-    computable,
-    legal,
-    legalise,
-)
+from tests.legalise.support import Case, cases, legalise
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 
 X = In("x", (2, 3, 4))
@@ -96,7 +85,7 @@ def one_piece(g: GraphBuilder) -> str:
     return g.op("Neg", g.tuple_get_item(pieces, 0))
 
 
-CASES = cases(
+cases(
     "split",
     Case("Chunk, equal", gives_several("Chunk", X, 2, -1, outs=HALVES), (*OF_SPLIT, "MakeTuple")),
     Case(
@@ -199,22 +188,6 @@ CASES = cases(
         refused="not known before run time",
     ),
 )
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_structure(case: Case) -> None:
-    check_structure(case)
-
-
-@pytest.mark.parametrize("case", computable(CASES), ids=str)
-def test_numbers(case: Case) -> None:
-    check_numbers(case)
-
-
-@pytest.mark.mindspore
-@pytest.mark.parametrize("case", legal(CASES), ids=str)
-def test_inference(case: Case, inferred: Inferred) -> None:
-    check_inference(case, inferred)
 
 
 def test_a_view_of_what_is_changed_in_place_stays() -> None:
