@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from attnfuse.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.policy import Policy, command_line_rules
 from attnfuse.report.build import check_census, count_sites
@@ -60,6 +61,16 @@ def test_rewritten_graph_is_sound(graph: Graph) -> None:
     for result in graph.rewritten.values():
         findings, _ = new_findings(result.before, result.after)
         assert findings + check_interface(result.before, result.after) == []
+
+
+def unread(model: Model) -> set[str]:
+    """Values that no node and no output reads, constants aside."""
+    return {node.name for node in model.nodes if node.op != CONSTANT and not model.uses(node.name)}
+
+
+def test_nothing_is_left_that_nobody_reads(graph: Graph) -> None:
+    for result in graph.rewritten.values():
+        assert unread(result.after) <= unread(result.before)
 
 
 def test_sites_are_named_after_the_models_own_attention_modules(graph: Graph) -> None:

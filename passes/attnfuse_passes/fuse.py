@@ -65,7 +65,10 @@ class Fuse:
         if edit.is_empty:
             return False
         before = {node.proto.op_type for node in model.nodes}
+        anchors = [model.producer(name) for name in edit.replace]
+        operands = {name: model.producer(name) for anchor in anchors if anchor is not None for name in anchor.inputs}
         edit.apply()
+        dead += [node for name, node in operands.items() if node is not None and not model.uses(name)]
         sweep(model, [node.name for node in dead], before)
         return True
 
@@ -375,8 +378,8 @@ class _Plan:
             return condition
         return b.reshape(condition, [d for i, d in enumerate(b.type_of(condition).dims) if i != 1])
 
-    def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str]:
-        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows that are NaN.
+    def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
+        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
 
         These are the rows of −inf alone and those with a +inf or NaN.
         """
@@ -393,6 +396,8 @@ class _Plan:
         absorbed = self._per_row(b, b.node("Greater", (magnitude, limit), rows))
         zero = b.tensor(np.array(0.0), self.compute)
         query = b.node("Select", (absorbed, zero, query), b.type_of(query))
+        if self.masking.guard is None:
+            return query, bias, None
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
         finite = b.node("Less", (magnitude, infinite), rows)  # also of NaN it is False: +inf and −inf may have met
         return query, bias, b.node("LogicalNot", (finite,), rows)
