@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def conv2d(g: GraphBuilder, x: str, *, kernel: int = 1, pad: int = 0, pad_list: 
     weight = g.weight("conv.weight", (4, channels, kernel, kernel), scale=channels**-0.5 / kernel)
     dims = (batch, 4, *(size + 2 * pad - kernel + 1 for size in space))
     made = g.node("Conv2D", [x, weight], TensorType(dims, FLOAT32), primitive=PRIMITIVE)
-    settings = {
+    settings: dict[str, Any] = {
         "out_channel": 4, "kernel_size": (kernel, kernel), "mode": 1, "pad_mode": "pad", "pad": (pad,) * 4,
         "stride": (1, 1, 1, 1), "dilation": (1, 1, 1, 1), "group": 1, "groups": 1, "format": "NCHW",
     }  # fmt: skip
@@ -105,7 +106,7 @@ def test_what_follows_a_transpose_loses_its_layout(make: Make, op: str) -> None:
     operand of each operator, and turned by any Transpose(0, 2, 1) (there too, at PERM_NUM_THREE). Where it says NCHW,
     Conv2dInferShape (nnacl/infer/conv2d_infer.c; resize_infer.c alike) returns NNACL_FORMAT_ERROR.
     """
-    inputs = {"x": seeded("x", (2, 64, 8))}
+    inputs: dict[str, Any] = {"x": seeded("x", (2, 64, 8))}
     if make is not after_rank_3:
         inputs["image"] = seeded("image", (2, 8, 8, 8))
     with pytest.raises(RefusedError, match="Unexpected input format 0"):
@@ -139,7 +140,8 @@ def test_two_nodes_of_one_full_name_are_mixed_up() -> None:
 
     inputs = {"x": seeded("x", (2, 4, 8)), "a": seeded("a", (2, 8)), "b": seeded("b", (2, 8))}
     model = graph(make)
-    assert relative_error(*(r[0] for r in alone(model, inputs)), np.ones((2, 4, 8), bool)) <= FLOOR
+    (result,), (exact,) = alone(model, inputs)
+    assert relative_error(result, exact, np.ones((2, 4, 8), bool)) <= FLOOR
     proto = ModelProto.FromString(model.proto.SerializeToString())
     for node in proto.graph.node:
         if "ExpandDims" in node.domain:
@@ -167,7 +169,7 @@ def test_masked_fill_is_unknown() -> None:
         mask = g.compare("Less", g.input("x", (2, 4, 8)), np.zeros((1, 4, 8), np.float32))
         return g.masked_fill(g.input("y", (2, 4, 8)), mask, np.array(-7, np.float32))
 
-    inputs = {"x": seeded("x", (2, 4, 8)), "y": seeded("y", (2, 4, 8))}
+    inputs: dict[str, Any] = {"x": seeded("x", (2, 4, 8)), "y": seeded("y", (2, 4, 8))}
     with pytest.raises(RefusedError, match="MaskedFill"):
         off_by(make, plain="MaskedFill", **inputs)
     assert off_by(make, **inputs) == 0.0

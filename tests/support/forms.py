@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, TypeAlias
 
-import ml_dtypes
 import numpy as np
 
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
@@ -229,8 +228,13 @@ def fine_rows(form: Form, numbers: Numbers) -> Array:
         return np.ones((*shape[:-1], form.outer), bool)
     with np.errstate(all="ignore"):
         largest = _with_terms(form, numbers, np.zeros(shape)).max(-1, keepdims=True)
-    fine = 2 * np.abs(largest) * float(ml_dtypes.finfo(form.scores_dtype.numpy).eps) < 0.5
+    fine = 2 * np.abs(largest) * _step(form.scores_dtype) < 0.5
     return np.broadcast_to(fine | np.isinf(largest), (*shape[:-1], form.outer))
+
+
+def _step(dtype: DType) -> float:
+    """From 1 to the next number of the type."""
+    return {"float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype.name]
 
 
 def _with_terms(form: Form, numbers: Numbers, scores: Any) -> Any:

@@ -230,7 +230,12 @@ def test_an_entry_for_a_model_that_names_no_class(tmp_path: Path, entry: object)
 
 @pytest.mark.parametrize("entry", [None, [None, None]])
 def test_a_model_that_is_left_out_and_options_of_the_pipeline(tmp_path: Path, entry: object) -> None:
-    options = {"requires_safety_checker": True, "force_zeros_for_empty_prompt": False, "_name_or_path": "x", "n": [1]}
+    options: dict[str, Any] = {
+        "requires_safety_checker": True,
+        "force_zeros_for_empty_prompt": False,
+        "_name_or_path": "x",
+        "n": [1],
+    }
     pipeline(tmp_path, {"unet": SD["unet"], "text_encoder": SD["text_encoder"]}, vae=entry, **options)
     assert plans(tmp_path).keys() == {"unet", "text_encoder"}
 
