@@ -164,6 +164,10 @@ class Refusal:
     found: str
     source: str
 
+    def told(self, node: NodeKind, soc: str) -> str:
+        """The refusal as a sentence without its end, for reports."""
+        return f"{node} on {soc} takes {self.expected}, not {self.found} ({self.source})"
+
 
 def _is_too_old(mindspore: str) -> bool:
     """2.2.14 is, and so is 2.3.0rc1: a release candidate comes before its release, as in Python's version order."""

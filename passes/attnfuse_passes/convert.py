@@ -94,8 +94,7 @@ class _Site:
                 return self._rewrite(compute)
             no = self._refused()
             if no:
-                reason = f"{self._kind} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
-                return self._restore(no[0].code, reason, None)
+                return self._restore(no[0].code, no[0].told(self._kind, target.soc), None)
         except Unfit as error:
             stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
             node = self.node.op if stays else None
@@ -148,8 +147,7 @@ class _Site:
         no = refusals(target, request)
         if no:
             # Lite has no FlashAttentionScore at all: what PromptFlashAttention cannot say is said by the formula.
-            reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
-            return self._restore(no[0].code, reason, None)
+            return self._restore(no[0].code, no[0].told(target.node, target.soc), None)
         heads, kv_heads, width = request.heads, request.kv_heads, request.head_dim
         pad = head_padding(target, request)
         result = only_output(self.model, self.node)

@@ -122,8 +122,7 @@ class _Site:
         request = plan.request()
         no = refusals(target, request, self.model.proto.model_version)
         if no:
-            reason = f"{target.node} on {target.soc} takes {no[0].expected}, not {no[0].found} ({no[0].source})"
-            return kept(record, no[0].code, reason, None)
+            return kept(record, no[0].code, no[0].told(target.node, target.soc), None)
         padding = head_padding(target, request)
         lengths = (request.batch, request.query_length, request.key_length)
         if request.head_dim < 0 or (padding and UNKNOWN in lengths):
