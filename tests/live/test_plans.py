@@ -11,7 +11,8 @@ import pytest
 from attnfuse.errors import TraceError
 from attnfuse.live.plans import plan_live
 from attnfuse.tracing.contract import ShapeOptions
-from tests.support.small_models import HUNYUAN_DIT, WAN
+from tests.support.small_models.pictures import HUNYUAN_DIT
+from tests.support.small_models.videos import WAN
 
 
 class _Parameter:

@@ -20,7 +20,8 @@ from attnfuse.tracing.contract import WeightSource
 from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.random_weights import write_random
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
-from tests.support.small_models import T5, Small, write_configs
+from tests.support.small_models import Small, write_configs
+from tests.support.small_models.record import T5
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}

@@ -1,0 +1,246 @@
+"""Small pipelines that make videos, with the structure of the real ones."""
+
+from __future__ import annotations
+
+from attnfuse.tracing.contract import ShapeOptions
+from tests.support.checkpoints import XL_TEXT_ENCODER
+from tests.support.small_models.record import T5, UMT5, Config, Small
+
+COGVIDEOX: Config = {
+    "_class_name": "CogVideoXTransformer3DModel",
+    "num_attention_heads": 3,
+    "attention_head_dim": 16,
+    "in_channels": 4,
+    "out_channels": 4,
+    "time_embed_dim": 8,
+    "text_embed_dim": 24,
+    "num_layers": 1,
+    "sample_width": 8,
+    "sample_height": 8,
+    "sample_frames": 5,
+    "max_text_seq_length": 11,
+}
+
+COGVIDEOX_VAE: Config = {
+    "_class_name": "AutoencoderKLCogVideoX",
+    "block_out_channels": [8, 8, 8, 8],
+    "down_block_types": ["CogVideoXDownBlock3D"] * 4,
+    "up_block_types": ["CogVideoXUpBlock3D"] * 4,
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 2,
+    "temporal_compression_ratio": 4,
+    "sample_height": 64,
+    "sample_width": 64,
+}
+
+LTX: Config = {
+    "_class_name": "LTXVideoTransformer3DModel",
+    "in_channels": 8,
+    "out_channels": 8,
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "cross_attention_dim": 32,
+    "num_layers": 1,
+    "caption_channels": 24,
+}
+
+LTX_VAE: Config = {
+    "_class_name": "AutoencoderKLLTXVideo",
+    "latent_channels": 8,
+    "block_out_channels": [8, 8, 8, 8],
+    "decoder_block_out_channels": [8, 8, 8, 8],
+    "layers_per_block": [1, 1, 1, 1, 1],
+    "decoder_layers_per_block": [1, 1, 1, 1, 1],
+}
+
+WAN: Config = {
+    "_class_name": "WanTransformer3DModel",
+    "patch_size": [1, 2, 2],
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": 4,
+    "out_channels": 4,
+    "text_dim": 24,
+    "freq_dim": 16,
+    "ffn_dim": 32,
+    "num_layers": 1,
+    "rope_max_seq_len": 32,
+}
+
+HUNYUAN_VIDEO: Config = {
+    "_class_name": "HunyuanVideoTransformer3DModel",
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "num_refiner_layers": 1,
+    "text_embed_dim": 48,
+    "pooled_projection_dim": 32,
+    "rope_axes_dim": [2, 2, 4],
+    "guidance_embeds": True,
+}
+
+HUNYUAN_VIDEO_VAE: Config = {
+    "_class_name": "AutoencoderKLHunyuanVideo",
+    "latent_channels": 4,
+    "block_out_channels": [8, 8, 8, 8],
+    "layers_per_block": 1,
+    "norm_num_groups": 2,
+}
+
+LLAMA: Config = {
+    "architectures": ["LlamaModel"],
+    "model_type": "llama",
+    "vocab_size": 64,
+    "hidden_size": 48,
+    "intermediate_size": 64,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "pad_token_id": 0,
+}
+
+MOCHI: Config = {
+    "_class_name": "MochiTransformer3DModel",
+    "patch_size": 2,
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "num_layers": 2,
+    "pooled_projection_dim": 16,
+    "in_channels": 12,
+    "text_embed_dim": 24,
+    "time_embed_dim": 4,
+    "max_sequence_length": 11,
+}
+
+LATTE: Config = {
+    "_class_name": "LatteTransformer3DModel",
+    "num_attention_heads": 2,
+    "attention_head_dim": 8,
+    "in_channels": 4,
+    "out_channels": 8,
+    "num_layers": 1,
+    "cross_attention_dim": 16,
+    "attention_bias": True,
+    "sample_size": 8,
+    "patch_size": 2,
+    "activation_fn": "gelu-approximate",
+    "num_embeds_ada_norm": 1000,
+    "norm_type": "ada_norm_single",
+    "norm_elementwise_affine": False,
+    "caption_channels": 24,
+    "video_length": 3,
+}
+
+MOTION_UNET: Config = {
+    "_class_name": "UNetMotionModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "block_out_channels": [16, 32],
+    "layers_per_block": 1,
+    "down_block_types": ["CrossAttnDownBlockMotion", "DownBlockMotion"],
+    "up_block_types": ["UpBlockMotion", "CrossAttnUpBlockMotion"],
+    "cross_attention_dim": 32,
+    "num_attention_heads": 2,
+    "motion_num_attention_heads": 2,
+    "norm_num_groups": 4,
+    "motion_max_seq_length": 8,
+}
+
+STABLE_VIDEO_UNET: Config = {
+    "_class_name": "UNetSpatioTemporalConditionModel",
+    "sample_size": 8,
+    "in_channels": 8,
+    "out_channels": 4,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"],
+    "up_block_types": ["UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"],
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 24,
+    "layers_per_block": 1,
+    "cross_attention_dim": 24,
+    "num_attention_heads": [2, 4],
+    "num_frames": 3,
+}
+
+I2VGEN_UNET: Config = {
+    "_class_name": "I2VGenXLUNet",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [16, 32],
+    "down_block_types": ["CrossAttnDownBlock3D", "DownBlock3D"],
+    "up_block_types": ["UpBlock3D", "CrossAttnUpBlock3D"],
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "cross_attention_dim": 24,
+    "attention_head_dim": 4,
+    "num_attention_heads": None,
+}
+
+SMALL: dict[str, Small] = {
+    "cogvideox": Small(
+        "CogVideoXPipeline",
+        {"transformer": COGVIDEOX, "vae": COGVIDEOX_VAE},
+        "CogVideoXDDIMScheduler",
+        ShapeOptions(height=64, width=64, frames=5),
+    ),
+    "cogvideox_rotary": Small(
+        "CogVideoXPipeline",
+        {"transformer": {**COGVIDEOX, "use_rotary_positional_embeddings": True}},
+        "CogVideoXDPMScheduler",
+        ShapeOptions(height=64, width=96, frames=9),
+    ),
+    "ltx": Small(
+        "LTXPipeline",
+        {"transformer": LTX, "vae": LTX_VAE, "text_encoder": T5},
+        shapes=ShapeOptions(height=64, width=96, frames=9, sequence_length=11),
+    ),
+    "wan": Small(
+        "WanPipeline",
+        {"transformer": WAN, "transformer_2": WAN, "text_encoder": UMT5},
+        "UniPCMultistepScheduler",
+        ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+    ),
+    "hunyuan_video": Small(
+        "HunyuanVideoPipeline",
+        {
+            "transformer": HUNYUAN_VIDEO,
+            "vae": HUNYUAN_VIDEO_VAE,
+            "text_encoder": LLAMA,
+            "text_encoder_2": XL_TEXT_ENCODER,
+        },
+        shapes=ShapeOptions(height=32, width=48, frames=5, sequence_length=11),
+    ),
+    "mochi": Small(
+        "MochiPipeline",
+        {"transformer": MOCHI, "text_encoder": T5},
+        shapes=ShapeOptions(height=32, width=48, frames=7, sequence_length=11),
+    ),
+    "latte": Small(
+        "LattePipeline",
+        {"transformer": LATTE, "text_encoder": T5},
+        "DDIMScheduler",
+        ShapeOptions(height=64, width=96, sequence_length=11),
+    ),
+    "animate_diff": Small(
+        "AnimateDiffPipeline",
+        {"unet": MOTION_UNET, "text_encoder": XL_TEXT_ENCODER},
+        "DDIMScheduler",
+        ShapeOptions(height=64, width=96, frames=3),
+    ),
+    "stable_video": Small(
+        "StableVideoDiffusionPipeline",
+        {"unet": STABLE_VIDEO_UNET},
+        "EulerDiscreteScheduler",
+        ShapeOptions(height=64, width=96),
+    ),
+    "i2vgen": Small(
+        "I2VGenXLPipeline", {"unet": I2VGEN_UNET}, "DDIMScheduler", ShapeOptions(height=64, width=96, frames=3)
+    ),
+}
+"""By a name of their own."""
