@@ -144,6 +144,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("UpsampleNearest2D", [C3[None], (8, 5), None], C3[None].repeat(2, 2), FLOAT32),
     ("ResizeNearestNeighbor", [C3[None], (8, 5), False, False], C3[None].repeat(2, 2), FLOAT32),
     ("Arange", [0, 5, 2, 35], np.arange(0, 5, 2), INT64),
+    ("LinSpaceExt", [-1.0, 2.0, 7, 43], np.linspace(-1.0, 2.0, 7), FLOAT32),
     ("Dense", [C3, f(7, 5), f(7)], C3.astype(float) @ f(7, 5).T.astype(float) + f(7), FLOAT32),
     ("Dense", [C3, f(7, 5), None], C3.astype(float) @ f(7, 5).T.astype(float), FLOAT32),
     ("Mm", [X, Y.T.copy()], X.astype(float) @ Y.T, FLOAT32),

@@ -255,6 +255,13 @@ def _meshgrid(at: At) -> Result:
     return grids
 
 
+@lowers("LinSpaceExt")
+def _lin_space(at: At) -> Result:
+    """(start, end, steps, type)."""
+    values: Array = np.linspace(at.number(0), at.number(1), at.integer(2))
+    return at.writer.constant(values.astype(at.writer.arithmetic.carry(at.out.dtype).numpy))
+
+
 @lowers("Arange", moves=True)
 def _arange(at: At) -> Result:
     values = np.arange(at.number(0), at.number(1), at.number(2))
