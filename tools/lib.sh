@@ -1,11 +1,12 @@
 # What every tool script shares: where the repository is, and one environment, made from nothing when needed.
-# Sourced, never run. Defines ROOT and VENV, and the functions below. Needs bash, a Python 3.11 and pip.
-# The tests want a second one, beside it, with a CPython 3.7: see lite_environment.
+# Sourced, never run. Defines ROOT, VENV and LOCK, and the functions below. Needs bash, a Python 3.11 and pip.
+# ATTNFUSE_MINDSPORE chooses the MindSpore in it, 2.7 or 2.10: each version has an environment and a lock of its own.
+# The tests want another one, beside it, with a CPython 3.7: see lite_environment.
 
 set -euo pipefail
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
-VENV="${ATTNFUSE_VENV:-$ROOT/.venv}"
+BASE_VENV="${ATTNFUSE_VENV:-$ROOT/.venv}"
 
 # Whatever the caller's shell points Python at must not leak into what is tested.
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION
@@ -17,6 +18,13 @@ fail() {
     say "error: $*"
     exit 1
 }
+
+MINDSPORE="${ATTNFUSE_MINDSPORE:-2.7}"
+case "$MINDSPORE" in
+    2.7) VENV="$BASE_VENV" LOCK="$ROOT/requirements.lock" ;;
+    2.10) VENV="$BASE_VENV-2.10" LOCK="$ROOT/requirements-mindspore-2.10.lock" ;;
+    *) fail "ATTNFUSE_MINDSPORE is '$MINDSPORE': the versions attnfuse is tested with are 2.7 and 2.10" ;;
+esac
 
 # Prints the path of a CPython 3.11. A pyenv shim may exist and not run, so each candidate is asked.
 find_python() {
@@ -32,7 +40,7 @@ find_python() {
     return 1
 }
 
-# The environment holds what requirements.lock pins and this checkout, editable.
+# The environment holds what LOCK pins and this checkout, editable.
 # Marker file, one line each: the digest of what was installed, and of the project's own metadata. It is
 # created before anything else, so that a half-made environment is known as ours and remade, and a folder
 # that somebody else made is never deleted.
@@ -43,7 +51,7 @@ environment() {
     if command -v flock >/dev/null; then
         flock 9
     fi
-    want_lock="$(digest "$ROOT/requirements.lock")"
+    want_lock="$(digest "$LOCK")"
     want_project="$ROOT $(digest "$ROOT/pyproject.toml")"
 
     if [ -e "$VENV" ] && [ ! -f "$marker" ]; then
@@ -59,7 +67,7 @@ environment() {
         "$python" -m venv "$VENV" >/dev/null 2>&1 </dev/null || "$python" -m venv --without-pip "$VENV" </dev/null \
             || fail "$python cannot make a virtual environment"
         # Wheels only: nobody's setup.py runs here.
-        install_locked "$python" --only-binary :all: --require-hashes -r "$ROOT/requirements.lock" \
+        install_locked "$python" --only-binary :all: --require-hashes -r "$LOCK" \
             || fail "the locked requirements did not install (see above)"
         printf '%s\n' "$want_lock" >"$marker"
     fi
@@ -87,10 +95,10 @@ find_lite_python() {
 }
 
 # MindSpore Lite 2.0.0, which the tests run what is emitted for Lite in. It has wheels for CPython 3.7 only, so it gets
-# an environment of its own, VENV-lite. Exports ATTNFUSE_LITE_PYTHON, empty where there is no 3.7: the tests read it.
+# an environment of its own, BASE_VENV-lite, for both versions of MindSpore. Exports ATTNFUSE_LITE_PYTHON, empty where there is no 3.7: the tests read it.
 # The marker file holds the digest of the lock, as in environment.
 lite_environment() {
-    local venv="$VENV-lite" lock="$ROOT/requirements-lite.lock" python started=$SECONDS
+    local venv="$BASE_VENV-lite" lock="$ROOT/requirements-lite.lock" python started=$SECONDS
     local marker="$venv/attnfuse-environment"
     export ATTNFUSE_LITE_PYTHON=""
     if ! python="$(find_lite_python)"; then

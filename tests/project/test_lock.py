@@ -13,39 +13,54 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+LOCK_2_10 = (ROOT / "requirements-mindspore-2.10.lock").read_text(encoding="utf-8")
 LITE_LOCK = (ROOT / "requirements-lite.lock").read_text(encoding="utf-8")
-PINS = {canonicalize_name(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK, re.MULTILINE)}
+LOCKS = {"requirements": LOCK, "requirements-mindspore-2.10": LOCK_2_10, "requirements-lite": LITE_LOCK}
 
 
-def wanted() -> list[Requirement]:
+def pins(lock: str) -> dict[str, str]:
+    found = re.findall(r"^([\w.-]+)==([^\s;]+)", lock, re.MULTILINE)
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def wanted(left_out: str) -> list[Requirement]:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     project = document["project"]
     lines = [*project["dependencies"], *document["build-system"]["requires"]]
-    for extra in project["optional-dependencies"].values():
-        lines.extend(extra)
+    for name, extra in project["optional-dependencies"].items():
+        if name != left_out:
+            lines.extend(extra)
     found = [Requirement(line) for line in lines]
     return [r for r in found if canonicalize_name(r.name) != canonicalize_name(project["name"])]
 
 
-def test_every_requirement_is_pinned_within_its_bounds() -> None:
+@pytest.mark.parametrize(("lock", "left_out"), [(LOCK, "trace-2-10"), (LOCK_2_10, "trace")], ids=["2.7", "2.10"])
+def test_every_requirement_is_pinned_within_its_bounds(lock: str, left_out: str) -> None:
+    locked = pins(lock)
     environment = {key: str(value) for key, value in default_environment().items()}
     wrong = [
-        f"{requirement}: locked {PINS.get(canonicalize_name(requirement.name))}"
-        for requirement in wanted()
+        f"{requirement}: locked {locked.get(canonicalize_name(requirement.name))}"
+        for requirement in wanted(left_out)
         if (requirement.marker is None or requirement.marker.evaluate(environment))
-        and not requirement.specifier.contains(PINS.get(canonicalize_name(requirement.name), "0"), prereleases=True)
+        and not requirement.specifier.contains(locked.get(canonicalize_name(requirement.name), "0"), prereleases=True)
     ]
     assert not wrong, "run bash tools/lock.sh: " + "; ".join(wrong)
-    assert len(wanted()) > 20
+    assert len(wanted(left_out)) > 20
 
 
-@pytest.mark.parametrize("lock", [LOCK, LITE_LOCK], ids=["requirements", "requirements-lite"])
+def test_the_two_environments_differ_in_mindspore_alone() -> None:
+    first, second = pins(LOCK), pins(LOCK_2_10)
+    assert {first.pop("mindspore"), second.pop("mindspore")} == {"2.7.1", "2.10.0"}
+    assert first == second
+
+
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
 def test_every_pin_carries_hashes(lock: str) -> None:
     entries = re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:]
     assert len(entries) == lock.count("==") > 1
     assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-@pytest.mark.parametrize("lock", [LOCK, LITE_LOCK], ids=["requirements", "requirements-lite"])
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
 def test_no_address_is_named(lock: str) -> None:
     assert not re.search(r"://|index-url|find-links|trusted-host|^-", lock, re.MULTILINE)

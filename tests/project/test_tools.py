@@ -14,7 +14,7 @@ SCRIPTS = sorted([*(ROOT / "tools").glob("*.sh"), ROOT / ".ci" / "run"])
 
 def run(program: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run `program` in bash with tools/lib.sh sourced."""
-    env = {**os.environ, "CI": "true", **extra}
+    env = {**os.environ, "CI": "true", "ATTNFUSE_MINDSPORE": "", **extra}
     return subprocess.run(
         ["bash", "-c", f'. "{ROOT}/tools/lib.sh"; {program}'],
         cwd=cwd,
@@ -78,6 +78,32 @@ def test_a_ready_environment_is_not_installed_again(tmp_path: Path) -> None:
     marker.write_text("another lock\n", encoding="utf-8")
     program = 'install_locked() { echo "installed $*"; }; find_python() { command -v true; }; environment'
     assert "--require-hashes" in run(program, tmp_path, ATTNFUSE_VENV=str(venv)).stdout
+
+
+def test_each_mindspore_has_its_own_environment_and_lock(tmp_path: Path) -> None:
+    program = 'echo "$VENV ${LOCK##*/}"'
+    for version, told in (
+        ("", "venv requirements.lock"),
+        ("2.7", "venv requirements.lock"),
+        ("2.10", "venv-2.10 requirements-mindspore-2.10.lock"),
+    ):
+        result = run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"), ATTNFUSE_MINDSPORE=version)
+        assert result.stdout == f"{tmp_path}/{told}\n"
+
+
+def test_the_chosen_lock_is_installed(tmp_path: Path) -> None:
+    program = 'install_locked() { echo "installed $*"; }; find_python() { command -v true; }; environment'
+    result = run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"), ATTNFUSE_MINDSPORE="2.10")
+    assert "/requirements-mindspore-2.10.lock\n" in result.stdout
+    assert [path.name for path in sorted(tmp_path.iterdir()) if path.is_dir()] == ["venv-2.10"]
+
+
+def test_a_mindspore_that_is_not_tested_is_one_line(tmp_path: Path) -> None:
+    result = run("environment", tmp_path, ATTNFUSE_MINDSPORE="2.8")
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "error: ATTNFUSE_MINDSPORE is '2.8': the versions attnfuse is tested with are 2.7 and 2.10"
+    ]
 
 
 def test_without_python_3_7_lites_tests_are_said_not_to_run(tmp_path: Path) -> None:
