@@ -1,0 +1,104 @@
+"""Every bench runs on something small and prints its table; the figures are what was measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tests.support.graphs import transformer
+from tools.bench import compile as whole
+from tools.bench import growth, measuring, rewrite, stream
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The lines of a Markdown table by their first cell."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {first.strip(): [cell.strip() for cell in rest] for first, *rest in lines}
+
+
+def test_a_command_is_measured_with_what_it_starts(tmp_path: Path) -> None:
+    grandchild = "import time; held = bytearray(64 * 2**20); time.sleep(1)"
+    command = (
+        "import subprocess, sys; open('made', 'wb').write(bytes(1000)); "
+        f"subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    )
+    found = measuring.measure([sys.executable, "-c", command], tmp_path)
+    assert found.wall > 1
+    assert 0 < found.cpu < 30
+    assert 64 * 2**20 < found.peak < 256 * 2**20
+    assert found.written == 1000
+
+
+def test_a_command_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        measuring.measure([sys.executable, "-c", "raise SystemExit('out of cheese')"], tmp_path)
+    assert "out of cheese" in capsys.readouterr().err
+
+
+def test_the_ratio_is_that_of_pairs() -> None:
+    # The machine was three times slower in the second pair: that changes no ratio.
+    first = [measuring.Figures(2, 1, 2**20, 5), measuring.Figures(6, 3, 2**20, 5)]
+    second = [measuring.Figures(4, 4, 2**22, 7), measuring.Figures(12, 12, 2**22, 7)]
+    found = rows(measuring.table({"a": first, "b": second}))
+    assert found["a"] == ["4.0", "2.0", "1", "0"]
+    assert found["a / b"] == ["0.50", "0.25", "0.25", ""]
+    assert "a / b" not in rows(measuring.table({"a": first}))
+
+
+def test_a_whole_compile_beside_an_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = tmp_path / "pipeline"
+    pipeline.mkdir()
+    for name, size in (("_compile", 3_000_000), ("_export", 5_000_000)):
+        command = [sys.executable, "-c", f"open('made', 'wb').write(bytes({size}))"]
+        monkeypatch.setattr(whole, name, lambda *_, command=command: command)
+    assert whole.main([str(pipeline), "--runs", "2"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert [cells[-1] for name, cells in found.items() if name in (whole.COMPILE, whole.EXPORT)] == ["3", "5"]
+    assert f"{whole.COMPILE} / {whole.EXPORT}" in found
+    assert list(tmp_path.iterdir()) == [pipeline]
+    assert whole.main([str(pipeline), "--only", "export"]) == 0
+    assert whole.COMPILE not in rows(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("options", [[], ["--cold"], ["--dtype", "bfloat16"]])
+def test_streaming_beside_a_copy(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]) -> None:
+    checkpoint = tmp_path / "weights.safetensors"
+    save_file({"a": np.zeros((64, 3), np.float16), "b": np.ones((500_000,), np.float16)}, checkpoint)
+    assert stream.main([str(checkpoint), "--runs", "1", *options]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1 MB written, ")
+    assert set(rows(out)) >= {"stream, digest, sync", "cp, sync", "stream / cp, pair by pair"}
+    assert list(tmp_path.iterdir()) == [checkpoint]
+
+
+def test_what_is_streamed_is_the_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "weights.safetensors"
+    save_file({"b": np.arange(4, dtype=np.float32), "a": np.ones(2, np.float32)}, checkpoint)
+    stream.stream(checkpoint, "float16", tmp_path / "out")
+    written = (tmp_path / "out" / "data_0").read_bytes()
+    assert np.frombuffer(written[64:68], np.float16).tolist() == [1, 1]
+    assert np.frombuffer(written[128:136], np.float16).tolist() == [0, 1, 2, 3]
+
+
+def test_rewriting_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = tmp_path / "graph.mindir"
+    transformer(sites=2, weights=False).write(graph)
+    monkeypatch.setattr(sys, "argv", ["rewrite", str(graph), "--runs", "1"])
+    assert rewrite.main() == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 sites fused" in out
+    assert {"passes", "total without import", "peak memory, MiB"} <= set(rows(out))
+
+
+def test_growth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["growth", "--sizes", "200,400"])
+    assert growth.main() == 0
+    few, more = (int(nodes) for nodes in rows(capsys.readouterr().out) if nodes.isdecimal())
+    assert 100 < few < 300 < more < 500
