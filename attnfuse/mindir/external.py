@@ -153,7 +153,7 @@ def lay_out(model: ModelProto, location: str) -> int:
 
 
 def variables(model: ModelProto, sources: Mapping[str, WeightSource], lossy: list[str]) -> Iterator[bytes]:
-    """The bytes of the variables file that `lay_out` planned, in chunks of some megabytes.
+    """The bytes of the variables file that `lay_out` planned, in chunks of at most `tensorfile.CHUNK_BYTES`.
 
     `sources` names where each parameter's value lies, by parameter name; the names of those with finite values that
     became infinite in the graph's type are added to `lossy`. Raises SourceError, naming the parameter,

@@ -1,4 +1,4 @@
-"""Tensors of safetensors files as streams of bytes in the type a graph wants, a few megabytes at a time.
+"""Tensors of safetensors files as streams of bytes in the type a graph wants, half a megabyte at a time.
 
 Format (github.com/huggingface/safetensors, "Format"): eight bytes, little endian, give the length of a JSON header
 that maps each tensor's name to `dtype`, `shape` and `data_offsets` [begin, end) counted from the end of the header;
@@ -22,7 +22,8 @@ from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 
-CHUNK_BYTES = 8 * 2**20
+#: Measured over 64 KiB to 8 MiB: what stays in a processor's cache from read to digest and write costs a third.
+CHUNK_BYTES = 2**19
 _MAX_HEADER = 100 * 2**20  # what the safetensors package itself accepts
 _DTYPES = {
     "BOOL": dtypes.BOOL, "I8": dtypes.INT8, "U8": dtypes.UINT8, "I16": dtypes.INT16, "U16": dtypes.UINT16,
