@@ -18,11 +18,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import BinaryIO, Final, Protocol, Self
 
 from attnfuse.errors import OutputError, SourceError, UsageError
 
@@ -189,21 +190,16 @@ class Stage:
     def write(self, name: str, chunks: Iterable[bytes]) -> FileDigest:
         """Write and sync a new file. Raises OutputError where the disk refuses."""
         path = self.root / name
-        found = hashlib.sha256()
-        size = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with path.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                    found.update(chunk)
-                    size += len(chunk)
+                found = _write_and_digest(file, chunks)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(f"the output {self.place.path} cannot be written: {error.strerror or error}.") from None
-        self.files[name] = FileDigest(found.hexdigest(), size)
-        return self.files[name]
+        self.files[name] = found
+        return found
 
     def adopt(self, name: str, source: Path, known: FileDigest) -> FileDigest:
         """Hard-link an existing file, or copy it where links cannot reach."""
@@ -213,7 +209,7 @@ class Stage:
             os.link(source.resolve(), path)
         except OSError:
             with source.open("rb") as file:
-                if self.write(name, iter(lambda: file.read(8 * 2**20), b"")) != known:
+                if self.write(name, iter(lambda: file.read(2**19), b"")) != known:
                     raise SourceError(f"{source} changed while it was read; compile again.") from None
         self.files[name] = known
         return known
@@ -261,6 +257,24 @@ class Stage:
             (self.root / name).replace(path)
         for stale in {target.beside(VERIFICATION), *({config} & listed)} - self.files.keys():
             (target.folder / stale).unlink(missing_ok=True)
+
+
+def _write_and_digest(file: BinaryIO, chunks: Iterable[bytes]) -> FileDigest:
+    """Write the chunks; their digest is worked out beside it, by a thread, one chunk at a time in its hands.
+
+    Hashing lets go of the interpreter's lock, and is half of the work: the disk need not wait for it.
+    """
+    found = hashlib.sha256()
+    size = 0
+    with ThreadPoolExecutor(1) as beside:
+        hashed: Future[None] | None = None
+        for chunk in chunks:
+            if hashed is not None:
+                hashed.result()
+            hashed = beside.submit(found.update, chunk)
+            file.write(chunk)
+            size += len(chunk)
+    return FileDigest(found.hexdigest(), size)
 
 
 def _hidden_folder(parent: Path) -> tuple[Path, int]:
