@@ -64,6 +64,43 @@ def unet_tensors(config: Config) -> Tensors:
     yield from _affine("conv_out", (config["out_channels"], channels[0], 3, 3))
 
 
+def sd3_tensors(config: Config) -> Tensors:
+    """Yield (name, shape) of the SD3Transformer2DModel of Stable Diffusion 3 (3.5 adds norms of q and k)."""
+    width = config["attention_head_dim"] * config["num_attention_heads"]
+    patch, last = config["patch_size"], config["num_layers"] - 1
+    yield "pos_embed.pos_embed", (1, config["pos_embed_max_size"] ** 2, width)
+    yield from _affine("pos_embed.proj", (width, config["in_channels"], patch, patch))
+    yield from _embedders("time_text_embed", ("timestep",), width, config["pooled_projection_dim"])
+    yield from _affine("context_embedder", (width, config["joint_attention_dim"]))
+    for i in range(config["num_layers"]):
+        yield from _joint_block(f"transformer_blocks.{i}", width, None, keeps_text=i < last)
+    yield from _affine("norm_out.linear", (2 * width, width))
+    yield from _affine("proj_out", (patch * patch * config["out_channels"], width))
+
+
+def flux_tensors(config: Config) -> Tensors:
+    """Yield (name, shape) of a FluxTransformer2DModel."""
+    head = config["attention_head_dim"]
+    width = head * config["num_attention_heads"]
+    times = ("timestep", "guidance") if config["guidance_embeds"] else ("timestep",)
+    yield from _embedders("time_text_embed", times, width, config["pooled_projection_dim"])
+    yield from _affine("context_embedder", (width, config["joint_attention_dim"]))
+    yield from _affine("x_embedder", (width, config["in_channels"]))
+    for i in range(config["num_layers"]):
+        yield from _joint_block(f"transformer_blocks.{i}", width, head, keeps_text=True)
+    for i in range(config["num_single_layers"]):
+        block = f"single_transformer_blocks.{i}"
+        yield from _affine(f"{block}.norm.linear", (3 * width, width))
+        yield from _affine(f"{block}.proj_mlp", (4 * width, width))
+        yield from _affine(f"{block}.proj_out", (width, 5 * width))
+        for name in ("to_q", "to_k", "to_v"):
+            yield from _affine(f"{block}.attn.{name}", (width, width))
+        for name in ("norm_q", "norm_k"):
+            yield f"{block}.attn.{name}.weight", (head,)
+    yield from _affine("norm_out.linear", (2 * width, width))
+    yield from _affine("proj_out", (config["in_channels"], width))
+
+
 def vae_tensors(config: Config, *, legacy_attention: bool = False) -> Tensors:
     """Yield (name, shape) of an AutoencoderKL.
 
@@ -162,6 +199,31 @@ def _transformer(name: str, width: int, context: int, depth: int, linear: bool) 
         yield from _affine(f"{block}.ff.net.0.proj", (8 * width, width))  # GEGLU: value and gate, 4× each
         yield from _affine(f"{block}.ff.net.2", (width, 4 * width))
     yield from _affine(f"{name}.proj_out", projection)
+
+
+def _embedders(name: str, times: Sequence[str], width: int, pooled: int) -> Tensors:
+    """The two layers each for a time (256 sines wide) and for the pooled text."""
+    for kind, wide in (*((time, 256) for time in times), ("text", pooled)):
+        yield from _affine(f"{name}.{kind}_embedder.linear_1", (width, wide))
+        yield from _affine(f"{name}.{kind}_embedder.linear_2", (width, width))
+
+
+def _joint_block(name: str, width: int, normed: int | None, *, keeps_text: bool) -> Tensors:
+    """A block of image and text; `normed` is the width of a head where q and k are normed, else None.
+
+    The text that a last block does not hand on (`keeps_text` false) is only read: it has no way out of the attention.
+    """
+    projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj"]
+    yield from _affine(f"{name}.norm1.linear", (6 * width, width))
+    yield from _affine(f"{name}.norm1_context.linear", ((6 if keeps_text else 2) * width, width))
+    for projection in [*projections, "to_add_out"] if keeps_text else projections:
+        yield from _affine(f"{name}.attn.{projection}", (width, width))
+    if normed is not None:
+        for norm in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
+            yield f"{name}.attn.{norm}.weight", (normed,)
+    for part in ("ff", "ff_context") if keeps_text else ("ff",):
+        yield from _affine(f"{name}.{part}.net.0.proj", (4 * width, width))
+        yield from _affine(f"{name}.{part}.net.2", (width, 4 * width))
 
 
 def _vae_middle(name: str, width: int, legacy_attention: bool) -> Tensors:

@@ -1,4 +1,4 @@
-"""Writes safetensors files of random weights, tensor by tensor, the same bytes on every machine.
+"""Writes safetensors files of random weights (or none), tensor by tensor, the same bytes on every machine.
 
 Used by the demo pipeline, `tools/make_checkpoint.py` and tests. Imports numpy and ml_dtypes only.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import ml_dtypes
@@ -39,6 +39,26 @@ def write_random(path: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], dty
     depth of a diffusion model, safe in float16, with attention scores that vary by a few units.
     """
     tensors = list(tensors)
+    text, size = _header(tensors, dtype)
+    with path.open("wb") as file:
+        file.write(text)
+        for name, shape in tensors:
+            for chunk in _values(name, shape, seed):
+                file.write(chunk.astype(_NUMPY_TYPE[dtype]).tobytes())
+    return size // np.dtype(_NUMPY_TYPE[dtype]).itemsize
+
+
+def write_zeros(path: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], dtype: str) -> int:
+    """Write what `write_random` does with zeros in place of values, as a hole: it takes no place on most disks."""
+    text, size = _header(list(tensors), dtype)
+    with path.open("wb") as file:
+        file.write(text)
+        file.truncate(len(text) + size)
+    return size // np.dtype(_NUMPY_TYPE[dtype]).itemsize
+
+
+def _header(tensors: Sequence[tuple[str, tuple[int, ...]]], dtype: str) -> tuple[bytes, int]:
+    """What a safetensors file begins with, and how many bytes of data follow it."""
     item = np.dtype(_NUMPY_TYPE[dtype]).itemsize
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
@@ -48,13 +68,7 @@ def write_random(path: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], dty
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name, shape in tensors:
-            for chunk in _values(name, shape, seed):
-                file.write(chunk.astype(_NUMPY_TYPE[dtype]).tobytes())
-    return offset // item
+    return len(text).to_bytes(8, "little") + text, offset
 
 
 def _values(name: str, shape: tuple[int, ...], seed: str) -> Iterator[npt.NDArray[np.float32]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ShapeOptions
@@ -19,28 +21,44 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("model", "inputs"),
+    ("model", "attribute", "inputs"),
     [
-        ("sd15", [(2, 4, 64, 64), (1,), (2, 77, 768)]),
-        ("sdxl", [(2, 4, 128, 128), (1,), (2, 77, 2048), (2, 1280), (2, 6)]),
+        ("sd15", "unet", [(2, 4, 64, 64), (1,), (2, 77, 768)]),
+        ("sdxl", "unet", [(2, 4, 128, 128), (1,), (2, 77, 2048), (2, 1280), (2, 6)]),
+        ("sd3", "transformer", [(2, 16, 128, 128), (2, 154, 4096), (2, 2048), (2,)]),
+        ("flux", "transformer", [(1, 4096, 64), (1, 512, 4096), (1, 768), (1,), (4096, 3), (512, 3), (1,)]),
     ],
 )
-def test_folder_plans_as_a_pipeline_with_a_unet_only(
+def test_folder_plans_as_a_pipeline_with_a_denoiser_only(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     model: str,
+    attribute: str,
     inputs: list[tuple[int, ...]],
 ) -> None:
     # The true configuration, but a token of its weights: 860 M random numbers take half a minute.
-    monkeypatch.setattr(make_checkpoint, "unet_tensors", lambda _: [("conv_in.weight", (320, 4, 3, 3))])
+    few = replace(make_checkpoint.MODELS[model], tensors=lambda _: iter([("conv_in.weight", (320, 4, 3, 3))]))
+    monkeypatch.setitem(make_checkpoint.MODELS, model, few)
     folder = tmp_path / "new" / "folder"
     assert run(monkeypatch, str(folder), "--model", model, "--dtype", "bfloat16") == 0
-    assert capsys.readouterr().out == f"{folder}: {model} UNet, 11,520 parameters, bfloat16\n"
+    assert capsys.readouterr().out == f"{folder}: {model} {attribute}, 11,520 parameters, bfloat16\n"
     (plan,) = plan_pipeline(folder, "float16", ShapeOptions())
     assert [spec.shape for spec in plan.inputs] == inputs
     (tensor,) = read_tensors(find_files(plan.folder, plan.library)).values()
     assert tensor.dtype == "bfloat16"
+
+
+def test_zeros_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "flux"
+    assert run(monkeypatch, str(folder), "--model", "flux", "--zeros") == 0
+    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    found = read_tensors((weights,))
+    assert sum(tensor.size for tensor in found.values()) == 11_901_408_320
+    assert weights.stat().st_size > 2 * 11_901_408_320
+    assert weights.stat().st_blocks * 512 < 2**20
+    with safe_open(weights, framework="numpy") as file:
+        assert not file.get_tensor("proj_out.bias").any()
 
 
 def test_a_folder_that_is_there_is_left_alone(
