@@ -11,7 +11,7 @@ from __future__ import annotations
 from attnfuse.graph import Model, Node
 
 # What a weight passes through between its parameter and the operator that uses it.
-_CARRIERS = {"Load", "Cast", "Depend"}
+_CARRIERS = {"Load", "TensorMove", "Cast", "Depend"}
 
 
 class Modules:

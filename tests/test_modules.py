@@ -43,10 +43,10 @@ def test_modules(weights: tuple[str, ...], scope: str, expected: list[str]) -> N
     assert modules(graph(weights, scope), "Add", "ReLU") == expected
 
 
-def test_a_weight_is_found_behind_casts_and_loads_only() -> None:
+def test_a_weight_is_found_behind_casts_copies_and_loads_only() -> None:
     g = GraphBuilder()
     x = g.input("x", (2, 3))
     weight = g.weight("conv.bias", (3,))
-    through = g.op("Cast", weight, like=weight)
+    through = g.op("TensorMove", g.op("Cast", weight, like=weight))
     g.output(g.op("Add", x, through), g.op("Mul", x, g.op("Neg", through)))
     assert modules(g.model(), "Add", "Mul") == ["conv", ""]

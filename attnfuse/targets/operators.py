@@ -262,6 +262,7 @@ def _rows() -> Iterator[Operator]:
     removed = "optimizer/graph/redundant_op_remove_pass.cc"
     yield _lite("Identity", "RemoveRedundantOpPass", removed, "taken away")
     yield _lite("Load", "RemoveRedundantOpPass", removed, "taken away, so is a monad in an argument's place")
+    yield _lite("TensorMove", "RemoveRedundantOpPass", removed, "taken away")
     yield _lite("UpdateState", "RemoveRedundantOpPass", removed, "taken away")
     yield _lite("make_list", "MakeListPass", "optimizer/graph/make_list_pass.cc", "becomes MakeTuple")
     for name in ("ScalarAdd", "ScalarDiv", "ScalarFloorDiv", "ScalarMul", "ScalarSub"):
@@ -322,6 +323,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Mm", _NONE, "MatMul")
     yield Refused("Muls", _EXTEND_ANY, "Mul by a tensor of its type")
     yield Refused("Narrow", _NONE, "StridedSlice")
+    yield Refused("NarrowView", _NONE, "StridedSlice")
     yield Refused("NeScalar", _NONE, "NotEqual with a tensor of its type")
     yield Refused("NewOnes", _NONE, "a constant, or OnesLike")
     yield Refused("NewZeros", _NONE, "a constant, or ZerosLike")
@@ -338,8 +340,11 @@ def _refused() -> Iterator[Refused]:
     yield Refused("PowTensorScalar", _NONE, "Pow with a tensor of its type; Square for 2")
     yield Refused("RepeatInterleaveInt", _NONE, "ExpandDims, Tile, Reshape")
     yield Refused("ScalarGt", "ScalarOpPass knows arithmetic on sizes, no comparison", "shapes known before run time")
-    yield Refused("SelectExtView", _NONE, "StridedSlice with shrink_axis_mask")
+    yield Refused("SelectExtView", _NONE, "StridedSlice and Reshape")
     yield Refused("SliceExt", _NONE, "StridedSlice")
+    yield Refused("SliceExtView", _NONE, "StridedSlice")
+    yield Refused("SplitTensor", _NONE, "as SplitWithSize")
+    yield Refused("SplitTensorView", _NONE, "as SplitWithSize")
     yield Refused("SplitWithSize", _NONE, "Split, or a StridedSlice a part where the parts differ")
     yield Refused("SplitWithSizeView", _NONE, "as SplitWithSize")
     yield Refused("StackExt", _NONE, "ExpandDims and Concat")

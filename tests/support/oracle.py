@@ -330,7 +330,7 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("Select", "Where"), lambda i, node, a: np.where(a[0], a[1], a[2])),
     "MaskedFill": lambda i, node, a: np.where(a[1], a[2], a[0]),
     "Cast": _cast,
-    **dict.fromkeys(("Load", "Depend", "Contiguous", "Clone", "Identity", "StopGradient"), _first),
+    **dict.fromkeys(("Load", "Depend", "Contiguous", "Clone", "TensorMove", "Identity", "StopGradient"), _first),
     "UpdateState": lambda i, node, a: None,
     "MakeTuple": lambda i, node, a: a,
     "TupleGetItem": lambda i, node, a: a[0][a[1]],

@@ -21,13 +21,14 @@ from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
     "FlattenExt",
     "Flatten",
     "ReshapeView",
+    "ViewAs",
     moves=True,
 )
 def _reshape(at: At) -> Result:
     return at.writer.reshape(at.tensor(0), at.out.dims)
 
 
-@lowers("Contiguous", "Clone", "Identity", "StopGradient", moves=True)
+@lowers("Contiguous", "Clone", "TensorMove", "Identity", "StopGradient", moves=True)
 def _same(at: At) -> Result:
     return at.tensor(0)
 
@@ -145,6 +146,15 @@ def _narrow(at: At) -> Result:
     axis, low, length = (at.integer(i) for i in range(1, 4))
     low %= at.dims(0)[axis]
     return at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, low + length, axis)))
+
+
+@lowers("SelectExtView", moves=True)
+def _select(at: At) -> Result:
+    """One element of an axis, which goes."""
+    axis = at.integer(1) % len(at.dims(0))
+    low = at.integer(2) % at.dims(0)[axis]
+    part = at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, low + 1, axis)))
+    return at.writer.reshape(part, at.out.dims)
 
 
 @lowers("Tile", moves=True)

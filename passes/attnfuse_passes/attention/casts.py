@@ -48,11 +48,12 @@ def cast(model: Model, node: Node) -> tuple[str, Effect] | None:
 
 @peeler(
     "pass.through",
-    ops=("Contiguous", "Clone", "StopGradient", "Identity"),
+    ops=("Contiguous", "Clone", "TensorMove", "StopGradient", "Identity"),
     identity="f(x) = x",
     examples=(
         "Contiguous(x: float32[2, 3])",
         "Clone(x: float32[2, 3])",
+        "TensorMove(x: float32[2, 3])",
         "StopGradient(x: float32[2, 3])",
         "Identity(x: float32[2, 3])",
     ),

@@ -221,6 +221,7 @@ _FOLD: dict[str, Rule] = {
     "FlattenExt": _same_order,
     "Contiguous": _same_order,
     "Clone": _same_order,
+    "TensorMove": _same_order,
     "BroadcastTo": _broadcast,
     "Tile": lambda fold, node, depth: np.tile(fold.operand(node.inputs[0], depth), fold.numbers(node.inputs[1])),
     "Transpose": lambda fold, node, depth: np.transpose(
@@ -249,7 +250,8 @@ _SET_SOURCES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(
         ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Transpose", "TransposeView", "BroadcastTo", "Tile"), (0,)
     ),
-    **dict.fromkeys(("StridedSlice", "RepeatInterleaveInt", "Contiguous", "Clone", "Load", "Depend", "Cast"), (0,)),
+    **dict.fromkeys(("StridedSlice", "RepeatInterleaveInt", "Contiguous", "Clone", "TensorMove"), (0,)),
+    **dict.fromkeys(("Load", "Depend", "Cast"), (0,)),
     **dict.fromkeys(("Add", "Sub", "Mul", "Muls", "Div", "Divs", "InplaceMul"), (0, 1)),
     "MaskedFill": (0, 2),
     "Select": (1, 2),
@@ -301,6 +303,7 @@ def is_learned(model: Model, value: str, depth: int = 16) -> bool:
         "Tile",
         "BroadcastTo",
         "Contiguous",
+        "TensorMove",
     )
     if node.op in passing:
         return is_learned(model, node.inputs[0], depth - 1)

@@ -81,9 +81,11 @@ def pad(at: At) -> Result:
     return value
 
 
-@legalises("BroadcastTo")
+@legalises("BroadcastTo", "BroadcastToView")
 def broadcast(at: At) -> Result:
     """(x, shape): with the whole shape written out, of which MindSpore lets sizes stand as -1."""
+    if at.node.op != "BroadcastTo":
+        at.unshared()
     if not at.out.is_static:
         raise NotLegalError(f"{at.out} has sizes that are not known before run time")
     return at.build.broadcast(at.input(0), at.out.dims)

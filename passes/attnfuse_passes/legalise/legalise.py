@@ -21,13 +21,14 @@ from attnfuse_passes.legalise import (
     reduce,
     scalars,
     split,
+    views,
 )
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
 from attnfuse_passes.sweep import sweep
 
-FAMILIES = (activate, arrange, choose, convolve, create, inplace, normalise, products, reduce, scalars, split)
+FAMILIES = (activate, arrange, choose, convolve, create, inplace, normalise, products, reduce, scalars, split, views)
 """The modules whose import filled the table of rules."""
 
 

@@ -58,16 +58,17 @@ def make_tuple(build: Builder, values: Sequence[str]) -> str:
     return build.node("MakeTuple", values, [build.type_of(value) for value in values], build.PRIMITIVE)
 
 
-def part(build: Builder, value: str, axis: int, start: int, stop: int) -> str:
-    """Elements `start` to `stop` of an axis, the other axes whole (so their sizes need not be known)."""
+def part(build: Builder, value: str, axis: int, start: int, stop: int, step: int = 1) -> str:
+    """Each `step`-th element from `start` to `stop` of an axis, the others whole (so their sizes need not be known)."""
     kind = build.type_of(value)
     rank, here = kind.rank, 1 << axis
     others = (1 << rank) - 1 - here
     begin = tuple(start if i == axis else 0 for i in range(rank))
     end = tuple(stop if i == axis else 0 for i in range(rank))
     # begin_mask and end_mask: the axes that run from their start, and to their end.
-    arguments: list[int | tuple[int, ...]] = [begin, end, (1,) * rank, others, others, 0, 0, 0]
-    dims = tuple(stop - start if i == axis else dim for i, dim in enumerate(kind.dims))
+    steps = tuple(step if i == axis else 1 for i in range(rank))
+    arguments: list[int | tuple[int, ...]] = [begin, end, steps, others, others, 0, 0, 0]
+    dims = tuple(len(range(start, stop, step)) if i == axis else dim for i, dim in enumerate(kind.dims))
     return build.node("StridedSlice", (value, *map(build.constant, arguments)), TensorType(dims, kind.dtype))
 
 

@@ -12,9 +12,9 @@ from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
 
-@legalises("Chunk", "ChunkView", "SplitWithSize", "SplitWithSizeView")
+@legalises("Chunk", "ChunkView", "SplitTensor", "SplitTensorView", "SplitWithSize", "SplitWithSizeView")
 def pieces(at: At) -> Result:
-    """(x, number or sizes of the pieces, axis): Split where the pieces are equal, else a StridedSlice each.
+    """(x, number, size or sizes of the pieces, axis): Split where the pieces are equal, else a StridedSlice each.
 
     The sizes are read off the node's type: Chunk's last piece may be smaller, and there may be fewer than asked for.
     """
