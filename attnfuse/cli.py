@@ -129,6 +129,11 @@ _source_options = _options(
     click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
+    click.option(
+        "--cache-dir",
+        type=click.Path(path_type=Path),
+        help="A folder for what the next compile need not trace or make again.",
+    ),
     click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report (JSON) there too."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
     click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
@@ -349,6 +354,7 @@ class _Shared:
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     require: tuple[str, ...]
+    cache_dir: Path | None
     report_file: Path | None
     as_json: bool
     progress: str
@@ -365,6 +371,7 @@ class _Shared:
             target=Target(self.runtime, self.soc),
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
             require=tuple(parse_requirement(text) for text in self.require),
+            cache=self.cache_dir,
         )
 
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
@@ -395,6 +402,8 @@ class _Shared:
             click.echo(text)
         else:
             _console().print(render(outcome.report, operators=operators))
+        if outcome.trouble:
+            _say(f"warning: {outcome.trouble}; the next compile may take longer.")
         for failed in outcome.report.failed:
             _say(f"error: component {failed.name} was left out: {failed.reason}.")
         for unmet in outcome.unmet:

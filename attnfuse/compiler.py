@@ -1,10 +1,10 @@
 """compile(request) → outcome: the story of one compile, top to bottom.
 
-    find the source → for each component: read or trace → run the passes → count and check → weights → verify
-    → report and manifest → publish
+    find the source → for each component: read or trace → rewrite → weights → verify → report and manifest → publish
 
 Nothing is published unless everything held. A component that cannot be traced is left out and told of; the others
-are written. `inspect` is the same story without an output.
+are written. `inspect` is the same story without an output. What an earlier compile left in the output, and a cache
+folder says would be made again, is taken over: see `attnfuse.incremental`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pipeline
-from attnfuse.errors import InternalError, RequirementError, SourceError, TraceError, UsageError
-from attnfuse.graph import Model, short_name
+from attnfuse.errors import RequirementError, SourceError, TraceError, UsageError
+from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.match import SiteRecord
-from attnfuse.mindir import codec, dtypes
-from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.output import (
     LITE_CONFIG,
     MANIFEST,
@@ -38,33 +36,17 @@ from attnfuse.output import (
 )
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.progress import Progress, Silent
-from attnfuse.report.build import (
-    check_census,
-    component_entry,
-    count_sites,
-    legalised_entries,
-    outside_entries,
-    site_ids,
-)
+from attnfuse.report.build import component_entry
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import (
-    FileEntry,
-    LegalisedEntry,
-    Manifest,
-    ManifestComponent,
-    OutsideEntry,
-    Report,
-    RuleEntry,
-    TensorEntry,
-)
+from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
+from attnfuse.rewriting import Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_component
-from attnfuse.verify.structure import check_interface, check_structure, new_findings
 from attnfuse.version import __version__
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
@@ -76,7 +58,8 @@ class CompileRequest:
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
-    against what stands there. `seed` is that of the inputs drawn by verification.
+    against what stands there. `seed` is that of the inputs drawn by verification. `cache` is a folder that says what
+    earlier compiles came to: see `attnfuse.incremental`.
     """
 
     source: str | Source
@@ -91,25 +74,25 @@ class CompileRequest:
     verify: VerifyLevel = "none"
     seed: int = 0
     check: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentResult:
-    """One component, rewritten: what became of each site, by site id, and of operators, and the graph's bytes."""
+    """One component, and what became of its graph."""
 
     component: Component
-    nodes: int
-    sites: Mapping[str, SiteRecord]
-    legalised: tuple[LegalisedEntry, ...]
-    outside: tuple[OutsideEntry, ...]
-    data: bytes
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
+    rewritten: Rewritten
     verification: ComponentVerification | None = None
 
     @property
     def name(self) -> str:
         return self.component.name
+
+    @property
+    def sites(self) -> Mapping[str, SiteRecord]:
+        """What became of each site, by site id."""
+        return self.rewritten.sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +100,8 @@ class Outcome:
     """What came of a request. `unmet` are requirements that do not hold; with any, nothing was written.
 
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
-    components that could not be traced are in the report's `failed`.
+    components that could not be traced are in the report's `failed`. `trouble` is why something could not be kept in
+    the cache, which harms nothing but the next compile.
     """
 
     report: Report
@@ -126,6 +110,7 @@ class Outcome:
     verification: Verification | None = None
     files: Mapping[str, FileDigest] | None = None
     written: bool = False
+    trouble: str = ""
 
 
 def inspect(request: CompileRequest, progress: Progress | None = None) -> Outcome:
@@ -148,7 +133,7 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
-    source = _open(request)
+    known, source = _open(request)
     target = place(request.output, source.paths)
     if target.is_file and not source.single_file:
         raise UsageError(f"the output {request.output} is one file, and {_told(request)} a pipeline; name a folder.")
@@ -156,27 +141,31 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
         with _work_folder() as work:
-            sink = Digests()
-            outcome = _produce(request, source, target, sink, work, None, progress)
+            outcome = _produce(request, source, target, known, Digests(), work, None, progress)
         _compare(target, outcome)
         return outcome
     with Stage(target) as stage:
-        outcome = _produce(request, source, target, stage, stage.work, stage.root, progress)
+        outcome = _produce(request, source, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
         progress.stage("", "write")
         stage.publish()
-    return replace(outcome, written=True)
+    known.end(stage)
+    return replace(outcome, written=True, trouble=known.trouble)
 
 
 def _told(request: CompileRequest) -> str:
     return request.source if isinstance(request.source, str) else "the source"
 
 
-def _open(request: CompileRequest) -> Source:
+def _open(request: CompileRequest) -> tuple[Incremental, Source]:
     if not isinstance(request.source, str):
-        return request.source
-    return open_source(request.source, request.components, request.dtype, request.shapes, request.given)
+        return Incremental(None), request.source
+    if request.cache is not None:
+        check_apart(request.cache, request.output, Path(request.source))
+    known = Incremental(request.cache, check=request.check)
+    source = open_source(request.source, request.components, request.dtype, request.shapes, request.given, known.traces)
+    return known, source
 
 
 @contextlib.contextmanager
@@ -186,22 +175,24 @@ def _work_folder() -> Iterator[Path]:
 
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
-    source = _open(request)
+    known, source = _open(request)
     passes = pipeline.discover()
     failed = dict(source.failures)
+    results: list[ComponentResult] = []
     with _work_folder() as work:
-        results = tuple(
-            _rewrite(component, request, passes, progress)
-            for component in _components(source, work, progress, failed, weights=weights)
-        )
+        for component in _components(source, work, progress, failed, weights=weights):
+            progress.stage(component.name, "rewrite")
+            rewritten, _ = rewrite(component, request.policy, request.target, passes)
+            results.append(ComponentResult(component, rewritten))
     report = _report(request, results, failed)
-    return Outcome(report, results, _unmet(request, report))
+    return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
 
 def _produce(
     request: CompileRequest,
     source: Source,
     target: Place,
+    known: Incremental,
     sink: Sink,
     work: Path,
     root: Path | None,
@@ -214,15 +205,16 @@ def _produce(
     inputs: dict[str, FileDigest] = {}
     warnings: list[str] = []
     failed = dict(source.failures)
+    known.begin(target, request.policy, request.target, passes)
     for component in _components(source, work, progress, failed, weights=True):
         name = component.name
-        result = _rewrite(component, request, passes, progress)
         progress.stage(name, "digest")
         for given, path in component.inputs.items():
             if given not in inputs:
-                inputs[given] = _digest(path)
+                inputs[given] = _digest(path, known, progress)
         graph = target.path.name if target.is_file else component.graph_name
-        lossy = _write_component(result, graph, inputs, sink, progress)
+        result = ComponentResult(component, _write_graph(component, graph, request, passes, known, sink, progress))
+        lossy = _write_weights(component, inputs, known, sink, progress)
         warnings += [f"{name}: parameter {p!r} has values too large for its type; they became infinite" for p in lossy]
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
@@ -296,60 +288,44 @@ def _without_paths(text: str, paths: Iterable[Path]) -> str:
     return text.rstrip(".")
 
 
-def _rewrite(
-    component: Component, request: CompileRequest, passes: Sequence[pipeline.Pass], progress: Progress
-) -> ComponentResult:
-    """Run the passes; the census must add up, and the result's structure must hold."""
-    name = component.name
-    progress.stage(name, "rewrite")
-    original, model = _index(component), _index(component)
-    context = pipeline.Context(name, component.owner, request.policy, request.target)
-    changed = pipeline.run(model, context, passes)
-    check_census(name, count_sites(original), context.sites)
-    data = component.data
-    if changed:
-        findings, _ = new_findings(original, model)
-        findings += check_interface(original, model)
-        if findings:
-            if amiss := check_structure(original) + check_interface(original, original):
-                raise SourceError(f"{component.where} contradicts itself: {amiss[0]} Export it again.")
-            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
-        data = codec.serialise(model.proto)
-    ids = site_ids(name, context.sites)
-    sites = dict(zip(ids, context.sites, strict=True))
-    inputs, outputs = _interface(original.proto.graph)
-    return ComponentResult(
-        component=component,
-        nodes=len(original.nodes),
-        sites=sites,
-        legalised=legalised_entries(context.legalised),
-        outside=outside_entries(model, request.target, context.illegal),
-        data=data,
-        inputs=inputs,
-        outputs=outputs,
-    )
+def _write_graph(
+    component: Component,
+    name: str,
+    request: CompileRequest,
+    passes: Sequence[pipeline.Pass],
+    known: Incremental,
+    sink: Sink,
+    progress: Progress,
+) -> Rewritten:
+    """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
+    standing = known.graph(component, name)
+    if standing is not None:
+        progress.stage(component.name, "unchanged")
+        sink.adopt(name, known.standing(name), standing.file)
+        return standing.rewritten
+    progress.stage(component.name, "rewrite")
+    rewritten, data = rewrite(component, request.policy, request.target, passes)
+    known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
+    return rewritten
 
 
-def _index(component: Component) -> Model:
-    try:
-        return Model(component.parse())
-    except SourceError as error:
-        raise SourceError(f"{component.where}: {error}") from None
-
-
-def _write_component(
-    result: ComponentResult, graph: str, inputs: Mapping[str, FileDigest], sink: Sink, progress: Progress
-) -> list[str]:
-    """Hand graph and weights to the sink; the parameters that lost values to their type."""
-    component = result.component
-    lossy: list[str] = []
-    sink.write(graph, [result.data])
-    if component.streamed_name is not None:
-        progress.stage(component.name, "weights")
-        sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
+def _write_weights(
+    component: Component, inputs: Mapping[str, FileDigest], known: Incremental, sink: Sink, progress: Progress
+) -> tuple[str, ...]:
+    """Hand the component's weights to the sink; the parameters that lost values to their type."""
     for location, path in component.adopted.items():
         sink.adopt(location, path, inputs[location])
-    return lossy
+    if component.streamed_name is None:
+        return ()
+    standing = known.weights(component)
+    if standing is not None:
+        sink.adopt(component.streamed_name, known.standing(component.streamed_name), standing.file)
+        return standing.lossy
+    progress.stage(component.name, "weights")
+    lossy: list[str] = []
+    written = sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
+    known.keep_weights(component, KnownWeights(written, tuple(lossy)))
+    return tuple(lossy)
 
 
 def _verify(
@@ -404,7 +380,11 @@ def _report(
     ]
     told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
-    entries = [component_entry(r.name, r.nodes, list(r.sites.values()), r.legalised, r.outside) for r in results]
+    entries = [
+        component_entry(r.name, made.nodes, list(made.sites.values()), made.legalised, made.outside)
+        for r in results
+        for made in (r.rewritten,)
+    ]
     return build_report(request.target, entries, [*slips, *told, *warnings], failed)
 
 
@@ -450,9 +430,9 @@ def _compare(target: Place, outcome: Outcome) -> None:
             raise RequirementError(f"{target.path} is not up to date: {name} differs; compile again.")
 
 
-def _digest(path: Path) -> FileDigest:
+def _digest(path: Path, known: Incremental, progress: Progress) -> FileDigest:
     try:
-        return digest(path)
+        return known.digests.of(path, progress.amount)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
 
@@ -468,31 +448,9 @@ def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _interface(graph: GraphProto) -> tuple[tuple[TensorEntry, ...], tuple[TensorEntry, ...]]:
-    """The graph's inputs and outputs; an element of an output that is a tuple is called `name[0]`."""
-    inputs = [_tensor(value.name.partition(":")[2] or value.name, t) for value in graph.input for t in value.tensor]
-    outputs: list[TensorEntry] = []
-    for value in graph.output:
-        name = short_name(value.name)
-        outputs += [_tensor(name, tensor) for tensor in value.tensor]
-        outputs += _elements(name, value.attr_info)
-    return tuple(inputs), tuple(outputs)
-
-
-def _elements(name: str, tuple_: AttributeProto) -> Iterator[TensorEntry]:
-    yield from (_tensor(name, tensor) for tensor in tuple_.tensors)
-    for index, element in enumerate(tuple_.values):
-        yield from _elements(f"{name}[{index}]", element)
-
-
-def _tensor(name: str, proto: TensorProto) -> TensorEntry:
-    dtype = dtypes.from_wire(proto.data_type)
-    return TensorEntry(name=name, shape=tuple(proto.dims), dtype="unknown" if dtype is None else dtype.name)
-
-
 def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponent:
     component = result.component
-    outputs = result.outputs
+    outputs = result.rewritten.outputs
     if component.outputs is not None:
         outputs = tuple(TensorEntry(name=o.name, shape=o.shape, dtype=o.dtype) for o in component.outputs)
     return ManifestComponent(
@@ -500,7 +458,7 @@ def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponen
         owner=component.owner,
         graph=graph,
         variables=component.variables,
-        inputs=result.inputs,
+        inputs=result.rewritten.inputs,
         outputs=outputs,
     )
 

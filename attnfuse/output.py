@@ -49,6 +49,36 @@ class FileDigest:
         return {"sha256": self.sha256, "bytes": self.bytes}
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells one state of a file from another without reading it: where it lies, its size, its times."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @property
+    def changed_ns(self) -> int:
+        """The later of the times of content and inode."""
+        return max(self.mtime_ns, self.ctime_ns)
+
+    @property
+    def content(self) -> tuple[int, int, int, int]:
+        """All but the time of the inode, which a link to it that comes or goes changes too."""
+        return (self.device, self.inode, self.size, self.mtime_ns)
+
+    def to_json(self) -> list[int]:
+        """Plain JSON values."""
+        return [self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns]
+
+
+def identity(found: os.stat_result) -> Identity:
+    """The identity of a file, of what `stat` says."""
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 def digest(path: Path) -> FileDigest:
     """Digest of a file's content."""
     with path.open("rb") as file:
@@ -159,12 +189,16 @@ def _foreign(found: Place) -> str | None:
 
 
 class Stage:
-    """The hidden folder of one run, a context manager: left without `publish`, it leaves nothing behind."""
+    """The hidden folder of one run, a context manager: left without `publish`, it leaves nothing behind.
+
+    `files` are those it took, `identities` what those that it wrote itself were when they had been written.
+    """
 
     def __init__(self, target: Place) -> None:
         """Make the folder, on the file system of the output. Raises OutputError where that cannot be written."""
         self.place = target
         self.files: dict[str, FileDigest] = {}
+        self.identities: dict[str, Identity] = {}
         parent = target.path.parent
         while not parent.exists():
             parent = parent.parent
@@ -196,6 +230,7 @@ class Stage:
                 found = _write_and_digest(file, chunks)
                 file.flush()
                 os.fsync(file.fileno())
+                self.identities[name] = identity(os.fstat(file.fileno()))
         except OSError as error:
             raise OutputError(f"the output {self.place.path} cannot be written: {error.strerror or error}.") from None
         self.files[name] = found
@@ -249,7 +284,8 @@ class Stage:
         # configuration that no manifest of ours lists may be somebody's own.
         standing = [name for name in self.files if name not in own and (target.folder / name).exists()]
         for name in standing:
-            if digest(target.folder / name) != self.files[name]:
+            there = target.folder / name
+            if not there.samefile(self.root / name) and digest(there) != self.files[name]:
                 raise OSError(errno.EEXIST, f"{name} exists beside it with other content; choose another folder")
         for name in sorted(self.files.keys() - set(standing), key=lambda n: (n == target.path.name, n)):
             path = target.folder / name

@@ -1,23 +1,27 @@
 """How the engine tells what it is doing; the command line decides what a person sees of it. Imports nothing.
 
-A compile goes through its components in order, and through these stages in each: see `STAGES`.
+A compile goes through its components in order, and through some of these stages in each: see `STAGES`. "recall" stands
+for a trace that was made before, "unchanged" for a graph and weights that stand in the output already.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-STAGES = ("read", "trace", "rewrite", "weights", "digest", "verify", "write")
+STAGES = ("read", "trace", "recall", "digest", "rewrite", "unchanged", "weights", "verify", "write")
 
 
 class Progress(Protocol):
     """Told of every step as it begins."""
 
     def stage(self, component: str, stage: str) -> None:
-        """A stage begins; `component` is empty for what concerns the whole output."""
+        """A stage begins, and the one before ends; `component` is empty for what concerns the whole output."""
 
     def amount(self, done: int, total: int) -> None:
         """Bytes done in the stage, of how many."""
+
+    def memory(self, peak: int) -> None:
+        """The peak memory, in bytes, of the subprocess that did the running stage."""
 
 
 class Silent:
@@ -27,4 +31,7 @@ class Silent:
         """Ignore it."""
 
     def amount(self, done: int, total: int) -> None:
+        """Ignore it."""
+
+    def memory(self, peak: int) -> None:
         """Ignore it."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from attnfuse.cache.traces import Traces
 from attnfuse.errors import UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
@@ -104,11 +105,12 @@ def open_source(
     dtype: str | None,
     shapes: ShapeOptions,
     given: Sequence[GivenCall] = (),
+    traces: Traces | None = None,
 ) -> Source:
     """Find what SOURCE is. `dtype` None is the source's own, float16 for what is traced.
 
-    `given` are the user's own inputs for components of a pipeline. Raises SourceError where nothing is there,
-    UsageError for options that do not fit it.
+    `given` are the user's own inputs for components of a pipeline, `traces` those made before. Raises SourceError
+    where nothing is there, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
@@ -117,7 +119,7 @@ def open_source(
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         return MindirSource.open(path, wanted, dtype, shapes)
     folder = tracing_source.resolve(source)
-    return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given))
+    return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given), traces)
 
 
 def survey_source(
@@ -172,9 +174,10 @@ class MindirSource:
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         progress.stage(name, "read")
-        data = codec.read_bytes(self.path)
+        path = self.path.resolve()  # weights lie beside the graph, not beside a link to it
+        data = codec.read_bytes(path)
         model = codec.parse(data, str(self.path))
-        files = external.check_weights(model, self.path, required=True) if weights else {}
+        files = external.check_weights(model, path, required=True) if weights else {}
         versions = {"mindspore": model.model_version} if model.model_version else {}
         return Component(
             name=name,
@@ -184,17 +187,18 @@ class MindirSource:
             graph_name=self.path.name,
             adopted=files,
             versions=versions,
-            original=self.path,
-            inputs={self.path.name: self.path, **files},
+            original=path,
+            inputs={self.path.name: path, **files},
         )
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSource:
-    """A diffusers pipeline folder, planned."""
+    """A diffusers pipeline folder, planned. `traces` are those made before, if any are kept."""
 
     folder: Path
     planned: Planned
+    traces: Traces | None = None
 
     @property
     def single_file(self) -> bool:
@@ -214,10 +218,23 @@ class PipelineSource:
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
-        progress.stage(name, "trace")
         plan = next(plan for plan in self.planned.plans if plan.name == name)
-        traced = runner.trace_component(plan, work)
+        traced = self._trace(plan, work, progress)
         return from_trace(traced, self._inputs(plan, traced.weights))
+
+    def _trace(self, plan: ComponentPlan, work: Path, progress: Progress) -> TracedComponent:
+        key = None if self.traces is None else self.traces.key(plan)
+        if self.traces is not None and key is not None:
+            known = self.traces.load(key, plan, work)
+            if known is not None:
+                progress.stage(plan.name, "recall")
+                return known
+        progress.stage(plan.name, "trace")
+        traced = runner.trace_component(plan, work)
+        progress.memory(traced.peak_rss_bytes)
+        if self.traces is not None and key is not None:
+            self.traces.save(key, traced)
+        return traced
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[WeightSource]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""

@@ -1,33 +1,84 @@
-"""Progress for people, on stderr: a live bar on a terminal, one plain line per stage elsewhere.
+"""Progress for people, on stderr: a live bar and a line per component on a terminal, plain lines elsewhere.
 
-May import `attnfuse.progress` and rich. Only the command line makes these.
+Times and memory are told here and nowhere else: no output may depend on them. May import `attnfuse.progress`,
+`attnfuse.report` and rich. Only the command line makes these.
 """
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichBars
+from rich.text import Text
+
+from attnfuse.report.table import human_bytes
 
 _SAID = {
     "read": "reading",
     "trace": "tracing",
-    "rewrite": "fusing",
-    "weights": "writing weights",
+    "recall": "trace from cache",
     "digest": "hashing inputs",
+    "rewrite": "fusing",
+    "unchanged": "unchanged",
+    "weights": "writing weights",
     "verify": "verifying",
     "write": "syncing",
 }
 
 
-class LineProgress:
-    """One line as each stage begins."""
+@dataclass(slots=True)
+class _Stage:
+    """One stage of one component, in seconds and bytes; `peak` is that of the process which did it."""
+
+    name: str
+    began: float
+    seconds: float = 0.0
+    peak: int = 0
+
+
+@dataclass(slots=True)
+class _Component:
+    """What is known of a component so far."""
+
+    name: str
+    stages: list[_Stage] = field(default_factory=list)
+
+    def stage(self, name: str) -> None:
+        """Another stage begins."""
+        self.end()
+        self.stages.append(_Stage(name, time.monotonic()))
+
+    def end(self) -> None:
+        """The running stage ends."""
+        if self.stages:
+            last = self.stages[-1]
+            last.seconds = time.monotonic() - last.began
+            last.peak = last.peak or _own_peak()
+
+    @property
+    def total(self) -> str:
+        """Time in all, and the most memory that one process took."""
+        seconds = sum(stage.seconds for stage in self.stages)
+        return f"{seconds:.1f} s, peak memory {human_bytes(max(stage.peak for stage in self.stages))}"
+
+    @property
+    def story(self) -> str:
+        """Every stage with its time and memory."""
+        return ", ".join(f"{_SAID[s.name]} {s.seconds:.1f} s ({human_bytes(s.peak)})" for s in self.stages)
+
+
+class _Watch:
+    """Keeps the time; what is shown is for the two below to say."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._component: _Component | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -35,24 +86,61 @@ class LineProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing to clean up."""
+        """Tell of the last component, unless it was not finished."""
+        if error is None:
+            self._finish()
 
     def stage(self, component: str, stage: str) -> None:
         """See `attnfuse.progress.Progress`."""
-        self._console.print(f"{component or 'output'}: {_SAID[stage]}", markup=False, highlight=False)
+        if self._component is None or self._component.name != component:
+            self._finish()
+            self._component = _Component(component)
+        self._component.stage(stage)
+        self._begun(f"{component or 'output'}: {_SAID[stage]}")
+
+    def memory(self, peak: int) -> None:
+        """See `attnfuse.progress.Progress`."""
+        if self._component is not None:
+            self._component.stages[-1].peak = peak
+
+    def _finish(self) -> None:
+        if self._component is not None and self._component.name:
+            self._component.end()
+            self._ended(self._component)
+        self._component = None
+
+    def _begun(self, said: str) -> None:
+        raise NotImplementedError
+
+    def _ended(self, component: _Component) -> None:
+        raise NotImplementedError
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class LineProgress(_Watch):
+    """One line as each stage begins, one as each component ends."""
 
     def amount(self, done: int, total: int) -> None:
         """Not told: a log is no place for a moving number."""
 
+    def _begun(self, said: str) -> None:
+        self._print(said)
 
-class BarProgress:
-    """A bar for the running stage; finished components stay as lines above it."""
+    def _ended(self, component: _Component) -> None:
+        self._print(f"{component.name}: {component.total}")
+
+
+class BarProgress(_Watch):
+    """A bar for the running stage; each finished component stays as a line above it."""
 
     def __init__(self, console: Console) -> None:
+        super().__init__(console)
         self._bars = RichBars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            DownloadColumn(),
+            _Bytes(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -66,15 +154,40 @@ class BarProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
-
-    def stage(self, component: str, stage: str) -> None:
-        """See `attnfuse.progress.Progress`."""
-        if self._task is not None:
-            self._bars.remove_task(self._task)
-        self._task = self._bars.add_task(f"{component or 'output'}: {_SAID[stage]}", total=None)
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self._bars.stop()
 
     def amount(self, done: int, total: int) -> None:
         """See `attnfuse.progress.Progress`."""
         if self._task is not None:
             self._bars.update(self._task, completed=done, total=total)
+
+    def _begun(self, said: str) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        self._task = self._bars.add_task(said, total=None)
+
+    def _ended(self, component: _Component) -> None:
+        self._print(f"{component.name}: {component.story}; {component.total}")
+
+
+class _Bytes(DownloadColumn):
+    """Bytes done, where it is known of how many."""
+
+    def render(self, task: Task) -> Text:
+        """See rich."""
+        return Text() if task.total is None else super().render(task)
+
+
+def _own_peak() -> int:
+    """The most memory this process ever had, in bytes; 0 where the system does not tell.
+
+    Not getrusage, whose maximum begins with what the parent had when it forked.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

@@ -68,6 +68,10 @@ class _Lines:
         """See `attnfuse.progress.Progress`."""
         self._tell({"amount": [done, total]})
 
+    def memory(self, peak: int) -> None:
+        """See `attnfuse.progress.Progress`."""
+        self._tell({"memory": peak})
+
     def _tell(self, message: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()

@@ -22,7 +22,7 @@ _RESULT_FILE = "trace.json"
 
 #: Settings of a user's shell that would change or break a trace: protobuf's backend must be MindSpore's choice,
 #: and its compile cache loses the scopes.
-_UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
+UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
 
 
 def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
@@ -71,7 +71,7 @@ def _absolute(plan: ComponentPlan) -> ComponentPlan:
 
 def environment() -> dict[str, str]:
     """The environment of a subprocess of ours: this one's, without what would choose protobuf's backend for it."""
-    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    environment = {name: value for name, value in os.environ.items() if name not in UNSET}
     root = str(Path(__file__).parents[2])
     paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]
     environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)

@@ -1,0 +1,165 @@
+"""What files hold, without reading them again: by device, inode, size and times, as git's index does it.
+
+A digest is kept for an inode, not for a path: a file and its hard links are one. It is kept only where a later change
+must show, that is where the file's times lie before the moment it began to be read by more than any clock of a file
+system is coarse (git's "racy" rule); what was just written is kept once its file system's clock has moved on.
+
+May import `attnfuse.output` and `attnfuse.cache.store`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from attnfuse.cache.store import Store, key_of
+from attnfuse.output import FileDigest, Identity, Place, Stage, identity
+
+#: The coarsest clock that file systems keep times by: two seconds, FAT's.
+_COARSE_NS: Final = 2 * 10**9
+_SETTLE_S: Final = 2.5
+_CHUNK = 8 * 2**20
+_KIND = "digests"
+_TREES = "trees"
+
+
+class KnownDigests:
+    """Digests of files, each computed once in a run; with a store, once until the file changes.
+
+    Where not `trusting`, nothing that an earlier run found is believed: every digest is of bytes read in this one.
+    """
+
+    def __init__(self, store: Store | None = None, *, trusting: bool = True) -> None:
+        self._store = store
+        self._trusting = trusting
+        self._found: dict[Identity, FileDigest] = {}
+        self._read: dict[Path, Identity] = {}
+
+    def of(self, path: Path, amount: Callable[[int, int], None] | None = None) -> FileDigest:
+        """The digest of a file; `amount` is told of bytes read, of how many. Raises OSError."""
+        now = identity(path.stat())
+        self._read[path] = now
+        known = self._found.get(now) or self._recall(now)
+        if known is not None:
+            self._found[now] = known
+            return known
+        began = time.time_ns()
+        found = hashlib.sha256()
+        size = 0
+        with path.open("rb") as file:
+            self._read[path] = before = identity(os.fstat(file.fileno()))
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+                size += len(chunk)
+                if amount is not None:
+                    amount(size, before.size)
+            after = identity(os.fstat(file.fileno()))
+        result = FileDigest(found.hexdigest(), size)
+        if after == before:
+            self._found[before] = result
+            if before.changed_ns < began - _COARSE_NS:
+                self._keep(before, result)
+        return result
+
+    def holds(self, path: Path, wanted: FileDigest) -> bool:
+        """Whether a regular file of that content lies there."""
+        try:
+            if path.is_symlink() or not path.is_file() or path.stat().st_size != wanted.bytes:
+                return False
+            return self.of(path) == wanted
+        except OSError:
+            return False
+
+    def changed(self, path: Path) -> bool:
+        """Whether a file is not the one any more whose digest was taken in this run. A new hard link is no change."""
+        read = self._read.get(path)
+        return read is not None and read.content != identity(path.stat()).content
+
+    def learn(self, target: Place, stage: Stage) -> None:
+        """Keep the digests of what was published, which holds what it held when it was written or hashed.
+
+        Waits until the clock of the file system has moved on, mostly some milliseconds.
+        """
+        if self._store is None:
+            return
+        seen = self._found | {state: stage.files[name] for name, state in stage.identities.items()}
+        held = {(state.content, found) for state, found in seen.items()}
+        states: dict[Identity, FileDigest] = {}
+        for name, found in stage.files.items():
+            with suppress(OSError):
+                now = identity((target.folder / name).stat())
+                if (now.content, found) in held:
+                    states[now] = found
+        if states and _settled(target.path.parent, max(state.changed_ns for state in states)):
+            for now, found in states.items():
+                self._keep(now, found)
+
+    def tree(self, folder: Path, suffixes: Iterable[str] = ()) -> str:
+        """The digest of all files below a folder (or those of some suffixes), with their names; of a file, its own.
+
+        What Python leaves behind of its own (`__pycache__`) is left out.
+        """
+        wanted = tuple(suffixes)
+        files = [folder] if folder.is_file() else sorted(_files(folder, wanted))
+        began = time.time_ns()
+        states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
+        key = key_of(json.dumps([[name, *state.to_json()] for name, state in states]))
+        known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
+        if known is not None:
+            return known.decode()
+        found = hashlib.sha256()
+        for path, (name, _) in zip(files, states, strict=True):
+            content = path.read_bytes()
+            found.update(f"{name}\n{len(content)}\n".encode())
+            found.update(content)
+        result = found.hexdigest()
+        if self._store is not None and all(state.changed_ns < began - _COARSE_NS for _, state in states):
+            self._store.put(_TREES, key, result.encode())
+        return result
+
+    def _recall(self, wanted: Identity) -> FileDigest | None:
+        if self._store is None or not self._trusting:
+            return None
+        content = self._store.get(_KIND, _key(wanted))
+        if content is None:
+            return None
+        entry = json.loads(content)
+        return FileDigest(entry["sha256"], wanted.size) if entry["file"] == wanted.to_json() else None
+
+    def _keep(self, of: Identity, found: FileDigest) -> None:
+        if self._store is not None:
+            content = json.dumps({"file": of.to_json(), "sha256": found.sha256})
+            self._store.put(_KIND, _key(of), content.encode())
+
+
+def _key(of: Identity) -> str:
+    return key_of(f"{of.device} {of.inode}")
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterable[Path]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            if not suffixes or name.endswith(suffixes):
+                yield Path(root) / name
+
+
+def _settled(folder: Path, newest_ns: int) -> bool:
+    """Wait until a file made now would have a later time than `newest_ns`; False where that takes too long."""
+    deadline = time.monotonic() + _SETTLE_S
+    while time.monotonic() < deadline:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                if os.fstat(probe.fileno()).st_mtime_ns > newest_ns:
+                    return True
+        except OSError:
+            return False
+        time.sleep(0.005)
+    return False

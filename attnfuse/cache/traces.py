@@ -1,0 +1,169 @@
+"""Graphs that were traced before, by all that a trace depends on.
+
+That is: the plan; every JSON file in the model's folder, and of every safetensors file the header, which says names,
+types and shapes; the versions of MindSpore, mindone, transformers and Python, mindone's own sources (people edit
+them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values of weights are read by a trace
+only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
+content.
+
+May import `attnfuse.tracing` and the rest of this room.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import attnfuse.tracing
+from attnfuse.cache.digests import KnownDigests
+from attnfuse.cache.store import Store, key_of
+from attnfuse.output import Identity, identity
+from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.runner import UNSET
+
+_KIND = "traces"
+_GRAPHS = "graphs"
+_GRAPH_FILE = "graph.mindir"
+_SPILL_FILE = "spilled.safetensors"
+_PACKAGES = ("mindspore", "mindone", "transformers")
+_MAX_HEADER = 100 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class TraceKey:
+    """What a trace will depend on; `states` are the files of the model's folder as they were."""
+
+    key: str
+    states: tuple[tuple[str, Identity], ...]
+
+
+class Traces:
+    """The traces of a store."""
+
+    def __init__(self, store: Store, digests: KnownDigests) -> None:
+        self._store = store
+        self._digests = digests
+
+    def key(self, plan: ComponentPlan) -> TraceKey | None:
+        """The key of a plan's trace; None where its files cannot be read, or what traces is not installed."""
+        folder = plan.folder.resolve()
+        try:
+            states = _states(folder)
+            files = {name: _outline(folder / name) for name, _ in states}
+            versions, sources = self._tools
+        except (OSError, PackageNotFoundError):
+            return None
+        content = {
+            "plan": {name: value for name, value in plan.to_json().items() if name != "folder"},
+            "files": files,
+            "versions": versions,
+            "python": [platform.python_version(), platform.machine()],
+            "environment": {n: v for n, v in sorted(os.environ.items()) if n.startswith("MS_") and n not in UNSET},
+            "sources": sources,
+        }
+        return TraceKey(key_of(json.dumps(content, sort_keys=True)), states)
+
+    @cached_property
+    def _tools(self) -> tuple[dict[str, str], list[str]]:
+        """Versions and sources of what traces."""
+        versions = {name: version(name) for name in _PACKAGES}
+        return versions, [self._digests.tree(root, (".py",)) for root in _sources()]
+
+    def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
+        """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
+        content = self._store.get(_KIND, key.key)
+        if content is None:
+            return None
+        entry = json.loads(content)
+        graph = self._store.get(_GRAPHS, entry["graph"])
+        spill = None if entry["spill"] is None else self._store.get(_GRAPHS, entry["spill"])
+        if graph is None or (spill is None) != (entry["spill"] is None):
+            return None
+        folder = plan.folder.resolve()
+        if entry["values"] != (None if spill is None else self._values(folder, key)):
+            return None
+        (work / _GRAPH_FILE).write_bytes(graph)
+        if spill is not None:
+            (work / _SPILL_FILE).write_bytes(spill)
+        weights = [
+            WeightSource.from_json(
+                {**weight, "file": folder / weight["file"] if weight["file"] else work / _SPILL_FILE}
+            )
+            for weight in entry["weights"]
+        ]
+        return TracedComponent(
+            plan=plan,
+            graph=work / _GRAPH_FILE,
+            weights=tuple(weights),
+            outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
+            versions=entry["versions"],
+            seconds=0.0,
+            peak_rss_bytes=0,
+        )
+
+    def save(self, key: TraceKey, traced: TracedComponent) -> None:
+        """Keep a trace, unless a file it read changed meanwhile."""
+        folder = traced.plan.folder.resolve()
+        spilled = {source.file for source in traced.weights if source.file.parent != folder}
+        values = self._values(folder, key) if spilled else None
+        if _states(folder) != key.states or len(spilled) > 1:
+            return
+        weights = [
+            {**source.to_json(), "file": None if source.file in spilled else source.file.name}
+            for source in traced.weights
+        ]
+        entry = {
+            "graph": self._keep(traced.graph),
+            "spill": self._keep(spilled.pop()) if spilled else None,
+            "values": values,
+            "weights": weights,
+            "outputs": [spec.to_json() for spec in traced.outputs],
+            "versions": traced.versions,
+        }
+        self._store.put(_KIND, key.key, json.dumps(entry).encode())
+
+    def _values(self, folder: Path, key: TraceKey) -> dict[str, str]:
+        """Digests of the weight files, by name."""
+        return {name: self._digests.of(folder / name).sha256 for name, _ in key.states if _is_weights(name)}
+
+    def _keep(self, file: Path) -> str:
+        content = file.read_bytes()
+        key = key_of(content)
+        self._store.put(_GRAPHS, key, content)
+        return key
+
+
+def _states(folder: Path) -> tuple[tuple[str, Identity], ...]:
+    """The files that say what the model is, and what they were when they were looked at."""
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith((".json", ".safetensors")))
+    return tuple((name, identity((folder / name).stat())) for name in names)
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith(".safetensors")
+
+
+def _outline(path: Path) -> list[Any]:
+    """What a trace reads of a file: a configuration whole, of weights the header."""
+    with path.open("rb") as file:
+        if not _is_weights(path.name):
+            return [key_of(file.read())]
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, _MAX_HEADER))
+        return [key_of(header), os.fstat(file.fileno()).st_size]
+
+
+def _sources() -> list[Path]:
+    """The sources that make a trace: those of attnfuse's tracing, and mindone's."""
+    roots = [Path(attnfuse.tracing.__file__).parent]
+    found = importlib.util.find_spec("mindone")
+    if found is not None and found.submodule_search_locations:
+        roots += [Path(place) for place in found.submodule_search_locations]
+    return roots

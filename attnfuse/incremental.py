@@ -1,0 +1,203 @@
+"""What need not be made again: a graph and weights that stand in the output, made of the same by the same.
+
+    key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources
+    key of its weights   the source graph, where each weight lies, the digests of those files, attnfuse's sources
+
+Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
+the output that stands, and only where a file of it still has the digest is it taken over; else it is made anew. So
+output bytes are those of a compile without a cache.
+
+May import all below the compiler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from attnfuse.cache.digests import KnownDigests
+from attnfuse.cache.store import Store, key_of
+from attnfuse.cache.traces import Traces
+from attnfuse.errors import SourceError, UsageError
+from attnfuse.output import FileDigest, Place, Stage
+from attnfuse.pipeline import Pass
+from attnfuse.policy import Policy
+from attnfuse.rewriting import Rewritten
+from attnfuse.sources import Component
+from attnfuse.targets import Target
+
+#: Beside attnfuse and the passes: what reads, computes and writes for them.
+_LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGraph:
+    """A graph that stands: what became of the source, and the file's digest."""
+
+    rewritten: Rewritten
+    file: FileDigest
+
+
+@dataclass(frozen=True, slots=True)
+class KnownWeights:
+    """Weights that stand: the file's digest, and the parameters that lost values to their type."""
+
+    file: FileDigest
+    lossy: tuple[str, ...]
+
+
+_Known = TypeVar("_Known", KnownGraph, KnownWeights)
+
+
+@functools.cache
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    """Made when they are asked for: to make them takes longer than many a command."""
+    return {kind.__name__: TypeAdapter(kind) for kind in (KnownGraph, KnownWeights)}
+
+
+class Incremental:
+    """What earlier compiles came to, as far as a cache folder tells; without one, nothing.
+
+    `digests` and `traces` are for whoever reads the source. With `check` everything but traces is made anew, and every
+    digest is of bytes read in this run.
+    """
+
+    def __init__(self, folder: Path | None, *, check: bool = False) -> None:
+        """Raises OutputError where the folder cannot be written."""
+        self._store = None if folder is None else Store(folder)
+        self._check = check
+        self.digests = KnownDigests(self._store, trusting=not check)
+        self.traces = None if self._store is None else Traces(self._store, self.digests)
+        self._made_by: dict[str, Any] = {}
+        self._engine = ""
+        self._place: Place | None = None
+
+    @property
+    def trouble(self) -> str:
+        """Why something could not be kept, or nothing."""
+        return "" if self._store is None else self._store.trouble
+
+    def begin(self, place: Place, policy: Policy, target: Target, passes: Sequence[Pass]) -> None:
+        """Say where the result will be, and how it will be made."""
+        if self._store is None:
+            return
+        self._place = place
+        self._engine = self._sources(["attnfuse"])
+        self._made_by = {
+            "policy": [dataclasses.asdict(rule) for rule in policy.rules],
+            "target": dataclasses.asdict(target),
+            "passes": [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in passes],
+            "sources": self._sources(sorted({type(step).__module__.partition(".")[0] for step in passes})),
+        }
+
+    def graph(self, component: Component, name: str) -> KnownGraph | None:
+        """What the component's graph was made to, if it stands in the output as `name`."""
+        if self._store is None:
+            return None
+        known = self._get(KnownGraph, self._graph_key(component))
+        return known if known is not None and self.digests.holds(self.standing(name), known.file) else None
+
+    def keep_graph(self, component: Component, known: KnownGraph) -> None:
+        """Tell later compiles what the component's graph was made to."""
+        if self._store is not None:
+            self._put(self._store, self._graph_key(component), known)
+
+    def weights(self, component: Component) -> KnownWeights | None:
+        """What the component's weights were streamed to, if that stands in the output."""
+        if self._store is None or component.streamed_name is None:
+            return None
+        known = self._get(KnownWeights, self._weights_key(component))
+        stands = known is not None and self.digests.holds(self.standing(component.streamed_name), known.file)
+        return known if stands else None
+
+    def keep_weights(self, component: Component, known: KnownWeights) -> None:
+        """Tell later compiles what the component's weights were streamed to.
+
+        Raises SourceError where a file is no longer what it was when its digest was taken.
+        """
+        for file in sorted({source.file for source in component.weights.values()}):
+            if self.digests.changed(file):
+                raise SourceError(f"{file} changed while it was read; compile again.")
+        if self._store is not None:
+            self._put(self._store, self._weights_key(component), known)
+
+    def standing(self, name: str) -> Path:
+        """Where a file of the output stands."""
+        assert self._place is not None
+        return self._place.folder / name
+
+    def end(self, stage: Stage) -> None:
+        """After the result was published: know its digests the next time, and tidy the cache folder."""
+        self.digests.learn(stage.place, stage)
+        if self._store is not None:
+            self._store.tidy()
+
+    def _get(self, kind: type[_Known], key: str) -> _Known | None:
+        if self._store is None or self._check:
+            return None
+        content = self._store.get(kind.__name__, key)
+        return None if content is None else _read(kind, content)
+
+    def _put(self, store: Store, key: str, known: _Known) -> None:
+        content = json.dumps(_adapters()[type(known).__name__].dump_python(known)).encode()
+        if _read(type(known), content) == known:  # else it would not be what was made
+            store.put(type(known).__name__, key, content)
+
+    def _graph_key(self, component: Component) -> str:
+        return _key([component.name, component.owner, key_of(component.data), self._engine, self._made_by])
+
+    def _weights_key(self, component: Component) -> str:
+        files = {source.file for source in component.weights.values()}
+        held = {file: self.digests.of(file).sha256 for file in sorted(files)}
+        lies = [[name, held[source.file], source.key] for name, source in component.weights.items()]
+        return _key([component.streamed_name, key_of(component.data), lies, self._engine])
+
+    def _sources(self, packages: Sequence[str]) -> str:
+        """What says that these packages, and the libraries below all, are the same."""
+        versions = {name: _version(name) for name in _LIBRARIES}
+        return _key([versions, sys.version, {name: self._package(name) for name in packages}])
+
+    def _package(self, name: str) -> list[str]:
+        module = sys.modules[name]
+        paths = [Path(path) for path in getattr(module, "__path__", ())]
+        if not paths and module.__file__ is not None:
+            paths = [Path(module.__file__)]
+        return [_version(name), *(self.digests.tree(path) for path in paths)]
+
+
+def check_apart(cache: Path, output: Path | None, source: Path) -> None:
+    """Raise UsageError where the cache folder would lie in, or be, the source or the output."""
+    folder = cache.resolve()
+    for other in filter(None, (source, output)):
+        held = other.resolve()
+        if folder == held or held in folder.parents:
+            raise UsageError(f"the cache {cache} would lie in or over {other}; name another place for it.")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"the cache {cache} is a file; name a folder.")
+
+
+def _read(kind: type[_Known], content: bytes) -> _Known | None:
+    try:
+        return cast(_Known, _adapters()[kind.__name__].validate_json(content))
+    except ValidationError:
+        return None
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _key(content: Sequence[Any] | Mapping[str, Any]) -> str:
+    return key_of(json.dumps(content, sort_keys=True))
