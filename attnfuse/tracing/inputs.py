@@ -13,6 +13,7 @@
 
     [my_decoder.fixed]              # arguments that are no tensors
     return_dict = false
+    img_shapes = [[[1, 16, 16]]]    # lists and tables too
 
 Imports `contract` of this room, `attnfuse.errors` and pydantic.
 """
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import DTYPES
@@ -53,7 +54,7 @@ class GivenCall:
     part: str
     method: str
     inputs: tuple[GivenInput, ...]
-    fixed: Mapping[str, bool | int | float | str]
+    fixed: Mapping[str, JsonValue]
     outputs: tuple[str, ...]
 
 
@@ -74,7 +75,7 @@ class _Component(BaseModel):
     part: str = ""
     method: str = ""
     inputs: Annotated[dict[str, _Input], Field(min_length=1)]
-    fixed: dict[str, bool | int | float | str] = {}
+    fixed: dict[str, JsonValue] = {}
     outputs: Annotated[list[str], Field(min_length=1)] = ["output"]
 
 

@@ -79,7 +79,8 @@ def test_what_is_read(tmp_path: Path) -> None:
         ('method = "decode"', 'method = "decode()"', r"'decode\(\)' is no name"),
         ('"picture"]', '"p c"]', "'p c' is no name"),
         ('["picture"]', "[]", "outputs"),
-        ("mode = ", "mode.x = ", "fixed.mode"),
+        ('mode = "full"', "mode = 1979-05-27", "fixed.mode"),
+        ('mode = "full"', "mode = [inf]", "fixed.mode"),
         ("mode = ", "1x = ", "'1x' is no name"),
         (GOOD, "x = 1", r"\[x\] is not a table"),
         (GOOD, "", "name no component"),
@@ -91,6 +92,20 @@ def test_what_is_refused(tmp_path: Path, old: str, new: str, message: str) -> No
     assert GOOD.count(old) == 1
     with pytest.raises(UsageError, match=message):
         read_inputs(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_fixed_arguments_may_be_lists_and_tables(tmp_path: Path) -> None:
+    (given,) = read_inputs(written(tmp_path, GOOD + "shapes = [[[1, 4, 6]], []]\nsizes = {a = [0.5], b = {}}\n"))
+    assert given.fixed == {
+        "return_dict": False,
+        "mode": "full",
+        "shapes": [[[1, 4, 6]], []],
+        "sizes": {"a": [0.5], "b": {}},
+    }
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), (given,))
+    assert plan.call is not None
+    assert ("shapes", "[[[1, 4, 6]], []]") in plan.call.arguments
+    assert ("sizes", "{'a': [0.5], 'b': {}}") in plan.call.arguments
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
