@@ -40,15 +40,18 @@ def _tensors(plan: ComponentPlan, model: Any) -> Iterator[tuple[str, tuple[int, 
         )
 
 
+def write_model_weights(plan: ComponentPlan) -> None:
+    """Write the weights of a plan's model beside its configuration, in float32."""
+    stem = "diffusion_pytorch_model" if plan.library == "diffusers" else "model"
+    path = plan.folder / f"{stem}.safetensors"
+    write_random(path, _tensors(plan, build_skeleton(plan)), "float32", plan.class_name)
+
+
 def write_weights(folder: Path) -> None:
     """Write the weights of every model of the pipeline, in float32."""
-    seen: set[str] = set()
-    for plan in plan_all(folder, "float32", ShapeOptions()).plans:
-        if plan.model not in seen:
-            seen.add(plan.model)
-            stem = "diffusion_pytorch_model" if plan.library == "diffusers" else "model"
-            path = plan.folder / f"{stem}.safetensors"
-            write_random(path, _tensors(plan, build_skeleton(plan)), "float32", plan.class_name)
+    plans = {plan.model: plan for plan in reversed(plan_all(folder, "float32", ShapeOptions()).plans)}
+    for plan in reversed(plans.values()):
+        write_model_weights(plan)
 
 
 if __name__ == "__main__":
