@@ -132,7 +132,7 @@ _CODES = (
     Code("target.head_dim", Stage.TARGET, "The head size is beyond the operator's."),
     Code("target.batch", Stage.TARGET, "The batch is beyond the operator's."),
     Code("target.heads", Stage.TARGET, "There are more heads than the operator takes."),
-    Code("target.sequence", Stage.TARGET, "A sequence is longer than the operator takes."),
+    Code("target.sequence", Stage.TARGET, "A sequence is longer than the operator takes, or empty."),
     Code("target.grouped_heads", Stage.TARGET, "The operator takes no grouped key heads on this SoC."),
     Code("target.bias", Stage.TARGET, "The operator takes no additive bias on this SoC."),
     Code("target.mask_per_head", Stage.TARGET, "The operator takes one mask for all heads only."),

@@ -212,6 +212,10 @@ def refusals(target: Target, request: FusedRequest, mindspore: str = "") -> tupl
     at_most("target.batch", "a batch", limits.max_batch, request.batch)
     at_most("target.heads", "a number of heads", limits.max_heads, request.heads)
     at_most("target.sequence", "a sequence", limits.max_sequence, max(request.query_length, request.key_length))
+    if 0 in (request.query_length, request.key_length):
+        lengths = f"{request.query_length} and {request.key_length}"
+        source = "MindSpore 2.7.1's shape inference"
+        found.append(Refusal("target.sequence", "sequences that are not empty", lengths, source))
     if request.kv_heads != request.heads and not limits.grouped_heads:
         found.append(
             Refusal("target.grouped_heads", "as many key heads as query heads", str(request.kv_heads), limits.source)

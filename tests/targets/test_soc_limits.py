@@ -52,6 +52,7 @@ def codes(target: tuple[str, str], **changes: Any) -> list[str]:
         (LITE, "target.heads", {"heads": 256, "kv_heads": 256}, {"heads": 257, "kv_heads": 257}),
         (LITE, "target.head_dim", {"head_dim": 512}, {"head_dim": 528}),
         (LITE, "target.sequence", {"key_length": 20971520}, {"key_length": 20971521}),
+        (LITE, "target.sequence", {"key_length": 1}, {"key_length": 0}),
         (LITE, "target.mask_per_head", {"mask": "shared", "bias": True, "kv_heads": 2}, {"mask": "per_head"}),
         # Atlas A2, FlashAttentionScore: a mask for each head too.
         (MINDSPORE, "target.dtype", {"dtype": "bfloat16"}, {"dtype": "float32"}),
@@ -59,6 +60,7 @@ def codes(target: tuple[str, str], **changes: Any) -> list[str]:
         (MINDSPORE, "target.heads", {"heads": 256, "kv_heads": 64}, {"heads": 257, "kv_heads": 257}),
         (MINDSPORE, "target.head_dim", {"head_dim": 512}, {"head_dim": 513}),
         (MINDSPORE, "target.sequence", {"query_length": 524288}, {"query_length": 524289}),
+        (MINDSPORE, "target.sequence", {"query_length": 1}, {"query_length": 0}),
     ],
 )
 def test_a_limit(target: tuple[str, str], code: str, taken: dict[str, Any], refused: dict[str, Any]) -> None:
