@@ -59,6 +59,7 @@ _NO_NETWORK = (
 #: Schedulers whose timesteps are float32 (mindone/diffusers/schedulers/*.py, `set_timesteps`); others have int64.
 _FLOAT_TIMESTEP_SCHEDULERS = frozenset(
     {
+        "CosineDPMSolverMultistepScheduler",
         "DPMSolverSDEScheduler",
         "EulerAncestralDiscreteScheduler",
         "EulerDiscreteScheduler",

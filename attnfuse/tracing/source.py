@@ -29,7 +29,7 @@ _HUB_FILES = [
     "*model.safetensors",
     "*model-*-of-*.safetensors",
 ]
-_HUB_IGNORED = ["safety_checker/*", "image_encoder/*", "*onnx*", "*openvino*", "*flax*"]
+_HUB_IGNORED = ["safety_checker/*", "*onnx*", "*openvino*", "*flax*"]
 
 
 def resolve(source: str, *, weights: bool = True) -> Path:

@@ -21,6 +21,8 @@ import mindspore
 import numpy as np
 from mindspore import mint
 
+from attnfuse.tracing.decoder_standins import text_decoder, two_axes
+
 
 def _tensor(values: Any, dtype: Any) -> Any:
     return mindspore.Tensor(values, dtype=dtype) if dtype is not None else mindspore.Tensor(values)
@@ -118,12 +120,22 @@ _STAND_INS: Mapping[str, Callable[..., Any]] = {
 }
 
 
+def _unchanged(self: Any, *_: Any, **__: Any) -> Any:
+    """The random numbers and zeros that models of transformers fill their weights with, for a checkpoint to overwrite.
+
+    In place, which has no kernel either.
+    """
+    return self
+
+
 @contextmanager
 def cpu_stand_ins() -> Iterator[None]:
     """Replace the functions of `mindspore.mint` that cannot run on a CPU; put the originals back on leaving."""
     with ExitStack() as stack:
         # As a method it runs on a CPU where it is not told the size of its output.
         stack.enter_context(_replaced(mindspore.Tensor, "repeat_interleave", _repeat_interleave))
+        for name in ("normal_", "zero_"):
+            stack.enter_context(_replaced(mindspore.Tensor, name, _unchanged))
         for name, stand_in in _STAND_INS.items():
             stack.enter_context(_replaced(mint, name, stand_in))
         yield
@@ -190,7 +202,11 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
-TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {"masked_attention": _masked_attention}
+TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "masked_attention": _masked_attention,
+    "text_decoder": text_decoder,
+    "two_axes": two_axes,
+}
 """By the name an entry of the table of specifications asks for it under."""
 
 

@@ -74,6 +74,16 @@ SLOW = {
     "hunyuan_video/vae_decoder": (1, 0),
     "stable_video/unet": (16, 0),
     "i2vgen/unet": (19, 0),
+    "hunyuan_video/text_encoder": (2, 0),
+    "cogview4_glm/text_encoder": (2, 0),
+    "stable_video_image/image_encoder": (2, 0),
+    "kandinsky_prior/prior": (2, 0),
+    "kandinsky_prior/text_encoder": (2, 0),
+    "kandinsky_prior/image_encoder": (2, 0),
+    "stable_audio/transformer": (4, 0),
+    "stable_audio/text_encoder": (2, 0),
+    "stable_audio/projection_model_start": (0, 0),
+    "stable_audio/projection_model_end": (0, 0),
 }
 
 

@@ -7,8 +7,12 @@ it. Imports no MindSpore.
 from __future__ import annotations
 
 from attnfuse.tracing.specs import (
+    audio,
     controlnets,
+    decoder_encoders,
     families,
+    image_encoders,
+    other_families,
     text_encoders,
     transformers,
     unets,
@@ -25,11 +29,14 @@ SPECS: tuple[Spec, ...] = (
     *controlnets.SPECS,
     *vaes.SPECS,
     *text_encoders.SPECS,
+    *decoder_encoders.SPECS,
+    *image_encoders.SPECS,
+    *audio.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
 
 
-FAMILIES: tuple[Family, ...] = (*families.PICTURES, *video_families.VIDEOS)
+FAMILIES: tuple[Family, ...] = (*families.PICTURES, *video_families.VIDEOS, *other_families.OTHERS)
 """Every family of pipelines."""
 
 

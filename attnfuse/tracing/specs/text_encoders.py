@@ -18,6 +18,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_3,
     STABLE_DIFFUSION_XL,
 )
+from attnfuse.tracing.specs.other_families import KANDINSKY_PRIOR, STABLE_AUDIO
 from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import (
     ANIMATE_DIFF,
@@ -55,7 +56,7 @@ CLIP = Spec(
 CLIP_PROJECTED = Spec(
     class_name="CLIPTextModelWithProjection",
     library="transformers",
-    families=(STABLE_DIFFUSION,),
+    families=(STABLE_DIFFUSION, KANDINSKY_PRIOR),
     models=("text_encoder",),
     source="stable_diffusion/pipeline_stable_diffusion.py",
     inputs=(_IDS,),
@@ -106,7 +107,7 @@ _MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the tok
 
 T5_MASKED = replace(
     T5,
-    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE),
+    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE, STABLE_AUDIO),
     models=("text_encoder", "text_encoder_2"),
     source="pixart_alpha/pipeline_pixart_alpha.py",
     inputs=(_IDS, _MASK),
@@ -139,19 +140,6 @@ BERT = Spec(
     sizes=_tokens,
 )
 
-LLAMA = Spec(
-    class_name="LlamaModel",
-    library="transformers",
-    families=(HUNYUAN_VIDEO,),
-    models=("text_encoder",),
-    source="hunyuan_video/pipeline_hunyuan_video.py",
-    inputs=(_IDS, _MASK),
-    outputs=(Output("hidden_state", "result[1][-3]"),),  # two layers are skipped
-    fixed={"output_hidden_states": True, "use_cache": False, "return_dict": False},
-    sizes=_tokens,
-    broken="the hidden states that the pipeline takes are collected by a decorator, which a graph does not have",
-)
-
 SPECS = (
     CLIP,
     CLIP_PROJECTED,
@@ -162,5 +150,4 @@ SPECS = (
     T5_MOCHI,
     UMT5,
     BERT,
-    LLAMA,
 )

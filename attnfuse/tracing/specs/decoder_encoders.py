@@ -1,0 +1,57 @@
+"""Text encoders that are decoders: language models of which a pipeline takes a hidden state. One entry a class and use.
+
+Imports `families`, `record` and `video_families` of this room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attnfuse.tracing.specs.families import COGVIEW_4, SANA
+from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
+from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
+
+TEXT_DECODER = "text_decoder"
+"""The stand-in for what is around the layers of mindone's decoders: see `decoder_standins`."""
+
+
+def _tokens(scene: Scene) -> Sizes:
+    """A text encoder that sees more tokens than the denoiser has them under its own name."""
+    return {"text_tokens": scene.sizes.get(f"{scene.model}_tokens", scene.sizes["tokens"])}
+
+
+_IDS = Input("input_ids", ("batch", "text_tokens"), "int64")
+_MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the tokenizer's")
+
+_LLAMA = Spec(
+    class_name="LlamaModel",
+    library="transformers",
+    families=(HUNYUAN_VIDEO,),
+    models=("text_encoder",),
+    source="hunyuan_video/pipeline_hunyuan_video.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("hidden_state", "result[1][-3]"),),  # two layers are skipped
+    fixed={"output_hidden_states": True},
+    sizes=_tokens,
+    stand_ins=(TEXT_DECODER,),
+)
+
+_GLM = replace(
+    _LLAMA,
+    class_name="GlmModel",
+    families=(COGVIEW_4,),
+    source="cogview4/pipeline_cogview4.py",
+    inputs=(_IDS,),
+    outputs=(Output("penultimate_hidden_state", "result[1][-2]"),),
+)
+
+_GEMMA_2 = replace(
+    _LLAMA,
+    class_name="Gemma2Model",
+    families=(SANA,),
+    source="sana/pipeline_sana.py",
+    outputs=(Output("last_hidden_state", "result[0]"),),
+    fixed={},
+)
+
+SPECS = (_LLAMA, _GLM, _GEMMA_2)

@@ -1,0 +1,131 @@
+"""Small text and image encoders, priors, and the models of sound, with the structure of the real ones."""
+
+from __future__ import annotations
+
+from attnfuse.tracing.contract import ShapeOptions
+from tests.support.small_models.record import T5, Config, Small
+
+CLIP_VISION: Config = {
+    "architectures": ["CLIPVisionModelWithProjection"],
+    "model_type": "clip_vision_model",
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "image_size": 20,
+    "patch_size": 5,
+    "projection_dim": 16,
+    "hidden_act": "gelu",
+}
+
+CLIP_TEXT: Config = {
+    "architectures": ["CLIPTextModelWithProjection"],
+    "model_type": "clip_text_model",
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 7,
+    "projection_dim": 16,
+    "hidden_act": "gelu",
+}
+
+PRIOR: Config = {
+    "_class_name": "PriorTransformer",
+    "num_attention_heads": 3,
+    "attention_head_dim": 8,
+    "num_layers": 2,
+    "embedding_dim": 16,
+    "num_embeddings": 7,
+    "additional_embeddings": 4,
+}
+
+GLM: Config = {
+    "architectures": ["GlmModel"],
+    "model_type": "glm",
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "attention_bias": True,
+    "max_position_embeddings": 128,
+    "pad_token_id": 3,
+}
+
+GEMMA_2: Config = {
+    "architectures": ["Gemma2Model"],
+    "model_type": "gemma2",
+    "vocab_size": 64,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "query_pre_attn_scalar": 16,
+    "attn_logit_softcapping": 50.0,
+    "sliding_window": 4,  # shorter than the text
+}
+
+STABLE_AUDIO: Config = {
+    "_class_name": "StableAudioDiTModel",
+    "sample_size": 12,
+    "in_channels": 6,
+    "out_channels": 6,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "num_key_value_attention_heads": 2,
+    "cross_attention_dim": 16,
+    "cross_attention_input_dim": 20,
+    "global_states_input_dim": 40,
+    "time_proj_dim": 16,
+}
+
+STABLE_AUDIO_PROJECTION: Config = {
+    "_class_name": "StableAudioProjectionModel",
+    "text_encoder_dim": 20,
+    "conditioning_dim": 20,
+    "min_value": 0,
+    "max_value": 512,
+}
+
+OOBLECK: Config = {
+    "_class_name": "AutoencoderOobleck",
+    "encoder_hidden_size": 8,
+    "downsampling_ratios": [2, 4],
+    "channel_multiples": [1, 2],
+    "decoder_channels": 10,
+    "decoder_input_channels": 6,
+    "audio_channels": 2,
+}
+
+SMALL: dict[str, Small] = {
+    "stable_video_image": Small(
+        "StableVideoDiffusionPipeline", {"image_encoder": CLIP_VISION}, shapes=ShapeOptions(batch=2)
+    ),
+    "kandinsky_prior": Small(
+        "KandinskyPriorPipeline",
+        {"prior": PRIOR, "image_encoder": CLIP_VISION, "text_encoder": CLIP_TEXT},
+        "UnCLIPScheduler",
+        ShapeOptions(batch=1),
+    ),
+    "cogview4_glm": Small("CogView4Pipeline", {"text_encoder": GLM}, shapes=ShapeOptions(batch=2, sequence_length=16)),
+    "sana_gemma2": Small("SanaPipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)),
+    "stable_audio": Small(
+        "StableAudioPipeline",
+        {
+            "transformer": STABLE_AUDIO,
+            "projection_model": STABLE_AUDIO_PROJECTION,
+            "vae": OOBLECK,
+            "text_encoder": {**T5, "d_model": 20},
+        },
+        "CosineDPMSolverMultistepScheduler",
+        ShapeOptions(sequence_length=9),
+    ),
+}
