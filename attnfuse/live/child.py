@@ -19,6 +19,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import Policy, Rule
+from attnfuse.processes import die_with
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
 from attnfuse.sources import Component, from_trace
@@ -81,6 +82,7 @@ def main(arguments: list[str]) -> int:
     """Do what the request file says; 0, or 1 with the error in the result file."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up after itself
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    die_with(request["parent"])
     try:
         outcome = compiler.compile(_request(request), _Lines())
         result: dict[str, Any] = _told(outcome)

@@ -191,7 +191,7 @@ def _capture(plan: LivePlan, work: Path, progress: Progress, *, weights: bool) -
 def _run(request: dict[str, Any], work: Path, progress: Progress) -> dict[str, Any]:
     """Run the subprocess, relay its progress, return what it left. Raises the error it met."""
     asked, result, log = work / "request.json", work / "result.json", work / "compile.log"
-    asked.write_text(json.dumps({**request, "result": str(result)}), encoding="utf-8")
+    asked.write_text(json.dumps({**request, "result": str(result), "parent": os.getpid()}), encoding="utf-8")
     with log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "attnfuse.live.child", str(asked)],

@@ -7,10 +7,7 @@ mindspore, so that a missing MindSpore is an answer and not a traceback.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
-import signal
 import sys
 import time
 import traceback
@@ -20,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
+from attnfuse.processes import die_with
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
@@ -33,7 +31,7 @@ _DATA_TYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 1
 def main(arguments: list[str]) -> int:
     """Trace what the request file asks for; return 0, or 1 with the error in the result file."""
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    _die_with(request["parent"])
+    die_with(request["parent"])
     work = Path(request["work"])
     try:
         result: dict[str, Any] = _trace(ComponentPlan.from_json(request["plan"]), work).to_json()
@@ -126,14 +124,6 @@ def _peak_rss_bytes() -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, so that `kill -9` of a compile leaves nothing."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was told
-        sys.exit(1)
 
 
 if __name__ == "__main__":

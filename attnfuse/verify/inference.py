@@ -113,7 +113,7 @@ def _run(request: object, name: str, work: Path) -> dict[str, Any]:
     environment = {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
     environment["GLOG_v"] = "3"  # errors only: warnings of MindSpore are not the user's
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-    command = [sys.executable, "-m", "attnfuse.verify.inference_worker"]
+    command = [sys.executable, "-m", "attnfuse.verify.inference_worker", str(os.getpid())]
     try:
         # In `work`, because MindSpore leaves folders where it runs.
         done = subprocess.run(

@@ -1,6 +1,6 @@
 """The only code of verification that imports MindSpore: load graphs, infer them again, write what was inferred.
 
-Runs as `python -m attnfuse.verify.inference_worker`, one JSON request on stdin:
+Runs as `python -m attnfuse.verify.inference_worker PARENT`, the id of the process that asks, one JSON request on stdin:
     {"graphs": [{"source": path, "target": path, "inputs": [[name of dtype, [dim, …]], …]}, …]}
 and one JSON answer as the last line of stdout: {"mindspore": version, "errors": [message or null, …]}.
 Nothing of the project that reads protobuf may be imported here (MindSpore registers the same schema).
@@ -13,13 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mindspore
-from mindspore import nn
-from mindspore.common import api
+from attnfuse.processes import die_with
 
 
 def infer(source: Path, target: Path, inputs: list[tuple[str, list[int]]]) -> None:
     """Load the graph, run type and shape inference on inputs of those types, write the graph that comes out."""
+    import mindspore  # late: it takes seconds, in which the process that asked may die
+    from mindspore import nn
+    from mindspore.common import api
+
     cell = nn.GraphCell(mindspore.load(str(source)))
     tensors = [
         mindspore.Tensor(
@@ -36,6 +38,9 @@ def infer(source: Path, target: Path, inputs: list[tuple[str, list[int]]]) -> No
 
 def main() -> int:
     """Answer the request on stdin."""
+    die_with(int(sys.argv[1]))
+    import mindspore
+
     request: dict[str, Any] = json.load(sys.stdin)
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
     mindspore.set_device("CPU")

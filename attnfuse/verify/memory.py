@@ -80,7 +80,7 @@ def _peak(graph: Path, other: Path, seed: int) -> Peak:
     request = {"graph": str(graph.resolve()), "weights": str(other.resolve()), "seed": seed}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "attnfuse.verify.memory_worker"],
+            [sys.executable, "-m", "attnfuse.verify.memory_worker", str(os.getpid())],
             input=json.dumps(request),
             capture_output=True,
             text=True,

@@ -1,6 +1,6 @@
 """Run one graph once and tell how much memory that took: a process of its own, so that its peak is its own.
 
-Runs as `python -m attnfuse.verify.memory_worker`, one JSON request on stdin:
+Runs as `python -m attnfuse.verify.memory_worker PARENT`, the id of the process that asks, one JSON request on stdin:
     {"graph": path, "weights": path of the graph to take missing weights from, "seed": n}
 and one JSON answer as the last line of stdout: {"predicted": bytes, "peak": bytes} or {"error": sentence}.
 `predicted` is what the process held before it ran anything, its weights as they are stored, which are mapped and
@@ -16,6 +16,7 @@ from pathlib import Path
 from attnfuse.errors import AttnfuseError
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.processes import die_with
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.liveness import peak_bytes
@@ -49,6 +50,7 @@ def peak() -> int:
 
 def main() -> None:
     """Answer the request on stdin."""
+    die_with(int(sys.argv[1]))
     request = json.load(sys.stdin)
     try:
         answer: dict[str, int] | dict[str, str] = measure(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from attnfuse import cli, output, pipeline
+from tests.support.checkpoints import XL_TEXT_ENCODER, write_pipeline
 from tests.support.console import command, environment
 from tests.support.graphs import GraphBuilder, transformer
 from tests.support.split import write_split
@@ -167,15 +169,64 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert left_over(target.parent) == []
 
 
-@pytest.mark.parametrize(("signal_", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int) -> None:
+def test_killed_while_the_cache_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(),))
+    source = write_split(tmp_path / "in")
+    out, cache = tmp_path / "place" / "out", tmp_path / "cache"
+    out.parent.mkdir()
+    compile_ = ["compile", str(source), "-o", str(out), "--cache-dir", str(cache), "--progress", "never", "--json"]
+    left = 0
+    for number in range(1, 100):
+        status = die_before_step(number, compile_)
+        left += len(list(cache.glob("*/writing/*")))
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            break
+        assert whole(out) or not out.exists()
+        if number % 2:  # else the next run finds what stands there
+            shutil.rmtree(out, ignore_errors=True)
+    else:
+        pytest.fail("the command never came to its end")
+    assert left, "nothing was killed while it wrote an entry"
+    assert cli.run(compile_) == 0
+    assert list(cache.glob("*/writing/*")) == []
+    assert cli.run(["compile", str(source), "-o", str(tmp_path / "plain"), "--progress", "never", "--json"]) == 0
+    assert {p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "plain").rglob("*") if p.is_file()
+    }
+    assert left_over(out.parent) == []
+
+
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+#: What the command waits in until it is told to stop: the function that is put in place, and the options.
+MOMENTS = {
+    "links": ("os.link", []),
+    "an entry of the cache": ("os.replace", ["--cache-dir", "cache"]),
+    "publishing": ("attnfuse.output._exchange", []),
+}
+
+
+@pytest.mark.parametrize(("signal_", "code"), STOPS)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, moment: str) -> None:
+    function, options = MOMENTS[moment]
     source = write_split(tmp_path / "in", builder=heavy())
-    python, dash, program, *arguments = command("compile", source, "-o", tmp_path / "place" / "out", toy=True)
+    arguments = ["compile", source, "-o", tmp_path / "place" / "out", *options]
     (tmp_path / "place").mkdir()
-    wait = "import os, time\nos.link = lambda *a: (print('here', flush=True), time.sleep(60))\n"
+    before = {}
+    if moment == "publishing":  # what stands there must be exchanged
+        subprocess.run(command(*arguments, toy=True), env=environment(), check=True, capture_output=True)
+        before = {p: p.read_bytes() for p in (tmp_path / "place").rglob("*") if p.is_file()}
+    python, dash, program, *rest = command(*arguments, toy=True)
+    wait = (
+        "import os, time\nimport attnfuse.output\n"
+        f"{function} = lambda *a: (print('here', flush=True), time.sleep(60))\n"
+    )
     process = subprocess.Popen(
-        [python, dash, wait + program, *arguments],
+        [python, dash, wait + program, *rest],
         env=environment(),
+        cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -186,4 +237,45 @@ def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int) -> No
     _, error = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in error
+    assert {p: p.read_bytes() for p in (tmp_path / "place").rglob("*") if p.is_file()} == before
+    assert left_over(tmp_path / "place") == []
+    assert list((tmp_path / "cache").glob("*/writing/*")) == []
+
+
+def children(process: int) -> list[int]:
+    found = Path(f"/proc/{process}/task/{process}/children")
+    return [int(number) for number in found.read_text().split()] if found.exists() else []
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize(("signal_", "code"), STOPS)
+@pytest.mark.parametrize("worker", ["tracing", "verifying"])
+def test_asked_to_stop_while_a_subprocess_works(
+    tmp_path: Path, signal_: signal.Signals, code: int, worker: str
+) -> None:
+    (tmp_path / "place").mkdir()
+    arguments: list[str | Path] = ["compile", "-o", tmp_path / "place" / "out", "--cache-dir", tmp_path / "cache"]
+    if worker == "tracing":
+        model = write_pipeline(
+            tmp_path / "in", "StableDiffusionPipeline", {"text_encoder": XL_TEXT_ENCODER}, "DDIMScheduler"
+        )
+        arguments += [model / "text_encoder"]
+    else:
+        arguments += [write_split(tmp_path / "in"), "--verify", "static"]
+    process = subprocess.Popen(
+        command(*arguments, toy=True), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (found := children(process.pid)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal_)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in error
     assert list((tmp_path / "place").iterdir()) == []
+    assert list((tmp_path / "cache").glob("*/writing/*")) == []
+    # One that was being started while the signal came is not known to the command: it finds out by itself.
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{number}").exists() for number in found):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
