@@ -351,20 +351,30 @@ def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
 
 def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """The arguments of a call: keywords and Python expressions over the inputs' names, which come before `fixed`."""
+    whole = _gathered([((entry.to or entry.name), entry.name) for entry in inputs])
+    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole))
+
+
+def _gathered(places: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Expressions by the first part of their places; those that share it are one list (of numbers) or dictionary.
+
+    Whole ones come first.
+    """
     whole: dict[str, str] = {}
     parts: dict[str, list[tuple[str, str]]] = {}
-    for entry in inputs:
-        keyword, _, key = (entry.to or entry.name).partition(".")
-        if key:
-            parts.setdefault(keyword, []).append((key, entry.name))
+    for place, name in places:
+        first, _, rest = place.partition(".")
+        if rest:
+            parts.setdefault(first, []).append((rest, name))
         else:
-            whole[keyword] = entry.name
-    for keyword, elements in parts.items():
-        if all(key.isdigit() for key, _ in elements):
-            whole[keyword] = f"[{', '.join(name for _, name in elements)}]"
+            whole[first] = name
+    for first, inner in parts.items():
+        elements = _gathered(inner)
+        if all(key.isdigit() for key in elements):
+            whole[first] = f"[{', '.join(elements.values())}]"
         else:
-            whole[keyword] = "{" + ", ".join(f"{json.dumps(key)}: {name}" for key, name in elements) + "}"
-    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole))
+            whole[first] = "{" + ", ".join(f"{json.dumps(key)}: {value}" for key, value in elements.items()) + "}"
+    return whole
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:

@@ -193,6 +193,139 @@ def _masked_attention() -> Iterator[None]:
 
 
 @contextmanager
+def _whole_video() -> Iterator[None]:
+    """The autoencoders of Wan and of Qwen-Image go through a video in pieces and pass on, in lists that are members of
+    the model, what the next piece needs of the last: graph mode may not change a member.
+
+    Here the whole video goes through at once. Every convolution over time looks back only, so the frames of the piece
+    before are what it sees either way; the first frame is doubled or halved by none of them, and is left out here too.
+    """
+    from mindone.diffusers.models.autoencoders import autoencoder_kl_qwenimage, autoencoder_kl_wan
+
+    def resample(self, x, feat_cache=None, feat_idx=None):  # type: ignore[no-untyped-def]
+        b, c, t, h, w = x.shape
+        if self.mode == "upsample3d" and t > 1:
+            later = self.time_conv(x[:, :, 1:]).reshape(b, 2, c, t - 1, h, w)
+            later = mint.stack((later[:, 0], later[:, 1]), 3).reshape(b, c, 2 * (t - 1), h, w)
+            x = mint.cat([x[:, :, :1], later], dim=2)
+        t = x.shape[2]
+        x = self.resample(x.permute(0, 2, 1, 3, 4).reshape(b * t, c, h, w))
+        x = x.view(b, t, x.shape[1], x.shape[2], x.shape[3]).permute(0, 2, 1, 3, 4)
+        if self.mode == "downsample3d" and t > 1:
+            x = mint.cat([x[:, :, :1], self.time_conv(x)], dim=2)
+        return x
+
+    def wan_encode(self, x):  # type: ignore[no-untyped-def]
+        if self.config["patch_size"] is not None:
+            x = autoencoder_kl_wan.patchify(x, patch_size=self.config["patch_size"])
+        return self.quant_conv(self.encoder(x))
+
+    def wan_decode(self, z, return_dict=False):  # type: ignore[no-untyped-def]
+        out = self.decoder(self.post_quant_conv(z), first_chunk=True)
+        if self.config["patch_size"] is not None:
+            out = autoencoder_kl_wan.unpatchify(out, patch_size=self.config["patch_size"])
+        return (mint.clamp(out, min=-1.0, max=1.0),)
+
+    def qwen_encode(self, x):  # type: ignore[no-untyped-def]
+        return self.quant_conv(self.encoder(x))
+
+    def qwen_decode(self, z, return_dict=False):  # type: ignore[no-untyped-def]
+        return (mint.clamp(self.decoder(self.post_quant_conv(z)), min=-1.0, max=1.0),)
+
+    wan, qwen = autoencoder_kl_wan.AutoencoderKLWan, autoencoder_kl_qwenimage.AutoencoderKLQwenImage
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(autoencoder_kl_wan.WanResample, "construct", resample))
+        stack.enter_context(_replaced(autoencoder_kl_qwenimage.QwenImageResample, "construct", resample))
+        stack.enter_context(_replaced(wan, "_encode", wan_encode))
+        stack.enter_context(_replaced(wan, "_decode", wan_decode))
+        stack.enter_context(_replaced(qwen, "_encode", qwen_encode))
+        stack.enter_context(_replaced(qwen, "_decode", qwen_decode))
+        yield
+
+
+@contextmanager
+def _unchunked() -> Iterator[None]:
+    """Mochi's autoencoder saves memory in loops over pieces: eight frames at a time are normalised, and a convolution
+    over more than 2 GiB is cut. Where the number of pieces is not known to the graph, it is of none: "Concat of 0
+    elements". Every frame is normalised by itself, and the pieces of a convolution overlap: all may be done at once.
+
+    Its convolutions, whose border is repeated, need nothing of an earlier piece and give None for it, which goes into a
+    dictionary: a call of Python in the graph. Nobody reads it, so that their result may stand there.
+    """
+    from mindone.diffusers.models.autoencoders.autoencoder_kl_cogvideox import (
+        CogVideoXCausalConv3d,
+        CogVideoXSafeConv3d,
+    )
+    from mindone.diffusers.models.autoencoders.autoencoder_kl_mochi import MochiChunkedGroupNorm3D
+
+    def construct(self, x=None):  # type: ignore[no-untyped-def]
+        batch, channels, frames, height, width = x.shape
+        x = self.norm_layer(x.permute(0, 2, 1, 3, 4).reshape(batch * frames, channels, height, width))
+        return x.reshape(batch, frames, channels, height, width).permute(0, 2, 1, 3, 4)
+
+    def convolve(self, inputs, conv_cache=None):  # type: ignore[no-untyped-def]
+        output = self.conv(self.fake_context_parallel_forward(inputs, None))
+        return output, output
+
+    with (
+        _replaced(CogVideoXCausalConv3d, "construct", convolve),
+        _replaced(MochiChunkedGroupNorm3D, "construct", construct),
+        _replaced(CogVideoXSafeConv3d, "construct", mint.nn.Conv3d.construct),
+    ):
+        yield
+
+
+@contextmanager
+def _real_rotary() -> Iterator[None]:
+    """Lumina's rotary table is an input of complex numbers, which MindSpore Lite has none of.
+
+    Here it is what `view_as_real` makes of it, and each pair of a query or key is turned by the formula of the complex
+    product.
+    """
+    from mindone.diffusers.models.attention_processor import LuminaAttnProcessor2_0
+
+    def apply_rotary_emb(x, freqs_cis, use_real=False):  # type: ignore[no-untyped-def]
+        pairs = x.float().reshape((*x.shape[:-1], -1, 2))
+        turn = freqs_cis.unsqueeze(2)
+        real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
+        imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
+        return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
+
+    def member(self):  # type: ignore[no-untyped-def]
+        return apply_rotary_emb
+
+    # A processor has the function as a member since it was built; a property of its class comes before that.
+    LuminaAttnProcessor2_0.apply_rotary_emb = property(member)
+    try:
+        yield
+    finally:
+        del LuminaAttnProcessor2_0.apply_rotary_emb
+
+
+@contextmanager
+def _one_tile() -> Iterator[None]:
+    """Allegro's autoencoder works in overlapping tiles only, and blends them with assignments to parts of tensors.
+
+    Here it is one tile's way through it: what is cut and blended around it is the caller's.
+    """
+    from mindone.diffusers.models.autoencoders.autoencoder_kl_allegro import AutoencoderKLAllegro
+
+    def mapped(x, convolution):  # type: ignore[no-untyped-def]
+        batch, channels, frames, height, width = x.shape
+        x = convolution(x.permute(0, 2, 1, 3, 4).reshape(batch * frames, channels, height, width))
+        return x.reshape(batch, frames, channels, height, width).permute(0, 2, 1, 3, 4)
+
+    def encode(self, x):  # type: ignore[no-untyped-def]
+        return mapped(self.encoder(x), self.quant_conv)  # type: ignore[no-untyped-call]
+
+    def decode(self, z):  # type: ignore[no-untyped-def]
+        return self.decoder(mapped(z, self.post_quant_conv))  # type: ignore[no-untyped-call]
+
+    with _replaced(AutoencoderKLAllegro, "_encode", encode), _replaced(AutoencoderKLAllegro, "_decode", decode):
+        yield
+
+
+@contextmanager
 def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
     original = getattr(owner, name)
     setattr(owner, name, stand_in)
@@ -206,6 +339,10 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "masked_attention": _masked_attention,
     "text_decoder": text_decoder,
     "two_axes": two_axes,
+    "one_tile": _one_tile,
+    "real_rotary": _real_rotary,
+    "unchunked": _unchunked,
+    "whole_video": _whole_video,
 }
 """By the name an entry of the table of specifications asks for it under."""
 

@@ -281,8 +281,8 @@ def test_unsupported_classes(tmp_path: Path) -> None:
 
 
 def test_unsupported_class_in_a_known_place(tmp_path: Path) -> None:
-    folder = pipeline(tmp_path, {"vae": {**VAE, "_class_name": "AutoencoderTiny"}})
-    with pytest.raises(TraceError, match="component vae: class AutoencoderTiny is not supported"):
+    folder = pipeline(tmp_path, {"vae": {**VAE, "_class_name": "ConsistencyDecoderVAE"}})
+    with pytest.raises(TraceError, match="component vae: class ConsistencyDecoderVAE is not supported"):
         plans(folder)
 
 

@@ -134,6 +134,72 @@ def test_a_controlnet_gives_what_the_unet_takes(tmp_path: Path) -> None:
         assert shapes_of(found["controlnet"])["controlnet_cond"] == (2, 3, 20, 24)
 
 
+@pytest.mark.parametrize("name", ["sd3_controlnet", "flux_controlnet", "flux_controlnet_pixels"])
+def test_a_controlnet_gives_what_the_transformer_takes(tmp_path: Path, name: str) -> None:
+    small = SMALL[name]
+    deeper = {**small.models, "controlnet": {**small.models["controlnet"], "num_layers": 2}}
+    found = planned(tmp_path, Small(small.pipeline, deeper, shapes=small.shapes))
+    call = found["controlnet"].call
+    assert call is not None
+    given = [output for output, _ in call.outputs]
+    taken = shapes_of(found["transformer"])
+    assert given == [input_ for input_ in taken if input_.startswith("controlnet")]
+    assert given[:2] == ["controlnet_block_0", "controlnet_block_1"]
+    tokens, width = taken[given[-1]][1:]
+    assert (tokens, width) == ((8 * 6, 32) if name == "sd3_controlnet" else (4 * 6, 32))
+    transformer = found["transformer"].call
+    assert transformer is not None
+    if name != "sd3_controlnet":
+        pixels = name == "flux_controlnet_pixels"
+        assert dict(transformer.arguments)["controlnet_blocks_repeat"] == str(pixels)
+        assert ("controlnet_image" in shapes_of(found["controlnet"])) == pixels
+        assert ("controlnet_mode" in shapes_of(found["controlnet"])) != pixels
+
+
+def test_a_controlnet_without_single_blocks_gives_none(tmp_path: Path) -> None:
+    small = SMALL["flux_controlnet"]
+    models = {**small.models, "controlnet": {**small.models["controlnet"], "num_single_layers": 0}}
+    found = planned(tmp_path, Small(small.pipeline, models, shapes=small.shapes))
+    assert [name for name in shapes_of(found["transformer"]) if name.startswith("controlnet")] == ["controlnet_block_0"]
+
+
+def test_kandinsky(tmp_path: Path) -> None:
+    assert shapes_of(planned(tmp_path / "2.1", SMALL["kandinsky"])["unet"]) == {
+        "sample": (2, 4, 8, 12),
+        "timestep": (1,),
+        "encoder_hidden_states": (2, 11, 24),
+        "text_embeds": (2, 40),
+        "image_embeds": (2, 40),
+    }
+    plain = planned(tmp_path / "2.2", SMALL["kandinsky22"])["unet"]
+    assert plain.call is not None
+    assert dict(plain.call.arguments)["encoder_hidden_states"] == "None"
+    assert shapes_of(plain)["image_embeds"] == (2, 24)
+    hinted = shapes_of(planned(tmp_path / "hint", SMALL["kandinsky22_hint"])["unet"])
+    assert hinted["hint"] == (2, 3, 64, 64)
+    assert hinted["sample"] == (2, 4, 8, 8)
+    with pytest.raises(UsageError, match="height 18 is not a multiple of 4, the square of the MoVQ's downscaling"):
+        plan_all(tmp_path / "2.2", "float16", ShapeOptions(height=18))
+
+
+def test_an_argument_may_be_lists_of_lists(tmp_path: Path) -> None:
+    found = planned(tmp_path / "a", SMALL["allegro"])
+    assert list(found) == ["transformer", "vae_decoder_tile", "vae_encoder_tile"]
+    call = found["transformer"].call
+    assert call is not None
+    tables = "[[time_cos, time_sin], [height_cos, height_sin], [width_cos, width_sin]]"
+    positions = "[time_positions, height_positions, width_positions]"
+    assert dict(call.arguments)["image_rotary_emb"] == f"[{tables}, {positions}]"
+    shapes = shapes_of(found["transformer"])
+    assert shapes["hidden_states"] == (2, 4, 3, 8, 12)
+    assert shapes["width_positions"] == (1, 3 * 4 * 6)
+    assert shapes_of(found["vae_decoder_tile"]) == {"latents": (1, 4, 6, 4, 4)}
+    odd = shapes_of(
+        {p.name: p for p in plan_all(tmp_path / "a", "float16", ShapeOptions(frames=9)).plans}["transformer"]
+    )
+    assert odd["hidden_states"][2] == 3  # eight frames, and one
+
+
 def test_an_adapter_gives_what_the_unet_takes(tmp_path: Path) -> None:
     found = planned(tmp_path, SMALL["sd_adapter"])
     taken = shapes_of(found["unet"])
@@ -287,8 +353,13 @@ def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
     ("name", "component", "option"),
     [
         ("sana", "transformer", {"guidance_embeds": True}),
-        ("cogvideox", "transformer", {"ofs_embed_dim": 512}),
-        ("wan", "transformer", {"image_dim": 1280}),
+        ("wan", "transformer", {"pos_embed_seq_len": 514}),
+        ("sd3_controlnet", "controlnet", {"use_pos_embed": False}),
+        ("sd3_controlnet", "controlnet", {"joint_attention_dim": None}),
+        ("kolors", "unet", {"encoder_hid_dim_type": "image_proj"}),
+        ("kandinsky", "unet", {"addition_embed_type": None}),
+        ("kandinsky22", "unet", {"encoder_hid_dim_type": "text_image_proj"}),
+        ("kandinsky22", "movq", {"lookup_from_codebook": True}),
         ("hunyuan_video", "transformer", {"image_condition_type": "token_replace"}),
         ("animate_diff", "unet", {"time_cond_proj_dim": 256}),
     ],
@@ -299,8 +370,9 @@ def test_options_that_add_inputs_are_refused_by_name(
     small = SMALL[name]
     models = {**small.models, component: {**small.models[component], **option}}
     folder = write_configs(tmp_path, Small(small.pipeline, models, small.scheduler))
-    with pytest.raises(TraceError, match=f"component {component}: {next(iter(option))} = "):
-        plan_all(folder, "float16", small.shapes, [component])
+    (part,) = [part for part in survey(folder, "float16", small.shapes) if part.model == component]
+    assert part.plans == ()
+    assert part.problem.startswith(f"{next(iter(option))} = {next(iter(option.values()))!r} is not supported")
 
 
 def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:

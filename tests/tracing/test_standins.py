@@ -99,3 +99,23 @@ def test_stand_ins() -> None:
     assert result["restored_after_error"]
     assert result["masked"] == [True, True, True]  # wherever it was imported to
     assert result["masked_restored"]
+
+
+@pytest.mark.mindspore
+def test_a_video_at_once_is_its_pieces_put_together() -> None:
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.whole_video"],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    differences = json.loads(done.stdout.splitlines()[-1])
+    assert set(differences) == {
+        *(f"{name}_{way}" for name in ("wan", "wan_residual", "qwen_image") for way in ("decode", "encode")),
+        "norm",
+        "rotary",
+    }
+    assert all(difference < 2e-6 for difference in differences.values()), differences

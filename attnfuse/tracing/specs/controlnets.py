@@ -1,12 +1,13 @@
 """ControlNets and adapters: what turns a picture of conditions into features a UNet or transformer adds to its own.
 
-Imports `families`, `record` and `unets` of this room.
+Imports `families`, `record`, `transformers` and `unets` of this room.
 """
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs.families import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Spec
+from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION, STABLE_DIFFUSION_3, STABLE_DIFFUSION_XL
+from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.transformers import controlnet_blocks
 from attnfuse.tracing.specs.unets import ADDED_CONDITIONS, condition_sizes, one_context, residual_shapes
 
 
@@ -61,4 +62,98 @@ T2I_ADAPTER = Spec(
     fixed={},
 )
 
-SPECS = (CONTROLNET, T2I_ADAPTER)
+
+def _sd3_sizes(scene: Scene) -> Sizes:
+    """The condition is latents, beside which inpainting has its mask's."""
+    extra = scene.option("extra_conditioning_channels", 0) and scene.number("extra_conditioning_channels")
+    return {"condition_channels": scene.number("in_channels", default=16) + extra}
+
+
+SD3_CONTROLNET = Spec(
+    class_name="SD3ControlNetModel",
+    library="diffusers",
+    families=(STABLE_DIFFUSION_3,),
+    models=("controlnet",),
+    source="controlnet_sd3/pipeline_stable_diffusion_3_controlnet.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input(
+            "controlnet_cond",
+            ("rows", "condition_channels", "latent_height", "latent_width"),
+            note="the picture of conditions, encoded by the VAE",
+        ),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("pooled_projections", ("rows", "pooled_projection_dim")),
+        Input("timestep", ("rows",), "float32", note="as the transformer's"),
+    ),
+    # `conditioning_scale` multiplies all outputs, and is 1 in the graph: multiply them outside of it.
+    outputs=(Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),),
+    sizes=_sd3_sizes,
+    check=lambda scene: (
+        "joint_attention_dim = None is not supported: it takes the transformer's own embedding of patches"
+        if scene.option("joint_attention_dim", 4096) is None
+        else ""
+    ),
+    refuse=(Refusal("use_pos_embed", (True,)),),
+)
+
+
+def _reads_pixels(scene: Scene) -> bool:
+    return scene.option("conditioning_embedding_channels") is not None
+
+
+FLUX_CONTROLNET = Spec(
+    class_name="FluxControlNetModel",
+    library="diffusers",
+    families=(FLUX,),
+    models=("controlnet",),
+    source="flux/pipeline_flux_controlnet.py",
+    inputs=(
+        Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
+        Input(
+            "controlnet_cond",
+            ("rows", "image_tokens", "in_channels"),
+            when=lambda scene: not _reads_pixels(scene),
+            only="conditioning_embedding_channels is not set",
+            note="the picture of conditions, encoded by the VAE and packed",
+        ),
+        Input(
+            "controlnet_image",
+            ("rows", 3, "height", "width"),
+            to="controlnet_cond",
+            when=_reads_pixels,
+            only="conditioning_embedding_channels is set (XLabs)",
+            note="the picture of conditions, in pixels",
+        ),
+        Input(
+            "controlnet_mode",
+            ("rows", 1),
+            "int64",
+            when=lambda scene: scene.option("num_mode") is not None,
+            only="num_mode is set (union)",
+        ),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("pooled_projections", ("rows", "pooled_projection_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        Input("img_ids", ("image_tokens", 3)),
+        Input("txt_ids", ("tokens", 3)),
+        Input(
+            "guidance",
+            ("rows",),
+            "float32",
+            when=lambda scene: bool(scene.option("guidance_embeds", False)),
+            only="guidance_embeds is set",
+        ),
+    ),
+    # `conditioning_scale`: as above.
+    outputs=(
+        Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),
+        Output(
+            "controlnet_single_block_{i}",
+            "result[1][{i}]",
+            lambda scene: controlnet_blocks(scene, "num_single_layers"),
+        ),
+    ),
+)
+
+SPECS = (CONTROLNET, T2I_ADAPTER, SD3_CONTROLNET, FLUX_CONTROLNET)

@@ -125,7 +125,13 @@ def _stable_diffusion_3(scene: Scene) -> Sizes:
 
 STABLE_DIFFUSION_3 = Family(
     "Stable Diffusion 3",
-    ("StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline", "StableDiffusion3InpaintPipeline"),
+    (
+        "StableDiffusion3Pipeline",
+        "StableDiffusion3Img2ImgPipeline",
+        "StableDiffusion3InpaintPipeline",
+        "StableDiffusion3ControlNetPipeline",
+        "StableDiffusion3ControlNetInpaintingPipeline",
+    ),
     "stable_diffusion_3/pipeline_stable_diffusion_3.py",
     _stable_diffusion_3,
 )
@@ -161,6 +167,9 @@ FLUX = Family(
         "FluxControlImg2ImgPipeline",
         "FluxControlInpaintPipeline",
         "FluxFillPipeline",
+        "FluxControlNetPipeline",
+        "FluxControlNetImg2ImgPipeline",
+        "FluxControlNetInpaintPipeline",
     ),
     "flux/pipeline_flux.py",
     _flux,
@@ -253,6 +262,74 @@ def _cogview_4(scene: Scene) -> Sizes:
     return {**_picture(scene, scale, _patches(scene, scale), guided=False), "tokens": scene.text(1024, 1024)}
 
 
+def _chroma(scene: Scene) -> Sizes:
+    """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
+
+    Tokens: 512. With and without the prompt are two calls: rows are not doubled.
+    """
+    sizes = _flux(scene)
+    return {**sizes, "all_tokens": sizes["tokens"] + sizes["image_tokens"]}
+
+
+def _flux_2(scene: Scene) -> Sizes:
+    """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
+
+    Tokens: 512. Not doubled: guidance is an input.
+    """
+    return _flux(scene)
+
+
+def _lumina(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × 8. Tokens: 256. Guided: two rows an image."""
+    return {**_picture(scene, 8, 16), "tokens": scene.text(256)}
+
+
+def _lumina_2(scene: Scene) -> Sizes:
+    """Height and width: the transformer's `sample_size` × 8.
+
+    Tokens: 256. With and without the prompt are two calls: rows are not doubled.
+    """
+    return {**_picture(scene, 8, 16, guided=False), "tokens": scene.text(256)}
+
+
+def _movq_scale(scene: Scene) -> int:
+    return 2 ** (len(scene.numbers("block_out_channels", "movq")) - 1) if scene.has("movq") else 8
+
+
+def _kandinsky_picture(scene: Scene, side: int) -> dict[str, int]:
+    """The pipelines round up to whole squares of latents; here what is no multiple is refused."""
+    scale = _movq_scale(scene)
+    height, width = scene.image(lambda: (side, side), scale * scale, "the square of the MoVQ's downscaling")
+    return {
+        "batch": scene.shapes.batch or 1,
+        "rows": scene.rows(guided=True),
+        "height": height,
+        "width": width,
+        "latent_height": height // scale,
+        "latent_width": width // scale,
+    }
+
+
+def _kandinsky(scene: Scene) -> Sizes:
+    """Height and width: 512. Tokens: 77. Guided: two rows an image."""
+    return {**_kandinsky_picture(scene, 512), "tokens": scene.text(77)}
+
+
+def _kandinsky_2_2(scene: Scene) -> Sizes:
+    """Height and width: 512. No text: it is in the picture's embedding, which the prior gives. Guided."""
+    return _kandinsky_picture(scene, 512)
+
+
+def _kandinsky_3(scene: Scene) -> Sizes:
+    """Height and width: 1024. Tokens: 128, the most; the pipeline cuts what the prompt does not use. Guided."""
+    return {**_kandinsky_picture(scene, 1024), "tokens": scene.text(128)}
+
+
+def _kolors(scene: Scene) -> Sizes:
+    """Height and width: the UNet's `sample_size` × the VAE's downscaling. Tokens: 256. Guided: two rows an image."""
+    return {**_stable_diffusion(scene), "tokens": scene.text(256)}
+
+
 PIXART_ALPHA = Family("PixArt-α", ("PixArtAlphaPipeline",), "pixart_alpha/pipeline_pixart_alpha.py", _pixart_alpha)
 PIXART_SIGMA = Family("PixArt-Σ", ("PixArtSigmaPipeline",), "pixart_alpha/pipeline_pixart_sigma.py", _pixart_sigma)
 DIT = Family("DiT", ("DiTPipeline",), "dit/pipeline_dit.py", _dit)
@@ -261,6 +338,35 @@ AURA_FLOW = Family("AuraFlow", ("AuraFlowPipeline",), "aura_flow/pipeline_aura_f
 SANA = Family("Sana", ("SanaPipeline",), "sana/pipeline_sana.py", _sana)
 COGVIEW_3 = Family("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipeline_cogview3plus.py", _cogview_3)
 COGVIEW_4 = Family("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
+CHROMA = Family("Chroma", ("ChromaPipeline", "ChromaImg2ImgPipeline"), "chroma/pipeline_chroma.py", _chroma)
+FLUX_2 = Family("Flux2", ("Flux2Pipeline",), "flux2/pipeline_flux2.py", _flux_2)
+LUMINA = Family("Lumina-Next", ("LuminaPipeline", "LuminaText2ImgPipeline"), "lumina/pipeline_lumina.py", _lumina)
+LUMINA_2 = Family("Lumina2", ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"), "lumina2/pipeline_lumina2.py", _lumina_2)
+KOLORS = Family("Kolors", ("KolorsPipeline", "KolorsImg2ImgPipeline"), "kolors/pipeline_kolors.py", _kolors)
+KANDINSKY = Family(
+    "Kandinsky 2.1",
+    ("KandinskyPipeline", "KandinskyImg2ImgPipeline", "KandinskyInpaintPipeline"),
+    "kandinsky/pipeline_kandinsky.py",
+    _kandinsky,
+)
+KANDINSKY_2_2 = Family(
+    "Kandinsky 2.2",
+    (
+        "KandinskyV22Pipeline",
+        "KandinskyV22Img2ImgPipeline",
+        "KandinskyV22InpaintPipeline",
+        "KandinskyV22ControlnetPipeline",
+        "KandinskyV22ControlnetImg2ImgPipeline",
+    ),
+    "kandinsky2_2/pipeline_kandinsky2_2.py",
+    _kandinsky_2_2,
+)
+KANDINSKY_3 = Family(
+    "Kandinsky 3",
+    ("Kandinsky3Pipeline", "Kandinsky3Img2ImgPipeline"),
+    "kandinsky3/pipeline_kandinsky3.py",
+    _kandinsky_3,
+)
 
 PICTURES = (
     STABLE_DIFFUSION,
@@ -275,5 +381,13 @@ PICTURES = (
     SANA,
     COGVIEW_3,
     COGVIEW_4,
+    CHROMA,
+    FLUX_2,
+    LUMINA,
+    LUMINA_2,
+    KOLORS,
+    KANDINSKY,
+    KANDINSKY_2_2,
+    KANDINSKY_3,
 )
 """Every family of this module."""

@@ -25,6 +25,18 @@ FLOAT = "float"
 MASKED_ATTENTION = "masked_attention"
 """The stand-in that every model needs in which mindone's `Attention` gets a mask: see `standins.TRACING`."""
 
+ONE_TILE = "one_tile"
+"""The stand-in for Allegro's autoencoder: see `standins.TRACING`."""
+
+REAL_ROTARY = "real_rotary"
+"""The stand-in for rotary tables of complex numbers: see `standins.TRACING`."""
+
+UNCHUNKED = "unchunked"
+"""The stand-in for Mochi's autoencoder: see `standins.TRACING`."""
+
+WHOLE_VIDEO = "whole_video"
+"""The stand-in for the autoencoders of Wan and Qwen-Image: see `standins.TRACING`."""
+
 ASIDE = ("safety_checker", "image_encoder")
 """Parts that the image does not pass through unless more is loaded: a checker of results, an IP-Adapter's encoder."""
 

@@ -5,19 +5,57 @@ Imports `families` and `record` of this room.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from attnfuse.tracing.specs.families import (
     AURA_FLOW,
+    CHROMA,
     COGVIEW_3,
     COGVIEW_4,
     DIT,
     FLUX,
+    FLUX_2,
     HUNYUAN_DIT,
+    LUMINA,
+    LUMINA_2,
     PIXART_ALPHA,
     PIXART_SIGMA,
     SANA,
     STABLE_DIFFUSION_3,
 )
-from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.record import (
+    MASKED_ATTENTION,
+    REAL_ROTARY,
+    Input,
+    Output,
+    Refusal,
+    Scene,
+    Sizes,
+    Spec,
+    divide,
+)
+
+
+def with_controlnet(scene: Scene) -> bool:
+    """Whether the pipeline has a ControlNet, whose outputs the transformer takes."""
+    return "controlnet" in scene.pipeline.classes
+
+
+def controlnet_blocks(scene: Scene, key: str) -> int:
+    """How many blocks of that kind the ControlNet has, each of which gives one output; none where it says so."""
+    return scene.number(key, "controlnet") if scene.option(key, model="controlnet") != 0 else 0
+
+
+def _hidden(scene: Scene) -> int:
+    return scene.number("num_attention_heads") * scene.number("attention_head_dim")
+
+
+def _sd3_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+    patch = scene.number("patch_size", default=2)
+    tokens = (scene.sizes["latent_height"] // patch) * (scene.sizes["latent_width"] // patch)
+    return [(scene.sizes["rows"], tokens, _hidden(scene))] * controlnet_blocks(scene, "num_layers")
+
 
 SD3 = Spec(
     class_name="SD3Transformer2DModel",
@@ -30,6 +68,14 @@ SD3 = Spec(
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
         Input("pooled_projections", ("rows", "pooled_projection_dim")),
         Input("timestep", ("rows",), "float32", note="the flow-matching scheduler's, one a row"),
+        Input(
+            "controlnet_block_{i}",
+            ("rows", "patches", "hidden"),
+            to="block_controlnet_hidden_states.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_sd3_blocks,
+        ),
     ),
     outputs=(Output("sample"),),
 )
@@ -37,6 +83,24 @@ SD3 = Spec(
 
 def _guided(scene: Scene) -> bool:
     return bool(scene.option("guidance_embeds", False))
+
+
+def _flux_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+    shape = (scene.sizes["rows"], scene.sizes["image_tokens"], _hidden(scene))
+    return [shape] * controlnet_blocks(scene, "num_layers")
+
+
+def _flux_single_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+    shape = (scene.sizes["rows"], scene.sizes["image_tokens"], _hidden(scene))
+    return [shape] * controlnet_blocks(scene, "num_single_layers")
+
+
+def _repeated(scene: Scene) -> Mapping[str, Any]:
+    """A ControlNet that reads pixels (XLabs') gives fewer blocks, which the pipeline has the transformer repeat."""
+    if not with_controlnet(scene):
+        return {}
+    pixels = scene.option("conditioning_embedding_channels", model="controlnet") is not None
+    return {"controlnet_blocks_repeat": pixels}
 
 
 FLUX_TRANSFORMER = Spec(
@@ -53,8 +117,25 @@ FLUX_TRANSFORMER = Spec(
         Input("img_ids", ("image_tokens", 3)),
         Input("txt_ids", ("tokens", 3)),
         Input("guidance", ("rows",), "float32", when=_guided, only="guidance_embeds is set (Flux dev)"),
+        Input(
+            "controlnet_block_{i}",
+            ("rows", "image_tokens", "hidden"),
+            to="controlnet_block_samples.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_flux_blocks,
+        ),
+        Input(
+            "controlnet_single_block_{i}",
+            ("rows", "image_tokens", "hidden"),
+            to="controlnet_single_block_samples.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_flux_single_blocks,
+        ),
     ),
     outputs=(Output("sample"),),
+    constants=_repeated,
 )
 
 _SAMPLE = (Output("sample"),)
@@ -224,6 +305,96 @@ COGVIEW_4_TRANSFORMER = Spec(
     outputs=_SAMPLE,
 )
 
+FLUX_2_TRANSFORMER = Spec(
+    class_name="Flux2Transformer2DModel",
+    library="diffusers",
+    families=(FLUX_2,),
+    models=("transformer",),
+    source="flux2/pipeline_flux2.py",
+    inputs=(
+        Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        Input("img_ids", ("rows", "image_tokens", 4), "int64"),
+        Input("txt_ids", ("rows", "tokens", 4), "int64"),
+        Input("guidance", ("rows",), "float32"),
+    ),
+    outputs=_SAMPLE,
+)
+
+CHROMA_TRANSFORMER = Spec(
+    class_name="ChromaTransformer2DModel",
+    library="diffusers",
+    families=(CHROMA,),
+    models=("transformer",),
+    source="chroma/pipeline_chroma.py",
+    inputs=(
+        Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        Input("img_ids", ("image_tokens", 3)),
+        Input("txt_ids", ("tokens", 3)),
+        Input("attention_mask", ("rows", "all_tokens"), note="of the text, and ones for the image"),
+    ),
+    outputs=_SAMPLE,
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+#: Rows and columns of the rotary table that the pipeline makes, whatever the picture's size.
+_LUMINA_GRID = 384
+
+
+def _lumina_sizes(scene: Scene) -> Sizes:
+    """The rotary table has a complex number for every pair of a head's numbers."""
+    width = divide(scene.number("hidden_size"), scene.number("num_attention_heads"), "hidden_size", scene.path())
+    return {"head_pairs": width // 2}
+
+
+def _proportional(scene: Scene) -> Mapping[str, Any]:
+    """The tokens of a picture of the default size, for attention in proportion to them, which the pipeline asks for."""
+    return {"cross_attention_kwargs": {"base_sequence_length": (scene.number("sample_size", default=128) // 2) ** 2}}
+
+
+LUMINA_TRANSFORMER = Spec(
+    class_name="LuminaNextDiT2DModel",
+    library="diffusers",
+    families=(LUMINA,),
+    models=("transformer",),
+    source="lumina/pipeline_lumina.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("timestep", ("rows",), "float32", note="one less the scheduler's by a thousand"),
+        Input("encoder_hidden_states", ("rows", "tokens", "cross_attention_dim")),
+        Input("encoder_mask", ("rows", "tokens"), "int64", note="the tokenizer's"),
+        Input(
+            "image_rotary_emb",
+            (_LUMINA_GRID, _LUMINA_GRID, "head_pairs", 2),
+            "float32",
+            note="the pipeline's table of complex numbers, as `view_as_real` shows it",
+        ),
+    ),
+    outputs=_SAMPLE,
+    constants=_proportional,
+    sizes=_lumina_sizes,
+    stand_ins=(MASKED_ATTENTION, REAL_ROTARY),
+)
+
+LUMINA_2_TRANSFORMER = Spec(
+    class_name="Lumina2Transformer2DModel",
+    library="diffusers",
+    families=(LUMINA_2,),
+    models=("transformer",),
+    source="lumina2/pipeline_lumina2.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("timestep", ("rows",), "float32", note="one less the scheduler's by a thousand"),
+        Input("encoder_hidden_states", ("rows", "tokens", "cap_feat_dim")),
+        Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's"),
+    ),
+    outputs=_SAMPLE,
+    stand_ins=(MASKED_ATTENTION,),
+)
+
 SPECS = (
     SD3,
     FLUX_TRANSFORMER,
@@ -234,4 +405,8 @@ SPECS = (
     SANA_TRANSFORMER,
     COGVIEW_3_TRANSFORMER,
     COGVIEW_4_TRANSFORMER,
+    FLUX_2_TRANSFORMER,
+    CHROMA_TRANSFORMER,
+    LUMINA_TRANSFORMER,
+    LUMINA_2_TRANSFORMER,
 )

@@ -6,10 +6,18 @@ Imports `families` and `record` of this room, and `attnfuse.errors`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from attnfuse.errors import SourceError
-from attnfuse.tracing.specs.families import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.families import (
+    KANDINSKY,
+    KANDINSKY_2_2,
+    KANDINSKY_3,
+    KOLORS,
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
+)
+from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
 
 #: Numbers per image in SDXL's `time_ids`: original size, crop offset and target size.
 _SDXL_TIME_IDS = 6
@@ -159,4 +167,96 @@ UNET_2D_CONDITION = Spec(
     ),
 )
 
-SPECS = (UNET_2D_CONDITION,)
+
+def _kolors_sizes(scene: Scene) -> Sizes:
+    """Its text is projected to the width that its attention takes."""
+    return {**condition_sizes(scene), "context": scene.number("encoder_hid_dim")}
+
+
+KOLORS_UNET = replace(
+    UNET_2D_CONDITION,
+    families=(KOLORS,),
+    source="kolors/pipeline_kolors.py",
+    sizes=_kolors_sizes,
+    refuse=(
+        *(refusal for refusal in UNET_2D_CONDITION.refuse if not refusal.option.startswith("encoder_hid")),
+        Refusal("encoder_hid_dim_type", ("text_proj",)),
+    ),
+)
+
+_TIMESTEP = Input("timestep", (1,), "timestep", note="one scalar of the scheduler, given an axis")
+
+KANDINSKY_UNET = Spec(
+    class_name="UNet2DConditionModel",
+    library="diffusers",
+    families=(KANDINSKY,),
+    models=("unet",),
+    source="kandinsky/pipeline_kandinsky.py",
+    inputs=(
+        Input("sample", ("rows", "in_channels", "latent_height", "latent_width")),
+        _TIMESTEP,
+        Input("encoder_hidden_states", ("rows", "tokens", "encoder_hid_dim")),
+        Input("text_embeds", ("rows", "cross_attention_dim"), to="added_cond_kwargs.text_embeds"),
+        Input("image_embeds", ("rows", "cross_attention_dim"), to="added_cond_kwargs.image_embeds"),
+    ),
+    outputs=(Output("sample"),),
+    check=lambda scene: _of_kandinsky(scene, "text_image_proj", ("text_image",)),
+)
+
+KANDINSKY_2_2_UNET = Spec(
+    class_name="UNet2DConditionModel",
+    library="diffusers",
+    families=(KANDINSKY_2_2,),
+    models=("unet",),
+    source="kandinsky2_2/pipeline_kandinsky2_2.py",
+    inputs=(
+        Input("sample", ("rows", "sample_channels", "latent_height", "latent_width")),
+        _TIMESTEP,
+        Input("image_embeds", ("rows", "encoder_hid_dim"), to="added_cond_kwargs.image_embeds"),
+        Input(
+            "hint",
+            ("rows", 3, "height", "width"),
+            to="added_cond_kwargs.hint",
+            when=lambda scene: _hinted(scene),
+            only="addition_embed_type is image_hint",
+            note="the picture of conditions, in pixels",
+        ),
+    ),
+    outputs=(Output("sample"),),
+    fixed={"encoder_hidden_states": None, "return_dict": False},
+    sizes=lambda scene: {"sample_channels": scene.number("in_channels") // (2 if _hinted(scene) else 1)},
+    check=lambda scene: _of_kandinsky(scene, "image_proj", ("image", "image_hint")),
+)
+
+
+def _hinted(scene: Scene) -> bool:
+    """Whether half of the channels are made of a picture of conditions."""
+    return bool(scene.option("addition_embed_type") == "image_hint")
+
+
+def _of_kandinsky(scene: Scene, hidden: str, added: tuple[str, ...]) -> str:
+    """Refuse a UNet that is not conditioned as its pipeline does."""
+    for option, allowed in (("encoder_hid_dim_type", (hidden,)), ("addition_embed_type", added)):
+        value = scene.option(option)
+        if value not in allowed:
+            return f"{option} = {value!r} is not supported"
+    return ""
+
+
+KANDINSKY_3_UNET = Spec(
+    class_name="Kandinsky3UNet",
+    library="diffusers",
+    families=(KANDINSKY_3,),
+    models=("unet",),
+    source="kandinsky3/pipeline_kandinsky3.py",
+    inputs=(
+        Input("sample", ("rows", "in_channels", "latent_height", "latent_width")),
+        _TIMESTEP,
+        Input("encoder_hidden_states", ("rows", "tokens", "encoder_hid_dim")),
+        Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's"),
+    ),
+    outputs=(Output("sample"),),
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+SPECS = (UNET_2D_CONDITION, KOLORS_UNET, KANDINSKY_UNET, KANDINSKY_2_2_UNET, KANDINSKY_3_UNET)

@@ -9,11 +9,18 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.families import (
     AURA_FLOW,
+    CHROMA,
     COGVIEW_3,
     COGVIEW_4,
     DIT,
     FLUX,
     HUNYUAN_DIT,
+    KANDINSKY,
+    KANDINSKY_2_2,
+    KANDINSKY_3,
+    KOLORS,
+    LUMINA,
+    LUMINA_2,
     PIXART_ALPHA,
     PIXART_SIGMA,
     SANA,
@@ -21,8 +28,30 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_3,
     STABLE_DIFFUSION_XL,
 )
-from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Spec
-from attnfuse.tracing.specs.video_families import ANIMATE_DIFF, COGVIDEOX, HUNYUAN_VIDEO, LATTE, LTX
+from attnfuse.tracing.specs.record import (
+    MASKED_ATTENTION,
+    ONE_TILE,
+    UNCHUNKED,
+    WHOLE_VIDEO,
+    Input,
+    Output,
+    Refusal,
+    Scene,
+    Sizes,
+    Spec,
+)
+from attnfuse.tracing.specs.video_families import (
+    ALLEGRO,
+    ANIMATE_DIFF,
+    COGVIDEOX,
+    HUNYUAN_VIDEO,
+    I2VGEN,
+    LATTE,
+    LTX,
+    MOCHI,
+    STABLE_VIDEO,
+    WAN,
+)
 
 _AS_HELD = (
     STABLE_DIFFUSION,
@@ -34,6 +63,9 @@ _AS_HELD = (
     HUNYUAN_DIT,
     COGVIEW_3,
     COGVIEW_4,
+    CHROMA,
+    LUMINA,
+    LUMINA_2,
     ANIMATE_DIFF,
     LATTE,
 )
@@ -68,13 +100,13 @@ def _force_upcast(scene: Scene) -> bool:
     return bool(scene.option("force_upcast", True))
 
 
-def _decoder_upcast(scene: Scene) -> str:
+def _upcast_half(scene: Scene) -> str:
     # "make sure the VAE is in float32 mode, as it overflows in float16". The weights come straight from the
     # checkpoint, where mindone would have rounded them to float16 and back.
     return "float32" if scene.dtype == "float16" and _force_upcast(scene) else scene.dtype
 
 
-def _encoder_upcast(scene: Scene) -> str:
+def _upcast_always(scene: Scene) -> str:
     # For encoding it upcasts whatever the type it comes from.
     return "float32" if _force_upcast(scene) else scene.dtype
 
@@ -83,18 +115,95 @@ _XL_DECODER = replace(
     _KL_DECODER,
     families=(STABLE_DIFFUSION_XL,),
     source="stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
-    held=_decoder_upcast,
+    held=_upcast_half,
 )
 _XL_ENCODER = replace(
     _KL_ENCODER,
     families=(STABLE_DIFFUSION_XL,),
     source="stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py",
-    held=_encoder_upcast,
+    held=_upcast_always,
 )
+
+_KOLORS_DECODER = replace(_XL_DECODER, families=(KOLORS,), source="kolors/pipeline_kolors.py")
+_KOLORS_ENCODER = replace(_XL_ENCODER, families=(KOLORS,), source="kolors/pipeline_kolors_img2img.py")
 
 _AURA_FLOW_DECODER = replace(_XL_DECODER, families=(AURA_FLOW,), source="aura_flow/pipeline_aura_flow.py")
 
+# Takes the place of the pipeline's own: the latents are the same.
+_TINY_DECODER = replace(
+    _KL_DECODER,
+    class_name="AutoencoderTiny",
+    families=(*_AS_HELD, STABLE_DIFFUSION_XL),
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="x"),),
+)
+_TINY_ENCODER = replace(
+    _KL_ENCODER,
+    class_name="AutoencoderTiny",
+    families=(*_AS_HELD, STABLE_DIFFUSION_XL),
+    outputs=(Output("latents"),),
+)
+
+_MOVQ_DECODER = replace(
+    _KL_DECODER,
+    class_name="VQModel",
+    families=(KANDINSKY, KANDINSKY_2_2, KANDINSKY_3),
+    models=("movq",),
+    source="kandinsky2_2/pipeline_kandinsky2_2.py",
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="h"),),
+    fixed={"force_not_quantize": True, "return_dict": False},
+    refuse=(Refusal("lookup_from_codebook", (False,)),),
+)
+_MOVQ_ENCODER = replace(
+    _KL_ENCODER,
+    class_name="VQModel",
+    families=(KANDINSKY, KANDINSKY_2_2, KANDINSKY_3),
+    models=("movq",),
+    source="kandinsky2_2/pipeline_kandinsky2_2_img2img.py",
+    outputs=(Output("latents"),),
+)
+
 _DC_DECODER = replace(_KL_DECODER, class_name="AutoencoderDC", families=(SANA,), source="sana/pipeline_sana.py")
+_DC_ENCODER = replace(
+    _KL_ENCODER,
+    class_name="AutoencoderDC",
+    families=(SANA,),
+    source="sana/pipeline_sana_sprint_img2img.py",
+    outputs=(Output("latents"),),
+)
+
+# Every frame is a picture: pipelines decode them in chunks, here all at once.
+_FRAMES = Input("latents", ("images", "latent_channels", "latent_height", "latent_width"), to="z")
+
+
+def _frame_sizes(scene: Scene) -> Sizes:
+    """Pictures of all videos."""
+    return {"images": scene.sizes["batch"] * scene.sizes["frames"]}
+
+
+_FRAMES_DECODER = replace(
+    _KL_DECODER,
+    families=(I2VGEN,),
+    source="i2vgen_xl/pipeline_i2vgen_xl.py",
+    inputs=(_FRAMES,),
+    outputs=(Output("frames"),),
+    sizes=_frame_sizes,
+)
+_FRAMES_ENCODER = replace(_KL_ENCODER, families=(I2VGEN,), source="i2vgen_xl/pipeline_i2vgen_xl.py")
+
+_TEMPORAL_DECODER = replace(
+    _FRAMES_DECODER,
+    class_name="AutoencoderKLTemporalDecoder",
+    families=(STABLE_VIDEO,),
+    source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
+    constants=lambda scene: {"num_frames": scene.sizes["frames"]},
+)
+_TEMPORAL_ENCODER = replace(
+    _KL_ENCODER,
+    class_name="AutoencoderKLTemporalDecoder",
+    families=(STABLE_VIDEO,),
+    source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
+    held=_upcast_half,  # to encode, not to decode
+)
 
 _VIDEO_LATENTS = Input(
     "latents", ("batch", "latent_channels", "latent_frames", "latent_height", "latent_width"), to="z"
@@ -125,15 +234,132 @@ _HUNYUAN_VIDEO_DECODER = replace(
     source="hunyuan_video/pipeline_hunyuan_video.py",
     stand_ins=(MASKED_ATTENTION,),
 )
+_VIDEO_ENCODER = replace(
+    _KL_ENCODER,
+    inputs=(Input("video", ("batch", "in_channels", "frames", "height", "width"), to="x"),),
+)
+
+_COGVIDEOX_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLCogVideoX",
+    families=(COGVIDEOX,),
+    source="cogvideo/pipeline_cogvideox_video2video.py",
+)
+_LTX_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLLTXVideo",
+    families=(LTX,),
+    source="ltx/pipeline_ltx_condition.py",
+)
+_HUNYUAN_VIDEO_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLHunyuanVideo",
+    families=(HUNYUAN_VIDEO,),
+    source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
+    stand_ins=(MASKED_ATTENTION,),
+)
+_MOCHI_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLMochi",
+    families=(MOCHI,),
+    source="mochi/pipeline_mochi.py",
+    stand_ins=(UNCHUNKED,),
+)
+
+
+def _tile_sizes(scene: Scene) -> Sizes:
+    """A tile is of 24 frames and `sample_size` square pixels."""
+    side = scene.number("sample_size")
+    return {
+        "tile_frames": _ALLEGRO_TILE_FRAMES,
+        "tile_side": side,
+        "tile_latent_frames": _ALLEGRO_TILE_FRAMES // scene.number("temporal_compression_ratio"),
+        "tile_latent_side": side // 2 ** (len(scene.numbers("block_out_channels")) - 1),
+    }
+
+
+_ALLEGRO_TILE_FRAMES = 24
+"""`sample_frames` in AutoencoderKLAllegro."""
+
+_ALLEGRO_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLAllegro",
+    families=(ALLEGRO,),
+    component="{model}_decoder_tile",
+    source="allegro/pipeline_allegro.py",
+    inputs=(
+        replace(
+            _VIDEO_LATENTS,
+            shape=("batch", "latent_channels", "tile_latent_frames", "tile_latent_side", "tile_latent_side"),
+            note="one tile; to cut and to blend tiles is the caller's",
+        ),
+    ),
+    sizes=_tile_sizes,
+    stand_ins=(ONE_TILE,),
+)
+_ALLEGRO_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLAllegro",
+    families=(ALLEGRO,),
+    component="{model}_encoder_tile",
+    source="allegro/pipeline_allegro.py",
+    inputs=(
+        Input(
+            "video",
+            ("batch", "in_channels", "tile_frames", "tile_side", "tile_side"),
+            to="x",
+            note="one tile; to cut and to blend tiles is the caller's",
+        ),
+    ),
+    sizes=_tile_sizes,
+    stand_ins=(ONE_TILE,),
+)
+
+# The pipelines let it work through a video in pieces; here it goes through at once: see the stand-in.
+_WAN_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLWan",
+    families=(WAN,),
+    source="wan/pipeline_wan.py",
+    inputs=(replace(_VIDEO_LATENTS, shape=("batch", "z_dim", "latent_frames", "latent_height", "latent_width")),),
+    stand_ins=(WHOLE_VIDEO,),
+)
+_WAN_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLWan",
+    families=(WAN,),
+    source="wan/pipeline_wan_video2video.py",
+    inputs=(Input("video", ("batch", 3, "frames", "height", "width"), to="x"),),
+    stand_ins=(WHOLE_VIDEO,),
+)
 
 SPECS = (
     _KL_DECODER,
     _KL_ENCODER,
     _XL_DECODER,
     _XL_ENCODER,
+    _KOLORS_DECODER,
+    _KOLORS_ENCODER,
     _AURA_FLOW_DECODER,
+    _TINY_DECODER,
+    _TINY_ENCODER,
+    _MOVQ_DECODER,
+    _MOVQ_ENCODER,
     _DC_DECODER,
+    _DC_ENCODER,
+    _FRAMES_DECODER,
+    _FRAMES_ENCODER,
+    _TEMPORAL_DECODER,
+    _TEMPORAL_ENCODER,
     _COGVIDEOX_DECODER,
+    _COGVIDEOX_ENCODER,
     _LTX_DECODER,
+    _LTX_ENCODER,
     _HUNYUAN_VIDEO_DECODER,
+    _HUNYUAN_VIDEO_ENCODER,
+    _MOCHI_DECODER,
+    _WAN_DECODER,
+    _WAN_ENCODER,
+    _ALLEGRO_DECODER,
+    _ALLEGRO_ENCODER,
 )

@@ -136,9 +136,50 @@ def _i2vgen(scene: Scene) -> Sizes:
     return {**_video(scene, (704, 1280), spatial, spatial, (16, 1), guided=True), "tokens": scene.text(77)}
 
 
-COGVIDEOX = Family("CogVideoX", ("CogVideoXPipeline",), "cogvideo/pipeline_cogvideox.py", _cogvideox)
+def _allegro(scene: Scene) -> Sizes:
+    """Height, width: the transformer's `sample_height`, `sample_width` × the VAE's downscaling.
+
+    Frames: its `sample_frames` × 4; four make one latent. Tokens: 512. Guided.
+    """
+    spatial, temporal = _vae_scale(scene), scene.number("temporal_compression_ratio", "vae", 4)
+    size, latents = (720, 1280), 22
+    if scene.has("transformer"):
+        size = (
+            scene.number("sample_height", "transformer") * spatial,
+            scene.number("sample_width", "transformer") * spatial,
+        )
+        latents = scene.number("sample_frames", "transformer")
+    patch = scene.number("patch_size", "transformer", 2)
+    height, width = scene.image(lambda: size, spatial * patch, "the VAE's downscaling and the transformer's patches")
+    frames = scene.shapes.frames or latents * temporal
+    return {
+        "batch": scene.shapes.batch or 1,
+        "rows": scene.rows(guided=True),
+        "height": height,
+        "width": width,
+        "frames": frames,
+        "latent_height": height // spatial,
+        "latent_width": width // spatial,
+        # As its `prepare_latents`: an odd one has a latent of its own.
+        "latent_frames": -(-(frames - frames % 2) // temporal) + frames % 2,
+        "tokens": scene.text(512),
+    }
+
+
+COGVIDEOX = Family(
+    "CogVideoX",
+    ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline"),
+    "cogvideo/pipeline_cogvideox.py",
+    _cogvideox,
+)
+ALLEGRO = Family("Allegro", ("AllegroPipeline",), "allegro/pipeline_allegro.py", _allegro)
 LTX = Family("LTX-Video", ("LTXPipeline",), "ltx/pipeline_ltx.py", _ltx)
-WAN = Family("Wan", ("WanPipeline",), "wan/pipeline_wan.py", _wan)
+WAN = Family(
+    "Wan",
+    ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline"),
+    "wan/pipeline_wan.py",
+    _wan,
+)
 HUNYUAN_VIDEO = Family(
     "HunyuanVideo", ("HunyuanVideoPipeline",), "hunyuan_video/pipeline_hunyuan_video.py", _hunyuan_video
 )
@@ -154,5 +195,5 @@ STABLE_VIDEO = Family(
 )
 I2VGEN = Family("I2VGen-XL", ("I2VGenXLPipeline",), "i2vgen_xl/pipeline_i2vgen_xl.py", _i2vgen, aside=())
 
-VIDEOS = (COGVIDEOX, LTX, WAN, HUNYUAN_VIDEO, MOCHI, LATTE, ANIMATE_DIFF, STABLE_VIDEO, I2VGEN)
+VIDEOS = (COGVIDEOX, ALLEGRO, LTX, WAN, HUNYUAN_VIDEO, MOCHI, LATTE, ANIMATE_DIFF, STABLE_VIDEO, I2VGEN)
 """Every family of this module."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec, divide
 from attnfuse.tracing.specs.video_families import (
+    ALLEGRO,
     ANIMATE_DIFF,
     COGVIDEOX,
     HUNYUAN_VIDEO,
@@ -64,10 +65,54 @@ COGVIDEOX_TRANSFORMER = Spec(
             when=_rotary,
             only="use_rotary_positional_embeddings is set",
         ),
+        Input(
+            "ofs",
+            (1,),
+            when=lambda scene: scene.option("ofs_embed_dim") is not None,
+            only="ofs_embed_dim is set (1.5, of a picture)",
+        ),
     ),
     outputs=_SAMPLE,
     sizes=_cogvideox_sizes,
-    refuse=(Refusal("ofs_embed_dim"),),
+)
+
+
+def _allegro_sizes(scene: Scene) -> Sizes:
+    """Each third of a head is turned by a table of its own; a position for every patch looks it up."""
+    patch = scene.number("patch_size")
+    rows, columns = scene.sizes["latent_height"] // patch, scene.sizes["latent_width"] // patch
+    return {
+        "grid_height": rows,
+        "grid_width": columns,
+        "third": divide(scene.number("attention_head_dim"), 3, "attention_head_dim", scene.path()),
+        "patches": scene.sizes["latent_frames"] // scene.number("patch_size_t") * rows * columns,
+    }
+
+
+ALLEGRO_TRANSFORMER = Spec(
+    class_name="AllegroTransformer3DModel",
+    library="diffusers",
+    families=(ALLEGRO,),
+    models=("transformer",),
+    source="allegro/pipeline_allegro.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_frames", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", 1, "tokens", "caption_channels")),
+        Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's"),
+        Input("timestep", ("rows",), "timestep"),
+        Input("time_cos", ("latent_frames", "third"), "float32", to="image_rotary_emb.0.0.0"),
+        Input("time_sin", ("latent_frames", "third"), "float32", to="image_rotary_emb.0.0.1"),
+        Input("height_cos", ("grid_height", "third"), "float32", to="image_rotary_emb.0.1.0"),
+        Input("height_sin", ("grid_height", "third"), "float32", to="image_rotary_emb.0.1.1"),
+        Input("width_cos", ("grid_width", "third"), "float32", to="image_rotary_emb.0.2.0"),
+        Input("width_sin", ("grid_width", "third"), "float32", to="image_rotary_emb.0.2.1"),
+        Input("time_positions", (1, "patches"), "int64", to="image_rotary_emb.1.0"),
+        Input("height_positions", (1, "patches"), "int64", to="image_rotary_emb.1.1"),
+        Input("width_positions", (1, "patches"), "int64", to="image_rotary_emb.1.2"),
+    ),
+    outputs=_SAMPLE,
+    sizes=_allegro_sizes,
+    stand_ins=(MASKED_ATTENTION,),
 )
 
 
@@ -110,6 +155,13 @@ WAN_TRANSFORMER = Spec(
         Input("hidden_states", ("rows", "in_channels", "latent_frames", "latent_height", "latent_width")),
         Input("timestep", ("rows",), "timestep"),
         Input("encoder_hidden_states", ("rows", "tokens", "text_dim")),
+        Input(
+            "encoder_hidden_states_image",
+            ("rows", 257, "image_dim"),
+            when=lambda scene: scene.option("image_dim") is not None,
+            only="image_dim is set (2.1, of a picture)",
+            note="the image encoder's",
+        ),
     ),
     outputs=_SAMPLE,
     check=lambda scene: (
@@ -117,7 +169,7 @@ WAN_TRANSFORMER = Spec(
         if scene.pipeline.options.get("expand_timesteps")
         else ""
     ),
-    refuse=(Refusal("image_dim"), Refusal("added_kv_proj_dim"), Refusal("pos_embed_seq_len")),
+    refuse=(Refusal("pos_embed_seq_len"),),  # first and last frame: two pictures
 )
 
 
@@ -229,6 +281,7 @@ I2VGEN_UNET = Spec(
 
 SPECS = (
     COGVIDEOX_TRANSFORMER,
+    ALLEGRO_TRANSFORMER,
     LTX_TRANSFORMER,
     WAN_TRANSFORMER,
     HUNYUAN_VIDEO_TRANSFORMER,

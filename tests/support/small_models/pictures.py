@@ -187,6 +187,142 @@ COGVIEW_4: Config = {
     "rope_axes_dim": [4, 4],
 }
 
+SD3_CONTROLNET: Config = {
+    **SD3,
+    "_class_name": "SD3ControlNetModel",
+    "num_layers": 1,
+}
+
+FLUX_CONTROLNET: Config = {
+    **FLUX,
+    "_class_name": "FluxControlNetModel",
+    "num_mode": 5,
+    "guidance_embeds": False,
+}
+
+FLUX_2: Config = {
+    "_class_name": "Flux2Transformer2DModel",
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "attention_head_dim": 16,
+    "num_attention_heads": 3,
+    "joint_attention_dim": 24,
+    "timestep_guidance_channels": 32,
+    "axes_dims_rope": [4, 4, 4, 4],
+}
+
+CHROMA: Config = {
+    "_class_name": "ChromaTransformer2DModel",
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "attention_head_dim": 16,
+    "num_attention_heads": 3,
+    "joint_attention_dim": 24,
+    "axes_dims_rope": [4, 4, 8],
+    "approximator_num_channels": 8,
+    "approximator_hidden_dim": 20,
+    "approximator_layers": 1,
+}
+
+LUMINA_2: Config = {
+    "_class_name": "Lumina2Transformer2DModel",
+    "sample_size": 16,
+    "in_channels": 4,
+    "hidden_size": 48,
+    "num_layers": 2,
+    "num_refiner_layers": 1,
+    "num_attention_heads": 6,
+    "num_kv_heads": 2,
+    "multiple_of": 16,
+    "axes_dim_rope": [4, 2, 2],
+    "axes_lens": [64, 64, 64],
+    "cap_feat_dim": 24,
+}
+
+LUMINA: Config = {
+    "_class_name": "LuminaNextDiT2DModel",
+    "sample_size": 16,
+    "in_channels": 4,
+    "hidden_size": 48,
+    "num_layers": 2,
+    "num_attention_heads": 6,
+    "num_kv_heads": 2,
+    "multiple_of": 16,
+    "cross_attention_dim": 20,
+}
+
+KOLORS_UNET: Config = {
+    **XL_UNET,
+    "encoder_hid_dim": 24,
+    "encoder_hid_dim_type": "text_proj",
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
+
+KANDINSKY_UNET: Config = {
+    "_class_name": "UNet2DConditionModel",
+    "in_channels": 4,
+    "out_channels": 8,
+    "addition_embed_type": "text_image",
+    "attention_head_dim": 8,
+    "block_out_channels": [32, 64],
+    "class_embed_type": None,
+    "cross_attention_dim": 40,
+    "down_block_types": ["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
+    "encoder_hid_dim": 24,
+    "encoder_hid_dim_type": "text_image_proj",
+    "layers_per_block": 1,
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "norm_num_groups": 8,
+    "resnet_time_scale_shift": "scale_shift",
+    "sample_size": 8,
+    "up_block_types": ["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+}
+
+KANDINSKY_2_2_UNET: Config = {
+    **KANDINSKY_UNET,
+    "addition_embed_type": "image",
+    "encoder_hid_dim_type": "image_proj",
+}
+
+MOVQ: Config = {
+    "_class_name": "VQModel",
+    "in_channels": 3,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 32,
+    "norm_type": "spatial",
+    "num_vq_embeddings": 12,
+    "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
+    "vq_embed_dim": 4,
+}
+
+KANDINSKY_3_UNET: Config = {
+    "_class_name": "Kandinsky3UNet",
+    "in_channels": 4,
+    "time_embedding_dim": 16,
+    "groups": 4,
+    "attention_head_dim": 8,
+    "layers_per_block": 2,
+    "block_out_channels": [8, 16, 32, 64],
+    "cross_attention_dim": 24,
+    "encoder_hid_dim": 20,
+}
+
+TINY_VAE: Config = {
+    "_class_name": "AutoencoderTiny",
+    "in_channels": 3,
+    "block_out_channels": [8, 8],
+    "latent_channels": 4,
+    "encoder_block_out_channels": [8, 8],
+    "decoder_block_out_channels": [8, 8],
+    "num_encoder_blocks": [1, 1],
+    "num_decoder_blocks": [1, 1],
+}
+
 SMALL: dict[str, Small] = {
     "sd3": Small(
         "StableDiffusion3Pipeline",
@@ -270,5 +406,66 @@ SMALL: dict[str, Small] = {
         {"transformer": COGVIEW_4},
         shapes=ShapeOptions(height=64, width=96, sequence_length=16),
     ),
+    "sd3_controlnet": Small(
+        "StableDiffusion3ControlNetPipeline",
+        {"transformer": SD3, "controlnet": SD3_CONTROLNET},
+        shapes=ShapeOptions(height=128, width=96),
+    ),
+    "flux_controlnet": Small(
+        "FluxControlNetPipeline",
+        {"transformer": FLUX, "controlnet": FLUX_CONTROLNET},
+        shapes=ShapeOptions(height=64, width=96, sequence_length=11),
+    ),
+    "flux_controlnet_pixels": Small(
+        "FluxControlNetPipeline",
+        {
+            "transformer": FLUX,
+            "controlnet": {**FLUX_CONTROLNET, "num_mode": None, "conditioning_embedding_channels": 4, "patch_size": 2},
+        },
+        shapes=ShapeOptions(height=64, width=96, sequence_length=11),
+    ),
+    "flux2": Small(
+        "Flux2Pipeline", {"transformer": FLUX_2}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+    ),
+    "chroma": Small(
+        "ChromaPipeline", {"transformer": CHROMA}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+    ),
+    "lumina": Small(
+        "LuminaPipeline", {"transformer": LUMINA}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+    ),
+    "lumina2": Small(
+        "Lumina2Pipeline", {"transformer": LUMINA_2}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+    ),
+    "kolors": Small(
+        "KolorsPipeline",
+        {"unet": KOLORS_UNET, "vae": SMALL_VAE},
+        "EulerDiscreteScheduler",
+        ShapeOptions(height=20, width=24, sequence_length=11),
+    ),
+    "kandinsky": Small(
+        "KandinskyPipeline",
+        {"unet": KANDINSKY_UNET, "movq": MOVQ},
+        "DDIMScheduler",
+        ShapeOptions(height=16, width=24, sequence_length=11),
+    ),
+    "kandinsky22": Small(
+        "KandinskyV22Pipeline",
+        {"unet": KANDINSKY_2_2_UNET, "movq": MOVQ},
+        "DDPMScheduler",
+        ShapeOptions(height=16, width=24),
+    ),
+    "kandinsky22_hint": Small(
+        "KandinskyV22ControlnetPipeline",
+        {"unet": {**KANDINSKY_2_2_UNET, "addition_embed_type": "image_hint", "in_channels": 8}},
+        "DDPMScheduler",
+        ShapeOptions(height=64, width=64),
+    ),
+    "kandinsky3": Small(
+        "Kandinsky3Pipeline",
+        {"unet": KANDINSKY_3_UNET},
+        "DDPMScheduler",
+        ShapeOptions(height=64, width=128, sequence_length=11),
+    ),
+    "sd_tiny": Small("StableDiffusionPipeline", {"vae": TINY_VAE}, "DDIMScheduler", ShapeOptions(height=32, width=48)),
 }
 """By a name of their own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.contract import ShapeOptions
 from tests.support.checkpoints import XL_TEXT_ENCODER
-from tests.support.small_models.record import T5, UMT5, Config, Small
+from tests.support.small_models.record import T5, UMT5, Config, Small, small_vae
 
 COGVIDEOX: Config = {
     "_class_name": "CogVideoXTransformer3DModel",
@@ -23,6 +23,7 @@ COGVIDEOX: Config = {
 
 COGVIDEOX_VAE: Config = {
     "_class_name": "AutoencoderKLCogVideoX",
+    "in_channels": 3,
     "block_out_channels": [8, 8, 8, 8],
     "down_block_types": ["CogVideoXDownBlock3D"] * 4,
     "up_block_types": ["CogVideoXUpBlock3D"] * 4,
@@ -47,6 +48,7 @@ LTX: Config = {
 
 LTX_VAE: Config = {
     "_class_name": "AutoencoderKLLTXVideo",
+    "in_channels": 3,
     "latent_channels": 8,
     "block_out_channels": [8, 8, 8, 8],
     "decoder_block_out_channels": [8, 8, 8, 8],
@@ -85,6 +87,7 @@ HUNYUAN_VIDEO: Config = {
 
 HUNYUAN_VIDEO_VAE: Config = {
     "_class_name": "AutoencoderKLHunyuanVideo",
+    "in_channels": 3,
     "latent_channels": 4,
     "block_out_channels": [8, 8, 8, 8],
     "layers_per_block": 1,
@@ -182,6 +185,62 @@ I2VGEN_UNET: Config = {
     "num_attention_heads": None,
 }
 
+TEMPORAL_VAE: Config = {
+    "_class_name": "AutoencoderKLTemporalDecoder",
+    "in_channels": 3,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "sample_size": 16,
+}
+
+MOCHI_VAE: Config = {
+    "_class_name": "AutoencoderKLMochi",
+    "latent_channels": 12,
+    "encoder_block_out_channels": [32, 32, 64, 64],
+    "decoder_block_out_channels": [32, 32, 64, 64],
+    "layers_per_block": [1, 1, 1, 1, 1],
+}
+
+WAN_VAE: Config = {
+    "_class_name": "AutoencoderKLWan",
+    "base_dim": 8,
+    "z_dim": 4,
+    "dim_mult": [1, 2, 2, 3],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+    "latents_mean": [0.0] * 4,
+    "latents_std": [1.0] * 4,
+}
+
+ALLEGRO: Config = {
+    "_class_name": "AllegroTransformer3DModel",
+    "patch_size": 2,
+    "patch_size_t": 1,
+    "num_attention_heads": 2,
+    "attention_head_dim": 24,
+    "in_channels": 4,
+    "out_channels": 4,
+    "num_layers": 1,
+    "cross_attention_dim": 48,
+    "sample_height": 8,
+    "sample_width": 12,
+    "sample_frames": 3,
+    "caption_channels": 20,
+}
+
+ALLEGRO_VAE: Config = {
+    "_class_name": "AutoencoderKLAllegro",
+    "in_channels": 3,
+    "block_out_channels": [8, 8, 16, 16],
+    "latent_channels": 4,
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "sample_size": 32,
+    "temporal_compression_ratio": 4,
+}
+
 SMALL: dict[str, Small] = {
     "cogvideox": Small(
         "CogVideoXPipeline",
@@ -195,6 +254,26 @@ SMALL: dict[str, Small] = {
         "CogVideoXDPMScheduler",
         ShapeOptions(height=64, width=96, frames=9),
     ),
+    "cogvideox_image": Small(
+        "CogVideoXImageToVideoPipeline",
+        {
+            "transformer": {
+                **COGVIDEOX,
+                "in_channels": 8,
+                "ofs_embed_dim": 8,
+                "patch_size_t": 2,
+                "use_rotary_positional_embeddings": True,
+            }
+        },
+        "CogVideoXDPMScheduler",
+        ShapeOptions(height=64, width=96, frames=9),
+    ),
+    "allegro": Small(
+        "AllegroPipeline",
+        {"transformer": ALLEGRO, "vae": ALLEGRO_VAE},
+        "EulerAncestralDiscreteScheduler",
+        ShapeOptions(sequence_length=11),
+    ),
     "ltx": Small(
         "LTXPipeline",
         {"transformer": LTX, "vae": LTX_VAE, "text_encoder": T5},
@@ -202,7 +281,13 @@ SMALL: dict[str, Small] = {
     ),
     "wan": Small(
         "WanPipeline",
-        {"transformer": WAN, "transformer_2": WAN, "text_encoder": UMT5},
+        {"transformer": WAN, "transformer_2": WAN, "text_encoder": UMT5, "vae": WAN_VAE},
+        "UniPCMultistepScheduler",
+        ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
+    ),
+    "wan_image": Small(
+        "WanImageToVideoPipeline",
+        {"transformer": {**WAN, "in_channels": 12, "image_dim": 40, "added_kv_proj_dim": 24}},
         "UniPCMultistepScheduler",
         ShapeOptions(height=64, width=96, frames=5, sequence_length=11),
     ),
@@ -218,7 +303,7 @@ SMALL: dict[str, Small] = {
     ),
     "mochi": Small(
         "MochiPipeline",
-        {"transformer": MOCHI, "text_encoder": T5},
+        {"transformer": MOCHI, "text_encoder": T5, "vae": MOCHI_VAE},
         shapes=ShapeOptions(height=32, width=48, frames=7, sequence_length=11),
     ),
     "latte": Small(
@@ -235,12 +320,15 @@ SMALL: dict[str, Small] = {
     ),
     "stable_video": Small(
         "StableVideoDiffusionPipeline",
-        {"unet": STABLE_VIDEO_UNET},
+        {"unet": STABLE_VIDEO_UNET, "vae": TEMPORAL_VAE},
         "EulerDiscreteScheduler",
         ShapeOptions(height=64, width=96),
     ),
     "i2vgen": Small(
-        "I2VGenXLPipeline", {"unet": I2VGEN_UNET}, "DDIMScheduler", ShapeOptions(height=64, width=96, frames=3)
+        "I2VGenXLPipeline",
+        {"unet": I2VGEN_UNET, "vae": small_vae()},
+        "DDIMScheduler",
+        ShapeOptions(height=16, width=24, frames=3),
     ),
 }
 """By a name of their own."""
