@@ -5,8 +5,8 @@ Imports nothing but the standard library and `attnfuse.errors`: both sides of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,14 @@ DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
 
 #: The types a component can be traced in.
 FLOAT_DTYPES = ("float16", "bfloat16", "float32")
+
+DYNAMIC_BATCHES = (13, 19, 23)
+"""The batches, in images, that a component for any batch is traced at: see `attnfuse.dynamic`.
+
+Three, because two points always lie on a line. Of none is a small multiple a likely number of a model, or that of a
+type (42 is float16): a graph holds equal constants once, so that it would have fewer at one batch than at another. Not
+larger, because a target has a limit for the rows of an attention, and some models fold frames or pixels into them.
+"""
 
 Library = Literal["diffusers", "transformers"]
 
@@ -37,13 +45,19 @@ class TensorSpec:
         return cls(data["name"], tuple(data["shape"]), data["dtype"])
 
 
+def open_spec(specs: Sequence[TensorSpec]) -> TensorSpec:
+    """What is said at several batches, said once: -1 for a dimension that differs."""
+    sizes = zip(*(spec.shape for spec in specs), strict=True)
+    return replace(specs[0], shape=tuple(one[0] if len(set(one)) == 1 else -1 for one in sizes))
+
+
 @dataclass(frozen=True, slots=True)
 class ShapeOptions:
     """What the user asked of the input shapes; None leaves the configuration's own.
 
     `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` is the number of text tokens,
     `frames` those of a video, `guidance` whether a batch is doubled for classifier-free guidance (None: as the
-    pipeline does by default).
+    pipeline does by default). `dynamic` names what is left open: "batch".
     """
 
     batch: int | None = None
@@ -52,6 +66,7 @@ class ShapeOptions:
     sequence_length: int | None = None
     frames: int | None = None
     guidance: bool | None = None
+    dynamic: Literal["batch"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,8 @@ class ComponentPlan:
     positional call of a live cell); `dtype` what the model's float parameters are held in (but for those that mindone
     keeps in float32, see `build.py`); `inputs` the graph's
     inputs in order; `stand_ins` those in force during the trace. `dtype` is the pipeline's, save where mindone itself
-    runs the model in another (`Spec.held`).
+    runs the model in another (`Spec.held`). For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and
+    `twins` are those at the others; they are no part of the JSON, which is of one trace.
     """
 
     name: str
@@ -105,6 +121,13 @@ class ComponentPlan:
     dtype: str
     inputs: tuple[TensorSpec, ...]
     stand_ins: tuple[str, ...] = ()
+    twins: tuple[ComponentPlan, ...] = ()
+
+    @property
+    def open_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs, with -1 for what the twins have otherwise."""
+        several = zip(self.inputs, *(twin.inputs for twin in self.twins), strict=True)
+        return tuple(open_spec(specs) for specs in several)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -162,7 +162,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("SumExt", [C3, (0, 1), False, None], C3.sum((0, 1)), FLOAT32),
     ("ReduceMean", [C3, (), False], C3.mean(), FLOAT32),
     ("ReduceAny", [b(3, 4), (1,), False], b(3, 4).any(1), BOOL),
-    ("CumSum", [X, 1, False, False], X.cumsum(1), FLOAT32),
+    ("CumSum", [X, 1, False, False], X.astype(np.float64).cumsum(1), FLOAT32),
     ("CumSum", [N, 0, True, False], N.cumsum(0) - N, INT64),
     ("CumSum", [N, -1, False, True], N[..., ::-1].cumsum(-1)[..., ::-1], INT64),
     ("Max", [X], X.max(), FLOAT32),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
 
@@ -52,6 +54,14 @@ def _extreme(at: At) -> Result:
 def _argmax(at: At) -> Result:
     index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)
     return at.writer.convert(index, dtypes.INT64, at.out.dtype)
+
+
+@lowers("CumSum")
+def _cumulated(at: At) -> Result:
+    """Operand, axis, exclusive, reverse."""
+    axis = at.writer.constant(np.array(at.integer(1), np.int64))
+    flags = {"exclusive": at.integer(2), "reverse": at.integer(3)}
+    return at.emit("CumSum", at.converted(0, at.out.dtype), axis, **flags)
 
 
 @lowers("Softmax")

@@ -1,0 +1,161 @@
+"""A family of rewritten graphs becomes one graph with -1 for what follows the batch.
+
+A declared type says -1 wherever its dimension follows the batch. A constant cannot: what stands there must be a number.
+So each use of one that follows the batch must be one of these, and the component is refused for any other:
+
+    Reshape               the target's one such element becomes the -1 that an operator works out
+    StridedSlice          an end behind all rows: it is left out
+    BroadcastTo           of as many rows already: nothing, or a product with ones along the other axes
+    Tile, BroadcastTo     of one row, along the first axis: see `rows`
+    FillV2, Zeros, Ones   of one number: see `rows`
+    a tensor              of equal rows, or the vector 0, 1, 2, …: see `rows`
+
+May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, `lines`, `rows` of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from attnfuse.dynamic.family import Family, Owner, Place, write
+from attnfuse.dynamic.rows import FILLS, STRETCHES, Rows
+from attnfuse.errors import TraceError
+from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, NotALiteralError, Use, attribute, short_name
+from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
+
+_RESHAPES = {"Reshape": 1}
+"""Operator → position of the shape, in which one -1 stands for what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A graph with -1 in it, and what those of its declared types are at a batch."""
+
+    model: ModelProto
+    declared: Mapping[Owner, tuple[Place, ...]]
+
+    def bind(self, batch: int) -> ModelProto:
+        """The graph with the declared types of one batch. Nothing else is touched: it computes what the graph does."""
+        made = ModelProto()
+        made.CopyFrom(self.model)
+        write(made, self.declared, batch)
+        return made
+
+
+def generalise(family: Family) -> Dynamic:
+    """The one graph that stands for the family at every batch.
+
+    Raises TraceError, naming the node, where an operator has no way to follow the batch.
+    """
+    proto = ModelProto()
+    proto.CopyFrom(family.model)
+    model = Model(proto)
+    declared: dict[Owner, tuple[Place, ...]] = {}
+    constants: list[tuple[Node, tuple[Place, ...]]] = []
+    for owner, places in family.places.items():
+        node = model.producer(owner[1]) if owner[0] == "node" else None
+        if node is None or node.op != CONSTANT:
+            if node is not None and any(not _is_type(node.proto, place) for place in places):
+                raise _refuse(family, node, "an attribute of it follows the batch")
+            declared[owner] = places
+        else:
+            constants.append((node, places))
+    edit = Edit(model)
+    rows = Rows(model, edit, family)
+    for node, places in constants:
+        if any(place.rows is not None for place in places):
+            rows.stretch_constant(node, places)
+        else:
+            _rewrite_uses(family, model, edit, rows, node, places)
+    write(proto, declared, None)
+    declared.update(rows.declared)
+    edit.apply()
+    return Dynamic(proto, declared)
+
+
+def _is_type(node: NodeProto, place: Place) -> bool:
+    """Whether the place is in the node's declared type."""
+    field, position = place.path[0], place.path[1]
+    return field == "attribute" and isinstance(position, int) and node.attribute[position].name == "shape"
+
+
+def _refuse(family: Family, node: Node, why: str) -> TraceError:
+    return TraceError(
+        f"component {family.component} cannot be written for any batch: {node.op} {short_name(node.name)}: {why}; "
+        "compile it without --dynamic, once for each batch."
+    )
+
+
+def _rewrite_uses(
+    family: Family, model: Model, edit: Edit, rows: Rows, constant: Node, places: tuple[Place, ...]
+) -> None:
+    """Write every use of a constant whose elements follow the batch so that it follows any."""
+    try:
+        value = model.literal(constant.name)
+    except NotALiteralError:
+        value = None
+    lines = {place.path[3]: place.line for place in places if len(place.path) > 3 and place.path[2] == "values"}
+    uses = model.uses(constant.name)
+    if not isinstance(value, tuple) or len(lines) != len(places) or any(use.node is None for use in uses):
+        raise _refuse(family, constant, "a constant follows the batch that is no shape")
+    targets: dict[tuple[int, ...], list[Use]] = {}
+    for use in uses:
+        assert use.node is not None
+        if _RESHAPES.get(use.node.op) == use.position:
+            targets.setdefault(_reshape_target(family, model, use.node, value), []).append(use)
+        elif use.node.op == "StridedSlice" and use.position == 2:
+            _take_all_rows(family, model, rows, use.node, tuple(lines))
+        elif use in _stretched(use.node):
+            rows.stretch_shape(use.node, value, {int(axis): line for axis, line in lines.items()})
+        else:
+            raise _refuse(family, use.node, f"its argument {use.position} follows the batch")
+    if not targets:
+        edit.remove.add(constant.name)  # those that were made longer have another shape
+    # Where the shape has a -1 already, which is now known and gives way, its uses may need different ones.
+    for number, (target, reshapes) in enumerate(targets.items()):
+        made = NodeProto()
+        made.CopyFrom(constant.proto)
+        _fill(attribute(made, "value"), target)
+        if number == 0:
+            edit.replace[constant.name] = made
+            continue
+        made.name = made.output[0] = f"{constant.name}_{number}"
+        edit.before.setdefault(constant.name, []).append(made)
+        for use in reshapes:
+            assert use.node is not None
+            use.node.proto.input[use.position] = made.name
+
+
+def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: tuple[object, ...]) -> None:
+    """A slice up to the batch, of which it takes all rows: its end is left out, by the mask of ends."""
+    begin, end, step, *masks = (_literal(model, value) for value in node.inputs[1:])
+    plain = isinstance(begin, tuple) and isinstance(step, tuple) and (begin[0], step[0]) == (0, 1)
+    if axes != (0,) or not plain or any(masks) or not rows.are_those_of(node.inputs[0], node.name):
+        raise _refuse(family, node, "its argument 2 follows the batch")
+    assert isinstance(end, tuple)  # it is what follows the batch
+    rows.argue(node, {2: (0, *end[1:]), 5: 1})
+
+
+def _literal(model: Model, value: str) -> object:
+    return model.literal(value) if model.is_literal(value) else value
+
+
+def _stretched(node: Node) -> tuple[Use, ...]:
+    position = STRETCHES.get(node.op, FILLS.get(node.op))
+    return () if position is None else (Use(node, position),)
+
+
+def _reshape_target(family: Family, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:
+    """The shape with -1 where the result follows the batch: in one place, or it is refused."""
+    kind = model.type_of(node.name)
+    unknown = {place.path[-1] for place in family.places.get(("node", node.name), ()) if _is_type(node.proto, place)}
+    if kind is None or len(kind.dims) != len(value) or len(unknown) != 1:
+        raise _refuse(family, node, "more than one dimension of its result follows the batch")
+    return tuple(UNKNOWN_DIM if axis in unknown else dim for axis, dim in enumerate(kind.dims))
+
+
+def _fill(literal: AttributeProto | None, target: tuple[int, ...]) -> None:
+    assert literal is not None  # it was read
+    for element, size in zip(literal.values, target, strict=True):
+        element.ints[:] = [size]

@@ -1,0 +1,251 @@
+"""Values made as long as the batch whose rows are all equal, or counted.
+
+A timestep repeated for every image, a mask of ones: each is one row of a size that is known, and a number of rows that
+is not. The ones are made of an input of the graph that has as many rows, by operators that look at its shape only:
+
+    StridedSlice (the first of every other axis)  →  OnesLike  →  Cast  →  Reshape [-1, 1, …]  →  Mul with the row
+
+The product with 1 is exact; a condition is the LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
+MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
+
+May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, `lines` of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
+from attnfuse.dynamic.lines import Line
+from attnfuse.errors import TraceError
+from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, TensorType, attribute, short_name
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
+
+STRETCHES = {"Tile": 1, "BroadcastTo": 1}
+"""Operator → position of the shape that an operand is repeated to."""
+
+_FIRST_DIMENSION = ("attribute", 0, "tensors", 0, "dims", 0)
+
+FILLS = {"FillV2": 0, "Zeros": 0, "Ones": 0}
+"""Operator → position of the shape that is filled with one number."""
+
+
+class Rows:
+    """Stretches values of one graph, into an `Edit`; `declared` are the places in the types of what it made."""
+
+    def __init__(self, model: Model, edit: Edit, family: Family) -> None:
+        self.declared: dict[Owner, tuple[Place, ...]] = {}
+        self._model, self._edit, self._family = model, edit, family
+        graph = model.proto.graph
+        self._inputs: dict[str, Owner] = {
+            value.name: ("input", f"{graph.name}:{position}") for position, value in enumerate(graph.input)
+        }
+
+    def stretch_constant(self, node: Node, places: tuple[Place, ...]) -> None:
+        """A tensor of equal rows, or the vector 0, 1, 2, …"""
+        line, rows = next((place.line, place.rows) for place in places if place.rows is not None)
+        others = [place for place in places if place.rows is None]
+        kind = self._model.type_of(node.name)
+        if kind is None or any(place.path[-2:] != ("dims", 0) or place.line != line for place in others):
+            raise self._refuse(node, "a constant follows the batch in more than its first dimension")
+        made = _Made(self, node)
+        if isinstance(rows, Counted):
+            self._finish(
+                made, "CumSum", [self._ones(made, kind, line), *map(made.constant, (0, True, False))], kind, line
+            )
+            return
+        assert rows is not None
+        row = NodeProto()
+        row.CopyFrom(node.proto)
+        for place in places:
+            assign(row, place.path, 1 if place.rows is None else rows.data)
+        self._multiply(made, made.row(row), kind, line)
+
+    def stretch_shape(self, node: Node, shape: tuple[object, ...], lines: Mapping[int, Line]) -> None:
+        """A node that repeats one row, or fills a shape with one number."""
+        kind = self._model.type_of(node.name)
+        position = STRETCHES.get(node.op, FILLS.get(node.op, 0))
+        sizes = tuple(n for n in shape if isinstance(n, int))
+        if kind is None or tuple(lines) != (0,) or not len(shape) == len(sizes) == kind.rank:
+            raise self._refuse(node, "it follows the batch in more than its first dimension")
+        if node.op in STRETCHES:
+            operand = self._model.type_of(node.inputs[0])
+            longer = operand is not None and operand.rank == kind.rank and self._follows(node.inputs[0], lines[0])
+            if node.op == "BroadcastTo" and longer:
+                self._broadcast_rows(node, kind, lines[0])
+                return
+            if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
+                raise self._refuse(node, "it repeats more than one row")
+        made = _Made(self, node)
+        row = NodeProto()
+        row.CopyFrom(node.proto)
+        row.input[position] = made.constant((1, *sizes[1:]))
+        declared = attribute(row, "shape")
+        assert declared is not None  # its type is known
+        declared.tensors[0].dims[0] = 1
+        self._multiply(made, made.row(row), kind, lines[0])
+
+    def are_those_of(self, value: str, other: str) -> bool:
+        """Whether both values have as many rows at every batch, and nothing else of theirs follows it."""
+        places = self._places(value)
+        return len(places) == 1 and self._follows(other, places[0].line) and self._follows(value, places[0].line)
+
+    def argue(self, node: Node, arguments: Mapping[int, object]) -> None:
+        """Give the node other constants as arguments, by position."""
+        made = _Made(self, node)
+        for position, value in arguments.items():
+            node.proto.input[position] = made.constant(value)
+        self._edit.before[node.name] = made.nodes
+
+    def _multiply(self, made: _Made, row: str, kind: TensorType, line: Line) -> None:
+        """Replace the node by the product of `row` with as many ones as the line says."""
+        self._finish(made, _product(kind), [row, self._ones(made, kind, line)], kind, line)
+
+    def _finish(self, made: _Made, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> None:
+        """Replace the node by what was made; its first dimension is on the line."""
+        node = made.node
+        if node.graph.name != self._model.proto.graph.name or any(
+            use.node is not None and use.node.graph.name != node.graph.name for use in self._model.uses(node.name)
+        ):
+            raise self._refuse(node, "it is used in a function")
+        unknown = TensorType((UNKNOWN_DIM, *kind.dims[1:]), kind.dtype)
+        self._edit.before[node.name] = made.nodes
+        self._edit.replace[node.name] = made.end(op, inputs, unknown, line)
+
+    def _broadcast_rows(self, node: Node, kind: TensorType, line: Line) -> None:
+        """A broadcast of as many rows already: along other axes only, if at all."""
+        operand = self._model.type_of(node.inputs[0])
+        assert operand is not None
+        if operand.dims[1:] == kind.dims[1:]:
+            self._edit.rename[node.name] = node.inputs[0]
+            self._edit.remove.add(node.name)
+            return
+        made = _Made(self, node)
+        single = TensorType((1, *kind.dims[1:]), kind.dtype)
+        ones = made.broadcast_one(single)
+        self._finish(made, _product(kind), [node.inputs[0], ones], kind, line)
+
+    def _follows(self, value: str, line: Line) -> bool:
+        """Whether the value has as many rows as the line says, and nothing else of its type follows the batch."""
+        return [(place.path[-2:], place.line) for place in self._places(value)] == [(("dims", 0), line)]
+
+    def _places(self, value: str) -> Sequence[Place]:
+        return self._family.places.get(self._inputs.get(value, ("node", value)), ())
+
+    def _ones(self, made: _Made, kind: TensorType, line: Line) -> str:
+        """Ones of the type's element type, [rows, 1, …], of its rank."""
+        value, source = self._source(made.node, line)
+        rank = source.rank
+        counted = TensorType((UNKNOWN_DIM, *(1,) * (rank - 1)), source.dtype)
+        if source.dims[1:] != counted.dims[1:]:
+            begin, end, step = (0,) * rank, (0,) + (1,) * (rank - 1), (1,) * rank
+            arguments = (begin, end, step, 0, 1, 0, 0, 0)  # the mask of ends is 1: all of the first axis
+            value = made.apply("StridedSlice", [value, *map(made.constant, arguments)], counted, line)
+        value = made.apply("OnesLike", [value], counted, line)
+        if source.dtype is not kind.dtype:
+            counted = TensorType(counted.dims, kind.dtype)
+            value = made.apply("Cast", [value, made.constant(kind.dtype.type_id)], counted, line)
+        if kind.rank != rank:
+            shape = (UNKNOWN_DIM, *(1,) * (kind.rank - 1))
+            value = made.apply("Reshape", [value, made.constant(shape)], TensorType(shape, kind.dtype), line)
+        return value
+
+    def _source(self, node: Node, line: Line) -> tuple[str, TensorType]:
+        """An input of the graph with so many rows; one of no more axes than needed."""
+        found: list[tuple[int, str, TensorType]] = []
+        for value in self._inputs:
+            kind = self._model.type_of(value)
+            if kind is not None and self._follows(value, line):
+                found.append((kind.rank, value, kind))
+        if not found:
+            raise self._refuse(node, "no input has as many rows as it makes")
+        _, name, kind = min(found, key=lambda one: one[:2])
+        return name, kind
+
+    def _refuse(self, node: Node, why: str) -> TraceError:
+        return TraceError(
+            f"component {self._family.component} cannot be written for any batch: {node.op} {short_name(node.name)}: "
+            f"{why}; compile it without --dynamic, once for each batch."
+        )
+
+    def primitive(self, op: str) -> str:
+        """Its key in the primitive table."""
+        return self._edit.primitive(op, PrimitiveProto.PRIMITIVE_FUNCTION)
+
+
+def _product(kind: TensorType) -> str:
+    return "LogicalAnd" if kind.dtype is dtypes.BOOL else "Mul"
+
+
+class _Made:
+    """The nodes that stand before one node, named after it. The encoding is that of MindSpore 2.7.1's exports."""
+
+    def __init__(self, rows: Rows, node: Node) -> None:
+        self.node = node
+        self.nodes: list[NodeProto] = []
+        self._rows = rows
+        self._site = "rows_" + short_name(node.name).replace(":", "_")
+        self._scope = node.scope.rsplit("/", 1)[0]
+
+    def constant(self, value: object) -> str:
+        """A literal argument."""
+        message = NodeProto(op_type=CONSTANT)
+        literal = message.attribute.add(name="value")
+        if isinstance(value, bool):
+            literal.type, literal.i = AttributeProto.BOOL, int(value)
+        elif isinstance(value, int):
+            literal.type, literal.i = AttributeProto.INT64, value
+        else:
+            assert isinstance(value, tuple)
+            literal.type = AttributeProto.TUPLE
+            for element in value:
+                literal.values.add(type=AttributeProto.INT64).ints.append(element)
+        return self._named(message, f"attnfuse_{self._site}_{len(self.nodes)}")
+
+    def broadcast_one(self, kind: TensorType) -> str:
+        """Ones of that type."""
+        one = NodeProto(op_type=CONSTANT)
+        literal = one.attribute.add(name="value", type=AttributeProto.TENSORS)
+        literal.tensors.add(name="value0", data_type=kind.dtype.wire, raw_data=np.ones((), kind.dtype.numpy).tobytes())
+        value = self._named(one, f"attnfuse_{self._site}_{len(self.nodes)}")
+        shape = self.constant(kind.dims)
+        name = f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}_BroadcastTo:0"
+        return self._named(self._application("BroadcastTo", [value, shape], kind), name)
+
+    def row(self, message: NodeProto) -> str:
+        """The node itself, changed to make one row."""
+        if message.op_type == CONSTANT:
+            return self._named(message, f"attnfuse_{self._site}_{len(self.nodes)}")
+        return self._named(message, f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}:0")
+
+    def apply(self, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> str:
+        """One application; the first dimension of its result is on the line."""
+        message = self._application(op, inputs, kind)
+        name = self._named(message, f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}_{op}:0")
+        self._rows.declared["node", name] = (Place(_FIRST_DIMENSION, line),)
+        return name
+
+    def end(self, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> NodeProto:
+        """The application that stands in the node's place, under its name."""
+        message = self._application(op, inputs, kind)
+        message.name = self.node.proto.name or self.node.name
+        message.output.append(self.node.name)
+        self._rows.declared["node", self.node.name] = (Place(_FIRST_DIMENSION, line),)
+        return message
+
+    def _application(self, op: str, inputs: Sequence[str], kind: TensorType) -> NodeProto:
+        message = NodeProto(op_type=self._rows.primitive(op), input=inputs)
+        # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
+        message.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self.nodes)}"
+        declared = message.attribute.add(name="shape", type=AttributeProto.TENSORS)
+        declared.tensors.add(data_type=kind.dtype.wire, dims=kind.dims)
+        return message
+
+    def _named(self, message: NodeProto, name: str) -> str:
+        message.name = name
+        message.output[:] = [name]
+        self.nodes.append(message)
+        return name

@@ -1,0 +1,219 @@
+"""From a family to one graph for any batch: what can follow it, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnfuse.dynamic import generalise
+from attnfuse.errors import TraceError
+from attnfuse.graph import CONSTANT, Array, Model
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.codec import serialise
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
+from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
+from attnfuse.verify.execution import run
+from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.structure import check_interface, check_structure
+from attnfuse.verify.weights import stored_weights
+from tests.dynamic.graphs import Make, attention, family, graph
+from tests.support.graphs import GraphBuilder
+
+
+def _values(model: Model, inputs: Mapping[str, Array]) -> list[Array]:
+    """The outputs, and every tensor on the way, each of which must be of its declared shape."""
+    made = {n.name: model.type_of(n.name) for n in model.nodes if n.op != CONSTANT and n.op != "UpdateState"}
+    taps = [name for name, kind in made.items() if kind is not None]
+    count = len(model.proto.graph.output)
+    weights = stored_weights(model.proto, Path("/none/net.mindir"))
+    values = run(lower(model, Arithmetic.EXACT, taps=taps), inputs, weights)
+    for name, value in zip(taps, values[count:], strict=True):
+        kind = made[name]
+        assert kind is not None
+        assert value.shape == kind.dims, name
+    return values[:count]
+
+
+def _equal_at(make: Make, batch: int) -> None:
+    """The written graph computes at that batch what a graph made for it does, and its types there are right."""
+    made = generalise(family(make))
+    wanted, bound = Model(graph(make, batch)), Model(made.bind(batch))
+    assert check_structure(bound) == []
+    assert check_interface(wanted, bound) == []
+    inputs = draw_inputs(wanted, 0)
+    for got, expected in zip(_values(bound, inputs), _values(wanted, inputs), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 13, 20])
+def test_a_layer_of_attention(batch: int) -> None:
+    _equal_at(attention, batch)
+
+
+def test_every_size_that_follows_the_batch_is_unknown() -> None:
+    found = family(attention)
+    made = generalise(found)
+    model = Model(made.model)
+    assert model.type_of(model.proto.graph.input[0].name) == model.type_of(model.proto.graph.output[0].name)
+    assert model.proto.graph.input[0].tensor[0].dims == [-1, 6, 8]
+    assert model.proto.graph.input[1].tensor[0].dims == [1]
+    known = {n for batch in BATCHES for n in (2 * batch, 4 * batch, 12 * batch)}
+    for node in model.nodes:
+        text = str(node.proto)
+        assert not any(f"dims: {n}\n" in text or f"ints: {n}\n" in text for n in known), text
+
+
+def test_the_family_is_left_as_it_was() -> None:
+    found = family(attention)
+    before = serialise(found.model)
+    generalise(found)
+    assert serialise(found.model) == before
+
+
+def test_nothing_follows_the_batch() -> None:
+    found = family(lambda g, _: g.softmax(g.input("x", (2, 3))))
+    assert serialise(generalise(found).model) == serialise(found.model)
+
+
+def _tile(g: GraphBuilder, batch: int) -> str:
+    g.input("x", (batch, 2, 3))
+    return g.tile(g.input("row", (1, 4)), (batch, 2))
+
+
+def _tile_more_axes(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch,))
+    row = g.input("row", (4,))
+    return g.mul(g.reshape(x, (-1, 1)), g.op("Tile", row, (batch, 1), dims=(batch, 4)))
+
+
+def _broadcast(g: GraphBuilder, batch: int) -> str:
+    g.input("x", (batch, 2, 3))
+    return g.broadcast_to(g.input("row", (4,)), (batch, 3, 4))
+
+
+def _sliced_in_other_axes(g: GraphBuilder, batch: int) -> str:
+    return g.strided_slice(g.input("x", (batch, 3)), (0, 1), (batch, 2))
+
+
+def _broadcast_in_other_axes(g: GraphBuilder, batch: int) -> str:
+    return g.broadcast_to(g.input("x", (batch, 1, 4)), (batch, 3, 4))
+
+
+def _broadcast_of_rows(g: GraphBuilder, batch: int) -> str:
+    x = g.broadcast_to(g.broadcast_to(g.input("x", (batch, 4)), (batch, 4)), (batch, 4))
+    return g.softmax(x)
+
+
+def _picked(g: GraphBuilder, batch: int) -> str:
+    """One element of every row, as CLIP picks the token it pools."""
+    x, at = g.input("x", (batch, 3)), g.input("at", (batch,), dtypes.INT64)
+    rows = g.op("ExpandDims", g.constant(np.arange(batch)), 1, dims=(batch, 1))
+    where = g.concat([rows, g.expand_dims(at, 1)], 1)
+    return g.add(g.cast(where, FLOAT32), g.strided_slice(x, (0, 0), (g.dims(x)[0], 2)))
+
+
+def _mask(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3), dtypes.BOOL)
+    return g.select(x, np.full((batch, 3), 2, np.float16), np.array(0, np.float16))
+
+
+def _condition(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3))
+    mask = np.tile(np.array([True, False, True]), (batch, 1))
+    return g.node("Select", [g.constant(mask), x, g.constant(np.zeros((), np.float32))], g.type_of(x))
+
+
+def _twice(g: GraphBuilder, batch: int) -> str:
+    """One target for two shapes: its -1 stands for another number in each."""
+    a, b = g.input("a", (batch, 6, 4)), g.input("b", (batch, 3, 4))
+    a, b = g.reshape(a, (2 * batch, -1, 2)), g.reshape(b, (2 * batch, -1, 2))
+    return g.concat([a, b], 1)
+
+
+def _uneven(g: GraphBuilder, batch: int) -> str:
+    """A row more than the batch."""
+    return g.softmax(g.reshape(g.input("x", (batch + 1, 2, 3)), (batch + 1, 6)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _tile,
+        _tile_more_axes,
+        _broadcast,
+        _sliced_in_other_axes,
+        _broadcast_in_other_axes,
+        _broadcast_of_rows,
+        _picked,
+        _mask,
+        _condition,
+        _twice,
+        _uneven,
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_what_can_follow_the_batch(make: Make, batch: int) -> None:
+    _equal_at(make, batch)
+
+
+@pytest.mark.parametrize("dtype", [FLOAT16, FLOAT32, dtypes.INT64])
+@pytest.mark.parametrize("source", [FLOAT16, dtypes.INT64])
+def test_rows_of_another_type_than_the_input_that_counts_them(dtype: DType, source: DType) -> None:
+    def make(g: GraphBuilder, batch: int) -> str:
+        g.input("x", (batch, 2), source)
+        return g.tile(g.input("row", (1, 4), dtype), (batch, 1))
+
+    _equal_at(make, 3)
+
+
+def _sliced(g: GraphBuilder, batch: int) -> str:
+    return g.strided_slice(g.input("x", (batch + 1, 3)), (0, 0), (batch, 2))
+
+
+def _sliced_from_the_second(g: GraphBuilder, batch: int) -> str:
+    return g.strided_slice(g.input("x", (batch, 3)), (1, 0), (batch, 2))
+
+
+def _two_axes(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3 * batch + 1))
+    return g.reshape(x, (batch, 3 * batch + 1, 1))
+
+
+def _tile_of_rows(g: GraphBuilder, batch: int) -> str:
+    g.input("x", (2 * batch, 3))
+    return g.tile(g.input("rows", (2, 3)), (batch, 1))
+
+
+def _second_axis(g: GraphBuilder, batch: int) -> str:
+    g.input("x", (batch, 3))
+    return g.tile(g.input("row", (1, 1)), (1, batch))
+
+
+def _no_input(g: GraphBuilder, batch: int) -> str:
+    g.input("x", (batch, 3))
+    return g.tile(g.input("row", (1, 3)), (5 * batch, 1))
+
+
+def _scalar(g: GraphBuilder, batch: int) -> str:
+    return g.op("Addn", g.input("x", (batch, 3)), batch)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (_sliced, "StridedSlice .*: its argument 2 follows the batch"),
+        (_sliced_from_the_second, "StridedSlice .*: its argument 2 follows the batch"),
+        (_two_axes, "Reshape .*: more than one dimension of its result follows the batch"),
+        (_tile_of_rows, "Tile .*: it repeats more than one row"),
+        (_second_axis, "Tile .*: it follows the batch in more than its first dimension"),
+        (_no_input, "Tile .*: no input has as many rows as it makes"),
+        (_scalar, "Constant .*: a constant follows the batch that is no shape"),
+    ],
+)
+def test_what_cannot(make: Make, told: str) -> None:
+    with pytest.raises(TraceError, match=f"component net cannot be written for any batch: {told}; compile it without"):
+        generalise(family(make))

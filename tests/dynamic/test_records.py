@@ -1,0 +1,79 @@
+"""What is said of a site at several batches, said once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from attnfuse.dynamic import merge_records
+from attnfuse.errors import TraceError
+from attnfuse.match import Miss, Obligation, SiteFacts, SiteRecord
+from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
+
+
+def _record(batch: int) -> SiteRecord:
+    return SiteRecord(
+        module="attn1",
+        graph="g",
+        anchor="a",
+        form="formula",
+        status="fused",
+        code="fused",
+        reason=f"proved for [{2 * batch}, 8, 64, 40]",
+        query=(2 * batch, 8, 64, 40),
+        key=(2 * batch, 8, 77, 40),
+        value=None,
+        dtype="float16",
+        score_bytes_saved=2 * batch * 100,
+        mask_bytes=3,
+        obligations=(Obligation("rows", f"{batch} rows"),),
+        facts=SiteFacts(64, 77, 40, "float16", "cross"),
+    )
+
+
+def test_merged() -> None:
+    merged = merge_records("net", {batch: {"net/attn1": _record(batch)} for batch in BATCHES})
+    assert merged == {
+        "net/attn1": replace(
+            _record(1),
+            reason="proved for [?, 8, 64, 40]",
+            query=(-1, 8, 64, 40),
+            key=(-1, 8, 77, 40),
+            obligations=(Obligation("rows", "? rows"),),
+        )
+    }
+    assert merged["net/attn1"].score_bytes_saved == 200  # of one image
+
+
+def test_a_length_that_follows_the_batch_is_not_known() -> None:
+    several = {b: {"s": replace(_record(b), facts=replace(_record(b).facts, key_length=b))} for b in BATCHES}
+    assert merge_records("net", several)["s"].facts == SiteFacts(64, None, 40, "float16", "cross")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"status": "kept"}, "status"),
+        ({"dtype": "float32"}, "dtype"),
+        ({"scale": 2.0}, "scale"),
+        ({"query": (2, 8, 64)}, "query"),
+        ({"score_bytes_saved": 7}, "score_bytes_saved"),
+        ({"padded_head": 8}, "padded_head"),
+        ({"reason": "another"}, "reason"),
+        ({"obligations": ()}, "obligations"),
+        ({"miss": Miss("c", "at", "e", "f")}, "miss"),
+    ],
+)
+def test_what_is_decided_otherwise_is_refused(change: dict[str, object], field: str) -> None:
+    several = {batch: {"s": _record(batch)} for batch in BATCHES}
+    several[BATCHES[1]] = {"s": replace(_record(BATCHES[1]), **change)}  # type: ignore[arg-type]
+    with pytest.raises(TraceError, match=f"site s cannot be written for any batch: its {field} is"):
+        merge_records("net", several)
+
+
+def test_other_sites() -> None:
+    several = {batch: {"s": _record(batch)} for batch in BATCHES}
+    several[BATCHES[2]] = {"t": _record(BATCHES[2])}
+    with pytest.raises(TraceError, match="its sites differ from batch to batch"):
+        merge_records("net", several)
