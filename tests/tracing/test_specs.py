@@ -188,11 +188,11 @@ def test_an_argument_may_be_lists_of_lists(tmp_path: Path) -> None:
     call = found["transformer"].call
     assert call is not None
     tables = "[[time_cos, time_sin], [height_cos, height_sin], [width_cos, width_sin]]"
-    positions = "[time_positions, height_positions, width_positions]"
+    positions = "[time_indices, height_indices, width_indices]"
     assert dict(call.arguments)["image_rotary_emb"] == f"[{tables}, {positions}]"
     shapes = shapes_of(found["transformer"])
     assert shapes["hidden_states"] == (2, 4, 3, 8, 12)
-    assert shapes["width_positions"] == (1, 3 * 4 * 6)
+    assert shapes["width_indices"] == (1, 3 * 4 * 6)
     assert shapes_of(found["vae_decoder_tile"]) == {"latents": (1, 4, 6, 4, 4)}
     odd = shapes_of(
         {p.name: p for p in plan_all(tmp_path / "a", "float16", ShapeOptions(frames=9)).plans}["transformer"]
