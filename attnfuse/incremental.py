@@ -31,6 +31,7 @@ from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, Place, Stage
 from attnfuse.pipeline import Pass
 from attnfuse.policy import Policy
+from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
 from attnfuse.sources import Component
 from attnfuse.targets import Target
@@ -78,7 +79,9 @@ class Incremental:
         self.digests = KnownDigests(self._store, trusting=not check)
         self.traces = None if self._store is None else Traces(self._store, self.digests)
         self._made_by: dict[str, Any] = {}
-        self._engine = ""
+        self._engine = self._plugins = ""
+        self._packages: list[str] = []
+        self._sure = False
         self._place: Place | None = None
 
     @property
@@ -91,12 +94,17 @@ class Incremental:
         if self._store is None:
             return
         self._place = place
-        self._engine = self._sources(["attnfuse"])
+        packages = sorted({type(step).__module__.partition(".")[0] for step in passes})
+        self._packages = ["attnfuse", *packages]
+        self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
+        # What was edited after this process began may not be what it imported.
+        edited = max(self.digests.newest_ns(path) for name in self._packages for path in _places(name))
+        self._sure = edited < started_ns()
         self._made_by = {
             "policy": [dataclasses.asdict(rule) for rule in policy.rules],
             "target": dataclasses.asdict(target),
             "passes": [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in passes],
-            "sources": self._sources(sorted({type(step).__module__.partition(".")[0] for step in passes})),
+            "sources": self._plugins,
         }
 
     def graph(self, component: Component, name: str) -> KnownGraph | None:
@@ -142,18 +150,22 @@ class Incremental:
             self._store.tidy()
 
     def _get(self, kind: type[_Known], key: str) -> _Known | None:
-        if self._store is None or self._check:
+        if self._store is None or self._check or not self._sure:
             return None
         content = self._store.get(kind.__name__, key)
         return None if content is None else _read(kind, content)
 
     def _put(self, store: Store, key: str, known: _Known) -> None:
+        now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
+        if not self._sure or now != (self._engine, self._plugins):
+            return
         content = json.dumps(_adapters()[type(known).__name__].dump_python(known)).encode()
         if _read(type(known), content) == known:  # else it would not be what was made
             store.put(type(known).__name__, key, content)
 
     def _graph_key(self, component: Component) -> str:
-        return _key([component.name, component.owner, key_of(component.data), self._engine, self._made_by])
+        graphs = [key_of(data) for data in (component.data, *component.batches.values())]
+        return _key([component.name, component.owner, graphs, self._engine, self._made_by])
 
     def _weights_key(self, component: Component) -> str:
         files = {source.file for source in component.weights.values()}
@@ -167,11 +179,7 @@ class Incremental:
         return _key([versions, sys.version, {name: self._package(name) for name in packages}])
 
     def _package(self, name: str) -> list[str]:
-        module = sys.modules[name]
-        paths = [Path(path) for path in getattr(module, "__path__", ())]
-        if not paths and module.__file__ is not None:
-            paths = [Path(module.__file__)]
-        return [_version(name), *(self.digests.tree(path) for path in paths)]
+        return [_version(name), *(self.digests.tree(path) for path in _places(name))]
 
 
 def check_apart(cache: Path, output: Path | None, source: Path) -> None:
@@ -190,6 +198,14 @@ def _read(kind: type[_Known], content: bytes) -> _Known | None:
         return cast(_Known, _adapters()[kind.__name__].validate_json(content))
     except ValidationError:
         return None
+
+
+def _places(name: str) -> list[Path]:
+    """Where the sources of an imported package, or of a module that is in none, lie."""
+    module = sys.modules[name]
+    paths = [Path(path) for path in getattr(module, "__path__", ())]
+    file = getattr(module, "__file__", None)
+    return paths or ([] if file is None else [Path(file)])
 
 
 def _version(name: str) -> str:

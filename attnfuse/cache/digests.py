@@ -124,6 +124,11 @@ class KnownDigests:
             self._store.put(_TREES, key, result.encode())
         return result
 
+    def newest_ns(self, folder: Path) -> int:
+        """When the content of a file below the folder (see `tree`) was last changed."""
+        files = [folder] if folder.is_file() else _files(folder, ())
+        return max((path.stat().st_mtime_ns for path in files), default=0)
+
     def _recall(self, wanted: Identity) -> FileDigest | None:
         if self._store is None or not self._trusting:
             return None

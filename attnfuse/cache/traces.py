@@ -16,7 +16,6 @@ import json
 import os
 import platform
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,7 @@ class Traces:
     def __init__(self, store: Store, digests: KnownDigests) -> None:
         self._store = store
         self._digests = digests
+        self._sources: list[str] = []
 
     def key(self, plan: ComponentPlan) -> TraceKey | None:
         """The key of a plan's trace; None where its files cannot be read, or what traces is not installed."""
@@ -57,7 +57,8 @@ class Traces:
         try:
             states = _states(folder)
             files = {name: _outline(folder / name) for name, _ in states}
-            versions, sources = self._tools
+            versions = {name: version(name) for name in _PACKAGES}
+            self._sources = self._sources or self._digest_sources()
         except (OSError, PackageNotFoundError):
             return None
         content = {
@@ -66,15 +67,9 @@ class Traces:
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
             "environment": {n: v for n, v in sorted(os.environ.items()) if n.startswith("MS_") and n not in UNSET},
-            "sources": sources,
+            "sources": self._sources,
         }
         return TraceKey(key_of(json.dumps(content, sort_keys=True)), states)
-
-    @cached_property
-    def _tools(self) -> tuple[dict[str, str], list[str]]:
-        """Versions and sources of what traces."""
-        versions = {name: version(name) for name in _PACKAGES}
-        return versions, [self._digests.tree(root, (".py",)) for root in _sources()]
 
     def load(self, key: TraceKey, plan: ComponentPlan, work: Path) -> TracedComponent | None:
         """What an earlier trace left, put into `work` as the worker would; None where there is none that holds."""
@@ -109,11 +104,11 @@ class Traces:
         )
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
-        """Keep a trace, unless a file it read changed meanwhile."""
+        """Keep a trace, unless a file it read, or a source of what traced it, changed meanwhile."""
         folder = traced.plan.folder.resolve()
         spilled = {source.file for source in traced.weights if source.file.parent != folder}
         values = self._values(folder, key) if spilled else None
-        if _states(folder) != key.states or len(spilled) > 1:
+        if _states(folder) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
         weights = [
             {**source.to_json(), "file": None if source.file in spilled else source.file.name}
@@ -128,6 +123,9 @@ class Traces:
             "versions": traced.versions,
         }
         self._store.put(_KIND, key.key, json.dumps(entry).encode())
+
+    def _digest_sources(self) -> list[str]:
+        return [self._digests.tree(root, (".py",)) for root in _sources()]
 
     def _values(self, folder: Path, key: TraceKey) -> dict[str, str]:
         """Digests of the weight files, by name."""

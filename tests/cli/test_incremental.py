@@ -206,12 +206,24 @@ def test_another_tool_makes_it_anew(
     elif part == "attnfuse":
         (tmp_path / "edited").mkdir()
         (tmp_path / "edited" / "module.py").write_text("edited = True\n")
+        os.utime(tmp_path / "edited" / "module.py", (0, 0))
         monkeypatch.setattr(attnfuse, "__path__", [*attnfuse.__path__, str(tmp_path / "edited")])
         anew = ["trace from cache", *MADE]
     else:
         monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(), ToyPassOfAnotherModule()))
         anew = ["trace from cache", "hashing inputs", "fusing"]
     assert stages(compiled()) == anew
+
+
+@pytest.mark.usefixtures("tracer", "later")
+def test_sources_that_were_edited_after_they_were_imported_say_nothing(
+    compiled: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / "module.py").write_text("edited = True\n")
+    monkeypatch.setattr(attnfuse, "__path__", [*attnfuse.__path__, str(tmp_path / "edited")])
+    compiled()
+    assert stages(compiled()) == ["trace from cache", *MADE]
 
 
 class ToyPassOfAnotherModule(ToyPass):
