@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
@@ -96,6 +98,12 @@ class TensorFile:
         entry = self.entry(key)
         if entry.dtype != dtype and not (entry.dtype.is_float and dtype.is_float):
             raise SourceError(f"tensor {key!r} of {self.path} is of type {entry.dtype}; the graph wants {dtype}.")
+        limit = float(ml_dtypes.finfo(dtype.numpy).max) if dtype.is_float else 0.0
+
+        def within(values: npt.NDArray[Any]) -> bool:
+            """Whether all are numbers that `dtype` holds: quicker than to look for infinities in the result."""
+            return bool(-limit <= values.min() and values.max() <= limit)
+
         for chunk in self._bytes(entry, CHUNK_BYTES - CHUNK_BYTES % entry.dtype.itemsize):
             if entry.dtype == dtype:
                 yield chunk
@@ -103,7 +111,7 @@ class TensorFile:
             values = np.frombuffer(chunk, entry.dtype.numpy)
             with np.errstate(over="ignore"):
                 converted = values.astype(dtype.numpy)
-            if not overflow and np.isinf(converted).any() and np.isfinite(values[np.isinf(converted)]).any():
+            if not overflow and not within(values) and np.isfinite(values[np.isinf(converted)]).any():
                 overflow.append(key)
             yield converted.tobytes()
 
