@@ -47,7 +47,7 @@ from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_component
-from attnfuse.version import __version__
+from attnfuse.version import TESTED_MINDSPORE, __version__
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 
@@ -385,7 +385,17 @@ def _report(
         for r in results
         for made in (r.rewritten,)
     ]
-    return build_report(request.target, entries, [*slips, *told, *warnings], failed)
+    return build_report(request.target, entries, [*_untested(results), *slips, *told, *warnings], failed)
+
+
+def _untested(results: Sequence[ComponentResult]) -> list[str]:
+    """A warning for each MindSpore that graphs came from and the tests do not know."""
+    found = {result.component.versions["mindspore"] for result in results if "mindspore" in result.component.versions}
+    tested = " and ".join(TESTED_MINDSPORE)
+    return [
+        f"a graph of MindSpore {version}: attnfuse is tested with {tested}; verify the result (--verify full)"
+        for version in sorted(found - {*TESTED_MINDSPORE})
+    ]
 
 
 def decisions(policy: Policy, outcome: Outcome) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def parse(data: bytes, where: str) -> ModelProto:
     if version != SUPPORTED_VERSION:
         raise SourceError(
             f"{where} has mind_ir_version {version}, and attnfuse reads version {SUPPORTED_VERSION}; "
-            "export it with MindSpore 2.7."
+            "export it with MindSpore 2.7 or 2.10."
         )
     if not all(isinstance(name, str) for name in _names(model)):
         raise SourceError(f"{where} is damaged: it holds a name that is not UTF-8 text; export it again.")
