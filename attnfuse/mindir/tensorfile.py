@@ -98,7 +98,7 @@ class TensorFile:
         entry = self.entry(key)
         if entry.dtype != dtype and not (entry.dtype.is_float and dtype.is_float):
             raise SourceError(f"tensor {key!r} of {self.path} is of type {entry.dtype}; the graph wants {dtype}.")
-        limit = float(ml_dtypes.finfo(dtype.numpy).max) if dtype.is_float else 0.0
+        limit = float(ml_dtypes.finfo(dtype.numpy).max) if dtype.is_float else 0.0  # type: ignore[no-untyped-call]
 
         def within(values: npt.NDArray[Any]) -> bool:
             """Whether all are numbers that `dtype` holds: quicker than to look for infinities in the result."""
