@@ -303,6 +303,51 @@ def _real_rotary() -> Iterator[None]:
 
 
 @contextmanager
+def _qwen_rotary() -> Iterator[None]:
+    """Qwen-Image turns queries and keys under `with ms._no_grad()`, which a graph may not hold, by complex numbers, and
+    keeps the tables it made in a cache of Python's. Here they are made and used as pairs of real numbers.
+    """
+    from mindone.diffusers.models.transformers import transformer_qwenimage
+    from mindspore import ops
+
+    def apply_rotary_emb(x, freqs_cis, use_real=True, use_real_unbind_dim=-1):  # type: ignore[no-untyped-def]
+        pairs = x.float().reshape((*x.shape[:-1], -1, 2))
+        turn = freqs_cis.unsqueeze(1)
+        real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
+        imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
+        return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
+
+    def tables(self, video_fhw, txt_seq_lens):  # type: ignore[no-untyped-def]
+        ahead = ops.view_as_real(self.pos_freqs)
+        behind = ops.view_as_real(self.neg_freqs)
+        a, b = self.axes_dim[0] // 2, (self.axes_dim[0] + self.axes_dim[1]) // 2
+        pictures = []
+        largest = 0
+        for frames, height, width in video_fhw[0]:
+            shape = (frames, height, width, -1, 2)
+            if self.scale_rope:
+                rows = mint.cat([behind[-(height - height // 2) :, a:b], ahead[: height // 2, a:b]], dim=0)
+                columns = mint.cat([behind[-(width - width // 2) :, b:], ahead[: width // 2, b:]], dim=0)
+                largest = max(height // 2, width // 2, largest)
+            else:
+                rows, columns = ahead[:height, a:b], ahead[:width, b:]
+                largest = max(height, width, largest)
+            parts = [
+                ahead[:frames, :a].reshape(frames, 1, 1, -1, 2).broadcast_to(shape),
+                rows.reshape(1, height, 1, -1, 2).broadcast_to(shape),
+                columns.reshape(1, 1, width, -1, 2).broadcast_to(shape),
+            ]
+            pictures.append(mint.cat(parts, dim=3).reshape(frames * height * width, -1, 2))
+        return mint.cat(pictures, dim=0), ahead[largest : largest + max(txt_seq_lens)]
+
+    with (
+        _replaced(transformer_qwenimage, "apply_rotary_emb_qwen", apply_rotary_emb),
+        _replaced(transformer_qwenimage.QwenEmbedRope, "construct", tables),
+    ):
+        yield
+
+
+@contextmanager
 def _one_tile() -> Iterator[None]:
     """Allegro's autoencoder works in overlapping tiles only, and blends them with assignments to parts of tensors.
 
@@ -335,11 +380,35 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
         setattr(owner, name, original)
 
 
+@contextmanager
+def _plain_results() -> Iterator[None]:
+    """Flux2's autoencoder puts what it computes into records and takes it out by their attributes, or leaves it in a
+    distribution: a graph has neither. Here it is given as it is, the distribution as its mean and log-variance.
+    """
+    from mindone.diffusers import AutoencoderKLFlux2
+
+    def encode(self, x, return_dict=True):  # type: ignore[no-untyped-def]
+        moments = self.encoder(x)
+        if self.quant_conv is not None:
+            moments = self.quant_conv(moments)
+        return (moments,)
+
+    def decode(self, z, return_dict=True, generator=None):  # type: ignore[no-untyped-def]
+        if self.post_quant_conv is not None:
+            z = self.post_quant_conv(z)
+        return (self.decoder(z),)
+
+    with _replaced(AutoencoderKLFlux2, "encode", encode), _replaced(AutoencoderKLFlux2, "decode", decode):
+        yield
+
+
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "masked_attention": _masked_attention,
     "text_decoder": text_decoder,
     "two_axes": two_axes,
     "one_tile": _one_tile,
+    "plain_results": _plain_results,
+    "qwen_rotary": _qwen_rotary,
     "real_rotary": _real_rotary,
     "unchunked": _unchunked,
     "whole_video": _whole_video,

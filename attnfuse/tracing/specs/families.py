@@ -279,6 +279,26 @@ def _flux_2(scene: Scene) -> Sizes:
     return _flux(scene)
 
 
+def _qwen_image(scene: Scene) -> Sizes:
+    """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
+
+    Tokens: 512, the most; the pipeline hands over as many as the prompt has. With and without the prompt are two calls:
+    rows are not doubled.
+    """
+    scale = 2 ** len(scene.option("temperal_downsample", (False, True, True), model="vae"))
+    height, width = scene.image(lambda: (128 * scale,) * 2, 2 * scale, "the VAE's downscaling and the packing")
+    return {
+        "batch": scene.shapes.batch or 1,
+        "rows": scene.rows(guided=False),
+        "height": height,
+        "width": width,
+        "latent_height": height // scale,
+        "latent_width": width // scale,
+        "image_tokens": (height // (2 * scale)) * (width // (2 * scale)),
+        "tokens": scene.text(512),
+    }
+
+
 def _lumina(scene: Scene) -> Sizes:
     """Height and width: the transformer's `sample_size` × 8. Tokens: 256. Guided: two rows an image."""
     return {**_picture(scene, 8, 16), "tokens": scene.text(256)}
@@ -340,6 +360,12 @@ COGVIEW_3 = Family("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipelin
 COGVIEW_4 = Family("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
 CHROMA = Family("Chroma", ("ChromaPipeline", "ChromaImg2ImgPipeline"), "chroma/pipeline_chroma.py", _chroma)
 FLUX_2 = Family("Flux2", ("Flux2Pipeline",), "flux2/pipeline_flux2.py", _flux_2)
+QWEN_IMAGE = Family(
+    "Qwen-Image",
+    ("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+    "qwenimage/pipeline_qwenimage.py",
+    _qwen_image,
+)
 LUMINA = Family("Lumina-Next", ("LuminaPipeline", "LuminaText2ImgPipeline"), "lumina/pipeline_lumina.py", _lumina)
 LUMINA_2 = Family("Lumina2", ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"), "lumina2/pipeline_lumina2.py", _lumina_2)
 KOLORS = Family("Kolors", ("KolorsPipeline", "KolorsImg2ImgPipeline"), "kolors/pipeline_kolors.py", _kolors)
@@ -383,6 +409,7 @@ PICTURES = (
     COGVIEW_4,
     CHROMA,
     FLUX_2,
+    QWEN_IMAGE,
     LUMINA,
     LUMINA_2,
     KOLORS,

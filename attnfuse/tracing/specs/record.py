@@ -28,6 +28,12 @@ MASKED_ATTENTION = "masked_attention"
 ONE_TILE = "one_tile"
 """The stand-in for Allegro's autoencoder: see `standins.TRACING`."""
 
+PLAIN_RESULTS = "plain_results"
+"""The stand-in for Flux2's autoencoder: see `standins.TRACING`."""
+
+QWEN_ROTARY = "qwen_rotary"
+"""The stand-in for Qwen-Image's rotary tables: see `standins.TRACING`."""
+
 REAL_ROTARY = "real_rotary"
 """The stand-in for rotary tables of complex numbers: see `standins.TRACING`."""
 

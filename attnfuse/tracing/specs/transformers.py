@@ -21,11 +21,13 @@ from attnfuse.tracing.specs.families import (
     LUMINA_2,
     PIXART_ALPHA,
     PIXART_SIGMA,
+    QWEN_IMAGE,
     SANA,
     STABLE_DIFFUSION_3,
 )
 from attnfuse.tracing.specs.record import (
     MASKED_ATTENTION,
+    QWEN_ROTARY,
     REAL_ROTARY,
     Input,
     Output,
@@ -340,6 +342,34 @@ CHROMA_TRANSFORMER = Spec(
     stand_ins=(MASKED_ATTENTION,),
 )
 
+
+def _qwen_constants(scene: Scene) -> Mapping[str, Any]:
+    """Frames and packed latents of every picture, and the tokens of its text, from which rotary tables are made."""
+    rows, sizes = scene.sizes["rows"], scene.sizes
+    return {
+        "img_shapes": [[(1, sizes["latent_height"] // 2, sizes["latent_width"] // 2)]] * rows,
+        "txt_seq_lens": [sizes["tokens"]] * rows,
+    }
+
+
+# The pipeline hands over a mask of the text too, which nothing in the model reads.
+QWEN_IMAGE_TRANSFORMER = Spec(
+    class_name="QwenImageTransformer2DModel",
+    library="diffusers",
+    families=(QWEN_IMAGE,),
+    models=("transformer",),
+    source="qwenimage/pipeline_qwenimage.py",
+    inputs=(
+        Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+        Input("guidance", ("rows",), "float32", when=_guided, only="guidance_embeds is set"),
+    ),
+    outputs=_SAMPLE,
+    constants=_qwen_constants,
+    stand_ins=(QWEN_ROTARY,),
+)
+
 #: Rows and columns of the rotary table that the pipeline makes, whatever the picture's size.
 _LUMINA_GRID = 384
 
@@ -407,6 +437,7 @@ SPECS = (
     COGVIEW_4_TRANSFORMER,
     FLUX_2_TRANSFORMER,
     CHROMA_TRANSFORMER,
+    QWEN_IMAGE_TRANSFORMER,
     LUMINA_TRANSFORMER,
     LUMINA_2_TRANSFORMER,
 )

@@ -14,6 +14,7 @@ from attnfuse.tracing.specs.families import (
     COGVIEW_4,
     DIT,
     FLUX,
+    FLUX_2,
     HUNYUAN_DIT,
     KANDINSKY,
     KANDINSKY_2_2,
@@ -23,6 +24,7 @@ from attnfuse.tracing.specs.families import (
     LUMINA_2,
     PIXART_ALPHA,
     PIXART_SIGMA,
+    QWEN_IMAGE,
     SANA,
     STABLE_DIFFUSION,
     STABLE_DIFFUSION_3,
@@ -31,6 +33,7 @@ from attnfuse.tracing.specs.families import (
 from attnfuse.tracing.specs.record import (
     MASKED_ATTENTION,
     ONE_TILE,
+    PLAIN_RESULTS,
     UNCHUNKED,
     WHOLE_VIDEO,
     Input,
@@ -128,6 +131,21 @@ _KOLORS_DECODER = replace(_XL_DECODER, families=(KOLORS,), source="kolors/pipeli
 _KOLORS_ENCODER = replace(_XL_ENCODER, families=(KOLORS,), source="kolors/pipeline_kolors_img2img.py")
 
 _AURA_FLOW_DECODER = replace(_XL_DECODER, families=(AURA_FLOW,), source="aura_flow/pipeline_aura_flow.py")
+
+_FLUX_2_DECODER = replace(
+    _KL_DECODER,
+    class_name="AutoencoderKLFlux2",
+    families=(FLUX_2,),
+    source="flux2/pipeline_flux2.py",
+    stand_ins=(PLAIN_RESULTS,),
+)
+_FLUX_2_ENCODER = replace(
+    _KL_ENCODER,
+    class_name="AutoencoderKLFlux2",
+    families=(FLUX_2,),
+    source="flux2/pipeline_flux2.py",
+    stand_ins=(PLAIN_RESULTS,),
+)
 
 # Takes the place of the pipeline's own: the latents are the same.
 _TINY_DECODER = replace(
@@ -332,6 +350,20 @@ _WAN_ENCODER = replace(
     inputs=(Input("video", ("batch", 3, "frames", "height", "width"), to="x"),),
     stand_ins=(WHOLE_VIDEO,),
 )
+_QWEN_DECODER = replace(
+    _WAN_DECODER,
+    class_name="AutoencoderKLQwenImage",
+    families=(QWEN_IMAGE,),
+    source="qwenimage/pipeline_qwenimage.py",
+    inputs=(replace(_VIDEO_LATENTS, shape=("batch", "z_dim", 1, "latent_height", "latent_width")),),
+)
+_QWEN_ENCODER = replace(
+    _WAN_ENCODER,
+    class_name="AutoencoderKLQwenImage",
+    families=(QWEN_IMAGE,),
+    source="qwenimage/pipeline_qwenimage_img2img.py",
+    inputs=(Input("image", ("batch", 3, 1, "height", "width"), to="x", note="a video of one frame"),),
+)
 
 SPECS = (
     _KL_DECODER,
@@ -341,6 +373,8 @@ SPECS = (
     _KOLORS_DECODER,
     _KOLORS_ENCODER,
     _AURA_FLOW_DECODER,
+    _FLUX_2_DECODER,
+    _FLUX_2_ENCODER,
     _TINY_DECODER,
     _TINY_ENCODER,
     _MOVQ_DECODER,
@@ -360,6 +394,8 @@ SPECS = (
     _MOCHI_DECODER,
     _WAN_DECODER,
     _WAN_ENCODER,
+    _QWEN_DECODER,
+    _QWEN_ENCODER,
     _ALLEGRO_DECODER,
     _ALLEGRO_ENCODER,
 )

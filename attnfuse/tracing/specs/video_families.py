@@ -179,6 +179,7 @@ WAN = Family(
     ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline"),
     "wan/pipeline_wan.py",
     _wan,
+    aside=(),  # the picture of a video passes through its image encoder
 )
 HUNYUAN_VIDEO = Family(
     "HunyuanVideo", ("HunyuanVideoPipeline",), "hunyuan_video/pipeline_hunyuan_video.py", _hunyuan_video

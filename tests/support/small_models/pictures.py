@@ -241,6 +241,29 @@ LUMINA_2: Config = {
     "cap_feat_dim": 24,
 }
 
+QWEN_IMAGE: Config = {
+    "_class_name": "QwenImageTransformer2DModel",
+    "in_channels": 16,
+    "out_channels": 4,
+    "num_layers": 2,
+    "attention_head_dim": 16,
+    "num_attention_heads": 3,
+    "joint_attention_dim": 24,
+    "axes_dims_rope": [4, 6, 6],
+    "guidance_embeds": False,
+}
+
+QWEN_IMAGE_VAE: Config = {
+    "_class_name": "AutoencoderKLQwenImage",
+    "base_dim": 8,
+    "z_dim": 4,
+    "dim_mult": [1, 2, 2, 3],
+    "num_res_blocks": 1,
+    "temperal_downsample": [False, True, True],
+    "latents_mean": [0.0] * 4,
+    "latents_std": [1.0] * 4,
+}
+
 LUMINA: Config = {
     "_class_name": "LuminaNextDiT2DModel",
     "sample_size": 16,
@@ -425,10 +448,20 @@ SMALL: dict[str, Small] = {
         shapes=ShapeOptions(height=64, width=96, sequence_length=11),
     ),
     "flux2": Small(
-        "Flux2Pipeline", {"transformer": FLUX_2}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+        "Flux2Pipeline",
+        {
+            "transformer": FLUX_2,
+            "vae": {**small_vae(norm_num_groups=8), "_class_name": "AutoencoderKLFlux2"},
+        },
+        shapes=ShapeOptions(height=16, width=24, sequence_length=11),
     ),
     "chroma": Small(
         "ChromaPipeline", {"transformer": CHROMA}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
+    ),
+    "qwen_image": Small(
+        "QwenImagePipeline",
+        {"transformer": QWEN_IMAGE, "vae": QWEN_IMAGE_VAE},
+        shapes=ShapeOptions(height=64, width=96, sequence_length=11),
     ),
     "lumina": Small(
         "LuminaPipeline", {"transformer": LUMINA}, shapes=ShapeOptions(height=64, width=96, sequence_length=11)
