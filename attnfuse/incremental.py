@@ -38,6 +38,8 @@ from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
+#: What of a component says where something lies, and nothing of the graph. A field that is added is of the graph.
+_PLACES = ("adopted", "inputs", "original", "weights", "where")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,8 @@ class Incremental:
             store.put(type(known).__name__, key, content)
 
     def _graph_key(self, component: Component) -> str:
-        graphs = [key_of(data) for data in (component.data, *component.batches.values())]
-        return _key([component.name, component.owner, graphs, self._engine, self._made_by])
+        content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _PLACES}
+        return _key([_plain(content), self._engine, self._made_by])
 
     def _weights_key(self, component: Component) -> str:
         files = {source.file for source in component.weights.values()}
@@ -198,6 +200,19 @@ def _read(kind: type[_Known], content: bytes) -> _Known | None:
         return cast(_Known, _adapters()[kind.__name__].validate_json(content))
     except ValidationError:
         return None
+
+
+def _plain(value: Any) -> Any:
+    """JSON values of what a component is made of; of bytes, the digest."""
+    if isinstance(value, bytes):
+        return key_of(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(held) for name, held in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(held) for held in value]
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
 
 
 def _places(name: str) -> list[Path]:
