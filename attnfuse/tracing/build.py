@@ -39,13 +39,13 @@ def build_skeleton(plan: ComponentPlan) -> Any:
             config.dtype = plan.dtype
             model = model_class(config)
             model.tie_weights()
-            _hold_in(model, dtype)
+            hold_in(model, dtype)
             _keep_in_float32(model, plan.dtype)
     model.set_train(False)
     return model
 
 
-def _hold_in(model: Any, dtype: Any) -> None:
+def hold_in(model: Any, dtype: Any) -> None:
     """Do what `model.to(dtype)` does of mindone's transformers, to parameters without values.
 
     That is mindone's own method, which changes all types, up to the MindSpore whose Cell has a `to` (2.10). Cell's

@@ -22,6 +22,7 @@ from mindspore.common.api import _cell_graph_executor
 from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
+from attnfuse.tracing.build import hold_in
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.standins import cpu_stand_ins
 from tools.corpus.exports import exportable, pretend_ascend
@@ -82,7 +83,8 @@ def _trace_one(name: str, folder: Path) -> int:
 def _build(case: Case, dtype: str) -> Any:
     mindspore.set_device("CPU")
     with no_init_parameters(), cpu_stand_ins():
-        model = case.build().to(getattr(mindspore, dtype))
+        model = case.build()
+        hold_in(model, getattr(mindspore, dtype))
     if case.on_ascend:
         pretend_ascend(model)
     return model
