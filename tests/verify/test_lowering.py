@@ -68,6 +68,8 @@ def b(*dims: int) -> npt.NDArray[np.bool_]:
 X, Y, P = f(3, 4), f(3, 4, name="y"), np.abs(f(3, 4)) + np.float32(0.5)
 N = np.array([[1, 2, 0], [2, 1, 3]], np.int64)
 C3 = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+# The means of windows of 2 × 3, every second row.
+MEANS: Floats = np.mean([C3[:, i::2, j : j + 3].astype(float) for i in range(2) for j in range(3)], axis=0)
 
 CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Add", [X, f(4)], X.astype(float) + f(4), FLOAT32),
@@ -148,6 +150,15 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("ResizeNearestNeighbor", [C3[None], (8, 5), False, False], C3[None].repeat(2, 2), FLOAT32),
     ("Arange", [0, 5, 2, 35], np.arange(0, 5, 2), INT64),
     ("LinSpaceExt", [-1.0, 2.0, 7, 43], np.linspace(-1.0, 2.0, 7), FLOAT32),
+    ("Repeat", [X, (2, 1)], np.tile(X, (2, 1)), FLOAT32),
+    ("ReflectionPad1D", [C3, (2, 1)], np.pad(C3, [(0, 0), (0, 0), (2, 1)], mode="reflect"), FLOAT32),
+    (
+        "LinalgVectorNorm",
+        [C3, 2.0, (-1,), True, None],
+        np.sqrt((C3.astype(float) ** 2).sum(-1, keepdims=True)),
+        FLOAT32,
+    ),
+    ("LinalgVectorNorm", [C3, 2.0, None, False, None], np.sqrt((C3.astype(float) ** 2).sum()), FLOAT32),
     ("Dense", [C3, f(7, 5), f(7)], C3.astype(float) @ f(7, 5).T.astype(float) + f(7), FLOAT32),
     ("Dense", [C3, f(7, 5), None], C3.astype(float) @ f(7, 5).T.astype(float), FLOAT32),
     ("Mm", [X, Y.T.copy()], X.astype(float) @ Y.T, FLOAT32),
@@ -274,6 +285,47 @@ def test_convolutions(
     exact, native = (one(op, arguments, (x[0], w[0], *space), arithmetic=a) for a in (EXACT, NATIVE))
     assert exact.dtype == np.float64
     np.testing.assert_allclose(native, exact, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "stride", "padding", "beyond", "dilation", "groups"),
+    [
+        ((2, 4, 3, 5), (4, 3, 2, 2), (2, 2), (0, 0), (0, 0), (1, 1), 1),
+        ((1, 4, 3, 5), (4, 3, 3, 4), (2, 3), (1, 0), (1, 2), (1, 1), 2),
+        ((1, 2, 4, 3), (2, 3, 3, 2), (1, 2), (2, 1), (0, 1), (2, 3), 1),
+        ((1, 2, 1, 5), (2, 2, 1, 4), (1, 2), (0, 1), (0, 0), (1, 1), 1),
+    ],
+)
+def test_transposed_convolutions(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    beyond: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> None:
+    """The float64 form, our own, against onnxruntime's, and both against scattering every element."""
+    sizes = zip(x[2:], w[2:], stride, padding, beyond, dilation, strict=True)
+    space = [(n - 1) * s - 2 * p + d * (k - 1) + b + 1 for n, k, s, p, b, d in sizes]
+    dims = (x[0], w[1] * groups, *space)
+    a, k, bias = f(*x), f(*w, name="w"), f(w[1] * groups, name="b")
+    wide: Floats = np.zeros((*dims[:2], *(n + 2 * p + 8 for n, p in zip(space, padding, strict=True))))
+    per = x[1] // groups
+    for n, c, i, j, o, u, v in np.ndindex(*x, *w[1:]):
+        row, column = i * stride[0] + u * dilation[0], j * stride[1] + v * dilation[1]
+        wide[n, c // per * w[1] + o, row, column] += float(a[n, c, i, j]) * float(k[c, o, u, v])
+    cut = wide[:, :, padding[0] : padding[0] + space[0], padding[1] : padding[1] + space[1]]
+    arguments: list[Array | Literal] = [a, k, bias, stride, padding, beyond, groups, dilation]
+    attributes: dict[str, Literal] = {
+        "stride": stride, "dilation": dilation, "group": groups, "format": "NCHW",
+        "pad_list": (padding[0], padding[0], padding[1], padding[1]),
+    }  # fmt: skip
+    for arithmetic, tolerance in ((EXACT, 1e-12), (NATIVE, 2e-5)):
+        got = one("ConvTranspose2D", arguments, dims, arithmetic=arithmetic)
+        np.testing.assert_allclose(got, cut + bias[:, None, None], rtol=tolerance, atol=tolerance)
+        got = one("Conv2DTranspose", [a, k, dims], dims, arithmetic=arithmetic, attributes=attributes)
+        np.testing.assert_allclose(got, cut, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("x", "w", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)

@@ -157,7 +157,7 @@ def _select(at: At) -> Result:
     return at.writer.reshape(part, at.out.dims)
 
 
-@lowers("Tile", moves=True)
+@lowers("Tile", "Repeat", moves=True)
 def _tile(at: At) -> Result:
     dims, times = list(at.dims(0)), list(at.integers(1))
     rank = max(len(dims), len(times))
@@ -199,6 +199,14 @@ def _pad(at: At) -> Result:
     number = 0.0 if at.is_absent(2) else at.number(2)
     filling = at.writer.carried(np.array(number).astype(at.out.dtype.numpy))  # an element is a number of its type
     return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), filling, mode="constant")
+
+
+@lowers("ReflectionPad1D", moves=True)
+def _reflect(at: At) -> Result:
+    """Before and after along the last axis, by what lies there, the edge itself not repeated."""
+    before, after = at.integers(1)
+    rest = [0] * (len(at.out.dims) - 1)
+    return at.emit("Pad", at.tensor(0), at.writer.integers([*rest, before, *rest, after]), mode="reflect")
 
 
 @lowers("Gather", moves=True)

@@ -120,8 +120,84 @@ def _attribute(at: At, name: str) -> list[int]:
 def _convolved(at: At, stride: list[int], padding: list[int], dilation: list[int], groups: int) -> str:
     x, weight = at.tensor(0), at.tensor(1)
     if at.writer.arithmetic is Arithmetic.EXACT:
-        return _by_taps(at, x, weight, stride, padding, dilation, groups)
+        return _by_taps(at, (x, at.dims(0)), (weight, at.dims(1)), stride, padding, dilation, groups)
     return at.emit("Conv", x, weight, strides=stride, pads=[*padding, *padding], dilations=dilation, group=groups)
+
+
+@lowers("ConvTranspose2D")
+def _transposed_convolution(at: At) -> Result:
+    """input, weight, bias, stride, padding, output padding, groups, dilation."""
+    rank = len(at.dims(0)) - 2
+    stride, padding, beyond, dilation = (_per_axis(at.integers(i), rank) for i in (3, 4, 5, 7))
+    y = _spread(at, stride, padding, beyond, dilation, at.integer(6))
+    if at.is_absent(2):
+        return y
+    return at.emit("Add", y, at.writer.reshape(at.tensor(2), [1, -1] + [1] * rank))
+
+
+@lowers("Conv2DTranspose")
+def _transposed_convolution_by_attributes(at: At) -> Result:
+    """The same without bias, its arguments attributes; how much of the far edge stays follows from the result."""
+    stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))
+    (groups,) = _attribute(at, "group")
+    if at.attributes.get("format") != "NCHW":
+        raise at.unsupported("an unknown format")
+    stride, dilation, padding = stride[-2:], dilation[-2:], pads[::2]
+    least = [
+        (n - 1) * s - 2 * p + d * (k - 1) + 1
+        for n, s, p, d, k in zip(at.dims(0)[2:], stride, padding, dilation, at.dims(1)[2:], strict=True)
+    ]
+    beyond = [out - low for out, low in zip(at.out.dims[2:], least, strict=True)]
+    return _spread(at, stride, padding, beyond, dilation, groups)
+
+
+def _spread(at: At, stride: list[int], padding: list[int], beyond: list[int], dilation: list[int], groups: int) -> str:
+    """A transposed convolution: input [N, C, *space], weight [C, O / groups, *kernel].
+
+    `padding` is taken off both edges of the result, `beyond` added to the far one.
+    """
+    w = at.writer
+    x, weight = at.tensor(0), at.tensor(1)
+    if w.arithmetic is not Arithmetic.EXACT:
+        edges = {"strides": stride, "pads": padding * 2, "output_padding": beyond, "dilations": dilation}
+        return at.emit("ConvTranspose", x, weight, group=groups, **edges)
+    # As a convolution with the kernel turned round, over the input with zeros between: onnxruntime has none in float64.
+    (batch, channels, *space), (_, features, *kernel) = at.dims(0), at.dims(1)
+    rank, zero = len(space), w.number(0.0, at.out.dtype)
+    apart = w.reshape(x, [batch, channels, *itertools.chain(*((n, 1) for n in space))])
+    fill = [0, 0, *itertools.chain(*((0, s - 1) for s in stride))]
+    wide = w.emit("Pad", apart, w.integers([0] * len(fill) + fill), zero, mode="constant")
+    dims = [batch, channels, *(n * s for n, s in zip(space, stride, strict=True))]
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    near = [r - p for r, p in zip(reach, padding, strict=True)]
+    far = [n + b - (s - 1) for n, b, s in zip(near, beyond, stride, strict=True)]  # zeros follow the last place too
+    x = w.emit("Pad", w.reshape(wide, dims), w.integers([0, 0, *near, 0, 0, *far]), zero, mode="constant")
+    dims[2:] = [n + a + b for n, a, b in zip(dims[2:], near, far, strict=True)]
+    for axis, size in enumerate(kernel, 2):
+        weight = w.emit("Gather", weight, w.integers(range(size - 1, -1, -1)), axis=axis)
+    depth = channels // groups
+    by_group = w.reshape(weight, [groups, depth, features, *kernel])
+    turned = w.emit("Transpose", by_group, perm=[0, 2, 1, *range(3, 3 + rank)])
+    kernels = [groups * features, depth, *kernel]
+    return _by_taps(at, (x, dims), (w.reshape(turned, kernels), kernels), [1] * rank, [0] * rank, dilation, groups)
+
+
+@lowers("AvgPool2D")
+def _average(at: At) -> Result:
+    """x, kernel, stride, padding, ceil_mode, count_include_pad, divisor: the mean of every window."""
+    kernel, stride = _per_axis(at.integers(1), 2), _per_axis(at.integers(1 if at.is_absent(2) else 2), 2)
+    if any(at.integers(3)) or not at.is_absent(6):
+        raise at.unsupported("padding, or a divisor of its own")
+    space = at.out.dims[2:]
+    if any((n - 1) * s + k > size for n, s, k, size in zip(space, stride, kernel, at.dims(0)[2:], strict=True)):
+        raise at.unsupported("windows that go beyond the edge")
+    # Window by window place: onnxruntime's own has no float64.
+    w, total = at.writer, ""
+    for place in itertools.product(*(range(k) for k in kernel)):
+        ends = [o + (n - 1) * s + 1 for o, n, s in zip(place, space, stride, strict=True)]
+        part = w.emit("Slice", at.tensor(0), *(w.integers(v) for v in (place, ends, (2, 3), stride)))
+        total = w.emit("Add", total, part) if total else part
+    return w.emit("Div", total, at.scalar(math.prod(kernel)))
 
 
 def _per_axis(values: Sequence[int], rank: int) -> list[int]:
@@ -129,15 +205,21 @@ def _per_axis(values: Sequence[int], rank: int) -> list[int]:
 
 
 def _by_taps(
-    at: At, x: str, weight: str, stride: list[int], padding: list[int], dilation: list[int], groups: int
+    at: At,
+    operand: tuple[str, Sequence[int]],
+    kernels: tuple[str, Sequence[int]],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
 ) -> str:
-    """A convolution as products, for float64, in which onnxruntime has none.
+    """A convolution as products, for float64, in which onnxruntime has none. Operand and kernels with their dims.
 
     One product per place of the kernel, summed: memory of one shifted input instead of one per place. Where the
     kernel neither overlaps nor is padded (a patch embedding) one product over the rearranged input is enough.
     """
     w = at.writer
-    (batch, channels, *space), (features, depth, *kernel) = at.dims(0), at.dims(1)
+    (x, (batch, channels, *space)), (weight, (features, depth, *kernel)) = operand, kernels
     out_space = list(at.out.dims[2:])
     rank, places = len(space), math.prod(kernel)
     if kernel == stride and not any(padding) and set(dilation) == {1} and groups == 1 and places > 1:

@@ -50,6 +50,17 @@ def _extreme(at: At) -> Result:
     return at.emit("ReduceMax" if at.op == "Max" else "ReduceMin", at.tensor(0), axes, keepdims=0)
 
 
+@lowers("LinalgVectorNorm")
+def _vector_norm(at: At) -> Result:
+    """x, order (2), axes (None: all), keepdim, dtype."""
+    if at.number(1) != 2.0:
+        raise at.unsupported(f"a norm of order {at.literal(1)}")
+    x = at.converted(0, at.out.dtype)
+    keep = int(len(at.out.dims) == len(at.dims(0)))
+    squares = at.emit("ReduceSum", at.emit("Mul", x, x), at.writer.integers(_axes(at, 2)), keepdims=keep)
+    return at.emit("Sqrt", squares)
+
+
 @lowers("Argmax", moves=True)
 def _argmax(at: At) -> Result:
     index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)
