@@ -88,10 +88,18 @@ def _source(name: str, sources: Mapping[str, WeightSource], plan: ComponentPlan)
 
 
 def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
-    """Read the outputs' abstracts: one tensor, or one tuple of tensors. TraceError where there are not `names` many."""
+    """Read the outputs' abstracts: one tensor, or one tuple of tensors.
+
+    TraceError where there are not `names` many, or one is no tensor.
+    """
     (output,) = graph.output
     if output.denotation == "Tuple":
-        tensors = [value.tensors[0] for value in output.attr_info.values]
+        found = output.attr_info.values
+        for position, value in enumerate(found):
+            if len(value.tensors) != 1:
+                told = names[position] if len(names) == len(found) else str(position)
+                raise TraceError(f"the model's output {told} is no tensor, but a tuple or nothing.")
+        tensors = [value.tensors[0] for value in found]
     else:
         tensors = list(output.tensor)
     if len(tensors) != len(names):
