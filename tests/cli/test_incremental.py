@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,10 @@ def tracer(monkeypatch: pytest.MonkeyPatch) -> Tracer:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a minute later: what tests have just written is old enough to be known again."""
-    now = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: now() + 60 * 10**9)
+    clock = SimpleNamespace(
+        time_ns=lambda: time.time_ns() + 60 * 10**9, time=time.time, monotonic=time.monotonic, sleep=time.sleep
+    )
+    monkeypatch.setattr("attnfuse.cache.digests.time", clock)
 
 
 @pytest.fixture
