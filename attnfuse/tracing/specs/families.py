@@ -29,7 +29,7 @@ def _clip_tokens(scene: Scene, *models: str) -> int:
 
 
 def _stable_diffusion(scene: Scene) -> Sizes:
-    """Height and width: the UNet's `sample_size` × the VAE's downscaling (without a UNet, the VAE's `sample_size`).
+    """Height and width: the UNet's `sample_size` × the VAE's downscaling (without one, the VAE's `sample_size`, 512).
 
     Tokens: the text encoder's positions. Guided: two rows an image.
     """
@@ -38,8 +38,9 @@ def _stable_diffusion(scene: Scene) -> Sizes:
     def default() -> tuple[int, int]:
         if scene.has("unet"):
             size, factor = scene.numbers("sample_size", "unet"), scale
-        elif scene.has("vae"):
-            size, factor = scene.numbers("sample_size", "vae"), 1
+        elif scene.has("vae"):  # AutoencoderTiny does not tell
+            told = scene.option("sample_size", model="vae") is not None
+            size, factor = scene.numbers("sample_size", "vae") if told else [512], 1
         else:
             return scale, scale
         return size[0] * factor, size[-1] * factor
