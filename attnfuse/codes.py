@@ -36,6 +36,11 @@ _CODES = (
         "a peeler for the operator named under found (see docs/peelers.md)",
     ),
     Code(
+        "structure.soft_cap",
+        Stage.STRUCTURE,
+        "The scores are bounded by a tanh before the mask (Gemma 2): no fused node can do that.",
+    ),
+    Code(
         "structure.softmax_axis",
         Stage.STRUCTURE,
         "The softmax does not run over the key sequence: not attention.",

@@ -76,6 +76,8 @@ SLOW = {
     "i2vgen/unet": (19, 0),
     "hunyuan_video/text_encoder": (2, 0),
     "cogview4_glm/text_encoder": (2, 0),
+    "sana_gemma2/text_encoder": (3, 0),
+    "lumina2_gemma2/text_encoder": (2, 0),  # of the last layer nothing is asked
     "stable_video_image/image_encoder": (2, 0),
     "kandinsky_prior/prior": (2, 0),
     "kandinsky_prior/text_encoder": (2, 0),
@@ -85,6 +87,9 @@ SLOW = {
     "stable_audio/projection_model_start": (0, 0),
     "stable_audio/projection_model_end": (0, 0),
 }
+
+#: What no fused node can do: Gemma 2 bounds its scores.
+CANNOT_FUSE = {name: {"structure.soft_cap"} for name in ("sana_gemma2/text_encoder", "lumina2_gemma2/text_encoder")}
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +133,8 @@ def compiled(written: Path, item: str, out: Path) -> None:
     expected = {**QUICK, **SLOW}[item]
     assert (totals.softmax, totals.already_fused) == expected
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == small.pipeline
-    assert totals.missed == 0, [s.reason for c in report.components for s in c.sites if s.status == "missed"]
+    missed = {s.code: s.reason for c in report.components for s in c.sites if s.status == "missed"}
+    assert missed.keys() <= CANNOT_FUSE.get(item, set()), missed
 
 
 @pytest.mark.parametrize("item", QUICK)

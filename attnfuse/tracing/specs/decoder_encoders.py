@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.families import COGVIEW_4, SANA
+from attnfuse.tracing.specs.families import COGVIEW_4, LUMINA_2, SANA
 from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
 
@@ -54,4 +54,12 @@ _GEMMA_2 = replace(
     fixed={},
 )
 
-SPECS = (_LLAMA, _GLM, _GEMMA_2)
+_GEMMA_2_PENULTIMATE = replace(
+    _GEMMA_2,
+    families=(LUMINA_2,),
+    source="lumina2/pipeline_lumina2.py",
+    outputs=(Output("penultimate_hidden_state", "result[1][-2]"),),
+    fixed={"output_hidden_states": True},
+)
+
+SPECS = (_LLAMA, _GLM, _GEMMA_2, _GEMMA_2_PENULTIMATE)

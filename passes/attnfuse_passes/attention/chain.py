@@ -69,11 +69,28 @@ def _no_scores(model: Model, softmax: Node, value: str) -> NoMatchError:
         "scores made by one matrix product, through identities the peelers know",
         "an input or a weight" if node is None else node.op,
     )
+    capped = _capped(model, value)
+    if capped is not None:
+        return miss("structure.soft_cap", capped.name, "scores that are scaled, masked or biased only", capped.op)
     # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
     # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
     near = node is not None and any(is_scores(model, name) for name in node.inputs)
     like = (near and _reaches_product(model, softmax)) or _looks_like_attention(model, softmax)
     return NoMatchError(found, attention=like)
+
+
+def _capped(model: Model, value: str) -> Node | None:
+    """The tanh that bounds the scores, where one lies between there and the product of two computed values."""
+    seen, pending = set[str](), [value]
+    while pending and len(seen) < MAX_CHAIN:
+        node = model.producer(pending.pop(0))
+        if node is None or node.name in seen or node.op.startswith(_ENDS) or read_product(model, node.name) is not None:
+            continue
+        seen.add(node.name)
+        if node.op == "Tanh" and is_scores(model, node.inputs[0]):
+            return node
+        pending += node.inputs
+    return None
 
 
 def _looks_like_attention(model: Model, softmax: Node) -> bool:

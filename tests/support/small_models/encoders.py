@@ -117,6 +117,9 @@ SMALL: dict[str, Small] = {
     ),
     "cogview4_glm": Small("CogView4Pipeline", {"text_encoder": GLM}, shapes=ShapeOptions(batch=2, sequence_length=16)),
     "sana_gemma2": Small("SanaPipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)),
+    "lumina2_gemma2": Small(
+        "Lumina2Pipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)
+    ),
     "stable_audio": Small(
         "StableAudioPipeline",
         {

@@ -1,0 +1,114 @@
+"""Run in a subprocess: mindone's own decoders and their stand-ins on the same weights and text, in PyNative mode.
+
+`python -m tests.support.decoders` prints, as JSON, the greatest difference of every state by the model's class. What
+has no CPU kernel is computed with numpy, the same for both.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
+
+import mindone.transformers
+import mindspore
+import numpy as np
+from mindspore import mint
+
+from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from tests.support.small_models import SMALL, Config
+
+TOKENS = 9
+LENGTHS = (9, 6, 0)
+"""Of the texts in the batch; the rest is padding, on the right, or all of it."""
+
+
+def _embedding(layer: Any, ids: Any) -> Any:
+    return mindspore.Tensor(layer.weight.asnumpy()[ids.asnumpy()])
+
+
+def _gelu(values: Any, approximate: str = "none") -> Any:
+    assert approximate == "tanh"
+    x = values.asnumpy().astype(np.float64)
+    return mindspore.Tensor((x * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))).astype(np.float32))
+
+
+def _dropout(values: Any, p: float = 0.5, training: bool = True) -> Any:
+    assert not training
+    return values
+
+
+def _clone(values: Any) -> Any:
+    return mindspore.Tensor(values.asnumpy())
+
+
+def _tril(values: Any, diagonal: int = 0) -> Any:
+    return mindspore.Tensor(np.tril(values.asnumpy(), diagonal))
+
+
+def _built(config: Config) -> Any:
+    model_class = getattr(mindone.transformers, config["architectures"][0])
+    options = {name: value for name, value in config.items() if name not in ("architectures", "model_type")}
+    model = model_class(model_class.config_class(**options))
+    model.set_train(False)
+    random = np.random.default_rng(0)
+    for parameter in model.get_parameters():
+        parameter.set_data(mindspore.Tensor(random.normal(0, 0.3, parameter.shape).astype(np.float32)))
+    return model
+
+
+def _differences(config: Config, inputs: list[Any], call: Callable[..., list[Any]]) -> list[float]:
+    with ExitStack() as stack:
+        stack.enter_context(cpu_stand_ins())
+        for owner, name, function in (
+            (mint.nn.Embedding, "construct", _embedding),
+            (mint.nn.functional, "gelu", _gelu),
+            (mint.nn.functional, "dropout", _dropout),
+            (mint, "tril", _tril),
+            (mindspore.Tensor, "clone", _clone),
+        ):
+            stack.enter_context(mock.patch.object(owner, name, function))
+        model = _built(config)
+        own = call(model, *inputs)
+        with tracing_stand_ins(["text_decoder"]):
+            last, states = model(*inputs, output_hidden_states=True)
+    stood_in = [last, *states]
+    return [float(np.abs(a.asnumpy() - b.asnumpy()).max()) for a, b in zip(own, stood_in, strict=False)]
+
+
+def _all_states(model: Any, *inputs: Any) -> list[Any]:
+    last, states = model(*inputs, output_hidden_states=True, use_cache=False, return_dict=False)
+    return [last, *states]
+
+
+def main() -> None:
+    """Compare every class that is stood in for."""
+    mindspore.set_device("CPU")
+    ids = mindspore.Tensor(np.random.default_rng(1).integers(0, 60, (len(LENGTHS), TOKENS)), mindspore.int64)
+    seen = np.arange(TOKENS) < np.array(LENGTHS)[:, None]
+    mask = mindspore.Tensor(seen.astype(np.int64))
+    gemma_2 = SMALL["sana_gemma2"].models["text_encoder"]
+    gemma = {**gemma_2, "architectures": ["GemmaModel"]}
+    sys.stdout.write(
+        "\n"
+        + json.dumps(
+            {
+                # mindone's has no states but the last.
+                "LlamaModel": _differences(
+                    SMALL["hunyuan_video"].models["text_encoder"],
+                    [ids, mask],
+                    lambda model, *inputs: [model(*inputs)[0]],
+                ),
+                "GlmModel": _differences(SMALL["cogview4_glm"].models["text_encoder"], [ids], _all_states),
+                "GemmaModel": _differences(gemma, [ids, mask], _all_states),
+                "Gemma2Model": _differences(gemma_2, [ids, mask], _all_states),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
