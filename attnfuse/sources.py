@@ -174,7 +174,8 @@ class MindirSource:
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         progress.stage(name, "read")
-        path = self.path.resolve()  # weights lie beside the graph, not beside a link to it
+        # Weights lie beside the graph, not beside a link to it.
+        path = self.path.resolve() if self.path.is_symlink() else self.path
         data = codec.read_bytes(path)
         model = codec.parse(data, str(self.path))
         files = external.check_weights(model, path, required=True) if weights else {}

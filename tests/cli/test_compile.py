@@ -99,6 +99,16 @@ def test_variables_are_linked_and_found(command: Command, tmp_path: Path, out: s
     assert manifest["components"][0]["name"] == "unet"
 
 
+def test_a_link_to_a_graph_is_that_graph(command: Command, tmp_path: Path) -> None:
+    """Its weights lie beside the graph, not beside the link."""
+    graph = write_split(tmp_path / "in")
+    (tmp_path / "link_graph.mindir").symlink_to(graph)
+    assert command("compile", tmp_path / "link_graph.mindir", "-o", tmp_path / "out").code == 0
+    variables = graph.parent / "unet_variables" / "data_0"
+    assert (tmp_path / "out" / "unet_variables" / "data_0").read_bytes() == variables.read_bytes()
+    assert (tmp_path / "out" / "link_graph.mindir").exists()
+
+
 def test_where_nothing_is_fused_the_bytes_are_the_same(command: Command, model: Path, tmp_path: Path) -> None:
     # A message may be written in several ways; this one is not the way that protobuf would choose.
     model.write_bytes(b"\x0a\x05first" + model.read_bytes())
