@@ -98,6 +98,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("GreaterEqual", [X, X.copy()], np.ones((3, 4), bool), BOOL),
     ("LessEqual", [X, Y], X <= Y, BOOL),
     ("NotEqual", [N, N[:, :1].copy()], N[:, :1] != N, BOOL),
+    ("FloorDiv", [np.array([7, -7, 6, -6], np.int64), np.array(2, np.int64)], np.array([3, -4, 3, -3]), INT64),
     ("LogicalNot", [b(3)], ~b(3), BOOL),
     ("LogicalAnd", [b(3, 4), b(4)], b(3, 4) & b(4), BOOL),
     ("BitwiseOr", [b(3, 4), b(4)], b(3, 4) | b(4), BOOL),

@@ -75,6 +75,15 @@ def _not_equal(at: At) -> Result:
     return at.emit("Not", at.emit("Equal", at.converted(0, dtype), at.converted(1, dtype)))
 
 
+@lowers("FloorDiv")
+def _floor_div(at: At) -> Result:
+    """Of whole numbers, downwards; in float64, which holds those of up to 53 bits, for ONNX divides towards zero."""
+    if at.out.dtype.is_float:
+        raise at.unsupported("of fractions")
+    x, y = (at.emit("Cast", at.converted(i, dtypes.INT64), to=onnx_type(dtypes.FLOAT64)) for i in (0, 1))
+    return at.emit("Cast", at.emit("Floor", at.emit("Div", x, y)), to=onnx_type(at.out.dtype))
+
+
 @lowers("LogicalNot", moves=True)
 def _not(at: At) -> Result:
     return at.emit("Not", at.converted(0, dtypes.BOOL))
