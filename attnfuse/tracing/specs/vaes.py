@@ -70,6 +70,7 @@ _AS_HELD = (
     LUMINA,
     LUMINA_2,
     ANIMATE_DIFF,
+    I2VGEN,
     LATTE,
 )
 """Families that run an AutoencoderKL in the type they are held in."""
@@ -189,30 +190,27 @@ _DC_ENCODER = replace(
     outputs=(Output("latents"),),
 )
 
-# Every frame is a picture: pipelines decode them in chunks, here all at once.
-_FRAMES = Input("latents", ("images", "latent_channels", "latent_height", "latent_width"), to="z")
-
 
 def _frame_sizes(scene: Scene) -> Sizes:
     """Pictures of all videos."""
     return {"images": scene.sizes["batch"] * scene.sizes["frames"]}
 
 
-_FRAMES_DECODER = replace(
-    _KL_DECODER,
-    families=(I2VGEN,),
-    source="i2vgen_xl/pipeline_i2vgen_xl.py",
-    inputs=(_FRAMES,),
-    outputs=(Output("frames"),),
-    sizes=_frame_sizes,
-)
-_FRAMES_ENCODER = replace(_KL_ENCODER, families=(I2VGEN,), source="i2vgen_xl/pipeline_i2vgen_xl.py")
-
 _TEMPORAL_DECODER = replace(
-    _FRAMES_DECODER,
+    _KL_DECODER,
     class_name="AutoencoderKLTemporalDecoder",
     families=(STABLE_VIDEO,),
     source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
+    inputs=(
+        Input(
+            "latents",
+            ("images", "latent_channels", "latent_height", "latent_width"),
+            to="z",
+            note="every frame's; `decode_chunk_size` is all of them by default",
+        ),
+    ),
+    outputs=(Output("frames"),),
+    sizes=_frame_sizes,
     constants=lambda scene: {"num_frames": scene.sizes["frames"]},
 )
 _TEMPORAL_ENCODER = replace(
@@ -339,7 +337,13 @@ _WAN_DECODER = replace(
     class_name="AutoencoderKLWan",
     families=(WAN,),
     source="wan/pipeline_wan.py",
-    inputs=(replace(_VIDEO_LATENTS, shape=("batch", "z_dim", "latent_frames", "latent_height", "latent_width")),),
+    inputs=(
+        replace(
+            _VIDEO_LATENTS,
+            shape=("batch", "z_dim", "latent_frames", "latent_height", "latent_width"),
+            note="all at once, which takes more memory than the pieces that mindone decodes",
+        ),
+    ),
     stand_ins=(WHOLE_VIDEO,),
 )
 _WAN_ENCODER = replace(
@@ -381,8 +385,6 @@ SPECS = (
     _MOVQ_ENCODER,
     _DC_DECODER,
     _DC_ENCODER,
-    _FRAMES_DECODER,
-    _FRAMES_ENCODER,
     _TEMPORAL_DECODER,
     _TEMPORAL_ENCODER,
     _COGVIDEOX_DECODER,
