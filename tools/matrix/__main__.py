@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -63,6 +64,7 @@ def main(
         and (not dtypes or row.dtype in dtypes)
         and (again or not _is_current(results, row, None if any_code else code))
     ]
+    _newest_first(wanted, Counter(row.class_name for row in everything if row not in set(wanted)))
     _write_weights(results, list(dict.fromkeys(row.group for row in wanted)))
     with ThreadPoolExecutor(jobs) as pool:
         for row, found in zip(wanted, pool.map(lambda row: _make(results, row, code, timeout), wanted), strict=True):
@@ -122,6 +124,15 @@ def environment() -> dict[str, str]:
 
 def _folder(results: Path, group: str) -> Path:
     return results / "models" / group
+
+
+def _newest_first(rows: list[Row], seen: Counter[str]) -> None:
+    """Order rows so that the classes of which fewest were seen come first."""
+    nth = {}
+    for row in rows:
+        nth[row] = seen[row.class_name]
+        seen[row.class_name] += 1
+    rows.sort(key=nth.__getitem__)
 
 
 def _distinct(pairs: Iterable[tuple[str, Row]]) -> list[Row]:

@@ -154,28 +154,6 @@ ALONE: Mapping[str, Alone] = {
         },
         fixed=NO_DICT,
     ),
-    "lumina": Alone(
-        {
-            "_class_name": "LuminaNextDiT2DModel",
-            "sample_size": 16,
-            "in_channels": 4,
-            "hidden_size": 24,
-            "num_layers": 1,
-            "num_attention_heads": 3,
-            "num_kv_heads": 1,
-            "multiple_of": 16,
-            "cross_attention_dim": 20,
-            "learn_sigma": True,
-        },
-        {
-            "hidden_states": Tensor((2, 4, 16, 16)),
-            "timestep": Tensor((2,)),
-            "encoder_hidden_states": Tensor((2, 7, 20)),
-            "encoder_mask": Tensor((2, 7), "bool"),
-            "rotary_cos": Tensor((384, 384, 4), to="image_rotary_emb"),
-        },
-        fixed=NO_DICT,
-    ),
     "bria": Alone(
         {
             "_class_name": "BriaTransformer2DModel",

@@ -91,9 +91,6 @@ _QWEN2 = _decoder_only("qwen2", "Qwen2Model")
 _QWEN3 = _decoder_only("qwen3", "Qwen3Model", head_dim=8)
 _MISTRAL = _decoder_only("mistral", "MistralModel", sliding_window=None)
 _GEMMA = _decoder_only("gemma", "GemmaModel", head_dim=8)
-_GEMMA2 = _decoder_only("gemma2", "Gemma2Model", head_dim=8, sliding_window=8, query_pre_attn_scalar=8)
-_GLM = _decoder_only("glm", "GlmModel", head_dim=8)
-_PHI3 = _decoder_only("phi3", "Phi3Model", original_max_position_embeddings=16)
 _GPT2: Config = {
     "architectures": ["GPT2Model"],
     "model_type": "gpt2",
@@ -106,13 +103,8 @@ _GPT2: Config = {
 
 ALONE: Mapping[str, Alone] = {
     "clip_text_mask": Alone(_CLIP, _MASKED, fixed=_NO_DICT),
-    "clip_text_projection_mask": Alone(
-        {**_CLIP, "architectures": ["CLIPTextModelWithProjection"]}, _MASKED, fixed=_NO_DICT
-    ),
-    "clip_vision": _vision("clip_vision_model", "CLIPVisionModel", projection_dim=24),
     "siglip_vision": _vision("siglip_vision_model", "SiglipVisionModel"),
     "vit": _vision("vit", "ViTModel"),
-    "deit": _vision("deit", "DeiTModel"),
     "dinov2": _vision("dinov2", "Dinov2Model", mlp_ratio=2),
     "swin": Alone(
         {
@@ -128,42 +120,14 @@ ALONE: Mapping[str, Alone] = {
         {"pixel_values": Tensor((2, 3, 32, 32))},
         fixed=_NO_DICT,
     ),
-    "mt5_mask": Alone({**_T5, "architectures": ["MT5EncoderModel"], "model_type": "mt5"}, _MASKED, fixed=_NO_DICT),
-    "umt5_nomask": Alone({**_T5, "architectures": ["UMT5EncoderModel"], "model_type": "umt5"}, _IDS, fixed=_NO_DICT),
-    "bert_nomask": Alone(_bert("bert", "BertModel"), _IDS, fixed=_NO_DICT),
     "roberta": Alone(
         _bert("roberta", "RobertaModel", max_position_embeddings=18, pad_token_id=1), _MASKED, fixed=_NO_DICT
     ),
     "xlm_roberta": Alone(
         _bert("xlm-roberta", "XLMRobertaModel", max_position_embeddings=18, pad_token_id=1), _MASKED, fixed=_NO_DICT
     ),
-    "distilbert": Alone(
-        {
-            "architectures": ["DistilBertModel"],
-            "model_type": "distilbert",
-            "vocab_size": 64,
-            "dim": 32,
-            "hidden_dim": 48,
-            "n_layers": 2,
-            "n_heads": 4,
-            "max_position_embeddings": 16,
-        },
-        _MASKED,
-        fixed=_NO_DICT,
-    ),
     "gpt2": Alone(_GPT2, _IDS, fixed=_NO_CACHE),
     "gpt2_mask": Alone(_GPT2, _MASKED, fixed=_NO_CACHE),
-    "opt": Alone(
-        {
-            **_bert("opt", "OPTModel"),
-            "ffn_dim": 48,
-            "word_embed_proj_dim": 32,
-            "max_position_embeddings": 16,
-            "pad_token_id": 1,
-        },
-        _MASKED,
-        fixed=_NO_CACHE,
-    ),
     "llama": Alone(_LLAMA, _MASKED, fixed=_NO_CACHE),
     "llama_nomask": Alone(_LLAMA, _IDS, fixed=_NO_CACHE),
     "llama_4dmask": Alone(_LLAMA, _MASKED_4D, fixed=_NO_CACHE),
@@ -174,8 +138,4 @@ ALONE: Mapping[str, Alone] = {
     "mistral_4dmask": Alone(_MISTRAL, _MASKED_4D, fixed=_NO_CACHE),
     "gemma": Alone(_GEMMA, _MASKED, fixed=_NO_CACHE),
     "gemma_4dmask": Alone(_GEMMA, _MASKED_4D, fixed=_NO_CACHE),
-    "gemma2": Alone(_GEMMA2, _MASKED, fixed=_NO_CACHE),
-    "glm": Alone(_GLM, _MASKED, fixed=_NO_CACHE),
-    "glm_4dmask": Alone(_GLM, _MASKED_4D, fixed=_NO_CACHE),
-    "phi3_4dmask": Alone(_PHI3, _MASKED_4D, fixed=_NO_CACHE),
 }

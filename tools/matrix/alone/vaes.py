@@ -25,13 +25,6 @@ _ASYMMETRIC: Config = {
     "up_block_out_channels": [8, 16],
     "norm_num_groups": 4,
 }
-_ALLEGRO: Config = {
-    "_class_name": "AutoencoderKLAllegro",
-    "block_out_channels": [8, 8, 8, 8],
-    "layers_per_block": 1,
-    "norm_num_groups": 2,
-    "sample_size": 16,
-}
 _COSMOS: Config = {
     "_class_name": "AutoencoderKLCosmos",
     "latent_channels": 4,
@@ -61,17 +54,6 @@ _QWEN: Config = {
     "num_res_blocks": 1,
     "temperal_downsample": [True],
 }
-_WAN: Config = {**_QWEN, "_class_name": "AutoencoderKLWan"}
-_MOVQ: Config = {
-    "_class_name": "VQModel",
-    "block_out_channels": [16, 32],
-    "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
-    "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
-    "latent_channels": 4,
-    "norm_num_groups": 8,
-    "num_vq_embeddings": 20,
-    "vq_embed_dim": 4,
-}
 _LATENTS = Tensor((1, 4, 8, 6), to="z")
 _VIDEO_LATENTS = Tensor((1, 4, 2, 8, 6), to="z")
 _IMAGE = Tensor((1, 3, 16, 12), to="x")
@@ -90,13 +72,10 @@ ALONE: Mapping[str, Alone] = {
     "vae_asymmetric_encode": _encode(_ASYMMETRIC, _IMAGE),
     "vae_flux2_decode": _decode(_FLUX2, _LATENTS),
     "vae_flux2_encode": _encode(_FLUX2, _IMAGE),
-    "vae_allegro_decode": _decode(_ALLEGRO, Tensor((1, 4, 2, 4, 6), to="z")),
     "vae_cosmos_decode": _decode(_COSMOS, Tensor((1, 4, 2, 4, 6), to="z")),
     "vae_cosmos_encode": _encode(_COSMOS, Tensor((1, 3, 5, 32, 48), to="x")),
     "vae_magvit_decode": _decode(_MAGVIT, _VIDEO_LATENTS),
     "vae_qwen_decode": _decode(_QWEN, Tensor((1, 16, 1, 8, 6), to="z")),
-    "vae_wan_decode": _decode(_WAN, Tensor((1, 16, 2, 8, 6), to="z")),
-    "vae_wan_decoder": Alone(_WAN, {"latents": Tensor((1, 16, 2, 8, 6), to="x")}, "decoder"),
     "vae_consistency_decode": _decode(
         {
             "_class_name": "ConsistencyDecoderVAE",
@@ -113,6 +92,4 @@ ALONE: Mapping[str, Alone] = {
         },
         _LATENTS,
     ),
-    "movq_decode": Alone(_MOVQ, {"latents": Tensor((1, 4, 8, 6), to="h")}, "decode", NO_DICT),
-    "movq_encode": _encode(_MOVQ, _IMAGE),
 }

@@ -82,27 +82,6 @@ ALONE: Mapping[str, Alone] = {
         },
         fixed=NO_DICT,
     ),
-    "allegro": Alone(
-        {
-            "_class_name": "AllegroTransformer3DModel",
-            "num_attention_heads": 2,
-            "attention_head_dim": 12,
-            "num_layers": 1,
-            "cross_attention_dim": 24,
-            "sample_width": 8,
-            "sample_height": 8,
-            "sample_frames": 5,
-            "caption_channels": 20,
-        },
-        {
-            "hidden_states": Tensor((1, 4, 3, 8, 8)),
-            "encoder_hidden_states": Tensor((1, 7, 20)),
-            "timestep": Tensor((1,), "int64"),
-            "attention_mask": Tensor((1, 3, 8, 8)),
-            "encoder_attention_mask": Tensor((1, 7)),
-        },
-        fixed=NO_DICT,
-    ),
     "cosmos": Alone(
         {
             "_class_name": "CosmosTransformer3DModel",
@@ -207,11 +186,6 @@ ALONE: Mapping[str, Alone] = {
         fixed=NO_DICT,
     ),
     "skyreels_v2": Alone({"_class_name": "SkyReelsV2Transformer3DModel", **_WAN}, _WAN_INPUTS, fixed=NO_DICT),
-    "wan_image": Alone(
-        {"_class_name": "WanTransformer3DModel", **_WAN, "image_dim": 20, "added_kv_proj_dim": 24},
-        {**_WAN_INPUTS, "encoder_hidden_states_image": Tensor((1, 5, 20))},
-        fixed=NO_DICT,
-    ),
     "wan_vace": Alone(
         {
             "_class_name": "WanVACETransformer3DModel",
