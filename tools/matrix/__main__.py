@@ -27,7 +27,7 @@ from typing import Any
 import click
 
 from attnfuse.errors import AttnfuseError
-from tools.matrix.rows import DTYPES, Row, groups, inputs_digest, rows_of, write_group
+from tools.matrix.rows import DTYPES, Row, groups, rows_of, write_group
 from tools.matrix.table import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,12 +62,13 @@ def main(
         for row in everything
         if (not only or any(fnmatchcase(row.configuration, glob) for glob in only))
         and (not dtypes or row.dtype in dtypes)
-        and (again or not _is_current(results, row, None if any_code else code))
+        and (again or not _is_current(results, row, everything[row], None if any_code else code))
     ]
     _newest_first(wanted, Counter(row.class_name for row in everything if row not in set(wanted)))
     _write_weights(results, list(dict.fromkeys(row.group for row in wanted)))
     with ThreadPoolExecutor(jobs) as pool:
-        for row, found in zip(wanted, pool.map(lambda row: _make(results, row, code, timeout), wanted), strict=True):
+        making = pool.map(lambda row: _make(results, row, everything[row], code, timeout), wanted)
+        for row, found in zip(wanted, making, strict=True):
             click.echo(f"{row.name}: {_line(found)}", err=True)
     made = [one for one in (_read(results, row) for row in everything) if one is not None]
     out.write_text(render(made), encoding="utf-8")
@@ -135,12 +136,12 @@ def _newest_first(rows: list[Row], seen: Counter[str]) -> None:
     rows.sort(key=nth.__getitem__)
 
 
-def _distinct(pairs: Iterable[tuple[str, Row]]) -> list[Row]:
-    """The rows, each trace once: many pipelines have the same text encoder."""
+def _distinct(pairs: Iterable[tuple[str, Row]]) -> dict[Row, str]:
+    """The rows, each with a digest of what is traced, and each trace once: many pipelines have the same text encoder."""
     first: dict[str, Row] = {}
     for traced, row in pairs:
         first.setdefault(traced, row)
-    return list(first.values())
+    return {row: hashlib.sha256(traced.encode()).hexdigest() for traced, row in first.items()}
 
 
 def _rows(results: Path, group: str) -> list[tuple[str, Row]]:
@@ -149,7 +150,7 @@ def _rows(results: Path, group: str) -> list[tuple[str, Row]]:
     fresh = results / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     write_group(fresh, group)
-    if not folder.is_dir() or inputs_digest(fresh) != inputs_digest(folder):
+    if not folder.is_dir() or _texts(fresh) != _texts(folder):
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh.rename(folder)
@@ -157,6 +158,12 @@ def _rows(results: Path, group: str) -> list[tuple[str, Row]]:
         return list(rows_of(folder, group, DTYPES))
     except AttnfuseError as error:
         raise click.ClickException(f"{group}: {error}") from None
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """What a group is made of: its configurations and its call."""
+    paths = [path for suffix in ("json", "toml") for path in folder.rglob(f"*.{suffix}")]
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def _write_weights(results: Path, names: Sequence[str]) -> None:
@@ -179,19 +186,16 @@ def _read(results: Path, row: Row) -> dict[str, Any] | None:
     return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
 
 
-def _is_current(results: Path, row: Row, code: str | None) -> bool:
+def _is_current(results: Path, row: Row, traced: str, code: str | None) -> bool:
     found = _read(results, row)
-    if found is None or found["inputs"] != inputs_digest(_folder(results, row.group)):
-        return False
-    return code is None or found["code"] == code
+    return found is not None and found["inputs"] == traced and code in (None, found["code"])
 
 
-def _make(results: Path, row: Row, code: str, timeout: int) -> dict[str, Any]:
-    folder = _folder(results, row.group)
+def _make(results: Path, row: Row, traced: str, code: str, timeout: int) -> dict[str, Any]:
     place = _place(results, row)
     place.parent.mkdir(exist_ok=True)
-    found = make_row(folder, row, place.parent, timeout)
-    found |= {"inputs": inputs_digest(folder), "code": code}
+    found = make_row(_folder(results, row.group), row, place.parent, timeout)
+    found |= {"inputs": traced, "code": code}
     place.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return found
 

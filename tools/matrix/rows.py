@@ -6,7 +6,6 @@ with `--inputs`. Imports no MindSpore.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -103,11 +102,3 @@ def rows_of(folder: Path, name: str, dtypes: tuple[str, ...]) -> Iterator[tuple[
                 row = Row(name, component, part.class_name, dtype)
                 if dtype == "float16" or any(fnmatchcase(row.configuration, glob) for glob in WIDER[dtype]):
                     yield json.dumps([part.class_name, config, called, dtype]), row
-
-
-def inputs_digest(folder: Path) -> str:
-    """A digest of what a group is made of: its configurations and calls."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.toml")]):
-        digest.update(json.dumps([path.relative_to(folder).as_posix(), path.read_text(encoding="utf-8")]).encode())
-    return digest.hexdigest()
