@@ -137,7 +137,7 @@ def _newest_first(rows: list[Row], seen: Counter[str]) -> None:
 
 
 def _distinct(pairs: Iterable[tuple[str, Row]]) -> dict[Row, str]:
-    """The rows, each with a digest of what is traced, and each trace once: many pipelines have the same text encoder."""
+    """The rows, each with a digest of what is traced; each trace once, for pipelines share text encoders."""
     first: dict[str, Row] = {}
     for traced, row in pairs:
         first.setdefault(traced, row)
