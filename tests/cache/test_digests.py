@@ -111,6 +111,10 @@ def test_a_tree_is_its_names_and_contents(tmp_path: Path) -> None:
     copy.mkdir(parents=True)
     (copy / "a.py").write_text("a")
     assert KnownDigests(store).tree(tmp_path / "copy") == first, "where it lies does not count"
+    for entry in (store.folder / "trees").iterdir():
+        store.put("trees", entry.name, b"a lie")
+    assert KnownDigests(store).tree(tree) == "a lie"
+    assert KnownDigests(store, trusting=False).tree(tmp_path / "copy") == first
 
 
 def test_a_link_does_not_hold(tmp_path: Path, file: Path) -> None:
