@@ -1,6 +1,6 @@
 """Compile every row of the matrix, each in a process of its own, and write the table of what came.
 
-    python -m tools.matrix [--only GLOB] [--dtype TYPE]... [--jobs 1] [--timeout 300] [--again] [--any-code]
+    python -m tools.matrix [--only GLOB] [--dtype TYPE]... [--jobs 1] [--timeout 900] [--again] [--any-code]
                            [--results build/matrix] [--out docs/matrix.md]
 
 What came of each row is kept under `--results`. A row is made again where its configuration or the code changed, or
@@ -38,7 +38,7 @@ _BATCH = 12  # groups whose weights are written by one process of MindSpore
 @click.option("--only", multiple=True, help="Rows whose configuration matches the glob (repeatable).")
 @click.option("--dtype", "dtypes", multiple=True, type=click.Choice(DTYPES), help="Only this type (repeatable).")
 @click.option("--jobs", default=1, show_default=True, help="Rows at a time.")
-@click.option("--timeout", default=300, show_default=True, help="Seconds a row may take.")
+@click.option("--timeout", default=900, show_default=True, help="Seconds a row may take.")
 @click.option("--again", is_flag=True, help="Make rows again that are there.")
 @click.option("--any-code", is_flag=True, help="Let rows count that other code made.")
 @click.option("--results", type=click.Path(path_type=Path), default=ROOT / "build" / "matrix")

@@ -81,6 +81,12 @@ def shapes_of(name: str) -> ShapeOptions:
     return group.shapes if isinstance(group, Small) else ShapeOptions()
 
 
+def cause_of(name: str) -> str:
+    """Why a group is known not to be traced; empty where it is, or says so itself."""
+    group = groups()[name]
+    return "" if isinstance(group, Small) else group.cause
+
+
 def given_of(folder: Path) -> tuple[GivenCall, ...]:
     """What the model in a group's folder is called with, where the group says so."""
     spec = folder / SPEC

@@ -122,7 +122,8 @@ def _rounded(error: float) -> str:
     if error == 0.0:
         return "0"
     exponent = math.floor(math.log10(error))
-    return f"{math.ceil(error / 10.0**exponent):d}e{exponent:d}"
+    digit = math.ceil(error / 10.0**exponent)
+    return f"1e{exponent + 1}" if digit == 10 else f"{digit}e{exponent}"
 
 
 def _tenths(share: float) -> str:

@@ -21,7 +21,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError, TraceError, VerificationError
 from attnfuse.verify.result import OutputFigures
-from tools.matrix.rows import given_of, shapes_of
+from tools.matrix.rows import cause_of, given_of, shapes_of
 
 
 def main(arguments: list[str]) -> None:
@@ -51,16 +51,19 @@ def compile_row(folder: Path, group: str, component: str, dtype: str) -> dict[st
         )
         try:
             try:
-                outcome, why = compiler.compile(request), ""
+                outcome, unable = compiler.compile(request), ""
             except VerificationError as error:
-                outcome, why = compiler.compile(replace(request, verify="static")), _told(error, folder, component)
+                outcome, unable = compiler.compile(replace(request, verify="static")), _told(error, folder, component)
             found = _found(outcome)
-            if why:
-                found |= {"full": False, "findings": [*found["findings"], why]}
+            if unable:
+                found |= {"full": False, "findings": [*found["findings"], unable]}
             elif not found["full"]:
                 found["static"] = _found(compiler.compile(replace(request, verify="static")))["full"]
         except TraceError as error:
-            return {"traced": False, "reason": _told(error, folder, component)}
+            return {
+                "traced": False,
+                "reason": ": ".join(filter(None, (_told(error, folder, component), cause_of(group)))),
+            }
         except InternalError as error:
             return {"traced": True, "error": f"a defect of attnfuse: {_told(error, folder, component)}"}
         except AttnfuseError as error:

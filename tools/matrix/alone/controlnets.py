@@ -77,6 +77,7 @@ ALONE: Mapping[str, Alone] = {
         },
         fixed=NO_DICT,
         outputs=_RESIDUALS,
+        cause="its outputs are a tuple in a tuple, which --inputs has no names for",
     ),
     "controlnet_hunyuan": Alone(
         {
@@ -131,6 +132,7 @@ ALONE: Mapping[str, Alone] = {
             "encoder_attention_mask": Tensor((2, 7)),
         },
         fixed=NO_DICT,
+        cause="its outputs are a tuple in a tuple, which --inputs has no names for",
     ),
     "controlnet_qwen_image": Alone(
         {

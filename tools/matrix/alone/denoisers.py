@@ -201,6 +201,7 @@ ALONE: Mapping[str, Alone] = {
             "pooled_embeds": Tensor((1, 64)),
         },
         fixed=NO_DICT,
+        cause="mindone reads the variable of a loop after the loop",
     ),
     "omnigen": Alone(
         {
@@ -226,24 +227,5 @@ ALONE: Mapping[str, Alone] = {
             "position_ids": Tensor((2, 24), "int64"),
         },
         fixed={**NO_DICT, "input_img_latents": [], "input_image_sizes": {}},
-    ),
-    "qwen_image": Alone(
-        {
-            "_class_name": "QwenImageTransformer2DModel",
-            "in_channels": 16,
-            "out_channels": 4,
-            "num_layers": 1,
-            "attention_head_dim": 16,
-            "num_attention_heads": 3,
-            "joint_attention_dim": 24,
-            "axes_dims_rope": [8, 4, 4],
-        },
-        {
-            "hidden_states": Tensor((1, 24, 16)),
-            "encoder_hidden_states": Tensor((1, 7, 24)),
-            "encoder_hidden_states_mask": Tensor((1, 7), "int64"),
-            "timestep": Tensor((1,)),
-        },
-        fixed={**NO_DICT, "img_shapes": [[[1, 4, 6]]], "txt_seq_lens": [7]},
     ),
 }

@@ -44,7 +44,7 @@ def _bert(kind: str, class_name: str, **changes: object) -> Config:
     }
 
 
-def _vision(kind: str, class_name: str, **changes: object) -> Alone:
+def _vision(kind: str, class_name: str, cause: str = "", **changes: object) -> Alone:
     """An encoder of pictures of 24 × 24 pixels in patches of 4."""
     config = {
         "architectures": [class_name],
@@ -58,7 +58,7 @@ def _vision(kind: str, class_name: str, **changes: object) -> Alone:
         "num_channels": 3,
         **changes,
     }
-    return Alone(config, {"pixel_values": Tensor((2, 3, 24, 24))}, fixed=_NO_DICT)
+    return Alone(config, {"pixel_values": Tensor((2, 3, 24, 24))}, fixed=_NO_DICT, cause=cause)
 
 
 _CLIP: Config = {
@@ -103,8 +103,10 @@ _GPT2: Config = {
 
 ALONE: Mapping[str, Alone] = {
     "clip_text_mask": Alone(_CLIP, _MASKED, fixed=_NO_DICT),
-    "siglip_vision": _vision("siglip_vision_model", "SiglipVisionModel"),
-    "vit": _vision("vit", "ViTModel"),
+    "siglip_vision": _vision(
+        "siglip_vision_model", "SiglipVisionModel", cause="mindone makes a ModelOutput in the graph"
+    ),
+    "vit": _vision("vit", "ViTModel", "mindone expands a token to the batch with sizes of -1"),
     "dinov2": _vision("dinov2", "Dinov2Model", mlp_ratio=2),
     "swin": Alone(
         {
@@ -131,10 +133,10 @@ ALONE: Mapping[str, Alone] = {
     "llama": Alone(_LLAMA, _MASKED, fixed=_NO_CACHE),
     "llama_nomask": Alone(_LLAMA, _IDS, fixed=_NO_CACHE),
     "llama_4dmask": Alone(_LLAMA, _MASKED_4D, fixed=_NO_CACHE),
-    "qwen2": Alone(_QWEN2, _MASKED, fixed=_NO_CACHE),
+    "qwen2": Alone(_QWEN2, _MASKED, fixed=_NO_CACHE, cause="mindone takes a keyword argument out of its dictionary"),
     "qwen2_4dmask": Alone(_QWEN2, _MASKED_4D, fixed=_NO_CACHE),
     "qwen3_4dmask": Alone(_QWEN3, _MASKED_4D, fixed=_NO_CACHE),
-    "mistral": Alone(_MISTRAL, _MASKED, fixed=_NO_CACHE),
+    "mistral": Alone(_MISTRAL, _MASKED, fixed=_NO_CACHE, cause="mindone makes its mask with bool ^ bool"),
     "mistral_4dmask": Alone(_MISTRAL, _MASKED_4D, fixed=_NO_CACHE),
     "gemma": Alone(_GEMMA, _MASKED, fixed=_NO_CACHE),
     "gemma_4dmask": Alone(_GEMMA, _MASKED_4D, fixed=_NO_CACHE),

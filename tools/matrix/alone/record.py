@@ -30,13 +30,14 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """One model: its config.json, and its call."""
+    """One model: its config.json, and its call. `cause` is why it is known not to be traced, as far as it was found."""
 
     config: Config
     inputs: Mapping[str, Tensor]
     method: str = ""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("output",)
+    cause: str = ""
 
 
 def write_alone(folder: Path, alone: Alone) -> None:

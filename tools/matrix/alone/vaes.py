@@ -38,21 +38,12 @@ _COSMOS: Config = {
     "spatial_compression_ratio": 4,
     "temporal_compression_ratio": 4,
 }
-_FLUX2: Config = {**_KL, "_class_name": "AutoencoderKLFlux2"}
 _MAGVIT: Config = {
     "_class_name": "AutoencoderKLMagvit",
     "latent_channels": 4,
     "block_out_channels": [8, 8, 8, 8],
     "layers_per_block": 1,
     "norm_num_groups": 2,
-}
-_QWEN: Config = {
-    "_class_name": "AutoencoderKLQwenImage",
-    "base_dim": 24,
-    "z_dim": 16,
-    "dim_mult": [1, 2],
-    "num_res_blocks": 1,
-    "temperal_downsample": [True],
 }
 _LATENTS = Tensor((1, 4, 8, 6), to="z")
 _VIDEO_LATENTS = Tensor((1, 4, 2, 8, 6), to="z")
@@ -70,12 +61,9 @@ def _encode(config: Config, image: Tensor) -> Alone:
 ALONE: Mapping[str, Alone] = {
     "vae_asymmetric_decode": _decode(_ASYMMETRIC, _LATENTS),
     "vae_asymmetric_encode": _encode(_ASYMMETRIC, _IMAGE),
-    "vae_flux2_decode": _decode(_FLUX2, _LATENTS),
-    "vae_flux2_encode": _encode(_FLUX2, _IMAGE),
     "vae_cosmos_decode": _decode(_COSMOS, Tensor((1, 4, 2, 4, 6), to="z")),
     "vae_cosmos_encode": _encode(_COSMOS, Tensor((1, 3, 5, 32, 48), to="x")),
     "vae_magvit_decode": _decode(_MAGVIT, _VIDEO_LATENTS),
-    "vae_qwen_decode": _decode(_QWEN, Tensor((1, 16, 1, 8, 6), to="z")),
     "vae_consistency_decode": _decode(
         {
             "_class_name": "ConsistencyDecoderVAE",
