@@ -200,7 +200,7 @@ def test_killed_while_the_cache_is_written(tmp_path: Path, monkeypatch: pytest.M
 STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 #: What the command waits in until it is told to stop: the function that is put in place, and the options.
-MOMENTS = {
+MOMENTS: dict[str, tuple[str, list[str]]] = {
     "links": ("os.link", []),
     "an entry of the cache": ("os.replace", ["--cache-dir", "cache"]),
     "publishing": ("attnfuse.output._exchange", []),
@@ -212,7 +212,7 @@ MOMENTS = {
 def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, moment: str) -> None:
     function, options = MOMENTS[moment]
     source = write_split(tmp_path / "in", builder=heavy())
-    arguments = ["compile", source, "-o", tmp_path / "place" / "out", *options]
+    arguments: list[str | Path] = ["compile", source, "-o", tmp_path / "place" / "out", *options]
     (tmp_path / "place").mkdir()
     before = {}
     if moment == "publishing":  # what stands there must be exchanged

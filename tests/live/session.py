@@ -52,6 +52,9 @@ class Recorder:
     def amount(self, done: int, total: int) -> None:
         self.most = max(self.most, (done, total))
 
+    def memory(self, peak: int) -> None:
+        pass
+
 
 def error_of(action: Callable[[], Any]) -> list[str]:
     """Class and text of what is raised."""

@@ -85,6 +85,9 @@ class Recorder:
     def amount(self, done: int, total: int) -> None:
         self.told.append((done, total))
 
+    def memory(self, peak: int) -> None:
+        pass
+
 
 def test_progress_is_relayed_and_chatter_is_not() -> None:
     recorder = Recorder()
