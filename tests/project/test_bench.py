@@ -55,11 +55,15 @@ def test_a_whole_compile_beside_an_export(
 ) -> None:
     pipeline = tmp_path / "pipeline"
     pipeline.mkdir()
+    report = """{"totals": {"fused": 31, "sites": 32}}"""
+    write = f"import os; os.mkdir('out'); open('out/report.json', 'w').write({report!r}); "
     for name, size in (("_compile", 3_000_000), ("_export", 5_000_000)):
-        command = [sys.executable, "-c", f"open('made', 'wb').write(bytes({size}))"]
+        command = [sys.executable, "-c", f"{write}open('made', 'wb').write(bytes({size}))"]
         monkeypatch.setattr(whole, name, lambda *_, command=command: command)
     assert whole.main([str(pipeline), "--runs", "2"]) == 0
-    found = rows(capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert out.startswith("31 of 32 sites fused, float16, 2 runs\n")
+    found = rows(out)
     assert [cells[-1] for name, cells in found.items() if name in (whole.COMPILE, whole.EXPORT)] == ["3", "5"]
     assert f"{whole.COMPILE} / {whole.EXPORT}" in found
     assert list(tmp_path.iterdir()) == [pipeline]

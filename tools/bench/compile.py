@@ -10,6 +10,7 @@ not fit the machine, is left out with `--only`.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -32,13 +33,19 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {COMPILE: _compile, EXPORT: _export}
     chosen = {"compile": [COMPILE], "export": [EXPORT], None: list(commands)}[options.only]
     results: dict[str, list[Figures]] = {name: [] for name in chosen}
+    told = ""
     for _ in range(options.runs):
         for name, figures in results.items():
             with tempfile.TemporaryDirectory(dir=pipeline.parent) as folder:
                 command = commands[name](str(pipeline), options.component, folder, options.dtype)
                 figures.append(measure(command, Path(folder)))
                 print(f"{name}: {figures[-1]}", file=sys.stderr)
-    print(table(results))
+                if name == COMPILE:
+                    totals = json.loads((Path(folder) / "out" / "report.json").read_bytes())["totals"]
+                    told = (
+                        f"{totals['fused']} of {totals['sites']} sites fused, {options.dtype}, {options.runs} runs\n\n"
+                    )
+    print(told + table(results))
     return 0
 
 
