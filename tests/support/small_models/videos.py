@@ -191,7 +191,7 @@ TEMPORAL_VAE: Config = {
     "block_out_channels": [32, 64],
     "down_block_types": ["DownEncoderBlock2D"] * 2,
     "latent_channels": 4,
-    "layers_per_block": 1,
+    "layers_per_block": 2,
     "sample_size": 16,
 }
 
