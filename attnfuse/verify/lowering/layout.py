@@ -243,17 +243,21 @@ def _triangle(at: At) -> Result:
     return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))
 
 
-@lowers("UpsampleNearest2D", "ResizeNearestNeighbor", moves=True)
+@lowers("UpsampleNearest2D", "ResizeNearestNeighbor", "ResizeNearestNeighborV2", moves=True)
 def _upsample(at: At) -> Result:
-    """Output pixel i takes input pixel ⌊i · in / out⌋, on the last two axes."""
-    if at.op == "ResizeNearestNeighbor" and any(at.literal(i) for i in range(2, len(at.operands))):
+    """Output pixel i takes input pixel ⌊i · in / out⌋, on the last two axes; ⌊(i + ½) · in / out⌋ with half pixels.
+
+    Those only V2 is read with: (x, size, align_corners, half_pixel_centers).
+    """
+    half = at.op == "ResizeNearestNeighborV2" and bool(at.literal(3))
+    if at.op != "UpsampleNearest2D" and any(at.literal(i) for i in range(2, len(at.operands) - half)):
         raise at.unsupported("a resize with aligned corners or half pixels")
-    if at.op == "ResizeNearestNeighbor" and at.integers(1) != at.out.dims[2:]:
+    if at.op != "UpsampleNearest2D" and at.integers(1) != at.out.dims[2:]:
         raise at.unsupported(f"its size is {at.integers(1)}, its result {at.out}")
     x = at.tensor(0)
     for axis in (2, 3):
         small, large = at.dims(0)[axis], at.out.dims[axis]
-        index: Array = np.arange(large, dtype=np.int64) * small // large
+        index: Array = (2 * np.arange(large, dtype=np.int64) + half) * small // (2 * large)
         x = at.emit("Gather", x, at.writer.constant(index), axis=axis)
     return x
 
