@@ -324,6 +324,23 @@ def test_check_reads_bytes(command: Command, source: Path, tmp_path: Path) -> No
         flip_last_byte(changed)
 
 
+@pytest.mark.usefixtures("tracer", "later")
+def test_check_makes_anew_what_the_cache_tells_of(command: Command, source: Path, tmp_path: Path) -> None:
+    graph, cache = tmp_path / "out" / "unet_graph.mindir", tmp_path / "cache"
+    assert command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache).code == 0
+    was = digest(graph).sha256.encode()
+    flip_last_byte(graph)
+    store = Store(cache)
+    for entry in (store.folder / "KnownGraph").iterdir():
+        told = store.get("KnownGraph", entry.name)
+        assert told is not None
+        store.put("KnownGraph", entry.name, told.replace(was, digest(graph).sha256.encode()))
+    answer = command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache)
+    assert stages(answer) == ["trace from cache", "hashing inputs", "unchanged"]
+    answer = command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache, "--check")
+    assert (answer.code, stages(answer)) == (1, ["trace from cache", *MADE])
+
+
 @pytest.mark.usefixtures("tracer")
 def test_inspect_and_explain_do_not_trace_again(command: Command, tracer: Tracer, source: Path, tmp_path: Path) -> None:
     shared = ["--cache-dir", tmp_path / "cache"]
