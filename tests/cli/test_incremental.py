@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-import attnfuse
-from attnfuse import compiler, pipeline
+from attnfuse import compiler, incremental, pipeline
 from attnfuse.cache import traces as traces_room
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store
@@ -65,6 +64,24 @@ class Tracer:
         ]
         outputs = (TensorSpec("sample", (2, 24, 64), "float16"),)
         return TracedComponent(plan, graph, tuple(weights), outputs, {"mindspore": "1.0"}, 1.0, 2**20)
+
+
+@pytest.fixture(autouse=True)
+def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands in for the sources of what traces and rewrites, by package: an editor may save those while tests run."""
+    folder = tmp_path / "sources"
+    for name in ("attnfuse", "tests", "mindone"):
+        edit(folder / name)
+    monkeypatch.setattr(incremental, "_places", lambda name: [folder / name])
+    monkeypatch.setattr(traces_room, "_sources", lambda: [folder / "mindone"])
+    return folder
+
+
+def edit(package: Path, text: str = "") -> None:
+    """Write a module of that package, long ago."""
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "module.py").write_text(text)
+    os.utime(package / "module.py", (0, 0))
 
 
 @pytest.fixture
@@ -196,9 +213,9 @@ def test_what_changed_is_made_anew(compiled: Callable[..., Answer], source: Path
 
 
 @pytest.mark.usefixtures("later")
-@pytest.mark.parametrize("part", ["mindspore", "attnfuse", "pass", "environment"])
+@pytest.mark.parametrize("part", ["mindspore", "environment", "mindone", "attnfuse", "tests", "another pass"])
 def test_another_tool_makes_it_anew(
-    compiled: Callable[..., Answer], tracer: Tracer, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+    compiled: Callable[..., Answer], tracer: Tracer, sources: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled()
     anew = ["tracing", "hashing inputs", "unchanged"]
@@ -206,30 +223,26 @@ def test_another_tool_makes_it_anew(
         monkeypatch.setattr(traces_room, "version", lambda name: "2.0" if name == "mindspore" else "1.0")
     elif part == "environment":
         monkeypatch.setenv("MS_DEV_JIT_SYNTAX_LEVEL", "0")
-    elif part == "attnfuse":
-        (tmp_path / "edited").mkdir()
-        (tmp_path / "edited" / "module.py").write_text("edited = True\n")
-        os.utime(tmp_path / "edited" / "module.py", (0, 0))
-        monkeypatch.setattr(attnfuse, "__path__", [*attnfuse.__path__, str(tmp_path / "edited")])
-        anew = ["trace from cache", *MADE]
-    else:
-        monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(), ToyPassOfAnotherModule()))
+    elif part == "another pass":
+        monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(), AnotherPass()))
         anew = ["trace from cache", "hashing inputs", "fusing"]
+    else:
+        edit(sources / part, "edited = True")
+        if part != "mindone":
+            anew = ["trace from cache", *(MADE if part == "attnfuse" else MADE[:2])]
     assert stages(compiled()) == anew
 
 
 @pytest.mark.usefixtures("tracer", "later")
 def test_sources_that_were_edited_after_they_were_imported_say_nothing(
-    compiled: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compiled: Callable[..., Answer], sources: Path
 ) -> None:
-    (tmp_path / "edited").mkdir()
-    (tmp_path / "edited" / "module.py").write_text("edited = True\n")
-    monkeypatch.setattr(attnfuse, "__path__", [*attnfuse.__path__, str(tmp_path / "edited")])
+    (sources / "attnfuse" / "edited.py").write_text("edited = True")
     compiled()
     assert stages(compiled()) == ["trace from cache", *MADE]
 
 
-class ToyPassOfAnotherModule(ToyPass):
+class AnotherPass(ToyPass):
     """A plugin that is installed beside; it does nothing."""
 
     id = "nothing"
