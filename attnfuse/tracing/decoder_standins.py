@@ -14,7 +14,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import mindspore
 from mindspore import _checkparam, mint, ops
+from mindspore._extends.parse import standard_method
 
 
 @contextmanager
@@ -32,6 +34,17 @@ def two_axes() -> Iterator[None]:
         return check(axes, ndim)
 
     with mock.patch.object(_checkparam, "check_transpose_axis", check_transpose_axis):
+        yield
+
+
+@contextmanager
+def sized_expand() -> Iterator[None]:
+    """`x.expand((2, -1))` takes its sizes as numbers on Ascend; on a CPU the call wants them as a tensor."""
+
+    def expand(values, *size):  # type: ignore[no-untyped-def]
+        return values.broadcast_to(size[0] if len(size) == 1 else size)
+
+    with mock.patch.object(standard_method, "expand", expand):
         yield
 
 
@@ -82,6 +95,10 @@ def text_decoder() -> Iterator[None]:
     from mindone.transformers.models.gemma2.modeling_gemma2 import Gemma2DecoderLayer, Gemma2Model
     from mindone.transformers.models.glm.modeling_glm import GlmModel
     from mindone.transformers.models.llama.modeling_llama import LlamaModel
+    from mindone.transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLTextModel,
+    )
 
     def llama(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         # mindone's gives no states at all but the last, which its pipeline does not ask for. Its mask has float16's
@@ -143,8 +160,29 @@ def text_decoder() -> Iterator[None]:
         states = self.mlp(self.pre_feedforward_layernorm(hidden_states))
         return (hidden_states + self.post_feedforward_layernorm(states),)
 
+    def qwen(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
+        return self.model.language_model(input_ids, attention_mask)
+
+    def qwen_text(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        # Without a picture the three positions of a token are the same: how many there are before it, padding left
+        # out. Padding has the position 1.
+        hidden = self.embed_tokens(input_ids)
+        seen = attention_mask != 0
+        visible = mint.logical_and(_causal(input_ids.shape[1]), seen[:, None, None, :])
+        mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
+        positions = visible[:, 0].to(mindspore.float32).sum(-1) - 1.0  # mindone's rotary tables want them as such
+        positions = positions.masked_fill(mint.logical_not(seen), 1.0).unsqueeze(0).broadcast_to((3, -1, -1))
+        rotary = self.rotary_emb(hidden, positions)
+        states: tuple[Any, ...] = ()
+        for layer in self.layers:
+            states += (hidden,)
+            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
+        hidden = self.norm(hidden)
+        return hidden, (*states, hidden)
+
     with ExitStack() as stack:
         stack.enter_context(two_axes())
+        stack.enter_context(sized_expand())
         stack.enter_context(no_dropout())
         stack.enter_context(gelu_tanh())
         for model, construct in (
@@ -153,6 +191,8 @@ def text_decoder() -> Iterator[None]:
             (GemmaModel, gemma),
             (Gemma2Model, gemma),
             (Gemma2DecoderLayer, gemma2_layer),
+            (Qwen2_5_VLForConditionalGeneration, qwen),
+            (Qwen2_5_VLTextModel, qwen_text),
         ):
             stack.enter_context(mock.patch.object(model, "construct", construct))
         yield

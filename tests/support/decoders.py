@@ -22,8 +22,8 @@ from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
 from tests.support.small_models import SMALL, Config
 
 TOKENS = 9
-LENGTHS = (9, 6, 0)
-"""Of the texts in the batch; the rest is padding, on the right, or all of it."""
+LENGTHS = (9, 6, 1)
+"""Of the texts in the batch; the rest is padding."""
 
 
 def _embedding(layer: Any, ids: Any) -> Any:
@@ -38,6 +38,20 @@ def _gelu(values: Any, approximate: str = "none") -> Any:
 
 def _dropout(values: Any, p: float = 0.5, training: bool = True) -> Any:
     assert not training
+    return values
+
+
+def _expand(values: Any, *size: Any) -> Any:
+    return values.broadcast_to(size[0] if len(size) == 1 else size)
+
+
+def _cumsum(values: Any, dim: int) -> Any:
+    return mindspore.Tensor(np.cumsum(values.asnumpy(), dim))
+
+
+def _fill_in_place(values: Any, mask: Any, value: Any) -> Any:
+    before = values.asnumpy()
+    values.assign_value(mindspore.Tensor(np.where(mask.asnumpy(), value, before).astype(before.dtype)))
     return values
 
 
@@ -63,12 +77,16 @@ def _built(config: Config) -> Any:
 def _differences(config: Config, inputs: list[Any], call: Callable[..., list[Any]]) -> list[float]:
     with ExitStack() as stack:
         stack.enter_context(cpu_stand_ins())
+        stack.enter_context(tracing_stand_ins(["two_axes"]))
         for owner, name, function in (
             (mint.nn.Embedding, "construct", _embedding),
             (mint.nn.functional, "gelu", _gelu),
             (mint.nn.functional, "dropout", _dropout),
             (mint, "tril", _tril),
             (mindspore.Tensor, "clone", _clone),
+            (mindspore.Tensor, "cumsum", _cumsum),
+            (mindspore.Tensor, "expand", _expand),
+            (mindspore.Tensor, "masked_fill_", _fill_in_place),
         ):
             stack.enter_context(mock.patch.object(owner, name, function))
         model = _built(config)
@@ -82,6 +100,11 @@ def _differences(config: Config, inputs: list[Any], call: Callable[..., list[Any
 def _all_states(model: Any, *inputs: Any) -> list[Any]:
     last, states = model(*inputs, output_hidden_states=True, use_cache=False, return_dict=False)
     return [last, *states]
+
+
+def _records_states(model: Any, ids: Any, mask: Any) -> list[Any]:
+    result = model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+    return [result.hidden_states[-1], *result.hidden_states]
 
 
 def main() -> None:
@@ -105,6 +128,9 @@ def main() -> None:
                 "GlmModel": _differences(SMALL["cogview4_glm"].models["text_encoder"], [ids], _all_states),
                 "GemmaModel": _differences(gemma, [ids, mask], _all_states),
                 "Gemma2Model": _differences(gemma_2, [ids, mask], _all_states),
+                "Qwen2_5_VLForConditionalGeneration": _differences(
+                    SMALL["qwen_image_qwen"].models["text_encoder"], [ids, mask], _records_states
+                ),
             }
         )
     )

@@ -22,4 +22,5 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
         "GlmModel": [0.0] * 5,  # the last, what goes in, and three layers
         "GemmaModel": [0.0] * 5,
         "Gemma2Model": [0.0] * 5,
+        "Qwen2_5_VLForConditionalGeneration": [0.0] * 4,
     }

@@ -78,6 +78,7 @@ SLOW = {
     "cogview4_glm/text_encoder": (2, 0),
     "sana_gemma2/text_encoder": (3, 0),
     "lumina2_gemma2/text_encoder": (2, 0),  # of the last layer nothing is asked
+    "qwen_image_qwen/text_encoder": (2, 0),
     "stable_video_image/image_encoder": (2, 0),
     "kandinsky_prior/prior": (2, 0),
     "kandinsky_prior/text_encoder": (2, 0),

@@ -302,6 +302,12 @@ def test_a_language_model_gives_the_state_that_the_pipeline_takes(tmp_path: Path
     assert found.call.outputs == (("hidden_state", "result[1][-3]"),)
     found = planned(tmp_path / "glm", SMALL["cogview4_glm"])["text_encoder"]
     assert shapes_of(found) == {"input_ids": (2, 16)}
+    small = SMALL["qwen_image_qwen"]
+    found = planned(tmp_path / "qwen", small)["text_encoder"]
+    assert shapes_of(found)["input_ids"] == (2, 5 + 34)
+    windowed = {"text_encoder": {**small.models["text_encoder"], "use_sliding_window": True}}
+    with pytest.raises(TraceError, match="component text_encoder: use_sliding_window is set"):
+        plan_all(write_configs(tmp_path / "window", Small(small.pipeline, windowed)), "float16", small.shapes)
 
 
 def test_pixart_is_told_sizes_where_it_asks_for_them(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.families import COGVIEW_4, LUMINA_2, SANA
+from attnfuse.tracing.specs.families import COGVIEW_4, LUMINA_2, QWEN_IMAGE, SANA
 from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
 
@@ -62,4 +62,27 @@ _GEMMA_2_PENULTIMATE = replace(
     fixed={"output_hidden_states": True},
 )
 
-SPECS = (_LLAMA, _GLM, _GEMMA_2, _GEMMA_2_PENULTIMATE)
+
+def _with_template(scene: Scene) -> Sizes:
+    """The pipeline puts the prompt into a template, and cuts the 34 tokens before it off what comes out."""
+    return {"text_tokens": scene.sizes["tokens"] + 34}
+
+
+def _window(scene: Scene) -> str:
+    options = scene.configs[scene.model]
+    if any(part.get("use_sliding_window") for part in (options, options.get("text_config") or {})):
+        return "use_sliding_window is set, which is not supported"
+    return ""
+
+
+_QWEN_2_5_VL = replace(
+    _LLAMA,
+    class_name="Qwen2_5_VLForConditionalGeneration",
+    families=(QWEN_IMAGE,),
+    source="qwenimage/pipeline_qwenimage.py",
+    outputs=(Output("last_hidden_state", "result[0]"),),
+    sizes=_with_template,
+    check=_window,
+)
+
+SPECS = (_LLAMA, _GLM, _GEMMA_2, _GEMMA_2_PENULTIMATE, _QWEN_2_5_VL)

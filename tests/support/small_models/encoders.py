@@ -72,6 +72,31 @@ GEMMA_2: Config = {
     "sliding_window": 4,  # shorter than the text
 }
 
+QWEN_2_5_VL: Config = {
+    "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+    "model_type": "qwen2_5_vl",
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [1, 1, 2]},
+    "vision_config": {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_heads": 2,
+        "out_hidden_size": 32,
+        "fullatt_block_indexes": [0],
+    },
+    "image_token_id": 60,
+    "video_token_id": 61,
+    "vision_start_token_id": 62,
+    "vision_end_token_id": 63,
+}
+
 STABLE_AUDIO: Config = {
     "_class_name": "StableAudioDiTModel",
     "sample_size": 12,
@@ -119,6 +144,9 @@ SMALL: dict[str, Small] = {
     "sana_gemma2": Small("SanaPipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)),
     "lumina2_gemma2": Small(
         "Lumina2Pipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)
+    ),
+    "qwen_image_qwen": Small(
+        "QwenImagePipeline", {"text_encoder": QWEN_2_5_VL}, shapes=ShapeOptions(batch=2, sequence_length=5)
     ),
     "stable_audio": Small(
         "StableAudioPipeline",
