@@ -55,6 +55,22 @@ cases(
         of("SumExt", In("x", (2, 3), INT32), None, True, 1, 1, dtype=FLOAT32, told=True),
         ("Cast", "ReduceSum"),
     ),
+    Case(
+        "LinalgVectorNorm",
+        gives("LinalgVectorNorm", X, 2.0, (-1,), True, None, out=kind(2, 3, 1)),
+        ("Mul", "ReduceSum", "Sqrt"),
+    ),
+    Case(
+        "LinalgVectorNorm of float16, of all axes",
+        gives("LinalgVectorNorm", In("x", (2, 3), FLOAT16), 2.0, None, False, None, out=kind(dtype=FLOAT16)),
+        ("Cast", "Mul", "ReduceSum", "Sqrt", "Cast"),
+        native=1e-3,
+    ),
+    Case(
+        "LinalgVectorNorm of order 1",
+        gives("LinalgVectorNorm", X, 1.0, (-1,), True, None, out=kind(2, 3, 1)),
+        refused="its order is 1",
+    ),
     Case("Max", gives("Max", X, out=kind()), ("ReduceMax",)),
     Case("Min of whole numbers", gives("Min", In("x", (5,), INT64), out=kind(dtype=INT64)), ("ReduceMin",)),
     Case("ReduceMean of ()", classic("ReduceMean", X, (), True, 1, 1, 1), ("ReduceMean",)),

@@ -1,11 +1,11 @@
-"""Sums, means and extremes over axes: the mint operators as Reduce…, and Reduce… in the forms that Lite takes.
+"""Sums, means, extremes, norms over axes: the mint operators as Reduce…, and Reduce… in the forms that Lite takes.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
 """
 
 from __future__ import annotations
 
-from attnfuse.api import TensorType
+from attnfuse.api import TensorType, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -19,6 +19,19 @@ def mean_or_sum(at: At) -> Result:
         raise NotLegalError(f"its result is {at.out}, a mean of whole numbers")
     x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, at.type(0).rank)
     return nodes.reduce(at.build, _CLASSIC[at.node.op], x, axes, at.out) if axes else x
+
+
+@legalises("LinalgVectorNorm")
+def vector_norm(at: At) -> Result:
+    """(x, order, axes or None for all, whether they stay, element type or None): of order 2, summed in float32."""
+    kind, axes = at.type(0), at.axes(2, at.type(0).rank)
+    if at.number(1) != 2 or not kind.dtype.is_float or not axes:
+        raise NotLegalError(f"its order is {at.number(1)}, its operand {kind}")
+    x = at.build.cast(at.input(0), dtypes.FLOAT32)
+    squares = at.build.node("Mul", (x, x), at.build.type_of(x))
+    total = TensorType(at.out.dims, dtypes.FLOAT32)
+    root = at.build.node("Sqrt", (nodes.reduce(at.build, "ReduceSum", squares, axes, total),), total)
+    return at.build.cast(root, at.out.dtype)
 
 
 @legalises("Max", "Min")
