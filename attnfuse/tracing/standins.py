@@ -20,6 +20,7 @@ from typing import Any
 import mindspore
 import numpy as np
 from mindspore import mint
+from mindspore.ops.primitive import constexpr
 
 from attnfuse.tracing.decoder_standins import text_decoder, two_axes
 
@@ -308,7 +309,6 @@ def _qwen_rotary() -> Iterator[None]:
     keeps the tables it made in a cache of Python's. Here they are made and used as pairs of real numbers.
     """
     from mindone.diffusers.models.transformers import transformer_qwenimage
-    from mindspore import ops
 
     def apply_rotary_emb(x, freqs_cis, use_real=True, use_real_unbind_dim=-1):  # type: ignore[no-untyped-def]
         pairs = x.float().reshape((*x.shape[:-1], -1, 2))
@@ -317,28 +317,30 @@ def _qwen_rotary() -> Iterator[None]:
         imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
         return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
 
+    def turns(theta, dims, places):  # type: ignore[no-untyped-def]
+        """cos and sin of a place's angles, (n, dims / 2, 2), of each axis's places for its part of the dimensions."""
+        angles = [
+            np.outer(np.float32(place), 1.0 / np.power(np.float32(theta), np.arange(0, dim, 2, np.float32) / dim))
+            for place, dim in zip(places, dims, strict=True)
+        ]
+        angle = np.concatenate(angles, axis=1)
+        return mindspore.Tensor(np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32))
+
+    @constexpr
+    def made(theta, dims, centred, pictures, text):  # type: ignore[no-untyped-def]
+        every = []
+        for frames, height, width in pictures:
+            first_row, first_column = (height // 2 - height, width // 2 - width) if centred else (0, 0)
+            grid = np.meshgrid(
+                np.arange(frames), np.arange(height) + first_row, np.arange(width) + first_column, indexing="ij"
+            )
+            every.append(np.stack([axis.reshape(-1) for axis in grid]))
+        largest = max(side // 2 if centred else side for picture in pictures for side in picture[1:])
+        of_text = np.arange(largest, largest + text)
+        return turns(theta, dims, np.concatenate(every, axis=1)), turns(theta, dims, [of_text] * 3)  # type: ignore[no-untyped-call]
+
     def tables(self, video_fhw, txt_seq_lens):  # type: ignore[no-untyped-def]
-        ahead = ops.view_as_real(self.pos_freqs)
-        behind = ops.view_as_real(self.neg_freqs)
-        a, b = self.axes_dim[0] // 2, (self.axes_dim[0] + self.axes_dim[1]) // 2
-        pictures = []
-        largest = 0
-        for frames, height, width in video_fhw[0]:
-            shape = (frames, height, width, -1, 2)
-            if self.scale_rope:
-                rows = mint.cat([behind[-(height - height // 2) :, a:b], ahead[: height // 2, a:b]], dim=0)
-                columns = mint.cat([behind[-(width - width // 2) :, b:], ahead[: width // 2, b:]], dim=0)
-                largest = max(height // 2, width // 2, largest)
-            else:
-                rows, columns = ahead[:height, a:b], ahead[:width, b:]
-                largest = max(height, width, largest)
-            parts = [
-                ahead[:frames, :a].reshape(frames, 1, 1, -1, 2).broadcast_to(shape),
-                rows.reshape(1, height, 1, -1, 2).broadcast_to(shape),
-                columns.reshape(1, 1, width, -1, 2).broadcast_to(shape),
-            ]
-            pictures.append(mint.cat(parts, dim=3).reshape(frames * height * width, -1, 2))
-        return mint.cat(pictures, dim=0), ahead[largest : largest + max(txt_seq_lens)]
+        return made(self.theta, tuple(self.axes_dim), self.scale_rope, tuple(video_fhw[0]), max(txt_seq_lens))
 
     with (
         _replaced(transformer_qwenimage, "apply_rotary_emb_qwen", apply_rotary_emb),

@@ -19,6 +19,7 @@ import numpy as np
 from mindone.diffusers import AutoencoderKLQwenImage, AutoencoderKLWan
 from mindone.diffusers.models.attention_processor import LuminaAttnProcessor2_0
 from mindone.diffusers.models.autoencoders import autoencoder_kl_mochi, autoencoder_kl_qwenimage, autoencoder_kl_wan
+from mindone.diffusers.models.transformers import transformer_qwenimage
 from mindspore import mint, nn
 
 from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
@@ -143,12 +144,32 @@ def rotary() -> float:
     return float(np.abs(result.asnumpy() - expected).max())
 
 
+def tables() -> float:
+    """Qwen-Image's rotary tables, of a picture and of its text, beside parts of mindone's cut and laid out by numpy."""
+    largest = 0.0
+    for centred in (False, True):
+        rope = transformer_qwenimage.QwenEmbedRope(10000, [4, 6, 6], scale_rope=centred)
+        ahead, behind = rope.pos_freqs.asnumpy(), rope.neg_freqs.asnumpy()
+        rows = np.concatenate([behind[-2:, 2:5], ahead[:2, 2:5]]) if centred else ahead[:4, 2:5]
+        columns = np.concatenate([behind[-4:, 5:], ahead[:3, 5:]]) if centred else ahead[:7, 5:]
+        parts = (ahead[None, :1, :2], rows[:, None], columns[None])
+        expected = np.concatenate([np.broadcast_to(part, (4, 7, part.shape[-1])) for part in parts], axis=-1)
+        with tracing_stand_ins(["qwen_rotary"]):
+            picture, text = (table.asnumpy() for table in rope([[(1, 4, 7)]], [5, 3]))
+        start = 3 if centred else 7
+        for pairs, complex_ in ((picture, expected.reshape(28, 8)), (text, ahead[start : start + 5])):
+            assert complex_.shape == pairs.shape[:-1]
+            largest = max(largest, float(np.abs(complex_ - (pairs[..., 0] + 1j * pairs[..., 1])).max()))
+    return largest
+
+
 def main() -> None:
     mindspore.set_device("CPU")
     with cpu_stand_ins(), ExitStack() as stack:
+        differences = {"tables": tables()}
         for owner, name, kernel in _KERNELS:
             stack.enter_context(mock.patch.object(owner, name, kernel))
-        differences = {**videos(), "norm": norms(), "rotary": rotary()}
+        differences |= {**videos(), "norm": norms(), "rotary": rotary()}
     sys.stdout.write("\n" + json.dumps(differences) + "\n")
 
 
