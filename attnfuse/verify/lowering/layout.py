@@ -201,12 +201,15 @@ def _pad(at: At) -> Result:
     return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), filling, mode="constant")
 
 
-@lowers("ReflectionPad1D", moves=True)
-def _reflect(at: At) -> Result:
-    """Before and after along the last axis, by what lies there, the edge itself not repeated."""
-    before, after = at.integers(1)
-    rest = [0] * (len(at.out.dims) - 1)
-    return at.emit("Pad", at.tensor(0), at.writer.integers([*rest, before, *rest, after]), mode="reflect")
+@lowers("ReflectionPad1D", "ReplicationPad2D", "ReplicationPad3D", moves=True)
+def _extend(at: At) -> Result:
+    """Pairs of (before, after), the last axis first: what lies there, mirrored at the edge, or the edge itself."""
+    pairs, rank = at.integers(1), len(at.out.dims)
+    before, after = [0] * rank, [0] * rank
+    for i in range(len(pairs) // 2):
+        before[rank - 1 - i], after[rank - 1 - i] = pairs[2 * i], pairs[2 * i + 1]
+    mode = "reflect" if at.op.startswith("Reflection") else "edge"
+    return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), mode=mode)
 
 
 @lowers("Gather", moves=True)
@@ -243,19 +246,27 @@ def _triangle(at: At) -> Result:
     return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))
 
 
-@lowers("UpsampleNearest2D", "ResizeNearestNeighbor", "ResizeNearestNeighborV2", moves=True)
+@lowers(
+    "UpsampleNearest1D",
+    "UpsampleNearest2D",
+    "UpsampleNearest3D",
+    "ResizeNearestNeighbor",
+    "ResizeNearestNeighborV2",
+    moves=True,
+)
 def _upsample(at: At) -> Result:
-    """Output pixel i takes input pixel ⌊i · in / out⌋, on the last two axes; ⌊(i + ½) · in / out⌋ with half pixels.
+    """Output pixel i takes input pixel ⌊i · in / out⌋, on the axes of space; ⌊(i + ½) · in / out⌋ with half pixels.
 
     Those only V2 is read with: (x, size, align_corners, half_pixel_centers).
     """
     half = at.op == "ResizeNearestNeighborV2" and bool(at.literal(3))
-    if at.op != "UpsampleNearest2D" and any(at.literal(i) for i in range(2, len(at.operands) - half)):
+    resize = at.op.startswith("Resize")
+    if resize and any(at.literal(i) for i in range(2, len(at.operands) - half)):
         raise at.unsupported("a resize with aligned corners or half pixels")
-    if at.op != "UpsampleNearest2D" and at.integers(1) != at.out.dims[2:]:
+    if resize and at.integers(1) != at.out.dims[2:]:
         raise at.unsupported(f"its size is {at.integers(1)}, its result {at.out}")
     x = at.tensor(0)
-    for axis in (2, 3):
+    for axis in range(2, len(at.out.dims)):
         small, large = at.dims(0)[axis], at.out.dims[axis]
         index: Array = (2 * np.arange(large, dtype=np.int64) + half) * small // (2 * large)
         x = at.emit("Gather", x, at.writer.constant(index), axis=axis)
