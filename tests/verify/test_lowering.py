@@ -155,6 +155,15 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Arange", [0, 5, 2, 35], np.arange(0, 5, 2), INT64),
     ("LinSpaceExt", [-1.0, 2.0, 7, 43], np.linspace(-1.0, 2.0, 7), FLOAT32),
     ("Repeat", [X, (2, 1)], np.tile(X, (2, 1)), FLOAT32),
+    (
+        "ReplicationPad3D",
+        [C3[None, None], (1, 0, 0, 2, 1, 1)],
+        np.pad(C3[None, None], [(0, 0), (0, 0), (1, 1), (0, 2), (1, 0)], mode="edge"),
+        FLOAT32,
+    ),
+    ("ReplicationPad2D", [C3[None], (1, 2, 0, 1)], np.pad(C3, [(0, 0), (0, 1), (1, 2)], mode="edge")[None], FLOAT32),
+    ("UpsampleNearest1D", [C3, (10,), None], C3.repeat(2, 2), FLOAT32),
+    ("UpsampleNearest3D", [C3[None, None], (3, 8, 5), None], C3[None, None].repeat(2, 3), FLOAT32),
     ("ReflectionPad1D", [C3, (2, 1)], np.pad(C3, [(0, 0), (0, 0), (2, 1)], mode="reflect"), FLOAT32),
     (
         "LinalgVectorNorm",
