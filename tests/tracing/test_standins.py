@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_stand_ins() -> None:
         check=True,
     )
     result = json.loads(done.stdout.splitlines()[-1])
+    if version("mindspore") != "2.7.1":
+        del result["without"]["empty"]  # 2.10 can allocate on a CPU, what happens to lie there
     assert all(outcome == "fails" for group in result["without"].values() for outcome in group), result["without"]
     assert result["with"] == {
         "arange": [
