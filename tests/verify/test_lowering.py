@@ -103,6 +103,8 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("LogicalAnd", [b(3, 4), b(4)], b(3, 4) & b(4), BOOL),
     ("BitwiseOr", [b(3, 4), b(4)], b(3, 4) | b(4), BOOL),
     ("IsInf", [np.array([1, np.inf, -np.inf, np.nan], np.float32)], np.array([0, 1, 1, 0], bool), BOOL),
+    ("Select", [b(4), b(3, 4), ~b(3, 4)], np.where(b(4), b(3, 4), ~b(3, 4)), BOOL),
+    ("MaskedFill", [b(3, 4), b(4), np.array(True)], b(3, 4) | b(4), BOOL),
     ("Select", [b(3, 4), X, Y], np.where(b(3, 4), X, Y), FLOAT32),
     ("MaskedFill", [X, b(3, 4), np.array(-7, np.float32)], np.where(b(3, 4), -7, X), FLOAT32),
     ("Rsqrt", [P], P.astype(float) ** -0.5, FLOAT32),

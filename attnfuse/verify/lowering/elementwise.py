@@ -103,14 +103,19 @@ def _is(at: At) -> Result:
 
 @lowers("Select", "Where", moves=True)
 def _select(at: At) -> Result:
-    dtype = at.out.dtype
-    return at.emit("Where", at.converted(0, dtypes.BOOL), at.converted(1, dtype), at.converted(2, dtype))
+    return _chosen(at, at.converted(0, dtypes.BOOL), at.converted(1, at.out.dtype), at.converted(2, at.out.dtype))
+
+
+def _chosen(at: At, condition: str, x: str, y: str) -> str:
+    """x where the condition holds, else y; onnxruntime has no Where of truths."""
+    if at.out.dtype is not dtypes.BOOL:
+        return at.emit("Where", condition, x, y)
+    return at.emit("Or", at.emit("And", condition, x), at.emit("And", at.emit("Not", condition), y))
 
 
 @lowers("MaskedFill", "MaskedFillScalar", moves=True)
 def _masked_fill(at: At) -> Result:
-    dtype = at.out.dtype
-    return at.emit("Where", at.converted(1, dtypes.BOOL), at.converted(2, dtype), at.converted(0, dtype))
+    return _chosen(at, at.converted(1, dtypes.BOOL), at.converted(2, at.out.dtype), at.converted(0, at.out.dtype))
 
 
 @lowers(*_UNARY)
