@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -43,7 +44,8 @@ def _convolution(axes: int) -> Callable[[Any, Any], Any]:
     def construct(self: Any, x: Any) -> Any:
         weight, bias = self.weight.asnumpy(), self.bias.asnumpy()
         padded = np.pad(x.asnumpy(), [(0, 0), (0, 0), *((p, p) for p in _each(self.padding, axes))])
-        window = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=tuple(range(2, 2 + axes)))
+        slid: Any = tuple(range(2, 2 + axes))
+        window = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], axis=slid)
         window = window[(slice(None), slice(None), *(slice(None, None, s) for s in _each(self.stride, axes)))]
         summed = tuple(range(2 + axes, 2 + 2 * axes))
         result = np.tensordot(window, weight, axes=((1, *summed), (1, *range(2, 2 + axes))))
@@ -95,6 +97,10 @@ def both(stand_in: str, call: Callable[[], Any]) -> float:
     return float(np.abs(original - replaced).max())
 
 
+def first(method: Callable[[Any], Any], x: Any) -> Any:
+    return method(x)[0]
+
+
 def videos() -> dict[str, float]:
     """Four latents, and the thirteen frames they stand for, through every kind of block."""
     sizes = {"base_dim": 8, "z_dim": 4, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 1}
@@ -110,8 +116,8 @@ def videos() -> dict[str, float]:
         for parameter in model.get_parameters():
             parameter.set_data(tensor(RNG.normal(size=parameter.shape) / 5))
         latents, video = drawn(1, 4, 4, 2, 3) / 8, drawn(1, 3, 13, side, side)
-        differences[f"{name}_decode"] = both("whole_video", lambda model=model, z=latents: model.decode(z)[0])
-        differences[f"{name}_encode"] = both("whole_video", lambda model=model, x=video: model.encode(x)[0])
+        differences[f"{name}_decode"] = both("whole_video", partial(first, model.decode, latents))
+        differences[f"{name}_encode"] = both("whole_video", partial(first, model.encode, video))
     return differences
 
 
