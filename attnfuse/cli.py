@@ -106,6 +106,7 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 _shape_options = (
     click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
+    click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
     click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
@@ -342,6 +343,7 @@ class _Shared:
     components: tuple[str, ...]
     dtype: str | None
     batch: int | None
+    dynamic: Literal["batch"] | None
     height: int | None
     width: int | None
     sequence_length: int | None
@@ -366,7 +368,9 @@ class _Shared:
             source=self.source,
             components=self.components,
             dtype=self.dtype,
-            shapes=ShapeOptions(self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance),
+            shapes=ShapeOptions(
+                self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance, self.dynamic
+            ),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             target=Target(self.runtime, self.soc),
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),

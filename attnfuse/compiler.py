@@ -40,16 +40,19 @@ from attnfuse.report.build import component_entry
 from attnfuse.report.build import report as build_report
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Rewritten, rewrite
+from attnfuse.rewriting import Rewritten, at_batch, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_component
+from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_batches, verify_component
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
+
+VERIFIED_BATCHES = (1, 2)
+"""Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,11 +182,18 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
     passes = pipeline.discover()
     failed = dict(source.failures)
     results: list[ComponentResult] = []
+    refused: TraceError | None = None
     with _work_folder() as work:
         for component in _components(source, work, progress, failed, weights=weights):
             progress.stage(component.name, "rewrite")
-            rewritten, _ = rewrite(component, request.policy, request.target, passes)
+            try:
+                rewritten, _ = rewrite(component, request.policy, request.target, passes)
+            except TraceError as error:
+                refused = _refused(failed, component, error, refused)
+                continue
             results.append(ComponentResult(component, rewritten))
+    if refused is not None and not results:
+        raise refused
     report = _report(request, results, failed)
     return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
@@ -205,6 +215,7 @@ def _produce(
     inputs: dict[str, FileDigest] = {}
     warnings: list[str] = []
     failed = dict(source.failures)
+    refused: TraceError | None = None
     known.begin(target, request.policy, request.target, passes)
     for component in _components(source, work, progress, failed, weights=True):
         name = component.name
@@ -213,18 +224,26 @@ def _produce(
             if given not in inputs:
                 inputs[given] = _digest(path, known, progress)
         graph = target.path.name if target.is_file else component.graph_name
-        result = ComponentResult(component, _write_graph(component, graph, request, passes, known, sink, progress))
+        try:
+            rewritten = _write_graph(component, graph, request, passes, known, sink, progress)
+        except TraceError as error:
+            refused = _refused(failed, component, error, refused)
+            continue
+        result = ComponentResult(component, rewritten)
         lossy = _write_weights(component, inputs, known, sink, progress)
         warnings += [f"{name}: parameter {p!r} has values too large for its type; they became infinite" for p in lossy]
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
-            result = replace(result, verification=_verify(request, result, root / graph, work / name, request.verify))
+            verification = _verify(request, result, passes, root / graph, work / name, request.verify)
+            result = replace(result, verification=verification)
         results.append(result)
         entries.append(_manifest_component(result, graph))
+    if refused is not None and not results:
+        raise refused
     report = _report(request, results, failed, warnings)
-    verification = None
+    verified = None
     if request.verify != "none" and root is not None:
-        verification = Verification(tuple(r.verification for r in results if r.verification is not None))
+        verified = Verification(tuple(r.verification for r in results if r.verification is not None))
     if request.target.runtime == "lite":
         sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
     manifest = Manifest(
@@ -251,10 +270,10 @@ def _produce(
     )
     sink.write(target.beside(REPORT), [report.to_bytes()])
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
-    if verification is not None:
+    if verified is not None:
         # Not in the manifest: figures of a run may differ in the last digit between machines, the output may not.
-        sink.write(target.beside(VERIFICATION), [_json_bytes(verification)])
-    return Outcome(report, tuple(results), _unmet(request, report), verification, sink.files)
+        sink.write(target.beside(VERIFICATION), [_json_bytes(verified)])
+    return Outcome(report, tuple(results), _unmet(request, report), verified, sink.files)
 
 
 def _components(
@@ -279,6 +298,12 @@ def _components(
         yield component
     if first is not None and not loaded:
         raise first
+
+
+def _refused(failed: dict[str, str], component: Component, error: TraceError, first: TraceError | None) -> TraceError:
+    """Leave out a component that was traced and cannot be written; the first error of that kind."""
+    failed[component.name] = str(error).rstrip(".")
+    return first or error
 
 
 def _without_paths(text: str, paths: Iterable[Path]) -> str:
@@ -329,21 +354,39 @@ def _write_weights(
 
 
 def _verify(
-    request: CompileRequest, result: ComponentResult, fused: Path, work: Path, level: Literal["static", "full"]
+    request: CompileRequest,
+    result: ComponentResult,
+    passes: Sequence[pipeline.Pass],
+    fused: Path,
+    work: Path,
+    level: Literal["static", "full"],
 ) -> ComponentVerification:
     """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
     component = result.component
-    original = component.original
-    if original is None:
-        original = work / "original" / component.graph_name
-        original.parent.mkdir()
-        original.write_bytes(component.data)
-        for name in component.variables:
-            linked = original.parent / name
-            linked.parent.mkdir(parents=True, exist_ok=True)
-            linked.hardlink_to(fused.parent / name)
     folder = work / "verify"
     folder.mkdir()
+    compute = _compute_asked(request.policy, result)
+    if component.batches:
+        pairs = {}
+        for batch in VERIFIED_BATCHES:
+            source, made = at_batch(component, request.policy, request.target, passes, batch)
+            place = work / f"at_{batch}"
+            pairs[batch] = (
+                _beside_weights(place / "original", component, source, fused.parent),
+                _beside_weights(place / "fused", component, made, fused.parent),
+            )
+        return verify_batches(
+            name=component.name,
+            written=fused,
+            pairs=pairs,
+            level=level,
+            seed=request.seed,
+            work=folder,
+            compute=compute,
+        )
+    original = component.original
+    if original is None:
+        original = _beside_weights(work / "original", component, component.data, fused.parent)
     return verify_component(
         name=component.name,
         original=original,
@@ -351,8 +394,20 @@ def _verify(
         level=level,
         seed=request.seed,
         work=folder,
-        compute=_compute_asked(request.policy, result),
+        compute=compute,
     )
+
+
+def _beside_weights(folder: Path, component: Component, data: bytes, variables: Path) -> Path:
+    """The graph written into a new folder, beside links to the component's weights in `variables`."""
+    folder.mkdir(parents=True)
+    graph = folder / component.graph_name
+    graph.write_bytes(data)
+    for name in component.variables:
+        linked = folder / name
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        linked.hardlink_to(variables / name)
+    return graph
 
 
 def _compute_asked(policy: Policy, result: ComponentResult) -> dict[str, str]:

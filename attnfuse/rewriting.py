@@ -6,10 +6,11 @@ May import all below the compiler.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from attnfuse import pipeline
-from attnfuse.errors import InternalError, SourceError
+from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
+from attnfuse.errors import InternalError, SourceError, TraceError
 from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
@@ -42,14 +43,60 @@ def rewrite(
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
-    Raises SourceError for a graph that contradicts itself, InternalError where a pass does something wrong.
+    Raises SourceError for a graph that contradicts itself, InternalError where a pass does something wrong, TraceError
+    for one that cannot be written for any batch.
     """
+    if not component.batches:
+        return _rewrite(component, component.data, policy, target, passes)
+    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes)
+    return rewritten, codec.serialise(made.model)
+
+
+def at_batch(
+    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass], batch: int
+) -> tuple[bytes, bytes]:
+    """The source's graph and the written one at a batch, of a component for any.
+
+    The written one is what `rewrite` gives but for its declared types, which are those of the batch.
+    """
+    _, made, family = _rewrite_for_any(component, policy, target, passes)
+    return codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))
+
+
+def _rewrite_for_any(
+    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+) -> tuple[Rewritten, Dynamic, Family]:
+    """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
-    original, model = _index(component), _index(component)
+    sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
+    results = {batch: _rewrite(component, data, policy, target, passes) for batch, data in component.batches.items()}
+    first = next(iter(results.values()))[0]
+    if any((told.legalised, told.outside) != (first.legalised, first.outside) for told, _ in results.values()):
+        raise TraceError(
+            f"component {name} cannot be written for any batch: its operators are legalised otherwise from batch to "
+            "batch; compile it without --dynamic, once for each batch."
+        )
+    sites = merge_records(name, {batch: told.sites for batch, (told, _) in results.items()})
+    made = generalise(
+        family_of(name, {batch: codec.parse(data, component.where) for batch, (_, data) in results.items()})
+    )
+    model = Model(made.model)
+    if findings := check_structure(model):
+        raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
+    inputs, outputs = _interface(model.proto.graph)
+    return replace(first, sites=sites, inputs=inputs, outputs=outputs), made, sources
+
+
+def _rewrite(
+    component: Component, source: bytes, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+) -> tuple[Rewritten, bytes]:
+    """See `rewrite`; at one batch."""
+    name = component.name
+    original, model = _index(component, source), _index(component, source)
     context = pipeline.Context(name, component.owner, policy, target)
     changed = pipeline.run(model, context, passes)
     check_census(name, count_sites(original), context.sites)
-    data = component.data
+    data = source
     if changed:
         findings, _ = new_findings(original, model)
         findings += check_interface(original, model)
@@ -70,9 +117,9 @@ def rewrite(
     return rewritten, data
 
 
-def _index(component: Component) -> Model:
+def _index(component: Component, data: bytes) -> Model:
     try:
-        return Model(component.parse())
+        return Model(codec.parse(data, component.where))
     except SourceError as error:
         raise SourceError(f"{component.where}: {error}") from None
 

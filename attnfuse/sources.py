@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,15 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
-from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import (
+    DYNAMIC_BATCHES,
+    ComponentPlan,
+    ShapeOptions,
+    TensorSpec,
+    TracedComponent,
+    WeightSource,
+    open_spec,
+)
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.plan import Part, Planned, plan_all, survey
 
@@ -37,6 +45,7 @@ class Component:
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
+    For any batch, `batches` are the source graphs at several, `data` being the first of them.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Component:
     versions: Mapping[str, str] = field(default_factory=dict)
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
+    batches: Mapping[int, bytes] = field(default_factory=dict)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -221,7 +231,18 @@ class PipelineSource:
         """See `Source.load`."""
         plan = next(plan for plan in self.planned.plans if plan.name == name)
         traced = self._trace(plan, work, progress)
-        return from_trace(traced, self._inputs(plan, traced.weights))
+        component = from_trace(traced, self._inputs(plan, traced.weights))
+        if not plan.twins:
+            return component
+        batches, outputs = {DYNAMIC_BATCHES[0]: component.data}, [traced.outputs]
+        for batch, twin in zip(DYNAMIC_BATCHES[1:], plan.twins, strict=True):
+            folder = work / f"batch_{batch}"
+            folder.mkdir()
+            other = self._trace(twin, folder, progress)
+            batches[batch] = from_trace(other, {}).data
+            outputs.append(other.outputs)
+        opened = tuple(open_spec(specs) for specs in zip(*outputs, strict=True))
+        return replace(component, batches=batches, outputs=opened)
 
     def _trace(self, plan: ComponentPlan, work: Path, progress: Progress) -> TracedComponent:
         key = None if self.traces is None else self.traces.key(plan)

@@ -79,6 +79,9 @@ class Rows:
                 return
             if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
                 raise self._refuse(node, "it repeats more than one row")
+            if operand.dims == (1, *kind.dims[1:]):  # it is the row
+                self._multiply(_Made(self, node), node.inputs[0], kind, lines[0])
+                return
         made = _Made(self, node)
         row = NodeProto()
         row.CopyFrom(node.proto)
@@ -130,7 +133,8 @@ class Rows:
 
     def _follows(self, value: str, line: Line) -> bool:
         """Whether the value has as many rows as the line says, and nothing else of its type follows the batch."""
-        return [(place.path[-2:], place.line) for place in self._places(value)] == [(("dims", 0), line)]
+        sizes = [place for place in self._places(value) if place.rows is None]
+        return [(place.path[-2:], place.line) for place in sizes] == [(("dims", 0), line)]
 
     def _places(self, value: str) -> Sequence[Place]:
         return self._family.places.get(self._inputs.get(value, ("node", value)), ())

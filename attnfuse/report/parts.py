@@ -38,5 +38,9 @@ def render_parts(parts: Iterable[Part]) -> str:
 def _component(plan: ComponentPlan) -> list[str]:
     outputs = [] if plan.call is None else [name for name, _ in plan.call.outputs]
     lines = [f"  {plan.name}, in {plan.dtype}"]
-    lines += [f"    {spec.name}: {spec.dtype} {list(spec.shape)}" for spec in plan.inputs]
+    lines += [f"    {spec.name}: {spec.dtype} {_shape(spec.shape)}" for spec in plan.open_inputs]
     return [*lines, f"    gives {', '.join(outputs)}"]
+
+
+def _shape(dims: Iterable[int]) -> str:
+    return f"[{', '.join('any' if size < 0 else str(size) for size in dims)}]"

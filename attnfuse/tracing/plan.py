@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
-from attnfuse.tracing.contract import FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.contract import DYNAMIC_BATCHES, FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
@@ -99,7 +99,7 @@ class Part:
                 {
                     "name": plan.name,
                     "dtype": plan.dtype,
-                    "inputs": [spec.to_json() for spec in plan.inputs],
+                    "inputs": [spec.to_json() for spec in plan.open_inputs],
                     "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
                     "stand_ins": list(plan.stand_ins),
                 }
@@ -127,9 +127,31 @@ def survey(
     """Tell of every part of the pipeline (or of the single model) in `folder` what it would be traced with.
 
     What is `given` for a part overrules the table. `exactly` holds every model in `dtype`, also those that mindone
-    would run in another. Raises UsageError for a bad dtype or shape or for what is given to no part, SourceError for a
-    folder that is not a pipeline or is damaged.
+    would run in another. For any batch, a plan has its twins. Raises UsageError for a bad dtype or shape or for what is
+    given to no part, SourceError for a folder that is not a pipeline or is damaged.
     """
+    if shapes.dynamic is None:
+        return _survey(folder, dtype, shapes, given, exactly=exactly)
+    if shapes.batch is not None:
+        raise UsageError(f"--batch {shapes.batch} is one batch, and --dynamic batch is for any; drop one.")
+    if given:
+        raise UsageError("what --inputs gives is of fixed shapes, and --dynamic batch is for any batch; drop one.")
+    several = [
+        _survey(folder, dtype, replace(shapes, batch=batch, dynamic=None), exactly=exactly) for batch in DYNAMIC_BATCHES
+    ]
+    return tuple(_with_twins(parts) for parts in zip(*several, strict=True))
+
+
+def _with_twins(parts: Sequence[Part]) -> Part:
+    """One part of a pipeline at several batches: the first, its plans with those of the others as twins."""
+    plans = zip(*(part.plans for part in parts), strict=True)
+    return replace(parts[0], plans=tuple(replace(first, twins=tuple(others)) for first, *others in plans))
+
+
+def _survey(
+    folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall] = (), *, exactly: bool = False
+) -> tuple[Part, ...]:
+    """`survey` at one batch."""
     if dtype not in FLOAT_DTYPES:
         raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
     _check_shapes(shapes)

@@ -29,6 +29,7 @@ __all__ = [
     "check_certificate",
     "measure_memory",
     "require_executor",
+    "verify_batches",
     "verify_component",
 ]
 
@@ -77,6 +78,29 @@ def verify_component(
     from attnfuse.verify.component import check
 
     return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work, compute=compute or {})
+
+
+def verify_batches(
+    *,
+    name: str,
+    written: Path,
+    pairs: Mapping[int, tuple[Path, Path]],
+    level: Level,
+    seed: int,
+    work: Path,
+    compute: Mapping[str, str] | None = None,
+) -> ComponentVerification:
+    """Check a component that was written for any batch, at some: `pairs` are original and fused file by batch.
+
+    A fused file is `written` with the declared types of its batch. The rest, and what is raised, is
+    `verify_component`'s.
+    """
+    require_executor(level)
+    from attnfuse.verify.batches import check_batches
+
+    return check_batches(
+        name=name, written=written, pairs=pairs, level=level, seed=seed, work=work, compute=compute or {}
+    )
 
 
 def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:

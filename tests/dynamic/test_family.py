@@ -13,7 +13,7 @@ from attnfuse.dynamic.lines import Line
 from attnfuse.errors import TraceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
-from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
+from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
 from tests.dynamic.graphs import Make, attention, family, graph
@@ -81,8 +81,9 @@ def _another_weight(g: GraphBuilder, batch: int) -> str:
 
 
 def _another_type(g: GraphBuilder, batch: int) -> str:
-    # Type numbers on a line: they are no sizes.
-    return g.cast(g.input("x", (3,)), dict(zip(BATCHES, (FLOAT16, FLOAT32, dtypes.BFLOAT16), strict=True))[batch])
+    """Types whose numbers in the file, 1, 7 and 11, are on a line through the batches."""
+    types = dict(zip(BATCHES, (FLOAT32, dtypes.INT64, dtypes.FLOAT64), strict=True))
+    return g.op("Tanh", g.input("x", (3,), types[batch]))
 
 
 def _squared(g: GraphBuilder, batch: int) -> str:
@@ -96,7 +97,7 @@ def _squared(g: GraphBuilder, batch: int) -> str:
         (_one_node_more, "what surrounds the graph"),
         (_another_number, "node ValueNode_0"),
         (_another_weight, "its weights"),
-        (_another_type, "output "),
+        (_another_type, "input "),
         (_squared, "input .*:x"),
         (
             _constant(lambda b: np.arange(3 * b, dtype=np.float32).reshape(b, 3)),

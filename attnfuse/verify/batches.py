@@ -1,0 +1,59 @@
+"""A component for any batch: the written file's types, and the whole check at some batches.
+
+The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
+source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
+
+May import `component`, `certificate` and `inference` of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from attnfuse.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.verify import certificate, inference
+from attnfuse.verify.component import check
+from attnfuse.verify.result import ComponentVerification, Level
+
+
+def check_batches(
+    *,
+    name: str,
+    written: Path,
+    pairs: Mapping[int, tuple[Path, Path]],
+    level: Level,
+    seed: int,
+    work: Path,
+    compute: Mapping[str, str],
+) -> ComponentVerification:
+    """See `attnfuse.verify.verify_batches`."""
+    model = Model(codec.parse(codec.read_bytes(written), str(written)))
+    inferred = inference.infer(model, name, work)
+    findings = [f"MindSpore's inference, for any batch: {finding}" for finding in inferred.findings]
+    notes = [f"MindSpore inferred {inferred.compared} node types anew for any batch"]
+    results: dict[int, ComponentVerification] = {}
+    for batch, (original, fused) in pairs.items():
+        result = check(name=name, original=original, fused=fused, level=level, seed=seed, work=work, compute=compute)
+        findings += [f"at batch {batch}: {finding}" for finding in result.findings]
+        notes += [f"at batch {batch}: {note}" for note in result.notes]
+        results[batch] = result
+    return replace(
+        next(iter(results.values())),
+        findings=tuple(findings),
+        notes=tuple(notes),
+        outputs=tuple(
+            replace(figures, output=f"{figures.output} at batch {batch}")
+            for batch, result in results.items()
+            for figures in result.outputs
+        ),
+        sites=tuple(figures for result in results.values() for figures in result.sites),
+        fused=certificate.compared_files(model.proto, written, {}),
+        seconds={
+            f"{stage} at batch {batch}": seconds
+            for batch, result in results.items()
+            for stage, seconds in result.seconds.items()
+        },
+    )

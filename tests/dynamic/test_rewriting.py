@@ -1,0 +1,108 @@
+"""A component for any batch through the passes, and its verification, on graphs made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from attnfuse import pipeline
+from attnfuse.errors import TraceError
+from attnfuse.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.policy import Policy
+from attnfuse.rewriting import at_batch, rewrite
+from attnfuse.sources import Component
+from attnfuse.targets import Target
+from attnfuse.tracing.contract import DYNAMIC_BATCHES
+from attnfuse.verify import verify_batches
+from tests.dynamic.graphs import Make, attention, graph
+from tests.support.graphs import GraphBuilder, operators
+
+_LITE = Target("lite", "ascend910b")
+
+
+def _component(make: Make) -> Component:
+    batches = {batch: codec.serialise(graph(make, batch)) for batch in DYNAMIC_BATCHES}
+    data = batches[DYNAMIC_BATCHES[0]]
+    return Component(name="net", owner="net", where="net", data=data, graph_name="net_graph.mindir", batches=batches)
+
+
+@pytest.fixture(scope="module")
+def component() -> Component:
+    return _component(attention)
+
+
+def test_a_site_is_fused_for_any_batch(component: Component) -> None:
+    rewritten, data = rewrite(component, Policy(), _LITE, pipeline.discover())
+    model = Model(codec.parse(data, "net"))
+    assert operators(model).count("PromptFlashAttention") == 1
+    assert not {"Softmax", "Tile", "Switch", "Shape"} & set(operators(model))
+    assert not rewritten.outside
+    (site,) = rewritten.sites.values()
+    assert (site.status, site.query) == ("fused", (-1, 2, 6, 4))
+    assert [entry.shape for entry in rewritten.inputs] == [(-1, 6, 8), (1,)]
+    assert [entry.shape for entry in rewritten.outputs] == [(-1, 6, 8)]
+    assert rewritten.nodes == len(Model(graph(attention, 1)).nodes)
+
+
+def test_bytes_of_a_site_are_of_one_image(component: Component) -> None:
+    rewritten, _ = rewrite(component, Policy(), _LITE, pipeline.discover())
+    (site,) = rewritten.sites.values()
+    assert site.score_bytes_saved == 2 * 2 * (2 * 6 * 6) * 4  # operand and result, two rows, two heads, float32
+
+
+def test_the_same_bytes_again(component: Component) -> None:
+    first, again = (rewrite(component, Policy(), _LITE, pipeline.discover()) for _ in range(2))
+    assert first == again
+
+
+def _decided_by_size(g: GraphBuilder, batch: int) -> str:
+    """An attention along the batch itself: at some batch it is longer than the policy's least."""
+    x = g.input("x", (1, batch, 16))
+    return g.bmm(g.softmax(g.bmm(x, g.transpose(x, (0, 2, 1)))), x)
+
+
+def test_a_decision_that_follows_the_batch_is_refused() -> None:
+    with pytest.raises(TraceError, match="compile it without --dynamic"):
+        rewrite(_component(_decided_by_size), Policy(), Target("lite", "ascend310p"), pipeline.discover())
+
+
+def _pairs(component: Component, folder: Path, batches: tuple[int, ...]) -> Mapping[int, tuple[Path, Path]]:
+    pairs = {}
+    for batch in batches:
+        original, fused = at_batch(component, Policy(), _LITE, pipeline.discover(), batch)
+        places = (folder / f"original_{batch}.mindir", folder / f"fused_{batch}.mindir")
+        for place, data in zip(places, (original, fused), strict=True):
+            place.write_bytes(data)
+        pairs[batch] = places
+    return pairs
+
+
+@pytest.mark.mindspore
+def test_verified_at_two_batches(component: Component, tmp_path: Path) -> None:
+    written = tmp_path / "net_graph.mindir"
+    written.write_bytes(rewrite(component, Policy(), _LITE, pipeline.discover())[1])
+    pairs = _pairs(component, tmp_path, (1, 3))
+    found = verify_batches(name="net", written=written, pairs=pairs, level="full", seed=0, work=tmp_path)
+    assert found.findings == ()
+    assert [figures.shape for figures in found.outputs] == [(2, 6, 8), (6, 6, 8)]
+    assert found.fused[0].name == written.name
+
+
+@pytest.mark.mindspore
+def test_a_size_that_was_not_left_open_is_found(component: Component, tmp_path: Path) -> None:
+    """A shape that holds the rows of one batch: it fits no other, whatever the types say."""
+    model = codec.parse(rewrite(component, Policy(), _LITE, pipeline.discover())[1], "net")
+    rows = next(
+        node
+        for node in model.graph.node
+        if node.op_type == "Constant" and [list(e.ints) for e in node.attribute[0].values] == [[-1], [2], [6], [4]]
+    )
+    rows.attribute[0].values[0].ints[:] = [26]
+    written = tmp_path / "net_graph.mindir"
+    written.write_bytes(codec.serialise(model))
+    pairs = _pairs(component, tmp_path, (1,))
+    found = verify_batches(name="net", written=written, pairs=pairs, level="static", seed=0, work=tmp_path)
+    assert any(finding.startswith("MindSpore's inference, for any batch: ") for finding in found.findings)
