@@ -70,8 +70,9 @@ def main(
         making = pool.map(lambda row: _make(results, row, everything[row], code, timeout), wanted)
         for row, found in zip(wanted, making, strict=True):
             click.echo(f"{row.name}: {_line(found)}", err=True)
-    made = [one for one in (_read(results, row) for row in everything) if one is not None]
-    out.write_text(render(made), encoding="utf-8")
+    came = {row: _read(results, row) for row in everything}
+    made = [one for one in came.values() if one is not None]
+    out.write_text(render(made, [asdict(row) for row, one in came.items() if one is None]), encoding="utf-8")
     click.echo(f"{len(made)} of {len(everything)} rows are in {out.name}", err=True)
 
 
@@ -88,7 +89,7 @@ def make_row(folder: Path, row: Row, work: Path, timeout: int) -> dict[str, Any]
     """Compile one row of the group in `folder` in a process of its own; a crash or a hang is an answer too."""
     asked, answer, log = (work / f"{row.name.replace('/', '-')}.{end}" for end in ("row", "answer", "log"))
     asked.write_text(json.dumps(asdict(row)), encoding="utf-8")
-    command = [sys.executable, "-m", "tools.matrix.worker", *map(str, (folder, asked, answer))]
+    command = [sys.executable, "-m", "tools.matrix.worker", *map(str, (folder, asked, answer, os.getpid()))]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,

@@ -20,7 +20,7 @@ _HEAD = """\
 Every class that attnfuse has inputs for, and others that mindone 0.5.0 has, small, with random weights: each row is one
 component in one type, compiled for MindSpore Lite on ascend910b with `--verify full`. The pipelines are those of
 `tests/support/small_models`; those called `alone/…` are single models that were given what they are called with
-(`--inputs`), as anybody may. No device ran any of it.
+(`--inputs`), as anybody may. No device ran any of it. Rows that nothing has come of yet are listed at the end.
 
 - *sites*: the Softmax and fused attention nodes of the traced graph, by what became of them; codes are in
   [codes.md](codes.md).
@@ -31,8 +31,8 @@ component in one type, compiled for MindSpore Lite on ascend910b with `--verify 
 """
 
 
-def render(found: Sequence[Found]) -> str:
-    """The whole table."""
+def render(found: Sequence[Found], lacking: Sequence[Found] = ()) -> str:
+    """The whole table; `lacking` are rows nothing has come of yet."""
     traced = [one for one in found if one["traced"]]
     lines = [_HEAD, *_totals(found, traced), "", "## Traced", ""]
     lines += ["| configuration | class | type | sites | outside | static | full |", "|" + " --- |" * 7]
@@ -50,6 +50,9 @@ def render(found: Sequence[Found]) -> str:
         if not one["traced"]:
             causes.setdefault((_configuration(one), one["class_name"], one["reason"]), []).append(one["dtype"])
     lines += [f"| {name} | {kind} | {', '.join(types)} | {_cell(why)} |" for (name, kind, why), types in causes.items()]
+    if lacking:
+        lines += ["", "## Not run", "", "| configuration | class | type |", "|" + " --- |" * 3]
+        lines += [f"| {_configuration(one)} | {one['class_name']} | {one['dtype']} |" for one in lacking]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +85,7 @@ def totals(found: Sequence[Found]) -> dict[str, int]:
         "classes": len({one["class_name"] for one in found}),
         "classes traced": len({one["class_name"] for one in traced}),
         "rows traced": len(traced),
-        "rows verified": sum(1 for one in traced if one.get("full")),
+        "rows verified": sum(1 for one in traced if "error" not in one and one["full"]),
         "rows deployable": sum(1 for one in traced if "error" not in one and not one["outside"]),
         **{f"sites {what.replace('_', ' ')}": sites[what] for what in ("fused", "kept", "missed", "not_attention")},
     }

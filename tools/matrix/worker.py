@@ -1,4 +1,4 @@
-"""Run in a subprocess: `python -m tools.matrix.worker FOLDER ROW.json RESULT.json` compiles one row, tells what came.
+"""Run in a subprocess: `python -m tools.matrix.worker FOLDER ROW.json RESULT.json PARENT` compiles one row.
 
 Through the product's own door, `attnfuse.compiler`, with full verification. The parent reads a missing result as a
 crash.
@@ -20,6 +20,7 @@ from typing import Any
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError, TraceError, VerificationError
+from attnfuse.processes import die_with
 from attnfuse.verify.result import OutputFigures
 from tools.matrix.rows import cause_of, given_of, shapes_of
 
@@ -27,6 +28,7 @@ from tools.matrix.rows import cause_of, given_of, shapes_of
 def main(arguments: list[str]) -> None:
     """Compile the row and write the result."""
     folder, row, result = Path(arguments[0]), json.loads(Path(arguments[1]).read_text()), Path(arguments[2])
+    die_with(int(arguments[3]))
     started = time.monotonic()
     found = compile_row(folder, row["group"], row["component"], row["dtype"])
     peaks = [resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
