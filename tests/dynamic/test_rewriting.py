@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import pytest
 
 from attnfuse import pipeline
@@ -12,11 +9,10 @@ from attnfuse.errors import TraceError
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.policy import Policy
-from attnfuse.rewriting import at_batch, rewrite
+from attnfuse.rewriting import rewrite
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DYNAMIC_BATCHES
-from attnfuse.verify import verify_batches
 from tests.dynamic.graphs import Make, attention, graph
 from tests.support.graphs import GraphBuilder, operators
 
@@ -67,42 +63,3 @@ def _decided_by_size(g: GraphBuilder, batch: int) -> str:
 def test_a_decision_that_follows_the_batch_is_refused() -> None:
     with pytest.raises(TraceError, match="compile it without --dynamic"):
         rewrite(_component(_decided_by_size), Policy(), Target("lite", "ascend310p"), pipeline.discover())
-
-
-def _pairs(component: Component, folder: Path, batches: tuple[int, ...]) -> Mapping[int, tuple[Path, Path]]:
-    pairs = {}
-    for batch in batches:
-        original, fused = at_batch(component, Policy(), _LITE, pipeline.discover(), batch)
-        places = (folder / f"original_{batch}.mindir", folder / f"fused_{batch}.mindir")
-        for place, data in zip(places, (original, fused), strict=True):
-            place.write_bytes(data)
-        pairs[batch] = places
-    return pairs
-
-
-@pytest.mark.mindspore
-def test_verified_at_two_batches(component: Component, tmp_path: Path) -> None:
-    written = tmp_path / "net_graph.mindir"
-    written.write_bytes(rewrite(component, Policy(), _LITE, pipeline.discover())[1])
-    pairs = _pairs(component, tmp_path, (1, 3))
-    found = verify_batches(name="net", written=written, pairs=pairs, level="full", seed=0, work=tmp_path)
-    assert found.findings == ()
-    assert [figures.shape for figures in found.outputs] == [(2, 6, 8), (6, 6, 8)]
-    assert found.fused[0].name == written.name
-
-
-@pytest.mark.mindspore
-def test_a_size_that_was_not_left_open_is_found(component: Component, tmp_path: Path) -> None:
-    """A shape that holds the rows of one batch: it fits no other, whatever the types say."""
-    model = codec.parse(rewrite(component, Policy(), _LITE, pipeline.discover())[1], "net")
-    rows = next(
-        node
-        for node in model.graph.node
-        if node.op_type == "Constant" and [list(e.ints) for e in node.attribute[0].values] == [[-1], [2], [6], [4]]
-    )
-    rows.attribute[0].values[0].ints[:] = [26]
-    written = tmp_path / "net_graph.mindir"
-    written.write_bytes(codec.serialise(model))
-    pairs = _pairs(component, tmp_path, (1,))
-    found = verify_batches(name="net", written=written, pairs=pairs, level="static", seed=0, work=tmp_path)
-    assert any(finding.startswith("MindSpore's inference, for any batch: ") for finding in found.findings)
