@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 
 def die_with(parent: int) -> None:
@@ -22,6 +23,30 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the kernel was told
         sys.exit(1)
+
+
+def stop_once(patience: float = 5.0) -> None:
+    """Have the first SIGINT raise KeyboardInterrupt, the first SIGTERM SystemExit(143), and ignore others for a while.
+
+    Whoever presses Ctrl-C twice, or has a supervisor that signals the group and then its leader, would interrupt what
+    the first one set off, and leave half of a folder. After `patience` seconds a signal counts again: the cleaning up
+    may be what hangs.
+    """
+    since: float | None = None
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal since
+        now = time.monotonic()
+        if since is not None and now - since < patience:
+            return
+        since = now
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a shell's background jobs want it
+            signal.signal(number, stop)
 
 
 def started_ns() -> int:

@@ -43,3 +43,19 @@ def test_it_ends_with_its_parent() -> None:
     while grandchild.exists() and "zombie" not in (grandchild / "status").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_only_the_first_signal_stops() -> None:
+    """A second one, of another kind too, does not cut off what the first set off; after the patience it does."""
+    child = (
+        "import os, signal, time; from attnfuse.processes import stop_once; stop_once(patience=0.5)\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('cleaned up', flush=True)\n    time.sleep(0.6)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", child], env=environment(), check=False, timeout=50, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned up\n", "")

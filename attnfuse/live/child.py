@@ -7,7 +7,6 @@ compiler, and no MindSpore.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import Policy, Rule
-from attnfuse.processes import die_with
+from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
 from attnfuse.sources import Component, from_trace
@@ -80,7 +79,7 @@ class _Lines:
 
 def main(arguments: list[str]) -> int:
     """Do what the request file says; 0, or 1 with the error in the result file."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it cleans up after itself
+    stop_once()  # so that it cleans up after itself
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     die_with(request["parent"])
     try:
