@@ -28,6 +28,7 @@ from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
+from attnfuse.processes import stop_once
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
@@ -52,8 +53,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 def main() -> NoReturn:
     """All of the console script but what `attnfuse.__main__` does before this can be imported."""
-    # So that a run that is asked to stop cleans up after itself.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    stop_once()  # a run that is asked to stop cleans up after itself
     sys.exit(run(sys.argv[1:]))
 
 
@@ -94,6 +94,18 @@ def cli() -> None:
     """Compile mindone diffusers pipelines to MindIR with every provable attention fused for Ascend."""
 
 
+class _NamedPath(click.Path):
+    """A path; the empty one, as of a shell's variable that is not set, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("a path is needed; it was given an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_PATH = _NamedPath(path_type=Path)
+
+
 def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
     def apply(command: _Command) -> _Command:
         for option in reversed(options):
@@ -115,7 +127,7 @@ _shape_options = (
     click.option(
         "--inputs",
         "inputs_file",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="What components are called with, in TOML, for classes attnfuse does not know.",
     ),
 )
@@ -126,16 +138,16 @@ _source_options = _options(
     *_shape_options,
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="What loads it."),
     click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="What runs it."),
-    click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="Rules in TOML."),
+    click.option("--policy", "policy_file", type=_PATH, help="Rules in TOML."),
     click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
     click.option(
         "--cache-dir",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="A folder for what the next compile need not trace or make again.",
     ),
-    click.option("--report", "report_file", type=click.Path(path_type=Path), help="Write the report (JSON) there too."),
+    click.option("--report", "report_file", type=_PATH, help="Write the report (JSON) there too."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
     click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
 )
@@ -143,7 +155,7 @@ _source_options = _options(
 
 @cli.command("compile")
 @_source_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A folder, or for a .mindir a .mindir path.")
+@click.option("-o", "--output", type=_PATH, help="A folder, or for a .mindir a .mindir path.")
 @click.option("--dry-run", is_flag=True, help="Do all but write.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
@@ -229,9 +241,9 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
 
 
 @cli.command("verify")
-@click.argument("original", type=click.Path(path_type=Path), required=False)
-@click.argument("fused", type=click.Path(path_type=Path), required=False)
-@click.option("--certificate", type=click.Path(path_type=Path), help="Hold the files to its digests; run nothing.")
+@click.argument("original", type=_PATH, required=False)
+@click.argument("fused", type=_PATH, required=False)
+@click.option("--certificate", type=_PATH, help="Hold the files to its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
 @click.option("--measure-memory", is_flag=True, help="Tell the peak memory of both graphs in onnxruntime instead.")

@@ -291,7 +291,7 @@ def _components(
         try:
             component = source.load(name, folder, progress, weights=weights)
         except TraceError as error:
-            failed[name] = _without_paths(str(error), [folder, *source.paths])
+            failed[name] = _without_paths(str(error), [folder, *source.paths]).removeprefix(f"component {name}: ")
             first = first or error
             continue
         loaded += 1

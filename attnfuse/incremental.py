@@ -185,13 +185,17 @@ class Incremental:
 
 
 def check_apart(cache: Path, output: Path | None, source: Path) -> None:
-    """Raise UsageError where the cache folder would lie in, or be, the source or the output."""
+    """Raise UsageError where the cache folder would lie in, or be, the source or the output, or is no folder."""
     folder = cache.resolve()
     for other in filter(None, (source, output)):
         held = other.resolve()
         if folder == held or held in folder.parents:
             raise UsageError(f"the cache {cache} would lie in or over {other}; name another place for it.")
-    if folder.exists() and not folder.is_dir():
+    try:
+        is_other = folder.exists() and not folder.is_dir()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UsageError(f"the cache {cache} cannot be written: {error.strerror or error}.") from None
+    if is_other:
         raise UsageError(f"the cache {cache} is a file; name a folder.")
 
 

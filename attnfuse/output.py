@@ -144,8 +144,15 @@ def place(output: Path, inputs: Iterable[Path]) -> Place:
     """Check that `output` may be written without harm to `inputs` (files or folders).
 
     Raises UsageError where it is, holds or lies in an input, or where something stands there that attnfuse did not
-    write.
+    write; OutputError where the system does not let it be looked for.
     """
+    try:
+        return _place(output, inputs)
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise OutputError(f"the output {output} cannot be written: {error.strerror or error}.") from None
+
+
+def _place(output: Path, inputs: Iterable[Path]) -> Place:
     path = Path(os.path.realpath(output))
     is_file = output.suffix == ".mindir"
     for given in inputs:

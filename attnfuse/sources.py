@@ -8,6 +8,7 @@ May import all below the compiler but the passes and verification.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from attnfuse.cache.traces import Traces
-from attnfuse.errors import UsageError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.progress import Progress
@@ -124,12 +125,22 @@ def open_source(
     """
     wanted = tuple(components)
     path = Path(source)
-    if path.suffix == SUFFIX or path.is_file():
+    if _is_graph(path):
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         return MindirSource.open(path, wanted, dtype, shapes)
     folder = tracing_source.resolve(source)
     return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given), traces)
+
+
+def _is_graph(path: Path) -> bool:
+    """Whether SOURCE is to be read as a traced graph. SourceError where the system does not let it be looked at."""
+    try:
+        if path.is_dir():
+            os.scandir(path).close()  # a folder that may not be listed
+        return path.is_file() or path.suffix == SUFFIX
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def survey_source(
@@ -140,7 +151,7 @@ def survey_source(
     Raises as `open_source` does, UsageError for a traced graph.
     """
     path = Path(source)
-    if path.suffix == SUFFIX or path.is_file():
+    if _is_graph(path):
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
     return survey(tracing_source.resolve(source, weights=False), dtype or DEFAULT_DTYPE, shapes, given)
 

@@ -86,6 +86,12 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "missing folder": (lambda folder: [folder / "absent"], 3, r"absent'? does not exist"),
     "folder that is no pipeline": (lambda folder: [folder], 3, r"not a diffusers pipeline folder"),
     "folder named .mindir": (folder_named_mindir, 3, r"x\.mindir is a folder"),
+    "name that is too long": (lambda _: ["x" * 300], 3, r"x+ cannot be read: File name too"),
+    "graph with too long a name": (
+        lambda _: ["x" * 300 + ".mindir"],
+        3,
+        r"\.mindir cannot be read: File name too long",
+    ),
     "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean demo:stable-diffusion"),
     "empty file": (source(b""), 3, r"model\.mindir is empty"),
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
@@ -110,6 +116,12 @@ BAD: dict[str, tuple[Maker, int, str]] = {
     "unknown component": (good("--component", "unit"), 2, r"has no component 'unit'; it is the one component 'unet'"),
     "type for a traced graph": (good("--dtype", "float16"), 2, r"is a traced graph of fixed types"),
     "shape for a traced graph": (good("--batch", "2"), 2, r"is a traced graph of fixed types"),
+    "cache with too long a name": (
+        good("--cache-dir", "x" * 300),
+        2,
+        r"the cache x+ cannot be written: File name too",
+    ),
+    "empty cache": (good("--cache-dir", ""), 2, r"--cache-dir'?: a path is needed; it was given an empty one"),
     "bad policy key": (
         policy('[[rules]]\nmatch = "unet"\nforce_cast_type = "none"\n'),
         2,
@@ -144,6 +156,7 @@ def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
         ("file/out", "cannot be written"),
         ("file/out.mindir", "cannot be written"),
         ("/proc/attnfuse/out", "cannot be written"),
+        ("x" * 300, "cannot be written: File name too long"),
         ("in/unet.mindir", "overlap"),
         ("in", "overlap"),
         ("file", "is a file; name a folder"),

@@ -59,6 +59,7 @@ def test_the_others_are_written_and_the_failures_named(command: Command, source:
     reasons = {failed.name: failed.reason for failed in report.failed}
     assert reasons.keys() == {"transformer", "text_encoder"}
     assert reasons["transformer"].startswith("class NewestTransformer is not supported")
+    assert reasons["text_encoder"].startswith("parameter ")  # the name is said before it
     assert "its weight in text_encoder has shape [514, 32]" in reasons["text_encoder"]
     assert report.totals.failed == 2
     assert answer.document["failed"] == [failed.model_dump() for failed in report.failed]
