@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from attnfuse.cache.digests import KnownDigests
-from attnfuse.cache.store import Store, key_of
+from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, Place, Stage
@@ -185,16 +186,19 @@ class Incremental:
 
 
 def check_apart(cache: Path, output: Path | None, source: Path) -> None:
-    """Raise UsageError where the cache folder would lie in, or be, the source or the output, or is no folder."""
-    folder = cache.resolve()
+    """Raise UsageError where the cache lies in the source or the output, or is one, or no folder, or holds them."""
+    folder = Path(os.path.realpath(cache))  # Path.resolve has an error of its own for links in a circle
     for other in filter(None, (source, output)):
-        held = other.resolve()
-        if folder == held or held in folder.parents:
+        held = Path(os.path.realpath(other))
+        if folder == held or held in folder.parents or folder / FORMAT in held.parents:
             raise UsageError(f"the cache {cache} would lie in or over {other}; name another place for it.")
     try:
+        is_circle = folder.is_symlink()
         is_other = folder.exists() and not folder.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise UsageError(f"the cache {cache} cannot be written: {error.strerror or error}.") from None
+    if is_circle:
+        raise UsageError(f"the cache {cache} is a link that leads to itself; name a folder.")
     if is_other:
         raise UsageError(f"the cache {cache} is a file; name a folder.")
 

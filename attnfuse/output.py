@@ -155,6 +155,8 @@ def place(output: Path, inputs: Iterable[Path]) -> Place:
 def _place(output: Path, inputs: Iterable[Path]) -> Place:
     path = Path(os.path.realpath(output))
     is_file = output.suffix == ".mindir"
+    if path.is_symlink():  # after realpath
+        raise UsageError(f"the output {output} is a link that leads to itself; choose another place or remove it.")
     for given in inputs:
         source = Path(os.path.realpath(given))
         if path == source or path in source.parents or (source in path.parents and source.is_dir()):

@@ -78,6 +78,11 @@ def folder_named_mindir(folder: Path) -> list[str | Path]:
     return [folder / "x.mindir"]
 
 
+def circle(folder: Path) -> list[str | Path]:
+    (folder / "circle").symlink_to("circle")
+    return [*good()(folder), "--cache-dir", folder / "circle"]
+
+
 WHOLE = codec.serialise(transformer().build())
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256))
 
@@ -121,6 +126,7 @@ BAD: dict[str, tuple[Maker, int, str]] = {
         2,
         r"the cache x+ cannot be written: File name too",
     ),
+    "cache that is a link to itself": (circle, 2, r"the cache \S+ is a link that leads to itself"),
     "empty cache": (good("--cache-dir", ""), 2, r"--cache-dir'?: a path is needed; it was given an empty one"),
     "bad policy key": (
         policy('[[rules]]\nmatch = "unet"\nforce_cast_type = "none"\n'),
@@ -157,6 +163,8 @@ def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
         ("file/out.mindir", "cannot be written"),
         ("/proc/attnfuse/out", "cannot be written"),
         ("x" * 300, "cannot be written: File name too long"),
+        ("circle", "is a link that leads to itself"),
+        ("cache/attnfuse-cache-1/out", r"the cache \S+ would lie in or over"),
         ("in/unet.mindir", "overlap"),
         ("in", "overlap"),
         ("file", "is a file; name a folder"),
@@ -168,11 +176,12 @@ def test_bad_output(command: Command, tmp_path: Path, out: str, told: str) -> No
     (tmp_path / "in").mkdir()
     model = transformer().write(tmp_path / "in" / "unet.mindir")
     (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "notes.txt").write_bytes(b"x")
     (tmp_path / "theirs.mindir").write_bytes(b"x")
     seen = tree(tmp_path)
-    answer = command("compile", model, "-o", tmp_path / out)
+    answer = command("compile", model, "-o", tmp_path / out, "--cache-dir", tmp_path / "cache")
     assert answer.code == 2
     assert re.search(told, answer.error), answer.error
     assert "reading" not in answer.err  # told before the work
