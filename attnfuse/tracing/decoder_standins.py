@@ -76,6 +76,13 @@ def gelu_tanh() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def device_calls() -> Iterator[None]:
+    """What mindone's transformers call as one does on Ascend, in words that any host can trace."""
+    with two_axes(), sized_expand(), no_dropout(), gelu_tanh():
+        yield
+
+
 def _causal(length: Any) -> Any:
     """Which tokens (columns) each token (rows) sees: itself and those before."""
     positions = mint.arange(length)
@@ -181,10 +188,7 @@ def text_decoder() -> Iterator[None]:
         return hidden, (*states, hidden)
 
     with ExitStack() as stack:
-        stack.enter_context(two_axes())
-        stack.enter_context(sized_expand())
-        stack.enter_context(no_dropout())
-        stack.enter_context(gelu_tanh())
+        stack.enter_context(device_calls())
         for model, construct in (
             (LlamaModel, llama),
             (GlmModel, glm),

@@ -6,8 +6,8 @@ Imports `contract` of this room, `attnfuse.errors` and the standard library; no 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,32 @@ class PipelineFolder:
         """A single model's folder, with the model under the attribute it would have in a pipeline."""
         (kind,), (library,), (folder,) = self.classes.values(), self.libraries.values(), self.folders.values()
         return PipelineFolder(self.root, "", {model: kind}, {model: library}, {}, {model: folder})
+
+
+@dataclass(frozen=True, slots=True)
+class Configs(Mapping[str, Config]):
+    """The configurations of a pipeline's parts, by attribute.
+
+    One that is damaged raises its SourceError where it is asked for, not before: what has no need of it is not lost.
+    """
+
+    read: Mapping[str, Config] = field(default_factory=dict)
+    damaged: Mapping[str, SourceError] = field(default_factory=dict)
+
+    def __getitem__(self, model: str) -> Config:
+        if model in self.damaged:
+            raise self.damaged[model]
+        return self.read[model]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.read
+        yield from self.damaged
+
+    def __len__(self) -> int:
+        return len(self.read) + len(self.damaged)
+
+    def __contains__(self, model: object) -> bool:
+        return model in self.read or model in self.damaged
 
 
 def read_pipeline(folder: Path) -> PipelineFolder:

@@ -15,11 +15,12 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
-from attnfuse.tracing.folder import SINGLE, Config, PipelineFolder, read_json, read_pipeline
+from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.record import (
     ASIDE,
+    DEVICE_CALLS,
     FLOAT,
     MASKED_ATTENTION,
     Family,
@@ -256,19 +257,23 @@ def _specs(model: str, pipeline: PipelineFolder, family: Family | None) -> tuple
     return tuple(spec for spec in known if family in spec.families and model in spec.models)
 
 
-def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Mapping[str, Config]:
-    """Read the config.json of every part the table has entries for; a missing folder is an error."""
-    configs: dict[str, Config] = {}
+def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
+    """Read the config.json of every part the table has entries for."""
+    read: dict[str, Config] = {}
+    damaged: dict[str, SourceError] = {}
     for name in pipeline.classes:
         if not _specs(name, pipeline, family):
             continue
-        if not pipeline.folders[name].is_dir():
-            raise SourceError(
-                f"{pipeline.root / 'model_index.json'} names component {name},"
-                f" but there is no folder {pipeline.folders[name]}."
-            )
-        configs[name] = read_json(pipeline.folders[name] / "config.json")
-    return configs
+        try:
+            if not pipeline.folders[name].is_dir():
+                raise SourceError(
+                    f"{pipeline.root / 'model_index.json'} names component {name},"
+                    f" but there is no folder {pipeline.folders[name]}."
+                )
+            read[name] = read_json(pipeline.folders[name] / "config.json")
+        except SourceError as error:
+            damaged[name] = error
+    return Configs(read, damaged)
 
 
 def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Part:
@@ -292,10 +297,14 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Pa
         )
         return Part(model, class_name, (model,), problem=problem)
     components = tuple(spec.component.format(model=model) for spec in specs)
-    problem = next(filter(None, (spec.refusal(scene) for spec in specs)), "")
-    if problem:
+    try:
+        problem = next(filter(None, (spec.refusal(scene) for spec in specs)), "")
+        if problem:
+            return Part(model, class_name, components, problem=problem)
+        plans = tuple(_plan(spec, name, scene) for spec, name in zip(specs, components, strict=True))
+    except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
+        problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)
-    plans = tuple(_plan(spec, name, scene) for spec, name in zip(specs, components, strict=True))
     return Part(model, class_name, components, plans)
 
 
@@ -338,7 +347,8 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         ),
         dtype=scene.dtype,
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
-        stand_ins=(MASKED_ATTENTION,),
+        # None but what any model of the library means the same with.
+        stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
     )
 
 

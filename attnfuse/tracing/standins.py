@@ -22,7 +22,7 @@ import numpy as np
 from mindspore import mint
 from mindspore.ops.primitive import constexpr
 
-from attnfuse.tracing.decoder_standins import text_decoder, two_axes
+from attnfuse.tracing.decoder_standins import device_calls, text_decoder, two_axes
 
 
 def _tensor(values: Any, dtype: Any) -> Any:
@@ -405,6 +405,7 @@ def _plain_results() -> Iterator[None]:
 
 
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "device_calls": device_calls,
     "masked_attention": _masked_attention,
     "text_decoder": text_decoder,
     "two_axes": two_axes,

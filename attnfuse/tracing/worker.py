@@ -8,6 +8,7 @@ mindspore, so that a missing MindSpore is an answer and not a traceback.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import traceback
@@ -113,9 +114,11 @@ def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
 def first_line(error: Exception) -> str:
     """Return MindSpore's message without the call stacks that follow it.
 
-    A cell that the message begins with, which is printed with all that is in it, is told by its class.
+    A cell that the message begins with, which is printed with all that is in it, is told by its class. Where an object
+    lies in memory is left out: the message goes into the report, which is the same in every run.
     """
-    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    said = re.sub(r" at 0x[0-9a-f]+", "", str(error))
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     first = lines[0].strip()

@@ -11,8 +11,9 @@ import pytest
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
-from attnfuse.tracing.plan import plan_pipeline
+from attnfuse.tracing.plan import plan_all, plan_pipeline
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
+from tests.support.small_models import SMALL, write_configs
 
 SD = {"unet": UNET, "vae": VAE, "text_encoder": TEXT_ENCODER}
 XL = {"unet": XL_UNET, "vae": SMALL_VAE, "text_encoder": XL_TEXT_ENCODER, "text_encoder_2": XL_TEXT_ENCODER_2}
@@ -248,6 +249,23 @@ def test_missing_parts(tmp_path: Path) -> None:
     (tmp_path / "unet").rmdir()
     with pytest.raises(SourceError, match="names component unet, but there is no folder"):
         plans(tmp_path)
+
+
+def test_a_damaged_part_that_others_do_not_read_loses_itself_only(tmp_path: Path) -> None:
+    write_configs(tmp_path, SMALL["sd3"])
+    whole = plan_all(tmp_path, "float16", SMALL["sd3"].shapes)
+    broken = tmp_path / "text_encoder_2" / "config.json"
+    broken.write_text("{")
+    planned = plan_all(tmp_path, "float16", SMALL["sd3"].shapes)
+    assert planned.plans == tuple(plan for plan in whole.plans if plan.name != "text_encoder_2")
+    assert planned.failures.keys() == {"text_encoder_2"}
+    assert planned.failures["text_encoder_2"].startswith("text_encoder_2/config.json cannot be read as JSON")
+    broken.unlink()
+    broken.parent.rmdir()
+    planned = plan_all(tmp_path, "float16", SMALL["sd3"].shapes)
+    assert planned.failures == {
+        "text_encoder_2": "model_index.json names component text_encoder_2, but there is no folder text_encoder_2"
+    }
 
 
 @pytest.mark.parametrize("value", [None, "64", 0, -1, 1.5, [], [64, "64"], {}])

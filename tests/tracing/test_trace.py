@@ -228,6 +228,7 @@ def test_a_method_that_the_model_has_not(tmp_path: Path, method: str, told: str)
         ("Net(\n  (a): CellList(\n  )\n) object has no attribute b\n\n---\nC++", "Net object has no attribute b"),
         ("\n  It is wrong (\nvery)\n", "It is wrong ("),
         ("It is wrong.\n\n---\n- C++ Call Stack:\n)", "It is wrong."),
+        ("got <api._no_grad object at 0x7f79fd628990>, no cell", "got <api._no_grad object>, no cell"),
         ("", "RuntimeError"),
     ],
 )

@@ -17,13 +17,16 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Library, ShapeOptions
-from attnfuse.tracing.folder import Config, PipelineFolder, number_of, numbers_of
+from attnfuse.tracing.folder import Configs, PipelineFolder, number_of, numbers_of
 
 FLOAT = "float"
 """Stands for the type the model is held in."""
 
 MASKED_ATTENTION = "masked_attention"
 """The stand-in that every model needs in which mindone's `Attention` gets a mask: see `standins.TRACING`."""
+
+DEVICE_CALLS = "device_calls"
+"""The stand-in for calls of mindone's transformers that only Ascend takes as they are: see `standins.TRACING`."""
 
 ONE_TILE = "one_tile"
 """The stand-in for Allegro's autoencoder: see `standins.TRACING`."""
@@ -58,7 +61,7 @@ class Scene:
     """
 
     pipeline: PipelineFolder
-    configs: Mapping[str, Config]
+    configs: Configs
     shapes: ShapeOptions
     dtype: str
     exactly: bool = False
