@@ -70,6 +70,13 @@ N = np.array([[1, 2, 0], [2, 1, 3]], np.int64)
 C3 = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
 # The means of windows of 2 × 3, every second row.
 MEANS: Floats = np.mean([C3[:, i::2, j : j + 3].astype(float) for i in range(2) for j in range(3)], axis=0)
+# Of 4 × 5, means of 3 × 2: rows 0–1, 1–2, 2–3 and columns 0–2, 2–4, which overlap.
+ADAPTED: Floats = np.stack(
+    [C3[:, i : i + 2, j : j + 3].astype(float).mean((1, 2)) for i in range(3) for j in (0, 2)], -1
+)
+ADAPTED = ADAPTED.reshape(3, 3, 2)
+# Of 4 columns, means of 6: more than there are.
+WIDENED: Floats = (X[None, :, [0, 0, 1, 2, 2, 3]].astype(float) + X[None, :, [0, 1, 1, 2, 3, 3]]) / 2
 
 CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Add", [X, f(4)], X.astype(float) + f(4), FLOAT32),
@@ -149,6 +156,10 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("GatherNd", [X, np.array([[0, 1], [2, 3]], np.int64)], X[[0, 2], [1, 3]], FLOAT32),
     ("Triu", [X, 1], np.triu(X, 1), FLOAT32),
     ("Tril", [X, -1], np.tril(X, -1), FLOAT32),
+    ("TrilExt", [C3, 1], np.tril(C3, 1), FLOAT32),
+    ("ReverseV2", [C3, (0, -1)], C3[::-1, :, ::-1], FLOAT32),
+    ("AdaptiveAvgPool2DExt", [C3[None], (3, 2)], ADAPTED[None], FLOAT32),
+    ("AdaptiveAvgPool2DExt", [X[None], (None, 6)], WIDENED, FLOAT32),
     ("UpsampleNearest2D", [C3[None], (8, 5), None], C3[None].repeat(2, 2), FLOAT32),
     ("ResizeNearestNeighbor", [C3[None], (8, 5), False, False], C3[None].repeat(2, 2), FLOAT32),
     ("ResizeNearestNeighborV2", [C3[None], (8, 5), False, True], C3[None].repeat(2, 2), FLOAT32),
@@ -341,6 +352,36 @@ def test_transposed_convolutions(
         np.testing.assert_allclose(got, cut + bias[:, None, None], rtol=tolerance, atol=tolerance)
         got = one("Conv2DTranspose", [a, k, dims], dims, arithmetic=arithmetic, attributes=attributes)
         np.testing.assert_allclose(got, cut, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("mode", "pads", "beyond"), [("pad", (1, 0, 1), (0, 0, 1)), ("valid", (0, 0, 0), (0, 0, 0))])
+def test_transposed_convolutions_of_volumes(mode: str, pads: tuple[int, ...], beyond: tuple[int, ...]) -> None:
+    """Both forms against scattering every element."""
+    x, w, stride = (1, 2, 3, 2, 4), (2, 3, 2, 1, 3), (1, 3, 2)
+    a, k = f(*x), f(*w, name="w")
+    wide: Floats = np.zeros((1, 3, 8, 8, 12))
+    for c, z, i, j, o, t, u, v in np.ndindex(*x[1:], *w[1:]):
+        at = (z * stride[0] + t, i * stride[1] + u, j * stride[2] + v)
+        wide[(0, o, *at)] += float(a[0, c, z, i, j]) * float(k[c, o, t, u, v])
+    sizes = zip(x[2:], w[2:], stride, pads, beyond, strict=True)
+    space = [(n - 1) * s - 2 * p + d + b for n, d, s, p, b in sizes]
+    cut = wide[(..., *(slice(p, p + n) for p, n in zip(pads, space, strict=True)))]
+    attributes: dict[str, Literal] = {
+        "stride": stride, "dilation": (1, 1, 1), "group": 1, "format": "NCDHW", "pad_mode": mode,
+        "pad_list": tuple(p for p in pads for _ in range(2)),
+    }  # fmt: skip
+    for arithmetic, tolerance in ((EXACT, 1e-12), (NATIVE, 2e-5)):
+        got = one("Conv3DTranspose", [a, k], cut.shape, arithmetic=arithmetic, attributes=attributes)
+        np.testing.assert_allclose(got, cut, rtol=tolerance, atol=tolerance)
+    with pytest.raises(UnsupportedOpError, match="padding that is not told"):
+        one("Conv3DTranspose", [a, k], cut.shape, attributes={**attributes, "pad_mode": "same"})
+
+
+def test_elements_never_written_are_no_numbers() -> None:
+    assert np.isnan(one("EmptyLike", [X, None, None, False], X.shape)).all()
+    assert np.isnan(one("EmptyLike", [X, None, None, False], X.shape, FLOAT16, NATIVE)).all()
+    with pytest.raises(UnsupportedOpError, match="not set"):
+        one("EmptyLike", [N, None, None, False], N.shape, INT64)
 
 
 @pytest.mark.parametrize(("x", "w", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)

@@ -200,6 +200,14 @@ def _zeros(at: At) -> Result:
     return at.writer.carried(np.zeros(at.out.dims, at.out.dtype.numpy))
 
 
+@lowers("EmptyLike", moves=True)
+def _empty(at: At) -> Result:
+    """Not a number: whoever reads an element before it is written has no result that could agree."""
+    if not at.out.dtype.is_float:
+        raise at.unsupported("whole numbers that are not set")
+    return at.writer.carried(np.full(at.out.dims, np.nan).astype(at.out.dtype.numpy))
+
+
 @lowers("FillV2", moves=True)
 def _fill_with_tensor(at: At) -> Result:
     """Shape, number as a tensor."""

@@ -212,6 +212,15 @@ def _extend(at: At) -> Result:
     return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), mode=mode)
 
 
+@lowers("ReverseV2", moves=True)
+def _reverse(at: At) -> Result:
+    """Operand and the axes that are turned round."""
+    dims, x = at.dims(0), at.tensor(0)
+    for axis in at.integers(1):
+        x = at.emit("Gather", x, at.writer.integers(range(dims[axis] - 1, -1, -1)), axis=axis % len(dims))
+    return x
+
+
 @lowers("Gather", moves=True)
 def _gather(at: At) -> Result:
     if len(at.operands) > 3 and at.integer(3):
@@ -240,7 +249,7 @@ def _scatter(at: At) -> Result:
     return at.emit("ScatterND", at.converted(0, dtype), at.converted(1, dtypes.INT64), at.converted(2, dtype))
 
 
-@lowers("Triu", "Tril", moves=True)
+@lowers("Triu", "Tril", "TrilExt", moves=True)
 def _triangle(at: At) -> Result:
     diagonal = 0 if at.is_absent(1) else at.integer(1)
     return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))

@@ -135,14 +135,17 @@ def _transposed_convolution(at: At) -> Result:
     return at.emit("Add", y, at.writer.reshape(at.tensor(2), [1, -1] + [1] * rank))
 
 
-@lowers("Conv2DTranspose")
+@lowers("Conv2DTranspose", "Conv3DTranspose")
 def _transposed_convolution_by_attributes(at: At) -> Result:
     """The same without bias, its arguments attributes; how much of the far edge stays follows from the result."""
     stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))
     (groups,) = _attribute(at, "group")
-    if at.attributes.get("format") != "NCHW":
+    if at.attributes.get("format") not in ("NCHW", "NCDHW"):
         raise at.unsupported("an unknown format")
-    stride, dilation, padding = stride[-2:], dilation[-2:], pads[::2]
+    if at.op == "Conv3DTranspose" and at.attributes.get("pad_mode") == "same":
+        raise at.unsupported("padding that is not told")
+    rank = len(at.dims(0)) - 2
+    stride, dilation, padding = stride[-rank:], dilation[-rank:], pads[::2]
     least = [
         (n - 1) * s - 2 * p + d * (k - 1) + 1
         for n, s, p, d, k in zip(at.dims(0)[2:], stride, padding, dilation, at.dims(1)[2:], strict=True)

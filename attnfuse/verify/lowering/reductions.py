@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attnfuse.graph import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
 
@@ -41,6 +42,24 @@ def _reduce_bool(at: At) -> Result:
     op = "ReduceMax" if at.op == "ReduceAny" else "ReduceMin"
     reduced = at.emit(op, counted, at.writer.integers(_axes(at, 1)), keepdims=keep)
     return at.emit("Cast", reduced, to=onnx_type(dtypes.BOOL))
+
+
+@lowers("AdaptiveAvgPool2DExt")
+def _adaptive_average(at: At) -> Result:
+    """Of n places, mean i of m is that of those from ⌊i · n / m⌋ up to, without, ⌈(i + 1) · n / m⌉; axes −2 and −1.
+
+    The second operand is m by axis, which the result's declared size tells too (None in it is n).
+    """
+    x, carrier = at.tensor(0), at.writer.arithmetic.carry(at.out.dtype).numpy
+    weights: list[Array] = []
+    for places, means in zip(at.dims(0)[-2:], at.out.dims[-2:], strict=True):
+        rows = np.zeros((means, places))
+        for i in range(means):
+            first, end = i * places // means, -(-(i + 1) * places // means)
+            rows[i, first:end] = 1 / (end - first)
+        weights.append(rows.astype(carrier))
+    down, across = at.writer.constant(weights[0]), at.writer.constant(weights[1].T)
+    return at.emit("MatMul", at.emit("MatMul", down, x), across)
 
 
 @lowers("Max", "Min", moves=True)
