@@ -5,7 +5,7 @@ So each use of one that follows the batch must be one of these, and the componen
 
     Reshape               the target's one such element becomes the -1 that an operator works out
     StridedSlice          an end behind all rows: it is left out
-    BroadcastTo           of as many rows already: nothing, or a product with ones along the other axes
+    BroadcastTo           of as many rows already: nothing, or a Tile along the other axes
     Tile, BroadcastTo     of one row, along the first axis: see `rows`
     FillV2, Zeros, Ones   of one number: see `rows`
     a tensor              of equal rows, or the vector 0, 1, 2, …: see `rows`

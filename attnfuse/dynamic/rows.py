@@ -1,11 +1,14 @@
 """Values made as long as the batch whose rows are all equal, or counted.
 
 A timestep repeated for every image, a mask of ones: each is one row of a size that is known, and a number of rows that
-is not. The ones are made of an input of the graph that has as many rows, by operators that look at its shape only:
+is not. Zeros, subtracted from the row, make it as long as an input of the graph that has as many rows, by operators
+that look at its shape only:
 
-    StridedSlice (the first of every other axis)  →  OnesLike  →  Cast  →  Reshape [-1, 1, …]  →  Mul with the row
+    StridedSlice (the first of every other axis)  →  ZerosLike  →  Cast  →  Reshape [-1, 1, …]  →  Sub from the row
 
-The product with 1 is exact; a condition is the LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
+The difference is the row, bit by bit. (A product with ones is it too, but where the row is a constant and another
+constant multiplies the product, MindSpore 2.7.1's compiler exchanges the two without end.) A condition is the
+LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
 MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
 
 May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, `lines` of this room.
@@ -14,8 +17,6 @@ May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
 from attnfuse.dynamic.lines import Line
@@ -54,7 +55,11 @@ class Rows:
         made = _Made(self, node)
         if isinstance(rows, Counted):
             self._finish(
-                made, "CumSum", [self._ones(made, kind, line), *map(made.constant, (0, True, False))], kind, line
+                made,
+                "CumSum",
+                [self._filled("OnesLike", made, kind, line), *map(made.constant, (0, True, False))],
+                kind,
+                line,
             )
             return
         assert rows is not None
@@ -62,7 +67,7 @@ class Rows:
         row.CopyFrom(node.proto)
         for place in places:
             assign(row, place.path, 1 if place.rows is None else rows.data)
-        self._multiply(made, made.row(row), kind, line)
+        self._repeat(made, made.row(row), kind, line)
 
     def stretch_shape(self, node: Node, shape: tuple[object, ...], lines: Mapping[int, Line]) -> None:
         """A node that repeats one row, or fills a shape with one number."""
@@ -80,7 +85,7 @@ class Rows:
             if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
                 raise self._refuse(node, "it repeats more than one row")
             if operand.dims == (1, *kind.dims[1:]):  # it is the row
-                self._multiply(_Made(self, node), node.inputs[0], kind, lines[0])
+                self._repeat(_Made(self, node), node.inputs[0], kind, lines[0])
                 return
         made = _Made(self, node)
         row = NodeProto()
@@ -89,7 +94,7 @@ class Rows:
         declared = attribute(row, "shape")
         assert declared is not None  # its type is known
         declared.tensors[0].dims[0] = 1
-        self._multiply(made, made.row(row), kind, lines[0])
+        self._repeat(made, made.row(row), kind, lines[0])
 
     def are_those_of(self, value: str, other: str) -> bool:
         """Whether both values have as many rows at every batch, and nothing else of theirs follows it."""
@@ -103,9 +108,10 @@ class Rows:
             node.proto.input[position] = made.constant(value)
         self._edit.before[node.name] = made.nodes
 
-    def _multiply(self, made: _Made, row: str, kind: TensorType, line: Line) -> None:
-        """Replace the node by the product of `row` with as many ones as the line says."""
-        self._finish(made, _product(kind), [row, self._ones(made, kind, line)], kind, line)
+    def _repeat(self, made: _Made, row: str, kind: TensorType, line: Line) -> None:
+        """Replace the node by `row`, as often as the line says."""
+        op, neutral = ("LogicalAnd", "OnesLike") if kind.dtype is dtypes.BOOL else ("Sub", "ZerosLike")
+        self._finish(made, op, [row, self._filled(neutral, made, kind, line)], kind, line)
 
     def _finish(self, made: _Made, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> None:
         """Replace the node by what was made; its first dimension is on the line."""
@@ -126,10 +132,9 @@ class Rows:
             self._edit.rename[node.name] = node.inputs[0]
             self._edit.remove.add(node.name)
             return
+        times = (1, *(1 if size == had else size for size, had in zip(kind.dims[1:], operand.dims[1:], strict=True)))
         made = _Made(self, node)
-        single = TensorType((1, *kind.dims[1:]), kind.dtype)
-        ones = made.broadcast_one(single)
-        self._finish(made, _product(kind), [node.inputs[0], ones], kind, line)
+        self._finish(made, "Tile", [node.inputs[0], made.constant(times)], kind, line)
 
     def _follows(self, value: str, line: Line) -> bool:
         """Whether the value has as many rows as the line says, and nothing else of its type follows the batch."""
@@ -139,8 +144,8 @@ class Rows:
     def _places(self, value: str) -> Sequence[Place]:
         return self._family.places.get(self._inputs.get(value, ("node", value)), ())
 
-    def _ones(self, made: _Made, kind: TensorType, line: Line) -> str:
-        """Ones of the type's element type, [rows, 1, …], of its rank."""
+    def _filled(self, op: str, made: _Made, kind: TensorType, line: Line) -> str:
+        """Zeros or ones, by the operator that makes them, of the type's element type, [rows, 1, …], of its rank."""
         value, source = self._source(made.node, line)
         rank = source.rank
         counted = TensorType((UNKNOWN_DIM, *(1,) * (rank - 1)), source.dtype)
@@ -148,7 +153,7 @@ class Rows:
             begin, end, step = (0,) * rank, (0,) + (1,) * (rank - 1), (1,) * rank
             arguments = (begin, end, step, 0, 1, 0, 0, 0)  # the mask of ends is 1: all of the first axis
             value = made.apply("StridedSlice", [value, *map(made.constant, arguments)], counted, line)
-        value = made.apply("OnesLike", [value], counted, line)
+        value = made.apply(op, [value], counted, line)
         if source.dtype is not kind.dtype:
             counted = TensorType(counted.dims, kind.dtype)
             value = made.apply("Cast", [value, made.constant(kind.dtype.type_id)], counted, line)
@@ -180,10 +185,6 @@ class Rows:
         return self._edit.primitive(op, PrimitiveProto.PRIMITIVE_FUNCTION)
 
 
-def _product(kind: TensorType) -> str:
-    return "LogicalAnd" if kind.dtype is dtypes.BOOL else "Mul"
-
-
 class _Made:
     """The nodes that stand before one node, named after it. The encoding is that of MindSpore 2.7.1's exports."""
 
@@ -208,16 +209,6 @@ class _Made:
             for element in value:
                 literal.values.add(type=AttributeProto.INT64).ints.append(element)
         return self._named(message, f"attnfuse_{self._site}_{len(self.nodes)}")
-
-    def broadcast_one(self, kind: TensorType) -> str:
-        """Ones of that type."""
-        one = NodeProto(op_type=CONSTANT)
-        literal = one.attribute.add(name="value", type=AttributeProto.TENSORS)
-        literal.tensors.add(name="value0", data_type=kind.dtype.wire, raw_data=np.ones((), kind.dtype.numpy).tobytes())
-        value = self._named(one, f"attnfuse_{self._site}_{len(self.nodes)}")
-        shape = self.constant(kind.dims)
-        name = f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}_BroadcastTo:0"
-        return self._named(self._application("BroadcastTo", [value, shape], kind), name)
 
     def row(self, message: NodeProto) -> str:
         """The node itself, changed to make one row."""

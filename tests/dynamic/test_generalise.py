@@ -103,6 +103,15 @@ def _broadcast_in_other_axes(g: GraphBuilder, batch: int) -> str:
     return g.broadcast_to(g.input("x", (batch, 1, 4)), (batch, 3, 4))
 
 
+def _constant_in_other_axes(g: GraphBuilder, batch: int) -> str:
+    """Every number it may hold comes through as it is."""
+    g.input("x", (batch, 2))
+    row = np.array([[[1.5, -0.0, np.inf, -65504.0]]], np.float32)
+    return g.op(
+        "Reciprocal", g.broadcast_to(g.constant(np.repeat(row, batch, axis=0)), (batch, 3, 4)), dims=(batch, 3, 4)
+    )
+
+
 def _broadcast_of_rows(g: GraphBuilder, batch: int) -> str:
     x = g.broadcast_to(g.broadcast_to(g.input("x", (batch, 4)), (batch, 4)), (batch, 4))
     return g.softmax(x)
@@ -148,6 +157,7 @@ def _uneven(g: GraphBuilder, batch: int) -> str:
         _sliced_in_other_axes,
         _broadcast_in_other_axes,
         _broadcast_of_rows,
+        _constant_in_other_axes,
         _picked,
         _mask,
         _condition,
