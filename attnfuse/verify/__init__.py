@@ -72,7 +72,8 @@ def verify_component(
     original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it. A difference
     is a finding in the result, not an exception.
     Raises UsageError where MindSpore or onnxruntime is missing, SourceError for a file that cannot be read,
-    VerificationError where a check cannot be carried out (one of them crashes, an operator without a lowering).
+    VerificationError where a check cannot be carried out (one of them crashes, an operator without a lowering, an
+    original that MindSpore itself rejects).
     """
     require_executor(level)
     from attnfuse.verify.component import check

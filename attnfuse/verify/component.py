@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from attnfuse.errors import VerificationError
 from attnfuse.graph import Model, short_name
 from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
@@ -37,6 +38,9 @@ def check(
 
     with _timed(seconds, "inference"):
         inferred = inference.infer(after, name, work)
+        # What is wrong with the result is told first; without that, a source that is rejected too tells of neither.
+        if inferred.rejected is not None and not findings:
+            _check_inferable(before, name, work)
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
     notes.append(f"MindSpore inferred {inferred.compared} node types anew")
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
@@ -87,6 +91,16 @@ def check(
         fused=compared_files[1],
         seconds=seconds,
     )
+
+
+def _check_inferable(original: Model, name: str, work: Path) -> None:
+    """Raise VerificationError where MindSpore cannot infer the original: it then says nothing of the result."""
+    rejected = inference.infer(original, name, work).rejected
+    if rejected is not None:
+        raise VerificationError(
+            f"{name} cannot be verified: MindSpore rejects its original graph as it does the result ({rejected}); "
+            "use --verify none."
+        )
 
 
 @contextmanager

@@ -31,11 +31,15 @@ _NUMBERED = re.compile(r"attnfuse_n(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Findings, how many node types were compared, and the version of MindSpore that inferred them."""
+    """Findings, how many node types were compared, and the version of MindSpore that inferred them.
+
+    `rejected` is what MindSpore said where it did not infer the graph at all; the one finding tells it.
+    """
 
     findings: tuple[str, ...]
     compared: int
     mindspore: str
+    rejected: str | None = None
 
 
 def infer(model: Model, name: str, work: Path) -> Inference:
@@ -63,12 +67,11 @@ def infer_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, I
         answer = _run({"graphs": jobs}, name, work)
         results = {}
         for (key, model), (_, target), error in zip(models.items(), files, answer["errors"], strict=True):
+            rejected = None if error is None else _one_line(error)
             findings, compared = (
-                _differences(model, target)
-                if error is None
-                else ([f"MindSpore rejects the graph: {_one_line(error)}."], 0)
+                _differences(model, target) if rejected is None else ([f"MindSpore rejects the graph: {rejected}."], 0)
             )
-            results[key] = Inference(tuple(findings), compared, answer["mindspore"])
+            results[key] = Inference(tuple(findings), compared, answer["mindspore"], rejected)
         return results
     finally:
         for path in (path for pair in files for path in pair):
