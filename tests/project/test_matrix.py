@@ -91,6 +91,7 @@ def test_a_line_tells_sites_operators_and_errors() -> None:
     odd = found(group="alone/x", sites={"missed: mask": 1}, outside={"Sort": 2}, static=False, full=False)
     assert line(odd).endswith("| float16 | 1 missed: mask | 2 Sort | **no** | **failed** |")
     assert line(odd).startswith("| alone/x |")
+    assert line(found(static=None, full=False)).endswith("| 0 | not possible | **failed** |")
     assert line(found(error="the process died")).endswith("| float16 | — | — | — | **failed** |")
 
 

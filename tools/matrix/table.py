@@ -12,6 +12,8 @@ from typing import Any
 
 Found = Mapping[str, Any]
 
+_STATIC = {True: "yes", False: "**no**", None: "not possible"}
+
 _HEAD = """\
 # The matrix
 
@@ -25,7 +27,7 @@ component in one type, compiled for MindSpore Lite on ascend910b with `--verify 
 - *sites*: the Softmax and fused attention nodes of the traced graph, by what became of them; codes are in
   [codes.md](codes.md).
 - *outside*: nodes of the result of operators that MindSpore Lite does not take, 0 is deployable.
-- *static*: MindSpore's own inference over the result agrees.
+- *static*: MindSpore's own inference over the result agrees; "not possible" where it rejects the traced graph too.
 - *full*: the largest relative error of an output against a float64 run of the original, rounded up, and how much of
   what is allowed the worst output, and the worst site alone, comes to, rounded up to tenths.
 """
@@ -67,7 +69,7 @@ def line(one: Found) -> str:
     if one["full"]:
         full = f"{_rounded(one['error_of_outputs'])}; {_tenths(one['share_of_outputs'])}"
         full += f", {_tenths(one['share_of_sites'])}" if one["sites"].get("fused") else ""
-    cells += [sites, outside, "yes" if one["static"] else "**no**", full]
+    cells += [sites, outside, _STATIC[one["static"]], full]
     return f"| {' | '.join(cells)} |"
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse import compiler
-from attnfuse.compiler import CompileRequest, Outcome
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
 from attnfuse.errors import AttnfuseError, InternalError, TraceError, VerificationError
 from attnfuse.processes import die_with
 from attnfuse.verify.result import OutputFigures
@@ -49,16 +49,13 @@ def compile_row(folder: Path, group: str, component: str, dtype: str) -> dict[st
             dtype=dtype,
             shapes=shapes_of(group),
             given=given_of(folder),
-            verify="full",
         )
         try:
-            try:
-                outcome, unable = compiler.compile(request), ""
-            except VerificationError as error:
-                outcome, unable = compiler.compile(replace(request, verify="static")), _told(error, folder, component)
+            outcome, unable = _compiled(request)
             found = _found(outcome)
             if unable:
-                found |= {"full": False, "findings": [*found["findings"], unable]}
+                told = dict.fromkeys(_told(error, folder, component) for error in unable)
+                found |= {"full": False, "findings": [*found["findings"], *told]}
             elif not found["full"]:
                 found["static"] = _found(compiler.compile(replace(request, verify="static")))["full"]
         except TraceError as error:
@@ -73,10 +70,23 @@ def compile_row(folder: Path, group: str, component: str, dtype: str) -> dict[st
         return found
 
 
+def _compiled(request: CompileRequest) -> tuple[Outcome, list[VerificationError]]:
+    """Verified as far as that can be carried out, and why not further."""
+    unable: list[VerificationError] = []
+    levels: tuple[VerifyLevel, ...] = ("full", "static")
+    for level in levels:
+        try:
+            return compiler.compile(replace(request, verify=level)), unable
+        except VerificationError as error:
+            unable.append(error)
+    return compiler.compile(replace(request, verify="none")), unable
+
+
 def _found(outcome: Outcome) -> dict[str, Any]:
     (entry,) = outcome.report.components
-    assert outcome.verification is not None
-    (checked,) = outcome.verification.components
+    checked = None
+    if outcome.verification is not None:
+        (checked,) = outcome.verification.components
     sites = Counter(site.status if site.status == "fused" else f"{site.status}: {site.code}" for site in entry.sites)
     reasons = sorted({f"{s.status} {s.code}: {s.reason}" for s in entry.sites if s.status in ("missed", "kept")})
     return {
@@ -84,12 +94,13 @@ def _found(outcome: Outcome) -> dict[str, Any]:
         "sites": dict(sorted(sites.items())),
         "reasons": reasons,
         "outside": {one.op: one.count for one in entry.outside},
-        "static": checked.passed,  # a full verification holds it too; where that failed, it is asked apart
-        "full": checked.passed,
-        "findings": list(checked.findings),
-        "error_of_outputs": max((figures.fused for figures in checked.outputs), default=0.0),
-        "share_of_outputs": _share(checked.outputs),
-        "share_of_sites": _share(site.figures for site in checked.sites),
+        # A full verification holds it too; where that failed, it is asked apart. None: it could not be carried out.
+        "static": checked.passed if checked else None,
+        "full": checked is not None and checked.passed,
+        "findings": list(checked.findings) if checked else [],
+        "error_of_outputs": max((figures.fused for figures in checked.outputs), default=0.0) if checked else 0.0,
+        "share_of_outputs": _share(checked.outputs) if checked else 0.0,
+        "share_of_sites": _share(site.figures for site in checked.sites) if checked else 0.0,
     }
 
 
