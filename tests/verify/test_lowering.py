@@ -365,7 +365,8 @@ def test_transposed_convolutions_of_volumes(mode: str, pads: tuple[int, ...], be
         wide[(0, o, *at)] += float(a[0, c, z, i, j]) * float(k[c, o, t, u, v])
     sizes = zip(x[2:], w[2:], stride, pads, beyond, strict=True)
     space = [(n - 1) * s - 2 * p + d + b for n, d, s, p, b in sizes]
-    cut = wide[(..., *(slice(p, p + n) for p, n in zip(pads, space, strict=True)))]
+    near, far = pads, [p + n for p, n in zip(pads, space, strict=True)]
+    cut = wide[:, :, near[0] : far[0], near[1] : far[1], near[2] : far[2]]
     attributes: dict[str, Literal] = {
         "stride": stride, "dilation": (1, 1, 1), "group": 1, "format": "NCDHW", "pad_mode": mode,
         "pad_list": tuple(p for p in pads for _ in range(2)),
