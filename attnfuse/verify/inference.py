@@ -14,7 +14,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.names import leaf_name
 
 TIMEOUT_SECONDS = 1800.0
+LEAST_SECONDS, SECONDS_A_NODE = 300.0, 0.3
+"""What MindSpore is given, up to `TIMEOUT_SECONDS`: more than it needs, as its compiler may never end."""
 _NUMBERED = re.compile(r"attnfuse_n(\d+)")
 
 
@@ -64,7 +66,7 @@ def infer_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, I
             jobs.append(
                 {"source": str(source.resolve()), "target": str(target.resolve()), "inputs": _inputs(model, key)}
             )
-        answer = _run({"graphs": jobs}, name, work)
+        answer = _run({"graphs": jobs}, name, work, seconds_for(models.values()))
         results = {}
         for (key, model), (_, target), error in zip(models.items(), files, answer["errors"], strict=True):
             rejected = None if error is None else _one_line(error)
@@ -112,7 +114,12 @@ def _stripped(model: Model) -> ModelProto:
     return copy
 
 
-def _run(request: object, name: str, work: Path) -> dict[str, Any]:
+def seconds_for(models: Iterable[Model]) -> float:
+    """How long MindSpore may take over the graphs."""
+    return min(TIMEOUT_SECONDS, LEAST_SECONDS + SECONDS_A_NODE * sum(len(model.nodes) for model in models))
+
+
+def _run(request: object, name: str, work: Path, seconds: float) -> dict[str, Any]:
     environment = {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
     environment["GLOG_v"] = "3"  # errors only: warnings of MindSpore are not the user's
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
@@ -120,12 +127,12 @@ def _run(request: object, name: str, work: Path) -> dict[str, Any]:
     try:
         # In `work`, because MindSpore leaves folders where it runs.
         done = subprocess.run(
-            command, input=json.dumps(request), capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
+            command, input=json.dumps(request), capture_output=True, text=True, timeout=seconds,
             env=environment, cwd=work, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise VerificationError(
-            f"MindSpore's inference over {name} did not end within {TIMEOUT_SECONDS:.0f} s; try --verify none."
+            f"MindSpore's inference over {name} did not end within {seconds:.0f} s; try --verify none."
         ) from None
     if "No module named 'mindspore'" in done.stderr:
         raise VerificationError("MindSpore is not installed, and --verify needs it: pip install 'attnfuse[trace]'.")

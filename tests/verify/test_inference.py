@@ -79,7 +79,7 @@ def test_mixed_types_are_for_the_structural_check(tmp_path: Path) -> None:
 def test_the_weights_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
-    def look(request: dict[str, list[dict[str, str]]], name: str, work: Path) -> dict[str, object]:
+    def look(request: dict[str, list[dict[str, str]]], name: str, work: Path, seconds: float) -> dict[str, object]:
         seen["bytes"] = Path(request["graphs"][0]["source"]).read_bytes()
         return {"errors": ["stopped"], "mindspore": "0"}
 
@@ -123,6 +123,13 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(inference, "TIMEOUT_SECONDS", 0.5)
     with pytest.raises(VerificationError, match="did not end within"):
         infer(Block().fused().model(), tmp_path)
+
+
+def test_a_larger_graph_is_given_longer() -> None:
+    model = Block().fused().model()
+    one, two = inference.seconds_for([model]), inference.seconds_for([model, model])
+    assert inference.LEAST_SECONDS < one < two
+    assert inference.seconds_for([model] * 1000) == inference.TIMEOUT_SECONDS
 
 
 def test_every_node_is_renamed_in_the_copy_only() -> None:
