@@ -143,3 +143,15 @@ def test_every_node_is_renamed_in_the_copy_only() -> None:
     assert [n.op for n in copy.nodes] == [n.op for n in model.nodes]
     assert all(not p.raw_data for p in copy.parameters())
     assert copy.type_of(copy.proto.graph.output[0].name) == TensorType((2, 24, 64), FLOAT32)
+
+
+def test_a_size_that_mindspore_does_not_know_agrees_only_where_a_batch_is_open() -> None:
+    written, unknown = TensorType((-1, 2, 6), FLOAT16), TensorType((-1, -1, -1), FLOAT16)
+    assert inference._agree(written, unknown, is_open=True)
+    assert inference._agree((written, None), (unknown, None), is_open=True)
+    assert not inference._agree(written, unknown, is_open=False)
+    assert not inference._agree(unknown, written, is_open=True)  # what is written must say at least as much
+    assert not inference._agree(written, TensorType((-1, -1, 7), FLOAT16), is_open=True)
+    assert not inference._agree(written, TensorType((-1, -1), FLOAT16), is_open=True)
+    assert not inference._agree(written, TensorType((-1, -1, -1), FLOAT32), is_open=True)
+    assert not inference._agree((written,), (unknown, None), is_open=True)
