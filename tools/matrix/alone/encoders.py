@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from tools.matrix.alone.record import Alone, Config, Tensor
 
 _NO_DICT = {"return_dict": False}
+_POOLED = ("last_hidden_state", "pooler_output")
+_FILLED = "mindone fills weights in place while it builds the model, for which MindSpore has no kernel on a CPU"
 _NO_CACHE = {"return_dict": False, "use_cache": False}
 _IDS = {"input_ids": Tensor((2, 12), "int64")}
 _MASKED = {**_IDS, "attention_mask": Tensor((2, 12), "int64")}
@@ -44,7 +46,7 @@ def _bert(kind: str, class_name: str, **changes: object) -> Config:
     }
 
 
-def _vision(kind: str, class_name: str, cause: str = "", **changes: object) -> Alone:
+def _vision(kind: str, class_name: str, **changes: object) -> Alone:
     """An encoder of pictures of 24 × 24 pixels in patches of 4."""
     config = {
         "architectures": [class_name],
@@ -58,7 +60,7 @@ def _vision(kind: str, class_name: str, cause: str = "", **changes: object) -> A
         "num_channels": 3,
         **changes,
     }
-    return Alone(config, {"pixel_values": Tensor((2, 3, 24, 24))}, fixed=_NO_DICT, cause=cause)
+    return Alone(config, {"pixel_values": Tensor((2, 3, 24, 24))}, fixed=_NO_DICT, outputs=_POOLED)
 
 
 _CLIP: Config = {
@@ -102,11 +104,9 @@ _GPT2: Config = {
 }
 
 ALONE: Mapping[str, Alone] = {
-    "clip_text_mask": Alone(_CLIP, _MASKED, fixed=_NO_DICT),
-    "siglip_vision": _vision(
-        "siglip_vision_model", "SiglipVisionModel", cause="mindone makes a ModelOutput in the graph"
-    ),
-    "vit": _vision("vit", "ViTModel", "mindone expands a token to the batch with sizes of -1"),
+    "clip_text_mask": Alone(_CLIP, _MASKED, fixed=_NO_DICT, outputs=_POOLED),
+    "siglip_vision": _vision("siglip_vision_model", "SiglipVisionModel"),
+    "vit": _vision("vit", "ViTModel"),
     "dinov2": _vision("dinov2", "Dinov2Model", mlp_ratio=2),
     "swin": Alone(
         {
@@ -123,10 +123,16 @@ ALONE: Mapping[str, Alone] = {
         fixed=_NO_DICT,
     ),
     "roberta": Alone(
-        _bert("roberta", "RobertaModel", max_position_embeddings=18, pad_token_id=1), _MASKED, fixed=_NO_DICT
+        _bert("roberta", "RobertaModel", max_position_embeddings=18, pad_token_id=1),
+        _MASKED,
+        fixed=_NO_DICT,
+        cause=_FILLED,
     ),
     "xlm_roberta": Alone(
-        _bert("xlm-roberta", "XLMRobertaModel", max_position_embeddings=18, pad_token_id=1), _MASKED, fixed=_NO_DICT
+        _bert("xlm-roberta", "XLMRobertaModel", max_position_embeddings=18, pad_token_id=1),
+        _MASKED,
+        fixed=_NO_DICT,
+        cause=_FILLED,
     ),
     "gpt2": Alone(_GPT2, _IDS, fixed=_NO_CACHE),
     "gpt2_mask": Alone(_GPT2, _MASKED, fixed=_NO_CACHE),
