@@ -40,7 +40,7 @@ from attnfuse.report.build import component_entry
 from attnfuse.report.build import report as build_report
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Rewritten, at_batch, rewrite
+from attnfuse.rewriting import Rewritten, at_batches, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
@@ -368,8 +368,8 @@ def _verify(
     compute = _compute_asked(request.policy, result)
     if component.batches:
         pairs = {}
-        for batch in VERIFIED_BATCHES:
-            source, made = at_batch(component, request.policy, request.target, passes, batch)
+        graphs = at_batches(component, request.policy, request.target, passes, VERIFIED_BATCHES)
+        for batch, (source, made) in graphs.items():
             place = work / f"at_{batch}"
             pairs[batch] = (
                 _beside_weights(place / "original", component, source, fused.parent),

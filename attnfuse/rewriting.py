@@ -52,15 +52,15 @@ def rewrite(
     return rewritten, codec.serialise(made.model)
 
 
-def at_batch(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass], batch: int
-) -> tuple[bytes, bytes]:
-    """The source's graph and the written one at a batch, of a component for any.
+def at_batches(
+    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass], batches: Sequence[int]
+) -> dict[int, tuple[bytes, bytes]]:
+    """The source's graph and the written one at each batch, of a component for any.
 
     The written one is what `rewrite` gives but for its declared types, which are those of the batch.
     """
     _, made, family = _rewrite_for_any(component, policy, target, passes)
-    return codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))
+    return {batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))) for batch in batches}
 
 
 def _rewrite_for_any(
