@@ -17,7 +17,7 @@ import numpy as np
 
 from attnfuse.dynamic.lines import Line, line_through
 from attnfuse.errors import TraceError
-from attnfuse.graph import short_name
+from attnfuse.graph import Node, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, TensorProto
@@ -79,6 +79,13 @@ class Family:
         made.CopyFrom(self.model)
         write(made, self.places, batch)
         return made
+
+    def refuse(self, node: Node, why: str) -> TraceError:
+        """The graph for any batch cannot be written, for the sake of that node."""
+        return TraceError(
+            f"component {self.component} cannot be written for any batch: {node.op} {short_name(node.name)}: {why}; "
+            "compile it without --dynamic, once for each batch."
+        )
 
 
 def family_of(component: str, models: Mapping[int, ModelProto]) -> Family:

@@ -10,7 +10,7 @@ So each use of one that follows the batch must be one of these, and the componen
     FillV2, Zeros, Ones   of one number: see `rows`
     a tensor              of equal rows, or the vector 0, 1, 2, …: see `rows`
 
-May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, `lines`, `rows` of this room.
+May import `attnfuse.graph`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from attnfuse.dynamic.family import Family, Owner, Place, write
 from attnfuse.dynamic.rows import FILLS, STRETCHES, Rows
-from attnfuse.errors import TraceError
-from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, NotALiteralError, Use, attribute, short_name
+from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, NotALiteralError, Use, attribute
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 
 _RESHAPES = {"Reshape": 1}
@@ -57,7 +56,7 @@ def generalise(family: Family) -> Dynamic:
         node = model.producer(owner[1]) if owner[0] == "node" else None
         if node is None or node.op != CONSTANT:
             if node is not None and any(not _is_type(node.proto, place) for place in places):
-                raise _refuse(family, node, "an attribute of it follows the batch")
+                raise family.refuse(node, "an attribute of it follows the batch")
             declared[owner] = places
         else:
             constants.append((node, places))
@@ -80,13 +79,6 @@ def _is_type(node: NodeProto, place: Place) -> bool:
     return field == "attribute" and isinstance(position, int) and node.attribute[position].name == "shape"
 
 
-def _refuse(family: Family, node: Node, why: str) -> TraceError:
-    return TraceError(
-        f"component {family.component} cannot be written for any batch: {node.op} {short_name(node.name)}: {why}; "
-        "compile it without --dynamic, once for each batch."
-    )
-
-
 def _rewrite_uses(
     family: Family, model: Model, edit: Edit, rows: Rows, constant: Node, places: tuple[Place, ...]
 ) -> None:
@@ -98,7 +90,7 @@ def _rewrite_uses(
     lines = {place.path[3]: place.line for place in places if len(place.path) > 3 and place.path[2] == "values"}
     uses = model.uses(constant.name)
     if not isinstance(value, tuple) or len(lines) != len(places) or any(use.node is None for use in uses):
-        raise _refuse(family, constant, "a constant follows the batch that is no shape")
+        raise family.refuse(constant, "a constant follows the batch that is no shape")
     targets: dict[tuple[int, ...], list[Use]] = {}
     for use in uses:
         assert use.node is not None
@@ -109,7 +101,7 @@ def _rewrite_uses(
         elif use in _stretched(use.node):
             rows.stretch_shape(use.node, value, {int(axis): line for axis, line in lines.items()})
         else:
-            raise _refuse(family, use.node, f"its argument {use.position} follows the batch")
+            raise family.refuse(use.node, f"its argument {use.position} follows the batch")
     if not targets:
         edit.remove.add(constant.name)  # those that were made longer have another shape
     # Where the shape has a -1 already, which is now known and gives way, its uses may need different ones.
@@ -132,7 +124,7 @@ def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: t
     begin, end, step, *masks = (_literal(model, value) for value in node.inputs[1:])
     plain = isinstance(begin, tuple) and isinstance(step, tuple) and (begin[0], step[0]) == (0, 1)
     if axes != (0,) or not plain or any(masks) or not rows.are_those_of(node.inputs[0], node.name):
-        raise _refuse(family, node, "its argument 2 follows the batch")
+        raise family.refuse(node, "its argument 2 follows the batch")
     assert isinstance(end, tuple)  # it is what follows the batch
     rows.argue(node, {2: (0, *end[1:]), 5: 1})
 
@@ -151,7 +143,7 @@ def _reshape_target(family: Family, model: Model, node: Node, value: tuple[objec
     kind = model.type_of(node.name)
     unknown = {place.path[-1] for place in family.places.get(("node", node.name), ()) if _is_type(node.proto, place)}
     if kind is None or len(kind.dims) != len(value) or len(unknown) != 1:
-        raise _refuse(family, node, "more than one dimension of its result follows the batch")
+        raise family.refuse(node, "more than one dimension of its result follows the batch")
     return tuple(UNKNOWN_DIM if axis in unknown else dim for axis, dim in enumerate(kind.dims))
 
 

@@ -11,7 +11,7 @@ constant multiplies the product, MindSpore 2.7.1's compiler exchanges the two wi
 LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
 MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
 
-May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `family`, `lines` of this room.
+May import `attnfuse.graph`, `attnfuse.mindir` and `family`, `lines` of this room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 
 from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
 from attnfuse.dynamic.lines import Line
-from attnfuse.errors import TraceError
 from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, TensorType, attribute, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
@@ -51,7 +50,7 @@ class Rows:
         others = [place for place in places if place.rows is None]
         kind = self._model.type_of(node.name)
         if kind is None or any(place.path[-2:] != ("dims", 0) or place.line != line for place in others):
-            raise self._refuse(node, "a constant follows the batch in more than its first dimension")
+            raise self._family.refuse(node, "a constant follows the batch in more than its first dimension")
         made = _Made(self, node)
         if isinstance(rows, Counted):
             self._finish(
@@ -75,7 +74,7 @@ class Rows:
         position = STRETCHES.get(node.op, FILLS.get(node.op, 0))
         sizes = tuple(n for n in shape if isinstance(n, int))
         if kind is None or tuple(lines) != (0,) or not len(shape) == len(sizes) == kind.rank:
-            raise self._refuse(node, "it follows the batch in more than its first dimension")
+            raise self._family.refuse(node, "it follows the batch in more than its first dimension")
         if node.op in STRETCHES:
             operand = self._model.type_of(node.inputs[0])
             longer = operand is not None and operand.rank == kind.rank and self._follows(node.inputs[0], lines[0])
@@ -83,7 +82,7 @@ class Rows:
                 self._broadcast_rows(node, kind, lines[0])
                 return
             if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
-                raise self._refuse(node, "it repeats more than one row")
+                raise self._family.refuse(node, "it repeats more than one row")
             if operand.dims == (1, *kind.dims[1:]):  # it is the row
                 self._repeat(_Made(self, node), node.inputs[0], kind, lines[0])
                 return
@@ -119,7 +118,7 @@ class Rows:
         if node.graph.name != self._model.proto.graph.name or any(
             use.node is not None and use.node.graph.name != node.graph.name for use in self._model.uses(node.name)
         ):
-            raise self._refuse(node, "it is used in a function")
+            raise self._family.refuse(node, "it is used in a function")
         unknown = TensorType((UNKNOWN_DIM, *kind.dims[1:]), kind.dtype)
         self._edit.before[node.name] = made.nodes
         self._edit.replace[node.name] = made.end(op, inputs, unknown, line)
@@ -170,15 +169,9 @@ class Rows:
             if kind is not None and self._follows(value, line):
                 found.append((kind.rank, value, kind))
         if not found:
-            raise self._refuse(node, "no input has as many rows as it makes")
+            raise self._family.refuse(node, "no input has as many rows as it makes")
         _, name, kind = min(found, key=lambda one: one[:2])
         return name, kind
-
-    def _refuse(self, node: Node, why: str) -> TraceError:
-        return TraceError(
-            f"component {self._family.component} cannot be written for any batch: {node.op} {short_name(node.name)}: "
-            f"{why}; compile it without --dynamic, once for each batch."
-        )
 
     def primitive(self, op: str) -> str:
         """Its key in the primitive table."""
