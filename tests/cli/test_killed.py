@@ -219,9 +219,10 @@ def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, momen
         subprocess.run(command(*arguments, toy=True), env=environment(), check=True, capture_output=True)
         before = {p: p.read_bytes() for p in (tmp_path / "place").rglob("*") if p.is_file()}
     python, dash, program, *rest = command(*arguments, toy=True)
+    # Naps, not one long sleep: a signal between the interpreter's last look and the system call would be seen after it.
     wait = (
         "import os, time\nimport attnfuse.output\n"
-        f"{function} = lambda *a: (print('here', flush=True), time.sleep(60))\n"
+        f"{function} = lambda *a: (print('here', flush=True), [time.sleep(0.02) for _ in range(3000)])\n"
     )
     process = subprocess.Popen(
         [python, dash, wait + program, *rest],
