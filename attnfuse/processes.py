@@ -1,17 +1,72 @@
-"""What there is to know of this process, and that none of ours outlives the one that wanted it.
+"""What there is to know of this process, and how others are run: each ends, in time, with the one that wanted it.
 
+Python looks for signals between its own instructions. One that comes after the last look, but before the system call
+that waits, interrupts nothing: it would be acted on when the wait is over, which may be minutes. So nothing here waits
+for more than `_LOOK_SECONDS` at once.
 Imports nothing of the project.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
+import select
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, Final
+
+_LOOK_SECONDS: Final = 0.1
+
+
+def run(
+    command: Sequence[str], *, said: str | None = None, seconds: float = math.inf, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` to its end, with `said` on its stdin; `options` are those of Popen.
+
+    What goes to pipes is in the answer, as text. Raises subprocess.TimeoutExpired where it takes longer than
+    `seconds`. Whatever is raised, a signal's exception too, the process has been killed by then.
+    """
+    until = time.monotonic() + seconds
+    with subprocess.Popen(command, text=True, **options) as process:
+        try:
+            while True:
+                try:
+                    out, err = process.communicate(said, timeout=_LOOK_SECONDS)
+                    return subprocess.CompletedProcess(command, process.returncode, out, err)
+                except subprocess.TimeoutExpired:
+                    said = None  # it is on its way
+                    if time.monotonic() > until:
+                        raise
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+def lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines a process writes to its stdout, which is a pipe, until it closes it."""
+    pipe = process.stdout
+    assert pipe is not None
+    ready = select.poll()
+    ready.register(pipe, select.POLLIN)
+    rest = b""
+    while True:
+        if not ready.poll(_LOOK_SECONDS * 1000):
+            continue
+        chunk = os.read(pipe.fileno(), 2**16)
+        if not chunk:
+            break
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")
 
 
 def die_with(parent: int) -> None:
@@ -56,3 +111,15 @@ def started_ns() -> int:
     since_boot = ticks * 10**9 // os.sysconf("SC_CLK_TCK")
     # A process that has to wait between the two clocks reads too early a time: the latest of some is the best.
     return max(time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_boot) for _ in range(5))
+
+
+def peak_memory() -> int:
+    """The most memory this program ever held, in bytes; 0 where the system does not tell.
+
+    Not getrusage's ru_maxrss: that goes through fork and exec, so it begins with what the parent held.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)

@@ -1,14 +1,13 @@
 """Progress for people, on stderr: a live bar and a line per component on a terminal, plain lines elsewhere.
 
 Times and memory are told here and nowhere else: no output may depend on them. May import `attnfuse.progress`,
-`attnfuse.report` and rich. Only the command line makes these.
+`attnfuse.report`, `attnfuse.processes` and rich. Only the command line makes these.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Task, TaskID, TextColumn, T
 from rich.progress import Progress as RichBars
 from rich.text import Text
 
+from attnfuse.processes import peak_memory
 from attnfuse.report.table import human_bytes
 
 _SAID = {
@@ -59,7 +59,7 @@ class _Component:
         if self.stages:
             last = self.stages[-1]
             last.seconds = time.monotonic() - last.began
-            last.peak = last.peak or _own_peak()
+            last.peak = last.peak or peak_memory()
 
     @property
     def total(self) -> str:
@@ -179,15 +179,3 @@ class _Bytes(DownloadColumn):
     def render(self, task: Task) -> Text:
         """See rich."""
         return Text() if task.total is None else super().render(task)
-
-
-def _own_peak() -> int:
-    """The most memory this process ever had, in bytes; 0 where the system does not tell.
-
-    Not getrusage, whose maximum begins with what the parent had when it forked.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)

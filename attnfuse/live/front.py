@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from attnfuse import errors
+from attnfuse import errors, processes
 from attnfuse.errors import (
     AttnfuseError,
     InternalError,
@@ -198,14 +198,12 @@ def _run(request: dict[str, Any], work: Path, progress: Progress) -> dict[str, A
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
-            text=True,
             env=environment(),
         )
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
+            for line in processes.lines(process):
                 _relay(line, progress)
-            code = process.wait()
+            code = process.wait()  # which closed its stdout as its last
         except BaseException:
             process.terminate()
             process.wait()

@@ -1,6 +1,6 @@
 """Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
 
-Imports `contract` of this room and `attnfuse.errors`.
+Imports `contract` of this room, `attnfuse.errors` and `attnfuse.processes`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from attnfuse import processes
 from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 
@@ -42,20 +43,14 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
     result = work / _RESULT_FILE
     result.unlink(missing_ok=True)
     with (work / LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
+        code = processes.run(
             [sys.executable, "-m", "attnfuse.tracing.worker", str(request)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands
             env=environment(),
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+        ).returncode
     if not result.exists():
         raise TraceError(f"component {plan.name}: the tracing process {_ending(code)}; {_last_words(work)}")
     answer = json.loads(result.read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
-from attnfuse.processes import die_with
+from attnfuse.processes import die_with, peak_memory
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
@@ -77,7 +77,7 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
         outputs=outputs,
         versions={name: version(name) for name in ("mindspore", "mindone", "transformers")},
         seconds=time.monotonic() - started,
-        peak_rss_bytes=_peak_rss_bytes(),
+        peak_rss_bytes=peak_memory(),
     )
 
 
@@ -127,14 +127,6 @@ def first_line(error: Exception) -> str:
         if after is not None:
             return first[:-1] + after[1:]
     return first
-
-
-def _peak_rss_bytes() -> int:
-    # Not getrusage: its maximum starts at what the parent held when it forked.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 if __name__ == "__main__":

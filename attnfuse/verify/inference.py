@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from attnfuse import processes
 from attnfuse.errors import VerificationError
 from attnfuse.graph import CALL, CONSTANT, Model, TensorType, short_name, tensor_type
 from attnfuse.mindir import codec
@@ -127,9 +128,9 @@ def _run(request: object, name: str, work: Path, seconds: float) -> dict[str, An
     command = [sys.executable, "-m", "attnfuse.verify.inference_worker", str(os.getpid())]
     try:
         # In `work`, because MindSpore leaves folders where it runs.
-        done = subprocess.run(
-            command, input=json.dumps(request), capture_output=True, text=True, timeout=seconds,
-            env=environment, cwd=work, check=False,
+        done = processes.run(
+            command, said=json.dumps(request), seconds=seconds, env=environment, cwd=work,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise VerificationError(

@@ -18,6 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from attnfuse import processes
 from attnfuse.errors import VerificationError
 from attnfuse.graph import Model, Node
 from attnfuse.mindir import codec
@@ -79,13 +80,13 @@ def _is_lean(model: Model, node: Node) -> bool:
 def _peak(graph: Path, other: Path, seed: int) -> Peak:
     request = {"graph": str(graph.resolve()), "weights": str(other.resolve()), "seed": seed}
     try:
-        done = subprocess.run(
+        done = processes.run(
             [sys.executable, "-m", "attnfuse.verify.memory_worker", str(os.getpid())],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
+            said=json.dumps(request),
+            seconds=TIMEOUT_SECONDS,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, **_GIVE_BACK},
         )
     except subprocess.TimeoutExpired:

@@ -13,17 +13,15 @@ import json
 import sys
 from pathlib import Path
 
+from attnfuse import processes
 from attnfuse.errors import AttnfuseError
 from attnfuse.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.processes import die_with
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.liveness import peak_bytes
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.weights import both_sides
-
-_KIB = 1024
 
 
 def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
@@ -34,23 +32,14 @@ def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
     del second
     stored = sum(feed.kind.size * feed.kind.dtype.itemsize for feed in lowered.feeds if feed.parameter is not None)
     computed = peak_bytes(lowered)
-    predicted = peak() + stored + computed
+    predicted = processes.peak_memory() + stored + computed
     run(lowered, inputs, weights)
-    return {"predicted": predicted, "peak": peak()}
-
-
-def peak() -> int:
-    """Largest resident memory of this program so far, in bytes.
-
-    Not getrusage's ru_maxrss: that is inherited through fork and exec, so it begins at what the parent holds.
-    """
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * _KIB for line in lines if line.startswith("VmHWM:"))
+    return {"predicted": predicted, "peak": processes.peak_memory()}
 
 
 def main() -> None:
     """Answer the request on stdin."""
-    die_with(int(sys.argv[1]))
+    processes.die_with(int(sys.argv[1]))
     request = json.load(sys.stdin)
     try:
         answer: dict[str, int] | dict[str, str] = measure(

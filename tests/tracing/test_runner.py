@@ -9,19 +9,15 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
 from attnfuse.errors import TraceError
 from attnfuse.tracing.runner import trace_component
 from tests.support.checkpoints import SMALL_VAE, write_model
+from tests.support.waiting import PATIENCE, alive, wait_for
 from tests.tracing.test_contract import PLAN, TRACED
-
-T = TypeVar("T")
 
 
 def pretend_worker(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
@@ -113,46 +109,37 @@ def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Si
         (tmp_path / "python").write_text(f"#!/bin/sh\n{code}\n")
     else:
         # The true worker, held up where it would import MindSpore.
-        held = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()}\\n'); time.sleep(60)"
+        held = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()}\\n'); time.sleep(600)"
         (tmp_path / "mindspore.py").write_text(held)
         (tmp_path / "python").write_text(
             f'#!/bin/sh\nexport PYTHONPATH={tmp_path}:$PYTHONPATH\nexec {sys.executable} "$@"\n'
         )
     (tmp_path / "python").chmod(0o755)
     write_model(tmp_path / "vae", SMALL_VAE)
+    # It says when it waits. A signal in the middle of starting a process leaves one that the runner does not know of:
+    # the true worker finds out by itself, a shell does not.
     caller = (
-        "import dataclasses, sys, pathlib; from attnfuse.tracing.runner import trace_component;"
-        "from tests.tracing.test_contract import PLAN;"
-        f"sys.executable = {str(tmp_path / 'python')!r}; "
-        f"plan = dataclasses.replace(PLAN, folder=pathlib.Path({str(tmp_path / 'vae')!r}));"
+        "import dataclasses, subprocess, sys, pathlib; from attnfuse.tracing.runner import trace_component\n"
+        "from tests.tracing.test_contract import PLAN\n"
+        "communicate = subprocess.Popen.communicate\n"
+        "def waits(*arguments, **more):\n"
+        f"    pathlib.Path({str(work / 'waits')!r}).touch(); return communicate(*arguments, **more)\n"
+        "subprocess.Popen.communicate = waits\n"
+        f"sys.executable = {str(tmp_path / 'python')!r}\n"
+        f"plan = dataclasses.replace(PLAN, folder=pathlib.Path({str(tmp_path / 'vae')!r}))\n"
         f"trace_component(plan, pathlib.Path({str(work)!r}))"
     )
-    parent = subprocess.Popen([sys.executable, "-c", caller], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL)
-    pid = None
-    try:
-        pid = int(wait_for(lambda: (work / "pid").exists() and (work / "pid").read_text().strip()))
-        parent.send_signal(sent)  # to it alone, as `kill` does; a terminal would tell both
-        parent.wait(timeout=20)
-        wait_for(lambda: not alive(pid))
-    finally:
-        parent.kill()
-        parent.wait()
-        if pid and alive(pid):
-            os.kill(pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], T]) -> T:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if result := condition():
-            return result
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in 20 s")
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"  # a zombie whose new parent has not looked yet is dead
+    with subprocess.Popen(
+        [sys.executable, "-c", caller], cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL
+    ) as parent:
+        pid = None
+        try:
+            pid = int(wait_for(lambda: (work / "pid").exists() and (work / "pid").read_text().strip()))
+            wait_for((work / "waits").exists)
+            parent.send_signal(sent)  # to it alone, as `kill` does; a terminal would tell both
+            parent.wait(timeout=PATIENCE)
+            wait_for(lambda: not alive(pid))
+        finally:
+            parent.kill()
+            if pid and alive(pid):
+                os.kill(pid, signal.SIGKILL)

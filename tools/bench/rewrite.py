@@ -44,7 +44,8 @@ run(model, context, passes)
 at.append(now())
 out.write_bytes(codec.serialise(model.proto))
 at.append(now())
-peak = next(int(l.split()[1]) for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM:"))
+from attnfuse.processes import peak_memory
+peak = peak_memory()
 at_check = now()
 before = Model(codec.parse(data, graph.name))
 assert not new_findings(before, model)[0] and not check_interface(before, model)
@@ -52,7 +53,7 @@ checked = now()
 spans = [*zip(at, at[1:]), (at[1], at[-1]), (at_check, checked)]
 stages = [[b[0] - a[0], b[1] - a[1]] for a, b in spans]
 fused = sum(site.status == "fused" for site in context.sites)
-print(json.dumps({"stages": stages, "peak": peak * 1024, "nodes": nodes, "sites": len(context.sites), "fused": fused}))
+print(json.dumps({"stages": stages, "peak": peak, "nodes": nodes, "sites": len(context.sites), "fused": fused}))
 """
 
 

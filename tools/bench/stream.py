@@ -29,6 +29,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import lay_out, variables
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.output import Stage, place
+from attnfuse.processes import peak_memory
 
 _ROOT = Path(__file__).resolve().parents[2]
 _TYPES = {"float16": dtypes.FLOAT16, "bfloat16": dtypes.BFLOAT16, "float32": dtypes.FLOAT32}
@@ -54,16 +55,11 @@ def stream(checkpoint: Path, dtype: str, out: Path) -> dict[str, float]:
     lay_out(model, _LOCATION)
     sources = {key: Stored(checkpoint, key) for key in shapes}
     with Stage(place(out, [checkpoint])) as stage:
-        before, wall, cpu = _peak(), time.monotonic(), time.process_time()
+        before, wall, cpu = peak_memory(), time.monotonic(), time.process_time()
         stage.write(_LOCATION, variables(model, sources, []))
-        figures = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu, "added": _peak() - before}
+        figures = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu, "added": peak_memory() - before}
         stage.publish()
     return figures
-
-
-def _peak() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _copy(source: Path, to: Path) -> dict[str, float]:
