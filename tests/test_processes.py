@@ -17,7 +17,7 @@ import pytest
 
 from attnfuse import processes
 from tests.support.console import environment
-from tests.support.waiting import PATIENCE, alive, later, wait_for
+from tests.support.waiting import PATIENCE, alive, tick, wait_for
 
 TELL = "import sys; sys.stdin.readline(); from attnfuse.processes import started_ns; print(started_ns())"
 
@@ -32,7 +32,7 @@ def test_when_it_was_started(tmp_path: Path) -> None:
     ) as process:
         time.sleep(0.1)
         after.touch()
-        later(after)
+        tick(after)
         said, _ = process.communicate("\n", timeout=PATIENCE)
     assert before.stat().st_mtime_ns < int(said) < after.stat().st_mtime_ns
 

@@ -24,7 +24,9 @@ from attnfuse.output import FileDigest, Identity, Place, Stage, identity
 
 #: The coarsest clock that file systems keep times by: two seconds, FAT's.
 _COARSE_NS: Final = 2 * 10**9
-_SETTLE_S: Final = 2.5
+#: How often, and how long apart at least, it is looked whether that clock has moved on: longer than it is coarse.
+_SETTLE_LOOKS: Final = 500
+_SETTLE_S: Final = 0.005
 _CHUNK = 8 * 2**20
 _KIND = "digests"
 _TREES = "trees"
@@ -157,14 +159,16 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterable[Path]:
 
 
 def _settled(folder: Path, newest_ns: int) -> bool:
-    """Wait until a file made now would have a later time than `newest_ns`; False where that takes too long."""
-    deadline = time.monotonic() + _SETTLE_S
-    while time.monotonic() < deadline:
+    """Wait until a file made now would have a later time than `newest_ns`; False where that takes too long.
+
+    Looks are counted, and not the time: a machine that stood still for some seconds has not looked.
+    """
+    for _ in range(_SETTLE_LOOKS):
         try:
             with tempfile.TemporaryFile(dir=folder) as probe:
                 if os.fstat(probe.fileno()).st_mtime_ns > newest_ns:
                     return True
         except OSError:
             return False
-        time.sleep(0.005)
+        time.sleep(_SETTLE_S)
     return False

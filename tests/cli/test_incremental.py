@@ -34,6 +34,7 @@ from tests.support.console import environment
 from tests.support.graphs import transformer
 from tests.support.split import write_split
 from tests.support.toy_pass import ToyPass
+from tests.support.waiting import PATIENCE, tick
 
 WEIGHTS = Path("unet/diffusion_pytorch_model.safetensors")
 
@@ -148,6 +149,7 @@ def test_nothing_is_made_twice(compiled: Callable[..., Answer], tracer: Tracer, 
 
 def rewrite_weights(folder: Path, file: Path = WEIGHTS) -> None:
     values = load_file(folder / file)
+    tick(folder / file)
     name = min(values)
     values[name] = values[name] * 2
     save_file(values, folder / file)
@@ -155,11 +157,13 @@ def rewrite_weights(folder: Path, file: Path = WEIGHTS) -> None:
 
 def rewrite_config(folder: Path) -> None:
     path = folder / "unet" / "config.json"
+    tick(path)
     write_json(path, {**json.loads(path.read_text()), "resnet_time_scale_shift": "default"})
 
 
 def flip_last_byte(path: Path) -> None:
     """Change one byte in place and set the file's time back, as no honest program does."""
+    tick(path)
     before = path.stat()
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -399,12 +403,14 @@ def test_a_cache_that_cannot_be_written_is_told_at_once(command: Command, source
 
 def test_two_at_once(tmp_path: Path) -> None:
     given = write_split(tmp_path / "in")
-    runs = []
-    for name in ("a", "b"):
-        arguments = command_line("compile", given, "-o", tmp_path / name, "--cache-dir", tmp_path / "cache", toy=True)
-        runs.append(subprocess.Popen(arguments, env=environment(), stderr=subprocess.PIPE, text=True))
-    for run in runs:
-        _, said = run.communicate(timeout=120)
-        assert run.returncode == 0, said
+    lines = [
+        command_line("compile", given, "-o", tmp_path / name, "--cache-dir", tmp_path / "cache", toy=True)
+        for name in ("a", "b")
+    ]
+    first, second = (subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE, text=True) for line in lines)
+    with first, second:
+        for run in (first, second):
+            _, said = run.communicate(timeout=PATIENCE)
+            assert run.returncode == 0, said
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
     assert not list(tmp_path.rglob("writing/*"))

@@ -23,6 +23,7 @@ from tests.support.console import command, environment
 from tests.support.graphs import GraphBuilder, transformer
 from tests.support.split import write_split
 from tests.support.toy_pass import ToyPass
+from tests.support.waiting import PATIENCE, alive, children, wait_for
 
 
 def whole(out: Path) -> bool:
@@ -136,8 +137,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         pipe = subprocess.PIPE
         return subprocess.Popen(run, env=environment(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
 
-    unharmed = start()
-    syncs = unharmed.communicate(b"." * 1000, timeout=120)[0].count(b".")
+    with start() as unharmed:
+        syncs = unharmed.communicate(b"." * 1000, timeout=PATIENCE)[0].count(b".")
     assert unharmed.returncode == 0
     assert syncs > 5
     assert whole(target)
@@ -162,8 +163,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             process.kill()
         assert process.returncode == -signal.SIGKILL
         assert whole(target) or not stood, "a run that was killed took the old output away"
-    process = start()
-    process.communicate(b"." * 1000, timeout=120)
+    with start() as process:
+        process.communicate(b"." * 1000, timeout=PATIENCE)
     assert process.returncode == 0
     assert whole(target)
     assert left_over(target.parent) == []
@@ -222,30 +223,25 @@ def test_asked_to_stop(tmp_path: Path, signal_: signal.Signals, code: int, momen
     # Naps, not one long sleep: a signal between the interpreter's last look and the system call would be seen after it.
     wait = (
         "import os, time\nimport attnfuse.output\n"
-        f"{function} = lambda *a: (print('here', flush=True), [time.sleep(0.02) for _ in range(3000)])\n"
+        f"{function} = lambda *a: (print('here', flush=True), [time.sleep(0.02) for _ in range(30000)])\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [python, dash, wait + program, *rest],
         env=environment(),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "here\n"
-    process.send_signal(signal_)
-    _, error = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal_)
+        _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert "Traceback" not in error
     assert {p: p.read_bytes() for p in (tmp_path / "place").rglob("*") if p.is_file()} == before
     assert left_over(tmp_path / "place") == []
     assert list((tmp_path / "cache").glob("*/writing/*")) == []
-
-
-def children(process: int) -> list[int]:
-    found = Path(f"/proc/{process}/task/{process}/children")
-    return [int(number) for number in found.read_text().split()] if found.exists() else []
 
 
 @pytest.mark.mindspore
@@ -263,20 +259,22 @@ def test_asked_to_stop_while_a_subprocess_works(
         arguments += [model / "text_encoder"]
     else:
         arguments += [write_split(tmp_path / "in"), "--verify", "static"]
-    process = subprocess.Popen(
-        command(*arguments, toy=True), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    while not (found := children(process.pid)):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal_)
-    _, error = process.communicate(timeout=60)
+    # What the worker meets in MindSpore's place, so that it still works when the signal comes.
+    held = "import os, pathlib, time; pathlib.Path(os.environ['HELD']).touch(); time.sleep(600)"
+    (tmp_path / "mindspore.py").write_text(held)
+    paths = {"HELD": str(tmp_path / "held"), "PYTHONPATH": f"{tmp_path}{os.pathsep}{environment()['PYTHONPATH']}"}
+    with subprocess.Popen(
+        command(*arguments, toy=True), env=environment(**paths), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        wait_for(lambda: (tmp_path / "held").exists() or process.poll() is not None)
+        found = children(process.pid)
+        process.send_signal(signal_)
+        _, error = process.communicate(timeout=PATIENCE)
+    assert found, error
     assert process.returncode == code
     assert "Traceback" not in error
     assert list((tmp_path / "place").iterdir()) == []
     assert list((tmp_path / "cache").glob("*/writing/*")) == []
     # One that was being started while the signal came is not known to the command: it finds out by itself.
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{number}").exists() for number in found):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: not any(alive(number) for number in found))

@@ -44,7 +44,7 @@ def children(pid: int) -> list[int]:
     return [other for other in everyone if (found := _stat(other)) and found[1] == str(pid) and found[0] not in "ZX"]
 
 
-def later(path: Path) -> None:
+def tick(path: Path) -> None:
     """Wait until a file that is written now has a later time than `path`: a file system's clock is coarse."""
     since = path.stat()
     probe = path.with_name(f".{path.name}.probe")
