@@ -5,6 +5,7 @@
     part = "vae"                    # attribute of the pipeline; the component's own name if left out
     method = "decode"               # what is called; the model itself if left out
     outputs = ["image"]             # names: of the result, or of its elements if several; ["output"] if left out
+    outputs = {low = "0.1", high = "1"}   # or names, and which element of the result: the second of its first, …
 
     [my_decoder.inputs.latents]     # in the order of the graph's inputs
     shape = [1, 4, 64, 64]
@@ -22,18 +23,22 @@ from __future__ import annotations
 
 import difflib
 import keyword
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
 from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import DTYPES
 
 _DTYPES = ("float", *DTYPES)
+
+#: Numbers of elements, from without to within; from the end where negative.
+_PLACE = re.compile(r"-?[0-9]+(\.-?[0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,17 @@ class GivenInput:
 
 @dataclass(frozen=True, slots=True)
 class GivenCall:
-    """What one component is called with: see the module's docstring."""
+    """What one component is called with: see the module's docstring.
+
+    An output is a name and its place in the result, empty for the whole.
+    """
 
     component: str
     part: str
     method: str
     inputs: tuple[GivenInput, ...]
     fixed: Mapping[str, JsonValue]
-    outputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
 
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -76,7 +84,12 @@ class _Component(BaseModel):
     method: str = ""
     inputs: Annotated[dict[str, _Input], Field(min_length=1)]
     fixed: dict[str, JsonValue] = {}
-    outputs: Annotated[list[str], Field(min_length=1)] = ["output"]
+    outputs: Annotated[
+        Annotated[list[str], Field(min_length=1), Tag("list")]
+        | Annotated[dict[str, str], Field(min_length=1), Tag("table")],
+        # Told by its kind, a mistake in either is told alone.
+        Discriminator(lambda value: "table" if isinstance(value, dict) else "list"),
+    ] = ["output"]
 
 
 def read_inputs(path: Path) -> tuple[GivenCall, ...]:
@@ -107,7 +120,17 @@ def _component(where: str, name: str, content: Any) -> GivenCall:
         for word in filter(None, (argument, "" if key.isdigit() else key)):
             _check_name(f"{where} inputs.{given}: to", word)
         inputs.append(GivenInput(given, tuple(entry.shape), entry.dtype, entry.to))
-    return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, tuple(read.outputs))
+    return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, _outputs(where, read.outputs))
+
+
+def _outputs(where: str, given: list[str] | dict[str, str]) -> tuple[tuple[str, str], ...]:
+    if isinstance(given, dict):
+        for name, place in given.items():
+            if not _PLACE.fullmatch(place):
+                raise UsageError(f'{where}: outputs.{name} is {place!r}, not which element of the result, as "0.1".')
+        return tuple(given.items())
+    several = len(given) > 1
+    return tuple((name, str(i) if several else "") for i, name in enumerate(given))
 
 
 def _check_name(where: str, name: str) -> None:

@@ -333,7 +333,6 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
     if library not in ("diffusers", "transformers"):
         raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
     entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
-    several = len(call.outputs) > 1
     return ComponentPlan(
         name=call.component,
         model=model,
@@ -343,7 +342,10 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         call=Call(
             call.method,
             arguments(entries, call.fixed),
-            tuple((name, f"result[{i}]" if several else "result") for i, name in enumerate(call.outputs)),
+            tuple(
+                (name, "result" + "".join(f"[{number}]" for number in place.split(".") if number))
+                for name, place in call.outputs
+            ),
         ),
         dtype=scene.dtype,
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),

@@ -383,6 +383,25 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 @contextmanager
+def _told_type() -> Iterator[None]:
+    """MindSpore's `MultiheadAttention` computes in the type it was made with, whatever its weights have become since.
+
+    The pipelines with a ControlNetUnionModel tell its attention the type of the latents before they call it. Here it is
+    told that of its weights, which is the same.
+    """
+
+    def told(self):  # type: ignore[no-untyped-def]
+        return self.in_proj_weight.dtype
+
+    # It is a member since it was built; a property of its class comes before that.
+    mindspore.nn.MultiheadAttention.dtype = property(told)
+    try:
+        yield
+    finally:
+        del mindspore.nn.MultiheadAttention.dtype
+
+
+@contextmanager
 def _plain_results() -> Iterator[None]:
     """Flux2's autoencoder puts what it computes into records and takes it out by their attributes, or leaves it in a
     distribution: a graph has neither. Here it is given as it is, the distribution as its mean and log-variance.
@@ -413,6 +432,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "plain_results": _plain_results,
     "qwen_rotary": _qwen_rotary,
     "real_rotary": _real_rotary,
+    "told_type": _told_type,
     "unchunked": _unchunked,
     "whole_video": _whole_video,
 }

@@ -54,6 +54,6 @@ def test_one_batch_and_any_exclude_each_other(folder: Path) -> None:
 
 
 def test_given_inputs_are_of_fixed_shapes(folder: Path) -> None:
-    given = [GivenCall("picture", "vae", "decode", (), {}, ("image",))]
+    given = [GivenCall("picture", "vae", "decode", (), {}, (("image", ""),))]
     with pytest.raises(UsageError, match="--inputs gives is of fixed shapes"):
         survey(folder, "float16", ANY, given)

@@ -57,7 +57,7 @@ def test_what_is_read(tmp_path: Path) -> None:
                 GivenInput("cos", (), "int64", "rotary.0"),
             ),
             fixed={"return_dict": False, "mode": "full"},
-            outputs=("picture",),
+            outputs=(("picture", ""),),
         ),
     )
 
@@ -79,6 +79,12 @@ def test_what_is_read(tmp_path: Path) -> None:
         ('method = "decode"', 'method = "decode()"', r"'decode\(\)' is no name"),
         ('"picture"]', '"p c"]', "'p c' is no name"),
         ('["picture"]', "[]", "outputs"),
+        ('["picture"]', "{}", "outputs"),
+        ('["picture"]', '{"p c" = "0"}', "'p c' is no name"),
+        ('["picture"]', '{picture = "0]"}', r"outputs\.picture is '0\]', not which element of the result"),
+        ('["picture"]', '{picture = "0."}', r"outputs\.picture is '0\.', not"),
+        ('["picture"]', "{picture = 0}", r"outputs\.table\.picture: input should be a valid string"),
+        ('["picture"]', "3", r"outputs\.list: input should be a valid list"),
         ('mode = "full"', "mode = 1979-05-27", "fixed.mode"),
         ('mode = "full"', "mode = [inf]", "fixed.mode"),
         ("mode = ", "1x = ", "'1x' is no name"),
@@ -155,6 +161,14 @@ def test_several_outputs_are_the_elements_of_the_result(tmp_path: Path) -> None:
     (plan,) = plan_pipeline_with(pipeline(tmp_path), given)
     assert plan.call is not None
     assert plan.call.outputs == (("picture", "result[0]"), ("mask", "result[1]"))
+
+
+def test_outputs_may_be_elements_of_elements(tmp_path: Path) -> None:
+    nested = '{low = "0.1", last = "0.-1", high = "1"}'
+    given = read_inputs(written(tmp_path, GOOD.replace('["picture"]', nested)))
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), given)
+    assert plan.call is not None
+    assert plan.call.outputs == (("low", "result[0][1]"), ("last", "result[0][-1]"), ("high", "result[1]"))
 
 
 def test_without_it_the_pipeline_is_not_known(tmp_path: Path) -> None:

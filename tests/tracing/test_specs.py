@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,44 @@ def test_a_controlnet_gives_what_the_transformer_takes(tmp_path: Path, name: str
         assert dict(transformer.arguments)["controlnet_blocks_repeat"] == str(pixels)
         assert ("controlnet_image" in shapes_of(found["controlnet"])) == pixels
         assert ("controlnet_mode" in shapes_of(found["controlnet"])) != pixels
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "shape"),
+    [
+        ("hunyuan_dit_controlnet", "controlnet_block_1", (2, 4 * 6, 24)),
+        ("sana_controlnet", "controlnet_block_0", (2, 8 * 12, 16)),
+        ("qwen_image_controlnet", "controlnet_block_0", (1, 4 * 6, 48)),
+        ("animate_diff_sparse", "mid_block_residual", (2 * 3, 32, 4, 6)),
+    ],
+)
+def test_what_other_controlnets_give_is_taken(tmp_path: Path, name: str, last: str, shape: tuple[int, ...]) -> None:
+    denoiser, controlnet = planned(tmp_path, SMALL[name]).values()
+    assert controlnet.call is not None
+    given = [output for output, _ in controlnet.call.outputs]
+    taken = shapes_of(denoiser)
+    assert given == [input_ for input_ in taken if input_.startswith("controlnet") or "residual" in input_]
+    assert given[-1] == last
+    assert taken[last] == shape
+
+
+def test_conditions_of_other_controlnets(tmp_path: Path) -> None:
+    def conditions(name: str, **changes: object) -> dict[str, tuple[int, ...]]:
+        small = SMALL[name]
+        models = {**small.models, "controlnet": {**small.models["controlnet"], **changes}}
+        found = planned(tmp_path / f"{name}{len(changes)}", replace(small, models=models))
+        return {key: shape for key, shape in shapes_of(found["controlnet"]).items() if "con" in key}
+
+    union = conditions("sdxl_controlnet_union")
+    assert union == {"controlnet_cond": (2, 3, 20, 24), "control_type": (2, 3), "control_mode": (1,)}
+    assert conditions("qwen_image_controlnet")["controlnet_cond"] == (1, 24, 16 + 4)
+    assert conditions("qwen_image_controlnet", extra_condition_channels=0)["controlnet_cond"] == (1, 24, 16)
+    latents = {"controlnet_cond": (1, 4, 3, 8, 12), "conditioning_mask": (1, 1, 3, 8, 12)}
+    assert conditions("animate_diff_sparse") == latents
+    pixels = {"controlnet_cond": (1, 3, 3, 64, 96), "conditioning_mask": (1, 1, 3, 64, 96)}
+    changes = {"use_simplified_condition_embedding": False, "conditioning_channels": 3}
+    assert conditions("animate_diff_sparse", **changes) == pixels
+    assert conditions("animate_diff_controlnet") == {"controlnet_cond": (6, 3, 64, 96)}
 
 
 def test_a_controlnet_without_single_blocks_gives_none(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ with tracing_stand_ins(["masked_attention"]):
     inside = [place.scaled_dot_product_attention for place in places]
 result["masked"] = [a is not b for a, b in zip(before, inside)]
 result["masked_restored"] = [place.scaled_dot_product_attention for place in places] == before
+attention = mindspore.nn.MultiheadAttention(8, 2)
+attention.in_proj_weight.set_dtype(mindspore.float16)
+with tracing_stand_ins(["told_type"]):
+    result["told_type"] = str(attention.dtype)
+result["told_type_restored"] = str(attention.dtype)
 print("\\n" + json.dumps(result))
 """
 
@@ -102,6 +107,7 @@ def test_stand_ins() -> None:
     assert result["restored_after_error"]
     assert result["masked"] == [True, True, True]  # wherever it was imported to
     assert result["masked_restored"]
+    assert (result["told_type"], result["told_type_restored"]) == ("Float16", "Float32")
 
 
 @pytest.mark.mindspore

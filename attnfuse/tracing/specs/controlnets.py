@@ -1,14 +1,42 @@
 """ControlNets and adapters: what turns a picture of conditions into features a UNet or transformer adds to its own.
 
-Imports `families`, `record`, `transformers` and `unets` of this room.
+Imports `families`, `video_families`, `record`, `transformers` and `unets` of this room.
 """
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs.families import FLUX, STABLE_DIFFUSION, STABLE_DIFFUSION_3, STABLE_DIFFUSION_XL
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
-from attnfuse.tracing.specs.transformers import controlnet_blocks
+from dataclasses import replace
+
+from attnfuse.tracing.specs.families import (
+    FLUX,
+    HUNYUAN_DIT,
+    QWEN_IMAGE,
+    SANA,
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_3,
+    STABLE_DIFFUSION_XL,
+)
+from attnfuse.tracing.specs.record import (
+    MASKED_ATTENTION,
+    QWEN_ROTARY,
+    TOLD_TYPE,
+    Input,
+    Output,
+    Refusal,
+    Scene,
+    Sizes,
+    Spec,
+)
+from attnfuse.tracing.specs.transformers import (
+    HUNYUAN_DIT_INPUTS,
+    TEXT_MASK,
+    controlnet_blocks,
+    hunyuan_dit_controls,
+    hunyuan_dit_sizes,
+    qwen_constants,
+)
 from attnfuse.tracing.specs.unets import ADDED_CONDITIONS, condition_sizes, one_context, residual_shapes
+from attnfuse.tracing.specs.video_families import ANIMATE_DIFF
 
 
 def _residuals(scene: Scene) -> int:
@@ -47,6 +75,22 @@ CONTROLNET = Spec(
         Refusal("conditioning_channels", (3,)),
         Refusal("global_pool_conditions", (False,)),  # the pipeline then guesses, with half the rows
         Refusal("addition_embed_type", (None, "text_time")),
+    ),
+)
+
+MOTION_CONTROLNET = replace(
+    CONTROLNET,
+    families=(ANIMATE_DIFF,),
+    source="animatediff/pipeline_animatediff_controlnet.py",
+    inputs=(
+        Input("sample", ("text_rows", "in_channels", "latent_height", "latent_width"), note="every frame a row"),
+        Input("timestep", (1,), "timestep", note="as the UNet's"),
+        Input("encoder_hidden_states", ("text_rows", "tokens", "context")),
+        Input("controlnet_cond", ("text_rows", 3, "height", "width"), note="the pictures of conditions, in pixels"),
+    ),
+    refuse=(
+        *(refusal for refusal in CONTROLNET.refuse if refusal.option != "addition_embed_type"),
+        Refusal("addition_embed_type"),
     ),
 )
 
@@ -156,4 +200,152 @@ FLUX_CONTROLNET = Spec(
     ),
 )
 
-SPECS = (CONTROLNET, T2I_ADAPTER, SD3_CONTROLNET, FLUX_CONTROLNET)
+CONTROLNET_UNION = Spec(
+    class_name="ControlNetUnionModel",
+    library="diffusers",
+    families=(STABLE_DIFFUSION_XL,),
+    models=("controlnet",),
+    source="controlnet/pipeline_controlnet_union_sd_xl.py",
+    inputs=(
+        Input("sample", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("timestep", (1,), "timestep", note="as the UNet's"),
+        Input("encoder_hidden_states", ("rows", "tokens", "context")),
+        Input(
+            "controlnet_cond",
+            ("rows", 3, "height", "width"),
+            to="controlnet_cond.0",
+            note="the picture of conditions, in pixels: one",
+        ),
+        Input("control_type", ("rows", "types"), note="1 for the picture's type, 0 for others"),
+        Input("control_mode", (1,), "int64", to="control_type_idx.0", note="the picture's type, by its number"),
+        *ADDED_CONDITIONS,
+    ),
+    # Of several pictures each has a scale of its own within the model: they would be another graph.
+    outputs=CONTROLNET.outputs,
+    sizes=lambda scene: {**condition_sizes(scene), "types": scene.number("num_control_type", default=6)},
+    check=one_context,
+    refuse=CONTROLNET.refuse,
+    stand_ins=(TOLD_TYPE,),
+)
+
+HUNYUAN_DIT_CONTROLNET = Spec(
+    class_name="HunyuanDiT2DControlNetModel",
+    library="diffusers",
+    families=(HUNYUAN_DIT,),
+    models=("controlnet",),
+    source="controlnet_hunyuandit/pipeline_hunyuandit_controlnet.py",
+    inputs=(
+        *HUNYUAN_DIT_INPUTS,
+        Input(
+            "controlnet_cond",
+            ("rows", "in_channels", "latent_height", "latent_width"),
+            note="the picture of conditions, encoded by the VAE",
+        ),
+    ),
+    outputs=(Output("controlnet_block_{i}", "result[0][{i}]", hunyuan_dit_controls),),
+    sizes=hunyuan_dit_sizes,
+)
+
+SANA_CONTROLNET = Spec(
+    class_name="SanaControlNetModel",
+    library="diffusers",
+    families=(SANA,),
+    models=("controlnet",),
+    source="sana/pipeline_sana_controlnet.py",
+    inputs=(
+        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
+        Input("timestep", ("rows",), "float32", note="as the transformer's"),
+        Input(
+            "controlnet_cond",
+            ("rows", "in_channels", "latent_height", "latent_width"),
+            note="the picture of conditions, encoded by the VAE",
+        ),
+        TEXT_MASK,
+    ),
+    outputs=(Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),),
+    stand_ins=(MASKED_ATTENTION,),
+)
+
+
+def _qwen_sizes(scene: Scene) -> Sizes:
+    """The condition is packed latents, beside which inpainting has its mask."""
+    extra = scene.option("extra_condition_channels", 0) and scene.number("extra_condition_channels")
+    return {"condition_channels": scene.number("in_channels", default=64) + extra}
+
+
+QWEN_IMAGE_CONTROLNET = Spec(
+    class_name="QwenImageControlNetModel",
+    library="diffusers",
+    families=(QWEN_IMAGE,),
+    models=("controlnet",),
+    source="qwenimage/pipeline_qwenimage_controlnet.py",
+    inputs=(
+        Input("hidden_states", ("rows", "image_tokens", "in_channels"), note="latents packed two by two"),
+        Input(
+            "controlnet_cond",
+            ("rows", "image_tokens", "condition_channels"),
+            note="the picture of conditions, encoded by the VAE and packed",
+        ),
+        Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
+        Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
+    ),
+    outputs=(Output("controlnet_block_{i}", "result[{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),),
+    sizes=_qwen_sizes,
+    constants=qwen_constants,
+    stand_ins=(QWEN_ROTARY,),
+)
+
+
+def _sparse_sizes(scene: Scene) -> Sizes:
+    """The conditions are latents or, of the larger embedding, pixels."""
+    latents = bool(scene.option("use_simplified_condition_embedding", True))
+    return {
+        "condition_channels": scene.number("conditioning_channels", default=4),
+        "condition_height": scene.sizes["latent_height" if latents else "height"],
+        "condition_width": scene.sizes["latent_width" if latents else "width"],
+    }
+
+
+SPARSE_CONTROLNET = Spec(
+    class_name="SparseControlNetModel",
+    library="diffusers",
+    families=(ANIMATE_DIFF,),
+    models=("controlnet",),
+    source="animatediff/pipeline_animatediff_sparsectrl.py",
+    inputs=(
+        Input(
+            "sample",
+            ("rows", "in_channels", "frames", "latent_height", "latent_width"),
+            note="of which it takes nothing but the shape",
+        ),
+        Input("timestep", (1,), "timestep", note="as the UNet's"),
+        Input("encoder_hidden_states", ("text_rows", "tokens", "cross_attention_dim")),
+        Input(
+            "controlnet_cond",
+            (1, "condition_channels", "frames", "condition_height", "condition_width"),
+            note="zeros for frames without a picture of conditions",
+        ),
+        Input(
+            "conditioning_mask",
+            (1, 1, "frames", "condition_height", "condition_width"),
+            note="1 for frames with a picture of conditions, 0 for others",
+        ),
+    ),
+    outputs=CONTROLNET.outputs,
+    sizes=_sparse_sizes,
+    check=one_context,
+)
+
+SPECS = (
+    CONTROLNET,
+    MOTION_CONTROLNET,
+    T2I_ADAPTER,
+    SD3_CONTROLNET,
+    FLUX_CONTROLNET,
+    CONTROLNET_UNION,
+    HUNYUAN_DIT_CONTROLNET,
+    SANA_CONTROLNET,
+    QWEN_IMAGE_CONTROLNET,
+    SPARSE_CONTROLNET,
+)

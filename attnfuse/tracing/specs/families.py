@@ -84,6 +84,9 @@ STABLE_DIFFUSION_XL = Family(
         "StableDiffusionXLControlNetPipeline",
         "StableDiffusionXLControlNetImg2ImgPipeline",
         "StableDiffusionXLControlNetInpaintPipeline",
+        "StableDiffusionXLControlNetUnionPipeline",
+        "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+        "StableDiffusionXLControlNetUnionInpaintPipeline",
     ),
     "stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
     _stable_diffusion,
@@ -354,16 +357,27 @@ def _kolors(scene: Scene) -> Sizes:
 PIXART_ALPHA = Family("PixArt-α", ("PixArtAlphaPipeline",), "pixart_alpha/pipeline_pixart_alpha.py", _pixart_alpha)
 PIXART_SIGMA = Family("PixArt-Σ", ("PixArtSigmaPipeline",), "pixart_alpha/pipeline_pixart_sigma.py", _pixart_sigma)
 DIT = Family("DiT", ("DiTPipeline",), "dit/pipeline_dit.py", _dit)
-HUNYUAN_DIT = Family("HunyuanDiT", ("HunyuanDiTPipeline",), "hunyuandit/pipeline_hunyuandit.py", _hunyuan_dit)
+HUNYUAN_DIT = Family(
+    "HunyuanDiT",
+    ("HunyuanDiTPipeline", "HunyuanDiTControlNetPipeline"),
+    "hunyuandit/pipeline_hunyuandit.py",
+    _hunyuan_dit,
+)
 AURA_FLOW = Family("AuraFlow", ("AuraFlowPipeline",), "aura_flow/pipeline_aura_flow.py", _aura_flow)
-SANA = Family("Sana", ("SanaPipeline",), "sana/pipeline_sana.py", _sana)
+SANA = Family("Sana", ("SanaPipeline", "SanaControlNetPipeline"), "sana/pipeline_sana.py", _sana)
 COGVIEW_3 = Family("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipeline_cogview3plus.py", _cogview_3)
 COGVIEW_4 = Family("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
 CHROMA = Family("Chroma", ("ChromaPipeline", "ChromaImg2ImgPipeline"), "chroma/pipeline_chroma.py", _chroma)
 FLUX_2 = Family("Flux2", ("Flux2Pipeline",), "flux2/pipeline_flux2.py", _flux_2)
 QWEN_IMAGE = Family(
     "Qwen-Image",
-    ("QwenImagePipeline", "QwenImageImg2ImgPipeline", "QwenImageInpaintPipeline"),
+    (
+        "QwenImagePipeline",
+        "QwenImageImg2ImgPipeline",
+        "QwenImageInpaintPipeline",
+        "QwenImageControlNetPipeline",
+        "QwenImageControlNetInpaintPipeline",
+    ),
     "qwenimage/pipeline_qwenimage.py",
     _qwen_image,
 )

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.other_families import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
-from attnfuse.tracing.specs.video_families import I2VGEN, STABLE_VIDEO
+from attnfuse.tracing.specs.video_families import I2VGEN, STABLE_VIDEO, WAN
 
 _PIXELS = Input("pixel_values", ("batch", "num_channels", "image_size", "image_size"))
 
@@ -38,6 +38,17 @@ _CLIP_VISION_PRIOR = replace(
 )
 
 
+_CLIP_VISION_WAN = replace(
+    _CLIP_VISION,
+    class_name="CLIPVisionModel",
+    families=(WAN,),
+    source="wan/pipeline_wan_i2v.py",
+    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:]), note="the picture; a last one is another call"),),
+    outputs=(Output("image_embeds", "result[2][-2]"),),
+    fixed={"output_hidden_states": True, "return_dict": False},
+)
+
+
 def _prior_sizes(scene: Scene) -> Sizes:
     return {"projected": scene.number("embedding_proj_dim", default=scene.number("embedding_dim"))}
 
@@ -61,4 +72,4 @@ _PRIOR = Spec(
     stand_ins=(MASKED_ATTENTION,),
 )
 
-SPECS = (_CLIP_VISION, _CLIP_VISION_PRIOR, _PRIOR)
+SPECS = (_CLIP_VISION, _CLIP_VISION_PRIOR, _CLIP_VISION_WAN, _PRIOR)

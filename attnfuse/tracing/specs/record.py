@@ -40,6 +40,9 @@ QWEN_ROTARY = "qwen_rotary"
 REAL_ROTARY = "real_rotary"
 """The stand-in for rotary tables of complex numbers: see `standins.TRACING`."""
 
+TOLD_TYPE = "told_type"
+"""The stand-in for attention that has to be told its type: see `standins.TRACING`."""
+
 UNCHUNKED = "unchunked"
 """The stand-in for Mochi's autoencoder: see `standins.TRACING`."""
 

@@ -87,7 +87,7 @@ def _guided(scene: Scene) -> bool:
     return bool(scene.option("guidance_embeds", False))
 
 
-def _flux_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+def _packed_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
     shape = (scene.sizes["rows"], scene.sizes["image_tokens"], _hidden(scene))
     return [shape] * controlnet_blocks(scene, "num_layers")
 
@@ -125,7 +125,7 @@ FLUX_TRANSFORMER = Spec(
             to="controlnet_block_samples.{i}",
             when=with_controlnet,
             only="the pipeline has a ControlNet: its outputs",
-            each=_flux_blocks,
+            each=_packed_blocks,
         ),
         Input(
             "controlnet_single_block_{i}",
@@ -141,7 +141,7 @@ FLUX_TRANSFORMER = Spec(
 )
 
 _SAMPLE = (Output("sample"),)
-_TEXT_MASK = Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's")
+TEXT_MASK = Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's")
 
 
 def _conditioned(scene: Scene) -> bool:
@@ -160,7 +160,7 @@ PIXART = Spec(
         Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
         Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
         Input("timestep", ("rows",), "timestep"),
-        _TEXT_MASK,
+        TEXT_MASK,
         Input(
             "resolution",
             ("rows", 2),
@@ -200,12 +200,47 @@ def _styled(scene: Scene) -> bool:
     return bool(scene.option("use_style_cond_and_image_meta_size", True))
 
 
-def _hunyuan_dit_sizes(scene: Scene) -> Sizes:
+def hunyuan_dit_controls(scene: Scene) -> int:
+    """How many outputs its ControlNet gives: it is the transformer's first half, but for the middle block."""
+    return max(0, scene.number("transformer_num_layers", "controlnet", 40) // 2 - 1)
+
+
+def _hunyuan_dit_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+    shape = (scene.sizes["rows"], hunyuan_dit_sizes(scene)["rotary_tokens"], _hidden(scene))
+    return [shape] * hunyuan_dit_controls(scene)
+
+
+def hunyuan_dit_sizes(scene: Scene) -> Sizes:
     """The rotary table has a row for every patch."""
     patch = scene.number("patch_size")
     grid = (scene.sizes["latent_height"] // patch) * (scene.sizes["latent_width"] // patch)
     return {"rotary_tokens": grid, "t5_tokens": scene.sizes["text_encoder_2_tokens"]}
 
+
+HUNYUAN_DIT_INPUTS = (
+    Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
+    Input("timestep", ("rows",)),
+    Input("encoder_hidden_states", ("rows", "tokens", "cross_attention_dim")),
+    Input("text_embedding_mask", ("rows", "tokens"), "int64"),
+    Input("encoder_hidden_states_t5", ("rows", "t5_tokens", "cross_attention_dim_t5")),
+    Input("text_embedding_mask_t5", ("rows", "t5_tokens"), "int64"),
+    Input(
+        "image_meta_size",
+        ("rows", 6),
+        when=_styled,
+        only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
+    ),
+    Input(
+        "style",
+        ("rows",),
+        "int64",
+        when=_styled,
+        only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
+    ),
+    Input("rotary_cos", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.0"),
+    Input("rotary_sin", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.1"),
+)
+"""What HunyuanDiT's pipelines hand to the transformer and, but for the picture of conditions, to its ControlNet."""
 
 HUNYUAN_DIT_TRANSFORMER = Spec(
     class_name="HunyuanDiT2DModel",
@@ -214,30 +249,18 @@ HUNYUAN_DIT_TRANSFORMER = Spec(
     models=("transformer",),
     source="hunyuandit/pipeline_hunyuandit.py",
     inputs=(
-        Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
-        Input("timestep", ("rows",)),
-        Input("encoder_hidden_states", ("rows", "tokens", "cross_attention_dim")),
-        Input("text_embedding_mask", ("rows", "tokens"), "int64"),
-        Input("encoder_hidden_states_t5", ("rows", "t5_tokens", "cross_attention_dim_t5")),
-        Input("text_embedding_mask_t5", ("rows", "t5_tokens"), "int64"),
+        *HUNYUAN_DIT_INPUTS,
         Input(
-            "image_meta_size",
-            ("rows", 6),
-            when=_styled,
-            only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
+            "controlnet_block_{i}",
+            ("rows", "rotary_tokens", "hidden"),
+            to="controlnet_block_samples.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_hunyuan_dit_blocks,
         ),
-        Input(
-            "style",
-            ("rows",),
-            "int64",
-            when=_styled,
-            only="use_style_cond_and_image_meta_size is set (HunyuanDiT 1.0, 1.1)",
-        ),
-        Input("rotary_cos", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.0"),
-        Input("rotary_sin", ("rotary_tokens", "attention_head_dim"), "float32", to="image_rotary_emb.1"),
     ),
     outputs=_SAMPLE,
-    sizes=_hunyuan_dit_sizes,
+    sizes=hunyuan_dit_sizes,
 )
 
 AURA_FLOW_TRANSFORMER = Spec(
@@ -254,6 +277,13 @@ AURA_FLOW_TRANSFORMER = Spec(
     outputs=_SAMPLE,
 )
 
+
+def _sana_blocks(scene: Scene) -> Sequence[tuple[int, ...]]:
+    patch = scene.number("patch_size", default=1)
+    tokens = (scene.sizes["latent_height"] // patch) * (scene.sizes["latent_width"] // patch)
+    return [(scene.sizes["rows"], tokens, _hidden(scene))] * controlnet_blocks(scene, "num_layers")
+
+
 SANA_TRANSFORMER = Spec(
     class_name="SanaTransformer2DModel",
     library="diffusers",
@@ -263,8 +293,16 @@ SANA_TRANSFORMER = Spec(
     inputs=(
         Input("hidden_states", ("rows", "in_channels", "latent_height", "latent_width")),
         Input("encoder_hidden_states", ("rows", "tokens", "caption_channels")),
-        Input("timestep", ("rows",), "float32", note="multiplied with timestep_scale"),
-        _TEXT_MASK,
+        Input("timestep", ("rows",), "float32", note="multiplied with timestep_scale, but not beside a ControlNet"),
+        TEXT_MASK,
+        Input(
+            "controlnet_block_{i}",
+            ("rows", "patches", "hidden"),
+            to="controlnet_block_samples.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_sana_blocks,
+        ),
     ),
     outputs=_SAMPLE,
     refuse=(Refusal("guidance_embeds", (False,)),),  # Sana Sprint: another pipeline
@@ -343,7 +381,7 @@ CHROMA_TRANSFORMER = Spec(
 )
 
 
-def _qwen_constants(scene: Scene) -> Mapping[str, Any]:
+def qwen_constants(scene: Scene) -> Mapping[str, Any]:
     """Frames and packed latents of every picture, and the tokens of its text, from which rotary tables are made."""
     rows, sizes = scene.sizes["rows"], scene.sizes
     return {
@@ -364,9 +402,17 @@ QWEN_IMAGE_TRANSFORMER = Spec(
         Input("encoder_hidden_states", ("rows", "tokens", "joint_attention_dim")),
         Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
         Input("guidance", ("rows",), "float32", when=_guided, only="guidance_embeds is set"),
+        Input(
+            "controlnet_block_{i}",
+            ("rows", "image_tokens", "hidden"),
+            to="controlnet_block_samples.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=_packed_blocks,
+        ),
     ),
     outputs=_SAMPLE,
-    constants=_qwen_constants,
+    constants=qwen_constants,
     stand_ins=(QWEN_ROTARY,),
 )
 

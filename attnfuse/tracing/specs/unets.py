@@ -76,7 +76,8 @@ def residual_shapes(scene: Scene) -> Sequence[tuple[int, ...]]:
     """The shapes of what the down blocks pass on, which a ControlNet adds to: all but the middle block's."""
     channels = scene.numbers("block_out_channels")
     layers = scene.numbers("layers_per_block") if scene.option("layers_per_block") is not None else [2]
-    rows, height, width = (scene.sizes[name] for name in ("rows", "latent_height", "latent_width"))
+    height, width = scene.sizes["latent_height"], scene.sizes["latent_width"]
+    rows = scene.sizes.get("text_rows", scene.sizes["rows"])  # AnimateDiff has a text, and a row, for every frame
     shapes = [(rows, channels[0], height, width)]
     for i, channel in enumerate(channels):
         shapes += [(rows, channel, height, width)] * layers[i % len(layers)]
@@ -86,7 +87,8 @@ def residual_shapes(scene: Scene) -> Sequence[tuple[int, ...]]:
     return shapes
 
 
-def _middle_shape(scene: Scene) -> Sequence[tuple[int, ...]]:
+def middle_shape(scene: Scene) -> Sequence[tuple[int, ...]]:
+    """The shape of what the middle block passes on, as one of a list."""
     return residual_shapes(scene)[-1:]
 
 
@@ -142,7 +144,7 @@ UNET_2D_CONDITION = Spec(
             to="mid_block_additional_residual",
             when=_with_controlnet,
             only="the pipeline has a ControlNet: its last output",
-            each=_middle_shape,
+            each=middle_shape,
         ),
         Input(
             "adapter_feature_{i}",

@@ -186,7 +186,12 @@ HUNYUAN_VIDEO = Family(
 )
 MOCHI = Family("Mochi", ("MochiPipeline",), "mochi/pipeline_mochi.py", _mochi)
 LATTE = Family("Latte", ("LattePipeline",), "latte/pipeline_latte.py", _latte)
-ANIMATE_DIFF = Family("AnimateDiff", ("AnimateDiffPipeline",), "animatediff/pipeline_animatediff.py", _animate_diff)
+ANIMATE_DIFF = Family(
+    "AnimateDiff",
+    ("AnimateDiffPipeline", "AnimateDiffControlNetPipeline", "AnimateDiffSparseControlNetPipeline"),
+    "animatediff/pipeline_animatediff.py",
+    _animate_diff,
+)
 STABLE_VIDEO = Family(
     "Stable Video Diffusion",
     ("StableVideoDiffusionPipeline",),

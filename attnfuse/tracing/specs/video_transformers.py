@@ -1,6 +1,6 @@
 """The transformers and UNets of videos: one entry a class.
 
-Imports `video_families` and `record` of this room.
+Imports `record`, `transformers`, `unets` and `video_families` of this room.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec, divide
+from attnfuse.tracing.specs.transformers import with_controlnet
+from attnfuse.tracing.specs.unets import middle_shape, residual_shapes
 from attnfuse.tracing.specs.video_families import (
     ALLEGRO,
     ANIMATE_DIFF,
@@ -237,6 +239,22 @@ MOTION_UNET = Spec(
         Input("sample", ("rows", "in_channels", "frames", "latent_height", "latent_width")),
         Input("timestep", (1,), "timestep", note="one scalar of the scheduler, given an axis"),
         Input("encoder_hidden_states", ("text_rows", "tokens", "cross_attention_dim")),
+        Input(
+            "down_block_residual_{i}",
+            ("text_rows", "channels", "height", "width"),
+            to="down_block_additional_residuals.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=residual_shapes,
+        ),
+        Input(
+            "mid_block_residual",
+            ("text_rows", "channels", "height", "width"),
+            to="mid_block_additional_residual",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its last output",
+            each=middle_shape,
+        ),
     ),
     outputs=_SAMPLE,
     refuse=(

@@ -134,6 +134,11 @@ SMALL: dict[str, Small] = {
     "stable_video_image": Small(
         "StableVideoDiffusionPipeline", {"image_encoder": CLIP_VISION}, shapes=ShapeOptions(batch=2)
     ),
+    "wan_image_encoder": Small(
+        "WanImageToVideoPipeline",
+        {"image_encoder": {**CLIP_VISION, "architectures": ["CLIPVisionModel"], "num_hidden_layers": 3}},
+        "UniPCMultistepScheduler",
+    ),
     "kandinsky_prior": Small(
         "KandinskyPriorPipeline",
         {"prior": PRIOR, "image_encoder": CLIP_VISION, "text_encoder": CLIP_TEXT},

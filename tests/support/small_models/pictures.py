@@ -58,6 +58,15 @@ XL_CONTROLNET: Config = {
     "transformer_layers_per_block": [1, 2],
 }
 
+CONTROLNET_UNION: Config = {
+    **XL_CONTROLNET,
+    "_class_name": "ControlNetUnionModel",
+    "num_control_type": 3,
+    "num_proj_channel": 32,
+    "num_trans_channel": 32,
+    "num_trans_head": 2,
+}
+
 T2I_ADAPTER: Config = {
     "_class_name": "T2IAdapter",
     "in_channels": 3,
@@ -107,6 +116,12 @@ HUNYUAN_DIT: Config = {
     "text_len_t5": 11,
 }
 
+HUNYUAN_DIT_CONTROLNET: Config = {
+    **{key: value for key, value in HUNYUAN_DIT.items() if key != "num_layers"},
+    "_class_name": "HunyuanDiT2DControlNetModel",
+    "transformer_num_layers": 6,
+}
+
 BERT: Config = {
     "architectures": ["BertModel"],
     "model_type": "bert",
@@ -146,6 +161,8 @@ SANA: Config = {
     "caption_channels": 12,
     "sample_size": 8,
 }
+
+SANA_CONTROLNET: Config = {**SANA, "_class_name": "SanaControlNetModel"}
 
 DC_VAE: Config = {
     "_class_name": "AutoencoderDC",
@@ -251,6 +268,13 @@ QWEN_IMAGE: Config = {
     "joint_attention_dim": 24,
     "axes_dims_rope": [4, 6, 6],
     "guidance_embeds": False,
+}
+
+QWEN_IMAGE_CONTROLNET: Config = {
+    **{key: value for key, value in QWEN_IMAGE.items() if key != "guidance_embeds"},
+    "_class_name": "QwenImageControlNetModel",
+    "num_layers": 1,
+    "extra_condition_channels": 4,
 }
 
 QWEN_IMAGE_VAE: Config = {
@@ -380,6 +404,12 @@ SMALL: dict[str, Small] = {
         "EulerDiscreteScheduler",
         ShapeOptions(height=20, width=24),
     ),
+    "sdxl_controlnet_union": Small(
+        "StableDiffusionXLControlNetUnionPipeline",
+        {"controlnet": CONTROLNET_UNION, "vae": SMALL_VAE, "text_encoder_2": XL_TEXT_ENCODER_2},
+        "EulerDiscreteScheduler",
+        ShapeOptions(height=20, width=24),
+    ),
     "sd_adapter": Small(
         "StableDiffusionAdapterPipeline",
         {"unet": SD21_UNET, "adapter": T2I_ADAPTER, "vae": SMALL_VAE},
@@ -407,6 +437,12 @@ SMALL: dict[str, Small] = {
         "DDPMScheduler",
         ShapeOptions(height=64, width=96, sequence_length=11),
     ),
+    "hunyuan_dit_controlnet": Small(
+        "HunyuanDiTControlNetPipeline",
+        {"transformer": {**HUNYUAN_DIT, "num_layers": 6}, "controlnet": HUNYUAN_DIT_CONTROLNET},
+        "DDPMScheduler",
+        ShapeOptions(height=64, width=96, sequence_length=11),
+    ),
     "aura_flow": Small(
         "AuraFlowPipeline",
         {"transformer": AURA_FLOW, "vae": small_vae(), "text_encoder": UMT5},
@@ -417,6 +453,12 @@ SMALL: dict[str, Small] = {
         {"transformer": SANA, "vae": DC_VAE},
         "DPMSolverMultistepScheduler",
         ShapeOptions(height=16, width=24, sequence_length=7),
+    ),
+    "sana_controlnet": Small(
+        "SanaControlNetPipeline",
+        {"transformer": {**SANA, "num_layers": 2}, "controlnet": SANA_CONTROLNET},
+        "DPMSolverMultistepScheduler",
+        ShapeOptions(height=256, width=384, sequence_length=7),
     ),
     "cogview3": Small(
         "CogView3PlusPipeline",
@@ -461,6 +503,11 @@ SMALL: dict[str, Small] = {
     "qwen_image": Small(
         "QwenImagePipeline",
         {"transformer": QWEN_IMAGE, "vae": QWEN_IMAGE_VAE},
+        shapes=ShapeOptions(height=64, width=96, sequence_length=11),
+    ),
+    "qwen_image_controlnet": Small(
+        "QwenImageControlNetInpaintPipeline",
+        {"transformer": QWEN_IMAGE, "controlnet": QWEN_IMAGE_CONTROLNET},
         shapes=ShapeOptions(height=64, width=96, sequence_length=11),
     ),
     "lumina": Small(

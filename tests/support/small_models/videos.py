@@ -154,6 +154,20 @@ MOTION_UNET: Config = {
     "motion_max_seq_length": 8,
 }
 
+SPARSE_CONTROLNET: Config = {
+    "_class_name": "SparseControlNetModel",
+    "in_channels": 4,
+    "block_out_channels": [16, 32],
+    "layers_per_block": 1,
+    "down_block_types": ["CrossAttnDownBlockMotion", "DownBlockMotion"],
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "num_attention_heads": 2,
+    "motion_num_attention_heads": 2,
+    "norm_num_groups": 4,
+    "motion_max_seq_length": 8,
+}
+
 STABLE_VIDEO_UNET: Config = {
     "_class_name": "UNetSpatioTemporalConditionModel",
     "sample_size": 8,
@@ -315,6 +329,30 @@ SMALL: dict[str, Small] = {
     "animate_diff": Small(
         "AnimateDiffPipeline",
         {"unet": MOTION_UNET, "text_encoder": XL_TEXT_ENCODER},
+        "DDIMScheduler",
+        ShapeOptions(height=64, width=96, frames=3),
+    ),
+    "animate_diff_controlnet": Small(
+        "AnimateDiffControlNetPipeline",
+        {
+            "controlnet": {
+                "_class_name": "ControlNetModel",
+                "block_out_channels": [16, 32],
+                "layers_per_block": 1,
+                "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+                "cross_attention_dim": 32,
+                "attention_head_dim": 2,
+                "norm_num_groups": 4,
+                "conditioning_embedding_out_channels": [4, 8, 8, 16],
+                "in_channels": 4,
+            }
+        },
+        "DDIMScheduler",
+        ShapeOptions(height=64, width=96, frames=3),
+    ),
+    "animate_diff_sparse": Small(
+        "AnimateDiffSparseControlNetPipeline",
+        {"unet": MOTION_UNET, "controlnet": SPARSE_CONTROLNET},
         "DDIMScheduler",
         ShapeOptions(height=64, width=96, frames=3),
     ),

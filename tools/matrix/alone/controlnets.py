@@ -7,37 +7,7 @@ from collections.abc import Mapping
 from tools.matrix.alone.denoisers import NO_DICT, UNET, UNET_INPUTS
 from tools.matrix.alone.record import Alone, Tensor
 
-_RESIDUALS = ("down", "mid")
-
 ALONE: Mapping[str, Alone] = {
-    "controlnet_union": Alone(
-        {
-            "_class_name": "ControlNetUnionModel",
-            "block_out_channels": [32, 64],
-            "layers_per_block": 1,
-            "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-            "cross_attention_dim": 24,
-            "attention_head_dim": 4,
-            "norm_num_groups": 8,
-            "conditioning_embedding_out_channels": [8, 16],
-            "addition_embed_type": "text_time",
-            "addition_time_embed_dim": 8,
-            "projection_class_embeddings_input_dim": 68,
-            "num_control_type": 3,
-            "num_trans_channel": 32,
-            "num_trans_head": 2,
-            "num_proj_channel": 32,
-        },
-        {
-            **UNET_INPUTS,
-            "condition": Tensor((2, 3, 32, 24), to="controlnet_cond.0"),
-            "control_type": Tensor((2, 3)),
-            "text_embeds": Tensor((2, 20), to="added_cond_kwargs.text_embeds"),
-            "time_ids": Tensor((2, 6), to="added_cond_kwargs.time_ids"),
-        },
-        fixed={**NO_DICT, "control_type_idx": [0]},
-        outputs=_RESIDUALS,
-    ),
     "controlnet_xs": Alone(
         {
             "_class_name": "UNetControlNetXSModel",
@@ -54,60 +24,6 @@ ALONE: Mapping[str, Alone] = {
             "ctrl_max_norm_num_groups": 4,
         },
         {**UNET_INPUTS, "controlnet_cond": Tensor((2, 3, 32, 24))},
-        fixed=NO_DICT,
-    ),
-    "controlnet_sparse": Alone(
-        {
-            "_class_name": "SparseControlNetModel",
-            "block_out_channels": [16, 32],
-            "layers_per_block": 1,
-            "down_block_types": ["CrossAttnDownBlockMotion", "DownBlockMotion"],
-            "cross_attention_dim": 24,
-            "attention_head_dim": 4,
-            "norm_num_groups": 4,
-            "motion_max_seq_length": 8,
-            "motion_num_attention_heads": 2,
-        },
-        {
-            "sample": Tensor((1, 4, 3, 8, 12)),
-            "timestep": Tensor((1,), "int64"),
-            "encoder_hidden_states": Tensor((3, 7, 24)),
-            "controlnet_cond": Tensor((1, 4, 3, 8, 12)),
-            "conditioning_mask": Tensor((1, 1, 3, 8, 12)),
-        },
-        fixed=NO_DICT,
-        outputs=_RESIDUALS,
-        cause="its outputs are a tuple in a tuple, which --inputs has no names for",
-    ),
-    "controlnet_hunyuan": Alone(
-        {
-            "_class_name": "HunyuanDiT2DControlNetModel",
-            "num_attention_heads": 3,
-            "attention_head_dim": 8,
-            "in_channels": 4,
-            "conditioning_channels": 3,
-            "patch_size": 2,
-            "sample_size": 16,
-            "hidden_size": 24,
-            "transformer_num_layers": 4,
-            "cross_attention_dim": 24,
-            "cross_attention_dim_t5": 24,
-            "pooled_projection_dim": 16,
-            "text_len": 7,
-            "text_len_t5": 9,
-            "use_style_cond_and_image_meta_size": False,
-        },
-        {
-            "hidden_states": Tensor((2, 4, 16, 16)),
-            "timestep": Tensor((2,)),
-            "controlnet_cond": Tensor((2, 4, 16, 16)),
-            "encoder_hidden_states": Tensor((2, 7, 24)),
-            "text_embedding_mask": Tensor((2, 7), "int64"),
-            "encoder_hidden_states_t5": Tensor((2, 9, 24)),
-            "text_embedding_mask_t5": Tensor((2, 9), "int64"),
-            "rotary_cos": Tensor((64, 8), to="image_rotary_emb.0"),
-            "rotary_sin": Tensor((64, 8), to="image_rotary_emb.1"),
-        },
         fixed=NO_DICT,
     ),
     "controlnet_sana": Alone(
@@ -132,27 +48,7 @@ ALONE: Mapping[str, Alone] = {
             "encoder_attention_mask": Tensor((2, 7)),
         },
         fixed=NO_DICT,
-        cause="its outputs are a tuple in a tuple, which --inputs has no names for",
-    ),
-    "controlnet_qwen_image": Alone(
-        {
-            "_class_name": "QwenImageControlNetModel",
-            "in_channels": 16,
-            "out_channels": 4,
-            "num_layers": 1,
-            "attention_head_dim": 16,
-            "num_attention_heads": 3,
-            "joint_attention_dim": 24,
-            "axes_dims_rope": [8, 4, 4],
-        },
-        {
-            "hidden_states": Tensor((1, 24, 16)),
-            "controlnet_cond": Tensor((1, 24, 16)),
-            "encoder_hidden_states": Tensor((1, 7, 24)),
-            "encoder_hidden_states_mask": Tensor((1, 7), "int64"),
-            "timestep": Tensor((1,)),
-        },
-        fixed={**NO_DICT, "img_shapes": [[[1, 4, 6]]], "txt_seq_lens": [7]},
+        outputs={"block_0": "0.0", "block_1": "0.1"},
     ),
     "unet_controlled": Alone(
         {

@@ -30,13 +30,16 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """One model: its config.json, and its call. `cause` is why it is known not to be traced, as far as it was found."""
+    """One model: its config.json, and its call, outputs as `--inputs` takes them.
+
+    `cause` is why it is known not to be traced, as far as it was found.
+    """
 
     config: Config
     inputs: Mapping[str, Tensor]
     method: str = ""
     fixed: Mapping[str, Any] = field(default_factory=dict)
-    outputs: tuple[str, ...] = ("output",)
+    outputs: tuple[str, ...] | Mapping[str, str] = ("output",)
     cause: str = ""
 
 
@@ -44,7 +47,11 @@ def write_alone(folder: Path, alone: Alone) -> None:
     """Write the configuration and the inputs of a model into a new folder."""
     folder.mkdir(parents=True)
     write_json(folder / "config.json", alone.config)
-    lines = ["[model]", f"outputs = {json.dumps(alone.outputs)}"]
+    lines = ["[model]"]
+    if isinstance(alone.outputs, Mapping):
+        lines += [f"outputs.{key} = {json.dumps(place)}" for key, place in alone.outputs.items()]
+    else:
+        lines.append(f"outputs = {json.dumps(alone.outputs)}")
     if alone.method:
         lines.append(f"method = {json.dumps(alone.method)}")
     for key, tensor in alone.inputs.items():
