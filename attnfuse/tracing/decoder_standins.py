@@ -102,6 +102,11 @@ def text_decoder() -> Iterator[None]:
     from mindone.transformers.models.gemma2.modeling_gemma2 import Gemma2DecoderLayer, Gemma2Model
     from mindone.transformers.models.glm.modeling_glm import GlmModel
     from mindone.transformers.models.llama.modeling_llama import LlamaModel
+    from mindone.transformers.models.mistral.modeling_mistral import MistralModel
+    from mindone.transformers.models.mistral3.modeling_mistral3 import (
+        Mistral3ForConditionalGeneration,
+        Mistral3Model,
+    )
     from mindone.transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
         Qwen2_5_VLForConditionalGeneration,
         Qwen2_5_VLTextModel,
@@ -167,6 +172,28 @@ def text_decoder() -> Iterator[None]:
         states = self.mlp(self.pre_feedforward_layernorm(hidden_states))
         return (hidden_states + self.post_feedforward_layernorm(states),)
 
+    def mistral(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
+        # mindone's asks with `bool ^ bool` which of two inputs it was given, and keeps no window.
+        hidden = self.embed_tokens(input_ids)
+        length = input_ids.shape[1]
+        visible = mint.logical_and(_causal(length), attention_mask[:, None, None, :] != 0)
+        mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
+        rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
+        states: tuple[Any, ...] = ()
+        for layer in self.layers:
+            states += (hidden,)
+            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
+        hidden = self.norm(hidden)
+        return hidden, (*states, hidden)
+
+    def mistral_3(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
+        # Through the model between them: graph mode reads its `construct` even so, and its own has a local variable
+        # that only a picture defines.
+        return self.model(input_ids, attention_mask)
+
+    def mistral_3_model(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        return self.language_model(input_ids, attention_mask)
+
     def qwen(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         return self.model.language_model(input_ids, attention_mask)
 
@@ -195,6 +222,9 @@ def text_decoder() -> Iterator[None]:
             (GemmaModel, gemma),
             (Gemma2Model, gemma),
             (Gemma2DecoderLayer, gemma2_layer),
+            (MistralModel, mistral),
+            (Mistral3ForConditionalGeneration, mistral_3),
+            (Mistral3Model, mistral_3_model),
             (Qwen2_5_VLForConditionalGeneration, qwen),
             (Qwen2_5_VLTextModel, qwen_text),
         ):

@@ -83,8 +83,21 @@ def _map_names(plan: ComponentPlan, model: Any, state: dict[str, Any]) -> Mappin
 
     # The renames are spread over the whole of this method; only its last step, the copy, is replaced.
     with mock.patch.object(modeling_utils, "_load_state_dict_into_model", keep):
-        type(model)._load_pretrained_model(model, state, list(state), None, str(plan.folder))
+        type(model)._load_pretrained_model(
+            model, state, list(state), None, str(plan.folder), key_mapping=_renames(type(model), modeling_utils.VLMS)
+        )
     return mapped
+
+
+def _renames(model_class: Any, seeing: Sequence[str]) -> Mapping[str, str] | None:
+    """What mindone's `from_pretrained` renames, pattern by pattern, in checkpoints of models that see pictures.
+
+    They were published under names that their classes had before; `seeing` are mindone's names of such models.
+    """
+    kinds = [kind.__name__.lower() for kind in model_class.__mro__[:-1]]
+    if any(name in kind for name in seeing for kind in kinds):
+        return model_class._checkpoint_conversion_mapping  # type: ignore[no-any-return]
+    return None
 
 
 def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTensor]) -> Mapping[str, Any]:

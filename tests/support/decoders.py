@@ -113,8 +113,10 @@ def main() -> None:
     ids = mindspore.Tensor(np.random.default_rng(1).integers(0, 60, (len(LENGTHS), TOKENS)), mindspore.int64)
     seen = np.arange(TOKENS) < np.array(LENGTHS)[:, None]
     mask = mindspore.Tensor(seen.astype(np.int64))
+    gemma = SMALL["lumina_gemma"].models["text_encoder"]
     gemma_2 = SMALL["sana_gemma2"].models["text_encoder"]
-    gemma = {**gemma_2, "architectures": ["GemmaModel"]}
+    mistral_3 = SMALL["flux2_mistral"].models["text_encoder"]
+    mistral_3 = {**mistral_3, "text_config": {**mistral_3["text_config"], "num_hidden_layers": 2}}
     sys.stdout.write(
         "\n"
         + json.dumps(
@@ -131,6 +133,7 @@ def main() -> None:
                 "Qwen2_5_VLForConditionalGeneration": _differences(
                     SMALL["qwen_image_qwen"].models["text_encoder"], [ids, mask], _records_states
                 ),
+                "Mistral3ForConditionalGeneration": _differences(mistral_3, [ids, mask], _records_states),
             }
         )
     )

@@ -20,7 +20,7 @@ from attnfuse.tracing.contract import WeightSource
 from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.random_weights import write_random
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
-from tests.support.small_models import Small, write_configs
+from tests.support.small_models import SMALL, Small, write_configs
 from tests.support.small_models.record import T5
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +105,21 @@ def test_t5_keeps_its_last_projections_in_float32(tmp_path: Path) -> None:
     kept = {source.parameter for source in half["text_encoder_3"] if source.dtype == "float32"}
     assert kept == {f"encoder.block.{i}.layer.1.DenseReluDense.wo.weight" for i in range(2)}
     assert {source.dtype for source in brain["text_encoder_3"]} == {"bfloat16"}
+
+
+def test_names_of_before_a_model_saw_pictures(tmp_path: Path) -> None:
+    # Qwen-Image's text encoder was published so.
+    write_configs(tmp_path / "qwen", SMALL["qwen_image_qwen"])
+    run_worker_side("tests.support.small_weights", str(tmp_path / "qwen"))
+    folder = tmp_path / "qwen" / "text_encoder"
+    published = {
+        name.replace("model.language_model.", "model.").replace("model.visual.", "visual."): tensor
+        for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    save_file(published, folder / "model.safetensors", {"format": "pt"})
+    keys = {source.parameter: source.key for source in compare(folder, tmp_path, "float16")[0]["text_encoder"]}
+    assert keys["model.language_model.layers.0.mlp.up_proj.weight"] == "model.layers.0.mlp.up_proj.weight"
+    assert keys["model.visual.blocks.0.norm1.weight"] == "visual.blocks.0.norm1.weight"
 
 
 def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.families import COGVIEW_4, LUMINA_2, QWEN_IMAGE, SANA
+from attnfuse.tracing.specs.families import COGVIEW_4, FLUX_2, LUMINA, LUMINA_2, QWEN_IMAGE, SANA
 from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
 
@@ -42,6 +42,14 @@ _GLM = replace(
     families=(COGVIEW_4,),
     source="cogview4/pipeline_cogview4.py",
     inputs=(_IDS,),
+    outputs=(Output("penultimate_hidden_state", "result[1][-2]"),),
+)
+
+_GEMMA = replace(
+    _LLAMA,
+    class_name="GemmaModel",
+    families=(LUMINA,),
+    source="lumina/pipeline_lumina.py",
     outputs=(Output("penultimate_hidden_state", "result[1][-2]"),),
 )
 
@@ -85,4 +93,24 @@ _QWEN_2_5_VL = replace(
     check=_window,
 )
 
-SPECS = (_LLAMA, _GLM, _GEMMA_2, _GEMMA_2_PENULTIMATE, _QWEN_2_5_VL)
+_FLUX_2_LAYERS = (10, 20, 30)
+"""Before which layers the states are that Flux2's pipeline lays side by side; it may be told others."""
+
+
+def _layers(scene: Scene) -> str:
+    layers = (scene.option("text_config") or {}).get("num_hidden_layers", 32)
+    if layers >= _FLUX_2_LAYERS[-1]:
+        return ""
+    return f"of its {layers} layers the pipeline asks for the state before number {_FLUX_2_LAYERS[-1]}"
+
+
+_MISTRAL_3 = replace(
+    _LLAMA,
+    class_name="Mistral3ForConditionalGeneration",
+    families=(FLUX_2,),
+    source="flux2/pipeline_flux2.py",
+    outputs=tuple(Output(f"hidden_state_{layer}", f"result[1][{layer}]") for layer in _FLUX_2_LAYERS),
+    check=_layers,
+)
+
+SPECS = (_LLAMA, _GLM, _GEMMA, _GEMMA_2, _GEMMA_2_PENULTIMATE, _QWEN_2_5_VL, _MISTRAL_3)

@@ -56,6 +56,19 @@ GLM: Config = {
     "pad_token_id": 3,
 }
 
+GEMMA: Config = {
+    "architectures": ["GemmaModel"],
+    "model_type": "gemma",
+    "vocab_size": 64,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+}
+
 GEMMA_2: Config = {
     "architectures": ["Gemma2Model"],
     "model_type": "gemma2",
@@ -95,6 +108,33 @@ QWEN_2_5_VL: Config = {
     "video_token_id": 61,
     "vision_start_token_id": 62,
     "vision_end_token_id": 63,
+}
+
+MISTRAL_3: Config = {
+    "architectures": ["Mistral3ForConditionalGeneration"],
+    "model_type": "mistral3",
+    "text_config": {
+        "model_type": "mistral",
+        "vocab_size": 64,
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 31,  # the pipeline takes the states before the layers 10, 20 and 30
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 128,
+        "sliding_window": None,
+    },
+    "vision_config": {
+        "model_type": "pixtral",
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    },
+    "image_token_index": 10,
 }
 
 STABLE_AUDIO: Config = {
@@ -147,6 +187,10 @@ SMALL: dict[str, Small] = {
     ),
     "cogview4_glm": Small("CogView4Pipeline", {"text_encoder": GLM}, shapes=ShapeOptions(batch=2, sequence_length=16)),
     "sana_gemma2": Small("SanaPipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)),
+    "lumina_gemma": Small("LuminaPipeline", {"text_encoder": GEMMA}, shapes=ShapeOptions(batch=2, sequence_length=9)),
+    "flux2_mistral": Small(
+        "Flux2Pipeline", {"text_encoder": MISTRAL_3}, shapes=ShapeOptions(batch=2, sequence_length=9)
+    ),
     "lumina2_gemma2": Small(
         "Lumina2Pipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)
     ),
