@@ -241,6 +241,7 @@ def _rows() -> Iterator[Operator]:
         ("OneHot", "the axis does not arrive", (Limit("only", (4,), -1),)),
         ("Range", "", ()),
         ("Select", "CANN's Select does not broadcast", (Limit("one shape", (0, 1, 2)),)),
+        ("ReverseV2", "", (_constant(1),)),
         "Slice",
         ("StridedSlice", "begin, end and strides may be computed", (_constant(4, 5, 6, 7, 8),)),
         "Tile",
@@ -277,10 +278,12 @@ _INLINE = "a call of a function has no adapter, and Lite's mappers stop at it"
 
 def _refused() -> Iterator[Refused]:
     yield Refused("<call>", _INLINE, "the function's nodes in the caller's place")
+    yield Refused("AdaptiveAvgPool2DExt", _NONE, "ReduceMean over blocks; else Gather, ReduceSum, Div")
     yield Refused("AddExt", _NONE, "Add of the second times alpha")
     yield Refused("AddScalar", _NONE, "Add of a tensor of its type")
     yield Refused("Addmm", _NONE, "MatMul, Mul by alpha and beta, Add")
     yield Refused("Arange", _NONE, "a constant, or Range where its arguments are computed")
+    yield Refused("AvgPool2D", _NONE, "Reshape and ReduceMean for windows side by side")
     yield Refused("Baddbmm", _NONE, "BatchMatMul, Mul by alpha and beta, Add")
     yield Refused("BatchMatMulExt", _NONE, "BatchMatMul")
     yield Refused("BroadcastToView", _NONE, "BroadcastTo")
@@ -291,12 +294,20 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Clone", _NONE, "its argument")
     yield Refused("ConstantPadND", _NONE, "Concat with constants")
     yield Refused("Contiguous", _NONE, "its argument")
-    yield Refused("Conv2DExt", _NONE, "Conv2D and Add of the bias as [1, C, 1, 1]")
+    yield Refused("Conv2DExt", _NONE, "Conv2D, or BatchMatMul by groups, and Add of the bias as [1, C, 1, 1]")
+    yield Refused(
+        "Conv2DTranspose",
+        "an adapter, but what it reads has no format there (GetOpIOFormat); a pass that only MindSpore runs makes it "
+        "Conv2DBackpropInput",
+        "Conv2D: by patches where its kernel is its stride, else of x with zeros between",
+    )
     yield Refused("Conv3DExt", _NONE, "Conv3D and Add of the bias as [1, C, 1, 1, 1]")
+    yield Refused("ConvTranspose2D", _NONE, "as Conv2DTranspose, and Add of the bias as [1, C, 1, 1]")
     yield Refused("CumsumExt", _NONE, "Cast to its dtype, CumSum")
     yield Refused("Dense", _EXTEND, "Reshape, MatMul with transpose_b, Add, Reshape")
     yield Refused("Divs", _NONE, "Div by a tensor of its type; integers are cast to float32")
     yield Refused("Embedding", _NONE, "Gather on axis 0, where max_norm is None")
+    yield Refused("EmptyLike", _NONE, "zeros")
     yield Refused("EqScalar", _NONE, "Equal with a tensor of its type")
     yield Refused("ExpandDimsView", _NONE, "ExpandDims")
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
@@ -312,6 +323,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")
     yield Refused("LayerNormExt", "an adapter, to LayerNormV4; Lite's own passes know LayerNorm only", "LayerNorm")
     yield Refused("LessScalar", _NONE, "Less with a tensor of its type")
+    yield Refused("LinSpaceExt", _NONE, "a constant")
     yield Refused("LinalgVectorNorm", _NONE, "Sqrt of ReduceSum of Square for the norm of order 2")
     yield Refused("LogSoftmaxExt", _NONE, "LogSoftmax")
     yield Refused("MatMulExt", _EXTEND, "MatMul, or BatchMatMul with the batch axes broadcast")
@@ -338,7 +350,14 @@ def _refused() -> Iterator[Refused]:
     )
     yield Refused("Partial", "part of a conditional call", "both branches and Select")
     yield Refused("PowTensorScalar", _NONE, "Pow with a tensor of its type; Square for 2")
+    yield Refused("ReflectionPad1D", _NONE, "Gather of the borders, Concat")
+    yield Refused("ReflectionPad2D", _NONE, "as ReflectionPad1D")
+    yield Refused("ReflectionPad3D", _NONE, "as ReflectionPad1D")
+    yield Refused("Repeat", _NONE, "Tile")
     yield Refused("RepeatInterleaveInt", _NONE, "ExpandDims, Tile, Reshape")
+    yield Refused("ReplicationPad1D", _NONE, "as ReflectionPad1D")
+    yield Refused("ReplicationPad2D", _NONE, "as ReflectionPad1D")
+    yield Refused("ReplicationPad3D", _NONE, "as ReflectionPad1D")
     yield Refused("ScalarGt", "ScalarOpPass knows arithmetic on sizes, no comparison", "shapes known before run time")
     yield Refused("SelectExtView", _NONE, "StridedSlice and Reshape")
     yield Refused("SliceExt", _NONE, "StridedSlice")
@@ -356,9 +375,16 @@ def _refused() -> Iterator[Refused]:
     yield Refused("TensorToScalar", "ScalarOpPass takes it only before ScalarToTensor or Cast", "a constant")
     yield Refused("TransposeExtView", _NONE, "Transpose")
     yield Refused("TransposeView", _NONE, "Transpose")
+    yield Refused("TrilExt", _NONE, "Tril")
     yield Refused("Unique2", _NONE, "nothing")
     yield Refused("UnstackExtView", _NONE, "Unstack, or a StridedSlice a part")
+    yield Refused("UpsampleNearest1D", _NONE, "ResizeNearestNeighbor of an image of one row")
     yield Refused("UpsampleNearest2D", _NONE, "ResizeNearestNeighbor; Reshape and BroadcastTo for whole factors")
+    yield Refused(
+        "UpsampleNearest3D",
+        "an adapter; nothing tells what becomes of the one of its two arguments that is None",
+        "ResizeNearestNeighbor of its pictures, Gather of its depth",
+    )
     yield Refused("View", _NONE, "Reshape")
     yield Refused("ViewAs", _NONE, "Reshape")
     yield Refused("Zeros", _EXTEND_ANY, "a constant, or FillV2")

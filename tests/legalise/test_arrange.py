@@ -56,6 +56,13 @@ def padded_v3(**attributes: object) -> Make:
     return gives("PadV3", In("x", (2, 3)), (1, 0, 0, 2), number, out=kind(4, 4), **attributes)
 
 
+def extended(op: str, padding: tuple[int, ...], x: In, *dims: int) -> Make:
+    return gives(op, x, padding, out=kind(*dims, dtype=x.dtype))
+
+
+EDGES = ("Gather", "Gather", *JOINED)
+VIDEO = In("x", (1, 2, 3, 4, 5))
+
 cases(
     "arrange",
     Case("Contiguous", copied("Contiguous"), ("Abs", "Neg")),
@@ -126,6 +133,43 @@ cases(
         padded_v3(mode="reflect", paddings_contiguous=True),
         refused="not pad with a constant",
     ),
+    Case("ReflectionPad1D", extended("ReflectionPad1D", (3, 2), X, 2, 3, 9), EDGES),
+    Case("ReflectionPad1D without a batch", extended("ReflectionPad1D", (1, 2), In("x", (3, 4)), 3, 7), EDGES),
+    Case(
+        "ReflectionPad2D in float16",
+        extended("ReflectionPad2D", (1, 1, 2, 0), In("x", (1, 3, 4, 5), FLOAT16), 1, 3, 6, 7),
+        (*EDGES, "Gather", *JOINED),
+    ),
+    Case("ReflectionPad3D", extended("ReflectionPad3D", (1, 1, 2, 1, 2, 2), VIDEO, 1, 2, 7, 7, 7), EDGES * 3),
+    Case("ReplicationPad1D", extended("ReplicationPad1D", (3, 0), X, 2, 3, 7), ("Gather", *JOINED)),
+    Case(
+        "ReplicationPad2D in bfloat16",
+        extended("ReplicationPad2D", (0, 0, 1, 6), In("x", (1, 2, 3, 4), BFLOAT16), 1, 2, 10, 4),
+        EDGES,
+    ),
+    Case(
+        "ReplicationPad3D",
+        extended("ReplicationPad3D", (1, 1, 1, 1, 2, 0), VIDEO, 1, 2, 5, 6, 7),
+        (*EDGES * 2, "Gather", *JOINED),
+    ),
+    Case(
+        "ReplicationPad3D of unknown size",
+        extended("ReplicationPad3D", (1, 1, 1, 1, 1, 1), In("x", (1, 2, 3, -1, 5)), 1, 2, 5, -1, 7),
+        refused="not known before run time",
+    ),
+    Case(
+        "ReplicationPad3D that cuts off",
+        extended("ReplicationPad3D", (1, -1, 0, 0, 0, 0), VIDEO, 1, 2, 3, 4, 5),
+        refused="it cuts off",
+    ),
+    Case("Repeat", gives("Repeat", X, (1, 2, 3), out=kind(2, 6, 12)), ("Tile",)),
+    Case("Repeat along new axes", gives("Repeat", X, (2, 1, 1, 1), out=kind(2, 2, 3, 4)), ("Reshape", "Tile")),
+    Case("TrilExt", gives("TrilExt", In("x", (2, 4, 5)), 1, out=kind(2, 4, 5)), ("Tril",)),
+    Case(
+        "TrilExt of truths, below the diagonal",
+        gives("TrilExt", In("x", (4, 5), BOOL), -1, out=kind(4, 5, dtype=BOOL)),
+        ("Tril",),
+    ),
     Case("BroadcastTo a part", gives("BroadcastTo", In("x", (1, 3)), (2, 2, -1), out=kind(2, 2, 3)), ("BroadcastTo",)),
     Case(
         "BroadcastTo a whole, in bool",
@@ -140,7 +184,10 @@ cases(
 )
 
 
-@pytest.mark.parametrize(("op", "arguments"), [("ConstantPadND", ((0, 0), 0)), ("RepeatInterleaveInt", (1, 0, 2))])
+@pytest.mark.parametrize(
+    ("op", "arguments"),
+    [("ConstantPadND", ((0, 0), 0)), ("RepeatInterleaveInt", (1, 0, 2)), ("ReplicationPad1D", ((0, 0),))],
+)
 def test_what_changes_nothing_goes(op: str, arguments: tuple[Any, ...]) -> None:
     """Padding of no elements, one time."""
     check_structure(Case(op, lambda g: g.op("Neg", g.op(op, g.input("x", (2, 3)), *arguments)), ("Neg",)))

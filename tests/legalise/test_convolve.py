@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import TensorType
+from attnfuse.graph import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.legalise.support import Case, Make, cases
-from tests.support.graphs import GraphBuilder
+from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 
 Dims = tuple[int, ...]
 
@@ -76,10 +76,67 @@ def upsample_unknown(g: GraphBuilder) -> str:
     return g.node("UpsampleNearest2D", values, TensorType((2, 3, -1, 12), FLOAT32))
 
 
+def transposed(
+    x: Dims, weight: Dims, stride: Dims, padding: Dims, beyond: Dims, groups: int = 1, dtype: DType = FLOAT32
+) -> Make:
+    """ConvTranspose2D of a dilation of 1."""
+
+    def make(g: GraphBuilder) -> str:
+        sizes = zip(x[2:], weight[2:], stride, padding, beyond, strict=True)
+        out = [(n - 1) * s - 2 * p + k + b for n, k, s, p, b in sizes]
+        values = [g.input("x", x, dtype), g.weight("w", weight, dtype), g.weight("b", (weight[1] * groups,), dtype)]
+        values += [*(g.constant(numbers) for numbers in (stride, padding, beyond)), g.constant(groups)]
+        values.append(g.constant((1, 1)))
+        return g.node("ConvTranspose2D", values, TensorType((x[0], weight[1] * groups, *out), dtype))
+
+    return make
+
+
+def transposed_by_attributes(x: Dims, weight: Dims, stride: Dims, padding: Dims) -> Make:
+    """Conv2DTranspose, its attributes those that mindone's models are exported with."""
+    space = zip(x[2:], weight[2:], stride, padding, strict=True)
+    out = (x[0], weight[1], *((n - 1) * s - 2 * p + k for n, k, s, p in space))
+    pads = tuple(p for p in padding for _ in range(2))
+
+    def make(g: GraphBuilder) -> str:
+        values = [g.input("x", x), g.weight("w", weight), g.constant(out)]
+        y = g.node("Conv2DTranspose", values, TensorType(out, FLOAT32), primitive=PRIMITIVE)
+        entry = next(p for p in g.proto.primitives if p.op_type == "Conv2DTranspose")
+        attributes: dict[str, Literal] = {
+            "kernel_size": weight[2:],
+            "mode": 1,
+            "out_channel": weight[0],
+            "pad": pads,
+            "pad_mode": "PAD",
+            "format": "NCHW",
+            "pad_list": pads,
+            "groups": 1,
+            "stride": (1, 1, *stride),
+            "group": 1,
+            "dilation": (1, 1, 1, 1),
+        }
+        for name, literal in attributes.items():
+            fill_literal(entry.attribute.add(name=name), literal)
+        return y
+
+    return make
+
+
+def upsample_others(op: str, x: Dims, size: Dims | None, factors: tuple[float, ...] | None, out: Dims) -> Make:
+    def make(g: GraphBuilder) -> str:
+        values = [g.input("x", x), g.constant(size), g.constant(factors)]
+        return g.node(op, values, TensorType((*x[:2], *out), FLOAT32))
+
+    return make
+
+
 X, W = (2, 4, 7, 8), (6, 4, 3, 3)
 CONV2D, CONV3D = ("Conv2D", "BiasAdd"), ("Conv3D", "Reshape", "Add")
 VIDEO = (1, 3, 4, 6, 6)
 NEAREST = ("ResizeNearestNeighbor",)
+PICTURES = ("Reshape", *NEAREST, "Reshape")
+PATCHES = ("Transpose", "Reshape", "Conv2D", "Reshape", "Transpose", "Reshape", "BiasAdd")
+ZEROS = ("ExpandDims", "MakeTuple", "Concat", "Reshape", "StridedSlice")
 
 cases(
     "convolve",
@@ -97,6 +154,19 @@ cases(
     Case("Conv2DExt in bfloat16", convolution(X, W, padding=(1, 1), dtype=BFLOAT16), CONV2D, native=8e-3),
     Case("Conv2DExt of each channel", convolution(X, (4, 1, 3, 3), padding=(1,), groups=4), CONV2D, native=1e-6),
     Case("Conv2DExt of groups", convolution(X, (6, 2, 3, 3), groups=2), refused="2 groups of several channels"),
+    Case(
+        "Conv2DExt of groups by one place",
+        convolution(X, (6, 2, 1, 1), groups=2),
+        ("Reshape", "BroadcastTo", "Reshape", "BatchMatMul", "Reshape", "BiasAdd"),
+        native=1e-6,
+    ),
+    Case(
+        "Conv2DExt of groups by one place, in float16",
+        convolution((1, 4, 7, 8), (6, 2, 1, 1), groups=2, bias=False, dtype=FLOAT16),
+        ("Reshape", "Reshape", "BatchMatMul", "Reshape"),
+        native=1e-3,
+    ),
+    Case("Conv2DExt of groups, each second place", convolution(X, (6, 2, 1, 1), (2,), groups=2), refused="2 groups"),
     Case("Conv2DExt of a size known at run time", convolution((2, 4, -1, 8), W, padding=(1, 1)), CONV2D),
     Case("Conv2DExt without a batch", unbatched, refused="no batch axis"),
     Case("Conv2DExt twice", two_shapes, ("Conv2D", "Conv2D", "MakeTuple")),
@@ -117,4 +187,59 @@ cases(
     Case("UpsampleNearest2D in float16", upsample((8, 12), None, (8, 12), FLOAT16), NEAREST),
     Case("UpsampleNearest2D in bfloat16", upsample((8, 12), None, (8, 12), BFLOAT16), NEAREST),
     Case("UpsampleNearest2D of a size known at run time", upsample_unknown, refused="not known before run time"),
+    Case("UpsampleNearest1D", upsample_others("UpsampleNearest1D", (2, 3, 4), (8,), None, (8,)), PICTURES),
+    Case(
+        "UpsampleNearest1D by a factor", upsample_others("UpsampleNearest1D", (2, 3, 4), None, (2.0,), (8,)), PICTURES
+    ),
+    Case("UpsampleNearest1D to less", upsample_others("UpsampleNearest1D", (2, 3, 7), (5,), None, (5,)), PICTURES),
+    Case(
+        "UpsampleNearest3D",
+        upsample_others("UpsampleNearest3D", VIDEO, None, (2.0, 2.0, 2.0), (8, 12, 12)),
+        (*PICTURES, "Gather"),
+    ),
+    Case(
+        "UpsampleNearest3D of its pictures",
+        upsample_others("UpsampleNearest3D", VIDEO, (4, 12, 9), None, (4, 12, 9)),
+        PICTURES,
+    ),
+    Case(
+        "UpsampleNearest3D of its depth",
+        upsample_others("UpsampleNearest3D", VIDEO, (7, 6, 6), None, (7, 6, 6)),
+        ("Gather",),
+    ),
+    Case("ConvTranspose2D", transposed((2, 3, 4, 5), (3, 6, 2, 2), (2, 2), (0, 0), (0, 0)), PATCHES, native=1e-6),
+    Case(
+        "ConvTranspose2D that overlaps, is cut and padded",
+        transposed((2, 3, 4, 5), (3, 6, 4, 3), (2, 2), (1, 1), (0, 1)),
+        ("Transpose", *ZEROS, "Gather", *ZEROS, "MakeTuple", "Concat", "Gather", "Conv2D", "BiasAdd"),
+        native=1e-6,
+    ),
+    Case(
+        "ConvTranspose2D in float16",
+        transposed((2, 3, 4, 5), (3, 6, 2, 2), (2, 2), (0, 0), (0, 0), dtype=FLOAT16),
+        PATCHES,
+        native=1e-3,
+    ),
+    Case(
+        "ConvTranspose2D of groups",
+        transposed((2, 4, 4, 5), (4, 3, 2, 2), (2, 2), (0, 0), (0, 0), 2),
+        refused="2 groups",
+    ),
+    Case(
+        "ConvTranspose2D that is cut by more than its kernel",
+        transposed((2, 4, 4, 5), (4, 3, 2, 2), (2, 2), (2, 0), (0, 0)),
+        refused="more than its kernel",
+    ),
+    Case(
+        "Conv2DTranspose of a line",
+        transposed_by_attributes((2, 3, 1, 8), (3, 4, 1, 8), (1, 2), (0, 7)),
+        ("Transpose", *ZEROS, "Gather", "Conv2D"),
+        native=1e-6,
+    ),
+    Case(
+        "Conv2DTranspose side by side",
+        transposed_by_attributes((2, 3, 4, 5), (3, 6, 2, 3), (2, 3), (0, 0)),
+        PATCHES[:-1],
+        native=1e-6,
+    ),
 )

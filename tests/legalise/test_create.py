@@ -7,7 +7,7 @@ import pytest
 
 from attnfuse.graph import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, UINT8, DType
-from tests.legalise.programs import In, Make, after, depend, gives, kind
+from tests.legalise.programs import In, Make, after, depend, gives, kind, load
 from tests.legalise.support import Case, cases, check_structure, legalise, operators
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
@@ -52,6 +52,12 @@ def new(op: str, size: tuple[int, ...], number: int | None, dtype: DType) -> Mak
     return make
 
 
+def empty(g: GraphBuilder) -> str:
+    """The shape of what may hold anything, and none of its elements: ones like it."""
+    made = g.node("EmptyLike", [g.input("x", (2, 3)), *(g.constant(a) for a in (None, None, False))], kind(2, 3))
+    return g.binary("Maximum", g.input("y", (2, 3)), g.op("OnesLike", made))
+
+
 def generator(read: bool) -> Make:
     """llama's: seed, offset and state drawn from parameters, in the order of effects; nothing else reads them."""
 
@@ -87,6 +93,20 @@ cases(
     Case("Arange", beside("Arange", 0, 6, 1, 35, dtype=INT64, dims=(6,)), ("Maximum",)),
     Case("Arange in steps", beside("Arange", 1, 6, 2, 34, dtype=INT32, dims=(3,)), ("Maximum",)),
     Case("Arange backwards, in halves", beside("Arange", 2.0, 0.0, -0.5, 43, dims=(4,)), ("Maximum",)),
+    Case("LinSpaceExt", beside("LinSpaceExt", -0.5, 0.7, 7, 43, dims=(7,)), ("Maximum",), exact=6e-8),
+    Case(
+        "LinSpaceExt in float16",
+        beside("LinSpaceExt", 0.0, 1.0, 6, 42, dtype=FLOAT16, dims=(6,)),
+        ("Maximum",),
+        exact=5e-4,
+    ),
+    Case("LinSpaceExt of one", beside("LinSpaceExt", 3.0, 9.0, 1, 43, dims=(1,)), ("Maximum",)),
+    Case(
+        "LinSpaceExt of whole numbers",
+        beside("LinSpaceExt", 0, 4, 5, 35, dtype=INT64, dims=(5,)),
+        refused="whole numbers",
+    ),
+    Case("EmptyLike", empty, ("OnesLike", "Maximum")),
     Case(
         "OnesLikeExt of unknown size",
         gives("OnesLikeExt", In("x", (-1, 3)), None, out=kind(-1, 3)),
@@ -145,3 +165,13 @@ def test_what_only_made_the_size_goes_too() -> None:
     assert legalise(model) == {}
     assert operators(model) == ("Maximum",)
     assert [p.op_type for p in model.proto.primitives] == ["Maximum"]
+
+
+def test_what_is_set_in_place_stays() -> None:
+    """A constant is nobody's memory to change."""
+    g = GraphBuilder()
+    arguments = [g.input("x", (2, 3)), *(g.constant(a) for a in (None, None, False))]
+    made = g.node("EmptyLike", arguments, kind(2, 3))
+    state = after(g, g.monad(), g.node("InplaceMul", [made, g.input("y", (2, 3)), g.monad()], kind(2, 3)))
+    g.output(load(g, made, state))
+    assert "what it reads or gives is changed in place" in legalise(g.model()).values()

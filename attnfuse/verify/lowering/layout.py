@@ -201,7 +201,15 @@ def _pad(at: At) -> Result:
     return at.emit("Pad", at.tensor(0), at.writer.integers(before + after), filling, mode="constant")
 
 
-@lowers("ReflectionPad1D", "ReplicationPad2D", "ReplicationPad3D", moves=True)
+@lowers(
+    "ReflectionPad1D",
+    "ReflectionPad2D",
+    "ReflectionPad3D",
+    "ReplicationPad1D",
+    "ReplicationPad2D",
+    "ReplicationPad3D",
+    moves=True,
+)
 def _extend(at: At) -> Result:
     """Pairs of (before, after), the last axis first: what lies there, mirrored at the edge, or the edge itself."""
     pairs, rank = at.integers(1), len(at.out.dims)
@@ -251,7 +259,8 @@ def _scatter(at: At) -> Result:
 
 @lowers("Triu", "Tril", "TrilExt", moves=True)
 def _triangle(at: At) -> Result:
-    diagonal = 0 if at.is_absent(1) else at.integer(1)
+    """(x, diagonal), which Tril keeps as an attribute."""
+    diagonal = at.attributes.get("diagonal", 0) if at.is_absent(1) else at.integer(1)
     return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))
 
 

@@ -5,6 +5,8 @@ Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/y
 
 from __future__ import annotations
 
+import numpy as np
+
 from attnfuse.api import UNKNOWN_DIM, TensorType
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -79,6 +81,47 @@ def pad(at: At) -> Result:
         if before or after:
             value = nodes.border(at.build, value, at.out.rank - 1 - i, before, after, number)
     return value
+
+
+@legalises(
+    "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D"
+)
+def extend(at: At) -> Result:
+    """(x, (before, after) of each axis from the last on): what lies at the edge of x joined to it, an axis at a time.
+
+    Reflected it is what lies next to the outermost element, backwards; else the outermost element again. A border is
+    looked up by itself, so that only as many elements are picked one by one.
+    """
+    padding, value, dims = at.integers(1), at.input(0), at.static(0).dims
+    if min(padding) < 0:
+        raise NotLegalError(f"it cuts off: its padding is {padding}")
+    for i in range(len(padding) // 2):
+        before, after = padding[2 * i : 2 * i + 2]
+        axis = at.out.rank - 1 - i
+        places = np.arange(dims[axis])
+        whole = np.pad(places, (before, after), mode="reflect" if at.node.op.startswith("Reflection") else "edge")
+        front, behind = whole[:before], whole[before + places.size :]
+        edges = [nodes.look_up(at.build, value, axis, border) if border.size else "" for border in (front, behind)]
+        if any(edges):
+            value = nodes.concat(at.build, [part for part in (edges[0], value, edges[1]) if part], axis)
+    return value
+
+
+@legalises("Repeat")
+def tile(at: At) -> Result:
+    """(x, times of each axis of the result): the whole of an axis again and again, axes of one element put first."""
+    times = at.integers(1)
+    rank = max(len(times), at.type(0).rank)
+    x = at.build.reshape(at.input(0), (*(1,) * (rank - at.type(0).rank), *at.type(0).dims))
+    counts = at.build.constant((*(1,) * (rank - len(times)), *times))
+    return at.build.node("Tile", (x, counts), at.out)
+
+
+@legalises("TrilExt")
+def lower_triangle(at: At) -> Result:
+    """(x, diagonal): Tril keeps the diagonal as an attribute."""
+    diagonal = nodes.whole("diagonal", at.integer(1))
+    return at.build.node("Tril", (at.input(0),), at.out, at.build.PRIMITIVE, (diagonal,))
 
 
 @legalises("BroadcastTo", "BroadcastToView")

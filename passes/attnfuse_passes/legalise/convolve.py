@@ -8,6 +8,8 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
+import numpy as np
+
 from attnfuse.api import AttributeProto, TensorType, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -17,13 +19,16 @@ from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 def convolution_2d(at: At) -> Result:
     """Conv2D, whose strides and dilations are those of all four axes.
 
-    Grouped only where each channel is a group: what else is grouped, Ascend does not take (MindSpore's Conv2D).
+    Grouped only where each channel is a group: what else is grouped, Ascend does not take (MindSpore's Conv2D). By a
+    kernel of one place, groups of several channels are a batch of products.
     """
     x, weight = _operands(at, 4)
     stride, padding, dilation = (_pair(at, position, 2) for position in (3, 4, 5))
     groups = at.integer(6)
     if groups != 1 and not groups == x.dims[1] == weight.dims[0]:
-        raise NotLegalError(f"it has {groups} groups of several channels")
+        if (weight.dims[2:], stride, padding) != ((1, 1), (1, 1), (0, 0)) or not x.is_static:
+            raise NotLegalError(f"it has {groups} groups of several channels")
+        return _with_bias(at, _product_of_groups(at, x, weight, groups))
     attributes = (
         *_common_attributes(weight, padding, groups, "NCHW"),
         nodes.wholes("stride", (1, 1, *stride)),
@@ -54,9 +59,88 @@ def convolution_3d(at: At) -> Result:
     return _with_bias(at, y)
 
 
-@legalises("UpsampleNearest2D")
+@legalises("ConvTranspose2D")
+def transposed_2d(at: At) -> Result:
+    """(x, weight [C, O, …], bias, stride, padding, padding of the far edge, groups, dilation)."""
+    stride, padding, dilation = (_pair(at, position, 2) for position in (3, 4, 7))
+    return _with_bias(at, _turned_round(at, stride, padding, dilation, at.integer(6)))
+
+
+@legalises("Conv2DTranspose")
+def transposed_by_attributes(at: At) -> Result:
+    """(x, weight [C, O, …], size of the result), the rest attributes; pad_list is (before, after) of each axis."""
+    stride, dilation, pads = (at.attributes(name) for name in ("stride", "dilation", "pad_list"))
+    groups, layout = at.attribute("group"), at.attribute("format")
+    if pads[::2] != pads[1::2] or layout != "NCHW" or not isinstance(groups, int):
+        raise NotLegalError(f"it is padded by {pads}, in {layout}")
+    return _turned_round(at, stride[-2:], pads[::2], dilation[-2:], groups)
+
+
+def _turned_round(
+    at: At, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int
+) -> str:
+    """The transposed convolution of x [N, C, H, W] with weight [C, O, …]: each place of x lays a kernel down.
+
+    Where kernels lie side by side, each of their places is a channel of a convolution by 1. Else it is a convolution
+    of x with zeros between its places with the kernel turned round: the same products, and some with zero.
+    """
+    x, weight = _operands(at, 4)
+    (batch, channels, *space), kernel, build = x.dims, weight.dims[2:], at.build
+    if groups != 1 or not (x.is_static and at.out.is_static):
+        raise NotLegalError(f"it has {groups} groups, and makes {at.out} of {x}")
+    beside = tuple(n * s for n, s in zip(space, stride, strict=True))
+    if (kernel, dilation, padding, at.out.dims[2:]) == (stride, (1, 1), (0, 0), beside):
+        by_place = build.transpose(at.input(1), (1, 2, 3, 0))
+        flat = build.reshape(by_place, (weight.size // channels, channels, 1, 1))
+        y = _plain_convolution(at, at.input(0), flat, (0, 0), (1, 1), tuple(space))
+        apart = build.reshape(y, (batch, weight.dims[1], *kernel, *space))
+        return build.reshape(build.transpose(apart, (0, 1, 4, 2, 5, 3)), at.out.dims)
+    value, turned = at.input(0), build.transpose(at.input(1), (1, 0, 2, 3))
+    reach = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+    near = tuple(r - p for r, p in zip(reach, padding, strict=True))
+    if min(near) < 0:
+        raise NotLegalError(f"it is cut by {padding}, more than its kernel {kernel} reaches")
+    for axis in (2, 3):
+        value = _zeros_between(at, value, axis, stride[axis - 2])
+        size = build.type_of(value).dims[axis] + 2 * near[axis - 2] - reach[axis - 2]
+        if size < at.out.dims[axis]:
+            value = nodes.border(build, value, axis, 0, at.out.dims[axis] - size, 0)
+        if kernel[axis - 2] > 1:
+            turned = nodes.look_up(build, turned, axis, np.arange(kernel[axis - 2])[::-1])
+    return _plain_convolution(at, value, turned, near, dilation, at.out.dims[2:])
+
+
+def _zeros_between(at: At, value: str, axis: int, stride: int) -> str:
+    """`stride` - 1 zeros between the elements of an axis."""
+    if stride == 1:
+        return value
+    dims = at.build.type_of(value).dims
+    wide = nodes.border(at.build, nodes.expand(at.build, value, axis + 1), axis + 1, 0, stride - 1, 0)
+    long = at.build.reshape(wide, (*dims[:axis], dims[axis] * stride, *dims[axis + 1 :]))
+    return nodes.part(at.build, long, axis, 0, (dims[axis] - 1) * stride + 1)
+
+
+def _plain_convolution(
+    at: At, value: str, weight: str, padding: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
+) -> str:
+    """Conv2D of stride 1 and one group, in the type of the node's result."""
+    batch, (features, *_) = at.build.type_of(value).dims[0], at.build.type_of(weight).dims
+    attributes = (
+        *_common_attributes(at.build.type_of(weight), padding, 1, "NCHW"),
+        nodes.wholes("stride", (1, 1, 1, 1)),
+        nodes.wholes("dilation", (1, 1, *dilation)),
+    )
+    kind = TensorType((batch, features, *size), at.out.dtype)
+    return at.build.node("Conv2D", (value, weight), kind, at.build.PRIMITIVE, attributes)
+
+
+@legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
 def upsample(at: At) -> Result:
-    """(x, size or None, factors or None): ResizeNearestNeighbor takes, as it does, pixel ⌊i · in / out⌋ for pixel i."""
+    """(x, size or None, factors or None): ResizeNearestNeighbor takes, as it does, pixel ⌊i · in / out⌋ for pixel i.
+
+    It knows images only. A line is an image of one row; the pictures of a video stand for channels more, and the
+    depth is looked up.
+    """
     x, out = at.type(0), at.out
     if not out.is_static:
         raise NotLegalError(f"it makes {out}, of a size not known before run time")
@@ -64,8 +148,37 @@ def upsample(at: At) -> Result:
         factors = at.literal(2)
         if factors != tuple(large / small for small, large in zip(x.dims[2:], out.dims[2:], strict=True)):
             raise NotLegalError(f"its factors are {factors}, and make {out} of {x}")
+    if out.rank == 4:
+        return _resized(at, at.input(0), out.dims[2:])
+    batch, channels, *space = x.dims
+    if out.rank == 3:
+        line = at.build.reshape(at.input(0), (batch, channels, 1, *space))
+        return at.build.reshape(_resized(at, line, (1, out.dims[2])), out.dims)
+    small, large = space[0], out.dims[2]
+    video = at.input(0)
+    if x.dims[3:] != out.dims[3:]:
+        pictures = at.build.reshape(video, (batch, channels * small, *space[1:]))
+        video = at.build.reshape(_resized(at, pictures, out.dims[3:]), (batch, channels, small, *out.dims[3:]))
+    return video if small == large else nodes.look_up(at.build, video, 2, np.arange(large) * small // large)
+
+
+def _resized(at: At, image: str, size: tuple[int, ...]) -> str:
+    """An image [N, C, H, W] at another size."""
+    kind, no = at.build.type_of(image), at.build.constant(False)
+    arguments = (image, at.build.constant(size), no, no)
+    return at.build.node("ResizeNearestNeighbor", arguments, TensorType((*kind.dims[:2], *size), kind.dtype))
+
+
+def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -> str:
+    """A convolution by one place: each group's weight [O / groups, C / groups] times its places [C / groups, H · W]."""
+    batch, channels, *space = x.dims
+    features, depth = weight.dims[0] // groups, channels // groups
+    matrices = at.build.reshape(at.input(1), (1, groups, features, depth))
+    matrices = at.build.broadcast(matrices, (batch, groups, features, depth))
+    places = at.build.reshape(at.input(0), (batch, groups, depth, space[0] * space[1]))
     no = at.build.constant(False)
-    return at.build.node("ResizeNearestNeighbor", (at.input(0), at.build.constant(out.dims[2:]), no, no), out)
+    kind = TensorType((batch, groups, features, space[0] * space[1]), at.out.dtype)
+    return at.build.reshape(at.build.node("BatchMatMul", (matrices, places, no, no), kind), at.out.dims)
 
 
 def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:

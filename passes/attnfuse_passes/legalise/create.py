@@ -11,17 +11,20 @@ from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
-_NUMBERS = {"Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
+_NUMBERS = {"EmptyLike": 0, "Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
 _LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
 
 
 @legalises(*_NUMBERS)
 def zeros_or_ones(at: At) -> Result:
-    """(size, type), (x, size, type) or (x, type): size and type are read off the result.
+    """(size, type), (x, size, type) or (x, type …): size and type are read off the result.
 
-    The …LikeExt operators of unknown size are ZerosLike and OnesLike, which keep x's element type.
+    EmptyLike may hold anything, so it may hold zeros, unless something sets them in place. The …LikeExt operators of
+    unknown size are ZerosLike and OnesLike, which keep x's element type.
     """
     op = at.node.op
+    if op == "EmptyLike":
+        at.unshared()
     if at.out.is_static:
         return nodes.filled(at.build, at.out.dims, _NUMBERS[op], at.out.dtype)
     if op in _LIKE and at.type(0).dtype == at.out.dtype:
@@ -47,6 +50,19 @@ def arange(at: At) -> Result:
     if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
         raise NotLegalError(f"its elements are no numbers of {dtype}, so how they round is the operator's matter")
     return at.build.tensor(values, dtype)
+
+
+@legalises("LinSpaceExt")
+def linear_space(at: At) -> Result:
+    """(start, end, number, type): each element the number of its type that is nearest to it.
+
+    An operator computes start + i · step in its own type, or in float32, and rounds as it goes: it may be off by more
+    than the half of a last place that a constant is.
+    """
+    values = np.linspace(at.number(0), at.number(1), at.integer(2))
+    if not at.out.dtype.is_float or at.out.dims != values.shape:
+        raise NotLegalError(f"its result is {at.out}, of whole numbers or of a size not known before run time")
+    return at.build.tensor(values, at.out.dtype)
 
 
 @legalises("Generator")

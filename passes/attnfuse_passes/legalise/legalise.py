@@ -17,6 +17,7 @@ from attnfuse_passes.legalise import (
     create,
     inplace,
     normalise,
+    pool,
     products,
     reduce,
     scalars,
@@ -28,7 +29,10 @@ from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
 from attnfuse_passes.sweep import sweep
 
-FAMILIES = (activate, arrange, choose, convolve, create, inplace, normalise, products, reduce, scalars, split, views)
+FAMILIES = (
+    *(activate, arrange, choose, convolve, create, inplace, normalise),
+    *(pool, products, reduce, scalars, split, views),
+)
 """The modules whose import filled the table of rules."""
 
 

@@ -72,6 +72,14 @@ def part(build: Builder, value: str, axis: int, start: int, stop: int, step: int
     return build.node("StridedSlice", (value, *map(build.constant, arguments)), TensorType(dims, kind.dtype))
 
 
+def look_up(build: Builder, value: str, axis: int, places: npt.NDArray[np.generic]) -> str:
+    """The elements of an axis at those places, which are constants, in their order."""
+    kind = build.type_of(value)
+    dims = tuple(places.size if i == axis else dim for i, dim in enumerate(kind.dims))
+    arguments = (value, build.tensor(places, dtypes.INT32), build.constant(axis), build.constant(0))
+    return build.node("Gather", arguments, TensorType(dims, kind.dtype))  # 0: no axes that both have
+
+
 def expand(build: Builder, value: str, axis: int) -> str:
     """An axis of one element put before axis `axis` of the result."""
     kind = build.type_of(value)

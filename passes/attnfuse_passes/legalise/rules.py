@@ -99,6 +99,13 @@ class At:
                 return found.s.decode() if found.type == AttributeProto.STRING else plain
         return None
 
+    def attributes(self, name: str) -> tuple[int, ...]:
+        """Whole numbers that an attribute holds. Raises NotLegalError where it has none."""
+        for found in self.model.primitives[self.node.proto.op_type].attribute:
+            if found.name == name and found.values:
+                return tuple(number for value in found.values for number in value.ints)
+        raise NotLegalError(f"its attribute {name} is missing")
+
     def integer(self, position: int) -> int:
         """A constant whole number. Raises NotLegalError for anything else."""
         literal = self.literal(position)
