@@ -35,6 +35,7 @@ class OutputFigures:
     `algebra` is of the fused graph computed in float64, `fused` of the fused graph at its own types, `original`
     of the original graph at its own types, `formula` of the original graph with its attention computed at the
     type the fused nodes compute in. `bound` is what `fused` may reach, `algebra_bound` what `algebra` may reach.
+    All are over the elements that the original defines; an output of which it defines none has not passed.
     """
 
     output: str
@@ -48,10 +49,20 @@ class OutputFigures:
     bound: float
     not_finite: int
     """Elements of the fused output that are NaN or infinite where the reference is finite."""
+    undefined: int = 0
+    """Elements that the original leaves NaN or infinite, in float64 or at its own types: nothing is known of them."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether there was anything to compare, where there are elements at all."""
+        size = math.prod(self.shape)
+        return self.undefined < size or not size
 
     @property
     def passed(self) -> bool:
-        return self.not_finite == 0 and self.algebra <= self.algebra_bound and self.fused <= self.bound
+        return (
+            self.compared and self.not_finite == 0 and self.algebra <= self.algebra_bound and self.fused <= self.bound
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, ready for a JSON encoder."""
@@ -68,6 +79,7 @@ class OutputFigures:
             },
             "max_abs": _plain(self.maximum),
             "not_finite": self.not_finite,
+            "undefined": self.undefined,
             "passed": self.passed,
         }
 

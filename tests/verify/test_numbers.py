@@ -15,7 +15,8 @@ from attnfuse.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify import numbers
 from attnfuse.verify.baseline import formula_nodes
-from attnfuse.verify.numbers import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge
+from attnfuse.verify.numbers import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge, problems
+from attnfuse.verify.result import OutputFigures
 from attnfuse.verify.weights import stored_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, transformer
@@ -153,6 +154,67 @@ def test_what_the_original_leaves_undefined_is_compared_by_nobody() -> None:
     )
     assert result.passed
     assert result.fused == 0.0
+
+
+def undefined(reference: list[float], native: list[float], fused: list[float]) -> OutputFigures:
+    return judge(
+        "out",
+        reference=np.array(reference),
+        native=np.array(native),
+        formula=np.array(native),
+        algebra=np.array(reference),
+        fused=np.array(fused),
+        allowed=ALGEBRA_BOUND,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "native"),
+    [
+        ([math.nan, math.nan], [math.nan, math.nan]),
+        ([1.0, 2.0], [math.nan, math.inf]),
+        ([math.nan, 2.0], [1.0, -math.inf]),
+    ],
+)
+@pytest.mark.parametrize("fused", [[math.nan, math.nan], [1.0, 2.0]])
+def test_where_the_original_defines_nothing_nothing_was_shown(
+    reference: list[float], native: list[float], fused: list[float]
+) -> None:
+    """Equal NaN prove nothing: a weight too large for its type makes every graph of it equal."""
+    result = undefined(reference, native, fused)
+    assert (result.undefined, result.not_finite) == (2, 0)
+    assert not result.passed
+    (finding,) = problems(result, "output out")
+    assert "output out could not be compared" in finding
+
+
+def test_an_output_of_no_elements_is_as_it_should_be() -> None:
+    result = undefined([], [], [])
+    assert result.passed
+    assert problems(result, "output out") == []
+
+
+@pytest.mark.parametrize(
+    ("heads", "told"), [(4, "could not be compared"), (1, "compared without 768 of its 3072 values")]
+)
+def test_an_output_that_overflows_is_not_passed_over(heads: int, told: str, tmp_path: Path) -> None:
+    def build() -> Model:
+        g = GraphBuilder("large")
+        q = g.input("q", (2, 4, 24, 16), FLOAT16)
+        result = g.matmul_ext(g.softmax(g.muls(g.matmul_ext(q, g.transpose(q, (0, 1, 3, 2))), 0.25)), q)
+        factors = np.ones((1, 4, 1, 1), np.float16)
+        factors[:, :heads] = 60000
+        for _ in range(3):
+            result = g.mul(result, factors)
+        g.output(result)
+        return g.model()
+
+    fused = build()
+    fuse(fused, "lite")
+    result = compare(build(), fused, tmp_path)
+    assert result.outputs[0].undefined == heads * 768
+    assert [told in text for text in (result.findings if heads == 4 else result.notes)] == [True]
+    assert bool(result.findings) == (heads == 4)
 
 
 def test_nan_where_the_original_has_a_number_fails() -> None:
