@@ -165,7 +165,8 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
 
     A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
     --require failed==0 nothing is written then, and the exit code is 1. Where none can be traced there is nothing to
-    count: nothing is written, and the exit code is 3 either way.
+    count: nothing is written, and the exit code is 3 either way. --check asks about OUTPUT alone: one that was written
+    without such a component, and would be so now, is up to date.
     """
     if dry_run and check:
         raise UsageError("--dry-run and --check exclude each other; drop one.")
@@ -180,8 +181,11 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
-    if code == 0 and check:
-        _say(f"{output} is up to date.")
+    if check and not outcome.unmet:
+        # What was left out is left out there too: a difference would have been raised.
+        left = len(outcome.report.failed)
+        _say(f"{output} is up to date{f', without the {left} left out' if left else ''}.")
+        return 0
     return code
 
 

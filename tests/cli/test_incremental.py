@@ -383,6 +383,26 @@ def test_what_cannot_be_traced_is_tried_again(
     assert tracer.traced == ["unet"]
 
 
+@pytest.mark.usefixtures("tracer")
+def test_check_of_an_output_that_some_were_left_out_of(command: Command, source: Path, tmp_path: Path) -> None:
+    """It asks whether the output is what would be written; that it is not all there could be, `--require` asks."""
+    index = json.loads((source / "model_index.json").read_text())
+    write_json(source / "model_index.json", {**index, "newest": ["diffusers", "NewestModel"]})
+    compile_ = ["compile", source, "-o", tmp_path / "out"]
+    assert command(*compile_).code == 3
+    answer = command(*compile_, "--check")
+    assert answer.code == 0
+    assert "out is up to date, without the 1 left out.\n" in answer.err
+    assert "component newest was left out: class NewestModel is not supported" in answer.err
+    answer = command(*compile_, "--check", "--require", "failed==0")
+    assert answer.code == 1
+    assert "up to date" not in answer.err
+    write_json(source / "model_index.json", index)
+    answer = command(*compile_, "--check")
+    assert answer.code == 1
+    assert "report.json differs" in answer.error
+
+
 @pytest.mark.parametrize("where", ["in", "in/unet", "out", "out/cache", "in/model_index.json"])
 def test_the_cache_never_lands_in_source_or_output(command: Command, source: Path, tmp_path: Path, where: str) -> None:
     before = tree(source)
