@@ -175,6 +175,9 @@ def _survey(
     scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         scene = replace(scene, sizes=family.sizes(scene))
+        if shapes.frames is not None and "frames" not in scene.sizes:
+            made = pipeline.class_name or next(iter(pipeline.classes.values()))
+            raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -370,6 +371,22 @@ def test_hunyuan_dit(tmp_path: Path) -> None:
     plain = {"transformer": {**small.models["transformer"], "use_style_cond_and_image_meta_size": False}}
     shapes = shapes_of(planned(tmp_path / "1.2", Small(small.pipeline, plain, shapes=small.shapes))["transformer"])
     assert not {"style", "image_meta_size"} & shapes.keys()
+
+
+@pytest.mark.parametrize("name", ["kandinsky22_hint", "flux_controlnet"])
+def test_frames_of_a_picture_are_a_slip(tmp_path: Path, name: str) -> None:
+    planned(tmp_path / "a", SMALL[name])
+    with pytest.raises(UsageError, match=r"^9 frames are of a video, and .*Pipeline is for pictures; drop them\.$"):
+        plan_all(tmp_path / "a", "float16", ShapeOptions(frames=9))
+
+
+def test_what_depends_on_a_part_of_an_unknown_class_is_told(tmp_path: Path) -> None:
+    planned(tmp_path / "a", SMALL["sd_adapter"])
+    index = json.loads((tmp_path / "a" / "model_index.json").read_text())
+    write_json(tmp_path / "a" / "model_index.json", {**index, "adapter": ["diffusers", "NewestAdapter"]})
+    failures = plan_all(tmp_path / "a", "float16", ShapeOptions()).failures
+    assert failures["adapter"].startswith("class NewestAdapter is not supported")
+    assert failures["unet"] == "it depends on adapter, whose class, NewestAdapter, is not supported there"
 
 
 def test_frames_and_latents_of_a_video(tmp_path: Path) -> None:

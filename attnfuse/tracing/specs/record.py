@@ -17,7 +17,7 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Library, ShapeOptions
-from attnfuse.tracing.folder import Configs, PipelineFolder, number_of, numbers_of
+from attnfuse.tracing.folder import Config, Configs, PipelineFolder, number_of, numbers_of
 
 FLOAT = "float"
 """Stands for the type the model is held in."""
@@ -82,14 +82,21 @@ class Scene:
     def numbers(self, key: str, model: str = "") -> list[int]:
         """A positive number, or a list of them, out of a configuration; SourceError for anything else."""
         name = model or self.model
-        return numbers_of(self.configs[name], key, self.path(name))
+        return numbers_of(self._config(name), key, self.path(name))
 
     def number(self, key: str, model: str = "", default: int | None = None) -> int:
         """One positive number out of a configuration; `default` where the option is absent or null."""
         name = model or self.model
         if default is not None and self.configs.get(name, {}).get(key) is None:
             return default
-        return number_of(self.configs[name], key, self.path(name))
+        return number_of(self._config(name), key, self.path(name))
+
+    def _config(self, model: str) -> Config:
+        """The configuration of a part that must have one; SourceError where it is of a class the table has not."""
+        if not self.has(model):
+            class_name = self.pipeline.classes.get(model, "none")
+            raise SourceError(f"it depends on {model}, whose class, {class_name}, is not supported there.")
+        return self.configs[model]
 
     def path(self, model: str = "") -> Path:
         """The configuration's file, for messages."""
