@@ -22,6 +22,7 @@ import numpy as np
 from mindspore import mint
 from mindspore.ops.primitive import constexpr
 
+from attnfuse.tracing.attention_standins import masked_text
 from attnfuse.tracing.decoder_standins import device_calls, text_decoder, two_axes
 
 
@@ -426,6 +427,7 @@ def _plain_results() -> Iterator[None]:
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "device_calls": device_calls,
     "masked_attention": _masked_attention,
+    "masked_text": masked_text,
     "text_decoder": text_decoder,
     "two_axes": two_axes,
     "one_tile": _one_tile,

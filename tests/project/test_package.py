@@ -31,9 +31,10 @@ print(len(sys.modules))
 """
 HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "huggingface_hub")
 
-# The first five run in a subprocess with MindSpore, the last in the process of a user who has it loaded.
+# All but the last run in a subprocess with MindSpore, the last in the process of a user who has it loaded.
 IN_A_SUBPROCESS = {
-    f"attnfuse.tracing.{name}" for name in ("build", "decoder_standins", "standins", "weights", "worker")
+    f"attnfuse.tracing.{name}"
+    for name in ("attention_standins", "build", "decoder_standins", "standins", "weights", "worker")
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 

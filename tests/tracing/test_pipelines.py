@@ -73,7 +73,7 @@ SLOW = {
     "wan/text_encoder": (2, 0),
     "hunyuan_video/transformer": (3, 0),
     "hunyuan_video/text_encoder_2": (3, 0),
-    "mochi/transformer": (0, 5),
+    "mochi/transformer": (0, 3),
     "mochi/text_encoder": (2, 0),
     "latte/transformer": (3, 0),
     "latte/text_encoder": (2, 0),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.support.console import environment
 
 SCRIPT = """
 import json, sys
@@ -71,18 +72,17 @@ print("\\n" + json.dumps(result))
 """
 
 
+def answer(*arguments: str) -> Any:
+    """The JSON document that Python, run with these arguments and MindSpore, prints last."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.mark.mindspore
 def test_stand_ins() -> None:
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = answer("-c", SCRIPT)
     if version("mindspore") != "2.7.1":
         del result["without"]["empty"]  # 2.10 can allocate on a CPU, what happens to lie there
     assert all(outcome == "fails" for group in result["without"].values() for outcome in group), result["without"]
@@ -112,16 +112,7 @@ def test_stand_ins() -> None:
 
 @pytest.mark.mindspore
 def test_a_video_at_once_is_its_pieces_put_together() -> None:
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.support.whole_video"],
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    differences = json.loads(done.stdout.splitlines()[-1])
+    differences = answer("-m", "tests.support.whole_video")
     assert set(differences) == {
         *(f"{name}_{way}" for name in ("wan", "wan_residual", "qwen_image") for way in ("decode", "encode")),
         "norm",
@@ -129,3 +120,8 @@ def test_a_video_at_once_is_its_pieces_put_together() -> None:
         "tables",
     }
     assert all(difference < 2e-6 for difference in differences.values()), differences
+
+
+@pytest.mark.mindspore
+def test_masked_texts_are_texts_alone() -> None:
+    assert answer("-m", "tests.support.masked_text") == [0.0, 0.0]  # the picture's and the texts' results

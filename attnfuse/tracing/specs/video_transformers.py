@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec, divide
+from attnfuse.tracing.specs.record import (
+    MASKED_ATTENTION,
+    MASKED_TEXT,
+    Input,
+    Output,
+    Refusal,
+    Scene,
+    Sizes,
+    Spec,
+    divide,
+)
 from attnfuse.tracing.specs.transformers import with_controlnet
 from attnfuse.tracing.specs.unets import middle_shape, residual_shapes
 from attnfuse.tracing.specs.video_families import (
@@ -211,7 +221,7 @@ MOCHI_TRANSFORMER = Spec(
         Input("encoder_attention_mask", ("rows", "tokens"), "bool"),
     ),
     outputs=_SAMPLE,
-    stand_ins=(MASKED_ATTENTION,),
+    stand_ins=(MASKED_TEXT,),
 )
 
 LATTE_TRANSFORMER = Spec(
