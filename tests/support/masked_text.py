@@ -8,6 +8,7 @@ and of the texts' results.
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 from unittest import mock
 
@@ -72,7 +73,8 @@ def main() -> None:
         alone = [x.asnumpy() for x in attention(**given)]
         with tracing_stand_ins(["masked_text"]):
             together = [x.asnumpy() for x in attention(**given)]
-    print(json.dumps([float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)]))
+    differences = [float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)]
+    sys.stdout.write("\n" + json.dumps(differences) + "\n")
 
 
 if __name__ == "__main__":
