@@ -59,6 +59,15 @@ def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
     return None
 
 
+def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
+    for at, value in _arguments(node, limit):
+        kinds = model.types_of(value)
+        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+            if kind is not None and 0 in kind.dims:
+                return f"its argument {at} holds {kind}, a tensor without elements"
+    return None
+
+
 def _no_minus_one(model: Model, node: Node, limit: Limit) -> str | None:
     for at, value in _arguments(node, limit):
         if not model.is_literal(value):
@@ -131,6 +140,7 @@ _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
     "constant": _constant,
     "only": _only,
     "no empty list": _no_empty_list,
+    "no empty tensor": _no_empty_tensor,
     "no -1": _no_minus_one,
     "made by": _made_by,
     "rank": _rank,

@@ -31,7 +31,18 @@ from typing import Literal, TypeAlias
 from attnfuse.targets.limits import Target
 
 LimitKind: TypeAlias = Literal[
-    "constant", "only", "no empty list", "no -1", "made by", "rank", "one shape", "one type", "float", "whole", "bool"
+    "constant",
+    "only",
+    "no empty list",
+    "no empty tensor",
+    "no -1",
+    "made by",
+    "rank",
+    "one shape",
+    "one type",
+    "float",
+    "whole",
+    "bool",
 ]
 
 
@@ -42,6 +53,7 @@ class Limit:
     constant       these arguments are constants
     only           this argument does not arrive: it is a constant and `value`, which is what CANN takes without it
     no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
+    no empty tensor  none of the tensors of this argument is without elements: nothing tells that CANN takes one
     no -1          this argument is a constant without -1
     made by        this argument is made by the operator `value`
     rank           this argument has one of the ranks `value`
@@ -249,7 +261,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "split_combination_ops",
-        ("Concat", "", (Limit("made by", (0,), "MakeTuple"), _constant(1))),
+        ("Concat", "", (Limit("made by", (0,), "MakeTuple"), Limit("no empty tensor", (0,)), _constant(1))),
         ("Split", "into equal parts", (_constant(1, 2),)),
         ("SplitV", "size_splits, split_dim and num_split are attributes", ()),
         ("Stack", "axis is an attribute", (Limit("made by", (0,), "MakeTuple"),)),
@@ -301,7 +313,7 @@ def _refused() -> Iterator[Refused]:
         "Conv2DBackpropInput",
         "Conv2D: by patches where its kernel is its stride, else of x with zeros between",
     )
-    yield Refused("Conv3DExt", _NONE, "Conv3D and Add of the bias as [1, C, 1, 1, 1]")
+    yield Refused("Conv3DExt", _NONE, "Conv3D, or Mul and ReduceSum by channel, and Add of the bias as [1, C, 1, 1, 1]")
     yield Refused("ConvTranspose2D", _NONE, "as Conv2DTranspose, and Add of the bias as [1, C, 1, 1]")
     yield Refused("CumsumExt", _NONE, "Cast to its dtype, CumSum")
     yield Refused("Dense", _EXTEND, "Reshape, MatMul with transpose_b, Add, Reshape")

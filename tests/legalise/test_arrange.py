@@ -60,6 +60,13 @@ def extended(op: str, padding: tuple[int, ...], x: In, *dims: int) -> Make:
     return gives(op, x, padding, out=kind(*dims, dtype=x.dtype))
 
 
+def never_joined(g: GraphBuilder) -> str:
+    """The autoencoder of Cosmos: as many first frames as are wanted, of which there may be none, before the others."""
+    x = g.op("Abs", g.input("x", (2, 3)))
+    none = g.node("Repeat", [x, g.constant((0, 1))], kind(0, 3))
+    return g.op("Neg", g.concat([none, x], 0))
+
+
 EDGES = ("Gather", "Gather", *JOINED)
 VIDEO = In("x", (1, 2, 3, 4, 5))
 
@@ -164,6 +171,7 @@ cases(
     ),
     Case("Repeat", gives("Repeat", X, (1, 2, 3), out=kind(2, 6, 12)), ("Tile",)),
     Case("Repeat along new axes", gives("Repeat", X, (2, 1, 1, 1), out=kind(2, 2, 3, 4)), ("Reshape", "Tile")),
+    Case("Repeat, never, and joined", never_joined, ("Abs", "Neg")),
     Case("TrilExt", gives("TrilExt", In("x", (2, 4, 5)), 1, out=kind(2, 4, 5)), ("Tril",)),
     Case(
         "TrilExt of truths, below the diagonal",

@@ -12,6 +12,7 @@ from tests.legalise.support import Case, cases, check_structure, legalise
 from tests.support.graphs import GraphBuilder, seeded
 
 MASK = np.array([[True, False, True], [False, False, True]])
+PLACES = {"places": np.array([4, 0, 2])}
 IDS = {"ids": np.array([[1, 4, 0], [4, 2, 2]])}
 
 
@@ -62,6 +63,18 @@ cases(
     Case("Embedding with padding", embedding(padding=0), ("Gather", "Neg"), inputs=IDS),
     Case("Embedding with gradients by frequency", embedding(by_frequency=True), ("Gather", "Neg"), inputs=IDS),
     Case("Embedding of what is no weight", embedding_of_a_tensor, ("Neg", "Gather"), inputs=IDS),
+    Case(
+        "IndexSelect",
+        gives("IndexSelect", In("x", (5, 4)), 0, In("places", (3,), INT64), out=kind(3, 4)),
+        ("Gather",),
+        inputs=PLACES,
+    ),
+    Case(
+        "IndexSelect of the last axis, in float16",
+        gives("IndexSelect", In("x", (2, 5), FLOAT16), -1, In("places", (3,), INT32), out=kind(2, 3, dtype=FLOAT16)),
+        ("Gather",),
+        inputs=PLACES,
+    ),
     Case("Embedding of bounded rows", embedding(norm=1.0), refused="a norm of at most max_norm"),
     Case(
         "MaskedFill with a constant in float16",

@@ -175,3 +175,16 @@ def test_attributes_stand_for_arguments_that_are_not_there(case: Case) -> None:
 def test_what_is_no_tensor_of_a_known_type_is_objected_to(case: Case, op: str) -> None:
     pair = case.graph.node("MakeTuple", (case.tensor(), case.tensor()), (TensorType((2, 3), FLOAT32),) * 2)
     assert case.objection(op, pair) is not None
+
+
+def test_a_tensor_without_elements_is_not_joined(case: Case) -> None:
+    parts = [case.tensor(), case.tensor((0, 3))]
+    joined = case.graph.node("MakeTuple", parts, tuple(case.graph.type_of(part) for part in parts))
+    told = case.objection("Concat", joined, case.constant(0))
+    assert told == "its argument 0 holds float32[0, 3], a tensor without elements"
+
+
+def test_tensors_with_elements_are_joined(case: Case) -> None:
+    parts = [case.tensor((1, 3)), case.tensor((1, 3))]
+    joined = case.graph.node("MakeTuple", parts, tuple(case.graph.type_of(part) for part in parts))
+    assert case.objection("Concat", joined, case.constant(0)) is None

@@ -236,6 +236,12 @@ def _gather(at: At) -> Result:
     return at.emit("Gather", at.tensor(0), at.tensor(1), axis=at.integer(2))
 
 
+@lowers("IndexSelect", moves=True)
+def _index_select(at: At) -> Result:
+    """(x, axis, places)."""
+    return at.emit("Gather", at.tensor(0), at.tensor(2), axis=at.integer(1))
+
+
 @lowers("Embedding", moves=True)
 def _embedding(at: At) -> Result:
     return at.emit("Gather", at.tensor(1), at.tensor(0), axis=0)

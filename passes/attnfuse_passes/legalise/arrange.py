@@ -109,8 +109,13 @@ def extend(at: At) -> Result:
 
 @legalises("Repeat")
 def tile(at: At) -> Result:
-    """(x, times of each axis of the result): the whole of an axis again and again, axes of one element put first."""
+    """(x, times of each axis of the result): the whole of an axis again and again, axes of one element put first.
+
+    No times it is a constant without elements.
+    """
     times = at.integers(1)
+    if 0 in at.out.dims:
+        return at.build.tensor(np.zeros(at.out.dims), at.out.dtype)
     rank = max(len(times), at.type(0).rank)
     x = at.build.reshape(at.input(0), (*(1,) * (rank - at.type(0).rank), *at.type(0).dims))
     counts = at.build.constant((*(1,) * (rank - len(times)), *times))

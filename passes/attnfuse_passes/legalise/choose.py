@@ -26,6 +26,13 @@ def embedding(at: At) -> Result:
     return build.node("Gather", (weights, at.input(0), build.constant(0), build.constant(0)), at.out)
 
 
+@legalises("IndexSelect")
+def index_select(at: At) -> Result:
+    """(x, axis, places): the elements of an axis at those places, in their order."""
+    axis = at.build.constant(at.axis(1, at.type(0).rank))
+    return at.build.node("Gather", (at.input(0), at.input(2), axis, at.build.constant(0)), at.out)
+
+
 @legalises("MaskedFill")
 def masked_fill(at: At) -> Result:
     """(x, mask, number): with x of the result's shape, and the number a tensor of x's own type."""

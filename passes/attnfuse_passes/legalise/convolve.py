@@ -39,10 +39,16 @@ def convolution_2d(at: At) -> Result:
 
 @legalises("Conv3DExt")
 def convolution_3d(at: At) -> Result:
-    """Conv3D. It takes no groups and no dilated depth on Ascend, and no bfloat16 (MindSpore's Conv3D)."""
+    """Conv3D. It takes no groups and no dilated depth on Ascend, and no bfloat16 (MindSpore's Conv3D).
+
+    Where each channel is a group and windows lie side by side (a wavelet), products and sums do.
+    """
     x, weight = _operands(at, 5)
     stride, padding, dilation = (_pair(at, position, 3) for position in (3, 4, 5))
     groups = at.integer(6)
+    side_by_side = stride == weight.dims[2:] and not any(padding) and max(dilation) == 1
+    if groups == x.dims[1] == weight.dims[0] != 1 and side_by_side and x.is_static:
+        return _with_bias(at, _windows_of_channels(at, x, weight))
     if groups != 1 or dilation[0] != 1:
         raise NotLegalError(f"it has {groups} groups and a depth dilated by {dilation[0]}")
     attributes = (
@@ -179,6 +185,30 @@ def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -
     no = at.build.constant(False)
     kind = TensorType((batch, groups, features, space[0] * space[1]), at.out.dtype)
     return at.build.reshape(at.build.node("BatchMatMul", (matrices, places, no, no), kind), at.out.dims)
+
+
+def _windows_of_channels(at: At, x: TensorType, weight: TensorType) -> str:
+    """Each channel's windows, times its own kernel, summed in float32, as a convolution sums; what is beyond is cut.
+
+    Only an axis along which a window has more than one place becomes two.
+    """
+    build, kernel, out = at.build, weight.dims[2:], at.out.dims[2:]
+    value = at.input(0)
+    blocks, taps, within = [*x.dims[:2]], [1, x.dims[1]], []
+    for axis, (size, count) in enumerate(zip(kernel, out, strict=True), 2):
+        if x.dims[axis] != count * size:
+            value = nodes.part(build, value, axis, 0, count * size)
+        blocks.append(count)
+        taps.append(1)
+        if size > 1:
+            within.append(len(blocks))
+            blocks.append(size)
+            taps.append(size)
+    value = build.cast(build.reshape(value, blocks), dtypes.FLOAT32)
+    kernels = build.cast(build.reshape(at.input(1), taps), dtypes.FLOAT32)
+    products = build.node("Mul", (value, kernels), TensorType(tuple(blocks), dtypes.FLOAT32))
+    kind = TensorType(at.out.dims, dtypes.FLOAT32)
+    return build.cast(nodes.reduce(build, "ReduceSum", products, within, kind) if within else products, at.out.dtype)
 
 
 def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:

@@ -59,10 +59,17 @@ def stack_of_a_result(at: At) -> Result:
 
 
 @legalises("Concat")
-def join_a_result(at: At) -> Result:
-    """(tensors, axis), of a tuple that another operator than MakeTuple makes."""
-    axis = at.build.constant(at.axis(1, at.out.rank))
-    return at.build.node("Concat", (nodes.make_tuple(at.build, at.elements(0)), axis), at.out)
+def join(at: At) -> Result:
+    """(tensors, axis), of a tuple that another operator than MakeTuple makes, or with tensors that have no elements."""
+    axis = at.axis(1, at.out.rank)
+    values = [value for value in at.elements(0) if 0 not in at.build.type_of(value).dims]
+    if not values:
+        raise NotLegalError("it joins nothing")
+    if len(values) > 1:
+        return at.build.node("Concat", (nodes.make_tuple(at.build, values), at.build.constant(axis)), at.out)
+    if {at.node.name, values[0]} & at.effects.mutated:
+        raise NotLegalError("what it reads or gives is changed in place")
+    return values[0]
 
 
 def _stacked(at: At, axis: int) -> str:
