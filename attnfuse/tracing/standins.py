@@ -24,6 +24,7 @@ from mindspore.ops.primitive import constexpr
 
 from attnfuse.tracing.attention_standins import masked_text
 from attnfuse.tracing.decoder_standins import device_calls, text_decoder, two_axes
+from attnfuse.tracing.joint_standins import joint_sequence, turn_pairs
 
 
 def _tensor(values: Any, dtype: Any) -> Any:
@@ -286,15 +287,8 @@ def _real_rotary() -> Iterator[None]:
     """
     from mindone.diffusers.models.attention_processor import LuminaAttnProcessor2_0
 
-    def apply_rotary_emb(x, freqs_cis, use_real=False):  # type: ignore[no-untyped-def]
-        pairs = x.float().reshape((*x.shape[:-1], -1, 2))
-        turn = freqs_cis.unsqueeze(2)
-        real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
-        imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
-        return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
-
     def member(self):  # type: ignore[no-untyped-def]
-        return apply_rotary_emb
+        return turn_pairs
 
     # A processor has the function as a member since it was built; a property of its class comes before that.
     LuminaAttnProcessor2_0.apply_rotary_emb = property(member)
@@ -426,6 +420,7 @@ def _plain_results() -> Iterator[None]:
 
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "device_calls": device_calls,
+    "joint_sequence": joint_sequence,
     "masked_attention": _masked_attention,
     "masked_text": masked_text,
     "text_decoder": text_decoder,

@@ -34,7 +34,10 @@ HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "hugging
 # All but the last run in a subprocess with MindSpore, the last in the process of a user who has it loaded.
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
-    for name in ("attention_standins", "build", "decoder_standins", "standins", "weights", "worker")
+    for name in (
+        *("attention_standins", "build", "decoder_standins", "joint_standins"),
+        *("standins", "weights", "worker"),
+    )
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 

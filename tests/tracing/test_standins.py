@@ -125,3 +125,11 @@ def test_a_video_at_once_is_its_pieces_put_together() -> None:
 @pytest.mark.mindspore
 def test_masked_texts_are_texts_alone() -> None:
     assert answer("-m", "tests.support.masked_text") == [0.0, 0.0]  # the picture's and the texts' results
+
+
+@pytest.mark.mindspore
+def test_captions_that_keep_their_padding_give_the_same_pictures() -> None:
+    """Whole captions, ones that end early, of one length and of several."""
+    differences = answer("-m", "tests.support.joint_sequence")
+    assert set(differences) == {"7", "4", "3-7", "5-5"}
+    assert all(difference < 1e-5 for difference in differences.values()), differences

@@ -28,6 +28,9 @@ MASKED_ATTENTION = "masked_attention"
 DEVICE_CALLS = "device_calls"
 """The stand-in for calls of mindone's transformers that only Ascend takes as they are: see `standins.TRACING`."""
 
+JOINT_SEQUENCE = "joint_sequence"
+"""The stand-in for Lumina 2's transformer: see `standins.TRACING`."""
+
 MASKED_TEXT = "masked_text"
 """The stand-in for attention of Mochi's transformer: see `attention_standins`."""
 

@@ -26,6 +26,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_3,
 )
 from attnfuse.tracing.specs.record import (
+    JOINT_SEQUENCE,
     MASKED_ATTENTION,
     QWEN_ROTARY,
     REAL_ROTARY,
@@ -468,7 +469,7 @@ LUMINA_2_TRANSFORMER = Spec(
         Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's"),
     ),
     outputs=_SAMPLE,
-    stand_ins=(MASKED_ATTENTION,),
+    stand_ins=(MASKED_ATTENTION, JOINT_SEQUENCE),
 )
 
 SPECS = (
