@@ -7,6 +7,7 @@ the second input of `Cast` holds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -76,3 +77,8 @@ def from_type_id(number: int) -> DType | None:
 def from_name(name: str) -> DType:
     """The type of that name; KeyError for an unknown one."""
     return _BY_NAME[name]
+
+
+def of_array(array: np.ndarray[Any, np.dtype[Any]]) -> DType:
+    """The type of an array's elements, which must be one of `ALL`."""
+    return next(dtype for dtype in ALL if dtype.numpy == array.dtype)

@@ -18,8 +18,11 @@ from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.numbers import Side
+from attnfuse.verify.restated_numbers import compare_restated
+from attnfuse.verify.sites import cut_restated, find
 from attnfuse.verify.structure import check_interface, check_structure
-from attnfuse.verify.weights import stored_weights
+from attnfuse.verify.weights import drawn_weights, stored_weights
 from tests.dynamic.graphs import Make, attention, family, graph
 from tests.support.graphs import GraphBuilder
 
@@ -47,6 +50,11 @@ def _equal_at(make: Make, batch: int) -> None:
     inputs = draw_inputs(wanted, 0)
     for got, expected in zip(_values(bound, inputs), _values(wanted, inputs), strict=True):
         np.testing.assert_array_equal(got, expected)
+    # As `--verify full` does, which takes every value that is made otherwise for itself, constants among them.
+    weights = drawn_weights(0)
+    others = [(restated, cut_restated(wanted, bound, restated)) for restated in find(wanted, bound).restated]
+    parts = [(restated, part) for restated, part in others if part is not None]
+    assert compare_restated(Side(wanted, weights), Side(bound, weights), parts, 0)[0] == []
 
 
 @pytest.mark.parametrize("batch", [1, 2, 13, 20])

@@ -723,3 +723,13 @@ def test_calls_are_inlined() -> None:
     again.input.append(call.output[0])
     proto.graph.output[0].name = again.output[0]
     np.testing.assert_array_equal(execute(Model(proto), {"x": np.array([1, 3], np.float32)})[0], [4.0, 12.0])
+
+
+def test_a_constant_and_a_weight_may_be_handed_out() -> None:
+    g = GraphBuilder("given")
+    g.input("x", (2,))
+    g.output(g.constant(np.array([1, 2], np.int32)))
+    g.output(g.parameter("w", np.array([3.5], np.float16)))
+    constant, weight = execute(g.model(), {"x": f(2)})
+    np.testing.assert_array_equal(constant, [1, 2])
+    np.testing.assert_array_equal(weight, [3.5])

@@ -79,6 +79,11 @@ class Constant:
     value: Literal
 
 
+def array_type(array: Array) -> TensorType:
+    """What a constant array is as a tensor."""
+    return TensorType(tuple(array.shape), dtypes.of_array(array))
+
+
 @dataclass(frozen=True, slots=True)
 class Monad:
     """A state token; it orders effects and carries nothing."""
@@ -134,7 +139,7 @@ class OnnxWriter:
 
     def carried(self, array: Array) -> str:
         """An array as a value of its own type is carried."""
-        dtype = next(d for d in dtypes.ALL if d.numpy == array.dtype)
+        dtype = dtypes.of_array(array)
         return self.constant(np.asarray(array).astype(self.arithmetic.carry(dtype).numpy))
 
     def convert(self, name: str, source: DType, target: DType) -> str:
@@ -201,8 +206,7 @@ class At:
         if isinstance(operand, Tensor):
             return operand.kind
         if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
-            dtype = next(d for d in dtypes.ALL if d.numpy == operand.value.dtype)
-            return TensorType(tuple(operand.value.shape), dtype)
+            return array_type(operand.value)
         raise self.unsupported(f"operand {position} is no tensor")
 
     def dims(self, position: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from onnx import helper
 
@@ -38,6 +39,7 @@ from attnfuse.verify.lowering.context import (
     Tensor,
     UnsupportedOpError,
     Value,
+    array_type,
     onnx_type,
 )
 from attnfuse.verify.lowering.fused import MICROSOFT, lower_fused
@@ -124,7 +126,7 @@ class _Walk:
         self._graph(top)
         outputs: list[Tensor] = []
         for output in top.output:
-            outputs += self._leaves(self.env[output.name], output.name)
+            outputs += self._leaves(self._output(output.name), output.name)
         for tap in self.taps:
             outputs += self._leaves(self.env[tap], tap)
         outputs += [peak for peak in self.peaks.values() if peak is not None]
@@ -146,11 +148,19 @@ class _Walk:
         proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
         return Lowered(proto, tuple(self.feeds), tuple(t.kind for t in outputs))
 
+    def _output(self, name: str) -> Value:
+        """What the graph hands out, which may be a weight or a constant that no node reads."""
+        if name not in self.env:
+            self._leaf(name)
+        return self.env[name]
+
     def _leaves(self, value: Value, name: str) -> list[Tensor]:
         if isinstance(value, Tensor):
             return [value]
         if isinstance(value, tuple):
             return [leaf for element in value for leaf in self._leaves(element, name)]
+        if isinstance(value, Constant) and isinstance(value.value, np.ndarray):
+            return [Tensor(self.writer.carried(value.value), array_type(value.value))]
         raise UnsupportedOpError(f"output {short_name(name)} is no tensor")
 
     def _peak(self, node: Node) -> Tensor:
