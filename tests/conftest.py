@@ -1,4 +1,4 @@
-"""What every test run shares: the hypothesis profiles, and what becomes of the tests of MindSpore Lite.
+"""What every test run shares: the hypothesis profiles, a terminal, and what becomes of the tests of MindSpore Lite.
 
 `ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws
 new ones and more of them. Choose with HYPOTHESIS_PROFILE.
@@ -10,6 +10,10 @@ import signal
 from hypothesis import HealthCheck, settings
 
 from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
+
+# What rich reads of the caller's terminal: a CI that asks for colours would have bars where tests expect lines.
+for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(name, None)
 
 __all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 

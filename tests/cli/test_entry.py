@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.support.console import command, environment
+from tests.support.waiting import PATIENCE
 
 _INTERRUPTED = """
 import sys
@@ -29,7 +30,7 @@ def test_an_interrupt_during_the_imports_is_one_line() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted; nothing was written.\n")
 

@@ -19,8 +19,7 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.names import leaf_name
 from tests.lite import worker
 from tests.lite.selection import VARIABLE, interpreter
-
-_TIMEOUT = 120
+from tests.support.waiting import PATIENCE
 
 
 class RefusedError(Exception):
@@ -49,7 +48,7 @@ def run_lite(model: ModelProto, inputs: Mapping[str, Array]) -> list[Array]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_TIMEOUT,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode == worker.REFUSED:

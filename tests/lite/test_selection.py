@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lite.selection import VARIABLE, interpreter
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +31,7 @@ def test_a_run_without_lite_says_what_it_left_out() -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout

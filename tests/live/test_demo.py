@@ -12,6 +12,7 @@ import pytest
 
 from tests.live.test_live import rules_of
 from tests.support.traces import demo_folder
+from tests.support.waiting import PATIENCE
 
 __all__ = ["demo_folder"]
 
@@ -29,7 +30,7 @@ def test_the_guide(demo_folder: Path, tmp_path: Path, dtype: str) -> None:
         [sys.executable, "-m", "tests.live.demo", str(demo_folder), dtype, str(out)],
         cwd=tmp_path,
         env=environment,
-        timeout=900,
+        timeout=PATIENCE,
         check=True,
     )
     report = json.loads((out / "report.json").read_text())

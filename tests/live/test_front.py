@@ -15,6 +15,7 @@ from attnfuse import errors
 from attnfuse.errors import AttnfuseError, InternalError, PolicyError, RequirementError, UsageError, VerificationError
 from attnfuse.live import front, outcome
 from attnfuse.progress import Silent
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +29,7 @@ def test_importing_attnfuse_imports_next_to_nothing() -> None:
         "print(sorted(m for m in sys.modules if m.partition('.')[0] in ('google', 'onnx', 'mindspore', 'mindone')))\n"
     )
     said = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert said.stdout == "[]\n[]\n"
 

@@ -14,6 +14,7 @@ import pytest
 from attnfuse.mindir import codec, external
 from attnfuse.report.model import Manifest
 from tests.support.traces import locked, shared_folder
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.mindspore
 
@@ -37,7 +38,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     env=environment,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    timeout=600,
+                    timeout=PATIENCE,
                     check=False,
                 )
     assert (folder / "told.json").exists(), (folder / "log").read_text(errors="replace")[-3000:]

@@ -12,6 +12,7 @@ from attnfuse.errors import SourceError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
 from tests.support.graphs import transformer
+from tests.support.waiting import PATIENCE
 
 
 def test_what_is_read_is_written_again() -> None:
@@ -114,7 +115,7 @@ def test_the_schema_is_the_one_that_mindspore_ships() -> None:
     """Every message, field name, number, type and label, and every enum value, theirs and ours."""
     from google.protobuf import descriptor_pb2
 
-    answer = subprocess.run([sys.executable, "-c", THEIRS], capture_output=True, check=True, timeout=120)
+    answer = subprocess.run([sys.executable, "-c", THEIRS], capture_output=True, check=True, timeout=PATIENCE)
     theirs = descriptor_pb2.FileDescriptorProto.FromString(answer.stdout)
     ours = descriptor_pb2.FileDescriptorProto()
     ModelProto.DESCRIPTOR.file.CopyToProto(ours)

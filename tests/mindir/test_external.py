@@ -22,6 +22,7 @@ from attnfuse.mindir.external import check_weights, lay_out, parameter_name, par
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from tests.support.graphs import seeded, transformer
 from tests.support.split import write_split
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def test_mindspore_reads_back_what_was_written(tmp_path: Path) -> None:
     graph = write_split(tmp_path)
     inline = transformer().build()
     answer = subprocess.run(
-        [sys.executable, "-c", READ_BACK, str(graph)], capture_output=True, text=True, timeout=200, check=True
+        [sys.executable, "-c", READ_BACK, str(graph)], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     found = json.loads(next(line for line in answer.stdout.splitlines() if line.startswith("FOUND "))[6:])
     assert found == {parameter_name(p): hashlib.sha256(p.raw_data).hexdigest() for p in parameters(inline)}

@@ -21,6 +21,7 @@ from attnfuse_passes.fuse import Fuse
 from tests.parity.compare import differences, mindones, ours
 from tests.support.graphs import seeded
 from tests.support.traces import locked, shared_folder
+from tests.support.waiting import PATIENCE
 from tests.verify.test_lowering import execute
 from tools.corpus import store
 
@@ -60,7 +61,13 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
         with (folder / "log").open("a") as log:
             command = [sys.executable, "-m", "tests.parity.worker", str(folder), *names]
             subprocess.run(
-                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=1800, check=False
+                command,
+                cwd=folder,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE,
+                check=False,
             )
 
     def traced(name: str) -> bytes:

@@ -12,6 +12,7 @@ from attnfuse.tracing.layout import clip_text_tensors
 from attnfuse.tracing.random_weights import write_random
 from attnfuse.tracing.specs import SPECS
 from tests.support.small_models import SMALL
+from tests.support.waiting import PATIENCE
 from tools.matrix.__main__ import make_row
 from tools.matrix.rows import Row, write_group
 from tools.matrix.table import line, render, totals
@@ -60,7 +61,7 @@ def test_a_row_made_anew_is_that_of_the_table(tmp_path: Path) -> None:
     # As tools/matrix/weights.py draws them, which reads the tensors' names off mindone's classes.
     tensors = clip_text_tensors(SMALL["flux"].models["text_encoder"])
     write_random(folder / "text_encoder" / "model.safetensors", tensors, "float32", row.class_name)
-    assert line(make_row(folder, row, tmp_path, timeout=300)) in DOCUMENT.split("\n")
+    assert line(make_row(folder, row, tmp_path, timeout=PATIENCE)) in DOCUMENT.split("\n")
 
 
 def found(**changes: Any) -> dict[str, Any]:

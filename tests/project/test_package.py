@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import attnfuse
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -47,7 +48,7 @@ def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subp
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'passes'}"}
     program = BLOCKER.format(blocked=blocked, modules=modules)
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def core_modules() -> list[str]:
@@ -79,7 +80,7 @@ def test_the_blocker_blocks() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=PATIENCE)
     (path,) = folder.glob("*.whl")
     return zipfile.ZipFile(path).namelist()
 

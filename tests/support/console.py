@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _INSTALLED = "from attnfuse.__main__ import main; main()"
@@ -28,7 +30,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def attnfuse(
-    *arguments: str | Path, toy: bool = False, cwd: Path | None = None, timeout: float = 300, **settings: str
+    *arguments: str | Path, toy: bool = False, cwd: Path | None = None, timeout: float = PATIENCE, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end; `settings` are environment variables."""
     return subprocess.run(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-PATIENCE = 300.0
+PATIENCE = 1800
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ def wait_for(condition: Callable[[], T]) -> T:
     """The first true answer of `condition`."""
     deadline = time.monotonic() + PATIENCE
     while not (result := condition()):
-        assert time.monotonic() < deadline, f"it did not happen in {PATIENCE:.0f} s"
+        assert time.monotonic() < deadline, f"it did not happen in {PATIENCE} s"
         time.sleep(0.02)
     return result
 

@@ -9,12 +9,13 @@ import sys
 import pytest
 
 from tests.support.console import environment
+from tests.support.waiting import PATIENCE
 
 
 @pytest.mark.mindspore
 def test_decoders_give_the_states_of_mindones_own() -> None:
     command = [sys.executable, "-m", "tests.support.decoders"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     differences = json.loads(done.stdout.splitlines()[-1])
     assert differences == {

@@ -17,6 +17,7 @@ from attnfuse.tracing.plan import plan_all
 from tests.support.console import attnfuse, environment
 from tests.support.small_models import SMALL, write_configs
 from tests.support.traces import locked, shared_folder
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.mindspore
 
@@ -155,7 +156,9 @@ def pipeline(written: Path, name: str) -> Path:
         if not (written / name).exists():
             folders = [write_configs(written / each, SMALL[each]) for each in (quick if name in quick else [name])]
             command = [sys.executable, "-m", "tests.support.small_weights", *map(str, folders)]
-            done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+            done = subprocess.run(
+                command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
             assert done.returncode == 0, done.stderr[-3000:]
     return written / name
 

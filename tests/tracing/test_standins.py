@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.console import environment
+from tests.support.waiting import PATIENCE
 
 SCRIPT = """
 import json, sys
@@ -75,7 +76,7 @@ print("\\n" + json.dumps(result))
 def answer(*arguments: str) -> Any:
     """The JSON document that Python, run with these arguments and MindSpore, prints last."""
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

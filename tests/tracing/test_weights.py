@@ -22,6 +22,7 @@ from attnfuse.tracing.random_weights import write_random
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
 from tests.support.small_models import SMALL, Small, write_configs
 from tests.support.small_models.record import T5
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.mindspore
 def run_worker_side(module: str, *arguments: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 
 
