@@ -123,6 +123,10 @@ def _bool(model: Model, node: Node, limit: Limit) -> str | None:
     return _element(model, node, limit, lambda kind: kind.dtype.name == "bool")
 
 
+def _no_bfloat16(model: Model, node: Node, limit: Limit) -> str | None:
+    return _element(model, node, limit, lambda kind: kind.dtype.name != "bfloat16")
+
+
 def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType], bool]) -> str | None:
     for at, value in _arguments(node, limit):
         kind = model.type_of(value)
@@ -142,6 +146,7 @@ _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
     "no empty list": _no_empty_list,
     "no empty tensor": _no_empty_tensor,
     "no -1": _no_minus_one,
+    "no bfloat16": _no_bfloat16,
     "made by": _made_by,
     "rank": _rank,
     "one shape": _one_shape,

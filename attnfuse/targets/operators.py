@@ -36,6 +36,7 @@ LimitKind: TypeAlias = Literal[
     "no empty list",
     "no empty tensor",
     "no -1",
+    "no bfloat16",
     "made by",
     "rank",
     "one shape",
@@ -55,6 +56,7 @@ class Limit:
     no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
     no empty tensor  none of the tensors of this argument is without elements: nothing tells that CANN takes one
     no -1          this argument is a constant without -1
+    no bfloat16    this argument is of another type (MindSpore's operators say so)
     made by        this argument is made by the operator `value`
     rank           this argument has one of the ranks `value`
     one shape      these arguments have one shape, known before run time
@@ -118,6 +120,7 @@ _WHOLE = (Limit("whole", (0, 1)),)
 _BOOL = (Limit("bool", (0,)),)
 _BOOLS = (Limit("bool", (0, 1)),)
 _AXES = Limit("no empty list", (1,))
+_NO_BFLOAT16 = (Limit("no bfloat16", (0,)),)
 _BIASED = (Limit("rank", (0,), (2, 4)),)
 _REDUCE = (_AXES, _constant(2))
 _SCALAR = "on sizes only; becomes the tensor operator, in int32"
@@ -209,7 +212,12 @@ def _rows() -> Iterator[Operator]:
     yield from _ge(
         "nn_calculation_ops",
         ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW", ()),
-        ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", ()),
+        ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", _NO_BFLOAT16),
+        (
+            "Conv3DTranspose",
+            "as Conv3DTransposeD; reads the attributes Conv3D does, input_size (5) and output_padding (5)",
+            _NO_BFLOAT16,
+        ),
     )
     yield from _ge(
         "nn_norm_ops",

@@ -71,7 +71,7 @@ cases(
     ),
     Case(
         "IndexSelect of the last axis, in float16",
-        gives("IndexSelect", In("x", (2, 5), FLOAT16), -1, In("places", (3,), INT32), out=kind(2, 3, dtype=FLOAT16)),
+        gives("IndexSelect", In("x", (2, 5), FLOAT16), -1, In("places", (3,), INT64), out=kind(2, 3, dtype=FLOAT16)),
         ("Gather",),
         inputs=PLACES,
     ),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnfuse.graph import Literal, TensorType
-from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32, INT64, DType
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT64, DType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.objections import objection
 from tests.support.graphs import GraphBuilder
@@ -188,3 +188,9 @@ def test_tensors_with_elements_are_joined(case: Case) -> None:
     parts = [case.tensor((1, 3)), case.tensor((1, 3))]
     joined = case.graph.node("MakeTuple", parts, tuple(case.graph.type_of(part) for part in parts))
     assert case.objection("Concat", joined, case.constant(0)) is None
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [(FLOAT16, True), (BFLOAT16, False)])
+def test_a_convolution_of_videos_is_not_in_bfloat16(case: Case, dtype: DType, taken: bool) -> None:
+    told = case.objection("Conv3DTranspose", case.tensor((1, 1, 2, 3, 4), dtype), case.tensor((1, 1, 1, 1, 2), dtype))
+    assert (told is None) == taken
