@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +69,16 @@ def _keep_in_float32(model: Any, dtype: str) -> None:
             parameter.set_dtype(mindspore.float32)
 
 
+_BESIDE_A_PIPELINE = {"ChatGLMModel": "kolors", "MultilingualCLIP": "kandinsky"}
+"""Models that are built and loaded as those of transformers are, and lie with the one kind of pipeline they serve."""
+
+
 def _find_class(plan: ComponentPlan) -> Any:
-    if plan.library == "diffusers":
-        from mindone import diffusers as library
+    if plan.class_name in _BESIDE_A_PIPELINE:
+        library = f"diffusers.pipelines.{_BESIDE_A_PIPELINE[plan.class_name]}"
     else:
-        from mindone import transformers as library
-    return getattr(library, plan.class_name)
+        library = plan.library
+    return getattr(import_module(f"mindone.{library}"), plan.class_name)
 
 
 class _Entry(nn.Cell):  # type: ignore[misc]

@@ -131,6 +131,13 @@ def _unchanged(self: Any, *_: Any, **__: Any) -> Any:
     return self
 
 
+def _filled(self: Any, value: Any) -> Any:
+    """`InplaceFillScalar` has no CPU kernel. What a checkpoint fills is left as it is."""
+    if not isinstance(self, mindspore.Parameter):
+        self.assign_value(_full(self.shape, value, dtype=self.dtype))
+    return self
+
+
 @contextmanager
 def cpu_stand_ins() -> Iterator[None]:
     """Replace the functions of `mindspore.mint` that cannot run on a CPU; put the originals back on leaving."""
@@ -139,6 +146,7 @@ def cpu_stand_ins() -> Iterator[None]:
         stack.enter_context(_replaced(mindspore.Tensor, "repeat_interleave", _repeat_interleave))
         for name in ("normal_", "zero_"):
             stack.enter_context(_replaced(mindspore.Tensor, name, _unchanged))
+        stack.enter_context(_replaced(mindspore.Tensor, "fill_", _filled))
         for name, stand_in in _STAND_INS.items():
             stack.enter_context(_replaced(mint, name, stand_in))
         yield
@@ -400,8 +408,11 @@ def _told_type() -> Iterator[None]:
 def _plain_results() -> Iterator[None]:
     """Flux2's autoencoder puts what it computes into records and takes it out by their attributes, or leaves it in a
     distribution: a graph has neither. Here it is given as it is, the distribution as its mean and log-variance.
+
+    Kandinsky 2.1's text encoder asks its transformer for such a record, to take the first of it: here for a tuple.
     """
     from mindone.diffusers import AutoencoderKLFlux2
+    from mindone.diffusers.pipelines.kandinsky import MultilingualCLIP
 
     def encode(self, x, return_dict=True):  # type: ignore[no-untyped-def]
         moments = self.encoder(x)
@@ -414,7 +425,16 @@ def _plain_results() -> Iterator[None]:
             z = self.post_quant_conv(z)
         return (self.decoder(z),)
 
-    with _replaced(AutoencoderKLFlux2, "encode", encode), _replaced(AutoencoderKLFlux2, "decode", decode):
+    def text(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
+        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, return_dict=False)[0]
+        mean = (states * attention_mask.unsqueeze(2)).sum(dim=1) / attention_mask.sum(dim=1)[:, None]
+        return self.LinearTransformation(mean), states
+
+    with (
+        _replaced(AutoencoderKLFlux2, "encode", encode),
+        _replaced(AutoencoderKLFlux2, "decode", decode),
+        _replaced(MultilingualCLIP, "construct", text),
+    ):
         yield
 
 

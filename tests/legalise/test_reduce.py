@@ -55,6 +55,12 @@ cases(
         of("SumExt", In("x", (2, 3), INT32), None, True, 1, 1, dtype=FLOAT32, told=True),
         ("Cast", "ReduceSum"),
     ),
+    Case("CumsumExt", gives("CumsumExt", X, 1, None, out=kind(2, 3, 4)), ("CumSum",)),
+    Case(
+        "CumsumExt of whole numbers, the last axis, in another type",
+        gives("CumsumExt", In("x", (2, 3), INT32), -1, INT64.type_id, out=kind(2, 3, dtype=INT64)),
+        ("Cast", "CumSum"),
+    ),
     Case(
         "LinalgVectorNorm",
         gives("LinalgVectorNorm", X, 2.0, (-1,), True, None, out=kind(2, 3, 1)),

@@ -10,12 +10,14 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from math import erf
 from typing import Any
 from unittest import mock
 
 import mindone.transformers
 import mindspore
 import numpy as np
+from mindone.diffusers.pipelines.kandinsky import MultilingualCLIP
 from mindspore import mint
 
 from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
@@ -31,9 +33,18 @@ def _embedding(layer: Any, ids: Any) -> Any:
 
 
 def _gelu(values: Any, approximate: str = "none") -> Any:
-    assert approximate == "tanh"
     x = values.asnumpy().astype(np.float64)
-    return mindspore.Tensor((x * 0.5 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))).astype(np.float32))
+    if approximate == "tanh":
+        phi = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    else:
+        phi = np.vectorize(erf)(x / np.sqrt(2))
+    return mindspore.Tensor((x * 0.5 * (1 + phi)).astype(np.float32))
+
+
+def _layer_norm(layer: Any, values: Any) -> Any:
+    x = values.asnumpy().astype(np.float64)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + layer.eps)
+    return mindspore.Tensor((x * layer.weight.asnumpy() + layer.bias.asnumpy()).astype(np.float32))
 
 
 def _dropout(values: Any, p: float = 0.5, training: bool = True) -> Any:
@@ -64,7 +75,8 @@ def _tril(values: Any, diagonal: int = 0) -> Any:
 
 
 def _built(config: Config) -> Any:
-    model_class = getattr(mindone.transformers, config["architectures"][0])
+    name = config["architectures"][0]
+    model_class = MultilingualCLIP if name == "MultilingualCLIP" else getattr(mindone.transformers, name)
     options = {name: value for name, value in config.items() if name not in ("architectures", "model_type")}
     model = model_class(model_class.config_class(**options))
     model.set_train(False)
@@ -74,14 +86,27 @@ def _built(config: Config) -> Any:
     return model
 
 
-def _differences(config: Config, inputs: list[Any], call: Callable[..., list[Any]]) -> list[float]:
+def _stood_in(model: Any, *inputs: Any) -> list[Any]:
+    last, states = model(*inputs, output_hidden_states=True)
+    return [last, *states]
+
+
+def _differences(
+    config: Config,
+    inputs: list[Any],
+    call: Callable[..., list[Any]],
+    stood_in_call: Callable[..., list[Any]] = _stood_in,
+    stand_in: str = "text_decoder",
+) -> list[float]:
     with ExitStack() as stack:
         stack.enter_context(cpu_stand_ins())
         stack.enter_context(tracing_stand_ins(["two_axes"]))
         for owner, name, function in (
             (mint.nn.Embedding, "construct", _embedding),
+            (mint.nn.LayerNorm, "construct", _layer_norm),
             (mint.nn.functional, "gelu", _gelu),
             (mint.nn.functional, "dropout", _dropout),
+            (mint, "cumsum", _cumsum),
             (mint, "tril", _tril),
             (mindspore.Tensor, "clone", _clone),
             (mindspore.Tensor, "cumsum", _cumsum),
@@ -91,9 +116,8 @@ def _differences(config: Config, inputs: list[Any], call: Callable[..., list[Any
             stack.enter_context(mock.patch.object(owner, name, function))
         model = _built(config)
         own = call(model, *inputs)
-        with tracing_stand_ins(["text_decoder"]):
-            last, states = model(*inputs, output_hidden_states=True)
-    stood_in = [last, *states]
+        with tracing_stand_ins([stand_in]):
+            stood_in = stood_in_call(model, *inputs)
     return [float(np.abs(a.asnumpy() - b.asnumpy()).max()) for a, b in zip(own, stood_in, strict=False)]
 
 
@@ -134,6 +158,13 @@ def main() -> None:
                     SMALL["qwen_image_qwen"].models["text_encoder"], [ids, mask], _records_states
                 ),
                 "Mistral3ForConditionalGeneration": _differences(mistral_3, [ids, mask], _records_states),
+                "MultilingualCLIP": _differences(
+                    SMALL["kandinsky_text"].models["text_encoder"],
+                    [ids, mask],
+                    lambda model, *inputs: list(model(*inputs)),
+                    lambda model, *inputs: list(model(*inputs)),
+                    "plain_results",
+                ),
             }
         )
     )

@@ -25,4 +25,5 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
         "Gemma2Model": [0.0] * 5,
         "Qwen2_5_VLForConditionalGeneration": [0.0] * 4,
         "Mistral3ForConditionalGeneration": [0.0] * 4,
+        "MultilingualCLIP": [0.0] * 2,
     }

@@ -90,6 +90,8 @@ SLOW = {
     "cogview4_glm/text_encoder": (2, 0),
     "lumina_gemma/text_encoder": (2, 0),  # of the last layer nothing is asked
     "flux2_mistral/text_encoder": (30, 0),
+    "kandinsky_text/text_encoder": (2, 0),
+    "kolors_glm/text_encoder": (3, 0),
     "sana_gemma2/text_encoder": (3, 0),
     "lumina2_gemma2/text_encoder": (2, 0),  # of the last layer nothing is asked
     "qwen_image_qwen/text_encoder": (2, 0),

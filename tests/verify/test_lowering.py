@@ -202,6 +202,8 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("CumSum", [X, 1, False, False], X.astype(np.float64).cumsum(1), FLOAT32),
     ("CumSum", [N, 0, True, False], N.cumsum(0) - N, INT64),
     ("CumSum", [N, -1, False, True], N[..., ::-1].cumsum(-1)[..., ::-1], INT64),
+    ("CumsumExt", [X, -1, None], X.astype(np.float64).cumsum(-1), FLOAT32),
+    ("CumsumExt", [N, 0, 43], N.cumsum(0), FLOAT32),
     ("Max", [X], X.max(), FLOAT32),
     ("Argmax", [N, -1, 35], N.argmax(-1), INT64),
     ("Cast", [X, 10], X, FLOAT64),

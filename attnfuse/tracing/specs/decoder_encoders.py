@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from attnfuse.tracing.specs.families import COGVIEW_4, FLUX_2, LUMINA, LUMINA_2, QWEN_IMAGE, SANA
-from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
+from attnfuse.tracing.specs.families import COGVIEW_4, FLUX_2, KOLORS, LUMINA, LUMINA_2, QWEN_IMAGE, SANA
+from attnfuse.tracing.specs.record import DEVICE_CALLS, Input, Output, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
 
 TEXT_DECODER = "text_decoder"
@@ -113,4 +113,28 @@ _MISTRAL_3 = replace(
     check=_layers,
 )
 
-SPECS = (_LLAMA, _GLM, _GEMMA, _GEMMA_2, _GEMMA_2_PENULTIMATE, _QWEN_2_5_VL, _MISTRAL_3)
+
+def _chat_glm_type(scene: Scene) -> str:
+    if scene.dtype == "bfloat16":
+        return "it cannot be traced in bfloat16: mindone calls the type where it should turn the rotary table into it"
+    return ""
+
+
+# mindone has it in the folder of the pipeline, which asks whether the whole mask is set and then hands over none: the
+# mask that is made of it is the same. Its states have the tokens first.
+_CHAT_GLM = replace(
+    _LLAMA,
+    class_name="ChatGLMModel",
+    families=(KOLORS,),
+    source="kolors/pipeline_kolors.py",
+    inputs=(_IDS, _MASK, Input("position_ids", ("batch", "text_tokens"), "int64", note="the tokenizer's")),
+    outputs=(
+        Output("penultimate_hidden_state", "result[1][-2].permute(1, 0, 2)"),
+        Output("pooled", "result[1][-1][-1, :, :]"),
+    ),
+    fixed={"output_hidden_states": True, "attention_mask_all": False, "use_cache": False, "return_dict": False},
+    check=_chat_glm_type,
+    stand_ins=(DEVICE_CALLS,),
+)
+
+SPECS = (_LLAMA, _GLM, _GEMMA, _GEMMA_2, _GEMMA_2_PENULTIMATE, _QWEN_2_5_VL, _MISTRAL_3, _CHAT_GLM)

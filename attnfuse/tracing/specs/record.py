@@ -38,7 +38,7 @@ ONE_TILE = "one_tile"
 """The stand-in for Allegro's autoencoder: see `standins.TRACING`."""
 
 PLAIN_RESULTS = "plain_results"
-"""The stand-in for Flux2's autoencoder: see `standins.TRACING`."""
+"""The stand-in for Flux2's autoencoder and Kandinsky 2.1's text encoder: see `standins.TRACING`."""
 
 QWEN_ROTARY = "qwen_rotary"
 """The stand-in for Qwen-Image's rotary tables: see `standins.TRACING`."""

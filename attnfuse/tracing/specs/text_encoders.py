@@ -12,6 +12,7 @@ from attnfuse.tracing.specs.families import (
     COGVIEW_3,
     FLUX,
     HUNYUAN_DIT,
+    KANDINSKY,
     PIXART_ALPHA,
     PIXART_SIGMA,
     STABLE_DIFFUSION,
@@ -19,7 +20,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_XL,
 )
 from attnfuse.tracing.specs.other_families import KANDINSKY_PRIOR, STABLE_AUDIO
-from attnfuse.tracing.specs.record import Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.record import DEVICE_CALLS, PLAIN_RESULTS, Input, Output, Refusal, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import (
     ANIMATE_DIFF,
     COGVIDEOX,
@@ -140,6 +141,20 @@ BERT = Spec(
     sizes=_tokens,
 )
 
+# XLM-RoBERTa with a projection of the text's mean: mindone has it in the folder of the pipeline.
+MULTILINGUAL_CLIP = Spec(
+    class_name="MultilingualCLIP",
+    library="transformers",
+    families=(KANDINSKY,),
+    models=("text_encoder",),
+    source="kandinsky/pipeline_kandinsky.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("text_embeds"), Output("last_hidden_state", "result[1]")),
+    fixed={},
+    sizes=_tokens,
+    stand_ins=(DEVICE_CALLS, PLAIN_RESULTS),
+)
+
 SPECS = (
     CLIP,
     CLIP_PROJECTED,
@@ -150,4 +165,5 @@ SPECS = (
     T5_MOCHI,
     UMT5,
     BERT,
+    MULTILINGUAL_CLIP,
 )

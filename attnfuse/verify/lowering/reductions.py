@@ -94,6 +94,13 @@ def _cumulated(at: At) -> Result:
     return at.emit("CumSum", at.converted(0, at.out.dtype), axis, **flags)
 
 
+@lowers("CumsumExt")
+def _cumulated_from_the_front(at: At) -> Result:
+    """Operand, axis, type or None."""
+    axis = at.writer.constant(np.array(at.integer(1), np.int64))
+    return at.emit("CumSum", at.converted(0, at.out.dtype), axis)
+
+
 @lowers("Softmax")
 def _softmax(at: At) -> Result:
     axes = at.integers(1)

@@ -1,4 +1,4 @@
-"""Sums, means, extremes, norms over axes: the mint operators as Reduce…, and Reduce… in the forms that Lite takes.
+"""Sums, running sums, means, extremes, norms over axes: the mint operators as classic ones, in forms that Lite takes.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`).
 """
@@ -19,6 +19,14 @@ def mean_or_sum(at: At) -> Result:
         raise NotLegalError(f"its result is {at.out}, a mean of whole numbers")
     x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, at.type(0).rank)
     return nodes.reduce(at.build, _CLASSIC[at.node.op], x, axes, at.out) if axes else x
+
+
+@legalises("CumsumExt")
+def running_sum(at: At) -> Result:
+    """(x, axis, element type or None): x is cast, then summed up in that type; the classic one is told not to leave
+    out a place's own value, nor to begin at the end."""
+    x = at.build.cast(at.input(0), at.out.dtype)
+    return at.build.node("CumSum", (x, *map(at.build.constant, (at.integer(1), False, False))), at.out)
 
 
 @legalises("LinalgVectorNorm")

@@ -137,6 +137,38 @@ MISTRAL_3: Config = {
     "image_token_index": 10,
 }
 
+MULTILINGUAL_CLIP: Config = {
+    "architectures": ["MultilingualCLIP"],
+    "model_type": "M-CLIP",
+    "vocab_size": 64,
+    "hidden_size": 24,
+    "intermediate_size": 40,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "max_position_embeddings": 20,
+    "pad_token_id": 1,
+    "type_vocab_size": 1,
+    "transformerDimensions": 24,
+    "numDims": 16,
+}
+
+CHAT_GLM: Config = {
+    "architectures": ["ChatGLMModel"],
+    "model_type": "chatglm",
+    "num_layers": 3,
+    "padded_vocab_size": 64,
+    "hidden_size": 32,
+    "ffn_hidden_size": 40,
+    "kv_channels": 8,
+    "num_attention_heads": 4,
+    "seq_length": 32,
+    "multi_query_attention": True,
+    "multi_query_group_num": 2,
+    "add_qkv_bias": True,
+    "original_rope": True,
+    "use_cache": True,
+}
+
 STABLE_AUDIO: Config = {
     "_class_name": "StableAudioDiTModel",
     "sample_size": 12,
@@ -191,6 +223,10 @@ SMALL: dict[str, Small] = {
     "flux2_mistral": Small(
         "Flux2Pipeline", {"text_encoder": MISTRAL_3}, shapes=ShapeOptions(batch=2, sequence_length=9)
     ),
+    "kandinsky_text": Small(
+        "KandinskyPipeline", {"text_encoder": MULTILINGUAL_CLIP}, shapes=ShapeOptions(batch=2, sequence_length=9)
+    ),
+    "kolors_glm": Small("KolorsPipeline", {"text_encoder": CHAT_GLM}, shapes=ShapeOptions(batch=2, sequence_length=9)),
     "lumina2_gemma2": Small(
         "Lumina2Pipeline", {"text_encoder": GEMMA_2}, shapes=ShapeOptions(batch=2, sequence_length=9)
     ),

@@ -8,7 +8,6 @@ from tools.matrix.alone.record import Alone, Config, Tensor
 
 _NO_DICT = {"return_dict": False}
 _POOLED = ("last_hidden_state", "pooler_output")
-_FILLED = "mindone fills weights in place while it builds the model, for which MindSpore has no kernel on a CPU"
 _NO_CACHE = {"return_dict": False, "use_cache": False}
 _IDS = {"input_ids": Tensor((2, 12), "int64")}
 _MASKED = {**_IDS, "attention_mask": Tensor((2, 12), "int64")}
@@ -126,13 +125,11 @@ ALONE: Mapping[str, Alone] = {
         _bert("roberta", "RobertaModel", max_position_embeddings=18, pad_token_id=1),
         _MASKED,
         fixed=_NO_DICT,
-        cause=_FILLED,
     ),
     "xlm_roberta": Alone(
         _bert("xlm-roberta", "XLMRobertaModel", max_position_embeddings=18, pad_token_id=1),
         _MASKED,
         fixed=_NO_DICT,
-        cause=_FILLED,
     ),
     "gpt2": Alone(_GPT2, _IDS, fixed=_NO_CACHE),
     "gpt2_mask": Alone(_GPT2, _MASKED, fixed=_NO_CACHE),
