@@ -125,11 +125,13 @@ ALONE: Mapping[str, Alone] = {
         _bert("roberta", "RobertaModel", max_position_embeddings=18, pad_token_id=1),
         _MASKED,
         fixed=_NO_DICT,
+        outputs=_POOLED,
     ),
     "xlm_roberta": Alone(
         _bert("xlm-roberta", "XLMRobertaModel", max_position_embeddings=18, pad_token_id=1),
         _MASKED,
         fixed=_NO_DICT,
+        outputs=_POOLED,
     ),
     "gpt2": Alone(_GPT2, _IDS, fixed=_NO_CACHE),
     "gpt2_mask": Alone(_GPT2, _MASKED, fixed=_NO_CACHE),
