@@ -136,6 +136,18 @@ def _filled(self: Any, value: Any) -> Any:
     if not isinstance(self, mindspore.Parameter):
         self.assign_value(_full(self.shape, value, dtype=self.dtype))
     return self
+def _weight_norm(self: Any, weight_norm_cell: Any, dim: int = 0) -> None:
+    """`WeightNorm` works its weights out as it is made, and of a model without values there is nothing to do that from.
+
+    Left out is what nothing but its own `remove_weight_norm` and its callers' padding read.
+    """
+    mindspore.nn.Cell.__init__(self)
+    shape = tuple(weight_norm_cell.weight.shape)
+    self.dim = dim
+    self.weight_norm_cell = weight_norm_cell
+    self.weight_g = mindspore.Parameter(_empty(shape[0], *(1 for _ in shape[1:])))
+    self.weight_v = mindspore.Parameter(_empty(*shape))
+    self.use_weight_norm = True
 
 
 @contextmanager
@@ -149,6 +161,9 @@ def cpu_stand_ins() -> Iterator[None]:
         stack.enter_context(_replaced(mindspore.Tensor, "fill_", _filled))
         for name, stand_in in _STAND_INS.items():
             stack.enter_context(_replaced(mint, name, stand_in))
+        module = sys.modules.get("mindone.utils.weight_norm")
+        if module is not None:
+            stack.enter_context(_replaced(module.WeightNorm, "__init__", _weight_norm))
         yield
 
 
@@ -386,6 +401,29 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 
 
 @contextmanager
+def _frame_timesteps() -> Iterator[None]:
+    """Cosmos can give every patch what becomes of its frame's timestep: where timesteps have five dimensions, of which
+    all but the rows and the frames are 1. MindSpore gives up over how it does so: "GetShapeVector() doesn't implement".
+
+    Here they are one list, every row's frames in turn, and the embedding itself gives them to the patches.
+    """
+    from mindone.diffusers.models.transformers.transformer_cosmos import CosmosEmbedding
+
+    def construct(self, hidden_states, timestep):  # type: ignore[no-untyped-def]
+        rows, patches, width = hidden_states.shape
+        frames = timestep.shape[0] // rows
+        projected = self.time_proj(timestep).type_as(hidden_states)
+        temb, embedded = self.t_embedder(projected), self.norm(projected)
+        if frames > 1:
+            temb = temb.reshape((rows, frames, 1, -1)).expand((-1, -1, patches // frames, -1)).flatten(1, 2)
+            embedded = embedded.reshape((rows, frames, 1, -1)).expand((-1, -1, patches // frames, -1)).flatten(1, 2)
+        return temb, embedded
+
+    with _replaced(CosmosEmbedding, "construct", construct):
+        yield
+
+
+@contextmanager
 def _told_type() -> Iterator[None]:
     """MindSpore's `MultiheadAttention` computes in the type it was made with, whatever its weights have become since.
 
@@ -402,6 +440,20 @@ def _told_type() -> Iterator[None]:
         yield
     finally:
         del mindspore.nn.MultiheadAttention.dtype
+
+
+@contextmanager
+def _normed_weights() -> Iterator[None]:
+    """`WeightNorm` writes the weight of its convolution anew each time it is called, into a parameter that no
+    checkpoint has. It comes to the same each time: `weights.find_sources` computes it, once.
+    """
+    from mindone.utils import WeightNorm
+
+    def construct(self, x):  # type: ignore[no-untyped-def]
+        return self.weight_norm_cell(x)
+
+    with _replaced(WeightNorm, "construct", construct):
+        yield
 
 
 @contextmanager
@@ -441,8 +493,10 @@ def _plain_results() -> Iterator[None]:
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "device_calls": device_calls,
     "joint_sequence": joint_sequence,
+    "frame_timesteps": _frame_timesteps,
     "masked_attention": _masked_attention,
     "masked_text": masked_text,
+    "normed_weights": _normed_weights,
     "text_decoder": text_decoder,
     "two_axes": two_axes,
     "one_tile": _one_tile,

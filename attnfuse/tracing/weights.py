@@ -37,6 +37,7 @@ def find_sources(
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, records)
+    loaded = {**loaded, **_normed(model, loaded)}
     aliases = _aliases(model)
     sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
@@ -112,6 +113,23 @@ def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTen
     return {
         name: records[originals[id(value)][1]] if id(value) in originals else value for name, value in mapped.items()
     }
+
+
+def _normed(model: Any, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What mindone's `WeightNorm` makes of a checkpoint's direction and length: v · g / ‖v‖, of every row by itself.
+
+    It writes that into the weight of the cell it is around each time it is called; the stand-in "normed_weights" leaves
+    out to do so. Computed in float32.
+    """
+    from mindone.utils import WeightNorm
+
+    weights: dict[str, Any] = {}
+    for path, cell in model.cells_and_names():
+        if isinstance(cell, WeightNorm) and cell.dim == 0 and f"{path}.weight_v" in loaded:
+            direction, length = (_to_numpy(loaded[f"{path}.{name}"], "float32") for name in ("weight_v", "weight_g"))
+            norms = np.sqrt(np.square(direction).sum(axis=tuple(range(1, direction.ndim)), keepdims=True))
+            weights[cell.weight_norm_cell.weight.name] = mindspore.Tensor(direction * (length / norms))
+    return weights
 
 
 def _aliases(model: Any) -> Mapping[int, Sequence[str]]:

@@ -31,7 +31,12 @@ def _tensors(plan: ComponentPlan, model: Any) -> Iterator[tuple[str, tuple[int, 
     flat = {
         f"{name}.weight" for name, cell in model.cells_and_names() if isinstance(cell, nn.Conv1d | nn.Conv1dTranspose)
     }
+    # Of a convolution whose weight is normed there are its direction and its lengths, the weight is not.
+    normed = {name for name in flat if name.endswith(".weight_norm_cell.weight")}
+    flat |= {name.replace("_norm_cell.weight", f"_{part}") for name in normed for part in "gv"}
     for parameter in model.get_parameters():
+        if parameter.name in normed:
+            continue
         shape = tuple(parameter.shape)
         # MindSpore's one-dimensional convolutions are two-dimensional ones of height 1.
         yield (

@@ -402,6 +402,58 @@ def test_frames_and_latents_of_a_video(tmp_path: Path) -> None:
         plan_all(tmp_path / "a", "float16", ShapeOptions(frames=8))
 
 
+def test_cosmos(tmp_path: Path) -> None:
+    found = planned(tmp_path / "text", SMALL["cosmos"])
+    assert shapes_of(found["transformer"]) == {
+        "hidden_states": (1, 4, 2, 8, 12),
+        "timestep": (1,),
+        "encoder_hidden_states": (1, 11, 24),
+        "padding_mask": (1, 1, 64, 96),
+    }
+    assert shapes_of(found["vae_decoder"]) == {"latents": (1, 4, 2, 8, 12)}
+    assert found["text_encoder"].dtype == "float32"
+    told = {name: planned(tmp_path / name, SMALL[name])["transformer"] for name in ("cosmos_video", "cosmos2_video")}
+    assert shapes_of(told["cosmos_video"])["hidden_states"] == (1, 4, 3, 8, 12)
+    assert shapes_of(told["cosmos_video"])["condition_mask"] == (1, 1, 3, 8, 12)
+    assert shapes_of(told["cosmos2_video"])["frame_timesteps"] == (2,)
+    told |= {"cosmos": found["transformer"], "cosmos2": planned(tmp_path / "2", SMALL["cosmos2"])["transformer"]}
+    assert shapes_of(told["cosmos2"])["hidden_states"] == (1, 4, 1, 8, 12)
+    frames = {"cosmos": "30", "cosmos_video": "30", "cosmos2": "None", "cosmos2_video": "16"}
+    for name, plan in told.items():
+        assert plan.call is not None
+        assert dict(plan.call.arguments)["fps"] == frames[name]
+
+
+def test_newer_videos(tmp_path: Path) -> None:
+    def transformer(name: str) -> dict[str, tuple[int, ...]]:
+        return shapes_of(planned(tmp_path / name, SMALL[name])["transformer"])
+
+    assert transformer("sky_reels_2")["encoder_hidden_states_image"] == (1, 257, 40)
+    vace = transformer("wan_vace")
+    assert (vace["control_hidden_states"], vace["control_hidden_states_scale"]) == ((1, 6, 2, 8, 12), (2,))
+    assert transformer("kandinsky5") == {
+        "hidden_states": (1, 2, 8, 12, 9),
+        "encoder_hidden_states": (1, 7, 20),
+        "pooled_projections": (1, 12),
+        "timestep": (1,),
+        "frame_positions": (2,),
+        "row_positions": (4,),
+        "column_positions": (6,),
+        "text_rope_pos": (7,),
+    }
+    assert transformer("consis_id") == {
+        "hidden_states": (2, 3, 8, 8, 12),
+        "encoder_hidden_states": (2, 11, 24),
+        "timestep": (2,),
+        "rotary_cos": (3 * 4 * 6, 16),
+        "rotary_sin": (3 * 4 * 6, 16),
+        "id_cond": (1, 12),
+        "id_vit_hidden_0": (1, 577, 16),
+        "id_vit_hidden_1": (1, 577, 16),
+    }
+    assert transformer("easy_animate")["hidden_states"] == (2, 4, 2, 8, 12)
+
+
 def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
     found = planned(tmp_path, SMALL["ltx"])["transformer"]
     assert found.call is not None

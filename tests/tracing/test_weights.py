@@ -16,9 +16,11 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from attnfuse.tracing.contract import WeightSource
+from attnfuse.tracing.contract import ShapeOptions, WeightSource
 from attnfuse.tracing.layout import vae_tensors
+from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.random_weights import write_random
+from attnfuse.tracing.runner import trace_component
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
 from tests.support.small_models import SMALL, Small, write_configs
 from tests.support.small_models.record import T5
@@ -142,6 +144,24 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}
     spilled = load_file(tmp_path / "work" / "spilled.safetensors")
     assert spilled["conv.weight"].shape == (4, 3, 1, 5)
+
+
+def test_weights_that_mindone_norms_are_normed_once(tmp_path: Path) -> None:
+    model = SMALL["stable_audio"].models["vae"]
+    folder = write_configs(tmp_path / "pipeline", Small("StableAudioPipeline", {"vae": model}))
+    run_worker_side("tests.support.small_weights", str(folder))
+    stored = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
+    assert not any("weight_norm_cell" in name for name in stored)
+    (plan,) = plan_pipeline(folder, "float32", ShapeOptions(), ["vae_decoder"])
+    sources = {source.parameter: source for source in trace_component(plan, tmp_path).weights}
+    assert not any(name.endswith(("weight_v", "weight_g")) for name in sources)
+    for name in ("decoder.conv1", "decoder.block.0.conv_t1", "decoder.conv2"):
+        direction, lengths = stored[f"{name}.weight_v"].astype(np.float64), stored[f"{name}.weight_g"]
+        rows = [row * length.item() / np.linalg.norm(row) for row, length in zip(direction, lengths, strict=True)]
+        source = sources[f"{name}.weight_norm_cell.weight"]
+        with safe_open(source.file, framework="numpy") as file:
+            value = file.get_tensor(source.key)
+        np.testing.assert_allclose(value[:, :, 0], np.stack(rows), rtol=3e-7)
 
 
 def shard(folder: Path, stem: str) -> None:

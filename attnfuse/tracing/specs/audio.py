@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from attnfuse.tracing.specs.other_families import STABLE_AUDIO
-from attnfuse.tracing.specs.record import Input, Output, Scene, Sizes, Spec
+from attnfuse.tracing.specs.record import NORMED_WEIGHTS, Input, Output, Scene, Sizes, Spec
 
 _SOURCE = "stable_audio/pipeline_stable_audio.py"
-_WEIGHT_NORM = "every convolution writes its weight anew each time it is called, into a parameter no checkpoint has"
 
 
 def _stable_audio_rotary(scene: Scene) -> Sizes:
@@ -74,17 +73,19 @@ _STABLE_AUDIO_END = replace(
     outputs=(Output("seconds_end_hidden_states", "result"),),
 )
 
+# Its `decode` returns a record, which a graph cannot: what that calls is traced.
 _OOBLECK_DECODER = Spec(
     class_name="AutoencoderOobleck",
     library="diffusers",
     families=(STABLE_AUDIO,),
     models=("vae",),
     component="{model}_decoder",
-    method="decode",
+    method="decoder",
     source=_SOURCE,
-    inputs=(Input("latents", ("batch", "decoder_input_channels", "latents"), to="z"),),
-    outputs=(Output("audio"),),
-    broken=_WEIGHT_NORM,
+    inputs=(Input("latents", ("batch", "decoder_input_channels", "latents"), to="hidden_state"),),
+    outputs=(Output("audio", "result"),),
+    fixed={},
+    stand_ins=(NORMED_WEIGHTS,),
 )
 
 _OOBLECK_ENCODER = Spec(
@@ -98,7 +99,7 @@ _OOBLECK_ENCODER = Spec(
     inputs=(Input("audio", ("batch", "audio_channels", "samples"), to="hidden_state"),),
     outputs=(Output("moments", "result"),),  # mean and scale, side by side
     fixed={},
-    broken=_WEIGHT_NORM,
+    stand_ins=(NORMED_WEIGHTS,),
 )
 
 SPECS = (_STABLE_AUDIO_DIT, _STABLE_AUDIO_START, _STABLE_AUDIO_END, _OOBLECK_DECODER, _OOBLECK_ENCODER)

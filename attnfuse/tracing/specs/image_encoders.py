@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.other_families import KANDINSKY_PRIOR
 from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
-from attnfuse.tracing.specs.video_families import I2VGEN, STABLE_VIDEO, WAN
+from attnfuse.tracing.specs.video_families import I2VGEN, SKY_REELS_2, STABLE_VIDEO, WAN
 
 _PIXELS = Input("pixel_values", ("batch", "num_channels", "image_size", "image_size"))
 
@@ -49,6 +49,14 @@ _CLIP_VISION_WAN = replace(
 )
 
 
+_CLIP_VISION_SKY_REELS = replace(
+    _CLIP_VISION_WAN,
+    class_name="CLIPVisionModelWithProjection",
+    families=(SKY_REELS_2,),
+    source="skyreels_v2/pipeline_skyreels_v2_i2v.py",
+)
+
+
 def _prior_sizes(scene: Scene) -> Sizes:
     return {"projected": scene.number("embedding_proj_dim", default=scene.number("embedding_dim"))}
 
@@ -72,4 +80,4 @@ _PRIOR = Spec(
     stand_ins=(MASKED_ATTENTION,),
 )
 
-SPECS = (_CLIP_VISION, _CLIP_VISION_PRIOR, _CLIP_VISION_WAN, _PRIOR)
+SPECS = (_CLIP_VISION, _CLIP_VISION_PRIOR, _CLIP_VISION_WAN, _CLIP_VISION_SKY_REELS, _PRIOR)

@@ -22,6 +22,9 @@ from attnfuse.tracing.folder import Config, Configs, PipelineFolder, number_of, 
 FLOAT = "float"
 """Stands for the type the model is held in."""
 
+FRAME_TIMESTEPS = "frame_timesteps"
+"""The stand-in for timesteps of every frame: see `standins.TRACING`."""
+
 MASKED_ATTENTION = "masked_attention"
 """The stand-in that every model needs in which mindone's `Attention` gets a mask: see `standins.TRACING`."""
 
@@ -36,6 +39,9 @@ MASKED_TEXT = "masked_text"
 
 ONE_TILE = "one_tile"
 """The stand-in for Allegro's autoencoder: see `standins.TRACING`."""
+
+NORMED_WEIGHTS = "normed_weights"
+"""The stand-in for convolutions that write their weight anew: see `standins.TRACING`."""
 
 PLAIN_RESULTS = "plain_results"
 """The stand-in for Flux2's autoencoder and Kandinsky 2.1's text encoder: see `standins.TRACING`."""

@@ -1,6 +1,6 @@
 """The text encoders: one entry a class and use, for pipelines take different outputs from the same class.
 
-Imports `families` and `record` of this room.
+Imports `families`, `other_families`, `record` and `video_families` of this room.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ from attnfuse.tracing.specs.record import DEVICE_CALLS, PLAIN_RESULTS, Input, Ou
 from attnfuse.tracing.specs.video_families import (
     ANIMATE_DIFF,
     COGVIDEOX,
+    CONSIS_ID,
+    COSMOS,
     HUNYUAN_VIDEO,
+    KANDINSKY_5,
     LATTE,
     LTX,
     MOCHI,
+    SKY_REELS_2,
     WAN,
 )
 
@@ -96,7 +100,7 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
 T5 = Spec(
     class_name="T5EncoderModel",
     library="transformers",
-    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, LTX),
+    families=(STABLE_DIFFUSION_3, FLUX, COGVIEW_3, COGVIDEOX, CONSIS_ID, LTX),
     models=("text_encoder_3", "text_encoder_2", "text_encoder"),
     source="stable_diffusion_3/pipeline_stable_diffusion_3.py",
     inputs=(_IDS,),
@@ -122,12 +126,30 @@ T5_MOCHI = replace(
     inputs=(_IDS, replace(_MASK, dtype="bool")),
 )
 
+T5_COSMOS = replace(
+    T5_MASKED,
+    families=(COSMOS,),
+    models=("text_encoder",),
+    source="cosmos/pipeline_cosmos_text2world.py",
+    # That pipeline runs it in float32 whatever the others are held in.
+    held=lambda scene: "float32" if scene.pipeline.class_name == "CosmosTextToWorldPipeline" else scene.dtype,
+)
+
 UMT5 = replace(
     T5_MASKED,
     class_name="UMT5EncoderModel",
-    families=(AURA_FLOW, WAN),
+    families=(AURA_FLOW, SKY_REELS_2, WAN),
     models=("text_encoder",),
     source="aura_flow/pipeline_aura_flow.py",
+)
+
+CLIP_KANDINSKY_5 = replace(
+    CLIP,
+    families=(KANDINSKY_5,),
+    models=("text_encoder_2",),
+    source="kandinsky5/pipeline_kandinsky.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("pooler_output", "result[1]"),),
 )
 
 BERT = Spec(
@@ -163,6 +185,8 @@ SPECS = (
     T5,
     T5_MASKED,
     T5_MOCHI,
+    T5_COSMOS,
+    CLIP_KANDINSKY_5,
     UMT5,
     BERT,
     MULTILINGUAL_CLIP,

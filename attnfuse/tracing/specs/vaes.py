@@ -47,11 +47,15 @@ from attnfuse.tracing.specs.video_families import (
     ALLEGRO,
     ANIMATE_DIFF,
     COGVIDEOX,
+    CONSIS_ID,
+    COSMOS,
     HUNYUAN_VIDEO,
     I2VGEN,
+    KANDINSKY_5,
     LATTE,
     LTX,
     MOCHI,
+    SKY_REELS_2,
     STABLE_VIDEO,
     WAN,
 )
@@ -229,7 +233,7 @@ _VIDEO = (Output("video"),)
 _COGVIDEOX_DECODER = replace(
     _KL_DECODER,
     class_name="AutoencoderKLCogVideoX",
-    families=(COGVIDEOX,),
+    families=(COGVIDEOX, CONSIS_ID),
     source="cogvideo/pipeline_cogvideox.py",
     inputs=(_VIDEO_LATENTS,),
     outputs=_VIDEO,
@@ -246,7 +250,7 @@ _LTX_DECODER = replace(
 _HUNYUAN_VIDEO_DECODER = replace(
     _COGVIDEOX_DECODER,
     class_name="AutoencoderKLHunyuanVideo",
-    families=(HUNYUAN_VIDEO,),
+    families=(HUNYUAN_VIDEO, KANDINSKY_5),
     source="hunyuan_video/pipeline_hunyuan_video.py",
     stand_ins=(MASKED_ATTENTION,),
 )
@@ -258,7 +262,7 @@ _VIDEO_ENCODER = replace(
 _COGVIDEOX_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLCogVideoX",
-    families=(COGVIDEOX,),
+    families=(COGVIDEOX, CONSIS_ID),
     source="cogvideo/pipeline_cogvideox_video2video.py",
 )
 _LTX_ENCODER = replace(
@@ -270,7 +274,7 @@ _LTX_ENCODER = replace(
 _HUNYUAN_VIDEO_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLHunyuanVideo",
-    families=(HUNYUAN_VIDEO,),
+    families=(HUNYUAN_VIDEO, KANDINSKY_5),
     source="hunyuan_video/pipeline_hunyuan_video_image2video.py",
     stand_ins=(MASKED_ATTENTION,),
 )
@@ -280,6 +284,21 @@ _MOCHI_DECODER = replace(
     families=(MOCHI,),
     source="mochi/pipeline_mochi.py",
     stand_ins=(UNCHUNKED,),
+)
+
+
+_COSMOS_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLCosmos",
+    families=(COSMOS,),
+    source="cosmos/pipeline_cosmos_text2world.py",
+)
+_COSMOS_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLCosmos",
+    families=(COSMOS,),
+    source="cosmos/pipeline_cosmos_video2world.py",
+    outputs=(Output("latents"),),
 )
 
 
@@ -335,7 +354,7 @@ _ALLEGRO_ENCODER = replace(
 _WAN_DECODER = replace(
     _COGVIDEOX_DECODER,
     class_name="AutoencoderKLWan",
-    families=(WAN,),
+    families=(WAN, SKY_REELS_2, COSMOS),
     source="wan/pipeline_wan.py",
     inputs=(
         replace(
@@ -349,7 +368,7 @@ _WAN_DECODER = replace(
 _WAN_ENCODER = replace(
     _VIDEO_ENCODER,
     class_name="AutoencoderKLWan",
-    families=(WAN,),
+    families=(WAN, SKY_REELS_2, COSMOS),
     source="wan/pipeline_wan_video2video.py",
     inputs=(Input("video", ("batch", 3, "frames", "height", "width"), to="x"),),
     stand_ins=(WHOLE_VIDEO,),
@@ -394,6 +413,8 @@ SPECS = (
     _HUNYUAN_VIDEO_DECODER,
     _HUNYUAN_VIDEO_ENCODER,
     _MOCHI_DECODER,
+    _COSMOS_DECODER,
+    _COSMOS_ENCODER,
     _WAN_DECODER,
     _WAN_ENCODER,
     _QWEN_DECODER,

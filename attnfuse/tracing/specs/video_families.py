@@ -166,6 +166,61 @@ def _allegro(scene: Scene) -> Sizes:
     }
 
 
+def _cosmos(scene: Scene) -> Sizes:
+    """Height and width: 704 × 1280, 121 frames; eight frames make one latent. Tokens: 512.
+
+    Cosmos2: a picture of 768 × 1360, or 93 frames; four make one latent. With and without the prompt are two calls:
+    rows are not doubled.
+    """
+    second = scene.pipeline.class_name.startswith("Cosmos2")
+    told = ("scale_factor_spatial", "scale_factor_temporal") if second else _RATIOS
+    spatial, temporal = scene.number(told[0], "vae", 8), scene.number(told[1], "vae", 4 if second else 8)
+    pictures = scene.pipeline.class_name == "Cosmos2TextToImagePipeline"
+    size, frames = ((768, 1360), 1) if pictures else ((704, 1280), 93 if second else 121)
+    sizes = _video(scene, size, spatial, 2 * spatial, (frames, temporal), guided=False)
+    return {**sizes, "tokens": scene.text(512)}
+
+
+_RATIOS = ("spatial_compression_ratio", "temporal_compression_ratio")
+"""What those autoencoders call pixels and frames per latent."""
+
+
+def _sky_reels_2(scene: Scene) -> Sizes:
+    """Height and width: 544 × 960, 97 frames; four frames make one latent. Tokens: 512.
+
+    With and without the prompt are two calls: rows are not doubled.
+    """
+    spatial = scene.number("scale_factor_spatial", "vae", 8)
+    temporal = scene.number("scale_factor_temporal", "vae", 4)
+    sizes = _video(scene, (544, 960), spatial, 2 * spatial, (97, temporal), guided=False)
+    return {**sizes, "tokens": scene.text(512)}
+
+
+def _kandinsky_5(scene: Scene) -> Sizes:
+    """Height and width: 512 × 768, 121 frames; four frames make one latent. Tokens: 512, the most.
+
+    The pipeline hands over as many as the prompt has. With and without it are two calls: rows are not doubled.
+    """
+    spatial, temporal = scene.number(_RATIOS[0], "vae", 8), scene.number(_RATIOS[1], "vae", 4)
+    sizes = _video(scene, (512, 768), spatial, 2 * spatial, (121, temporal), guided=False)
+    return {**sizes, "tokens": scene.text(512), "text_encoder_2_tokens": 77}
+
+
+def _consis_id(scene: Scene) -> Sizes:
+    """Height and width: 480 × 720, 49 frames; four frames make one latent. Tokens: 226. Guided."""
+    spatial = _vae_scale(scene)
+    patch = scene.number("patch_size", "transformer", 2)
+    temporal = scene.number("temporal_compression_ratio", "vae", 4)
+    sizes = _video(scene, (480, 720), spatial, spatial * patch, (49, temporal), guided=True)
+    return {**sizes, "tokens": scene.text(scene.number("max_text_seq_length", "transformer", 226))}
+
+
+def _easy_animate(scene: Scene) -> Sizes:
+    """Height and width: 512, 49 frames; four frames make one latent. Tokens: 256. Guided."""
+    sizes = _video(scene, (512, 512), 8, 16, (49, 4), guided=True)
+    return {**sizes, "tokens": scene.text(256)}
+
+
 COGVIDEOX = Family(
     "CogVideoX",
     ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline"),
@@ -176,7 +231,7 @@ ALLEGRO = Family("Allegro", ("AllegroPipeline",), "allegro/pipeline_allegro.py",
 LTX = Family("LTX-Video", ("LTXPipeline",), "ltx/pipeline_ltx.py", _ltx)
 WAN = Family(
     "Wan",
-    ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline"),
+    ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline", "WanVACEPipeline"),
     "wan/pipeline_wan.py",
     _wan,
     aside=(),  # the picture of a video passes through its image encoder
@@ -201,5 +256,43 @@ STABLE_VIDEO = Family(
 )
 I2VGEN = Family("I2VGen-XL", ("I2VGenXLPipeline",), "i2vgen_xl/pipeline_i2vgen_xl.py", _i2vgen, aside=())
 
-VIDEOS = (COGVIDEOX, ALLEGRO, LTX, WAN, HUNYUAN_VIDEO, MOCHI, LATTE, ANIMATE_DIFF, STABLE_VIDEO, I2VGEN)
+COSMOS = Family(
+    "Cosmos",
+    (
+        "CosmosTextToWorldPipeline",
+        "CosmosVideoToWorldPipeline",
+        "Cosmos2TextToImagePipeline",
+        "Cosmos2VideoToWorldPipeline",
+    ),
+    "cosmos/pipeline_cosmos_text2world.py",
+    _cosmos,
+)
+SKY_REELS_2 = Family(
+    "SkyReels 2",
+    ("SkyReelsV2Pipeline", "SkyReelsV2ImageToVideoPipeline"),
+    "skyreels_v2/pipeline_skyreels_v2.py",
+    _sky_reels_2,
+    aside=(),
+)
+KANDINSKY_5 = Family("Kandinsky 5", ("Kandinsky5T2VPipeline",), "kandinsky5/pipeline_kandinsky.py", _kandinsky_5)
+CONSIS_ID = Family("ConsisID", ("ConsisIDPipeline",), "consisid/pipeline_consisid.py", _consis_id)
+EASY_ANIMATE = Family("EasyAnimate", ("EasyAnimatePipeline",), "easyanimate/pipeline_easyanimate.py", _easy_animate)
+
+VIDEOS = (
+    COGVIDEOX,
+    ALLEGRO,
+    LTX,
+    WAN,
+    HUNYUAN_VIDEO,
+    MOCHI,
+    LATTE,
+    ANIMATE_DIFF,
+    STABLE_VIDEO,
+    I2VGEN,
+    COSMOS,
+    SKY_REELS_2,
+    KANDINSKY_5,
+    CONSIS_ID,
+    EASY_ANIMATE,
+)
 """Every family of this module."""
