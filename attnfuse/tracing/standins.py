@@ -403,20 +403,20 @@ def _replaced(owner: Any, name: str, stand_in: Any) -> Iterator[None]:
 @contextmanager
 def _frame_timesteps() -> Iterator[None]:
     """Cosmos can give every patch what becomes of its frame's timestep: where timesteps have five dimensions, of which
-    all but the rows and the frames are 1. MindSpore gives up over how it does so: "GetShapeVector() doesn't implement".
+    all but the rows and the frames are 1. MindSpore gives up over its `expand`: "GetShapeVector() doesn't implement".
 
     Here they are one list, every row's frames in turn, and the embedding itself gives them to the patches.
     """
     from mindone.diffusers.models.transformers.transformer_cosmos import CosmosEmbedding
 
     def construct(self, hidden_states, timestep):  # type: ignore[no-untyped-def]
-        rows, patches, width = hidden_states.shape
+        rows, patches = hidden_states.shape[:2]
         frames = timestep.shape[0] // rows
         projected = self.time_proj(timestep).type_as(hidden_states)
         temb, embedded = self.t_embedder(projected), self.norm(projected)
         if frames > 1:
-            temb = temb.reshape((rows, frames, 1, -1)).expand((-1, -1, patches // frames, -1)).flatten(1, 2)
-            embedded = embedded.reshape((rows, frames, 1, -1)).expand((-1, -1, patches // frames, -1)).flatten(1, 2)
+            temb = temb.reshape((rows, frames, 1, -1)).tile((1, 1, patches // frames, 1)).flatten(1, 2)
+            embedded = embedded.reshape((rows, frames, 1, -1)).tile((1, 1, patches // frames, 1)).flatten(1, 2)
         return temb, embedded
 
     with _replaced(CosmosEmbedding, "construct", construct):

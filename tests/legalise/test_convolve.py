@@ -92,16 +92,16 @@ def transposed(
     return make
 
 
-def transposed_by_attributes(x: Dims, weight: Dims, stride: Dims, padding: Dims) -> Make:
-    """Conv2DTranspose, its attributes those that mindone's models are exported with."""
+def transposed_by_attributes(x: Dims, weight: Dims, stride: Dims, padding: Dims, op: str = "Conv2DTranspose") -> Make:
+    """Conv2DTranspose or the same by another name, its attributes those that mindone's models are exported with."""
     space = zip(x[2:], weight[2:], stride, padding, strict=True)
     out = (x[0], weight[1], *((n - 1) * s - 2 * p + k for n, k, s, p in space))
     pads = tuple(p for p in padding for _ in range(2))
 
     def make(g: GraphBuilder) -> str:
         values = [g.input("x", x), g.weight("w", weight), g.constant(out)]
-        y = g.node("Conv2DTranspose", values, TensorType(out, FLOAT32), primitive=PRIMITIVE)
-        entry = next(p for p in g.proto.primitives if p.op_type == "Conv2DTranspose")
+        y = g.node(op, values, TensorType(out, FLOAT32), primitive=PRIMITIVE)
+        entry = next(p for p in g.proto.primitives if p.op_type == op)
         attributes: dict[str, Literal] = {
             "kernel_size": weight[2:],
             "mode": 1,
@@ -256,6 +256,12 @@ cases(
     Case(
         "Conv2DTranspose of a line",
         transposed_by_attributes((2, 3, 1, 8), (3, 4, 1, 8), (1, 2), (0, 7)),
+        ("Transpose", *ZEROS, "Gather", "Conv2D"),
+        native=1e-6,
+    ),
+    Case(
+        "Conv2DBackpropInput of a line",
+        transposed_by_attributes((2, 3, 1, 8), (3, 4, 1, 6), (1, 3), (0, 2), "Conv2DBackpropInput"),
         ("Transpose", *ZEROS, "Gather", "Conv2D"),
         native=1e-6,
     ),

@@ -20,7 +20,7 @@ import numpy as np
 from mindone.diffusers import AutoencoderKLQwenImage, AutoencoderKLWan
 from mindone.diffusers.models.attention_processor import LuminaAttnProcessor2_0
 from mindone.diffusers.models.autoencoders import autoencoder_kl_mochi, autoencoder_kl_qwenimage, autoencoder_kl_wan
-from mindone.diffusers.models.transformers import transformer_qwenimage
+from mindone.diffusers.models.transformers import transformer_cosmos, transformer_qwenimage
 from mindspore import mint, nn
 
 from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
@@ -169,13 +169,32 @@ def tables() -> float:
     return largest
 
 
+def timesteps() -> float:
+    """What Cosmos makes of two rows' three frames, given to 2 × 2 patches of each as mindone does, by numpy."""
+
+    class Wide(nn.Cell):  # type: ignore[misc]
+        def construct(self, x: Any) -> Any:
+            return tensor(np.multiply.outer(x.asnumpy(), np.arange(1, 9)) if x.ndim == 1 else x.asnumpy()[:, ::-1])
+
+    embed = transformer_cosmos.CosmosEmbedding(8, 8)
+    embed.time_proj, embed.t_embedder, embed.norm = Wide(), Wide(), nn.Identity()
+    given, patches = drawn(6), drawn(2, 12, 8)
+    of_frames = [part.asnumpy().reshape(2, 3, 1, 1, 8) for part in embed(patches, given)]
+    expected = [np.broadcast_to(part, (2, 3, 2, 2, 8)).reshape(2, 12, 8) for part in of_frames]
+    with tracing_stand_ins(["frame_timesteps"]):
+        found = [part.asnumpy() for part in embed(patches, given)]
+        alone = [part.shape for part in embed(patches, drawn(2))]
+    assert alone == [(2, 8), (2, 8)]
+    return float(max(np.abs(one - other).max() for one, other in zip(found, expected, strict=True)))
+
+
 def main() -> None:
     mindspore.set_device("CPU")
     with cpu_stand_ins(), ExitStack() as stack:
         differences = {"tables": tables()}
         for owner, name, kernel in _KERNELS:
             stack.enter_context(mock.patch.object(owner, name, kernel))
-        differences |= {**videos(), "norm": norms(), "rotary": rotary()}
+        differences |= {**videos(), "norm": norms(), "rotary": rotary(), "timesteps": timesteps()}
     sys.stdout.write("\n" + json.dumps(differences) + "\n")
 
 

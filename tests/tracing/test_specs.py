@@ -451,7 +451,6 @@ def test_newer_videos(tmp_path: Path) -> None:
         "id_vit_hidden_0": (1, 577, 16),
         "id_vit_hidden_1": (1, 577, 16),
     }
-    assert transformer("easy_animate")["hidden_states"] == (2, 4, 2, 8, 12)
 
 
 def test_numbers_that_follow_from_sizes_are_arguments(tmp_path: Path) -> None:
@@ -502,7 +501,9 @@ def test_an_option_of_the_pipeline_that_adds_inputs(tmp_path: Path) -> None:
 
 
 def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:
-    small = SMALL["stable_audio"]
+    small = SMALL["easy_animate"]
     found = plan_all(write_configs(tmp_path, small), "float16", small.shapes)
+    (plan,) = found.plans
+    assert shapes_of(plan)["hidden_states"] == (2, 4, 2, 8, 12)
     assert list(found.failures) == ["vae_decoder", "vae_encoder"]
-    assert found.failures["vae_decoder"].startswith("AutoencoderOobleck cannot be traced: every convolution writes")
+    assert found.failures["vae_decoder"].startswith("AutoencoderKLMagvit cannot be traced: its convolutions keep")

@@ -146,6 +146,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     assert spilled["conv.weight"].shape == (4, 3, 1, 5)
 
 
+@pytest.mark.slow  # it starts MindSpore twice
 def test_weights_that_mindone_norms_are_normed_once(tmp_path: Path) -> None:
     model = SMALL["stable_audio"].models["vae"]
     folder = write_configs(tmp_path / "pipeline", Small("StableAudioPipeline", {"vae": model}))

@@ -49,6 +49,7 @@ from attnfuse.tracing.specs.video_families import (
     COGVIDEOX,
     CONSIS_ID,
     COSMOS,
+    EASY_ANIMATE,
     HUNYUAN_VIDEO,
     I2VGEN,
     KANDINSKY_5,
@@ -287,6 +288,23 @@ _MOCHI_DECODER = replace(
 )
 
 
+_MAGVIT = "its convolutions keep the frames of the piece before in a member of the model, and delete it"
+
+_MAGVIT_DECODER = replace(
+    _COGVIDEOX_DECODER,
+    class_name="AutoencoderKLMagvit",
+    families=(EASY_ANIMATE,),
+    source="easyanimate/pipeline_easyanimate.py",
+    broken=_MAGVIT,
+)
+_MAGVIT_ENCODER = replace(
+    _VIDEO_ENCODER,
+    class_name="AutoencoderKLMagvit",
+    families=(EASY_ANIMATE,),
+    source="easyanimate/pipeline_easyanimate_inpaint.py",
+    broken=_MAGVIT,
+)
+
 _COSMOS_DECODER = replace(
     _COGVIDEOX_DECODER,
     class_name="AutoencoderKLCosmos",
@@ -413,6 +431,8 @@ SPECS = (
     _HUNYUAN_VIDEO_DECODER,
     _HUNYUAN_VIDEO_ENCODER,
     _MOCHI_DECODER,
+    _MAGVIT_DECODER,
+    _MAGVIT_ENCODER,
     _COSMOS_DECODER,
     _COSMOS_ENCODER,
     _WAN_DECODER,

@@ -135,7 +135,7 @@ def _transposed_convolution(at: At) -> Result:
     return at.emit("Add", y, at.writer.reshape(at.tensor(2), [1, -1] + [1] * rank))
 
 
-@lowers("Conv2DTranspose", "Conv3DTranspose")
+@lowers("Conv2DTranspose", "Conv2DBackpropInput", "Conv3DTranspose")
 def _transposed_convolution_by_attributes(at: At) -> Result:
     """The same without bias, its arguments attributes; how much of the far edge stays follows from the result."""
     stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))

@@ -72,9 +72,12 @@ def transposed_2d(at: At) -> Result:
     return _with_bias(at, _turned_round(at, stride, padding, dilation, at.integer(6)))
 
 
-@legalises("Conv2DTranspose")
+@legalises("Conv2DTranspose", "Conv2DBackpropInput")
 def transposed_by_attributes(at: At) -> Result:
-    """(x, weight [C, O, …], size of the result), the rest attributes; pad_list is (before, after) of each axis."""
+    """(x, weight [C, O, …], size of the result), the rest attributes; pad_list is (before, after) of each axis.
+
+    The transposed convolution of a line has another name, and a picture of height 1.
+    """
     stride, dilation, pads = (at.attributes(name) for name in ("stride", "dilation", "pad_list"))
     groups, layout = at.attribute("group"), at.attribute("format")
     if pads[::2] != pads[1::2] or layout != "NCHW" or not isinstance(groups, int):

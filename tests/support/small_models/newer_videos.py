@@ -77,6 +77,15 @@ CONSIS_ID: Config = {
     "LFE_num_scale": 2,
 }
 
+MAGVIT: Config = {
+    "_class_name": "AutoencoderKLMagvit",
+    "in_channels": 3,
+    "latent_channels": 4,
+    "block_out_channels": [8, 8, 8, 8],
+    "layers_per_block": 1,
+    "norm_num_groups": 2,
+}
+
 EASY_ANIMATE: Config = {
     "_class_name": "EasyAnimateTransformer3DModel",
     "num_attention_heads": 2,
@@ -159,7 +168,7 @@ SMALL: dict[str, Small] = {
     ),
     "easy_animate": Small(
         "EasyAnimatePipeline",
-        {"transformer": EASY_ANIMATE},
+        {"transformer": EASY_ANIMATE, "vae": MAGVIT},
         shapes=ShapeOptions(height=64, width=96, frames=5, sequence_length=7),
     ),
 }

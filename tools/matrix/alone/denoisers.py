@@ -208,7 +208,7 @@ ALONE: Mapping[str, Alone] = {
             "_class_name": "OmniGenTransformer2DModel",
             "hidden_size": 32,
             "num_attention_heads": 4,
-            "num_key_value_heads": 2,
+            "num_key_value_heads": 4,
             "intermediate_size": 48,
             "num_layers": 1,
             "pad_token_id": 0,
