@@ -136,6 +136,8 @@ def _filled(self: Any, value: Any) -> Any:
     if not isinstance(self, mindspore.Parameter):
         self.assign_value(_full(self.shape, value, dtype=self.dtype))
     return self
+
+
 def _weight_norm(self: Any, weight_norm_cell: Any, dim: int = 0) -> None:
     """`WeightNorm` works its weights out as it is made, and of a model without values there is nothing to do that from.
 
