@@ -464,8 +464,9 @@ def _plain_results() -> Iterator[None]:
     distribution: a graph has neither. Here it is given as it is, the distribution as its mean and log-variance.
 
     Kandinsky 2.1's text encoder asks its transformer for such a record, to take the first of it: here for a tuple.
+    AudioLDM2's projection returns one, of two texts side by side, each in a beginning and an end of its own.
     """
-    from mindone.diffusers import AutoencoderKLFlux2
+    from mindone.diffusers import AudioLDM2ProjectionModel, AutoencoderKLFlux2
     from mindone.diffusers.pipelines.kandinsky import MultilingualCLIP
 
     def encode(self, x, return_dict=True):  # type: ignore[no-untyped-def]
@@ -484,7 +485,19 @@ def _plain_results() -> Iterator[None]:
         mean = (states * attention_mask.unsqueeze(2)).sum(dim=1) / attention_mask.sum(dim=1)[:, None]
         return self.LinearTransformation(mean), states
 
+    def enclosed(states: Any, seen: Any, first: Any, last: Any) -> Any:
+        rows, width = states.shape[0], states.shape[2]
+        ends = [end.broadcast_to((rows, 1, width)) for end in (first, last)]
+        one = mint.ones((rows, 1), dtype=seen.dtype)
+        return mint.cat([ends[0], states, ends[1]], dim=1), mint.cat([one, seen, one], dim=-1)
+
+    def project(self, hidden_states, hidden_states_1, attention_mask, attention_mask_1):  # type: ignore[no-untyped-def]
+        left = enclosed(self.projection(hidden_states), attention_mask, self.sos_embed, self.eos_embed)
+        right = enclosed(self.projection_1(hidden_states_1), attention_mask_1, self.sos_embed_1, self.eos_embed_1)
+        return mint.cat([left[0], right[0]], dim=1), mint.cat([left[1], right[1]], dim=-1)
+
     with (
+        _replaced(AudioLDM2ProjectionModel, "construct", project),
         _replaced(AutoencoderKLFlux2, "encode", encode),
         _replaced(AutoencoderKLFlux2, "decode", decode),
         _replaced(MultilingualCLIP, "construct", text),

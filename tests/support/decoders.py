@@ -17,6 +17,7 @@ from unittest import mock
 import mindone.transformers
 import mindspore
 import numpy as np
+from mindone.diffusers import AudioLDM2ProjectionModel
 from mindone.diffusers.pipelines.kandinsky import MultilingualCLIP
 from mindspore import mint
 
@@ -131,6 +132,23 @@ def _records_states(model: Any, ids: Any, mask: Any) -> list[Any]:
     return [result.hidden_states[-1], *result.hidden_states]
 
 
+def _projection() -> list[float]:
+    """AudioLDM2's, which is no text encoder: of a vector and a text, side by side."""
+    random = np.random.default_rng(2)
+    states = [mindspore.Tensor(random.normal(size=(2, n, w)).astype(np.float32)) for n, w in ((1, 16), (9, 20))]
+    seen = [mindspore.Tensor(np.array(rows), mindspore.int64) for rows in ([[1], [1]], [[1] * 9, [1] * 4 + [0] * 5])]
+    config = SMALL["audio_ldm_2"].models["projection_model"]
+    with cpu_stand_ins():
+        model = AudioLDM2ProjectionModel.from_config(config)
+    for parameter in model.get_parameters():
+        parameter.set_data(mindspore.Tensor(random.normal(size=parameter.shape).astype(np.float32)))
+    own = model(*states, *seen)
+    with tracing_stand_ins(["plain_results"]):
+        stood_in = model(*states, *seen)
+    pairs = zip((own.hidden_states, own.attention_mask), stood_in, strict=True)
+    return [float(np.abs(a.asnumpy() - b.asnumpy()).max()) for a, b in pairs]
+
+
 def main() -> None:
     """Compare every class that is stood in for."""
     mindspore.set_device("CPU")
@@ -165,6 +183,7 @@ def main() -> None:
                     lambda model, *inputs: list(model(*inputs)),
                     "plain_results",
                 ),
+                "AudioLDM2ProjectionModel": _projection(),
             }
         )
     )

@@ -26,4 +26,5 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
         "Qwen2_5_VLForConditionalGeneration": [0.0] * 4,
         "Mistral3ForConditionalGeneration": [0.0] * 4,
         "MultilingualCLIP": [0.0] * 2,
+        "AudioLDM2ProjectionModel": [0.0] * 2,
     }

@@ -387,6 +387,14 @@ def test_elements_never_written_are_no_numbers() -> None:
         one("EmptyLike", [N, None, None, False], N.shape, INT64)
 
 
+@pytest.mark.parametrize("axis", [-1, (0, 2)])
+def test_a_vector_of_length_one(axis: int | tuple[int, ...]) -> None:
+    attributes: dict[str, Literal] = {"axis": axis, "epsilon": 2.0}
+    a = np.array([[[3, 4], [0.5, 0.25]]], np.float32)
+    squares = np.maximum((a.astype(np.float64) ** 2).sum(axis, keepdims=True), 2.0)
+    np.testing.assert_allclose(one("L2Normalize", [a], a.shape, attributes=attributes), a / np.sqrt(squares), 1e-12)
+
+
 @pytest.mark.parametrize(("x", "w", "stride", "padding", "dilation", "groups"), CONVOLUTIONS)
 def test_convolutions_by_attributes(
     x: tuple[int, ...],

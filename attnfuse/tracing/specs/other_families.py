@@ -40,7 +40,39 @@ def _kandinsky_prior(scene: Scene) -> Sizes:
     }
 
 
+#: Of CLAP's tokenizer, to which texts are filled up, and what CLAP makes of them.
+_CLAP_TOKENS, _CLAP_STATES = 512, 1
+
+
+def _audio_ldm_2(scene: Scene) -> Sizes:
+    """Length: the UNet's `sample_size` latents, each as many frames of the spectrogram as the VAE's downscaling says.
+
+    Tokens: 512 of T5, the most; the pipeline hands over as many as the prompt has. Guided. The language model writes
+    `max_new_tokens` states, one a call, behind both texts, each in a beginning and an end: "language_tokens" are those
+    of the last call. An earlier call is the same with what is not yet written masked, and another state read.
+    """
+    scale = 2 ** (len(scene.numbers("block_out_channels", "vae")) - 1) if scene.has("vae") else 4
+    bands = scene.number("model_in_dim", "vocoder") if scene.has("vocoder") else 64
+    latents = scene.number("sample_size", "unet") if scene.has("unet") else 256
+    tokens = scene.text(512)
+    new = scene.number("max_new_tokens", "language_model", 8) if scene.has("language_model") else 8
+    return {
+        "batch": scene.shapes.batch or 1,
+        "rows": scene.rows(guided=True),
+        "latent_height": latents,
+        "latent_width": bands // scale,
+        "height": latents * scale,
+        "width": bands // scale * scale,
+        "text_encoder_tokens": _CLAP_TOKENS,
+        "clap_states": _CLAP_STATES,
+        "tokens": tokens,
+        "new_tokens": new,
+        "language_tokens": _CLAP_STATES + 2 + tokens + 2 + new - 1,
+    }
+
+
 STABLE_AUDIO = Family("Stable Audio", ("StableAudioPipeline",), "stable_audio/pipeline_stable_audio.py", _stable_audio)
+AUDIO_LDM_2 = Family("AudioLDM2", ("AudioLDM2Pipeline",), "audioldm2/pipeline_audioldm2.py", _audio_ldm_2)
 KANDINSKY_PRIOR = Family(
     "Kandinsky prior",
     ("KandinskyPriorPipeline", "KandinskyV22PriorPipeline"),
@@ -49,5 +81,5 @@ KANDINSKY_PRIOR = Family(
     aside=(),
 )
 
-OTHERS = (STABLE_AUDIO, KANDINSKY_PRIOR)
+OTHERS = (STABLE_AUDIO, AUDIO_LDM_2, KANDINSKY_PRIOR)
 """Every family of this module."""

@@ -44,7 +44,7 @@ NORMED_WEIGHTS = "normed_weights"
 """The stand-in for convolutions that write their weight anew: see `standins.TRACING`."""
 
 PLAIN_RESULTS = "plain_results"
-"""The stand-in for Flux2's autoencoder and Kandinsky 2.1's text encoder: see `standins.TRACING`."""
+"""The stand-in for models that return or ask for records, Flux2's autoencoder among them: see `standins.TRACING`."""
 
 QWEN_ROTARY = "qwen_rotary"
 """The stand-in for Qwen-Image's rotary tables: see `standins.TRACING`."""

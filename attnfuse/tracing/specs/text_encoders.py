@@ -19,7 +19,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_3,
     STABLE_DIFFUSION_XL,
 )
-from attnfuse.tracing.specs.other_families import KANDINSKY_PRIOR, STABLE_AUDIO
+from attnfuse.tracing.specs.other_families import AUDIO_LDM_2, KANDINSKY_PRIOR, STABLE_AUDIO
 from attnfuse.tracing.specs.record import DEVICE_CALLS, PLAIN_RESULTS, Input, Output, Refusal, Scene, Sizes, Spec
 from attnfuse.tracing.specs.video_families import (
     ANIMATE_DIFF,
@@ -112,7 +112,7 @@ _MASK = Input("attention_mask", ("batch", "text_tokens"), "int64", note="the tok
 
 T5_MASKED = replace(
     T5,
-    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE, STABLE_AUDIO),
+    families=(PIXART_ALPHA, PIXART_SIGMA, HUNYUAN_DIT, LATTE, STABLE_AUDIO, AUDIO_LDM_2),
     models=("text_encoder", "text_encoder_2"),
     source="pixart_alpha/pipeline_pixart_alpha.py",
     inputs=(_IDS, _MASK),
@@ -177,6 +177,21 @@ MULTILINGUAL_CLIP = Spec(
     stand_ins=(DEVICE_CALLS, PLAIN_RESULTS),
 )
 
+# What AudioLDM2 takes of it is the one vector that a text and a sound would share.
+CLAP_TEXT = Spec(
+    class_name="ClapModel",
+    library="transformers",
+    families=(AUDIO_LDM_2,),
+    models=("text_encoder",),
+    method="get_text_features",
+    source="audioldm2/pipeline_audioldm2.py",
+    inputs=(_IDS, _MASK),
+    outputs=(Output("text_features", "result"),),
+    fixed={"return_dict": False},
+    sizes=_tokens,
+    stand_ins=(DEVICE_CALLS,),
+)
+
 SPECS = (
     CLIP,
     CLIP_PROJECTED,
@@ -190,4 +205,5 @@ SPECS = (
     UMT5,
     BERT,
     MULTILINGUAL_CLIP,
+    CLAP_TEXT,
 )

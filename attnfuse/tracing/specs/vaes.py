@@ -30,6 +30,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_3,
     STABLE_DIFFUSION_XL,
 )
+from attnfuse.tracing.specs.other_families import AUDIO_LDM_2
 from attnfuse.tracing.specs.record import (
     MASKED_ATTENTION,
     ONE_TILE,
@@ -77,6 +78,7 @@ _AS_HELD = (
     ANIMATE_DIFF,
     I2VGEN,
     LATTE,
+    AUDIO_LDM_2,
 )
 """Families that run an AutoencoderKL in the type they are held in."""
 

@@ -80,6 +80,19 @@ def _vector_norm(at: At) -> Result:
     return at.emit("Sqrt", squares)
 
 
+@lowers("L2Normalize")
+def _of_length_one(at: At) -> Result:
+    """Operand; the axis and the least sum of squares are attributes."""
+    told, least = at.attributes.get("axis"), at.attributes.get("epsilon")
+    axes = [n for n in (told if isinstance(told, tuple) else (told,)) if isinstance(n, int)]
+    if not axes or not isinstance(least, float):
+        raise at.unsupported(f"axis {told} and epsilon {least}")
+    x = at.converted(0, at.out.dtype)
+    squares = at.emit("ReduceSum", at.emit("Mul", x, x), at.writer.integers(axes), keepdims=1)
+    carrier = at.writer.arithmetic.carry(at.out.dtype).numpy
+    return at.emit("Div", x, at.emit("Sqrt", at.emit("Max", squares, at.writer.constant(np.array(least, carrier)))))
+
+
 @lowers("Argmax", moves=True)
 def _argmax(at: At) -> Result:
     index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)

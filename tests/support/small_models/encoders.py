@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.contract import ShapeOptions
-from tests.support.small_models.record import T5, Config, Small
+from tests.support.small_models.record import T5, Config, Small, small_vae
 
 CLIP_VISION: Config = {
     "architectures": ["CLIPVisionModelWithProjection"],
@@ -202,7 +202,80 @@ OOBLECK: Config = {
     "audio_channels": 2,
 }
 
+AUDIO_LDM_2_UNET: Config = {
+    "_class_name": "AudioLDM2UNet2DConditionModel",
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "block_out_channels": [16, 32],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "attention_head_dim": 2,
+    "cross_attention_dim": [[None, 24, 20], [None, 24, 20]],
+}
+
+AUDIO_LDM_2_PROJECTION: Config = {
+    "_class_name": "AudioLDM2ProjectionModel",
+    "text_encoder_dim": 16,
+    "text_encoder_1_dim": 20,
+    "langauge_model_dim": 24,
+}
+
+GPT_2: Config = {
+    "architectures": ["GPT2Model"],
+    "model_type": "gpt2",
+    "vocab_size": 64,
+    "n_positions": 32,
+    "n_embd": 24,
+    "n_layer": 2,
+    "n_head": 3,
+    "max_new_tokens": 4,
+}
+
+CLAP: Config = {
+    "architectures": ["ClapModel"],
+    "model_type": "clap",
+    "projection_dim": 16,
+    "text_config": {
+        "model_type": "clap_text_model",
+        "vocab_size": 64,
+        "hidden_size": 24,
+        "intermediate_size": 40,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 3,
+        "max_position_embeddings": 514,
+        "projection_dim": 16,
+    },
+    "audio_config": {
+        "model_type": "clap_audio_model",
+        "spec_size": 32,
+        "num_mel_bins": 8,
+        "patch_embeds_hidden_size": 8,
+        "hidden_size": 16,
+        "depths": [1, 1],
+        "num_attention_heads": [2, 2],
+        "window_size": 2,
+        "num_hidden_layers": 2,
+        "projection_dim": 16,
+    },
+}
+
 SMALL: dict[str, Small] = {
+    "audio_ldm_2": Small(
+        "AudioLDM2Pipeline",
+        {
+            "unet": AUDIO_LDM_2_UNET,
+            "vae": small_vae(),
+            "text_encoder": CLAP,
+            "text_encoder_2": {**T5, "d_model": 20},
+            "projection_model": AUDIO_LDM_2_PROJECTION,
+            "language_model": GPT_2,
+        },
+        "DDIMScheduler",
+        ShapeOptions(batch=2, sequence_length=9),
+    ),
     "stable_video_image": Small(
         "StableVideoDiffusionPipeline", {"image_encoder": CLIP_VISION}, shapes=ShapeOptions(batch=2)
     ),
