@@ -507,3 +507,31 @@ def test_what_mindone_keeps_from_being_traced_is_told(tmp_path: Path) -> None:
     assert shapes_of(plan)["hidden_states"] == (2, 4, 2, 8, 12)
     assert list(found.failures) == ["vae_decoder", "vae_encoder"]
     assert found.failures["vae_decoder"].startswith("AutoencoderKLMagvit cannot be traced: its convolutions keep")
+
+
+def test_a_language_model_sees_both_texts_and_what_it_wrote(tmp_path: Path) -> None:
+    small = SMALL["audio_ldm_2"]
+    found = planned(tmp_path / "a", small)
+    # One vector of CLAP's and nine tokens, each in a beginning and an end, and all but the last of four that are new.
+    assert shapes_of(found["language_model"]) == {"inputs_embeds": (2, 3 + 11 + 3, 24), "attention_mask": (2, 17)}
+    assert shapes_of(found["unet"])["encoder_hidden_states"] == (4, 4, 24)
+    assert shapes_of(found["unet"])["encoder_hidden_states_1"] == (4, 9, 20)
+    odd = {**small.models["unet"], "cross_attention_dim": [[24, 20], [24, 20]]}
+    folder = write_configs(tmp_path / "b", Small(small.pipeline, {**small.models, "unet": odd}))
+    assert "cross_attention_dim" in plan_all(folder, "float16", small.shapes).failures["unet"]
+
+
+def test_states_before_layers_that_are_there(tmp_path: Path) -> None:
+    small = SMALL["flux2_mistral"]
+    outputs = planned(tmp_path / "a", small)["text_encoder"].call.outputs  # type: ignore[union-attr]
+    assert [name for name, _ in outputs] == ["hidden_state_10", "hidden_state_20", "hidden_state_30"]
+    encoder = small.models["text_encoder"]
+    short = {**encoder, "text_config": {**encoder["text_config"], "num_hidden_layers": 29}}
+    with pytest.raises(TraceError, match="of its 29 layers"):
+        plan_all(write_configs(tmp_path / "b", Small(small.pipeline, {"text_encoder": short})), "float16", small.shapes)
+
+
+def test_chat_glm_in_bfloat16_is_refused(tmp_path: Path) -> None:
+    folder = write_configs(tmp_path, SMALL["kolors_glm"])
+    with pytest.raises(TraceError, match="calls the type"):
+        plan_all(folder, "bfloat16", SMALL["kolors_glm"].shapes)
