@@ -61,7 +61,10 @@ def _draw(model: Model, value: str, kind: TensorType, seed: int) -> Array:
 
 
 def _is_multiplied(model: Model, value: str) -> bool:
-    """Whether the graph itself multiplies the time by the number of steps (flow matching counts time from 0 to 1)."""
+    """Whether the graph itself multiplies the time by the number of steps, or more, as it then counts from 0 to 1.
+
+    Flow matching does; Stable Cascade multiplies its ratio by 10000, which float16 does not hold of a number of steps.
+    """
     stack = [value]
     while stack:
         for use in model.uses(stack.pop()):
@@ -69,7 +72,7 @@ def _is_multiplied(model: Model, value: str) -> bool:
             if node is None or use.position != 0:
                 continue
             if node.op in ("Muls", "Mul") and model.is_literal(node.inputs[1]):
-                return _number(model.literal(node.inputs[1])) == TIMESTEPS
+                return (_number(model.literal(node.inputs[1])) or 0) >= TIMESTEPS
             if node.op in _THROUGH:
                 stack.append(node.name)
     return False
