@@ -1,4 +1,4 @@
-"""What every test run shares: the hypothesis profiles, a terminal, and what becomes of the tests of MindSpore Lite.
+"""What every test run shares: hypothesis profiles, terminal, signals, and what becomes of the tests of MindSpore Lite.
 
 `ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws
 new ones and more of them. Choose with HYPOTHESIS_PROFILE.
@@ -14,6 +14,10 @@ from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_
 # What rich reads of the caller's terminal: a CI that asks for colours would have bars where tests expect lines.
 for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
     os.environ.pop(name, None)
+
+# A shell's background job starts with Ctrl-C ignored, and so would all that tests start: attnfuse leaves it so.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
