@@ -4,7 +4,7 @@ A declared type says -1 wherever its dimension follows the batch. A constant can
 So each use of one that follows the batch must be one of these, and the component is refused for any other:
 
     Reshape               the target's one such element becomes the -1 that an operator works out
-    StridedSlice          an end behind all rows: it is left out
+    StridedSlice          an end behind all rows, or one that is masked: it is left out
     BroadcastTo           of as many rows already: nothing, or a Tile along the other axes
     Tile, BroadcastTo     of one row, along the first axis: see `rows`
     FillV2, Zeros, Ones   of one number: see `rows`
@@ -121,12 +121,19 @@ def _rewrite_uses(
 
 def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: tuple[object, ...]) -> None:
     """A slice up to the batch, of which it takes all rows: its end is left out, by the mask of ends."""
-    begin, end, step, *masks = (_literal(model, value) for value in node.inputs[1:])
-    plain = isinstance(begin, tuple) and isinstance(step, tuple) and (begin[0], step[0]) == (0, 1)
-    if axes != (0,) or not plain or any(masks) or not rows.are_those_of(node.inputs[0], node.name):
+    begin, end, step, *others = (_literal(model, value) for value in node.inputs[1:])
+    masks = [mask for mask in others if isinstance(mask, int)]  # of begins, ends, an ellipsis, new axes, lost axes
+    plain = isinstance(begin, tuple) and isinstance(step, tuple) and len(masks) == len(others) and not any(masks[2:])
+    if axes != (0,) or not plain:
         raise family.refuse(node, "its argument 2 follows the batch")
+    assert isinstance(begin, tuple)
     assert isinstance(end, tuple)  # it is what follows the batch
-    rows.argue(node, {2: (0, *end[1:]), 5: 1})
+    assert isinstance(step, tuple)
+    if masks[1] & 1 == 0:
+        from_first = masks[0] & 1 == 1 or begin[0] == 0
+        if not from_first or step[0] != 1 or not rows.are_those_of(node.inputs[0], node.name):
+            raise family.refuse(node, "its argument 2 follows the batch")
+    rows.argue(node, {2: (0, *end[1:]), 5: masks[1] | 1})
 
 
 def _literal(model: Model, value: str) -> object:
