@@ -120,7 +120,7 @@ def components() -> str:
         notes = [f"gives {', '.join(f'`{output.name}`' for output in spec.outputs)}"]
         notes += [f"refused unless {r.option} is {' or '.join(map(repr, r.allowed))}" for r in spec.refuse]
         if spec.stand_ins:
-            notes.append(f"traced with the stand-in {', '.join(spec.stand_ins)} (`attnfuse/tracing/standins.py`)")
+            notes.append(f"traced with the stand-in {', '.join(spec.stand_ins)} (`attnfuse/tracing/standins/`)")
         lines += ["", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -12,7 +12,7 @@ from attnfuse.tracing.specs.record import DEVICE_CALLS, Input, Output, Scene, Si
 from attnfuse.tracing.specs.video_families import HUNYUAN_VIDEO
 
 TEXT_DECODER = "text_decoder"
-"""The stand-in for what is around the layers of mindone's decoders: see `decoder_standins`."""
+"""The stand-in for what is around the layers of mindone's decoders: see `standins.decoders`."""
 
 
 def _tokens(scene: Scene) -> Sizes:

@@ -35,7 +35,7 @@ JOINT_SEQUENCE = "joint_sequence"
 """The stand-in for Lumina 2's transformer: see `standins.TRACING`."""
 
 MASKED_TEXT = "masked_text"
-"""The stand-in for attention of Mochi's transformer: see `attention_standins`."""
+"""The stand-in for attention of Mochi's transformer: see `standins.TRACING`."""
 
 ONE_TILE = "one_tile"
 """The stand-in for Allegro's autoencoder: see `standins.TRACING`."""

@@ -1,6 +1,6 @@
-"""The stand-in for Lumina 2's transformer, whose caption and picture go through its layers as one sequence.
+"""For models whose texts are of different lengths: a graph has one shape for all.
 
-Worker side: imports mindspore, and mindone late. `standins` lists it.
+What mindone cuts off, or picks by index, a mask keeps out here. Imports mindspore, and mindone late.
 """
 
 from __future__ import annotations
@@ -15,17 +15,54 @@ import numpy as np
 from mindspore import mint
 from mindspore.ops.primitive import constexpr
 
+from attnfuse.tracing.standins.rotary import turn_pairs
 
-def turn_pairs(x, freqs_cis, use_real=False):  # type: ignore[no-untyped-def]
-    """Each pair of a query or key (batch, tokens, heads, dim) turned by (batch, tokens, dim / 2, 2): cos and sin.
 
-    As the product of complex numbers, in float32.
+@contextmanager
+def masked_text() -> Iterator[None]:
+    """Mochi picks each text's tokens by the indices of its mask, attends for each text alone, and fills up with zeros.
+
+    How many there are is known at run time only: a loop over shapes that are open, which MindSpore Lite takes no part
+    of. Here all texts attend at once, with the other tokens masked as keys and their rows made zeros. It is the same
+    where a text's tokens come before its padding, as the tokenizer of Mochi's pipeline puts them (`padding_side` is
+    "right"), an empty text among them: mindone moves tokens that lie behind padding to the front of the result.
     """
-    pairs = x.float().reshape((*x.shape[:-1], -1, 2))
-    turn = freqs_cis.unsqueeze(2)
-    real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
-    imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
-    return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
+    from mindone.diffusers.models.attention_processor import MochiAttnProcessor2_0
+
+    def call(  # type: ignore[no-untyped-def]
+        self, attn, hidden_states, encoder_hidden_states, attention_mask, image_rotary_emb=None
+    ):
+        batch, pixels, _ = hidden_states.shape
+        heads = (batch, pixels, attn.heads, -1)
+        query = attn.norm_q(attn.to_q(hidden_states).reshape(heads))
+        key = attn.norm_k(attn.to_k(hidden_states).reshape(heads))
+        value = attn.to_v(hidden_states).reshape(heads)
+        heads = (batch, encoder_hidden_states.shape[1], attn.heads, -1)
+        text_query = attn.norm_added_q(attn.add_q_proj(encoder_hidden_states).reshape(heads))
+        text_key = attn.norm_added_k(attn.add_k_proj(encoder_hidden_states).reshape(heads))
+        text_value = attn.add_v_proj(encoder_hidden_states).reshape(heads)
+        if image_rotary_emb is not None:
+            query = self.apply_rotary_emb(query, *image_rotary_emb)
+            key = self.apply_rotary_emb(key, *image_rotary_emb)
+
+        kept = attention_mask.bool()
+        seen = mint.cat([mint.ones((batch, pixels), dtype=kept.dtype), kept], dim=1)
+        attended = attn.scaled_dot_product_attention(
+            mint.cat([query, text_query], dim=1).swapaxes(1, 2),
+            mint.cat([key, text_key], dim=1).swapaxes(1, 2),
+            mint.cat([value, text_value], dim=1).swapaxes(1, 2),
+            attn_mask=seen.unsqueeze(1).unsqueeze(2),
+        )
+        attended = attended.swapaxes(1, 2).flatten(start_dim=2, end_dim=3)
+        image, text = mint.split(attended, [pixels, encoder_hidden_states.shape[1]], dim=1)
+        text = mint.where(kept.unsqueeze(2), text, mint.zeros_like(text))
+        image = attn.to_out[1](attn.to_out[0](image))
+        if not attn.context_pre_only:
+            text = attn.to_add_out(text)
+        return image, text
+
+    with mock.patch.object(MochiAttnProcessor2_0, "__call__", call):
+        yield
 
 
 def _turns(theta: float, dim: int, places: int) -> Any:
