@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A vector of whole numbers 0, 1, 2, …"""
+    """Whole numbers 0, 1, 2, …, one in each row."""
 
     dtype: DType
 
@@ -233,7 +233,7 @@ class _Comparison:
             raise self.refuse(told)
         kind = dtypes.from_wire(first.data_type)
         forms: list[Row | Counted] = [Row(first.raw_data[: len(first.raw_data) // counts[0]])]
-        if kind is not None and kind.numpy.kind == "i" and len(first.dims) == 1:
+        if kind is not None and kind.numpy.kind == "i" and set(first.dims[1:]) <= {1}:
             forms.append(Counted(kind))
         for form in forms:
             if all(tensor.raw_data == form.repeated(count) for tensor, count in zip(tensors, counts, strict=True)):

@@ -8,7 +8,7 @@ So each use of one that follows the batch must be one of these, and the componen
     BroadcastTo           of as many rows already: nothing, or a Tile along the other axes
     Tile, BroadcastTo     of one row, along the first axis: see `rows`
     FillV2, Zeros, Ones   of one number: see `rows`
-    a tensor              of equal rows, or the vector 0, 1, 2, …: see `rows`
+    a tensor              of equal rows, or 0, 1, 2, … one a row: see `rows`
 
 May import `attnfuse.graph`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
 """

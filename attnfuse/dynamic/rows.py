@@ -45,7 +45,7 @@ class Rows:
         }
 
     def stretch_constant(self, node: Node, places: tuple[Place, ...]) -> None:
-        """A tensor of equal rows, or the vector 0, 1, 2, …"""
+        """A tensor of equal rows, or of 0, 1, 2, … one a row."""
         line, rows = next((place.line, place.rows) for place in places if place.rows is not None)
         others = [place for place in places if place.rows is None]
         kind = self._model.type_of(node.name)

@@ -146,6 +146,12 @@ def _picked(g: GraphBuilder, batch: int) -> str:
     return g.add(g.cast(where, FLOAT32), g.strided_slice(x, (0, 0), (g.dims(x)[0], 2)))
 
 
+def _picked_by_column(g: GraphBuilder, batch: int) -> str:
+    """The numbers of rows, one below the other, as an index of several axes holds them."""
+    x = g.input("x", (batch, 3))
+    return g.add(x, g.cast(g.constant(np.arange(batch)[:, None]), FLOAT32))
+
+
 def _mask(g: GraphBuilder, batch: int) -> str:
     x = g.input("x", (batch, 3), dtypes.BOOL)
     return g.select(x, np.full((batch, 3), 2, np.float16), np.array(0, np.float16))
@@ -182,6 +188,7 @@ def _uneven(g: GraphBuilder, batch: int) -> str:
         _broadcast_of_rows,
         _constant_in_other_axes,
         _picked,
+        _picked_by_column,
         _mask,
         _condition,
         _twice,
