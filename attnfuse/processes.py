@@ -25,7 +25,7 @@ _LOOK_SECONDS: Final = 0.1
 
 
 def run(
-    command: Sequence[str], *, said: str | None = None, seconds: float = math.inf, **options: Any
+    command: Sequence[str], *, said: str = "", seconds: float = math.inf, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` to its end, with `said` on its stdin; `options` are those of Popen.
 
@@ -33,20 +33,23 @@ def run(
     `seconds`. Whatever is raised, a signal's exception too, the process has been killed by then.
     """
     until = time.monotonic() + seconds
-    with subprocess.Popen(command, text=True, **options) as process:
-        try:
-            while True:
-                try:
-                    out, err = process.communicate(said, timeout=_LOOK_SECONDS)
-                    return subprocess.CompletedProcess(command, process.returncode, out, err)
-                except subprocess.TimeoutExpired:
-                    said = None  # it is on its way
-                    if time.monotonic() > until:
-                        raise
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+    # A file in memory, as `communicate` writes to a pipe in its first call only: the rest would never arrive.
+    with os.fdopen(os.memfd_create("stdin"), "w+b") as stdin:
+        stdin.write(said.encode())
+        stdin.seek(0)
+        with subprocess.Popen(command, text=True, stdin=stdin, **options) as process:
+            try:
+                while True:
+                    try:
+                        out, err = process.communicate(timeout=_LOOK_SECONDS)
+                        return subprocess.CompletedProcess(command, process.returncode, out, err)
+                    except subprocess.TimeoutExpired:
+                        if time.monotonic() > until:
+                            raise
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
 
 
 def lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

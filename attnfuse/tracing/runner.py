@@ -45,7 +45,6 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
     with (work / LOG_FILE).open("wb") as log:
         code = processes.run(
             [sys.executable, "-m", "attnfuse.tracing.worker", str(request)],
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands

@@ -130,7 +130,7 @@ def _run(request: object, name: str, work: Path, seconds: float) -> dict[str, An
         # In `work`, because MindSpore leaves folders where it runs.
         done = processes.run(
             command, said=json.dumps(request), seconds=seconds, env=environment, cwd=work,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise VerificationError(

@@ -84,7 +84,6 @@ def _peak(graph: Path, other: Path, seed: int) -> Peak:
             [sys.executable, "-m", "attnfuse.verify.memory_worker", str(os.getpid())],
             said=json.dumps(request),
             seconds=TIMEOUT_SECONDS,
-            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **_GIVE_BACK},
