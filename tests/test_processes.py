@@ -146,7 +146,8 @@ def test_a_signal_that_interrupts_nothing_ends_the_reading_of_lines(tmp_path: Pa
 def test_a_run_is_told_and_tells() -> None:
     """More than a pipe holds, both ways, over many looks for signals: before it reads, and before it writes."""
     long = "a line\n" * 100_000
-    program = "import sys, time; time.sleep(0.5); said = sys.stdin.read(); time.sleep(0.3); sys.stdout.write(said); sys.exit(3)"
+    slow = "time.sleep(0.4); said = sys.stdin.read(); time.sleep(0.4); sys.stdout.write(said)"
+    program = f"import sys, time; {slow}; sys.exit(3)"
     pipe = subprocess.PIPE
     done = processes.run([sys.executable, "-c", program], said=long, stdout=pipe, stderr=pipe)
     assert (done.returncode, done.stdout, done.stderr) == (3, long, "")
