@@ -449,8 +449,9 @@ def _tell_verification(verification: Verification) -> None:
             )
         worst = max(component.sites, key=lambda site: site.figures.fused, default=None)
         if worst is not None:
+            count = len({site.figures.output for site in component.sites})  # of any batch each is run at several
             _say(
-                f"{component.name}: {len(component.sites)} sites each alone: relative error at most "
+                f"{component.name}: {count} sites each alone: relative error at most "
                 f"{worst.figures.fused:.2e} (allowed there {worst.figures.bound:.2e})"
             )
         for note in component.notes:

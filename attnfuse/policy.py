@@ -25,13 +25,13 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be
+imported beside MindSpore.
 """
 
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -41,6 +41,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from attnfuse import documents
 from attnfuse.errors import PolicyError
 from attnfuse.match import AttentionKind, SiteFacts
 from attnfuse.mindir import dtypes
@@ -189,10 +190,10 @@ def read_policy(path: Path) -> Policy:
     value that does not exist (with the nearest one that does), and for a rule that sets nothing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = documents.read_text(path)
     except OSError as error:
-        raise PolicyError(f"the policy {path} cannot be read: {error.strerror or error}.") from None
-    except UnicodeDecodeError:
+        raise PolicyError(f"the policy {path} cannot be read: {documents.reason(error)}.") from None
+    except ValueError:
         raise PolicyError(f"the policy {path} is not UTF-8 text; write it as TOML.") from None
     return parse_policy(text, path.name)
 
@@ -200,8 +201,8 @@ def read_policy(path: Path) -> Policy:
 def parse_policy(text: str, where: str) -> Policy:
     """The policy in TOML text; `where` names it in errors and rule labels. Raises PolicyError as `read_policy` does."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = documents.parse(text, "TOML")
+    except ValueError as error:
         raise PolicyError(f"{where} is not valid TOML: {error}.") from None
     return policy_of(document, where)
 

@@ -25,6 +25,8 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise SourceError(f"{path} is a folder, not a .mindir file; name the graph file inside it.")
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise SourceError(f"{path} is not a regular file; name a .mindir file.")
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise SourceError(

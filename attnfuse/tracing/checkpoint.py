@@ -6,7 +6,6 @@ safetensors; no MindSpore.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from attnfuse import documents
 from attnfuse.errors import SourceError
 from attnfuse.tracing.contract import Library
 
@@ -94,8 +94,8 @@ def _shards(path: Path) -> tuple[Path, ...]:
     if path.suffix != ".json":
         return (path,)
     try:
-        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+        names = sorted(set(documents.parse(documents.read_text(path), "JSON")["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise SourceError(f"{path} cannot be read as an index of safetensors shards.") from None
     if not names or not all(isinstance(name, str) for name in names):
         raise SourceError(f"{path} cannot be read as an index of safetensors shards.")

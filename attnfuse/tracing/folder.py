@@ -1,6 +1,6 @@
 """Reads the JSON of a pipeline folder: what model_index.json names, each part's config.json, numbers out of them.
 
-Imports `contract` of this room, `attnfuse.errors` and the standard library; no MindSpore.
+Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors` and the standard library; no MindSpore.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from attnfuse import documents
 from attnfuse.errors import SourceError
 
 Config = Mapping[str, Any]
@@ -101,11 +102,11 @@ def read_pipeline(folder: Path) -> PipelineFolder:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; SourceError where there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = documents.parse(documents.read_text(path), "JSON")
     except FileNotFoundError:
         raise SourceError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SourceError(f"{path} cannot be read as JSON: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path} cannot be read as JSON: {documents.reason(error)}.") from None
     if not isinstance(value, dict):
         raise SourceError(f"{path} does not hold a JSON object.")
     return value

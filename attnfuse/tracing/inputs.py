@@ -5,7 +5,7 @@
     part = "vae"                    # attribute of the pipeline; the component's own name if left out
     method = "decode"               # what is called; the model itself if left out
     outputs = ["image"]             # names: of the result, or of its elements if several; ["output"] if left out
-    outputs = {low = "0.1", high = "1"}   # or names, and which element of the result: the second of its first, …
+    outputs = {low = "0.1", high = "1"}   # or names, and which elements: the second of the first (last: -1)
 
     [my_decoder.inputs.latents]     # in the order of the graph's inputs
     shape = [1, 4, 64, 64]
@@ -16,7 +16,7 @@
     return_dict = false
     img_shapes = [[[1, 16, 16]]]    # lists and tables too
 
-Imports `contract` of this room, `attnfuse.errors` and pydantic.
+Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors` and pydantic.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from __future__ import annotations
 import difflib
 import keyword
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, ValidationError
 
+from attnfuse import documents
 from attnfuse.errors import UsageError
 from attnfuse.tracing.contract import DTYPES
 
@@ -95,9 +95,9 @@ class _Component(BaseModel):
 def read_inputs(path: Path) -> tuple[GivenCall, ...]:
     """Read such a file. Raises UsageError, naming the nearest key that is known, for what it does not understand."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"the inputs {path} cannot be read as TOML: {error}.") from None
+        document = documents.parse(documents.read_text(path), "TOML")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the inputs {path} cannot be read as TOML: {documents.reason(error)}.") from None
     if not document:
         raise UsageError(f"the inputs {path} name no component; give a table [NAME] with [NAME.inputs.…].")
     return tuple(_component(f"{path.name} [{name}]", name, content) for name, content in document.items())
@@ -114,13 +114,28 @@ def _component(where: str, name: str, content: Any) -> GivenCall:
     _check_name(where, name)
     for given in (*read.inputs, *read.fixed, *read.outputs, *filter(None, (read.part, *read.method.split(".")))):
         _check_name(where, given)
+    for given in read.outputs:
+        if list(read.outputs).count(given) > 1:
+            raise UsageError(f"{where}: two outputs are called {given!r}; give each a name of its own.")
     inputs = []
     for given, entry in read.inputs.items():
         argument, _, key = entry.to.partition(".")
         for word in filter(None, (argument, "" if key.isdigit() else key)):
             _check_name(f"{where} inputs.{given}: to", word)
         inputs.append(GivenInput(given, tuple(entry.shape), entry.dtype, entry.to))
+    _check_arguments(where, inputs, read.fixed)
     return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, _outputs(where, read.outputs))
+
+
+def _check_arguments(where: str, inputs: Sequence[GivenInput], fixed: Mapping[str, JsonValue]) -> None:
+    """Raise UsageError where an argument, or a part of one, is given twice: one of the two would be lost."""
+    given = {f"fixed.{name}": name for name in fixed}
+    for one in inputs:
+        place = one.to or one.name
+        for other, taken in given.items():
+            if f"{place}.".startswith(f"{taken}.") or f"{taken}.".startswith(f"{place}."):
+                raise UsageError(f"{where}: {other} and inputs.{one.name} both go to the argument {taken!r}; drop one.")
+        given[f"inputs.{one.name}"] = place
 
 
 def _outputs(where: str, given: list[str] | dict[str, str]) -> tuple[tuple[str, str], ...]:
@@ -135,7 +150,7 @@ def _outputs(where: str, given: list[str] | dict[str, str]) -> tuple[tuple[str, 
 
 def _check_name(where: str, name: str) -> None:
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name) or name in ("self", "result"):
-        raise UsageError(f"{where}: {name!r} is no name that an argument can have.")
+        raise UsageError(f"{where}: {name!r} is no name that a component or an argument can have.")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -180,9 +180,22 @@ def _survey(
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
-    return tuple(
+    surveyed = tuple(
         _part(replace(scene, model=name), family, [call for call in given if call.part == name]) for name in names
     )
+    _check_components(surveyed, given)
+    return surveyed
+
+
+def _check_components(parts: Sequence[Part], given: Sequence[GivenCall]) -> None:
+    """Raise UsageError where what is given has the name of another part's component: they would be one file."""
+    for call in given:
+        for part in parts:
+            if part.model != call.part and call.component in part.components:
+                raise UsageError(
+                    f"--inputs names a component {call.component!r} of {call.part}, and {part.model} has one of that "
+                    "name; give it another."
+                )
 
 
 def plan_all(

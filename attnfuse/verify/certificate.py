@@ -6,13 +6,13 @@ graph's folder, so it stays true wherever they are copied together. May import `
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from attnfuse import documents
 from attnfuse.errors import SourceError, VerificationError
 from attnfuse.mindir import external
 from attnfuse.mindir.schema import ModelProto
@@ -109,7 +109,7 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
 
 def _read(certificate: Path) -> _Certificate:
     try:
-        return _Certificate.model_validate(json.loads(certificate.read_bytes()))
+        return _Certificate.model_validate(documents.parse(documents.read_text(certificate), "JSON"))
     except OSError as error:
         raise SourceError(f"{certificate} cannot be read: {error.strerror or error}.") from None
     except ValidationError as error:

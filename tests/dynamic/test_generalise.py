@@ -10,7 +10,7 @@ import pytest
 
 from attnfuse.dynamic import generalise
 from attnfuse.errors import TraceError
-from attnfuse.graph import CONSTANT, Array, Model, TensorType
+from attnfuse.graph import CONSTANT, Array, Literal, Model, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
@@ -107,17 +107,20 @@ def _sliced_in_other_axes(g: GraphBuilder, batch: int) -> str:
     return g.strided_slice(g.input("x", (batch, 3)), (0, 1), (batch, 2))
 
 
+def _slice(g: GraphBuilder, x: str, arguments: tuple[Literal, ...], columns: int) -> str:
+    rows = g.dims(x)[0]
+    return g.node("StridedSlice", [x, *(g.constant(a) for a in arguments)], TensorType((rows, columns), FLOAT32))
+
+
 def _every_second(g: GraphBuilder, batch: int) -> str:
     """As rotary embeddings take pairs apart: masks leave out the rows' ends, which stand there all the same."""
     x = g.input("x", (batch, 4))
-    arguments = ((0, 1), (batch, 0), (1, 2), 1, 3, 0, 0, 0)
-    return g.node("StridedSlice", [x, *map(g.constant, arguments)], TensorType((batch, 2), FLOAT32))
+    return _slice(g, x, ((0, 1), (batch, 0), (1, 2), 1, 3, 0, 0, 0), 2)
 
 
 def _from_a_masked_beginning(g: GraphBuilder, batch: int) -> str:
-    arguments = ((5, 1), (batch, 0), (1, 1), 1, 2, 0, 0, 0)
     x = g.input("x", (batch, 4))
-    return g.node("StridedSlice", [x, *map(g.constant, arguments)], TensorType((batch, 3), FLOAT32))
+    return _slice(g, x, ((5, 1), (batch, 0), (1, 1), 1, 2, 0, 0, 0), 3)
 
 
 def _broadcast_in_other_axes(g: GraphBuilder, batch: int) -> str:

@@ -12,6 +12,7 @@ from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorS
 from attnfuse.tracing.demo import VAE, write_json
 from attnfuse.tracing.inputs import GivenCall, GivenInput, read_inputs
 from attnfuse.tracing.plan import plan_all, plan_pipeline
+from tests.support.small_models import SMALL, write_configs
 
 GOOD = """
 [latents_to_picture]
@@ -72,12 +73,20 @@ def test_what_is_read(tmp_path: Path) -> None:
         ("shape = [1]", "shape = [0]", "greater than or equal to 1"),
         ("shape = [1]", "shape = [1.5]", r"inputs\.scale\.shape\.0"),
         ("shape = [1]", 'shape = ["rows"]', r"inputs\.scale\.shape\.0"),
-        ("inputs.scale]", 'inputs."a b"]', "'a b' is no name that an argument can have"),
+        ("inputs.scale]", 'inputs."a b"]', "'a b' is no name that a component or an argument can have"),
         ("inputs.scale]", "inputs.self]", "'self' is no name"),
         ("inputs.scale]", "inputs.lambda]", "'lambda' is no name"),
         ('to = "z"', 'to = "z, exec(1)"', r"inputs\.latents: to: 'z, exec\(1\)' is no name"),
         ('method = "decode"', 'method = "decode()"', r"'decode\(\)' is no name"),
         ('"picture"]', '"p c"]', "'p c' is no name"),
+        (
+            'to = "z"',
+            'to = "options"',
+            r"inputs\.latents and inputs\.scale both go to the argument 'options'; drop one",
+        ),
+        ('to = "z"', 'to = "options.scale"', "both go to the argument 'options.scale'"),
+        ('to = "z"', 'to = "mode"', r"fixed\.mode and inputs\.latents both go to the argument 'mode'"),
+        ('["picture"]', '["picture", "picture"]', "two outputs are called 'picture'"),
         ('["picture"]', "[]", "outputs"),
         ('["picture"]', "{}", "outputs"),
         ('["picture"]', '{"p c" = "0"}', "'p c' is no name"),
@@ -196,3 +205,10 @@ def test_a_part_of_another_library(tmp_path: Path) -> None:
     given = read_inputs(written(tmp_path, "[other.inputs.x]\nshape=[1]"))
     with pytest.raises(TraceError, match="library newlib is not supported"):
         plan_pipeline_with(folder, given)
+
+
+def test_a_component_of_another_part_may_not_be_called_so_too(tmp_path: Path) -> None:
+    write_configs(tmp_path / "sd3", SMALL["sd3"])
+    (given,) = read_inputs(written(tmp_path, GOOD.replace("[latents_to_picture", "[transformer")))
+    with pytest.raises(UsageError, match=r"a component 'transformer' of vae, and transformer has one of that name"):
+        plan_all(tmp_path / "sd3", "float16", SMALL["sd3"].shapes, (), (given,))

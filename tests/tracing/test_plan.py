@@ -37,6 +37,18 @@ def plans(folder: Path, dtype: str = "float16", *components: str, **shapes: Any)
     return {plan.name: plan for plan in found}
 
 
+def test_a_text_of_lumina_2_has_no_more_tokens_than_there_are_turns(tmp_path: Path) -> None:
+    write_configs(tmp_path / "l2", SMALL["lumina2"])
+    config = json.loads((tmp_path / "l2/transformer/config.json").read_bytes())
+    assert config["axes_lens"][0] == 64
+    shapes = {"height": 64, "width": 64}
+    assert plans(tmp_path / "l2", "float16", "transformer", **shapes)["transformer"].inputs[2].shape[1] == 64
+    with pytest.raises(
+        UsageError, match=r"sequence length 65 is more than the transformer's \(axes_lens\) 64 positions"
+    ):
+        plans(tmp_path / "l2", "float16", "transformer", **shapes, sequence_length=65)
+
+
 def outputs_of(plan: ComponentPlan) -> dict[str, str]:
     assert plan.call is not None
     return dict(plan.call.outputs)

@@ -20,9 +20,9 @@ LAYERS, WIDTH = 20, 2304  # more than 32 MiB each: of smaller ones the C library
 
 _MEASURE = f"""
 import numpy as np
+from attnfuse.processes import peak_memory
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.memory_worker import peak
 from tests.support.graphs import FLOAT16, GraphBuilder
 
 g = GraphBuilder("deep", weights=False)
@@ -34,9 +34,9 @@ g.output(x)
 model = g.model()
 lowered = lower(model, Arithmetic.EXACT)
 inputs = {{model.proto.graph.input[0].name: np.zeros((1, {WIDTH}), np.float16)}}
-before = peak()
+before = peak_memory()
 run(lowered, inputs, lambda parameter: shared)
-print(peak() - before)
+print(peak_memory() - before)
 """
 
 

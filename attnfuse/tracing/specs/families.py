@@ -311,9 +311,13 @@ def _lumina(scene: Scene) -> Sizes:
 def _lumina_2(scene: Scene) -> Sizes:
     """Height and width: the transformer's `sample_size` × 8.
 
-    Tokens: 256. With and without the prompt are two calls: rows are not doubled.
+    Tokens: 256, or as many as the transformer has turns for on the first of its axes (`axes_lens`, 300 in mindone); no
+    text has more. With and without the prompt are two calls: rows are not doubled.
     """
-    return {**_picture(scene, 8, 16, guided=False), "tokens": scene.text(256)}
+    told = scene.has("transformer") and scene.option("axes_lens", model="transformer") is not None
+    turns = scene.numbers("axes_lens", "transformer")[0] if told else 300
+    tokens = scene.text(min(256, turns), turns, "transformer's (axes_lens)")
+    return {**_picture(scene, 8, 16, guided=False), "tokens": tokens}
 
 
 def _movq_scale(scene: Scene) -> int:

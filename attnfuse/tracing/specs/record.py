@@ -142,13 +142,13 @@ class Scene:
         asked = self.shapes.guidance
         return 2 * batch if (guided if asked is None else asked) else batch
 
-    def text(self, default: int, limit: int = 0) -> int:
+    def text(self, default: int, limit: int = 0, whose: str = "text encoder's") -> int:
         """Tokens of a text: what was asked for, else the default; UsageError beyond `limit`, if there is one."""
         asked = self.shapes.sequence_length
         if asked is None:
             return default
         if limit and asked > limit:
-            raise UsageError(f"sequence length {asked} is more than the text encoder's {limit} positions.")
+            raise UsageError(f"sequence length {asked} is more than the {whose} {limit} positions.")
         return asked
 
 
