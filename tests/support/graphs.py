@@ -45,7 +45,7 @@ def seeded(name: str, dims: Sequence[int], dtype: DType = FLOAT32, scale: float 
 def fill_tensor(proto: TensorProto, array: Array, *, data: bool = True) -> None:
     """Write shape, type and (unless told otherwise) the value of `array` into the message."""
     proto.dims.extend(array.shape)
-    proto.data_type = next(d.wire for d in dtypes.ALL if d.numpy == array.dtype)
+    proto.data_type = dtypes.of_array(array).wire
     if data:
         proto.raw_data = np.ascontiguousarray(array).tobytes()
 
@@ -131,7 +131,7 @@ class GraphBuilder:
         leaf = f"{self.prefix}:{name}"
         proto = self.graph.parameter.add(name=leaf, ref_key=name, compression_type=TensorProto.NO_COMPRESSION)
         fill_tensor(proto, value, data=self.weights)
-        kind = TensorType(tuple(value.shape), next(d for d in dtypes.ALL if d.numpy == value.dtype))
+        kind = TensorType(tuple(value.shape), dtypes.of_array(value))
         loaded = self.node("Load", [leaf, self.monad()], kind, primitive=PRIMITIVE)
         self._loads.append(loaded)
         return loaded
@@ -155,7 +155,7 @@ class GraphBuilder:
             name = f"{'Parameter' if isinstance(value, np.ndarray) else 'ValueNode'}_{len(self._constants)}"
             self._constants[key] = self._constant(name, lambda a: fill_literal(a, value))
             if isinstance(value, np.ndarray):
-                dtype = next(d for d in dtypes.ALL if d.numpy == value.dtype)
+                dtype = dtypes.of_array(value)
                 self._types[name] = TensorType(tuple(value.shape), dtype)
         return self._constants[key]
 

@@ -46,7 +46,7 @@ def one(
     values = []
     for i, argument in enumerate(arguments):
         if isinstance(argument, np.ndarray):
-            kind = next(d for d in dtypes.ALL if d.numpy == argument.dtype)
+            kind = dtypes.of_array(argument)
             values.append(g.input(f"a{i}", argument.shape, kind))
             inputs[f"a{i}"] = argument
         else:

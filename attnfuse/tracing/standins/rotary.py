@@ -15,16 +15,20 @@ from mindspore import mint
 from mindspore.ops.primitive import constexpr
 
 
-def turn_pairs(x, freqs_cis, use_real=False):  # type: ignore[no-untyped-def]
-    """Each pair of a query or key (batch, tokens, heads, dim) turned by (batch, tokens, dim / 2, 2): cos and sin.
+def _turned(x, turn):  # type: ignore[no-untyped-def]
+    """Each pair of x's last axis, (…, dim), turned by (…, dim / 2, 2), which broadcasts: cos and sin.
 
     As the product of complex numbers, in float32.
     """
     pairs = x.float().reshape((*x.shape[:-1], -1, 2))
-    turn = freqs_cis.unsqueeze(2)
     real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
     imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
     return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
+
+
+def turn_pairs(x, freqs_cis, use_real=False):  # type: ignore[no-untyped-def]
+    """A query or key (batch, tokens, heads, dim) turned by (batch, tokens, dim / 2, 2)."""
+    return _turned(x, freqs_cis.unsqueeze(2))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -55,11 +59,7 @@ def qwen_rotary() -> Iterator[None]:
     from mindone.diffusers.models.transformers import transformer_qwenimage
 
     def apply_rotary_emb(x, freqs_cis, use_real=True, use_real_unbind_dim=-1):  # type: ignore[no-untyped-def]
-        pairs = x.float().reshape((*x.shape[:-1], -1, 2))
-        turn = freqs_cis.unsqueeze(1)
-        real = pairs[..., 0] * turn[..., 0] - pairs[..., 1] * turn[..., 1]
-        imaginary = pairs[..., 0] * turn[..., 1] + pairs[..., 1] * turn[..., 0]
-        return mint.stack([real, imaginary], dim=-1).flatten(start_dim=3).to(x.dtype)
+        return _turned(x, freqs_cis.unsqueeze(1))  # type: ignore[no-untyped-call]
 
     def turns(theta, dims, places):  # type: ignore[no-untyped-def]
         """cos and sin of a place's angles, (n, dims / 2, 2), of each axis's places for its part of the dimensions."""
