@@ -94,6 +94,16 @@ def _additive(visible: Any, minimum: Any, dtype: Any) -> Any:
     return mint.logical_not(visible).to(dtype) * minimum
 
 
+def _through_layers(model: Any, hidden: Any, mask: Any, rotary: Any) -> Any:
+    """The last state, normed, and all of them: what goes in, after every layer but the last, and the last."""
+    states: tuple[Any, ...] = ()
+    for layer in model.layers:
+        states += (hidden,)
+        hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
+    hidden = model.norm(hidden)
+    return hidden, (*states, hidden)
+
+
 @contextmanager
 def text_decoder() -> Iterator[None]:
     """The models around the layers: see this module's beginning, and what each says of itself."""
@@ -133,12 +143,7 @@ def text_decoder() -> Iterator[None]:
         length = input_ids.shape[1]
         mask = _additive(_causal(length)[None, None], dtype_to_min(hidden.dtype), hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
-        states: tuple[Any, ...] = ()
-        for layer in self.layers:
-            states += (hidden,)
-            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
-        hidden = self.norm(hidden)
-        return hidden, (*states, hidden)
+        return _through_layers(self, hidden, mask, rotary)
 
     def gemma(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         hidden = self.embed_tokens(input_ids)
@@ -148,12 +153,7 @@ def text_decoder() -> Iterator[None]:
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
         # The root is rounded to the model's type first, as Gemma's authors have it.
         hidden = hidden * ops.cast(hidden.shape[-1] ** 0.5, hidden.dtype)
-        states: tuple[Any, ...] = ()
-        for layer in self.layers:
-            states += (hidden,)
-            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
-        hidden = self.norm(hidden)
-        return hidden, (*states, hidden)
+        return _through_layers(self, hidden, mask, rotary)
 
     def gemma2_layer(self, hidden_states, position_embeddings, attention_mask):  # type: ignore[no-untyped-def]
         # Every other layer sees a window only. mindone's cuts it out of the mask whether or not the text is longer, in
@@ -179,12 +179,7 @@ def text_decoder() -> Iterator[None]:
         visible = mint.logical_and(_causal(length), attention_mask[:, None, None, :] != 0)
         mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
-        states: tuple[Any, ...] = ()
-        for layer in self.layers:
-            states += (hidden,)
-            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
-        hidden = self.norm(hidden)
-        return hidden, (*states, hidden)
+        return _through_layers(self, hidden, mask, rotary)
 
     def mistral_3(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         # Through the model between them: graph mode reads its `construct` even so, and its own has a local variable
@@ -207,12 +202,7 @@ def text_decoder() -> Iterator[None]:
         positions = visible[:, 0].to(mindspore.float32).sum(-1) - 1.0  # mindone's rotary tables want them as such
         positions = positions.masked_fill(mint.logical_not(seen), 1.0).unsqueeze(0).broadcast_to((3, -1, -1))
         rotary = self.rotary_emb(hidden, positions)
-        states: tuple[Any, ...] = ()
-        for layer in self.layers:
-            states += (hidden,)
-            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary)[0]
-        hidden = self.norm(hidden)
-        return hidden, (*states, hidden)
+        return _through_layers(self, hidden, mask, rotary)
 
     with ExitStack() as stack:
         stack.enter_context(device_calls())
