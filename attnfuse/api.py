@@ -19,7 +19,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Context, Legalised, Pass
+from attnfuse.pipeline import Context, Legalised, Pass, WeightReader, no_weights
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -58,11 +58,13 @@ __all__ = [
     "TensorProto",
     "TensorType",
     "Use",
+    "WeightReader",
     "accepts",
     "attribute",
     "dtypes",
     "head_padding",
     "live_values",
+    "no_weights",
     "objection",
     "refusals",
     "short_name",

@@ -1,6 +1,7 @@
 """What need not be made again: a graph and weights that stand in the output, made of the same by the same.
 
-    key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources
+    key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources; and, told
+                         with the entry, the values of those weights that something was decided by
     key of its weights   the source graph, where each weight lies, the digests of those files, attnfuse's sources
 
 Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
@@ -115,7 +116,11 @@ class Incremental:
         if self._store is None:
             return None
         known = self._get(KnownGraph, self._graph_key(component))
-        return known if known is not None and self.digests.holds(self.standing(name), known.file) else None
+        if known is None or not self.digests.holds(self.standing(name), known.file):
+            return None
+        values = component.values()
+        same = all(values.digest(weight) == held for weight, held in known.rewritten.weights)
+        return known if same else None
 
     def keep_graph(self, component: Component, known: KnownGraph) -> None:
         """Tell later compiles what the component's graph was made to."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from attnfuse import collector
 from attnfuse.errors import InternalError, SourceError, UsageError
-from attnfuse.graph import Model
+from attnfuse.graph import Array, Model
 from attnfuse.match import SiteRecord
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
@@ -29,13 +29,29 @@ class Legalised:
     into: tuple[str, ...]
 
 
+class WeightReader(Protocol):
+    """Gives the value of a weight by its full name in the graph, of the shape and type it has there.
+
+    None where it is not known: the graph has no weights, or this one is too large to be looked at. Whoever decides
+    something by a value must be right without it too; the caller remembers what was asked for.
+    """
+
+    def __call__(self, name: str, /) -> Array | None: ...
+
+
+def no_weights(_name: str, /) -> Array | None:
+    """The reader of a graph whose weights nobody knows."""
+    return None
+
+
 @dataclass(slots=True)
 class Context:
     """What a pass may know and say beside the graph.
 
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
     is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
-    and of operators; `illegal` tells, by the node's value, why one that the target does not take stays.
+    and of operators; `illegal` tells, by the node's value, why one that the target does not take stays. `weights`
+    gives the value of a weight, where it is known.
     """
 
     component: str
@@ -45,6 +61,7 @@ class Context:
     sites: list[SiteRecord] = field(default_factory=list)
     legalised: list[Legalised] = field(default_factory=list)
     illegal: dict[str, str] = field(default_factory=dict)
+    weights: WeightReader = no_weights
 
 
 @runtime_checkable

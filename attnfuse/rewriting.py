@@ -15,6 +15,7 @@ from attnfuse.graph import Model, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
+from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
 from attnfuse.report.build import check_census, count_sites, legalised_entries, outside_entries, site_ids
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
@@ -27,7 +28,8 @@ from attnfuse.verify.structure import check_interface, check_structure, new_find
 class Rewritten:
     """What became of one graph: of each site, by site id, and of operators. `nodes` counts those of the source.
 
-    `inputs` and `outputs` are the graph's, as it names them.
+    `inputs` and `outputs` are the graph's, as it names them. `weights` are those whose values were asked for, with
+    their digests (see `WeightValues.asked`): with other values something else might have become of the graph.
     """
 
     nodes: int
@@ -36,6 +38,7 @@ class Rewritten:
     outside: tuple[OutsideEntry, ...]
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
+    weights: tuple[tuple[str, str], ...] = ()
 
 
 def rewrite(
@@ -47,7 +50,7 @@ def rewrite(
     for one that cannot be written for any batch.
     """
     if not component.batches:
-        return _rewrite(component, component.data, policy, target, passes)
+        return _rewrite(component, component.data, policy, target, passes, component.values())
     rewritten, made, _ = _rewrite_for_any(component, policy, target, passes)
     return rewritten, codec.serialise(made.model)
 
@@ -69,7 +72,10 @@ def _rewrite_for_any(
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
-    results = {batch: _rewrite(component, data, policy, target, passes) for batch, data in component.batches.items()}
+    values = component.values()
+    results = {
+        batch: _rewrite(component, data, policy, target, passes, values) for batch, data in component.batches.items()
+    }
     first = next(iter(results.values()))[0]
     if any((told.legalised, told.outside) != (first.legalised, first.outside) for told, _ in results.values()):
         raise TraceError(
@@ -84,16 +90,21 @@ def _rewrite_for_any(
     if findings := check_structure(model):
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
-    return replace(first, sites=sites, inputs=inputs, outputs=outputs), made, sources
+    return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
 
 
 def _rewrite(
-    component: Component, source: bytes, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    values: WeightValues,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
     original, model = _index(component, source), _index(component, source)
-    context = pipeline.Context(name, component.owner, policy, target)
+    context = pipeline.Context(name, component.owner, policy, target, weights=values)
     changed = pipeline.run(model, context, passes)
     check_census(name, count_sites(original), context.sites)
     data = source
@@ -113,6 +124,7 @@ def _rewrite(
         outside=outside_entries(model, target, context.illegal),
         inputs=inputs,
         outputs=outputs,
+        weights=values.asked,
     )
     return rewritten, data
 

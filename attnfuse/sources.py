@@ -19,6 +19,7 @@ from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.values import WeightValues
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
@@ -73,6 +74,10 @@ class Component:
     def parse(self) -> ModelProto:
         """A fresh message of the source graph."""
         return codec.parse(self.data, self.where)
+
+    def values(self) -> WeightValues:
+        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for."""
+        return WeightValues(self.parse(), self.adopted, self.weights)
 
     def weight_chunks(self, progress: Progress, lossy: list[str]) -> Iterator[bytes]:
         """The bytes of the streamed variables file; see `external.variables` for `lossy`."""
@@ -199,7 +204,7 @@ class MindirSource:
         path = self.path.resolve() if self.path.is_symlink() else self.path
         data = codec.read_bytes(path)
         model = codec.parse(data, str(self.path))
-        files = external.check_weights(model, path, required=True) if weights else {}
+        files = external.check_weights(model, path, required=True) if weights else _present(model, path)
         versions = {"mindspore": model.model_version} if model.model_version else {}
         return Component(
             name=name,
@@ -212,6 +217,14 @@ class MindirSource:
             original=path,
             inputs={self.path.name: path, **files},
         )
+
+
+def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
+    """The variables files beside a graph that need not have any: where one is amiss, it is a graph without weights."""
+    try:
+        return external.check_weights(model, path, required=False)
+    except SourceError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,9 +233,6 @@ CASES: dict[str, Callable[[], str]] = {
         Site(scores=lambda g, s: g.masked_fill(s, g.input("m", (4, 5), dtypes.BOOL), np.array(-9.0, np.float16)))
     ),
     "facts.bias_not_finite": lambda: code(Site(scores=lambda g, s: g.add(s, np.full((4, 5), np.nan, np.float16)))),
-    "facts.bias_range": lambda: code(
-        Site(dtype=FLOAT32, scores=lambda g, s: g.add(s, np.full((4, 5), -1e9, np.float32)))
-    ),
     "facts.rows": lambda: code(
         Site(scores=lambda g, s: g.masked_fill(bias(g, s), g.input("m", (4, 5), dtypes.BOOL), LOWEST))
     ),
