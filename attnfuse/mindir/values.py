@@ -33,7 +33,10 @@ class WeightValues:
     """
 
     def __init__(
-        self, model: ModelProto, files: Mapping[str, Path] | None = None, sources: Mapping[str, WeightSource] | None = None
+        self,
+        model: ModelProto,
+        files: Mapping[str, Path] | None = None,
+        sources: Mapping[str, WeightSource] | None = None,
     ) -> None:
         self._parameters = {parameter_name(parameter): parameter for parameter in parameters(model)}
         self._files = files or {}

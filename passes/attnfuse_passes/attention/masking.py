@@ -451,6 +451,8 @@ class _Sorter:
         return View(source, tuple(axes)).apply(constant)
 
     def _discard_constant(self, mask: npt.NDArray[np.bool_]) -> None:
+        if (mask == mask[:, :1]).all():
+            mask = mask[:, :1]  # in the same constant as a bias per head, the mask of all heads
         known = self.masking.constant_discard
         self.masking.constant_discard = mask if known is None else known | mask
         self._hide(mask)
