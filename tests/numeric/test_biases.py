@@ -174,7 +174,9 @@ CASES: dict[str, Case] = {
     "small weight": Case(weight(NEAR)),
     "weight cast": Case(lambda g, s: g.add(s, g.cast(g.parameter("b", ALIBI.astype(np.float16)), FLOAT32))),
     "weight sliced": Case(
-        lambda g, s: g.add(s, g.strided_slice(g.parameter("b", np.tile(ALIBI, (1, 1, 1, 2))), (0, 0, 0, 9), (1, N, 1, T + 9)))
+        lambda g, s: g.add(
+            s, g.strided_slice(g.parameter("b", np.tile(ALIBI, (1, 1, 1, 2))), (0, 0, 0, 9), (1, N, 1, T + 9))
+        )
     ),
     "weight gathered": Case(
         lambda g, s: g.add(s, gathered(g)), {"index": np.arange(S * T).reshape(S, T) * 7 % T}
@@ -281,7 +283,7 @@ def test_a_bias_costs_no_more_than_the_formula(name: str, dtype: DType) -> None:
 def drawn(seed: int) -> Case:
     """A bias of random size, shape and kind, with or without a random mask, in random order."""
     rng = np.random.default_rng(seed)
-    dims = tuple(int(n) if rng.random() < 0.6 else 1 for n in (B, N, S)) + (T,)
+    dims = (*(int(n) if rng.random() < 0.6 else 1 for n in (B, N, S)), T)
     numbers = (rng.choice([0.5, 30.0, 1e3, 3e5]) * rng.standard_normal(dims) + rng.choice([0.0, 100.0, -5e4])).astype(
         np.float32
     )

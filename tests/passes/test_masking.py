@@ -14,49 +14,9 @@ from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
+from tests.support.masks import LOWEST, RUNTIMES, added, added_constant, both, causal, filled, scalar, selected
 from tests.support.oracle import Array
 from tests.support.sites import Change, Site
-
-RUNTIMES = ("mindspore", "lite")
-LOWEST = {"float16": -65504.0, "float32": -3.4028234663852886e38, "bfloat16": -3.3895313892515355e38}
-
-
-def scalar(number: float, dtype: DType) -> Array:
-    return np.array(number).astype(dtype.numpy)
-
-
-def added(dims: tuple[int, ...], dtype: DType = FLOAT16, name: str = "bias") -> Change:
-    """A run-time bias of that shape and type."""
-    return lambda g, s: g.add(s, g.input(name, dims, dtype))
-
-
-def added_constant(numbers: Array, dtype: DType = FLOAT16) -> Change:
-    return lambda g, s: g.add(s, numbers.astype(dtype.numpy))
-
-
-def filled(number: float, dims: tuple[int, ...] = (2, 1, 1, 5), dtype: DType = FLOAT16, name: str = "mask") -> Change:
-    """`number` where a run-time mask is True."""
-    return lambda g, s: g.masked_fill(s, g.input(name, dims, dtypes.BOOL), scalar(number, dtype))
-
-
-def selected(number: float, dims: tuple[int, ...], dtype: DType) -> Change:
-    """0 or `number` added, chosen by a run-time mask."""
-
-    def change(g: GraphBuilder, s: str) -> str:
-        keep = g.input("mask", dims, dtypes.BOOL)
-        values = [keep, g.constant(scalar(0.0, dtype)), g.constant(scalar(number, dtype))]
-        return g.add(s, g.node("Select", values, TensorType(dims, dtype)))
-
-    return change
-
-
-def both(*changes: Change) -> Change:
-    def change(g: GraphBuilder, s: str) -> str:
-        for each in changes:
-            s = each(g, s)
-        return s
-
-    return change
 
 
 def times(factor: float) -> Change:
@@ -485,10 +445,6 @@ def test_a_constant_beyond_the_compute_type() -> None:
 
 
 # --- constants
-
-
-def causal(rows: int, columns: int, offset: int = 1) -> Array:
-    return np.triu(np.ones((rows, columns), bool), offset)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
