@@ -50,7 +50,9 @@ def check(
     if level == "full":
         # Here, so that the static level needs no onnxruntime.
         from attnfuse.verify import numbers, restated_numbers, site_numbers, sites
+        from attnfuse.verify.assigned import read_through
 
+        before, after = read_through(before), read_through(after)
         with _timed(seconds, "numbers"):
             weights_of, remarks = weights.both_sides(before.proto, original, after.proto, fused, seed)
             sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])

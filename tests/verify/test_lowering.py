@@ -18,7 +18,7 @@ from attnfuse.graph import Array, Literal, Model, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, DType
 from attnfuse.verify.execution import run
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
 from attnfuse.verify.weights import stored_weights
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal, seeded
 
@@ -547,7 +547,8 @@ def test_native_overflows_as_float16_does() -> None:
     assert got.tolist() == [math.inf, 100.0]
 
 
-def test_compute_at_rounds_operands_and_result() -> None:
+@pytest.mark.parametrize("result", [False, True])
+def test_a_rounding_is_laid_upon_operands_and_result(result: bool) -> None:
     g = GraphBuilder("at")
     x, y = g.input("x", (2, 3)), g.input("y", (3, 4))
     out = g.matmul_ext(x, y)
@@ -556,9 +557,10 @@ def test_compute_at_rounds_operands_and_result() -> None:
     a, c = f(2, 3), f(3, 4, name="y")
     named = {value.name: v for value, v in zip(model.proto.graph.input, (a, c), strict=True)}
     weights = stored_weights(model.proto, Path("/none/x.mindir"))
-    got = run(lower(model, NATIVE, {out: FLOAT16}), named, weights)[0]
+    rounding = {out: Rounding(FLOAT16, operands=(0, 1), result=result)}
+    got = run(lower(model, NATIVE, rounding), named, weights)[0]
     half = a.astype(np.float16).astype(np.float32) @ c.astype(np.float16).astype(np.float32)
-    np.testing.assert_array_equal(got, half.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(got, half.astype(np.float16).astype(np.float32) if result else half)
 
 
 # --- fused nodes

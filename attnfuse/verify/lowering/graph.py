@@ -24,7 +24,6 @@ from attnfuse.graph import (
     short_name,
     tensor_type,
 )
-from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
 from attnfuse.verify.lowering import elementwise, layout, linear, reductions
@@ -36,6 +35,7 @@ from attnfuse.verify.lowering.context import (
     Monad,
     OnnxWriter,
     Result,
+    Rounding,
     Tensor,
     UnsupportedOpError,
     Value,
@@ -78,22 +78,22 @@ class Lowered:
 def lower(
     model: Model,
     arithmetic: Arithmetic,
-    compute_at: Mapping[str, DType] | None = None,
+    rounding: Mapping[str, Rounding] | None = None,
     *,
     taps: Sequence[str] = (),
     peaks: Sequence[str] = (),
 ) -> Lowered:
     """The file as an ONNX model.
 
-    `compute_at` maps names of nodes to a low-precision type in which these compute instead of their own: operands
-    and result are rounded to it. `taps` are values of the graph that become outputs too, after the graph's own, and
+    `rounding` maps names of nodes to what a fused node in their place would round of them.
+    `taps` are values of the graph that become outputs too, after the graph's own, and
     `peaks` results of nodes of whose elements the largest magnitude does, as a scalar: scores are too large to be
     handed out. Of a node that multiplies and adds it is that of the product.
     A value of a function that is called more than once is that of the last call.
     Raises UnsupportedOpError, naming the node, for an operator without a rule, a call of a value (Switch, Partial),
     or a size not known before run time.
     """
-    return _Walk(model, arithmetic, compute_at or {}, taps, peaks).run()
+    return _Walk(model, arithmetic, rounding or {}, taps, peaks).run()
 
 
 class _Walk:
@@ -101,13 +101,13 @@ class _Walk:
         self,
         model: Model,
         arithmetic: Arithmetic,
-        compute_at: Mapping[str, DType],
+        rounding: Mapping[str, Rounding],
         taps: Sequence[str],
         peaks: Sequence[str],
     ) -> None:
         self.model = model
         self.writer = OnnxWriter(arithmetic)
-        self.compute_at = compute_at
+        self.rounding = rounding
         self.functions = {g.name: g for g in model.proto.functions}
         self.feeds: list[Feed] = []
         self.env: dict[str, Value] = {}
@@ -220,6 +220,9 @@ class _Walk:
 
     def _node(self, node: Node) -> Value:
         operands = [self.env[v] for v in node.inputs]
+        rounding = self.rounding.get(node.name)
+        if rounding is not None and rounding.stored:
+            operands[0] = self._moved(node, rounding)
         if node.op in _PASS_FIRST:
             return operands[0]
         if node.op == "UpdateState":
@@ -233,7 +236,7 @@ class _Walk:
             operands=operands,
             declared=self.model.types_of(node.name),
             attributes={a.name: literal for a in entry.attribute if (literal := _attribute(a)) is not None},
-            operand_rounding=self.compute_at.get(node.name),
+            rounding=self.rounding.get(node.name),
         )
         if node.op == "TupleGetItem":
             return self._element(at)
@@ -248,6 +251,30 @@ class _Walk:
         else:
             raise at.unsupported("no rule for this operator")
         return self._typed(at, result, moves)
+
+    def _moved(self, softmax: Node, rounding: Rounding) -> Tensor:
+        """The scores, moved by what storing their bias costs: the bias is the same formula with a product of zeros."""
+        held = {name: self.env[name] for name in rounding.stored}
+        product, *others = (self.model.producer(name) for name in rounding.stored)
+        assert product is not None
+        (scores,) = self._leaves(self.env[product.name], product.name)
+        carrier = self.writer.arithmetic.carry(scores.kind.dtype)
+        if product.name in self.writer.products:
+            rest = self.writer.emit("Sub", scores.name, self.writer.products[product.name])
+        else:
+            zero = self.writer.constant(np.zeros([1] * scores.kind.rank, carrier.numpy))
+            rest = self.writer.emit("Expand", zero, self.writer.integers(scores.kind.dims))
+        self.env[product.name] = Tensor(rest, scores.kind)
+        for node in others:
+            assert node is not None
+            self.env[node.name] = self._node(node)
+        (bias,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        self.env.update(held)
+        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        axis = self.model.literal(softmax.inputs[1])
+        last = axis[0] if isinstance(axis, tuple) else axis
+        assert isinstance(last, int)
+        return Tensor(self.writer.moved(scores.name, bias.name, scores.kind, rounding, last), scores.kind)
 
     def _element(self, at: At) -> Value:
         elements, index = at.elements(0), at.integer(1)
@@ -284,10 +311,15 @@ class _Walk:
         return tuple(values)
 
     def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
-        if kind.dtype.is_float and at.operand_rounding is not None:
-            name = self.writer.round_to(name, at.operand_rounding, self.writer.arithmetic.carry(kind.dtype))
-        elif kind.dtype.is_low_precision and not moves:
-            name = self.writer.round_to(name, kind.dtype, self.writer.arithmetic.carry(kind.dtype))
+        """In NATIVE arithmetic as the type holds it; in EXACT, what a constant takes out of its range is infinite."""
+        carrier = self.writer.arithmetic.carry(kind.dtype)
+        if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
+            name = self.writer.round_to(name, at.rounding.dtype, carrier)
+        beyond = at.has_beyond(kind.dtype)
+        if kind.dtype.is_low_precision and (beyond or not moves):
+            name = self.writer.round_to(name, kind.dtype, carrier)
+        if beyond and self.writer.arithmetic is Arithmetic.EXACT:
+            name = self.writer.in_range(name, kind.dtype, carrier)
         return Tensor(name, kind)
 
 
