@@ -24,7 +24,7 @@ def read_through(model: Model) -> Model:
     The model itself where there is none. States that a function is given by its caller are not followed. Raises
     VerificationError where a Load reads what another operator than Assign, or an Assign of another type, has written.
     """
-    if not any(node.op == "Assign" for node in model.nodes):
+    if not any(node.op.startswith(_WRITERS) and model.is_parameter(node.inputs[0]) for node in model.nodes):
         return model
     instead = {node.name: node.inputs[1] for node in model.nodes if node.op == "Assign"}
     for node in model.nodes:

@@ -34,6 +34,7 @@ import onnxruntime
 from attnfuse.errors import VerificationError
 from attnfuse.graph import Array, Model, TensorType
 from attnfuse.mindir import dtypes
+from attnfuse.verify import accuracy
 from attnfuse.verify.baseline import honest_rounding
 from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import MalformedError, fused_nodes, read
@@ -66,6 +67,8 @@ class Comparison:
     findings: tuple[str, ...]
     notes: tuple[str, ...]
     values: dict[str, Array]
+    warnings: tuple[str, ...] = ()
+    """What the user has to know of the source itself."""
 
 
 def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorType] | None = None) -> Comparison:
@@ -112,7 +115,8 @@ def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorTyp
                 f"output {figure.output} was compared without {figure.undefined} of its {math.prod(figure.shape)} "
                 "values, which are not finite in the original itself"
             )
-    return Comparison(tuple(figures), tuple(findings), tuple(notes), values)
+    warnings = accuracy.warn(original.model, original.weights, inputs, reference, figures)
+    return Comparison(tuple(figures), tuple(findings), tuple(notes), values, warnings)
 
 
 def formula_values(
@@ -201,6 +205,7 @@ def judge(
         bound=MARGIN * max(finite, default=0.0) + FLOOR,
         not_finite=int(np.count_nonzero(_lost(exact, own, got))),
         undefined=int(np.count_nonzero(~defined)),
+        overflowed=int(np.count_nonzero(np.isfinite(exact) & ~np.isfinite(own))),
     )
 
 

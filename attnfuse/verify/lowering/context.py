@@ -121,6 +121,14 @@ class Monad:
 Value: TypeAlias = "Tensor | Constant | Monad | tuple[Value, ...] | None"
 
 
+def _largest(constant: Literal) -> float:
+    """The largest magnitude among a constant's finite numbers; 0 where there are none."""
+    if not isinstance(constant, np.ndarray | bool | int | float):
+        return 0.0
+    known = np.abs(np.asarray(constant).astype(np.float64))
+    return float(np.max(known, initial=0.0, where=np.isfinite(known)))
+
+
 NEGLIGIBLE = 1000.0
 """A key whose bias is that far below another's has no weight that float32 or float64 could hold (e⁻¹⁰⁰⁰ is 0)."""
 
@@ -140,6 +148,8 @@ class OnnxWriter:
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
     products: dict[str, str] = field(default_factory=dict)
     """Of nodes that multiply and add, by name: the product before the addition."""
+    instead: DType | None = None
+    """What NATIVE arithmetic rounds to in place of every low-precision type."""
     _constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _count: int = 0
 
@@ -190,7 +200,7 @@ class OnnxWriter:
         """Rounded to a low-precision type, held in `carrier` as before; only NATIVE arithmetic rounds."""
         if self.arithmetic is not Arithmetic.NATIVE or not dtype.is_low_precision:
             return name
-        return self.emit("Cast", self.emit("Cast", name, to=onnx_type(dtype)), to=onnx_type(carrier))
+        return self.emit("Cast", self.emit("Cast", name, to=onnx_type(self.instead or dtype)), to=onnx_type(carrier))
 
     def in_range(self, name: str, dtype: DType, carrier: DType) -> str:
         """What a low-precision type holds as infinite made infinite, and nothing else changed."""
@@ -241,6 +251,8 @@ class At:
     """Attributes of the primitive: operators that are no primitive functions keep arguments there."""
     rounding: Rounding | None = None
     """What a fused node in place of the formula rounds here."""
+    beyond: bool = False
+    """Whether a constant was converted to a type that holds it as infinite."""
 
     @property
     def op(self) -> str:
@@ -298,24 +310,13 @@ class At:
             return name
         return self.writer.round_to(name, rounding.dtype, self.writer.arithmetic.carry(dtype))
 
-    def has_beyond(self, dtype: DType) -> bool:
-        """Whether a constant operand holds a finite number that is infinite in `dtype`."""
-        if not dtype.is_low_precision:
-            return False
-        for operand in self.operands:
-            value = operand.value if isinstance(operand, Constant) else None
-            if isinstance(value, np.ndarray) and dtypes.of_array(value).is_float and value.size:
-                known = value.astype(np.float64)
-                value = float(np.max(np.abs(known), initial=0.0, where=np.isfinite(known)))
-            if isinstance(value, int | float) and first_infinite(dtype) <= abs(value) < np.inf:
-                return True
-        return False
-
     def converted(self, position: int, dtype: DType) -> str:
         """The operand held as `dtype`: implicit conversion between operand types; scalars become tensors."""
         operand = self.operands[position]
-        if isinstance(operand, Constant) and isinstance(operand.value, bool | int | float):
-            return self.writer.number(operand.value, dtype)
+        if isinstance(operand, Constant):
+            self.beyond |= dtype.is_low_precision and _largest(operand.value) >= first_infinite(dtype)
+            if isinstance(operand.value, bool | int | float):
+                return self.writer.number(operand.value, dtype)
         return self.writer.convert(self.tensor(position), self.kind(position).dtype, dtype)
 
     def is_absent(self, position: int) -> bool:

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.mindir import dtypes
 from attnfuse.graph import TensorType
+from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import (
     ATTENTION_OUT,
     COMPRESSED_MASK,
@@ -182,8 +182,9 @@ def _band(at: At, fused: FusedAttention, of: Sizes) -> tuple[int, int]:
 
 def _check_triangle(at: At, mask: Tensor | None) -> None:
     """A compressed mask that is not the lower triangle would mean something else, and what is not documented."""
-    for operand in at.operands:
+    triangle = np.triu(np.ones((COMPRESSED_MASK, COMPRESSED_MASK), np.bool_), 1)
+    for operand in at.operands if mask is not None else ():
         value = operand.value if isinstance(operand, Constant) else None
-        if mask is not None and isinstance(value, np.ndarray) and value.shape == (COMPRESSED_MASK, COMPRESSED_MASK):
-            if not np.array_equal(value.astype(np.bool_), np.triu(np.ones(value.shape, np.bool_), 1)):
-                raise at.unsupported(f"sparse_mode with another mask than the lower triangle of {COMPRESSED_MASK}")
+        compressed = isinstance(value, np.ndarray) and value.shape == triangle.shape
+        if compressed and not np.array_equal(np.asarray(value).astype(np.bool_), triangle):
+            raise at.unsupported(f"sparse_mode with another mask than the lower triangle of {COMPRESSED_MASK}")

@@ -24,10 +24,12 @@ from attnfuse.graph import (
     short_name,
     tensor_type,
 )
+from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
 from attnfuse.verify.lowering import elementwise, layout, linear, reductions
 from attnfuse.verify.lowering.context import (
+    INT64_MAX,
     RULES,
     Arithmetic,
     At,
@@ -53,6 +55,7 @@ _IR_VERSION = 11
 _TUPLES = ("MakeTuple", "make_list", "MakeList")
 _PASS_FIRST = ("Load", "Depend")
 _IN_PLACE = "Inplace"
+_SAMPLED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,37 +85,42 @@ def lower(
     *,
     taps: Sequence[str] = (),
     peaks: Sequence[str] = (),
+    samples: Sequence[str] = (),
+    instead: DType | None = None,
 ) -> Lowered:
     """The file as an ONNX model.
 
     `rounding` maps names of nodes to what a fused node in their place would round of them.
     `taps` are values of the graph that become outputs too, after the graph's own, and
     `peaks` results of nodes of whose elements the largest magnitude does, as a scalar: scores are too large to be
-    handed out. Of a node that multiplies and adds it is that of the product.
+    handed out. Of a node that multiplies and adds it is that of the product. `samples` are results of nodes of which
+    some elements do, last of all. `instead` takes the place of every 16-bit type in NATIVE arithmetic, weights too.
     A value of a function that is called more than once is that of the last call.
     Raises UnsupportedOpError, naming the node, for an operator without a rule, a call of a value (Switch, Partial),
     or a size not known before run time.
     """
-    return _Walk(model, arithmetic, rounding or {}, taps, peaks).run()
+    return _Walk(model, OnnxWriter(arithmetic, instead=instead), rounding or {}, taps, peaks, samples).run()
 
 
 class _Walk:
     def __init__(
         self,
         model: Model,
-        arithmetic: Arithmetic,
+        writer: OnnxWriter,
         rounding: Mapping[str, Rounding],
         taps: Sequence[str],
         peaks: Sequence[str],
+        samples: Sequence[str],
     ) -> None:
         self.model = model
-        self.writer = OnnxWriter(arithmetic)
+        self.writer = writer
         self.rounding = rounding
         self.functions = {g.name: g for g in model.proto.functions}
         self.feeds: list[Feed] = []
         self.env: dict[str, Value] = {}
         self.taps = taps
         self.peaks: dict[str, Tensor | None] = dict.fromkeys(peaks)
+        self.samples: dict[str, Tensor | None] = dict.fromkeys(samples)
         self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
 
@@ -129,7 +137,7 @@ class _Walk:
             outputs += self._leaves(self._output(output.name), output.name)
         for tap in self.taps:
             outputs += self._leaves(self.env[tap], tap)
-        outputs += [peak for peak in self.peaks.values() if peak is not None]
+        outputs += [told for told in (*self.peaks.values(), *self.samples.values()) if told is not None]
         # The names of the results are fixed by one last node each, as an output may also be an input.
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
@@ -174,11 +182,21 @@ class _Walk:
         least = self.writer.emit("Neg", self.writer.emit("ReduceMin", name, keepdims=0))
         return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.kind.dtype))
 
+    def _sample(self, node: Node) -> Tensor:
+        """Some hundred elements, evenly and an odd number apart: an even one may meet the same few columns only."""
+        (tensor,) = self._leaves(self.env[node.name], node.name)
+        step = tensor.kind.size // _SAMPLED | 1
+        bounds = [self.writer.integers([n]) for n in (0, INT64_MAX, 0, step)]
+        flat = self.writer.emit("Slice", self.writer.reshape(tensor.name, [tensor.kind.size]), *bounds)
+        return Tensor(flat, TensorType((-(-tensor.kind.size // step),), tensor.kind.dtype))
+
     def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
         name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
         self.feeds.append(Feed(name, value, kind, parameter))
         carrier = self.writer.arithmetic.carry(kind.dtype)
         held = name if carrier is kind.dtype else self.writer.emit("Cast", name, to=onnx_type(carrier))
+        if self.writer.instead is not None and parameter is not None:
+            held = self.writer.round_to(held, kind.dtype, carrier)
         self.env[value] = Tensor(held, kind)
 
     def _graph(self, graph: GraphProto) -> None:
@@ -194,6 +212,8 @@ class _Walk:
             self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
+            if node.name in self.samples:
+                self.samples[node.name] = self._sample(node)
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""
@@ -315,10 +335,9 @@ class _Walk:
         carrier = self.writer.arithmetic.carry(kind.dtype)
         if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
             name = self.writer.round_to(name, at.rounding.dtype, carrier)
-        beyond = at.has_beyond(kind.dtype)
-        if kind.dtype.is_low_precision and (beyond or not moves):
+        if kind.dtype.is_low_precision and (at.beyond or not moves):
             name = self.writer.round_to(name, kind.dtype, carrier)
-        if beyond and self.writer.arithmetic is Arithmetic.EXACT:
+        if kind.dtype.is_low_precision and at.beyond and self.writer.arithmetic is Arithmetic.EXACT:
             name = self.writer.in_range(name, kind.dtype, carrier)
         return Tensor(name, kind)
 
