@@ -456,6 +456,8 @@ def _tell_verification(verification: Verification) -> None:
             )
         for note in component.notes:
             _say(f"{component.name}: note: {note}")
+        for warning in component.warnings:
+            _say(f"warning: {component.name}: {warning}")
         for finding in component.findings:
             _say(f"{component.name}: DIFFERS: {finding}")
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")

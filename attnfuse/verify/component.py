@@ -47,10 +47,13 @@ def check(
 
     outputs: tuple[OutputFigures, ...] = ()
     figures: tuple[SiteFigures, ...] = ()
+    warnings: tuple[str, ...] = ()
     if level == "full":
         # Here, so that the static level needs no onnxruntime.
         from attnfuse.verify import numbers, restated_numbers, site_numbers, sites
+        from attnfuse.verify.assigned import read_through
 
+        before, after = read_through(before), read_through(after)
         with _timed(seconds, "numbers"):
             weights_of, remarks = weights.both_sides(before.proto, original, after.proto, fused, seed)
             sides = numbers.Side(before, weights_of[0]), numbers.Side(after, weights_of[1])
@@ -65,7 +68,7 @@ def check(
         with _timed(seconds, "restated"):
             whole = [(restated, part) for restated, part in others if part is not None]
             differences, remarked = restated_numbers.compare_restated(*sides, whole, seed)
-        outputs = compared.outputs
+        outputs, warnings = compared.outputs, compared.warnings
         figures = tuple(result.figures for result in results if result.figures is not None)
         findings += compared.findings
         findings += [finding for result in results for finding in result.findings]
@@ -83,6 +86,7 @@ def check(
         seed=seed,
         findings=tuple(findings),
         notes=tuple(notes),
+        warnings=warnings,
         executors=tuple(executors),
         fused_nodes=len(fused_nodes(after)),
         outputs=outputs,

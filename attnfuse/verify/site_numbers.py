@@ -25,12 +25,12 @@ from attnfuse.errors import VerificationError
 from attnfuse.graph import Array, Model, TensorType, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.baseline import PRODUCTS, formula_nodes
+from attnfuse.verify.baseline import PRODUCTS, honest_rounding
 from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import MalformedError, sizes
 from attnfuse.verify.inputs import draw_inputs
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
-from attnfuse.verify.numbers import Side, algebra_bound, formula_values, judge, problems, relative_error
+from attnfuse.verify.lowering import LARGEST, Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
 from attnfuse.verify.result import SiteFigures
 from attnfuse.verify.sites import Cut, Site
 
@@ -38,7 +38,6 @@ DRAWS = ("mixed", "large", "whole")
 _SPREAD = {"mixed": 1.0, "large": 10.0, "whole": 1.0}
 """Standard deviation of the scores; among thousands of normal numbers some are three of them out."""
 
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
 _FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
 """Operators that make one score of one score."""
 
@@ -103,15 +102,15 @@ def _compare(
     scores = _scores(part.original)
     exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
     native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
-    region = formula_nodes(part.original, part.fused)
+    rounding = honest_rounding(part.original, part.fused)
     figures = judge(
         short_name(site.output),
         reference=exact[0],
         native=native,
-        formula=formula_values(original, region, values, [native])[0],
+        formula=formula_values(original, rounding, values, [native])[0],
         algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
         fused=result,
-        allowed=algebra_bound(part.fused),
+        allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
     )
     peaks = {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
     where = f"site {site.label}"
@@ -202,9 +201,9 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
         kind = original.type_of(value)
         own = kind.dtype if kind is not None else dtypes.FLOAT32
         what = f"scores reach {peak:.4g} at {short_name(value)}"
-        if own.is_low_precision and not peak <= _LARGEST[own.name]:
+        if own.is_low_precision and not peak <= LARGEST[own.name]:
             return [f"{what}, more than {own} holds: the original overflows there"]
-        if compute.is_low_precision and not peak <= _LARGEST[compute.name]:
+        if compute.is_low_precision and not peak <= LARGEST[compute.name]:
             return [f"{what}, more than {compute} holds: right only where the kernel keeps scores in float32"]
     return []
 

@@ -194,7 +194,7 @@ def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | Re
         return None
     return Site(
         output=output,
-        module=_module(model, attention.query),
+        module=module_behind(model, attention.query),
         attention=attention if model is fused else None,
         entries={name: value for name, value in entries.items() if value is not None},
         compute=query.dtype,
@@ -277,9 +277,9 @@ def _joined(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _module(model: Model, query: str) -> str:
-    """Name of the nearest weight behind the query, without the weight's own last word: the projection it came from."""
-    seen, level = {query}, [query]
+def module_behind(model: Model, value: str) -> str:
+    """Name of the nearest weight behind a value, without the weight's own last word: the projection it came from."""
+    seen, level = {value}, [value]
     while level:
         for value in level:
             if model.is_parameter(value):
