@@ -160,7 +160,20 @@ _source_options = _options(
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
-def compile_command(output: Path | None, dry_run: bool, check: bool, level: VerifyLevel, seed: int, **rest: Any) -> int:
+@click.option(
+    "--data",
+    type=_PATH,
+    help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
+)
+def compile_command(
+    output: Path | None,
+    dry_run: bool,
+    check: bool,
+    level: VerifyLevel,
+    seed: int,
+    data: Path | None,
+    **rest: Any,
+) -> int:
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
 
     A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
@@ -174,7 +187,7 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
         raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
     shared = _Shared(**rest)
     request = dataclasses.replace(
-        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed
+        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed, data=data
     )
     outcome = shared.execute(compiler.compile, request)
     code = shared.tell(outcome)
@@ -250,6 +263,7 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
 @click.option("--certificate", type=_PATH, help="Hold the files to its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
+@click.option("--data", type=_PATH, help="Inputs to run on in place of drawn ones: an .npz file, or a folder of them.")
 @click.option("--measure-memory", is_flag=True, help="Tell the peak memory of both graphs in onnxruntime instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify_command(
@@ -258,6 +272,7 @@ def verify_command(
     certificate: Path | None,
     level: Literal["static", "full"],
     seed: int,
+    data: Path | None,
     measure_memory: bool,
     as_json: bool,
 ) -> int:
@@ -265,6 +280,9 @@ def verify_command(
 
     With --certificate FILE (a verification.json), tell whether the files are still those that were verified: both
     graphs and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
+
+    Inputs are drawn, or those of --data: arrays by the names that the manifest gives the graph's inputs, one set a file
+    (docs/verification-inputs.md).
     """
     if certificate is not None and (original is None) == (fused is None):
         checked = check_certificate(certificate, original, fused)
@@ -272,8 +290,15 @@ def verify_command(
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    if data is not None and level == "static":
+        raise UsageError("--data feeds level full; drop it or --level static.")
+    files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
     if measure_memory:
-        figures = verify.measure_memory(original, fused, seed)
+        if len(files) > 1:
+            raise UsageError(
+                f"--data {data} holds {len(files)} sets of inputs; memory is measured on one: name a file."
+            )
+        figures = verify.measure_memory(original, fused, seed, *files)
         if as_json:
             click.echo(json.dumps(figures, indent=1))
         for name, value in figures.items():
@@ -281,7 +306,7 @@ def verify_command(
         return 0
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
         result = verify_component(
-            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work)
+            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work), data=files
         )
     verification = Verification((result,))
     if as_json:
@@ -454,6 +479,8 @@ def _tell_verification(verification: Verification) -> None:
                 f"{component.name}: {count} sites each alone: relative error at most "
                 f"{worst.figures.fused:.2e} (allowed there {worst.figures.bound:.2e})"
             )
+        for file in component.data:
+            _say(f"{component.name}: run on {file.name} (sha256 {file.sha256})")
         for note in component.notes:
             _say(f"{component.name}: note: {note}")
         for warning in component.warnings:

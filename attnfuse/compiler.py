@@ -46,7 +46,15 @@ from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_batches, verify_component
+from attnfuse.verify import (
+    ComponentVerification,
+    Verification,
+    batches_of,
+    data_files,
+    require_executor,
+    verify_batches,
+    verify_component,
+)
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
@@ -61,7 +69,8 @@ class CompileRequest:
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
-    against what stands there. `seed` is that of the inputs drawn by verification. `cache` is a folder that says what
+    against what stands there. `seed` is that of the inputs drawn by verification, `data` where given ones are in their
+    place: an .npz file, or a folder (see `attnfuse.verify.data`). `cache` is a folder that says what
     earlier compiles came to: see `attnfuse.incremental`.
     """
 
@@ -76,6 +85,7 @@ class CompileRequest:
     require: tuple[Requirement, ...] = ()
     verify: VerifyLevel = "none"
     seed: int = 0
+    data: Path | None = None
     check: bool = False
     cache: Path | None = None
 
@@ -130,6 +140,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     outcome. Whatever happens, the output is as it was or whole.
     """
     progress = progress or Silent()
+    if request.data is not None and request.verify != "full":
+        raise UsageError("--data feeds --verify full; drop it, or ask for that.")
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
@@ -216,6 +228,7 @@ def _produce(
     warnings: list[str] = []
     failed = dict(source.failures)
     refused: TraceError | None = None
+    data = {} if request.data is None else data_files(request.data, source.names)
     known.begin(target, request.policy, request.target, passes)
     for component in _components(source, work, progress, failed, weights=True):
         name = component.name
@@ -234,7 +247,10 @@ def _produce(
         warnings += [f"{name}: parameter {p!r} has values too large for its type; they became infinite" for p in lossy]
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
-            verification = _verify(request, result, passes, root / graph, work / name, request.verify)
+            files = data.get(name, ())
+            verification = _verify(request, result, passes, root / graph, work / name, request.verify, files)
+            if data and not files:
+                warnings.append(f"{name}: --data has no inputs for it; those of its verification were drawn")
             result = replace(result, verification=verification)
         results.append(result)
         entries.append(_manifest_component(result, graph))
@@ -360,16 +376,19 @@ def _verify(
     fused: Path,
     work: Path,
     level: Literal["static", "full"],
+    data: Sequence[Path],
 ) -> ComponentVerification:
     """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
     component = result.component
     folder = work / "verify"
     folder.mkdir()
-    compute = _compute_asked(request.policy, result)
+    compute, attended = _asked(request.policy, result)
     if component.batches:
+        at = at_batches(component, request.policy, request.target, passes)
+        by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
         pairs = {}
-        graphs = at_batches(component, request.policy, request.target, passes, VERIFIED_BATCHES)
-        for batch, (source, made) in graphs.items():
+        for batch in by_batch or VERIFIED_BATCHES:
+            source, made = at(batch)
             place = work / f"at_{batch}"
             pairs[batch] = (
                 _beside_weights(place / "original", component, source, fused.parent),
@@ -383,6 +402,8 @@ def _verify(
             seed=request.seed,
             work=folder,
             compute=compute,
+            data=by_batch,
+            attended=attended,
         )
     original = component.original
     if original is None:
@@ -395,6 +416,8 @@ def _verify(
         seed=request.seed,
         work=folder,
         compute=compute,
+        data=data,
+        attended=attended,
     )
 
 
@@ -410,16 +433,22 @@ def _beside_weights(folder: Path, component: Component, data: bytes, variables: 
     return graph
 
 
-def _compute_asked(policy: Policy, result: ComponentResult) -> dict[str, str]:
-    """For the result of each formula that was fused: the dtype asked for where the source's own is none of 16 bits."""
-    asked = {}
+def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], frozenset[str]]:
+    """What the policy says to the fused sites, by their results in the source.
+
+    The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
+    """
+    asked, attended = {}, set()
     for record in result.sites.values():
-        if record.status != "fused" or record.form != "formula" or record.facts.dtype in ("float16", "bfloat16"):
+        if record.status != "fused":
             continue
         decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-        if decision.force_cast_dtype is not None:
+        if decision.rows_attended:
+            attended.add(record.anchor)
+        own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
+        if decision.force_cast_dtype is not None and not own:
             asked[record.anchor] = decision.force_cast_dtype.name
-    return asked
+    return asked, frozenset(attended)
 
 
 def _report(

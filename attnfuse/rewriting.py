@@ -5,7 +5,7 @@ May import all below the compiler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from attnfuse import pipeline
@@ -56,14 +56,14 @@ def rewrite(
 
 
 def at_batches(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass], batches: Sequence[int]
-) -> dict[int, tuple[bytes, bytes]]:
-    """The source's graph and the written one at each batch, of a component for any.
+    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+) -> Callable[[int], tuple[bytes, bytes]]:
+    """The source's graph and the written one at a batch, of a component for any.
 
     The written one is what `rewrite` gives but for its declared types, which are those of the batch.
     """
     _, made, family = _rewrite_for_any(component, policy, target, passes)
-    return {batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))) for batch in batches}
+    return lambda batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch)))
 
 
 def _rewrite_for_any(

@@ -105,6 +105,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         require=tuple(parse_requirement(text) for text in data["require"]),
         verify=data["verify"],
         seed=data["seed"],
+        data=None if data["data"] is None else Path(data["data"]),
     )
 
 

@@ -66,6 +66,7 @@ def compile(  # noqa: A001  # it is what it does
     require: Sequence[str] = (),
     verify: Literal["none", "static", "full"] = "none",
     seed: int = 0,
+    data: str | os.PathLike[str] | None = None,
     progress: Progress | Literal["auto", "never"] = "auto",
 ) -> Outcome:
     """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
@@ -82,7 +83,8 @@ def compile(  # noqa: A001  # it is what it does
     rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line.
 
     `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
-    that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of
+    that of the inputs verification draws; `data`, an .npz file or a folder, gives it real ones in their place (see
+    docs/verification-inputs.md). `progress` shows a bar in a terminal or a notebook, or tells an object of
     yours.
 
     Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can mend, RequirementError
@@ -98,6 +100,8 @@ def compile(  # noqa: A001  # it is what it does
         raise UsageError(f"the output {output} is one file; name a folder.")
     if target is None and verify != "none":
         raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
+    if data is not None and verify != "full":
+        raise UsageError('data feeds verify="full"; drop it, or ask for that.')
     request: dict[str, Any] = {
         "output": None if target is None else str(target.path),
         "runtime": runtime,
@@ -105,6 +109,7 @@ def compile(  # noqa: A001  # it is what it does
         "require": list(require),
         "verify": verify,
         "seed": seed,
+        "data": None if data is None else str(Path(data).resolve()),
     }
     shapes = ShapeOptions(batch, height, width, sequence_length, frames, guidance)
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:

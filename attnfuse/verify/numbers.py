@@ -71,13 +71,20 @@ class Comparison:
     """What the user has to know of the source itself."""
 
 
-def compare(original: Side, fused: Side, seed: int, taps: Mapping[str, TensorType] | None = None) -> Comparison:
+def compare(
+    original: Side,
+    fused: Side,
+    seed: int,
+    taps: Mapping[str, TensorType] | None = None,
+    inputs: Mapping[str, Array] | None = None,
+) -> Comparison:
     """Run both graphs and judge the fused one.
 
     `taps` are values of the original, with their types, to be handed back as that graph computes them at its own types.
+    `inputs` are by the original's names; left out, they are drawn.
     Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
     """
-    inputs = draw_inputs(original.model, seed)
+    inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
     wanted = {value: kind for value, kind in (taps or {}).items() if value not in inputs}
     try:
         exact = lower(original.model, Arithmetic.EXACT)
@@ -232,14 +239,19 @@ def relative_error(values: Array, exact: Array, where: Array) -> float:
     return error / size if size else error
 
 
+def uncompared(output: str) -> str:
+    """What is said where the original defines nothing of a result."""
+    return (
+        f"{output} could not be compared: the original itself has no finite value there; --data gives it real inputs, "
+        "another dtype may hold it, and --verify static asks for no numbers."
+    )
+
+
 def problems(figures: OutputFigures, output: str) -> list[str]:
     """What these figures are out of bounds in; `output` is what the sentences call the result."""
     findings = []
     if not figures.compared:
-        findings.append(
-            f"{output} could not be compared: the original itself has no finite value there; another dtype may hold "
-            "it, and --verify static asks for no numbers."
-        )
+        findings.append(uncompared(output))
     overflow = (
         "" if np.isfinite(figures.formula) else "; the formula overflows there, so another type may suit it better"
     )

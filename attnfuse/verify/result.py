@@ -149,6 +149,10 @@ class ComponentVerification:
     original: tuple[ComparedFile, ...] = ()
     fused: tuple[ComparedFile, ...] = ()
     """Files of the two sides, the graph first, then what holds its weights."""
+    drawn: tuple[str, ...] = ()
+    """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
+    data: tuple[ComparedFile, ...] = ()
+    """Files of the inputs that were given."""
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -162,6 +166,7 @@ class ComponentVerification:
             "name": self.name,
             "level": self.level,
             "seed": self.seed,
+            "inputs": {"drawn": list(self.drawn), "data": [f.to_json() for f in self.data]},
             "passed": self.passed,
             "findings": list(self.findings),
             "notes": list(self.notes),

@@ -105,6 +105,7 @@ def _request(**changes: Any) -> dict[str, Any]:
         "require": [],
         "verify": "none",
         "seed": 0,
+        "data": None,
         "rules": [],
         "warnings": {},
         "traces": [],

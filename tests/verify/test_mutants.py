@@ -86,7 +86,7 @@ def test_a_sound_rewrite_passes_every_check(block: Attention, runtime: str, tmp_
     assert [n for n in result.notes if n.startswith("site")] == []
     (site,) = result.sites
     assert site.module == "attn.to_q"
-    assert set(site.drawn) == {"mixed", "large", "whole"}
+    assert set(site.drawn) == {"mixed", "large"}
     assert site.largest_score is not None
     assert 4 < site.largest_score < 40
     assert 1e-5 < site.figures.fused < 5e-3
