@@ -15,7 +15,7 @@ from __future__ import annotations
 from attnfuse.graph import Model, Node
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.fused_nodes import FUSED_OPS, fused_nodes
+from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
 from attnfuse.verify.lowering import UNIT_ROUNDOFF, Rounding
 
 PRODUCTS = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Baddbmm")
@@ -42,11 +42,25 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
             dtype = _compute_type(original, fused, last) or coarsest
             found |= _of_formula(original, node, before, last, dtype)
         elif node.op in FUSED_OPS:
-            # A fused node of the source may be told to compute in another type: its own is no yardstick then.
-            own, now = original.type_of(node.inputs[0]), _compute_type(original, fused, node)
-            if own is not None and now is not None and own.dtype != now:
-                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True, added=own.dtype)
+            made = _stands_for(original, fused, node)
+            now = _compute_type(original, fused, node)
+            if made is not None and now is not None and _rounds_anew(original, node, made, now):
+                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True)
     return found
+
+
+def _rounds_anew(original: Model, node: Node, made: Node, now: DType) -> bool:
+    """Whether a fused node of the source is no yardstick for what it became.
+
+    It may be told to compute in another type, or become the other operator, whose bias is scaled otherwise: that is
+    stored anew then.
+    """
+    if not _is_of(original, now, node.inputs[0]):
+        return True
+    try:
+        return node.op != made.op and read(original, node).bias is not None
+    except MalformedError:
+        return False
 
 
 def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dtype: DType) -> dict[str, Rounding]:
@@ -125,19 +139,23 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
 
 
 def _compute_type(original: Model, fused: Model, product: Node) -> DType | None:
-    """Type of the fused node that stands for this product: forward to a value both graphs have, and back from it."""
+    """The type that the fused node that stands for this product computes in, where that is one of 16 bits."""
+    made = _stands_for(original, fused, product)
+    kind = fused.type_of(made.inputs[0]) if made is not None else None
+    return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
+
+
+def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
+    """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
     value: str | None = product.name
     while value is not None and fused.producer(value) is None:
         users = [u.node for u in original.uses(value) if u.node is not None and u.node.op != "UpdateState"]
         value = users[0].name if users else None
     while value is not None:
         node = fused.producer(value)
-        if node is None or not node.inputs:
+        if node is None or not node.inputs or node.op in PRODUCTS:
             return None
         if node.op in FUSED_OPS:
-            kind = fused.type_of(node.inputs[0])
-            return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
-        if node.op in PRODUCTS:
-            return None
+            return node
         value = node.inputs[0]
     return None

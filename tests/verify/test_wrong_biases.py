@@ -236,6 +236,24 @@ def test_another_bias_of_a_size_that_may_be_stored_is_found(tmp_path: Path, monk
     assert found_by(verify(case.original(), other.fused(), tmp_path, monkeypatch)) == {"output", "site"}
 
 
+@pytest.mark.parametrize(("bias", "found"), [(small, set()), (alibi_whole, {"output", "site"})])
+def test_a_bias_that_is_scaled_for_the_other_operator_is_stored_anew(
+    bias: Bias, found: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FlashAttentionScore adds its bias before the scale, PromptFlashAttention behind it."""
+    length = 128 if found else 8
+    models = []
+    for node, first in (("FlashAttentionScore", 0), ("PromptFlashAttention", MADE_ANEW)):
+        g = GraphBuilder("block", first=first)
+        q, k, v = (g.input(name, (BATCH, HEADS, length, HEAD), FLOAT16) for name in "qkv")
+        values = np.broadcast_to(bias(length) / SCALE, (1, HEADS, length, length)).astype(np.float16)
+        held = g.constant(values.copy())
+        held = g.muls(held, SCALE) if node == "PromptFlashAttention" else held
+        g.output(attention(g, node, (q, k, v), bias=held))
+        models.append(g.model())
+    assert found_by(verify(models[0], models[1], tmp_path, monkeypatch)) == found
+
+
 # --- masks that are added
 
 
