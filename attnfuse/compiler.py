@@ -35,9 +35,11 @@ from attnfuse.output import (
     place,
 )
 from attnfuse.policy import Policy, SiteQuery
+from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.build import component_entry
 from attnfuse.report.build import report as build_report
+from attnfuse.report.build import type_warnings
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Rewritten, at_batches, rewrite
@@ -162,12 +164,16 @@ def _told(request: CompileRequest) -> str:
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source]:
-    if not isinstance(request.source, str):
-        return Incremental(None), request.source
-    if request.cache is not None:
-        check_apart(request.cache, request.output, Path(request.source))
-    known = Incremental(request.cache, check=request.check)
-    source = open_source(request.source, request.components, request.dtype, request.shapes, request.given, known.traces)
+    """The source, of which nothing was traced yet, and what is known of earlier compiles."""
+    check_asked(request.target, request.dtype)
+    known, source = Incremental(None), request.source
+    if isinstance(source, str):
+        if request.cache is not None:
+            check_apart(request.cache, request.output, Path(source))
+        known = Incremental(request.cache, check=request.check)
+        source = open_source(source, request.components, request.dtype, request.shapes, request.given, known.traces)
+    check_components(request.target, source.held)
+    check_policy(request.target, request.policy, source.held)
     return known, source
 
 
@@ -434,6 +440,7 @@ def _report(
         for record in result.sites.values()
     ]
     told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
+    told += [text for r in results for text in type_warnings(request.target, r.name, r.rewritten.outside)]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [
         component_entry(r.name, made.nodes, list(made.sites.values()), made.legalised, made.outside)

@@ -19,6 +19,7 @@ from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.preflight import Held, held_by
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
@@ -101,6 +102,10 @@ class Source(Protocol):
     @property
     def failures(self) -> Mapping[str, str]:
         """The components it has (or those asked for) that are known not to be had, with the reasons."""
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """What is known of each component in `names` before it is loaded."""
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
@@ -192,6 +197,10 @@ class MindirSource:
     def failures(self) -> Mapping[str, str]:
         return {}
 
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {self.name: Held(self.name)}
+
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         progress.stage(name, "read")
@@ -237,6 +246,10 @@ class PipelineSource:
     @property
     def failures(self) -> Mapping[str, str]:
         return self.planned.failures
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {plan.name: held_by(plan) for plan in self.planned.plans}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
-from attnfuse.targets.limits import LIMITS, OLDEST_MINDSPORE
+from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import Input
@@ -72,6 +72,13 @@ def targets() -> str:
         + ".",
         "",
         *_table(("limit", *(f"{node} on {soc}" for soc, node in columns)), rows),
+        "",
+        "## Types",
+        "",
+        "What each SoC computes in, of what a component can be traced in; anything else is refused before tracing, and",
+        "a graph that holds it is not deployable. `attnfuse/targets/limits.py` names the source.",
+        "",
+        *_table(("SoC", "types"), ((soc, ", ".join(names)) for soc, names in FLOATS.items())),
         "",
         "## Operators that MindSpore Lite takes",
         "",

@@ -18,6 +18,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import Policy, Rule
+from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
@@ -48,6 +49,10 @@ class CapturedSource:
     @property
     def failures(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {name: held_by(traced.plan) for name, traced in self.traces.items()}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `attnfuse.sources.Source`."""

@@ -33,11 +33,12 @@ from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
-from attnfuse.policy import CAST_NAMES, CastName, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.policy import CAST_NAMES, CastName, Policy, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.preflight import check_components, check_policy, held_by
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
-from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
@@ -112,6 +113,9 @@ def compile(  # noqa: A001  # it is what it does
         configs.mkdir()
         plan = plan_live(source, configs, shapes, components, inputs)
         found = live_rules(plan.models, plan.prefix)
+        held = {one.name: held_by(one) for one in plan.plans}
+        check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
+        check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
         request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
         request["warnings"] = plan.warnings
         traces = _capture(plan, work, shown, weights=target is not None)

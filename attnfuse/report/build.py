@@ -22,7 +22,8 @@ from attnfuse.report.model import (
     Totals,
 )
 from attnfuse.targets import Target
-from attnfuse.targets.objections import objection
+from attnfuse.targets.objections import objection, type_objection
+from attnfuse.tracing.contract import FLOAT_DTYPES
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
@@ -75,13 +76,14 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
 def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[OutsideEntry, ...]:
     """The nodes of a finished graph that the target does not take as they stand, by operator and reason.
 
-    `reasons` are those that a pass gave, by the node's value.
+    `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else.
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        why = objection(target, model, node)
-        if why is not None:
+        told = type_objection(target, model, node)
+        if told is None and (why := objection(target, model, node)) is not None:
             told = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+        if told is not None:
             groups.setdefault((node.op, told), []).append(node)
     modules = Modules(model)
     return tuple(
@@ -94,6 +96,12 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
         )
         for (op, reason), nodes in sorted(groups.items())
     )
+
+
+def type_warnings(target: Target, component: str, outside: Iterable[OutsideEntry]) -> list[str]:
+    """A warning for each type that the component computes in and the SoC does not."""
+    lacking = {entry.reason for entry in outside if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
+    return [f"{component} is not deployable: {reason}" for reason in sorted(lacking)]
 
 
 def component_entry(

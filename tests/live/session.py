@@ -150,6 +150,9 @@ def main(folder: Path) -> None:
         "absent component": error_of(lambda: attnfuse.compile(pipe, None, components=["text_encoder"])),
         "unknown class": error_of(lambda: attnfuse.compile(attention, None)),
     }
+    told["errors"]["no such type"] = error_of(
+        lambda: attnfuse.compile(pipe.vae.to(mindspore.bfloat16), folder / "no", soc="ascend310p")
+    )
     told["litter"] = sorted(path.name for path in Path.cwd().iterdir())
     told["mode"] = mindspore.get_context("mode")
     (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")

@@ -153,6 +153,7 @@ def test_progress_and_the_table(told: Any) -> None:
         ("wrong inputs", "TraceError", "component model cannot be traced"),
         ("unknown component", "UsageError", "did you mean 'unet'"),
         ("absent component", "UsageError", "did you mean 'vae_encoder'; it has unet, vae_decoder, vae_encoder"),
+        ("no such type", "UsageError", "bfloat16 is not on ascend310p, and component vae_decoder is held in it: convert"),
         ("unknown class", "TraceError", "Attention is not supported; give the inputs"),
     ],
 )
