@@ -29,11 +29,12 @@ from attnfuse.errors import (
     UsageError,
     VerificationError,
 )
+from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_rules
 from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
-from attnfuse.policy import CAST_NAMES, CastName, Policy, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.policy import Policy
 from attnfuse.preflight import check_components, check_policy, held_by
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
@@ -43,7 +44,6 @@ from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
 
-PolicyLike = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _LEVELS = ("none", "static", "full")
 
 
@@ -62,7 +62,7 @@ def compile(  # noqa: A001  # it is what it does
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
-    force_cast_dtype: CastName | None = None,
+    force_cast_dtype: object = NOT_GIVEN,
     no_flash: Sequence[str] = (),
     require: Sequence[str] = (),
     verify: Literal["none", "static", "full"] = "none",
@@ -80,7 +80,9 @@ def compile(  # noqa: A001  # it is what it does
 
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
-    rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line.
+    rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line. What attention is cast to is a
+    name ("float16", "bfloat16", "none") or a type (`mindspore.float16`); None is mindone's None, no cast, and so differs
+    from leaving it out.
 
     `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
     that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of
@@ -90,7 +92,7 @@ def compile(  # noqa: A001  # it is what it does
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
     ours. Whatever is raised, nothing was written.
     """
-    rules = _given_rules(policy, force_cast_dtype, no_flash)
+    rules = given_rules(policy, force_cast_dtype, no_flash)
     _check_choices(runtime, soc, verify)
     for text in require:
         parse_requirement(text)
@@ -112,7 +114,7 @@ def compile(  # noqa: A001  # it is what it does
         configs = work / "configs"
         configs.mkdir()
         plan = plan_live(source, configs, shapes, components, inputs)
-        found = live_rules(plan.models, plan.prefix)
+        found = live_rules(plan.cells, plan.prefix)
         held = {one.name: held_by(one) for one in plan.plans}
         check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
         check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
@@ -121,23 +123,6 @@ def compile(  # noqa: A001  # it is what it does
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [trace.to_json() for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
-
-
-def _given_rules(
-    policy: PolicyLike | None, force_cast_dtype: CastName | None, no_flash: Sequence[str]
-) -> tuple[Rule, ...]:
-    """The policy's rules, then those of the keywords."""
-    if force_cast_dtype is not None and force_cast_dtype not in CAST_NAMES:
-        raise UsageError(f"force_cast_dtype {force_cast_dtype!r} is not one of {', '.join(CAST_NAMES)}.")
-    if isinstance(no_flash, str):
-        raise UsageError("no_flash is a list of patterns, not one string.")
-    last = command_line_rules(force_cast_dtype, no_flash)
-    if policy is None:
-        return last
-    if isinstance(policy, str | os.PathLike):
-        return (*read_policy(Path(policy)).rules, *last)
-    document = policy if isinstance(policy, Mapping) else {"rules": list(policy)}
-    return (*policy_of(document, "policy").rules, *last)
 
 
 def _check_choices(runtime: str, soc: str, verify: str) -> None:

@@ -24,10 +24,14 @@ MODEL = "model"
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """The graphs to trace and the live models they are traced from, by the plans' `model`."""
+    """The graphs to trace and the live models they are traced from, by the plans' `model`.
+
+    `cells` are all models of the pipeline by attribute, traced or not: settings made on it are read off them.
+    """
 
     plans: tuple[ComponentPlan, ...]
     models: Mapping[str, Any]
+    cells: Mapping[str, Any]
     prefix: str
     warnings: Mapping[str, tuple[str, ...]]
 
@@ -58,7 +62,8 @@ def plan_live(
             warnings[name] = (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
         plans += _planned(work, held, shapes, [name], exactly=True)
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
-    return LivePlan(tuple(plans), models, "" if single else "pipe.", warnings)
+    cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
+    return LivePlan(tuple(plans), models, cells, "" if single else "pipe.", warnings)
 
 
 def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any]) -> LivePlan:
@@ -72,7 +77,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
     plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs)
-    return LivePlan((plan,), {MODEL: source}, "", {})
+    return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 
 
 def _spec(position: int, value: Any) -> TensorSpec:

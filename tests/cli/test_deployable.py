@@ -170,7 +170,9 @@ def test_every_graph_of_the_demo_is_deployable(
     assert not held["vae_decoder"] & held["vae_encoder"]
 
 
-@pytest.mark.parametrize(("soc", "runtime"), [("ascend310p", "lite"), ("ascend910", "lite"), ("ascend910", "mindspore")])
+@pytest.mark.parametrize(
+    ("soc", "runtime"), [("ascend310p", "lite"), ("ascend910", "lite"), ("ascend910", "mindspore")]
+)
 def test_a_graph_in_a_type_that_the_soc_lacks(attnfuse: Run, tmp_path: Path, soc: str, runtime: str) -> None:
     """All of it is of bfloat16: nothing may call that deployable, whatever runs it."""
     graph = transformer(sites=2, dtype=BFLOAT16).write(tmp_path / "unet.mindir")
