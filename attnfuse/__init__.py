@@ -4,8 +4,8 @@
 
     outcome = attnfuse.compile(pipe, "out", runtime="lite", soc="ascend910b")
 
-`compile` and `Outcome` come from `attnfuse.live` when they are first asked for: importing this package stays light. From
-then on, attention settings made on mindone's pipelines are taken note of: see `attnfuse.calls`.
+`compile` and `Outcome` come from `attnfuse.live` when they are first asked for: importing this package stays light.
+From then on, attention settings made on mindone's pipelines are taken note of: see `attnfuse.calls`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Takes note of the settings made on whole mindone pipelines and models, from the moment attnfuse is imported.
 
-mindone's `set_flash_attention_force_cast_dtype` and `enable_flash_sdp` walk the cells below what they are called on, and
-leave a trace on cells of its class `Attention` only (models/attention_processor.py). Text encoders have none, nor have
-some transformers: what was said of the pipeline that holds them is lost. So both methods are wrapped, on mindone's
-pipelines and models, as soon as mindone is imported: they do what they did, and the parts they were called on are noted.
+mindone's `set_flash_attention_force_cast_dtype` and `enable_flash_sdp` walk the cells below what they are called on,
+and leave a trace on cells of its class `Attention` only (models/attention_processor.py). Text encoders have none,
+nor have some transformers: what was said of the pipeline that holds them is lost. So both methods are wrapped, on
+mindone's pipelines and models, as soon as mindone is imported: they do what they did, and the parts they were called on
+are noted.
 Nothing of the pipeline is changed, and what is forgotten elsewhere is forgotten here: a note lives as long as its part.
 
 Imports nothing but the standard library: mindone is not imported here, but waited for.

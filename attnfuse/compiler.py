@@ -37,9 +37,8 @@ from attnfuse.output import (
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.report.build import component_entry
+from attnfuse.report.build import component_entry, type_warnings
 from attnfuse.report.build import report as build_report
-from attnfuse.report.build import type_warnings
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Rewritten, at_batches, rewrite

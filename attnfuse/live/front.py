@@ -81,8 +81,8 @@ def compile(  # noqa: A001  # it is what it does
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
     rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line. What attention is cast to is a
-    name ("float16", "bfloat16", "none") or a type (`mindspore.float16`); None is mindone's None, no cast, and so differs
-    from leaving it out.
+    name ("float16", "bfloat16", "none") or a type (`mindspore.float16`); None is mindone's None, no cast, which
+    is not to leave it out.
 
     `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
     that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of

@@ -8,9 +8,9 @@ which is also the policy's, needs none.
 
 A call on a pipeline covers everything in it, and leaves no trace on text encoders and other parts without such cells.
 What `attnfuse.calls` noted of a part says what holds there. Where it noted nothing (attnfuse was imported after the
-calls), a part without such cells goes with the pipeline, as far as the others tell what was said of that: where one call
-on the pipeline says as much with no more rules, it is taken to have been made; of two such calls the one that keeps the
-formula, which is right whatever was meant.
+calls), a part without such cells goes with the pipeline, as far as the others tell what was said of that: where one
+call on the pipeline says as much with no more rules, it is taken to have been made; of two such calls the one that
+keeps the formula, which is right whatever was meant.
 
 Reads attributes of cells, and so imports no MindSpore. May import `attnfuse.calls` and `attnfuse.policy`.
 """

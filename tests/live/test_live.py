@@ -165,7 +165,7 @@ def test_progress_and_the_table(told: Any) -> None:
         (
             "no such type",
             "UsageError",
-            "bfloat16 is not on ascend310p, and component vae_decoder is held in it: convert",
+            "bfloat16 is not on ascend310p, and component vae_decoder is held in it",
         ),
         ("unknown class", "TraceError", "Attention is not supported; give the inputs"),
     ],
