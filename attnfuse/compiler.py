@@ -37,7 +37,7 @@ from attnfuse.output import (
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.report.build import component_entry, type_warnings
+from attnfuse.report.build import component_entry, fixed_entries, type_warnings
 from attnfuse.report.build import report as build_report
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
@@ -442,7 +442,14 @@ def _report(
     told += [text for r in results for text in type_warnings(request.target, r.name, r.rewritten.outside)]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [
-        component_entry(r.name, made.nodes, list(made.sites.values()), made.legalised, made.outside)
+        component_entry(
+            r.name,
+            made.nodes,
+            list(made.sites.values()),
+            made.legalised,
+            made.outside,
+            fixed_entries(r.component.fixed),
+        )
         for r in results
         for made in (r.rewritten,)
     ]
@@ -531,6 +538,7 @@ def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponen
         variables=component.variables,
         inputs=result.rewritten.inputs,
         outputs=outputs,
+        fixed=fixed_entries(component.fixed),
     )
 
 

@@ -26,6 +26,7 @@ from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
     DYNAMIC_BATCHES,
     ComponentPlan,
+    FixedValue,
     ShapeOptions,
     TensorSpec,
     TracedComponent,
@@ -47,7 +48,8 @@ class Component:
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    For any batch, `batches` are the source graphs at several, `data` being the first of them.
+    For any batch, `batches` are the source graphs at several, `data` being the first of them. `fixed` is what the graph
+    has fixed that a pipeline may set at run time, as far as is known.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Component:
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     batches: Mapping[int, bytes] = field(default_factory=dict)
+    fixed: tuple[FixedValue, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -319,6 +322,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tu
         warnings=warnings,
         versions=traced.versions,
         inputs=inputs,
+        fixed=plan.fixed,
     )
 
 

@@ -14,6 +14,7 @@ from attnfuse.pipeline import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,
+    FixedEntry,
     LegalisedEntry,
     MissEntry,
     OutsideEntry,
@@ -23,7 +24,7 @@ from attnfuse.report.model import (
 )
 from attnfuse.targets import Target
 from attnfuse.targets.objections import objection, type_objection
-from attnfuse.tracing.contract import FLOAT_DTYPES
+from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
@@ -104,18 +105,25 @@ def type_warnings(target: Target, component: str, outside: Iterable[OutsideEntry
     return [f"{component} is not deployable: {reason}" for reason in sorted(lacking)]
 
 
+def fixed_entries(values: Iterable[FixedValue]) -> tuple[FixedEntry, ...]:
+    """What a graph has fixed, as documents have it."""
+    return tuple(FixedEntry(name=one.name, value=one.value, meaning=one.meaning) for one in values)
+
+
 def component_entry(
     name: str,
     nodes: int,
     records: Sequence[SiteRecord],
     legalised: tuple[LegalisedEntry, ...] = (),
     outside: tuple[OutsideEntry, ...] = (),
+    fixed: tuple[FixedEntry, ...] = (),
 ) -> ComponentEntry:
     """The report of one component."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
         nodes=nodes,
+        fixed=fixed,
         sites=sites,
         legalised=legalised,
         outside=outside,

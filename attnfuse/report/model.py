@@ -113,11 +113,20 @@ class Totals(_Document):
     failed: int = 0
 
 
+class FixedEntry(_Document):
+    """What a graph has fixed and a pipeline may set at run time: see `attnfuse.tracing.contract.FixedValue`."""
+
+    name: str
+    value: Any
+    meaning: str
+
+
 class ComponentEntry(_Document):
-    """One graph. `nodes` counts those of the source, constants included."""
+    """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed."""
 
     name: str
     nodes: int
+    fixed: tuple[FixedEntry, ...] = ()
     sites: tuple[SiteEntry, ...]
     legalised: tuple[LegalisedEntry, ...]
     outside: tuple[OutsideEntry, ...]
@@ -160,7 +169,7 @@ class FileEntry(_Document):
 
 
 class ManifestComponent(_Document):
-    """One graph of the output: its file, what it takes and what it gives, in order."""
+    """One graph of the output: its file, what it takes and gives, in order, and what it has fixed."""
 
     name: str
     owner: str
@@ -168,6 +177,7 @@ class ManifestComponent(_Document):
     variables: tuple[str, ...]
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
+    fixed: tuple[FixedEntry, ...] = ()
 
 
 class RuleEntry(_Document):

@@ -1,7 +1,7 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports `contract`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no MindSpore.
+for. Imports `contract`, `fixed`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no MindSpore.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.fixed import fixed_values, given_values
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
@@ -103,6 +104,7 @@ class Part:
                     "inputs": [spec.to_json() for spec in plan.open_inputs],
                     "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
                     "stand_ins": list(plan.stand_ins),
+                    "fixed": [value.to_json() for value in plan.fixed],
                 }
                 for plan in self.plans
             ],
@@ -329,7 +331,8 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
     given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
     fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
-    call = Call(spec.method, arguments([entry for entry, _ in given], fixed), _outputs(spec, scene))
+    entries = [entry for entry, _ in given]
+    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
     return ComponentPlan(
         name=name,
         model=scene.model,
@@ -340,6 +343,7 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
         dtype=held,
         inputs=inputs,
         stand_ins=spec.stand_ins,
+        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
     )
 
 
@@ -367,6 +371,7 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
         # None but what any model of the library means the same with.
         stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        fixed=tuple(given_values(call.fixed)),
     )
 
 
