@@ -24,11 +24,12 @@ import click
 from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
-from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.processes import stop_once
+from attnfuse.records import decisions
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
@@ -181,6 +182,10 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+        if outcome.kept:
+            _say(f"{', '.join(outcome.kept)} stayed there as before.")
+        if outcome.dropped:
+            _say(f"warning: {outcome.dropped}.")
     if check and not outcome.unmet:
         # What was left out is left out there too: a difference would have been raised.
         left = len(outcome.report.failed)
@@ -302,7 +307,7 @@ def policy_show_command(**options: Any) -> int:
     shared = _Shared(**options)
     request = shared.request()
     outcome = shared.execute(compiler.inspect, request)
-    shown = decisions(request.policy, outcome)
+    shown = decisions(request.policy, outcome.components)
     if shared.as_json:
         click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
     else:

@@ -103,6 +103,10 @@ class Source(Protocol):
         """The components it has (or those asked for), in order."""
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """All components it is known to have, asked for or not, in order."""
+
+    @property
     def failures(self) -> Mapping[str, str]:
         """The components it has (or those asked for) that are known not to be had, with the reasons."""
 
@@ -197,6 +201,10 @@ class MindirSource:
         return (self.name,)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
 
@@ -245,6 +253,10 @@ class PipelineSource:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(plan.name for plan in self.planned.plans)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return self.planned.order
 
     @property
     def failures(self) -> Mapping[str, str]:

@@ -47,6 +47,10 @@ class CapturedSource:
         return tuple(self.traces)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(self.traces)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
 
@@ -104,6 +108,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
         source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
         policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
@@ -119,6 +124,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "unmet": list(outcome.unmet),
         "verification": None if outcome.verification is None else outcome.verification.to_json(),
         "passed": outcome.verification is None or outcome.verification.passed,
+        "dropped": outcome.dropped,
         "files": {name: found.bytes for name, found in (outcome.files or {}).items()},
     }
 

@@ -84,6 +84,8 @@ def compile(  # noqa: A001  # it is what it does
     name ("float16", "bfloat16", "none") or a type (`mindspore.float16`); None is mindone's None, no cast, which
     is not to leave it out.
 
+    Of a pipeline with `components`, or of a single model, what stands in the output beside them stays there.
+
     `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
     that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of
     yours.
@@ -120,6 +122,8 @@ def compile(  # noqa: A001  # it is what it does
         check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
         request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
         request["warnings"] = plan.warnings
+        # A part of a pipeline, or one model of it: what stands in the output beside it stays.
+        request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [trace.to_json() for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
@@ -233,4 +237,4 @@ def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:
         told = findings[0] if findings else "the numbers differ by more than the formula's own error"
         raise VerificationError(f"verification failed, nothing was written: {told}")
     report = Report.model_validate_json(json.dumps(answer["report"]))
-    return Outcome(report, output, answer["files"], answer["verification"])
+    return Outcome(report, output, answer["files"], answer["verification"], answer["dropped"])

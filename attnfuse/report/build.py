@@ -102,7 +102,7 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
 def type_warnings(target: Target, component: str, outside: Iterable[OutsideEntry]) -> list[str]:
     """A warning for each type that the component computes in and the SoC does not."""
     lacking = {entry.reason for entry in outside if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
-    return [f"{component} is not deployable: {reason}" for reason in sorted(lacking)]
+    return [f"{component}: not deployable: {reason}" for reason in sorted(lacking)]
 
 
 def fixed_entries(values: Iterable[FixedValue]) -> tuple[FixedEntry, ...]:
@@ -145,13 +145,18 @@ def report(
         soc=target.soc,
         components=entries,
         failed=failures,
-        totals=totals(
-            [site for entry in entries for site in entry.sites],
-            [operator for entry in entries for operator in entry.legalised],
-            [operator for entry in entries for operator in entry.outside],
-            len(failures),
-        ),
+        totals=totals_of(entries, len(failures)),
         warnings=tuple(warnings),
+    )
+
+
+def totals_of(entries: Sequence[ComponentEntry], failed: int) -> Totals:
+    """Count over several components."""
+    return totals(
+        [site for entry in entries for site in entry.sites],
+        [operator for entry in entries for operator in entry.legalised],
+        [operator for entry in entries for operator in entry.outside],
+        failed,
     )
 
 

@@ -168,18 +168,6 @@ class FileEntry(_Document):
     bytes: int
 
 
-class ManifestComponent(_Document):
-    """One graph of the output: its file, what it takes and gives, in order, and what it has fixed."""
-
-    name: str
-    owner: str
-    graph: str
-    variables: tuple[str, ...]
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
-    fixed: tuple[FixedEntry, ...] = ()
-
-
 class RuleEntry(_Document):
     """A policy rule; null leaves a setting as it is, or selects every site."""
 
@@ -194,8 +182,29 @@ class RuleEntry(_Document):
     attention: str | None
 
 
+class ManifestComponent(_Document):
+    """One graph of the output: its file, what it takes and gives, in order, and what it has fixed.
+
+    `sources` are the files it was read from, as `Manifest.inputs` names them. `policy` are the rules it was compiled
+    with where they are not the manifest's: it stayed while others were compiled with other rules.
+    """
+
+    name: str
+    owner: str
+    graph: str
+    variables: tuple[str, ...]
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    fixed: tuple[FixedEntry, ...] = ()
+    sources: tuple[str, ...]
+    policy: tuple[RuleEntry, ...] | None = None
+
+
 class Manifest(_Document):
-    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output."""
+    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output.
+
+    Of several compiles into one folder, each of some components, `policy` is that of the last.
+    """
 
     schema_: Literal["attnfuse.manifest/1"] = Field(default=MANIFEST_SCHEMA, alias="schema")
     versions: dict[str, str]

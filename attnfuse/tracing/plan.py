@@ -113,10 +113,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The traces that can be made, and the components that were asked for and cannot, each with the reason."""
+    """The traces that can be made, and the components that were asked for and cannot, each with the reason.
+
+    `order` names all components of the pipeline, asked for or not.
+    """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
+    order: tuple[str, ...] = ()
 
 
 def survey(
@@ -235,7 +239,7 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures)
+    return Planned(plans, failures, tuple(known))
 
 
 def plan_pipeline(

@@ -110,6 +110,7 @@ def _request(**changes: Any) -> dict[str, Any]:
         "seed": 0,
         "rules": [],
         "warnings": {},
+        "components": [],
         "traces": [],
     }
     return {**request, **changes}
@@ -155,7 +156,7 @@ def test_ctrl_c_stops_the_subprocess(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _answer(**changes: Any) -> dict[str, Any]:
-    return {"report": {}, "unmet": [], "verification": None, "passed": True, "files": {}, **changes}
+    return {"report": {}, "unmet": [], "verification": None, "passed": True, "files": {}, "dropped": "", **changes}
 
 
 @pytest.mark.parametrize(
