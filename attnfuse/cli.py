@@ -25,7 +25,7 @@ from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, SourceError, TraceError, UsageError
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.processes import stop_once
@@ -210,14 +210,21 @@ def inspect_command(**options: Any) -> int:
 @_options(click.argument("source"), *_shape_options)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
-    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced."""
+    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced.
+
+    Where parts do not fit together (a text encoder and the attention over its text, latents and the denoiser, a
+    ControlNet and the UNet) it says so, and the exit code is 3.
+    """
     given = () if inputs_file is None else read_inputs(inputs_file)
     parts = survey_source(source, dtype, ShapeOptions(**shapes), given)
     if as_json:
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:
         click.echo(render_parts(parts), nl=False)
-    return 0
+    told = list(dict.fromkeys(text for part in parts for text in part.contradictions))
+    for text in told:
+        _say(f"error: {text}")
+    return SourceError.exit_code if told else 0
 
 
 @cli.command("explain")

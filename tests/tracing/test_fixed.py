@@ -102,10 +102,10 @@ def test_a_light_adapter_has_one_feature_more_than_channels(tmp_path: Path) -> N
     folder = write_configs(tmp_path / "in", SMALL["sd_adapter"])
     path = folder / "adapter" / "config.json"
     config = json.loads(path.read_bytes())
-    write_json(path, {**config, "adapter_type": "light_adapter", "channels": config["channels"][:-1]})
+    write_json(path, {**config, "adapter_type": "light_adapter"})
     adapter, unet = (plan_all(folder, "float16", ShapeOptions(), [name]).plans[0] for name in ("adapter", "unet"))
     assert adapter.call is not None
-    assert len(adapter.call.outputs) == len(config["channels"])
+    assert len(adapter.call.outputs) == len(config["channels"]) + 1
     features = [spec.shape for spec in unet.inputs if spec.name.startswith("adapter_feature")]
-    assert [shape[1] for shape in features] == [*config["channels"][:-1], config["channels"][-2]]
+    assert [shape[1] for shape in features] == [*config["channels"], config["channels"][-1]]
     assert all(a[2] == 2 * b[2] for a, b in pairwise(features))
