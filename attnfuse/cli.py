@@ -24,11 +24,12 @@ import click
 from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
-from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, TraceError, UsageError
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, SourceError, TraceError, UsageError
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.processes import stop_once
+from attnfuse.records import decisions
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
@@ -194,6 +195,10 @@ def compile_command(
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+        if outcome.kept:
+            _say(f"{', '.join(outcome.kept)} stayed there as before.")
+        if outcome.dropped:
+            _say(f"warning: {outcome.dropped}.")
     if check and not outcome.unmet:
         # What was left out is left out there too: a difference would have been raised.
         left = len(outcome.report.failed)
@@ -218,14 +223,21 @@ def inspect_command(**options: Any) -> int:
 @_options(click.argument("source"), *_shape_options)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
-    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced."""
+    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced.
+
+    Where parts do not fit together (a text encoder and the attention over its text, latents and the denoiser, a
+    ControlNet and the UNet) it says so, and the exit code is 3.
+    """
     given = () if inputs_file is None else read_inputs(inputs_file)
     parts = survey_source(source, dtype, ShapeOptions(**shapes), given)
     if as_json:
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:
         click.echo(render_parts(parts), nl=False)
-    return 0
+    told = list(dict.fromkeys(text for part in parts for text in part.contradictions))
+    for text in told:
+        _say(f"error: {text}")
+    return SourceError.exit_code if told else 0
 
 
 @cli.command("explain")
@@ -327,7 +339,7 @@ def policy_show_command(**options: Any) -> int:
     shared = _Shared(**options)
     request = shared.request()
     outcome = shared.execute(compiler.inspect, request)
-    shown = decisions(request.policy, outcome)
+    shown = decisions(request.policy, outcome.components)
     if shared.as_json:
         click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
     else:

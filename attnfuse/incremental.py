@@ -40,8 +40,9 @@ from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
-#: What of a component says where something lies, and nothing of the graph. A field that is added is of the graph.
-_PLACES = ("adopted", "inputs", "original", "weights", "where")
+#: What of a component says where something lies, or is told beside it, and nothing of the graph. A field that is added
+#: is of the graph.
+_PLACES = ("adopted", "fixed", "inputs", "original", "weights", "where")
 
 
 @dataclass(frozen=True, slots=True)

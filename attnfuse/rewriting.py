@@ -66,6 +66,12 @@ def at_batches(
     return lambda batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch)))
 
 
+def original_at(component: Component, batch: int) -> bytes:
+    """The source's graph at one batch, of a component for any, as `at_batches` has it."""
+    sources = {at: codec.parse(data, component.where) for at, data in component.batches.items()}
+    return codec.serialise(family_of(component.name, sources).at(batch))
+
+
 def _rewrite_for_any(
     component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
 ) -> tuple[Rewritten, Dynamic, Family]:

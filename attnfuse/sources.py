@@ -20,12 +20,14 @@ from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.values import WeightValues
+from attnfuse.preflight import Held, held_by
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
     DYNAMIC_BATCHES,
     ComponentPlan,
+    FixedValue,
     ShapeOptions,
     TensorSpec,
     TracedComponent,
@@ -47,7 +49,8 @@ class Component:
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    For any batch, `batches` are the source graphs at several, `data` being the first of them.
+    For any batch, `batches` are the source graphs at several, `data` being the first of them. `fixed` is what the graph
+    has fixed that a pipeline may set at run time, as far as is known.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Component:
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     batches: Mapping[int, bytes] = field(default_factory=dict)
+    fixed: tuple[FixedValue, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -104,8 +108,16 @@ class Source(Protocol):
         """The components it has (or those asked for), in order."""
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """All components it is known to have, asked for or not, in order."""
+
+    @property
     def failures(self) -> Mapping[str, str]:
         """The components it has (or those asked for) that are known not to be had, with the reasons."""
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """What is known of each component in `names` before it is loaded."""
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
@@ -194,8 +206,16 @@ class MindirSource:
         return (self.name,)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {self.name: Held(self.name)}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
@@ -248,8 +268,16 @@ class PipelineSource:
         return tuple(plan.name for plan in self.planned.plans)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return self.planned.order
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return self.planned.failures
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {plan.name: held_by(plan) for plan in self.planned.plans}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
@@ -319,6 +347,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tu
         warnings=warnings,
         versions=traced.versions,
         inputs=inputs,
+        fixed=plan.fixed,
     )
 
 

@@ -18,6 +18,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import Policy, Rule
+from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
@@ -46,8 +47,16 @@ class CapturedSource:
         return tuple(self.traces)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(self.traces)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {name: held_by(traced.plan) for name, traced in self.traces.items()}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `attnfuse.sources.Source`."""
@@ -99,6 +108,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
         source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
         policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
@@ -115,6 +125,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "unmet": list(outcome.unmet),
         "verification": None if outcome.verification is None else outcome.verification.to_json(),
         "passed": outcome.verification is None or outcome.verification.passed,
+        "dropped": outcome.dropped,
         "files": {name: found.bytes for name, found in (outcome.files or {}).items()},
     }
 

@@ -1,7 +1,8 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports `contract`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no MindSpore.
+for. Imports `agreement`, `contract`, `fixed`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no
+MindSpore.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
+from attnfuse.tracing.agreement import Contradiction, contradictions
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.fixed import fixed_values, given_values
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
@@ -80,6 +83,7 @@ class Part:
 
     `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
     (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
+    `contradictions` say what does not fit together in the pipeline, this part being one of it: whole sentences.
     """
 
     model: str
@@ -88,6 +92,7 @@ class Part:
     plans: tuple[ComponentPlan, ...] = ()
     is_network: bool = True
     problem: str = ""
+    contradictions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, without places on this machine."""
@@ -96,6 +101,7 @@ class Part:
             "class": self.class_name,
             "network": self.is_network,
             "problem": self.problem or None,
+            **({"contradictions": list(self.contradictions)} if self.contradictions else {}),
             "components": [
                 {
                     "name": plan.name,
@@ -103,6 +109,7 @@ class Part:
                     "inputs": [spec.to_json() for spec in plan.open_inputs],
                     "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
                     "stand_ins": list(plan.stand_ins),
+                    "fixed": [value.to_json() for value in plan.fixed],
                 }
                 for plan in self.plans
             ],
@@ -111,10 +118,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The traces that can be made, and the components that were asked for and cannot, each with the reason."""
+    """The traces that can be made, and the components that were asked for and cannot, each with the reason.
+
+    `order` names all components of the pipeline, asked for or not.
+    """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
+    order: tuple[str, ...] = ()
 
 
 def survey(
@@ -184,7 +195,20 @@ def _survey(
         _part(replace(scene, model=name), family, [call for call in given if call.part == name]) for name in names
     )
     _check_components(surveyed, given)
-    return surveyed
+    found = () if family is None else contradictions(scene, family)
+    user = {call.part for call in given}  # how they are called is the user's
+    found = tuple(one for one in found if not user.intersection(one.parts))
+    return tuple(_contradicted(part, pipeline, found) for part in surveyed)
+
+
+def _contradicted(part: Part, pipeline: PipelineFolder, found: Sequence[Contradiction]) -> Part:
+    """A part with what does not fit it."""
+    told = tuple(
+        f"{pipeline.root}: {one.told}: these parts are not of one pipeline; take them from the same."
+        for one in found
+        if part.model in one.parts
+    )
+    return replace(part, contradictions=told)
 
 
 def _check_components(parts: Sequence[Part], given: Sequence[GivenCall]) -> None:
@@ -210,8 +234,8 @@ def plan_all(
     """Plan the traces of the pipeline in `folder`, or those of `components`, in the pipeline's order.
 
     `dtype` is one of float16, bfloat16, float32; `given` and `exactly` see `survey`. Raises UsageError for a bad dtype,
-    shape or component name, SourceError for a folder that is not a pipeline or is damaged, TraceError where nothing can
-    be traced.
+    shape or component name, SourceError for a folder that is not a pipeline, is damaged, or holds parts that do not fit
+    together (of what is asked for), TraceError where nothing can be traced.
     """
     parts = [part for part in survey(folder, dtype, shapes, given, exactly=exactly) if part.is_network]
     known = [name for part in parts for name in part.components]
@@ -220,6 +244,9 @@ def plan_all(
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}; " if close else ""
             raise UsageError(f"{folder} has no component {name!r}; {hint}it has {', '.join(known) or 'none'}.")
+    for part in parts:
+        if part.contradictions and any(not components or plan.name in components for plan in part.plans):
+            raise SourceError(part.contradictions[0])
     plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
     failures = {
         name: part.problem
@@ -233,7 +260,7 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures)
+    return Planned(plans, failures, tuple(known))
 
 
 def plan_pipeline(
@@ -329,7 +356,8 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
     given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
     fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
-    call = Call(spec.method, arguments([entry for entry, _ in given], fixed), _outputs(spec, scene))
+    entries = [entry for entry, _ in given]
+    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
     return ComponentPlan(
         name=name,
         model=scene.model,
@@ -340,6 +368,7 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
         dtype=held,
         inputs=inputs,
         stand_ins=spec.stand_ins,
+        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
     )
 
 
@@ -367,6 +396,7 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
         # None but what any model of the library means the same with.
         stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        fixed=tuple(given_values(call.fixed)),
     )
 
 

@@ -21,6 +21,7 @@ from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, Outp
 
 __all__ = [
     "NOT_SHOWN",
+    "VERIFIED_BATCHES",
     "ComponentVerification",
     "Level",
     "OutputFigures",
@@ -35,6 +36,9 @@ __all__ = [
     "verify_component",
 ]
 
+
+VERIFIED_BATCHES = (1, 2)
+"""Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 _INFERENCE, _NUMBERS = {"mindspore": "trace"}, {"onnx": "verify", "onnxruntime": "verify"}
 _EXECUTORS = {"static": _INFERENCE, "full": _INFERENCE | _NUMBERS, "memory": _NUMBERS}

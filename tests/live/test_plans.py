@@ -71,3 +71,23 @@ def test_what_is_float32_in_any_case_stays_so(tmp_path: Path) -> None:
     types = {spec.name: spec.dtype for spec in plan.inputs}
     assert plan.dtype == "float16"
     assert (types["hidden_states"], types["rotary_cos"], types["style"]) == ("float16", "float32", "int64")
+
+
+class _Lora:
+    def __init__(self, **scaling: float) -> None:
+        self.lora_A, self.scaling = object(), scaling
+
+
+def test_a_lora_that_is_loaded_is_told_with_its_scale(tmp_path: Path) -> None:
+    class WithLora(WanTransformer3DModel):
+        def cells_and_names(self) -> list[Any]:
+            return [("blocks.0.to_q", _Lora(style=0.5)), ("blocks.1.to_q", _Lora(style=0.5)), ("norm", object())]
+
+    for name, kind, expected in (("a", WanTransformer3DModel, None), ("b", WithLora, [["style", 0.5]])):
+        pipe = WanPipeline()
+        pipe.components = {"transformer": kind(WAN, "Float32")}
+        pipe.components["transformer"].__class__.__name__ = "WanTransformer3DModel"
+        (tmp_path / name).mkdir()
+        (plan,) = plan_live(pipe, tmp_path / name, ShapeOptions(), (), None).plans
+        (lora,) = (one for one in plan.fixed if one.name == "lora_scale")
+        assert lora.value == expected

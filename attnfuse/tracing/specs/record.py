@@ -198,6 +198,20 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Something a pipeline may set at run time and the graph of a spec has fixed: see `contract.FixedValue`.
+
+    `when` says for which configurations it is told, `only` the same in words.
+    """
+
+    name: str
+    value: Any
+    meaning: str
+    when: Callable[[Scene], bool] | None = None
+    only: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """How a group of pipelines sizes what it hands to its models.
 
@@ -231,8 +245,9 @@ class Spec:
     `component` names the graph, "{model}" standing for the attribute. `method` is what is called, the model itself
     where empty; `fixed` are arguments that are no tensors, `constants` those that follow from the sizes. `check`
     returns why a configuration cannot be traced, or nothing. `held` is the type the model is held in. `stand_ins` name
-    those of `standins.TRACING` that are in force while the model is traced. `source` is the mindone pipeline whose
-    call is mirrored. `broken` says what in mindone keeps every such model from being traced.
+    those of `standins.TRACING` that are in force while the model is traced. `source` is the mindone pipeline whose call
+    is mirrored. `told` is what the graph has fixed beside `fixed` and `constants`. `broken` says what in mindone keeps
+    every such model from being traced.
     """
 
     class_name: str
@@ -251,6 +266,7 @@ class Spec:
     check: Callable[[Scene], str] | None = None
     held: Callable[[Scene], str] = pipeline_dtype
     stand_ins: tuple[str, ...] = ()
+    told: tuple[Told, ...] = ()
     broken: str = ""
 
     def refusal(self, scene: Scene) -> str:
