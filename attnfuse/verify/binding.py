@@ -27,6 +27,8 @@ _FIRST = (8, 16)
 """Sizes tried first, with one row and with two: UNets halve them three times."""
 _OTHERS = (64, 32, 77, 128, 256)
 """Sizes tried where the graph takes none of the first."""
+MOST = 3
+"""How many plans that fit are used: the graph is run whole on each."""
 
 _SCALARS: dict[str, Callable[[int, int], int]] = {
     "ScalarAdd": lambda a, b: a + b,
@@ -69,11 +71,11 @@ def is_open(model: Model) -> bool:
 
 
 def bind(
-    before: Model, after: Model, sets: Sequence[Mapping[str, Array]], name: str, work: Path, most: int | None = None
+    before: Model, after: Model, sets: Sequence[Mapping[str, Array]], name: str, work: Path, most: int = MOST
 ) -> list[Bound]:
     """Both graphs at the sizes of each set of inputs (by the original's names), or else at sizes that fit the original.
 
-    `most` is how many sizes are wanted of the latter, one at least; all that were tried and fit, if it is left out.
+    `most` is how many sizes are wanted, of those that fit.
     Raises VerificationError where none fits, or where MindSpore rejects a graph at the sizes of a set.
     """
     given: dict[_Dims, list[int]] = {}
@@ -100,7 +102,7 @@ def bind(
                 )
             fitting.append(Bound(label, tuple(given.get(dims, ())), (before, after), dims, (known, made)))
         if fitting:
-            return fitting[:most]
+            return fitting if given else fitting[:most]
     raise VerificationError(
         f"{name} leaves sizes of its inputs open, and none that were tried fit: give inputs with --data, or use "
         "--verify static."
@@ -116,8 +118,8 @@ def _plans(model: Model) -> list[list[_Dims]]:
     declared = [kind.dims if kind is not None else () for kind in kinds]
     first = [_filled(declared, rows, [size] * len(declared)) for rows, size in zip((1, 2), _FIRST, strict=True)]
     apart = _filled(declared, 2, [_FIRST[0] + 4, *[_FIRST[0]] * (len(declared) - 1)])
-    others = [[_filled(declared, rows, [size] * len(declared)) for rows in (1, 2)] for size in _OTHERS]
-    return [[*dict.fromkeys((*first, apart))], *([*dict.fromkeys(several)] for several in others)]
+    others = [_filled(declared, rows, [size] * len(declared)) for size in _OTHERS for rows in (1, 2)]
+    return [[*dict.fromkeys((*first, apart))], [*dict.fromkeys(others)]]
 
 
 def _filled(declared: Sequence[tuple[int, ...]], rows: int, sizes: Sequence[int]) -> _Dims:

@@ -163,6 +163,8 @@ class _Walk:
         if op in FUSED_OPS:
             self._attention(node, state)
             return []
+        if op == "Assign":  # what is loaded of the parameter behind it is the input
+            return [replace(state, value=node.inputs[0])] if position == 1 else []
         if position in _CONDITIONS.get(op, ()):
             self.found = replace(self.found, condition=True)
             return []
@@ -219,13 +221,24 @@ class _Walk:
             self.found = replace(self.found, condition=True)
 
     def _compare(self, node: Node, position: int, state: _State) -> None:
-        """With positions: a length. With 0 or 1: a mask, where it asks for equality."""
+        """With positions, or any constant of several numbers where it asks which is larger: a length. With 0 or 1: a
+        mask, where it asks for equality."""
         other = node.inputs[1 - position] if position < 2 and len(node.inputs) > 1 else None
         if other is None:
             return
         number = self._number(other)
         if number is None:
             self._span(other)
+            kind = self.model.type_of(other)
+            many = kind is not None and kind.is_static and max(kind.dims, default=1) > 1
+            if (
+                self.found.span is None
+                and kind is not None
+                and many
+                and node.op in _ORDERS
+                and self._is_constant(other)
+            ):
+                self.found = replace(self.found, span=max(kind.dims))
         elif node.op in _EQUALS and state.exact and state.at(number) in (0.0, 1.0):
             self.found = replace(self.found, condition=True)
 
@@ -355,6 +368,9 @@ class _Walk:
         while node is not None and node.op in _MOVES and node.inputs:
             node = self.model.producer(node.inputs[0])
         return node
+
+    def _is_constant(self, value: str) -> bool:
+        return not self._depends_on_inputs(value)
 
     def _depends_on_inputs(self, value: str) -> bool:
         """Whether the value is computed at run time, from inputs; weights alone are constant."""

@@ -92,7 +92,7 @@ def test_where_rows_are_attended_none_without_keys_is_drawn(tmp_path: Path) -> N
     result = before.proto.graph.output[0].name
     found = check(before, fused_as(before, by_mask), tmp_path, attended=frozenset([result]))
     assert found.findings == []
-    assert found.drawn == ["each row with hidden and seen keys"]
+    assert found.drawn == ["masks, if any, hide and show keys in each row"]
     assert check(before, fused_as(before, by_mask), tmp_path).findings
 
 
@@ -114,7 +114,7 @@ def test_undefined_rows_that_spread_are_drawn_once_more(tmp_path: Path) -> None:
     model = formula(by_mask, np.array(-np.inf, np.float16), causal=True, layers=2)
     found = check(model, model, tmp_path)
     assert found.findings == []
-    assert found.drawn[2:] == ["each row with hidden and seen keys"]
+    assert found.drawn[2:] == ["masks, if any, hide and show keys in each row"]
     (figures,) = found.outputs
     assert figures.compared
 

@@ -191,6 +191,9 @@ LENGTHS: dict[str, Callable[[GraphBuilder, str], str]] = {
     "range in layers": lambda g, n: g.compare(
         "GreaterEqual", g.expand_dims(g.constant(np.arange(8)), 0), g.expand_dims(n, 1)
     ),
+    "counted by a sum of ones": lambda g, n: g.compare(
+        "Greater", g.op("CumsumExt", g.constant(np.ones((1, 8), np.int64)), 1, dims=(1, 8)), g.expand_dims(n, 1)
+    ),
     "an arange": lambda g, n: g.compare(
         "GreaterEqual",
         g.expand_dims(g.node("Arange", [*map(g.constant, (0, 8, 1)), g.constant(None)], TensorType((8,), INT64)), 0),
@@ -315,6 +318,17 @@ def test_weights_whose_logarithm_is_added_hide_keys_with_0() -> None:
     attend(g, g.add(scores(g), g.op("Log", g.input("region", (2, 1, 8, 8), FLOAT16))))
     assert draw(g)["region"].min() > 0
     seen = [value.astype(np.float64) > 0 for value in drawn_each(g, "region").values()]
+    assert set().union(*map(rows_of, seen)) == ALL_KINDS
+
+
+def test_what_the_graph_assigns_to_a_parameter_is_followed() -> None:
+    g = GraphBuilder("g")
+    cache = g.parameter("mask_cache", seeded("m", (1, 1, 8, 8), FLOAT16))
+    mask = g.input("m", (1, 1, 8, 8), FLOAT16)
+    parameter = g.graph.parameter[0].name
+    g.node("Assign", [parameter, mask, g.monad()], g.type_of(mask))
+    attend(g, g.add(scores(g), cache))
+    seen = [value.astype(np.float64) > -5000 for value in drawn_each(g, "m").values()]
     assert set().union(*map(rows_of, seen)) == ALL_KINDS
 
 
