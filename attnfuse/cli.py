@@ -36,7 +36,7 @@ from attnfuse.report.table import human_bytes, render
 from attnfuse.sources import SUFFIX, survey_source
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
+from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
 from attnfuse.version import __version__
@@ -116,7 +116,11 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _shape_options = (
-    click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
+    click.option(
+        "--dtype",
+        type=click.Choice((AUTO, *FLOAT_DTYPES)),
+        help="Type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+    ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
@@ -420,6 +424,8 @@ class _Shared:
                 ) from None
         if self.as_json:
             click.echo(text)
+            for warning in outcome.report.warnings:  # which the table has among its lines
+                _say(f"warning: {warning}")
         else:
             _console().print(render(outcome.report, operators=operators))
         if outcome.trouble:

@@ -60,9 +60,10 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
-    against what stands there. `seed` is that of the inputs drawn by verification. `cache` is a folder that says what
-    earlier compiles came to: see `attnfuse.incremental`.
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
+    that of the inputs drawn by verification. `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`.
     """
 
     source: str | Source
@@ -167,7 +168,15 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source]:
     if request.cache is not None:
         check_apart(request.cache, request.output, Path(request.source))
     known = Incremental(request.cache, check=request.check)
-    source = open_source(request.source, request.components, request.dtype, request.shapes, request.given, known.traces)
+    source = open_source(
+        request.source,
+        request.components,
+        request.dtype,
+        request.shapes,
+        request.given,
+        known.traces,
+        request.target.floats,
+    )
     return known, source
 
 
@@ -436,7 +445,15 @@ def _report(
     told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
     slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
     entries = [
-        component_entry(r.name, made.nodes, list(made.sites.values()), made.legalised, made.outside)
+        component_entry(
+            r.name,
+            made.nodes,
+            list(made.sites.values()),
+            made.legalised,
+            made.outside,
+            r.component.dtype,
+            r.component.dtype_from,
+        )
         for r in results
         for made in (r.rewritten,)
     ]
@@ -521,6 +538,9 @@ def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponen
     return ManifestComponent(
         name=component.name,
         owner=component.owner,
+        dtype=component.dtype,
+        dtype_from=component.dtype_from,
+        warnings=component.warnings,
         graph=graph,
         variables=component.variables,
         inputs=result.rewritten.inputs,

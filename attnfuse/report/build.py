@@ -102,11 +102,15 @@ def component_entry(
     records: Sequence[SiteRecord],
     legalised: tuple[LegalisedEntry, ...] = (),
     outside: tuple[OutsideEntry, ...] = (),
+    dtype: str | None = None,
+    dtype_from: str = "",
 ) -> ComponentEntry:
     """The report of one component."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
+        dtype=dtype,
+        dtype_from=dtype_from,
         nodes=nodes,
         sites=sites,
         legalised=legalised,

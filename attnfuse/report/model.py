@@ -114,9 +114,15 @@ class Totals(_Document):
 
 
 class ComponentEntry(_Document):
-    """One graph. `nodes` counts those of the source, constants included."""
+    """One graph. `nodes` counts those of the source, constants included.
+
+    `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
+    was traced elsewhere.
+    """
 
     name: str
+    dtype: str | None = None
+    dtype_from: str = ""
     nodes: int
     sites: tuple[SiteEntry, ...]
     legalised: tuple[LegalisedEntry, ...]
@@ -160,10 +166,16 @@ class FileEntry(_Document):
 
 
 class ManifestComponent(_Document):
-    """One graph of the output: its file, what it takes and what it gives, in order."""
+    """One graph of the output: its file, what it takes and what it gives, in order.
+
+    `dtype` and `dtype_from` as in `ComponentEntry`; `warnings` are about its source.
+    """
 
     name: str
     owner: str
+    dtype: str | None = None
+    dtype_from: str = ""
+    warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
     inputs: tuple[TensorEntry, ...]

@@ -6,7 +6,7 @@ Imports nothing but the standard library and `attnfuse.errors`: both sides of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
 
 #: The types a component can be traced in.
 FLOAT_DTYPES = ("float16", "bfloat16", "float32")
+
+AUTO = "auto"
+"""For a float type: that of each component's checkpoint, see `stored_types`."""
 
 DYNAMIC_BATCHES = (13, 19, 23)
 """The batches, in images, that a component for any batch is traced at: see `attnfuse.dynamic`.
@@ -109,7 +112,8 @@ class ComponentPlan:
     keeps in float32, see `build.py`); `inputs` the graph's
     inputs in order; `stand_ins` those in force during the trace. `dtype` is the pipeline's, save where mindone itself
     runs the model in another (`Spec.held`). For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and
-    `twins` are those at the others; they are no part of the JSON, which is of one trace.
+    `twins` are those at the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where
+    the type comes from, and `warnings`, what of the folder the user should look at: they are about the plan.
     """
 
     name: str
@@ -122,6 +126,8 @@ class ComponentPlan:
     inputs: tuple[TensorSpec, ...]
     stand_ins: tuple[str, ...] = ()
     twins: tuple[ComponentPlan, ...] = ()
+    dtype_from: str = field(default="", compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:

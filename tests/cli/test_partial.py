@@ -65,6 +65,9 @@ def test_the_others_are_written_and_the_failures_named(command: Command, source:
     assert answer.document["failed"] == [failed.model_dump() for failed in report.failed]
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     (component,) = manifest.components
+    told = "its checkpoint is stored in float32"
+    assert (component.dtype, component.dtype_from, component.warnings) == ("float16", told, ())
+    assert (report.components[0].dtype, report.components[0].dtype_from) == ("float16", told)
     assert [(t.name, t.shape, t.dtype) for t in component.inputs] == [("latents", (1, 4, 6, 8), "float16")]
     assert [(t.name, t.shape, t.dtype) for t in component.outputs] == [("image", (1, 3, 12, 16), "float16")]
     for name, reason in reasons.items():
@@ -116,11 +119,11 @@ def test_components_as_text(command: Command, source: Path, tmp_path: Path) -> N
         "transformer (NewestTransformer): cannot be traced: class NewestTransformer is not supported; say with"
         " --inputs what it is called with\n"
         "vae (AutoencoderKL)\n"
-        "  picture, in float32\n"
+        "  picture, in float32 (asked for; its checkpoint is stored in float32)\n"
         "    latents: float32 [1, 4, 6, 8]\n"
         "    gives image\n"
         "text_encoder (CLIPTextModel)\n"
-        "  text_encoder, in float32\n"
+        "  text_encoder, in float32 (asked for; its checkpoint is stored in float32)\n"
         "    input_ids: int64 [1, 7]\n"
         "    gives output\n"
         "tokenizer (CLIPTokenizer): nothing to compile\n"

@@ -72,7 +72,8 @@ class Scene:
     """Everything an entry may ask when it computes sizes: the pipeline, its configurations, what the user asked for.
 
     `model` is the attribute of the part in question ("unet"); `configs` are by attribute; `sizes` those of the family.
-    `dtype` is the pipeline's type, with `exactly` that of every model in it.
+    `dtype` is the pipeline's type, with `exactly` that of every model in it; "auto" stands for the type of each part's
+    checkpoint, and is replaced by it, with `dtype_from` as in `ComponentPlan`, before a part is planned.
     """
 
     pipeline: PipelineFolder
@@ -81,6 +82,7 @@ class Scene:
     dtype: str
     exactly: bool = False
     model: str = ""
+    dtype_from: str = ""
     sizes: Sizes = field(default_factory=dict)
 
     def has(self, model: str) -> bool:
