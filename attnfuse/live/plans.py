@@ -134,6 +134,9 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
         (work / name).mkdir()
         if _is_cell(part):
             _write_config(part, work / name)
+        elif isinstance(length := getattr(part, "model_max_length", None), int):  # a tokenizer's
+            settings = json.dumps({"model_max_length": length})
+            (work / name / "tokenizer_config.json").write_text(settings, encoding="utf-8")
     (work / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
