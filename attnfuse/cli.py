@@ -147,6 +147,11 @@ _source_options = _options(
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
     click.option(
+        "--strict-config",
+        is_flag=True,
+        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
+    click.option(
         "--cache-dir",
         type=_PATH,
         help="A folder for what the next compile need not trace or make again.",
@@ -376,6 +381,7 @@ class _Shared:
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     require: tuple[str, ...]
+    strict_config: bool
     cache_dir: Path | None
     report_file: Path | None
     as_json: bool
@@ -396,6 +402,7 @@ class _Shared:
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
+            strict_config=self.strict_config,
         )
 
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:

@@ -46,6 +46,7 @@ from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.plan import Terms
 from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_batches, verify_component
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
@@ -63,7 +64,7 @@ class CompileRequest:
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
     that of the inputs drawn by verification. `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`.
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
     """
 
     source: str | Source
@@ -79,6 +80,7 @@ class CompileRequest:
     seed: int = 0
     check: bool = False
     cache: Path | None = None
+    strict_config: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source]:
         request.shapes,
         request.given,
         known.traces,
-        request.target.floats,
+        Terms(floats=request.target.floats, strict_config=request.strict_config),
     )
     return known, source
 

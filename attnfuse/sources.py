@@ -26,7 +26,6 @@ from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
     AUTO,
     DYNAMIC_BATCHES,
-    FLOAT_DTYPES,
     ComponentPlan,
     ShapeOptions,
     TensorSpec,
@@ -35,7 +34,7 @@ from attnfuse.tracing.contract import (
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import Part, Planned, Terms, plan_all, survey
+from attnfuse.tracing.plan import WHOLE, Part, Planned, Terms, plan_all, survey
 
 SUFFIX = ".mindir"
 
@@ -121,13 +120,12 @@ def open_source(
     shapes: ShapeOptions,
     given: Sequence[GivenCall] = (),
     traces: Traces | None = None,
-    floats: tuple[str, ...] = FLOAT_DTYPES,
+    terms: Terms = WHOLE,
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before, `floats` the float types
-    of the SoC, among which "auto" chooses. Raises SourceError where nothing is there, UsageError for options that do
-    not fit it.
+    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
+    traced. Raises SourceError where nothing is there, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
@@ -136,7 +134,7 @@ def open_source(
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     folder = tracing_source.resolve(source)
-    planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, Terms(floats=floats))
+    planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
     return PipelineSource(folder, planned, traces)
 
 

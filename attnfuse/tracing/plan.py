@@ -15,6 +15,7 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.checkpoint import has_weights, stored_tensors
+from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import (
     AUTO,
     DYNAMIC_BATCHES,
@@ -122,12 +123,14 @@ class Terms:
 
     `exactly` holds every model in the type that is named, also those that mindone would run in another. `floats` are
     the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
-    folder is whole: a part without a file of weights has none then.
+    folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
+    does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
     """
 
     exactly: bool = False
     floats: tuple[str, ...] = FLOAT_DTYPES
     with_weights: bool = True
+    strict_config: bool = False
 
 
 WHOLE = Terms()
@@ -312,10 +315,13 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms
     class_name = pipeline.classes[model]
     if given:
         components = tuple(call.component for call in given)
-        scene, problem = _stored(scene, _library_given(model, pipeline), terms)
+        library = _library_given(model, pipeline)
+        scene, quantised = _stored(scene, library, terms)
+        doubts = _doubts(class_name, library, (), scene)
+        problem = quantised or _strictly(doubts, terms)
         if problem:
             return Part(model, class_name, components, problem=problem)
-        return Part(model, class_name, components, tuple(_plan_given(call, scene) for call in given))
+        return Part(model, class_name, components, tuple(_plan_given(call, scene, doubts) for call in given))
     if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
     specs = _specs(model, pipeline, family)
@@ -326,10 +332,12 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms
     components = tuple(spec.component.format(model=model) for spec in specs)
     try:
         scene, quantised = _stored(scene, specs[0].library, terms)
-        problem = next(filter(None, (spec.refusal(scene) for spec in specs)), quantised)
+        doubts = _doubts(class_name, specs[0].library, specs, scene)
+        refusals = (spec.refusal(scene) for spec in specs)
+        problem = next(filter(None, refusals), quantised or _strictly(doubts, terms))
         if problem:
             return Part(model, class_name, components, problem=problem)
-        plans = tuple(_plan(spec, name, scene) for spec, name in zip(specs, components, strict=True))
+        plans = tuple(_plan(spec, name, scene, doubts) for spec, name in zip(specs, components, strict=True))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)
@@ -364,15 +372,38 @@ def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
     problem = quantisation_of(scene.pipeline, scene.model, tensors)
     if scene.dtype != AUTO:
         return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
-    try:
-        config = scene.configs.get(scene.model, {})
-    except SourceError:  # told by what needs it
-        config = {}
-    chosen = choose_dtype(tensors, config, terms.floats)
+    chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
     return replace(scene, dtype=chosen.dtype, dtype_from=chosen.source), problem
 
 
-def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
+def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Scene) -> tuple[str, ...]:
+    """What is to be told of a part's config.json, and of the scheduler's where the part takes its timesteps."""
+    pipeline = scene.pipeline
+    written_by = pipeline.options.get("_diffusers_version") if library == "diffusers" else None
+    doubts = [check_config(class_name, library, _config_of(scene), written_by)]
+    scheduler = pipeline.classes.get("scheduler")
+    takes_timesteps = any(entry.name.startswith("timestep") for spec in specs for entry in spec.inputs)
+    if scheduler is not None and takes_timesteps:
+        path = pipeline.folders["scheduler"] / "scheduler_config.json"
+        if path.is_file():
+            doubts.append(check_config(scheduler, "diffusers", read_json(path), file=f"scheduler/{path.name}"))
+    return tuple(filter(None, doubts))
+
+
+def _strictly(doubts: Sequence[str], terms: Terms) -> str:
+    """Why a part of such configurations is not traced, where they are taken strictly."""
+    return f"{doubts[0]}; --strict-config makes that an error" if doubts and terms.strict_config else ""
+
+
+def _config_of(scene: Scene) -> Config:
+    """A part's config.json as far as it can be read: who needs it tells that it cannot."""
+    try:
+        return read_json(scene.path())
+    except SourceError:
+        return {}
+
+
+def _plan(spec: Spec, name: str, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
     held = scene.dtype if scene.exactly else spec.held(scene)
     given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
@@ -390,7 +421,7 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
         inputs=inputs,
         stand_ins=spec.stand_ins,
         dtype_from=scene.dtype_from if held == scene.dtype else "the pipeline runs it in that type",
-        warnings=tuple(filter(None, warnings)),
+        warnings=(*doubts, *filter(None, warnings)),
     )
 
 
@@ -404,7 +435,7 @@ def _library_given(model: str, pipeline: PipelineFolder) -> Library:
     raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
 
 
-def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
+def _plan_given(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
     pipeline, model = scene.pipeline, scene.model
     library = _library_given(model, pipeline)
     entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
@@ -427,6 +458,7 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         # None but what any model of the library means the same with.
         stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
         dtype_from=scene.dtype_from,
+        warnings=doubts,
     )
 
 

@@ -104,11 +104,12 @@ def _said(pipeline: PipelineFolder, model: str, folder: Path) -> Iterator[tuple[
     for name in _TOLD_IN:
         if (folder / name).is_file():
             yield "", f"{folder.name}/{name}"
-    entry = pipeline.options.get("quantization_config")
-    if isinstance(entry, Mapping) and entry:
-        named = entry.get("components_to_quantize") or list(entry.get("quant_mapping") or ())
-        if not named or model in ([named] if isinstance(named, str) else named):
-            yield _kind(entry), "quantization_config in model_index.json"
+    whole = pipeline.options.get("quantization_config")
+    if isinstance(whole, Mapping) and whole:
+        named = whole.get("components_to_quantize") or whole.get("quant_mapping")
+        of_these = [named] if isinstance(named, str) else named
+        if not isinstance(of_these, list | dict) or model in of_these:  # where none is named, it is all
+            yield _kind(whole), "quantization_config in model_index.json"
 
 
 def _entries(config: Config, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
