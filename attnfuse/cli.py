@@ -37,7 +37,7 @@ from attnfuse.report.table import human_bytes, render
 from attnfuse.sources import SUFFIX, survey_source
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
+from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
 from attnfuse.version import __version__
@@ -117,7 +117,11 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _shape_options = (
-    click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
+    click.option(
+        "--dtype",
+        type=click.Choice((AUTO, *FLOAT_DTYPES)),
+        help="Type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+    ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
@@ -143,6 +147,11 @@ _source_options = _options(
     click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
+    click.option(
+        "--strict-config",
+        is_flag=True,
+        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
     click.option(
         "--cache-dir",
         type=_PATH,
@@ -409,6 +418,7 @@ class _Shared:
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     require: tuple[str, ...]
+    strict_config: bool
     cache_dir: Path | None
     report_file: Path | None
     as_json: bool
@@ -429,6 +439,7 @@ class _Shared:
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
+            strict_config=self.strict_config,
         )
 
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
@@ -457,6 +468,8 @@ class _Shared:
                 ) from None
         if self.as_json:
             click.echo(text)
+            for warning in outcome.report.warnings:  # which the table has among its lines
+                _say(f"warning: {warning}")
         else:
             _console().print(render(outcome.report, operators=operators))
         if outcome.trouble:

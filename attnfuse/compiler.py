@@ -45,6 +45,7 @@ from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.plan import Terms
 from attnfuse.verify import (
     VERIFIED_BATCHES,
     ComponentVerification,
@@ -64,10 +65,11 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
-    against what stands there. `seed` is that of the inputs drawn by verification, `data` where given ones are in their
-    place: an .npz file, or a folder (see `attnfuse.verify.data`). `cache` is a folder that says what
-    earlier compiles came to: see `attnfuse.incremental`.
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
+    With `strict_config` a component whose configuration its class does not take is left out.
     """
 
     source: str | Source
@@ -84,6 +86,7 @@ class CompileRequest:
     data: Path | None = None
     check: bool = False
     cache: Path | None = None
+    strict_config: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,15 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source]:
         if request.cache is not None:
             check_apart(request.cache, request.output, Path(source))
         known = Incremental(request.cache, check=request.check)
-        source = open_source(source, request.components, request.dtype, request.shapes, request.given, known.traces)
+        source = open_source(
+            source,
+            request.components,
+            request.dtype,
+            request.shapes,
+            request.given,
+            known.traces,
+            Terms(floats=request.target.floats, strict_config=request.strict_config),
+        )
     check_components(request.target, source.held)
     check_policy(request.target, request.policy, source.held)
     return known, source

@@ -64,6 +64,8 @@ def report_of(policy: Policy, target: Target, results: Sequence[ComponentResult]
             made.legalised,
             made.outside,
             fixed_entries(r.component.fixed),
+            r.component.dtype,
+            r.component.dtype_from,
         )
         for r in results
         for made in (r.rewritten,)
@@ -168,6 +170,9 @@ def _manifest_component(result: ComponentResult) -> ManifestComponent:
     return ManifestComponent(
         name=component.name,
         owner=component.owner,
+        dtype=component.dtype,
+        dtype_from=component.dtype_from,
+        warnings=component.warnings,
         graph=result.graph,
         variables=component.variables,
         inputs=result.rewritten.inputs,

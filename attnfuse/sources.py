@@ -8,6 +8,7 @@ May import all below the compiler but the passes and verification.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
+    AUTO,
     DYNAMIC_BATCHES,
     ComponentPlan,
     FixedValue,
@@ -35,10 +37,9 @@ from attnfuse.tracing.contract import (
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import Part, Planned, plan_all, survey
+from attnfuse.tracing.plan import WHOLE, Part, Planned, Terms, plan_all, survey
 
 SUFFIX = ".mindir"
-DEFAULT_DTYPE = "float16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ class Component:
     streamed_bytes: int = 0
     weights: Mapping[str, WeightSource] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
+    dtype: str | None = None
+    dtype_from: str = ""
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     original: Path | None = None
@@ -134,20 +137,22 @@ def open_source(
     shapes: ShapeOptions,
     given: Sequence[GivenCall] = (),
     traces: Traces | None = None,
+    terms: Terms = WHOLE,
 ) -> Source:
-    """Find what SOURCE is. `dtype` None is the source's own, float16 for what is traced.
+    """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before. Raises SourceError
-    where nothing is there, UsageError for options that do not fit it.
+    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
+    traced. Raises SourceError where nothing is there, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
     if _is_graph(path):
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
-        return MindirSource.open(path, wanted, dtype, shapes)
+        return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     folder = tracing_source.resolve(source)
-    return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given), traces)
+    planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
+    return PipelineSource(folder, planned, traces)
 
 
 def _is_graph(path: Path) -> bool:
@@ -169,8 +174,12 @@ def survey_source(
     """
     path = Path(source)
     if _is_graph(path):
+        with contextlib.suppress(OSError):
+            codec.check_format(path)
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
-    return survey(tracing_source.resolve(source, weights=False), dtype or DEFAULT_DTYPE, shapes, given)
+    folder = tracing_source.resolve(source, weights=False)
+    # What is here was not fetched without its weights.
+    return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +292,8 @@ class PipelineSource:
         """See `Source.load`."""
         plan = next(plan for plan in self.planned.plans if plan.name == name)
         traced = self._trace(plan, work, progress)
-        component = from_trace(traced, self._inputs(plan, traced.weights))
+        # The plan that came back crossed a border that what is told of it does not.
+        component = from_trace(replace(traced, plan=plan), self._inputs(plan, traced.weights))
         if not plan.twins:
             return component
         batches, outputs = {DYNAMIC_BATCHES[0]: component.data}, [traced.outputs]
@@ -327,8 +337,8 @@ class PipelineSource:
         return dict(sorted(named.items()))
 
 
-def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tuple[str, ...] = ()) -> Component:
-    """The component that a trace left behind, its weights to be streamed; `inputs` and `warnings` as `Component`'s."""
+def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component:
+    """The component that a trace left behind, its weights to be streamed; `inputs` as `Component`'s."""
     plan, name = traced.plan, traced.plan.name
     where = f"the trace of {name}"
     model = codec.parse(codec.read_bytes(traced.graph), where)
@@ -344,7 +354,9 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tu
         streamed_bytes=size,
         weights={source.parameter: source for source in traced.weights},
         outputs=traced.outputs,
-        warnings=warnings,
+        dtype=plan.dtype,
+        dtype_from=plan.dtype_from,
+        warnings=plan.warnings,
         versions=traced.versions,
         inputs=inputs,
         fixed=plan.fixed,

@@ -6,6 +6,7 @@ compiler, and no MindSpore.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import traceback
@@ -25,6 +26,9 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
+
+_HELD = "the live model is held in it"
+"""Where the type of a component comes from that was captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class CapturedSource:
         progress.stage(name, "read")
         traced = self.traces[name]
         inputs = {path.name: path for path in sorted({source.file for source in traced.weights})}
-        return from_trace(traced, inputs, self.warnings.get(name, ()))
+        plan = dataclasses.replace(traced.plan, dtype_from=_HELD, warnings=self.warnings.get(name, ()))
+        return from_trace(dataclasses.replace(traced, plan=plan), inputs)
 
 
 class _Lines:

@@ -16,7 +16,7 @@ from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError, UsageError
 from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, FixedValue, Library, ShapeOptions, TensorSpec
-from attnfuse.tracing.plan import plan_pipeline
+from attnfuse.tracing.plan import Terms, plan_pipeline
 
 MODEL = "model"
 """What a single model is called whose class has no name of its own in a pipeline."""
@@ -51,15 +51,16 @@ def plan_live(
     _write_configs(source, parts, work, single=single)
     names = [plan.name for plan in _planned(work, "float32", shapes, components)]
     plans: list[ComponentPlan] = []
-    warnings = {}
+    warnings: dict[str, tuple[str, ...]] = {}
     for name in names:
         (plan,) = _planned(work, "float32", shapes, [name])
         model = parts[MODEL if single else plan.model]
         held = dtype_of(model, name)
         (wished,) = _planned(work, held, shapes, [name])
+        warnings[name] = wished.warnings
         if wished.dtype != held:
             told = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
-            warnings[name] = (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
+            warnings[name] += (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
         plans += (_with_lora(one, model) for one in _planned(work, held, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
@@ -152,9 +153,12 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
         index["_class_name"] = class_name
     for name, part in parts.items():
         index[name] = [_library(part), type(part).__name__]
+        (work / name).mkdir()
         if _is_cell(part):
-            (work / name).mkdir()
             _write_config(part, work / name)
+        elif isinstance(length := getattr(part, "model_max_length", None), int):  # a tokenizer's
+            settings = json.dumps({"model_max_length": length})
+            (work / name / "tokenizer_config.json").write_text(settings, encoding="utf-8")
     (work / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -179,6 +183,6 @@ def _planned(
 ) -> tuple[ComponentPlan, ...]:
     """Plan the folder; in what goes wrong the folder, of which the user knows nothing, is called what it stands for."""
     try:
-        return plan_pipeline(work, dtype, shapes, components, exactly=exactly)
+        return plan_pipeline(work, dtype, shapes, components, Terms(exactly=exactly, with_weights=False))
     except AttnfuseError as error:
         raise type(error)(str(error).replace(f"{work}/", "").replace(str(work), "the pipeline")) from None

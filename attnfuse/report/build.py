@@ -117,11 +117,15 @@ def component_entry(
     legalised: tuple[LegalisedEntry, ...] = (),
     outside: tuple[OutsideEntry, ...] = (),
     fixed: tuple[FixedEntry, ...] = (),
+    dtype: str | None = None,
+    dtype_from: str = "",
 ) -> ComponentEntry:
     """The report of one component."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
+        dtype=dtype,
+        dtype_from=dtype_from,
         nodes=nodes,
         fixed=fixed,
         sites=sites,

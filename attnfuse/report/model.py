@@ -122,9 +122,15 @@ class FixedEntry(_Document):
 
 
 class ComponentEntry(_Document):
-    """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed."""
+    """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed.
+
+    `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
+    was traced elsewhere.
+    """
 
     name: str
+    dtype: str | None = None
+    dtype_from: str = ""
     nodes: int
     fixed: tuple[FixedEntry, ...] = ()
     sites: tuple[SiteEntry, ...]
@@ -186,11 +192,15 @@ class ManifestComponent(_Document):
     """One graph of the output: its file, what it takes and gives, in order, and what it has fixed.
 
     `sources` are the files it was read from, as `Manifest.inputs` names them. `policy` are the rules it was compiled
-    with where they are not the manifest's: it stayed while others were compiled with other rules.
+    with where they are not the manifest's: it stayed while others were compiled with other rules. `dtype` and
+    `dtype_from` as in `ComponentEntry`; `warnings` are about its source.
     """
 
     name: str
     owner: str
+    dtype: str | None = None
+    dtype_from: str = ""
+    warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
     inputs: tuple[TensorEntry, ...]

@@ -38,7 +38,8 @@ def render_parts(parts: Iterable[Part]) -> str:
 
 def _component(plan: ComponentPlan) -> list[str]:
     outputs = [] if plan.call is None else [name for name, _ in plan.call.outputs]
-    lines = [f"  {plan.name}, in {plan.dtype}"]
+    lines = [f"  {plan.name}, in {plan.dtype} ({plan.dtype_from})"]
+    lines += [f"    warning: {warning}" for warning in plan.warnings]
     lines += [f"    {spec.name}: {spec.dtype} {_shape(spec.shape)}" for spec in plan.open_inputs]
     lines.append(f"    gives {', '.join(outputs)}")
     return lines + [f"    fixed: {one.name} = {json.dumps(one.value)}: {one.meaning}" for one in plan.fixed]

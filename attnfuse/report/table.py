@@ -26,6 +26,7 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
         table.add_row("total", *_cells(report.totals))
     return Group(
         table,
+        *_types(report),
         *_reasons(report),
         *_operators(report, every=operators),
         *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
@@ -39,6 +40,15 @@ def _cells(totals: Totals) -> list[str]:
         str(totals.padded_heads),
         human_bytes(totals.score_bytes_saved),
     ]
+
+
+def _types(report: Report) -> list[Text]:
+    """One line for each type that components were traced in, and where it comes from."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for component in report.components:
+        if component.dtype is not None:
+            groups.setdefault((component.dtype, component.dtype_from), []).append(component.name)
+    return [Text(f"in {dtype} ({source}): {', '.join(names)}") for (dtype, source), names in groups.items()]
 
 
 def _reasons(report: Report) -> list[Text]:

@@ -16,6 +16,9 @@ DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
 #: The types a component can be traced in.
 FLOAT_DTYPES = ("float16", "bfloat16", "float32")
 
+AUTO = "auto"
+"""For a float type: that of each component's checkpoint, see `stored_types`."""
+
 DYNAMIC_BATCHES = (13, 19, 23)
 """The batches, in images, that a component for any batch is traced at: see `attnfuse.dynamic`.
 
@@ -131,7 +134,8 @@ class ComponentPlan:
     keeps in float32, see `build.py`); `inputs` the graph's inputs in order; `stand_ins` those in force during the
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.held`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
-    the others; they are no part of the JSON, which is of one trace.
+    the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
+    and `warnings`, what of the folder the user should look at: they are about the plan.
     """
 
     name: str
@@ -145,6 +149,8 @@ class ComponentPlan:
     stand_ins: tuple[str, ...] = ()
     twins: tuple[ComponentPlan, ...] = ()
     fixed: tuple[FixedValue, ...] = field(default=(), compare=False)
+    dtype_from: str = field(default="", compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:
