@@ -27,8 +27,8 @@ from tests.support.oracle import Array
 from tests.support.split import write_split
 
 HEADS, LENGTH, SIZE = 2, 6, 16
-SMALL = seeded("small", (1, HEADS, 1, LENGTH))
-LARGE = np.float32(100) * SMALL
+SMALL: Array = seeded("small", (1, HEADS, 1, LENGTH))
+LARGE: Array = (100 * SMALL).astype(np.float32)
 LITE = Target("lite", "ascend910b")
 PASSES = pipeline.discover()
 
@@ -102,7 +102,7 @@ def test_a_cache_knows_what_a_graph_was_decided_by(command: Command, graph: Path
     assert "unchanged" in compiled(command, graph, *cache).err
     hold(graph, {"attn.to_q.weight": seeded("other", (HEADS * SIZE, HEADS * SIZE))})
     assert "unchanged" in compiled(command, graph, *cache).err
-    for table in (LARGE, SMALL, SMALL * 1.5, LARGE):
+    for table in (LARGE, SMALL, (SMALL * 1.5).astype(np.float32), LARGE):
         hold(graph, {"attn.table": table})
         assert "unchanged" not in compiled(command, graph, *cache).err
         assert is_shifted(tmp_path / "out" / graph.name) == (table is LARGE)

@@ -95,7 +95,7 @@ def test_a_file_that_goes_away(tmp_path: Path) -> None:
 
 def test_what_was_asked_for_is_told_with_its_digest() -> None:
     held = WeightValues(model())
-    assert held.asked == ()
+    assert not held.asked
     held("1_net_construct_1:table")
     held("nobody")
     digest = hashlib.sha256(TABLE.tobytes()).hexdigest()

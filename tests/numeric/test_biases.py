@@ -126,12 +126,13 @@ RIGHT = np.zeros((B, 1, 1, T), bool)
 RIGHT[0, ..., 40:] = True  # the keys with the largest biases are hidden
 ALL = RIGHT.copy()
 ALL[1] = True  # rows that keep no key
-HIDDEN: Array = np.where(seeded("hidden", (1, 1, S, T)) > 0.3, -np.inf, ALIBI)
+DRAWN: Array = seeded("hidden", (1, 1, S, T))
+HIDDEN: Array = np.where(DRAWN > 0.3, -np.inf, ALIBI)
 HIDDEN[..., 3, :] = -np.inf
-LOWEST: Array = np.where(seeded("lowest", (1, 1, S, T)) > 0.3, FM, ALIBI)
+LOWEST: Array = np.where(DRAWN > 0.3, FM, ALIBI)
 LOWEST[..., 3, :] = FM
-PER_HEAD = seeded("per head", (1, N, S, T)) > 0.5
-NEAR = seeded("near", (1, N, S, T))
+NEAR: Array = seeded("near", (1, N, S, T))
+PER_HEAD: Array = NEAR > 0.5
 
 CASES: dict[str, Case] = {
     "constant [1, N, 1, T]": Case(constant(ALIBI)),
@@ -168,7 +169,7 @@ CASES: dict[str, Case] = {
         then(given("other", (1, N, 1, T), FLOAT16), lambda g, s: g.muls(s, 0.7)), {"other": ALIBI.astype(np.float16)}
     ),
     "a run-time choice of two numbers": Case(
-        summed(dropping(0.61), lambda g: g.constant(np.float32([300.7]))), {"drop": LEFT}
+        summed(dropping(0.61), lambda g: g.constant(np.array([300.7], np.float32))), {"drop": LEFT}
     ),
     "weight": Case(weight(ALIBI)),
     "small weight": Case(weight(NEAR)),

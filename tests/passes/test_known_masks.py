@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_a_mask_per_head_is_written_out_over_the_batch(how: str, dims: tuple[int
     """FlashAttentionScore takes it only with the whole batch; PromptFlashAttention takes none."""
     mask = np.random.default_rng(1).random(dims) < 0.5
     mask[..., 0, 0] = np.arange(2) == 0  # of one head and not of the other
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, Any] = {}
     change: Change
     if how == "filled":
         change, inputs = filled(-np.inf, dims), {"mask": mask}

@@ -319,6 +319,14 @@ def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str
     assert site.row_guard == "zero"
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_known_mask_that_a_factor_turns_under_a_guard(runtime: str) -> None:
+    """0 or −inf by a run-time mask, times −1: a row that holds +inf is NaN, and 0 behind the guard."""
+    scores = both(times(-1.0), selected(-np.inf, (2, 1, 1, 5), FLOAT16), times(-1.0))
+    site = Site(scores=scores, weights=guarded, attended=True).fused(runtime, 0.01, mask=~NO_KEYS)
+    assert site.row_guard == "zero"
+
+
 def test_a_mask_that_a_factor_makes_infinite_under_a_guard() -> None:
     """−65504 times 2 is −inf in float16: a row of it is NaN in the formula, and 0 behind the guard."""
     bias = np.where(NO_KEYS, LOWEST["float16"], 0.0)

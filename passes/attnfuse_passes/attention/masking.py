@@ -316,6 +316,9 @@ class _Sorter:
             self.masking.constant_bias = rest if known is None else known + rest
 
     def _numbers(self, numbers: Numbers, term: BiasTerm) -> None:
+        if math.inf in numbers:
+            self.shift = True  # a row that holds it is not a number, which shifting finds out
+            return
         low = {x for x in numbers if x <= ABSORBING}
         if low and numbers - low <= {0.0}:
             # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
