@@ -40,9 +40,9 @@ from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
-#: What of a component says where something lies, or is told beside it, and nothing of the graph. A field that is added
-#: is of the graph.
-_PLACES = ("adopted", "fixed", "inputs", "original", "weights", "where")
+#: What of a component says where something lies, or is told of it for the report, and is nothing of the graph. A field
+#: that is added is of the graph.
+_BESIDE = ("adopted", "dtype", "dtype_from", "fixed", "inputs", "original", "warnings", "weights", "where")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ class Incremental:
             store.put(type(known).__name__, key, content)
 
     def _graph_key(self, component: Component) -> str:
-        content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _PLACES}
+        content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _BESIDE}
         return _key([_plain(content), self._engine, self._made_by])
 
     def _weights_key(self, component: Component) -> str:
