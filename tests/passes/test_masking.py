@@ -205,6 +205,15 @@ def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> Non
     assert Site(scores=added((2, 1, 1, 5), FLOAT32), dtype=FLOAT32).fused(runtime, 0.01, bias=bias).mask == "additive"
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_constant_that_draws_all_attention(runtime: str) -> None:
+    """+3.4e38 absorbs the scores as −3.4e38 does: the row is a mean over the keys that have it."""
+    drop = np.where(causal(4, 5), LOWEST["float32"], 0.0)
+    scores = both(times(-1.0), added_constant(drop, FLOAT32), times(-1.0))
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01)
+    assert site.mask == "additive"
+
+
 def learned(g: GraphBuilder, dims: tuple[int, ...] = (1, 2, 4, 5)) -> str:
     """A relative position bias, as T5 has it."""
     return g.weight("relative_attention_bias.weight", dims, FLOAT32)

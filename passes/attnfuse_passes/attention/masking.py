@@ -230,8 +230,8 @@ class _Sorter:
                 if any(part.numbers is not None for part in parts):
                     self._prove("bias", f"the bias in {self.compute} is off by no more than the formula's own rounding")
                 return
-        if constant is None or self.parts or masking.discards:
-            self.shift = True
+        if constant is None or self.parts or masking.discards or constant.max() >= -ABSORBING:
+            self.shift = True  # a largest number that absorbs the scores leaves a row without them, query set to zero
             return
         rest = shifted(constant, masking.constant_discard)
         masking.constant_bias = rest if rest.any() else None
