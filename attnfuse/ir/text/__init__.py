@@ -9,5 +9,16 @@ May import `attnfuse.graph` and `attnfuse.mindir`.
 
 from attnfuse.ir.text.lexer import TextError
 from attnfuse.ir.text.model import parse_model, print_model
+from attnfuse.ir.text.program import Argument, Infer, Signature, parse_program, program_text, region_lines
 
-__all__ = ["TextError", "parse_model", "print_model"]
+__all__ = [
+    "Argument",
+    "Infer",
+    "Signature",
+    "TextError",
+    "parse_model",
+    "parse_program",
+    "print_model",
+    "program_text",
+    "region_lines",
+]

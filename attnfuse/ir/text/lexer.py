@@ -14,6 +14,7 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from attnfuse.errors import SourceError
@@ -120,6 +121,16 @@ class Cursor:
     def after_next(self) -> Token:
         """The token after the next."""
         return self._tokens[min(self._index + 1, len(self._tokens) - 1)]
+
+    def within_brackets(self) -> Iterator[Token]:
+        """The tokens from the opening bracket that is next to the one that closes it."""
+        depth = 0
+        for token in self._tokens[self._index :]:
+            yield token
+            if token.kind == "mark":
+                depth += (token.text in _OPEN) - (token.text in _CLOSE)
+            if depth == 0:
+                return
 
     def sees(self, *texts: str) -> bool:
         """Whether a mark or a name of one of these texts is next."""

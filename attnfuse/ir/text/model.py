@@ -191,10 +191,12 @@ class _Printer:
         return f"parameter {_value(tensor.name, prefix)} : {kind}{ref}{data}"
 
     def _interface(self, word: str, value: ValueInfoProto, prefix: str) -> str:
-        """An input or output: a tensor, or an attribute that is its type."""
+        """An input or output: a tensor, an attribute that is its type, or without a type."""
         told = {"name"}
         kind: str | None = None
-        if len(value.tensor) == 1 and not value.HasField("attr_info"):
+        if not value.tensor and not value.HasField("attr_info"):
+            kind = ""
+        elif len(value.tensor) == 1 and not value.HasField("attr_info"):
             told.add("tensor")
             kind = self.values.tensor_type(value.tensor[0])
         elif value.HasField("attr_info") and not value.tensor and not value.attr_info.HasField("name"):
@@ -204,7 +206,8 @@ class _Printer:
                 kind = None
         if kind is None or not value.HasField("name") or not self._plain(value):
             return self._message(word, value)
-        return f"{word} {_value(value.name, prefix)} : {kind}{self._rest(value, told)}"
+        typed = f" : {kind}" if kind else ""
+        return f"{word} {_value(value.name, prefix)}{typed}{self._rest(value, told)}"
 
     # --- a node
 
@@ -417,13 +420,13 @@ class _Parser:
         if self._as_message(value):
             return
         value.name = self._value()
-        cursor.expect(":")
-        kind = AttributeProto()
-        parse_type(cursor, kind)
-        if kind.type == AttributeProto.TENSORS:
-            value.tensor.extend(kind.tensors)
-        else:
-            value.attr_info.CopyFrom(kind)
+        if cursor.accept(":"):
+            kind = AttributeProto()
+            parse_type(cursor, kind)
+            if kind.type == AttributeProto.TENSORS:
+                value.tensor.extend(kind.tensors)
+            else:
+                value.attr_info.CopyFrom(kind)
         self._rest(value)
 
     # --- a node
