@@ -51,7 +51,7 @@ Infer: TypeAlias = Callable[[str, Sequence[Argument], Mapping[str, AttributeProt
 """The type of an operator's result, from its arguments and the primitive's attributes; None where it is not known."""
 
 Signature: TypeAlias = Callable[[str], Mapping[str, str] | None]
-"""The arguments of an operator in order, each with the text of its default; None where they are not known."""
+"""The arguments of an operator in order, each with the text of its default, "" of one that must be given; or None."""
 
 
 def parse_program(
@@ -274,6 +274,8 @@ class _Parser:
             raise self.cursor.error(f"{token.text} is given {again[0]!r} twice.", token)
         for name, default in list(known.items())[len(arguments) :]:
             if name not in named:
+                if not default:
+                    raise self.cursor.error(f"{token.text} needs its argument {name!r}.", token)
                 proto = AttributeProto(name="value")
                 parse_constant(Cursor(default), proto)
                 named[name] = self._constant(proto)

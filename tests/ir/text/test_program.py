@@ -124,7 +124,7 @@ def test_values_of_no_tensor_type() -> None:
 
 
 def signature(op: str) -> dict[str, str] | None:
-    return {"x": "None", "scale": "1.0", "heads": "1", "mask": "None"} if op == "Fused" else None
+    return {"x": "", "scale": "1.0", "heads": "1", "mask": "None"} if op == "Fused" else None
 
 
 def test_arguments_by_name() -> None:
@@ -148,6 +148,7 @@ def test_arguments_by_name() -> None:
         ("Fused(x: float32[2], head=8)", 1, 22, "Fused has no argument 'head'; it has x, scale, heads, mask."),
         ("Fused(y: float32[2], x=y)", 1, 1, "Fused is given 'x' twice."),
         ("Abs(x: float32[2], out=x)", 1, 20, "the arguments of Abs are not known by name; write them in their order."),
+        ("Fused(heads=8)", 1, 1, "Fused needs its argument 'x'."),
         ("Fused(heads=8, x: float32[2])", 1, 16, "after an argument by name, the others have their names too."),
     ],
 )
