@@ -50,7 +50,7 @@ def outputs(model: Model, *, fully_masked: bool) -> list[npt.NDArray[Any]]:
         assert kind is not None
         drawn = seeded(value.name, kind.dims)
         if kind.dtype is dtypes.BOOL:
-            mask = drawn > 0.4
+            mask = drawn.astype(np.float32) > 0.4
             mask[..., :2, :] = [[False], [True]] if fully_masked else mask[..., :2, :]
             given[value.name] = mask
         else:
