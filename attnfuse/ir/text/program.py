@@ -6,8 +6,8 @@
 
     statement    ends with its line or with `;`
     x: TYPE      an input, where it is named first: a statement of its own, or an argument. TYPE as in `values`, or
-                 `monad`, or `unknown`; `parameter float16[2]` is a weight, and `parameter float16[2] 0.5` one of that
-                 value, which is read through Load
+                 `monad`, `function`, `unknown`; `parameter float16[2]` is a weight, and `parameter float16[2] 0.5` one
+                 of that value, which is read through Load
     Op(…) -> T   the type of a result, where nothing infers it; `y: T = Op(…)` says the same
     Op(…)[0]     TupleGetItem;  (x, y) of values is MakeTuple
     constants    as in `values`, where they are used; a type's name, as in Cast(x, float32), is MindSpore's number of it
@@ -161,8 +161,8 @@ class _Parser:
 
     def _withdraw(self, name: str, value: str, token: Token) -> AttributeProto:
         """The type of an input that turned out to be the type of a result."""
-        kind = self.types.pop(value, None)
-        if kind is None or not self.graph.input or self.graph.input[-1].name != value:
+        kind = self.types.pop(value, AttributeProto())
+        if not self.graph.input or self.graph.input[-1].name != value:
             raise self.cursor.error(f"{name} is declared as something that no operator makes.", token)
         del self.graph.input[-1], self.names[name]
         return kind
@@ -253,8 +253,7 @@ class _Parser:
             if not cursor.sees(",", ")"):
                 raise cursor.error(f"expected ',' or ')', found {cursor.found()}.")
         if cursor.accept("->") or cursor.accept(":"):
-            kind = AttributeProto()
-            parse_type(cursor, kind)
+            kind = self._type()
         if named:
             arguments = self._in_order(token, arguments, named)
         return self._node(token.text, arguments, kind=kind, name=name, attributes=attributes, token=token)
@@ -300,19 +299,27 @@ class _Parser:
         value = f"{self.graph.name}:{name}"
         self.names[name] = value
         declared = self.graph.input.add(name=value)
-        if cursor.accept("unknown"):
+        kind = self._type()
+        if not kind.HasField("type"):
             return value
-        kind = AttributeProto()
-        if cursor.accept("monad"):
-            kind.type = _A.UMONAD
-        else:
-            parse_type(cursor, kind)
         self.types[value] = kind
         if kind.type == _A.TENSORS:
             declared.tensor.extend(kind.tensors)
         else:
             declared.attr_info.CopyFrom(kind)
         return value
+
+    def _type(self) -> AttributeProto:
+        """A type; without one itself where it is `unknown`."""
+        kind = AttributeProto()
+        if self.cursor.accept("monad"):
+            kind.type = _A.UMONAD
+        elif self.cursor.sees("function") and self.cursor.after_next().kind != "text":
+            self.cursor.take()
+            kind.type = _A.FUNCGRAPHCLOSURE
+        elif not self.cursor.accept("unknown"):
+            parse_type(self.cursor, kind)
+        return kind
 
     def _parameter(self, name: str, tensor: TensorProto) -> str:
         """A weight as MindSpore writes one; the value is what Load reads."""
@@ -369,7 +376,7 @@ class _Parser:
         node.input.extend(arguments)
         node.output.append(value)
         node.node_attr.add(name="checkpoint", type=_A.BOOL, i=1)
-        if kind is not None:
+        if kind is not None and kind.HasField("type"):
             self.types[value] = kind
             shape = node.attribute.add()
             shape.CopyFrom(kind)

@@ -123,6 +123,15 @@ def test_values_of_no_tensor_type() -> None:
     assert kinds == {"x": 0, "u": AttributeProto.UMONAD, "n": AttributeProto.SCALAR, "z": 0}
 
 
+def test_a_type_that_is_written_as_unknown_is_left_out() -> None:
+    proto = parse_program("y: unknown = Op(f: function, u: monad); Op(y) -> unknown", infer=infer)
+    assert [[a.name for a in node.attribute] for node in proto.graph.node] == [[], []]
+    assert [value.attr_info.type for value in proto.graph.input] == [
+        AttributeProto.FUNCGRAPHCLOSURE,
+        AttributeProto.UMONAD,
+    ]
+
+
 def signature(op: str) -> dict[str, str] | None:
     return {"x": "", "scale": "1.0", "heads": "1", "mask": "None"} if op == "Fused" else None
 
