@@ -7,8 +7,10 @@ import pytest
 
 from attnfuse.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model
+from attnfuse.ir.text.lexer import Cursor
+from attnfuse.ir.text.values import Writer, parse_constant, parse_type
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.schema import AttributeProto, ModelProto
+from attnfuse.mindir.schema import AttributeProto, ModelProto, TensorProto
 from tests.support.graphs import GraphBuilder
 
 
@@ -78,6 +80,8 @@ def test_where_weights_lie() -> None:
         model.graph.parameter.add(
             name=f"{model.graph.name}:{name}", ref_key=name, data_type=1, dims=[2], compression_type=0, **fill
         )
+    empty = f"{model.graph.name}:e"
+    model.graph.parameter.add(name=empty, ref_key="e", data_type=1, dims=[0], compression_type=0, raw_data=b"")
     external = model.graph.parameter[0].external_data
     external.location, external.offset, external.length = "unet_variables/data_0", 4096, 8
     model.graph.parameter[1].ref_key = "other"
@@ -85,7 +89,48 @@ def test_where_weights_lie() -> None:
     assert '  parameter %w : float32[2] = external "unet_variables/data_0" 4096 8\n' in text
     assert '  parameter %v : float32[2] ref "other" = 0.0\n' in text
     assert "  parameter %m : float32[2] = (0.0, 1.0)\n" in text
+    assert "  parameter %e : float32[0] = ()\n" in text
     assert parse_model(text) == model
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        AttributeProto(type=AttributeProto.BOOL, i=2),
+        AttributeProto(type=AttributeProto.INT8, i=300),
+        AttributeProto(type=AttributeProto.UINT16, i=-1),
+        AttributeProto(type=AttributeProto.INT64, ints=[3]),
+        AttributeProto(type=AttributeProto.INT64),
+        AttributeProto(type=AttributeProto.STRING, s=b"\xff"),
+        AttributeProto(type=AttributeProto.SCALAR, tensors=[TensorProto(data_type=7, dims=[1])]),
+        AttributeProto(type=AttributeProto.TENSORS, tensors=[TensorProto(data_type=17, dims=[2])]),
+        AttributeProto(type=AttributeProto.TENSORS, tensors=[TensorProto(data_type=1, name="x", raw_data=b"abc")]),
+        AttributeProto(type=AttributeProto.TUPLE, values=[AttributeProto(name="x", type=AttributeProto.NONE)]),
+    ],
+    ids=lambda proto: " ".join(str(proto).split()),
+)
+def test_what_a_short_form_would_change_has_none(proto: AttributeProto) -> None:
+    writer = Writer()
+    for text, parse in ((writer.type(proto), parse_type), (writer.constant(proto), parse_constant)):
+        read = AttributeProto()
+        parse(Cursor(text), read)
+        assert read == proto, text
+
+
+@pytest.mark.parametrize("name", ["1_unet_construct_1:", "1_unet_construct_1", "", "1_unet_construct_1::", "@", "a b"])
+def test_any_name_of_a_value(name: str) -> None:
+    model = small()
+    model.graph.input[0].name = name
+    for node in model.graph.node:
+        node.input[:] = [name if value.endswith(":x") else value for value in node.input]
+    assert parse_model(print_model(model)) == model
+
+
+def test_a_compressed_weight_is_told_whole() -> None:
+    model = small()
+    model.graph.parameter.add(name="w", ref_key="w", data_type=1, dims=[2], compression_type=2)
+    assert "  parameter {dims: [2], data_type: 1" in print_model(model)
+    assert parse_model(print_model(model)) == model
 
 
 def test_large_data_can_be_left_out_and_are_then_no_graph() -> None:

@@ -85,8 +85,23 @@ def test_a_weight_is_read_through_load_and_tied_to_the_result() -> None:
 
 
 def test_a_weight_that_was_written_to_is_read_as_it_is_then() -> None:
-    text = "w: parameter float32[2]; s = UpdateState(umonad, w) -> umonad; Add(Load(w, s) -> float32[2], w)"
-    assert "v2 = Load(w, v1)" in program_text(Model(parse_program(text, infer=infer)))
+    g = GraphBuilder()
+    first = g.weight("w", (2,))
+    state = g.node("UpdateState", [g.monad(), first], None)
+    again = g.node("Load", [f"{g.prefix}:w", state], TensorType((2,), dtypes.FLOAT32))
+    g.output(g.add(first, again))
+    assert program_text(g.model()) == "v1 = UpdateState(umonad, w)\nv2 = Load(w, v1)\nv3 = Add(w, v2)\nreturn v3\n"
+
+
+def test_a_result_has_no_inputs_name() -> None:
+    text = "v1: float32[2]; Add(Abs(v1), v1)"
+    printed = "v_1 = Abs(v1)\nv_2 = Add(v_1, v1)\nreturn v_2\n"
+    assert program_text(Model(parse_program(text, infer=infer))) == printed
+
+
+def test_what_a_primitive_calls_its_arguments_is_not_told() -> None:
+    text = 'Op(x: float32[2]; input_names=["x"], n=1) -> float32[2]'
+    assert program_text(Model(parse_program(text))) == "v1 = Op(x; n=1)\nreturn v1\n"
 
 
 def test_tuples_and_their_elements() -> None:
