@@ -263,7 +263,7 @@ def _word(text: str) -> str:
 
 
 def _value(name: str, prefix: str) -> str:
-    own = name.startswith(prefix) and len(name) > len(prefix)
+    own = name.startswith(prefix)
     return value_name("%", name.removeprefix(prefix)) if own else value_name("@", name)
 
 
