@@ -6,7 +6,7 @@ engine. The engine never imports the passes: built-in ones come in by the same d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar, Protocol, runtime_checkable
@@ -94,9 +94,12 @@ def discover() -> tuple[Pass, ...]:
     return tuple(sorted(found, key=lambda p: (p.order, p.id)))
 
 
-def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
+def run(
+    model: Model, context: Context, passes: Sequence[Pass], after: Callable[[Pass, Model], None] | None = None
+) -> bool:
     """Run the passes over the model; tell whether anything changed.
 
+    `after` is called with each pass that has run and the graph it left.
     Raises InternalError, naming the pass, where one leaves the graph inconsistent.
     """
     changed = False
@@ -107,4 +110,6 @@ def run(model: Model, context: Context, passes: Sequence[Pass]) -> bool:
                 Model(model.proto)
             except SourceError as error:
                 raise InternalError(f"pass {step.id} left component {context.component} broken: {error}") from error
+            if after is not None:
+                after(step, model)
     return changed

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeAlias
 
 from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
@@ -41,8 +43,16 @@ class Rewritten:
     weights: tuple[tuple[str, str], ...] = ()
 
 
+After: TypeAlias = Callable[[str, pipeline.Pass, Model], None]
+"""Called after each pass, with the component's name (of any batch: `unet at batch 2`), the pass and the graph."""
+
+
 def rewrite(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    after: After | None = None,
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
@@ -50,8 +60,10 @@ def rewrite(
     for one that cannot be written for any batch.
     """
     if not component.batches:
-        return _rewrite(component, component.data, policy, target, passes, component.values())
-    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes)
+        return _rewrite(
+            component, component.data, policy, target, passes, component.values(), _named(after, component.name)
+        )
+    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, after)
     return rewritten, codec.serialise(made.model)
 
 
@@ -72,15 +84,24 @@ def original_at(component: Component, batch: int) -> bytes:
     return codec.serialise(family_of(component.name, sources).at(batch))
 
 
+def _named(after: After | None, name: str) -> Callable[[pipeline.Pass, Model], None] | None:
+    return None if after is None else partial(after, name)
+
+
 def _rewrite_for_any(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    after: After | None = None,
 ) -> tuple[Rewritten, Dynamic, Family]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
     values = component.values()
     results = {
-        batch: _rewrite(component, data, policy, target, passes, values) for batch, data in component.batches.items()
+        batch: _rewrite(component, data, policy, target, passes, values, _named(after, f"{name} at batch {batch}"))
+        for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
     if any((told.legalised, told.outside) != (first.legalised, first.outside) for told, _ in results.values()):
@@ -106,12 +127,13 @@ def _rewrite(
     target: Target,
     passes: Sequence[pipeline.Pass],
     values: WeightValues,
+    after: Callable[[pipeline.Pass, Model], None] | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
     original, model = _index(component, source), _index(component, source)
     context = pipeline.Context(name, component.owner, policy, target, weights=values)
-    changed = pipeline.run(model, context, passes)
+    changed = pipeline.run(model, context, passes, after)
     check_census(name, count_sites(original), context.sites)
     data = source
     if changed:
