@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
-from attnfuse.errors import InternalError, SourceError, TraceError
+from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.graph import Model, short_name
+from attnfuse.ir.verifier import Verifier, source_faults
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
@@ -43,8 +45,8 @@ def rewrite(
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
-    Raises SourceError for a graph that contradicts itself, InternalError where a pass does something wrong, TraceError
-    for one that cannot be written for any batch.
+    Raises SourceError for a graph that contradicts itself, InternalError where a pass of ours does something wrong,
+    PluginError where a plugin's does, TraceError for one that cannot be written for any batch.
     """
     if not component.batches:
         return _rewrite(component, component.data, policy, target, passes)
@@ -92,19 +94,12 @@ def _rewrite(
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
-    original, model = _index(component, source), _index(component, source)
-    context = pipeline.Context(name, component.owner, policy, target)
-    changed = pipeline.run(model, context, passes)
-    check_census(name, count_sites(original), context.sites)
-    data = source
-    if changed:
-        findings, _ = new_findings(original, model)
-        findings += check_interface(original, model)
-        if findings:
-            if amiss := check_structure(original) + check_interface(original, original):
-                raise SourceError(f"{component.where} contradicts itself: {amiss[0]} Export it again.")
-            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
-        data = codec.serialise(model.proto)
+    original = _index(component, source)
+    _check_source(component, original)
+    model, context, changed = _run(component, original, source, policy, target, passes)
+    wrong = _wrong(name, original, model, context)
+    if wrong is not None:
+        raise _blamed(component, original, source, policy, target, passes, wrong)
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -114,7 +109,64 @@ def _rewrite(
         inputs=inputs,
         outputs=outputs,
     )
-    return rewritten, data
+    return rewritten, codec.serialise(model.proto) if changed else source
+
+
+def _check_source(component: Component, original: Model) -> None:
+    """Raise SourceError where the source's own types contradict each other: of such a graph nothing can be proved."""
+    faults = chain(source_faults(original), check_interface(original, original))
+    if (fault := next(faults, None)) is not None:
+        raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
+
+
+def _run(
+    component: Component,
+    original: Model,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+) -> tuple[Model, pipeline.Context, bool]:
+    """The graph after the passes, each checked, what they said, and whether they changed anything."""
+    model, context = _index(component, source), pipeline.Context(component.name, component.owner, policy, target)
+    verifier = Verifier(original)
+
+    def verify(step: pipeline.Pass, model: Model, context: pipeline.Context) -> None:
+        fault = verifier.fault(model, context.unneeded)
+        if fault is not None:
+            raise pipeline.blame(step, component.name, fault)
+
+    return model, context, pipeline.run(model, context, passes, (verify,))
+
+
+def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) -> str | None:
+    """What is wrong with the result as a whole: a record too few, a fused node against its rules, another interface."""
+    try:
+        check_census(name, count_sites(original), context.sites)
+    except InternalError as error:
+        return str(error)
+    findings = new_findings(original, model)[0] + check_interface(original, model)
+    return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
+
+
+def _blamed(
+    component: Component,
+    original: Model,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    wrong: str,
+) -> AttnfuseError:
+    """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
+    kept = [step for step in passes if pipeline.plugin_of(step) is None]
+    for plugin in (None, *(step for step in passes if step not in kept)):
+        tried = [step for step in passes if step in kept or step is plugin]
+        kept = tried
+        model, context, _ = _run(component, original, source, policy, target, tried)
+        if _wrong(component.name, original, model, context) is not None:
+            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, component.name, f"{wrong}")
+    return InternalError(wrong)
 
 
 def _index(component: Component, data: bytes) -> Model:

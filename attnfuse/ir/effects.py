@@ -1,0 +1,196 @@
+"""What a graph does beside giving its outputs: which nodes change memory, in which order, and who sees it.
+
+MindSpore orders effects by values of no number (monads): a node that changes memory takes a state, `UpdateState` makes
+the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
+after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
+
+`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does. May import `attnfuse.graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from attnfuse.graph import CALL, CONSTANT, Model, Node, short_name
+
+ORDER = "UpdateState"
+_WRITES = ("Inplace", "Assign", "Scatter")
+_NEW = ("ScatterNd", "ScatterElements", "ScatterAddExt", "ScatterValue")
+_SAME = ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Contiguous", "Depend", "TupleGetItem", "MakeTuple")
+_HOST = ("Print", "Generator", "Summary")
+
+
+def writes(node: Node) -> bool:
+    """Whether the node changes memory that it is given, or the world outside the graph."""
+    return node.op.startswith((*_WRITES, *_HOST)) and not node.op.startswith(_NEW)
+
+
+def _names_memory(node: Node) -> bool:
+    """Whether the node may give the memory of its first input under another name."""
+    return node.op.endswith("View") or node.op in _SAME or writes(node)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A node that changes memory. `others` are the nodes that read the same memory but for its own result: those that
+    need the writer, those that it needs, and those of which neither is so. `names` are those of the memory."""
+
+    op: str
+    names: frozenset[str]
+    is_ours: bool
+    """Whether the memory is the graph's own: no weight, input or constant, and none of a function's caller."""
+    after: frozenset[str]
+    before: frozenset[str]
+    beside: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The writers of a graph that are carried out, by the value each gives."""
+
+    writers: Mapping[str, Writer]
+
+    @classmethod
+    def of(cls, model: Model) -> Effects:
+        """Read them. Costs nothing worth telling where there are none, as in most graphs."""
+        found = [node for node in model.nodes if node.op != CONSTANT and writes(node)]
+        return cls(dict(_Reader(model, found).read()) if found else {})
+
+
+def lost(before: Effects, after: Effects, model: Model, said: Mapping[str, str]) -> Iterator[str]:
+    """What `before` did and `after`, the effects of `model`, no longer does: a sentence for each.
+
+    A writer may go where its memory is the graph's own and nothing is left that would see the difference; or where
+    whoever took it away says why nobody can (`said`, by value).
+    """
+    for name, writer in before.writers.items():
+        now = after.writers.get(name)
+        told = f"{writer.op} {short_name(name)}"
+        if now is None:
+            if name in said:
+                continue
+            seen = sorted(r for r in writer.after | writer.beside if _reads(model, r, writer.names))
+            if not writer.is_ours:
+                yield f"{told} is no longer carried out, and it changes what the graph does not own."
+            elif seen:
+                yield f"{told} is no longer carried out, and {short_name(seen[0])} reads what it changes."
+            continue
+        for other in sorted(writer.after - now.after):
+            if other in now.before or other in now.beside:
+                yield f"{short_name(other)} no longer comes after {told}."
+        for other in sorted(writer.before - now.before):
+            if other in now.after or other in now.beside:
+                yield f"{short_name(other)} no longer comes before {told}."
+
+
+def _reads(model: Model, name: str, memory: frozenset[str]) -> bool:
+    node = model.producer(name)
+    return node is not None and not memory.isdisjoint(node.inputs)
+
+
+class _Reader:
+    """One graph's writers: each is a bit, and every node has the bits of those it needs and of those that need it."""
+
+    def __init__(self, model: Model, writers: list[Node]) -> None:
+        self._model = model
+        self._writers = writers
+        self._bit = {node.name: 1 << i for i, node in enumerate(writers)}
+        self._inside = self._of_functions()
+
+    def read(self) -> Iterator[tuple[str, Writer]]:
+        needs, needed = self._needs(), self._needed()
+        carried_out = self._carried_out(needs)
+        for node in self._writers:
+            bit = self._bit[node.name]
+            if not carried_out & bit:
+                continue
+            if node.op.startswith(_HOST):
+                names, is_ours = set[str](), False
+                readers = frozenset(other.name for other in self._writers if other.op.startswith(_HOST)) - {node.name}
+            else:
+                names, is_ours = self._memory(node)
+                readers = self._readers(node, names)
+            after = frozenset(r for r in readers if needs.get(r, 0) & bit)
+            before = frozenset(r for r in readers - after if needed.get(r, 0) & bit)
+            yield node.name, Writer(node.op, frozenset(names), is_ours, after, before, readers - after - before)
+
+    def _of_functions(self) -> dict[str, int]:
+        """The writers in each function, and in those it calls."""
+        inside = {graph.name: 0 for graph in self._model.graphs}
+        for node in self._writers:
+            inside[node.graph.name] |= self._bit[node.name]
+        calls = [(n.graph.name, n.proto.op_type.removeprefix("REF::")) for n in self._model.nodes if n.op == CALL]
+        for _ in inside:
+            for caller, callee in calls:
+                inside[caller] |= inside.get(callee, 0)
+        return inside
+
+    def _own(self, node: Node) -> int:
+        if node.op == CALL:
+            return self._inside.get(node.proto.op_type.removeprefix("REF::"), 0)
+        return self._bit.get(node.name, 0)
+
+    def _needs(self) -> dict[str, int]:
+        """By node, the writers it needs. Graphs stand in topological order."""
+        through: dict[str, int] = {}
+        needs: dict[str, int] = {}
+        for node in self._model.nodes:
+            mask = 0
+            for name in node.inputs:
+                mask |= through.get(name, 0)
+            needs[node.name] = mask
+            through[node.name] = mask | self._own(node)
+        return needs
+
+    def _needed(self) -> dict[str, int]:
+        """By node, the writers that need it."""
+        needed: dict[str, int] = {}
+        for node in reversed(self._model.nodes):
+            mask = needed.setdefault(node.name, 0) | self._own(node)
+            for name in node.inputs:
+                needed[name] = needed.get(name, 0) | mask
+        return needed
+
+    def _carried_out(self, needs: Mapping[str, int]) -> int:
+        """The writers that an output of their graph needs."""
+        mask = 0
+        for graph in self._model.graphs:
+            for output in graph.output:
+                node = self._model.producer(output.name)
+                mask |= needs.get(output.name, 0) | (0 if node is None else self._own(node))
+        return mask
+
+    def _memory(self, writer: Node) -> tuple[set[str], bool]:
+        """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
+        model = self._model
+        roots, pending, is_ours = set[str](), list(writer.inputs[:1]), bool(writer.inputs)
+        seen = set[str]()
+        while pending:
+            name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            node = model.producer(name)
+            if node is not None and _names_memory(node):
+                pending += node.inputs if node.op == "MakeTuple" else node.inputs[:1]
+                continue
+            roots.add(name)
+            is_ours = is_ours and node is not None and node.op not in (CONSTANT, CALL, "Load")
+        names = roots | seen
+        pending = list(names)
+        while pending:
+            for use in model.uses(pending.pop()):
+                node = use.node
+                if node is None or node is writer or node.name in names or not _names_memory(node):
+                    continue
+                if use.position == 0 or node.op == "MakeTuple":
+                    names.add(node.name)
+                    pending.append(node.name)
+        return names, is_ours
+
+    def _readers(self, writer: Node, names: set[str]) -> frozenset[str]:
+        """The nodes that read the memory under one of those names; names and order read nothing."""
+        users = (use.node for name in names for use in self._model.uses(name))
+        found = (node for node in users if node is not None and node is not writer and node.op != ORDER)
+        return frozenset(node.name for node in found if writes(node) or not _names_memory(node))
