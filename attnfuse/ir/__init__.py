@@ -1,0 +1,1 @@
+"""What a graph is: operators, types, checks, text. Each module is imported by its own name."""
