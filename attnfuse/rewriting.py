@@ -13,7 +13,7 @@ from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.graph import Model, short_name
-from attnfuse.ir.verifier import Verifier, source_faults
+from attnfuse.ir.verifier import Verifier
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
@@ -95,8 +95,9 @@ def _rewrite(
     """See `rewrite`; at one batch."""
     name = component.name
     original = _index(component, source)
-    _check_source(component, original)
-    model, context, changed = _run(component, original, source, policy, target, passes)
+    verifier = Verifier(original)
+    _check_source(component, original, verifier)
+    model, context, changed = _run(component, source, policy, target, passes, verifier)
     wrong = _wrong(name, original, model, context)
     if wrong is not None:
         raise _blamed(component, original, source, policy, target, passes, wrong)
@@ -112,27 +113,26 @@ def _rewrite(
     return rewritten, codec.serialise(model.proto) if changed else source
 
 
-def _check_source(component: Component, original: Model) -> None:
+def _check_source(component: Component, original: Model, verifier: Verifier) -> None:
     """Raise SourceError where the source's own types contradict each other: of such a graph nothing can be proved."""
-    faults = chain(source_faults(original), check_interface(original, original))
+    faults = chain(verifier.source_faults(), check_interface(original, original))
     if (fault := next(faults, None)) is not None:
         raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
 
 
 def _run(
     component: Component,
-    original: Model,
     source: bytes,
     policy: Policy,
     target: Target,
     passes: Sequence[pipeline.Pass],
+    check: Verifier,
 ) -> tuple[Model, pipeline.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     model, context = _index(component, source), pipeline.Context(component.name, component.owner, policy, target)
-    verifier = Verifier(original)
 
     def verify(step: pipeline.Pass, model: Model, context: pipeline.Context) -> None:
-        fault = verifier.fault(model, context.unneeded)
+        fault = check.fault(model, context.unneeded)
         if fault is not None:
             raise pipeline.blame(step, component.name, fault)
 
@@ -163,7 +163,7 @@ def _blamed(
     for plugin in (None, *(step for step in passes if step not in kept)):
         tried = [step for step in passes if step in kept or step is plugin]
         kept = tried
-        model, context, _ = _run(component, original, source, policy, target, tried)
+        model, context, _ = _run(component, source, policy, target, tried, Verifier(original))
         if _wrong(component.name, original, model, context) is not None:
             return InternalError(wrong) if plugin is None else pipeline.blame(plugin, component.name, f"{wrong}")
     return InternalError(wrong)

@@ -1,9 +1,10 @@
 """The verifier of graphs: what a file says of its values held against what the operator table infers.
 
 It is asked about a source before anything is done to it, and after every pass. It looks at each node by itself: number
-and kinds of arguments, the type inferred from theirs against the declared one, whether every input is defined before
-it and in reach, and whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and
-reads no data of a constant but that of a short vector of whole numbers.
+and kinds of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
+whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and reads no data of a
+constant but that of a short vector of whole numbers. What it knows of a node stays known until the node changes or one
+that it reads.
 
 May import `attnfuse.graph` and this room.
 """
@@ -12,14 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from attnfuse.graph import CALL, CONSTANT, Model, Node, attribute, short_name
-from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch
+from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
 from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.types import Kind, Special, TensorType, agree, declared_kind, told
 from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, tuple_of
+
+
+class Sort(Enum):
+    """Of what sort a finding is. Types that contradict each other are wrong in any graph; the others are what a pass
+    must not bring about."""
+
+    TYPES = "types"
+    UNTYPED = "untyped"
+    EFFECTS = "effects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Finding:
     node: str
     op: str
     sentence: str
+    sort: Sort
 
     def __str__(self) -> str:
         return f"{self.op} {short_name(self.node)} {self.sentence}."
@@ -36,54 +48,127 @@ class Finding:
 
 def check_graph(model: Model) -> list[Finding]:
     """Everything wrong with the graph, in the order of its nodes."""
-    return _Check(model).run()
+    return Checker().check(model)
 
 
-class _Check:
+@dataclass(slots=True)
+class _Seen:
+    """A node as it was looked at: its message, what it read, what it made of that, and what was found."""
+
+    message: bytes
+    inputs: list[Argument]
+    made: Argument
+    findings: list[Finding]
+    effect: tuple[Operator, Arguments] | None = None
+
+
+class Checker:
+    """Looks at a graph again and again as it changes, and only at what did."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._leaves: dict[str, Argument] = {}
+        self._constants: dict[str, tuple[bytes, Argument]] = {}
+        self._primitives: dict[str, bytes] = {}
+
+    def check(self, model: Model) -> list[Finding]:
+        """Everything wrong with the graph, in the order of its nodes."""
+        look = _Look(model, self._leaves)
+        primitives = {name: entry.SerializeToString(deterministic=True) for name, entry in model.primitives.items()}
+        changed = {name for name, entry in primitives.items() if self._primitives.get(name) != entry}
+        # Of a graph with functions a node may be within reach or not, and a call depends on what the callee holds.
+        kept = {} if model.proto.functions else self._seen
+        constants: dict[str, tuple[bytes, Argument]] = {}
+        seen: dict[str, _Seen] = {}
+        for node in model.nodes:
+            message = node.proto.SerializeToString() if node.proto.ByteSize() <= _LONGEST else b""
+            if node.op == CONSTANT:
+                known = self._constants.get(node.name)
+                if known is None or not message or known[0] != message:
+                    known = message, read_constant(attribute(node.proto, "value"))
+                constants[node.name] = known
+                look.values.put(node.name, known[1])
+                continue
+            before = kept.get(node.name)
+            is_same = before is not None and message and before.message == message
+            if is_same and node.proto.op_type not in changed and look.reads(node, before.inputs):
+                look.values.put(node.name, before.made)
+                seen[node.name] = before
+            else:
+                seen[node.name] = look.at(node, message, before)
+        self._seen, self._constants, self._primitives = seen, constants, primitives
+        return [finding for one in seen.values() for finding in one.findings] + look.order(seen)
+
+
+_LONGEST = 1 << 16
+"""Bytes of a node's message that is kept: those of a long constant are not."""
+
+
+class _Look:
     """One look at a graph: every value's argument so far, and what was found."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, leaves: dict[str, Argument]) -> None:
+        """`leaves` are those of the last look, and then of this."""
         self.model = model
-        self.findings: list[Finding] = []
         self.values = Values(model)
         self.owners: dict[str, str] = {}
         self.functions = {graph.name: graph for graph in model.proto.functions}
-        self.effects: list[tuple[Node, Operator, Arguments]] = []
-
-    def run(self) -> list[Finding]:
-        if self.functions:
-            self.owners.update((value.name, graph.name) for graph in self.model.graphs for value in graph.input)
-        for node in self.model.nodes:
-            if node.op == CONSTANT:
-                self.values.put(node.name, read_constant(attribute(node.proto, "value")))
+        self._findings: list[Finding] = []
+        self._effect: tuple[Operator, Arguments] | None = None
+        for name, argument in self.values.leaves():
+            known = leaves.setdefault(name, argument)
+            if known.kind == argument.kind:
+                self.values.put(name, known)
             else:
-                self._node(node)
-        for node, row, arguments in self.effects:
-            self._check_order(node, row, arguments)
-        return self.findings
+                leaves[name] = argument
+        if self.functions:
+            self.owners.update((value.name, graph.name) for graph in model.graphs for value in graph.input)
 
-    def _say(self, node: Node, sentence: str) -> None:
-        self.findings.append(Finding(node.name, node.op, sentence))
+    def reads(self, node: Node, inputs: list[Argument]) -> bool:
+        """Whether what the node reads is just that."""
+        known = self.values.known
+        return all(known(name) is argument for name, argument in zip(node.inputs, inputs, strict=True))
+
+    def at(self, node: Node, message: bytes, before: _Seen | None) -> _Seen:
+        """Look at a node; `before` is what was seen of its value last."""
+        self._findings, self._effect = [], None
+        inputs = self._inputs(node)
+        made = self._node(node, inputs)
+        if before is not None and _is_same(before.made, made):
+            made = before.made  # whoever reads it need not be looked at again
+        self.values.put(node.name, made)
+        if self.functions:
+            self.owners[node.name] = node.graph.name
+        return _Seen(message, inputs, made, self._findings, self._effect)
+
+    def order(self, seen: dict[str, _Seen]) -> list[Finding]:
+        """What is wrong with the order of effects, which depends on who reads a node."""
+        self._findings = []
+        for node in self.model.nodes:
+            one = seen.get(node.name)
+            if one is not None and one.effect is not None:
+                self._check_order(node, *one.effect)
+        return self._findings
+
+    def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
+        self._findings.append(Finding(node.name, node.op, sentence, sort))
 
     # --- one node
 
-    def _node(self, node: Node) -> None:
+    def _node(self, node: Node, inputs: list[Argument]) -> Argument:
         shape = attribute(node.proto, "shape")
         declared = declared_kind(shape)
-        inputs = self._inputs(node)
         if node.op == CALL:
             made = Argument(self._call(node, inputs))
         else:
             made = self._apply(node, operator(node.op), inputs)
         if shape is None:
-            self._say(node, "has no type")
+            self._say(node, "has no type", Sort.UNTYPED)
         elif not agree(made.kind, declared):
             self._say(node, f"is declared {told(declared)} and gives {told(made.kind)}")
         if declared is not None:
             made.kind = declared
-        self.values.put(node.name, made)
-        if self.functions:
-            self.owners[node.name] = node.graph.name
+        return made
 
     def _inputs(self, node: Node) -> list[Argument]:
         known = self.values.known
@@ -102,11 +187,11 @@ class _Check:
         """What is inferred of the result; of a tuple, its elements too."""
         arguments = Arguments(row.signature, inputs, self.values.attribute_of(node))
         if row.memory.effect in _ORDERED:
-            self.effects.append((node, row, arguments))
+            self._effect = row, arguments
         try:
             kind = row.result(arguments)
         except TypeMismatch as error:
-            self._say(node, str(error))
+            self._say(node, str(error), Sort.EFFECTS if isinstance(error, Unordered) else Sort.TYPES)
             return Argument(None)
         if row.role is Role.TUPLE:
             if row.value.hands is Hands.JOINED:
@@ -140,7 +225,7 @@ class _Check:
         uses = self.model.uses(node.name)
         if row.memory.effect is Effect.ORDERS:
             if not uses:
-                self._say(node, "orders effects, and nothing needs the order")
+                self._say(node, "orders effects, and nothing needs the order", Sort.EFFECTS)
             return
         if row.memory.unless_none and arguments.is_none(row.memory.unless_none):
             return
@@ -148,11 +233,12 @@ class _Check:
         if state is None:
             return
         if not any(use.node is not None and self._is_tied(use.node) for use in uses):
-            self._say(node, "changes memory, and nothing orders what follows behind it")
+            self._say(node, "changes memory, and nothing orders what follows behind it", Sort.EFFECTS)
         for use in self.model.uses(state):
             other = use.node
             if other is not None and other is not node and operator(other.op).memory.effect is not Effect.ORDERS:
-                self._say(node, f"changes memory, and nothing orders it before or behind {short_name(other.name)}")
+                told_of = short_name(other.name)
+                self._say(node, f"changes memory, and nothing orders it before or behind {told_of}", Sort.EFFECTS)
                 return
 
     def _is_monad(self, name: str) -> bool:
@@ -164,6 +250,15 @@ class _Check:
         if operator(reader.op).value.hands is Hands.JOINED:
             return any(use.node is not None and _orders(use.node) for use in self.model.uses(reader.name))
         return _orders(reader)
+
+
+def _is_same(one: Argument, other: Argument) -> bool:
+    """Whether the same is known of both."""
+    if one.kind != other.kind or one.value is not COMPUTED or other.value is not COMPUTED:
+        return False
+    if one.elements is None or other.elements is None:
+        return one.elements is other.elements
+    return all(a is b for a, b in zip(one.elements, other.elements, strict=True))
 
 
 _ORDERED = (Effect.WRITES, Effect.ORDERS)

@@ -47,6 +47,10 @@ class Values:
         for function in model.proto.functions:
             self._known[function.name] = _FUNCTION
 
+    def leaves(self) -> list[tuple[str, Argument]]:
+        """Inputs, parameters and functions, before anything else is known."""
+        return list(self._known.items())
+
     def put(self, name: str, argument: Argument) -> None:
         """Tell what is known of a node's value."""
         self._known[name] = argument

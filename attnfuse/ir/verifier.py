@@ -8,23 +8,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attnfuse.graph import Model
+from attnfuse.ir.check import Checker, Finding, Sort
 from attnfuse.ir.effects import Effects, lost
 from attnfuse.ir.readable import unreadable
-
-
-def source_faults(source: Model) -> Iterator[str]:
-    """What is wrong with a graph that nobody has changed yet: sentences, each of which names a node or value."""
-    yield from unreadable(source)
 
 
 class Verifier:
     """Holds one graph, as it changes, to what is known of it. Faults are sentences that name a node or value."""
 
     def __init__(self, source: Model) -> None:
-        """`source` is the graph before any change, and without faults."""
+        """`source` is the graph before any change."""
+        self._checker = Checker()
+        self._unreadable = list(unreadable(source))
+        self._found = dict.fromkeys(self._checker.check(source)) if not self._unreadable else dict[Finding, None]()
         self._effects = Effects.of(source)
 
+    def source_faults(self) -> Iterator[str]:
+        """What contradicts itself in the source. What is only left open there (a type, an order) is no fault of it."""
+        yield from self._unreadable
+        yield from (str(finding) for finding in self._found if finding.sort is Sort.TYPES)
+
     def fault(self, model: Model, unneeded: Mapping[str, str]) -> str | None:
-        """What is wrong with the graph since it was last looked at; `unneeded` as `pipeline.Context` has it."""
+        """What is wrong with the graph and was not in the source; `unneeded` as `pipeline.Context` has it."""
+        unread = next(unreadable(model), None)
+        if unread is not None:
+            return unread
+        found = next((finding for finding in self._checker.check(model) if finding not in self._found), None)
         before, self._effects = self._effects, Effects.of(model)
-        return next(unreadable(model), None) or next(lost(before, self._effects, model, unneeded), None)
+        return next(lost(before, self._effects, model, unneeded), None) if found is None else str(found)

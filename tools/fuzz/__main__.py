@@ -13,6 +13,9 @@ from tools.fuzz import mutants, seeds, workers
 from tools.fuzz.minimising import minimise
 from tools.fuzz.running import Outcome, Place
 
+SHOWN = 12
+"""Sentences of refusals that are told, the commonest first."""
+
 
 def run(first: int, count: int, jobs: int) -> int:
     """Run mutants and tell what came of them; 1 where something did that must not."""
@@ -32,6 +35,7 @@ def run(first: int, count: int, jobs: int) -> int:
     print(f"{count} mutants from {first}, {spent:.0f} s, {1000 * spent / count:.1f} s a thousand with {jobs} processes")
     for kind, times in kinds.most_common():
         print(f"{times:>7}  {kind}")
+    print("\n".join(f"{times:>7}  refused: {told}" for told, times in refusals.most_common(SHOWN)))
     for (kind, where), found in sorted(failures.items(), key=lambda item: -len(item[1])):
         numbers = " ".join(str(outcome.number) for outcome in found[:5])
         print(f"{len(found):>7}  {kind}: {where}\n         mutants {numbers}\n         {_last(found[0].detail)}")

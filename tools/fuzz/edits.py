@@ -127,6 +127,28 @@ def change_inputs(random: Random, model: ModelProto) -> str:
     return f"{what} input {at} of {_told(n)}"
 
 
+def rewire_alike(random: Random, model: ModelProto) -> str:
+    """An input of a node is another value of its type that stands before it."""
+    g = graph(random, model)
+    at = random.randrange(len(g.node) + 1)
+    if at == len(g.node) or not len(g.node[at].input) or g.node[at].op_type == "Constant":
+        return ""
+    n, where = g.node[at], random.randrange(len(g.node[at].input))
+    kinds = {m.output[0]: _declared(m) for m in g.node[:at] if len(m.output)}
+    kinds |= {leaf.name: [(t.data_type, *t.dims) for t in leaf.tensor] for leaf in g.input}
+    wanted = kinds.get(n.input[where])
+    found = some(random, [name for name, kind in kinds.items() if kind == wanted and name != n.input[where]])
+    if not found:
+        return ""
+    n.input[where] = found
+    return f"rewire alike input {where} of {_told(n)}"
+
+
+def _declared(n: NodeProto) -> list[tuple[int, ...]]:
+    held = [t for a in n.attribute for t in tensors(a) if a.name in ("shape", "value")]
+    return [(t.data_type, *t.dims) for t in held] or [tuple(a.type for a in n.attribute)]
+
+
 def change_operator(random: Random, model: ModelProto) -> str:
     """A node of another operator: another entry of the table, a constant, a call, nothing."""
     n = node(random, model)
@@ -544,7 +566,25 @@ def change_header(random: Random, model: ModelProto) -> str:
     return f"{field} is {text[:40]!r}"
 
 
+GENTLE: dict[Edit, int] = {
+    skip_node: 4,
+    rewire_alike: 6,
+    rename_value: 1,
+    change_scope: 1,
+    change_number: 8,
+    change_constant: 2,
+    change_type: 1,
+    size_everywhere: 6,
+    element_type_everywhere: 3,
+    change_primitive: 2,
+    move_node: 1,
+    function_of_rest: 1,
+    change_header: 1,
+}
+"""Edits after which a graph may still be one."""
+
 EDITS: dict[Edit, int] = {
+    rewire_alike: 4,
     drop_node: 2,
     skip_node: 6,
     repeat_node: 2,

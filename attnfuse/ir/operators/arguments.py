@@ -34,6 +34,10 @@ class TypeMismatch(Exception):  # noqa: N818  # a verdict about a graph, no fail
     """What is wrong with a node's arguments or types: a sentence without its subject, "has …" or "adds …"."""
 
 
+class Unordered(TypeMismatch):
+    """A change of memory that no monad ties into the order of effects."""
+
+
 class NotKnown(Exception):  # noqa: N818  # ends an inference that has nothing to go by
     """An argument that decides the result is not known before run time, or of no known type."""
 
@@ -276,7 +280,7 @@ class Arguments:
                 _check_kind(parameter, found)
             elif parameter.kind == "monad":
                 if not parameter.optional:
-                    raise TypeMismatch("changes memory, and no monad orders it")
+                    raise Unordered("changes memory, and no monad orders it")
             elif not parameter.has_default and not parameter.variadic and not parameter.optional:
                 raise TypeMismatch(f"has no {parameter.name}")
 
