@@ -7,12 +7,12 @@ from random import Random
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.graph import Model
+from attnfuse.graph import Model, TensorType
 from attnfuse.ir.check import check_graph
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto
-from tests.support.graphs import PRIMITIVE, GraphBuilder, TensorType, transformer
+from tests.support.graphs import PRIMITIVE, GraphBuilder, transformer
 from tools.corpus import store
 
 
@@ -159,7 +159,11 @@ def parsed(name: str) -> Model:
 
 
 NUMBERS = (0, -1, -2, 3, 7, 255, 2**31, 2**63 - 1, -(2**63))
-KINDS = tuple(number for number in range(41) if number not in (17, 18))
+_A = AttributeProto
+KINDS = (
+    *(_A.UNDEFINED, _A.NONE, _A.BOOL, _A.INT64, _A.INT32, _A.UINT8, _A.FLOAT, _A.DOUBLE, _A.STRING, _A.TENSORS),
+    *(_A.TUPLE, _A.LIST, _A.DICT, _A.SCALAR, _A.UMONAD, _A.IOMONAD, _A.FUNCGRAPHCLOSURE, _A.TENSOR, _A.GRAPH),
+)
 
 
 def damage(proto: ModelProto, random: Random) -> None:
@@ -204,7 +208,9 @@ def _change(attribute: AttributeProto, random: Random) -> None:
     attribute.d = 1e300
     for value in attribute.values:
         if random.random() < 0.5:
-            value.type = random.choice((AttributeProto.INT64, AttributeProto.FLOAT, AttributeProto.TUPLE, 0))
+            value.type = random.choice(
+                (AttributeProto.INT64, AttributeProto.FLOAT, AttributeProto.TUPLE, AttributeProto.UNDEFINED)
+            )
             del value.ints[:]
             value.ints.append(number)
     if random.random() < 0.3:
@@ -235,7 +241,7 @@ def test_no_damage_makes_it_raise() -> None:
 
 @pytest.mark.slow
 def test_no_damage_makes_it_raise_over_the_corpus() -> None:
-    assert check_damaged(store.names(), 20_000, 2) > 5_000
+    assert check_damaged(store.names(), 3_000, 2) > 800
 
 
 def test_tuples_that_hold_themselves_many_times_end() -> None:
