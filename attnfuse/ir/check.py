@@ -185,7 +185,7 @@ class _Look:
 
     def _apply(self, node: Node, row: Operator, inputs: list[Argument]) -> Argument:
         """What is inferred of the result; of a tuple, its elements too."""
-        arguments = Arguments(row.signature, inputs, self.values.attribute_of(node))
+        arguments = self.values.bind(node, inputs)
         if row.memory.effect in _ORDERED:
             self._effect = row, arguments
         try:
@@ -230,13 +230,15 @@ class _Look:
         if row.memory.unless_none and arguments.is_none(row.memory.unless_none):
             return
         state = next((name for name in reversed(node.inputs) if self._is_monad(name)), None)
-        if state is None:
+        position = row.input(row.memory.argument)
+        if state is None or position >= len(node.inputs):
             return
         if not any(use.node is not None and self._is_tied(use.node) for use in uses):
             self._say(node, "changes memory, and nothing orders what follows behind it", Sort.EFFECTS)
+        changed = node.inputs[position]
         for use in self.model.uses(state):
             other = use.node
-            if other is not None and other is not node and operator(other.op).memory.effect is not Effect.ORDERS:
+            if other is not None and other is not node and changed in other.inputs and not _orders(other):
                 told_of = short_name(other.name)
                 self._say(node, f"changes memory, and nothing orders it before or behind {told_of}", Sort.EFFECTS)
                 return

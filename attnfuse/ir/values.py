@@ -5,12 +5,12 @@ May import `attnfuse.graph`, `attnfuse.mindir` and this room.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, attribute, read_tensor
-from attnfuse.ir.operators.arguments import COMPUTED, NONE, Argument, Arguments, Known, constant
+from attnfuse.ir.operators.arguments import COMPUTED, NONE, Argument, Arguments, Known, Signature, constant
 from attnfuse.ir.operators.columns import Hands, Role
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.types import Kind, Special, TensorType, declared_kind, is_complex, tensor_kind
@@ -38,7 +38,7 @@ class Values:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._known: dict[str, Argument] = {}
-        self._attributes: dict[str, dict[str, Argument]] = {}
+        self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
         for graph in model.graphs:
             for parameter in graph.parameter:
                 self._known[parameter.name] = Argument(tensor_kind(parameter))
@@ -81,18 +81,19 @@ class Values:
 
     def arguments(self, node: Node) -> Arguments:
         """The node's arguments, by the names of its operator's row."""
-        inputs = [self.argument(name) for name in node.inputs]
-        return Arguments(operator(node.op).signature, inputs, self.attribute_of(node))
+        return self.bind(node, [self.argument(name) for name in node.inputs])
 
-    def attribute_of(self, node: Node) -> Callable[[str], Argument | None]:
-        """How to find an attribute of the node's primitive by its name."""
+    def bind(self, node: Node, inputs: Sequence[Argument]) -> Arguments:
+        """The inputs by the names of the operator's row, and the attributes of its primitive."""
         reference = node.proto.op_type
-        found = self._attributes.get(reference)
+        found = self._primitives.get(reference)
         if found is None:
             entry = self.model.primitives.get(reference)
-            found = {} if entry is None else {a.name: read_constant(a) for a in entry.attribute}
-            self._attributes[reference] = found
-        return found.get
+            attributes = {} if entry is None else {a.name: read_constant(a) for a in entry.attribute}
+            signature = operator(node.op).signature.with_attributes(frozenset(attributes))
+            self._primitives[reference] = found = signature, attributes.get
+        signature, attribute_of = found
+        return Arguments(signature, inputs, attribute_of)
 
     def infer(self, node: Node) -> Kind:
         """Kind of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""

@@ -3,8 +3,8 @@
     input: tensor, shape: ints, alpha: number = 1, mask: tensor?, state: monad; eps: float = 1e-5
 
 Names before the `;` are inputs of a node in their order, those behind it attributes of its primitive. `?` may be None,
-`= value` may be left out, `kind...` takes all that follow. An input that a node does not have may stand as an attribute
-of its name: so MindSpore writes those operators that are primitives and no primitive functions.
+`= value` may be left out, `kind...` takes all that follow. What a primitive has as an attribute is no input of its
+nodes: so MindSpore writes operators that are primitives and no primitive functions.
 
 Kinds: tensor, tensors (a tuple of them), operand (a tensor or a number), int, float, number, bool, ints, numbers, dtype
 (MindSpore's number of an element type), enum (a number or the word for it), text, texts, monad, function, any.
@@ -114,6 +114,14 @@ class Signature:
     """How many it may have; −1 where there is no end."""
     takes_monad: bool
 
+    def with_attributes(self, names: frozenset[str]) -> Signature:
+        """The same for a primitive that has attributes of these names: those inputs stand there and in no node."""
+        moved = [parameter for parameter in self.inputs if parameter.name in names]
+        if not moved:
+            return self
+        kept = tuple(parameter for parameter in self.inputs if parameter.name not in names)
+        return _signature(kept, (*moved, *self.attributes))
+
 
 def parse_signature(text: str) -> Signature:
     """The parameters that `text` tells. Raises ValueError for a text that is none, or a name given twice."""
@@ -124,12 +132,16 @@ def parse_signature(text: str) -> Signature:
         raise ValueError(f"{text!r} names a parameter twice")
     if any(parameter.variadic for parameter in inputs[:-1]) or any(p.variadic for p in attributes):
         raise ValueError(f"{text!r} goes on behind `...`")
+    return _signature(inputs, attributes)
+
+
+def _signature(inputs: tuple[Parameter, ...], attributes: tuple[Parameter, ...]) -> Signature:
     is_variadic = bool(inputs) and inputs[-1].variadic
     required = [i for i, p in enumerate(inputs) if not p.has_default and not p.variadic and p.kind != "monad"]
     return Signature(
         inputs=inputs,
         attributes=attributes,
-        positions={name: i for i, name in enumerate(names)},
+        positions={parameter.name: i for i, parameter in enumerate((*inputs, *attributes))},
         least=required[-1] + 1 if required else 0,
         most=-1 if is_variadic else len(inputs),
         takes_monad=any(parameter.kind == "monad" and not parameter.optional for parameter in inputs),

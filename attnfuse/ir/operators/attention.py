@@ -5,12 +5,15 @@ from __future__ import annotations
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role
 from attnfuse.ir.operators.inference import axis_of, meet, one_type, shape, with_axis
-from attnfuse.ir.operators.row import CANN, CORE, Operator, row
+from attnfuse.ir.operators.row import CANN, CORE, Infer, Operator, row
 from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 
-LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND", 4: "TND"}
-"""MindSpore's numbers of layouts: B batch, N heads, S tokens, D elements a head, H of all heads, T all tokens."""
+LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND", 4: "TND", 8: "BNSD_BSND"}
+"""MindSpore's numbers of layouts: B batch, N heads, S tokens, D elements a head, H of all heads, T all tokens.
+
+BNSD_BSND takes BNSD and gives BSND.
+"""
 
 _STATISTICS = 8
 """FlashAttentionScore writes each statistic of a row eight times."""
@@ -39,7 +42,7 @@ def _check_heads(heads: int, query: TensorType, layout: str) -> None:
 
 def _flash_attention_score(a: Arguments) -> Kind:
     """Largest score and sum of each row, softmax (left out), and the attention, of the value's head size."""
-    layout = a.choice("input_layout", LAYOUTS)
+    layout = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if "_" not in word})
     query, key, value = _operands(a, layout)
     heads = a.integer("head_num")
     _check_heads(heads, query, layout)
@@ -59,9 +62,10 @@ def _flash_attention_score(a: Arguments) -> Kind:
 def _prompt_flash_attention(a: Arguments) -> Kind:
     """The attention: the query's type. Key and value agree in every axis, and with the query in batch and head size.
 
-    MindSpore gives no shape for BSND; CANN gives the query's.
+    MindSpore gives no shape for BSND and BNSD_BSND; CANN gives [B, S, N, D].
     """
-    layout = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if word in ("BSH", "BNSD", "BSND")})
+    told = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if word not in ("SBH", "TND")})
+    layout = told.partition("_")[0]
     query, key, value = _operands(a, layout)
     _check_heads(a.integer("num_heads"), query, layout)
     if None in map(meet, key.dims, value.dims):
@@ -71,18 +75,30 @@ def _prompt_flash_attention(a: Arguments) -> Kind:
         at = layout.index(letter)
         if meet(query.dims[at], key.dims[at]) is None:
             raise TypeMismatch(f"has a query of {shape(query.dims)} and a key of {shape(key.dims)} in {layout}")
+    if told != layout:
+        batch, heads, tokens, size = query.dims
+        return TensorType((batch, tokens, heads, size), query.dtype)
     return query
 
 
-def _halved(a: Arguments) -> Kind:
+def _half(operand: str) -> Infer:
+    """One half of an axis gates the other."""
+    return lambda a: _halved(a, operand)
+
+
+def _half_and_activation(a: Arguments) -> Kind:
     """The gated half, and what the activation gave of it."""
-    kind = a.tensor("x")
+    half = _halved(a, "x")
+    return half, half
+
+
+def _halved(a: Arguments, operand: str) -> TensorType:
+    kind = a.tensor(operand)
     axis = axis_of(a.integer("dim"), kind.rank)
     size = kind.dims[axis]
     if size % 2 and size != UNKNOWN_DIM:
         raise TypeMismatch(f"halves {size} elements")
-    half = TensorType(with_axis(kind.dims, axis, size if size == UNKNOWN_DIM else size // 2), kind.dtype)
-    return half, half
+    return TensorType(with_axis(kind.dims, axis, size if size == UNKNOWN_DIM else size // 2), kind.dtype)
 
 
 def _rotated(a: Arguments) -> Kind:
@@ -200,7 +216,7 @@ ROWS: tuple[Operator, ...] = (
     row(
         "GeGluV2",
         "x: tensor; dim: int = -1, approximate: int = 1, activate_left: bool = False",
-        _halved,
+        _half_and_activation,
         examples=(
             (
                 "GeGluV2(x: float16[2, ?, 8]; dim=-1, approximate=0, activate_left=False)"
@@ -210,6 +226,12 @@ ROWS: tuple[Operator, ...] = (
             "refused: GeGluV2(x: float16[2, 7]; dim=-1, approximate=0, activate_left=False)",
         ),
         source=CANN,
+    ),
+    row(
+        "Swiglu",
+        "input: tensor, dim: int = -1",
+        _half("input"),
+        examples=("Swiglu(x: float16[2, ?, 8], -1) -> float16[2, ?, 4]", "refused: Swiglu(x: float16[2, 7], -1)"),
     ),
     row(
         "Custom",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
-from attnfuse.ir.operators.columns import Kernel, repeated
+from attnfuse.ir.operators.columns import Kernel, picked
 from attnfuse.ir.operators.inference import meet, one_type, reshaped, shape
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
 from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
@@ -382,7 +382,7 @@ ROWS: tuple[Operator, ...] = (
             name,
             f"{args}, align_corners: bool = False, half_pixel_centers: bool = False",
             _resized(args.partition(":")[0]),
-            value=repeated(args.partition(":")[0]),
+            value=picked(args.partition(":")[0]),
             kernel=Kernel.MOVE,
             examples=(f"{name}(x: float16[?, 3, 4, 5], (8, 10), False, False) -> float16[?, 3, 8, 10]",),
         )
@@ -396,7 +396,7 @@ ROWS: tuple[Operator, ...] = (
             f"UpsampleNearest{axes}D",
             "x: tensor, output_size: ints? = None, scales: numbers? = None",
             _upsampled(axes),
-            value=repeated("x"),
+            value=picked("x"),
             kernel=Kernel.MOVE,
             examples=examples,
         )

@@ -46,6 +46,27 @@ def _filled_with_tensor(a: Arguments) -> Kind:
     return TensorType(_dims(a, "shape"), value.dtype)
 
 
+def _filled_as_tensor(a: Arguments) -> Kind:
+    """Sizes and a tensor of one element, whose type counts where none is given."""
+    value = a.tensor("fill_value")
+    if value.rank > 1 or value.dims not in ((), (1,), (UNKNOWN_DIM,)):
+        raise TypeMismatch(f"fills with {value}; it takes one number")
+    return TensorType(_dims(a, "size"), dtype_or(a, "dtype", value.dtype))
+
+
+def _filled_like(a: Arguments) -> Kind:
+    """The operand's shape, and a number, whose own type counts where none is given."""
+    return TensorType(a.tensor("input").dims, a.dtype("dtype") or a.scalar("fill_value"))
+
+
+def _identity(a: Arguments) -> Kind:
+    rows, columns = a.size("n"), a.size("m")
+    if (rows is not None and rows < 0) or (columns is not None and columns < 0):
+        raise TypeMismatch("has a negative size")
+    dtype = dtype_or(a, "dtype", FLOAT32)
+    return TensorType(tuple(UNKNOWN_DIM if size is None else size for size in (rows, columns)), dtype)
+
+
 def _counted(a: Arguments) -> Kind:
     """int64 without a type, unless a number of the three is a constant fraction."""
     dtype = a.dtype("dtype")
@@ -152,6 +173,33 @@ ROWS: tuple[Operator, ...] = (
         "FillScalar((n: int64, 3), m: int64, int32) -> int32[?, 3]",
         "FillScalar((2, 3), 1.0, None) -> float32[2, 3]",
         "FillScalar((2, 3), True, None) -> bool[2, 3]",
+    ),
+    _made(
+        "FillTensor",
+        "size: ints, fill_value: tensor, dtype: dtype? = None",
+        _filled_as_tensor,
+        "FillTensor((n: int64, 3), v: float16[], None) -> float16[?, 3]",
+        "FillTensor((2, 3), v: float16[1], float32) -> float32[2, 3]",
+        "refused: FillTensor((2, 3), v: float16[2], None)",
+    ),
+    _made(
+        "FullLike",
+        "input: tensor, fill_value: number, dtype: dtype? = None",
+        _filled_like,
+        "FullLike(x: float16[2, ?], 1.0, None) -> float32[2, ?]",
+        "FullLike(x: float16[2, 3], 1, int64) -> int64[2, 3]",
+    ),
+    _made(
+        "NewFull",
+        "input: tensor, size: ints, fill_value: number, dtype: dtype? = None",
+        _of_size_like,
+        "NewFull(x: float16[2], (2, 3), 1.0, None) -> float16[2, 3]",
+    ),
+    _made(
+        "Eye",
+        "n: int, m: int, dtype: dtype? = None",
+        _identity,
+        "Eye(3, 4, float16) -> float16[3, 4]",
     ),
     _made(
         "FillV2",

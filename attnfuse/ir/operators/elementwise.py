@@ -1,22 +1,19 @@
-"""Operators that compute each element by itself: arithmetic, functions of one number, casts, choices."""
+"""Operators that compute each element of several operands: arithmetic, bounds, choices."""
 
 from __future__ import annotations
 
-from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
-from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, Value, alias, converted, same, writes
+from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.inference import (
     arithmetic,
     broadcast,
     common,
     floating,
     one_type,
-    real_function,
     reshaped,
-    same_as,
     shape,
     with_number,
 )
-from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, OTHER, Infer, Operator, row
+from attnfuse.ir.operators.row import CLASSIC, OTHER, Infer, Operator, row
 from attnfuse.ir.types import COMPLEX64, Kind, ScalarType, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, FLOAT64, DType
 
@@ -79,6 +76,21 @@ def _quotient(a: Arguments) -> Kind:
     return _result(one, dims, dtype)
 
 
+def _rounded_quotient(divisor: str) -> Infer:
+    """Without a rounding float32 of a whole dividend; with one its own type. Two tensors of one type, or a number."""
+
+    def infer(a: Arguments) -> Kind:
+        kind, other = a.tensor("input"), a.kind(divisor)
+        dims = kind.dims
+        if isinstance(other, TensorType):
+            dims = broadcast(dims, other.dims)
+            if kind.dtype.is_float:
+                one_type(kind, other)
+        return _result(kind, dims, floating(kind.dtype) if a.is_none("rounding_mode") else kind.dtype)
+
+    return infer
+
+
 def _with_number(number: str, *, quotient: bool = False) -> Infer:
     """A tensor and a plain number, which changes the type only where it must."""
 
@@ -90,14 +102,6 @@ def _with_number(number: str, *, quotient: bool = False) -> Infer:
         return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
 
     return infer
-
-
-def _in_place(a: Arguments) -> Kind:
-    """The changed operand, which the other one's shape cannot enlarge."""
-    kind, other = a.tensor("input"), a.kind("other")
-    if isinstance(other, TensorType):
-        broadcast(kind.dims, other.dims[max(0, other.rank - kind.rank) :])
-    return kind
 
 
 def _outer(a: Arguments) -> Kind:
@@ -124,8 +128,18 @@ def _clamp(a: Arguments) -> Kind:
 
 def _choose(condition: str, yes: str, no: str) -> Infer:
     def infer(a: Arguments) -> Kind:
-        one, other, dims = _pair(a, yes, no)
-        return TensorType(broadcast(a.tensor(condition).dims, dims), common(one.dtype, other.dtype))
+        dims, types = a.tensor(condition).dims, []
+        for name in (yes, no):
+            if isinstance(a.kind(name), ScalarType):  # MindSpore 2.10 leaves numbers as they are
+                continue
+            dims = broadcast(dims, a.tensor(name).dims)
+            types.append(a.tensor(name).dtype)
+        if not types:
+            raise NotKnown(yes)
+        if len(types) == 1:
+            number = a.scalar(yes if isinstance(a.kind(yes), ScalarType) else no)
+            return TensorType(dims, with_number(types[0], number))
+        return TensorType(dims, common(*types))
 
     return infer
 
@@ -145,16 +159,6 @@ def _fill_with_number(a: Arguments) -> Kind:
     return reshaped(kind, broadcast(kind.dims, mask.dims))
 
 
-# --- other types
-
-
-def _cast(a: Arguments) -> Kind:
-    kind, dtype = a.tensor("input_x"), a.dtype("dtype")
-    if dtype is None:
-        raise TypeMismatch("has no element type to cast to")
-    return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
-
-
 def _complex(a: Arguments) -> Kind:
     one, other, dims = _pair(a, "real", "imag")
     one_type(one, other)
@@ -163,59 +167,8 @@ def _complex(a: Arguments) -> Kind:
     return None if one.dtype is FLOAT64 else TensorType(dims, COMPLEX64)
 
 
-def _part(a: Arguments) -> Kind:
-    """The real or imaginary part; of real numbers themselves."""
-    kind = a.tensor("input")
-    return TensorType(kind.dims, FLOAT32) if kind.dtype is COMPLEX64 else kind
-
-
-def _number_to_tensor(a: Arguments) -> Kind:
-    number = a.kind("input")
-    dtype = a.dtype("dtype")
-    if dtype is None and isinstance(number, ScalarType):
-        dtype = number.dtype
-    return None if dtype is None else TensorType((), dtype)
-
-
 def _binary(name: str, infer: Infer, *examples: str, left: str = "input", right: str = "other") -> Operator:
     return row(name, f"{left}: tensor, {right}: tensor", infer, examples=examples)
-
-
-def _unary(name: str, infer: Infer, *examples: str, operand: str = "input", source: str = DEFINED) -> Operator:
-    return row(name, f"{operand}: tensor", infer, examples=examples, source=source)
-
-
-def _written(name: str, args: str, *examples: str) -> Operator:
-    """An operator that changes its first operand."""
-    return row(name, f"{args}, state: monad", _in_place, memory=writes("input"), examples=examples)
-
-
-def _handed_on(
-    name: str, args: str, *, memory: Memory = FRESH, kernel: Kernel = Kernel.MOVE, source: str = DEFINED
-) -> Operator:
-    """An operator that gives its operand again."""
-    operand = args.partition(":")[0]
-    value: Value = same(operand)
-    examples = (f"{name}(x: float16[2, ?]) -> float16[2, ?]",)
-    return row(
-        name, args, same_as(operand), value=value, memory=memory, kernel=kernel, examples=examples, source=source
-    )
-
-
-def _keeping(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
-    """A function whose result has the operand's type, whole numbers included."""
-    return _unary(name, same_as(operand), f"{name}(x: float16[2, ?]) -> float16[2, ?]", operand=operand, source=source)
-
-
-def _real(name: str, operand: str = "input", whole: str = "int64") -> Operator:
-    """A function that gives fractions of whole numbers."""
-    return _unary(
-        name,
-        real_function(operand),
-        f"{name}(x: float16[2, ?]) -> float16[2, ?]",
-        f"{name}(x: {whole}[2, 3]) -> float32[2, 3]",
-        operand=operand,
-    )
 
 
 ROWS: tuple[Operator, ...] = (
@@ -361,35 +314,6 @@ ROWS: tuple[Operator, ...] = (
             "PowTensorScalar(x: int32[2, 3], 0.5) -> float32[2, 3]",
         ),
     ),
-    _written(
-        "InplaceAddExt",
-        "input: tensor, other: tensor, alpha: number = 1",
-        "InplaceAddExt(x: float16[2, 3], y: float16[3], 2, u: monad) -> float16[2, 3]",
-        "InplaceAddExt(x: float16[2, 3], y: float32[3], 1, u: monad) -> float16[2, 3]",
-    ),
-    _written(
-        "InplaceAddsExt",
-        "input: tensor, other: number, alpha: number = 1",
-        "InplaceAddsExt(x: float16[2, 3], 2.0, 1, u: monad) -> float16[2, 3]",
-    ),
-    _written(
-        "InplaceSubExt",
-        "input: tensor, other: tensor, alpha: number = 1",
-        "InplaceSubExt(x: float16[2, 3], y: float16[3], 1, u: monad) -> float16[2, 3]",
-    ),
-    *(
-        _written(
-            name,
-            "input: tensor, other: tensor",
-            f"{name}(x: float16[2, 3], y: float16[3], u: monad) -> float16[2, 3]",
-            f"{name}(x: float16[2, 3], y: float32[3], u: monad) -> float16[2, 3]",
-        )
-        for name in ("InplaceMul", "InplaceDiv")
-    ),
-    *(
-        _written(name, "input: tensor, other: number", f"{name}(x: float16[2, 3], 2.0, u: monad) -> float16[2, 3]")
-        for name in ("InplaceMuls", "InplaceDivs")
-    ),
     row(
         "ClampScalar",
         "input: tensor, min: number? = None, max: number? = None",
@@ -420,32 +344,30 @@ ROWS: tuple[Operator, ...] = (
     ),
     row(
         "Select",
-        "condition: tensor, input: tensor, other: tensor",
+        "condition: tensor, input: operand, other: operand",
         _choose("condition", "input", "other"),
         examples=(
             "Select(c: bool[2, 1], x: float16[3], y: float16[]) -> float16[2, 3]",
             "Select(c: bool[2], x: int32[2], y: float16[2]) -> float16[2]",
             "Select(c: bool[2], x: bfloat16[2], y: float16[2]) -> float32[2]",
-            "refused: Select(c: bool[2, 1], x: float16[3], 1.0)",
         ),
     ),
     row(
         "Where",
-        "condition: tensor, input: tensor, other: tensor",
+        "condition: tensor, input: operand, other: operand",
         _choose("condition", "input", "other"),
         examples=("Where(c: bool[2, 1], x: float16[3], y: float16[]) -> float16[2, 3]",),
         source=OTHER,
     ),
     row(
         "MaskedFill",
-        "input_x: tensor, mask: tensor, value: tensor",
+        "input_x: tensor, mask: tensor, value: operand",
         _fill,
         examples=(
             "MaskedFill(x: float16[3], m: bool[2, 1], v: float16[]) -> float16[2, 3]",
             "MaskedFill(x: float16[2, 3], m: bool[2, 3], v: float32[]) -> float16[2, 3]",
             "refused: MaskedFill(x: float16[2, 3], m: int32[2, 3], v: float16[])",
             "refused: MaskedFill(x: float16[2, 3], m: bool[2, 3], v: float16[1])",
-            "refused: MaskedFill(x: float16[2, 3], m: bool[2, 3], 1.0)",
         ),
     ),
     row(
@@ -453,25 +375,6 @@ ROWS: tuple[Operator, ...] = (
         "input: tensor, mask: tensor, value: number",
         _fill_with_number,
         examples=("MaskedFillScalar(x: float16[2, 3], m: bool[3], 2.0) -> float16[2, 3]",),
-    ),
-    row(
-        "Cast",
-        "input_x: tensor, dtype: dtype",
-        _cast,
-        value=converted("input_x"),
-        examples=(
-            "Cast(x: float16[2, ?], float32) -> float32[2, ?]",
-            "Cast(x: float16[2, 3], bool) -> bool[2, 3]",
-            "refused: Cast(x: float16[2, 3], 9999)",
-        ),
-        source=CLASSIC,
-    ),
-    row(
-        "ScalarToTensor",
-        "input: number, dtype: dtype? = None",
-        _number_to_tensor,
-        kernel=Kernel.HOST,
-        examples=("ScalarToTensor(n: int64, float32) -> float32[]",),
     ),
     row(
         "Complex",
@@ -482,28 +385,60 @@ ROWS: tuple[Operator, ...] = (
             "refused: Complex(x: float16[2], y: float16[2])",
         ),
     ),
-    _unary("Real", _part, "Real(x: complex64[2, 3]) -> float32[2, 3]", "Real(x: float32[2]) -> float32[2]"),
-    _unary("Imag", _part, "Imag(x: complex64[2, 3]) -> float32[2, 3]", source=CLASSIC),
-    *map(_keeping, ("Abs", "Neg", "Ceil", "Floor", "Sign", "Square", "ReLU", "HSwish", "SiLU", "GeLU", "Erf")),
-    _keeping("Mish", "x", CLASSIC),
     row(
-        "FastGeLU",
-        "x: tensor",
-        same_as("x"),
-        examples=("FastGeLU(x: float16[2, ?]) -> float16[2, ?]",),
+        "DivMod",
+        "input: tensor, other: tensor, rounding_mode: enum? = None",
+        _rounded_quotient("other"),
+        examples=(
+            "DivMod(x: int32[2], y: float16[2], None) -> float32[2]",
+            "DivMod(x: int32[2, 3], y: int32[3], 2) -> int32[2, 3]",
+            "refused: DivMod(x: float16[2], y: float32[2], None)",
+        ),
+    ),
+    row(
+        "DivMods",
+        "input: tensor, other: number, rounding_mode: enum? = None",
+        _rounded_quotient("other"),
+        examples=("DivMods(x: int32[2], 2, None) -> float32[2]", "DivMods(x: float16[2], 2.0, 1) -> float16[2]"),
+    ),
+    row(
+        "Mod",
+        "x: tensor, y: tensor",
+        _strict("x", "y"),
+        examples=("Mod(x: float16[2, 3], y: float16[3]) -> float16[2, 3]", "refused: Mod(x: int32[2], y: float16[2])"),
         source=CLASSIC,
     ),
-    row(
-        "GeluExt",
-        "input: tensor, approximate: enum",
-        same_as("input"),
-        examples=("GeluExt(x: float16[2, ?], 1) -> float16[2, ?]", "GeluExt(x: int32[2], 0) -> int32[2]"),
+    _binary(
+        "RemainderTensorTensor",
+        _promoted("input", "other"),
+        "RemainderTensorTensor(x: float16[2, 3], y: float32[3]) -> float32[2, 3]",
     ),
-    *(_real(name) for name in ("Rsqrt", "Sin", "Cos", "Tanh", "Sigmoid", "Reciprocal", "Exp", "Log")),
-    _real("Sqrt", "x"),
-    _handed_on("Identity", "input_x: tensor", memory=alias("input_x"), kernel=Kernel.VIEW),
-    _handed_on("Clone", "input: tensor"),
-    _handed_on("Contiguous", "input: tensor", memory=alias("input")),
-    _handed_on("TensorMove", "input: tensor", source=CORE),
-    _handed_on("StopGradient", "input: tensor", memory=alias("input"), kernel=Kernel.VIEW, source=CORE),
+    *(
+        row(
+            name,
+            "input: tensor, other: number",
+            _with_number("other"),
+            examples=(f"{name}(x: float16[2], 2) -> float16[2]", f"{name}(x: int32[2], 2.5) -> float32[2]"),
+        )
+        for name in ("FloorDivScalar", "RemainderTensorScalar")
+    ),
+    row(
+        "RemainderScalarTensor",
+        "input: number, other: tensor",
+        lambda a: TensorType(a.tensor("other").dims, common(a.scalar("input"), a.tensor("other").dtype)),
+        examples=(
+            "RemainderScalarTensor(2.0, x: float16[2]) -> float32[2]",
+            "RemainderScalarTensor(2, x: float16[2]) -> float16[2]",
+        ),
+    ),
+    row(
+        "PowScalarTensor",
+        "input: number, exponent: tensor",
+        lambda a: TensorType(a.tensor("exponent").dims, with_number(a.tensor("exponent").dtype, a.scalar("input"))),
+        examples=(
+            "PowScalarTensor(2.0, x: float16[2]) -> float16[2]",
+            "PowScalarTensor(2.0, x: int32[2]) -> float32[2]",
+            "PowScalarTensor(2, x: bool[2]) -> int64[2]",
+        ),
+    ),
 )

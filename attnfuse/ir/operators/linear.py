@@ -137,7 +137,7 @@ _FLAGS = "transpose_a: bool = False, transpose_b: bool = False"
 ROWS: tuple[Operator, ...] = (
     row(
         "MatMul",
-        f"input: tensor, mat2: tensor, {_FLAGS}",
+        f"input: tensor, mat2: tensor, {_FLAGS}, bias: tensor? = None",  # CANN takes a bias, MindSpore none
         _batched("input", "mat2"),
         kernel=Kernel.PRODUCT,
         role=Role.PRODUCT,

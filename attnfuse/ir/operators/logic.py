@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.inference import broadcast, one_type, shaped_as
-from attnfuse.ir.operators.row import CLASSIC, DEFINED, NEWER, OTHER, Infer, Operator, row
+from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, OTHER, Infer, Operator, row
 from attnfuse.ir.types import Kind, TensorType
 from attnfuse.mindir.dtypes import BOOL
 
@@ -61,7 +61,9 @@ def _test(name: str, operand: str, role: Role | None = None, source: str = DEFIN
 ROWS: tuple[Operator, ...] = (
     *map(_comparison, ("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual")),
     *(_comparison(name, "x", "y") for name in ("LogicalAnd", "LogicalOr")),
-    *map(_with_number, ("NeScalar", "GreaterEqualScalar")),
+    _comparison("LogicalXor"),
+    _with_number("GreaterEqualScalar"),
+    _with_number("NeScalar", CORE),
     *(_with_number(name, NEWER) for name in ("EqScalar", "LessScalar", "LessEqualScalar", "GreaterScalar")),
     _with_number("NotEqualScalar", OTHER),
     _test("LogicalNot", "input"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
-from attnfuse.ir.operators.columns import Kernel, Role
+from attnfuse.ir.operators.columns import Kernel, Role, writes
 from attnfuse.ir.operators.inference import axis_of, meet, one_type, shape
-from attnfuse.ir.operators.row import CANN, CORE, DEFINED, Infer, Operator, row
+from attnfuse.ir.operators.row import CANN, CLASSIC, CORE, DEFINED, Infer, Operator, row
 from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
 from attnfuse.mindir.dtypes import FLOAT32, DType
 
@@ -162,7 +162,8 @@ ROWS: tuple[Operator, ...] = (
     ),
     _norm(
         "GroupNormSilu",
-        "x: tensor, gamma: tensor, beta: tensor; num_groups: int, eps: float, activate_silu: bool",
+        "x: tensor, gamma: tensor? = None, beta: tensor? = None; "
+        "num_groups: int, eps: float = 1e-05, activate_silu: bool = True",
         _group_norm("x", ("gamma", "beta"), mixed=True),
         "GroupNormSilu(x: bfloat16[?, 8, 4, 4], g: float32[8], b: float32[8];"
         " num_groups=4, eps=1e-5, activate_silu=True) -> (bfloat16[?, 8, 4, 4], bfloat16[?, 4], bfloat16[?, 4])",
@@ -191,7 +192,7 @@ ROWS: tuple[Operator, ...] = (
     _norm(
         "AddLayerNorm",
         "x1: tensor, x2: tensor, gamma: tensor, beta: tensor, bias: tensor? = None; "
-        "epsilon: float, additional_output: bool",
+        "epsilon: float = 1e-05, additional_output: bool = False",
         _add_layer_norm,
         "AddLayerNorm(x: float16[2, ?, 4], y: float16[2, ?, 4], g: float32[4], b: float32[4];"
         " epsilon=1e-5, additional_output=True)"
@@ -201,12 +202,21 @@ ROWS: tuple[Operator, ...] = (
         " -> (float16[2, 3, 4], float32[2, 3, 1], float32[2, 3, 1], float16[2, 3, 4])",
         source=CORE,
     ),
-    _norm(
+    row(
         "BatchNorm",
         "input_x: tensor, scale: tensor, bias: tensor, mean: tensor, variance: tensor, is_training: bool = False, "
-        "epsilon: float = 1e-05, momentum: float = 0.1, data_format: enum = 0",
+        "epsilon: float = 1e-05, momentum: float = 0.1, data_format: enum = 0, state: monad",
         _batch_norm,
-        "BatchNorm(x: float16[2, 3, 4, 4], s: float16[3], b: float16[3], m: float16[3], v: float16[3],"
-        " True, 1e-5, 0.1, 0) -> (float16[2, 3, 4, 4], float16[3], float16[3], float16[3], float16[3])",
+        memory=writes("mean"),  # when it trains; nobody here asks whether it does
+        kernel=Kernel.NORM,
+        role=Role.NORM,
+        examples=(
+            (
+                "BatchNorm(x: float16[2, 3, 4, 4], s: float16[3], b: float16[3], m: float16[3], v: float16[3],"
+                " True, 1e-5, 0.1, 0, u: monad)"
+                " -> (float16[2, 3, 4, 4], float16[3], float16[3], float16[3], float16[3])"
+            ),
+        ),
+        source=CLASSIC,
     ),
 )

@@ -156,6 +156,16 @@ ROWS: tuple[Operator, ...] = (
         )
         for name, widened, whole in (("MeanExt", False, "int32"), ("SumExt", True, "int64"))
     ),
+    row(
+        "ProdExt",
+        "input: tensor, dim: int? = None, keepdim: bool = False, dtype: dtype? = None",
+        _reduce_to(True),
+        kernel=Kernel.REDUCE,
+        examples=(
+            "ProdExt(x: float16[2, 3], -1, True, None) -> float16[2, 1]",
+            "ProdExt(x: int32[2, 3], None, False, None) -> int64[]",
+        ),
+    ),
     *(
         row(
             name,

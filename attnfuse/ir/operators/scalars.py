@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import Kind, ScalarType
+from attnfuse.ir.types import Kind, ScalarType, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
 
 
@@ -14,7 +14,7 @@ def _shape(a: Arguments) -> Kind:
 
 
 def _number(a: Arguments) -> Kind:
-    kind = a.tensor("x")
+    kind = a.tensor("input_tensor")
     if kind.dims not in ((), (1,), (-1,)):
         raise TypeMismatch(f"reads a number from {kind}")
     return ScalarType(kind.dtype)
@@ -30,6 +30,9 @@ def _scalar(name: str, infer: Infer, *examples: str) -> Operator:
     return row(name, "x: number, y: number", infer, kernel=Kernel.HOST, examples=examples, source=CLASSIC)
 
 
+_ARITHMETIC = ("ScalarAdd", "ScalarSub", "ScalarMul", "ScalarFloorDiv", "ScalarMod", "ScalarMax", "ScalarMin")
+_COMPARISONS = ("ScalarGt", "ScalarGe", "ScalarLt", "ScalarLe", "ScalarEq")
+
 ROWS: tuple[Operator, ...] = (
     row(
         "Shape",
@@ -40,8 +43,15 @@ ROWS: tuple[Operator, ...] = (
         source=CLASSIC,
     ),
     row(
+        "TensorShape",
+        "input_x: tensor",
+        lambda a: TensorType((a.tensor("input_x").rank,), INT64),
+        kernel=Kernel.HOST,
+        examples=("TensorShape(x: float16[2, ?]) -> int64[2]",),
+    ),
+    row(
         "TensorToScalar",
-        "x: tensor",
+        "input_tensor: tensor",
         _number,
         kernel=Kernel.HOST,
         examples=(
@@ -53,8 +63,8 @@ ROWS: tuple[Operator, ...] = (
     ),
     *(
         _scalar(name, _arithmetic, f"{name}(n: int64, 2) -> int64", f"{name}(n: int64, 2.5) -> float32")
-        for name in ("ScalarAdd", "ScalarSub", "ScalarMul", "ScalarFloorDiv")
+        for name in _ARITHMETIC
     ),
     _scalar("ScalarDiv", lambda a: ScalarType(FLOAT32), "ScalarDiv(n: int64, 2) -> float32"),
-    _scalar("ScalarGt", lambda a: ScalarType(BOOL), "ScalarGt(n: int64, 2) -> bool"),
+    *(_scalar(name, lambda a: ScalarType(BOOL), f"{name}(n: int64, 2) -> bool") for name in _COMPARISONS),
 )

@@ -14,8 +14,8 @@ from attnfuse.ir.operators.columns import (
     same,
     writes,
 )
-from attnfuse.ir.operators.inference import kind_of, meet, same_as, shape
-from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, OTHER, Operator, row
+from attnfuse.ir.operators.inference import kind_of, same_as
+from attnfuse.ir.operators.row import CLASSIC, CORE, OTHER, Operator, row
 from attnfuse.ir.types import Kind, Special
 
 
@@ -33,13 +33,6 @@ def _element(a: Arguments) -> Kind:
     if not -len(kind) <= place < len(kind):
         raise TypeMismatch(f"reads element {place} of {len(kind)}")
     return kind[place]
-
-
-def _assigned(a: Arguments) -> Kind:
-    kind, value = a.tensor("variable"), a.tensor("value")
-    if kind.rank != value.rank or None in map(meet, kind.dims, value.dims):
-        raise TypeMismatch(f"assigns {shape(value.dims)} to {shape(kind.dims)}")
-    return kind
 
 
 def _not_known(a: Arguments) -> Kind:
@@ -125,18 +118,6 @@ ROWS: tuple[Operator, ...] = (
         kernel=Kernel.HOST,
         examples=("Switch(n: bool, f: function, g: function) -> unknown",),
         source=CORE,
-    ),
-    row(
-        "Assign",
-        "variable: tensor, value: tensor, state: monad",
-        _assigned,
-        memory=writes("variable"),
-        kernel=Kernel.MOVE,
-        examples=(
-            "Assign(w: parameter float16[2], v: float32[2], u: monad) -> float16[2]",
-            "refused: Assign(w: parameter float16[2], v: float16[3], u: monad)",
-        ),
-        source=DEFINED,
     ),
     row(
         "Generator",

@@ -14,6 +14,8 @@ from attnfuse.ir.operators import (
     convolutions,
     creation,
     elementwise,
+    functions,
+    in_place,
     layout,
     linear,
     logic,
@@ -31,7 +33,7 @@ from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.types import Kind
 
 FAMILIES = (
-    *(layout, parts, slices, elementwise, logic, linear, reductions, norms, lookups),
+    *(layout, parts, slices, elementwise, functions, in_place, logic, linear, reductions, norms, lookups),
     *(attention, state, creation, scalars, convolutions),
 )
 """The modules that hold rows."""

@@ -41,6 +41,50 @@ def test_inferred(example: Example) -> None:
     assert check_graph(model) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Select(c: bool[2, 1], x: float16[3], 1.0) -> float16[2, 3]",
+        "Select(c: bool[2, 1], 0, x: int32[3]) -> int32[2, 3]",
+        "Select(c: bool[2, 1], 0, 1) -> unknown",
+        "MaskedFill(x: float16[2, 3], m: bool[2, 3], -1.5) -> float16[2, 3]",
+        (
+            "LayerNormExt(x: float16[2, 3, 4], (4,), None, None, 1e-5)"
+            " -> (float16[2, 3, 4], float32[2, 3, 1], float32[2, 3, 1])"
+        ),
+    ],
+)
+def test_forms_of_a_newer_mindspore(text: str) -> None:
+    """MindSpore 2.10 writes these; 2.7.1 refuses to infer them."""
+    model, node = parse_example(text).model()
+    assert Values(model).infer(node) == parse_example(text).kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MatMul(x: float16[4, 8], y: float16[3, 8]; transpose_a=False, transpose_b=True) -> float16[4, 3]",
+        (
+            "MatMul(x: float16[4, 8], y: float16[8, 3], b: float16[3]; transpose_a=False, transpose_b=False)"
+            " -> float16[4, 3]"
+        ),
+        (
+            "PromptFlashAttention(q: float16[2, 4, 8, 16], k: float16[2, 4, 6, 16], v: float16[2, 4, 6, 16], None;"
+            ' num_heads=4, scale_value=0.25, pre_tokens=99, next_tokens=99, input_layout="BNSD_BSND",'
+            " num_key_value_heads=0, sparse_mode=0, inner_precise=1) -> float16[2, 8, 4, 16]"
+        ),
+        (
+            "LayerNormV3(x: float16[2, 4], g: float32[4], b: float32[4]; begin_norm_axis=1, begin_params_axis=1,"
+            " epsilon=1e-5) -> (float16[2, 4], float32[2, 1], float32[2, 1])"
+        ),
+    ],
+)
+def test_forms_that_only_lite_takes(text: str) -> None:
+    """Primitives with attributes in place of arguments, and CANN's layouts: they arrive in CANN's graph as written."""
+    model, node = parse_example(text).model()
+    assert Values(model).infer(node) == parse_example(text).kind
+
+
 @pytest.mark.parametrize("example", REFUSED, ids=str)
 def test_refused(example: Example) -> None:
     model, node = example.model()
