@@ -207,9 +207,7 @@ class _Look:
         function = self.functions.get(node.proto.op_type.removeprefix("REF::"))
         if function is None:
             return None
-        if len(inputs) != len(function.input):
-            self._say(node, f"has {len(inputs)} arguments; the function takes {len(function.input)}")
-        for given, taken in zip(inputs, function.input, strict=False):
+        for given, taken in zip(inputs, function.input, strict=True):
             wanted = input_kind(taken)
             if not agree(given.kind, wanted):
                 self._say(node, f"gives {told(given.kind)} for {short_name(taken.name)}, which is {told(wanted)}")
