@@ -39,6 +39,8 @@ def _strided_slice(a: Arguments) -> Kind:
             ellipsis, whole = 0, 0
         elif new >> i & 1:
             dims.append(1)
+        elif axis == kind.rank:
+            raise TypeMismatch(f"slices more axes than the {kind.rank} there are")  # by a second ellipsis
         else:
             size = kind.dims[axis]
             axis += 1
@@ -194,6 +196,7 @@ ROWS: tuple[Operator, ...] = (
             "StridedSlice(x: float32[?, 6], (1, 2), (3, 6), (1, 1), 0, 0, 0, 0, 0) -> float32[?, 4]",
             "StridedSlice(x: float32[?, 6], (0, 2), (1, 6), (1, 1), 0, 0, 0, 0, 1) -> float32[4]",
             "StridedSlice(x: float32[4, 6], (0, 0), (4, n: int64), (1, 1), 0, 0, 0, 0, 0) -> float32[4, ?]",
+            "refused: StridedSlice(x: float16[3], (0, 0), (1, 1), (1, 1), 0, 0, 3, 0, 0)",
             "refused: StridedSlice(x: float32[4, 6], (0, 0), (4, 6), (1, 0), 0, 0, 0, 0, 0)",
             "refused: StridedSlice(x: float32[4, 6], (5, 0), (6, 6), (1, 1), 0, 0, 0, 0, 1)",
             "refused: StridedSlice(x: float32[4, 6], (0, 0), (4,), (1, 1), 0, 0, 0, 0, 0)",
