@@ -135,15 +135,16 @@ def tensor_type(proto: TensorProto) -> TensorType | None:
 
 def shape_fault(dims: Sequence[int], dtype: DType | None) -> str | None:
     """Why those dimensions are none that a tensor can have; None where one can."""
-    if tuple(dims) == (UNKNOWN_RANK,):
+    if not dims:
         return None
+    if min(dims) < UNKNOWN_DIM:
+        return None if tuple(dims) == (UNKNOWN_RANK,) else f"a dimension of {min(dims)}"
     if len(dims) > MAX_RANK:
         return f"{len(dims)} axes"
     total = 1 if dtype is None else dtype.itemsize
     for dim in dims:
-        if dim < UNKNOWN_DIM:
-            return f"a dimension of {dim}"
-        total *= max(dim, 1)
+        if dim > 1:
+            total *= dim
     return f"{total} bytes" if total > MAX_BYTES else None
 
 

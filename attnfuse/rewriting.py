@@ -13,6 +13,7 @@ from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.graph import Model, short_name
+from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.verifier import Verifier
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
@@ -22,7 +23,7 @@ from attnfuse.report.build import check_census, count_sites, legalised_entries, 
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_interface, check_structure, new_findings
+from attnfuse.verify.structure import check_fused_nodes, check_interface, check_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def _rewrite_for_any(
         family_of(name, {batch: codec.parse(data, component.where) for batch, (_, data) in results.items()})
     )
     model = Model(made.model)
-    if findings := check_structure(model):
+    contradictions = (str(finding) for finding in check_graph(model) if finding.sort is Sort.TYPES)
+    if findings := [*contradictions, *check_structure(model)]:
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
     return replace(first, sites=sites, inputs=inputs, outputs=outputs), made, sources
@@ -145,7 +147,8 @@ def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) 
         check_census(name, count_sites(original), context.sites)
     except InternalError as error:
         return str(error)
-    findings = new_findings(original, model)[0] + check_interface(original, model)
+    known = set(check_fused_nodes(original))
+    findings = [found for found in check_fused_nodes(model) if found not in known] + check_interface(original, model)
     return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
 
 

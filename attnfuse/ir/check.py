@@ -20,6 +20,7 @@ from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeM
 from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
+from attnfuse.ir.readable import unreadable_node
 from attnfuse.ir.types import Kind, Special, TensorType, agree, declared_kind, told
 from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, tuple_of
 
@@ -62,13 +63,22 @@ class _Seen:
     effect: tuple[Operator, Arguments] | None = None
 
 
+@dataclass(slots=True)
+class _Constant:
+    """A constant as it was read."""
+
+    message: bytes
+    value: Argument
+    findings: list[Finding]
+
+
 class Checker:
     """Looks at a graph again and again as it changes, and only at what did."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._leaves: dict[str, Argument] = {}
-        self._constants: dict[str, tuple[bytes, Argument]] = {}
+        self._constants: dict[str, _Constant] = {}
         self._primitives: dict[str, bytes] = {}
 
     def check(self, model: Model) -> list[Finding]:
@@ -78,30 +88,42 @@ class Checker:
         changed = {name for name, entry in primitives.items() if self._primitives.get(name) != entry}
         # Of a graph with functions a node may be within reach or not, and a call depends on what the callee holds.
         kept = {} if model.proto.functions else self._seen
-        constants: dict[str, tuple[bytes, Argument]] = {}
+        constants: dict[str, _Constant] = {}
         seen: dict[str, _Seen] = {}
         for node in model.nodes:
-            message = node.proto.SerializeToString() if node.proto.ByteSize() <= _LONGEST else b""
             if node.op == CONSTANT:
-                known = self._constants.get(node.name)
-                if known is None or not message or known[0] != message:
-                    known = message, read_constant(attribute(node.proto, "value"))
-                constants[node.name] = known
-                look.values.put(node.name, known[1])
+                constants[node.name] = known = _constant(node, self._constants.get(node.name))
+                look.values.put(node.name, known.value)
                 continue
+            message = node.proto.SerializeToString()
             before = kept.get(node.name)
-            is_same = before is not None and message and before.message == message
-            if is_same and node.proto.op_type not in changed and look.reads(node, before.inputs):
+            if (
+                before is not None
+                and before.message == message
+                and node.proto.op_type not in changed
+                and look.reads(node, before.inputs)
+            ):
                 look.values.put(node.name, before.made)
                 seen[node.name] = before
             else:
                 seen[node.name] = look.at(node, message, before)
         self._seen, self._constants, self._primitives = seen, constants, primitives
-        return [finding for one in seen.values() for finding in one.findings] + look.order(seen)
+        found = [finding for one in (*constants.values(), *seen.values()) for finding in one.findings]
+        return found + look.order(seen)
 
 
 _LONGEST = 1 << 16
-"""Bytes of a node's message that is kept: those of a long constant are not."""
+"""Bytes of a constant's message that is kept: it is read again where it is longer."""
+
+
+def _constant(node: Node, before: _Constant | None) -> _Constant:
+    message = node.proto.SerializeToString() if node.proto.ByteSize() <= _LONGEST else b""
+    if before is not None and message and before.message == message:
+        return before
+    value, told = read_constant(attribute(node.proto, "value")), unreadable_node(node)
+    if before is not None and _is_same(before.value, value):
+        value = before.value
+    return _Constant(message, value, [] if told is None else [Finding(node.name, node.op, told, Sort.TYPES)])
 
 
 class _Look:
@@ -156,6 +178,10 @@ class _Look:
     # --- one node
 
     def _node(self, node: Node, inputs: list[Argument]) -> Argument:
+        told_of = unreadable_node(node)
+        if told_of is not None:
+            self._say(node, told_of)
+            return Argument(None)
         shape = attribute(node.proto, "shape")
         declared = declared_kind(shape)
         if node.op == CALL:

@@ -13,22 +13,54 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from attnfuse.graph import CALL, CONSTANT, Model, Node, short_name
-
-ORDER = "UpdateState"
-_WRITES = ("Inplace", "Assign", "Scatter")
-_NEW = ("ScatterNd", "ScatterElements", "ScatterAddExt", "ScatterValue")
-_SAME = ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Contiguous", "Depend", "TupleGetItem", "MakeTuple")
-_HOST = ("Print", "Generator", "Summary")
+from attnfuse.ir.operators.columns import Effect, Hands
+from attnfuse.ir.operators.table import operator
 
 
-def writes(node: Node) -> bool:
-    """Whether the node changes memory that it is given, or the world outside the graph."""
-    return node.op.startswith((*_WRITES, *_HOST)) and not node.op.startswith(_NEW)
+def _argument(node: Node, name: str) -> list[str]:
+    """The inputs that an argument of the node's operator stands for; all of them where it takes all that follow."""
+    row = operator(node.op)
+    position = row.input(name)
+    several = row.signature.inputs[position].variadic and not row.is_opaque
+    return node.inputs[position:] if several else node.inputs[position : position + 1]
 
 
-def _names_memory(node: Node) -> bool:
-    """Whether the node may give the memory of its first input under another name."""
-    return node.op.endswith("View") or node.op in _SAME or writes(node)
+def _changed(model: Model, node: Node) -> list[str]:
+    """The values whose memory the node changes."""
+    memory = operator(node.op).memory
+    if memory.effect is not Effect.WRITES:
+        return []
+    for name in _argument(node, memory.unless_none) if memory.unless_none else ():
+        if model.is_literal(name) and model.literal(name) is None:
+            return []
+    return _argument(node, memory.argument)
+
+
+def _named_anew(node: Node) -> list[str]:
+    """The values whose memory the node may give back under another name."""
+    memory = operator(node.op).memory
+    return _argument(node, memory.argument) if memory.effect in (Effect.ALIAS, Effect.WRITES) else []
+
+
+def _acts_outside(model: Model, node: Node) -> bool:
+    """Whether the node is one that nobody here knows, and the order of effects holds its place: it may print."""
+    row = operator(node.op)
+    return (
+        row.is_opaque
+        and row.memory.effect is Effect.FRESH
+        and any(_orders(model, u.node) for u in model.uses(node.name))
+    )
+
+
+def _orders(model: Model, node: Node | None) -> bool:
+    """Whether the node is part of the order of effects, or a tuple made for it."""
+    if node is None or node.op == CALL:
+        return False
+    row = operator(node.op)
+    if row.value.hands is Hands.JOINED:
+        readers = [use.node for use in model.uses(node.name)]
+        return any(r is not None and operator(r.op).memory.effect is Effect.ORDERS for r in readers)
+    return row.memory.effect is Effect.ORDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +86,8 @@ class Effects:
     @classmethod
     def of(cls, model: Model) -> Effects:
         """Read them. Costs nothing worth telling where there are none, as in most graphs."""
-        found = [node for node in model.nodes if node.op != CONSTANT and writes(node)]
+        nodes = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
+        found = [node for node in nodes if _changed(model, node) or _acts_outside(model, node)]
         return cls(dict(_Reader(model, found).read()) if found else {})
 
 
@@ -105,12 +138,12 @@ class _Reader:
             bit = self._bit[node.name]
             if not carried_out & bit:
                 continue
-            if node.op.startswith(_HOST):
-                names, is_ours = set[str](), False
-                readers = frozenset(other.name for other in self._writers if other.op.startswith(_HOST)) - {node.name}
-            else:
+            if _changed(self._model, node):
                 names, is_ours = self._memory(node)
                 readers = self._readers(node, names)
+            else:
+                names, is_ours = set[str](), False
+                readers = frozenset(o.name for o in self._writers if o is not node and not _changed(self._model, o))
             after = frozenset(r for r in readers if needs.get(r, 0) & bit)
             before = frozenset(r for r in readers - after if needed.get(r, 0) & bit)
             yield node.name, Writer(node.op, frozenset(names), is_ours, after, before, readers - after - before)
@@ -164,27 +197,25 @@ class _Reader:
     def _memory(self, writer: Node) -> tuple[set[str], bool]:
         """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
         model = self._model
-        roots, pending, is_ours = set[str](), list(writer.inputs[:1]), bool(writer.inputs)
-        seen = set[str]()
+        names, pending, is_ours = set[str](), _changed(model, writer), True
         while pending:
             name = pending.pop()
-            if name in seen:
+            if name in names:
                 continue
-            seen.add(name)
+            names.add(name)
             node = model.producer(name)
-            if node is not None and _names_memory(node):
-                pending += node.inputs if node.op == "MakeTuple" else node.inputs[:1]
-                continue
-            roots.add(name)
-            is_ours = is_ours and node is not None and node.op not in (CONSTANT, CALL, "Load")
-        names = roots | seen
+            aliased = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
+            pending += aliased
+            if not aliased:
+                is_ours = is_ours and _is_own(node)
         pending = list(names)
         while pending:
-            for use in model.uses(pending.pop()):
+            name = pending.pop()
+            for use in model.uses(name):
                 node = use.node
-                if node is None or node is writer or node.name in names or not _names_memory(node):
+                if node is None or node is writer or node.name in names or node.op == CALL:
                     continue
-                if use.position == 0 or node.op == "MakeTuple":
+                if name in _named_anew(node):
                     names.add(node.name)
                     pending.append(node.name)
         return names, is_ours
@@ -192,5 +223,18 @@ class _Reader:
     def _readers(self, writer: Node, names: set[str]) -> frozenset[str]:
         """The nodes that read the memory under one of those names; names and order read nothing."""
         users = (use.node for name in names for use in self._model.uses(name))
-        found = (node for node in users if node is not None and node is not writer and node.op != ORDER)
-        return frozenset(node.name for node in found if writes(node) or not _names_memory(node))
+        found = [node for node in users if node is not None and node is not writer and not _orders(self._model, node)]
+        return frozenset(node.name for node in found if _changed(self._model, node) or not _names_only(node, names))
+
+
+def _is_own(node: Node | None) -> bool:
+    """Whether memory that the node gives is the graph's: no input or weight, no constant, and nothing of a callee's."""
+    return node is not None and node.op not in (CONSTANT, CALL) and operator(node.op).memory.effect is not Effect.READS
+
+
+def _names_only(node: Node, names: set[str]) -> bool:
+    """Whether the node reads none of these values but to give it another name."""
+    if node.op == CALL:
+        return False
+    named = _named_anew(node)
+    return all(name in named for name in node.inputs if name in names)

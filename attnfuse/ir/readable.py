@@ -6,24 +6,37 @@ operators' matter: see `attnfuse.ir.check`. May import `attnfuse.graph` and `att
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from attnfuse.graph import CONSTANT, Model, Node, attribute, shape_fault, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, TensorProto
 
 
-def unreadable(model: Model) -> Iterator[str]:
-    """What is wrong with the shapes and constants of the file, a sentence each that names the value."""
+def unreadable_leaves(model: Model) -> Iterator[str]:
+    """What is wrong with the shapes of inputs, outputs and weights, a sentence each that names the value."""
     for graph in model.graphs:
         for parameter in graph.parameter:
-            yield from _told(f"parameter {_leaf(parameter.name)}", parameter)
+            if (told := _fault(parameter)) is not None:
+                yield f"parameter {_leaf(parameter.name)} {told}."
         for what, values in (("input", graph.input), ("output", graph.output)):
             for value in values:
-                for tensor in (*value.tensor, *_tensors(value.attr_info)):
-                    yield from _told(f"{what} {_leaf(value.name)}", tensor)
-    for node in model.nodes:
-        yield from _of_node(node)
+                for tensor in (*value.tensor, *(_tensors(value.attr_info) if value.HasField("attr_info") else ())):
+                    if (told := _fault(tensor)) is not None:
+                        yield f"{what} {_leaf(value.name)} {told}."
+
+
+def unreadable_node(node: Node) -> str | None:
+    """What is wrong with the type of the node's result, or with a constant's value: a sentence without its subject."""
+    declared = attribute(node.proto, "value" if node.op == CONSTANT else "shape")
+    if declared is None:
+        return None
+    for tensor in _tensors(declared):
+        told = _fault(tensor) or (_wrong_bytes(tensor) if node.op == CONSTANT else None)
+        if told is not None:
+            return told
+    return None
 
 
 def _leaf(name: str) -> str:
@@ -31,21 +44,9 @@ def _leaf(name: str) -> str:
     return short_name(name.partition(":")[2] or name)
 
 
-def _of_node(node: Node) -> Iterator[str]:
-    where = f"{node.op} {short_name(node.name)}"
-    shape = attribute(node.proto, "value" if node.op == CONSTANT else "shape")
-    if shape is None:
-        return
-    for tensor in _tensors(shape):
-        yield from _told(where, tensor)
-        if node.op == CONSTANT and (problem := _wrong_bytes(tensor)) is not None:
-            yield f"{where} {problem}."
-
-
-def _told(where: str, tensor: TensorProto) -> Iterator[str]:
+def _fault(tensor: TensorProto) -> str | None:
     fault = shape_fault(tensor.dims, dtypes.from_wire(tensor.data_type))
-    if fault is not None:
-        yield f"{where} is declared a tensor of {fault}."
+    return None if fault is None else f"is declared a tensor of {fault}"
 
 
 def _wrong_bytes(tensor: TensorProto) -> str | None:
@@ -60,8 +61,6 @@ def _wrong_bytes(tensor: TensorProto) -> str | None:
     return f"is declared {dtype}{list(tensor.dims)}, which takes {wanted} bytes, and holds {len(tensor.raw_data)}"
 
 
-def _tensors(declared: AttributeProto) -> Iterator[TensorProto]:
+def _tensors(declared: AttributeProto) -> Iterable[TensorProto]:
     """Of a type or constant, and of its elements."""
-    yield from declared.tensors
-    for element in declared.values:
-        yield from _tensors(element)
+    return chain(declared.tensors, *map(_tensors, declared.values)) if len(declared.values) else declared.tensors

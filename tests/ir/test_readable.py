@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnfuse.graph import Model, attribute, tensor_type
-from attnfuse.ir.readable import unreadable
+from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from tests.support.graphs import GraphBuilder, transformer
@@ -55,7 +55,7 @@ def resize(tensor: TensorProto, *dims: int) -> None:
 def test_what_cannot_be_is_told(damage: Callable[[ModelProto], None], told: str) -> None:
     proto = message()
     damage(proto)
-    (fault, *_) = unreadable(Model(proto))
+    fault = next(Verifier(Model(proto)).source_faults())
     assert fault.endswith(told)
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_rank_is_no_damage_and_no_type() -> None:
     proto = message()
     resize(result(proto, "Add"), -2)
     model = Model(proto)
-    assert list(unreadable(model)) == []
+    assert list(Verifier(model).source_faults()) == []
     assert model.type_of(next(n.name for n in model.nodes if n.op == "Add")) is None
 
 
@@ -73,6 +73,6 @@ def test_a_shape_that_is_none_is_no_type(dims: tuple[int, ...]) -> None:
 
 
 def test_sound_graphs_have_no_fault() -> None:
-    assert list(unreadable(transformer().model())) == []
+    assert list(Verifier(transformer().model()).source_faults()) == []
     for name in store.names():
-        assert list(unreadable(Model(codec.parse(store.read(name), name)))) == []
+        assert list(Verifier(Model(codec.parse(store.read(name), name))).source_faults()) == []

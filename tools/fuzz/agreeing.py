@@ -8,7 +8,6 @@ from __future__ import annotations
 from attnfuse.errors import SourceError
 from attnfuse.graph import CALL, CONSTANT, Model, Node, attribute
 from attnfuse.ir.operators.arguments import TypeMismatch
-from attnfuse.ir.readable import unreadable
 from attnfuse.ir.types import Kind, TensorType, declared_kind
 from attnfuse.ir.types import agree as kinds_agree
 from attnfuse.ir.values import Values
@@ -25,8 +24,6 @@ def agree(message: ModelProto) -> list[str]:
     try:
         model = Model(message)
     except SourceError:
-        return []
-    if next(unreadable(model), None) is not None:
         return []
     _fill(message)
     values = Values(model)
