@@ -95,6 +95,8 @@ class Parameter:
     variadic: bool
     has_default: bool
     default: Argument
+    takes: Callable[[Kind], bool]
+    """Whether a value of that kind, which is known and not None, may be given."""
 
 
 _PARAMETER = re.compile(r"(\w+): (\w+)(\?|\.\.\.)?(?: = (.+))?")
@@ -158,7 +160,8 @@ def _parameter(text: str) -> Parameter:
     if match is None or match[2] not in KINDS:
         raise ValueError(f"{text!r} is no parameter")
     default = ABSENT if match[4] is None else constant(ast.literal_eval(match[4]))
-    return Parameter(match[1], match[2], match[3] == "?", match[3] == "...", match[4] is not None, default)
+    _, takes = KINDS[match[2]]
+    return Parameter(match[1], match[2], match[3] == "?", match[3] == "...", match[4] is not None, default, takes)
 
 
 def constant(value: Literal) -> Argument:
@@ -188,7 +191,7 @@ _BOOL, _INT, _FLOAT = (ScalarType(dtype) for dtype in (dtypes.BOOL, dtypes.INT64
 
 
 def _is_tensor(kind: Kind) -> bool:
-    return isinstance(kind, TensorType)
+    return type(kind) is TensorType
 
 
 def _is_number(kind: Kind) -> bool:
@@ -196,15 +199,14 @@ def _is_number(kind: Kind) -> bool:
 
 
 def _is_whole(kind: Kind) -> bool:
-    return isinstance(kind, ScalarType | TensorType) and not kind.dtype.is_float and _is_few(kind)
+    sort = type(kind)
+    if sort is ScalarType:
+        return not kind.dtype.is_float  # type: ignore[union-attr]  # its type was just looked at
+    return sort is TensorType and len(kind.dims) <= 1 and not kind.dtype.is_float  # type: ignore[union-attr]
 
 
 def _is_bool(kind: Kind) -> bool:
     return isinstance(kind, ScalarType) and not kind.dtype.is_float
-
-
-def _is_few(kind: Kind) -> bool:
-    return not isinstance(kind, TensorType) or len(kind.dims) <= 1
 
 
 def _are_wholes(kind: Kind) -> bool:
@@ -234,7 +236,7 @@ def _are_texts(kind: Kind) -> bool:
 KINDS: dict[str, tuple[str, Callable[[Kind], bool]]] = {
     "tensor": ("a tensor", _is_tensor),
     "tensors": ("a tuple of tensors", _are_tensors),
-    "operand": ("a tensor or a number", lambda kind: isinstance(kind, TensorType | ScalarType)),
+    "operand": ("a tensor or a number", lambda kind: isinstance(kind, (TensorType, ScalarType))),
     "int": ("a whole number", _is_whole),
     "float": ("a number", _is_number),
     "number": ("a number", _is_number),
@@ -278,14 +280,13 @@ class Arguments:
             extra = inputs[signature.most :]
             if any(argument.kind is not Special.MONAD and argument.kind is not None for argument in extra):
                 raise TypeMismatch(f"has {count} arguments; it takes {self._counts()}")
-        for position, parameter in enumerate(signature.inputs):
-            if position >= count:
-                break
-            if parameter.variadic:
-                for argument in inputs[position:]:
-                    _check_kind(parameter, argument)
-            else:
-                _check_kind(parameter, inputs[position])
+        for parameter, argument in zip(signature.inputs, inputs, strict=False):
+            kind = argument.kind
+            if kind is not None and not parameter.takes(kind):
+                _check_kind(parameter, argument)
+        if signature.most < 0:
+            for argument in inputs[len(signature.inputs) :]:
+                _check_kind(signature.inputs[-1], argument)
         for parameter in (*signature.inputs[count:], *signature.attributes):
             found = self._attribute(parameter.name)
             if found is not None:
@@ -489,16 +490,13 @@ _MOST_SIZES = 64
 
 def _check_kind(parameter: Parameter, argument: Argument) -> None:
     kind = argument.kind
-    if kind is None:
-        return
-    expected, takes = KINDS[parameter.kind]
-    if takes(kind):
+    if kind is None or parameter.takes(kind):
         return
     if kind is Special.NONE:
         if parameter.optional or (parameter.has_default and parameter.default.kind is Special.NONE):
             return
         raise TypeMismatch(f"has no {parameter.name}")
-    raise TypeMismatch(f"has {_told(argument)} as its {parameter.name}; it takes {expected}")
+    raise TypeMismatch(f"has {_told(argument)} as its {parameter.name}; it takes {KINDS[parameter.kind][0]}")
 
 
 def _told(argument: Argument) -> str:
