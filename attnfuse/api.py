@@ -14,6 +14,7 @@ from attnfuse.graph import (
     live_values,
     short_name,
 )
+from attnfuse.ir.text import region_lines
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -66,5 +67,6 @@ __all__ = [
     "live_values",
     "objection",
     "refusals",
+    "region_lines",
     "short_name",
 ]

@@ -28,6 +28,7 @@ from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, TraceError, UsageError
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
+from attnfuse.printing import graph_as_text, graph_of_text, print_after, write_file
 from attnfuse.processes import stop_once
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
@@ -151,6 +152,14 @@ _source_options = _options(
         type=_PATH,
         help="A folder for what the next compile need not trace or make again.",
     ),
+    click.option(
+        "--print-graph-after",
+        "print_after",
+        multiple=True,
+        metavar="PASS",
+        help="Print the graph as text after that pass, or after all (repeatable).",
+    ),
+    click.option("--print-graph-to", "print_to", type=_PATH, help="A folder to print it to, instead of stderr."),
     click.option("--report", "report_file", type=_PATH, help="Write the report (JSON) there too."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
     click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
@@ -294,6 +303,30 @@ def verify_command(
     return 0 if verification.passed else EXIT_VERIFICATION
 
 
+@cli.command("text")
+@click.argument("file", type=_PATH)
+@click.option("--parse", is_flag=True, help="FILE is text; make the .mindir again.")
+@click.option("--short", is_flag=True, help="Only the main graph, one node a line, for reading.")
+@click.option("-o", "--output", type=_PATH, help="Write it there.  [default: stdout; needed with --parse]")
+def text_command(file: Path, parse: bool, short: bool, output: Path | None) -> int:
+    """Print the graph FILE (.mindir) as text, of which --parse makes the same bytes again.
+
+    What a bug report needs: the text can be cut down and edited. Data that lie beside the graph stay there.
+    """
+    if parse and short:
+        raise UsageError("--short is for reading, and --parse makes a graph of the whole text; drop one.")
+    if parse and output is None:
+        raise UsageError("an output is needed: give -o OUTPUT.mindir.")
+    if output is not None and output.resolve() == file.resolve():
+        raise UsageError(f"the output {output} is the file that is read; name another.")
+    content = graph_of_text(file) if parse else graph_as_text(file, short=short).encode()
+    if output is None:
+        click.echo(content, nl=False)
+    else:
+        write_file(output, content)
+    return 0
+
+
 @cli.group("policy")
 def policy_group() -> None:
     """Look at policies before anything is compiled."""
@@ -377,6 +410,8 @@ class _Shared:
     no_flash: tuple[str, ...]
     require: tuple[str, ...]
     cache_dir: Path | None
+    print_after: tuple[str, ...]
+    print_to: Path | None
     report_file: Path | None
     as_json: bool
     progress: str
@@ -401,8 +436,13 @@ class _Shared:
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
         """Run the request with progress on stderr."""
         if self.report_file is not None:
-            _check_apart(self.report_file, Path(self.source), request.output)
+            _check_apart("report", self.report_file, Path(self.source), request.output)
             _probe(self.report_file)
+        if self.print_to is not None:
+            _check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
+        if self.print_after or self.print_to is not None:
+            after = print_after(self.print_after, self.print_to, pipeline.discover(), _say_lines)
+            request = dataclasses.replace(request, after=after)
         if self.progress == "never":
             return action(request)
         console = _console()
@@ -465,8 +505,8 @@ def _tell_verification(verification: Verification) -> None:
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")
 
 
-def _check_apart(report: Path, source: Path, output: Path | None) -> None:
-    """Raise UsageError where the report would be written over, or into, the source or the output."""
+def _check_apart(what: str, report: Path, source: Path, output: Path | None) -> None:
+    """Raise UsageError where the report, or `what`, would be written over, or into, the source or the output."""
     path = report.resolve()
     for other in filter(None, (source, output)):
         held = other.resolve()
@@ -476,11 +516,11 @@ def _check_apart(report: Path, source: Path, output: Path | None) -> None:
             folder.parent == graph.parent and folder.name.endswith("_variables") for folder in path.parents
         )
         if path == held or held in path.parents or among_weights:
-            raise UsageError(f"the report {report} would lie in or over {other}; name another place for it.")
+            raise UsageError(f"the {what} {report} would lie in or over {other}; name another place for it.")
     if output is not None and output.suffix == SUFFIX:
         target = Place(output.resolve(), is_file=True)
         if path in (target.folder / target.beside(name) for name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG)):
-            raise UsageError(f"the report {report} would lie over what is written beside {output}; name another place.")
+            raise UsageError(f"the {what} {report} would lie over what is written beside {output}; name another place.")
 
 
 def _probe(file: Path) -> None:
@@ -501,6 +541,10 @@ def _console() -> Console:
 
 def _say(text: str) -> None:
     click.echo(" ".join(text.split()), err=True)
+
+
+def _say_lines(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _defect(error: Exception, arguments: Sequence[str]) -> int:

@@ -40,7 +40,7 @@ from attnfuse.report.build import component_entry
 from attnfuse.report.build import report as build_report
 from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Rewritten, at_batches, rewrite
+from attnfuse.rewriting import After, Rewritten, at_batches, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
@@ -62,7 +62,8 @@ class CompileRequest:
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
     against what stands there. `seed` is that of the inputs drawn by verification. `cache` is a folder that says what
-    earlier compiles came to: see `attnfuse.incremental`.
+    earlier compiles came to: see `attnfuse.incremental`. `after` is called after each pass over each component, and has
+    each graph made anew.
     """
 
     source: str | Source
@@ -78,6 +79,7 @@ class CompileRequest:
     seed: int = 0
     check: bool = False
     cache: Path | None = None
+    after: After | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
         for component in _components(source, work, progress, failed, weights=weights):
             progress.stage(component.name, "rewrite")
             try:
-                rewritten, _ = rewrite(component, request.policy, request.target, passes)
+                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.after)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
@@ -323,13 +325,13 @@ def _write_graph(
     progress: Progress,
 ) -> Rewritten:
     """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
-    standing = known.graph(component, name)
+    standing = known.graph(component, name) if request.after is None else None
     if standing is not None:
         progress.stage(component.name, "unchanged")
         sink.adopt(name, known.standing(name), standing.file)
         return standing.rewritten
     progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes)
+    rewritten, data = rewrite(component, request.policy, request.target, passes, request.after)
     known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
     return rewritten
 

@@ -78,7 +78,7 @@ class Pass(Protocol):
         """Change the model in place; tell whether anything changed."""
 
 
-After: TypeAlias = Callable[[Pass, Model, Context], None]
+After: TypeAlias = Callable[[Pass, Model], None]
 """Called after each pass, with the graph indexed anew."""
 
 
@@ -167,8 +167,9 @@ def run(model: Model, context: Context, passes: Sequence[Pass], after: Sequence[
     with collector.paused():
         for step in passes:
             changed |= _run_one(step, model, context)
-            for callback in (_keeps_promises, *after):
-                callback(step, model, context)
+            for callback in after:
+                callback(step, model)
+            _check_promises(step, model, context)
     return changed
 
 
@@ -187,7 +188,7 @@ def _run_one(step: Pass, model: Model, context: Context) -> bool:
     return changed
 
 
-def _keeps_promises(step: Pass, model: Model, context: Context) -> None:
+def _check_promises(step: Pass, model: Model, context: Context) -> None:
     for promise in sorted(ensures(step), key=lambda p: p.name):
         told = _BROKEN[promise](model, context)
         if told is not None:

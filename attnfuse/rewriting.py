@@ -5,9 +5,11 @@ May import all below the compiler.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
@@ -41,8 +43,16 @@ class Rewritten:
     outputs: tuple[TensorEntry, ...]
 
 
+After: TypeAlias = Callable[[str, pipeline.Pass, Model], None]
+"""Called after each pass, with the component's name (of any batch: `unet at batch 2`), the pass and the graph."""
+
+
 def rewrite(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    after: After | None = None,
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
@@ -50,8 +60,8 @@ def rewrite(
     PluginError where a plugin's does, TraceError for one that cannot be written for any batch.
     """
     if not component.batches:
-        return _rewrite(component, component.data, policy, target, passes)
-    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes)
+        return _rewrite(component, component.data, policy, target, passes, _named(after, component.name))
+    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, after)
     return rewritten, codec.serialise(made.model)
 
 
@@ -66,13 +76,24 @@ def at_batches(
     return {batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))) for batch in batches}
 
 
+def _named(after: After | None, name: str) -> Callable[[pipeline.Pass, Model], None] | None:
+    return None if after is None else partial(after, name)
+
+
 def _rewrite_for_any(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    after: After | None = None,
 ) -> tuple[Rewritten, Dynamic, Family]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
-    results = {batch: _rewrite(component, data, policy, target, passes) for batch, data in component.batches.items()}
+    results = {
+        batch: _rewrite(component, data, policy, target, passes, _named(after, f"{name} at batch {batch}"))
+        for batch, data in component.batches.items()
+    }
     first = next(iter(results.values()))[0]
     if any((told.legalised, told.outside) != (first.legalised, first.outside) for told, _ in results.values()):
         raise TraceError(
@@ -92,14 +113,19 @@ def _rewrite_for_any(
 
 
 def _rewrite(
-    component: Component, source: bytes, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pipeline.Pass],
+    after: pipeline.After | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
     original = _index(component, source)
     verifier = Verifier(original)
     _check_source(component, original, verifier)
-    model, context, changed = _run(component, source, policy, target, passes, verifier)
+    model, context, changed = _run(component, source, policy, target, passes, verifier, after)
     wrong = _wrong(name, original, model, context)
     if wrong is not None:
         raise _blamed(component, original, source, policy, target, passes, wrong)
@@ -128,17 +154,19 @@ def _run(
     policy: Policy,
     target: Target,
     passes: Sequence[pipeline.Pass],
-    check: Verifier,
+    verifier: Verifier,
+    after: pipeline.After | None = None,
 ) -> tuple[Model, pipeline.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     model, context = _index(component, source), pipeline.Context(component.name, component.owner, policy, target)
 
-    def verify(step: pipeline.Pass, model: Model, context: pipeline.Context) -> None:
-        fault = check.fault(model, context.unneeded)
+    def verify(step: pipeline.Pass, model: Model) -> None:
+        fault = verifier.fault(model, context.unneeded)
         if fault is not None:
             raise pipeline.blame(step, component.name, fault)
 
-    return model, context, pipeline.run(model, context, passes, (verify,))
+    callbacks = (verify,) if after is None else (after, verify)  # a graph is shown before it is refused
+    return model, context, pipeline.run(model, context, passes, callbacks)
 
 
 def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) -> str | None:

@@ -20,7 +20,7 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "passes")]
 
-from attnfuse_passes.records import region_lines  # noqa: E402
+from attnfuse.ir.text import region_lines  # noqa: E402
 from tests.support.laws import check  # noqa: E402
 from tests.support.mutations import EITHER_OR, MUST_REFUSE  # noqa: E402
 from tests.support.spellings import Spelling, spell  # noqa: E402
@@ -73,7 +73,7 @@ def main() -> int:
             spelling = example(number)
             model = spelling.model()
             print(f"example {number}: {spelling.mutation or 'no mutation'}\n{spelling.form}")
-            print("\n".join(region_lines(model, [node for node in model.nodes if node.op != "Constant"])))
+            print("\n".join(region_lines(model, model.nodes)))
     started = time.monotonic()
     outcomes: Counter[str] = Counter()
     failures, done = 0, 0

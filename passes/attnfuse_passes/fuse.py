@@ -24,6 +24,7 @@ from attnfuse.api import (
     dtypes,
     head_padding,
     refusals,
+    region_lines,
 )
 from attnfuse_passes.attention.anchor import read_attention
 from attnfuse_passes.attention.chain import NoMatchError
@@ -39,7 +40,7 @@ from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
-from attnfuse_passes.records import kept, missed, region_lines
+from attnfuse_passes.records import kept, missed
 from attnfuse_passes.sweep import sweep
 
 FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")

@@ -10,10 +10,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from attnfuse.api import DType, FusedRequest, Miss, Model, Node, NotALiteralError, SiteFacts, SiteRecord, dtypes
+from attnfuse.api import (
+    DType,
+    FusedRequest,
+    Miss,
+    Model,
+    Node,
+    NotALiteralError,
+    SiteFacts,
+    SiteRecord,
+    dtypes,
+    region_lines,
+)
 from attnfuse_passes.emit.fused import ALL_TOKENS, BNSD, BSH
 from attnfuse_passes.kinds import self_or_cross
-from attnfuse_passes.records import region_lines
 
 BSND = 3
 _CODE = "structure.fused_arguments"

@@ -1,12 +1,11 @@
-"""Records of sites that stay as they are, and the text lines of a region."""
+"""Records of sites that stay as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from attnfuse.api import Miss, Model, Node, NotALiteralError, SiteRecord, TensorType, short_name
+from attnfuse.api import Miss, Node, SiteRecord, short_name
 
 
 def kept(record: SiteRecord, code: str, reason: str, rule: str | None) -> SiteRecord:
@@ -29,24 +28,3 @@ def missed(
         reason=reason,
     )
     return replace(known, status=status, code=miss.code, reason=reason, miss=miss)
-
-
-def region_lines(model: Model, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """The nodes as text in graph order: name = op(inputs) : type."""
-    lines = []
-    for node in sorted(nodes, key=lambda n: n.index):
-        arguments = ", ".join(_argument(model, name) for name in node.inputs)
-        kind = model.type_of(node.name)
-        lines.append(f"{short_name(node.name)} = {node.op}({arguments}){'' if kind is None else f' : {kind}'}")
-    return tuple(lines)
-
-
-def _argument(model: Model, name: str) -> str:
-    try:
-        literal = model.literal(name)
-    except NotALiteralError:
-        return short_name(name)
-    if hasattr(literal, "shape"):
-        kind = model.type_of(name)
-        return f"const {kind}" if isinstance(kind, TensorType) else "const"
-    return repr(literal)

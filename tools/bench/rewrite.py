@@ -55,7 +55,7 @@ assert next(verifier.source_faults(), None) is None
 at.append(now())
 context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
 checks = [0.0, 0.0]
-def verify(step, model, context):
+def verify(step, model):
     before = now()
     assert verifier.fault(model, context.unneeded) is None
     after = now()
