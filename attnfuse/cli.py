@@ -25,7 +25,15 @@ from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, SourceError, TraceError, UsageError
+from attnfuse.errors import (
+    AttnfuseError,
+    InternalError,
+    OutputError,
+    PluginError,
+    SourceError,
+    TraceError,
+    UsageError,
+)
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.printing import graph_as_text, graph_of_text, print_after, write_file
@@ -82,6 +90,10 @@ def run(arguments: Sequence[str]) -> int:
         return OutputError.exit_code
     except InternalError as error:
         return _defect(error, arguments)
+    except PluginError as error:
+        kept = _keep(error, arguments)
+        _say(f"error: {error} {'Its details could not be kept.' if kept is None else f'Details are in {kept}.'}")
+        return error.exit_code
     except AttnfuseError as error:
         _say(f"error: {error}")
         return error.exit_code
@@ -598,7 +610,15 @@ def _say_lines(text: str) -> None:
 
 
 def _defect(error: Exception, arguments: Sequence[str]) -> int:
-    """Keep what is needed to reproduce a defect of ours, and say where; a traceback is not for the terminal."""
+    """Say that this is a defect of ours, and where what reproduces it lies; a traceback is not for the terminal."""
+    file = _keep(error, arguments)
+    kept = "; its details could not be kept" if file is None else f"; please report it with {file}"
+    _say(f"error: a defect of attnfuse: {type(error).__name__}: {error}{kept}")
+    return EXIT_DEFECT
+
+
+def _keep(error: Exception, arguments: Sequence[str]) -> str | None:
+    """Write down what is needed to reproduce a defect; the file's name, None where it cannot be written."""
     content = {
         "attnfuse": __version__,
         "python": sys.version,
@@ -607,14 +627,11 @@ def _defect(error: Exception, arguments: Sequence[str]) -> int:
         "error": f"{type(error).__name__}: {error}",
         "traceback": traceback.format_exception(error),
     }
-    kept = ""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="attnfuse-defect-", suffix=".json", delete=False, encoding="utf-8"
         ) as file:
             json.dump(content, file, indent=1)
-            kept = f"; please report it with {file.name}"
+            return file.name
     except OSError:
-        kept = "; its details could not be kept"
-    _say(f"error: a defect of attnfuse: {type(error).__name__}: {error}{kept}")
-    return EXIT_DEFECT
+        return None

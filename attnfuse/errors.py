@@ -40,6 +40,12 @@ class TraceError(SourceError):
     """A component that could not be traced to a graph."""
 
 
+class PluginError(AttnfuseError):
+    """A plugin's pass fails, or leaves a graph that is wrong: its authors' to mend."""
+
+    exit_code = 3
+
+
 class OutputError(AttnfuseError):
     """An output place that cannot be written (reported as usage: another place must be chosen)."""
 

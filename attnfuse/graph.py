@@ -13,6 +13,7 @@ May import `attnfuse.collector`, `attnfuse.errors` and `attnfuse.mindir`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -36,6 +37,13 @@ from attnfuse.mindir.schema import (
 CONSTANT = "Constant"
 CALL = "<call>"
 UNKNOWN_DIM = -1
+UNKNOWN_RANK = -2
+"""The one dimension of a tensor of which not even the number of axes is known before run time."""
+MAX_RANK = 32
+"""Axes that NumPy takes; MindSpore's operators stop at 8."""
+MAX_BYTES = 1 << 50
+"""Bytes of a tensor past which a declared shape is damage: no machine holds a petabyte, and no product of sizes below
+it leaves 64 bits."""
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Literal: TypeAlias = "int | float | bool | str | Array | tuple[Literal, ...] | None"
@@ -116,9 +124,28 @@ def attribute(node: NodeProto, name: str) -> AttributeProto | None:
 
 
 def tensor_type(proto: TensorProto) -> TensorType | None:
-    """Type of a tensor message; None for an element type this project does not compute with."""
+    """Type of a tensor message; None for an element type this project does not compute with, an unknown rank and a
+    shape that is none (see `shape_fault`)."""
     dtype = dtypes.from_wire(proto.data_type)
-    return None if dtype is None else TensorType(tuple(proto.dims), dtype)
+    dims = tuple(proto.dims)
+    if dtype is None or dims == (UNKNOWN_RANK,) or shape_fault(dims, dtype) is not None:
+        return None
+    return TensorType(dims, dtype)
+
+
+def shape_fault(dims: Sequence[int], dtype: DType | None) -> str | None:
+    """Why those dimensions are none that a tensor can have; None where one can."""
+    if not dims:
+        return None
+    if min(dims) < UNKNOWN_DIM:
+        return None if tuple(dims) == (UNKNOWN_RANK,) else f"a dimension of {min(dims)}"
+    if len(dims) > MAX_RANK:
+        return f"{len(dims)} axes"
+    total = 1 if dtype is None else dtype.itemsize
+    for dim in dims:
+        if dim > 1:
+            total *= dim
+    return f"{total} bytes" if total > MAX_BYTES else None
 
 
 def read_tensor(proto: TensorProto) -> Array:
@@ -132,7 +159,8 @@ def read_tensor(proto: TensorProto) -> Array:
         return np.frombuffer(proto.raw_data, kind.dtype.numpy).reshape(kind.dims)
     for data in (proto.float_data, proto.double_data, proto.int32_data, proto.int64_data, proto.uint64_data):
         if len(data) and len(data) == kind.size:
-            return np.array(list(data)).astype(kind.dtype.numpy).reshape(kind.dims)
+            with np.errstate(over="ignore", invalid="ignore"):  # what the type cannot hold is cut, as a cast cuts it
+                return np.array(list(data)).astype(kind.dtype.numpy).reshape(kind.dims)
     if kind.size == 0:
         return np.zeros(kind.dims, kind.dtype.numpy)
     raise NotALiteralError(f"tensor {proto.name!r} holds no data")
@@ -173,24 +201,35 @@ def _types(proto: AttributeProto | None) -> TensorType | tuple[TensorType | None
     return None
 
 
+def _twice(named: Iterable[GraphProto | PrimitiveProto]) -> str:
+    """The name that most of them have."""
+    return Counter(one.name for one in named).most_common(1)[0][0]
+
+
 class Model:
     """A MindIR message and its index. Values are found by name, over all graphs of the file."""
 
     def __init__(self, proto: ModelProto) -> None:
         """Index the message.
 
-        Raises SourceError where it is inconsistent: a value defined twice, an input that nothing defines,
-        a node without exactly one output, nodes out of topological order.
+        Raises SourceError where it is inconsistent: a value, a function or a primitive defined twice, an input that
+        nothing defines, a node without exactly one output, nodes out of topological order, a call of a function with
+        another number of arguments than it has.
         """
         self.proto = proto
         with collector.paused():
-            self._reindex()
+            self.index()
 
-    def _reindex(self) -> None:
+    def index(self) -> None:
+        """Read the message anew, after a change of it. Raises as `Model` does."""
         proto = self.proto
         self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
         self.primitives: dict[str, PrimitiveProto] = {"REF::" + p.name: p for p in proto.primitives}
-        functions = {g.name for g in self.graphs}
+        if len(self.primitives) != len(proto.primitives):
+            raise SourceError(f"the graph is damaged: primitive {_twice(proto.primitives)!r} is defined twice.")
+        functions = {g.name: len(g.input) for g in self.graphs}
+        if len(functions) != len(self.graphs):
+            raise SourceError(f"the graph is damaged: function {_twice(self.graphs)!r} is defined twice.")
         self.nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
         self._leaves: dict[str, TensorProto | None] = {}
@@ -233,8 +272,13 @@ class Model:
                             f"the graph is damaged: node {short_name(made)} refers to operator "
                             f"{callee!r}, which is not in the primitive table."
                         )
+                    if len(inputs) != functions.get(callee, len(inputs)):
+                        raise SourceError(
+                            f"the graph is damaged: node {short_name(made)} calls {callee} with {len(inputs)} "
+                            f"arguments, which takes {functions[callee]}."
+                        )
                     uses.setdefault(callee, []).append(Use(node, -1))
-                if made in producers or made in leaves:
+                if made in producers or made in leaves or made in functions:
                     raise SourceError(f"the graph is damaged: value {made!r} is defined twice.")
                 producers[made] = node
             for position, output in enumerate(graph.output):
@@ -419,7 +463,7 @@ class Edit:
             del primitives[:]
             primitives.extend(holder.primitives)
         primitives.extend(self.new_primitives.values())
-        self.model._reindex()
+        self.model.index()
 
     def _renamed(self, name: str) -> str:
         while name in self.rename:

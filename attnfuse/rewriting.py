@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TypeAlias
 
 from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
-from attnfuse.errors import InternalError, SourceError, TraceError
+from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.graph import Model, short_name
+from attnfuse.ir.check import Sort, check_graph
+from attnfuse.ir.verifier import Verifier
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
@@ -23,7 +26,7 @@ from attnfuse.report.build import check_census, count_sites, legalised_entries, 
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_interface, check_structure, new_findings
+from attnfuse.verify.structure import check_fused_nodes, check_interface, check_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ def rewrite(
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
-    Raises SourceError for a graph that contradicts itself, InternalError where a pass does something wrong, TraceError
-    for one that cannot be written for any batch.
+    Raises SourceError for a graph that contradicts itself, InternalError where a pass of ours does something wrong,
+    PluginError where a plugin's does, TraceError for one that cannot be written for any batch.
     """
     if not component.batches:
         return _rewrite(
@@ -114,7 +117,8 @@ def _rewrite_for_any(
         family_of(name, {batch: codec.parse(data, component.where) for batch, (_, data) in results.items()})
     )
     model = Model(made.model)
-    if findings := check_structure(model):
+    contradictions = (str(finding) for finding in check_graph(model) if finding.sort is Sort.TYPES)
+    if findings := [*contradictions, *check_structure(model)]:
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
     return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
@@ -127,23 +131,18 @@ def _rewrite(
     target: Target,
     passes: Sequence[pipeline.Pass],
     values: WeightValues,
-    after: Callable[[pipeline.Pass, Model], None] | None,
+    after: pipeline.After | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
-    original, model = _index(component, source), _index(component, source)
-    context = pipeline.Context(name, component.owner, policy, target, weights=values)
-    changed = pipeline.run(model, context, passes, after)
-    check_census(name, count_sites(original), context.sites)
-    data = source
-    if changed:
-        findings, _ = new_findings(original, model)
-        findings += check_interface(original, model)
-        if findings:
-            if amiss := check_structure(original) + check_interface(original, original):
-                raise SourceError(f"{component.where} contradicts itself: {amiss[0]} Export it again.")
-            raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
-        data = codec.serialise(model.proto)
+    original = _index(component, source)
+    verifier = Verifier(original)
+    _check_source(component, original, verifier)
+    work = _Work(component, source, policy, target, values)
+    model, context, changed = _run(work, passes, verifier, after)
+    wrong = _wrong(name, original, model, context)
+    if wrong is not None:
+        raise _blamed(work, original, passes, wrong)
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -154,7 +153,64 @@ def _rewrite(
         outputs=outputs,
         weights=values.asked,
     )
-    return rewritten, data
+    return rewritten, codec.serialise(model.proto) if changed else source
+
+
+def _check_source(component: Component, original: Model, verifier: Verifier) -> None:
+    """Raise SourceError where the source's own types contradict each other: of such a graph nothing can be proved."""
+    faults = chain(verifier.source_faults(), check_interface(original, original))
+    if (fault := next(faults, None)) is not None:
+        raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A graph, and what its passes are told beside it."""
+
+    component: Component
+    source: bytes
+    policy: Policy
+    target: Target
+    values: WeightValues
+
+
+def _run(
+    work: _Work, passes: Sequence[pipeline.Pass], verifier: Verifier, after: pipeline.After | None = None
+) -> tuple[Model, pipeline.Context, bool]:
+    """The graph after the passes, each checked, what they said, and whether they changed anything."""
+    component, model = work.component, _index(work.component, work.source)
+    context = pipeline.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
+
+    def verify(step: pipeline.Pass, model: Model) -> None:
+        fault = verifier.fault(model, context.unneeded)
+        if fault is not None:
+            raise pipeline.blame(step, component.name, fault)
+
+    callbacks = (verify,) if after is None else (after, verify)  # a graph is shown before it is refused
+    return model, context, pipeline.run(model, context, passes, callbacks)
+
+
+def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) -> str | None:
+    """What is wrong with the result as a whole: a record too few, a fused node against its rules, another interface."""
+    try:
+        check_census(name, count_sites(original), context.sites)
+    except InternalError as error:
+        return str(error)
+    known = set(check_fused_nodes(original))
+    findings = [found for found in check_fused_nodes(model) if found not in known] + check_interface(original, model)
+    return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
+
+
+def _blamed(work: _Work, original: Model, passes: Sequence[pipeline.Pass], wrong: str) -> AttnfuseError:
+    """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
+    kept = [step for step in passes if pipeline.plugin_of(step) is None]
+    for plugin in (None, *(step for step in passes if step not in kept)):
+        tried = [step for step in passes if step in kept or step is plugin]
+        kept = tried
+        model, context, _ = _run(work, tried, Verifier(original))
+        if _wrong(work.component.name, original, model, context) is not None:
+            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, work.component.name, wrong)
+    return InternalError(wrong)
 
 
 def _index(component: Component, data: bytes) -> Model:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import Edit, Model
-from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
+import numpy as np
+import pytest
+
+from attnfuse.errors import SourceError
+from attnfuse.graph import CALL, Edit, Model, read_tensor
+from attnfuse.mindir.dtypes import INT32
+from attnfuse.mindir.schema import AttributeProto, ModelProto, PrimitiveProto, TensorProto
 from tests.support.graphs import GraphBuilder
 
 LEGACY = PrimitiveProto.PRIMITIVE
@@ -70,3 +75,42 @@ def test_a_function_that_is_dropped_is_gone() -> None:
     edit.drop_functions.add("8_dropped")
     edit.apply()
     assert [function.name for function in model.proto.functions] == ["7_kept", "9_kept"]
+
+
+def call(arguments: int) -> ModelProto:
+    """A call of a function of one input."""
+    g = GraphBuilder()
+    x = g.input("x", (2,))
+    g.graph.node.add(name="call", op_type="REF::inner", output=["call"], input=[x] * arguments)
+    g.graph.output.add(name="call")
+    inner = g.proto.functions.add(name="inner")
+    inner.input.add(name="inner:x")
+    inner.output.add(name="inner:x")
+    return g.proto
+
+
+def test_a_call_has_as_many_arguments_as_the_function() -> None:
+    assert Model(call(1)).nodes[0].op == CALL
+    for arguments in (0, 2):
+        with pytest.raises(SourceError, match=f"node call calls inner with {arguments} arguments, which takes 1"):
+            Model(call(arguments))
+
+
+def test_names_are_defined_once() -> None:
+    model, _, _ = chain()
+    model.proto.primitives.append(model.proto.primitives[1])
+    with pytest.raises(SourceError, match="primitive 'Abs:0' is defined twice"):
+        Model(model.proto)
+    proto = call(1)
+    proto.functions.append(proto.functions[0])
+    with pytest.raises(SourceError, match="function 'inner' is defined twice"):
+        Model(proto)
+    model, _, last = chain()
+    model.proto.functions.add(name=last)
+    with pytest.raises(SourceError, match="is defined twice"):
+        Model(model.proto)
+
+
+def test_numbers_are_read_as_their_type_holds_them() -> None:
+    kind = TensorProto(dims=[2], data_type=INT32.wire, float_data=[float("nan"), 1e30])
+    assert read_tensor(kind).dtype == np.int32

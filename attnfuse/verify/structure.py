@@ -10,6 +10,7 @@ May import `attnfuse.graph` and the fused-node reader.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,12 +43,18 @@ _MASK_DTYPES = {
 
 def check_structure(model: Model) -> list[str]:
     """Everything wrong with the fused nodes of the file, and with the declared types around them."""
+    return _findings(model, lambda node: node.op in FUSED_OPS or node.op in _PLAIN)
+
+
+def check_fused_nodes(model: Model) -> list[str]:
+    """Everything wrong with the fused nodes of the file; the types of other nodes are held to the operator table."""
+    return _findings(model, lambda node: node.op in FUSED_OPS)
+
+
+def _findings(model: Model, wanted: Callable[[Node], bool]) -> list[str]:
     findings: list[str] = []
-    for node in model.nodes:
-        if node.op in FUSED_OPS:
-            found = _check_fused(model, node)
-        else:
-            found = _check_declared_type(model, node)
+    for node in filter(wanted, model.nodes):
+        found = _check_fused(model, node) if node.op in FUSED_OPS else _check_declared_type(model, node)
         findings += [f"{node.op} {short_name(node.name)} {problem}." for problem in found]
     return findings
 

@@ -26,7 +26,7 @@ from attnfuse.api import (
     head_padding,
     refusals,
 )
-from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.fused_source import (
     BSND,
@@ -95,11 +95,10 @@ class _Site:
             no = self._refused()
             if no:
                 return self._restore(no[0].code, no[0].told(self._kind, target.soc), None)
+        except NotWritableError as error:
+            return self._stays(Unfit("facts.type", self.node, "tensors of known types that go together", str(error)))
         except Unfit as error:
-            stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
-            node = self.node.op if stays else None
-            found = replace(self.record, status="missed", code=error.miss.code, miss=error.miss, node=node)
-            return replace(found, reason=error.text() + stays)
+            return self._stays(error)
         return replace(
             self.record,
             code="fused.carried_over",
@@ -108,6 +107,13 @@ class _Site:
             node=self.node.op,
             warnings=(*self.record.warnings, *self._doubts()),
         )
+
+    def _stays(self, error: Unfit) -> SiteRecord:
+        """The record of a node that can be neither left in the target's terms nor rewritten."""
+        stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
+        node = self.node.op if stays else None
+        found = replace(self.record, status="missed", code=error.miss.code, miss=error.miss, node=node)
+        return replace(found, reason=error.text() + stays)
 
     @property
     def _kind(self) -> NodeKind:

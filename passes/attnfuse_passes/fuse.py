@@ -16,6 +16,7 @@ from attnfuse.api import (
     Miss,
     Model,
     Node,
+    Property,
     SiteFacts,
     SiteQuery,
     SiteRecord,
@@ -35,7 +36,7 @@ from attnfuse_passes.attention.values import ConstantFolder
 from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
-from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
@@ -52,6 +53,7 @@ class Fuse:
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
+    ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
 
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
@@ -114,6 +116,9 @@ class _Site:
             return missed(expr.softmax, module, error.miss, "missed", record)
         except arrange.LayoutError:
             found = Miss("facts.dynamic_layout", expr.anchor.name, "at most one unknown size", "more")
+            return missed(expr.softmax, module, found, "missed", record)
+        except NotWritableError as error:
+            found = Miss("facts.type", error.at, "a tensor of a known type that goes with the others", error.found)
             return missed(expr.softmax, module, found, "missed", record)
 
     def _fuse(self, expr: AttentionExpr, record: SiteRecord, decision: Decision, compute: DType) -> SiteRecord:

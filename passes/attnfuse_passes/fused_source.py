@@ -7,6 +7,7 @@ May import `attnfuse.api`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from attnfuse.api import (
@@ -106,8 +107,8 @@ class FusedSource:
 def describe(model: Model, node: Node, module: str) -> SiteRecord:
     """What is known of a fused node before anything is decided."""
     kinds = [model.type_of(name) for name in node.inputs[:3]]
-    query, key, value = (None if kind is None else kind.dims for kind in kinds)
-    compute = None if kinds[0] is None else kinds[0].dtype.name
+    query, key, value = (None if kind is None else kind.dims for kind in (*kinds, None, None, None)[:3])
+    compute = kinds[0].dtype.name if kinds and kinds[0] is not None else None
     scale: float | None = None
     try:
         literal = model.literal(node.inputs[len(_TENSORS[node.op]) + _SCALARS[node.op].index("scale_value")])
@@ -170,11 +171,15 @@ def read(model: Model, node: Node) -> FusedSource:
             literal = None
         if not isinstance(literal, int | float):
             raise Unfit(_CODE, node, f"a literal {name}", "a computed one")
+        if not math.isfinite(literal):
+            raise Unfit(_CODE, node, f"a finite {name}", str(literal))
         return literal
 
     score = node.op == "FlashAttentionScore"
     shift = "real_shift" if score else "pse_shift"
     heads = int(number("head_num" if score else "num_heads"))
+    if heads < 1:
+        raise Unfit(_CODE, node, "at least one head", str(heads))
     return FusedSource(
         node,
         shift=arguments[shift] if present(shift) else None,
@@ -211,7 +216,12 @@ def request_of(model: Model, found: FusedSource) -> FusedRequest:
     q, k, v = kinds
     if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
         raise Unfit(_CODE, node, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds))
+    rank = 3 if found.layout == BSH else 4
+    if any(kind.rank != rank for kind in (q, k, v)):
+        raise Unfit(_CODE, node, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
     width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
+    if width == 0:
+        raise Unfit(_CODE, node, "heads of at least one element", str(q))
     kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
     if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
         raise Unfit(_CODE, node, "key and value of query's head size", f"{k} and {v}")
@@ -247,9 +257,13 @@ def only_output(model: Model, node: Node) -> Node:
         return node
     readers = [use.node for use in model.uses(node.name)]
     reader = readers[0] if len(readers) == 1 else None
-    if reader is None or reader.op != "TupleGetItem" or model.literal(reader.inputs[1]) != 3:
+    if reader is None or reader.op != "TupleGetItem" or not _is_index(model, reader.inputs[1], 3):
         raise Unfit("structure.outputs", node, "one reader, of output 3", f"{len(readers)} readers")
     return reader
+
+
+def _is_index(model: Model, value: str, index: int) -> bool:
+    return model.is_literal(value) and model.literal(value) == index
 
 
 def find_lift(model: Model, node: Node) -> Lift | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Model
+from attnfuse.api import CONSTANT, Context, Edit, Model, Property
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Share:
     id: ClassVar[str] = "share"
     order: ClassVar[int] = 300
     summary: ClassVar[str] = "equal constants that the passes made become one"
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
 
     def run(self, model: Model, context: Context) -> bool:
         """Look at the constants in file order: the first stands before every use of the others."""

@@ -259,6 +259,7 @@ def test_a_defect_of_ours_leaves_what_reproduces_it(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: pipeline.Pass, told: str
 ) -> None:
     monkeypatch.setattr(pipeline, "discover", lambda: (broken,))
+    monkeypatch.setattr(pipeline, "plugin_of", lambda step: None)
     model = transformer().write(tmp_path / "unet.mindir")
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 70

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -137,6 +139,23 @@ def test_elements_that_must_be_rounded_are_refused() -> None:
     """0.1 · 3 rounded once, and 0.1 rounded and tripled, are not the same float32."""
     make = beside("Arange", 0.0, 0.5, 0.1, 43, dims=(5,))
     check_structure(Case("tenths", make, refused="no numbers of float32"))
+
+
+@pytest.mark.parametrize(
+    ("op", "numbers", "out", "refused"),
+    [
+        ("Arange", (0.0, math.inf, 1.0, 43), kind(4), "never ends"),
+        ("Arange", (0.0, 4.0, 0.0, 43), kind(4), "never ends"),
+        ("Arange", (0.0, 1e18, 1.0, 43), kind(4), "not known before run time"),
+        ("Arange", (0, 1 << 40, 1, 35), kind(1 << 40, dtype=INT64), "too large for a constant"),
+        ("LinSpaceExt", (0.0, 1.0, 1 << 40, 43), kind(1 << 40), "too large for a constant"),
+        ("LinSpaceExt", (0.0, 1.0, -3, 43), kind(3), "not known before run time"),
+    ],
+)
+def test_a_row_of_numbers_without_end_is_refused(
+    op: str, numbers: tuple[float, ...], out: TensorType, refused: str
+) -> None:
+    check_structure(Case(op, gives(op, *numbers, out=out), refused=refused))
 
 
 def test_a_computed_end_is_refused() -> None:

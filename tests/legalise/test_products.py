@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attnfuse.graph import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, DType
-from tests.legalise.support import Case, Make, cases
+from tests.legalise.programs import In, gives, kind
+from tests.legalise.support import Case, Make, cases, check_structure
 from tests.support.graphs import GraphBuilder
 
 Dims = tuple[int, ...]
@@ -164,3 +167,19 @@ cases(
     Case("BiasAdd of the last axis", bias_add((2, 3, 4), 1, 4), ("Add",)),
     Case("BiasAdd of an unknown format", bias_add((2, 3, 5), 2, 3), refused="its format is 2"),
 )
+
+
+@pytest.mark.parametrize(
+    ("bias", "refused"),
+    [
+        ((3, 1, 5), "does not broadcast"),
+        ((1, 4, 5, 5), "does not broadcast"),
+        ((5, 1, 1, 5), "does not go with 4 products"),
+        ((0, 1, 1, 5), "does not go with 4 products"),
+        ((2, 3, 1, 5), "does not go with 4 products"),
+    ],
+)
+def test_a_bias_that_nothing_adds_is_refused(bias: tuple[int, ...], refused: str) -> None:
+    """MindSpore's inference of Baddbmm does not look at the bias."""
+    make = gives("Baddbmm", In("bias", bias), In("a", (4, 2, 3)), In("b", (4, 3, 5)), 1.0, 1.0, out=kind(4, 2, 5))
+    check_structure(Case("bias", make, refused=refused))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from attnfuse.api import Edit
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.mindir.dtypes import FLOAT32
+from attnfuse_passes.emit.builder import Builder, NotWritableError, broadcast_dims
 from tests.support.graphs import GraphBuilder
 
 
@@ -24,7 +26,7 @@ def builder() -> tuple[Builder, str, str]:
 def test_a_value_that_is_no_tensor_has_no_type() -> None:
     b, x, literal = builder()
     assert b.type_of(x).dims == (2, 3)
-    with pytest.raises(TypeError, match="is no tensor"):
+    with pytest.raises(NotWritableError, match="no tensor of a known type"):
         b.type_of(literal)
 
 
@@ -34,3 +36,27 @@ def test_a_site_ends_with_the_node_made_last() -> None:
     b.scaled(early, 4.0)
     with pytest.raises(ValueError, match="is not the last node of site site"):
         b.finish(early)
+
+
+def test_tensors_that_do_not_go_together_are_not_written() -> None:
+    b, x, _ = builder()
+    wide = b.tensor(np.zeros((2, 4)), FLOAT32)
+    with pytest.raises(NotWritableError, match=r"float32\[2, 4\], which does not go with \[2, 3\]"):
+        b.elementwise("Add", x, wide)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "together"),
+    [
+        ((2, 1), (3,), (2, 3)),
+        ((-1, 3), (1, 1), (-1, 3)),
+        ((-1,), (4,), (4,)),
+        ((4,), (-1,), (4,)),
+        ((0,), (1,), (0,)),
+        ((), (2,), (2,)),
+        ((2,), (3,), None),
+        ((0,), (2,), None),
+    ],
+)
+def test_shapes_that_broadcast(left: tuple[int, ...], right: tuple[int, ...], together: tuple[int, ...] | None) -> None:
+    assert broadcast_dims(left, right) == together == broadcast_dims(right, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -259,7 +260,10 @@ def of_unknown_result() -> Model:
         (lambda: changed(7, "prefix"), "structure.fused_arguments"),
         (lambda: changed(8, "actual_seq_qlen"), "structure.fused_arguments"),
         (lambda: changed(9, "actual_seq_kvlen"), "structure.fused_arguments"),
+        (lambda: changed(10, 0), "structure.fused_arguments"),
+        (lambda: changed(10, math.inf), "structure.fused_arguments"),
         (lambda: changed(11, 0.9), "structure.fused_arguments"),
+        (lambda: changed(12, math.nan), "structure.fused_arguments"),
         (lambda: changed(12, "scale"), "structure.fused_arguments"),
         (lambda: changed(13, 3), "structure.fused_arguments"),
         (lambda: changed(14, 3), "structure.fused_arguments"),

@@ -17,7 +17,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-_STAGES = ("import", "read and parse", "index", "passes", "write", "total without import", "check structure")
+_STAGES = (
+    "import",
+    "read and parse",
+    "index",
+    "check the source",
+    "passes",
+    "check after passes",
+    "write",
+    "total without import",
+    "check structure",
+)
 
 _CHILD = """
 import json, sys, time
@@ -25,6 +35,7 @@ now = lambda: (time.perf_counter(), time.process_time())
 start = now()
 from pathlib import Path
 from attnfuse.graph import Model
+from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context, discover, run
 from attnfuse.policy import Policy
@@ -39,9 +50,20 @@ at.append(now())
 model = Model(message)
 at.append(now())
 nodes = len(model.nodes)
-context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
-run(model, context, passes)
+verifier = Verifier(model)
+assert next(verifier.source_faults(), None) is None
 at.append(now())
+context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
+checks = [0.0, 0.0]
+def verify(step, model):
+    before = now()
+    assert verifier.fault(model, context.unneeded) is None
+    after = now()
+    checks[0] += after[0] - before[0]
+    checks[1] += after[1] - before[1]
+run(model, context, passes, (verify,))
+ran = now()
+at += [(ran[0] - checks[0], ran[1] - checks[1]), ran]
 out.write_bytes(codec.serialise(model.proto))
 at.append(now())
 from attnfuse.processes import peak_memory

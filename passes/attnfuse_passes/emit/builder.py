@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import (
+    UNKNOWN_DIM,
     AttributeProto,
     DType,
     Edit,
@@ -28,6 +29,19 @@ from attnfuse.api import (
 
 _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 """Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
+
+
+class NotWritableError(Exception):
+    """A node that has no type: an operand is no tensor of a known type, or does not go with the others.
+
+    `at` is the value where it shows, `found` completes `found …`. What stands there stays as it is.
+    """
+
+    def __init__(self, at: str, found: str) -> None:
+        super().__init__(f"{short_name(at)} is {found}")
+        self.at = at
+        self.found = found
+
 
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
 Literal = bool | int | float | tuple[int, ...] | None
@@ -54,6 +68,15 @@ def _tensors(kind: TensorType) -> AttributeProto:
     a = AttributeProto(type=AttributeProto.TENSORS)
     a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
     return a
+
+
+def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of two that broadcast, None where they do not. A size that is not known goes with any other."""
+    rank = max(len(left), len(right))
+    pairs = zip((*(1,) * (rank - len(left)), *left), (*(1,) * (rank - len(right)), *right), strict=True)
+    dims = [a if b == 1 else b if a in (1, b, UNKNOWN_DIM) else a if b == UNKNOWN_DIM else None for a, b in pairs]
+    known = tuple(dim for dim in dims if dim is not None)
+    return known if len(known) == rank else None
 
 
 def sites_built(model: Model) -> set[str]:
@@ -90,10 +113,10 @@ class Builder:
         """The operators of the nodes made, constants aside."""
 
     def type_of(self, value: str) -> TensorType:
-        """Type of a value of the graph or of this site."""
+        """Type of a value of the graph or of this site. Raises NotWritableError where none is known."""
         kind = self._types.get(value) or self._edit.model.type_of(value)
         if kind is None:
-            raise TypeError(f"{value} is no tensor")
+            raise NotWritableError(value, "no tensor of a known type")
         return kind
 
     # --- constants
@@ -229,10 +252,15 @@ class Builder:
         return self.node("Mul", (value, self.tensor(np.array(factor), kind.dtype)), kind)
 
     def elementwise(self, op: str, *values: str, dtype: DType | None = None) -> str:
-        """An element-wise operator over tensors that broadcast to each other."""
+        """An element-wise operator over tensors that broadcast to each other; NotWritableError where they do not."""
         kinds = [self.type_of(value) for value in values]
-        dims = np.broadcast_shapes(*(kind.dims for kind in kinds))
-        return self.node(op, values, TensorType(tuple(dims), dtype or kinds[-1].dtype))
+        dims = kinds[0].dims
+        for value, kind in zip(values, kinds, strict=True):
+            together = broadcast_dims(dims, kind.dims)
+            if together is None:
+                raise NotWritableError(value, f"{kind}, which does not go with {list(dims)}")
+            dims = together
+        return self.node(op, values, TensorType(dims, dtype or kinds[-1].dtype))
 
     def reduce_last(self, op: str, value: str, axis: int) -> str:
         """ReduceAll, ReduceMean, … over one axis, which stays with one element. `axis` counts from the end."""

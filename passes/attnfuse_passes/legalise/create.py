@@ -5,12 +5,16 @@ Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/y
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
+WRITTEN = 1 << 24
+"""Elements up to which a row of numbers is written into the graph: longer than any sequence."""
 _NUMBERS = {"EmptyLike": 0, "Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
 _LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
 
@@ -43,10 +47,13 @@ def fill(at: At) -> Result:
 @legalises("Arange")
 def arange(at: At) -> Result:
     """(start, end, step, type): where each element is a number of its type, so that no kernel rounds it otherwise."""
-    values = np.arange(at.number(0), at.number(1), at.number(2))
+    start, end, step = (at.number(position) for position in range(3))
     dtype = at.out.dtype
-    if at.out.dims != values.shape:
-        raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+    if not all(math.isfinite(number) for number in (start, end, step)) or step == 0:
+        raise NotLegalError(f"it goes from {start} to {end} by {step}, which never ends")
+    if at.out.dims != (max(math.ceil((end - start) / step), 0),) or at.out.size > WRITTEN:
+        raise NotLegalError(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
+    values = np.arange(start, end, step)
     if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
         raise NotLegalError(f"its elements are no numbers of {dtype}, so how they round is the operator's matter")
     return at.build.tensor(values, dtype)
@@ -59,10 +66,13 @@ def linear_space(at: At) -> Result:
     An operator computes start + i · step in its own type, or in float32, and rounds as it goes: it may be off by more
     than the half of a last place that a constant is.
     """
-    values = np.linspace(at.number(0), at.number(1), at.integer(2))
-    if not at.out.dtype.is_float or at.out.dims != values.shape:
-        raise NotLegalError(f"its result is {at.out}, of whole numbers or of a size not known before run time")
-    return at.build.tensor(values, at.out.dtype)
+    start, end, number = at.number(0), at.number(1), at.integer(2)
+    if not at.out.dtype.is_float or at.out.dims != (number,) or number > WRITTEN:
+        raise NotLegalError(
+            f"its result is {at.out}, of whole numbers or a size not known before run time, or too large for a constant"
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        return at.build.tensor(np.linspace(start, end, number), at.out.dtype)
 
 
 @legalises("Generator")

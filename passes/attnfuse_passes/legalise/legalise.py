@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, objection, short_name
+from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, Property, objection, short_name
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder, sites_built, unused
+from attnfuse_passes.emit.builder import Builder, NotWritableError, sites_built, unused
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -43,6 +43,8 @@ class Legalise:
     id: ClassVar[str] = "legalise"
     order: ClassVar[int] = 200
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    ensures: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
@@ -60,16 +62,18 @@ class Legalise:
             builder = Builder(edit, node, _slug(node, slugs))
             try:
                 result = rule(At(model, node, effects, builder))
-            except NotLegalError as error:
+                items = _readers(model, node, result) if isinstance(result, tuple) else {}
+            except (NotLegalError, NotWritableError) as error:
                 context.illegal[node.name] = str(error)
                 continue
             replaced.append(node)
             context.legalised.append(Legalised(node.op, tuple(builder.ops)))
             if isinstance(result, tuple):
-                items = _hand_out(edit, node, result)
-                replaced += items
+                edit.rename.update(items)
+                edit.remove.update(items)
+                replaced += [item for name in items if (item := model.producer(name)) is not None]
                 if len(items) == len(model.uses(node.name)):
-                    read = {edit.rename[item.name] for item in items}
+                    read = set(items.values())
                     dead |= {part for part in result if part is not None and part not in read and builder.made(part)}
                     builder.give_way()
                     continue
@@ -77,6 +81,7 @@ class Legalise:
                 result = make_tuple(builder, [part for part in result if part is not None])
             if result is None:
                 dead.add(node.name)
+                context.unneeded[node.name] = "a rule shows that nothing reads what it changes"
             elif builder.made(result):
                 builder.finish(result)
             else:
@@ -94,18 +99,18 @@ class Legalise:
         return True
 
 
-def _hand_out(edit: Edit, node: Node, parts: tuple[str | None, ...]) -> list[Node]:
-    """Let whatever reads one element of the node's tuple read that part, and tell which nodes go for it."""
-    model = edit.model
-    items = [use.node for use in model.uses(node.name) if use.node is not None and use.node.op == "TupleGetItem"]
-    for item in items:
-        index = model.literal(item.inputs[1])
-        assert isinstance(index, int)
-        part = parts[index]
-        assert part is not None
-        edit.rename[item.name] = part
-        edit.remove.add(item.name)
-    return items
+def _readers(model: Model, node: Node, parts: tuple[str | None, ...]) -> dict[str, str]:
+    """What stands for each value that is one element of the node's tuple. Raises NotLegalError for one without."""
+    stead = {}
+    for item in (use.node for use in model.uses(node.name)):
+        if item is None or item.op != "TupleGetItem":
+            continue
+        index = model.literal(item.inputs[1]) if model.is_literal(item.inputs[1]) else None
+        part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
+        if part is None:
+            raise NotLegalError(f"{short_name(item.name)} reads an element that what stands for it does not have")
+        stead[item.name] = part
+    return stead
 
 
 def _tidy(edit: Edit, arguments: set[str]) -> None:

@@ -88,7 +88,7 @@ def _only_the_tensor(at: At) -> None:
     """Raise NotLegalError where more than the first element of the node's tuple is read."""
     for use in effective_uses(at.model, at.node.name):
         reader = use.node
-        if reader is None or reader.op != "TupleGetItem" or at.model.literal(reader.inputs[1]) != 0:
+        if reader is None or reader.op != "TupleGetItem" or not at.reads_item(reader, 0):
             raise NotLegalError("its mean or deviation is read")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.api import UNKNOWN_DIM, TensorType
+from attnfuse_passes.emit.builder import broadcast_dims
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -146,7 +147,9 @@ def _regrouped(at: At, value: str) -> str:
 
 def _sum(at: At, op: str, bias: str, a: str) -> str:
     """beta · bias + a · b, beta the node's fourth argument and b its third."""
-    product = _product(at, op, a, at.input(2), at.out)
+    product, kind = _product(at, op, a, at.input(2), at.out), at.build.type_of(bias)
+    if broadcast_dims(kind.dims, at.out.dims) != at.out.dims:
+        raise NotLegalError(f"its bias is {kind}, which does not broadcast to {at.out}")  # no inference looks at it
     return at.build.node("Add", (at.build.scaled(bias, float(at.number(3))), product), at.out)
 
 
@@ -159,6 +162,8 @@ def _joined_heads(at: At, kind: TensorType) -> str:
     if (batch, heads) == (1, 1):
         return at.build.reshape(at.input(0), kind.dims[1:])
     if batch * heads != whole:
+        if 0 in (batch, heads) or whole % (batch if heads == 1 else heads):
+            raise NotLegalError(f"its bias {kind} does not go with {whole} products")
         batch = batch if heads == 1 else whole // heads
         heads = whole // batch
     spread = at.build.broadcast(at.input(0), (batch, heads, *kind.dims[2:]))
@@ -176,7 +181,10 @@ def _batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
         return left
     if UNKNOWN_DIM in (*left, *right):
         raise NotLegalError("its batch axes are of sizes not known before run time")
-    return tuple(np.broadcast_shapes(left, right))
+    together = broadcast_dims(left, right)
+    if together is None:
+        raise NotLegalError(f"its batch axes {list(left)} and {list(right)} do not go together")
+    return together
 
 
 def _spread(at: At, value: str, dims: tuple[int, ...], old: tuple[int, ...]) -> str:

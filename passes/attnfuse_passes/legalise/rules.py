@@ -96,7 +96,7 @@ class At:
         for found in self.model.primitives[self.node.proto.op_type].attribute:
             if found.name == name:
                 plain = bool(found.i) if found.type == AttributeProto.BOOL else found.i
-                return found.s.decode() if found.type == AttributeProto.STRING else plain
+                return found.s.decode("utf-8", "replace") if found.type == AttributeProto.STRING else plain
         return None
 
     def attributes(self, name: str) -> tuple[int, ...]:
@@ -164,6 +164,13 @@ class At:
         if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
             raise NotLegalError(f"input {position} is no tuple of tensors")
         return tuple(nodes.array(self.build, element) for element in literal if isinstance(element, np.ndarray))
+
+    def reads_item(self, reader: Node, index: int) -> bool:
+        """Whether a TupleGetItem reads that element, by a constant."""
+        try:
+            return self.model.literal(reader.inputs[1]) == index
+        except NotALiteralError:
+            return False
 
     def unshared(self) -> None:
         """Raise NotLegalError where something changes the node's first input or its result in place.

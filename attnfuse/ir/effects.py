@@ -1,0 +1,240 @@
+"""What a graph does beside giving its outputs: which nodes change memory, in which order, and who sees it.
+
+MindSpore orders effects by values of no number (monads): a node that changes memory takes a state, `UpdateState` makes
+the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
+after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
+
+`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does. May import `attnfuse.graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from attnfuse.graph import CALL, CONSTANT, Model, Node, short_name
+from attnfuse.ir.operators.columns import Effect, Hands
+from attnfuse.ir.operators.table import operator
+
+
+def _argument(node: Node, name: str) -> list[str]:
+    """The inputs that an argument of the node's operator stands for; all of them where it takes all that follow."""
+    row = operator(node.op)
+    position = row.input(name)
+    several = row.signature.inputs[position].variadic and not row.is_opaque
+    return node.inputs[position:] if several else node.inputs[position : position + 1]
+
+
+def _changed(model: Model, node: Node) -> list[str]:
+    """The values whose memory the node changes."""
+    memory = operator(node.op).memory
+    if memory.effect is not Effect.WRITES:
+        return []
+    for name in _argument(node, memory.unless_none) if memory.unless_none else ():
+        if model.is_literal(name) and model.literal(name) is None:
+            return []
+    return _argument(node, memory.argument)
+
+
+def _named_anew(node: Node) -> list[str]:
+    """The values whose memory the node may give back under another name."""
+    memory = operator(node.op).memory
+    return _argument(node, memory.argument) if memory.effect in (Effect.ALIAS, Effect.WRITES) else []
+
+
+def _acts_outside(model: Model, node: Node) -> bool:
+    """Whether the node is one that nobody here knows, and the order of effects holds its place: it may print."""
+    row = operator(node.op)
+    return (
+        row.is_opaque
+        and row.memory.effect is Effect.FRESH
+        and any(_orders(model, u.node) for u in model.uses(node.name))
+    )
+
+
+def _orders(model: Model, node: Node | None) -> bool:
+    """Whether the node is part of the order of effects, or a tuple made for it."""
+    if node is None or node.op == CALL:
+        return False
+    row = operator(node.op)
+    if row.value.hands is Hands.JOINED:
+        readers = [use.node for use in model.uses(node.name)]
+        return any(r is not None and operator(r.op).memory.effect is Effect.ORDERS for r in readers)
+    return row.memory.effect is Effect.ORDERS
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A node that changes memory. `others` are the nodes that read the same memory but for its own result: those that
+    need the writer, those that it needs, and those of which neither is so. `names` are those of the memory."""
+
+    op: str
+    names: frozenset[str]
+    is_ours: bool
+    """Whether the memory is the graph's own: no weight, input or constant, and none of a function's caller."""
+    after: frozenset[str]
+    before: frozenset[str]
+    beside: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """The writers of a graph that are carried out, by the value each gives."""
+
+    writers: Mapping[str, Writer]
+
+    @classmethod
+    def of(cls, model: Model) -> Effects:
+        """Read them. Costs nothing worth telling where there are none, as in most graphs."""
+        nodes = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
+        found = [node for node in nodes if _changed(model, node) or _acts_outside(model, node)]
+        return cls(dict(_Reader(model, found).read()) if found else {})
+
+
+def lost(before: Effects, after: Effects, model: Model, said: Mapping[str, str]) -> Iterator[str]:
+    """What `before` did and `after`, the effects of `model`, no longer does: a sentence for each.
+
+    A writer may go where its memory is the graph's own and nothing is left that would see the difference; or where
+    whoever took it away says why nobody can (`said`, by value).
+    """
+    for name, writer in before.writers.items():
+        now = after.writers.get(name)
+        told = f"{writer.op} {short_name(name)}"
+        if now is None:
+            if name in said:
+                continue
+            seen = sorted(r for r in writer.after | writer.beside if _reads(model, r, writer.names))
+            if not writer.is_ours:
+                yield f"{told} is no longer carried out, and it changes what the graph does not own."
+            elif seen:
+                yield f"{told} is no longer carried out, and {short_name(seen[0])} reads what it changes."
+            continue
+        for other in sorted(writer.after - now.after):
+            if other in now.before or other in now.beside:
+                yield f"{short_name(other)} no longer comes after {told}."
+        for other in sorted(writer.before - now.before):
+            if other in now.after or other in now.beside:
+                yield f"{short_name(other)} no longer comes before {told}."
+
+
+def _reads(model: Model, name: str, memory: frozenset[str]) -> bool:
+    node = model.producer(name)
+    return node is not None and not memory.isdisjoint(node.inputs)
+
+
+class _Reader:
+    """One graph's writers: each is a bit, and every node has the bits of those it needs and of those that need it."""
+
+    def __init__(self, model: Model, writers: list[Node]) -> None:
+        self._model = model
+        self._writers = writers
+        self._bit = {node.name: 1 << i for i, node in enumerate(writers)}
+        self._inside = self._of_functions()
+
+    def read(self) -> Iterator[tuple[str, Writer]]:
+        needs, needed = self._needs(), self._needed()
+        carried_out = self._carried_out(needs)
+        for node in self._writers:
+            bit = self._bit[node.name]
+            if not carried_out & bit:
+                continue
+            if _changed(self._model, node):
+                names, is_ours = self._memory(node)
+                readers = self._readers(node, names)
+            else:
+                names, is_ours = set[str](), False
+                readers = frozenset(o.name for o in self._writers if o is not node and not _changed(self._model, o))
+            after = frozenset(r for r in readers if needs.get(r, 0) & bit)
+            before = frozenset(r for r in readers - after if needed.get(r, 0) & bit)
+            yield node.name, Writer(node.op, frozenset(names), is_ours, after, before, readers - after - before)
+
+    def _of_functions(self) -> dict[str, int]:
+        """The writers in each function, and in those it calls."""
+        inside = {graph.name: 0 for graph in self._model.graphs}
+        for node in self._writers:
+            inside[node.graph.name] |= self._bit[node.name]
+        calls = [(n.graph.name, n.proto.op_type.removeprefix("REF::")) for n in self._model.nodes if n.op == CALL]
+        for _ in inside:
+            for caller, callee in calls:
+                inside[caller] |= inside.get(callee, 0)
+        return inside
+
+    def _own(self, node: Node) -> int:
+        if node.op == CALL:
+            return self._inside.get(node.proto.op_type.removeprefix("REF::"), 0)
+        return self._bit.get(node.name, 0)
+
+    def _needs(self) -> dict[str, int]:
+        """By node, the writers it needs. Graphs stand in topological order."""
+        through: dict[str, int] = {}
+        needs: dict[str, int] = {}
+        for node in self._model.nodes:
+            mask = 0
+            for name in node.inputs:
+                mask |= through.get(name, 0)
+            needs[node.name] = mask
+            through[node.name] = mask | self._own(node)
+        return needs
+
+    def _needed(self) -> dict[str, int]:
+        """By node, the writers that need it."""
+        needed: dict[str, int] = {}
+        for node in reversed(self._model.nodes):
+            mask = needed.setdefault(node.name, 0) | self._own(node)
+            for name in node.inputs:
+                needed[name] = needed.get(name, 0) | mask
+        return needed
+
+    def _carried_out(self, needs: Mapping[str, int]) -> int:
+        """The writers that an output of their graph needs."""
+        mask = 0
+        for graph in self._model.graphs:
+            for output in graph.output:
+                node = self._model.producer(output.name)
+                mask |= needs.get(output.name, 0) | (0 if node is None else self._own(node))
+        return mask
+
+    def _memory(self, writer: Node) -> tuple[set[str], bool]:
+        """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
+        model = self._model
+        names, pending, is_ours = set[str](), _changed(model, writer), True
+        while pending:
+            name = pending.pop()
+            if name in names:
+                continue
+            names.add(name)
+            node = model.producer(name)
+            aliased = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
+            pending += aliased
+            if not aliased:
+                is_ours = is_ours and _is_own(node)
+        pending = list(names)
+        while pending:
+            name = pending.pop()
+            for use in model.uses(name):
+                node = use.node
+                if node is None or node is writer or node.name in names or node.op == CALL:
+                    continue
+                if name in _named_anew(node):
+                    names.add(node.name)
+                    pending.append(node.name)
+        return names, is_ours
+
+    def _readers(self, writer: Node, names: set[str]) -> frozenset[str]:
+        """The nodes that read the memory under one of those names; names and order read nothing."""
+        users = (use.node for name in names for use in self._model.uses(name))
+        found = [node for node in users if node is not None and node is not writer and not _orders(self._model, node)]
+        return frozenset(node.name for node in found if _changed(self._model, node) or not _names_only(node, names))
+
+
+def _is_own(node: Node | None) -> bool:
+    """Whether memory that the node gives is the graph's: no input or weight, no constant, and nothing of a callee's."""
+    return node is not None and node.op not in (CONSTANT, CALL) and operator(node.op).memory.effect is not Effect.READS
+
+
+def _names_only(node: Node, names: set[str]) -> bool:
+    """Whether the node reads none of these values but to give it another name."""
+    if node.op == CALL:
+        return False
+    named = _named_anew(node)
+    return all(name in named for name in node.inputs if name in names)

@@ -1,0 +1,132 @@
+"""Functions of one number, casts, and operators that give their operand again."""
+
+from __future__ import annotations
+
+from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
+from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, alias, converted, same
+from attnfuse.ir.operators.inference import real_function, same_as
+from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, Infer, Operator, row
+from attnfuse.ir.types import COMPLEX64, Kind, ScalarType, TensorType
+from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
+
+
+def _cast(a: Arguments) -> Kind:
+    kind, dtype = a.tensor("input_x"), a.dtype("dtype")
+    if dtype is None:
+        raise TypeMismatch("has no element type to cast to")
+    return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
+
+
+def _error_function(a: Arguments) -> Kind:
+    """float32 of int64 and bool; other whole numbers stay."""
+    kind = a.tensor("input")
+    return TensorType(kind.dims, FLOAT32) if kind.dtype in (INT64, BOOL) else kind
+
+
+def _part(a: Arguments) -> Kind:
+    """The real or imaginary part; of real numbers themselves."""
+    kind = a.tensor("input")
+    return TensorType(kind.dims, FLOAT32) if kind.dtype is COMPLEX64 else kind
+
+
+def _number_to_tensor(a: Arguments) -> Kind:
+    number = a.kind("input_scalar")
+    dtype = a.dtype("dtype")
+    if dtype is None and isinstance(number, ScalarType):
+        dtype = number.dtype
+    return None if dtype is None else TensorType((), dtype)
+
+
+def _unary(name: str, infer: Infer, *examples: str, operand: str = "input", source: str = DEFINED) -> Operator:
+    return row(name, f"{operand}: tensor", infer, examples=examples, source=source)
+
+
+def _keeping(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
+    """A function whose result has the operand's type, whole numbers included, where it takes them."""
+    return _unary(name, same_as(operand), f"{name}(x: float16[2, ?]) -> float16[2, ?]", operand=operand, source=source)
+
+
+def _real(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
+    """A function that gives float32 of whole numbers."""
+    return _unary(
+        name,
+        real_function(operand),
+        f"{name}(x: float16[2, ?]) -> float16[2, ?]",
+        f"{name}(x: int64[2, 3]) -> float32[2, 3]",
+        operand=operand,
+        source=source,
+    )
+
+
+def _handed_on(
+    name: str, operand: str = "input", memory: Memory = FRESH, kernel: Kernel = Kernel.MOVE, source: str = DEFINED
+) -> Operator:
+    """An operator that gives its operand again."""
+    return row(
+        name,
+        f"{operand}: tensor",
+        same_as(operand),
+        value=same(operand),
+        memory=memory,
+        kernel=kernel,
+        examples=(f"{name}(x: float16[2, ?]) -> float16[2, ?]",),
+        source=source,
+    )
+
+
+ROWS: tuple[Operator, ...] = (
+    *map(_keeping, ("Abs", "Neg", "Ceil", "Floor", "Sign", "Square")),
+    *map(_keeping, ("ReLU", "HSwish", "SiLU", "GeLU", "ACos", "Asin", "Acosh")),
+    _keeping("Mish", "x", CLASSIC),
+    _keeping("FastGeLU", "x"),
+    *map(_real, ("Rsqrt", "Sin", "Cos", "Tanh", "Sigmoid", "Reciprocal", "Exp", "Log", "Log1p", "Log2", "Log10")),
+    *map(_real, ("AcosExt", "AsinExt", "AcoshExt", "Atanh", "Erfinv")),
+    _real("Sqrt", "x"),
+    _real("LogExt", source=NEWER),
+    _unary(
+        "Erf",
+        _error_function,
+        "Erf(x: float16[2, ?]) -> float16[2, ?]",
+        "Erf(x: int64[2]) -> float32[2]",
+        "Erf(x: int32[2]) -> int32[2]",
+    ),
+    row(
+        "GeluExt",
+        "input: tensor, approximate: enum",
+        same_as("input"),
+        examples=("GeluExt(x: float16[2, ?], 1) -> float16[2, ?]", "GeluExt(x: int32[2], 0) -> int32[2]"),
+    ),
+    row(
+        "Logit",
+        "input: tensor, eps: float",
+        same_as("input"),
+        examples=("Logit(x: float16[2, ?], 0.1) -> float16[2, ?]",),
+    ),
+    row(
+        "Cast",
+        "input_x: tensor, dtype: dtype",
+        _cast,
+        value=converted("input_x"),
+        examples=(
+            "Cast(x: float16[2, ?], float32) -> float32[2, ?]",
+            "Cast(x: float16[2, 3], bool) -> bool[2, 3]",
+            "refused: Cast(x: float16[2, 3], 9999)",
+        ),
+        source=CLASSIC,
+    ),
+    row(
+        "ScalarToTensor",
+        "input_scalar: number, dtype: dtype? = None",
+        _number_to_tensor,
+        kernel=Kernel.HOST,
+        examples=("ScalarToTensor(n: int64, float32) -> float32[]",),
+        source=CLASSIC,
+    ),
+    _unary("Real", _part, "Real(x: complex64[2, 3]) -> float32[2, 3]", "Real(x: float32[2]) -> float32[2]"),
+    _unary("Imag", _part, "Imag(x: complex64[2, 3]) -> float32[2, 3]", source=CLASSIC),
+    _handed_on("Identity", "input_x", alias("input_x"), Kernel.VIEW),
+    _handed_on("Clone"),
+    _handed_on("Contiguous", "input", alias("input")),
+    _handed_on("TensorMove", source=CORE),
+    _handed_on("StopGradient", "input", alias("input"), Kernel.VIEW, CORE),
+)

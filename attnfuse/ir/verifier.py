@@ -1,0 +1,38 @@
+"""What a source is held to before anything is done with it, and what every pass leaves to what it was given.
+
+May import `attnfuse.graph` and the other modules of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attnfuse.graph import Model
+from attnfuse.ir.check import Checker, Sort
+from attnfuse.ir.effects import Effects, lost
+from attnfuse.ir.readable import unreadable_leaves
+
+
+class Verifier:
+    """Holds one graph, as it changes, to what is known of it. Faults are sentences that name a node or value."""
+
+    def __init__(self, source: Model) -> None:
+        """`source` is the graph before any change."""
+        self._checker = Checker()
+        self._leaves = list(unreadable_leaves(source))
+        self._found = dict.fromkeys(self._checker.check(source))
+        self._effects = Effects.of(source)
+
+    def source_faults(self) -> Iterator[str]:
+        """What contradicts itself in the source. What is only left open there (a type, an order) is no fault of it."""
+        yield from self._leaves
+        yield from (str(finding) for finding in self._found if finding.sort is Sort.TYPES)
+
+    def fault(self, model: Model, unneeded: Mapping[str, str]) -> str | None:
+        """What is wrong with the graph and was not in the source; `unneeded` as `pipeline.Context` has it."""
+        leaf = next(unreadable_leaves(model), None)
+        if leaf is not None:
+            return leaf
+        found = next((finding for finding in self._checker.check(model) if finding not in self._found), None)
+        before, self._effects = self._effects, Effects.of(model)
+        return next(lost(before, self._effects, model, unneeded), None) if found is None else str(found)

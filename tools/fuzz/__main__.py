@@ -1,0 +1,84 @@
+"""python -m tools.fuzz run|show|minimise: see README.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tools.fuzz import mutants, seeds, workers
+from tools.fuzz.minimising import minimise
+from tools.fuzz.running import Outcome, Place
+
+SHOWN = 12
+"""Sentences of refusals that are told, the commonest first."""
+
+
+def run(first: int, count: int, jobs: int) -> int:
+    """Run mutants and tell what came of them; 1 where something did that must not."""
+    started = time.monotonic()
+    kinds: Counter[str] = Counter()
+    failures: dict[tuple[str, str], list[Outcome]] = {}
+    refusals: Counter[str] = Counter()
+    for outcome in workers.run(range(first, first + count), jobs):
+        kinds[outcome.kind] += 1
+        if outcome.failed:
+            failures.setdefault((outcome.kind, outcome.where), []).append(outcome)
+        elif outcome.kind == "refused":
+            refusals[outcome.where] += 1
+        if sum(kinds.values()) % 1000 == 0:
+            print(f"{sum(kinds.values())} after {time.monotonic() - started:.0f} s: {dict(kinds)}", file=sys.stderr)
+    spent = time.monotonic() - started
+    print(f"{count} mutants from {first}, {spent:.0f} s, {1000 * spent / count:.1f} s a thousand with {jobs} processes")
+    for kind, times in kinds.most_common():
+        print(f"{times:>7}  {kind}")
+    print("\n".join(f"{times:>7}  refused: {told}" for told, times in refusals.most_common(SHOWN)))
+    for (kind, where), found in sorted(failures.items(), key=lambda item: -len(item[1])):
+        numbers = " ".join(str(outcome.number) for outcome in found[:5])
+        print(f"{len(found):>7}  {kind}: {where}\n         mutants {numbers}\n         {_last(found[0].detail)}")
+    return 1 if failures else 0
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def show(number: int) -> int:
+    """What the mutant is and what comes of it."""
+    mutant = mutants.make(number)
+    print(f"seed {mutant.seed}, {len(mutant.data)} bytes")
+    print("\n".join(f"edit {at}: {edit}" for at, edit in enumerate(mutant.edits)))
+    print("attnfuse " + " ".join(mutant.command) + (f"\npolicy: {mutant.policy!r}" if mutant.policy else ""))
+    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-") as folder:
+        outcome = Place(Path(folder)).run(mutant)
+    print(f"{outcome.kind}: {outcome.where}\n{outcome.detail}")
+    return 1 if outcome.failed else 0
+
+
+def main() -> int:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    many = commands.add_parser("run", help="run mutants by number, and count what came of them")
+    many.add_argument("--first", type=int, default=0)
+    many.add_argument("--count", type=int, default=1_000)
+    many.add_argument("--jobs", type=int, default=2)
+    for name, told in (("show", "one mutant in full"), ("minimise", "the fewest edits and nodes that still fail so")):
+        one = commands.add_parser(name, help=told)
+        one.add_argument("number", type=int)
+    one.add_argument("-o", "--output", type=Path, help="write the graph there")
+    options = parser.parse_args()
+    if options.command == "run":
+        return run(options.first, options.count, options.jobs)
+    if options.command == "show":
+        return show(options.number)
+    seeds.groups()
+    return minimise(options.number, options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

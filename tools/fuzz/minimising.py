@@ -1,0 +1,84 @@
+"""A failing mutant made small: the fewest of its edits, then the fewest nodes, that fail in the same way."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from attnfuse.mindir import codec
+from attnfuse.mindir.schema import GraphProto, ModelProto
+from tools.fuzz import mutants
+from tools.fuzz.mutants import MOST_EDITS, Mutant
+from tools.fuzz.running import Outcome, Place
+
+
+def minimise(number: int, output: Path | None) -> int:
+    """Tell, and write to `output`, the smallest mutant found; 1 where the mutant does not fail at all."""
+    with tempfile.TemporaryDirectory(prefix="attnfuse-fuzz-") as folder:
+        place = Place(Path(folder))
+        mutant = mutants.make(number)
+        wanted = place.run(mutant)
+        if not wanted.failed:
+            print(f"mutant {number} does not fail: {wanted.kind}")
+            return 1
+        mutant = _fewer_edits(mutant, wanted, place)
+        mutant = _fewer_nodes(mutant, wanted, place)
+    message = codec.parse(mutant.data, "a mutant")
+    print(f"{wanted.kind}: {wanted.where}\nseed {mutant.seed}, {len(message.graph.node)} nodes left")
+    print("\n".join(mutant.edits) + "\nattnfuse " + " ".join(mutant.command))
+    if output is not None:
+        output.write_bytes(mutant.data)
+    return 0
+
+
+def _same(mutant: Mutant, wanted: Outcome, place: Place) -> bool:
+    found = place.run(mutant)
+    return (found.kind, found.where) == (wanted.kind, wanted.where)
+
+
+def _fewer_edits(mutant: Mutant, wanted: Outcome, place: Place) -> Mutant:
+    without: set[int] = set()
+    for at in range(MOST_EDITS):
+        tried = mutants.make(mutant.number, without | {at})
+        if _same(tried, wanted, place):
+            without.add(at)
+            mutant = tried
+    return mutant
+
+
+def _fewer_nodes(mutant: Mutant, wanted: Outcome, place: Place) -> Mutant:
+    """Blocks of nodes go, halved each time, as long as the failure stays."""
+    size = len(codec.parse(mutant.data, "a mutant").graph.node)
+    while size > 1:
+        size //= 2
+        at = 0
+        while at < len(codec.parse(mutant.data, "a mutant").graph.node):
+            tried = dataclasses.replace(mutant, data=_without(mutant.data, at, at + size))
+            if _same(tried, wanted, place):
+                mutant = tried
+            else:
+                at += size
+    return mutant
+
+
+def _without(data: bytes, start: int, stop: int) -> bytes:
+    """Without those nodes of the top graph; what read one reads an input of its type, put there for it."""
+    message = ModelProto()
+    message.ParseFromString(data)
+    graph = message.graph
+    kept = GraphProto()
+    for at, node in enumerate(graph.node):
+        if not start <= at < stop:
+            kept.node.append(node)
+            continue
+        kind = next((a for a in node.attribute if a.name == "shape" and len(a.tensors) == 1), None)
+        if kind is not None and len(node.output) == 1:
+            graph.input.add(name=node.output[0]).tensor.append(kind.tensors[0])
+    read = {name for node in kept.node for name in node.input} | {output.name for output in graph.output}
+    inputs = [leaf for leaf in graph.input if leaf.name in read]
+    kept.input.extend(inputs)
+    for field in ("node", "input"):
+        graph.ClearField(field)
+        getattr(graph, field).extend(getattr(kept, field))
+    return message.SerializeToString(deterministic=True)

@@ -1,0 +1,109 @@
+"""A number makes a mutant: a seed, a few edits, and the command it is given to. The same number, the same mutant."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from random import Random
+
+from google.protobuf.message import EncodeError
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir import codec
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.targets import RUNTIMES, SOCS
+from tools.fuzz import seeds
+from tools.fuzz.agreeing import agree, lay_weights
+from tools.fuzz.edits import EDITS, GENTLE
+
+MOST_EDITS = 4
+AGREEING = 0.6
+"""How often edits are gentle, and types made to agree again after them: what contradicts itself reaches no pass."""
+_POLICIES = (
+    '[defaults]\nforce_cast_dtype = "bfloat16"\n',
+    '[[rules]]\nmatch = "*attn*"\nmasked_rows = "attended"\n',
+    '[[rules]]\nmatch = "*"\nmin_sequence_length = 8\nattention = "cross"\nflash = false\n',
+)
+_COMMANDS = (
+    *(("inspect",), ("inspect", "--json"), ("explain",), ("policy", "show"), ("policy", "show", "--json")),
+    *(("compile", "-o", "OUT"), ("compile", "-o", "OUT"), ("compile", "-o", "OUT.mindir"), ("compile", "--dry-run")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A damaged graph and what is asked of it. `edits` tell what was done, one line each.
+
+    In `command` GRAPH, OUT and POLICY stand for paths. `weights` are the bytes beside the graph.
+    """
+
+    number: int
+    seed: str
+    data: bytes
+    weights: int
+    edits: tuple[str, ...]
+    command: tuple[str, ...]
+    policy: str | None
+
+    @property
+    def parses(self) -> bool:
+        """Whether the bytes are a MindIR message with a graph, which is all that `parse` asks."""
+        try:
+            codec.parse(self.data, "a mutant")
+        except SourceError:
+            return False
+        return True
+
+
+def make(number: int, without: Collection[int] = ()) -> Mutant:
+    """The mutant of that number; `without` leaves out some of its edits, the others stay as they are."""
+    random = Random(number)
+    seed = seeds.draw(random)
+    message, weights = seed.message(), seed.weights
+    told: list[str] = []
+    gentle = random.random() < AGREEING
+    edits = GENTLE if gentle else EDITS
+    for at in range(random.randint(1, MOST_EDITS)):
+        own = Random(f"{number}.{at}")
+        edit = own.choices(list(edits), list(edits.values()))[0]
+        if at in without:
+            continue
+        before = ModelProto()
+        before.CopyFrom(message)
+        done = edit(own, message)
+        try:
+            message.SerializeToString()
+        except (EncodeError, ValueError):
+            message, done = before, ""
+        if done:
+            told.append(done)
+    if gentle:
+        told += agree(message)
+        weights = lay_weights(message, weights)
+    data = message.SerializeToString(deterministic=True)
+    if random.random() < 0.01:
+        data = _not_text(random, data, message)
+        told.append("a name that is no text")
+    command, policy = _command(random)
+    return Mutant(number, seed.name, data, weights, tuple(told), command, policy)
+
+
+def _not_text(random: Random, data: bytes, message: ModelProto) -> bytes:
+    names = [n.name.encode() for n in message.graph.node if n.name]
+    if not names:
+        return data
+    name = random.choice(names)
+    return data.replace(name, b"\xff" * len(name), random.choice((1, -1)))
+
+
+def _command(random: Random) -> tuple[tuple[str, ...], str | None]:
+    name = random.choice(_COMMANDS)
+    arguments = [*name, "GRAPH", "--runtime", random.choice(RUNTIMES), "--soc", random.choice(SOCS)]
+    if random.random() < 0.2:
+        arguments += ["--force-cast-dtype", random.choice(("none", "float16", "bfloat16"))]
+    if random.random() < 0.1:
+        arguments += ["--no-flash", "*attn1*"]
+    policy = random.choice(_POLICIES) if random.random() < 0.2 else None
+    if policy is not None:
+        arguments += ["--policy", "POLICY"]
+    return (*arguments, "--progress", "never"), policy
