@@ -1,20 +1,9 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.graph import (
-    CALL,
-    CONSTANT,
-    UNKNOWN_DIM,
-    Edit,
-    Model,
-    Node,
-    NotALiteralError,
-    TensorType,
-    Use,
-    attribute,
-    live_values,
-    short_name,
-)
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.text import region_lines
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType

@@ -17,7 +17,8 @@ import networkx as nx
 
 from attnfuse import collector
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
-from attnfuse.graph import CALL, Array, Model, short_name
+from attnfuse.ir.graph import CALL, Model, short_name
+from attnfuse.ir.types import Array
 from attnfuse.match import SiteRecord
 from attnfuse.policy import Policy
 from attnfuse.targets import Target

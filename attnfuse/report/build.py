@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from attnfuse.errors import InternalError
-from attnfuse.graph import Model, Node, short_name
+from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Legalised

@@ -1,6 +1,6 @@
 """Whether the target takes a node as it stands: its operator, and the limits the operator's row states.
 
-May import `attnfuse.graph` and the other modules of this room.
+May import `attnfuse.ir.graph` and the other modules of this room.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, TensorType
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
+from attnfuse.ir.types import TensorType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
 

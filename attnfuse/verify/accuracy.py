@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from attnfuse.graph import Array, Model, Node, short_name
+from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.modules import Modules

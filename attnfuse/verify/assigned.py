@@ -4,13 +4,13 @@ Effects are ordered by state tokens: UpdateState(state, effect) is the state beh
 state) reads the parameter as it is in that state. The executor follows values and no states, so both graphs are
 rewritten before they are run, and what was assigned is then a value like any other, of inputs if it comes from those.
 
-May import `attnfuse.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, Node, short_name
+from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.mindir.schema import ModelProto
 
 _TUPLES = ("MakeTuple", "make_list", "MakeList")

@@ -5,7 +5,7 @@ MindSpore's inference takes are used: one row and two rows where the first axis 
 axis each time, and one where the first input differs from the others. What the graph computes of its own shapes is
 then a constant, and so are the types of what MindSpore itself computed on the way, which are worked out here.
 
-May import `attnfuse.graph`, `attnfuse.mindir` and `inference`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and `inference`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import CONSTANT, Array, Literal, Model, Node, TensorType, attribute
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 from attnfuse.verify import inference
 from attnfuse.verify.names import leaf_name

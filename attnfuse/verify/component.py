@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate, inference

@@ -2,7 +2,7 @@
 
 A file holds one set: an array per input of the graph, by the name the manifest gives it. Nothing of a file is believed:
 arrays are read only after their header agrees with the graph, and none that has to be unpickled. May import
-`attnfuse.graph`, `attnfuse.output` and the certificate's record of a file.
+`attnfuse.ir.graph`, `attnfuse.output` and the certificate's record of a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from attnfuse.errors import SourceError, UsageError
-from attnfuse.graph import Array, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import codec, dtypes
 from attnfuse.output import digest
 from attnfuse.verify.names import leaf_name

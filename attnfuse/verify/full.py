@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model, TensorType, short_name
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.verify import binding, data, numbers, restated_numbers, site_numbers, sites, weights
 from attnfuse.verify.assigned import read_through
 from attnfuse.verify.inputs import OPEN, Draw, draw_inputs, whole_draws

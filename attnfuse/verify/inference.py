@@ -4,7 +4,7 @@ The graph is sent without its weights (types suffice), with every node renamed t
 re-emitted node is traced back to the written one for certain. MindSpore runs in a subprocess: it cannot share one
 with protobuf's fast backend, and a malformed node can crash the interpreter.
 
-May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir`, `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any, TypeAlias
 
 from attnfuse import processes
 from attnfuse.errors import VerificationError
-from attnfuse.graph import CALL, CONSTANT, Model, TensorType, short_name, tensor_type
+from attnfuse.ir.graph import CALL, CONSTANT, Model, short_name, tensor_type
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.names import leaf_name

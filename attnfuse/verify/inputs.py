@@ -1,6 +1,6 @@
 """Inputs to run a component on: drawn once per seed, of the kind each input's type, name and readers ask for.
 
-May import `readers`, `attnfuse.graph` and `attnfuse.mindir`.
+May import `readers`, `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import ml_dtypes
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.readers import Needs, needs, number_of

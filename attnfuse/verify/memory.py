@@ -22,7 +22,7 @@ from pathlib import Path
 
 from attnfuse import processes
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, Node
+from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import codec
 from attnfuse.verify import binding
 from attnfuse.verify.data import read_sets

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from attnfuse import processes
 from attnfuse.errors import AttnfuseError
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.verify.data import read_sets
 from attnfuse.verify.execution import run

@@ -32,7 +32,8 @@ import onnx
 import onnxruntime
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify import accuracy
 from attnfuse.verify.baseline import honest_rounding

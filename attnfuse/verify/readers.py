@@ -5,7 +5,7 @@ operator is met that says something: a logarithm is defined above 0, a table has
 2, … reads a length, what is added in front of a softmax is a mask or a bias. Nothing is proved of the rest of the
 graph: these are hints for drawing numbers, and what they leave out is what `--data` is for.
 
-May import `attnfuse.graph` and the reader of fused nodes.
+May import `attnfuse.ir.graph` and the reader of fused nodes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Literal, Model, Node
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
+from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import CONSTANT, Model, short_name
+from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs

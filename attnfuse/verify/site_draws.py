@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.verify.fused_nodes import MalformedError, sizes
 from attnfuse.verify.inputs import Draw, draw_inputs, telling_draws
 from attnfuse.verify.sites import Cut, Site

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model, TensorType, short_name
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.accuracy import OWN_ERROR

@@ -10,7 +10,7 @@ What enters a site's cut is query, key and value where the two graphs still have
 followed down to inputs and weights of the graph, because what it can hold is decided by what makes it. What enters any
 other cut are the nearest values that both graphs have, weights too: other operators ask for no kind of value.
 
-May import `attnfuse.graph`, the reader of fused nodes, the formula's finder and the lowering. Nothing here is shared
+May import `attnfuse.ir.graph`, the reader of fused nodes, the formula's finder and the lowering. Nothing here is shared
 with the matcher.
 """
 
@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, TensorType, attribute, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto

@@ -4,7 +4,7 @@
 at what the outside sees. Findings are sentences; an empty list means nothing is wrong. The limits are those that the
 documentation of the two operators states for every product; those of one product are data in `attnfuse.targets`.
 
-May import `attnfuse.graph` and the fused-node reader.
+May import `attnfuse.ir.graph` and the fused-node reader.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, TensorType, short_name, tensor_type
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name, tensor_type
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto

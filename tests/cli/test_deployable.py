@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli
-from attnfuse.graph import CONSTANT, Model
+from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.mindir.external import parameter_name, parameters

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from attnfuse import incremental, pipeline
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.external import parameter_name, parameters

@@ -12,7 +12,7 @@ import pytest
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, inspect
 from attnfuse.errors import TraceError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.preflight import Held
 from attnfuse.progress import Progress

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import CALL, TensorType
+from attnfuse.ir.graph import CALL
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.targets import Target

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.match import SiteRecord
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES

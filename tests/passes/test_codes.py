@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from attnfuse.codes import CODES
-from attnfuse.graph import Model, TensorType, attribute
+from attnfuse.ir.graph import Model, attribute
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.support.fusing import fuse

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.values import ConstantFolder

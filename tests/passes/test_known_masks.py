@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.values import WeightValues

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
 from attnfuse.mindir.values import WeightValues
 from attnfuse.pipeline import Context

@@ -10,7 +10,7 @@ parameters read through `Load`, tied to the result by UpdateState and Depend as 
     g.output(q)
     g.write(folder / "unet.mindir")
 
-May import `attnfuse.graph` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.graph import Array, Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
 from tests.support.graphs import GraphBuilder

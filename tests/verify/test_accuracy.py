@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from attnfuse import cli
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.verify import inference, verify_component

@@ -11,7 +11,8 @@ import pytest
 
 from attnfuse import cli
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
 from attnfuse.mindir.schema import AttributeProto
 from attnfuse.verify import inference, measure_memory

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import AttnfuseError, SourceError, UsageError
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, INT64
 from attnfuse.verify import data_files

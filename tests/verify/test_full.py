@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
 from attnfuse.verify.full import Found, Request, check_numbers
 from tests.support.graphs import GraphBuilder, seeded

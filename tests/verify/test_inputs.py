@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, DType
 from attnfuse.verify.inputs import draw_inputs, telling_draws, whole_draws
 from tests.support.graphs import GraphBuilder, seeded

@@ -14,7 +14,8 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from attnfuse.graph import Array, Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, DType
 from attnfuse.verify.execution import run

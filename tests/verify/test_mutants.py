@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from attnfuse import cli
-from attnfuse.graph import Edit, Literal, Model, Node, TensorType
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify import numbers
 from attnfuse.verify.baseline import honest_rounding

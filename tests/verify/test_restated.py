@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from attnfuse.graph import Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.pipeline import Context, run

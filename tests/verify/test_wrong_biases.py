@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto

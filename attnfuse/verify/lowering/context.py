@@ -1,6 +1,6 @@
 """What every lowering rule works with: the arithmetic, the ONNX graph being written, and its view of one node.
 
-May import `attnfuse.graph` and `attnfuse.mindir`; onnx is imported here and in `graph` only.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`; onnx is imported here and in `graph` only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from attnfuse.graph import Array, Literal, Node, TensorType, short_name
+from attnfuse.ir.graph import Node, short_name
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import (
     ATTENTION_OUT,

@@ -12,18 +12,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from attnfuse.graph import (
-    CALL,
-    CONSTANT,
-    Literal,
-    Model,
-    Node,
-    NotALiteralError,
-    TensorType,
-    read_literal,
-    short_name,
-    tensor_type,
-)
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, read_literal, short_name, tensor_type
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
