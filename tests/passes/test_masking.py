@@ -206,6 +206,14 @@ def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> Non
     assert Site(scores=added((2, 1, 1, 5), FLOAT32), dtype=FLOAT32).fused(runtime, 0.01, bias=bias).mask == "additive"
 
 
+def test_a_factor_behind_a_bias_and_a_fill_where_each_row_attends_to_a_key() -> None:
+    """However the fill is rounded, its weight is 0."""
+    scores = both(added((2, 1, 1, 5), FLOAT32), filled(LOWEST["float32"], dtype=FLOAT32), times(0.75))
+    case = Site(scores=scores, dtype=FLOAT32, attended=True)
+    assert case.fused(within=0.01, mask=NO_KEYS & (np.arange(5) > 2)).mask == "additive"
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.rows"
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_constant_that_draws_all_attention(runtime: str) -> None:
     """+3.4e38 absorbs the scores as −3.4e38 does: the row is a mean over the keys that have it."""

@@ -198,13 +198,13 @@ class _Sorter:
         for term in self.expr.terms:
             if isinstance(term, BiasTerm):
                 self.masking.shifted.append(Summand(Bias(term.value, term.view, term.factor), self._at(term)))
-            elif term.fill <= ABSORBING and (not scaled or math.isinf(term.fill)):
+            elif term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended):
                 fill = Fill(term.condition, term.view, term.when, term.fill)
                 self.masking.shifted.append(Summand(fill, self._at(term)))
             else:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
-                # so a mean, differs.
+                # so a mean, differs, in a row that attends to no key.
                 raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.masking.guard = "zero" if self.expr.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
