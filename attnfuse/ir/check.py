@@ -79,6 +79,7 @@ class _Check:
             self._say(node, "has no type")
         elif not agree(made.kind, declared):
             self._say(node, f"is declared {told(declared)} and gives {told(made.kind)}")
+            made = Argument(declared)  # its elements would be others than those declared
         if declared is not None:
             made.kind = declared
         self.values.put(node.name, made)
