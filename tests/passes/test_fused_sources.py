@@ -140,7 +140,7 @@ def test_no_cast_restores_only_what_was_cast(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["mindspore", "lite"])
-@pytest.mark.parametrize("case", [{}, {"layout": "BSH"}, {"layout": "BSND", "shift": True}, {"mask": (B, 1, S, T)}])
+@pytest.mark.parametrize("case", [{}, {"layout": "BSH"}, {"layout": "BSND"}, {"mask": (B, 1, S, T)}])
 def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     before = source(lifted=True, **case)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, force_cast_dtype="bfloat16")
@@ -152,6 +152,20 @@ def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     assert {after.type_of(name).dtype for name in fused.inputs[:3]} == {BFLOAT16}  # type: ignore[union-attr]
     assert FLOAT16 not in {k.dtype for n in after.nodes if (k := after.type_of(n.name)) is not None}
     assert_equal(before, after)
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_a_bias_that_would_be_rounded_anew_is_left_to_the_formula(runtime: str) -> None:
+    """In another 16-bit type, or times a scale that is no power of two, which PromptFlashAttention does not apply to it."""
+    recast = source(lifted=True, layout="BSND", shift=True)
+    after, record = compile_with(recast, runtime, force_cast_dtype="bfloat16")
+    assert (record.status, record.code, record.node) == ("kept", "target.bias_rounded", None)
+    assert_equal(recast, after)
+    for scale, code in ((0.25, "fused.converted"), (0.3, "target.bias_rounded")):
+        before = source(shift=True, scale=scale)
+        after, record = compile_with(before, runtime)
+        assert record.code == (code if runtime == "lite" else "fused.carried_over")
+        assert_equal(before, after)
 
 
 def test_the_default_does_not_speak_for_a_cast_that_is_there() -> None:
@@ -422,7 +436,7 @@ def test_a_result_may_be_the_source_of_another_compile(runtime: str, flash: bool
 
 
 def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
-    before = prompt_source(lifted=True, shift=(1, N, S, T), mask=(B, S, T))
+    before = prompt_source(lifted=True, mask=(B, S, T))
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
     assert (record.code, record.dtype, record.compute_dtype) == ("fused.cast_anew", "float32", "bfloat16")
     assert "PromptFlashAttention of the source" in record.reason
