@@ -156,7 +156,7 @@ def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("runtime", ["mindspore", "lite"])
 def test_a_bias_that_would_be_rounded_anew_is_left_to_the_formula(runtime: str) -> None:
-    """In another 16-bit type, or times a scale that is no power of two, which PromptFlashAttention does not apply to it."""
+    """In another 16-bit type, or times a scale that is no power of two."""
     recast = source(lifted=True, layout="BSND", shift=True)
     after, record = compile_with(recast, runtime, force_cast_dtype="bfloat16")
     assert (record.status, record.code, record.node) == ("kept", "target.bias_rounded", None)
