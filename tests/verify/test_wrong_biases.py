@@ -23,7 +23,7 @@ from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto
-from attnfuse.verify import ComponentVerification, inference, numbers, verify_component
+from attnfuse.verify import ComponentVerification, inference, verify_component
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -152,14 +152,16 @@ def verify(
 ) -> ComponentVerification:
     """The whole check without MindSpore's inference, the graphs' results called alike; `given` are inputs to run on."""
     monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    data = []
     if given is not None:
-        named = {v.name: given[v.name.rpartition(":")[2]] for v in original.proto.graph.input}
-        monkeypatch.setattr(numbers, "draw_inputs", lambda model, seed: named)
+        names = [value.name.rpartition(":")[2] for value in original.proto.graph.input]
+        data.append(folder / "given.npz")
+        np.savez(data[0], **{name: given[name] for name in names})
     files = folder / "original.mindir", folder / "fused.mindir"
     rename_result(fused, result_of(original))
     for file, model in zip(files, (original, fused), strict=True):
         file.write_bytes(codec.serialise(model.proto))
-    return verify_component(name="x", original=files[0], fused=files[1], level="full", seed=0, work=folder)
+    return verify_component(name="x", original=files[0], fused=files[1], level="full", seed=0, work=folder, data=data)
 
 
 def result_of(model: Model) -> str:
@@ -183,7 +185,9 @@ def rename_result(model: Model, name: str) -> None:
 
 
 def found_by(result: ComponentVerification) -> set[str]:
-    return {finding.partition(" ")[0] for finding in result.findings}
+    """What each finding is about; one of given inputs begins with `on FILE: `."""
+    told = (finding.split(": ", 1)[1] if finding.startswith("on ") else finding for finding in result.findings)
+    return {finding.partition(" ")[0] for finding in told}
 
 
 WRONG = [

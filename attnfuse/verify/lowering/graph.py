@@ -321,13 +321,18 @@ class _Walk:
         return tuple(values)
 
     def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
-        """In NATIVE arithmetic as the type holds it; in EXACT, what a constant takes out of its range is infinite."""
+        """In NATIVE arithmetic as the type holds it; in EXACT, a constant that it cannot hold is infinite.
+
+        So it is where the constant itself stands in the result. What an operator computes with a number is not: it
+        takes the number as it is, and only its result leaves the type's range.
+        """
         carrier = self.writer.arithmetic.carry(kind.dtype)
         if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
             name = self.writer.round_to(name, at.rounding.dtype, carrier)
         if kind.dtype.is_low_precision and (at.beyond or not moves):
             name = self.writer.round_to(name, kind.dtype, carrier)
-        if kind.dtype.is_low_precision and at.beyond and self.writer.arithmetic is Arithmetic.EXACT:
+        placed = at.beyond and (moves or at.op == "Cast")
+        if kind.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
             name = self.writer.in_range(name, kind.dtype, carrier)
         return Tensor(name, kind)
 
