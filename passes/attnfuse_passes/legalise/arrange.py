@@ -98,7 +98,9 @@ def extend(at: At) -> Result:
     for i in range(len(padding) // 2):
         before, after = padding[2 * i : 2 * i + 2]
         axis = at.out.rank - 1 - i
-        places = np.arange(dims[axis])
+        places = nodes.places(at.build, value, dims[axis])
+        if before + after > nodes.WRITTEN:
+            raise NotLegalError(f"its padding is {padding}, more than is written out")
         whole = np.pad(places, (before, after), mode="reflect" if at.node.op.startswith("Reflection") else "edge")
         front, behind = whole[:before], whole[before + places.size :]
         edges = [nodes.look_up(at.build, value, axis, border) if border.size else "" for border in (front, behind)]

@@ -8,8 +8,6 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
-import numpy as np
-
 from attnfuse.api import AttributeProto, TensorType, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -115,7 +113,7 @@ def _turned_round(
         if size < at.out.dims[axis]:
             value = nodes.border(build, value, axis, 0, at.out.dims[axis] - size, 0)
         if kernel[axis - 2] > 1:
-            turned = nodes.look_up(build, turned, axis, np.arange(kernel[axis - 2])[::-1])
+            turned = nodes.look_up(build, turned, axis, nodes.places(build, turned, kernel[axis - 2])[::-1])
     return _plain_convolution(at, value, turned, near, dilation, at.out.dims[2:])
 
 
@@ -168,7 +166,9 @@ def upsample(at: At) -> Result:
     if x.dims[3:] != out.dims[3:]:
         pictures = at.build.reshape(video, (batch, channels * small, *space[1:]))
         video = at.build.reshape(_resized(at, pictures, out.dims[3:]), (batch, channels, small, *out.dims[3:]))
-    return video if small == large else nodes.look_up(at.build, video, 2, np.arange(large) * small // large)
+    if small == large:
+        return video
+    return nodes.look_up(at.build, video, 2, nodes.places(at.build, video, large) * small // large)
 
 
 def _resized(at: At, image: str, size: tuple[int, ...]) -> str:
