@@ -5,6 +5,7 @@
     outcome = attnfuse.compile(pipe, "out", runtime="lite", soc="ascend910b")
 
 `compile` and `Outcome` come from `attnfuse.live` when they are first asked for: importing this package stays light.
+From then on, attention settings made on mindone's pipelines are taken note of: see `attnfuse.calls`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from attnfuse.calls import watch
 from attnfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -24,3 +26,6 @@ def __getattr__(name: str) -> Any:
     if name in ("Outcome", "compile"):
         return getattr(importlib.import_module("attnfuse.live"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+watch()

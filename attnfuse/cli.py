@@ -24,12 +24,21 @@ import click
 from rich.console import Console
 
 from attnfuse import compiler, pipeline, verify
-from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel, decisions
-from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError, TraceError, UsageError
+from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
+from attnfuse.errors import (
+    AttnfuseError,
+    InternalError,
+    OutputError,
+    PluginError,
+    SourceError,
+    TraceError,
+    UsageError,
+)
 from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
 from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, json_schema, read_policy
 from attnfuse.printing import graph_as_text, graph_of_text, print_after, write_file
 from attnfuse.processes import stop_once
+from attnfuse.records import decisions
 from attnfuse.report.explain import explain, summary
 from attnfuse.report.parts import parts_document, render_parts
 from attnfuse.report.require import parse_requirement
@@ -37,7 +46,7 @@ from attnfuse.report.table import human_bytes, render
 from attnfuse.sources import SUFFIX, survey_source
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
+from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES, ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import NOT_SHOWN, Verification, check_certificate, verify_component
 from attnfuse.version import __version__
@@ -121,7 +130,11 @@ def _options(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _
 
 
 _shape_options = (
-    click.option("--dtype", type=click.Choice(FLOAT_DTYPES), help="Type to trace in.  [default: float16]"),
+    click.option(
+        "--dtype",
+        type=click.Choice((AUTO, *FLOAT_DTYPES)),
+        help="Type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+    ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
@@ -148,6 +161,11 @@ _source_options = _options(
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
     click.option(
+        "--strict-config",
+        is_flag=True,
+        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
+    click.option(
         "--cache-dir",
         type=_PATH,
         help="A folder for what the next compile need not trace or make again.",
@@ -173,7 +191,20 @@ _source_options = _options(
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
-def compile_command(output: Path | None, dry_run: bool, check: bool, level: VerifyLevel, seed: int, **rest: Any) -> int:
+@click.option(
+    "--data",
+    type=_PATH,
+    help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
+)
+def compile_command(
+    output: Path | None,
+    dry_run: bool,
+    check: bool,
+    level: VerifyLevel,
+    seed: int,
+    data: Path | None,
+    **rest: Any,
+) -> int:
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
 
     A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
@@ -187,13 +218,17 @@ def compile_command(output: Path | None, dry_run: bool, check: bool, level: Veri
         raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
     shared = _Shared(**rest)
     request = dataclasses.replace(
-        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed
+        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed, data=data
     )
     outcome = shared.execute(compiler.compile, request)
     code = shared.tell(outcome)
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
         _say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+        if outcome.kept:
+            _say(f"{', '.join(outcome.kept)} stayed there as before.")
+        if outcome.dropped:
+            _say(f"warning: {outcome.dropped}.")
     if check and not outcome.unmet:
         # What was left out is left out there too: a difference would have been raised.
         left = len(outcome.report.failed)
@@ -218,14 +253,21 @@ def inspect_command(**options: Any) -> int:
 @_options(click.argument("source"), *_shape_options)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
-    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced."""
+    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced.
+
+    Where parts do not fit together (a text encoder and the attention over its text, latents and the denoiser, a
+    ControlNet and the UNet) it says so, and the exit code is 3.
+    """
     given = () if inputs_file is None else read_inputs(inputs_file)
     parts = survey_source(source, dtype, ShapeOptions(**shapes), given)
     if as_json:
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:
         click.echo(render_parts(parts), nl=False)
-    return 0
+    told = list(dict.fromkeys(text for part in parts for text in part.contradictions))
+    for text in told:
+        _say(f"error: {text}")
+    return SourceError.exit_code if told else 0
 
 
 @cli.command("explain")
@@ -263,6 +305,7 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
 @click.option("--certificate", type=_PATH, help="Hold the files to its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
+@click.option("--data", type=_PATH, help="Inputs to run on in place of drawn ones: an .npz file, or a folder of them.")
 @click.option("--measure-memory", is_flag=True, help="Tell the peak memory of both graphs in onnxruntime instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify_command(
@@ -271,6 +314,7 @@ def verify_command(
     certificate: Path | None,
     level: Literal["static", "full"],
     seed: int,
+    data: Path | None,
     measure_memory: bool,
     as_json: bool,
 ) -> int:
@@ -278,6 +322,9 @@ def verify_command(
 
     With --certificate FILE (a verification.json), tell whether the files are still those that were verified: both
     graphs and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
+
+    Inputs are drawn, or those of --data: arrays by the names that the manifest gives the graph's inputs, one set a file
+    (docs/verification-inputs.md).
     """
     if certificate is not None and (original is None) == (fused is None):
         checked = check_certificate(certificate, original, fused)
@@ -285,8 +332,15 @@ def verify_command(
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    if data is not None and level == "static":
+        raise UsageError("--data feeds level full; drop it or --level static.")
+    files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
     if measure_memory:
-        figures = verify.measure_memory(original, fused, seed)
+        if len(files) > 1:
+            raise UsageError(
+                f"--data {data} holds {len(files)} sets of inputs; memory is measured on one: name a file."
+            )
+        figures = verify.measure_memory(original, fused, seed, *files)
         if as_json:
             click.echo(json.dumps(figures, indent=1))
         for name, value in figures.items():
@@ -294,7 +348,7 @@ def verify_command(
         return 0
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
         result = verify_component(
-            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work)
+            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work), data=files
         )
     verification = Verification((result,))
     if as_json:
@@ -339,7 +393,7 @@ def policy_show_command(**options: Any) -> int:
     shared = _Shared(**options)
     request = shared.request()
     outcome = shared.execute(compiler.inspect, request)
-    shown = decisions(request.policy, outcome)
+    shown = decisions(request.policy, outcome.components)
     if shared.as_json:
         click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
     else:
@@ -409,6 +463,7 @@ class _Shared:
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     require: tuple[str, ...]
+    strict_config: bool
     cache_dir: Path | None
     print_after: tuple[str, ...]
     print_to: Path | None
@@ -431,6 +486,7 @@ class _Shared:
             policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
+            strict_config=self.strict_config,
         )
 
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
@@ -464,6 +520,8 @@ class _Shared:
                 ) from None
         if self.as_json:
             click.echo(text)
+            for warning in outcome.report.warnings:  # which the table has among its lines
+                _say(f"warning: {warning}")
         else:
             _console().print(render(outcome.report, operators=operators))
         if outcome.trouble:
@@ -498,8 +556,12 @@ def _tell_verification(verification: Verification) -> None:
                 f"{component.name}: {count} sites each alone: relative error at most "
                 f"{worst.figures.fused:.2e} (allowed there {worst.figures.bound:.2e})"
             )
+        for file in component.data:
+            _say(f"{component.name}: run on {file.name} (sha256 {file.sha256})")
         for note in component.notes:
             _say(f"{component.name}: note: {note}")
+        for warning in component.warnings:
+            _say(f"warning: {component.name}: {warning}")
         for finding in component.findings:
             _say(f"{component.name}: DIFFERS: {finding}")
     _say(f"not shown: {'; '.join(NOT_SHOWN)}")

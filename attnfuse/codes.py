@@ -59,7 +59,12 @@ _CODES = (
     Code("structure.weights_layout", Stage.STRUCTURE, "A layout change mixes axes of the attention weights."),
     Code("structure.value_axis", Stage.STRUCTURE, "The second product does not contract the key sequence."),
     Code("structure.value_length", Stage.STRUCTURE, "Value is not as long as key."),
-    Code("structure.value_batch", Stage.STRUCTURE, "Value has batch axes that query and key lack."),
+    Code(
+        "structure.value_batch",
+        Stage.STRUCTURE,
+        "Value, or the attention weights repeated for it, have batch axes that query and key lack.",
+        "repeat query and key before their product; then each has the weights' batch",
+    ),
     Code("structure.outputs", Stage.STRUCTURE, "Outputs of a fused node other than the attention are read."),
     Code(
         "structure.fused_arguments",
@@ -78,7 +83,6 @@ _CODES = (
     Code("facts.condition", Stage.FACTS, "What selects masked scores is no boolean."),
     Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),
     Code("facts.bias_not_finite", Stage.FACTS, "A constant bias holds NaN or +inf."),
-    Code("facts.bias_range", Stage.FACTS, "A constant bias does not fit the compute type.", "another force_cast_dtype"),
     Code(
         "facts.rows",
         Stage.FACTS,

@@ -10,17 +10,15 @@ folder says would be made again, is taken over: see `attnfuse.incremental`.
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from attnfuse import pipeline
-from attnfuse.errors import RequirementError, SourceError, TraceError, UsageError
+from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
-from attnfuse.match import SiteRecord
 from attnfuse.output import (
     LITE_CONFIG,
     MANIFEST,
@@ -35,24 +33,31 @@ from attnfuse.output import (
     place,
 )
 from attnfuse.policy import Policy, SiteQuery
+from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.report.build import component_entry
-from attnfuse.report.build import report as build_report
-from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
+from attnfuse.records import ComponentResult, certificate, manifest_of, report_of
+from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import After, Rewritten, at_batches, rewrite
 from attnfuse.sources import Component, Source, open_source
+from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.verify import ComponentVerification, Verification, require_executor, verify_batches, verify_component
-from attnfuse.version import TESTED_MINDSPORE, __version__
+from attnfuse.tracing.plan import Terms
+from attnfuse.verify import (
+    VERIFIED_BATCHES,
+    ComponentVerification,
+    Verification,
+    batches_of,
+    data_files,
+    require_executor,
+    verify_batches,
+    verify_component,
+)
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
-
-VERIFIED_BATCHES = (1, 2)
-"""Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +65,12 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `output` None writes nothing (a dry run); with `check` nothing is written either, and what would be is held
-    against what stands there. `seed` is that of the inputs drawn by verification. `cache` is a folder that says what
-    earlier compiles came to: see `attnfuse.incremental`. `after` is called after each pass over each component, and has
-    each graph made anew.
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
+    With `strict_config` a component whose configuration its class does not take is left out. `after` is
+    called after each pass over each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -77,27 +84,11 @@ class CompileRequest:
     require: tuple[Requirement, ...] = ()
     verify: VerifyLevel = "none"
     seed: int = 0
+    data: Path | None = None
     check: bool = False
     cache: Path | None = None
+    strict_config: bool = False
     after: After | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ComponentResult:
-    """One component, and what became of its graph."""
-
-    component: Component
-    rewritten: Rewritten
-    verification: ComponentVerification | None = None
-
-    @property
-    def name(self) -> str:
-        return self.component.name
-
-    @property
-    def sites(self) -> Mapping[str, SiteRecord]:
-        """What became of each site, by site id."""
-        return self.rewritten.sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +97,9 @@ class Outcome:
 
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
     components that could not be traced are in the report's `failed`. `trouble` is why something could not be kept in
-    the cache, which harms nothing but the next compile.
+    the cache, which harms nothing but the next compile. Of a compile of some components, `kept` are those that stay in
+    the output beside them, which the written documents tell of too; `report` is of this compile. `dropped` says what a
+    verification that stood there is no longer about.
     """
 
     report: Report
@@ -116,6 +109,8 @@ class Outcome:
     files: Mapping[str, FileDigest] | None = None
     written: bool = False
     trouble: str = ""
+    kept: tuple[str, ...] = ()
+    dropped: str = ""
 
 
 def inspect(request: CompileRequest, progress: Progress | None = None) -> Outcome:
@@ -132,6 +127,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     outcome. Whatever happens, the output is as it was or whole.
     """
     progress = progress or Silent()
+    if request.data is not None and request.verify != "full":
+        raise UsageError("--data feeds --verify full; drop it, or ask for that.")
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
@@ -146,14 +143,19 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
         with _work_folder() as work:
-            outcome = _produce(request, source, target, known, Digests(), work, None, progress)
+            try:
+                outcome, _ = _produce(request, source, target, known, Digests(), work, None, progress)
+            except OutputError as error:  # what stands there is damaged, or of something else
+                raise RequirementError(f"{target.path} is not up to date: {error}") from None
         _compare(target, outcome)
         return outcome
     with Stage(target) as stage:
-        outcome = _produce(request, source, target, known, stage, stage.work, stage.root, progress)
+        outcome, standing = _produce(request, source, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
         progress.stage("", "write")
+        if standing is not None and not standing.unchanged():
+            raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
     known.end(stage)
     return replace(outcome, written=True, trouble=known.trouble)
@@ -164,12 +166,24 @@ def _told(request: CompileRequest) -> str:
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source]:
-    if not isinstance(request.source, str):
-        return Incremental(None), request.source
-    if request.cache is not None:
-        check_apart(request.cache, request.output, Path(request.source))
-    known = Incremental(request.cache, check=request.check)
-    source = open_source(request.source, request.components, request.dtype, request.shapes, request.given, known.traces)
+    """The source, of which nothing was traced yet, and what is known of earlier compiles."""
+    check_asked(request.target, request.dtype)
+    known, source = Incremental(None), request.source
+    if isinstance(source, str):
+        if request.cache is not None:
+            check_apart(request.cache, request.output, Path(source))
+        known = Incremental(request.cache, check=request.check)
+        source = open_source(
+            source,
+            request.components,
+            request.dtype,
+            request.shapes,
+            request.given,
+            known.traces,
+            Terms(floats=request.target.floats, strict_config=request.strict_config),
+        )
+    check_components(request.target, source.held)
+    check_policy(request.target, request.policy, source.held)
     return known, source
 
 
@@ -196,7 +210,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
-    report = _report(request, results, failed)
+    report = report_of(request.policy, request.target, results, failed)
     return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
 
@@ -209,15 +223,15 @@ def _produce(
     work: Path,
     root: Path | None,
     progress: Progress,
-) -> Outcome:
-    """Everything but publishing. `root` is where the sink's files lie, if it keeps them."""
+) -> tuple[Outcome, Standing | None]:
+    """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
     passes = pipeline.discover()
     results: list[ComponentResult] = []
-    entries: list[ManifestComponent] = []
     inputs: dict[str, FileDigest] = {}
-    warnings: list[str] = []
     failed = dict(source.failures)
     refused: TraceError | None = None
+    data = {} if request.data is None else data_files(request.data, source.names)
+    _standing(request, source, target, known)  # what nothing can be added to is told before the long work
     known.begin(target, request.policy, request.target, passes)
     for component in _components(source, work, progress, failed, weights=True):
         name = component.name
@@ -231,51 +245,58 @@ def _produce(
         except TraceError as error:
             refused = _refused(failed, component, error, refused)
             continue
-        result = ComponentResult(component, rewritten)
-        lossy = _write_weights(component, inputs, known, sink, progress)
-        warnings += [f"{name}: parameter {p!r} has values too large for its type; they became infinite" for p in lossy]
+        result = ComponentResult(component, rewritten, graph, _write_weights(component, inputs, known, sink, progress))
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
-            verification = _verify(request, result, passes, root / graph, work / name, request.verify)
+            files = data.get(name, ())
+            verification = _verify(request, result, passes, root / graph, work / name, request.verify, files)
+            if data and not files:
+                told = "--data has no inputs for it; those of its verification were drawn"
+                verification = replace(verification, warnings=(*verification.warnings, told))
             result = replace(result, verification=verification)
         results.append(result)
-        entries.append(_manifest_component(result, graph))
     if refused is not None and not results:
         raise refused
-    report = _report(request, results, failed, warnings)
+    report = report_of(request.policy, request.target, results, failed)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
     if request.target.runtime == "lite":
         sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
-    manifest = Manifest(
-        versions=_versions(results),
-        runtime=request.target.runtime,
-        soc=request.target.soc,
-        policy=tuple(
-            RuleEntry(
-                rule=r.label,
-                match=r.match,
-                flash=r.flash,
-                force_cast_dtype=r.force_cast_dtype,
-                masked_rows=r.masked_rows,
-                min_sequence_length=r.min_sequence_length,
-                head_dim=r.head_dim,
-                dtype=r.dtype,
-                attention=r.attention,
-            )
-            for r in request.policy.rules
-        ),
-        components=tuple(entries),
-        inputs={name: _file_entry(found) for name, found in sorted(inputs.items())},
-        outputs={name: _file_entry(found) for name, found in sorted(sink.files.items())},
-    )
-    sink.write(target.beside(REPORT), [report.to_bytes()])
-    sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
-    if verified is not None:
+    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files)
+    standing = _standing(request, source, target, known)
+    written = report
+    if standing is not None:
+        policy = manifest.policy
+        manifest = merge_manifest(standing, manifest, source.order)
+        written = merge_report(standing, report, standing.manifest.policy == policy, source.order)
+        for name, found in standing.kept_files.items():
+            if name not in sink.files:
+                sink.adopt(name, target.folder / name, found)
+    if not request.check and (verified is None or verified.passed):
         # Not in the manifest: figures of a run may differ in the last digit between machines, the output may not.
-        sink.write(target.beside(VERIFICATION), [_json_bytes(verified)])
-    return Outcome(report, tuple(results), _unmet(request, report), verified, sink.files)
+        content, dropped = certificate(target, manifest, results, inputs, sink.files)
+        if content is not None:
+            sink.write(target.beside(VERIFICATION), [content])
+    else:
+        dropped = ""
+    sink.write(target.beside(REPORT), [written.to_bytes()])
+    sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
+    kept = () if standing is None else standing.names
+    return Outcome(
+        report, tuple(results), _unmet(request, report), verified, sink.files, kept=kept, dropped=dropped
+    ), standing
+
+
+def _standing(request: CompileRequest, source: Source, target: Place, known: Incremental) -> Standing | None:
+    """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
+    if target.is_file or not (request.components or source.single_file):
+        return None
+    standing = read_standing(target, {*source.names, *source.failures})
+    if standing is not None:
+        # To check is to compare, which says the same of a file that is another.
+        standing.check(request.target, None if request.check else known.digests.holds)
+    return standing
 
 
 def _components(
@@ -362,16 +383,19 @@ def _verify(
     fused: Path,
     work: Path,
     level: Literal["static", "full"],
+    data: Sequence[Path],
 ) -> ComponentVerification:
     """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
     component = result.component
     folder = work / "verify"
     folder.mkdir()
-    compute = _compute_asked(request.policy, result)
+    compute, attended = _asked(request.policy, result)
     if component.batches:
+        at = at_batches(component, request.policy, request.target, passes)
+        by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
         pairs = {}
-        graphs = at_batches(component, request.policy, request.target, passes, VERIFIED_BATCHES)
-        for batch, (source, made) in graphs.items():
+        for batch in by_batch or VERIFIED_BATCHES:
+            source, made = at(batch)
             place = work / f"at_{batch}"
             pairs[batch] = (
                 _beside_weights(place / "original", component, source, fused.parent),
@@ -385,6 +409,8 @@ def _verify(
             seed=request.seed,
             work=folder,
             compute=compute,
+            data=by_batch,
+            attended=attended,
         )
     original = component.original
     if original is None:
@@ -397,6 +423,8 @@ def _verify(
         seed=request.seed,
         work=folder,
         compute=compute,
+        data=data,
+        attended=attended,
     )
 
 
@@ -412,74 +440,22 @@ def _beside_weights(folder: Path, component: Component, data: bytes, variables: 
     return graph
 
 
-def _compute_asked(policy: Policy, result: ComponentResult) -> dict[str, str]:
-    """For the result of each formula that was fused: the dtype asked for where the source's own is none of 16 bits."""
-    asked = {}
+def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], frozenset[str]]:
+    """What the policy says to the fused sites, by their results in the source.
+
+    The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
+    """
+    asked, attended = {}, set()
     for record in result.sites.values():
-        if record.status != "fused" or record.form != "formula" or record.facts.dtype in ("float16", "bfloat16"):
+        if record.status != "fused":
             continue
         decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-        if decision.force_cast_dtype is not None:
+        if decision.rows_attended:
+            attended.add(record.anchor)
+        own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
+        if decision.force_cast_dtype is not None and not own:
             asked[record.anchor] = decision.force_cast_dtype.name
-    return asked
-
-
-def _report(
-    request: CompileRequest,
-    results: Sequence[ComponentResult],
-    failed: Mapping[str, str],
-    warnings: Sequence[str] = (),
-) -> Report:
-    queries = [
-        SiteQuery(result.name, result.component.owner, record.module, record.facts)
-        for result in results
-        for record in result.sites.values()
-    ]
-    told = [f"{result.name}: {warning}" for result in results for warning in result.component.warnings]
-    slips = [f"the policy's {rule.label} matches no site" for rule in request.policy.unmatched(queries)]
-    entries = [
-        component_entry(r.name, made.nodes, list(made.sites.values()), made.legalised, made.outside)
-        for r in results
-        for made in (r.rewritten,)
-    ]
-    return build_report(request.target, entries, [*_untested(results), *slips, *told, *warnings], failed)
-
-
-def _untested(results: Sequence[ComponentResult]) -> list[str]:
-    """A warning for each MindSpore that graphs came from and the tests do not know."""
-    found = {result.component.versions["mindspore"] for result in results if "mindspore" in result.component.versions}
-    tested = " and ".join(TESTED_MINDSPORE)
-    return [
-        f"a graph of MindSpore {version}: attnfuse is tested with {tested}; verify the result (--verify full)"
-        for version in sorted(found - {*TESTED_MINDSPORE})
-    ]
-
-
-def decisions(policy: Policy, outcome: Outcome) -> list[dict[str, Any]]:
-    """What a policy says to each attention site of an outcome, with the deciding rules and what is known of the site.
-
-    Sites that are no attention are left out: nobody asks about them.
-    """
-    shown = []
-    for result in outcome.components:
-        for name, record in result.sites.items():
-            if record.status == "not_attention":
-                continue
-            decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-            cast = decision.force_cast_dtype
-            shown.append(
-                {
-                    "id": name,
-                    "flash": decision.flash,
-                    "flash_rule": decision.flash_rule,
-                    "force_cast_dtype": None if cast is None else cast.name,
-                    "force_cast_dtype_rule": decision.cast_rule,
-                    "masked_rows": "attended" if decision.rows_attended else "keep",
-                    "masked_rows_rule": decision.rows_rule,
-                    **asdict(record.facts),
-                }
-            )
-    return shown
+    return asked, frozenset(attended)
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
@@ -502,33 +478,3 @@ def _digest(path: Path, known: Incremental, progress: Progress) -> FileDigest:
         return known.digests.of(path, progress.amount)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-
-def _file_entry(found: FileDigest) -> FileEntry:
-    return FileEntry(sha256=found.sha256, bytes=found.bytes)
-
-
-def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
-    versions = {"attnfuse": __version__}
-    for result in results:
-        versions.update(result.component.versions)
-    return dict(sorted(versions.items()))
-
-
-def _manifest_component(result: ComponentResult, graph: str) -> ManifestComponent:
-    component = result.component
-    outputs = result.rewritten.outputs
-    if component.outputs is not None:
-        outputs = tuple(TensorEntry(name=o.name, shape=o.shape, dtype=o.dtype) for o in component.outputs)
-    return ManifestComponent(
-        name=component.name,
-        owner=component.owner,
-        graph=graph,
-        variables=component.variables,
-        inputs=result.rewritten.inputs,
-        outputs=outputs,
-    )
-
-
-def _json_bytes(verification: Verification) -> bytes:
-    return (json.dumps(verification.to_json(), indent=1, ensure_ascii=False) + "\n").encode()

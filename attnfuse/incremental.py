@@ -1,6 +1,7 @@
 """What need not be made again: a graph and weights that stand in the output, made of the same by the same.
 
-    key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources
+    key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources; and, told
+                         with the entry, the values of those weights that something was decided by
     key of its weights   the source graph, where each weight lies, the digests of those files, attnfuse's sources
 
 Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
@@ -39,8 +40,9 @@ from attnfuse.targets import Target
 
 #: Beside attnfuse and the passes: what reads, computes and writes for them.
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
-#: What of a component says where something lies, and nothing of the graph. A field that is added is of the graph.
-_PLACES = ("adopted", "inputs", "original", "weights", "where")
+#: What of a component says where something lies, or is told of it for the report, and is nothing of the graph. A field
+#: that is added is of the graph.
+_BESIDE = ("adopted", "dtype", "dtype_from", "fixed", "inputs", "original", "warnings", "weights", "where")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,11 @@ class Incremental:
         if self._store is None:
             return None
         known = self._get(KnownGraph, self._graph_key(component))
-        return known if known is not None and self.digests.holds(self.standing(name), known.file) else None
+        if known is None or not self.digests.holds(self.standing(name), known.file):
+            return None
+        values = component.values()
+        same = all(values.digest(weight) == held for weight, held in known.rewritten.weights)
+        return known if same else None
 
     def keep_graph(self, component: Component, known: KnownGraph) -> None:
         """Tell later compiles what the component's graph was made to."""
@@ -167,7 +173,7 @@ class Incremental:
             store.put(type(known).__name__, key, content)
 
     def _graph_key(self, component: Component) -> str:
-        content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _PLACES}
+        content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _BESIDE}
         return _key([_plain(content), self._engine, self._made_by])
 
     def _weights_key(self, component: Component) -> str:

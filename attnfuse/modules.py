@@ -3,12 +3,12 @@
 Scopes would be simpler, but on CPU traces they are wrong: MindSpore gives nodes made by a shared helper the scope of
 its first caller. Parameter names are the model's own and are right; a scope is the last resort.
 
-May import `attnfuse.graph`.
+May import `attnfuse.ir.graph`.
 """
 
 from __future__ import annotations
 
-from attnfuse.graph import Model, Node
+from attnfuse.ir.graph import Model, Node
 
 # What a weight passes through between its parameter and the operator that uses it.
 _CARRIERS = {"Load", "TensorMove", "Cast", "Depend"}

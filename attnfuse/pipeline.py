@@ -17,7 +17,8 @@ import networkx as nx
 
 from attnfuse import collector
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
-from attnfuse.graph import CALL, Model, short_name
+from attnfuse.ir.graph import CALL, Model, short_name
+from attnfuse.ir.types import Array
 from attnfuse.match import SiteRecord
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
@@ -42,6 +43,21 @@ class Legalised:
     into: tuple[str, ...]
 
 
+class WeightReader(Protocol):
+    """Gives the value of a weight by its full name in the graph, of the shape and type it has there.
+
+    None where it is not known: the graph has no weights, or this one is too large to be looked at. Whoever decides
+    something by a value must be right without it too; the caller remembers what was asked for.
+    """
+
+    def __call__(self, name: str, /) -> Array | None: ...
+
+
+def no_weights(_name: str, /) -> Array | None:
+    """The reader of a graph whose weights nobody knows."""
+    return None
+
+
 @dataclass(slots=True)
 class Context:
     """What a pass may know and say beside the graph.
@@ -49,7 +65,8 @@ class Context:
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
     is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
     and of operators; `illegal` tells, by the node's value, why one that the target does not take stays. `unneeded`
-    tells, by the node's value, why one that had an effect beside its value is gone, and nobody can tell.
+    tells, by the node's value, why one that had an effect beside its value is gone, and nobody can tell. `weights`
+    gives the value of a weight, where it is known.
     """
 
     component: str
@@ -60,6 +77,7 @@ class Context:
     legalised: list[Legalised] = field(default_factory=list)
     illegal: dict[str, str] = field(default_factory=dict)
     unneeded: dict[str, str] = field(default_factory=dict)
+    weights: WeightReader = no_weights
 
 
 @runtime_checkable

@@ -32,6 +32,7 @@ imported beside MindSpore.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -110,6 +111,14 @@ class Rule:
     def matches(self, site: SiteQuery) -> bool:
         """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
         return self._admits(site.facts) and any(fnmatchcase(name, self.match) for name in _names(site))
+
+    def may_match(self, name: str) -> bool:
+        """Whether the pattern could fit the component (or owner) of that name, or a module in it, with any selector."""
+        literal = re.match(r"[^*?\[]*", self.match)
+        assert literal is not None  # it may be empty
+        if literal[0] == self.match:
+            return name == self.match or self.match.startswith(f"{name}.")
+        return f"{name}.".startswith(literal[0]) or literal[0].startswith(f"{name}.")
 
     @property
     def selects(self) -> bool:

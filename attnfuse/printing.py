@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attnfuse import documents
 from attnfuse.errors import InternalError, OutputError, SourceError, UsageError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Pass

@@ -14,12 +14,13 @@ from typing import TypeAlias
 from attnfuse import pipeline
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
-from attnfuse.graph import Model, short_name
 from attnfuse.ir.check import Sort, check_graph
+from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
+from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
 from attnfuse.report.build import check_census, count_sites, legalised_entries, outside_entries, site_ids
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
@@ -32,7 +33,8 @@ from attnfuse.verify.structure import check_fused_nodes, check_interface, check_
 class Rewritten:
     """What became of one graph: of each site, by site id, and of operators. `nodes` counts those of the source.
 
-    `inputs` and `outputs` are the graph's, as it names them.
+    `inputs` and `outputs` are the graph's, as it names them. `weights` are those whose values were asked for, with
+    their digests (see `WeightValues.asked`): with other values something else might have become of the graph.
     """
 
     nodes: int
@@ -41,6 +43,7 @@ class Rewritten:
     outside: tuple[OutsideEntry, ...]
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
+    weights: tuple[tuple[str, str], ...] = ()
 
 
 After: TypeAlias = Callable[[str, pipeline.Pass, Model], None]
@@ -60,20 +63,28 @@ def rewrite(
     PluginError where a plugin's does, TraceError for one that cannot be written for any batch.
     """
     if not component.batches:
-        return _rewrite(component, component.data, policy, target, passes, _named(after, component.name))
+        return _rewrite(
+            component, component.data, policy, target, passes, component.values(), _named(after, component.name)
+        )
     rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, after)
     return rewritten, codec.serialise(made.model)
 
 
 def at_batches(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass], batches: Sequence[int]
-) -> dict[int, tuple[bytes, bytes]]:
-    """The source's graph and the written one at each batch, of a component for any.
+    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+) -> Callable[[int], tuple[bytes, bytes]]:
+    """The source's graph and the written one at a batch, of a component for any.
 
     The written one is what `rewrite` gives but for its declared types, which are those of the batch.
     """
     _, made, family = _rewrite_for_any(component, policy, target, passes)
-    return {batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch))) for batch in batches}
+    return lambda batch: (codec.serialise(family.at(batch)), codec.serialise(made.bind(batch)))
+
+
+def original_at(component: Component, batch: int) -> bytes:
+    """The source's graph at one batch, of a component for any, as `at_batches` has it."""
+    sources = {at: codec.parse(data, component.where) for at, data in component.batches.items()}
+    return codec.serialise(family_of(component.name, sources).at(batch))
 
 
 def _named(after: After | None, name: str) -> Callable[[pipeline.Pass, Model], None] | None:
@@ -90,8 +101,9 @@ def _rewrite_for_any(
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
+    values = component.values()
     results = {
-        batch: _rewrite(component, data, policy, target, passes, _named(after, f"{name} at batch {batch}"))
+        batch: _rewrite(component, data, policy, target, passes, values, _named(after, f"{name} at batch {batch}"))
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
@@ -109,7 +121,7 @@ def _rewrite_for_any(
     if findings := [*contradictions, *check_structure(model)]:
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
-    return replace(first, sites=sites, inputs=inputs, outputs=outputs), made, sources
+    return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
 
 
 def _rewrite(
@@ -118,6 +130,7 @@ def _rewrite(
     policy: Policy,
     target: Target,
     passes: Sequence[pipeline.Pass],
+    values: WeightValues,
     after: pipeline.After | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
@@ -125,10 +138,11 @@ def _rewrite(
     original = _index(component, source)
     verifier = Verifier(original)
     _check_source(component, original, verifier)
-    model, context, changed = _run(component, source, policy, target, passes, verifier, after)
+    work = _Work(component, source, policy, target, values)
+    model, context, changed = _run(work, passes, verifier, after)
     wrong = _wrong(name, original, model, context)
     if wrong is not None:
-        raise _blamed(component, original, source, policy, target, passes, wrong)
+        raise _blamed(work, original, passes, wrong)
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -137,6 +151,7 @@ def _rewrite(
         outside=outside_entries(model, target, context.illegal),
         inputs=inputs,
         outputs=outputs,
+        weights=values.asked,
     )
     return rewritten, codec.serialise(model.proto) if changed else source
 
@@ -148,17 +163,23 @@ def _check_source(component: Component, original: Model, verifier: Verifier) -> 
         raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A graph, and what its passes are told beside it."""
+
+    component: Component
+    source: bytes
+    policy: Policy
+    target: Target
+    values: WeightValues
+
+
 def _run(
-    component: Component,
-    source: bytes,
-    policy: Policy,
-    target: Target,
-    passes: Sequence[pipeline.Pass],
-    verifier: Verifier,
-    after: pipeline.After | None = None,
+    work: _Work, passes: Sequence[pipeline.Pass], verifier: Verifier, after: pipeline.After | None = None
 ) -> tuple[Model, pipeline.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
-    model, context = _index(component, source), pipeline.Context(component.name, component.owner, policy, target)
+    component, model = work.component, _index(work.component, work.source)
+    context = pipeline.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
 
     def verify(step: pipeline.Pass, model: Model) -> None:
         fault = verifier.fault(model, context.unneeded)
@@ -180,23 +201,15 @@ def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) 
     return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
 
 
-def _blamed(
-    component: Component,
-    original: Model,
-    source: bytes,
-    policy: Policy,
-    target: Target,
-    passes: Sequence[pipeline.Pass],
-    wrong: str,
-) -> AttnfuseError:
+def _blamed(work: _Work, original: Model, passes: Sequence[pipeline.Pass], wrong: str) -> AttnfuseError:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
     kept = [step for step in passes if pipeline.plugin_of(step) is None]
     for plugin in (None, *(step for step in passes if step not in kept)):
         tried = [step for step in passes if step in kept or step is plugin]
         kept = tried
-        model, context, _ = _run(component, source, policy, target, tried, Verifier(original))
-        if _wrong(component.name, original, model, context) is not None:
-            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, component.name, f"{wrong}")
+        model, context, _ = _run(work, tried, Verifier(original))
+        if _wrong(work.component.name, original, model, context) is not None:
+            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, work.component.name, wrong)
     return InternalError(wrong)
 
 

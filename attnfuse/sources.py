@@ -8,6 +8,7 @@ May import all below the compiler but the passes and verification.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +20,16 @@ from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.values import WeightValues
+from attnfuse.preflight import Held, held_by
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
+    AUTO,
     DYNAMIC_BATCHES,
     ComponentPlan,
+    FixedValue,
     ShapeOptions,
     TensorSpec,
     TracedComponent,
@@ -32,10 +37,9 @@ from attnfuse.tracing.contract import (
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import Part, Planned, plan_all, survey
+from attnfuse.tracing.plan import WHOLE, Part, Planned, Terms, plan_all, survey
 
 SUFFIX = ".mindir"
-DEFAULT_DTYPE = "float16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +50,8 @@ class Component:
     or in existing files (`adopted`, by location), or to be streamed from a checkpoint into the one file
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
-    For any batch, `batches` are the source graphs at several, `data` being the first of them.
+    For any batch, `batches` are the source graphs at several, `data` being the first of them. `fixed` is what the graph
+    has fixed that a pipeline may set at run time, as far as is known.
     """
 
     name: str
@@ -59,11 +64,14 @@ class Component:
     streamed_bytes: int = 0
     weights: Mapping[str, WeightSource] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
+    dtype: str | None = None
+    dtype_from: str = ""
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     original: Path | None = None
     inputs: Mapping[str, Path] = field(default_factory=dict)
     batches: Mapping[int, bytes] = field(default_factory=dict)
+    fixed: tuple[FixedValue, ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -73,6 +81,10 @@ class Component:
     def parse(self) -> ModelProto:
         """A fresh message of the source graph."""
         return codec.parse(self.data, self.where)
+
+    def values(self) -> WeightValues:
+        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for."""
+        return WeightValues(self.parse(), self.adopted, self.weights)
 
     def weight_chunks(self, progress: Progress, lossy: list[str]) -> Iterator[bytes]:
         """The bytes of the streamed variables file; see `external.variables` for `lossy`."""
@@ -99,8 +111,16 @@ class Source(Protocol):
         """The components it has (or those asked for), in order."""
 
     @property
+    def order(self) -> tuple[str, ...]:
+        """All components it is known to have, asked for or not, in order."""
+
+    @property
     def failures(self) -> Mapping[str, str]:
         """The components it has (or those asked for) that are known not to be had, with the reasons."""
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        """What is known of each component in `names` before it is loaded."""
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
@@ -117,20 +137,22 @@ def open_source(
     shapes: ShapeOptions,
     given: Sequence[GivenCall] = (),
     traces: Traces | None = None,
+    terms: Terms = WHOLE,
 ) -> Source:
-    """Find what SOURCE is. `dtype` None is the source's own, float16 for what is traced.
+    """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
-    `given` are the user's own inputs for components of a pipeline, `traces` those made before. Raises SourceError
-    where nothing is there, UsageError for options that do not fit it.
+    `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
+    traced. Raises SourceError where nothing is there, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
     if _is_graph(path):
         if given:
             raise UsageError(f"{path} is a traced graph, which has its inputs; --inputs is for pipelines.")
-        return MindirSource.open(path, wanted, dtype, shapes)
+        return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     folder = tracing_source.resolve(source)
-    return PipelineSource(folder, plan_all(folder, dtype or DEFAULT_DTYPE, shapes, wanted, given), traces)
+    planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
+    return PipelineSource(folder, planned, traces)
 
 
 def _is_graph(path: Path) -> bool:
@@ -152,8 +174,12 @@ def survey_source(
     """
     path = Path(source)
     if _is_graph(path):
+        with contextlib.suppress(OSError):
+            codec.check_format(path)
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
-    return survey(tracing_source.resolve(source, weights=False), dtype or DEFAULT_DTYPE, shapes, given)
+    folder = tracing_source.resolve(source, weights=False)
+    # What is here was not fetched without its weights.
+    return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +215,16 @@ class MindirSource:
         return (self.name,)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {self.name: Held(self.name)}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
@@ -199,7 +233,7 @@ class MindirSource:
         path = self.path.resolve() if self.path.is_symlink() else self.path
         data = codec.read_bytes(path)
         model = codec.parse(data, str(self.path))
-        files = external.check_weights(model, path, required=True) if weights else {}
+        files = external.check_weights(model, path, required=True) if weights else _present(model, path)
         versions = {"mindspore": model.model_version} if model.model_version else {}
         return Component(
             name=name,
@@ -212,6 +246,14 @@ class MindirSource:
             original=path,
             inputs={self.path.name: path, **files},
         )
+
+
+def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
+    """The variables files beside a graph that need not have any: where one is amiss, it is a graph without weights."""
+    try:
+        return external.check_weights(model, path, required=False)
+    except SourceError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +277,23 @@ class PipelineSource:
         return tuple(plan.name for plan in self.planned.plans)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return self.planned.order
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return self.planned.failures
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {plan.name: held_by(plan) for plan in self.planned.plans}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
         plan = next(plan for plan in self.planned.plans if plan.name == name)
         traced = self._trace(plan, work, progress)
-        component = from_trace(traced, self._inputs(plan, traced.weights))
+        # The plan that came back crossed a border that what is told of it does not.
+        component = from_trace(replace(traced, plan=plan), self._inputs(plan, traced.weights))
         if not plan.twins:
             return component
         batches, outputs = {DYNAMIC_BATCHES[0]: component.data}, [traced.outputs]
@@ -286,8 +337,8 @@ class PipelineSource:
         return dict(sorted(named.items()))
 
 
-def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tuple[str, ...] = ()) -> Component:
-    """The component that a trace left behind, its weights to be streamed; `inputs` and `warnings` as `Component`'s."""
+def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component:
+    """The component that a trace left behind, its weights to be streamed; `inputs` as `Component`'s."""
     plan, name = traced.plan, traced.plan.name
     where = f"the trace of {name}"
     model = codec.parse(codec.read_bytes(traced.graph), where)
@@ -303,9 +354,12 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path], warnings: tu
         streamed_bytes=size,
         weights={source.parameter: source for source in traced.weights},
         outputs=traced.outputs,
-        warnings=warnings,
+        dtype=plan.dtype,
+        dtype_from=plan.dtype_from,
+        warnings=plan.warnings,
         versions=traced.versions,
         inputs=inputs,
+        fixed=plan.fixed,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from attnfuse.graph import CONSTANT, Model
+from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.policy import Policy, command_line_rules
 from attnfuse.report.build import check_census, count_sites

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.graph import CALL, Edit, Model, read_tensor
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import CALL, Model, read_tensor
 from attnfuse.mindir.dtypes import INT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto, PrimitiveProto, TensorProto
 from tests.support.graphs import GraphBuilder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.modules import Modules
 from tests.support.graphs import GraphBuilder
 

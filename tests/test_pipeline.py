@@ -11,7 +11,8 @@ import pytest
 
 from attnfuse import pipeline
 from attnfuse.errors import InternalError, PluginError, UsageError
-from attnfuse.graph import Edit, Model
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import NodeProto
 from attnfuse.pipeline import Context, Property

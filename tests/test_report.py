@@ -134,7 +134,17 @@ def test_the_document() -> None:
     document = json.loads(report(TARGET, [component_entry("unet", 9, RECORDS)], ["a warning"]).to_bytes())
     assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "failed", "totals", "warnings"]
     assert document["schema"] == "attnfuse.report/1"
-    assert list(document["components"][0]) == ["name", "nodes", "sites", "legalised", "outside", "totals"]
+    assert list(document["components"][0]) == [
+        "name",
+        "dtype",
+        "dtype_from",
+        "nodes",
+        "fixed",
+        "sites",
+        "legalised",
+        "outside",
+        "totals",
+    ]
     first, _, missed, *_ = document["components"][0]["sites"]
     promised = {
         "id", "form", "status", "code", "reason", "rule", "node", "q", "k", "v", "dtype", "compute_dtype",

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
-from attnfuse.targets.limits import LIMITS, OLDEST_MINDSPORE
+from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
-from attnfuse.tracing.specs.record import Input
+from attnfuse.tracing.specs.record import Input, Told
 from attnfuse_passes.attention.peelers import all_peelers
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -73,6 +74,13 @@ def targets() -> str:
         "",
         *_table(("limit", *(f"{node} on {soc}" for soc, node in columns)), rows),
         "",
+        "## Types",
+        "",
+        "What each SoC computes in, of what a component can be traced in; anything else is refused before tracing, and",
+        "a graph that holds it is not deployable. `attnfuse/targets/limits.py` names the source.",
+        "",
+        *_table(("SoC", "types"), ((soc, ", ".join(names)) for soc, names in FLOATS.items())),
+        "",
         "## Operators that MindSpore Lite takes",
         "",
         "From MindIR, on Ascend, within the limits beside each; `attnfuse/targets/operators.py` tells what they mean.",
@@ -119,6 +127,7 @@ def components() -> str:
         lines += _table(("input", "shape", "type", "only where, and what"), (_input_row(i) for i in spec.inputs))
         notes = [f"gives {', '.join(f'`{output.name}`' for output in spec.outputs)}"]
         notes += [f"refused unless {r.option} is {' or '.join(map(repr, r.allowed))}" for r in spec.refuse]
+        notes += [f"fixed in the graph: {_told(one)}" for one in spec.told]
         if spec.stand_ins:
             notes.append(f"traced with the stand-in {', '.join(spec.stand_ins)} (`attnfuse/tracing/standins/`)")
         lines += ["", *(f"- {note}" for note in notes), ""]
@@ -131,7 +140,17 @@ _COMPONENTS_HEAD = (
     "model's own config.json. The type *float* is the one the component is traced in; *timestep* is float32 or int64,",
     "as the pipeline's scheduler has it. A single model, outside of a pipeline, is taken for one of the first family",
     "named. The files that are mirrored are those of mindone 0.5.0 below mindone/diffusers/pipelines/.",
+    "",
+    "What a pipeline may set at run time and a graph has fixed is told for each component by `attnfuse components`, in",
+    "report.json and in manifest.json, as a list of name, value and meaning. Beside what is named below, that is",
+    "`guidance_rows`, 2 where both halves of classifier-free guidance are rows of one batch; `timestep_dtype`, where",
+    "the scheduler says it or, with none, int64 is assumed; and what the table fixes as arguments of the call.",
 )
+
+
+def _told(one: Told) -> str:
+    value = "none" if one.value is None else f"`{json.dumps(one.value)}`"
+    return f"`{one.name}`, {value}{f' where {one.only}' if one.only else ''}: {one.meaning}"
 
 
 def _input_row(entry: Input) -> tuple[str, str, str, str]:

@@ -35,6 +35,10 @@ _PACKAGES = ("mindspore", "mindone", "transformers")
 _MAX_HEADER = 100 * 2**20
 
 
+#: What of a plan says nothing of its trace: where the model lies, and what is told of it.
+_NO_MATTER = ("folder", "fixed")
+
+
 @dataclass(frozen=True, slots=True)
 class TraceKey:
     """What a trace will depend on; `states` are the files of the model's folder as they were."""
@@ -62,7 +66,7 @@ class Traces:
         except (OSError, PackageNotFoundError):
             return None
         content = {
-            "plan": {name: value for name, value in plan.to_json().items() if name != "folder"},
+            "plan": {name: value for name, value in plan.to_json().items() if name not in _NO_MATTER},
             "files": files,
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],

@@ -4,7 +4,7 @@ The messages are compared whole: names, operators, constants, attributes, weight
 on a line through all the batches, or the bytes of a constant that has as many rows as a line says, all equal or counted
 from 0. Anything else is refused.
 
-May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors` and `lines` of this room.
+May import `attnfuse.ir.graph`, `attnfuse.mindir`, `attnfuse.errors` and `lines` of this room.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from attnfuse.dynamic.lines import Line, line_through
 from attnfuse.errors import TraceError
-from attnfuse.graph import Node, short_name
+from attnfuse.ir.graph import Node, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, TensorProto

@@ -10,7 +10,7 @@ So each use of one that follows the batch must be one of these, and the componen
     FillV2, Zeros, Ones   of one number: see `rows`
     a tensor              of equal rows, or 0, 1, 2, … one a row: see `rows`
 
-May import `attnfuse.graph`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 from attnfuse.dynamic.family import Family, Owner, Place, write
 from attnfuse.dynamic.rows import FILLS, STRETCHES, Rows
-from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, NotALiteralError, Use, attribute
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import CONSTANT, Model, Node, NotALiteralError, Use, attribute
+from attnfuse.ir.types import UNKNOWN_DIM
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 
 _RESHAPES = {"Reshape": 1}

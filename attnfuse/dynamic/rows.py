@@ -11,7 +11,7 @@ constant multiplies the product, MindSpore 2.7.1's compiler exchanges the two wi
 LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
 MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
 
-May import `attnfuse.graph`, `attnfuse.mindir` and `family`, `lines` of this room.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and `family`, `lines` of this room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from collections.abc import Mapping, Sequence
 
 from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
 from attnfuse.dynamic.lines import Line
-from attnfuse.graph import CONSTANT, UNKNOWN_DIM, Edit, Model, Node, TensorType, attribute, short_name
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
 

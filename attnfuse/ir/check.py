@@ -6,7 +6,7 @@ whether changes of memory are ordered. It finds; it never raises, whatever the m
 constant but that of a short vector of whole numbers. What it knows of a node stays known until the node changes or one
 that it reads.
 
-May import `attnfuse.graph` and this room.
+May import `attnfuse.ir.graph` and this room.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
 from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator

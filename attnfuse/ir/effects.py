@@ -4,7 +4,7 @@ MindSpore orders effects by values of no number (monads): a node that changes me
 the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
 after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
 
-`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does. May import `attnfuse.graph`.
+`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does. May import `attnfuse.ir.graph`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
 from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.table import operator
 

@@ -1,7 +1,7 @@
 """Whether what a file declares can be read at all: sizes a tensor can have, and bytes that are as many as they say.
 
 The first thing a source is held to, before anything is computed from its numbers. What agrees with what is the
-operators' matter: see `attnfuse.ir.check`. May import `attnfuse.graph` and `attnfuse.mindir`.
+operators' matter: see `attnfuse.ir.check`. May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from attnfuse.graph import CONSTANT, Model, Node, attribute, shape_fault, short_name
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, shape_fault, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, TensorProto
 

@@ -4,7 +4,7 @@ A kind is the type of a tensor, that of a number, those of a tuple's elements, o
 neither (a monad, a function, a text, None). `None` in a kind's place says that nothing is known: an element type this
 project does not read, a rank left to run time, a structure no inference here describes.
 
-May import `attnfuse.graph` and `attnfuse.mindir`.
+May import `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from enum import Enum
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from attnfuse.graph import UNKNOWN_DIM, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, TensorProto
@@ -23,6 +23,8 @@ from attnfuse.mindir.schema import AttributeProto, TensorProto
 __all__ = [
     "COMPLEX64",
     "UNKNOWN_DIM",
+    "UNKNOWN_RANK",
+    "Array",
     "Kind",
     "Literal",
     "ScalarType",
@@ -34,6 +36,40 @@ __all__ = [
     "tensor_kind",
     "told",
 ]
+
+UNKNOWN_DIM = -1
+UNKNOWN_RANK = -2
+"""The one dimension of a tensor of which not even the number of axes is known before run time."""
+Array: TypeAlias = npt.NDArray[np.generic]
+Literal: TypeAlias = "int | float | bool | str | Array | tuple[Literal, ...] | None"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Shape and element type of a value. A dimension of -1 is not known before run time."""
+
+    dims: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def rank(self) -> int:
+        return len(self.dims)
+
+    @property
+    def is_static(self) -> bool:
+        return all(d >= 0 for d in self.dims)
+
+    @property
+    def size(self) -> int:
+        """Number of elements; only of a static shape."""
+        total = 1
+        for dim in self.dims:
+            total *= dim
+        return total
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join('?' if d < 0 else str(d) for d in self.dims)}]"
+
 
 COMPLEX64 = DType("complex64", 14, 48, np.dtype(np.complex64))
 COMPLEX128 = DType("complex128", 15, 49, np.dtype(np.complex128))

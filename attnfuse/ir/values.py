@@ -1,6 +1,6 @@
 """The values of a graph as arguments of its nodes: what is known of each, read from the message and bounded there.
 
-May import `attnfuse.graph`, `attnfuse.mindir` and this room.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and this room.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, attribute, read_tensor
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, attribute, read_tensor
 from attnfuse.ir.operators.arguments import COMPUTED, NONE, Argument, Arguments, Known, Signature, constant
 from attnfuse.ir.operators.columns import Hands, Role
 from attnfuse.ir.operators.table import operator

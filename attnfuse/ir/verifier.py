@@ -1,15 +1,15 @@
 """What a source is held to before anything is done with it, and what every pass leaves to what it was given.
 
-May import `attnfuse.graph` and the other modules of this room.
+May import `attnfuse.ir.graph` and the other modules of this room.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from attnfuse.graph import Model
 from attnfuse.ir.check import Checker, Sort
 from attnfuse.ir.effects import Effects, lost
+from attnfuse.ir.graph import Model
 from attnfuse.ir.readable import unreadable_leaves
 
 

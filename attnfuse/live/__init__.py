@@ -2,6 +2,7 @@
 
     front      compile(): the story, in the user's process
     plans      which graphs a live pipeline has, and the inputs of each
+    given      the policy and the keywords, as policy rules
     settings   the attention settings found on its cells, as policy rules
     capture    traces its cells and saves its weights; the only module here that imports MindSpore
     state      leaves cells as they were

@@ -21,6 +21,7 @@ from attnfuse.live.state import untouched
 from attnfuse.tracing.build import trace, trace_call
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent, WeightSource
+from attnfuse.tracing.quantisation import REMEDY
 from attnfuse.tracing.worker import first_line, read_outputs
 
 _SAFETENSORS = {
@@ -142,5 +143,8 @@ def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> No
 def _dtype_name(parameter: Any) -> str:
     name = str(parameter.dtype).lower()
     if name not in _SAFETENSORS:
-        raise TraceError(f"parameter {parameter.name} is of type {parameter.dtype}, which is not supported.")
+        raise TraceError(
+            f"parameter {parameter.name} is of type {parameter.dtype}, in which no model computes: its weights are"
+            f" quantised; {REMEDY}."
+        )
     return name

@@ -6,6 +6,7 @@ compiler, and no MindSpore.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import traceback
@@ -18,12 +19,16 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import Policy, Rule
+from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
 from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
+
+_HELD = "the live model is held in it"
+"""Where the type of a component comes from that was captured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +51,24 @@ class CapturedSource:
         return tuple(self.traces)
 
     @property
+    def order(self) -> tuple[str, ...]:
+        return tuple(self.traces)
+
+    @property
     def failures(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {name: held_by(traced.plan) for name, traced in self.traces.items()}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `attnfuse.sources.Source`."""
         progress.stage(name, "read")
         traced = self.traces[name]
         inputs = {path.name: path for path in sorted({source.file for source in traced.weights})}
-        return from_trace(traced, inputs, self.warnings.get(name, ()))
+        plan = dataclasses.replace(traced.plan, dtype_from=_HELD, warnings=self.warnings.get(name, ()))
+        return from_trace(dataclasses.replace(traced, plan=plan), inputs)
 
 
 class _Lines:
@@ -99,12 +113,14 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
         source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
         policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
         require=tuple(parse_requirement(text) for text in data["require"]),
         verify=data["verify"],
         seed=data["seed"],
+        data=None if data["data"] is None else Path(data["data"]),
     )
 
 
@@ -114,6 +130,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "unmet": list(outcome.unmet),
         "verification": None if outcome.verification is None else outcome.verification.to_json(),
         "passed": outcome.verification is None or outcome.verification.passed,
+        "dropped": outcome.dropped,
         "files": {name: found.bytes for name, found in (outcome.files or {}).items()},
     }
 

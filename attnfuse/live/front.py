@@ -29,20 +29,21 @@ from attnfuse.errors import (
     UsageError,
     VerificationError,
 )
+from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_rules
 from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
-from attnfuse.policy import CAST_NAMES, CastName, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.policy import Policy
+from attnfuse.preflight import check_components, check_policy, held_by
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
-from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
 
-PolicyLike = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _LEVELS = ("none", "static", "full")
 
 
@@ -61,11 +62,12 @@ def compile(  # noqa: A001  # it is what it does
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
-    force_cast_dtype: CastName | None = None,
+    force_cast_dtype: object = NOT_GIVEN,
     no_flash: Sequence[str] = (),
     require: Sequence[str] = (),
     verify: Literal["none", "static", "full"] = "none",
     seed: int = 0,
+    data: str | os.PathLike[str] | None = None,
     progress: Progress | Literal["auto", "never"] = "auto",
 ) -> Outcome:
     """Compile a live pipeline, or a single model of one, with the attention settings that are on it.
@@ -79,17 +81,22 @@ def compile(  # noqa: A001  # it is what it does
 
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of
-    rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line.
+    rules), then `force_cast_dtype` and `no_flash` (globs), as on the command line. What attention is cast to is a
+    name ("float16", "bfloat16", "none") or a type (`mindspore.float16`); None is mindone's None, no cast, which
+    is not to leave it out.
+
+    Of a pipeline with `components`, or of a single model, what stands in the output beside them stays there.
 
     `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
-    that of the inputs verification draws. `progress` shows a bar in a terminal or a notebook, or tells an object of
+    that of the inputs verification draws; `data`, an .npz file or a folder, gives it real ones in their place (see
+    docs/verification-inputs.md). `progress` shows a bar in a terminal or a notebook, or tells an object of
     yours.
 
     Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can mend, RequirementError
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
     ours. Whatever is raised, nothing was written.
     """
-    rules = _given_rules(policy, force_cast_dtype, no_flash)
+    rules = given_rules(policy, force_cast_dtype, no_flash)
     _check_choices(runtime, soc, verify)
     for text in require:
         parse_requirement(text)
@@ -98,6 +105,8 @@ def compile(  # noqa: A001  # it is what it does
         raise UsageError(f"the output {output} is one file; name a folder.")
     if target is None and verify != "none":
         raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
+    if data is not None and verify != "full":
+        raise UsageError('data feeds verify="full"; drop it, or ask for that.')
     request: dict[str, Any] = {
         "output": None if target is None else str(target.path),
         "runtime": runtime,
@@ -105,35 +114,24 @@ def compile(  # noqa: A001  # it is what it does
         "require": list(require),
         "verify": verify,
         "seed": seed,
+        "data": None if data is None else str(Path(data).resolve()),
     }
     shapes = ShapeOptions(batch, height, width, sequence_length, frames, guidance)
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         configs = work / "configs"
         configs.mkdir()
         plan = plan_live(source, configs, shapes, components, inputs)
-        found = live_rules(plan.models, plan.prefix)
+        found = live_rules(plan.cells, plan.prefix)
+        held = {one.name: held_by(one) for one in plan.plans}
+        check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
+        check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
         request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
         request["warnings"] = plan.warnings
+        # A part of a pipeline, or one model of it: what stands in the output beside it stays.
+        request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [trace.to_json() for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
-
-
-def _given_rules(
-    policy: PolicyLike | None, force_cast_dtype: CastName | None, no_flash: Sequence[str]
-) -> tuple[Rule, ...]:
-    """The policy's rules, then those of the keywords."""
-    if force_cast_dtype is not None and force_cast_dtype not in CAST_NAMES:
-        raise UsageError(f"force_cast_dtype {force_cast_dtype!r} is not one of {', '.join(CAST_NAMES)}.")
-    if isinstance(no_flash, str):
-        raise UsageError("no_flash is a list of patterns, not one string.")
-    last = command_line_rules(force_cast_dtype, no_flash)
-    if policy is None:
-        return last
-    if isinstance(policy, str | os.PathLike):
-        return (*read_policy(Path(policy)).rules, *last)
-    document = policy if isinstance(policy, Mapping) else {"rules": list(policy)}
-    return (*policy_of(document, "policy").rules, *last)
 
 
 def _check_choices(runtime: str, soc: str, verify: str) -> None:
@@ -244,4 +242,4 @@ def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:
         told = findings[0] if findings else "the numbers differ by more than the formula's own error"
         raise VerificationError(f"verification failed, nothing was written: {told}")
     report = Report.model_validate_json(json.dumps(answer["report"]))
-    return Outcome(report, output, answer["files"], answer["verification"])
+    return Outcome(report, output, answer["files"], answer["verification"], answer["dropped"])

@@ -19,19 +19,21 @@ class Outcome:
 
     `report` is what became of every attention site; `output` where it was written, None where nothing was asked to
     be; `files` the bytes of each file there, by its name relative to `output`; `verification` the figures of the
-    check that was asked for, as in verification.json.
+    check that was asked for, as in verification.json; `dropped` what an earlier one there is no longer about.
     """
 
     report: Report
     output: Path | None
     files: Mapping[str, int]
     verification: Mapping[str, Any] | None = None
+    dropped: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should look at: rules that match nothing, weights that overflow, doubtful nodes."""
         sites = (site for component in self.report.components for site in component.sites)
-        return (*self.report.warnings, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
+        lost = [self.dropped] if self.dropped else []
+        return (*self.report.warnings, *lost, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
 
     def _repr_html_(self) -> str:
         """A table for notebooks: a row per component, then what is not fused and why, what is outside, the warnings."""

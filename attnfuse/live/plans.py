@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError, UsageError
-from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, Library, ShapeOptions, TensorSpec
-from attnfuse.tracing.plan import plan_pipeline
+from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, FixedValue, Library, ShapeOptions, TensorSpec
+from attnfuse.tracing.plan import Terms, plan_pipeline
 
 MODEL = "model"
 """What a single model is called whose class has no name of its own in a pipeline."""
@@ -24,10 +24,14 @@ MODEL = "model"
 
 @dataclass(frozen=True, slots=True)
 class LivePlan:
-    """The graphs to trace and the live models they are traced from, by the plans' `model`."""
+    """The graphs to trace and the live models they are traced from, by the plans' `model`.
+
+    `cells` are all models of the pipeline by attribute, traced or not: settings made on it are read off them.
+    """
 
     plans: tuple[ComponentPlan, ...]
     models: Mapping[str, Any]
+    cells: Mapping[str, Any]
     prefix: str
     warnings: Mapping[str, tuple[str, ...]]
 
@@ -47,18 +51,37 @@ def plan_live(
     _write_configs(source, parts, work, single=single)
     names = [plan.name for plan in _planned(work, "float32", shapes, components)]
     plans: list[ComponentPlan] = []
-    warnings = {}
+    warnings: dict[str, tuple[str, ...]] = {}
     for name in names:
         (plan,) = _planned(work, "float32", shapes, [name])
         model = parts[MODEL if single else plan.model]
         held = dtype_of(model, name)
         (wished,) = _planned(work, held, shapes, [name])
+        warnings[name] = wished.warnings
         if wished.dtype != held:
             told = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
-            warnings[name] = (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
-        plans += _planned(work, held, shapes, [name], exactly=True)
+            warnings[name] += (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
+        plans += (_with_lora(one, model) for one in _planned(work, held, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
-    return LivePlan(tuple(plans), models, "" if single else "pipe.", warnings)
+    cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
+    return LivePlan(tuple(plans), models, cells, "" if single else "pipe.", warnings)
+
+
+def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
+    """The plan, telling of a LoRA that is loaded in the model: unlike a checkpoint's, a live graph has it."""
+    scales = sorted(
+        {
+            (str(adapter), float(scale))
+            for _, cell in model.cells_and_names()
+            if hasattr(cell, "lora_A") and isinstance(getattr(cell, "scaling", None), Mapping)
+            for adapter, scale in cell.scaling.items()
+        }
+    )
+    if not scales:
+        return plan
+    meaning = "of each LoRA that is loaded: the graph has it as it stands; for another scale set it and compile again"
+    told = FixedValue("lora_scale", [list(one) for one in scales], meaning)
+    return replace(plan, fixed=(told, *(one for one in plan.fixed if one.name != told.name)))
 
 
 def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any]) -> LivePlan:
@@ -72,7 +95,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
     plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs)
-    return LivePlan((plan,), {MODEL: source}, "", {})
+    return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 
 
 def _spec(position: int, value: Any) -> TensorSpec:
@@ -130,9 +153,12 @@ def _write_configs(source: Any, parts: Mapping[str, Any], work: Path, *, single:
         index["_class_name"] = class_name
     for name, part in parts.items():
         index[name] = [_library(part), type(part).__name__]
+        (work / name).mkdir()
         if _is_cell(part):
-            (work / name).mkdir()
             _write_config(part, work / name)
+        elif isinstance(length := getattr(part, "model_max_length", None), int):  # a tokenizer's
+            settings = json.dumps({"model_max_length": length})
+            (work / name / "tokenizer_config.json").write_text(settings, encoding="utf-8")
     (work / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -157,6 +183,6 @@ def _planned(
 ) -> tuple[ComponentPlan, ...]:
     """Plan the folder; in what goes wrong the folder, of which the user knows nothing, is called what it stands for."""
     try:
-        return plan_pipeline(work, dtype, shapes, components, exactly=exactly)
+        return plan_pipeline(work, dtype, shapes, components, Terms(exactly=exactly, with_weights=False))
     except AttnfuseError as error:
         raise type(error)(str(error).replace(f"{work}/", "").replace(str(work), "the pipeline")) from None

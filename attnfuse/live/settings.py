@@ -1,20 +1,27 @@
-"""The attention settings found on live cells, as policy rules.
+"""The attention settings found on a live pipeline, as policy rules.
 
 mindone keeps them on its `Attention` cells (models/attention_processor.py): `fa_force_dtype`, which
 `set_flash_attention_force_cast_dtype` sets, and `_enable_flash_sdp`, which `enable_flash_sdp` sets. Which calls were
 made, and on what, is not kept; only where each cell ended. So the rules are the fewest that say the same, as if they
-were calls: one for a component where all its cells agree, more where they do not. A cell that stands at mindone's
-default, which is also the policy's, needs none.
+were calls: one for a component where all its cells agree, more where they do not. What stands at mindone's default,
+which is also the policy's, needs none.
 
-Reads attributes of cells, and so imports no MindSpore. May import `attnfuse.policy`.
+A call on a pipeline covers everything in it, and leaves no trace on text encoders and other parts without such cells.
+What `attnfuse.calls` noted of a part says what holds there. Where it noted nothing (attnfuse was imported after the
+calls), a part without such cells goes with the pipeline, as far as the others tell what was said of that: where one
+call on the pipeline says as much with no more rules, it is taken to have been made; of two such calls the one that
+keeps the formula, which is right whatever was meant.
+
+Reads attributes of cells, and so imports no MindSpore. May import `attnfuse.calls` and `attnfuse.policy`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from attnfuse.calls import noted
 from attnfuse.policy import CastName, Rule
 
 _CASTS: Mapping[str, CastName] = {"Float16": "float16", "BFloat16": "bfloat16"}
@@ -24,7 +31,7 @@ Value = TypeVar("Value", bound=str | bool)
 
 @dataclass(slots=True)
 class _Module:
-    """A module and those below it. `own` is the setting of the attention that it is itself, if it is one."""
+    """A module and those below it. `own` is what stands at it, if anything: on an attention, or noted of a part."""
 
     path: str
     own: object = None
@@ -32,23 +39,58 @@ class _Module:
 
 
 def live_rules(models: Mapping[str, Any], prefix: str) -> tuple[Rule, ...]:
-    """The rules that say what is set on the cells of `models`, by component; `prefix` begins their labels ("pipe.").
+    """The rules that say what is set on `models`, by the pipeline's attribute; `prefix` begins their labels ("pipe.").
 
-    A rule that speaks of cells that are not compiled is no slip: none of them is expected to match.
+    Of a pipeline all models must be given, those too that are not compiled. A rule that speaks of cells that are not
+    compiled is no slip: none of them is expected to match.
     """
-    rules: list[Rule] = []
-    for name, model in models.items():
-        cells = [(f"{name}.{path}" if path else name, cell) for path, cell in _attentions(model)]
-        casts = _fewest({path: _cast_name(cell.fa_force_dtype) for path, cell in cells}, "float16")
-        flash = _fewest({path: bool(cell._enable_flash_sdp) for path, cell in cells}, True)
-        found = {path: _cast_text(cell.fa_force_dtype) for path, cell in cells}
-        for path, cast in casts:
-            text = next(t for other, t in found.items() if _below(other, path) and _name_of_text(t) == cast)
-            label = f"{prefix}{path}: set_flash_attention_force_cast_dtype({text})"
-            rules.append(Rule(path, label, force_cast_dtype=cast, expected=False))
-        for path, enabled in flash:
-            rules.append(Rule(path, f"{prefix}{path}: enable_flash_sdp({enabled})", flash=enabled, expected=False))
-    return tuple(rules)
+    rules = [
+        Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, expected=False)
+        for match, place, cast, text in _found(models, prefix, _CAST)
+    ]
+    rules += [
+        Rule(match, f"{place}: {_FLASH.method}({text})", flash=enabled, expected=False)
+        for match, place, enabled, text in _found(models, prefix, _FLASH)
+    ]
+    order = ["*", *models]
+    return tuple(sorted(rules, key=lambda rule: order.index(rule.match.partition(".")[0])))
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting(Generic[Value]):
+    """One of the two: where cells keep it, the method that sets it, what that means to a policy and how it is told.
+
+    `order` are its values, those that keep the formula first.
+    """
+
+    attribute: str
+    method: str
+    default: Value
+    order: tuple[Value, ...]
+    meaning: Callable[[Any], Value]
+    text: Callable[[Any], str]
+
+
+def _found(models: Mapping[str, Any], prefix: str, setting: _Setting[Value]) -> Iterator[tuple[str, str, Value, str]]:
+    """A pattern, the place as Python has it, the value and its text, for each rule of one setting."""
+    standing = {
+        f"{name}.{path}" if path else name: getattr(cell, setting.attribute)
+        for name, model in models.items()
+        for path, cell in _attentions(model)
+    }
+    told = {name: value for name, model in models.items() for value in noted(model, setting.method)}
+    raw = {**told, **standing}
+    known = {path: setting.meaning(value) for path, value in raw.items()}
+    bare = [name for name in models if not any(_below(path, name) for path in standing)]
+    if told:  # what nothing was noted of was not called upon
+        known |= {name: setting.default for name in bare if name not in told}
+        sooner = [known[name] for name in bare if name in told]
+    else:
+        sooner = list(setting.order)
+    for path, value in _fewest(_tree(known), setting, sooner if bare and prefix else None):
+        texts = (setting.text(v) for at, v in raw.items() if _below(at, path) and setting.meaning(v) == value)
+        text = next(texts, str(value))  # what nobody said of a part is the default
+        yield path or "*", f"{prefix}{path}" if path else prefix.rstrip("."), value, text
 
 
 def _attentions(model: Any) -> Iterable[tuple[str, Any]]:
@@ -64,53 +106,68 @@ def _cast_text(dtype: object) -> str:
     return _CASTS.get(name, name)
 
 
-def _name_of_text(text: str) -> CastName:
-    return next((name for name in _CASTS.values() if name == text), "none")
-
-
 def _cast_name(dtype: object) -> CastName:
     """What mindone does with the setting: only the two types it knows are cast to, all else keeps the formula."""
     return _CASTS.get(str(dtype), "none")
 
 
+_CAST: _Setting[CastName] = _Setting(
+    "fa_force_dtype",
+    "set_flash_attention_force_cast_dtype",
+    "float16",
+    ("none", "float16", "bfloat16"),
+    _cast_name,
+    _cast_text,
+)
+_FLASH: _Setting[bool] = _Setting("_enable_flash_sdp", "enable_flash_sdp", True, (False, True), bool, str)
+
+
 def _below(path: str, module: str) -> bool:
-    return path == module or path.startswith(f"{module}.")
+    return not module or path == module or path.startswith(f"{module}.")
 
 
-def _fewest(settings: Mapping[str, Value], default: Value) -> list[tuple[str, Value]]:
-    """The fewest (module, value) pairs that give every path its value; outer modules first, the last to hold wins."""
-    if not settings:
-        return []
+def _tree(settings: Mapping[str, Value]) -> _Module:
+    """The modules that the paths lead through, below one without a name; `own` is what stands at a path."""
     root = _Module("")
     for path, value in settings.items():
         module = root
         for part in path.split("."):
             module = module.below.setdefault(part, _Module(f"{module.path}.{part}" if module.path else part))
         module.own = value
-    values: list[Value] = sorted({*settings.values()}, key=str)
+    return root
+
+
+def _fewest(root: _Module, setting: _Setting[Value], sooner: Sequence[Value] | None) -> list[tuple[str, Value]]:
+    """The fewest (module, value) pairs that give every path its value; outer modules first, the last to hold wins.
+
+    One may be for the root, unless `sooner` is None. Where several ways cost the same, `sooner` are the values tried
+    first there; elsewhere nothing is said sooner than something.
+    """
     costs: dict[tuple[str, Value], int] = {}
 
     def cost(module: _Module, inherited: Value) -> int:
         """How many pairs the module and all below it need where `inherited` holds already."""
         key = (module.path, inherited)
         if key not in costs:
-            costs[key] = min(_cost_of(module, inherited, choice, cost) for choice in {inherited, *values})
+            costs[key] = min(_cost_of(module, inherited, choice, cost) for choice in setting.order)
         return costs[key]
 
     chosen: list[tuple[str, Value]] = []
 
-    def choose(module: _Module, inherited: Value) -> None:
-        # Where two ways cost the same: say nothing here first, then the first value in order.
-        order = [inherited, *(v for v in values if v != inherited)]
+    def choose(module: _Module, inherited: Value, order: Sequence[Value]) -> None:
         best = min(order, key=lambda choice: _cost_of(module, inherited, choice, cost))
         if best != inherited:
             chosen.append((module.path, best))
         for child in module.below.values():
-            choose(child, best)
+            choose(child, best, _nothing_first(best, setting))
 
-    for top in root.below.values():
-        choose(top, default)
+    plain = _nothing_first(setting.default, setting)
+    choose(root, setting.default, plain[:1] if sooner is None else [*sooner, *plain])
     return chosen
+
+
+def _nothing_first(inherited: Value, setting: _Setting[Value]) -> list[Value]:
+    return [inherited, *(value for value in setting.order if value != inherited)]
 
 
 def _cost_of(module: _Module, inherited: Value, choice: Value, cost: Callable[[_Module, Value], int]) -> int:

@@ -27,6 +27,7 @@ def read_bytes(path: Path) -> bytes:
             raise SourceError(f"{path} is a folder, not a .mindir file; name the graph file inside it.")
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise SourceError(f"{path} is not a regular file; name a .mindir file.")
+        check_format(path)
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise SourceError(
@@ -41,6 +42,23 @@ def read_bytes(path: Path) -> bytes:
     if not data:
         raise SourceError(f"{path} is empty; export the model again.")
     return data
+
+
+def check_format(path: Path) -> None:
+    """Raise SourceError for a file of weights that somebody may take for a source; OSError where it cannot be read.
+
+    Both formats are told by how they begin: "GGUF" (github.com/ggml-org/ggml, docs/gguf.md), or the length of a JSON
+    object and that (github.com/huggingface/safetensors, "Format").
+    """
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith(b"GGUF"):
+        raise SourceError(
+            f"{path} is a GGUF file, whose weights are quantised; give the unquantised checkpoint, as a pipeline folder"
+            " in diffusers layout."
+        )
+    if path.suffix == ".safetensors" and head[8:] == b"{":
+        raise SourceError(f"{path} is a file of weights; give the pipeline folder in diffusers layout it belongs to.")
 
 
 def parse(data: bytes, where: str) -> ModelProto:

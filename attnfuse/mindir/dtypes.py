@@ -39,7 +39,7 @@ class DType:
         return self.name
 
 
-_FLOATS = {"float16", "bfloat16", "float32", "float64"}
+_FLOATS = {"float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float32", "float64"}
 
 BOOL = DType("bool", 9, 30, np.dtype(np.bool_))
 INT8 = DType("int8", 3, 32, np.dtype(np.int8))

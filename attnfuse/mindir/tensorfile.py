@@ -27,7 +27,11 @@ from attnfuse.mindir.dtypes import DType
 #: Measured over 64 KiB to 8 MiB: what stays in a processor's cache from read to digest and write costs a third.
 CHUNK_BYTES = 2**19
 _MAX_HEADER = 100 * 2**20  # what the safetensors package itself accepts
+#: Types of checkpoints only, which are widened: no graph has them, and so they have no number of a graph's type.
+_FLOAT8_E4M3FN = DType("float8_e4m3fn", 0, 0, np.dtype(ml_dtypes.float8_e4m3fn))
+_FLOAT8_E5M2 = DType("float8_e5m2", 0, 0, np.dtype(ml_dtypes.float8_e5m2))
 _DTYPES = {
+    "F8_E4M3": _FLOAT8_E4M3FN, "F8_E5M2": _FLOAT8_E5M2,
     "BOOL": dtypes.BOOL, "I8": dtypes.INT8, "U8": dtypes.UINT8, "I16": dtypes.INT16, "U16": dtypes.UINT16,
     "I32": dtypes.INT32, "U32": dtypes.UINT32, "I64": dtypes.INT64, "U64": dtypes.UINT64, "F16": dtypes.FLOAT16,
     "BF16": dtypes.BFLOAT16, "F32": dtypes.FLOAT32, "F64": dtypes.FLOAT64,

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from attnfuse.errors import InternalError
-from attnfuse.graph import Model, Node, short_name
+from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,
+    FixedEntry,
     LegalisedEntry,
     MissEntry,
     OutsideEntry,
@@ -22,7 +23,8 @@ from attnfuse.report.model import (
     Totals,
 )
 from attnfuse.targets import Target
-from attnfuse.targets.objections import objection
+from attnfuse.targets.objections import objection, type_objection
+from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
 FORMULA_OPERATORS = ("Softmax",)
 FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
@@ -75,13 +77,14 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
 def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[OutsideEntry, ...]:
     """The nodes of a finished graph that the target does not take as they stand, by operator and reason.
 
-    `reasons` are those that a pass gave, by the node's value.
+    `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else.
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        why = objection(target, model, node)
-        if why is not None:
+        told = type_objection(target, model, node)
+        if told is None and (why := objection(target, model, node)) is not None:
             told = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+        if told is not None:
             groups.setdefault((node.op, told), []).append(node)
     modules = Modules(model)
     return tuple(
@@ -96,18 +99,35 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
     )
 
 
+def type_warnings(target: Target, component: str, outside: Iterable[OutsideEntry]) -> list[str]:
+    """A warning for each type that the component computes in and the SoC does not."""
+    lacking = {entry.reason for entry in outside if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
+    return [f"{component}: not deployable: {reason}" for reason in sorted(lacking)]
+
+
+def fixed_entries(values: Iterable[FixedValue]) -> tuple[FixedEntry, ...]:
+    """What a graph has fixed, as documents have it."""
+    return tuple(FixedEntry(name=one.name, value=one.value, meaning=one.meaning) for one in values)
+
+
 def component_entry(
     name: str,
     nodes: int,
     records: Sequence[SiteRecord],
     legalised: tuple[LegalisedEntry, ...] = (),
     outside: tuple[OutsideEntry, ...] = (),
+    fixed: tuple[FixedEntry, ...] = (),
+    dtype: str | None = None,
+    dtype_from: str = "",
 ) -> ComponentEntry:
     """The report of one component."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
+        dtype=dtype,
+        dtype_from=dtype_from,
         nodes=nodes,
+        fixed=fixed,
         sites=sites,
         legalised=legalised,
         outside=outside,
@@ -129,13 +149,18 @@ def report(
         soc=target.soc,
         components=entries,
         failed=failures,
-        totals=totals(
-            [site for entry in entries for site in entry.sites],
-            [operator for entry in entries for operator in entry.legalised],
-            [operator for entry in entries for operator in entry.outside],
-            len(failures),
-        ),
+        totals=totals_of(entries, len(failures)),
         warnings=tuple(warnings),
+    )
+
+
+def totals_of(entries: Sequence[ComponentEntry], failed: int) -> Totals:
+    """Count over several components."""
+    return totals(
+        [site for entry in entries for site in entry.sites],
+        [operator for entry in entries for operator in entry.legalised],
+        [operator for entry in entries for operator in entry.outside],
+        failed,
     )
 
 

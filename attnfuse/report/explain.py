@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnfuse.codes import CODES
-from attnfuse.graph import short_name
+from attnfuse.ir.graph import short_name
 from attnfuse.match import SiteRecord, Stage
 
 

@@ -113,11 +113,26 @@ class Totals(_Document):
     failed: int = 0
 
 
-class ComponentEntry(_Document):
-    """One graph. `nodes` counts those of the source, constants included."""
+class FixedEntry(_Document):
+    """What a graph has fixed and a pipeline may set at run time: see `attnfuse.tracing.contract.FixedValue`."""
 
     name: str
+    value: Any
+    meaning: str
+
+
+class ComponentEntry(_Document):
+    """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed.
+
+    `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
+    was traced elsewhere.
+    """
+
+    name: str
+    dtype: str | None = None
+    dtype_from: str = ""
     nodes: int
+    fixed: tuple[FixedEntry, ...] = ()
     sites: tuple[SiteEntry, ...]
     legalised: tuple[LegalisedEntry, ...]
     outside: tuple[OutsideEntry, ...]
@@ -159,17 +174,6 @@ class FileEntry(_Document):
     bytes: int
 
 
-class ManifestComponent(_Document):
-    """One graph of the output: its file, what it takes and what it gives, in order."""
-
-    name: str
-    owner: str
-    graph: str
-    variables: tuple[str, ...]
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
-
-
 class RuleEntry(_Document):
     """A policy rule; null leaves a setting as it is, or selects every site."""
 
@@ -184,8 +188,33 @@ class RuleEntry(_Document):
     attention: str | None
 
 
+class ManifestComponent(_Document):
+    """One graph of the output: its file, what it takes and gives, in order, and what it has fixed.
+
+    `sources` are the files it was read from, as `Manifest.inputs` names them. `policy` are the rules it was compiled
+    with where they are not the manifest's: it stayed while others were compiled with other rules. `dtype` and
+    `dtype_from` as in `ComponentEntry`; `warnings` are about its source.
+    """
+
+    name: str
+    owner: str
+    dtype: str | None = None
+    dtype_from: str = ""
+    warnings: tuple[str, ...] = ()
+    graph: str
+    variables: tuple[str, ...]
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+    fixed: tuple[FixedEntry, ...] = ()
+    sources: tuple[str, ...]
+    policy: tuple[RuleEntry, ...] | None = None
+
+
 class Manifest(_Document):
-    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output."""
+    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output.
+
+    Of several compiles into one folder, each of some components, `policy` is that of the last.
+    """
 
     schema_: Literal["attnfuse.manifest/1"] = Field(default=MANIFEST_SCHEMA, alias="schema")
     versions: dict[str, str]

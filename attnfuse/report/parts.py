@@ -5,6 +5,7 @@ May import tracing's records.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -37,9 +38,11 @@ def render_parts(parts: Iterable[Part]) -> str:
 
 def _component(plan: ComponentPlan) -> list[str]:
     outputs = [] if plan.call is None else [name for name, _ in plan.call.outputs]
-    lines = [f"  {plan.name}, in {plan.dtype}"]
+    lines = [f"  {plan.name}, in {plan.dtype} ({plan.dtype_from})"]
+    lines += [f"    warning: {warning}" for warning in plan.warnings]
     lines += [f"    {spec.name}: {spec.dtype} {_shape(spec.shape)}" for spec in plan.open_inputs]
-    return [*lines, f"    gives {', '.join(outputs)}"]
+    lines.append(f"    gives {', '.join(outputs)}")
+    return lines + [f"    fixed: {one.name} = {json.dumps(one.value)}: {one.meaning}" for one in plan.fixed]
 
 
 def _shape(dims: Iterable[int]) -> str:

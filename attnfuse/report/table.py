@@ -26,6 +26,7 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
         table.add_row("total", *_cells(report.totals))
     return Group(
         table,
+        *_types(report),
         *_reasons(report),
         *_operators(report, every=operators),
         *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
@@ -39,6 +40,15 @@ def _cells(totals: Totals) -> list[str]:
         str(totals.padded_heads),
         human_bytes(totals.score_bytes_saved),
     ]
+
+
+def _types(report: Report) -> list[Text]:
+    """One line for each type that components were traced in, and where it comes from."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for component in report.components:
+        if component.dtype is not None:
+            groups.setdefault((component.dtype, component.dtype_from), []).append(component.name)
+    return [Text(f"in {dtype} ({source}): {', '.join(names)}") for (dtype, source), names in groups.items()]
 
 
 def _reasons(report: Report) -> list[Text]:
@@ -56,29 +66,29 @@ def _reasons(report: Report) -> list[Text]:
 
 
 def _operators(report: Report, *, every: bool) -> list[Text]:
-    """What was legalised, and one line for each operator and reason that keeps the graphs from MindSpore Lite."""
-    if report.runtime != "lite":
-        return []
+    """What was legalised, and one line for each reason that keeps the graphs from the target, with its operators."""
     counts: Counter[str] = Counter()
     into: dict[str, set[str]] = {}
-    outside: dict[tuple[str, str], list[str]] = {}
-    nodes: Counter[tuple[str, str]] = Counter()
+    places: dict[str, list[str]] = {}
+    nodes: dict[str, Counter[str]] = {}
     for component in report.components:
         for legalised in component.legalised:
             counts[legalised.op] += legalised.count
             into.setdefault(legalised.op, set()).update(legalised.into)
         for entry in component.outside:
-            nodes[entry.op, entry.reason] += entry.count
-            places = outside.setdefault((entry.op, entry.reason), [])
-            places += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
+            nodes.setdefault(entry.reason, Counter())[entry.op] += entry.count
+            there = places.setdefault(entry.reason, [])
+            there += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
     lines = [Text(f"legalised {counts.total()} nodes of {len(counts)} operators")] if counts else []
     if every:
         lines += [
             Text(f"  {op} {n}: {', '.join(sorted(into[op])) or 'nothing left'}") for op, n in sorted(counts.items())
         ]
-    for (op, reason), places in sorted(outside.items()):
-        lines.append(Text(f"outside {nodes[op, reason]} ({op}): {reason}: {_some(places)}"))
-    if not outside:
+    for reason, found in sorted(nodes.items(), key=lambda item: (sorted(item[1]), item[0])):
+        several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
+        where = _some(list(dict.fromkeys(places[reason])))
+        lines.append(Text(f"outside {found.total()} ({', '.join(several)}): {reason}: {where}"))
+    if not nodes and report.runtime == "lite":
         lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
     return lines
 

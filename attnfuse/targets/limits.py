@@ -17,6 +17,19 @@ NodeKind: TypeAlias = Literal["FlashAttentionScore", "PromptFlashAttention"]
 RUNTIMES: tuple[str, ...] = ("lite", "mindspore")
 SOCS: tuple[str, ...] = ("ascend310p", "ascend910", "ascend910b", "ascend910_93")
 
+FLOATS: dict[str, tuple[str, ...]] = {
+    "ascend310p": ("float16", "float32"),
+    "ascend910": ("float16", "float32"),
+    "ascend910b": ("float16", "bfloat16", "float32"),
+    "ascend910_93": ("float16", "bfloat16", "float32"),
+}
+"""The float types, of those a component can be traced in, that each SoC computes in.
+
+Source: CANN's operator information for ascend310p (opp/…/config/ascend310p/aic-ascend310p-ops-info.json) names bfloat16
+for no operator, not even Cast; its operator documentation has BFLOAT16 unsupported on Atlas inference products
+(ascend310p) and on the first Atlas training products (ascend910). A graph in bfloat16 has no kernels there.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLimits:
@@ -118,6 +131,23 @@ class Target:
     def limits(self) -> NodeLimits | None:
         """None where the SoC has no such operator."""
         return LIMITS.get((self.soc, self.node))
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """The float types the SoC computes in: see `FLOATS`."""
+        return FLOATS[self.soc]
+
+    def lacks(self, dtype: str) -> bool:
+        """Whether a component can be traced in that float type, and the SoC has none of it."""
+        return dtype in FLOATS["ascend910b"] and dtype not in self.floats
+
+    def told_of(self, dtype: str) -> str:
+        """That it lacks the type, as a sentence without its end."""
+        return f"{dtype} is not on {self.soc}"
+
+    def cure_of(self, dtype: str) -> str:
+        """The same, with what to do about it."""
+        return f"{self.told_of(dtype)}: compute in {' or '.join(self.floats)}"
 
     def lack_of(self, node: NodeKind, mindspore: str) -> Refusal | None:
         """Why there is no such operator, on this SoC or in the MindSpore that wrote the graph; None where there is.

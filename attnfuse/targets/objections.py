@@ -1,6 +1,6 @@
 """Whether the target takes a node as it stands: its operator, and the limits the operator's row states.
 
-May import `attnfuse.graph` and the other modules of this room.
+May import `attnfuse.ir.graph` and the other modules of this room.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attnfuse.graph import CONSTANT, Model, Node, NotALiteralError, TensorType
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
+from attnfuse.ir.types import TensorType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
 
@@ -30,6 +31,26 @@ def objection(target: Target, model: Model, node: Node) -> str | None:
         if told is not None:
             return told
     return None
+
+
+def type_objection(target: Target, model: Model, node: Node) -> str | None:
+    """Why the SoC does not compute the node, of whatever runtime: it takes or gives a type that is not there.
+
+    What moves nothing (tuples, order) has no kernel, and constants are data.
+    """
+    if node.op in _WITHOUT_KERNEL:
+        return None
+    for value in (*node.inputs, node.name):
+        kinds = model.types_of(value)
+        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+            if kind is not None and target.lacks(kind.dtype.name):
+                return target.cure_of(kind.dtype.name)
+    return None
+
+
+_WITHOUT_KERNEL = frozenset(
+    {CALL, CONSTANT, "Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState", "make_list", "list_getitem"}
+)
 
 
 def _constant(model: Model, node: Node, limit: Limit) -> str | None:

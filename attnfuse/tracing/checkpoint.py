@@ -1,16 +1,21 @@
 """Finds the safetensors files of one model folder and lists the tensors in them, reading headers only.
 
-The worker reads it to plan the stream of weights. Imports `contract` of this room, `attnfuse.errors` and
-safetensors; no MindSpore.
+The worker reads it to plan the stream of weights, the plan to learn how they are stored. Imports `contract` of this
+room, `attnfuse.errors`, ml_dtypes, numpy and safetensors; no MindSpore.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from attnfuse import documents
@@ -19,15 +24,31 @@ from attnfuse.tracing.contract import Library
 
 _STEM: Mapping[Library, str] = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 
+FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
+"""Float types of eight bits (ml_dtypes' names), every value of which float16, bfloat16 and float32 hold exactly."""
+
 _DTYPES = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
     "F16": "float16",
     "BF16": "bfloat16",
     "F32": "float32",
     "F64": "float64",
     "I64": "int64",
     "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
     "BOOL": "bool",
 }
+
+_READ_AS_BYTES = (*FLOAT8_DTYPES, "bfloat16")
+
+#: What other formats of weights end in.
+_OTHER_FORMATS = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".msgpack", ".h5", ".onnx", ".npz", ".pkl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +91,23 @@ def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
     if variants:
         names = ", ".join(path.name for path in variants)
         raise SourceError(f"{folder} has several variants of its weights and no {stem}.safetensors: {names}.")
-    others = sorted(path.name for path in folder.glob("*.bin")) + sorted(path.name for path in folder.glob("*.ckpt"))
+    others = sorted(path.name for path in folder.glob("*") if path.suffix in _OTHER_FORMATS)
     hint = f"; {', '.join(others)} must first be converted to safetensors" if others else ""
     raise SourceError(f"{folder} has no {stem}.safetensors{hint}.")
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether there is a file in a folder that holds weights, in whatever format."""
+    return any(path.suffix in (".safetensors", *_OTHER_FORMATS) for path in folder.glob("*"))
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether a file is of the format GGUF (github.com/ggml-org/ggml, docs/gguf.md), whatever it is called."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
 
 
 def read_tensors(files: tuple[Path, ...]) -> Mapping[str, StoredTensor]:
@@ -88,6 +123,33 @@ def read_tensors(files: tuple[Path, ...]) -> Mapping[str, StoredTensor]:
         except (OSError, SafetensorError) as error:
             raise SourceError(f"{path} cannot be read as safetensors: {error}.") from None
     return tensors
+
+
+def stored_tensors(folder: Path, library: Library) -> Mapping[str, StoredTensor]:
+    """The tensors of a model's checkpoint by key; none where it is not there or cannot be read, which a trace tells."""
+    try:
+        return read_tensors(find_files(folder, library))
+    except SourceError:
+        return {}
+
+
+def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:
+    """The values of one tensor in its own type; floats of eight bits and bfloat16, which numpy lacks, in float32.
+
+    Raises SourceError for a type that the format has and this project does not read.
+    """
+    try:
+        with safe_open(tensor.file, framework="numpy") as file:
+            if tensor.dtype not in _READ_AS_BYTES:
+                return np.asarray(file.get_tensor(tensor.key))
+        kind = np.dtype(getattr(ml_dtypes, tensor.dtype))
+        with tensor.file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            begin, end = json.loads(stream.read(length))[tensor.key]["data_offsets"]
+            stream.seek(8 + length + begin)
+            return np.frombuffer(stream.read(end - begin), kind).astype(np.float32).reshape(tensor.shape)
+    except (OSError, SafetensorError) as error:
+        raise SourceError(f"tensor {tensor.key!r} of {tensor.file} cannot be read: {error}.") from None
 
 
 def _shards(path: Path) -> tuple[Path, ...]:

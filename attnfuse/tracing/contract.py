@@ -6,7 +6,7 @@ Imports nothing but the standard library and `attnfuse.errors`: both sides of th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,9 @@ DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
 
 #: The types a component can be traced in.
 FLOAT_DTYPES = ("float16", "bfloat16", "float32")
+
+AUTO = "auto"
+"""For a float type: that of each component's checkpoint, see `stored_types`."""
 
 DYNAMIC_BATCHES = (13, 19, 23)
 """The batches, in images, that a component for any batch is traced at: see `attnfuse.dynamic`.
@@ -100,16 +103,39 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedValue:
+    """Something a pipeline may set at run time, and a graph has once and for all.
+
+    `name` is the pipeline's or the call's, `value` what it is in the graph, as a JSON value (None: there is no such
+    thing in the graph), `meaning` says what that comes to and what to do for another.
+    """
+
+    name: str
+    value: Any
+    meaning: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"name": self.name, "value": self.value, "meaning": self.meaning}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FixedValue:
+        """Read what `to_json` wrote; KeyError where a field is missing."""
+        return cls(data["name"], data["value"], data["meaning"])
+
+
+@dataclass(frozen=True, slots=True)
 class ComponentPlan:
     """One graph to be traced.
 
     `name` is the component's ("unet", "vae_decoder"); `model` the attribute of the pipeline that owns it ("unet",
     "vae", …); `folder` the folder with the model's config.json and weights; `call` what is traced (None for the
     positional call of a live cell); `dtype` what the model's float parameters are held in (but for those that mindone
-    keeps in float32, see `build.py`); `inputs` the graph's
-    inputs in order; `stand_ins` those in force during the trace. `dtype` is the pipeline's, save where mindone itself
-    runs the model in another (`Spec.held`). For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and
-    `twins` are those at the others; they are no part of the JSON, which is of one trace.
+    keeps in float32, see `build.py`); `inputs` the graph's inputs in order; `stand_ins` those in force during the
+    trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.held`). `fixed` tells
+    what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
+    the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
+    and `warnings`, what of the folder the user should look at: they are about the plan.
     """
 
     name: str
@@ -122,6 +148,9 @@ class ComponentPlan:
     inputs: tuple[TensorSpec, ...]
     stand_ins: tuple[str, ...] = ()
     twins: tuple[ComponentPlan, ...] = ()
+    fixed: tuple[FixedValue, ...] = field(default=(), compare=False)
+    dtype_from: str = field(default="", compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:
@@ -141,6 +170,7 @@ class ComponentPlan:
             "dtype": self.dtype,
             "inputs": [spec.to_json() for spec in self.inputs],
             "stand_ins": list(self.stand_ins),
+            "fixed": [value.to_json() for value in self.fixed],
         }
 
     @classmethod
@@ -156,6 +186,7 @@ class ComponentPlan:
             dtype=data["dtype"],
             inputs=tuple(TensorSpec.from_json(spec) for spec in data["inputs"]),
             stand_ins=tuple(data["stand_ins"]),
+            fixed=tuple(FixedValue.from_json(value) for value in data["fixed"]),
         )
 
 

@@ -1,7 +1,7 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports `contract`, `folder`, `inputs` and `specs` of this room and `attnfuse.errors`; no MindSpore.
+for. Imports of this room what imports no MindSpore, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
-from attnfuse.tracing.contract import DYNAMIC_BATCHES, FLOAT_DTYPES, Call, ComponentPlan, ShapeOptions, TensorSpec
+from attnfuse.tracing.agreement import Contradiction, contradictions
+from attnfuse.tracing.checkpoint import has_weights, stored_tensors
+from attnfuse.tracing.config_check import check_config
+from attnfuse.tracing.contract import (
+    AUTO,
+    DYNAMIC_BATCHES,
+    FLOAT_DTYPES,
+    Call,
+    ComponentPlan,
+    Library,
+    ShapeOptions,
+    TensorSpec,
+)
+from attnfuse.tracing.fixed import fixed_values, given_values
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
+from attnfuse.tracing.quantisation import quantisation_of
+from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.record import (
     ASIDE,
@@ -30,6 +45,7 @@ from attnfuse.tracing.specs.record import (
     measure,
     unsupported,
 )
+from attnfuse.tracing.stored_types import choose_dtype, stored_in
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
 _ORDER = (
@@ -57,22 +73,6 @@ _NO_NETWORK = (
     "Watermarker",
 )
 
-#: Schedulers whose timesteps are float32 (mindone/diffusers/schedulers/*.py, `set_timesteps`); others have int64.
-_FLOAT_TIMESTEP_SCHEDULERS = frozenset(
-    {
-        "CosineDPMSolverMultistepScheduler",
-        "DPMSolverSDEScheduler",
-        "EulerAncestralDiscreteScheduler",
-        "EulerDiscreteScheduler",
-        "FlowMatchEulerDiscreteScheduler",
-        "FlowMatchHeunDiscreteScheduler",
-        "HeunDiscreteScheduler",
-        "KDPM2AncestralDiscreteScheduler",
-        "KDPM2DiscreteScheduler",
-        "LMSDiscreteScheduler",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -80,6 +80,7 @@ class Part:
 
     `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
     (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
+    `contradictions` say what does not fit together in the pipeline, this part being one of it: whole sentences.
     """
 
     model: str
@@ -88,6 +89,7 @@ class Part:
     plans: tuple[ComponentPlan, ...] = ()
     is_network: bool = True
     problem: str = ""
+    contradictions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, without places on this machine."""
@@ -96,13 +98,17 @@ class Part:
             "class": self.class_name,
             "network": self.is_network,
             "problem": self.problem or None,
+            **({"contradictions": list(self.contradictions)} if self.contradictions else {}),
             "components": [
                 {
                     "name": plan.name,
                     "dtype": plan.dtype,
+                    "dtype_from": plan.dtype_from,
+                    "warnings": list(plan.warnings),
                     "inputs": [spec.to_json() for spec in plan.open_inputs],
                     "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
                     "stand_ins": list(plan.stand_ins),
+                    "fixed": [value.to_json() for value in plan.fixed],
                 }
                 for plan in self.plans
             ],
@@ -111,10 +117,34 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The traces that can be made, and the components that were asked for and cannot, each with the reason."""
+    """The traces that can be made, and the components that were asked for and cannot, each with the reason.
+
+    `order` names all components of the pipeline, asked for or not.
+    """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
+    order: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a folder is planned, beside type and shapes.
+
+    `exactly` holds every model in the type that is named, also those that mindone would run in another. `floats` are
+    the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
+    folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
+    does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
+    """
+
+    exactly: bool = False
+    floats: tuple[str, ...] = FLOAT_DTYPES
+    with_weights: bool = True
+    strict_config: bool = False
+
+
+WHOLE = Terms()
+"""The terms of a whole folder for a SoC that has every type."""
 
 
 def survey(
@@ -122,23 +152,22 @@ def survey(
     dtype: str,
     shapes: ShapeOptions,
     given: Sequence[GivenCall] = (),
-    *,
-    exactly: bool = False,
+    terms: Terms = WHOLE,
 ) -> tuple[Part, ...]:
     """Tell of every part of the pipeline (or of the single model) in `folder` what it would be traced with.
 
-    What is `given` for a part overrules the table. `exactly` holds every model in `dtype`, also those that mindone
-    would run in another. For any batch, a plan has its twins. Raises UsageError for a bad dtype or shape or for what is
+    `dtype` is one of float16, bfloat16, float32, or "auto": that of each part's checkpoint. What is `given` for a part
+    overrules the table. For any batch, a plan has its twins. Raises UsageError for a bad dtype or shape or for what is
     given to no part, SourceError for a folder that is not a pipeline or is damaged.
     """
     if shapes.dynamic is None:
-        return _survey(folder, dtype, shapes, given, exactly=exactly)
+        return _survey(folder, dtype, shapes, given, terms)
     if shapes.batch is not None:
         raise UsageError(f"--batch {shapes.batch} is one batch, and --dynamic batch is for any; drop one.")
     if given:
         raise UsageError("what --inputs gives is of fixed shapes, and --dynamic batch is for any batch; drop one.")
     several = [
-        _survey(folder, dtype, replace(shapes, batch=batch, dynamic=None), exactly=exactly) for batch in DYNAMIC_BATCHES
+        _survey(folder, dtype, replace(shapes, batch=batch, dynamic=None), (), terms) for batch in DYNAMIC_BATCHES
     ]
     return tuple(_with_twins(parts) for parts in zip(*several, strict=True))
 
@@ -150,11 +179,11 @@ def _with_twins(parts: Sequence[Part]) -> Part:
 
 
 def _survey(
-    folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall] = (), *, exactly: bool = False
+    folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
 ) -> tuple[Part, ...]:
     """`survey` at one batch."""
-    if dtype not in FLOAT_DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not one of {', '.join(FLOAT_DTYPES)}.")
+    if dtype not in (AUTO, *FLOAT_DTYPES):
+        raise UsageError(f"dtype {dtype!r} is not one of {', '.join((AUTO, *FLOAT_DTYPES))}.")
     _check_shapes(shapes)
     pipeline = read_pipeline(folder)
     _check_entries(pipeline)
@@ -172,7 +201,7 @@ def _survey(
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
-    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, exactly)
+    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         scene = replace(scene, sizes=family.sizes(scene))
         if shapes.frames is not None and "frames" not in scene.sizes:
@@ -181,10 +210,24 @@ def _survey(
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        _part(replace(scene, model=name), family, [call for call in given if call.part == name]) for name in names
+        _part(replace(scene, model=name), family, [call for call in given if call.part == name], terms)
+        for name in names
     )
     _check_components(surveyed, given)
-    return surveyed
+    found = () if family is None else contradictions(scene, family)
+    user = {call.part for call in given}  # how they are called is the user's
+    found = tuple(one for one in found if not user.intersection(one.parts))
+    return tuple(_contradicted(part, pipeline, found) for part in surveyed)
+
+
+def _contradicted(part: Part, pipeline: PipelineFolder, found: Sequence[Contradiction]) -> Part:
+    """A part with what does not fit it."""
+    told = tuple(
+        f"{pipeline.root}: {one.told}: these parts are not of one pipeline; take them from the same."
+        for one in found
+        if part.model in one.parts
+    )
+    return replace(part, contradictions=told)
 
 
 def _check_components(parts: Sequence[Part], given: Sequence[GivenCall]) -> None:
@@ -204,22 +247,24 @@ def plan_all(
     shapes: ShapeOptions,
     components: Sequence[str] = (),
     given: Sequence[GivenCall] = (),
-    *,
-    exactly: bool = False,
+    terms: Terms = WHOLE,
 ) -> Planned:
     """Plan the traces of the pipeline in `folder`, or those of `components`, in the pipeline's order.
 
-    `dtype` is one of float16, bfloat16, float32; `given` and `exactly` see `survey`. Raises UsageError for a bad dtype,
-    shape or component name, SourceError for a folder that is not a pipeline or is damaged, TraceError where nothing can
-    be traced.
+    `dtype`, `given` and `terms` see `survey`. Raises UsageError for a bad dtype, shape or component name, SourceError
+    for a folder that is not a pipeline, is damaged, or holds parts that do not fit together (of what is asked for),
+    TraceError where nothing can be traced.
     """
-    parts = [part for part in survey(folder, dtype, shapes, given, exactly=exactly) if part.is_network]
+    parts = [part for part in survey(folder, dtype, shapes, given, terms) if part.is_network]
     known = [name for part in parts for name in part.components]
     for name in components:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}; " if close else ""
             raise UsageError(f"{folder} has no component {name!r}; {hint}it has {', '.join(known) or 'none'}.")
+    for part in parts:
+        if part.contradictions and any(not components or plan.name in components for plan in part.plans):
+            raise SourceError(part.contradictions[0])
     plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
     failures = {
         name: part.problem
@@ -233,14 +278,14 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures)
+    return Planned(plans, failures, tuple(known))
 
 
 def plan_pipeline(
-    folder: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str] = (), *, exactly: bool = False
+    folder: Path, dtype: str, shapes: ShapeOptions, components: Sequence[str] = (), terms: Terms = WHOLE
 ) -> tuple[ComponentPlan, ...]:
     """Plan as `plan_all`, where every component must be traceable: TraceError, naming it, for one that is not."""
-    planned = plan_all(folder, dtype, shapes, components, exactly=exactly)
+    planned = plan_all(folder, dtype, shapes, components, (), terms)
     for name, problem in planned.failures.items():
         raise TraceError(f"{folder}: component {name}: {problem}; name the components to compile to leave it out.")
     return planned.plans
@@ -292,44 +337,107 @@ def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
     return Configs(read, damaged)
 
 
-def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall]) -> Part:
+def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
     model, pipeline = scene.model, scene.pipeline
     class_name = pipeline.classes[model]
     if given:
-        plans = tuple(_plan_given(call, scene) for call in given)
-        return Part(model, class_name, tuple(plan.name for plan in plans), plans)
-    if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
-        return Part(model, class_name, is_network=False)
-    if not specs_of(class_name):
-        problem = f"class {class_name} is not supported; say with --inputs what it is called with"
-        return Part(model, class_name, (model,), problem=problem)
-    if family is None:
-        problem = f"how a pipeline of class {pipeline.class_name} calls {class_name} is not known; say it with --inputs"
-        return Part(model, class_name, (model,), problem=problem)
-    specs = _specs(model, pipeline, family)
-    if not specs:
-        problem = (
-            f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
-        )
-        return Part(model, class_name, (model,), problem=problem)
-    components = tuple(spec.component.format(model=model) for spec in specs)
-    try:
-        problem = next(filter(None, (spec.refusal(scene) for spec in specs)), "")
+        components = tuple(call.component for call in given)
+        library = _library_given(model, pipeline)
+        scene, quantised = _stored(scene, library, terms)
+        doubts = _doubts(class_name, library, (), scene)
+        problem = quantised or _strictly(doubts, terms)
         if problem:
             return Part(model, class_name, components, problem=problem)
-        plans = tuple(_plan(spec, name, scene) for spec, name in zip(specs, components, strict=True))
+        return Part(model, class_name, components, tuple(_plan_given(call, scene, doubts) for call in given))
+    if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
+        return Part(model, class_name, is_network=False)
+    specs = _specs(model, pipeline, family)
+    if not specs:
+        if not specs_of(class_name) and _is_without_weights(model, pipeline.folders[model], terms):
+            return Part(model, class_name, is_network=False)
+        return Part(model, class_name, (model,), problem=_unknown(class_name, pipeline, family))
+    components = tuple(spec.component.format(model=model) for spec in specs)
+    try:
+        scene, quantised = _stored(scene, specs[0].library, terms)
+        doubts = _doubts(class_name, specs[0].library, specs, scene)
+        refusals = (spec.refusal(scene) for spec in specs)
+        problem = next(filter(None, refusals), quantised or _strictly(doubts, terms))
+        if problem:
+            return Part(model, class_name, components, problem=problem)
+        plans = tuple(_plan(spec, name, scene, doubts) for spec, name in zip(specs, components, strict=True))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)
     return Part(model, class_name, components, plans)
 
 
-def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
+def _is_without_weights(model: str, folder: Path, terms: Terms) -> bool:
+    """Whether a part of a class that the table does not have holds no network: a sampler, a guider, a processor.
+
+    Such a part has a folder with settings and no weights. A `config.json`, which is what models have, is taken for a
+    network's whose weights are missing where weights were not fetched, and where the part has a network's name ("vae").
+    """
+    if not folder.is_dir() or has_weights(folder):
+        return False
+    if not (folder / "config.json").is_file():
+        return True
+    return terms.with_weights and not any(model in spec.models for spec in SPECS)
+
+
+def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -> str:
+    """Why the table has no entry for a part of that class."""
+    if not specs_of(class_name):
+        return f"class {class_name} is not supported; say with --inputs what it is called with"
+    if family is None:
+        return f"how a pipeline of class {pipeline.class_name} calls {class_name} is not known; say it with --inputs"
+    return f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
+
+
+def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
+    """The scene in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
+    tensors = stored_tensors(scene.pipeline.folders[scene.model], library)
+    problem = quantisation_of(scene.pipeline, scene.model, tensors)
+    if scene.dtype != AUTO:
+        return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
+    chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
+    return replace(scene, dtype=chosen.dtype, dtype_from=chosen.source), problem
+
+
+def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Scene) -> tuple[str, ...]:
+    """What is to be told of a part's config.json, and of the scheduler's where the part takes its timesteps."""
+    pipeline = scene.pipeline
+    written_by = pipeline.options.get("_diffusers_version") if library == "diffusers" else None
+    doubts = [check_config(class_name, library, _config_of(scene), written_by)]
+    scheduler = pipeline.classes.get("scheduler")
+    takes_timesteps = any(entry.name.startswith("timestep") for spec in specs for entry in spec.inputs)
+    if scheduler is not None and takes_timesteps:
+        path = pipeline.folders["scheduler"] / "scheduler_config.json"
+        if path.is_file():
+            doubts.append(check_config(scheduler, "diffusers", read_json(path), file=f"scheduler/{path.name}"))
+    return tuple(filter(None, doubts))
+
+
+def _strictly(doubts: Sequence[str], terms: Terms) -> str:
+    """Why a part of such configurations is not traced, where they are taken strictly."""
+    return f"{doubts[0]}; --strict-config makes that an error" if doubts and terms.strict_config else ""
+
+
+def _config_of(scene: Scene) -> Config:
+    """A part's config.json as far as it can be read: who needs it tells that it cannot."""
+    try:
+        return read_json(scene.path())
+    except SourceError:
+        return {}
+
+
+def _plan(spec: Spec, name: str, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
     held = scene.dtype if scene.exactly else spec.held(scene)
     given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
     inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
     fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
-    call = Call(spec.method, arguments([entry for entry, _ in given], fixed), _outputs(spec, scene))
+    entries = [entry for entry, _ in given]
+    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
+    warnings = [assumption(scene.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"]
     return ComponentPlan(
         name=name,
         model=scene.model,
@@ -340,20 +448,31 @@ def _plan(spec: Spec, name: str, scene: Scene) -> ComponentPlan:
         dtype=held,
         inputs=inputs,
         stand_ins=spec.stand_ins,
+        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
+        dtype_from=scene.dtype_from if held == scene.dtype else "the pipeline runs it in that type",
+        warnings=(*doubts, *filter(None, warnings)),
     )
 
 
-def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
-    pipeline, model = scene.pipeline, scene.model
+def _library_given(model: str, pipeline: PipelineFolder) -> Library:
+    """The library of a part that inputs are given for; TraceError for any but the two whose loaders are known."""
     library = pipeline.libraries[model]
-    if library not in ("diffusers", "transformers"):
-        raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
+    if library == "diffusers":
+        return "diffusers"
+    if library == "transformers":
+        return "transformers"
+    raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
+
+
+def _plan_given(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
+    pipeline, model = scene.pipeline, scene.model
+    library = _library_given(model, pipeline)
     entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
     return ComponentPlan(
         name=call.component,
         model=model,
         class_name=pipeline.classes[model],
-        library="diffusers" if library == "diffusers" else "transformers",
+        library=library,
         folder=pipeline.folders[model],
         call=Call(
             call.method,
@@ -367,6 +486,9 @@ def _plan_given(call: GivenCall, scene: Scene) -> ComponentPlan:
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
         # None but what any model of the library means the same with.
         stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        fixed=tuple(given_values(call.fixed)),
+        dtype_from=scene.dtype_from,
+        warnings=doubts,
     )
 
 
@@ -386,8 +508,7 @@ def _dtype(wanted: str, held: str, scene: Scene) -> str:
     if wanted == FLOAT:
         return held
     if wanted == "timestep":
-        scheduler = scene.pipeline.classes.get("scheduler")
-        return "float32" if scheduler in _FLOAT_TIMESTEP_SCHEDULERS else "int64"
+        return timestep_dtype(scene.pipeline.classes.get("scheduler"))
     return wanted
 
 

@@ -3,11 +3,12 @@
 mindone's own loading code does the mapping: it is handed a state dict whose values are not tensors but records of
 where each tensor lies, and whatever comes out unchanged under a parameter's name can be streamed. What mindone
 computes on the way (a reshaped Conv1d weight, say) is loaded by mindone and spilled to a file of its own.
-Worker side: imports mindspore and mindone; of this room `contract` and `checkpoint`.
+Worker side: imports mindspore and mindone; of this room `contract`, `checkpoint` and `quantisation`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from unittest import mock
 
 import mindspore
 import numpy as np
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
-from attnfuse.tracing.checkpoint import StoredTensor
+from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, read_values
 from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
+from attnfuse.tracing.quantisation import REMEDY
 
 SPILL_FILE = "spilled.safetensors"
 
@@ -31,13 +32,14 @@ def find_sources(
     """Return the source of every parameter of `model` (built by `build_skeleton`) that the checkpoint has, by name.
 
     `records` are the checkpoint's tensors (`read_tensors`). May write `spilled.safetensors` into `work`. Raises
-    TraceError for a weight whose shape is not the parameter's.
+    TraceError for a weight whose shape is not the parameter's, or which is no float where the parameter is one (or the
+    other way round): mindone's copy would take codes of a quantised checkpoint for numbers.
     """
     try:
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, records)
-    loaded = {**loaded, **_normed(model, loaded)}
+    loaded = {**loaded, **_normed(plan, model, loaded)}
     aliases = _aliases(model)
     sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
@@ -47,6 +49,7 @@ def find_sources(
         if value is None:
             continue
         shape, dtype = tuple(parameter.shape), _dtype_name(parameter.dtype)
+        _check_kind(plan, name, dtype, value)
         if tuple(value.shape) != shape:
             raise TraceError(
                 f"component {plan.name}: parameter {name} has shape {list(shape)},"
@@ -106,8 +109,13 @@ def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTen
     from mindone.diffusers.models.model_loading_utils import load_state_dict
 
     state: dict[str, Any] = {}
-    for path in sorted({record.file for record in records.values()}):
+    # mindone's reader knows no floats of eight bits; in float32 they are the same numbers.
+    narrow = {record.file for record in records.values() if record.dtype in FLOAT8_DTYPES}
+    for path in sorted({record.file for record in records.values()} - narrow):
         state.update(load_state_dict(str(path)))
+    for key, record in records.items():
+        if record.file in narrow:
+            state[key] = mindspore.Parameter(mindspore.Tensor(read_values(record)), name=key)
     originals = {id(tensor): (tensor, key) for key, tensor in state.items()}
     mapped = _map_names(plan, model, state)
     return {
@@ -115,7 +123,7 @@ def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTen
     }
 
 
-def _normed(model: Any, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
+def _normed(plan: ComponentPlan, model: Any, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
     """What mindone's `WeightNorm` makes of a checkpoint's direction and length: v · g / ‖v‖, of every row by itself.
 
     It writes that into the weight of the cell it is around each time it is called; the stand-in "normed_weights" leaves
@@ -126,7 +134,10 @@ def _normed(model: Any, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
     weights: dict[str, Any] = {}
     for path, cell in model.cells_and_names():
         if isinstance(cell, WeightNorm) and cell.dim == 0 and f"{path}.weight_v" in loaded:
-            direction, length = (_to_numpy(loaded[f"{path}.{name}"], "float32") for name in ("weight_v", "weight_g"))
+            names = [f"{path}.{name}" for name in ("weight_v", "weight_g")]
+            for name in names:
+                _check_kind(plan, name, "float32", loaded[name])
+            direction, length = (_to_numpy(loaded[name], "float32") for name in names)
             norms = np.sqrt(np.square(direction).sum(axis=tuple(range(1, direction.ndim)), keepdims=True))
             weights[cell.weight_norm_cell.weight.name] = mindspore.Tensor(direction * (length / norms))
     return weights
@@ -141,18 +152,41 @@ def _aliases(model: Any) -> Mapping[int, Sequence[str]]:
     return names
 
 
+def _check_kind(plan: ComponentPlan, parameter: str, wanted: str, value: Any) -> None:
+    """Raise TraceError where a value is of another kind of numbers (float, whole, truth) than its parameter."""
+    stored = value.dtype if isinstance(value, StoredTensor) else _dtype_name(value.dtype)
+    if _kind(stored) == _kind(wanted):
+        return
+    tensor = f"tensor {value.key!r} of {value.file.name}" if isinstance(value, StoredTensor) else "its weight"
+    told = f"component {plan.name}: parameter {parameter} is {wanted}, but {tensor} is {stored}"
+    if _kind(wanted) == "float":
+        raise TraceError(f"{told}: no floats but the codes of a quantised checkpoint; {REMEDY}.")
+    raise TraceError(f"{told}: the checkpoint is not of this model.")
+
+
+def _kind(dtype: str) -> str:
+    """ "float", "int" (signed or not) or "bool"; a type of none of them is a kind of its own."""
+    found = re.fullmatch(r"b?(float)\d.*|u?(int)\d+|(bool)", dtype)
+    return dtype if found is None else next(filter(None, found.groups()))
+
+
 def _only_float_conversion(stored: str, wanted: str) -> bool:
-    return stored == wanted or (stored in FLOAT_DTYPES and wanted in FLOAT_DTYPES)
+    return stored == wanted or (stored in (*FLOAT_DTYPES, *FLOAT8_DTYPES) and wanted in FLOAT_DTYPES)
 
 
 def _to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
-    """Return the value of a record or a MindSpore tensor; floats as float32, which every float type converts to."""
+    """Return the value of a record or a MindSpore tensor; floats as float32, which every float type converts to.
+
+    Raises TraceError for a whole number that the type of whole numbers wanted does not hold.
+    """
     if isinstance(value, StoredTensor):
-        with safe_open(value.file, framework="numpy") as file:
-            array = file.get_tensor(value.key)
+        array = read_values(value)
     else:
         array = value.astype(mindspore.float32).asnumpy() if value.is_floating_point() else value.asnumpy()
-    return np.ascontiguousarray(array, dtype=np.float32 if dtype in FLOAT_DTYPES else np.dtype(dtype))
+    converted = np.ascontiguousarray(array, dtype=np.float32 if dtype in FLOAT_DTYPES else np.dtype(dtype))
+    if dtype not in FLOAT_DTYPES and not np.array_equal(converted, array):
+        raise TraceError(f"a weight of type {array.dtype} holds numbers that are out of the range of {dtype}.")
+    return converted
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -11,7 +11,7 @@ find protobuf loaded before MindSpore.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -21,18 +21,24 @@ from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, Outp
 
 __all__ = [
     "NOT_SHOWN",
+    "VERIFIED_BATCHES",
     "ComponentVerification",
     "Level",
     "OutputFigures",
     "SiteFigures",
     "Verification",
+    "batches_of",
     "check_certificate",
+    "data_files",
     "measure_memory",
     "require_executor",
     "verify_batches",
     "verify_component",
 ]
 
+
+VERIFIED_BATCHES = (1, 2)
+"""Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 _INFERENCE, _NUMBERS = {"mindspore": "trace"}, {"onnx": "verify", "onnxruntime": "verify"}
 _EXECUTORS = {"static": _INFERENCE, "full": _INFERENCE | _NUMBERS, "memory": _NUMBERS}
@@ -64,21 +70,35 @@ def verify_component(
     seed: int,
     work: Path,
     compute: Mapping[str, str] | None = None,
+    data: Sequence[Path] = (),
+    attended: Set[str] = frozenset(),
 ) -> ComponentVerification:
     """Check one component's rewritten graph against its original.
 
     `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
     existing folder for temporary files. `compute` tells of attention results, by the name of the value in the
-    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it. A difference
-    is a finding in the result, not an exception.
-    Raises UsageError where MindSpore or onnxruntime is missing, SourceError for a file that cannot be read,
-    VerificationError where a check cannot be carried out (one of them crashes, an operator without a lowering, an
-    original that MindSpore itself rejects).
+    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it. `attended`
+    are results of which it says that each row has a key: no row without one is drawn for them. `data` are .npz files,
+    each a set of inputs by name, that level "full" runs the graphs on in place of drawn ones. A difference is a finding
+    in the result, not an exception.
+    Raises UsageError where MindSpore or onnxruntime is missing or `data` does not fit the graph's inputs, SourceError
+    for a file that cannot be read, VerificationError where a check cannot be carried out (one of them crashes, an
+    operator without a lowering, an original that MindSpore itself rejects, sizes that are not known).
     """
     require_executor(level)
     from attnfuse.verify.component import check
 
-    return check(name=name, original=original, fused=fused, level=level, seed=seed, work=work, compute=compute or {})
+    return check(
+        name=name,
+        original=original,
+        fused=fused,
+        level=level,
+        seed=seed,
+        work=work,
+        compute=compute or {},
+        data=data,
+        attended=attended,
+    )
 
 
 def verify_batches(
@@ -90,17 +110,27 @@ def verify_batches(
     seed: int,
     work: Path,
     compute: Mapping[str, str] | None = None,
+    data: Mapping[int, Sequence[Path]] | None = None,
+    attended: Set[str] = frozenset(),
 ) -> ComponentVerification:
     """Check a component that was written for any batch, at some: `pairs` are original and fused file by batch.
 
-    A fused file is `written` with the declared types of its batch. The rest, and what is raised, is
-    `verify_component`'s.
+    `data` are files of inputs, by the batch they are of. A fused file is `written` with the declared types of its
+    batch. The rest, and what is raised, is `verify_component`'s.
     """
     require_executor(level)
     from attnfuse.verify.batches import check_batches
 
     return check_batches(
-        name=name, written=written, pairs=pairs, level=level, seed=seed, work=work, compute=compute or {}
+        name=name,
+        written=written,
+        pairs=pairs,
+        level=level,
+        seed=seed,
+        work=work,
+        compute=compute or {},
+        data=data or {},
+        attended=attended,
     )
 
 
@@ -114,13 +144,38 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
     return check_certificate(certificate, original, fused)
 
 
-def measure_memory(original: Path, fused: Path, seed: int) -> dict[str, int]:
+def data_files(path: Path, components: Sequence[str]) -> dict[str, tuple[Path, ...]]:
+    """The files of inputs below `path` for each component: see `attnfuse.verify.data`. Each can be read as an .npz.
+
+    Raises SourceError for a path that does not exist or a file that cannot be read, UsageError where there is nothing
+    for any of the components.
+    """
+    from attnfuse.verify.data import check_readable, data_files
+
+    files = data_files(path, components)
+    check_readable([file for several in files.values() for file in several])
+    return files
+
+
+def batches_of(files: Sequence[Path], graphs: Mapping[int, bytes]) -> dict[int, list[Path]]:
+    """Files of inputs by the batch they are of; `graphs` are the source's at two batches.
+
+    Raises SourceError for a file that cannot be read, UsageError for one whose sizes are of no batch.
+    """
+    from attnfuse.verify.data import batches_of
+
+    return batches_of(files, graphs)
+
+
+def measure_memory(original: Path, fused: Path, seed: int, data: Path | None = None) -> dict[str, int]:
     """Peak memory of both graphs in onnxruntime, in bytes, each beside what is predicted of it.
 
-    Raises UsageError where onnxruntime is missing, SourceError for a file that cannot be read, VerificationError where
-    a run fails.
+    `data` is an .npz file of inputs, in place of drawn ones. Graphs with open sizes are measured at its sizes, or at
+    some that fit them.
+    Raises UsageError where onnxruntime is missing (for open sizes MindSpore) or `data` does not fit, SourceError for a
+    file that cannot be read, VerificationError where a run fails.
     """
     require_executor("memory")
     from attnfuse.verify.memory import measure_memory
 
-    return measure_memory(original, fused, seed).to_json()
+    return measure_memory(original, fused, seed, data).to_json()

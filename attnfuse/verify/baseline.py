@@ -1,24 +1,33 @@
-"""Which nodes of the original make up the attention that was fused, and the type the fused node computes it in.
+"""What an honest fused node would round of the attention that was fused, laid upon the original's formula.
 
-Needed for the yardstick of the numbers: the original formula computed at that type. Found from the two graphs alone,
-by code that shares nothing with the matcher: a Softmax that is gone marks an attention; the nodes between the
-product that made its scores and the product that uses its weights are the formula.
+The yardstick of the numbers is the original with these roundings: derived from the source and the type that was asked
+for, never from what the rewrite made. Query, key and value are rounded to the node's type before they are multiplied,
+the weights and the result too; sums, scores, masks and the softmax are float32; a bias costs what storing it as a
+distance from its row's largest costs (`lowering.OnnxWriter.moved`; docs/verification.md derives all of it).
 
-May import `attnfuse.graph` and the reader of fused nodes.
+The formula is found from the two graphs alone, by code that shares nothing with the matcher: a Softmax that is gone
+marks an attention; the nodes between the product that made its scores and the product that uses its weights are the
+formula. May import `attnfuse.ir.graph`, the reader of fused nodes and `lowering.context`'s records.
 """
 
 from __future__ import annotations
 
-from attnfuse.graph import Model, Node
+from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.fused_nodes import FUSED_OPS, fused_nodes
+from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
+from attnfuse.verify.lowering import UNIT_ROUNDOFF, Rounding
 
 PRODUCTS = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Baddbmm")
+_MULTIPLIED = {"Baddbmm": (1, 2)}
+"""Operands that a product multiplies, where they are not the first two."""
 
 
-def formula_nodes(original: Model, fused: Model) -> dict[str, DType]:
-    """Names of the original's nodes that belong to fused attention → the type the fused node computes in."""
+def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
+    """Names of the original's nodes that belong to fused attention → what a node in their place rounds there.
+
+    Nodes that the original computes so itself are left out.
+    """
     types = [kind.dtype for node in fused_nodes(fused) if (kind := fused.type_of(node.inputs[0])) is not None]
     low = [t for t in types if t.is_low_precision]
     if not low:
@@ -26,44 +35,91 @@ def formula_nodes(original: Model, fused: Model) -> dict[str, DType]:
     # Where a site's own node is not found: the coarsest type in use, which makes the yardstick longer, not shorter.
     coarsest = dtypes.BFLOAT16 if dtypes.BFLOAT16 in low else dtypes.FLOAT16
     kept = {node.name for node in fused.nodes if node.op == "Softmax"}
-    found: dict[str, DType] = {}
+    found: dict[str, Rounding] = {}
     for node in original.nodes:
         if node.op == "Softmax" and node.name not in kept:
-            region, product = _formula(original, node)
-            dtype = _compute_type(original, fused, product) or coarsest
-            found.update(dict.fromkeys(region, dtype))
+            before, last = _formula(original, node)
+            dtype = _compute_type(original, fused, last) or coarsest
+            found |= _of_formula(original, node, before, last, dtype)
         elif node.op in FUSED_OPS:
-            # A fused node of the source may be told to compute in another type: its own is no yardstick then.
-            own, now = original.type_of(node.inputs[0]), _compute_type(original, fused, node)
-            if own is not None and now is not None and own.dtype != now:
-                found[node.name] = now
+            made = _stands_for(original, fused, node)
+            now = _compute_type(original, fused, node)
+            if made is not None and now is not None and _rounds_anew(original, node, made, now):
+                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True)
     return found
 
 
-def products_alone(original: Model, region: dict[str, DType]) -> dict[str, DType]:
-    """Of the formula's nodes the matrix products: what is multiplied is rounded, scores and masks are not.
+def _rounds_anew(original: Model, node: Node, made: Node, now: DType) -> bool:
+    """Whether a fused node of the source is no yardstick for what it became.
 
-    The yardstick where the whole formula is not finite at the compute type: a mask of the smallest float32 is −inf in
-    float16, and a row of it no number, while the fused operators keep scores in float32.
+    It may be told to compute in another type, or become the other operator, whose bias is scaled otherwise: that is
+    stored anew then.
     """
-    return {node.name: region[node.name] for node in original.nodes if node.name in region and node.op in PRODUCTS}
+    if not _is_of(original, now, node.inputs[0]):
+        return True
+    try:
+        return node.op != made.op and read(original, node).bias is not None
+    except MalformedError:
+        return False
 
 
-def _formula(model: Model, softmax: Node) -> tuple[list[str], Node]:
-    """Names of the formula's nodes, and the last one found (the product with the values, if there is one)."""
+def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dtype: DType) -> dict[str, Rounding]:
+    """`before` are the nodes from the product to the softmax, `last` the product with the values, if there is one."""
+    found: dict[str, Rounding] = {}
+    product = before[0] if before else None  # of several the first: what is added to it is a bias
+    if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
+        found[product.name] = Rounding(dtype, operands=_multiplied(product))
+    if last.op in PRODUCTS and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
+        found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
+    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
+    if adding:
+        kinds = [kind.dtype for node in before[adding[0] :] if (kind := model.type_of(node.name)) is not None]
+        added = max((k for k in kinds if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
+        stored = tuple(node.name for node in before)
+        found[softmax.name] = Rounding(dtype, stored=stored, added=added)
+    return found
+
+
+def _multiplied(product: Node) -> tuple[int, ...]:
+    return _MULTIPLIED.get(product.op, (0, 1))
+
+
+def _is_of(model: Model, dtype: DType, *values: str) -> bool:
+    return all((kind := model.type_of(value)) is not None and kind.dtype is dtype for value in values)
+
+
+def _coarseness(dtype: DType) -> float:
+    return UNIT_ROUNDOFF[dtype.name]
+
+
+def _adds(model: Model, node: Node, path: list[Node]) -> bool:
+    """Whether the node brings a tensor of floating-point numbers to the scores: a bias, or a mask that is added.
+
+    A number that is filled in, or that the scores are scaled by, is none.
+    """
+    known = {other.name for other in path}
+    for position, value in enumerate(node.inputs):
+        kind = model.type_of(value)
+        multiplied = node.op in PRODUCTS and position in _multiplied(node)
+        if kind is not None and kind.dtype.is_float and kind.size != 1 and value not in known and not multiplied:
+            return True
+    return False
+
+
+def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
+    """Nodes of the formula up to the softmax, in order, and the last one (the product with the values, if any)."""
     scores = model.type_of(softmax.inputs[0])
-    size = scores.size if scores is not None and scores.is_static else -1
-    region = [softmax.name]
-    _before(model, softmax.inputs[0], size, region, set())
+    names: list[str] = []
+    _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
+    before = [node for name in names if (node := model.producer(name)) is not None]
     last = softmax
     while True:
         users = [u.node for u in model.uses(last.name) if u.node is not None and u.node.op != "UpdateState"]
         if len(users) != 1:
-            return region, last
+            return before, last
         last = users[0]
-        region.append(last.name)
         if last.op in PRODUCTS:
-            return region, last
+            return before, last
 
 
 def _before(model: Model, value: str, size: int, region: list[str], seen: set[str]) -> bool:
@@ -83,19 +139,23 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
 
 
 def _compute_type(original: Model, fused: Model, product: Node) -> DType | None:
-    """Type of the fused node that stands for this product: forward to a value both graphs have, and back from it."""
+    """The type that the fused node that stands for this product computes in, where that is one of 16 bits."""
+    made = _stands_for(original, fused, product)
+    kind = fused.type_of(made.inputs[0]) if made is not None else None
+    return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
+
+
+def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
+    """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
     value: str | None = product.name
     while value is not None and fused.producer(value) is None:
         users = [u.node for u in original.uses(value) if u.node is not None and u.node.op != "UpdateState"]
         value = users[0].name if users else None
     while value is not None:
         node = fused.producer(value)
-        if node is None or not node.inputs:
+        if node is None or not node.inputs or node.op in PRODUCTS:
             return None
         if node.op in FUSED_OPS:
-            kind = fused.type_of(node.inputs[0])
-            return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
-        if node.op in PRODUCTS:
-            return None
+            return node
         value = node.inputs[0]
     return None

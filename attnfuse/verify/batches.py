@@ -8,11 +8,11 @@ May import `component`, `certificate` and `inference` of this room.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.verify import certificate, inference
 from attnfuse.verify.component import check
@@ -28,6 +28,8 @@ def check_batches(
     seed: int,
     work: Path,
     compute: Mapping[str, str],
+    data: Mapping[int, Sequence[Path]],
+    attended: Set[str],
 ) -> ComponentVerification:
     """See `attnfuse.verify.verify_batches`."""
     model = Model(codec.parse(codec.read_bytes(written), str(written)))
@@ -36,7 +38,17 @@ def check_batches(
     notes = [f"MindSpore inferred {inferred.compared} node types anew for any batch"]
     results: dict[int, ComponentVerification] = {}
     for batch, (original, fused) in pairs.items():
-        result = check(name=name, original=original, fused=fused, level=level, seed=seed, work=work, compute=compute)
+        result = check(
+            name=name,
+            original=original,
+            fused=fused,
+            level=level,
+            seed=seed,
+            work=work,
+            compute=compute,
+            data=data.get(batch, ()),
+            attended=attended,
+        )
         findings += [f"at batch {batch}: {finding}" for finding in result.findings]
         notes += [f"at batch {batch}: {note}" for note in result.notes]
         results[batch] = result
@@ -44,6 +56,7 @@ def check_batches(
         next(iter(results.values())),
         findings=tuple(findings),
         notes=tuple(notes),
+        warnings=tuple(f"at batch {batch}: {told}" for batch, result in results.items() for told in result.warnings),
         outputs=tuple(
             replace(figures, output=f"{figures.output} at batch {batch}")
             for batch, result in results.items()
@@ -51,6 +64,8 @@ def check_batches(
         ),
         sites=tuple(figures for result in results.values() for figures in result.sites),
         fused=certificate.compared_files(model.proto, written, {}),
+        drawn=tuple(f"{drawn} at batch {batch}" for batch, result in results.items() for drawn in result.drawn),
+        data=tuple(file for result in results.values() for file in result.data),
         seconds={
             f"{stage} at batch {batch}": seconds
             for batch, result in results.items()

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.lowering.context import onnx_type

@@ -4,14 +4,15 @@ Argument orders are those of MindSpore 2.7.1's operator definitions (flash_atten
 prompt_flash_attention_op.yaml); they are written down here a second time, apart from the rewriter, so that a slip
 there is seen here. Shared by the structural check and by the lowering.
 
-May import `attnfuse.graph`.
+May import `attnfuse.ir.graph`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.graph import Literal, Model, Node, NotALiteralError, TensorType, short_name
+from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name
+from attnfuse.ir.types import Literal, TensorType
 
 FLASH_ATTENTION_SCORE = "FlashAttentionScore"
 PROMPT_FLASH_ATTENTION = "PromptFlashAttention"

@@ -4,7 +4,7 @@ The graph is sent without its weights (types suffice), with every node renamed t
 re-emitted node is traced back to the written one for certain. MindSpore runs in a subprocess: it cannot share one
 with protobuf's fast backend, and a malformed node can crash the interpreter.
 
-May import `attnfuse.graph`, `attnfuse.mindir`, `attnfuse.errors`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir`, `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any, TypeAlias
 
 from attnfuse import processes
 from attnfuse.errors import VerificationError
-from attnfuse.graph import CALL, CONSTANT, Model, TensorType, short_name, tensor_type
+from attnfuse.ir.graph import CALL, CONSTANT, Model, short_name, tensor_type
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.names import leaf_name
@@ -29,7 +30,7 @@ from attnfuse.verify.names import leaf_name
 TIMEOUT_SECONDS = 1800.0
 LEAST_SECONDS, SECONDS_A_NODE = 300.0, 0.3
 """What MindSpore is given, up to `TIMEOUT_SECONDS`: more than it needs, as its compiler may never end."""
-_Types: TypeAlias = TensorType | tuple[TensorType | None, ...] | None
+Types: TypeAlias = TensorType | tuple[TensorType | None, ...] | None
 _NUMBERED = re.compile(r"attnfuse_n(\d+)")
 
 
@@ -60,6 +61,29 @@ def infer_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, I
 
     `name` stands for them all in messages. A graph that crashes MindSpore takes the others with it.
     """
+    emitted, version = _emit(models, name, work)
+    results = {}
+    for key, model in models.items():
+        made = emitted[key]
+        rejected = made if isinstance(made, str) else None
+        findings, compared = (
+            ([f"MindSpore rejects the graph: {made}."], 0) if isinstance(made, str) else _differences(model, made)
+        )
+        results[key] = Inference(tuple(findings), compared, version, rejected)
+    return results
+
+
+def types_of_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, dict[int, Types] | str]:
+    """Of each graph the types that MindSpore infers from its inputs, by position in `model.nodes`; or why it does not.
+
+    Nodes that MindSpore computes itself, as nothing in them is known only at run time, are left out.
+    """
+    emitted, _ = _emit(models, name, work)
+    return {key: made if isinstance(made, str) else _seen(made) for key, made in emitted.items()}
+
+
+def _emit(models: Mapping[str, Model], name: str, work: Path) -> tuple[dict[str, Model | str], str]:
+    """Each graph as MindSpore writes it after its inference, or what it says instead; and its version."""
     files = [(work / f"infer-{i}.mindir", work / f"infer-{i}.out.mindir") for i in range(len(models))]
     try:
         jobs = []
@@ -69,14 +93,14 @@ def infer_all(models: Mapping[str, Model], name: str, work: Path) -> dict[str, I
                 {"source": str(source.resolve()), "target": str(target.resolve()), "inputs": _inputs(model, key)}
             )
         answer = _run({"graphs": jobs}, name, work, seconds_for(models.values()))
-        results = {}
-        for (key, model), (_, target), error in zip(models.items(), files, answer["errors"], strict=True):
-            rejected = None if error is None else _one_line(error)
-            findings, compared = (
-                _differences(model, target) if rejected is None else ([f"MindSpore rejects the graph: {rejected}."], 0)
+        made: dict[str, Model | str] = {}
+        for key, (_, target), error in zip(models, files, answer["errors"], strict=True):
+            made[key] = (
+                Model(codec.parse(codec.read_bytes(target), "the graph that MindSpore inferred"))
+                if error is None
+                else _one_line(error)
             )
-            results[key] = Inference(tuple(findings), compared, answer["mindspore"], rejected)
-        return results
+        return made, str(answer["mindspore"])
     finally:
         for path in (path for pair in files for path in pair):
             path.unlink(missing_ok=True)
@@ -151,7 +175,7 @@ def _run(request: object, name: str, work: Path, seconds: float) -> dict[str, An
     return answer
 
 
-def _agree(declared: _Types, found: _Types, *, is_open: bool) -> bool:
+def _agree(declared: Types, found: Types, *, is_open: bool) -> bool:
     """Whether the types are the same; in a graph for any batch, MindSpore may not know a size (-1) that is written.
 
     It gives up all of them where it meets an open one in some operators (PadV3). What is written is held to its
@@ -173,14 +197,19 @@ def _agree(declared: _Types, found: _Types, *, is_open: bool) -> bool:
     )
 
 
-def _differences(model: Model, target: Path) -> tuple[list[str], int]:
-    """Findings, and how many types were compared."""
-    inferred = Model(codec.parse(codec.read_bytes(target), "the graph that MindSpore inferred"))
-    seen: dict[int, _Types] = {}
+def _seen(inferred: Model) -> dict[int, Types]:
+    """Types of the nodes that are those of the graph that was sent, by position there."""
+    seen: dict[int, Types] = {}
     for node in inferred.nodes:
         if node.op == CONSTANT or (match := _NUMBERED.search(node.name)) is None:
             continue
         seen[int(match.group(1))] = inferred.types_of(node.name)
+    return seen
+
+
+def _differences(model: Model, inferred: Model) -> tuple[list[str], int]:
+    """Findings, and how many types were compared."""
+    seen = _seen(inferred)
     is_open = any(size < 0 for value in model.proto.graph.input for size in value.tensor[0].dims)
     findings = []
     compared = 0

@@ -6,7 +6,8 @@ and how large they are), not what an Ascend takes. Beside each peak stands what 
 of that executor: a softmax is written over its operand, so that one matrix of scores is all there is where nothing
 stands between the product and the softmax. `score_bytes_saved` of a report counts two, as is right for the target: the
 graph engine of an Ascend lets an operator write over its operand only where the operator's definition says so, and that
-of SoftmaxV2 does not (read in their sources, not run). May import the reader of fused nodes and the lowering.
+of SoftmaxV2 does not (read in their sources, not run). May import `binding`, `data`, the reader
+of fused nodes and the lowering.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from attnfuse import processes
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, Node
+from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import codec
+from attnfuse.verify import binding
+from attnfuse.verify.data import read_sets
 from attnfuse.verify.fused_nodes import MalformedError, fused_nodes, read, sizes
 from attnfuse.verify.lowering.fused import is_lean
 
@@ -59,12 +63,47 @@ class MemoryFigures:
         }
 
 
-def measure_memory(original: Path, fused: Path, seed: int) -> MemoryFigures:
-    """Peaks of the two graphs. Raises SourceError for a file that cannot be read, VerificationError for a run that
-    fails or does not end in two hours."""
-    model = Model(codec.parse(codec.read_bytes(fused), str(fused)))
-    kept = sum(not _is_lean(model, node) for node in fused_nodes(model))
-    return MemoryFigures(_peak(original, fused, seed), _peak(fused, original, seed), kept)
+def measure_memory(original: Path, fused: Path, seed: int, data: Path | None = None) -> MemoryFigures:
+    """Peaks of the two graphs. Raises SourceError for a file that cannot be read, UsageError for `data` that does not
+    fit the graph, VerificationError for a run that fails or does not end in two hours."""
+    before, after = (Model(codec.parse(codec.read_bytes(path), str(path))) for path in (original, fused))
+    sets = read_sets(before, [] if data is None else [data])
+    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as folder:
+        work, bound = Path(folder), {}
+        if binding.is_open(before):
+            (sizes,) = binding.bind(before, after, [given.inputs for given in sets], original.stem, work, most=1)
+            bound = dict(zip(("original", "fused"), sizes.graphs(), strict=True))
+            after = bound["fused"]
+            for name, model in bound.items():
+                (work / name).write_bytes(codec.serialise(model.proto))
+        kept = sum(not _is_lean(after, node) for node in fused_nodes(after))
+        peaks = [
+            _peak(_Job(graph, other, work / side if side in bound else graph, seed, data))
+            for side, graph, other in (("original", original, fused), ("fused", fused, original))
+        ]
+    return MemoryFigures(peaks[0], peaks[1], kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A graph to run: `graph` and `other` are where its weights are from, `at_sizes` the file whose sizes are known."""
+
+    graph: Path
+    other: Path
+    at_sizes: Path
+    seed: int
+    data: Path | None
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "graph": str(self.graph.resolve()),
+                "weights": str(self.other.resolve()),
+                "at_sizes": str(self.at_sizes.resolve()),
+                "seed": self.seed,
+                "data": None if self.data is None else str(self.data.resolve()),
+            }
+        )
 
 
 def _is_lean(model: Model, node: Node) -> bool:
@@ -77,12 +116,12 @@ def _is_lean(model: Model, node: Node) -> bool:
         raise VerificationError(f"{node.op} {error}; attnfuse verify tells more.") from None
 
 
-def _peak(graph: Path, other: Path, seed: int) -> Peak:
-    request = {"graph": str(graph.resolve()), "weights": str(other.resolve()), "seed": seed}
+def _peak(job: _Job) -> Peak:
+    graph = job.graph
     try:
         done = processes.run(
             [sys.executable, "-m", "attnfuse.verify.memory_worker", str(os.getpid())],
-            said=json.dumps(request),
+            said=job.to_json(),
             seconds=TIMEOUT_SECONDS,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

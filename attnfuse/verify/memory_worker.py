@@ -1,7 +1,8 @@
 """Run one graph once and tell how much memory that took: a process of its own, so that its peak is its own.
 
 Runs as `python -m attnfuse.verify.memory_worker PARENT`, the id of the process that asks, one JSON request on stdin:
-    {"graph": path, "weights": path of the graph to take missing weights from, "seed": n}
+    {"graph": path, "weights": path of the graph to take missing weights from, "seed": n, "data": .npz file or null,
+     "at_sizes": path of the same graph with known sizes}
 and one JSON answer as the last line of stdout: {"predicted": bytes, "peak": bytes} or {"error": sentence}.
 `predicted` is what the process held before it ran anything, its weights as they are stored, which are mapped and
 become resident when they are read, and what is alive together of what the graph computes.
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from attnfuse import processes
 from attnfuse.errors import AttnfuseError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
+from attnfuse.verify.data import read_sets
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.liveness import peak_bytes
@@ -24,11 +27,12 @@ from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.weights import both_sides
 
 
-def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
+def measure(graph: Path, other: Path, at_sizes: Path, seed: int, data: Path | None) -> dict[str, int]:
     """Peak resident memory of one run, predicted and measured, mapped weights included."""
-    model, second = (Model(codec.parse(codec.read_bytes(path), str(path))) for path in (graph, other))
+    model, second = (Model(codec.parse(codec.read_bytes(path), str(path))) for path in (at_sizes, other))
     (weights, _), _ = both_sides(model.proto, graph, second.proto, other, seed)
-    lowered, inputs = lower(model, Arithmetic.PLAIN), draw_inputs(model, seed)
+    lowered = lower(model, Arithmetic.PLAIN)
+    inputs = draw_inputs(model, seed) if data is None else _given(model, data)
     del second
     stored = sum(feed.kind.size * feed.kind.dtype.itemsize for feed in lowered.feeds if feed.parameter is not None)
     computed = peak_bytes(lowered)
@@ -37,13 +41,23 @@ def measure(graph: Path, other: Path, seed: int) -> dict[str, int]:
     return {"predicted": predicted, "peak": processes.peak_memory()}
 
 
+def _given(model: Model, data: Path) -> dict[str, Array]:
+    """The inputs of the file, by the names of this graph, whichever of the two it is."""
+    (found,) = read_sets(model, [data])
+    return found.inputs
+
+
 def main() -> None:
     """Answer the request on stdin."""
     processes.die_with(int(sys.argv[1]))
     request = json.load(sys.stdin)
     try:
         answer: dict[str, int] | dict[str, str] = measure(
-            Path(request["graph"]), Path(request["weights"]), request["seed"]
+            Path(request["graph"]),
+            Path(request["weights"]),
+            Path(request["at_sizes"]),
+            request["seed"],
+            None if request["data"] is None else Path(request["data"]),
         )
     except (AttnfuseError, UnsupportedOpError) as error:
         answer = {"error": str(error)}

@@ -3,7 +3,8 @@
 Both parts are run in float64 on drawn operands, weights drawn too, once for all that compute the same. The whole graph
 alone would not do: there a small slip, an epsilon of another size, is within what rounding costs. What the file itself
 rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type. BOUND
-is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place.
+is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types that
+the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
 May import the cutter, the lowering, its execution, `numbers` and `site_numbers`.
 """
 
@@ -14,12 +15,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import CONSTANT, Model, short_name
+from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.verify.execution import run
 from attnfuse.verify.inputs import draw_inputs
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
-from attnfuse.verify.numbers import HALF_UNIT, Side, relative_error
+from attnfuse.verify.lowering import UNIT_ROUNDOFF, Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers import Side, relative_error
 from attnfuse.verify.site_numbers import key_of
 from attnfuse.verify.sites import Cut, Restated
 
@@ -65,9 +66,10 @@ def _difference(original: Side, fused: Side, seed: int) -> str | None:
 
 def _rounding(original: Model, fused: Model) -> float:
     """A unit of the last place of the coarsest 16-bit constant that only the fused part has."""
+    own = {kind.dtype.name for node in original.nodes if (kind := original.type_of(node.name)) is not None}
     before = {array.tobytes() for _, array in _constants(original)}
-    units = [2 * HALF_UNIT[name] for name, array in _constants(fused) if array.tobytes() not in before]
-    return max(units, default=0.0)
+    fresh = [name for name, array in _constants(fused) if name in own and array.tobytes() not in before]
+    return max((2 * UNIT_ROUNDOFF[name] for name in fresh), default=0.0)
 
 
 def _constants(model: Model) -> list[tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]]:

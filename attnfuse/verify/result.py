@@ -33,8 +33,8 @@ class OutputFigures:
 
     `relative` are ‖x − reference‖₂ / ‖reference‖₂, `maximum` is the largest |fused − reference|.
     `algebra` is of the fused graph computed in float64, `fused` of the fused graph at its own types, `original`
-    of the original graph at its own types, `formula` of the original graph with its attention computed at the
-    type the fused nodes compute in. `bound` is what `fused` may reach, `algebra_bound` what `algebra` may reach.
+    of the original graph at its own types, `formula` of the original graph with the
+    roundings of an honest fused node. `bound` is what `fused` may reach, `algebra_bound` what `algebra` may reach.
     All are over the elements that the original defines; an output of which it defines none has not passed.
     """
 
@@ -48,9 +48,12 @@ class OutputFigures:
     formula: float
     bound: float
     not_finite: int
-    """Elements of the fused output that are NaN or infinite where the reference is finite."""
+    """Elements of the fused output that are NaN or infinite where the original has a number."""
     undefined: int = 0
     """Elements that the original leaves NaN or infinite, in float64 or at its own types: nothing is known of them."""
+
+    overflowed: int = 0
+    """Elements of the original that are finite in float64, and NaN or infinite at its own types."""
 
     @property
     def compared(self) -> bool:
@@ -80,6 +83,7 @@ class OutputFigures:
             "max_abs": _plain(self.maximum),
             "not_finite": self.not_finite,
             "undefined": self.undefined,
+            "overflowed": self.overflowed,
             "passed": self.passed,
         }
 
@@ -128,7 +132,8 @@ class ComponentVerification:
     """One component: findings (empty when it passed), figures per output at level "full", and how it was checked.
 
     `notes` are facts that are no failure: what was already odd in the source, how weights and inputs were drawn.
-    `executors` name what ran, with versions.
+    `warnings` are such facts that the user has to know: a source that is inaccurate in its own type. `executors` name
+    what ran, with versions.
     """
 
     name: str
@@ -136,6 +141,7 @@ class ComponentVerification:
     seed: int
     findings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     executors: tuple[str, ...] = ()
     fused_nodes: int = 0
     outputs: tuple[OutputFigures, ...] = ()
@@ -143,6 +149,10 @@ class ComponentVerification:
     original: tuple[ComparedFile, ...] = ()
     fused: tuple[ComparedFile, ...] = ()
     """Files of the two sides, the graph first, then what holds its weights."""
+    drawn: tuple[str, ...] = ()
+    """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
+    data: tuple[ComparedFile, ...] = ()
+    """Files of the inputs that were given."""
     seconds: dict[str, float] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -156,9 +166,11 @@ class ComponentVerification:
             "name": self.name,
             "level": self.level,
             "seed": self.seed,
+            "inputs": {"drawn": list(self.drawn), "data": [f.to_json() for f in self.data]},
             "passed": self.passed,
             "findings": list(self.findings),
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
             "executors": list(self.executors),
             "original": [f.to_json() for f in self.original],
             "fused": [f.to_json() for f in self.fused],

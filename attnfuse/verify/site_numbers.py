@@ -8,37 +8,35 @@ Two kinds of values enter a site.
 2. Drawn ones: query and key such that scores are around 1 (`mixed`) and around ±30 (`large`), masks with hidden and
    seen keys in each row. Only the mathematics is asked for, in float64. This re-derives, from the two graphs alone,
    what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
-   A third draw hides all keys of some rows and none of others. What such a row means may be the policy's choice, so
-   a difference there is told and is no failure.
+   Where the site has a mask, a length or a bias of its own, further draws pad its rows on the left and on the right,
+   leave them a single key, or none. There both questions are asked, as what a row without keys means is decided by
+   what the types can hold: see `at_own_types`.
 
-Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution and `numbers`.
+Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and
+`numbers`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array, Model, TensorType, short_name
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.baseline import PRODUCTS, formula_nodes
+from attnfuse.verify.accuracy import OWN_ERROR
+from attnfuse.verify.baseline import PRODUCTS, honest_rounding
 from attnfuse.verify.execution import run
-from attnfuse.verify.fused_nodes import MalformedError, sizes
-from attnfuse.verify.inputs import draw_inputs
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
-from attnfuse.verify.numbers import Side, algebra_bound, formula_values, judge, problems, relative_error
-from attnfuse.verify.result import SiteFigures
+from attnfuse.verify.lowering import LARGEST, Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
+from attnfuse.verify.result import OutputFigures, SiteFigures
+from attnfuse.verify.site_draws import operands
 from attnfuse.verify.sites import Cut, Site
 
-DRAWS = ("mixed", "large", "whole")
-_SPREAD = {"mixed": 1.0, "large": 10.0, "whole": 1.0}
-"""Standard deviation of the scores; among thousands of normal numbers some are three of them out."""
-
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
 _FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
 """Operators that make one score of one score."""
 
@@ -56,14 +54,20 @@ class SiteResult:
 
 
 def compare_sites(
-    original: Side, fused: Side, pairs: Sequence[tuple[Site, Cut]], values: Mapping[str, Array], seed: int
+    original: Side,
+    fused: Side,
+    pairs: Sequence[tuple[Site, Cut]],
+    values: Mapping[str, Array],
+    seed: int,
+    attended: Set[str] = frozenset(),
 ) -> list[SiteResult]:
     """Hold each site to its formula.
 
-    `values` are those of the cuts' leaves in the original graph's run, in their own types. Raises VerificationError
-    where the original's part cannot be run; that the fused one cannot is a finding.
+    `values` are those of the cuts' leaves in the original graph's run, in their own types. `attended` are results of
+    sites whose rows have a key each, by the policy. Raises VerificationError where the original's part cannot be run;
+    that the fused one cannot is a finding.
     """
-    drawn: dict[bytes, dict[str, float]] = {}
+    drawn: dict[tuple[bytes, bool], dict[str, tuple[float, OutputFigures | None]]] = {}
     results = []
     for site, part in pairs:
         sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
@@ -72,9 +76,9 @@ def compare_sites(
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
-        key = key_of(part)
+        key = (key_of(part), site.output in attended)
         if part.entries_are_all and key not in drawn:
-            drawn[key] = _draws(site, sides[0], sides[1], seed)
+            drawn[key] = _draws(site, part, sides, seed, rows_attended=key[1])
         results.append(_compare(site, part, sides, given, result, drawn.get(key, {})))
     return results
 
@@ -91,49 +95,57 @@ def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array
     return result
 
 
+def _figures(
+    site: Site, part: Cut, sides: tuple[Side, Side], values: Mapping[str, Array], result: Array
+) -> tuple[OutputFigures, dict[str, float]]:
+    """Figures of the fused `result` on these values, and the largest size of each value that is a score."""
+    original, fused = sides
+    scores = _scores(part.original)
+    exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
+    native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
+    rounding = honest_rounding(part.original, part.fused)
+    figures = judge(
+        short_name(site.output),
+        reference=exact[0],
+        native=native,
+        formula=formula_values(original, rounding, values, [native])[0],
+        algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
+        fused=result,
+        allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
+    )
+    return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
+
+
 def _compare(
     site: Site,
     part: Cut,
     sides: tuple[Side, Side],
     values: Mapping[str, Array],
     result: Array,
-    drawn: dict[str, float],
+    drawn: Mapping[str, tuple[float, OutputFigures | None]],
 ) -> SiteResult:
-    original, fused = sides
-    scores = _scores(part.original)
-    exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
-    native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
-    region = formula_nodes(part.original, part.fused)
-    figures = judge(
-        short_name(site.output),
-        reference=exact[0],
-        native=native,
-        formula=formula_values(original, region, values, [native])[0],
-        algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
-        fused=result,
-        allowed=algebra_bound(part.fused),
-    )
-    peaks = {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
+    figures, peaks = _figures(site, part, sides, values, result)
     where = f"site {site.label}"
     findings = [*problems(figures, where), *(f"{where} {text}" for text in _types(site, part))]
-    findings += [
-        f"{where} on {how} drawn operands, in float64, differs from the original by {drawn[how]:.2e} (relative), more "
-        f"than the {figures.algebra_bound:.2e} that storing the scale and bias costs: it is another function."
-        for how in DRAWS[:2]
-        if how in drawn and not drawn[how] <= figures.algebra_bound
-    ]
+    for how, (error, judged) in drawn.items():
+        if judged is not None:
+            findings += problems(judged, f"{where} on drawn operands ({how})") if judged.compared else []
+        elif not error <= figures.algebra_bound:
+            findings.append(
+                f"{where} on {how} drawn operands, in float64, differs from the original by {error:.2e} (relative), "
+                f"more than the {figures.algebra_bound:.2e} that storing the scale and bias costs: it is another "
+                "function."
+            )
     notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
     if figures.undefined and figures.compared:
         notes.append(f"{where}: the original itself gives values that are NaN or infinite")
     if not drawn:
         notes.append(f"{where}: ran on no drawn operands, as the original does not reach it through them all")
-    elif not drawn[DRAWS[2]] <= figures.algebra_bound:
-        notes.append(f"{where}: a query that may see no key at all gives something else than in the original")
     told = SiteFigures(
         module=site.module,
         compute=site.compute.name,
-        largest_score=peaks[scores[-1]] if scores else None,
-        drawn=drawn,
+        largest_score=list(peaks.values())[-1] if peaks else None,
+        drawn={how: error for how, (error, _) in drawn.items()},
         figures=figures,
     )
     return SiteResult(told, tuple(findings), tuple(notes))
@@ -202,9 +214,9 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
         kind = original.type_of(value)
         own = kind.dtype if kind is not None else dtypes.FLOAT32
         what = f"scores reach {peak:.4g} at {short_name(value)}"
-        if own.is_low_precision and not peak <= _LARGEST[own.name]:
+        if own.is_low_precision and not peak <= LARGEST[own.name]:
             return [f"{what}, more than {own} holds: the original overflows there"]
-        if compute.is_low_precision and not peak <= _LARGEST[compute.name]:
+        if compute.is_low_precision and not peak <= LARGEST[compute.name]:
             return [f"{what}, more than {compute} holds: right only where the kernel keeps scores in float32"]
     return []
 
@@ -212,49 +224,33 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
 # --- drawn operands
 
 
-def _draws(site: Site, original: Side, fused: Side, seed: int) -> dict[str, float]:
-    """Relative error in float64 for each draw."""
-    errors: dict[str, float] = {}
-    for how in DRAWS:
-        values = _draw(site, original.model, fused.model, how, seed)
-        exact = run(lower(original.model, Arithmetic.EXACT), values, original.weights)[0]
-        result = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0]
-        errors[how] = relative_error(result, exact, np.isfinite(exact))
-    return errors
+def _draws(
+    site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool
+) -> dict[str, tuple[float, OutputFigures | None]]:
+    """By draw the relative error in float64, and for one about masks all figures."""
+    original, fused = sides
+    drawn: dict[str, tuple[float, OutputFigures | None]] = {}
+    for made in operands(site, part, seed, rows_attended=rows_attended):
+        if not made.masked:
+            exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
+            result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]
+            drawn[made.label] = relative_error(result, exact, np.isfinite(exact)), None
+            continue
+        result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
+        figures, _ = _figures(site, part, sides, made.values, result)
+        drawn[made.label] = figures.algebra, at_own_types(figures)
+    return drawn
 
 
-def _draw(site: Site, original: Model, fused: Model, how: str, seed: int) -> dict[str, Array]:
-    values = draw_inputs(original, seed + DRAWS.index(how))
-    gain = _gain(site, fused, _SPREAD[how])
-    for value, array in values.items():
-        if value in (site.entries["query"], site.entries["key"]):
-            values[value] = (array.astype(np.float64) * gain).astype(array.dtype)
-        elif value not in site.entries.values() and how == "whole":
-            values[value] = _whole(array)
-    return values
+def at_own_types(figures: OutputFigures) -> OutputFigures:
+    """Figures on drawn masks, without the question of the mathematics where the original is itself far from it.
 
-
-def _gain(site: Site, fused: Model, spread: float) -> float:
-    """A score is the scale times a sum of as many products of normal numbers as a head has elements."""
-    if site.attention is None:
-        return 1.0
-    kinds = [fused.type_of(v) for v in (site.attention.query, site.attention.key, site.attention.value)]
-    try:
-        query, key, value = (kind for kind in kinds if kind is not None)
-        head = sizes(site.attention, query, key, value).head_dim
-    except (MalformedError, ValueError):
-        return 1.0
-    scale = abs(site.attention.scale)
-    return float((spread / (scale * head**0.5)) ** 0.5) if scale and np.isfinite(scale) else 1.0
-
-
-def _whole(mask: Array) -> Array:
-    """All ones for the first of the batch, zeros for the others: whichever way it is meant, one hides every key."""
-    if mask.ndim < 2 or not set(np.unique(mask.astype(np.float64))) <= {0.0, 1.0}:
-        return mask
-    changed = np.zeros_like(mask)
-    changed[:1] = 1
-    return changed
+    A score that float16 absorbs in an added −65504 comes back in float64: what a row of them means is decided by the
+    original's own rounding, and its float64 value is nobody's. The result is still held to the original's error there.
+    """
+    if figures.original <= OWN_ERROR:
+        return figures
+    return replace(figures, algebra_bound=float("inf"))
 
 
 def key_of(part: Cut) -> bytes:

@@ -10,7 +10,7 @@ What enters a site's cut is query, key and value where the two graphs still have
 followed down to inputs and weights of the graph, because what it can hold is decided by what makes it. What enters any
 other cut are the nearest values that both graphs have, weights too: other operators ask for no kind of value.
 
-May import `attnfuse.graph`, the reader of fused nodes, the formula's finder and the lowering. Nothing here is shared
+May import `attnfuse.ir.graph`, the reader of fused nodes, the formula's finder and the lowering. Nothing here is shared
 with the matcher.
 """
 
@@ -19,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, TensorType, attribute, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto
@@ -194,7 +195,7 @@ def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | Re
         return None
     return Site(
         output=output,
-        module=_module(model, attention.query),
+        module=module_behind(model, attention.query),
         attention=attention if model is fused else None,
         entries={name: value for name, value in entries.items() if value is not None},
         compute=query.dtype,
@@ -277,9 +278,9 @@ def _joined(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _module(model: Model, query: str) -> str:
-    """Name of the nearest weight behind the query, without the weight's own last word: the projection it came from."""
-    seen, level = {query}, [query]
+def module_behind(model: Model, value: str) -> str:
+    """Name of the nearest weight behind a value, without the weight's own last word: the projection it came from."""
+    seen, level = {value}, [value]
     while level:
         for value in level:
             if model.is_parameter(value):

@@ -4,7 +4,7 @@
 at what the outside sees. Findings are sentences; an empty list means nothing is wrong. The limits are those that the
 documentation of the two operators states for every product; those of one product are data in `attnfuse.targets`.
 
-May import `attnfuse.graph` and the fused-node reader.
+May import `attnfuse.ir.graph` and the fused-node reader.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, NotALiteralError, TensorType, short_name, tensor_type
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name, tensor_type
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
@@ -34,7 +35,7 @@ from attnfuse.verify.fused_nodes import (
 from attnfuse.verify.names import leaf_name
 
 MAX_HEAD_DIM = 512
-_CAUSAL_MODES = (2, 3)
+_COMPRESSED_MODES = (2, 3, 4)
 _MASK_DTYPES = {
     FLASH_ATTENTION_SCORE: ("bool", "uint8"),
     PROMPT_FLASH_ATTENTION: ("bool", "int8", "uint8"),
@@ -167,10 +168,10 @@ def _check_fused(model: Model, node: Node) -> list[str]:
 
 def _check_band(fused: FusedAttention, of: Sizes) -> list[str]:
     """Tokens outside [−pre, +next] of the diagonal are not computed: the band must hold every one."""
-    if fused.sparse_mode in _CAUSAL_MODES:
+    if fused.sparse_mode in _COMPRESSED_MODES:
         return [] if fused.mask is not None else [f"has sparse_mode {fused.sparse_mode} and no mask"]
     if fused.sparse_mode not in (0, 1):
-        return [f"has sparse_mode {fused.sparse_mode}; 0 to 3 are understood"]
+        return [f"has sparse_mode {fused.sparse_mode}; 0 to 4 are understood"]
     findings = []
     if fused.sparse_mode == 0 and fused.pre_tokens < of.query_length:
         findings.append(f"has pre_tokens {fused.pre_tokens}, which cuts off keys of {of.query_length} queries")
@@ -188,7 +189,7 @@ def _check_mask(model: Model, fused: FusedAttention, of: Sizes) -> list[str]:
     if mask.dtype.name not in _MASK_DTYPES[fused.node.op]:
         findings.append(f"has a mask of {mask.dtype}; it takes {' or '.join(_MASK_DTYPES[fused.node.op])}")
     b, n, s, t = of.batch, of.heads, of.query_length, of.key_length
-    if fused.sparse_mode in _CAUSAL_MODES:
+    if fused.sparse_mode in _COMPRESSED_MODES:
         accepted: tuple[tuple[int, ...], ...] = ((COMPRESSED_MASK, COMPRESSED_MASK),)
     elif fused.node.op == FLASH_ATTENTION_SCORE:
         accepted = ((b, n, s, t), (b, 1, s, t), (1, 1, s, t), (s, t))

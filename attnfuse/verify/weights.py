@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes, external
 from attnfuse.mindir.schema import ModelProto, TensorProto
 

@@ -58,11 +58,12 @@ class Fuse:
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
         effects = Effects.of(model)
-        edit, folder, names = Edit(model), ConstantFolder(model, effects), SiteNames(model)
+        edit, names = Edit(model), SiteNames(model)
+        folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
         dead: list[Node] = []
         for node in model.nodes:
             if node.op == "Softmax":
-                context.sites.append(_Site(model, context, edit, effects, folder, node, names, dead).visit())
+                context.sites.append(_Site(model, context, edit, effects, folder, known, node, names, dead).visit())
             elif node.op in FUSED_OPS:
                 context.sites.append(convert_fused(model, context, edit, node, names, dead))
         if edit.is_empty:
@@ -85,6 +86,7 @@ class _Site:
     edit: Edit
     effects: Effects
     folder: ConstantFolder
+    known: ConstantFolder
     softmax: Node
     names: SiteNames
     dead: list[Node]
@@ -123,7 +125,9 @@ class _Site:
         target = self.context.target
         heads = split_heads(expr)
         attended = decision.rows_attended
-        masking = read_masking(self.model, self.folder, expr, heads, compute, target.node, rows_attended=attended)
+        masking = read_masking(
+            self.model, self.folder, self.known, expr, heads, compute, target.node, rows_attended=attended
+        )
         plan = _Plan(expr, heads, masking, compute)
         request = plan.request()
         no = refusals(target, request, self.model.proto.model_version)
@@ -317,8 +321,7 @@ class _Plan:
     def _groups(self) -> list[Axis]:
         return [self.heads.batch, self.heads.heads, self.expr.axis("rows"), self.expr.axis("columns")]
 
-    def _mask_dims(self, dims: tuple[int, ...], heads: int) -> list[int]:
-        batch = dims[0]
+    def _mask_dims(self, batch: int, heads: int) -> list[int]:
         return [batch, heads, product(self.expr.axis("rows")), product(self.expr.axis("columns"))]
 
     def _term(self, b: Builder, term: Discard | Bias) -> str:
@@ -346,8 +349,10 @@ class _Plan:
         whole = parts[0]
         for part in parts[1:]:
             whole = b.elementwise("LogicalOr", whole, part)
-        dims = b.type_of(whole).dims
-        return b.broadcast(whole, self._mask_dims(dims, dims[1])), whole
+        batch, heads, *_ = b.type_of(whole).dims
+        # FlashAttentionScore takes a mask that is shared over the batch only if it is shared over the heads too.
+        batch = batch if heads == 1 else product(self.heads.batch)
+        return b.broadcast(whole, self._mask_dims(batch, heads)), whole
 
     def _bias(self, b: Builder, factor: float) -> str | None:
         masking = self.masking
@@ -362,7 +367,7 @@ class _Plan:
         whole = parts[0]
         for part in parts[1:]:
             whole = b.elementwise("Add", whole, part)
-        return b.broadcast(whole, self._mask_dims(b.type_of(whole).dims, self.heads.count))
+        return b.broadcast(whole, self._mask_dims(b.type_of(whole).dims[0], self.heads.count))
 
     def _guard(self, b: Builder, result: str, condition: str, value: str) -> str:
         """Put what the formula gives for rows without any key in place of what the kernel gives."""
@@ -389,12 +394,12 @@ class _Plan:
         These are the rows of −inf alone and those with a +inf or NaN.
         """
         first, *others = self.masking.shifted
-        whole = self._shifted_term(b, first)
+        whole = self._shifted_term(b, first, None)
         for summand in others:
-            whole = self._in_range(b, b.elementwise("Add", whole, self._shifted_term(b, summand)), summand.dtype)
+            whole = self._shifted_term(b, summand, whole)
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
-        bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims, self.heads.count))
+        bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims[0], self.heads.count))
         rows = TensorType(b.type_of(largest).dims, dtypes.BOOL)
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
         magnitude = b.node("Abs", (largest,), b.type_of(largest))
@@ -411,16 +416,20 @@ class _Plan:
         """A float32 value as `dtype` holds it: infinite where the formula's is."""
         return b.cast(b.cast(value, dtype), dtypes.FLOAT32)
 
-    def _shifted_term(self, b: Builder, summand: Summand) -> str:
+    def _shifted_term(self, b: Builder, summand: Summand, before: str | None) -> str:
+        """The sum of the terms up to and with this one, in float32; `before` is that of those before it."""
         term = summand.term
         view = self.expr.space[term.view]
         value = arrange.arrange(b, self.expr.space, term.value, view.source, self._groups(), full=[False] * 4)
         if isinstance(term, Bias):
             scaled = b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
-            return scaled if term.factor == 1.0 else self._in_range(b, scaled, summand.dtype)
-        fill, zero = (b.tensor(np.array(x), dtypes.FLOAT32) for x in (term.fill, 0.0))
-        branches = (fill, zero) if term.when else (zero, fill)
-        return b.node("Select", (value, *branches), TensorType(b.type_of(value).dims, dtypes.FLOAT32))
+            scaled = scaled if term.factor == 1.0 else self._in_range(b, scaled, summand.dtype)
+            return scaled if before is None else self._in_range(b, b.elementwise("Add", before, scaled), summand.dtype)
+        fill = b.tensor(np.array(term.fill), dtypes.FLOAT32)
+        other = b.tensor(np.array(0.0), dtypes.FLOAT32) if before is None else before
+        branches = (fill, other) if term.when else (other, fill)
+        dims = np.broadcast_shapes(b.type_of(value).dims, b.type_of(other).dims)
+        return b.node("Select", (value, *branches), TensorType(tuple(dims), dtypes.FLOAT32))
 
     def _repeat_groups(self, b: Builder, mean: str) -> str:
         """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""

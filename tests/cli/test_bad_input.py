@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli, pipeline
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec
 from attnfuse.mindir.external import parameters

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import compiler
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.targets import LITE_CONFIG
 from attnfuse.verify import ComponentVerification

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli
-from attnfuse.graph import CONSTANT, Model
+from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.targets import OPERATORS, Target
 from attnfuse.targets.objections import objection
@@ -19,6 +20,7 @@ from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
 from tests.support.graphs import transformer
+from tests.support.small_models import SMALL, write_configs
 from tests.support.traces import TracedDemo
 
 Run = Callable[..., tuple[int, str]]
@@ -166,3 +168,37 @@ def test_every_graph_of_the_demo_is_deployable(
     assert held["vae_decoder"]
     assert held["vae_encoder"]
     assert not held["vae_decoder"] & held["vae_encoder"]
+
+
+@pytest.mark.parametrize(
+    ("soc", "runtime"), [("ascend310p", "lite"), ("ascend910", "lite"), ("ascend910", "mindspore")]
+)
+def test_a_graph_in_a_type_that_the_soc_lacks(attnfuse: Run, tmp_path: Path, soc: str, runtime: str) -> None:
+    """All of it is of bfloat16: nothing may call that deployable, whatever runs it."""
+    graph = transformer(sites=2, dtype=BFLOAT16).write(tmp_path / "unet.mindir")
+    options = ["--soc", soc, "--runtime", runtime]
+    code, said = attnfuse("compile", graph, "-o", tmp_path / "out", *options, "--require", "deployable")
+    assert code == 1
+    assert f"not deployable: bfloat16 is not on {soc}: compute in float16 or float32" in said
+    assert "deployable: MindSpore" not in said
+    assert not (tmp_path / "out").exists()
+    _, said = attnfuse("inspect", graph, *options, "--json")
+    (component,) = json.loads(said)["components"]
+    assert {entry["reason"] for entry in component["outside"]} == {
+        f"bfloat16 is not on {soc}: compute in float16 or float32"
+    }
+    assert attnfuse("inspect", graph, "--soc", "ascend910b", "--runtime", runtime, "--require", "deployable")[0] == 0
+    plain = transformer(sites=2).write(tmp_path / "plain.mindir")
+    assert attnfuse("inspect", plain, *options, "--require", "deployable")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--dtype", "--force-cast-dtype"])
+def test_a_type_that_the_soc_lacks_is_refused_before_tracing(attnfuse: Run, tmp_path: Path, option: str) -> None:
+    source = write_configs(tmp_path / "source", SMALL["sd_controlnet"])  # no weights: a trace would end in an error
+    for command in (["compile", source, "-o", tmp_path / "out"], ["inspect", source]):
+        code, said = attnfuse(*command, option, "bfloat16", "--soc", "ascend310p")
+        assert code == 2
+        (line,) = said.splitlines()
+        assert line.startswith("error: bfloat16 is not on ascend310p")
+        assert "float16" in line.partition(":")[2].partition(":")[2]
+    assert not (tmp_path / "out").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from tests.support.checkpoints import XL_TEXT_ENCODER, write_pipeline
 from tests.support.console import attnfuse

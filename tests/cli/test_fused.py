@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from tests.support.graphs import transformer

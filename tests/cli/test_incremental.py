@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -21,50 +20,21 @@ from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import TraceError
-from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.output import digest, identity
 from attnfuse.progress import Silent
 from attnfuse.tracing import runner
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.checkpoints import SD21_UNET
 from tests.support.console import command as command_line
 from tests.support.console import environment
-from tests.support.graphs import transformer
 from tests.support.split import write_split
 from tests.support.toy_pass import ToyPass
+from tests.support.tracer import Tracer, write_weights
 from tests.support.waiting import PATIENCE, tick
 
 WEIGHTS = Path("unet/diffusion_pytorch_model.safetensors")
-
-
-class Tracer:
-    """Stands in for the tracing process: a graph of two attentions, whose weights lie in the checkpoint.
-
-    `spill` are parameters whose value it writes itself, as where mindone computes with it.
-    """
-
-    def __init__(self) -> None:
-        self.traced: list[str] = []
-        self.spill: list[str] = []
-
-    def __call__(self, plan: ComponentPlan, work: Path) -> TracedComponent:
-        self.traced.append(plan.name)
-        work, folder = work.resolve(), plan.folder.resolve()
-        model = transformer("unet", weights=False).build()
-        names = {parameter_name(p): tuple(p.dims) for p in parameters(model)}
-        graph, spilled = work / "graph.mindir", work / "spilled.safetensors"
-        graph.write_bytes(model.SerializeToString(deterministic=True))
-        if self.spill:
-            values = load_file(folder / WEIGHTS.name)
-            save_file({name: values[name] + 1 for name in self.spill}, spilled)
-        weights = [
-            WeightSource(name, spilled if name in self.spill else folder / WEIGHTS.name, name, "float32", dims)
-            for name, dims in names.items()
-        ]
-        outputs = (TensorSpec("sample", (2, 24, 64), "float16"),)
-        return TracedComponent(plan, graph, tuple(weights), outputs, {"mindspore": "1.0"}, 1.0, 2**20)
 
 
 @pytest.fixture(autouse=True)
@@ -109,9 +79,7 @@ def source(tmp_path: Path) -> Path:
     write_json(folder / "unet" / "config.json", SD21_UNET)
     index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
     write_json(folder / "model_index.json", index)
-    model = transformer("unet").build()
-    values = {parameter_name(p): np.frombuffer(p.raw_data, np.float16).reshape(p.dims) for p in parameters(model)}
-    save_file({name: value.copy() for name, value in values.items()}, folder / WEIGHTS)
+    write_weights(folder / WEIGHTS)
     return folder
 
 

@@ -28,7 +28,7 @@ dtype = "int64"
 
 def newest_pipeline(folder: Path) -> Path:
     """A pipeline of a class that is not known: a good VAE, a text encoder of another vocabulary than its weights."""
-    write_model(folder / "vae", SMALL_VAE)
+    write_model(folder / "vae", {**SMALL_VAE, "zero_cond_t": True})
     write_model(folder / "text_encoder", XL_TEXT_ENCODER)
     write_json(folder / "text_encoder" / "config.json", {**XL_TEXT_ENCODER, "vocab_size": 600})
     index = {
@@ -65,12 +65,28 @@ def test_the_others_are_written_and_the_failures_named(command: Command, source:
     assert answer.document["failed"] == [failed.model_dump() for failed in report.failed]
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     (component,) = manifest.components
+    told = "its checkpoint is stored in float32"
+    assert (component.dtype, component.dtype_from) == ("float16", told)
+    (warning,) = component.warnings
+    assert "AutoencoderKL does not take, so that the model is built without them: zero_cond_t" in warning
+    assert report.warnings == (f"picture: {warning}",)
+    assert f"warning: picture: {warning}" in answer.err
+    assert (report.components[0].dtype, report.components[0].dtype_from) == ("float16", told)
     assert [(t.name, t.shape, t.dtype) for t in component.inputs] == [("latents", (1, 4, 6, 8), "float16")]
     assert [(t.name, t.shape, t.dtype) for t in component.outputs] == [("image", (1, 3, 12, 16), "float16")]
     for name, reason in reasons.items():
         assert f"error: component {name} was left out: {reason}." in answer.err
     assert "wrote" in answer.err
     assert str(tmp_path) not in "".join(reasons.values())
+
+
+def test_a_configuration_taken_strictly(command: Command, source: Path, tmp_path: Path) -> None:
+    inputs = ("--inputs", tmp_path / "inputs.toml", "--component", "picture")
+    answer = command("compile", source, "-o", tmp_path / "out", *inputs, "--strict-config")
+    assert (answer.code, answer.out) == (3, "")
+    assert "zero_cond_t" in answer.error
+    assert "--strict-config makes that an error" in answer.error
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("demand", [[], ["--require", "failed==0"]])
@@ -116,11 +132,13 @@ def test_components_as_text(command: Command, source: Path, tmp_path: Path) -> N
         "transformer (NewestTransformer): cannot be traced: class NewestTransformer is not supported; say with"
         " --inputs what it is called with\n"
         "vae (AutoencoderKL)\n"
-        "  picture, in float32\n"
+        "  picture, in float32 (asked for; its checkpoint is stored in float32)\n"
+        "    warning: config.json has keys that mindone's AutoencoderKL does not take, so that the model is built"
+        " without them: zero_cond_t (written by diffusers 0.35.1; mindone's counterpart is 0.35.1)\n"
         "    latents: float32 [1, 4, 6, 8]\n"
         "    gives image\n"
         "text_encoder (CLIPTextModel)\n"
-        "  text_encoder, in float32\n"
+        "  text_encoder, in float32 (asked for; its checkpoint is stored in float32)\n"
         "    input_ids: int64 [1, 7]\n"
         "    gives output\n"
         "tokenizer (CLIPTokenizer): nothing to compile\n"

@@ -12,8 +12,9 @@ import pytest
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, inspect
 from attnfuse.errors import TraceError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.preflight import Held
 from attnfuse.progress import Progress
 from attnfuse.sources import Component, PipelineSource
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions
@@ -37,6 +38,14 @@ class _Source:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.makes)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return self.names
+
+    @property
+    def held(self) -> Mapping[str, Held]:
+        return {name: Held(name) for name in self.makes}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         batches = {batch: codec.serialise(graph(self.makes[name], batch)) for batch in DYNAMIC_BATCHES}

@@ -10,7 +10,8 @@ import pytest
 
 from attnfuse.dynamic import generalise
 from attnfuse.errors import TraceError
-from attnfuse.graph import CONSTANT, Array, Literal, Model, TensorType
+from attnfuse.ir.graph import CONSTANT, Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnfuse.dynamic import generalise
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.verify import inference
 from tests.dynamic.graphs import attention, family
 from tests.support.graphs import GraphBuilder

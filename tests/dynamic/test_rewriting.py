@@ -6,7 +6,7 @@ import pytest
 
 from attnfuse import pipeline
 from attnfuse.errors import TraceError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite

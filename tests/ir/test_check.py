@@ -7,8 +7,9 @@ from random import Random
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.graph import Model, TensorType
 from attnfuse.ir.check import check_graph
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model, attribute, tensor_type
+from attnfuse.ir.graph import Model, attribute, tensor_type
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto, TensorProto

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from attnfuse.graph import CALL, CONSTANT, Model, attribute
 from attnfuse.ir.check import check_graph
+from attnfuse.ir.graph import CALL, CONSTANT, Model, attribute
 from attnfuse.ir.types import agree, declared_kind, told
 from attnfuse.ir.values import Values
 from attnfuse.mindir import codec

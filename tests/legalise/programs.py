@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 

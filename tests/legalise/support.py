@@ -21,7 +21,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.graph import CONSTANT, Array, Model
+from attnfuse.ir.graph import CONSTANT, Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context
 from attnfuse.policy import Policy

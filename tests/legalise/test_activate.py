@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, INT64, DType
 from tests.legalise.support import Case, Make, cases
 from tests.support.graphs import GraphBuilder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import Literal, TensorType
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.legalise.support import Case, Make, cases
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal

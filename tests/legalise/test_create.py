@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, UINT8, DType
 from tests.legalise.programs import In, Make, after, depend, gives, kind, load
 from tests.legalise.support import Case, cases, check_structure, legalise, operators

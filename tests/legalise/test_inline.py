@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import CALL, TensorType
+from attnfuse.ir.graph import CALL
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.targets import Target
+from attnfuse_passes.legalise.inline import inline
 from tests.legalise.support import Case, cases, legalise, operators
-from tests.support.graphs import GraphBuilder, fill_type
+from tests.support.graphs import GraphBuilder, fill_literal, fill_type
 
 KIND = TensorType((2, 3), FLOAT32)
 
@@ -96,6 +98,42 @@ def late_constant(g: GraphBuilder) -> str:
     return g.op("Neg", value)
 
 
+def holding(function: Function, number: float) -> str:
+    """A constant that stands in the function, as MindSpore writes one that several functions use."""
+    name = f"{function.proto.name}_{number}"
+    node = function.proto.node.add(name=name, op_type="Constant")
+    node.output.append(name)
+    fill_literal(node.attribute.add(name="value"), number)
+    return name
+
+
+def siblings(g: GraphBuilder) -> str:
+    """The function called last is the first in the file, and holds what both use."""
+    second, first = Function(g, "8_second"), Function(g, "9_first")
+    three = holding(second, 3.0)
+    second.op("Muls", three)
+    first.op("Muls", three)
+    first.op("Sigmoid")
+    for function in (first, second):
+        function.done()
+    return called(g, second, called(g, first, g.input("x", KIND.dims)), "again")
+
+
+def siblings_in_a_function(g: GraphBuilder) -> str:
+    """The same a level deeper: each is inlined into a function that is inlined itself."""
+    holder, user, outer = Function(g, "7_holder"), Function(g, "8_user"), Function(g, "9_outer")
+    three = holding(holder, 3.0)
+    holder.op("Muls", three)
+    user.op("Muls", three)
+    outer.op("Abs")
+    outer.call(user)
+    outer.op("Muls", three)
+    outer.call(holder)
+    for function in (holder, user, outer):
+        function.done()
+    return called(g, outer, g.input("x", KIND.dims))
+
+
 def empty(g: GraphBuilder) -> str:
     """The function gives back what it is given."""
     function = Function(g, "9_block")
@@ -109,6 +147,8 @@ CASES = cases(
     Case("a call that is the output", its_output, ("Sigmoid",)),
     Case("a call within a function", nested, ("Abs", "Sigmoid", "Neg")),
     Case("a constant behind the call", late_constant, ("Mul", "Neg")),
+    Case("a constant in a sibling", siblings, ("Mul", "Sigmoid", "Mul")),
+    Case("constants in siblings, within a function", siblings_in_a_function, ("Abs", "Mul", "Mul", "Mul")),
     Case("a function that gives back its input", empty, ("Neg",)),
 )
 
@@ -134,6 +174,24 @@ def test_a_function_called_twice_stays() -> None:
     assert legalise(model) == {}
     assert operators(model).count(CALL) == 2
     assert [function.name for function in model.proto.functions] == ["9_block"]
+
+
+def test_a_constant_of_a_function_that_stays() -> None:
+    """It moves to the top graph, where both find it."""
+    g = GraphBuilder("stays")
+    often, once_only = Function(g, "8_often"), Function(g, "9_once")
+    three = holding(often, 3.0)
+    often.op("Muls", three)
+    once_only.op("Muls", three)
+    for function in (often, once_only):
+        function.done()
+    value = called(g, often, called(g, once_only, g.input("x", KIND.dims)), "first")
+    g.output(called(g, often, value, "second"))
+    model = g.model()
+    inline(model)
+    assert [function.name for function in model.proto.functions] == ["8_often"]
+    (constant,) = (node for node in model.nodes if node.name == three)
+    assert constant.graph is model.proto.graph
 
 
 def test_a_function_handed_about_stays() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.legalise.support import Case, Make, cases
 from tests.support.graphs import GraphBuilder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import CONSTANT, Model
+from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BOOL, INT64
 from attnfuse.targets import Target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, DType
 from tests.legalise.programs import In, gives, kind
 from tests.legalise.support import Case, Make, cases, check_structure

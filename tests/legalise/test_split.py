@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from tests.legalise.programs import In, Join, Make, after, depend, gives, gives_several, kind
 from tests.legalise.support import Case, cases, legalise

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attnfuse.graph import TensorType
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, INT64
 from tests.legalise.programs import STATE, In, Make, after, depend, gives, gives_several, kind
 from tests.legalise.support import Case, cases, check_structure, legalise

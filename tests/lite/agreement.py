@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir.codec import parse
 from attnfuse.pipeline import Context, discover, run
 from attnfuse.policy import Policy, Rule

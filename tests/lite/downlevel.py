@@ -6,7 +6,7 @@ order effects go (weights are read by name); weights are written into the file. 
 stay what the compiler emitted, but for what Lite 2.0.0 itself lacks or gets wrong on a CPU: `EXPANSIONS` and `HELD`.
 Each of those has a test of its own in test_limits.py, which shows the smallest graph that asks for it.
 
-May import `attnfuse.graph`, `attnfuse.mindir` and the weights of `attnfuse.verify`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and the weights of `attnfuse.verify`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
-from attnfuse.graph import CALL, CONSTANT, Array, Literal, Model, Node, NotALiteralError, TensorType
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto
 from attnfuse.verify.weights import WeightProvider
 from tests.support.graphs import fill_literal, fill_type

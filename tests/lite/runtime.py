@@ -1,6 +1,6 @@
 """Running a graph in MindSpore Lite 2.0.0.
 
-May import `attnfuse.graph`, `attnfuse.mindir` and names of `attnfuse.verify`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and names of `attnfuse.verify`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.names import leaf_name

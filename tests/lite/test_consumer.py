@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT32
 from tests.lite.agreement import compiled_for_lite, errors

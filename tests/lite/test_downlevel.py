@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.graph import Literal, Model, read_literal
+from attnfuse.ir.graph import Model, read_literal
+from attnfuse.ir.types import Literal
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.weights import drawn_weights, stored_weights
 from tests.lite import worker

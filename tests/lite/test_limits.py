@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.graph import Array, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from attnfuse.verify.numbers import FLOOR, relative_error

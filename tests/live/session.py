@@ -15,9 +15,11 @@ from typing import Any
 import mindspore
 import numpy as np
 from mindone.diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from mindone.transformers import CLIPTextModel
 
 import attnfuse
 from attnfuse.errors import AttnfuseError
+from attnfuse.tracing.demo import TEXT_ENCODER
 from attnfuse.tracing.standins import cpu_stand_ins
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE, write_model
 
@@ -67,6 +69,23 @@ def error_of(action: Callable[[], Any]) -> list[str]:
 
 def report_of(outcome: attnfuse.Outcome) -> Any:
     return json.loads(outcome.report.to_bytes())
+
+
+def settings_on_the_whole(pipe: Any, folder: Path) -> list[Any]:
+    """Reports of a text encoder, which has no setter of its own, after calls on the pipeline and narrower ones."""
+    write_model(folder / "text", {**TEXT_ENCODER, "num_hidden_layers": 2})
+    parts = {**pipe.components, "text_encoder": CLIPTextModel.from_pretrained(str(folder / "text"))}
+    whole = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    whole.set_flash_attention_force_cast_dtype(mindspore.bfloat16)
+    whole.unet.set_flash_attention_force_cast_dtype(None)
+    whole.enable_flash_sdp(False)
+    whole.unet.enable_flash_sdp(True)
+    off = attnfuse.compile(whole, None, components=["text_encoder"], progress="never")
+    whole.enable_flash_sdp(enabled=True)
+    whole.vae.enable_flash_sdp(False)
+    on = attnfuse.compile(whole, None, components=["text_encoder"], progress="never")
+    no_cast = attnfuse.compile(whole.text_encoder, None, force_cast_dtype=None, progress="never")
+    return [report_of(outcome) for outcome in (off, on, no_cast)]
 
 
 def main(folder: Path) -> None:
@@ -150,6 +169,10 @@ def main(folder: Path) -> None:
         "absent component": error_of(lambda: attnfuse.compile(pipe, None, components=["text_encoder"])),
         "unknown class": error_of(lambda: attnfuse.compile(attention, None)),
     }
+    told["whole"] = settings_on_the_whole(pipe, folder)
+    told["errors"]["no such type"] = error_of(
+        lambda: attnfuse.compile(pipe.vae.to(mindspore.bfloat16), folder / "no", soc="ascend310p")
+    )
     told["litter"] = sorted(path.name for path in Path.cwd().iterdir())
     told["mode"] = mindspore.get_context("mode")
     (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import attnfuse
@@ -49,6 +50,8 @@ def test_the_package_has_just_these() -> None:
         ({"verify": "all"}, UsageError, "verify 'all' is not one of none, static, full"),
         ({"verify": "full"}, UsageError, "without an output"),
         ({"force_cast_dtype": "fp16"}, UsageError, "force_cast_dtype 'fp16' is not one of float16"),
+        ({"force_cast_dtype": np.float32}, UsageError, "force_cast_dtype <class 'numpy.float32'> is not one of"),
+        ({"policy": {"defaults": {"force_cast_dtype": 3}}}, UsageError, "force_cast_dtype 3 is not one of float16"),
         ({"no_flash": "vae"}, UsageError, "no_flash is a list"),
         ({"no_flash": [""]}, PolicyError, "empty"),
         ({"policy": "absent.toml"}, PolicyError, "absent.toml cannot be read"),
@@ -105,8 +108,10 @@ def _request(**changes: Any) -> dict[str, Any]:
         "require": [],
         "verify": "none",
         "seed": 0,
+        "data": None,
         "rules": [],
         "warnings": {},
+        "components": [],
         "traces": [],
     }
     return {**request, **changes}
@@ -152,7 +157,7 @@ def test_ctrl_c_stops_the_subprocess(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def _answer(**changes: Any) -> dict[str, Any]:
-    return {"report": {}, "unmet": [], "verification": None, "passed": True, "files": {}, **changes}
+    return {"report": {}, "unmet": [], "verification": None, "passed": True, "files": {}, "dropped": "", **changes}
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,15 @@ def test_the_calls_in_another_order_give_another_result(told: Any) -> None:
     assert kept == [exception.replace("unet.", "unet/", 1)]
 
 
+def test_a_call_on_the_pipeline_reaches_what_has_no_setter(told: Any) -> None:
+    """mindone's text encoders have none; what was called later on a narrower part is not theirs."""
+    off, on, no_cast = told["whole"]
+    assert rules_of(off, "text_encoder") == {("kept", None, "pipe: enable_flash_sdp(False)")}
+    cast = "pipe: set_flash_attention_force_cast_dtype(bfloat16)"
+    assert rules_of(on, "text_encoder") == {("fused", "bfloat16", cast)}
+    assert rules_of(no_cast, "text_encoder") == {("kept", None, "--force-cast-dtype none")}
+
+
 def test_policy_comes_after_what_is_set(told: Any) -> None:
     report = told["single"]
     label = "vae: set_flash_attention_force_cast_dtype(None)"
@@ -153,6 +162,11 @@ def test_progress_and_the_table(told: Any) -> None:
         ("wrong inputs", "TraceError", "component model cannot be traced"),
         ("unknown component", "UsageError", "did you mean 'unet'"),
         ("absent component", "UsageError", "did you mean 'vae_encoder'; it has unet, vae_decoder, vae_encoder"),
+        (
+            "no such type",
+            "UsageError",
+            "bfloat16 is not on ascend310p, and component vae_decoder is held in it",
+        ),
         ("unknown class", "TraceError", "Attention is not supported; give the inputs"),
     ],
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from attnfuse.errors import TraceError
 from attnfuse.live.plans import plan_live
 from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.demo import UNET
 from tests.support.small_models.pictures import HUNYUAN_DIT
 from tests.support.small_models.videos import WAN
 
@@ -46,6 +47,10 @@ class HunyuanDiT2DModel(_Model):
     pass
 
 
+class UNet2DConditionModel(_Model):
+    pass
+
+
 class WanPipeline:
     def __init__(self, **options: Any) -> None:
         self.components = {"transformer": WanTransformer3DModel(WAN, "Float32")}
@@ -71,3 +76,49 @@ def test_what_is_float32_in_any_case_stays_so(tmp_path: Path) -> None:
     types = {spec.name: spec.dtype for spec in plan.inputs}
     assert plan.dtype == "float16"
     assert (types["hidden_states"], types["rotary_cos"], types["style"]) == ("float16", "float32", "int64")
+
+
+class _Lora:
+    def __init__(self, **scaling: float) -> None:
+        self.lora_A, self.scaling = object(), scaling
+
+
+def test_a_lora_that_is_loaded_is_told_with_its_scale(tmp_path: Path) -> None:
+    class WithLora(WanTransformer3DModel):
+        def cells_and_names(self) -> list[Any]:
+            return [("blocks.0.to_q", _Lora(style=0.5)), ("blocks.1.to_q", _Lora(style=0.5)), ("norm", object())]
+
+    for name, kind, expected in (("a", WanTransformer3DModel, None), ("b", WithLora, [["style", 0.5]])):
+        pipe = WanPipeline()
+        pipe.components = {"transformer": kind(WAN, "Float32")}
+        pipe.components["transformer"].__class__.__name__ = "WanTransformer3DModel"
+        (tmp_path / name).mkdir()
+        (plan,) = plan_live(pipe, tmp_path / name, ShapeOptions(), (), None).plans
+        (lora,) = (one for one in plan.fixed if one.name == "lora_scale")
+        assert lora.value == expected
+
+
+class MySampler:
+    """A part that is no model, of a class that nobody knows."""
+
+
+def test_a_part_that_is_no_model_is_nothing_to_compile(tmp_path: Path) -> None:
+    pipe = WanPipeline()
+    pipe.components["scheduler"] = MySampler()  # type: ignore[assignment]
+    assert [plan.name for plan in plan_live(pipe, tmp_path, ShapeOptions(), (), None).plans] == ["transformer"]
+
+
+def test_a_model_that_was_loaded_from_codes_is_refused(tmp_path: Path) -> None:
+    pipe = WanPipeline()
+    config = {**WAN, "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}
+    pipe.components["transformer"] = WanTransformer3DModel(config, "Float32")
+    with pytest.raises(TraceError, match=r"component transformer: its checkpoint is quantised \(bitsandbytes, 8 bit\)"):
+        plan_live(pipe, tmp_path, ShapeOptions(), (), None)
+
+
+def test_what_is_assumed_of_a_live_pipeline_is_told(tmp_path: Path) -> None:
+    class StableDiffusionPipeline:
+        components: ClassVar[dict[str, Any]] = {"unet": UNet2DConditionModel(UNET, "Float16"), "scheduler": MySampler()}
+
+    (said,) = plan_live(StableDiffusionPipeline(), tmp_path, ShapeOptions(), (), None).warnings["unet"]
+    assert "scheduler class MySampler is not known" in said

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnfuse import calls
 from attnfuse.live.settings import live_rules
 from attnfuse.policy import Policy, SiteQuery
 
@@ -23,6 +25,7 @@ class Type:
 
 
 FLOAT16, BFLOAT16, FLOAT32 = Type("Float16"), Type("BFloat16"), Type("Float32")
+_NAMES = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
 @dataclass
@@ -77,6 +80,91 @@ def test_a_type_mindone_does_not_cast_to_keeps_the_formula_there_and_here() -> N
     assert (rule.force_cast_dtype, rule.label) == ("none", "unet: set_flash_attention_force_cast_dtype(Float32)")
 
 
+class Silent:
+    """A text encoder: nothing in it holds the settings."""
+
+    def cells_and_names(self) -> Iterator[tuple[str, object]]:
+        yield "", self
+        yield "layers.0.self_attn", object()
+
+
+def decided(text: Silent, prefix: str = "pipe.", **models: FakeModel) -> tuple[bool, str | None]:
+    """What the rules say for the text encoder's attention; for the others' they say what stands on them."""
+    policy = Policy(live_rules({**models, "text_encoder": text}, prefix))
+    for name, fake in models.items():
+        for path, cell in fake.cells.items():
+            found = policy.decide(SiteQuery(name, name, path))
+            told = None if found.force_cast_dtype is None else found.force_cast_dtype.name
+            cast = cell.fa_force_dtype
+            assert (found.flash, told) == (cell._enable_flash_sdp, _NAMES.get(cast) if isinstance(cast, Type) else None)
+    found = policy.decide(SiteQuery("text_encoder", "text_encoder", "layers.0.self_attn"))
+    return found.flash, None if found.force_cast_dtype is None else found.force_cast_dtype.name
+
+
+def call(value: object, method: str, *parts: object) -> None:
+    """What a call on these parts, or on a pipeline of them, leaves."""
+    for part in parts:
+        calls.note(part, method, value)
+        for cell in part.cells.values() if isinstance(part, FakeModel) else ():
+            setattr(cell, "_enable_flash_sdp" if method == FLASH else "fa_force_dtype", value)
+
+
+CAST, FLASH = calls.METHODS
+
+
+def test_what_was_noted_of_a_part_holds_for_it() -> None:
+    unet, vae, text = uniform(), uniform(), Silent()
+    call(False, FLASH, unet, vae, text)
+    call(BFLOAT16, CAST, unet, vae, text)
+    call(True, FLASH, unet)
+    call(None, CAST, vae)
+    assert decided(text, unet=unet, vae=vae) == (False, "bfloat16")
+    call(True, FLASH, unet, vae, text)
+    call(None, CAST, unet, vae, text)
+    assert decided(text, unet=unet, vae=vae) == (True, None)
+    assert live_rules({"unet": unet, "text_encoder": text, "vae": vae}, "pipe.")[0].label == (
+        "pipe: set_flash_attention_force_cast_dtype(None)"
+    )
+
+
+def test_what_was_noted_of_others_only_is_not_its() -> None:
+    unet, vae, text = uniform(), FakeModel(), Silent()
+    call(False, FLASH, unet)
+    call(BFLOAT16, CAST, unet)
+    assert decided(text, unet=unet, vae=vae) == (True, "float16")
+    call(False, FLASH, vae)
+    assert decided(text, unet=unet, vae=vae) == (True, "float16")
+
+
+def test_a_model_alone_has_what_was_noted_of_it() -> None:
+    text = Silent()
+    call(False, FLASH, text)
+    (rule,) = live_rules({"text_encoder": text}, "")
+    assert (rule.match, rule.flash, rule.label) == ("text_encoder", False, "text_encoder: enable_flash_sdp(False)")
+
+
+@pytest.mark.parametrize(
+    ("unet", "vae", "expected"),
+    [
+        (uniform(), uniform(), (True, "float16")),
+        # All agree: a call on the pipeline.
+        (uniform(None, flash=False), uniform(None, flash=False), (False, None)),
+        (uniform(BFLOAT16), uniform(BFLOAT16), (True, "bfloat16")),
+        # Nothing else tells, and one rule is one rule.
+        (uniform(None, flash=False), FakeModel(), (False, None)),
+        # A call on the part says it with fewer rules.
+        (uniform(None, flash=False), uniform(), (True, "float16")),
+        # The pipeline and then one of them, either one: the formula is right whatever was meant.
+        (uniform(None), uniform(BFLOAT16), (True, None)),
+        (uniform(BFLOAT16), uniform(FLOAT32), (True, None)),
+    ],
+)
+def test_what_nothing_was_noted_of_goes_with_the_pipeline(
+    unet: FakeModel, vae: FakeModel, expected: tuple[bool, str | None]
+) -> None:
+    assert decided(Silent(), unet=unet, vae=vae) == expected
+
+
 def test_modules_where_they_differ() -> None:
     found = model(down_1_attn1=Cell(BFLOAT16), down_1_attn2=Cell(BFLOAT16, False))
     assert labels(unet=found) == [
@@ -112,7 +200,6 @@ def test_rules_about_cells_that_are_not_compiled_are_no_slips() -> None:
 _SETTINGS = st.fixed_dictionaries(
     {path: st.tuples(st.sampled_from([FLOAT16, BFLOAT16, FLOAT32, None]), st.booleans()) for path in BLOCKS}
 )
-_NAMES = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
 @settings(max_examples=200, deadline=None)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import numpy.typing as npt
 import pytest
 from safetensors.numpy import save_file
 
@@ -78,6 +79,22 @@ def test_bfloat16_on_disk(tmp_path: Path) -> None:
     assert b"".join(file.read("w", FLOAT32, [])) == value.astype(np.float32).tobytes()
 
 
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16, FLOAT32])
+@pytest.mark.parametrize(("stored", "kind"), [("F8_E4M3", ml_dtypes.float8_e4m3fn), ("F8_E5M2", ml_dtypes.float8_e5m2)])
+def test_floats_of_eight_bits_are_widened_without_loss(
+    tmp_path: Path, stored: str, kind: npt.DTypeLike, dtype: dtypes.DType
+) -> None:
+    every = np.arange(256, dtype=np.uint8)
+    entry = {"dtype": stored, "shape": [256], "data_offsets": [0, 256]}
+    file = TensorFile(write_raw(tmp_path / "e.safetensors", {"w": entry}, every.tobytes()))
+    lossy: list[str] = []
+    got = np.frombuffer(b"".join(file.read("w", dtype, lossy)), dtype.numpy)
+    np.testing.assert_array_equal(got.astype(np.float64), every.view(kind).astype(np.float64))
+    assert lossy == []
+    with pytest.raises(SourceError, match="the graph wants int64"):
+        list(file.read("w", INT64, []))
+
+
 def test_integers_stay_what_they_are(checkpoint: Path) -> None:
     file = TensorFile(checkpoint)
     assert b"".join(file.read("position_ids", INT64, [])) == np.arange(12, dtype=np.int64).tobytes()
@@ -98,7 +115,7 @@ ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
         ({**ENTRY, "data_offsets": [0]}, "truncated"),
         ({**ENTRY, "shape": "x"}, "truncated"),
         ({"dtype": "F32"}, "truncated"),
-        ({**ENTRY, "dtype": "F8_E4M3"}, "of type F8_E4M3"),
+        ({**ENTRY, "dtype": "F8_E8M0"}, "of type F8_E8M0"),
         (None, "no tensor 'w'"),
     ],
 )

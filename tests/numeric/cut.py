@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, TensorType
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, read

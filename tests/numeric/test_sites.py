@@ -14,16 +14,17 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.match import SiteRecord
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES
-from attnfuse.verify.baseline import formula_nodes
+from attnfuse.verify.baseline import honest_rounding
 from attnfuse.verify.execution import run
 from attnfuse.verify.fused_nodes import fused_nodes, read, sizes
 from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.numbers import algebra_bound, judge
+from attnfuse.verify.numbers import Side, algebra_bounds, formula_values, judge
 from attnfuse.verify.weights import drawn_weights
 from tests.numeric.cut import OPERANDS, Cut, cut
 from tools.corpus import census, store
@@ -84,12 +85,10 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
     exact = run(lower(part.original, Arithmetic.EXACT), values, weights)[0]
     algebra = run(lower(part.fused, Arithmetic.EXACT), values, weights)[0]
     native = run(lower(part.original, Arithmetic.NATIVE), values, weights)[0]
-    region = formula_nodes(part.original, part.fused)
-    formula = run(lower(part.original, Arithmetic.NATIVE, region), values, weights)[0] if region else native
+    rounding = honest_rounding(part.original, part.fused)
+    original = Side(part.original, weights)
+    formula = formula_values(original, rounding, values, [native])[0]
     fused = run(lower(part.fused, Arithmetic.NATIVE), values, weights)[0]
-    # A formula recomputed in float16 holds a mask's smallest float32 number as −inf, so rows without keys become NaN:
-    # they take no part in the yardstick, which the rest makes shorter, not longer.
-    formula = np.where(np.isfinite(formula), formula, exact)
     figures = judge(
         "site",
         reference=exact,
@@ -97,7 +96,7 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
         formula=formula,
         algebra=algebra,
         fused=fused,
-        allowed=algebra_bound(part.fused),
+        allowed=algebra_bounds(original, part.fused, rounding, values, [exact])[0],
     )
     wrong = []
     if not np.array_equal(np.isfinite(native), np.isfinite(fused)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context

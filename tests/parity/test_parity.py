@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, dtypes
 from attnfuse.pipeline import Context
 from attnfuse.policy import Policy

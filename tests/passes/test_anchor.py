@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
 from tests.support import oracle
 from tests.support.fusing import fuse
@@ -154,3 +155,37 @@ def test_the_second_product_in_every_turn(weights_left: bool, weights_turned: bo
     }
     inputs["v"] = seeded("v", g.dims(value)).astype(np.float64)
     np.testing.assert_allclose(oracle.run(after, inputs)[0], oracle.run(Model(proto), inputs)[0], atol=1e-9)
+
+
+SHARED: dict[str, Change] = {
+    "broadcast": lambda g, p: g.broadcast_to(p, (3, 2, 4, 5)),
+    "tiled": lambda g, p: g.tile(p, (3, 1, 1, 1)),
+    "interleaved": lambda g, p: g.repeat_interleave(p, 3, 0),
+    "broadcast over an axis of its own": lambda g, p: g.broadcast_to(g.expand_dims(p, 0), (3, 1, 2, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+@pytest.mark.parametrize("where", ["scores", "weights"])
+@pytest.mark.parametrize("how", SHARED)
+def test_weights_of_one_image_used_for_several(how: str, where: str, runtime: str) -> None:
+    """Repeated over the batch that value has, or that a mask has, before the second product."""
+    own = how == "broadcast over an axis of its own"
+    dims = (3, 1, 2, 5, 16) if own else (3, 2, 5, 16)
+    values = Site(batch=1, value=lambda g, v: g.input("values", dims, FLOAT16), **{where: SHARED[how]})  # type: ignore[arg-type]
+    assert values.refused(runtime) == "structure.value_batch"
+
+
+def test_scores_repeated_for_a_mask_of_several() -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.masked_fill(SHARED["broadcast"](g, s), g.input("m", (3, 1, 1, 5), BOOL), np.array(-np.inf, np.float16))
+
+    case = Site(batch=1, scores=scores, value=lambda g, v: g.input("values", (3, 2, 5, 16), FLOAT16))
+    assert case.refused() == "structure.value_batch"
+
+
+def test_heads_that_share_the_scores_of_one() -> None:
+    case = Site(
+        heads=1, weights=lambda g, p: g.tile(p, (1, 3, 1, 1)), value=lambda g, v: g.input("w", (2, 3, 5, 16), FLOAT16)
+    )
+    assert case.refused() == "structure.value_batch"

@@ -8,7 +8,7 @@ import pytest
 
 from attnfuse import compiler, pipeline
 from attnfuse.compiler import CompileRequest
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, dtypes
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model, Node, TensorType
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.mindir.schema import PrimitiveProto

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from attnfuse.graph import Array, Model
+from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, program_text
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, lower

@@ -7,56 +7,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
+from tests.support.masks import LOWEST, RUNTIMES, added, added_constant, both, causal, filled, scalar, selected
 from tests.support.oracle import Array
 from tests.support.sites import Change, Site
-
-RUNTIMES = ("mindspore", "lite")
-LOWEST = {"float16": -65504.0, "float32": -3.4028234663852886e38, "bfloat16": -3.3895313892515355e38}
-
-
-def scalar(number: float, dtype: DType) -> Array:
-    return np.array(number).astype(dtype.numpy)
-
-
-def added(dims: tuple[int, ...], dtype: DType = FLOAT16, name: str = "bias") -> Change:
-    """A run-time bias of that shape and type."""
-    return lambda g, s: g.add(s, g.input(name, dims, dtype))
-
-
-def added_constant(numbers: Array, dtype: DType = FLOAT16) -> Change:
-    return lambda g, s: g.add(s, numbers.astype(dtype.numpy))
-
-
-def filled(number: float, dims: tuple[int, ...] = (2, 1, 1, 5), dtype: DType = FLOAT16, name: str = "mask") -> Change:
-    """`number` where a run-time mask is True."""
-    return lambda g, s: g.masked_fill(s, g.input(name, dims, dtypes.BOOL), scalar(number, dtype))
-
-
-def selected(number: float, dims: tuple[int, ...], dtype: DType) -> Change:
-    """0 or `number` added, chosen by a run-time mask."""
-
-    def change(g: GraphBuilder, s: str) -> str:
-        keep = g.input("mask", dims, dtypes.BOOL)
-        values = [keep, g.constant(scalar(0.0, dtype)), g.constant(scalar(number, dtype))]
-        return g.add(s, g.node("Select", values, TensorType(dims, dtype)))
-
-    return change
-
-
-def both(*changes: Change) -> Change:
-    def change(g: GraphBuilder, s: str) -> str:
-        for each in changes:
-            s = each(g, s)
-        return s
-
-    return change
 
 
 def times(factor: float) -> Change:
@@ -245,6 +206,23 @@ def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> Non
     assert Site(scores=added((2, 1, 1, 5), FLOAT32), dtype=FLOAT32).fused(runtime, 0.01, bias=bias).mask == "additive"
 
 
+def test_a_factor_behind_a_bias_and_a_fill_where_each_row_attends_to_a_key() -> None:
+    """However the fill is rounded, its weight is 0."""
+    scores = both(added((2, 1, 1, 5), FLOAT32), filled(LOWEST["float32"], dtype=FLOAT32), times(0.75))
+    case = Site(scores=scores, dtype=FLOAT32, attended=True)
+    assert case.fused(within=0.01, mask=NO_KEYS & (np.arange(5) > 2)).mask == "additive"
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.rows"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_constant_that_draws_all_attention(runtime: str) -> None:
+    """+3.4e38 absorbs the scores as −3.4e38 does: the row is a mean over the keys that have it."""
+    drop = np.where(causal(4, 5), LOWEST["float32"], 0.0)
+    scores = both(times(-1.0), added_constant(drop, FLOAT32), times(-1.0))
+    site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01)
+    assert site.mask == "additive"
+
+
 def learned(g: GraphBuilder, dims: tuple[int, ...] = (1, 2, 4, 5)) -> str:
     """A relative position bias, as T5 has it."""
     return g.weight("relative_attention_bias.weight", dims, FLOAT32)
@@ -264,7 +242,7 @@ def bias_evidence(case: Site) -> str:
 
 @pytest.mark.parametrize(("op", "table"), [("Gather", 0), ("Embedding", 1), ("EmbeddingLookup", 0), ("Index", 0)])
 @pytest.mark.parametrize("weights_in_it", [True, False])
-def test_what_a_table_of_weights_gives_is_learned(op: str, table: int, weights_in_it: bool) -> None:
+def test_the_numbers_of_a_table_of_weights_are_known(op: str, table: int, weights_in_it: bool) -> None:
     """Which elements are taken may be computed; the table may not."""
 
     def scores(g: GraphBuilder, s: str) -> str:
@@ -275,14 +253,15 @@ def test_what_a_table_of_weights_gives_is_learned(op: str, table: int, weights_i
         operands = [values, indices] if table == 0 else [indices, values]
         return g.add(s, g.node(op, [*operands, g.constant(0)], TensorType((1, 2, 4, 5), FLOAT32)))
 
-    assert ("learned" in bias_evidence(Site(scores=scores, dtype=FLOAT32))) == weights_in_it
+    assert ("the formula's own rounding" in bias_evidence(Site(scores=scores, dtype=FLOAT32))) == weights_in_it
 
 
 def test_why_a_run_time_bias_goes_in_as_it_is() -> None:
-    assert "a type the compute type contains" in bias_evidence(Site(scores=added((2, 1, 1, 5))))
+    assert "of the compute type" in bias_evidence(Site(scores=added((2, 1, 1, 5))))
     wide = added((2, 1, 1, 5), FLOAT32)
-    assert "rows attended" in bias_evidence(Site(scores=wide, dtype=FLOAT32, attended=True))
     assert not bias_evidence(Site(scores=wide, dtype=FLOAT32))
+    # That each row attends to a key says nothing of how large the other numbers of the bias are.
+    assert not bias_evidence(Site(scores=wide, dtype=FLOAT32, attended=True))
 
 
 def test_a_learned_bias_needs_no_guard() -> None:
@@ -355,6 +334,14 @@ def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str
     bias = np.full((2, 1, 1, 5), 0.25)
     bias[0, ..., 4] = -np.inf
     site = Site(scores=scores, weights=guarded, attended=attended).fused(runtime, 0.01, bias=bias)
+    assert site.row_guard == "zero"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_known_mask_that_a_factor_turns_under_a_guard(runtime: str) -> None:
+    """0 or −inf by a run-time mask, times −1: a row that holds +inf is NaN, and 0 behind the guard."""
+    scores = both(times(-1.0), selected(-np.inf, (2, 1, 1, 5), FLOAT16), times(-1.0))
+    site = Site(scores=scores, weights=guarded, attended=True).fused(runtime, 0.01, mask=~NO_KEYS)
     assert site.row_guard == "zero"
 
 
@@ -475,16 +462,15 @@ def test_what_is_no_mask(change: Callable[[GraphBuilder, str], str], code: str) 
 
 
 def test_a_constant_beyond_the_compute_type() -> None:
-    assert Site(scores=added_constant(np.full((4, 5), -1e6), FLOAT32), dtype=FLOAT32).refused() == "facts.bias_range"
-    site = Site(scores=added_constant(np.full((4, 5), -1e6), FLOAT32), dtype=FLOAT32, cast="bfloat16")
-    assert site.fused(within=0.06).mask == "additive"
+    """A row of equal numbers is no bias at all; of others, what matters is how far they are apart."""
+    equal = added_constant(np.full((4, 5), -1e6), FLOAT32)
+    assert Site(scores=equal, dtype=FLOAT32).fused(within=1e-3).mask is None
+    apart = added_constant(np.linspace(-1e6, -1e6 + 4, 20).reshape(4, 5), FLOAT32)
+    for cast in ("float16", "bfloat16"):
+        assert Site(scores=apart, dtype=FLOAT32, cast=cast).fused(within=0.01).mask == "additive"
 
 
 # --- constants
-
-
-def causal(rows: int, columns: int, offset: int = 1) -> Array:
-    return np.triu(np.ones((rows, columns), bool), offset)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse_passes.naming import SiteNames
 from tests.support.fusing import fuse

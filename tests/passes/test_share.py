@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import CONSTANT, Model
+from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.pipeline import Context, run

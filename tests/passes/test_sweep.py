@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
 from attnfuse_passes.sweep import sweep

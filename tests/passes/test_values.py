@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.graph import Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
 from attnfuse_passes.attention.effects import Effects

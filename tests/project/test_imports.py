@@ -46,17 +46,17 @@ def test_contract_holds(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "statement", "broken"),
     [
-        ("attnfuse/errors.py", "import attnfuse.graph", "The engine's imports run one way"),
-        ("attnfuse/mindir/codec.py", "import attnfuse.graph", "The engine's imports run one way"),
+        ("attnfuse/errors.py", "import attnfuse.ir.graph", "The engine's imports run one way"),
+        ("attnfuse/mindir/codec.py", "import attnfuse.ir.graph", "The engine's imports run one way"),
         ("attnfuse/newcomer.py", "", "The engine's imports run one way"),
-        ("attnfuse/graph.py", "import attnfuse_passes", "The engine never imports the passes"),
+        ("attnfuse/ir/graph.py", "import attnfuse_passes", "The engine never imports the passes"),
         ("passes/attnfuse_passes/planted.py", "from attnfuse import graph", "A pass knows attnfuse.api"),
         ("attnfuse/tracing/planted.py", "import attnfuse.mindir.codec", "The engine's imports run one way"),
         ("attnfuse/tracing/planted.py", "import transformers", "Only what runs in a subprocess"),
-        ("attnfuse/graph.py", "import mindspore.nn", "Only what runs in a subprocess"),
+        ("attnfuse/ir/graph.py", "import mindspore.nn", "Only what runs in a subprocess"),
         ("passes/attnfuse_passes/planted.py", "import mindone", "Only what runs in a subprocess"),
         ("attnfuse/cli.py", "import attnfuse.tracing.weights", "Nobody else imports what runs"),
-        ("attnfuse/graph.py", "import onnxruntime", "Only verification needs"),
+        ("attnfuse/ir/graph.py", "import onnxruntime", "Only verification needs"),
     ],
 )
 def test_planted_import_is_caught(tree: Path, module: str, statement: str, broken: str) -> None:

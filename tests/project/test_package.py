@@ -65,7 +65,7 @@ def core_modules() -> list[str]:
 
 def test_core_imports_without_the_extras() -> None:
     modules = core_modules()
-    assert {"attnfuse.graph", "attnfuse_passes"} <= set(modules)
+    assert {"attnfuse.ir.graph", "attnfuse_passes"} <= set(modules)
     result = blocked_import(modules)
     assert result.returncode == 0, result.stderr
 

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.ir.text import parse_program, program_text
 from attnfuse.pipeline import Context, Pass
 from attnfuse.policy import Policy, policy_of

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
+from attnfuse.mindir.values import WeightValues
 from attnfuse.pipeline import Context
 from attnfuse.policy import CastName, Policy, Rule
 from attnfuse.targets import Target
@@ -21,7 +22,7 @@ def fuse(
 ) -> list[SiteRecord]:
     """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
     rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, masked_rows="attended" if attended else "keep")
-    context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc))
+    context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc), weights=WeightValues(model.proto))
     before = model.proto.SerializeToString(deterministic=True)
     changed = Fuse().run(model, context)
     assert changed == (model.proto.SerializeToString(deterministic=True) != before)

@@ -10,7 +10,7 @@ parameters read through `Load`, tied to the result by UpdateState and Depend as 
     g.output(q)
     g.write(folder / "unet.mindir")
 
-May import `attnfuse.graph` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.graph import Array, Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
@@ -100,8 +101,11 @@ def _fill_monad(attribute: AttributeProto) -> None:
 class GraphBuilder:
     """One MindIR file with one graph. `scope` is written as the module scope of the nodes made while it is set."""
 
-    def __init__(self, name: str = "graph", *, weights: bool = True) -> None:
-        """With `weights` False parameters have shape and type but no data, as in a traced skeleton."""
+    def __init__(self, name: str = "graph", *, weights: bool = True, first: int = 0) -> None:
+        """With `weights` False parameters have shape and type but no data, as in a traced skeleton.
+
+        Nodes are numbered, and so named, from `first` on: as a rewrite's are, which the original does not have.
+        """
         self.prefix = f"1_{name}_construct_1"
         self.weights = weights
         self.scope = "Default"
@@ -111,7 +115,7 @@ class GraphBuilder:
         self.graph: GraphProto = self.proto.graph
         self.graph.name = self.prefix
         self._types: dict[str, Kind] = {}
-        self._count = 0
+        self._count = first
         self._monad: str | None = None
         self._loads: list[str] = []
         self._outputs: list[str] = []
@@ -382,6 +386,8 @@ class GraphBuilder:
         real_shift: str | None = None,
         attn_mask: str | None = None,
         sparse_mode: int = 0,
+        pre_tokens: int = MAX_TOKENS,
+        next_tokens: int = MAX_TOKENS,
         item: int = 3,
     ) -> str:
         """FlashAttentionScore and the TupleGetItem of its result (index 3)."""
@@ -391,7 +397,7 @@ class GraphBuilder:
         stats = TensorType((batch, heads, length, 8), FLOAT32)
         none = self.constant(None)
         tensors = [query, key, value, real_shift or none, none, none, attn_mask or none, none, none, none]
-        scalars = (heads, 1.0, float(scale), MAX_TOKENS, MAX_TOKENS, 0, LAYOUTS[layout], sparse_mode)
+        scalars = (heads, 1.0, float(scale), pre_tokens, next_tokens, 0, LAYOUTS[layout], sparse_mode)
         fused = self.node(
             "FlashAttentionScore",
             [*tensors, *map(self.constant, scalars)],
@@ -411,12 +417,16 @@ class GraphBuilder:
         attn_mask: str | None = None,
         pse_shift: str | None = None,
         kv_heads: int = 0,
+        sparse_mode: int = 0,
+        pre_tokens: int = MAX_TOKENS,
+        next_tokens: int = MAX_TOKENS,
         inner_precise: int = 0,
     ) -> str:
-        """PromptFlashAttention over the whole key sequence."""
+        """PromptFlashAttention, over the whole key sequence unless told otherwise."""
         none = self.constant(None)
         tensors = [query, key, value, attn_mask or none, none, none, pse_shift or none, none, none, none, none, none]
-        scalars = (heads, float(scale), MAX_TOKENS, MAX_TOKENS, LAYOUTS[layout], kv_heads, 0, inner_precise)
+        layout_number = LAYOUTS[layout]
+        scalars = (heads, float(scale), pre_tokens, next_tokens, layout_number, kv_heads, sparse_mode, inner_precise)
         return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self._types[query])
 
     # --- finishing

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attnfuse.graph import TensorType, read_literal, tensor_type
+from attnfuse.ir.graph import read_literal, tensor_type
 from attnfuse.ir.text import Argument
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto
 from tests.support.graphs import GraphBuilder, fill_type

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from attnfuse.graph import Model, tensor_type
+from attnfuse.ir.graph import Model, tensor_type
 from attnfuse.ir.types import Kind
 from attnfuse.ir.values import input_kind
 from attnfuse.mindir import codec

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnfuse.graph import Array, Literal, Model, Node
-from attnfuse.ir.types import COMPLEX64, Kind, ScalarType, Special, TensorType
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.types import COMPLEX64, Array, Kind, Literal, ScalarType, Special, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto

@@ -6,7 +6,7 @@ algebra are equal here, and a rewrite that loses a mask to an overflow is seen.
 
 The fused nodes are read by the argument positions of MindSpore 2.7.1's operator definitions and computed as their
 documentation says; nothing is shared with the passes.
-May import `attnfuse.graph`, `attnfuse.mindir` and numpy.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.graph import CALL, Model, Node, NotALiteralError, TensorType, read_tensor
+from attnfuse.ir.graph import CALL, Model, Node, NotALiteralError, read_tensor
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import GraphProto

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from attnfuse.graph import Model, Node, TensorType
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT32
 from tests.support import oracle

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
 from attnfuse.mindir.dtypes import FLOAT16, DType
 from attnfuse.mindir.schema import ModelProto

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from attnfuse.mindir.schema import ModelProto

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.match import SiteRecord
 from attnfuse.pipeline import Context
 from attnfuse.policy import SiteQuery

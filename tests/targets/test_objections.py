@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.graph import Literal, TensorType
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT64, DType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.objections import objection

@@ -11,7 +11,7 @@ import pytest
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
-from attnfuse.tracing.plan import plan_all, plan_pipeline
+from attnfuse.tracing.plan import Terms, plan_all, plan_pipeline
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
 from tests.support.small_models import SMALL, write_configs
 
@@ -143,7 +143,7 @@ def test_xl_vae_runs_in_float32_where_mindone_upcasts_it(
 
 def test_a_live_vae_is_what_it_is_held_in(tmp_path: Path) -> None:
     folder = pipeline(tmp_path, XL, "StableDiffusionXLPipeline", scheduler=["diffusers", "EulerDiscreteScheduler"])
-    found = {plan.name: plan for plan in plan_pipeline(folder, "float16", ShapeOptions(), exactly=True)}
+    found = {plan.name: plan for plan in plan_pipeline(folder, "float16", ShapeOptions(), terms=Terms(exactly=True))}
     assert {plan.dtype for plan in found.values()} == {"float16"}
     assert found["vae_encoder"].inputs[0].dtype == "float16"
     assert found["unet"].inputs[1].dtype == "float32"

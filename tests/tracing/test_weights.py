@@ -22,12 +22,13 @@ from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.random_weights import write_random
 from attnfuse.tracing.runner import trace_component
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
+from tests.support.odd_weights import OTHERS
 from tests.support.small_models import SMALL, Small, write_configs
 from tests.support.small_models.record import T5
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "int32": np.int32}
 
 pytestmark = pytest.mark.mindspore
 
@@ -135,6 +136,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
         "norm.gamma": "diffusion_pytorch_model.safetensors",
         "norm.beta": "diffusion_pytorch_model.safetensors",
         "steps": "spilled.safetensors",  # float64 in the file
+        "count": "spilled.safetensors",  # int64 in the file
         "other.twin": "diffusion_pytorch_model.safetensors",
     }
     assert found["sources"]["norm.gamma"]["key"] == "norm.weight"
@@ -144,6 +146,29 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}
     spilled = load_file(tmp_path / "work" / "spilled.safetensors")
     assert spilled["conv.weight"].shape == (4, 3, 1, 5)
+    check_refused(found["refused"])
+    check_float8({name: WeightSource.from_json(source) for name, source in found["float8"].items()})
+
+
+def check_refused(said: dict[str, str]) -> None:
+    """Codes are no numbers: nothing is taken for a parameter of another kind, whatever either is called."""
+    for key, kind in OTHERS:
+        told = said[f"{key}-{np.dtype(kind).name}"]
+        assert f"is {np.dtype(kind).name}" in told
+        if key == "count":
+            assert told.endswith("the checkpoint is not of this model.")
+        else:
+            assert told.endswith("the codes of a quantised checkpoint; give the unquantised checkpoint.")
+
+
+def check_float8(sources: dict[str, WeightSource]) -> None:
+    """Floats of eight bits are the same numbers in a wider type."""
+    steps = sources["steps"]
+    assert (steps.file.name, steps.key, steps.dtype) == ("diffusion_pytorch_model.safetensors", "steps", "float16")
+    conv = sources["conv.weight"]
+    assert conv.file.name == "spilled.safetensors"
+    bits = np.arange(4 * 3 * 5, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn)
+    assert digest(conv) == hashlib.sha256(bits.astype(np.float16).tobytes()).hexdigest()
 
 
 @pytest.mark.slow  # it starts MindSpore twice

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from tests.support.graphs import GraphBuilder, seeded
 

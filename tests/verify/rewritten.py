@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.graph import Array, Model, Node
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from attnfuse.mindir.schema import NodeProto

@@ -43,7 +43,7 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     for result_ in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):
         assert result_.findings == ()
         assert result_.figures is not None
-        assert set(result_.figures.drawn) == {"mixed", "large", "whole"}
+        assert {"mixed", "large"} <= set(result_.figures.drawn)
 
 
 def test_the_default_run_takes_the_families_that_matter() -> None:

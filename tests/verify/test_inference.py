@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.verify import inference
 from tests.support.graphs import fill_type

@@ -14,15 +14,17 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from attnfuse.graph import Array, Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, DType
 from attnfuse.verify.execution import run
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
-from attnfuse.verify.weights import stored_weights
-from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal, seeded
+from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
+from attnfuse.verify.weights import drawn_weights, stored_weights
+from tests.support.graphs import MAX_TOKENS, PRIMITIVE, GraphBuilder, fill_literal, seeded
 
 EXACT, NATIVE = Arithmetic.EXACT, Arithmetic.NATIVE
+LOWEST = float(np.finfo(np.float32).min)
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
@@ -540,6 +542,26 @@ def test_exact_drops_casts_between_floats_only() -> None:
     np.testing.assert_array_equal(got[1], [1.0, 2.0, -3.0])
 
 
+@pytest.mark.parametrize("arithmetic", [EXACT, NATIVE])
+@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
+@pytest.mark.parametrize("fill", [-1e9, -1e30, LOWEST])
+def test_a_fill_that_the_type_cannot_hold_is_infinite(fill: float, dtype: DType, arithmetic: Arithmetic) -> None:
+    g = GraphBuilder("fill")
+    x, hidden = g.input("x", (1, 3), dtype), np.array([[True, False, True]])
+    filled = g.masked_fill(x, hidden, np.array(fill, np.float32))
+    chosen = g.node("Select", [*map(g.constant, (hidden, np.array(fill, np.float32))), x], g.type_of(x))
+    g.output(filled, chosen, g.muls(x, fill), g.cast(g.constant(np.array([fill], np.float32)), dtype))
+    got = execute(g.model(), {"x": np.array([[0.5, 2.0, 1.0]], dtype.numpy)}, arithmetic)
+    with np.errstate(over="ignore"):
+        held = float(np.array(fill).astype(dtype.numpy))  # −∞ but for what bfloat16 reaches
+    assert math.isinf(held) is (dtype is FLOAT16 or fill == LOWEST)
+    for result in got[:2]:
+        np.testing.assert_allclose(result, [[held, 2.0, held]], rtol=2.0**-8)
+    beyond = -math.inf if dtype is FLOAT16 or fill == LOWEST else 2 * fill
+    np.testing.assert_allclose(got[2][0, 1], beyond, rtol=2.0**-8)
+    np.testing.assert_allclose(got[3], [held], rtol=2.0**-8)
+
+
 def test_native_overflows_as_float16_does() -> None:
     g = GraphBuilder("big")
     g.output(g.muls(g.input("x", (2,), FLOAT16), 100.0))
@@ -547,7 +569,8 @@ def test_native_overflows_as_float16_does() -> None:
     assert got.tolist() == [math.inf, 100.0]
 
 
-def test_compute_at_rounds_operands_and_result() -> None:
+@pytest.mark.parametrize("result", [False, True])
+def test_a_rounding_is_laid_upon_operands_and_result(result: bool) -> None:
     g = GraphBuilder("at")
     x, y = g.input("x", (2, 3)), g.input("y", (3, 4))
     out = g.matmul_ext(x, y)
@@ -556,9 +579,10 @@ def test_compute_at_rounds_operands_and_result() -> None:
     a, c = f(2, 3), f(3, 4, name="y")
     named = {value.name: v for value, v in zip(model.proto.graph.input, (a, c), strict=True)}
     weights = stored_weights(model.proto, Path("/none/x.mindir"))
-    got = run(lower(model, NATIVE, {out: FLOAT16}), named, weights)[0]
+    rounding = {out: Rounding(FLOAT16, operands=(0, 1), result=result)}
+    got = run(lower(model, NATIVE, rounding), named, weights)[0]
     half = a.astype(np.float16).astype(np.float32) @ c.astype(np.float16).astype(np.float32)
-    np.testing.assert_array_equal(got, half.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(got, half.astype(np.float16).astype(np.float32) if result else half)
 
 
 # --- fused nodes
@@ -646,17 +670,70 @@ def test_fused_nodes_against_the_oracle(node: str, layout: str, kv_heads: int, e
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize(("mode", "shift"), [(2, 0), (3, 3)])
-def test_causal_modes(mode: int, shift: int) -> None:
-    arrays = {"q": f(1, 2, 4, 8, name="q"), "k": f(1, 2, 7, 8, name="k"), "v": f(1, 2, 7, 8, name="v")}
-    g = GraphBuilder("causal")
+def sparse(
+    node: str, queries: int, keys: int, mask: Array | None, mode: int, pre: int, behind: int
+) -> tuple[Model, dict[str, npt.NDArray[np.float32]]]:
+    """A graph of one node of that sparse mode, and its operands."""
+    arrays = {n: f(1, 2, length, 8, name=n) for n, length in zip("qkv", (queries, keys, keys), strict=True)}
+    g = GraphBuilder("sparse")
     q, k, v = (g.input(name, a.shape) for name, a in arrays.items())
-    triangle = g.constant(np.triu(np.ones((2048, 2048), np.bool_), 1))
-    g.output(g.flash_attention_score(q, k, v, heads=2, scale=0.5, attn_mask=triangle, sparse_mode=mode))
-    discard = np.arange(7)[None] > np.arange(4)[:, None] + shift
-    q64, k64, v64 = (a.astype(np.float64) for a in arrays.values())
-    expected = oracle(q64, k64, v64, 0.5, discard=discard)
-    np.testing.assert_allclose(execute(g.model(), dict(arrays))[0], expected, rtol=1e-12)
+    given = g.constant(mask) if mask is not None else None
+    write = g.flash_attention_score if node == "FlashAttentionScore" else g.prompt_flash_attention
+    out = write(
+        q, k, v, heads=2, scale=0.5, attn_mask=given, sparse_mode=mode, pre_tokens=pre, next_tokens=behind
+    )  # fmt: skip
+    g.output(out)
+    return g.model(), arrays
+
+
+TRIANGLE = np.triu(np.ones((2048, 2048), np.uint8), 1)
+SPARSE = {
+    # (mode, pre_tokens, next_tokens, queries, keys) → which (query i, key j) are seen
+    (2, MAX_TOKENS, MAX_TOKENS, 4, 7): lambda i, j: j <= i,
+    (3, MAX_TOKENS, MAX_TOKENS, 4, 7): lambda i, j: j <= i + 3,
+    (3, 0, 0, 7, 7): lambda i, j: j <= i,
+    (4, 2, 0, 8, 8): lambda i, j: (i - 2 <= j) & (j <= i),
+    (4, 1, 2, 4, 7): lambda i, j: (i + 3 - 1 <= j) & (j <= i + 3 + 2),
+    (4, 3, -1, 4, 7): lambda i, j: (i <= j) & (j <= i + 2),
+}
+
+
+@pytest.mark.parametrize("node", ["FlashAttentionScore", "PromptFlashAttention"])
+@pytest.mark.parametrize("case", SPARSE, ids=str)
+def test_sparse_modes_with_a_compressed_mask(case: tuple[int, int, int, int, int], node: str) -> None:
+    mode, pre, behind, queries, keys = case
+    model, arrays = sparse(node, queries, keys, TRIANGLE, mode, pre, behind)
+    discard = ~SPARSE[case](np.arange(queries)[:, None], np.arange(keys)[None])
+    q, k, v = (a.astype(np.float64) for a in arrays.values())
+    expected = oracle(q, k, v, 0.5, discard=discard)
+    np.testing.assert_allclose(execute(model, dict(arrays))[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("node", ["FlashAttentionScore", "PromptFlashAttention"])
+@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_band_counts_beside_a_whole_mask_in_mode_0_only(masked: bool, mode: int, node: str) -> None:
+    """Without a mask CANN takes no notice of pre_tokens and next_tokens, and in mode 1 never."""
+    mask = np.zeros((6, 6), np.bool_)
+    mask[2, 1] = True
+    model, arrays = sparse(node, 6, 6, mask if masked else None, mode, 3, 1)
+    i, j = np.arange(6)[:, None], np.arange(6)[None]
+    discard = mask & masked
+    if masked and mode == 0:
+        discard = mask | (j < i - 3) | (j > i + 1)
+    q, k, v = (a.astype(np.float64) for a in arrays.values())
+    expected = oracle(q, k, v, 0.5, discard=discard)
+    np.testing.assert_allclose(execute(model, dict(arrays))[0], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mask", "mode", "told"),
+    [(1 - TRIANGLE, 4, "another mask than the lower triangle"), (TRIANGLE, 5, "sparse_mode 5; 0 to 4 are known")],
+)
+def test_what_a_sparse_mode_does_not_say_is_refused(mask: Array, mode: int, told: str) -> None:
+    model, _ = sparse("FlashAttentionScore", 4, 4, mask, mode, 1, 0)
+    with pytest.raises(UnsupportedOpError, match=told):
+        lower(model, EXACT)
 
 
 def test_a_row_that_is_masked_whole_is_not_a_number() -> None:
@@ -743,3 +820,40 @@ def test_a_constant_and_a_weight_may_be_handed_out() -> None:
     constant, weight = execute(g.model(), {"x": f(2)})
     np.testing.assert_array_equal(constant, [1, 2])
     np.testing.assert_array_equal(weight, [3.5])
+
+
+# --- what storing a bias costs
+
+
+@pytest.mark.parametrize("spelling", ["added", "baddbmm"])
+@pytest.mark.parametrize(("dtype", "added"), [(FLOAT16, FLOAT32), (BFLOAT16, FLOAT32), (FLOAT16, BFLOAT16)])
+def test_scores_are_moved_by_what_storing_their_bias_costs(dtype: DType, added: DType, spelling: str) -> None:
+    """Keys behind the largest of their row by d are off by u · max(d, 1), or by u of the source's sum; −∞ stays."""
+    g = GraphBuilder("stored")
+    x = g.input("x", (1, 5, 16))
+    bias = np.linspace(100.0, 160.0, 40).reshape(1, 5, 8).astype(np.float32)
+    bias[0, 3, :4], bias[0, 2, 5], bias[0, 4] = -np.inf, -5000.0, LOWEST
+    y = g.input("y", (1, 16, 8))
+    product = g.baddbmm(g.constant(bias), x, y) if spelling == "baddbmm" else g.matmul_ext(x, y)
+    summed = product if spelling == "baddbmm" else g.add(product, bias)
+    weights = g.softmax(summed)
+    g.output(weights)
+    model = g.model()
+    values = {v.name: f(*dims) * 0.1 for v, dims in zip(model.proto.graph.input, [(1, 5, 16), (1, 16, 8)], strict=True)}
+    stored = tuple(dict.fromkeys((product, summed)))
+    plain, moved = (
+        run(lower(model, EXACT, rounding), values, drawn_weights(0))[0][0]
+        for rounding in ({}, {weights: Rounding(dtype, stored=stored, added=added)})
+    )
+    u, own = ({FLOAT16: 2.0**-11, BFLOAT16: 2.0**-8, FLOAT32: 2.0**-24}[d] for d in (dtype, added))
+    b = bias[0].astype(np.float64)
+    expected = np.maximum(
+        u * np.maximum(b.max(-1, keepdims=True) - b, 1.0), np.where(np.abs(b) < 1000, own * np.abs(b), 0)
+    )
+    for row in range(4):
+        seen = b[row] > -1000
+        off = np.log(moved[row, seen]) - np.log(plain[row, seen])
+        signs = [off + s * expected[row, seen][0] - off[0] for s in (1, -1)]
+        assert any(np.allclose(np.abs(o), expected[row, seen], rtol=1e-6, atol=1e-12) for o in signs), row
+        np.testing.assert_array_equal(moved[row, ~seen], plain[row, ~seen])
+    np.testing.assert_allclose(moved[4], np.full(8, 1 / 8), rtol=1e-12)  # absorbed whole, as before

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from attnfuse.errors import VerificationError
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify import numbers
-from attnfuse.verify.baseline import formula_nodes
+from attnfuse.verify.baseline import honest_rounding
 from attnfuse.verify.numbers import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge, problems
 from attnfuse.verify.result import OutputFigures
 from attnfuse.verify.weights import stored_weights
@@ -169,23 +169,29 @@ def undefined(reference: list[float], native: list[float], fused: list[float]) -
 
 
 @pytest.mark.parametrize(
-    ("reference", "native"),
+    ("reference", "native", "lost"),
     [
-        ([math.nan, math.nan], [math.nan, math.nan]),
-        ([1.0, 2.0], [math.nan, math.inf]),
-        ([math.nan, 2.0], [1.0, -math.inf]),
+        ([math.nan, math.nan], [math.nan, math.inf], 0),
+        ([1.0, 2.0], [math.nan, math.nan], 0),
+        ([1.0, 2.0], [math.nan, math.inf], 1),
+        ([math.nan, 2.0], [1.0, math.nan], 1),
     ],
 )
 @pytest.mark.parametrize("fused", [[math.nan, math.nan], [1.0, 2.0]])
 def test_where_the_original_defines_nothing_nothing_was_shown(
-    reference: list[float], native: list[float], fused: list[float]
+    reference: list[float], native: list[float], lost: int, fused: list[float]
 ) -> None:
-    """Equal NaN prove nothing: a weight too large for its type makes every graph of it equal."""
+    """Equal NaN prove nothing: a weight too large for its type makes every graph of it equal.
+
+    What is finite in one of the original's runs alone is no yardstick, but it may not become a NaN that the source
+    does not give itself.
+    """
     result = undefined(reference, native, fused)
-    assert (result.undefined, result.not_finite) == (2, 0)
+    assert (result.undefined, result.not_finite) == (2, lost if math.isnan(fused[0]) else 0)
     assert not result.passed
-    (finding,) = problems(result, "output out")
-    assert "output out could not be compared" in finding
+    told = problems(result, "output out")
+    assert "output out could not be compared" in told[0]
+    assert len(told) == (2 if result.not_finite else 1)
 
 
 def test_an_output_of_no_elements_is_as_it_should_be() -> None:
@@ -250,15 +256,19 @@ def test_an_overflow_of_the_formula_does_not_open_the_bound() -> None:
 def test_the_formula_is_found_between_its_two_products() -> None:
     block = Block(masked=True, biased=True)
     original, fused = block.original().model(), block.fused().model()
-    found = formula_nodes(original, fused)
-    operators = [n.op for n in original.nodes if n.name in found]
-    assert operators == ["MatMulExt", "Muls", "Add", "MaskedFill", "Softmax", "MatMulExt"]
-    assert set(found.values()) == {FLOAT16}
+    found = honest_rounding(original, fused)
+    assert [n.op for n in original.nodes if n.name in found] == ["MatMulExt", "Softmax", "MatMulExt"]
+    scores, values, softmax = found.values()
+    assert {r.dtype for r in found.values()} == {FLOAT16}
+    assert (scores.operands, scores.result) == ((0, 1), False)
+    assert (values.operands, values.result) == ((0, 1), True)
+    assert [n.op for n in original.nodes if n.name in softmax.stored] == ["MatMulExt", "Muls", "Add", "MaskedFill"]
+    assert softmax.added is FLOAT32
 
 
 def test_attention_that_stays_is_no_part_of_the_yardstick() -> None:
     model = transformer().model()
-    assert formula_nodes(model, model) == {}
+    assert honest_rounding(model, model) == {}
 
 
 def test_beside_a_fused_site_one_that_stays_is_none_either() -> None:
@@ -270,7 +280,7 @@ def test_beside_a_fused_site_one_that_stays_is_none_either() -> None:
         g.output(g.add(first, fused))
         return g.model()
 
-    assert formula_nodes(build(fuse=False), build(fuse=True)) == {}
+    assert honest_rounding(build(fuse=False), build(fuse=True)) == {}
 
 
 def test_each_graph_runs_on_its_own_weights(tmp_path: Path) -> None:

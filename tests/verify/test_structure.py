@@ -8,7 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from attnfuse.graph import Literal, Model, TensorType
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32
 from attnfuse.verify.structure import check_interface, check_structure, new_findings
 from tests.support.graphs import GraphBuilder, fill_type, transformer

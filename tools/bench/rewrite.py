@@ -34,7 +34,7 @@ import json, sys, time
 now = lambda: (time.perf_counter(), time.process_time())
 start = now()
 from pathlib import Path
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context, discover, run

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnfuse.api import SiteRecord
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.pipeline import Context, run
 from attnfuse.policy import Policy

@@ -6,7 +6,7 @@ So an edit goes through the graph as it would have gone through MindSpore, and t
 from __future__ import annotations
 
 from attnfuse.errors import SourceError
-from attnfuse.graph import CALL, CONSTANT, Model, Node, attribute
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute
 from attnfuse.ir.operators.arguments import TypeMismatch
 from attnfuse.ir.types import Kind, TensorType, declared_kind
 from attnfuse.ir.types import agree as kinds_agree

@@ -4,7 +4,7 @@ Two forms. The full one (`model`) holds all of a file: MindIR → text → MindI
 reports, and for what a pass left. The short one (`program`) is for people to write: expressions, inputs with their
 types, constants where they are used. `values` are types and constants, `messages` what has no form of its own.
 
-May import `attnfuse.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from attnfuse.ir.text.lexer import TextError

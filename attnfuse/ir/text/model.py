@@ -32,7 +32,7 @@ What is set otherwise than all this (two outputs, a name missing) is a message a
 
 `%name` is `GRAPH:name` of the graph it stands in, `@name` a value or function by its whole name.
 
-May import `attnfuse.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from attnfuse.graph import CONSTANT
+from attnfuse.ir.graph import CONSTANT
 from attnfuse.ir.text.lexer import Cursor, Token, quoted, value_name
 from attnfuse.ir.text.messages import fields_text, has_unknown_fields, is_text, message_text, parse_message
 from attnfuse.ir.text.values import (
@@ -270,7 +270,7 @@ def _value(name: str, prefix: str) -> str:
 def parse_model(text: str) -> ModelProto:
     """The file that the text is. Raises TextError, with line and column, where it is none.
 
-    Whether values are defined, and types right, is not looked at: `attnfuse.graph.Model` and the checks do that.
+    Whether values are defined, and types right, is not looked at: `attnfuse.ir.graph.Model` and the checks do that.
     """
     return _Parser(text).parse()
 

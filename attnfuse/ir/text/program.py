@@ -16,7 +16,7 @@
 
 `program_text` prints a graph so, one node a line, that two graphs of the same nodes have the same text.
 
-May import `attnfuse.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from attnfuse.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.text.lexer import Cursor, Token, value_name
 from attnfuse.ir.text.values import Writer, parse_constant, parse_data, parse_type
 from attnfuse.mindir import dtypes

@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attnfuse.graph import Array
 from attnfuse.ir.text.lexer import Cursor, Token, quoted
 from attnfuse.ir.text.messages import (
     data_text,
@@ -33,6 +32,7 @@ from attnfuse.ir.text.messages import (
     message_text,
     parse_message,
 )
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, TensorProto

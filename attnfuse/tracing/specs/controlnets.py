@@ -1,6 +1,6 @@
 """ControlNets and adapters: what turns a picture of conditions into features a UNet or transformer adds to its own.
 
-Imports `families`, `video_families`, `record`, `transformers` and `unets` of this room.
+Imports `families`, `video_families`, `record`, `told`, `transformers` and `unets` of this room.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from attnfuse.tracing.specs.record import (
     Sizes,
     Spec,
 )
+from attnfuse.tracing.specs.told import ADAPTER_SCALE, CONDITIONING_SCALE, GUESS_MODE, UNION_OF_ONE
 from attnfuse.tracing.specs.transformers import (
     HUNYUAN_DIT_INPUTS,
     TEXT_MASK,
@@ -35,7 +36,13 @@ from attnfuse.tracing.specs.transformers import (
     hunyuan_dit_sizes,
     qwen_constants,
 )
-from attnfuse.tracing.specs.unets import ADDED_CONDITIONS, condition_sizes, one_context, residual_shapes
+from attnfuse.tracing.specs.unets import (
+    ADDED_CONDITIONS,
+    adapter_channels,
+    condition_sizes,
+    one_context,
+    residual_shapes,
+)
 from attnfuse.tracing.specs.video_families import ANIMATE_DIFF
 
 
@@ -44,7 +51,7 @@ def _residuals(scene: Scene) -> int:
 
 
 def _features(scene: Scene) -> int:
-    return len(scene.numbers("channels"))
+    return len(adapter_channels(scene))
 
 
 CONTROLNET = Spec(
@@ -60,7 +67,6 @@ CONTROLNET = Spec(
         Input("controlnet_cond", ("rows", 3, "height", "width"), note="the picture of conditions, in pixels"),
         *ADDED_CONDITIONS,
     ),
-    # `controlnet_conditioning_scale` multiplies all outputs, and is 1 in the graph: multiply them outside of it.
     outputs=(
         Output("down_block_residual_{i}", "result[0][{i}]", _residuals),
         Output("mid_block_residual", "result[1]"),
@@ -75,6 +81,10 @@ CONTROLNET = Spec(
         Refusal("conditioning_channels", (3,)),
         Refusal("global_pool_conditions", (False,)),  # the pipeline then guesses, with half the rows
         Refusal("addition_embed_type", (None, "text_time")),
+    ),
+    told=(
+        CONDITIONING_SCALE,
+        GUESS_MODE,
     ),
 )
 
@@ -101,9 +111,10 @@ T2I_ADAPTER = Spec(
     models=("adapter",),
     source="t2i_adapter/pipeline_stable_diffusion_adapter.py",
     inputs=(Input("image", ("batch", "in_channels", "height", "width"), to="x"),),
-    # The pipeline multiplies them with `adapter_conditioning_scale` and, where it guides, repeats them.
+    # Where it guides, the pipeline repeats them.
     outputs=(Output("adapter_feature_{i}", "result[{i}]", _features),),
     fixed={},
+    told=(ADAPTER_SCALE,),
 )
 
 
@@ -130,7 +141,6 @@ SD3_CONTROLNET = Spec(
         Input("pooled_projections", ("rows", "pooled_projection_dim")),
         Input("timestep", ("rows",), "float32", note="as the transformer's"),
     ),
-    # `conditioning_scale` multiplies all outputs, and is 1 in the graph: multiply them outside of it.
     outputs=(Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),),
     sizes=_sd3_sizes,
     check=lambda scene: (
@@ -139,6 +149,7 @@ SD3_CONTROLNET = Spec(
         else ""
     ),
     refuse=(Refusal("use_pos_embed", (True,)),),
+    told=(CONDITIONING_SCALE,),
 )
 
 
@@ -189,7 +200,6 @@ FLUX_CONTROLNET = Spec(
             only="guidance_embeds is set",
         ),
     ),
-    # `conditioning_scale`: as above.
     outputs=(
         Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),
         Output(
@@ -198,6 +208,7 @@ FLUX_CONTROLNET = Spec(
             lambda scene: controlnet_blocks(scene, "num_single_layers"),
         ),
     ),
+    told=(CONDITIONING_SCALE,),
 )
 
 CONTROLNET_UNION = Spec(
@@ -220,12 +231,16 @@ CONTROLNET_UNION = Spec(
         Input("control_mode", (1,), "int64", to="control_type_idx.0", note="the picture's type, by its number"),
         *ADDED_CONDITIONS,
     ),
-    # Of several pictures each has a scale of its own within the model: they would be another graph.
     outputs=CONTROLNET.outputs,
     sizes=lambda scene: {**condition_sizes(scene), "types": scene.number("num_control_type", default=6)},
     check=one_context,
     refuse=CONTROLNET.refuse,
     stand_ins=(TOLD_TYPE,),
+    told=(
+        CONDITIONING_SCALE,
+        GUESS_MODE,
+        UNION_OF_ONE,
+    ),
 )
 
 HUNYUAN_DIT_CONTROLNET = Spec(
@@ -244,6 +259,7 @@ HUNYUAN_DIT_CONTROLNET = Spec(
     ),
     outputs=(Output("controlnet_block_{i}", "result[0][{i}]", hunyuan_dit_controls),),
     sizes=hunyuan_dit_sizes,
+    told=(CONDITIONING_SCALE,),
 )
 
 SANA_CONTROLNET = Spec(
@@ -265,6 +281,7 @@ SANA_CONTROLNET = Spec(
     ),
     outputs=(Output("controlnet_block_{i}", "result[0][{i}]", lambda scene: controlnet_blocks(scene, "num_layers")),),
     stand_ins=(MASKED_ATTENTION,),
+    told=(CONDITIONING_SCALE,),
 )
 
 
@@ -294,6 +311,7 @@ QWEN_IMAGE_CONTROLNET = Spec(
     sizes=_qwen_sizes,
     constants=qwen_constants,
     stand_ins=(QWEN_ROTARY,),
+    told=(CONDITIONING_SCALE,),
 )
 
 
@@ -335,6 +353,10 @@ SPARSE_CONTROLNET = Spec(
     outputs=CONTROLNET.outputs,
     sizes=_sparse_sizes,
     check=one_context,
+    told=(
+        CONDITIONING_SCALE,
+        GUESS_MODE,
+    ),
 )
 
 SPECS = (

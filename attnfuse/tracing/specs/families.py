@@ -11,27 +11,16 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.record import Family, Scene, Sizes
 
-#: Text length where no text encoder is there to say it: that of every CLIP text encoder published.
-_CLIP_TOKENS = 77
-
 
 def _vae_scale(scene: Scene) -> int:
     """Pixels per latent: each VAE block but the last halves the image; 8 where there is no VAE."""
     return 2 ** (len(scene.numbers("block_out_channels", "vae")) - 1) if scene.has("vae") else 8
 
 
-def _clip_tokens(scene: Scene, *models: str) -> int:
-    """The positions of the first of the text encoders that is there."""
-    for model in models:
-        if scene.option("max_position_embeddings", model=model) is not None:
-            return scene.number("max_position_embeddings", model)
-    return _CLIP_TOKENS
-
-
 def _stable_diffusion(scene: Scene) -> Sizes:
     """Height and width: the UNet's `sample_size` × the VAE's downscaling (without one, the VAE's `sample_size`, 512).
 
-    Tokens: the text encoder's positions. Guided: two rows an image.
+    Tokens: as many as the tokenizer fills a text up to, else the text encoder's positions. Guided: two rows an image.
     """
     scale = _vae_scale(scene)
 
@@ -46,8 +35,6 @@ def _stable_diffusion(scene: Scene) -> Sizes:
         return size[0] * factor, size[-1] * factor
 
     height, width = scene.image(default, scale, "the VAE's downscaling")
-    tokens = _clip_tokens(scene, "text_encoder_2", "text_encoder")
-    limit = tokens if scene.has("text_encoder") or scene.has("text_encoder_2") else 0
     return {
         "batch": scene.shapes.batch or 1,
         "rows": scene.rows(guided=True),
@@ -55,7 +42,7 @@ def _stable_diffusion(scene: Scene) -> Sizes:
         "width": width,
         "latent_height": height // scale,
         "latent_width": width // scale,
-        "tokens": scene.text(tokens, limit),
+        "tokens": scene.text_filled("text_encoder", "text_encoder_2"),
     }
 
 
@@ -96,8 +83,8 @@ STABLE_DIFFUSION_XL = Family(
 def _stable_diffusion_3(scene: Scene) -> Sizes:
     """Height and width: the transformer's `sample_size` × the VAE's downscaling.
 
-    Tokens: CLIP's 77 and T5's 256 behind them, or 77 zeros where the pipeline has no T5; `sequence_length` is T5's.
-    Guided: two rows an image.
+    Tokens: CLIP's, as many as its tokenizer fills a text up to (77), and T5's 256 behind them, or as many zeros as
+    CLIP's where the pipeline has no T5; `sequence_length` is T5's. Guided: two rows an image.
     """
     scale = _vae_scale(scene)
 
@@ -110,7 +97,8 @@ def _stable_diffusion_3(scene: Scene) -> Sizes:
 
     patch = scene.number("patch_size", "transformer", 2)
     height, width = scene.image(default, scale * patch, "the VAE's downscaling and the transformer's patches")
-    clip = _clip_tokens(scene, "text_encoder", "text_encoder_2")
+    # The second encoder's texts are filled up to what the first's tokenizer says.
+    clip = scene.filled("text_encoder", "text_encoder_2", tokenizer="tokenizer")
     has_t5 = scene.has("text_encoder_3") or not scene.pipeline.class_name
     t5 = scene.text(256) if has_t5 else clip
     return {
@@ -141,11 +129,8 @@ STABLE_DIFFUSION_3 = Family(
 )
 
 
-def _flux(scene: Scene) -> Sizes:
-    """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
-
-    Tokens: 512 of T5; CLIP gives a pooled vector only. Not doubled: guidance is an input, or distilled away.
-    """
+def _packed(scene: Scene) -> dict[str, int]:
+    """128 latents × the VAE's downscaling, packed two by two into "image_tokens"; 512 tokens, one row an image."""
     scale = _vae_scale(scene)
     height, width = scene.image(lambda: (128 * scale,) * 2, 2 * scale, "the VAE's downscaling and the packing")
     return {
@@ -156,9 +141,17 @@ def _flux(scene: Scene) -> Sizes:
         "latent_height": height // scale,
         "latent_width": width // scale,
         "image_tokens": (height // (2 * scale)) * (width // (2 * scale)),
-        "text_encoder_tokens": _clip_tokens(scene, "text_encoder"),
         "tokens": scene.text(512, 512),
     }
+
+
+def _flux(scene: Scene) -> Sizes:
+    """Height and width: 128 latents × the VAE's downscaling; latents are packed two by two into "image_tokens".
+
+    Tokens: 512 of T5; CLIP, which sees as many as its tokenizer fills a text up to (77), gives a pooled vector only.
+    Not doubled: guidance is an input, or distilled away.
+    """
+    return {**_packed(scene), "text_encoder_tokens": scene.filled("text_encoder")}
 
 
 FLUX = Family(
@@ -271,7 +264,7 @@ def _chroma(scene: Scene) -> Sizes:
 
     Tokens: 512. With and without the prompt are two calls: rows are not doubled.
     """
-    sizes = _flux(scene)
+    sizes = _packed(scene)
     return {**sizes, "all_tokens": sizes["tokens"] + sizes["image_tokens"]}
 
 
@@ -280,7 +273,7 @@ def _flux_2(scene: Scene) -> Sizes:
 
     Tokens: 512. Not doubled: guidance is an input.
     """
-    return _flux(scene)
+    return _packed(scene)
 
 
 def _qwen_image(scene: Scene) -> Sizes:

@@ -2,24 +2,26 @@
 
 One entry a family. They tell "batch", "rows" and "tokens" as the others do (see `families`), and have no height.
 
-Imports `record` of this room.
+Imports `record` of this room and `attnfuse.errors`.
 """
 
 from __future__ import annotations
 
 from math import prod
 
+from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.record import Family, Scene, Sizes
 
 
 def _stable_audio(scene: Scene) -> Sizes:
     """Length: the transformer's `sample_size`; the VAE makes one latent of as many samples as its ratios multiply to.
 
-    Tokens: 128; the transformer sees two more, the start and the end in seconds. Guided.
+    Tokens: as many as the tokenizer fills a text up to (128); the transformer sees two more, the start and the end in
+    seconds. Guided.
     """
     latents = scene.number("sample_size", "transformer") if scene.has("transformer") else 1024
     hop = prod(scene.numbers("downsampling_ratios", "vae")) if scene.has("vae") else 2048
-    tokens = scene.text(128)
+    tokens = scene.text(scene.filled_up_to("tokenizer") or 128)
     return {
         "batch": scene.shapes.batch or 1,
         "rows": scene.rows(guided=True),
@@ -31,8 +33,17 @@ def _stable_audio(scene: Scene) -> Sizes:
 
 
 def _kandinsky_prior(scene: Scene) -> Sizes:
-    """No picture yet: the prior makes the embedding of one. Tokens: the prior's `num_embeddings`, 77. Guided."""
+    """No picture yet: the prior makes the embedding of one. Tokens: the prior's `num_embeddings`, 77. Guided.
+
+    The tokenizer fills texts up to as many: SourceError where it does not, for the prior has no other number of places.
+    """
     tokens = scene.number("num_embeddings", "prior", 77)
+    filled = scene.filled_up_to("tokenizer")
+    if filled is not None and filled != tokens and scene.shapes.sequence_length is None:
+        raise SourceError(
+            f"{scene.pipeline.root}: the prior has places for {tokens} tokens (num_embeddings), and the tokenizer fills"
+            f" texts up to {filled} (model_max_length in tokenizer_config.json); mend that, or give --sequence-length."
+        )
     return {
         "batch": scene.shapes.batch or 1,
         "rows": scene.rows(guided=True),
@@ -47,14 +58,15 @@ _CLAP_TOKENS, _CLAP_STATES = 512, 1
 def _audio_ldm_2(scene: Scene) -> Sizes:
     """Length: the UNet's `sample_size` latents, each as many frames of the spectrogram as the VAE's downscaling says.
 
-    Tokens: 512 of T5, the most; the pipeline hands over as many as the prompt has. Guided. The language model writes
-    `max_new_tokens` states, one a call, behind both texts, each in a beginning and an end: "language_tokens" are those
-    of the last call. An earlier call is the same with what is not yet written masked, and another state read.
+    Tokens: T5's, the most its tokenizer cuts to (512); the pipeline hands over as many as the prompt has. CLAP's: as
+    many as its tokenizer fills a text up to (512). Guided. The language model writes `max_new_tokens` states, one a
+    call, behind both texts, each in a beginning and an end: "language_tokens" are those of the last call. An earlier
+    call is the same with what is not yet written masked, and another state read.
     """
     scale = 2 ** (len(scene.numbers("block_out_channels", "vae")) - 1) if scene.has("vae") else 4
     bands = scene.number("model_in_dim", "vocoder") if scene.has("vocoder") else 64
     latents = scene.number("sample_size", "unet") if scene.has("unet") else 256
-    tokens = scene.text(512)
+    tokens = scene.text(scene.filled_up_to("tokenizer_2") or 512)
     new = scene.number("max_new_tokens", "language_model", 8) if scene.has("language_model") else 8
     return {
         "batch": scene.shapes.batch or 1,
@@ -63,7 +75,7 @@ def _audio_ldm_2(scene: Scene) -> Sizes:
         "latent_width": bands // scale,
         "height": latents * scale,
         "width": bands // scale * scale,
-        "text_encoder_tokens": _CLAP_TOKENS,
+        "text_encoder_tokens": scene.filled_up_to("tokenizer") or _CLAP_TOKENS,
         "clap_states": _CLAP_STATES,
         "tokens": tokens,
         "new_tokens": new,

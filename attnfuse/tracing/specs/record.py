@@ -10,6 +10,7 @@ Imports `contract` and `folder` of this room, `attnfuse.errors` and the standard
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Library, ShapeOptions
-from attnfuse.tracing.folder import Config, Configs, PipelineFolder, number_of, numbers_of
+from attnfuse.tracing.folder import Config, Configs, PipelineFolder, number_of, numbers_of, read_json
 
 FLOAT = "float"
 """Stands for the type the model is held in."""
@@ -66,13 +67,20 @@ ASIDE = ("safety_checker", "image_encoder")
 
 Sizes = Mapping[str, int]
 
+#: Text length where neither tokenizer nor text encoder is there to say it: that of every CLIP text encoder published.
+_CLIP_TOKENS = 77
+
+#: Beyond it a tokenizer has no limit: transformers writes 10^30 (10^20 before) for that. No text encoder has as many.
+_MOST_TOKENS = 10**6
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything an entry may ask when it computes sizes: the pipeline, its configurations, what the user asked for.
 
     `model` is the attribute of the part in question ("unet"); `configs` are by attribute; `sizes` those of the family.
-    `dtype` is the pipeline's type, with `exactly` that of every model in it.
+    `dtype` is the pipeline's type, with `exactly` that of every model in it; "auto" stands for the type of each part's
+    checkpoint, and is replaced by it, with `dtype_from` as in `ComponentPlan`, before a part is planned.
     """
 
     pipeline: PipelineFolder
@@ -81,6 +89,7 @@ class Scene:
     dtype: str
     exactly: bool = False
     model: str = ""
+    dtype_from: str = ""
     sizes: Sizes = field(default_factory=dict)
 
     def has(self, model: str) -> bool:
@@ -109,6 +118,68 @@ class Scene:
             class_name = self.pipeline.classes.get(model, "none")
             raise SourceError(f"it depends on {model}, whose class, {class_name}, is not supported there.")
         return self.configs[model]
+
+    def filled_up_to(self, tokenizer: str) -> int | None:
+        """The tokens that a tokenizer fills a text up to where a pipeline leaves it to that.
+
+        They are `model_max_length` of its tokenizer_config.json; None where there is no tokenizer, where it does not
+        say, and where it says, with a huge number, that there is no limit. SourceError for what is no number.
+        """
+        if tokenizer not in self.pipeline.classes:
+            return None
+        path = self.pipeline.folders[tokenizer] / "tokenizer_config.json"
+        if not path.is_file():
+            return None
+        value = read_json(path).get("model_max_length")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 1:
+            raise SourceError(f"{path}: model_max_length is {json.dumps(value)}, not a positive number.")
+        return int(value) if value <= _MOST_TOKENS else None
+
+    def filled(self, *models: str, tokenizer: str = "", remedy: str = "mend it") -> int:
+        """The tokens of a text for these text encoders: what their tokenizers fill it up to, else their positions.
+
+        `tokenizer` names one for all where it is not each encoder's own ("tokenizer_2" of "text_encoder_2"). 77 where
+        neither is there to say it. Raises SourceError where a tokenizer goes beyond its encoder's positions, or two
+        encoders are to see texts of different lengths: the pipeline itself fails there. `remedy` ends what is told.
+        """
+        found: dict[str, int] = {}
+        for model in models:
+            told_by = tokenizer or model.replace("text_encoder", "tokenizer")
+            filled, positions = self.filled_up_to(told_by), self._positions(model, needed=not found)
+            if filled is not None and positions is not None and filled > positions:
+                raise SourceError(
+                    f"{self.path(model)}: {model} has {positions} positions, and {told_by} fills texts up to {filled}"
+                    " tokens (model_max_length in tokenizer_config.json), with which the pipeline itself fails;"
+                    f" {remedy}."
+                )
+            if filled or positions:
+                found[model] = filled or positions or 0
+        if len(set(found.values())) > 1:
+            several = ", ".join(f"{model} {tokens}" for model, tokens in found.items())
+            raise SourceError(
+                f"{self.pipeline.root}: its text encoders are to see texts of different lengths ({several} tokens),"
+                f" which the pipeline puts side by side (model_max_length in tokenizer_config.json); {remedy}."
+            )
+        return next(iter(found.values()), _CLIP_TOKENS)
+
+    def _positions(self, model: str, *, needed: bool) -> int | None:
+        """A text encoder's positions, if it says them; a damaged configuration is told here only where it is needed."""
+        try:
+            told = self.option("max_position_embeddings", model=model) is not None
+            return self.number("max_position_embeddings", model) if told else None
+        except SourceError:
+            if needed:
+                raise
+            return None
+
+    def text_filled(self, *models: str) -> int:
+        """Tokens of a text for these text encoders: what was asked for, else `filled`; UsageError beyond positions."""
+        if self.shapes.sequence_length is None:
+            return self.filled(*models, remedy="mend it, or give --sequence-length")
+        places = [self.number("max_position_embeddings", model, 0) for model in models]
+        return self.text(0, min(filter(None, places), default=0))
 
     def path(self, model: str = "") -> Path:
         """The configuration's file, for messages."""
@@ -198,6 +269,20 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Something a pipeline may set at run time and the graph of a spec has fixed: see `contract.FixedValue`.
+
+    `when` says for which configurations it is told, `only` the same in words.
+    """
+
+    name: str
+    value: Any
+    meaning: str
+    when: Callable[[Scene], bool] | None = None
+    only: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """How a group of pipelines sizes what it hands to its models.
 
@@ -231,8 +316,9 @@ class Spec:
     `component` names the graph, "{model}" standing for the attribute. `method` is what is called, the model itself
     where empty; `fixed` are arguments that are no tensors, `constants` those that follow from the sizes. `check`
     returns why a configuration cannot be traced, or nothing. `held` is the type the model is held in. `stand_ins` name
-    those of `standins.TRACING` that are in force while the model is traced. `source` is the mindone pipeline whose
-    call is mirrored. `broken` says what in mindone keeps every such model from being traced.
+    those of `standins.TRACING` that are in force while the model is traced. `source` is the mindone pipeline whose call
+    is mirrored. `told` is what the graph has fixed beside `fixed` and `constants`. `broken` says what in mindone keeps
+    every such model from being traced.
     """
 
     class_name: str
@@ -251,6 +337,7 @@ class Spec:
     check: Callable[[Scene], str] | None = None
     held: Callable[[Scene], str] = pipeline_dtype
     stand_ins: tuple[str, ...] = ()
+    told: tuple[Told, ...] = ()
     broken: str = ""
 
     def refusal(self, scene: Scene) -> str:

@@ -1,6 +1,6 @@
 """The text encoders: one entry a class and use, for pipelines take different outputs from the same class.
 
-Imports `families`, `other_families`, `record` and `video_families` of this room.
+Imports `families`, `other_families`, `record`, `told` and `video_families` of this room.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from attnfuse.tracing.specs.families import (
 )
 from attnfuse.tracing.specs.other_families import AUDIO_LDM_2, KANDINSKY_PRIOR, STABLE_AUDIO
 from attnfuse.tracing.specs.record import DEVICE_CALLS, PLAIN_RESULTS, Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.told import LAST_BUT_ONE, LAST_LAYER, LORA_SCALE
 from attnfuse.tracing.specs.video_families import (
     ANIMATE_DIFF,
     COGVIDEOX,
@@ -56,6 +57,10 @@ CLIP = Spec(
     outputs=(Output("last_hidden_state"), Output("pooler_output", "result[1]")),
     sizes=_tokens,
     refuse=_NO_MASK,
+    told=(
+        LORA_SCALE,
+        LAST_LAYER,
+    ),
 )
 
 CLIP_PROJECTED = Spec(
@@ -68,6 +73,10 @@ CLIP_PROJECTED = Spec(
     outputs=(Output("last_hidden_state", "result[1]"), Output("text_embeds")),
     sizes=_tokens,
     refuse=_NO_MASK,
+    told=(
+        LORA_SCALE,
+        LAST_LAYER,
+    ),
 )
 
 # XL and 3 condition on the last layer's input, and on what the whole encoder pools to.
@@ -82,6 +91,10 @@ CLIP_PENULTIMATE = Spec(
     fixed=_HIDDEN_STATES,
     sizes=_tokens,
     refuse=_NO_MASK,
+    told=(
+        LORA_SCALE,
+        LAST_BUT_ONE,
+    ),
 )
 
 CLIP_PROJECTED_PENULTIMATE = Spec(
@@ -95,6 +108,10 @@ CLIP_PROJECTED_PENULTIMATE = Spec(
     fixed=_HIDDEN_STATES,
     sizes=_tokens,
     refuse=_NO_MASK,
+    told=(
+        LORA_SCALE,
+        LAST_BUT_ONE,
+    ),
 )
 
 T5 = Spec(

@@ -1,6 +1,6 @@
 """The transformers: one entry a class.
 
-Imports `families` and `record` of this room.
+Imports `families`, `record` and `told` of this room.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from attnfuse.tracing.specs.record import (
     Spec,
     divide,
 )
+from attnfuse.tracing.specs.told import IP_ADAPTER_SCALE, LORA_SCALE
 
 
 def with_controlnet(scene: Scene) -> bool:
@@ -81,6 +82,10 @@ SD3 = Spec(
         ),
     ),
     outputs=(Output("sample"),),
+    told=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
+    ),
 )
 
 
@@ -139,6 +144,10 @@ FLUX_TRANSFORMER = Spec(
     ),
     outputs=(Output("sample"),),
     constants=_repeated,
+    told=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
+    ),
 )
 
 _SAMPLE = (Output("sample"),)
@@ -276,6 +285,7 @@ AURA_FLOW_TRANSFORMER = Spec(
         Input("timestep", ("rows",), note="the scheduler's, by a thousand"),
     ),
     outputs=_SAMPLE,
+    told=(LORA_SCALE,),
 )
 
 
@@ -308,6 +318,7 @@ SANA_TRANSFORMER = Spec(
     outputs=_SAMPLE,
     refuse=(Refusal("guidance_embeds", (False,)),),  # Sana Sprint: another pipeline
     stand_ins=(MASKED_ATTENTION,),
+    told=(LORA_SCALE,),
 )
 
 _COGVIEW_SIZES = (
@@ -344,6 +355,7 @@ COGVIEW_4_TRANSFORMER = Spec(
         *_COGVIEW_SIZES,
     ),
     outputs=_SAMPLE,
+    told=(LORA_SCALE,),
 )
 
 FLUX_2_TRANSFORMER = Spec(
@@ -361,6 +373,7 @@ FLUX_2_TRANSFORMER = Spec(
         Input("guidance", ("rows",), "float32"),
     ),
     outputs=_SAMPLE,
+    told=(LORA_SCALE,),
 )
 
 CHROMA_TRANSFORMER = Spec(
@@ -379,6 +392,10 @@ CHROMA_TRANSFORMER = Spec(
     ),
     outputs=_SAMPLE,
     stand_ins=(MASKED_ATTENTION,),
+    told=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
+    ),
 )
 
 
@@ -415,6 +432,7 @@ QWEN_IMAGE_TRANSFORMER = Spec(
     outputs=_SAMPLE,
     constants=qwen_constants,
     stand_ins=(QWEN_ROTARY,),
+    told=(LORA_SCALE,),
 )
 
 #: Rows and columns of the rotary table that the pipeline makes, whatever the picture's size.
@@ -470,6 +488,7 @@ LUMINA_2_TRANSFORMER = Spec(
     ),
     outputs=_SAMPLE,
     stand_ins=(MASKED_ATTENTION, JOINT_SEQUENCE),
+    told=(LORA_SCALE,),
 )
 
 SPECS = (

@@ -1,6 +1,6 @@
 """The UNets: one entry a class.
 
-Imports `families` and `record` of this room, and `attnfuse.errors`.
+Imports `families`, `record` and `told` of this room, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from attnfuse.tracing.specs.families import (
     STABLE_DIFFUSION_XL,
 )
 from attnfuse.tracing.specs.record import MASKED_ATTENTION, Input, Output, Refusal, Scene, Sizes, Spec
+from attnfuse.tracing.specs.told import IP_ADAPTER_SCALE, LORA_SCALE
 
 #: Numbers per image in SDXL's `time_ids`: original size, crop offset and target size.
 _SDXL_TIME_IDS = 6
@@ -92,9 +93,16 @@ def middle_shape(scene: Scene) -> Sequence[tuple[int, ...]]:
     return residual_shapes(scene)[-1:]
 
 
+def adapter_channels(scene: Scene) -> list[int]:
+    """The channels of each of a T2I adapter's features; a light one gives one more than it has `channels`."""
+    channels = scene.numbers("channels", "adapter")
+    light = scene.option("adapter_type", model="adapter") == "light_adapter"
+    return [*channels, channels[-1]] if light else channels
+
+
 def _adapter_shapes(scene: Scene) -> Sequence[tuple[int, ...]]:
     """The shapes of a T2I adapter's features: see `controlnets.T2I_ADAPTER`."""
-    channels = scene.numbers("channels", "adapter")
+    channels = adapter_channels(scene)
     factor = scene.number("downscale_factor", "adapter", 8)
     rows, height, width = scene.sizes["rows"], scene.sizes["height"] // factor, scene.sizes["width"] // factor
     halving = {2} if scene.option("adapter_type", model="adapter") == "full_adapter_xl" else range(1, len(channels))
@@ -167,6 +175,10 @@ UNET_2D_CONDITION = Spec(
         Refusal("addition_embed_type", (None, "text_time")),
         Refusal("attention_type", ("default",)),  # GLIGEN: the pipeline passes boxes
     ),
+    told=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
+    ),
 )
 
 
@@ -203,6 +215,7 @@ KANDINSKY_UNET = Spec(
     ),
     outputs=(Output("sample"),),
     check=lambda scene: _of_kandinsky(scene, "text_image_proj", ("text_image",)),
+    told=(LORA_SCALE,),
 )
 
 KANDINSKY_2_2_UNET = Spec(
@@ -259,6 +272,7 @@ KANDINSKY_3_UNET = Spec(
     ),
     outputs=(Output("sample"),),
     stand_ins=(MASKED_ATTENTION,),
+    told=(LORA_SCALE,),
 )
 
 SPECS = (UNET_2D_CONDITION, KOLORS_UNET, KANDINSKY_UNET, KANDINSKY_2_2_UNET, KANDINSKY_3_UNET)

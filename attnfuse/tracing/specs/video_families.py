@@ -112,12 +112,12 @@ def _latte(scene: Scene) -> Sizes:
 def _animate_diff(scene: Scene) -> Sizes:
     """Height and width: the UNet's `sample_size` × the VAE's downscaling, 16 frames, each with latents of its own.
 
-    Tokens: 77, given to every frame ("text_rows"). Guided.
+    Tokens: as many as the tokenizer fills a text up to (77), given to every frame ("text_rows"). Guided.
     """
     spatial = _vae_scale(scene)
     side = scene.number("sample_size", "unet") * spatial if scene.has("unet") else 512
     sizes = _video(scene, (side, side), spatial, spatial, (16, 1), guided=True)
-    return {**sizes, "tokens": scene.text(77), "text_rows": sizes["rows"] * sizes["frames"]}
+    return {**sizes, "tokens": scene.text_filled("text_encoder"), "text_rows": sizes["rows"] * sizes["frames"]}
 
 
 def _stable_video(scene: Scene) -> Sizes:
@@ -131,9 +131,15 @@ def _stable_video(scene: Scene) -> Sizes:
 
 
 def _i2vgen(scene: Scene) -> Sizes:
-    """Height and width: 704 × 1280, 16 frames, each with latents of its own. Tokens: 77. Guided."""
+    """Height and width: 704 × 1280, 16 frames, each with latents of its own.
+
+    Tokens: as many as the tokenizer fills a text up to (77). Guided.
+    """
     spatial = _vae_scale(scene)
-    return {**_video(scene, (704, 1280), spatial, spatial, (16, 1), guided=True), "tokens": scene.text(77)}
+    return {
+        **_video(scene, (704, 1280), spatial, spatial, (16, 1), guided=True),
+        "tokens": scene.text_filled("text_encoder"),
+    }
 
 
 def _allegro(scene: Scene) -> Sizes:

@@ -1,6 +1,6 @@
 """The transformers and UNets of videos: one entry a class.
 
-Imports `record`, `transformers`, `unets` and `video_families` of this room.
+Imports `record`, `told`, `transformers`, `unets` and `video_families` of this room.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from attnfuse.tracing.specs.record import (
     Spec,
     divide,
 )
+from attnfuse.tracing.specs.told import IP_ADAPTER_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.transformers import with_controlnet
 from attnfuse.tracing.specs.unets import middle_shape, residual_shapes
 from attnfuse.tracing.specs.video_families import (
@@ -86,6 +87,7 @@ COGVIDEOX_TRANSFORMER = Spec(
     ),
     outputs=_SAMPLE,
     sizes=_cogvideox_sizes,
+    told=(LORA_SCALE,),
 )
 
 
@@ -155,6 +157,7 @@ LTX_TRANSFORMER = Spec(
     constants=_ltx_constants,
     refuse=(Refusal("patch_size", (1,)), Refusal("patch_size_t", (1,))),
     stand_ins=(MASKED_ATTENTION,),
+    told=(LORA_SCALE,),
 )
 
 WAN_TRANSFORMER = Spec(
@@ -182,6 +185,7 @@ WAN_TRANSFORMER = Spec(
         else ""
     ),
     refuse=(Refusal("pos_embed_seq_len"),),  # first and last frame: two pictures
+    told=(LORA_SCALE,),
 )
 
 
@@ -206,6 +210,7 @@ HUNYUAN_VIDEO_TRANSFORMER = Spec(
     outputs=_SAMPLE,
     refuse=(Refusal("image_condition_type"),),
     stand_ins=(MASKED_ATTENTION,),
+    told=(LORA_SCALE,),
 )
 
 MOCHI_TRANSFORMER = Spec(
@@ -222,6 +227,7 @@ MOCHI_TRANSFORMER = Spec(
     ),
     outputs=_SAMPLE,
     stand_ins=(MASKED_TEXT,),
+    told=(LORA_SCALE,),
 )
 
 LATTE_TRANSFORMER = Spec(
@@ -272,6 +278,10 @@ MOTION_UNET = Spec(
         Refusal("encoder_hid_dim_type"),
         Refusal("addition_embed_type"),
         Refusal("time_cond_proj_dim"),
+    ),
+    told=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
     ),
 )
 

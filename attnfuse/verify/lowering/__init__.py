@@ -11,13 +11,24 @@
 Three arithmetics. NATIVE follows the types the graph declares: float32 is computed in float32; float16 and bfloat16 are
 carried in float32 and rounded after every operator (to nearest, even), which is one rounding of a float32-accurate
 result — onnxruntime's CPU has no kernels for them, and would otherwise fuse roundings away. EXACT computes every
-floating-point value in float64 and drops casts between floating-point types: the value the formula stands for. PLAIN
+floating-point value in float64 and drops casts between floating-point types: the value the formula stands for. A
+constant that the type of a result cannot hold (−1e9 in float16) is infinite there all the same: what is meant by it is
+what the type makes of it. PLAIN
 does so in float32, and computes fused nodes without their scores: for measuring memory, not values.
 
 A family module registers its rules when it is imported; `graph` imports them all.
 """
 
-from attnfuse.verify.lowering.context import Arithmetic, UnsupportedOpError
+from attnfuse.verify.lowering.context import LARGEST, UNIT_ROUNDOFF, Arithmetic, Rounding, UnsupportedOpError
 from attnfuse.verify.lowering.graph import Lowered, lower, needed_values
 
-__all__ = ["Arithmetic", "Lowered", "UnsupportedOpError", "lower", "needed_values"]
+__all__ = [
+    "LARGEST",
+    "UNIT_ROUNDOFF",
+    "Arithmetic",
+    "Lowered",
+    "Rounding",
+    "UnsupportedOpError",
+    "lower",
+    "needed_values",
+]

@@ -1,6 +1,6 @@
 """What every lowering rule works with: the arithmetic, the ONNX graph being written, and its view of one node.
 
-May import `attnfuse.graph` and `attnfuse.mindir`; onnx is imported here and in `graph` only.
+May import `attnfuse.ir.graph` and `attnfuse.mindir`; onnx is imported here and in `graph` only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from attnfuse.graph import Array, Literal, Node, TensorType, short_name
+from attnfuse.ir.graph import Node, short_name
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 
@@ -40,6 +41,35 @@ class Arithmetic(Enum):
         if not dtype.is_float:
             return dtype
         return dtypes.FLOAT64 if self is Arithmetic.EXACT or dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+
+
+UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+"""Half a unit in the last place of 1: the largest relative error of one rounding to nearest."""
+
+LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
+
+
+def first_infinite(dtype: DType) -> float:
+    """The least number that rounds to infinity: half a unit in the last place beyond the largest one."""
+    unit = UNIT_ROUNDOFF[dtype.name]
+    return LARGEST[dtype.name] * (1 + unit / (2 - 2 * unit))
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What a fused node that computes in `dtype` has to round, laid upon one node of the formula it stands for.
+
+    `operands` are positions of operands that are rounded first. `stored` is for the softmax: the nodes between the
+    product that made the scores and the softmax, in order, that product first; all they do to the scores but scale
+    them is a bias, and the scores are moved by what storing it costs (`OnnxWriter.moved`). `added` is the coarsest
+    type in which the formula itself holds the sum of scores and bias.
+    """
+
+    dtype: DType
+    operands: tuple[int, ...] = ()
+    result: bool = False
+    stored: tuple[str, ...] = ()
+    added: DType = dtypes.FLOAT32
 
 
 _ONNX = {
@@ -92,6 +122,24 @@ class Monad:
 Value: TypeAlias = "Tensor | Constant | Monad | tuple[Value, ...] | None"
 
 
+def _largest(constant: Literal) -> float:
+    """The largest magnitude among a constant's finite numbers; 0 where there are none."""
+    if not isinstance(constant, np.ndarray | bool | int | float):
+        return 0.0
+    known = np.abs(np.asarray(constant).astype(np.float64))
+    return float(np.max(known, initial=0.0, where=np.isfinite(known)))
+
+
+NEGLIGIBLE = 1000.0
+"""A key whose bias is that far below another's has no weight that float32 or float64 could hold (e⁻¹⁰⁰⁰ is 0)."""
+
+
+def _signs(dims: Sequence[int], seed: int) -> Array:
+    """Ones and minus ones, the same for the same shape."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    return generator.integers(0, 2, tuple(dims)) * 2 - 1
+
+
 @dataclass(slots=True)
 class OnnxWriter:
     """Nodes and constants of the ONNX graph. Names are numbered in the order of writing."""
@@ -101,6 +149,8 @@ class OnnxWriter:
     initialisers: list[onnx.TensorProto] = field(default_factory=list)
     products: dict[str, str] = field(default_factory=dict)
     """Of nodes that multiply and add, by name: the product before the addition."""
+    instead: DType | None = None
+    """What NATIVE arithmetic rounds to in place of every low-precision type."""
     _constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
     _count: int = 0
 
@@ -151,7 +201,39 @@ class OnnxWriter:
         """Rounded to a low-precision type, held in `carrier` as before; only NATIVE arithmetic rounds."""
         if self.arithmetic is not Arithmetic.NATIVE or not dtype.is_low_precision:
             return name
-        return self.emit("Cast", self.emit("Cast", name, to=onnx_type(dtype)), to=onnx_type(carrier))
+        return self.emit("Cast", self.emit("Cast", name, to=onnx_type(self.instead or dtype)), to=onnx_type(carrier))
+
+    def in_range(self, name: str, dtype: DType, carrier: DType) -> str:
+        """What a low-precision type holds as infinite made infinite, and nothing else changed."""
+        beyond = self.emit("GreaterOrEqual", self.emit("Abs", name), self.number(first_infinite(dtype), carrier))
+        return self.emit("Where", beyond, self.emit("Mul", name, self.number(np.inf, carrier)), name)
+
+    def moved(self, scores: str, bias: str, kind: TensorType, rounding: Rounding, axis: int = -1) -> str:
+        """Scores, each off by the most that holding its bias in a fused node may cost; signs are as good as random.
+
+        With u the unit roundoff of the node's type and d how far the bias of a key is below the largest of its row:
+        u · max(d, 1), as a row may be shifted before it is rounded, and no weight is held better than to u anyway. Or
+        the unit roundoff of the type that the formula adds in times the bias, where that is more. Keys that are
+        NEGLIGIBLE below the largest stay as they are.
+        """
+        carrier = self.arithmetic.carry(kind.dtype)
+
+        def number(value: float) -> str:
+            return self.number(value, carrier)
+
+        below = self.emit("Sub", self.emit("ReduceMax", bias, self.integers([axis]), keepdims=1), bias)
+        stored = self.emit("Mul", self.emit("Max", below, number(1.0)), number(UNIT_ROUNDOFF[rounding.dtype.name]))
+        size = self.emit("Abs", bias)
+        own = self.emit("Mul", size, number(UNIT_ROUNDOFF[rounding.added.name]))
+        # What hides a key is larger, and absorbs the score whole: its rounding is no error.
+        own = self.emit("Where", self.emit("Less", size, number(NEGLIGIBLE)), own, number(0.0))
+        off = self.emit("Max", stored, own)
+        for place in {axis % kind.rank, (axis - 1) % kind.rank}:
+            dims = [size if i == place else 1 for i, size in enumerate(kind.dims)]
+            off = self.emit("Mul", off, self.constant(_signs(dims, place).astype(carrier.numpy)))
+        # Of a row of −inf alone the distance is no number, and neither more nor less than anything.
+        counts = self.emit("Less", below, number(NEGLIGIBLE))
+        return self.emit("Add", scores, self.emit("Where", counts, off, number(0.0)))
 
     def reshape(self, name: str, dims: Sequence[int]) -> str:
         """To static dims; a size of 0 is a size, not "as before"."""
@@ -168,8 +250,10 @@ class At:
     declared: TensorType | tuple[TensorType | None, ...] | None
     attributes: dict[str, Literal]
     """Attributes of the primitive: operators that are no primitive functions keep arguments there."""
-    operand_rounding: DType | None = None
-    """Round floating-point operands to this type first (the formula at another compute type)."""
+    rounding: Rounding | None = None
+    """What a fused node in place of the formula rounds here."""
+    beyond: bool = False
+    """Whether a constant was converted to a type that holds it as infinite."""
 
     @property
     def op(self) -> str:
@@ -222,19 +306,18 @@ class At:
             name = operand.name
         else:
             raise self.unsupported(f"operand {position} is no tensor")
-        return self.rounded_operand(name, self.kind(position).dtype)
-
-    def rounded_operand(self, name: str, dtype: DType) -> str:
-        """An operand of that type, rounded where this node is to compute in a lower one."""
-        if self.operand_rounding is None or not dtype.is_float:
+        rounding, dtype = self.rounding, self.kind(position).dtype
+        if rounding is None or position not in rounding.operands or not dtype.is_float:
             return name
-        return self.writer.round_to(name, self.operand_rounding, self.writer.arithmetic.carry(dtype))
+        return self.writer.round_to(name, rounding.dtype, self.writer.arithmetic.carry(dtype))
 
     def converted(self, position: int, dtype: DType) -> str:
         """The operand held as `dtype`: implicit conversion between operand types; scalars become tensors."""
         operand = self.operands[position]
-        if isinstance(operand, Constant) and isinstance(operand.value, bool | int | float):
-            return self.writer.number(operand.value, dtype)
+        if isinstance(operand, Constant):
+            self.beyond |= dtype.is_low_precision and _largest(operand.value) >= first_infinite(dtype)
+            if isinstance(operand.value, bool | int | float):
+                return self.writer.number(operand.value, dtype)
         return self.writer.convert(self.tensor(position), self.kind(position).dtype, dtype)
 
     def is_absent(self, position: int) -> bool:

@@ -2,6 +2,9 @@
 
     FlashAttentionScore    P = softmax(mask(scale · (QKᵀ + bias)))     bias before the scale
     PromptFlashAttention   P = softmax(mask(scale · QKᵀ + bias))       bias after it
+    sparse_mode 0: with a mask, keys outside of [i − pre_tokens, i + next_tokens] are discarded too; without one, none
+    sparse_mode 1: the mask alone; 2 and 3: keys behind the diagonal from the upper left, or to the lower right, corner
+    sparse_mode 4: keys outside of [i − pre_tokens, i + next_tokens], counted along the diagonal to the lower right
     mask: True (or non-zero) discards, a score of −∞; a row that is discarded whole gives NaN, as the formula does —
     a kernel may give 0 there, and nothing may rest on either.
     Key and value head n // (N / Nkv) serves query head n.
@@ -16,11 +19,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.fused_nodes import ATTENTION_OUT, FLASH_ATTENTION_SCORE, FusedAttention, Sizes
-from attnfuse.verify.lowering.context import Arithmetic, At, Tensor
+from attnfuse.verify.fused_nodes import (
+    ATTENTION_OUT,
+    COMPRESSED_MASK,
+    FLASH_ATTENTION_SCORE,
+    FusedAttention,
+    Sizes,
+)
+from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Tensor
 
-_LEFT_UP, _RIGHT_DOWN = 2, 3
+_DEFAULT, _ALL = 0, 1
 
 MICROSOFT = "com.microsoft"
 """Domain of onnxruntime's own operators."""
@@ -36,6 +46,7 @@ def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | 
 
     query, key, value = (operand(v) for v in (fused.query, fused.key, fused.value))
     dtype = query.kind.dtype
+    compute = at.rounding.dtype if at.rounding is not None else dtype
     q = _heads_apart(at, fused, query.name, of.heads, of.head_dim, of.query_length, of.batch)
     k = _heads_apart(at, fused, key.name, of.kv_heads, of.head_dim, of.key_length, of.batch)
     v = _heads_apart(at, fused, value.name, of.kv_heads, of.value_head_dim, of.key_length, of.batch)
@@ -45,17 +56,25 @@ def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | 
     if w.arithmetic is Arithmetic.PLAIN and is_lean(fused, of):
         return _results(fused, _heads_together(at, fused, _lean(at, fused, of, (q, k, v)), of))
     scores = w.emit("MatMul", q, w.emit("Transpose", k, perm=[0, 1, 3, 2]))
+    scale = w.number(fused.scale, dtype)
     bias = operand(fused.bias).name if fused.bias is not None else None
     if bias is not None and fused.bias_before_scale:
         scores = w.emit("Add", scores, bias)
-    scores = w.emit("Mul", scores, w.number(fused.scale, dtype))
+    scores = w.emit("Mul", scores, scale)
     if bias is not None and not fused.bias_before_scale:
         scores = w.emit("Add", scores, bias)
     discard = _discarded(at, fused, of, operand(fused.mask) if fused.mask is not None else None)
-    if discard is not None:
-        scores = w.emit("Where", discard, w.number(-np.inf, dtype), scores)
+
+    def masked(value: str) -> str:
+        return value if discard is None else w.emit("Where", discard, w.number(-np.inf, dtype), value)
+
+    scores = masked(scores)
+    if at.rounding is not None and bias is not None:
+        kind = TensorType((of.batch, of.heads, of.query_length, of.key_length), dtype)
+        alone = w.emit("Mul", bias, scale) if fused.bias_before_scale else bias
+        scores = w.moved(scores, masked(alone), kind, at.rounding)
     weights = w.emit("Softmax", scores, axis=-1)
-    out = w.emit("MatMul", w.round_to(weights, dtype, w.arithmetic.carry(dtype)), v)
+    out = w.emit("MatMul", w.round_to(weights, compute, w.arithmetic.carry(dtype)), v)
     return _results(fused, _heads_together(at, fused, out, of))
 
 
@@ -64,8 +83,7 @@ def is_lean(fused: FusedAttention, of: Sizes) -> bool:
 
     With either its CPU kernel makes the scores whole again (1.32, measured).
     """
-    band = fused.sparse_mode == 0 and (fused.pre_tokens < of.query_length or fused.next_tokens < of.key_length)
-    return fused.bias is None and fused.mask is None and fused.sparse_mode in (0, 1) and not band
+    return fused.bias is None and fused.mask is None and fused.sparse_mode in (_DEFAULT, _ALL)
 
 
 def _lean(at: At, fused: FusedAttention, of: Sizes, operands: tuple[str, str, str]) -> str:
@@ -131,18 +149,42 @@ def _discarded(at: At, fused: FusedAttention, of: Sizes, mask: Tensor | None) ->
     """A bool value that broadcasts to [B, N, S, T], True where the score is discarded."""
     w = at.writer
     rows, columns = np.arange(of.query_length)[:, None], np.arange(of.key_length)[None, :]
-    if fused.sparse_mode in (_LEFT_UP, _RIGHT_DOWN):
+    if fused.sparse_mode not in (_DEFAULT, _ALL):
         # The mask operand is the fixed 2048 × 2048 triangle these modes ask for; what they compute is this.
-        shift = of.key_length - of.query_length if fused.sparse_mode == _RIGHT_DOWN else 0
-        return w.constant(columns > rows + shift)
-    result = None
-    if mask is not None:
-        result = w.convert(mask.name, mask.kind.dtype, dtypes.BOOL)
-        if mask.kind.rank == 3:
-            result = w.emit("Unsqueeze", result, w.integers([1]))
-    if fused.sparse_mode == 0:
+        _check_triangle(at, mask)
+        before, behind = _band(at, fused, of)
+        return w.constant((columns > rows + behind) | (columns < rows - before))
+    if mask is None:
+        return None
+    result = w.convert(mask.name, mask.kind.dtype, dtypes.BOOL)
+    if mask.kind.rank == 3:
+        result = w.emit("Unsqueeze", result, w.integers([1]))
+    if fused.sparse_mode == _DEFAULT:
         outside = (columns > rows + fused.next_tokens) | (columns < rows - fused.pre_tokens)
         if outside.any():
-            band = w.constant(outside)
-            result = band if result is None else w.emit("Or", result, band)
+            result = w.emit("Or", result, w.constant(outside))
     return result
+
+
+def _band(at: At, fused: FusedAttention, of: Sizes) -> tuple[int, int]:
+    """How many keys before and behind its own number a query sees, in the modes with a compressed mask."""
+    shift = of.key_length - of.query_length
+    match fused.sparse_mode:
+        case 2:
+            return of.query_length, 0
+        case 3:
+            return of.query_length + of.key_length, shift
+        case 4:
+            return fused.pre_tokens - shift, fused.next_tokens + shift
+        case _:
+            raise at.unsupported(f"sparse_mode {fused.sparse_mode}; 0 to 4 are known")
+
+
+def _check_triangle(at: At, mask: Tensor | None) -> None:
+    """A compressed mask that is not the lower triangle would mean something else, and what is not documented."""
+    triangle = np.triu(np.ones((COMPRESSED_MASK, COMPRESSED_MASK), np.bool_), 1)
+    for operand in at.operands if mask is not None else ():
+        value = operand.value if isinstance(operand, Constant) else None
+        compressed = isinstance(value, np.ndarray) and value.shape == triangle.shape
+        if compressed and not np.array_equal(np.asarray(value).astype(np.bool_), triangle):
+            raise at.unsupported(f"sparse_mode with another mask than the lower triangle of {COMPRESSED_MASK}")

@@ -12,23 +12,14 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from attnfuse.graph import (
-    CALL,
-    CONSTANT,
-    Literal,
-    Model,
-    Node,
-    NotALiteralError,
-    TensorType,
-    read_literal,
-    short_name,
-    tensor_type,
-)
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, read_literal, short_name, tensor_type
+from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
 from attnfuse.verify.lowering import elementwise, layout, linear, reductions
 from attnfuse.verify.lowering.context import (
+    INT64_MAX,
     RULES,
     Arithmetic,
     At,
@@ -36,6 +27,7 @@ from attnfuse.verify.lowering.context import (
     Monad,
     OnnxWriter,
     Result,
+    Rounding,
     Tensor,
     UnsupportedOpError,
     Value,
@@ -53,6 +45,7 @@ _IR_VERSION = 11
 _TUPLES = ("MakeTuple", "make_list", "MakeList")
 _PASS_FIRST = ("Load", "Depend")
 _IN_PLACE = "Inplace"
+_SAMPLED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,41 +71,46 @@ class Lowered:
 def lower(
     model: Model,
     arithmetic: Arithmetic,
-    compute_at: Mapping[str, DType] | None = None,
+    rounding: Mapping[str, Rounding] | None = None,
     *,
     taps: Sequence[str] = (),
     peaks: Sequence[str] = (),
+    samples: Sequence[str] = (),
+    instead: DType | None = None,
 ) -> Lowered:
     """The file as an ONNX model.
 
-    `compute_at` maps names of nodes to a low-precision type in which these compute instead of their own: operands
-    and result are rounded to it. `taps` are values of the graph that become outputs too, after the graph's own, and
+    `rounding` maps names of nodes to what a fused node in their place would round of them.
+    `taps` are values of the graph that become outputs too, after the graph's own, and
     `peaks` results of nodes of whose elements the largest magnitude does, as a scalar: scores are too large to be
-    handed out. Of a node that multiplies and adds it is that of the product.
+    handed out. Of a node that multiplies and adds it is that of the product. `samples` are results of nodes of which
+    some elements do, last of all. `instead` takes the place of every 16-bit type in NATIVE arithmetic, weights too.
     A value of a function that is called more than once is that of the last call.
     Raises UnsupportedOpError, naming the node, for an operator without a rule, a call of a value (Switch, Partial),
     or a size not known before run time.
     """
-    return _Walk(model, arithmetic, compute_at or {}, taps, peaks).run()
+    return _Walk(model, OnnxWriter(arithmetic, instead=instead), rounding or {}, taps, peaks, samples).run()
 
 
 class _Walk:
     def __init__(
         self,
         model: Model,
-        arithmetic: Arithmetic,
-        compute_at: Mapping[str, DType],
+        writer: OnnxWriter,
+        rounding: Mapping[str, Rounding],
         taps: Sequence[str],
         peaks: Sequence[str],
+        samples: Sequence[str],
     ) -> None:
         self.model = model
-        self.writer = OnnxWriter(arithmetic)
-        self.compute_at = compute_at
+        self.writer = writer
+        self.rounding = rounding
         self.functions = {g.name: g for g in model.proto.functions}
         self.feeds: list[Feed] = []
         self.env: dict[str, Value] = {}
         self.taps = taps
         self.peaks: dict[str, Tensor | None] = dict.fromkeys(peaks)
+        self.samples: dict[str, Tensor | None] = dict.fromkeys(samples)
         self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
 
@@ -129,7 +127,7 @@ class _Walk:
             outputs += self._leaves(self._output(output.name), output.name)
         for tap in self.taps:
             outputs += self._leaves(self.env[tap], tap)
-        outputs += [peak for peak in self.peaks.values() if peak is not None]
+        outputs += [told for told in (*self.peaks.values(), *self.samples.values()) if told is not None]
         # The names of the results are fixed by one last node each, as an output may also be an input.
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
@@ -174,11 +172,21 @@ class _Walk:
         least = self.writer.emit("Neg", self.writer.emit("ReduceMin", name, keepdims=0))
         return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.kind.dtype))
 
+    def _sample(self, node: Node) -> Tensor:
+        """Some hundred elements, evenly and an odd number apart: an even one may meet the same few columns only."""
+        (tensor,) = self._leaves(self.env[node.name], node.name)
+        step = tensor.kind.size // _SAMPLED | 1
+        bounds = [self.writer.integers([n]) for n in (0, INT64_MAX, 0, step)]
+        flat = self.writer.emit("Slice", self.writer.reshape(tensor.name, [tensor.kind.size]), *bounds)
+        return Tensor(flat, TensorType((-(-tensor.kind.size // step),), tensor.kind.dtype))
+
     def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
         name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
         self.feeds.append(Feed(name, value, kind, parameter))
         carrier = self.writer.arithmetic.carry(kind.dtype)
         held = name if carrier is kind.dtype else self.writer.emit("Cast", name, to=onnx_type(carrier))
+        if self.writer.instead is not None and parameter is not None:
+            held = self.writer.round_to(held, kind.dtype, carrier)
         self.env[value] = Tensor(held, kind)
 
     def _graph(self, graph: GraphProto) -> None:
@@ -194,6 +202,8 @@ class _Walk:
             self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
+            if node.name in self.samples:
+                self.samples[node.name] = self._sample(node)
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""
@@ -220,6 +230,9 @@ class _Walk:
 
     def _node(self, node: Node) -> Value:
         operands = [self.env[v] for v in node.inputs]
+        rounding = self.rounding.get(node.name)
+        if rounding is not None and rounding.stored:
+            operands[0] = self._moved(node, rounding)
         if node.op in _PASS_FIRST:
             return operands[0]
         if node.op == "UpdateState":
@@ -233,7 +246,7 @@ class _Walk:
             operands=operands,
             declared=self.model.types_of(node.name),
             attributes={a.name: literal for a in entry.attribute if (literal := _attribute(a)) is not None},
-            operand_rounding=self.compute_at.get(node.name),
+            rounding=self.rounding.get(node.name),
         )
         if node.op == "TupleGetItem":
             return self._element(at)
@@ -248,6 +261,30 @@ class _Walk:
         else:
             raise at.unsupported("no rule for this operator")
         return self._typed(at, result, moves)
+
+    def _moved(self, softmax: Node, rounding: Rounding) -> Tensor:
+        """The scores, moved by what storing their bias costs: the bias is the same formula with a product of zeros."""
+        held = {name: self.env[name] for name in rounding.stored}
+        product, *others = (self.model.producer(name) for name in rounding.stored)
+        assert product is not None
+        (scores,) = self._leaves(self.env[product.name], product.name)
+        carrier = self.writer.arithmetic.carry(scores.kind.dtype)
+        if product.name in self.writer.products:
+            rest = self.writer.emit("Sub", scores.name, self.writer.products[product.name])
+        else:
+            zero = self.writer.constant(np.zeros([1] * scores.kind.rank, carrier.numpy))
+            rest = self.writer.emit("Expand", zero, self.writer.integers(scores.kind.dims))
+        self.env[product.name] = Tensor(rest, scores.kind)
+        for node in others:
+            assert node is not None
+            self.env[node.name] = self._node(node)
+        (bias,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        self.env.update(held)
+        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        axis = self.model.literal(softmax.inputs[1])
+        last = axis[0] if isinstance(axis, tuple) else axis
+        assert isinstance(last, int)
+        return Tensor(self.writer.moved(scores.name, bias.name, scores.kind, rounding, last), scores.kind)
 
     def _element(self, at: At) -> Value:
         elements, index = at.elements(0), at.integer(1)
@@ -284,10 +321,14 @@ class _Walk:
         return tuple(values)
 
     def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
-        if kind.dtype.is_float and at.operand_rounding is not None:
-            name = self.writer.round_to(name, at.operand_rounding, self.writer.arithmetic.carry(kind.dtype))
-        elif kind.dtype.is_low_precision and not moves:
-            name = self.writer.round_to(name, kind.dtype, self.writer.arithmetic.carry(kind.dtype))
+        """In NATIVE arithmetic as the type holds it; in EXACT, what a constant takes out of its range is infinite."""
+        carrier = self.writer.arithmetic.carry(kind.dtype)
+        if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
+            name = self.writer.round_to(name, at.rounding.dtype, carrier)
+        if kind.dtype.is_low_precision and (at.beyond or not moves):
+            name = self.writer.round_to(name, kind.dtype, carrier)
+        if kind.dtype.is_low_precision and at.beyond and self.writer.arithmetic is Arithmetic.EXACT:
+            name = self.writer.in_range(name, kind.dtype, carrier)
         return Tensor(name, kind)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.graph import Array
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
 

@@ -26,6 +26,7 @@ from attnfuse_passes.attention.steps import (
     Scale,
     Step,
 )
+from attnfuse_passes.attention.uniform import makers
 from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
 
 
@@ -215,6 +216,7 @@ class _Reader:
                 terms.append(self._bias(step.node, effect, len(terms)))
             elif isinstance(effect, FillWhere):
                 terms.append(self._fill(step.node, effect, len(terms)))
+                self.interior.extend(self._makers_of_fill(step, effect))
             hint = self._heads_in_scores(hint)
         return factors, terms, self._heads_in_scores(hint)
 
@@ -280,6 +282,14 @@ class _Reader:
             raise miss("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
         return FillTerm(operand.value, effect.when, effect.fill, name, node.name)
+
+    def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
+        """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
+        fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
+        nodes = [node for name in fills for node in makers(self.model, name)]
+        inside = {step.node.name, *(node.name for node in nodes)}
+        users = (use.node for node in nodes for use in effective_uses(self.model, node.name))
+        return nodes if all(user is not None and user.name in inside for user in users) else []
 
     # --- the softmax and what follows
 
@@ -355,6 +365,11 @@ class _Reader:
         if extra:
             raise miss(
                 "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+            )
+        own = set(keys(flat(space["batch"].axes)))
+        if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
+            raise miss(
+                "structure.value_batch", at, "weights with the batch axes of query and key", "weights that are repeated"
             )
         outer = space[name].axes[-1]
         axes: list[Axis] = [*space["scores"].axes[:-2], space["scores"].axes[-2], outer]

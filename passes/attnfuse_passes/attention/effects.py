@@ -1,17 +1,21 @@
 """Values that something changes in place: what they hold depends on when they are read, so nothing is proved of them.
 
 MindSpore marks such operators by name (`InplaceAddExt`, `AssignAdd`, …) and orders reads after them with Load. The
-operators named `…View` give another name to the same memory, so a change through one name is a change of all.
+operators named `…View` give another name to the same memory, so a change through one name is a change of all. A weight
+is read through Load; whatever takes it as it is (Assign, a cache's operator, a call) may write to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from attnfuse.api import Model, Node, Use
 
 _WRITES = ("Inplace", "Assign", "Scatter")
 _ORDER = "UpdateState"
+_READS = ("Load", "Depend")
+_MAX_NORM = 3
+"""Which argument of Embedding is the largest norm its table's rows may have."""
 
 
 def writes_in_place(node: Node) -> bool:
@@ -19,7 +23,8 @@ def writes_in_place(node: Node) -> bool:
     return node.op.startswith(_WRITES)
 
 
-def _is_alias(node: Node | None) -> bool:
+def is_alias(node: Node | None) -> bool:
+    """Whether the node gives another name to its first input's memory."""
     return node is not None and (node.op.endswith("View") or node.op == "TupleGetItem")
 
 
@@ -38,9 +43,11 @@ def only_orders(model: Model, node: Node) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The values of a model that are changed in place, under any of their names."""
+    """The values of a model that are changed in place, under any of their names, and the weights that may be."""
 
     mutated: frozenset[str]
+    written: frozenset[str] = field(default_factory=frozenset)
+    """Weights that the graph writes to, or hands to something that might: their numbers are those of no file."""
 
     @classmethod
     def of(cls, model: Model) -> Effects:
@@ -53,10 +60,16 @@ class Effects:
                 continue
             mutated.add(value)
             made_by = model.producer(value)
-            if made_by is not None and _is_alias(made_by):
+            if made_by is not None and is_alias(made_by):
                 pending.append(made_by.inputs[0])
-            pending.extend(use.node.name for use in model.uses(value) if use.node is not None and _is_alias(use.node))
-        return cls(frozenset(mutated))
+            pending.extend(use.node.name for use in model.uses(value) if use.node is not None and is_alias(use.node))
+        weights = [parameter.name for parameter in model.parameters()]
+        written = {name for name in weights if any(not _only_reads(model, use) for use in effective_uses(model, name))}
+        return cls(frozenset(mutated), frozenset(written | {_memory(model, value) for value in mutated}))
+
+    def without(self, value: str) -> Effects:
+        """The same, as if nothing changed `value`: what its only reader finds before the change."""
+        return replace(self, mutated=self.mutated - {value})
 
     def settled(self, model: Model, value: str) -> bool:
         """Whether the value is the same whenever it is read.
@@ -64,7 +77,7 @@ class Effects:
         So it is if nothing changes it; and so is the result of an in-place operator whose buffer nobody else reads, if
         it is itself only read after the change.
         """
-        if value in self.mutated:
+        if value in self.mutated or value in self.written:
             return False
         node = model.producer(value)
         if node is None or not writes_in_place(node):
@@ -72,3 +85,27 @@ class Effects:
         buffer = [use.node for use in effective_uses(model, node.inputs[0])]
         readers = [use.node for use in effective_uses(model, value)]
         return buffer == [node] and all(reader is not None and reader.op == "Load" for reader in readers)
+
+
+def _only_reads(model: Model, use: Use) -> bool:
+    """Whether a use of a weight does no more than read its numbers.
+
+    MindSpore gives a weight itself, and not what Load reads of it, to whatever writes to it: Assign, a cache's
+    operator, a function that may hold one. An embedding gets it so too, as its largest norm, if it has one, is imposed
+    on the table.
+    """
+    node = use.node
+    if node is None or node.op != "Embedding":
+        return node is not None and node.op == "Load"
+    return len(node.inputs) <= _MAX_NORM or (
+        model.is_literal(node.inputs[_MAX_NORM]) and model.literal(node.inputs[_MAX_NORM]) is None
+    )
+
+
+def _memory(model: Model, value: str) -> str:
+    """The value whose memory this is, through other names of it and through what reads a weight by reference."""
+    node = model.producer(value)
+    while node is not None and (node.op in _READS or is_alias(node)):
+        value = node.inputs[0]
+        node = model.producer(value)
+    return value

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import Model, Node, NotALiteralError
+from attnfuse.api import Model, Node
 from attnfuse_passes.attention.peelers import peeler
 from attnfuse_passes.attention.product import is_scores
 from attnfuse_passes.attention.scale import constant_factor
 from attnfuse_passes.attention.steps import AddTerm, Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.uniform import uniform
 
 # The names an operator that tests for NaN goes by.
 NAN_TESTS = ("IsNan", "IsNaN")
 
 
-def _fill_value(model: Model, value: str) -> float | None:
-    """Like `constant_factor`, but −inf is a fill too (and nothing else that is not finite)."""
-    number = constant_factor(model, value)
-    if number is not None:
-        return number
-    try:
-        literal = model.literal(value)
-    except NotALiteralError:
+def _fill_value(model: Model, value: str, scores: str) -> float | None:
+    """The number that is filled in, as the type of the scores holds it: a number, or −inf.
+
+    MaskedFill casts its number to the type of what it fills, so −1e9 is −inf among float16 scores.
+    """
+    number, kind = uniform(model, value), model.type_of(scores)
+    if number is None or kind is None or not kind.dtype.is_float:
         return None
-    if isinstance(literal, np.ndarray) and literal.size == 1:
-        literal = literal.astype(np.float64).item()
-    return literal if isinstance(literal, float) and literal == float("-inf") else None
+    with np.errstate(over="ignore"):
+        number = float(np.array(number).astype(kind.dtype.numpy))
+    return number if number < float("inf") else None
 
 
 def _same_shape(model: Model, node: Node, value: str) -> bool:
@@ -104,7 +104,7 @@ def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
 def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     """True in the mask is what is filled."""
     scores, condition, fill = node.inputs[:3]
-    number = _fill_value(model, fill)
+    number = _fill_value(model, fill, scores)
     if number is None or not _same_shape(model, node, scores):
         return None
     return scores, FillWhere(condition, when=True, fill=number)
@@ -117,6 +117,7 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     examples=(
         "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
         "Select(m: bool[3, 4], tensor float32[] -1e9, scores: float32[2, 3, 4])",
+        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[2, 3, 4] -inf)",
         "Where(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
     ),
     counter_examples=(
@@ -128,7 +129,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     """One branch a constant, the other the scores."""
     condition, yes, no = node.inputs[:3]
     for scores, other, when in ((yes, no, False), (no, yes, True)):
-        number = _fill_value(model, other)
+        number = _fill_value(model, other, scores)
         if number is not None and _same_shape(model, node, scores):
             return scores, FillWhere(condition, when=when, fill=number)
     return None

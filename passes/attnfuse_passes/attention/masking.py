@@ -14,6 +14,12 @@ a row, softmax(s + b) = softmax(s + (b − m)); b − m has a 0 in every row, so
 −inf, but never a whole row. Where m itself absorbs the scores, s + b = b in the formula's own arithmetic: there the
 query row is set to zero, and the node computes the same softmax(b − m). A row of −inf alone, or with a +inf, gives NaN
 on both sides.
+
+A bias whose numbers are known goes in as it is where storing them costs no more than the formula's own arithmetic
+(`narrowing.py` derives the bound). Otherwise it is shifted too: here, once, if all that is done to the scores is
+constant, else at run time with all else, as the largest of a row depends on which keys are hidden.
+
+A weight is a bias of known numbers where its values are at hand, and no constant: what is written reads it at run time.
 """
 
 from __future__ import annotations
@@ -27,8 +33,9 @@ import numpy.typing as npt
 
 from attnfuse.api import DType, Miss, Model, NodeKind, Obligation
 from attnfuse_passes.attention.heads import Heads
+from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
-from attnfuse_passes.attention.values import ConstantFolder, Numbers, is_learned
+from attnfuse_passes.attention.values import ConstantFolder, Numbers
 from attnfuse_passes.attention.view import Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -36,9 +43,6 @@ Array: TypeAlias = npt.NDArray[np.generic]
 # Products of float16 query and key stay below 65504² · 512 ≈ 2.2e12 and float32 keeps 24 bits: adding anything
 # beyond 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
 ABSORBING = -1e30
-
-# Up to here float16 keeps a sum of biases to a quarter; a row whose biases are all larger is shifted, in float32.
-FINE_SUMS = 256.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Bias:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """`fill` where `value` (a bool) is `when`, else 0: a fill that absorbs the score, written as a bias."""
+    """`fill` where `value` (a bool) is `when`, else what was summed before: a fill that absorbs the score."""
 
     value: str
     view: str
@@ -80,6 +84,15 @@ class Summand:
 
     term: Bias | Fill
     dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A bias that is to be stored: the numbers it is made of (None: any, of the compute type itself) and where it is
+    added."""
+
+    numbers: Reals | None
+    added: DType
 
 
 @dataclass(slots=True)
@@ -118,6 +131,7 @@ class MaskError(Exception):
 def read_masking(
     model: Model,
     folder: ConstantFolder,
+    known: ConstantFolder,
     expr: AttentionExpr,
     heads: Heads,
     compute: DType,
@@ -125,14 +139,18 @@ def read_masking(
     *,
     rows_attended: bool,
 ) -> Masking:
-    """Sort the terms into masks and biases. Raises MaskError where a term's meaning in `compute` cannot be proved."""
-    return _Sorter(model, folder, expr, heads, compute, node, rows_attended).sort()
+    """Sort the terms into masks and biases. Raises MaskError where a term's meaning in `compute` cannot be proved.
+
+    `folder` knows constants, which may be written anew; `known` the weights' values too.
+    """
+    return _Sorter(model, folder, known, expr, heads, compute, node, rows_attended).sort()
 
 
 @dataclass(slots=True)
 class _Sorter:
     model: Model
     folder: ConstantFolder
+    known: ConstantFolder
     expr: AttentionExpr
     heads: Heads
     compute: DType
@@ -148,6 +166,14 @@ class _Sorter:
     """Whether there is a bias of any number at all, computed at run time."""
     nearest: float = math.inf
     """Magnitude of the finite number nearest to 0 that hides a key."""
+    parts: list[_Part] = field(default_factory=list)
+    """The biases of run time that are to be stored."""
+    constants: list[DType] = field(default_factory=list)
+    """The types in which constant biases are added."""
+    hidden: npt.NDArray[np.bool_] | None = None
+    """The keys that all masks together discard, as far as each is known."""
+    all_known: bool = True
+    """Whether every mask is known."""
 
     def sort(self) -> Masking:
         self._check_sums()
@@ -157,9 +183,8 @@ class _Sorter:
                 self._fill(term)
             else:
                 self._bias(term)
-        biases = [term for term in self.expr.terms if isinstance(term, BiasTerm)]
-        if len(biases) > 1 and self.largest > FINE_SUMS and any(self._is_wide(term) for term in biases):
-            self.shift = True
+        if not self.shift:
+            self._store()
         self._rows()
         if self.shift:
             self._shift()
@@ -168,21 +193,50 @@ class _Sorter:
 
     def _shift(self) -> None:
         """One shifted bias of all terms, in place of everything sorted so far."""
-        self.masking = Masking(obligations=self.masking.obligations, divide=False)
+        self.masking = Masking(divide=False)
         scaled = any(isinstance(term, BiasTerm) and term.factor != 1.0 for term in self.expr.terms)
-        for position, term in enumerate(self.expr.terms):
+        for term in self.expr.terms:
             if isinstance(term, BiasTerm):
                 self.masking.shifted.append(Summand(Bias(term.value, term.view, term.factor), self._at(term)))
-            elif position == 0 and term.fill <= ABSORBING and not scaled:
+            elif term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended):
                 fill = Fill(term.condition, term.view, term.when, term.fill)
                 self.masking.shifted.append(Summand(fill, self._at(term)))
             else:
-                # Filled in place of a score to which something had been added already, or with a number that would
-                # not absorb the score if it was added: no sum of terms says that. Nor does one where a factor behind
-                # both rounds the fill otherwise than the bias: what was equal in the formula, and so a mean, differs.
+                # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
+                # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
+                # so a mean, differs, in a row that attends to no key.
                 raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.masking.guard = "zero" if self.expr.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
+
+    # --- storing biases in the compute type
+
+    def _store(self) -> None:
+        """Have the biases stored as they are, where that loses nothing; else shifted, here or at run time."""
+        masking, constant = self.masking, self.masking.constant_bias
+        parts = list(self.parts)
+        if constant is not None:
+            parts.append(_Part(np.unique(constant), min(self.constants, key=roundoff)))
+        if not parts:
+            return
+        wide = any(isinstance(term, BiasTerm) and self._is_wide(term) for term in self.expr.terms)
+        if len(parts) > 1 and wide and (self.unbounded or self.largest >= FINE):
+            self.shift = True  # the formula adds them in a wider type than the node's
+            return
+        for divide in (True, False) if masking.divide else (False,):
+            factor = 1.0 / self.expr.scale if divide and self.node == "FlashAttentionScore" else 1.0
+            if all(p.numbers is None or survives(p.numbers, self.compute, factor, p.added) for p in parts):
+                masking.divide = divide
+                if any(part.numbers is not None for part in parts):
+                    self._prove("bias", f"the bias in {self.compute} is off by no more than the formula's own rounding")
+                return
+        if constant is None or self.parts or masking.discards or constant.max() >= -ABSORBING:
+            self.shift = True  # a largest number that absorbs the scores leaves a row without them, query set to zero
+            return
+        rest = shifted(constant, masking.constant_discard)
+        masking.constant_bias = rest if rest.any() else None
+        masking.divide = masking.divide and float(-rest.min()) / self.expr.scale <= _largest(self.compute)
+        self._prove("bias", "the constant bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- terms
 
@@ -210,10 +264,8 @@ class _Sorter:
 
     def _is_extreme(self, term: BiasTerm) -> bool:
         """Whether a number of the term's may be half as large as its type allows, or is not known."""
-        if is_learned(self.model, term.value):
-            return False
-        numbers = self.folder.value(term.value)
-        known = self.folder.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
+        numbers = self.known.value(term.value)
+        known = self.known.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
         return known is None or max((abs(x) for x in known), default=0.0) >= _largest(self._at(term)) / 2
 
     def _overflows(self, low: float, term: BiasTerm | FillTerm) -> bool:
@@ -224,9 +276,11 @@ class _Sorter:
         lowest = -_largest(self._at(term))
         if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
             raise MaskError("facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill))
-        constant = self._constant(term.condition, term.view)
+        constant = self._constant(self.folder, term.condition, term.view)
         if constant is None:
             self.masking.discards.append(Discard(term.condition, term.view, when=term.when))
+            known = self._constant(self.known, term.condition, term.view)
+            self._hide(None if known is None else known.astype(np.bool_) == term.when)
         else:
             self._discard_constant(constant.astype(np.bool_) == term.when)
         self.meanings.append(("nan" if math.isinf(term.fill) else "mean", False))
@@ -237,11 +291,11 @@ class _Sorter:
                 self.shift = True  # a row of fills is no mean any more once something is added to them
 
     def _bias(self, term: BiasTerm) -> None:
-        constant = self._constant(term.value, term.view)
+        constant = self._constant(self.folder, term.value, term.view)
         if constant is not None:
             self._constant_bias(constant.astype(np.float64) * term.factor, term)
             return
-        numbers = self.folder.possible(term.value)
+        numbers = self.known.possible(term.value)
         if numbers is not None:
             self._numbers(frozenset(x * term.factor for x in numbers), term)
         else:
@@ -256,11 +310,15 @@ class _Sorter:
             self.meanings.append((self._meaning(values[masked], term), True))
         rest = np.where(masked, 0.0, values)
         if rest.any():
-            self._check_fits(frozenset(np.unique(rest).tolist()), term)
+            self.constants.append(self._at(term))
+            self._bound(rest)
             known = self.masking.constant_bias
             self.masking.constant_bias = rest if known is None else known + rest
 
     def _numbers(self, numbers: Numbers, term: BiasTerm) -> None:
+        if math.inf in numbers:
+            self.shift = True  # a row that holds it is not a number, which shifting finds out
+            return
         low = {x for x in numbers if x <= ABSORBING}
         if low and numbers - low <= {0.0}:
             # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
@@ -269,64 +327,62 @@ class _Sorter:
             discard = Discard(term.value, term.view, when=below, threshold=limit if below else -limit)
             self.masking.discards.append(discard)
             self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
+            known = self._constant(self.known, term.value, term.view)
+            self._hide(None if known is None else known.astype(np.float64) * term.factor <= ABSORBING)
             return
         if low:
-            self.shift = True
+            self._take_apart(term)
             return
-        self._check_fits(numbers, term)
+        held = np.array(sorted(numbers))
+        self._bound(held)
+        self.parts.append(_Part(held, self._at(term)))
         self.masking.biases.append(Bias(term.value, term.view, term.factor))
 
-    def _check_fits(self, numbers: frozenset[float], term: BiasTerm) -> None:
-        """Each number must stay finite in the compute type, also divided by the scale where that is done."""
-        largest = max(abs(x) for x in numbers)
-        self.largest += largest
-        if largest > _largest(self.compute):
-            raise MaskError(
-                "facts.bias_range", term.at, f"a bias that {self.compute} holds", f"a number of {largest:g}"
-            )
-        if self.largest > _largest(self.compute):  # each fits, their sum may not
+    def _bound(self, numbers: Reals) -> None:
+        """Mind how large the biases may get together, and what of that leaves the compute type."""
+        self.largest += float(np.abs(numbers).max())
+        if self.largest > _largest(self.compute):
             self.masking.divide = False  # where the formula's sum is infinite, the node's has to be
-            self.shift = self.shift or self._is_wide(term)
         if self.largest / self.expr.scale > _largest(self.compute):
             self.masking.divide = False
 
     def _unknown(self, term: BiasTerm) -> None:
-        """A run-time bias. In a type the compute type contains, it goes in as it is; else only a learned one does."""
-        learned = is_learned(self.model, term.value)
-        exact = _largest(term.dtype) <= _largest(self.compute)
+        """A run-time bias of any numbers. It goes in as it is where the node holds them exactly; else it is shifted.
+
+        With a factor behind it, it does so where that is a power of two, or the formula rounds the product as the node
+        does.
+        """
+        exact = term.dtype == self.compute
+        exact = exact and (abs(math.frexp(term.factor)[0]) == 0.5 or self._at(term) == self.compute)
         if exact and abs(term.factor) > 1 and self.expr.scores_dtype != self.compute:
             # In the softmax's wider type the product is a number, in the node's it may be none.
             exact = False
-            if self._at(term) != self.expr.scores_dtype and not learned and not self.rows_attended:
+            if self._at(term) != self.expr.scores_dtype and not self.rows_attended:
                 raise MaskError("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
-        turned = term.factor < 0  # makes +inf of what hides a key, in the narrower type or in both, whoever attends
-        guarded = self.expr.nan_guard and not learned and (turned or (exact and not self.rows_attended))
-        if guarded:
+        turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
+        if self.expr.nan_guard and (turned or (exact and not self.rows_attended)):
             self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
             return
-        if not (learned or exact or (self.rows_attended and not turned)):
-            parts = self._summands(term)
-            if parts and all(self._is_known(part) for part in parts):
-                for part in parts:
-                    self._bias(part)
-            else:
-                self.shift = True
+        if not exact:
+            self._take_apart(term)
             return
-        why = (
-            "learned, so no mask"
-            if learned
-            else "in a type the compute type contains"
-            if exact
-            else "rows attended, by the policy"
-        )
-        self.masking.obligations.append(Obligation("bias", f"the run-time bias is {why}"))
-        if not learned:
-            self.masking.divide = False
-            self.unbounded = True
+        self._prove("bias", "the run-time bias is of the compute type")
+        self.masking.divide = False
+        self.unbounded = True
+        self.parts.append(_Part(None, self._at(term)))
         self.masking.biases.append(Bias(term.value, term.view, term.factor))
 
+    def _take_apart(self, term: BiasTerm) -> None:
+        """Read a sum whose parts are known one by one; shift anything else."""
+        parts = self._summands(term)
+        if parts and all(self.known.possible(part.value) is not None for part in parts):
+            for part in parts:
+                self._bias(part)
+        else:
+            self.shift = True
+
     def _summands(self, term: BiasTerm) -> list[BiasTerm]:
-        """scores + (a + b) = (scores + a) + b, where that helps: one of them is known, or only weights."""
+        """scores + (a + b) = (scores + a) + b, where that helps: the numbers of both are known."""
         node = self.model.producer(term.value)
         if node is None or node.op != "Add":
             return []
@@ -345,9 +401,6 @@ class _Sorter:
             parts.append(BiasTerm(name, part.dtype, term.factor, view, term.at))
         return parts
 
-    def _is_known(self, part: BiasTerm) -> bool:
-        return self.folder.possible(part.value) is not None or is_learned(self.model, part.value)
-
     # --- rows without keys
 
     def _rows(self) -> None:
@@ -360,9 +413,9 @@ class _Sorter:
         if math.isfinite(self.nearest) and (self.unbounded or 2 * self.largest > self.nearest):
             self.shift = True  # a bias may push other keys as low as the hidden ones
             return
-        constant = masking.constant_discard
-        if not masking.discards and constant is not None and not constant.all(axis=-1).any():
-            self._prove("rows", "the mask is constant and leaves every row at least one key")
+        if self.all_known and self.hidden is not None and not self.hidden.all(axis=-1).any():
+            what = "a weight of known numbers" if masking.discards else "constant"
+            self._prove("rows", f"the mask is {what} and leaves every row at least one key")
             return
         kinds = {kind for kind, _ in self.meanings}
         single = len(self.meanings) == 1
@@ -389,9 +442,9 @@ class _Sorter:
 
     # --- constants
 
-    def _constant(self, value: str, view: str) -> Array | None:
-        """The term's value with axes [batch, heads, rows, columns], 1 where it does not vary; None at run time."""
-        constant = self.folder.value(value)
+    def _constant(self, folder: ConstantFolder, value: str, view: str) -> Array | None:
+        """The term's value with axes [batch, heads, rows, columns], 1 where it does not vary; None if not known."""
+        constant = folder.value(value)
         if constant is None:
             return None
         source = self.expr.space[view].source
@@ -401,8 +454,18 @@ class _Sorter:
         return View(source, tuple(axes)).apply(constant)
 
     def _discard_constant(self, mask: npt.NDArray[np.bool_]) -> None:
+        if (mask == mask[:, :1]).all():
+            mask = mask[:, :1]  # in the same constant as a bias per head, the mask of all heads
         known = self.masking.constant_discard
         self.masking.constant_discard = mask if known is None else known | mask
+        self._hide(mask)
+
+    def _hide(self, mask: npt.NDArray[np.bool_] | None) -> None:
+        """Keep in mind which keys a mask discards; None where it is not known."""
+        if mask is None:
+            self.all_known = False
+        else:
+            self.hidden = mask if self.hidden is None else self.hidden | mask
 
     def _kind(self) -> None:
         masking = self.masking

@@ -3,6 +3,8 @@
 Two questions decide how a mask may be handed to a fused node: is it a constant (then it is computed here, once), and
 if not, which numbers can its elements take (0 and −10000? 0 and the smallest float32?). Both are answered by
 following the few operators masks are made of; any other operator makes the answer "not known", never a guess.
+
+A weight is as good as a constant where its values are at hand and nothing in the graph writes to it.
 """
 
 from __future__ import annotations
@@ -15,23 +17,29 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import Model, Node, NotALiteralError, dtypes
+from attnfuse.api import Model, Node, NotALiteralError, WeightReader, dtypes, no_weights
 from attnfuse_passes.attention.effects import Effects, writes_in_place
+from attnfuse_passes.attention.uniform import uniform
 
 Array: TypeAlias = npt.NDArray[np.generic]
 Numbers: TypeAlias = frozenset[float]
 
 MAX_ELEMENTS = 1 << 26  # 64 Mi elements: the mask of a sequence of 8192
-MAX_NUMBERS = 16
+MAX_NUMBERS = 4096  # the table of relative positions of T5-XXL has 2048 elements
+MAX_PAIRS = 1 << 16
 MAX_DEPTH = 64
 
 
 class ConstantFolder:
-    """Evaluates mask arithmetic on constants with numpy, in the operators' own element types."""
+    """Evaluates mask arithmetic on constants with numpy, in the operators' own element types.
 
-    def __init__(self, model: Model, effects: Effects) -> None:
+    With a reader of `weights` their values count as constants too.
+    """
+
+    def __init__(self, model: Model, effects: Effects, weights: WeightReader = no_weights) -> None:
         self._model = model
         self._effects = effects
+        self._weights = weights
         self._known: dict[str, Array | None] = {}
         self._sets: dict[str, Numbers | None] = {}
 
@@ -44,8 +52,12 @@ class ConstantFolder:
 
     def _evaluate(self, name: str, depth: int) -> Array | None:
         model = self._model
+        if depth == 0 or not self._effects.settled(model, name):
+            return None
+        if model.is_parameter(name):
+            return self._weights(name)
         node = model.producer(name)
-        if node is None or depth == 0 or not self._effects.settled(model, name):
+        if node is None:
             return None
         try:
             literal = model.literal(name)
@@ -55,7 +67,12 @@ class ConstantFolder:
             return literal if isinstance(literal, np.ndarray) else None
         kind = model.type_of(name)
         rule = _FOLD.get(node.op)
-        if rule is None or kind is None or not kind.is_static or kind.size > MAX_ELEMENTS:
+        if kind is None or not kind.is_static or kind.size > MAX_ELEMENTS:
+            return None
+        everywhere = uniform(model, name)
+        if everywhere is not None:
+            return np.full(kind.dims, everywhere, kind.dtype.numpy)
+        if rule is None:
             return None
         try:
             # An overflow to infinity is what the operator itself would give.
@@ -93,8 +110,7 @@ class ConstantFolder:
         """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
         if position == 0 and writes_in_place(node):
-            before = Effects(self._effects.mutated - {name})
-            return ConstantFolder(self._model, before).possible(name, depth)
+            return ConstantFolder(self._model, self._effects.without(name), self._weights).possible(name, depth)
         return self.possible(name, depth)
 
     def possible(self, name: str, depth: int = MAX_DEPTH) -> Numbers | None:
@@ -117,6 +133,9 @@ class ConstantFolder:
         else:
             if isinstance(literal, bool | int | float):
                 return frozenset((float(literal),))
+        everywhere = uniform(model, name)
+        if everywhere is not None:
+            return frozenset((everywhere + 0.0,))
         kind, node = model.type_of(name), model.producer(name)
         if kind is None or depth == 0 or not self._effects.settled(model, name):
             return None
@@ -134,6 +153,8 @@ class ConstantFolder:
         known = [s for s in sets if s is not None]
         if node.op in _ARITHMETIC:
             function = _ARITHMETIC[node.op]
+            if len(known[0]) * len(known[1]) > MAX_PAIRS:
+                return None
             numbers = {_guarded(function, x, y) for x in known[0] for y in known[1]}
         else:
             numbers = {x for s in known for x in s}
@@ -153,6 +174,16 @@ def _binary(function: Callable[[Array, Array], Array]) -> Rule:
         if b.ndim == 0 and a.ndim and a.dtype.kind == b.dtype.kind:
             b = b.astype(a.dtype)
         return np.asarray(function(a, b))
+
+    return rule
+
+
+def _with_alpha(function: Callable[[Array, Array], Array]) -> Rule:
+    """a + α·b; only an α of 1 is read."""
+    plain = _binary(function)
+
+    def rule(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
+        return plain(fold, node, depth) if fold.numbers(node.inputs[2]) == (1,) else None
 
     return rule
 
@@ -195,11 +226,15 @@ def _slice(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
 
 
 _FOLD: dict[str, Rule] = {
+    "Load": lambda fold, node, depth: fold.operand(node.inputs[0], depth),
     "Add": _binary(np.add),
+    "AddExt": _with_alpha(np.add),
     "Sub": _binary(np.subtract),
+    "SubExt": _with_alpha(np.subtract),
     "Mul": _binary(np.multiply),
     "Muls": _binary(np.multiply),
     "Div": _binary(np.true_divide),
+    "RealDiv": _binary(np.true_divide),
     "Divs": _binary(np.true_divide),
     "Less": _binary(np.less),
     "LessScalar": _binary(np.less),
@@ -256,6 +291,8 @@ _SET_SOURCES: dict[str, tuple[int, ...]] = {
     "MaskedFill": (0, 2),
     "Select": (1, 2),
     "TensorScatterUpdate": (0, 2),
+    **dict.fromkeys(("Gather", "EmbeddingLookup", "Index"), (0,)),
+    "Embedding": (1,),
 }
 
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
@@ -283,7 +320,10 @@ def _bounded(numbers: list[float]) -> Numbers | None:
 
 
 def is_learned(model: Model, value: str, depth: int = 16) -> bool:
-    """Whether a value holds only elements of weights: what selects them may be computed."""
+    """Whether a value holds only elements of weights: what selects them may be computed.
+
+    It tells a linear layer from attention, and nothing of the numbers: a mask may be kept as a weight.
+    """
     if model.is_parameter(value):
         return True
     node = model.producer(value)

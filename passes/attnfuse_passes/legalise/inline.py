@@ -3,6 +3,9 @@
 MindSpore leaves such functions where a part of a model is compiled by itself (a block of CogVideoX). The nodes keep
 their names, which are unique in the file, so whoever knows a node of the function finds it. A function that is called
 more than once, or handed about as a value, stays.
+
+A constant that several functions use stands in whichever comes first in the file. Where one of them is inlined it moves
+to the top graph, whose constants every function may use.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ def inline(model: Model) -> list[Legalised]:
     """Change the model in place; one record for each call that is gone."""
     done: list[Legalised] = []
     while calls := _calls(model):
+        _share_constants(model, [function for _, function in calls])
         edit = Edit(model)
         top = model.proto.graph
+        calls = _calls(model)  # nodes of the model as it is now
         for call, function in calls:
             # A function may use any constant of the top graph; its nodes must then stand behind them.
             late = [node for node in _constants(model, function) if node.graph is top and node.index > call.index]
@@ -30,6 +35,23 @@ def inline(model: Model) -> list[Legalised]:
             done.append(Legalised(CALL, tuple(sorted({node.op for node in model.nodes if node.graph is function}))))
         edit.apply()
     return done
+
+
+def _share_constants(model: Model, functions: list[GraphProto]) -> None:
+    """Move the constants to the top graph that stand in one function and are used in another, if either is inlined."""
+    edit, top = Edit(model), model.proto.graph
+    inlined = {function.name for function in functions}
+    moved: list[NodeProto] = []
+    for node in model.nodes:
+        if node.op != CONSTANT or node.graph is top:
+            continue
+        users = {use.node.graph.name for use in model.uses(node.name) if use.node is not None}
+        if users - {node.graph.name} and (users | {node.graph.name}) & inlined:
+            moved.append(node.proto)
+            edit.remove.add(node.name)
+    if moved:
+        edit.before[top.node[0].output[0]] = moved
+        edit.apply()
 
 
 def _calls(model: Model) -> list[tuple[Node, GraphProto]]:

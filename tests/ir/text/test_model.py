@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.graph import Model
+from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model
 from attnfuse.ir.text.lexer import Cursor
 from attnfuse.ir.text.values import Writer, parse_constant, parse_type

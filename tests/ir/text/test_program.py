@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnfuse.graph import Model, TensorType
+from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_program, program_text, region_lines
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
 from tests.support import oracle

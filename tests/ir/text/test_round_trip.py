@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from attnfuse.graph import Array, Literal, TensorType, read_literal
+from attnfuse.ir.graph import read_literal
 from attnfuse.ir.text import TextError, parse_model, print_model
 from attnfuse.ir.text.lexer import Cursor
 from attnfuse.ir.text.messages import message_text, parse_message
 from attnfuse.ir.text.values import Writer, parse_constant, parse_type
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from tests.support.graphs import Kind, fill_literal, fill_type, transformer

@@ -1,28 +1,28 @@
 """An indexed view over a MindIR message: who makes a value, who uses it, of what type it is.
 
 The message stays the only store of truth: nothing here copies the graph, order and unknown fields survive, and an
-unchanged model serialises to the bytes it was read from. Edits are collected in an `Edit` and applied at once,
-after which the index is new.
+unchanged model serialises to the bytes it was read from. It is changed through an `Edit` (`edit.py`), after which the
+index is new.
 
 What the format means (seen in MindSpore 2.7.1 exports): every node has one output, whose name is unique in the file;
 constants are nodes of the top graph that functions may use too; a parameter of a function is an input of its
 graph; an `op_type` of `REF::x`, where x is a value or a function instead of an entry of the primitive table, calls x.
 
-May import `attnfuse.collector`, `attnfuse.errors` and `attnfuse.mindir`.
+May import `types` of this package, `attnfuse.collector`, `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from attnfuse import collector
 from attnfuse.errors import SourceError
+from attnfuse.ir.types import UNKNOWN_DIM, UNKNOWN_RANK, Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import (
@@ -36,44 +36,11 @@ from attnfuse.mindir.schema import (
 
 CONSTANT = "Constant"
 CALL = "<call>"
-UNKNOWN_DIM = -1
-UNKNOWN_RANK = -2
-"""The one dimension of a tensor of which not even the number of axes is known before run time."""
 MAX_RANK = 32
 """Axes that NumPy takes; MindSpore's operators stop at 8."""
 MAX_BYTES = 1 << 50
 """Bytes of a tensor past which a declared shape is damage: no machine holds a petabyte, and no product of sizes below
 it leaves 64 bits."""
-
-Array: TypeAlias = npt.NDArray[np.generic]
-Literal: TypeAlias = "int | float | bool | str | Array | tuple[Literal, ...] | None"
-
-
-@dataclass(frozen=True, slots=True)
-class TensorType:
-    """Shape and element type of a value. A dimension of -1 is not known before run time."""
-
-    dims: tuple[int, ...]
-    dtype: DType
-
-    @property
-    def rank(self) -> int:
-        return len(self.dims)
-
-    @property
-    def is_static(self) -> bool:
-        return all(d >= 0 for d in self.dims)
-
-    @property
-    def size(self) -> int:
-        """Number of elements; only of a static shape."""
-        total = 1
-        for dim in self.dims:
-            total *= dim
-        return total
-
-    def __str__(self) -> str:
-        return f"{self.dtype}[{', '.join('?' if d < 0 else str(d) for d in self.dims)}]"
 
 
 class NotALiteralError(Exception):
@@ -363,112 +330,6 @@ class Model:
         if isinstance(cached, NotALiteralError):
             raise cached
         return cached  # type: ignore[return-value]  # `self` is only the marker of an empty cache
-
-
-_Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
-
-
-def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
-    """What tells one entry of the primitive table from another; attributes in any order."""
-    return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
-
-
-@dataclass(slots=True)
-class Edit:
-    """Changes to a model, gathered and then applied in one go.
-
-    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
-    definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
-    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table, `drop_functions` names of
-    functions.
-    """
-
-    model: Model
-    before: dict[str, list[NodeProto]] = field(default_factory=dict)
-    replace: dict[str, NodeProto] = field(default_factory=dict)
-    remove: set[str] = field(default_factory=set)
-    rename: dict[str, str] = field(default_factory=dict)
-    drop_primitives: set[str] = field(default_factory=set)
-    drop_functions: set[str] = field(default_factory=set)
-    new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
-    _references: dict[_Signature, str] = field(default_factory=dict)
-    """Keys of the primitive table by what an entry is."""
-
-    @property
-    def is_empty(self) -> bool:
-        changes = (self.before, self.replace, self.remove, self.rename, self.drop_primitives, self.drop_functions)
-        return not any(changes)
-
-    def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
-        """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
-
-        `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries the same
-        attributes: with others it may be a variant (an in-place one, say), so each set of attributes has an entry.
-        """
-        if not self._references:
-            for reference, entry in self.model.primitives.items():
-                self._references.setdefault(_signature(entry.op_type, entry.prim_type, entry.attribute), reference)
-        signature = _signature(op, kind, attributes)
-        if signature not in self._references:
-            number, name = 1, f"{op}:attnfuse"
-            while f"REF::{name}" in self.model.primitives or f"REF::{name}" in self.new_primitives:
-                number += 1
-                name = f"{op}:attnfuse_{number}"
-            primitive = PrimitiveProto(name=name, op_type=op, instance_name="", prim_type=kind)
-            primitive.attribute.extend(attributes)
-            self.new_primitives[f"REF::{name}"] = primitive
-            self._references[signature] = f"REF::{name}"
-        return self._references[signature]
-
-    def apply(self) -> None:
-        """Write the changes into the message and index it anew."""
-        if self.is_empty:
-            return
-        for graph in self.model.graphs:
-            touched = False
-            nodes: list[NodeProto] = []
-            for message in graph.node:
-                name = message.output[0]
-                if name in self.before:
-                    nodes.extend(self.before[name])
-                    touched = True
-                if name in self.replace:
-                    nodes.append(self.replace[name])
-                    touched = True
-                elif name in self.remove:
-                    touched = True
-                else:
-                    nodes.append(message)
-            if touched:
-                kept = GraphProto()
-                kept.node.extend(nodes)  # copies, so that clearing the old list cannot pull them away
-                del graph.node[:]
-                graph.node.extend(kept.node)
-            for node in graph.node if self.rename else ():
-                for position, name in enumerate(node.input):
-                    if name in self.rename:
-                        node.input[position] = self._renamed(name)
-            for output in graph.output if self.rename else ():
-                if output.name in self.rename:
-                    output.name = self._renamed(output.name)
-        functions = self.model.proto.functions
-        for index in reversed(range(len(functions))):
-            if functions[index].name in self.drop_functions:
-                del functions[index]
-        primitives = self.model.proto.primitives
-        if self.drop_primitives:
-            kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]
-            holder = ModelProto()
-            holder.primitives.extend(kept_primitives)
-            del primitives[:]
-            primitives.extend(holder.primitives)
-        primitives.extend(self.new_primitives.values())
-        self.model.index()
-
-    def _renamed(self, name: str) -> str:
-        while name in self.rename:
-            name = self.rename[name]
-        return name
 
 
 def live_values(model: Model, roots: Iterable[str]) -> set[str]:

@@ -1,0 +1,118 @@
+"""Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
+
+May import `graph` and `types` of this package, and `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from attnfuse.ir.graph import Model
+from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto
+
+_Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
+
+
+def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
+    """What tells one entry of the primitive table from another; attributes in any order."""
+    return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
+
+
+@dataclass(slots=True)
+class Edit:
+    """Changes to a model, gathered and then applied in one go.
+
+    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
+    definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
+    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table, `drop_functions` names of
+    functions.
+    """
+
+    model: Model
+    before: dict[str, list[NodeProto]] = field(default_factory=dict)
+    replace: dict[str, NodeProto] = field(default_factory=dict)
+    remove: set[str] = field(default_factory=set)
+    rename: dict[str, str] = field(default_factory=dict)
+    drop_primitives: set[str] = field(default_factory=set)
+    drop_functions: set[str] = field(default_factory=set)
+    new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
+    _references: dict[_Signature, str] = field(default_factory=dict)
+    """Keys of the primitive table by what an entry is."""
+
+    @property
+    def is_empty(self) -> bool:
+        changes = (self.before, self.replace, self.remove, self.rename, self.drop_primitives, self.drop_functions)
+        return not any(changes)
+
+    def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
+        """The `op_type` of operator `op`, entered in the primitive table where it is not there yet.
+
+        `kind` is PrimitiveProto.PRIMITIVE or PRIMITIVE_FUNCTION. An existing entry is used only if it carries the same
+        attributes: with others it may be a variant (an in-place one, say), so each set of attributes has an entry.
+        """
+        if not self._references:
+            for reference, entry in self.model.primitives.items():
+                self._references.setdefault(_signature(entry.op_type, entry.prim_type, entry.attribute), reference)
+        signature = _signature(op, kind, attributes)
+        if signature not in self._references:
+            number, name = 1, f"{op}:attnfuse"
+            while f"REF::{name}" in self.model.primitives or f"REF::{name}" in self.new_primitives:
+                number += 1
+                name = f"{op}:attnfuse_{number}"
+            primitive = PrimitiveProto(name=name, op_type=op, instance_name="", prim_type=kind)
+            primitive.attribute.extend(attributes)
+            self.new_primitives[f"REF::{name}"] = primitive
+            self._references[signature] = f"REF::{name}"
+        return self._references[signature]
+
+    def apply(self) -> None:
+        """Write the changes into the message and index it anew."""
+        if self.is_empty:
+            return
+        for graph in self.model.graphs:
+            touched = False
+            nodes: list[NodeProto] = []
+            for message in graph.node:
+                name = message.output[0]
+                if name in self.before:
+                    nodes.extend(self.before[name])
+                    touched = True
+                if name in self.replace:
+                    nodes.append(self.replace[name])
+                    touched = True
+                elif name in self.remove:
+                    touched = True
+                else:
+                    nodes.append(message)
+            if touched:
+                kept = GraphProto()
+                kept.node.extend(nodes)  # copies, so that clearing the old list cannot pull them away
+                del graph.node[:]
+                graph.node.extend(kept.node)
+            for node in graph.node if self.rename else ():
+                for position, name in enumerate(node.input):
+                    if name in self.rename:
+                        node.input[position] = self._renamed(name)
+            for output in graph.output if self.rename else ():
+                if output.name in self.rename:
+                    output.name = self._renamed(output.name)
+        functions = self.model.proto.functions
+        for index in reversed(range(len(functions))):
+            if functions[index].name in self.drop_functions:
+                del functions[index]
+        primitives = self.model.proto.primitives
+        if self.drop_primitives:
+            kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]
+            holder = ModelProto()
+            holder.primitives.extend(kept_primitives)
+            del primitives[:]
+            primitives.extend(holder.primitives)
+        primitives.extend(self.new_primitives.values())
+        self.model.index()
+
+    def _renamed(self, name: str) -> str:
+        while name in self.rename:
+            name = self.rename[name]
+        return name

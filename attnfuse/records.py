@@ -1,0 +1,234 @@
+"""From what became of components to documents: report, manifest, certificate.
+
+May import all below the compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from attnfuse.match import SiteRecord
+from attnfuse.output import FileDigest, Place
+from attnfuse.policy import Policy, SiteQuery
+from attnfuse.report.build import component_entry, fixed_entries, type_warnings
+from attnfuse.report.build import report as build_report
+from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
+from attnfuse.rewriting import Rewritten, original_at
+from attnfuse.sources import Component
+from attnfuse.standing import certificates, still_holds
+from attnfuse.targets import Target
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
+from attnfuse.version import TESTED_MINDSPORE, __version__
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentResult:
+    """One component, and what became of its graph.
+
+    `graph` is the file's name in the output, `lossy` the parameters that lost values to their type.
+    """
+
+    component: Component
+    rewritten: Rewritten
+    graph: str = ""
+    lossy: tuple[str, ...] = ()
+    verification: ComponentVerification | None = None
+
+    @property
+    def name(self) -> str:
+        return self.component.name
+
+    @property
+    def sites(self) -> Mapping[str, SiteRecord]:
+        """What became of each site, by site id."""
+        return self.rewritten.sites
+
+
+def report_of(policy: Policy, target: Target, results: Sequence[ComponentResult], failed: Mapping[str, str]) -> Report:
+    """The report of a compile; `failed` are the components that could not be had, with the reasons."""
+    queries = [
+        SiteQuery(result.name, result.component.owner, record.module, record.facts)
+        for result in results
+        for record in result.sites.values()
+    ]
+    slips = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries)]
+    entries = [
+        component_entry(
+            r.name,
+            made.nodes,
+            list(made.sites.values()),
+            made.legalised,
+            made.outside,
+            fixed_entries(r.component.fixed),
+            r.component.dtype,
+            r.component.dtype_from,
+        )
+        for r in results
+        for made in (r.rewritten,)
+    ]
+    own = [text for result in results for text in _warnings(result, target)]
+    return build_report(target, entries, [*_untested(results), *slips, *own], failed)
+
+
+def _warnings(result: ComponentResult, target: Target) -> Iterator[str]:
+    """Those about one component, each beginning with its name."""
+    yield from (f"{result.name}: {warning}" for warning in result.component.warnings)
+    yield from type_warnings(target, result.name, result.rewritten.outside)
+    for parameter in result.lossy:
+        yield f"{result.name}: parameter {parameter!r} has values too large for its type; they became infinite"
+
+
+def _untested(results: Sequence[ComponentResult]) -> list[str]:
+    """A warning for each MindSpore that graphs came from and the tests do not know."""
+    found = {result.component.versions["mindspore"] for result in results if "mindspore" in result.component.versions}
+    tested = " and ".join(TESTED_MINDSPORE)
+    return [
+        f"a graph of MindSpore {version}: attnfuse is tested with {tested}; verify the result (--verify full)"
+        for version in sorted(found - {*TESTED_MINDSPORE})
+    ]
+
+
+def decisions(policy: Policy, results: Sequence[ComponentResult]) -> list[dict[str, Any]]:
+    """What a policy says to each attention site, with the deciding rules and what is known of the site.
+
+    Sites that are no attention are left out: nobody asks about them.
+    """
+    shown = []
+    for result in results:
+        for name, record in result.sites.items():
+            if record.status == "not_attention":
+                continue
+            decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
+            cast = decision.force_cast_dtype
+            shown.append(
+                {
+                    "id": name,
+                    "flash": decision.flash,
+                    "flash_rule": decision.flash_rule,
+                    "force_cast_dtype": None if cast is None else cast.name,
+                    "force_cast_dtype_rule": decision.cast_rule,
+                    "masked_rows": "attended" if decision.rows_attended else "keep",
+                    "masked_rows_rule": decision.rows_rule,
+                    **asdict(record.facts),
+                }
+            )
+    return shown
+
+
+def manifest_of(
+    policy: Policy,
+    target: Target,
+    results: Sequence[ComponentResult],
+    inputs: Mapping[str, FileDigest],
+    outputs: Mapping[str, FileDigest],
+) -> Manifest:
+    """The manifest of a compile; the files read and written are by name, relative to the source and to the output."""
+    return Manifest(
+        versions=_versions(results),
+        runtime=target.runtime,
+        soc=target.soc,
+        policy=tuple(
+            RuleEntry(
+                rule=r.label,
+                match=r.match,
+                flash=r.flash,
+                force_cast_dtype=r.force_cast_dtype,
+                masked_rows=r.masked_rows,
+                min_sequence_length=r.min_sequence_length,
+                head_dim=r.head_dim,
+                dtype=r.dtype,
+                attention=r.attention,
+            )
+            for r in policy.rules
+        ),
+        components=tuple(_manifest_component(result) for result in results),
+        inputs={name: _file_entry(found) for name, found in sorted(inputs.items())},
+        outputs={name: _file_entry(found) for name, found in sorted(outputs.items())},
+    )
+
+
+def _file_entry(found: FileDigest) -> FileEntry:
+    return FileEntry(sha256=found.sha256, bytes=found.bytes)
+
+
+def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
+    versions = {"attnfuse": __version__}
+    for result in results:
+        versions.update(result.component.versions)
+    return dict(sorted(versions.items()))
+
+
+def _manifest_component(result: ComponentResult) -> ManifestComponent:
+    component = result.component
+    outputs = result.rewritten.outputs
+    if component.outputs is not None:
+        outputs = tuple(TensorEntry(name=o.name, shape=o.shape, dtype=o.dtype) for o in component.outputs)
+    return ManifestComponent(
+        name=component.name,
+        owner=component.owner,
+        dtype=component.dtype,
+        dtype_from=component.dtype_from,
+        warnings=component.warnings,
+        graph=result.graph,
+        variables=component.variables,
+        inputs=result.rewritten.inputs,
+        outputs=outputs,
+        fixed=fixed_entries(component.fixed),
+        sources=tuple(sorted(component.inputs)),
+    )
+
+
+def certificate(
+    place: Place,
+    manifest: Manifest,
+    results: Sequence[ComponentResult],
+    inputs: Mapping[str, FileDigest],
+    files: Mapping[str, FileDigest],
+) -> tuple[bytes | None, str]:
+    """What was verified of the components of a manifest, now or, of files that are the same, before; and a warning.
+
+    None where nothing was. The warning tells of certificates that stood at the place and hold no longer. `files` are
+    those of the output by name.
+    """
+    stood = certificates(place)
+    by_name = {result.name: result for result in results}
+    entries: list[dict[str, Any]] = []
+    lost: list[str] = []
+    for component in manifest.components:
+        result = by_name.get(component.name)
+        fresh = None if result is None or result.verification is None else result.verification.to_json()
+        before = (stood or {}).get(component.name)
+        if before is not None:
+            own = {name: files[name] for name in (component.graph, *component.variables)}
+            original = None if result is None else _original(result, inputs, files)
+            if not still_holds(before, own, original):
+                lost += [component.name] if fresh is None else []
+                before = None
+        # Of the same files the fuller verification says more.
+        if before is not None and (fresh is None or (before["level"], fresh["level"]) == ("full", "static")):
+            entries.append(before)
+        elif fresh is not None:
+            entries.append(fresh)
+    warning = ""
+    if stood is None:
+        warning = "the verification that stood there cannot be read, or is of another version: it was dropped"
+    elif lost:
+        warning = f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again"
+    if not entries:
+        return None, warning
+    document = {**Verification(()).to_json(), "components": entries}
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(), warning
+
+
+def _original(
+    result: ComponentResult, inputs: Mapping[str, FileDigest], files: Mapping[str, FileDigest]
+) -> tuple[str, dict[str, FileDigest]]:
+    """The digest of the graph that a verification holds the result against, and its weights."""
+    component = result.component
+    data = original_at(component, VERIFIED_BATCHES[0]) if component.batches else component.data
+    read = inputs if component.original is not None else files
+    return hashlib.sha256(data).hexdigest(), {name: read[name] for name in component.variables}

@@ -1,0 +1,327 @@
+"""Holds the parts of a pipeline to each other before anything is traced: what one gives must be what another takes.
+
+A text encoder's states have the width that attention over the text takes; latents have the channels that the denoiser
+starts with, and what its pipeline puts beside them; a ControlNet's or adapter's features have the shapes of what they
+are added to. The rules are read in mindone's pipelines (the family's `source`, and those beside it) and models. A
+number that a configuration does not tell, or a family of which the rule is not known, is no contradiction.
+
+Imports `folder` and `specs` of this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from attnfuse.tracing.specs import families as pictures
+from attnfuse.tracing.specs import video_families as videos
+from attnfuse.tracing.specs.other_families import AUDIO_LDM_2
+from attnfuse.tracing.specs.record import Family, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Parts that do not fit together, by attribute, and why, as a sentence without its end."""
+
+    parts: tuple[str, ...]
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number of a part's configuration."""
+
+    part: str
+    key: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.part}'s {self.key} {self.value}"
+
+
+_WIDTH = ("d_model", "hidden_size", "text_config.hidden_size")
+"""What models of transformers call the width of their states."""
+
+
+def contradictions(scene: Scene, family: Family) -> tuple[Contradiction, ...]:
+    """What does not fit together in a pipeline of that family."""
+    return tuple(
+        dict.fromkeys(
+            found
+            for rule in (_texts, _of_xl, _latents, _controlnet, _residuals, _adapter)
+            for found in rule(scene, family)
+        )
+    )
+
+
+def _number(scene: Scene, part: str, keys: Sequence[str]) -> _Number | None:
+    """The one number that the first of these keys with a value tells; None where none does, or not one number."""
+    if part not in scene.configs or part in scene.configs.damaged:
+        return None
+    config: Mapping[str, Any] = scene.configs[part]
+    for key in keys:
+        value: Any = config
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        values = value if isinstance(value, list) else [value]
+        if value is None or not values:
+            continue
+        whole = all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+        return _Number(part, key, values[0]) if whole and len(set(values)) == 1 else None
+    return None
+
+
+def _hold(
+    taken: _Number | None, given: Sequence[_Number | None], allowed: Callable[..., Sequence[int]]
+) -> list[Contradiction]:
+    """A contradiction where `taken` is none of what `allowed` makes of the numbers `given`."""
+    known = [one for one in given if one is not None]
+    if taken is None or len(known) < len(given):
+        return []
+    wanted = list(dict.fromkeys(allowed(*(one.value for one in known))))
+    if taken.value in wanted:
+        return []
+    told = f"{taken} does not fit {' and '.join(map(str, known))}"
+    if wanted != [one.value for one in known]:
+        told += f", with which it would be {' or '.join(map(str, wanted))}"
+    return [Contradiction((taken.part, *(one.part for one in known)), told)]
+
+
+def _same(value: int) -> tuple[int]:
+    return (value,)
+
+
+def _sum(*values: int) -> tuple[int]:
+    return (sum(values),)
+
+
+_DENOISERS = ("unet", "transformer", "transformer_2", "controlnet")
+
+#: By family: what takes it, which option says how wide, and what it is the states of.
+_TEXTS: tuple[tuple[tuple[Family, ...], str, tuple[str, ...]], ...] = (
+    ((pictures.STABLE_DIFFUSION, videos.ANIMATE_DIFF, videos.I2VGEN), "cross_attention_dim", ("text_encoder",)),
+    ((pictures.STABLE_DIFFUSION_3,), "joint_attention_dim", ("text_encoder_3",)),
+    ((pictures.FLUX,), "joint_attention_dim", ("text_encoder_2",)),
+    ((pictures.FLUX,), "pooled_projection_dim", ("text_encoder",)),
+    (
+        (pictures.PIXART_ALPHA, pictures.PIXART_SIGMA, pictures.SANA, videos.LATTE, videos.LTX, videos.ALLEGRO),
+        "caption_channels",
+        ("text_encoder",),
+    ),
+    ((pictures.HUNYUAN_DIT, pictures.LUMINA), "cross_attention_dim", ("text_encoder",)),
+    ((pictures.HUNYUAN_DIT,), "cross_attention_dim_t5", ("text_encoder_2",)),
+    ((pictures.AURA_FLOW, pictures.CHROMA, pictures.QWEN_IMAGE), "joint_attention_dim", ("text_encoder",)),
+    (
+        (
+            pictures.COGVIEW_3,
+            pictures.COGVIEW_4,
+            videos.COGVIDEOX,
+            videos.CONSIS_ID,
+            videos.MOCHI,
+            videos.COSMOS,
+            videos.HUNYUAN_VIDEO,
+        ),
+        "text_embed_dim",
+        ("text_encoder",),
+    ),
+    ((videos.HUNYUAN_VIDEO,), "pooled_projection_dim", ("text_encoder_2",)),
+    ((videos.WAN, videos.SKY_REELS_2), "text_dim", ("text_encoder",)),
+    ((videos.WAN,), "image_dim", ("image_encoder",)),
+    ((pictures.LUMINA_2,), "cap_feat_dim", ("text_encoder",)),
+    ((pictures.KANDINSKY_3, pictures.KOLORS), "encoder_hid_dim", ("text_encoder",)),
+    ((videos.KANDINSKY_5,), "in_text_dim", ("text_encoder",)),
+)
+
+#: The same where it is not the width of the states: the options of what gives, and what is made of them.
+_OTHERS: tuple[tuple[Family, str, tuple[tuple[str, str], ...], Callable[..., Sequence[int]]], ...] = (
+    # The states of three layers, side by side.
+    (
+        pictures.FLUX_2,
+        "joint_attention_dim",
+        (("text_encoder", "text_config.hidden_size"),),
+        lambda width: (3 * width,),
+    ),
+    (pictures.KANDINSKY, "encoder_hid_dim", (("text_encoder", "transformerDimensions"),), _same),
+    (pictures.KANDINSKY, "cross_attention_dim", (("text_encoder", "numDims"),), _same),
+    (videos.STABLE_VIDEO, "cross_attention_dim", (("image_encoder", "projection_dim"),), _same),
+)
+
+
+def _texts(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """What encoders give has the width that the denoiser, and a ControlNet beside it, takes."""
+    for taker in _DENOISERS:
+        if not _attends(scene, taker):
+            continue
+        for families, key, encoders in _TEXTS:
+            if family in families:
+                yield from _hold(_number(scene, taker, [key]), [_number(scene, e, _WIDTH) for e in encoders], _same)
+        for of, key, given, made in _OTHERS:
+            if family == of:
+                yield from _hold(_number(scene, taker, [key]), [_number(scene, e, [k]) for e, k in given], made)
+
+
+def _attends(scene: Scene, part: str) -> bool:
+    """Whether a part looks at a text at all: small ControlNets of XL do not, whatever they are configured for."""
+    kinds = scene.configs.read.get(part, {}).get("down_block_types")
+    return not isinstance(kinds, list) or any("CrossAttn" in str(kind) for kind in kinds)
+
+
+def _of_xl(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """XL lays the states of its two text encoders side by side; of a refiner, which has one, the width is not asked.
+
+    Beside the pooled text stand the embeddings of six numbers, of five in a refiner.
+    """
+    if family != pictures.STABLE_DIFFUSION_XL:
+        return
+    widths = [_number(scene, part, ["hidden_size"]) for part in ("text_encoder", "text_encoder_2")]
+    for taker in ("unet", "controlnet"):
+        if _attends(scene, taker):
+            yield from _hold(_number(scene, taker, ["cross_attention_dim"]), widths, _sum)
+        one = _number(scene, taker, ["addition_time_embed_dim"])
+        if one is not None:
+            size = one.value
+            yield from _hold(
+                _number(scene, taker, ["projection_class_embeddings_input_dim"]),
+                [_number(scene, "text_encoder_2", ["projection_dim"])],
+                lambda pooled, size=size: (pooled + 6 * size, pooled + 5 * size),
+            )
+
+
+_PLAIN = (
+    pictures.STABLE_DIFFUSION,
+    pictures.STABLE_DIFFUSION_XL,
+    pictures.STABLE_DIFFUSION_3,
+    pictures.PIXART_ALPHA,
+    pictures.PIXART_SIGMA,
+    pictures.DIT,
+    pictures.HUNYUAN_DIT,
+    pictures.AURA_FLOW,
+    pictures.SANA,
+    pictures.COGVIEW_3,
+    pictures.COGVIEW_4,
+    pictures.LUMINA,
+    pictures.LUMINA_2,
+    pictures.KOLORS,
+    pictures.KANDINSKY,
+    pictures.KANDINSKY_2_2,
+    pictures.KANDINSKY_3,
+    videos.COGVIDEOX,
+    videos.ALLEGRO,
+    videos.LTX,
+    videos.HUNYUAN_VIDEO,
+    videos.MOCHI,
+    videos.LATTE,
+    videos.ANIMATE_DIFF,
+    videos.I2VGEN,
+    AUDIO_LDM_2,
+    videos.WAN,
+    videos.SKY_REELS_2,
+)
+"""Families whose denoiser takes the latents, and nothing beside them but what `_beside` says."""
+
+_PACKED = (pictures.FLUX, pictures.CHROMA, pictures.FLUX_2, pictures.QWEN_IMAGE)
+"""Families that pack latents two by two."""
+
+
+def _beside(scene: Scene, family: Family, latents: int) -> list[int]:
+    """The channels that the denoiser may take, of so many of the latents; none where that is not known."""
+    kind = scene.pipeline.class_name
+    pictured = 2 * latents  # those of a picture beside them
+    if family in _PACKED:
+        if kind == "FluxFillPipeline":  # and a mask in pixels, packed with them
+            scale = 2 ** (len(scene.numbers("block_out_channels", "vae")) - 1)
+            return [4 * pictured + 4 * scale**2]
+        control = kind.startswith("FluxControl") and not kind.startswith("FluxControlNet")
+        return [4 * (pictured if control else latents)]
+    if family == videos.STABLE_VIDEO or family == videos.CONSIS_ID or kind == "CogVideoXImageToVideoPipeline":
+        return [pictured]
+    if family == videos.COSMOS:  # a mask of the frames that are given
+        return [latents + kind.endswith("VideoToWorldPipeline")]
+    if family not in _PLAIN:
+        return []
+    if kind.startswith("Kandinsky") and "Inpaint" in kind:
+        return [pictured + 1]
+    if kind.startswith("KandinskyV22Controlnet"):
+        return [pictured]
+    apart = scene.pipeline.options.get("expand_timesteps")  # the picture is among the latents then
+    if family in (videos.WAN, videos.SKY_REELS_2) and "ImageToVideo" in kind and not apart:
+        return [pictured + scene.number("scale_factor_temporal", "vae", 4)]  # a mask of each latent's frames
+    inpaints = family in (pictures.STABLE_DIFFUSION, pictures.STABLE_DIFFUSION_XL, pictures.STABLE_DIFFUSION_3)
+    if inpaints and "Inpaint" in kind:
+        return [latents, pictured + 1]  # by the mask outside of it, or with mask and picture
+    return [latents]
+
+
+def _latents(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """The denoiser takes the latents of the pipeline's autoencoder; a ControlNet of UNets takes them alone."""
+    autoencoder = "movq" if "movq" in scene.configs else "vae"
+    given = _number(scene, autoencoder, ["latent_channels", "z_dim"])
+    if given is None:
+        return
+    allowed = _beside(scene, family, given.value)
+    for taker in ("unet", "transformer", "transformer_2"):
+        if allowed:
+            yield from _hold(_number(scene, taker, ["in_channels"]), [given], lambda _: allowed)
+    if scene.pipeline.classes.get("controlnet") in _OF_UNETS:
+        yield from _hold(_number(scene, "controlnet", ["in_channels"]), [given], _same)
+
+
+_OF_UNETS = ("ControlNetModel", "ControlNetUnionModel")
+
+
+def _controlnet(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """A ControlNet takes what the denoiser takes, and what it gives is added to the denoiser's own values."""
+    keys = ["joint_attention_dim", "pooled_projection_dim", "caption_channels", "cross_attention_dim_t5"]
+    keys += ["projection_class_embeddings_input_dim"]
+    if _attends(scene, "controlnet") and _attends(scene, "unet"):
+        keys.append("cross_attention_dim")
+    if scene.pipeline.classes.get("controlnet") not in (*_OF_UNETS, "SparseControlNetModel"):
+        keys.append("in_channels")  # of UNets: see `_latents`
+    for denoiser in ("unet", "transformer"):
+        for key in keys:
+            yield from _hold(_number(scene, "controlnet", [key]), [_number(scene, denoiser, [key])], _same)
+    sizes = [_hidden(scene, part) for part in ("controlnet", "transformer")]
+    yield from _hold(sizes[0], sizes[1:], _same)
+
+
+def _hidden(scene: Scene, part: str) -> _Number | None:
+    """The width of a transformer's tokens."""
+    heads, size = (_number(scene, part, [key]) for key in ("num_attention_heads", "attention_head_dim"))
+    if heads is None or size is None:
+        return None
+    return _Number(part, "num_attention_heads × attention_head_dim", heads.value * size.value)
+
+
+def _residuals(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """A ControlNet of UNets has the blocks of the UNet, whose values its residuals are added to."""
+    read = scene.configs.read
+    if "controlnet" not in read or "unet" not in read:
+        return
+    for key in ("block_out_channels", "layers_per_block"):
+        own, other = (read[part].get(key) for part in ("controlnet", "unet"))
+        if own is None or other is None:
+            continue
+        if _spread(own, read["controlnet"]) != _spread(other, read["unet"]):
+            told = f"controlnet's {key} {own} does not fit unet's {key} {other}"
+            yield Contradiction(("controlnet", "unet"), told)
+
+
+def _spread(value: Any, config: Mapping[str, Any]) -> Any:
+    """A number for each block, where one stands for all."""
+    blocks = config.get("block_out_channels")
+    return [value] * len(blocks) if isinstance(value, int) and isinstance(blocks, list) else value
+
+
+def _adapter(scene: Scene, family: Family) -> Iterator[Contradiction]:
+    """A T2I adapter's features are added block by block, as far as there are both."""
+    read = scene.configs.read
+    own = read.get("adapter", {}).get("channels")
+    other = read.get("unet", {}).get("block_out_channels")
+    if not isinstance(own, list) or not isinstance(other, list):
+        return
+    light = read["adapter"].get("adapter_type") == "light_adapter"
+    features = [*own, own[-1]] if light else own
+    if any(mine != theirs for mine, theirs in zip(features, other, strict=False)):
+        told = f"adapter's channels {own} do not fit unet's block_out_channels {other}"
+        yield Contradiction(("adapter", "unet"), told)

@@ -1,0 +1,177 @@
+"""Recognises checkpoints whose weights are quantised: codes and factors in place of the numbers a model computes with.
+
+mindone has no loader for any of them: its copy takes whatever lies under a parameter's name for the parameter's value.
+Where the published formats put what is looked for here:
+
+    bitsandbytes        `X.SCB`, `X.weight_format` (8 bit); `X.weight.absmax`, `.quant_map`, `.quant_state.*` (nf4, fp4)
+    GPTQ, AWQ           `X.qweight` (int32, eight 4-bit codes each), `X.qzeros`, `X.g_idx`, `X.scales`
+    optimum-quanto      `X.weight._data`, `X.weight._scale`, `X.input_scale`, `X.output_scale`
+    compressed-tensors  `X.weight_packed`, `X.weight_scale`, `X.weight_zero_point`, `X.weight_shape`
+    torchao             `X.weight:qdata` or `X._weight_qdata`, and `scale` beside it
+    SDNQ                int8, uint8 or packed `X.weight`, `X.scale`, `X.zero_point`, `X.svd_up`
+    float8 with factors `X.weight_scale`, `X.weight_scale_inv`, `X.scale_weight`, `scaled_fp8`, `X.input_scale`
+    Nunchaku            `X.qweight`, `X.wscales`;   HQQ: `X.W_q`;   MLX: uint32 `X.weight`, `X.scales`, `X.biases`
+    GGUF                a file of its own format, which begins with "GGUF"
+
+Reads headers and configurations, no values. Imports `checkpoint` and `folder` of this room and `attnfuse.errors`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attnfuse.errors import SourceError
+from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, is_gguf
+from attnfuse.tracing.folder import Config, PipelineFolder, read_json
+
+REMEDY = "give the unquantised checkpoint"
+"""What to do about any of them."""
+
+#: Keys that nothing but a quantised checkpoint has, and what kind it is then.
+_COMPANIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), kind)
+    for pattern, kind in (
+        (r"quant_state\.bitsandbytes__nf4$", "bitsandbytes, nf4"),
+        (r"quant_state\.bitsandbytes__fp4$", "bitsandbytes, fp4"),
+        (r"(^|\.)(nested_)?(absmax|quant_map)$|(^|\.)quant_state\.", "bitsandbytes, 4 bit"),
+        (r"(^|\.)(SCB|weight_format)$", "bitsandbytes, 8 bit"),
+        (r"(^|\.)w(c|t)?scales?$", "SVDQuant"),
+        (r"(^|\.)(qweight|qzeros|g_idx)$", "GPTQ or AWQ"),
+        (r"(^|\.)weight\._(data|scale|zeropoint|shift|qtype)$", "optimum-quanto"),
+        (r"(^|\.)weight_(packed|shape|zero_point|g_idx)$", "compressed-tensors"),
+        (r"(^|[._:])(weight_)?qdata$", "torchao"),
+        (r"(^|\.)W_q$", "HQQ"),
+        (r"(^|\.)weight_scale_inv$", "float8 with factors of blocks"),
+        (r"(^|\.)(scaled_fp8|comfy_quant|scale_weight|scale_input)$", "float8 or int8 with scale factors"),
+        (r"(^|\.)weight_scales?(_2)?$", "scale factors beside the weights"),
+    )
+)
+
+#: What lies beside codes under names that other models have for parameters of their own.
+_BESIDE_CODES = (
+    "scale",
+    "scales",
+    "zero_point",
+    "zero",
+    "zeros",
+    "biases",
+    "input_scale",
+    "output_scale",
+    "act_scale",
+    "svd_up",
+    "svd_down",
+)
+
+#: Files in which some tools say what they did, where config.json says nothing.
+_TOLD_IN = (
+    "quantization_config.json",
+    "quantize_config.json",
+    "quant_config.json",
+    "hf_quant_config.json",
+    "quanto_qmap.json",
+    "quantization_map.json",
+)
+
+_ENTRIES = ("quantization_config", "compression_config", "quantization")
+
+
+def quantisation_of(pipeline: PipelineFolder, model: str, tensors: Mapping[str, StoredTensor]) -> str:
+    """Why a part's checkpoint is taken for quantised, in words that follow "component NAME:", or nothing.
+
+    What shows it is a configuration, a file, or one of the `tensors`; each alone is enough.
+    """
+    folder = pipeline.folders[model]
+    told = [*_said(pipeline, model, folder), *(_first_of_each(tensors) if tensors else _gguf(folder))]
+    if not told:
+        return ""
+    kind = next((kind for kind, _ in told if kind), "in a way that is not told")
+    evidence = "; ".join(dict.fromkeys(where for _, where in told))
+    return f"its checkpoint is quantised ({kind}): {evidence}; {REMEDY}"
+
+
+def _said(pipeline: PipelineFolder, model: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """(kind, place) of what a configuration says: the part's own, a file of the tool's, the pipeline's."""
+    try:
+        config = read_json(folder / "config.json")
+    except SourceError:  # told by whoever needs it
+        config = {}
+    for path, entry in _entries(config, ""):
+        yield _kind(entry), f"{path} in {folder.name}/config.json"
+    for name in _TOLD_IN:
+        if (folder / name).is_file():
+            yield "", f"{folder.name}/{name}"
+    whole = pipeline.options.get("quantization_config")
+    if isinstance(whole, Mapping) and whole:
+        named = whole.get("components_to_quantize") or whole.get("quant_mapping")
+        of_these = [named] if isinstance(named, str) else named
+        if not isinstance(of_these, list | dict) or model in of_these:  # where none is named, it is all
+            yield _kind(whole), "quantization_config in model_index.json"
+
+
+def _entries(config: Config, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The entries of a configuration that tell a quantisation, those of nested ones (`text_config`) too."""
+    for key, value in config.items():
+        if not isinstance(value, Mapping) or not value:
+            continue
+        if key in _ENTRIES:
+            yield f"{path}{key}", value
+        elif key.endswith("_config"):
+            yield from _entries(value, f"{path}{key}.")
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    """What a quantization_config calls itself: its method, and type or bits."""
+    method = next((str(entry[key]) for key in ("quant_method", "quant_backend", "quant_algo") if entry.get(key)), "")
+    if entry.get("load_in_4bit"):
+        return f"{method or 'bitsandbytes'}, {entry.get('bnb_4bit_quant_type') or 'fp4'}"
+    if entry.get("load_in_8bit"):
+        return f"{method or 'bitsandbytes'}, 8 bit"
+    types = ("weights_dtype", "weight_dtype", "weights", "quant_type", "activation_scheme", "format", "fmt")
+    detail = next((str(entry[key]) for key in types if isinstance(entry.get(key), str)), "")
+    if not detail and isinstance(entry.get("bits"), int):
+        detail = f"{entry['bits']} bit"
+    return ", ".join(filter(None, (method, detail)))
+
+
+def _gguf(folder: Path) -> Iterator[tuple[str, str]]:
+    """(kind, place) of a file of the format GGUF in a folder that has no checkpoint to be read."""
+    found = (path for path in sorted(folder.glob("*")) if path.suffix in (".gguf", ".safetensors") and is_gguf(path))
+    yield from (("GGUF", f"{folder.name}/{path.name}") for path in itertools.islice(found, 1))
+
+
+def _first_of_each(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, str]]:
+    """The first companion of codes, and the first weight that is none of a float type or has factors beside it."""
+    named = next(
+        ((kind, key) for pattern, kind in _COMPANIONS for key in sorted(tensors) if pattern.search(key)),
+        None,
+    )
+    if named is not None:
+        yield named[0], f"tensor {named[1]!r} of {_file(tensors[named[1]])}"
+    for key in sorted(tensors):
+        tensor, factors = tensors[key], _factors(key, tensors)
+        if _is_code(key, tensor) or (tensor.dtype in FLOAT8_DTYPES and factors):
+            beside = f", with {factors!r} beside it" if factors else ""
+            yield tensor.dtype, f"tensor {key!r} of {_file(tensor)} is {tensor.dtype}{beside}"
+            return
+
+
+def _file(tensor: StoredTensor) -> str:
+    return f"{tensor.file.parent.name}/{tensor.file.name}"
+
+
+def _is_code(key: str, tensor: StoredTensor) -> bool:
+    """Whether a tensor is a weight, by its name, and of a type no weight has: whole numbers, or packed ones."""
+    leaf = key.rpartition(".")[2]
+    is_weight = leaf.endswith(("weight", "bias"))
+    return is_weight and not (tensor.dtype in FLOAT8_DTYPES or tensor.dtype.startswith(("float", "bfloat", "bool")))
+
+
+def _factors(key: str, tensors: Mapping[str, StoredTensor]) -> str:
+    """The key of the factors that lie beside a tensor, or nothing."""
+    module, dot, _ = key.rpartition(".")
+    places = (f"{start}{name}" for start in (f"{module}{dot}", f"{key}.", f"{key}_") for name in _BESIDE_CODES)
+    return next((place for place in places if place in tensors), "")

@@ -1,0 +1,133 @@
+"""Tensors that hold one number everywhere: a literal, `ones_like(x) · c`, `full_like(x, c)` and what copies them.
+
+Nothing of the tensors that lend such a value its shape is read, so it may be known where they are not.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from attnfuse.api import Model, Node, NotALiteralError
+from attnfuse_passes.attention.effects import is_alias, writes_in_place
+
+_DEPTH = 16
+
+_FILLED = {
+    "OnesLike": 1.0,
+    "OnesLikeExt": 1.0,
+    "Ones": 1.0,
+    "NewOnes": 1.0,
+    "ZerosLike": 0.0,
+    "ZerosLikeExt": 0.0,
+    "Zeros": 0.0,
+    "NewZeros": 0.0,
+}
+
+# Operators that fill a shape with a number, and which argument it is.
+_FILL = {"FullLike": 1, "FillScalar": 1, "FillTensor": 1, "FillV2": 1, "NewFull": 2}
+
+_COPIES = (
+    "Cast",
+    "Reshape",
+    "ExpandDims",
+    "Squeeze",
+    "Transpose",
+    "BroadcastTo",
+    "Tile",
+    "Contiguous",
+    "Clone",
+    "TensorMove",
+    "StridedSlice",
+)
+
+_ARITHMETIC: dict[str, Callable[[float, float], float]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "Muls": operator.mul,
+    "Div": operator.truediv,
+    "Divs": operator.truediv,
+    "RealDiv": operator.truediv,
+}
+
+
+def uniform(model: Model, value: str, depth: int = _DEPTH) -> float | None:
+    """The number every element of a value is, as its element type holds it; None where it is not known to be one.
+
+    What a float type cannot hold is an infinity in it (−1e9 in float16), as an operator would give. NaN is no number.
+    """
+    number = _read(model, value, depth)
+    kind = model.type_of(value)
+    if number is None or math.isnan(number):
+        return None
+    if kind is None or not kind.dtype.is_float:
+        return number
+    with np.errstate(over="ignore"):
+        return float(np.array(number).astype(kind.dtype.numpy))
+
+
+def makers(model: Model, value: str) -> Iterator[Node]:
+    """The nodes that make a uniform value, last first, without the constants."""
+    node = model.producer(value)
+    if node is None or model.is_literal(value) or uniform(model, value) is None:
+        return
+    yield node
+    for name in [node.inputs[i] for i in _sources(node)]:
+        yield from makers(model, name)
+
+
+def _sources(node: Node) -> tuple[int, ...]:
+    if node.op in _ARITHMETIC:
+        return (0, 1)
+    if node.op in _COPIES or node.op == "Neg":
+        return (0,)
+    return (_FILL[node.op],) if node.op in _FILL else ()
+
+
+def _read(model: Model, value: str, depth: int) -> float | None:
+    if _may_change(model, value):
+        return None
+    try:
+        literal = model.literal(value)
+    except NotALiteralError:
+        pass
+    else:
+        return _of_literal(literal)
+    node = model.producer(value)
+    if node is None or depth == 0:
+        return None
+    if node.op in _FILLED:
+        return _FILLED[node.op]
+    numbers = [uniform(model, node.inputs[i], depth - 1) for i in _sources(node)]
+    known = [number for number in numbers if number is not None]
+    if not known or len(known) != len(numbers):
+        return None
+    if node.op == "Neg":
+        return -known[0]
+    if node.op not in _ARITHMETIC:
+        return known[0]
+    try:
+        return _ARITHMETIC[node.op](*known)
+    except (ZeroDivisionError, OverflowError):
+        return None
+
+
+def _of_literal(literal: object) -> float | None:
+    if isinstance(literal, np.ndarray):
+        if literal.size == 0 or literal.dtype.kind == "b":
+            return None
+        first = literal.flat[0]
+        return float(first) if bool((literal == first).all()) else None
+    if isinstance(literal, bool) or not isinstance(literal, int | float):
+        return None
+    return float(literal)
+
+
+def _may_change(model: Model, value: str) -> bool:
+    """Whether something may write to the value: an operator in place, or one behind another name of its memory."""
+    users = [use.node for use in model.uses(value) if use.position == 0 and use.node is not None]
+    return any(writes_in_place(node) or is_alias(node) for node in users)

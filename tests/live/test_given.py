@@ -1,0 +1,58 @@
+"""Rules given in Python: None is mindone's None, and types may be objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from attnfuse.live import front
+from attnfuse.live.given import NOT_GIVEN, given_rules
+from attnfuse.policy import Policy, SiteQuery
+
+
+class MindSporeType:
+    """As MindSpore's types print themselves."""
+
+    def __str__(self) -> str:
+        return "BFloat16"
+
+
+def cast(policy: Any = None, keyword: object = NOT_GIVEN) -> str | None:
+    """What a site of the UNet is cast to."""
+    found = Policy(given_rules(policy, keyword, ())).decide(SiteQuery("unet", "unet", "mid.attn1"))
+    return None if found.force_cast_dtype is None else found.force_cast_dtype.name
+
+
+@pytest.mark.parametrize(
+    ("keyword", "expected"),
+    [
+        (NOT_GIVEN, "float16"),
+        (None, None),
+        ("none", None),
+        ("bfloat16", "bfloat16"),
+        (MindSporeType(), "bfloat16"),
+        (ml_dtypes.bfloat16, "bfloat16"),
+        (np.float16, "float16"),
+        (np.dtype("float16"), "float16"),
+    ],
+)
+def test_the_keyword(keyword: object, expected: str | None) -> None:
+    assert cast(keyword=keyword) == expected
+    assert cast(policy=[{"match": "*", "force_cast_dtype": "bfloat16"}], keyword=keyword) == (
+        "bfloat16" if keyword is NOT_GIVEN else expected
+    )
+    if keyword is not NOT_GIVEN:
+        assert cast(policy={"defaults": {"force_cast_dtype": keyword}}) == expected
+        assert cast(policy=[{"match": "unet", "force_cast_dtype": keyword}]) == expected
+
+
+def test_what_selects_by_type_takes_types_too() -> None:
+    (rule,) = given_rules([{"match": "*", "dtype": np.float32, "flash": False}], NOT_GIVEN, ())
+    assert rule.dtype == "float32"
+
+
+def test_left_out_it_is_not_given() -> None:
+    assert (front.compile.__kwdefaults__ or {})["force_cast_dtype"] is NOT_GIVEN

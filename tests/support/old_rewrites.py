@@ -1,0 +1,32 @@
+"""Mistakes that the rewrite once made, to be planted again: verification has to find them, and so have the tests.
+
+Each takes pytest's `monkeypatch`; what is fused while it holds is fused as it was then.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from attnfuse_passes.attention import masking
+from attnfuse_passes.attention.masking import Bias
+from attnfuse_passes.attention.normal_form import BiasTerm
+from attnfuse_passes.attention.values import is_learned
+
+
+def store_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cast every bias of known numbers to the compute type, however large, and shift none."""
+    monkeypatch.setattr(masking, "survives", lambda *_: True)
+
+
+def take_weights_for_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say of every bias made of weights that it is no mask: whatever it holds, and whether the graph writes to it."""
+    read = masking._Sorter._bias
+
+    def bias(self: masking._Sorter, term: BiasTerm) -> None:
+        if is_learned(self.model, term.value):
+            self.masking.biases.append(Bias(term.value, term.view, term.factor))
+        else:
+            read(self, term)
+
+    monkeypatch.setattr(masking._Sorter, "_bias", bias)
+    monkeypatch.setattr(masking._Sorter, "_is_extreme", lambda self, term: False)

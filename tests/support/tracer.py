@@ -1,0 +1,49 @@
+"""Stands in for the tracing process: graphs made by hand, whose weights lie in a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from attnfuse.mindir.external import parameter_name, parameters
+from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from tests.support.graphs import transformer
+
+_WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def write_weights(file: Path) -> None:
+    """Write the checkpoint of a model that `Tracer` traces."""
+    model = transformer("unet").build()
+    values = {parameter_name(p): np.frombuffer(p.raw_data, np.float16).reshape(p.dims) for p in parameters(model)}
+    save_file({name: value.copy() for name, value in values.items()}, file)
+
+
+class Tracer:
+    """A graph of two attentions for every plan, whose weights lie in the checkpoint.
+
+    `spill` are parameters whose value it writes itself, as where mindone computes with it.
+    """
+
+    def __init__(self) -> None:
+        self.traced: list[str] = []
+        self.spill: list[str] = []
+
+    def __call__(self, plan: ComponentPlan, work: Path) -> TracedComponent:
+        self.traced.append(plan.name)
+        work, folder = work.resolve(), plan.folder.resolve()
+        model = transformer("unet", weights=False).build()
+        names = {parameter_name(p): tuple(p.dims) for p in parameters(model)}
+        graph, spilled = work / "graph.mindir", work / "spilled.safetensors"
+        graph.write_bytes(model.SerializeToString(deterministic=True))
+        if self.spill:
+            values = load_file(folder / _WEIGHTS)
+            save_file({name: values[name] + 1 for name in self.spill}, spilled)
+        weights = [
+            WeightSource(name, spilled if name in self.spill else folder / _WEIGHTS, name, "float32", dims)
+            for name, dims in names.items()
+        ]
+        outputs = (TensorSpec("sample", (2, 24, 64), "float16"),)
+        return TracedComponent(plan, graph, tuple(weights), outputs, {"mindspore": "1.0"}, 1.0, 2**20)

@@ -1,0 +1,69 @@
+"""A part without weights is nothing to compile, whatever its class."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.demo import write_json
+from attnfuse.tracing.plan import Part, Terms, plan_all, survey
+from tests.support.checkpoints import SMALL_VAE, write_pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    return write_pipeline(tmp_path, "StableDiffusionPipeline", {"vae": SMALL_VAE}, "PNDMScheduler")
+
+
+def add(folder: Path, name: str, library: str, class_name: str, *files: str) -> None:
+    index = json.loads((folder / "model_index.json").read_bytes())
+    write_json(folder / "model_index.json", {**index, name: [library, class_name]})
+    (folder / name).mkdir(exist_ok=True)
+    for file in files:
+        (folder / name / file).write_text("{}")
+
+
+def part(folder: Path, name: str, terms: Terms) -> Part:
+    (found,) = (part for part in survey(folder, "auto", ShapeOptions(), (), terms) if part.model == name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "class_name", "file"),
+    [
+        ("scheduler", "my_scheduler", "MySampler", "scheduler_config.json"),
+        ("guider", "diffusers", "ClassifierFreeGuidance", "guider_config.json"),
+        ("image_processor", "diffusers", "VaeImageStuff", "preprocessor_config.json"),
+        ("normalizer", "mine", "Normalizer", "config.json"),
+        ("noise", "mine", "NoiseSource", ""),
+    ],
+)
+def test_settings_are_nothing_to_compile(pipeline: Path, name: str, library: str, class_name: str, file: str) -> None:
+    add(pipeline, name, library, class_name, *filter(None, [file]))
+    planned = plan_all(pipeline, "auto", ShapeOptions())
+    assert [plan.name for plan in planned.plans] == ["vae_decoder", "vae_encoder"]
+    assert planned.failures == {}
+    assert not part(pipeline, name, Terms()).is_network
+
+
+@pytest.mark.parametrize(
+    "weights", ["model.safetensors", "diffusion_pytorch_model.bin", "model.ckpt", "model.pt", "weights.gguf"]
+)
+def test_with_weights_it_is_a_network(pipeline: Path, weights: str) -> None:
+    add(pipeline, "guider", "diffusers", "NewestGuider", "config.json", weights)
+    told = "class NewestGuider is not supported; say with --inputs what it is called with"
+    assert plan_all(pipeline, "auto", ShapeOptions()).failures == {"guider": told}
+
+
+def test_weights_that_are_missing_are_no_settings(pipeline: Path) -> None:
+    # A part with a network's name and configuration, and one whose weights were never fetched.
+    add(pipeline, "unet", "diffusers", "NewestUNet", "config.json")
+    assert "unet" in plan_all(pipeline, "auto", ShapeOptions()).failures
+    add(pipeline, "guider", "diffusers", "NewestGuider", "config.json")
+    assert part(pipeline, "guider", Terms(with_weights=False)).is_network
+    add(pipeline, "extra", "diffusers", "NewestExtra")
+    (pipeline / "extra").rmdir()
+    assert "extra" in plan_all(pipeline, "auto", ShapeOptions()).failures
