@@ -192,6 +192,7 @@ class _Look:
             self._say(node, "has no type", Sort.UNTYPED)
         elif not agree(made.kind, declared):
             self._say(node, f"is declared {told(declared)} and gives {told(made.kind)}")
+            made = Argument(declared)  # its elements would be others than those declared
         if declared is not None:
             made.kind = declared
         return made

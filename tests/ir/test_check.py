@@ -245,6 +245,16 @@ def test_no_damage_makes_it_raise_over_the_corpus() -> None:
     assert check_damaged(store.names(), 3_000, 2) > 800
 
 
+def test_a_tuple_that_is_declared_longer_than_it_is() -> None:
+    """Whoever reads an element that is declared and not there is told of nothing more: the tuple has been."""
+    g = GraphBuilder()
+    x = g.input("x", (2,), FLOAT32)
+    kind = g.type_of(x)
+    pair = g.node("MakeTuple", [x, x], (kind, kind, kind), primitive=PRIMITIVE)
+    (sentence,) = found(g, g.tuple_get_item(pair, 2))
+    assert sentence == "is declared (float32[2], float32[2], float32[2]) and gives (float32[2], float32[2])"
+
+
 def test_tuples_that_hold_themselves_many_times_end() -> None:
     """Sixty pairs of pairs: as a tree they would have 2**60 leaves."""
     g = GraphBuilder()
