@@ -93,7 +93,7 @@ def _turned_round(
     """
     x, weight = _operands(at, 4)
     (batch, channels, *space), kernel, build = x.dims, weight.dims[2:], at.build
-    if groups != 1 or not (x.is_static and at.out.is_static):
+    if groups != 1 or not (x.is_static and at.out.is_static) or 0 in (*x.dims, *weight.dims):
         raise NotLegalError(f"it has {groups} groups, and makes {at.out} of {x}")
     beside = tuple(n * s for n, s in zip(space, stride, strict=True))
     if (kernel, dilation, padding, at.out.dims[2:]) == (stride, (1, 1), (0, 0), beside):
@@ -149,8 +149,8 @@ def upsample(at: At) -> Result:
     depth is looked up.
     """
     x, out = at.type(0), at.out
-    if not out.is_static:
-        raise NotLegalError(f"it makes {out}, of a size not known before run time")
+    if not out.is_static or 0 in x.dims:
+        raise NotLegalError(f"it makes {out} of {x}: of a size not known before run time, or of nothing")
     if at.optional(2) is not None:
         factors = at.literal(2)
         if factors != tuple(large / small for small, large in zip(x.dims[2:], out.dims[2:], strict=True)):

@@ -112,6 +112,8 @@ def bias_add(build: Builder, value: str, bias: str) -> str:
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
     """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
     kind = TensorType(dims, dtype)
+    if not kind.is_static:
+        raise build.refusal(f"filled with {kind}, of a size not known before run time")
     if kind.size <= INLINE:
         return build.tensor(np.full(dims, value), dtype)
     return build.node("FillV2", (build.constant(dims), build.tensor(np.array(value), dtype)), kind, build.PRIMITIVE)
