@@ -17,6 +17,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,8 @@ class Place:
     def _judge(self, mutant: Mutant, arguments: list[str], temporary: Path) -> Outcome:
         with _temporary(temporary):
             try:
-                with _limits():
+                with _limits(), warnings.catch_warnings():
+                    warnings.simplefilter("error")  # nothing but sentences of ours is to be read on stderr
                     code, stdout, stderr = _call(arguments)
                     sites = re.findall(r"^\S+ +\S+ +(\S.*)$", stdout, re.MULTILINE) if arguments[0] == "explain" else []
                     for site in sites[:_EXPLAINED]:
