@@ -136,8 +136,9 @@ def _refusal(mutant: Mutant, code: int, stderr: str) -> Outcome:
 def names_a_place(sentence: str, message: ModelProto) -> bool:
     """Whether the sentence has the name of a node, value, parameter, function or primitive of the file."""
     for graph in (message.graph, *message.functions):
-        leaves = (*graph.input, *graph.output, *graph.parameter)
-        names = [graph.name, *(p.name for p in message.primitives), *(leaf.name for leaf in leaves)]
+        names = [graph.name, *(primitive.name for primitive in message.primitives)]
+        names += [value.name for values in (graph.input, graph.output) for value in values]
+        names += [parameter.name for parameter in graph.parameter]
         for node in graph.node:
             names += [*node.output, *node.input, node.name]
         for name in names:
