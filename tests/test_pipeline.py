@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 import pytest
@@ -25,19 +24,29 @@ from tests.support.graphs import PRIMITIVE, GraphBuilder, transformer
 LITE = Target("lite", "ascend910b")
 
 
-@dataclass(frozen=True)
+Change: TypeAlias = Callable[[Model, Context], object]
+
+
 class Step:
     """A pass that does what `change` does."""
 
-    id: Any
-    order: Any = 0
-    summary: Any = "a step"
-    requires: frozenset[Property] = frozenset()
-    ensures: frozenset[Property] = frozenset()
-    change: Callable[[Model, Context], object] = lambda model, context: None
+    id: ClassVar[str]
+    order: ClassVar[int]
+    summary: ClassVar[str] = "a step"
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002  # as the passes name it
+        order: int = 0,
+        requires: frozenset[Property] = frozenset(),
+        ensures: frozenset[Property] = frozenset(),
+        change: Change = lambda model, context: None,
+    ) -> None:
+        vars(self).update(id=id, order=order, requires=requires, ensures=ensures)
+        self._change = change
 
     def run(self, model: Model, context: Context) -> bool:
-        self.change(model, context)
+        self._change(model, context)
         return True
 
 
@@ -116,7 +125,7 @@ def renamed_input(model: Model, context: Context) -> None:
         (renamed_input, "input sample is now called sample_2"),
     ],
 )
-def test_a_plugin_that_breaks_the_graph_is_named(change: Callable[[Model, Context], object], told: str) -> None:
+def test_a_plugin_that_breaks_the_graph_is_named(change: Change, told: str) -> None:
     ours = pipeline.discover()
     with pytest.raises(PluginError, match=rf"pass 'bad' of the plugin 'tests' left component unet broken: .*{told}"):
         run(*ours, Step("bad", change=change))

@@ -108,8 +108,8 @@ class Checker:
             else:
                 seen[node.name] = look.at(node, message, before)
         self._seen, self._constants, self._primitives = seen, constants, primitives
-        found = [finding for one in (*constants.values(), *seen.values()) for finding in one.findings]
-        return found + look.order(seen)
+        found = [finding for constant in constants.values() for finding in constant.findings]
+        return found + [finding for one in seen.values() for finding in one.findings] + look.order(seen)
 
 
 _LONGEST = 1 << 16

@@ -1,6 +1,6 @@
 """Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
 
-May import `graph` and `types` of this package, and `attnfuse.mindir`.
+May import the modules of this package that read, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from attnfuse.ir.graph import Model
+from attnfuse.ir.inference import Inference
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto
 
 _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
@@ -40,6 +41,14 @@ class Edit:
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
+    _inference: Inference | None = None
+
+    @property
+    def inference(self) -> Inference:
+        """What the nodes written for this edit are held to."""
+        if self._inference is None:
+            self._inference = Inference(self.model)
+        return self._inference
 
     @property
     def is_empty(self) -> bool:
@@ -109,7 +118,9 @@ class Edit:
             holder.primitives.extend(kept_primitives)
             del primitives[:]
             primitives.extend(holder.primitives)
-        primitives.extend(self.new_primitives.values())
+        written = [message for messages in self.before.values() for message in messages] + [*self.replace.values()]
+        called = {message.op_type for message in written}
+        primitives.extend(entry for reference, entry in self.new_primitives.items() if reference in called)
         self.model.index()
 
     def _renamed(self, name: str) -> str:

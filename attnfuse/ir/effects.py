@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
-from attnfuse.ir.operators.columns import Effect, Hands
+from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.table import operator
 
 
@@ -204,6 +204,13 @@ class _Reader:
                 continue
             names.add(name)
             node = model.producer(name)
+            element = None if node is None else _element(model, node)
+            if element is not None:
+                # No operator gives tensors that overlap: the other elements of its tuple are other memory.
+                maker, same = element
+                names.update(same)
+                is_ours = is_ours and _is_own(maker)
+                continue
             aliased = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
             pending += aliased
             if not aliased:
@@ -225,6 +232,27 @@ class _Reader:
         users = (use.node for name in names for use in self._model.uses(name))
         found = [node for node in users if node is not None and node is not writer and not _orders(self._model, node)]
         return frozenset(node.name for node in found if _changed(self._model, node) or not _names_only(node, names))
+
+
+def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
+    """For one element, by a constant, of the results of an operator: the operator, and every name of the element."""
+    if not _picks(node) or not model.is_literal(node.inputs[1]):
+        return None
+    maker = model.producer(node.inputs[0])
+    if maker is None or maker.op in (CONSTANT, CALL) or _named_anew(maker):
+        return None
+    index = model.literal(node.inputs[1])
+    users = [use.node for use in model.uses(maker.name)]
+    picks = [user for user in users if user is not None and _picks(user) and model.is_literal(user.inputs[1])]
+    return maker, [pick.name for pick in picks if model.literal(pick.inputs[1]) == index]
+
+
+def _picks(node: Node) -> bool:
+    """Whether the node takes an element out of a tuple."""
+    if node.op in (CONSTANT, CALL) or len(node.inputs) < 2:
+        return False
+    row = operator(node.op)
+    return row.role is Role.TUPLE and row.value.hands is Hands.PICKED
 
 
 def _is_own(node: Node | None) -> bool:

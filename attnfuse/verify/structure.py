@@ -15,7 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name, tensor_type
-from attnfuse.ir.types import TensorType
+from attnfuse.ir.types import TensorType, agree, declared_kind
+from attnfuse.ir.values import input_kind
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
@@ -88,7 +89,7 @@ def check_interface(original: Model, fused: Model) -> list[str]:
                 findings.append(f"{what} {name} was {told_a} and is {told_b}.")
             made = fused.types_of(b.name)
             nested = isinstance(made, tuple) and None in made  # a result that is a tuple itself has no type there
-            if made is not None and not nested and told_b != _told(made):
+            if made is not None and not nested and told_b != _told(made) and not _leaves_open(b, made):
                 findings.append(f"{what} {name} is declared {told_b} and made as {_told(made)}.")
     return findings + _check_parameters(original, fused)
 
@@ -98,6 +99,12 @@ def _declared(value: ValueInfoProto) -> str:
     if value.HasField("attr_info"):
         return _declared_tuple(value.attr_info)
     return ", ".join(_kind(t) for t in value.tensor)
+
+
+def _leaves_open(value: ValueInfoProto, made: TensorType | tuple[TensorType | None, ...]) -> bool:
+    """Whether the declared type differs only in sizes that it, or what is made, leaves to run time."""
+    declared = declared_kind(value.attr_info) if value.HasField("attr_info") else input_kind(value)
+    return declared is not None and agree(made, declared)
 
 
 def _declared_tuple(proto: AttributeProto) -> str:

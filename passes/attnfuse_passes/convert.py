@@ -146,8 +146,12 @@ class _Site:
         """The target's node with the same tensors, cast to `compute` if that is given."""
         found = read(self.model, self.node)
         check_plain(found)
+        if found.scale == 0.0:
+            raise Unfit("facts.scale", self.node, "a scale other than 0", str(found.scale))
         target = self.context.target
         request = request_of(self.model, found)
+        if min(request.kv_heads, request.head_dim) < 0:
+            raise Unfit("facts.dynamic_layout", self.node, "a known number and size of heads", "an unknown one")
         if compute is not None:
             request = replace(request, dtype=compute.name)
         no = refusals(target, request)

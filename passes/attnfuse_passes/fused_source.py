@@ -219,6 +219,8 @@ def request_of(model: Model, found: FusedSource) -> FusedRequest:
     rank = 3 if found.layout == BSH else 4
     if any(kind.rank != rank for kind in (q, k, v)):
         raise Unfit(_CODE, node, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
+    if found.layout != BSH and q.dims[_HEAD_AXIS[found.layout]] != found.heads:
+        raise Unfit(_CODE, node, f"a query of {found.heads} heads", str(q))
     width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
     if width == 0:
         raise Unfit(_CODE, node, "heads of at least one element", str(q))

@@ -40,6 +40,12 @@ TEXTS = (
     *("%s{0}[red]", "n" * 5_000),
 )
 ELEMENT_TYPES = tuple({dtype.wire for dtype in dtypes.ALL} | {0, 8, 14, 15, 17, 18, 99, -1})
+_A = AttributeProto
+ATTRIBUTE_TYPES = (
+    *(_A.UNDEFINED, _A.FLOAT, _A.UINT8, _A.INT32, _A.INT64, _A.STRING, _A.BOOL, _A.FLOAT16, _A.DOUBLE, _A.COMPLEX64),
+    *(_A.TENSOR, _A.GRAPH, _A.TENSORS, _A.TUPLE, _A.LIST, _A.DICT, _A.UMONAD, _A.IOMONAD, _A.NONE, _A.CLASS_TYPE),
+    *(_A.PRIMITIVECLOSURE, _A.FUNCGRAPHCLOSURE, _A.PARTIALCLOSURE, _A.CSR_TENSOR, _A.SYMBOL, _A.TYPE_NULL, _A.SCALAR),
+)
 OTHERS = ("NoSuchOperator", "InplaceNothing", "NothingView", "Constant", "", "<call>")
 """What no table of operators has."""
 
@@ -84,9 +90,9 @@ def value(random: Random, model: ModelProto) -> str:
     if kind < 0.1:
         return (some(random, graphs(model)) or at).name
     if kind < 0.3:
-        leaf = some(random, at.input if random.random() < 0.5 else at.parameter)
-        if leaf is not None:
-            return leaf.name
+        names = [v.name for v in at.input] if random.random() < 0.5 else [p.name for p in at.parameter]
+        if names:
+            return random.choice(names)
     found = some(random, at.node)
     return found.output[0] if found is not None and len(found.output) else ""
 

@@ -13,6 +13,7 @@ from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeP
 from attnfuse.targets.operators import OPERATORS as TAKEN
 from attnfuse.targets.operators import REFUSED
 from tools.fuzz.drawing import (
+    ATTRIBUTE_TYPES,
     ELEMENT_TYPES,
     OTHERS,
     REAL,
@@ -181,9 +182,10 @@ def rename_value(random: Random, model: ModelProto) -> str:
     """A value of another name, wherever it is read."""
     old, new = value(random, model), random.choice(TEXTS)
     for g in graphs(model):
-        for leaf in (*g.input, *g.output, *g.parameter):
-            if leaf.name == old:
-                leaf.name = new
+        for leaf in (*g.input, *g.output):
+            leaf.name = new if leaf.name == old else leaf.name
+        for parameter in g.parameter:
+            parameter.name = new if parameter.name == old else parameter.name
         for n in g.node:
             for names in (n.input, n.output):
                 for at, name in enumerate(names):
@@ -272,7 +274,7 @@ def _change_tensor(random: Random, tensor: TensorProto) -> str:
 
 
 def _retype(random: Random, attribute: AttributeProto) -> str:
-    attribute.type = random.choice(list(AttributeProto.AttributeType.values()))
+    attribute.type = random.choice(ATTRIBUTE_TYPES)
     return f"attribute of type {attribute.type}"
 
 

@@ -17,6 +17,7 @@ import shutil
 import signal
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,8 @@ class Place:
     def _judge(self, mutant: Mutant, arguments: list[str], temporary: Path) -> Outcome:
         with _temporary(temporary):
             try:
-                with _limits():
+                with _limits(), warnings.catch_warnings():
+                    warnings.simplefilter("error")  # nothing but sentences of ours is to be read on stderr
                     code, stdout, stderr = _call(arguments)
                     sites = re.findall(r"^\S+ +\S+ +(\S.*)$", stdout, re.MULTILINE) if arguments[0] == "explain" else []
                     for site in sites[:_EXPLAINED]:
@@ -134,8 +136,9 @@ def _refusal(mutant: Mutant, code: int, stderr: str) -> Outcome:
 def names_a_place(sentence: str, message: ModelProto) -> bool:
     """Whether the sentence has the name of a node, value, parameter, function or primitive of the file."""
     for graph in (message.graph, *message.functions):
-        leaves = (*graph.input, *graph.output, *graph.parameter)
-        names = [graph.name, *(p.name for p in message.primitives), *(leaf.name for leaf in leaves)]
+        names = [graph.name, *(primitive.name for primitive in message.primitives)]
+        names += [value.name for values in (graph.input, graph.output) for value in values]
+        names += [parameter.name for parameter in graph.parameter]
         for node in graph.node:
             names += [*node.output, *node.input, node.name]
         for name in names:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from tools.fuzz import mutants
+from tools.fuzz import mutants, seeds
 from tools.fuzz.running import SECONDS, Outcome, Place
 
 _PATIENCE = 3 * SECONDS
@@ -42,7 +42,7 @@ def _start(numbers: list[int]) -> _Worker:
 
 def run(numbers: Sequence[int], jobs: int) -> Iterator[Outcome]:
     """What came of each mutant, in any order."""
-    mutants.seeds.groups()  # once, before the processes part
+    seeds.groups()  # once, before the processes part
     waiting = [list(numbers[at : at + _BLOCK]) for at in range(0, len(numbers), _BLOCK)]
     running: list[_Worker] = []
     while waiting or running:

@@ -293,7 +293,9 @@ class _Sorter:
     def _bias(self, term: BiasTerm) -> None:
         constant = self._constant(self.folder, term.value, term.view)
         if constant is not None:
-            self._constant_bias(constant.astype(np.float64) * term.factor, term)
+            with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 is no finite bias, which is told then
+                scaled = constant.astype(np.float64) * term.factor
+            self._constant_bias(scaled, term)
             return
         numbers = self.known.possible(term.value)
         if numbers is not None:

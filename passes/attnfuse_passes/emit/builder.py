@@ -144,6 +144,7 @@ class Builder:
         node.output.append(node.name)
         node.attribute.append(attribute)
         self._nodes.append(node)
+        self._edit.inference.constant(node.name, attribute)
         return node.name
 
     # --- nodes
@@ -156,9 +157,16 @@ class Builder:
         prim_type: PrimitiveProto.PrimType = FUNCTION,
         attributes: Sequence[AttributeProto] = (),
     ) -> str:
-        """One application; `kind` is its output's type, or the types of a tuple output."""
+        """One application; `kind` is its output's type, or the types of a tuple output.
+
+        Raises NotWritableError where the operator does not give that.
+        """
         self.ops.append(op)
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
+        declared = kind if isinstance(kind, TensorType) else tuple(kind)
+        told = self._edit.inference.contradiction(name, op, inputs, attributes, declared)
+        if told is not None:
+            raise self.refusal(f"to be written with {op}, which {told}")
         node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
         # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
         node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
@@ -271,13 +279,24 @@ class Builder:
     # --- the end
 
     def finish(self, value: str) -> None:
-        """Let `value`, the site's last node, take the replaced node's name and place."""
+        """Let `value`, the site's last node, take the replaced node's name and place. Raises NotWritableError where it
+        cannot be that by its type."""
+        self.check_stands_in(value)
         last = self._nodes.pop()
         if last.output[0] != value:
             raise ValueError(f"{value} is not the last node of site {self._site}")
         last.name = last.output[0] = self._anchor.name
         self._edit.before[self._anchor.name] = self._nodes
         self._edit.replace[self._anchor.name] = last
+
+    def refusal(self, found: str) -> NotWritableError:
+        """The error that the replaced node cannot be written otherwise; `found` completes `it is …`."""
+        return NotWritableError(self._anchor.name, found)
+
+    def check_stands_in(self, value: str) -> None:
+        """Raise NotWritableError where `value`, by its type, is not what the replaced node is declared to give."""
+        if not self._edit.inference.stands_for(value, self._anchor.name):
+            raise self.refusal("written as what it is not declared to give")
 
     def give_way(self) -> None:
         """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""

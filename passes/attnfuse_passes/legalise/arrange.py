@@ -98,7 +98,9 @@ def extend(at: At) -> Result:
     for i in range(len(padding) // 2):
         before, after = padding[2 * i : 2 * i + 2]
         axis = at.out.rank - 1 - i
-        places = np.arange(dims[axis])
+        places = nodes.places(at.build, value, dims[axis])
+        if before + after > nodes.WRITTEN or places.size == 0:
+            raise NotLegalError(f"its padding is {padding}, more than is written out, or there is nothing to extend")
         whole = np.pad(places, (before, after), mode="reflect" if at.node.op.startswith("Reflection") else "edge")
         front, behind = whole[:before], whole[before + places.size :]
         edges = [nodes.look_up(at.build, value, axis, border) if border.size else "" for border in (front, behind)]
@@ -114,7 +116,7 @@ def tile(at: At) -> Result:
     No times it is a constant without elements.
     """
     times = at.integers(1)
-    if 0 in at.out.dims:
+    if 0 in at.out.dims and at.out.is_static:
         return at.build.tensor(np.zeros(at.out.dims), at.out.dtype)
     rank = max(len(times), at.type(0).rank)
     x = at.build.reshape(at.input(0), (*(1,) * (rank - at.type(0).rank), *at.type(0).dims))

@@ -8,8 +8,6 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
-import numpy as np
-
 from attnfuse.api import AttributeProto, TensorType, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -95,7 +93,7 @@ def _turned_round(
     """
     x, weight = _operands(at, 4)
     (batch, channels, *space), kernel, build = x.dims, weight.dims[2:], at.build
-    if groups != 1 or not (x.is_static and at.out.is_static):
+    if groups != 1 or not (x.is_static and at.out.is_static) or 0 in (*x.dims, *weight.dims):
         raise NotLegalError(f"it has {groups} groups, and makes {at.out} of {x}")
     beside = tuple(n * s for n, s in zip(space, stride, strict=True))
     if (kernel, dilation, padding, at.out.dims[2:]) == (stride, (1, 1), (0, 0), beside):
@@ -115,7 +113,7 @@ def _turned_round(
         if size < at.out.dims[axis]:
             value = nodes.border(build, value, axis, 0, at.out.dims[axis] - size, 0)
         if kernel[axis - 2] > 1:
-            turned = nodes.look_up(build, turned, axis, np.arange(kernel[axis - 2])[::-1])
+            turned = nodes.look_up(build, turned, axis, nodes.places(build, turned, kernel[axis - 2])[::-1])
     return _plain_convolution(at, value, turned, near, dilation, at.out.dims[2:])
 
 
@@ -151,8 +149,8 @@ def upsample(at: At) -> Result:
     depth is looked up.
     """
     x, out = at.type(0), at.out
-    if not out.is_static:
-        raise NotLegalError(f"it makes {out}, of a size not known before run time")
+    if not out.is_static or 0 in x.dims:
+        raise NotLegalError(f"it makes {out} of {x}: of a size not known before run time, or of nothing")
     if at.optional(2) is not None:
         factors = at.literal(2)
         if factors != tuple(large / small for small, large in zip(x.dims[2:], out.dims[2:], strict=True)):
@@ -168,7 +166,9 @@ def upsample(at: At) -> Result:
     if x.dims[3:] != out.dims[3:]:
         pictures = at.build.reshape(video, (batch, channels * small, *space[1:]))
         video = at.build.reshape(_resized(at, pictures, out.dims[3:]), (batch, channels, small, *out.dims[3:]))
-    return video if small == large else nodes.look_up(at.build, video, 2, np.arange(large) * small // large)
+    if small == large:
+        return video
+    return nodes.look_up(at.build, video, 2, nodes.places(at.build, video, large) * small // large)
 
 
 def _resized(at: At, image: str, size: tuple[int, ...]) -> str:

@@ -13,8 +13,6 @@ from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
-WRITTEN = 1 << 24
-"""Elements up to which a row of numbers is written into the graph: longer than any sequence."""
 _NUMBERS = {"EmptyLike": 0, "Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
 _LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
 
@@ -51,7 +49,7 @@ def arange(at: At) -> Result:
     dtype = at.out.dtype
     if not all(math.isfinite(number) for number in (start, end, step)) or step == 0:
         raise NotLegalError(f"it goes from {start} to {end} by {step}, which never ends")
-    if at.out.dims != (max(math.ceil((end - start) / step), 0),) or at.out.size > WRITTEN:
+    if at.out.dims != (max(math.ceil((end - start) / step), 0),) or at.out.size > nodes.WRITTEN:
         raise NotLegalError(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
     values = np.arange(start, end, step)
     if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
@@ -67,7 +65,7 @@ def linear_space(at: At) -> Result:
     than the half of a last place that a constant is.
     """
     start, end, number = at.number(0), at.number(1), at.integer(2)
-    if not at.out.dtype.is_float or at.out.dims != (number,) or number > WRITTEN:
+    if not at.out.dtype.is_float or at.out.dims != (number,) or number > nodes.WRITTEN:
         raise NotLegalError(
             f"its result is {at.out}, of whole numbers or a size not known before run time, or too large for a constant"
         )

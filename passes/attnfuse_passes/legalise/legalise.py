@@ -26,7 +26,7 @@ from attnfuse_passes.legalise import (
 )
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
-from attnfuse_passes.legalise.rules import RULES, At, NotLegalError
+from attnfuse_passes.legalise.rules import RULES, At, NotLegalError, Result
 from attnfuse_passes.sweep import sweep
 
 FAMILIES = (
@@ -62,30 +62,30 @@ class Legalise:
             builder = Builder(edit, node, _slug(node, slugs))
             try:
                 result = rule(At(model, node, effects, builder))
-                items = _readers(model, node, result) if isinstance(result, tuple) else {}
+                ops, items = tuple(builder.ops), _readers(model, node, result)
+                whole = _as_one(builder, result) if len(items) < len(model.uses(node.name)) else result
+                if isinstance(whole, str):
+                    builder.check_stands_in(whole)
             except (NotLegalError, NotWritableError) as error:
                 context.illegal[node.name] = str(error)
                 continue
-            replaced.append(node)
-            context.legalised.append(Legalised(node.op, tuple(builder.ops)))
-            if isinstance(result, tuple):
-                edit.rename.update(items)
-                edit.remove.update(items)
-                replaced += [item for name in items if (item := model.producer(name)) is not None]
-                if len(items) == len(model.uses(node.name)):
-                    read = set(items.values())
-                    dead |= {part for part in result if part is not None and part not in read and builder.made(part)}
-                    builder.give_way()
-                    continue
-                dead.add(node.name)
-                result = make_tuple(builder, [part for part in result if part is not None])
-            if result is None:
-                dead.add(node.name)
+            context.legalised.append(Legalised(node.op, ops))
+            edit.rename.update(items)
+            edit.remove.update(items)
+            replaced += [node, *(item for name in items if (item := model.producer(name)) is not None)]
+            if isinstance(whole, tuple):
+                read = set(items.values())
+                dead |= {part for part in whole if part is not None and part not in read and builder.made(part)}
+                builder.give_way()
+                continue
+            if whole is None:
                 context.unneeded[node.name] = "a rule shows that nothing reads what it changes"
-            elif builder.made(result):
-                builder.finish(result)
-            else:
-                edit.rename[node.name] = result
+            if whole is None or isinstance(result, tuple):
+                dead.add(node.name)
+            if whole is not None and builder.made(whole):
+                builder.finish(whole)
+            elif whole is not None:
+                edit.rename[node.name] = whole
                 edit.remove.add(node.name)
         if not replaced:
             return bool(inlined)
@@ -99,8 +99,17 @@ class Legalise:
         return True
 
 
-def _readers(model: Model, node: Node, parts: tuple[str | None, ...]) -> dict[str, str]:
+def _as_one(builder: Builder, result: Result) -> Result:
+    """Several values as one, which whoever reads the node's tuple as a whole is given."""
+    if not isinstance(result, tuple):
+        return result
+    return make_tuple(builder, [part for part in result if part is not None])
+
+
+def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
     """What stands for each value that is one element of the node's tuple. Raises NotLegalError for one without."""
+    if not isinstance(parts, tuple):
+        return {}
     stead = {}
     for item in (use.node for use in model.uses(node.name)):
         if item is None or item.op != "TupleGetItem":

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import UNKNOWN_DIM, AttributeProto, DType, TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse_passes.emit.builder import Builder, NotWritableError, broadcast_dims
 
+WRITTEN = 1 << 24
+"""Elements up to which a row of numbers is written into the graph: longer than any sequence."""
 INLINE = 1 << 20
 """Elements up to which a filled tensor is written into the graph."""
 
@@ -41,6 +43,13 @@ def texts(name: str, values: Sequence[str]) -> AttributeProto:
     for value in values:
         a.values.add(type=AttributeProto.STRING).strings.append(value.encode())
     return a
+
+
+def places(build: Builder, value: str, count: int) -> npt.NDArray[np.int64]:
+    """0, 1, … count − 1, to look elements of a value up by. Raises NotWritableError for more than a constant holds."""
+    if not 0 <= count <= WRITTEN:
+        raise NotWritableError(value, f"{build.type_of(value)}, of which {count} places would be written out")
+    return np.arange(count)
 
 
 def array(build: Builder, value: npt.NDArray[np.generic]) -> str:
@@ -103,6 +112,8 @@ def bias_add(build: Builder, value: str, bias: str) -> str:
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
     """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
     kind = TensorType(dims, dtype)
+    if not kind.is_static:
+        raise build.refusal(f"filled with {kind}, of a size not known before run time")
     if kind.size <= INLINE:
         return build.tensor(np.full(dims, value), dtype)
     return build.node("FillV2", (build.constant(dims), build.tensor(np.array(value), dtype)), kind, build.PRIMITIVE)
@@ -129,7 +140,11 @@ def border(build: Builder, value: str, axis: int, before: int, after: int, numbe
 
 def reduce(build: Builder, op: str, value: str, axes: Sequence[int], kind: TensorType) -> str:
     """ReduceMean, ReduceMax, … over those axes; whether they stay with one element is read off the result's type."""
-    keep = kind.rank == build.type_of(value).rank
+    before = build.type_of(value)
+    keep = kind.rank == before.rank
+    left = tuple(1 if i in axes else dim for i, dim in enumerate(before.dims) if keep or i not in axes)
+    if broadcast_dims(left, kind.dims) is None or len(left) != kind.rank:
+        raise NotWritableError(value, f"{before}, which reduced over axes {list(axes)} is not {kind}")
     arguments: list[bool | tuple[int, ...]] = [tuple(axes), keep]
     if op == "ReduceSum":
         arguments.append(False)  # skip_mode: no axes would mean no sum

@@ -81,6 +81,8 @@ def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred:
 
 def _in_float32(at: At, value: str) -> str:
     kind = at.build.type_of(value)
+    if not kind.dtype.is_float:
+        raise NotLegalError(f"it normalises {kind}")
     return at.build.cast(value, dtypes.FLOAT32) if kind.dtype.is_low_precision else value
 
 

@@ -41,16 +41,17 @@ def adaptive_average(at: At) -> Result:
     looked up, with zeros in the shorter ones, summed in float32 and divided by their number.
     """
     x, out = at.static(0), at.out
-    if not out.is_static:
-        raise NotLegalError(f"it makes {out}, of a size not known before run time")
+    if not out.is_static or 0 in (*x.dims, *out.dims):
+        raise NotLegalError(f"it makes {out} of {x}: of a size not known before run time, or nothing")
     if all(n % m == 0 for n, m in zip(x.dims[-2:], out.dims[-2:], strict=True)):
         return _mean_of_blocks(at, at.input(0))
     value, lengths = at.build.cast(at.input(0), dtypes.FLOAT32), []
     for axis in (x.rank - 2, x.rank - 1):
         n, m = x.dims[axis], out.dims[axis]
-        first = np.arange(m) * n // m
-        length = -(-(np.arange(m) + 1) * n // m) - first
-        inside = np.arange(length.max())
+        each = nodes.places(at.build, value, m)
+        first = each * n // m
+        length = -(-(each + 1) * n // m) - first
+        inside = nodes.places(at.build, value, int(length.max()) * m)[: length.max()]
         places = np.where(inside < length[:, None], first[:, None] + inside, n)  # n is the zero behind the last
         value = nodes.border(at.build, value, axis, 0, 1, 0)
         value = nodes.look_up(at.build, value, axis, places.reshape(-1))

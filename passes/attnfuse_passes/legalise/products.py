@@ -162,7 +162,7 @@ def _joined_heads(at: At, kind: TensorType) -> str:
     if (batch, heads) == (1, 1):
         return at.build.reshape(at.input(0), kind.dims[1:])
     if batch * heads != whole:
-        if 0 in (batch, heads) or whole % (batch if heads == 1 else heads):
+        if 0 in (batch, heads, whole) or whole % (batch if heads == 1 else heads):
             raise NotLegalError(f"its bias {kind} does not go with {whole} products")
         batch = batch if heads == 1 else whole // heads
         heads = whole // batch
