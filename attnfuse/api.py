@@ -2,6 +2,8 @@
 
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, factors, hands, role, source
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
@@ -18,6 +20,9 @@ __all__ = [
     "BUILT_IN",
     "CALL",
     "CONSTANT",
+    "COPIES",
+    "ELEMENTS",
+    "LAYOUTS",
     "UNKNOWN_DIM",
     "AttentionKind",
     "AttributeProto",
@@ -25,8 +30,10 @@ __all__ = [
     "DType",
     "Decision",
     "Edit",
+    "Effect",
     "FusedRequest",
     "GraphProto",
+    "Hands",
     "Legalised",
     "Miss",
     "Model",
@@ -41,6 +48,7 @@ __all__ = [
     "PrimitiveProto",
     "Property",
     "Refusal",
+    "Role",
     "SiteFacts",
     "SiteQuery",
     "SiteRecord",
@@ -53,11 +61,15 @@ __all__ = [
     "accepts",
     "attribute",
     "dtypes",
+    "factors",
+    "hands",
     "head_padding",
     "live_values",
     "no_weights",
     "objection",
     "refusals",
     "region_lines",
+    "role",
     "short_name",
+    "source",
 ]

@@ -1,0 +1,52 @@
+"""What passes and verification ask of nodes, answered by the operator table: no reader lists operators of a sort.
+
+Every answer is about one node. `Constant` and calls are no operators: they hand nothing on and are of no sort.
+
+May import `attnfuse.ir.graph` and the operator table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from attnfuse.ir.graph import Node
+from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.operators.table import operator
+
+COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
+"""The same numbers in the same places; a cast rounds them."""
+LAYOUTS = COPIES | {Hands.MOVED}
+"""Each number once, wherever it stands."""
+ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
+"""Numbers of one value and no others: some may be left out, some may come several times."""
+
+
+def hands(node: Node) -> Hands:
+    """What the node does with the numbers of an argument."""
+    return operator(node.op).value.hands
+
+
+def role(node: Node) -> Role | None:
+    """Of which sort the node is."""
+    return operator(node.op).role
+
+
+def source(node: Node, ways: Set[Hands]) -> str | None:
+    """The input whose numbers the node hands on in one of those ways; None where it does otherwise."""
+    row = operator(node.op)
+    if row.value.hands not in ways:
+        return None
+    position = row.input(row.value.argument)
+    return node.inputs[position] if position < len(node.inputs) else None
+
+
+def factors(node: Node) -> tuple[str, str] | None:
+    """Both operands of a matrix product, left and right; None where it is none.
+
+    Operators that add another tensor to the product take it first, as torch's addmm does.
+    """
+    row = operator(node.op)
+    if row.role not in (Role.PRODUCT, Role.PROJECTION):
+        return None
+    first = 1 if "beta" in row.signature.positions else 0
+    return (node.inputs[first], node.inputs[first + 1]) if first + 1 < len(node.inputs) else None

@@ -1,0 +1,100 @@
+"""What the operator table answers where readers of graphs had lists of operators, and how the answers differ.
+
+The lists stand here as they were, so that what the table adds or takes away is stated once and held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.operators.table import OPERATORS
+from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, factors, hands, role, source
+from attnfuse.ir.types import TensorType
+from attnfuse.mindir.dtypes import FLOAT32
+from tests.support.graphs import GraphBuilder
+
+KIND = TensorType((2, 3), FLOAT32)
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """A list as it was, the answer that stands for it, and what that adds and takes away."""
+
+    where: str
+    old: str
+    asks: Callable[[Operator], bool]
+    gains: str = ""
+    loses: str = ""
+
+
+_COPIES = "Clone Contiguous Identity StopGradient"
+_VIEWS = "View ViewAs ReshapeView ExpandDimsView SqueezeView Flatten"
+_TURNED = "TransposeExtView TExt ReverseV2"
+_REPEATS = "BroadcastToView ExpandAs Repeat"
+_SPLITS = (
+    "Chunk ChunkView Split SplitTensor SplitTensorView SplitV SplitWithSize SplitWithSizeView Unstack UnstackExtView"
+)
+_PICKS = (
+    "GatherD GatherNd IndexSelect Narrow NarrowView SelectExtView SliceExtView ReflectionPad1D ReflectionPad2D "
+    "ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ResizeNearestNeighbor "
+    f"ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D TupleGetItem {_SPLITS}"
+)
+_LOOKUPS = "Gather Embedding EmbeddingLookup Index"
+
+REPLACED = (Replaced("modules", "Load TensorMove Cast Depend", lambda row: row.value.hands in COPIES, _COPIES),)
+
+
+@pytest.mark.parametrize("replaced", REPLACED, ids=[replaced.where for replaced in REPLACED])
+def test_what_the_table_answers_for_a_list(replaced: Replaced) -> None:
+    old, new = set(replaced.old.split()), {name for name, row in OPERATORS.items() if replaced.asks(row)}
+    assert new - old == set(replaced.gains.split())
+    assert old - new == set(replaced.loses.split())
+
+
+def _node(op: str, *inputs: str) -> Node:
+    g = GraphBuilder()
+    values = [g.input(name, KIND.dims) for name in inputs]
+    made = g.node(op, values, KIND)
+    g.output(made)
+    found = Model(g.proto).producer(made)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("op", "ways", "position"),
+    [
+        ("Cast", COPIES, 0),
+        ("Reshape", COPIES, None),
+        ("Reshape", LAYOUTS, 0),
+        ("Tile", LAYOUTS, None),
+        ("Embedding", ELEMENTS, 1),
+        ("Add", ELEMENTS, None),
+        ("NoOperatorAtAll", ELEMENTS, None),
+    ],
+)
+def test_source_is_the_argument_that_the_row_names(op: str, ways: frozenset[Hands], position: int | None) -> None:
+    node = _node(op, "x", "y")
+    assert source(node, ways) == (None if position is None else node.inputs[position])
+
+
+def test_an_argument_that_is_not_there_is_no_source() -> None:
+    assert source(_node("Embedding", "indices"), ELEMENTS) is None
+
+
+def test_factors_follow_what_is_added() -> None:
+    assert factors(_node("Dense", "x", "w", "b")) == tuple(_node("Dense", "x", "w", "b").inputs[:2])
+    assert factors(_node("Addmm", "b", "x", "w")) == tuple(_node("Addmm", "b", "x", "w").inputs[1:])
+    assert factors(_node("Addmm", "b", "x")) is None
+    assert factors(_node("Add", "x", "y")) is None
+
+
+def test_sort_of_a_node() -> None:
+    assert (hands(_node("Load", "x")), role(_node("Load", "x"))) == (Hands.SAME, None)
+    assert (hands(_node("Softmax", "x")), role(_node("Softmax", "x"))) == (Hands.COMPUTED, Role.SOFTMAX)
