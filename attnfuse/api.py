@@ -3,7 +3,7 @@
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators.columns import Effect, Hands, Role
-from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, factors, hands, role, source
+from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, behind, factors, hands, orders_effects, role, source
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
@@ -60,6 +60,7 @@ __all__ = [
     "WeightReader",
     "accepts",
     "attribute",
+    "behind",
     "dtypes",
     "factors",
     "hands",
@@ -67,6 +68,7 @@ __all__ = [
     "live_values",
     "no_weights",
     "objection",
+    "orders_effects",
     "refusals",
     "region_lines",
     "role",

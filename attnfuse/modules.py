@@ -9,7 +9,7 @@ May import `attnfuse.ir.graph` and `attnfuse.ir.questions`.
 from __future__ import annotations
 
 from attnfuse.ir.graph import Model, Node
-from attnfuse.ir.questions import COPIES, source
+from attnfuse.ir.questions import COPIES, behind
 
 
 class Modules:
@@ -32,16 +32,11 @@ class Modules:
     def of(self, node: Node) -> str:
         """The module that holds a weight which the node takes; else that of its scope; empty where there is none."""
         for value in node.inputs:
-            path = self.weight_path(self._before_copies(value))
+            # A weight is read, copied or cast for the operator that uses it.
+            path = self.weight_path(behind(self._model, value, COPIES))
             if path is not None:
                 return ".".join(path[:-1])
         return self._scope_module(node.scope)
-
-    def _before_copies(self, value: str) -> str:
-        """What a weight was before it was read, copied or cast for the operator that uses it."""
-        while (maker := self._model.producer(value)) is not None and (before := source(maker, COPIES)) is not None:
-            value = before
-        return value
 
     def _scope_module(self, scope: str) -> str:
         """`down_blocks.0` of `Default/unet-UNet/down_blocks-CellList/0-Block/Reshape-op3`."""

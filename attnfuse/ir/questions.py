@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from attnfuse.ir.graph import Node
-from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.table import operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
@@ -38,6 +38,18 @@ def source(node: Node, ways: Set[Hands]) -> str | None:
         return None
     position = row.input(row.value.argument)
     return node.inputs[position] if position < len(node.inputs) else None
+
+
+def behind(model: Model, value: str, ways: Set[Hands]) -> str:
+    """The value that the numbers come from, through every node that hands them on in one of those ways."""
+    while (node := model.producer(value)) is not None and (before := source(node, ways)) is not None:
+        value = before
+    return value
+
+
+def orders_effects(node: Node) -> bool:
+    """Whether the node gives no numbers, but the order of effects."""
+    return operator(node.op).memory.effect is Effect.ORDERS
 
 
 def factors(node: Node) -> tuple[str, str] | None:

@@ -35,7 +35,6 @@ class Replaced:
 
 _COPIES = "Clone Contiguous Identity StopGradient"
 _VIEWS = "View ViewAs ReshapeView ExpandDimsView SqueezeView Flatten"
-_TURNED = "TransposeExtView TExt ReverseV2"
 _REPEATS = "BroadcastToView ExpandAs Repeat"
 _SPLITS = (
     "Chunk ChunkView Split SplitTensor SplitTensorView SplitV SplitWithSize SplitWithSizeView Unstack UnstackExtView"
