@@ -35,6 +35,7 @@ class Replaced:
 
 _COPIES = "Clone Contiguous Identity StopGradient"
 _VIEWS = "View ViewAs ReshapeView ExpandDimsView SqueezeView Flatten"
+_TURNED = "TransposeExtView TExt ReverseV2"
 _REPEATS = "BroadcastToView ExpandAs Repeat"
 _SPLITS = (
     "Chunk ChunkView Split SplitTensor SplitTensorView SplitV SplitWithSize SplitWithSizeView Unstack UnstackExtView"
@@ -46,7 +47,28 @@ _PICKS = (
 )
 _LOOKUPS = "Gather Embedding EmbeddingLookup Index"
 
-REPLACED = (Replaced("modules", "Load TensorMove Cast Depend", lambda row: row.value.hands in COPIES, _COPIES),)
+REPLACED = (
+    Replaced("modules", "Load TensorMove Cast Depend", lambda row: row.value.hands in COPIES, _COPIES),
+    Replaced(
+        "producers: handed on",
+        "BroadcastTo ExpandDims Reshape Squeeze StridedSlice Tile Transpose TransposeView RepeatInterleaveInt SliceExt "
+        "Slice",
+        lambda row: row.value.hands in ELEMENTS - {Hands.CONVERTED},
+        f"{_COPIES} TensorMove Load Depend {_VIEWS} FlattenExt {_TURNED} {_REPEATS} {_PICKS} {_LOOKUPS}",
+    ),
+    Replaced(
+        "producers: a slice",
+        "StridedSlice SliceExt Slice",
+        lambda row: row.value.hands is Hands.PICKED and row.role is not Role.LOOKUP,
+        _PICKS,
+    ),
+    Replaced(
+        "producers: repeated",
+        "BroadcastTo Tile RepeatInterleaveInt",
+        lambda row: row.value.hands is Hands.REPEATED,
+        _REPEATS,
+    ),
+)
 
 
 @pytest.mark.parametrize("replaced", REPLACED, ids=[replaced.where for replaced in REPLACED])
