@@ -68,6 +68,27 @@ REPLACED = (
         lambda row: row.value.hands is Hands.REPEATED,
         _REPEATS,
     ),
+    Replaced(
+        "values: sets",
+        "Reshape ExpandDims Squeeze FlattenExt Transpose TransposeView BroadcastTo Tile StridedSlice "
+        "RepeatInterleaveInt Contiguous Clone TensorMove Load Depend Cast Gather EmbeddingLookup Index Embedding",
+        lambda row: row.value.hands in ELEMENTS,
+        f"Identity StopGradient {_VIEWS} {_TURNED} {_REPEATS} {_PICKS} Slice SliceExt",
+    ),
+    Replaced(
+        "values: learned",
+        "Load Cast Transpose TransposeView Reshape ExpandDims StridedSlice Tile BroadcastTo Contiguous TensorMove "
+        "Gather Embedding EmbeddingLookup Index",
+        lambda row: row.value.hands in ELEMENTS,
+        f"Identity StopGradient Clone Depend {_VIEWS} Squeeze FlattenExt {_TURNED} {_REPEATS} RepeatInterleaveInt "
+        f"{_PICKS} Slice SliceExt",
+    ),
+    Replaced(
+        "anchor: a weight as key",
+        "Load Depend",
+        lambda row: row.value.hands is Hands.SAME,
+        f"{_COPIES} TensorMove",
+    ),
 )
 
 
