@@ -3,7 +3,23 @@
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators.columns import Effect, Hands, Role
-from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, behind, factors, hands, orders_effects, role, source
+from attnfuse.ir.questions import (
+    COPIES,
+    ELEMENTS,
+    LAYOUTS,
+    aliased,
+    behind,
+    changed,
+    factors,
+    hands,
+    makes_tuple,
+    orders_effects,
+    reads_memory,
+    role,
+    source,
+    takes_element,
+    writes_conditionally,
+)
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
@@ -59,19 +75,25 @@ __all__ = [
     "Use",
     "WeightReader",
     "accepts",
+    "aliased",
     "attribute",
     "behind",
+    "changed",
     "dtypes",
     "factors",
     "hands",
     "head_padding",
     "live_values",
+    "makes_tuple",
     "no_weights",
     "objection",
     "orders_effects",
+    "reads_memory",
     "refusals",
     "region_lines",
     "role",
     "short_name",
     "source",
+    "takes_element",
+    "writes_conditionally",
 ]

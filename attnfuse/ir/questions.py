@@ -47,6 +47,54 @@ def behind(model: Model, value: str, ways: Set[Hands]) -> str:
     return value
 
 
+def arguments(node: Node, name: str) -> list[str]:
+    """The inputs that an argument of the node's operator stands for; all of them where it takes all that follow."""
+    row = operator(node.op)
+    position = row.input(name)
+    several = row.signature.inputs[position].variadic and not row.is_opaque
+    return node.inputs[position:] if several else node.inputs[position : position + 1]
+
+
+def changed(model: Model, node: Node) -> list[str]:
+    """The values whose memory the node changes."""
+    memory = operator(node.op).memory
+    if memory.effect is not Effect.WRITES:
+        return []
+    if memory.unless_none:
+        told = arguments(node, memory.unless_none)
+        if not told or (model.is_literal(told[0]) and model.literal(told[0]) is None):
+            return []
+    return arguments(node, memory.argument)
+
+
+def aliased(node: Node) -> list[str]:
+    """The values whose memory the node may give under another name, unchanged."""
+    memory = operator(node.op).memory
+    return arguments(node, memory.argument) if memory.effect is Effect.ALIAS else []
+
+
+def writes_conditionally(node: Node) -> bool:
+    """Whether an argument tells if the node changes memory at all (see `changed`)."""
+    return bool(operator(node.op).memory.unless_none)
+
+
+def reads_memory(node: Node) -> bool:
+    """Whether the node gives what memory holds when its turn comes in the order of effects."""
+    return operator(node.op).memory.effect is Effect.READS
+
+
+def makes_tuple(node: Node) -> bool:
+    """Whether the node puts values together to a tuple or a list, and does nothing with them."""
+    row = operator(node.op)
+    return row.role is Role.TUPLE and row.value.hands is Hands.JOINED
+
+
+def takes_element(node: Node) -> bool:
+    """Whether the node takes one element of a tuple: its second input says which."""
+    row = operator(node.op)
+    return row.role is Role.TUPLE and row.value.hands is Hands.PICKED
+
+
 def orders_effects(node: Node) -> bool:
     """Whether the node gives no numbers, but the order of effects."""
     return operator(node.op).memory.effect is Effect.ORDERS

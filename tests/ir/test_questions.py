@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from attnfuse.ir.graph import Model, Node
-from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import OPERATORS
 from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, factors, hands, role, source
@@ -45,6 +45,7 @@ _PICKS = (
     "ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ResizeNearestNeighbor "
     f"ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D TupleGetItem {_SPLITS}"
 )
+_SCATTERS = " ".join(name for name in OPERATORS if name.startswith("Scatter") and name != "ScatterUpdate")
 _LOOKUPS = "Gather Embedding EmbeddingLookup Index"
 
 REPLACED = (
@@ -89,6 +90,30 @@ REPLACED = (
         lambda row: row.value.hands is Hands.SAME,
         f"{_COPIES} TensorMove",
     ),
+    # Scatter makes a new tensor; BatchNorm writes its statistics, Generator its state, Embedding norms its table.
+    Replaced(
+        "effects: writes",
+        " ".join(name for name in OPERATORS if name.startswith(("Inplace", "Assign", "Scatter"))),
+        lambda row: row.memory.effect is Effect.WRITES,
+        "KVCacheScatterUpdate BatchNorm Embedding Generator",
+        _SCATTERS,
+    ),
+    Replaced(
+        "effects: other names",
+        " ".join(name for name in OPERATORS if name.endswith("View") or name == "TupleGetItem"),
+        lambda row: row.memory.effect is Effect.ALIAS,
+        "Reshape ExpandDims Squeeze Flatten FlattenExt Contiguous Identity StopGradient Depend ViewAs TExt MakeTuple "
+        "make_list MakeList",
+    ),
+    Replaced(
+        "inplace: same memory",
+        "Reshape ExpandDims Squeeze FlattenExt Contiguous Depend TupleGetItem "
+        + " ".join(name for name in OPERATORS if name.endswith("View")),
+        lambda row: (row.memory.effect is Effect.ALIAS and row.role is not Role.TUPLE) or row.name == "TupleGetItem",
+        "Flatten Identity StopGradient ViewAs TExt",
+    ),
+    Replaced("effects: reads", "Load", lambda row: row.memory.effect is Effect.READS),
+    Replaced("effects: order", "UpdateState", lambda row: row.memory.effect is Effect.ORDERS),
 )
 
 

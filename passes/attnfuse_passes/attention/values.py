@@ -17,8 +17,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, WeightReader, dtypes, no_weights, source
-from attnfuse_passes.attention.effects import Effects, writes_in_place
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, WeightReader, changed, dtypes, no_weights, source
+from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.uniform import uniform
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -109,7 +109,7 @@ class ConstantFolder:
     def _input_set(self, node: Node, position: int, depth: int) -> Numbers | None:
         """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
-        if position == 0 and writes_in_place(node):
+        if name in changed(self._model, node):
             return ConstantFolder(self._model, self._effects.without(name), self._weights).possible(name, depth)
         return self.possible(name, depth)
 
