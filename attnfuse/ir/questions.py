@@ -83,6 +83,12 @@ def reads_memory(node: Node) -> bool:
     return operator(node.op).memory.effect is Effect.READS
 
 
+def keeps_order(node: Node) -> bool:
+    """Whether the node hands on its first input unchanged; the others tell its place in the order of effects."""
+    row = operator(node.op)
+    return row.value.hands is Hands.SAME and len(row.signature.inputs) > 1
+
+
 def makes_tuple(node: Node) -> bool:
     """Whether the node puts values together to a tuple or a list, and does nothing with them."""
     row = operator(node.op)

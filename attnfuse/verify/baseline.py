@@ -13,6 +13,7 @@ formula. May import `attnfuse.ir.graph`, the reader of fused nodes and `lowering
 from __future__ import annotations
 
 from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.questions import orders_effects
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
@@ -114,7 +115,7 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     before = [node for name in names if (node := model.producer(name)) is not None]
     last = softmax
     while True:
-        users = [u.node for u in model.uses(last.name) if u.node is not None and u.node.op != "UpdateState"]
+        users = [u.node for u in model.uses(last.name) if u.node is not None and not orders_effects(u.node)]
         if len(users) != 1:
             return before, last
         last = users[0]
@@ -149,7 +150,7 @@ def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
     """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
     value: str | None = product.name
     while value is not None and fused.producer(value) is None:
-        users = [u.node for u in original.uses(value) if u.node is not None and u.node.op != "UpdateState"]
+        users = [u.node for u in original.uses(value) if u.node is not None and not orders_effects(u.node)]
         value = users[0].name if users else None
     while value is not None:
         node = fused.producer(value)

@@ -14,12 +14,34 @@ from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import OPERATORS
-from attnfuse.ir.questions import COPIES, ELEMENTS, LAYOUTS, factors, hands, role, source
+from attnfuse.ir.questions import (
+    COPIES,
+    ELEMENTS,
+    LAYOUTS,
+    factors,
+    hands,
+    keeps_order,
+    makes_tuple,
+    orders_effects,
+    role,
+    source,
+    takes_element,
+)
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from tests.support.graphs import GraphBuilder
 
 KIND = TensorType((2, 3), FLOAT32)
+
+
+def _node(op: str, *inputs: str) -> Node:
+    g = GraphBuilder()
+    values = [g.input(name, KIND.dims) for name in inputs]
+    made = g.node(op, values, KIND)
+    g.output(made)
+    found = Model(g.proto).producer(made)
+    assert found is not None
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,7 +135,16 @@ REPLACED = (
         "Flatten Identity StopGradient ViewAs TExt",
     ),
     Replaced("effects: reads", "Load", lambda row: row.memory.effect is Effect.READS),
-    Replaced("effects: order", "UpdateState", lambda row: row.memory.effect is Effect.ORDERS),
+    Replaced("handed on in order", "Load Depend", lambda row: keeps_order(_node(row.name))),
+    Replaced("tuples", "MakeTuple make_list MakeList", lambda row: makes_tuple(_node(row.name))),
+    Replaced("elements", "TupleGetItem", lambda row: takes_element(_node(row.name))),
+    Replaced(
+        "structure: readers of a tuple",
+        "UpdateState Depend MakeTuple",
+        lambda row: any(asks(_node(row.name)) for asks in (orders_effects, keeps_order, makes_tuple)),
+        "Load make_list MakeList",
+    ),
+    Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 
 
@@ -122,16 +153,6 @@ def test_what_the_table_answers_for_a_list(replaced: Replaced) -> None:
     old, new = set(replaced.old.split()), {name for name, row in OPERATORS.items() if replaced.asks(row)}
     assert new - old == set(replaced.gains.split())
     assert old - new == set(replaced.loses.split())
-
-
-def _node(op: str, *inputs: str) -> Node:
-    g = GraphBuilder()
-    values = [g.input(name, KIND.dims) for name in inputs]
-    made = g.node(op, values, KIND)
-    g.output(made)
-    found = Model(g.proto).producer(made)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(
