@@ -2,7 +2,7 @@
 
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
-from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
@@ -13,6 +13,7 @@ from attnfuse.ir.questions import (
     factors,
     hands,
     keeps_order,
+    kernel,
     makes_tuple,
     orders_effects,
     reads_memory,
@@ -51,6 +52,7 @@ __all__ = [
     "FusedRequest",
     "GraphProto",
     "Hands",
+    "Kernel",
     "Legalised",
     "Miss",
     "Model",
@@ -85,6 +87,7 @@ __all__ = [
     "hands",
     "head_padding",
     "keeps_order",
+    "kernel",
     "live_values",
     "makes_tuple",
     "no_weights",

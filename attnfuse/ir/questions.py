@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set
 
 from attnfuse.ir.graph import Model, Node
-from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.operators.table import operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
@@ -29,6 +29,11 @@ def hands(node: Node) -> Hands:
 def role(node: Node) -> Role | None:
     """Of which sort the node is."""
     return operator(node.op).role
+
+
+def kernel(node: Node) -> Kernel:
+    """Of which sort the node's work is."""
+    return operator(node.op).kernel
 
 
 def source(node: Node, ways: Set[Hands]) -> str | None:
@@ -106,13 +111,19 @@ def orders_effects(node: Node) -> bool:
     return operator(node.op).memory.effect is Effect.ORDERS
 
 
-def factors(node: Node) -> tuple[str, str] | None:
-    """Both operands of a matrix product, left and right; None where it is none.
+def factor_positions(node: Node) -> tuple[int, int] | None:
+    """Which inputs are the operands of a matrix product, left and right; None where the node is none.
 
     Operators that add another tensor to the product take it first, as torch's addmm does.
     """
     row = operator(node.op)
     if row.role not in (Role.PRODUCT, Role.PROJECTION):
         return None
-    first = 1 if "beta" in row.signature.positions else 0
-    return (node.inputs[first], node.inputs[first + 1]) if first + 1 < len(node.inputs) else None
+    left = 1 if "beta" in row.signature.positions else 0
+    return (left, left + 1) if left + 1 < len(node.inputs) else None
+
+
+def factors(node: Node) -> tuple[str, str] | None:
+    """Both operands of a matrix product, left and right; None where the node is none."""
+    positions = factor_positions(node)
+    return None if positions is None else (node.inputs[positions[0]], node.inputs[positions[1]])

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import pytest
 
 from attnfuse.ir.graph import Model, Node
-from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import OPERATORS
 from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
     LAYOUTS,
+    factor_positions,
     factors,
     hands,
     keeps_order,
@@ -29,6 +30,8 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
+from attnfuse.verify.accuracy import _LAYERS
+from attnfuse_passes.attention.chain import _ends_layer
 from tests.support.graphs import GraphBuilder
 
 KIND = TensorType((2, 3), FLOAT32)
@@ -68,6 +71,9 @@ _PICKS = (
     f"ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D TupleGetItem {_SPLITS}"
 )
 _SCATTERS = " ".join(name for name in OPERATORS if name.startswith("Scatter") and name != "ScatterUpdate")
+_BEGINNINGS = (
+    *("Dense", "Addmm", "Conv", "LayerNorm", "GroupNorm", "BatchNorm", "RmsNorm", "Softmax", "LogSoftmax", "TopK"),
+)
 _LOOKUPS = "Gather Embedding EmbeddingLookup Index"
 
 REPLACED = (
@@ -143,6 +149,33 @@ REPLACED = (
         "UpdateState Depend MakeTuple",
         lambda row: any(asks(_node(row.name)) for asks in (orders_effects, keeps_order, makes_tuple)),
         "Load make_list MakeList",
+    ),
+    Replaced("fuse: fused", "FlashAttentionScore PromptFlashAttention", lambda row: row.role is Role.FUSED_ATTENTION),
+    Replaced("fuse: formulas", "Softmax", lambda row: row.role is Role.SOFTMAX),
+    Replaced("mask: tests for NaN", "IsNan IsNaN", lambda row: row.role is Role.NAN_TEST),
+    Replaced(
+        "chain: ends",
+        " ".join(name for name in OPERATORS if name.startswith(_BEGINNINGS)),
+        lambda row: _ends_layer(_node(row.name)),
+        "AddLayerNorm AddRmsNorm L2Normalize",
+    ),
+    Replaced(
+        "baseline: products",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm",
+        lambda row: row.role is Role.PRODUCT,
+        "Mm Matmul Bmm",
+    ),
+    Replaced(
+        "site numbers: products that add",
+        "Baddbmm",
+        lambda row: row.role is Role.PRODUCT and factor_positions(_node(row.name, "x", "y", "z")) != (0, 1),
+    ),
+    Replaced(
+        "accuracy: layers",
+        "Dense MatMul MatMulExt BatchMatMul BatchMatMulExt Baddbmm Addmm PromptFlashAttention "
+        + " ".join(name for name in OPERATORS if name.startswith("Conv")),
+        lambda row: role(_node(row.name)) in _LAYERS or row.kernel is Kernel.CONVOLUTION,
+        "Mm Matmul Bmm FlashAttentionScore",
     ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
