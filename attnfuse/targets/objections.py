@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
+from attnfuse.ir.operators.table import operator
 from attnfuse.ir.types import TensorType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
@@ -158,7 +159,9 @@ def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType
 
 def _arguments(node: Node, limit: Limit) -> list[tuple[int, str]]:
     """Those there are: a primitive that is no function keeps the others as attributes, which arrive."""
-    return [(at, node.inputs[at]) for at in limit.arguments if at < len(node.inputs)]
+    row = operator(node.op)
+    positions = [row.input(name) for name in limit.arguments]
+    return [(at, node.inputs[at]) for at in positions if at < len(node.inputs)]
 
 
 _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {

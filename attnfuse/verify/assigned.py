@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.questions import makes_tuple, orders_effects
 from attnfuse.mindir.schema import ModelProto
 
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
 _WRITERS = ("Assign", "Scatter", "Inplace")
 """How the names begin of operators that write into their first operand."""
 
@@ -54,7 +54,7 @@ def _settled(instead: dict[str, str], value: str) -> str:
 def _assigned(model: Model, parameter: str, state: str) -> str | None:
     """The value that was last assigned to the parameter before that state."""
     node = model.producer(state)
-    while node is not None and node.op == "UpdateState":
+    while node is not None and orders_effects(node):
         for effect in _effects(model, node):
             if effect.inputs and effect.inputs[0] == parameter and effect.op.startswith(_WRITERS):
                 if effect.op != "Assign":
@@ -71,7 +71,7 @@ def _effects(model: Model, update: Node) -> list[Node]:
         node = model.producer(stack.pop())
         if node is None:
             continue
-        if node.op in _TUPLES:
+        if makes_tuple(node):
             stack += reversed(node.inputs)
         else:
             found.append(node)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
+from attnfuse.ir.questions import keeps_order, orders_effects
 from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read
@@ -385,8 +386,8 @@ class _Walk:
             if node is None:
                 if self.model.is_input(name):
                     return True
-            elif node.op not in (CONSTANT, "UpdateState"):
-                stack += node.inputs[:1] if node.op in ("Load", "Depend") else node.inputs
+            elif node.op != CONSTANT and not orders_effects(node):
+                stack += node.inputs[:1] if keeps_order(node) else node.inputs
                 if node.op == CALL:
                     return True
         return False

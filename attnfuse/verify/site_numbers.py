@@ -25,11 +25,13 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import factor_positions, role
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.accuracy import OWN_ERROR
-from attnfuse.verify.baseline import PRODUCTS, honest_rounding
+from attnfuse.verify.baseline import honest_rounding
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import LARGEST, Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
@@ -39,9 +41,6 @@ from attnfuse.verify.sites import Cut, Site
 
 _FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
 """Operators that make one score of one score."""
-
-_SUMS = ("Baddbmm",)
-"""Products that add, and scale, in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ def _types(site: Site, part: Cut) -> list[str]:
 def _scores(model: Model) -> list[str]:
     """Values between the product of query and key and the mask: the product first, then as scaled."""
     for node in model.nodes:
-        if node.op == "Softmax":
+        if role(node) is Role.SOFTMAX:
             product = _product(model, node.inputs[0])
             return [] if product is None else _scaled(model, product)
     return []
@@ -180,7 +179,7 @@ def _product(model: Model, value: str) -> str | None:
     while level:
         for name in level:
             node = model.producer(name)
-            if node is not None and node.op in PRODUCTS:
+            if node is not None and role(node) is Role.PRODUCT:
                 return name
         behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
         level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
@@ -191,7 +190,7 @@ def _product(model: Model, value: str) -> str | None:
 def _scaled(model: Model, product: str) -> list[str]:
     found = [product]
     made = model.producer(product)
-    if made is not None and made.op in _SUMS:
+    if made is not None and factor_positions(made) != (0, 1):
         return found  # its result has the mask in it already; only the product inside is told
     while True:
         users = [u.node for u in model.uses(found[-1]) if u.node is not None]

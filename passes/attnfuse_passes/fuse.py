@@ -17,6 +17,7 @@ from attnfuse.api import (
     Model,
     Node,
     Property,
+    Role,
     SiteFacts,
     SiteQuery,
     SiteRecord,
@@ -25,6 +26,7 @@ from attnfuse.api import (
     head_padding,
     refusals,
     region_lines,
+    role,
 )
 from attnfuse_passes.attention.anchor import read_attention
 from attnfuse_passes.attention.chain import NoMatchError
@@ -43,8 +45,6 @@ from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept, missed
 from attnfuse_passes.sweep import sweep
 
-FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")
-
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
@@ -62,9 +62,9 @@ class Fuse:
         folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
         dead: list[Node] = []
         for node in model.nodes:
-            if node.op == "Softmax":
+            if role(node) is Role.SOFTMAX:
                 context.sites.append(_Site(model, context, edit, effects, folder, known, node, names, dead).visit())
-            elif node.op in FUSED_OPS:
+            elif role(node) is Role.FUSED_ATTENTION:
                 context.sites.append(convert_fused(model, context, edit, node, names, dead))
         if edit.is_empty:
             return False

@@ -278,6 +278,12 @@ CASES: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.parametrize("copy", ["Clone", "Contiguous", "Identity", "TensorMove", "StopGradient"])
+def test_a_copy_of_a_weight_is_no_computed_key(copy: str) -> None:
+    site = Site(key=lambda g, k: g.op(copy, g.weight("codes", (2, 2, 5, 16), FLOAT16)))
+    assert code(site) == "anchor.key_is_weight"
+
+
 @pytest.mark.parametrize("name", CODES)
 def test_each_code_is_given(name: str) -> None:
     assert CASES[name]() == name

@@ -528,6 +528,16 @@ def test_one_mask_repeated_for_all_heads_loses_nothing(repeat: str) -> None:
     assert len(record.warnings) == (repeat == "other")
 
 
+@pytest.mark.parametrize("copy", ["Contiguous", "Clone", "Identity"])
+def test_a_copy_hides_no_lost_head(copy: str) -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    whole = g.op(copy, g.logical_not(g.input("mask", (B, N, S, S), BOOL)))
+    first = g.op("Narrow", whole, 1, 0, 1, dims=(B, 1, S, S))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, attn_mask=g.op(copy, first)))
+    assert ["first of 4 heads" in text for text in compile_with(g.model())[1].warnings] == [True]
+
+
 @pytest.mark.parametrize(
     ("origin", "heads", "expected"),
     [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.effects import is_alias, writes_in_place
+from attnfuse_passes.attention.effects import may_change
 
 _DEPTH = 16
 
@@ -89,7 +89,7 @@ def _sources(node: Node) -> tuple[int, ...]:
 
 
 def _read(model: Model, value: str, depth: int) -> float | None:
-    if _may_change(model, value):
+    if may_change(model, value):
         return None
     try:
         literal = model.literal(value)
@@ -125,9 +125,3 @@ def _of_literal(literal: object) -> float | None:
     if isinstance(literal, bool) or not isinstance(literal, int | float):
         return None
     return float(literal)
-
-
-def _may_change(model: Model, value: str) -> bool:
-    """Whether something may write to the value: an operator in place, or one behind another name of its memory."""
-    users = [use.node for use in model.uses(value) if use.position == 0 and use.node is not None]
-    return any(writes_in_place(node) or is_alias(node) for node in users)

@@ -11,7 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import TensorType, dtypes
+from attnfuse.api import (
+    TensorType,
+    dtypes,
+    takes_element,
+)
 from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -90,7 +94,7 @@ def _only_the_tensor(at: At) -> None:
     """Raise NotLegalError where more than the first element of the node's tuple is read."""
     for use in effective_uses(at.model, at.node.name):
         reader = use.node
-        if reader is None or reader.op != "TupleGetItem" or not at.reads_item(reader, 0):
+        if reader is None or not takes_element(reader) or not at.reads_item(reader, 0):
             raise NotLegalError("its mean or deviation is read")
 
 

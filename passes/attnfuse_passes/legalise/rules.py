@@ -24,7 +24,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Model, Node, NotALiteralError, TensorType
+from attnfuse.api import (
+    AttributeProto,
+    Model,
+    Node,
+    NotALiteralError,
+    TensorType,
+    makes_tuple,
+)
 from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.legalise import nodes
@@ -154,7 +161,7 @@ class At:
         value = self.input(position)
         kinds = self.model.types_of(value)
         producer = self.model.producer(value)
-        if producer is not None and producer.op in _TUPLES:
+        if producer is not None and makes_tuple(producer):
             for element in producer.inputs:
                 self._tensor(element, f"an element of input {position}")
             return tuple(producer.inputs)
@@ -185,9 +192,6 @@ class At:
         if kind is None:
             raise NotLegalError(f"{what} is not a tensor of a known type")
         return kind
-
-
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
 
 
 def _from_front(axis: int, rank: int) -> int:
