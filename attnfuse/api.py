@@ -1,5 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
+from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.text import region_lines
@@ -21,6 +22,7 @@ __all__ = [
     "UNKNOWN_DIM",
     "AttentionKind",
     "AttributeProto",
+    "Builder",
     "Context",
     "DType",
     "Decision",
@@ -35,6 +37,7 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotWritableError",
     "Obligation",
     "Pass",
     "Peel",
@@ -52,6 +55,7 @@ __all__ = [
     "WeightReader",
     "accepts",
     "attribute",
+    "broadcast_dims",
     "dtypes",
     "head_padding",
     "live_values",
@@ -60,4 +64,6 @@ __all__ = [
     "refusals",
     "region_lines",
     "short_name",
+    "sites_built",
+    "unused",
 ]

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from attnfuse.api import (
+    Builder,
     Context,
     Decision,
     DType,
@@ -16,6 +17,7 @@ from attnfuse.api import (
     Miss,
     Model,
     Node,
+    NotWritableError,
     Property,
     SiteFacts,
     SiteQuery,
@@ -36,7 +38,6 @@ from attnfuse_passes.attention.values import ConstantFolder
 from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
-from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames

@@ -14,8 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import Edit, FusedRequest, Model, Node, TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.api import Builder, Edit, FusedRequest, Model, Node, TensorType, dtypes
 from attnfuse_passes.emit.fused import BNSD, BSH
 from attnfuse_passes.fused_source import FusedSource, Lift, Unfit, check_plain, only_output, request_of
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.api import Builder, TensorType, dtypes
 
 ALL_TOKENS = 2147483647
 BSH, BNSD = 0, 1

@@ -6,9 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, Property, objection, short_name
+from attnfuse.api import (
+    CONSTANT,
+    Builder,
+    Context,
+    Edit,
+    Legalised,
+    Model,
+    Node,
+    NotWritableError,
+    Property,
+    objection,
+    short_name,
+    sites_built,
+    unused,
+)
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder, NotWritableError, sites_built, unused
 from attnfuse_passes.legalise import (
     activate,
     arrange,

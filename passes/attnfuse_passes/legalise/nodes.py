@@ -1,6 +1,6 @@
 """Nodes that rules of several families make, each with the encoding of MindSpore 2.7.1's own exports.
 
-May import the builder and the engine's api.
+May import the engine's api.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import UNKNOWN_DIM, AttributeProto, DType, TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.api import UNKNOWN_DIM, AttributeProto, Builder, DType, TensorType, dtypes
 
 INLINE = 1 << 20
 """Elements up to which a filled tensor is written into the graph."""

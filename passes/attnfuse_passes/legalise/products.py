@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import UNKNOWN_DIM, TensorType
-from attnfuse_passes.emit.builder import broadcast_dims
+from attnfuse.api import UNKNOWN_DIM, TensorType, broadcast_dims
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 

@@ -24,9 +24,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Model, Node, NotALiteralError, TensorType
+from attnfuse.api import AttributeProto, Builder, Model, Node, NotALiteralError, TensorType
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.legalise import nodes
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"

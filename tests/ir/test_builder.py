@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.api import Edit
+from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
+from attnfuse.ir.edit import Edit
 from attnfuse.mindir.dtypes import FLOAT32
-from attnfuse_passes.emit.builder import Builder, NotWritableError, broadcast_dims
 from tests.support.graphs import GraphBuilder
 
 

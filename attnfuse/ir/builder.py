@@ -2,6 +2,8 @@
 
 Encodings are those of MindSpore 2.7.1's own exports of the same primitives (arguments as inputs, scalars as Constant
 nodes). Names come from the site and a running number inside it, so equal inputs give equal bytes.
+
+May import `graph`, `edit`, `types` of this package, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -12,20 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import (
-    UNKNOWN_DIM,
-    AttributeProto,
-    DType,
-    Edit,
-    Model,
-    Node,
-    NodeProto,
-    PrimitiveProto,
-    TensorProto,
-    TensorType,
-    dtypes,
-    short_name,
-)
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
 _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 """Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
