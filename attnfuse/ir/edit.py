@@ -1,6 +1,6 @@
 """Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
 
-May import `graph` and `types` of this package, and `attnfuse.mindir`.
+May import `graph` and `values` of this package, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from attnfuse.ir.graph import Model
+from attnfuse.ir.values import Values
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto
 
 _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
@@ -40,6 +41,15 @@ class Edit:
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
+
+    _values: Values | None = None
+
+    @property
+    def values(self) -> Values:
+        """What is known of the model's values before the changes, read once for all who make nodes."""
+        if self._values is None:
+            self._values = Values(self.model)
+        return self._values
 
     @property
     def is_empty(self) -> bool:
@@ -111,6 +121,7 @@ class Edit:
             primitives.extend(holder.primitives)
         primitives.extend(self.new_primitives.values())
         self.model.index()
+        self._values = None
 
     def _renamed(self, name: str) -> str:
         while name in self.rename:

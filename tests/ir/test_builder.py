@@ -7,7 +7,8 @@ import pytest
 
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
 from attnfuse.ir.edit import Edit
-from attnfuse.mindir.dtypes import FLOAT32
+from attnfuse.ir.types import Kind, TensorType
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from tests.support.graphs import GraphBuilder
 
 
@@ -41,8 +42,57 @@ def test_a_site_ends_with_the_node_made_last() -> None:
 def test_tensors_that_do_not_go_together_are_not_written() -> None:
     b, x, _ = builder()
     wide = b.tensor(np.zeros((2, 4)), FLOAT32)
-    with pytest.raises(NotWritableError, match=r"float32\[2, 4\], which does not go with \[2, 3\]"):
-        b.elementwise("Add", x, wide)
+    with pytest.raises(NotWritableError, match="do not broadcast") as caught:
+        b.op("Add", x, wide)
+    assert str(caught.value) == (
+        "Add(float32[2, 3], float32[2, 4]) has operands of [2, 3] and [2, 4], which do not broadcast"
+    )
+    assert (caught.value.op, caught.value.arguments) == ("Add", ("float32[2, 3]", "float32[2, 4]"))
+    assert b.ops == []
+
+
+def test_a_type_is_inferred_through_what_was_made_before() -> None:
+    b, x, _ = builder()
+    both = b.op("MakeTuple", x, b.cast(x, FLOAT16), prim_type=b.PRIMITIVE)
+    second = b.op("TupleGetItem", both, b.constant(1), prim_type=b.PRIMITIVE)
+    assert b.type_of(second) == TensorType((2, 3), FLOAT16)
+    assert b.type_of(b.reshape(second, (3, -1))) == TensorType((3, 2), FLOAT16)
+    with pytest.raises(NotWritableError, match="no tensor of a known type"):
+        b.type_of(both)
+    assert b.ops == ["Cast", "MakeTuple", "TupleGetItem", "Reshape"]
+
+
+@pytest.mark.parametrize(
+    ("op", "count", "declare", "told"),
+    [
+        ("Mul", 1, None, r"Mul\(float32\[2, 3\]\) has no other"),
+        ("Mul", 2, TensorType((2, 3), FLOAT16), r"is declared float16\[2, 3\] and gives float32\[2, 3\]"),
+        ("Mul", 2, (TensorType((2, 3), FLOAT32),), r"is declared \(float32\[2, 3\]\) and gives float32\[2, 3\]"),
+        ("Nameless", 1, None, r"Nameless\(float32\[2, 3\]\) leaves its type open"),
+        ("Shape", 1, None, r"gives \(int64, int64\), which is neither a tensor nor a tuple of tensors"),
+    ],
+)
+def test_a_node_of_no_type_or_another_is_not_written(op: str, count: int, declare: Kind, told: str) -> None:
+    b, x, _ = builder()
+    with pytest.raises(NotWritableError, match=told):
+        b.op(op, *[x] * count, declare=declare)
+    assert not b.ops
+
+
+def test_what_a_row_leaves_open_is_declared() -> None:
+    b, x, _ = builder()
+    kind = TensorType((4,), FLOAT16)
+    assert b.type_of(b.op("Nameless", x, declare=kind)) == kind
+    open_rows = TensorType((-1, 3), FLOAT32)
+    assert b.type_of(b.op("Abs", x, declare=open_rows)) == open_rows
+
+
+def test_what_stands_for_a_value_is_of_its_type() -> None:
+    b, x, _ = builder()
+    half = b.cast(x, FLOAT16)
+    with pytest.raises(NotWritableError, match=r"is float32\[2, 3\], and what was to stand for it float16\[2, 3\]"):
+        b.finish(half)
+    b.finish(b.cast(half, FLOAT32))
 
 
 @pytest.mark.parametrize(

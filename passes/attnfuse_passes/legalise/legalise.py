@@ -76,6 +76,9 @@ class Legalise:
             try:
                 result = rule(At(model, node, effects, builder))
                 items = _readers(model, node, result) if isinstance(result, tuple) else {}
+                takes_place = isinstance(result, str) and builder.made(result)
+                if isinstance(result, str) and takes_place:
+                    builder.finish(result)
             except (NotLegalError, NotWritableError) as error:
                 context.illegal[node.name] = str(error)
                 continue
@@ -91,13 +94,11 @@ class Legalise:
                     builder.give_way()
                     continue
                 dead.add(node.name)
-                result = make_tuple(builder, [part for part in result if part is not None])
-            if result is None:
+                builder.finish(make_tuple(builder, [part for part in result if part is not None]))
+            elif result is None:
                 dead.add(node.name)
                 context.unneeded[node.name] = "a rule shows that nothing reads what it changes"
-            elif builder.made(result):
-                builder.finish(result)
-            else:
+            elif not takes_place:
                 edit.rename[node.name] = result
                 edit.remove.add(node.name)
         if not replaced:

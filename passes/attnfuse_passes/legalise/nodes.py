@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import UNKNOWN_DIM, AttributeProto, Builder, DType, TensorType, dtypes
+from attnfuse.api import AttributeProto, Builder, DType, TensorType, dtypes
 
 INLINE = 1 << 20
 """Elements up to which a filled tensor is written into the graph."""
@@ -47,73 +47,61 @@ def array(build: Builder, value: npt.NDArray[np.generic]) -> str:
     return build.tensor(value, next(dtype for dtype in dtypes.ALL if dtype.numpy == value.dtype))
 
 
-def element(build: Builder, value: str, index: int, kind: TensorType) -> str:
+def element(build: Builder, value: str, index: int) -> str:
     """One tensor of a value of several."""
-    return build.node("TupleGetItem", (value, build.constant(index)), kind, build.PRIMITIVE)
+    return build.op("TupleGetItem", value, build.constant(index), prim_type=build.PRIMITIVE)
 
 
 def make_tuple(build: Builder, values: Sequence[str]) -> str:
     """Several tensors as one value."""
-    return build.node("MakeTuple", values, [build.type_of(value) for value in values], build.PRIMITIVE)
+    return build.op("MakeTuple", *values, prim_type=build.PRIMITIVE)
 
 
 def part(build: Builder, value: str, axis: int, start: int, stop: int, step: int = 1) -> str:
     """Each `step`-th element from `start` to `stop` of an axis, the others whole (so their sizes need not be known)."""
-    kind = build.type_of(value)
-    rank, here = kind.rank, 1 << axis
+    rank, here = build.type_of(value).rank, 1 << axis
     others = (1 << rank) - 1 - here
     begin = tuple(start if i == axis else 0 for i in range(rank))
     end = tuple(stop if i == axis else 0 for i in range(rank))
     # begin_mask and end_mask: the axes that run from their start, and to their end.
     steps = tuple(step if i == axis else 1 for i in range(rank))
     arguments: list[int | tuple[int, ...]] = [begin, end, steps, others, others, 0, 0, 0]
-    dims = tuple(len(range(start, stop, step)) if i == axis else dim for i, dim in enumerate(kind.dims))
-    return build.node("StridedSlice", (value, *map(build.constant, arguments)), TensorType(dims, kind.dtype))
+    return build.op("StridedSlice", value, *map(build.constant, arguments))
 
 
 def look_up(build: Builder, value: str, axis: int, places: npt.NDArray[np.generic]) -> str:
     """The elements of an axis at those places, which are constants, in their order."""
-    kind = build.type_of(value)
-    dims = tuple(places.size if i == axis else dim for i, dim in enumerate(kind.dims))
     arguments = (value, build.tensor(places, dtypes.INT32), build.constant(axis), build.constant(0))
-    return build.node("Gather", arguments, TensorType(dims, kind.dtype))  # 0: no axes that both have
+    return build.op("Gather", *arguments)  # 0: no axes that both have
 
 
 def expand(build: Builder, value: str, axis: int) -> str:
     """An axis of one element put before axis `axis` of the result."""
-    kind = build.type_of(value)
-    dims = (*kind.dims[:axis], 1, *kind.dims[axis:])
-    return build.node("ExpandDims", (value, build.constant(axis)), TensorType(dims, kind.dtype))
+    return build.op("ExpandDims", value, build.constant(axis))
 
 
 def tile(build: Builder, value: str, axis: int, times: int) -> str:
     """The whole axis `times` times in a row. An axis of unknown size stays unknown."""
-    kind = build.type_of(value)
-    counts = tuple(times if i == axis else 1 for i in range(kind.rank))
-    dims = tuple(dim * n if dim >= 0 else dim for dim, n in zip(kind.dims, counts, strict=True))
-    return build.node("Tile", (value, build.constant(counts)), TensorType(dims, kind.dtype))
+    counts = tuple(times if i == axis else 1 for i in range(build.type_of(value).rank))
+    return build.op("Tile", value, build.constant(counts))
 
 
 def bias_add(build: Builder, value: str, bias: str) -> str:
     """A bias by column of a matrix, or by channel of an image [N, C, H, W]."""
-    return build.node("BiasAdd", (value, bias, build.constant(0)), build.type_of(value))  # 0 is the format NCHW
+    return build.op("BiasAdd", value, bias, build.constant(0))  # 0 is the format NCHW
 
 
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
     """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
-    kind = TensorType(dims, dtype)
-    if kind.size <= INLINE:
+    if TensorType(dims, dtype).size <= INLINE:
         return build.tensor(np.full(dims, value), dtype)
-    return build.node("FillV2", (build.constant(dims), build.tensor(np.array(value), dtype)), kind, build.PRIMITIVE)
+    shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
+    return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)
 
 
 def concat(build: Builder, values: Sequence[str], axis: int) -> str:
     """Tensors of one element type one after the other along an axis."""
-    kinds = [build.type_of(value) for value in values]
-    dims = list(kinds[0].dims)
-    dims[axis] = sum(kind.dims[axis] for kind in kinds) if all(kind.dims[axis] >= 0 for kind in kinds) else UNKNOWN_DIM
-    tensors = make_tuple(build, values)
-    return build.node("Concat", (tensors, build.constant(axis)), TensorType(tuple(dims), kinds[0].dtype))
+    return build.op("Concat", make_tuple(build, values), build.constant(axis))
 
 
 def border(build: Builder, value: str, axis: int, before: int, after: int, number: bool | int | float) -> str:
@@ -126,13 +114,12 @@ def border(build: Builder, value: str, axis: int, before: int, after: int, numbe
     return concat(build, [part for part in (parts[0], value, parts[1]) if part], axis)
 
 
-def reduce(build: Builder, op: str, value: str, axes: Sequence[int], kind: TensorType) -> str:
-    """ReduceMean, ReduceMax, … over those axes; whether they stay with one element is read off the result's type."""
-    keep = kind.rank == build.type_of(value).rank
+def reduce(build: Builder, op: str, value: str, axes: Sequence[int], *, keep: bool) -> str:
+    """ReduceMean, ReduceMax, … over those axes, which stay with one element or go."""
     arguments: list[bool | tuple[int, ...]] = [tuple(axes), keep]
     if op == "ReduceSum":
         arguments.append(False)  # skip_mode: no axes would mean no sum
-    return build.node(op, (value, *map(build.constant, arguments)), kind)
+    return build.op(op, value, *map(build.constant, arguments))
 
 
 def holds(dtype: DType, number: bool | int | float) -> bool:
