@@ -1,5 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
+from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
@@ -44,6 +45,7 @@ __all__ = [
     "UNKNOWN_DIM",
     "AttentionKind",
     "AttributeProto",
+    "Builder",
     "Context",
     "DType",
     "Decision",
@@ -61,6 +63,7 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotWritableError",
     "Obligation",
     "Pass",
     "Peel",
@@ -81,6 +84,7 @@ __all__ = [
     "aliased",
     "attribute",
     "behind",
+    "broadcast_dims",
     "changed",
     "dtypes",
     "factors",
@@ -98,7 +102,9 @@ __all__ = [
     "region_lines",
     "role",
     "short_name",
+    "sites_built",
     "source",
     "takes_element",
+    "unused",
     "writes_conditionally",
 ]

@@ -10,9 +10,11 @@ import pytest
 
 from attnfuse import pipeline
 from attnfuse.errors import InternalError, PluginError, UsageError
+from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import NodeProto
 from attnfuse.pipeline import Context, Property
 from attnfuse.policy import Policy
@@ -109,6 +111,12 @@ def no_such_size(model: Model, context: Context) -> None:
     next(a for a in node.proto.attribute if a.name == "shape").tensors[0].dims[0] = -7
 
 
+def ill_typed(model: Model, context: Context) -> None:
+    node = next(node for node in model.nodes if node.op == "Add")
+    b = Builder(Edit(model), node, "wrong")
+    b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
+
+
 def renamed_input(model: Model, context: Context) -> None:
     first = model.proto.graph.input[0]
     old, first.name = first.name, first.name + "_2"
@@ -122,6 +130,7 @@ def renamed_input(model: Model, context: Context) -> None:
         (twice, "which nothing before it defines"),
         (slip, "ZeroDivisionError: a slip"),
         (no_such_size, "Add CNode_.* is declared a tensor of a dimension of -7"),
+        (ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
         (renamed_input, "input sample is now called sample_2"),
     ],
 )

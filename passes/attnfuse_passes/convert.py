@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from attnfuse.api import (
     BUILT_IN,
+    Builder,
     Context,
     Decision,
     DType,
@@ -20,13 +21,13 @@ from attnfuse.api import (
     Model,
     Node,
     NodeKind,
+    NotWritableError,
     Refusal,
     SiteQuery,
     SiteRecord,
     head_padding,
     refusals,
 )
-from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.fused_source import (
     BSND,

@@ -30,13 +30,13 @@ def add(at: At) -> Result:
     alpha = at.number(2)
     if not at.out.dtype.is_float and not isinstance(alpha, int):
         raise NotLegalError(f"it adds {alpha} times whole numbers to whole numbers")
-    return at.build.node("Add", (at.input(0), at.build.scaled(other, alpha)), at.out)
+    return at.build.op("Add", at.input(0), at.build.scaled(other, alpha))
 
 
 @legalises("InplaceMul")
 def multiply(at: At) -> Result:
     """(x, y, state): x · y, in x's type."""
-    return at.build.node("Mul", (at.input(0), _other(at)), at.out)
+    return at.build.op("Mul", at.input(0), _other(at))
 
 
 def _other(at: At) -> str:

@@ -8,18 +8,21 @@ from typing import ClassVar
 
 from attnfuse.api import (
     CONSTANT,
+    Builder,
     Context,
     Edit,
     Legalised,
     Model,
     Node,
+    NotWritableError,
     Property,
     objection,
     short_name,
+    sites_built,
     takes_element,
+    unused,
 )
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder, NotWritableError, sites_built, unused
 from attnfuse_passes.legalise import (
     activate,
     arrange,

@@ -1,7 +1,16 @@
-"""Makes nodes for one site: each method appends one node, with its type, and returns its value.
+"""Makes nodes for one site: each method appends one node and returns its value.
+
+    column = b.reshape(x, (4, 1))
+    product = b.op("Mul", column, y)
+
+The type of a node is the one that the operator table infers from its arguments: no caller hands it over. A node whose
+operator does not take its arguments is not written; nor is one whose type cannot be inferred (an operator without a
+row, a shape that is computed), unless the caller declares it, and a declaration must not contradict what is inferred.
 
 Encodings are those of MindSpore 2.7.1's own exports of the same primitives (arguments as inputs, scalars as Constant
 nodes). Names come from the site and a running number inside it, so equal inputs give equal bytes.
+
+May import every module of this package but `check`, `verifier` and `text`, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -12,35 +21,37 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import (
-    UNKNOWN_DIM,
-    AttributeProto,
-    DType,
-    Edit,
-    Model,
-    Node,
-    NodeProto,
-    PrimitiveProto,
-    TensorProto,
-    TensorType,
-    dtypes,
-    short_name,
-)
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.operators.arguments import Argument, Arguments, TypeMismatch
+from attnfuse.ir.operators.inference import broadcast
+from attnfuse.ir.operators.table import operator
+from attnfuse.ir.types import Kind, TensorType, agree, told
+from attnfuse.ir.values import read_constant, result_of
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
 _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 """Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
 
 
 class NotWritableError(Exception):
-    """A node that has no type: an operand is no tensor of a known type, or does not go with the others.
+    """A node that cannot be written. What stands in its place stays as it is.
 
-    `at` is the value where it shows, `found` completes `found …`. What stands there stays as it is.
+    `at` is the value where it shows. `op` is the operator and `arguments` are their kinds as people read them; of a
+    value that has no type, no node was tried, and they are empty. `found` completes `found …`.
     """
 
-    def __init__(self, at: str, found: str) -> None:
-        super().__init__(f"{short_name(at)} is {found}")
+    def __init__(self, at: str, sentence: str, op: str = "", arguments: Sequence[Kind] = ()) -> None:
+        """`sentence` goes on behind the operator and its arguments (`has operands of …`), or else behind the value."""
         self.at = at
-        self.found = found
+        self.op = op
+        self.arguments = tuple(map(told, arguments))
+        self.sentence = sentence
+        self.found = f"{op}({', '.join(self.arguments)}), which {sentence}" if op else sentence
+        subject = f"{op}({', '.join(self.arguments)})" if op else f"{short_name(at)} is"
+        super().__init__(f"{subject} {sentence}")
 
 
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
@@ -64,19 +75,30 @@ def _value_attribute(value: Literal) -> AttributeProto:
     return a
 
 
-def _tensors(kind: TensorType) -> AttributeProto:
-    a = AttributeProto(type=AttributeProto.TENSORS)
-    a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+def _declaration(kind: Kind) -> AttributeProto | None:
+    """The attribute that declares the kind; None where it is, or holds, what is neither a tensor nor a tuple."""
+    if isinstance(kind, TensorType):
+        a = AttributeProto(type=AttributeProto.TENSORS)
+        a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        return a
+    if not isinstance(kind, tuple):
+        return None
+    a = AttributeProto(type=AttributeProto.TUPLE)
+    for element in kind:
+        declared = _declaration(element)
+        if declared is None:
+            return None
+        a.values.append(declared)
+    a.seq_info.is_dyn_len = False
     return a
 
 
 def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
     """The shape of two that broadcast, None where they do not. A size that is not known goes with any other."""
-    rank = max(len(left), len(right))
-    pairs = zip((*(1,) * (rank - len(left)), *left), (*(1,) * (rank - len(right)), *right), strict=True)
-    dims = [a if b == 1 else b if a in (1, b, UNKNOWN_DIM) else a if b == UNKNOWN_DIM else None for a, b in pairs]
-    known = tuple(dim for dim in dims if dim is not None)
-    return known if len(known) == rank else None
+    try:
+        return broadcast(tuple(left), tuple(right))
+    except TypeMismatch:
+        return None
 
 
 def sites_built(model: Model) -> set[str]:
@@ -106,7 +128,8 @@ class Builder:
         self._site = site
         self._scope = anchor.scope.rsplit("/", 1)[0]
         self._nodes: list[NodeProto] = []
-        self._types: dict[str, TensorType] = {}
+        self._made: dict[str, Argument] = {}
+        """What is known of each value made."""
         self._constants: dict[object, str] = {}
         self.casts = 0
         self.ops: list[str] = []
@@ -114,8 +137,9 @@ class Builder:
 
     def type_of(self, value: str) -> TensorType:
         """Type of a value of the graph or of this site. Raises NotWritableError where none is known."""
-        kind = self._types.get(value) or self._edit.model.type_of(value)
-        if kind is None:
+        made = self._made.get(value)
+        kind = self._edit.model.type_of(value) if made is None else made.kind
+        if not isinstance(kind, TensorType):
             raise NotWritableError(value, "no tensor of a known type")
         return kind
 
@@ -135,96 +159,110 @@ class Builder:
         with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
             data = np.ascontiguousarray(array.astype(dtype.numpy))
         a.tensors.append(TensorProto(dims=kind.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes()))
-        name = self._constant(a)
-        self._types[name] = kind
-        return name
+        return self._constant(a)
 
     def _constant(self, attribute: AttributeProto) -> str:
         node = NodeProto(name=f"attnfuse_{self._site}_{len(self._nodes)}", op_type="Constant")
         node.output.append(node.name)
         node.attribute.append(attribute)
         self._nodes.append(node)
-        self._edit.inference.constant(node.name, attribute)
+        self._made[node.name] = read_constant(attribute)
         return node.name
 
     # --- nodes
 
-    def node(
+    def op(
         self,
         op: str,
-        inputs: Sequence[str],
-        kind: TensorType | Sequence[TensorType],
+        *inputs: str,
         prim_type: PrimitiveProto.PrimType = FUNCTION,
         attributes: Sequence[AttributeProto] = (),
+        declare: Kind = None,
     ) -> str:
-        """One application; `kind` is its output's type, or the types of a tuple output.
+        """One application of an operator, of the type that its row infers.
 
-        Raises NotWritableError where the operator does not give that.
+        `declare` is its type where the row leaves it open: the whole of it, or sizes that are not known before run
+        time. Raises NotWritableError for arguments the operator does not take, a type left open and not declared, and
+        one declared that contradicts the inferred.
         """
+        made = self._infer(op, inputs, attributes, declare)
+        shape = _declaration(made.kind)
+        if shape is None:
+            gives = "leaves its type open: it must be declared"
+            if made.kind is not None:
+                gives = f"gives {told(made.kind)}, which is neither a tensor nor a tuple of tensors"
+            raise self._refusal(op, inputs, gives)
         self.ops.append(op)
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
-        declared = kind if isinstance(kind, TensorType) else tuple(kind)
-        told = self._edit.inference.contradiction(name, op, inputs, attributes, declared)
-        if told is not None:
-            raise self.refusal(f"to be written with {op}, which {told}")
         node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
         # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
         node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
         node.output.append(name)
         node.input.extend(inputs)
-        if isinstance(kind, TensorType):
-            shape = _tensors(kind)
-            self._types[name] = kind
-        else:
-            shape = AttributeProto(type=AttributeProto.TUPLE)
-            shape.values.extend(_tensors(element) for element in kind)
-            shape.seq_info.is_dyn_len = False
         shape.name = "shape"
         node.attribute.append(shape)
         self._nodes.append(node)
+        self._made[name] = made
         return name
+
+    def _infer(self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: Kind) -> Argument:
+        """What is known of the result."""
+        row = operator(op)
+        given = [self._argument(name) for name in inputs]
+        of_primitive = {attribute.name: read_constant(attribute) for attribute in attributes}
+        signature = row.signature.with_attributes(frozenset(of_primitive))
+        try:
+            made = result_of(row, Arguments(signature, given, of_primitive.get), given)
+        except TypeMismatch as error:
+            raise self._refusal(op, inputs, str(error)) from error
+        if declare is None:
+            return made
+        if not agree(made.kind, declare):
+            raise self._refusal(op, inputs, f"is declared {told(declare)} and gives {told(made.kind)}")
+        return Argument(declare, elements=made.elements)
+
+    def _argument(self, value: str) -> Argument:
+        made = self._made.get(value)
+        return self._edit.values.argument(value) if made is None else made
+
+    def _refusal(self, op: str, inputs: Sequence[str], sentence: str) -> NotWritableError:
+        kinds = [self._argument(name).kind for name in inputs]
+        return NotWritableError(inputs[0] if inputs else self._anchor.name, sentence, op, kinds)
 
     def cast(self, value: str, dtype: DType) -> str:
         """The value in another element type; nothing where it has it already."""
-        kind = self.type_of(value)
-        if kind.dtype == dtype:
+        if self.type_of(value).dtype == dtype:
             return value
         self.casts += 1
-        return self.node("Cast", (value, self.constant(dtype.type_id)), TensorType(kind.dims, dtype))
+        return self.op("Cast", value, self.constant(dtype.type_id))
 
     def reshape(self, value: str, dims: Sequence[int]) -> str:
         """The value regrouped; nothing where it has that shape already. At most one dimension may be -1."""
-        kind = self.type_of(value)
-        if kind.dims == tuple(dims) and list(dims).count(-1) <= 1:
+        if self.type_of(value).dims == tuple(dims) and list(dims).count(-1) <= 1:
             return value
-        return self.node("Reshape", (value, self.constant(tuple(dims))), TensorType(tuple(dims), kind.dtype))
+        return self.op("Reshape", value, self.constant(tuple(dims)))
 
     def transpose(self, value: str, order: Sequence[int]) -> str:
         """Axis i of the result is axis `order[i]`; nothing where that is no change."""
         if list(order) == list(range(len(order))):
             return value
-        kind = self.type_of(value)
-        dims = tuple(kind.dims[i] for i in order)
-        return self.node("Transpose", (value, self.constant(tuple(order))), TensorType(dims, kind.dtype))
+        return self.op("Transpose", value, self.constant(tuple(order)))
 
     def broadcast(self, value: str, dims: Sequence[int]) -> str:
         """Axes of one element repeated to `dims`; nothing where none is."""
-        kind = self.type_of(value)
-        if kind.dims == tuple(dims):
+        if self.type_of(value).dims == tuple(dims):
             return value
-        return self.node("BroadcastTo", (value, self.constant(tuple(dims))), TensorType(tuple(dims), kind.dtype))
+        return self.op("BroadcastTo", value, self.constant(tuple(dims)))
 
     def pad_last(self, value: str, count: int) -> str:
         """`count` zeros behind the last axis."""
         if count == 0:
             return value
-        kind = self.type_of(value)
         mode = AttributeProto(name="mode", type=AttributeProto.STRING, s=b"constant")
         contiguous = AttributeProto(name="paddings_contiguous", type=AttributeProto.BOOL, i=1)
         paddings = self.tensor(np.array([0, count]), dtypes.INT64)
-        zero = self.tensor(np.array(0.0), kind.dtype)
-        padded = TensorType((*kind.dims[:-1], kind.dims[-1] + count), kind.dtype)
-        return self.node("PadV3", (value, paddings, zero), padded, PrimitiveProto.PRIMITIVE, (mode, contiguous))
+        zero = self.tensor(np.array(0.0), self.type_of(value).dtype)
+        return self.op("PadV3", value, paddings, zero, prim_type=self.PRIMITIVE, attributes=(mode, contiguous))
 
     def take_last(self, value: str, count: int) -> str:
         """The first `count` elements of the last axis."""
@@ -243,8 +281,7 @@ class Builder:
             0,
             0,
         ]
-        inputs = [value, *(self.constant(argument) for argument in arguments)]
-        return self.node("StridedSlice", inputs, TensorType((*kind.dims[:-1], count), kind.dtype))
+        return self.op("StridedSlice", value, *map(self.constant, arguments))
 
     def scaled(self, value: str, factor: float) -> str:
         """factor · value, in the value's type.
@@ -257,34 +294,24 @@ class Builder:
         kind = self.type_of(value)
         if kind.dtype.is_low_precision and float(np.array(factor).astype(kind.dtype.numpy)) != factor:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
-        return self.node("Mul", (value, self.tensor(np.array(factor), kind.dtype)), kind)
-
-    def elementwise(self, op: str, *values: str, dtype: DType | None = None) -> str:
-        """An element-wise operator over tensors that broadcast to each other; NotWritableError where they do not."""
-        kinds = [self.type_of(value) for value in values]
-        dims = kinds[0].dims
-        for value, kind in zip(values, kinds, strict=True):
-            together = broadcast_dims(dims, kind.dims)
-            if together is None:
-                raise NotWritableError(value, f"{kind}, which does not go with {list(dims)}")
-            dims = together
-        return self.node(op, values, TensorType(dims, dtype or kinds[-1].dtype))
+        return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
 
     def reduce_last(self, op: str, value: str, axis: int) -> str:
         """ReduceAll, ReduceMean, … over one axis, which stays with one element. `axis` counts from the end."""
-        kind = self.type_of(value)
-        dims = tuple(1 if i == kind.rank + axis else d for i, d in enumerate(kind.dims))
-        return self.node(op, (value, self.constant((axis,)), self.constant(True)), TensorType(dims, kind.dtype))
+        return self.op(op, value, self.constant((axis,)), self.constant(True))
 
     # --- the end
 
     def finish(self, value: str) -> None:
-        """Let `value`, the site's last node, take the replaced node's name and place. Raises NotWritableError where it
-        cannot be that by its type."""
-        self.check_stands_in(value)
-        last = self._nodes.pop()
+        """Let `value`, the site's last node, take the replaced node's name and place.
+
+        Raises NotWritableError where it is a tensor of another type than that node's.
+        """
+        last = self._nodes[-1]
         if last.output[0] != value:
             raise ValueError(f"{value} is not the last node of site {self._site}")
+        self.check_stands_in(value)
+        self._nodes.pop()
         last.name = last.output[0] = self._anchor.name
         self._edit.before[self._anchor.name] = self._nodes
         self._edit.replace[self._anchor.name] = last
@@ -294,9 +321,11 @@ class Builder:
         return NotWritableError(self._anchor.name, found)
 
     def check_stands_in(self, value: str) -> None:
-        """Raise NotWritableError where `value`, by its type, is not what the replaced node is declared to give."""
-        if not self._edit.inference.stands_for(value, self._anchor.name):
-            raise self.refusal("written as what it is not declared to give")
+        """Raise NotWritableError where `value` is a tensor of another type than the replaced node's."""
+        replaced, made = self._edit.model.type_of(self._anchor.name), self._made.get(value)
+        kind: Kind = self._edit.model.types_of(value) if made is None else made.kind
+        if replaced is not None and not agree(kind, replaced):
+            raise self.refusal(f"{replaced}, and what was to stand for it {told(kind)}")
 
     def give_way(self) -> None:
         """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
