@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import Argument, Arguments, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.types import Kind, TensorType, agree, told
+from attnfuse.ir.types import Kind, TensorType, agree, declared_kind, told
 from attnfuse.ir.values import read_constant, result_of
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -122,7 +122,8 @@ class Builder:
 
     PRIMITIVE = PrimitiveProto.PRIMITIVE
 
-    def __init__(self, edit: Edit, anchor: Node, site: str) -> None:
+    def __init__(self, edit: Edit, anchor: Node, site: str, *, share: bool = True) -> None:
+        """`anchor` is the node to be replaced; with `share`, equal literals of the site are one constant."""
         self._edit = edit
         self._anchor = anchor
         self._site = site
@@ -130,7 +131,7 @@ class Builder:
         self._nodes: list[NodeProto] = []
         self._made: dict[str, Argument] = {}
         """What is known of each value made."""
-        self._constants: dict[object, str] = {}
+        self._constants: dict[object, str] | None = {} if share else None
         self.casts = 0
         self.ops: list[str] = []
         """The operators of the nodes made, constants aside."""
@@ -147,6 +148,8 @@ class Builder:
 
     def constant(self, value: Literal) -> str:
         """A literal argument."""
+        if self._constants is None:
+            return self._constant(_value_attribute(value))
         key = (type(value).__name__, value)
         if key not in self._constants:
             self._constants[key] = self._constant(_value_attribute(value))
@@ -161,12 +164,12 @@ class Builder:
         a.tensors.append(TensorProto(dims=kind.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes()))
         return self._constant(a)
 
-    def _constant(self, attribute: AttributeProto) -> str:
+    def _constant(self, value: AttributeProto) -> str:
         node = NodeProto(name=f"attnfuse_{self._site}_{len(self._nodes)}", op_type="Constant")
         node.output.append(node.name)
-        node.attribute.append(attribute)
+        node.attribute.append(value)
         self._nodes.append(node)
-        self._made[node.name] = read_constant(attribute)
+        self._made[node.name] = read_constant(value)
         return node.name
 
     # --- nodes
@@ -205,12 +208,33 @@ class Builder:
         self._made[name] = made
         return name
 
+    def variant(self, message: NodeProto) -> str:
+        """The replaced node itself, changed: a copy of its message with other arguments, another type or value.
+
+        Raises NotWritableError where its declared type contradicts what its operator infers.
+        """
+        name, op = f"attnfuse_{self._site}_{len(self._nodes)}", self._anchor.op
+        if op == CONSTANT:
+            made = read_constant(attribute(message, "value"))
+        else:
+            name, declared = f"{self._anchor.graph.name}:{name}:0", declared_kind(attribute(message, "shape"))
+            primitive = self._edit.model.primitives[message.op_type]
+            made = self._infer(op, message.input, primitive.attribute, declared)
+        message.name = name
+        message.output[:] = [name]
+        self._nodes.append(message)
+        self._made[name] = made
+        return name
+
     def _infer(self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: Kind) -> Argument:
         """What is known of the result."""
         row = operator(op)
-        given = [self._argument(name) for name in inputs]
-        of_primitive = {attribute.name: read_constant(attribute) for attribute in attributes}
-        signature = row.signature.with_attributes(frozenset(of_primitive))
+        made_here, others = self._made, self._edit.values.argument
+        given = [made_here.get(name) or others(name) for name in inputs]
+        signature = row.signature
+        of_primitive = {a.name: read_constant(a) for a in attributes}
+        if of_primitive:
+            signature = signature.with_attributes(frozenset(of_primitive))
         try:
             made = result_of(row, Arguments(signature, given, of_primitive.get), given)
         except TypeMismatch as error:
@@ -313,7 +337,7 @@ class Builder:
         self.check_stands_in(value)
         self._nodes.pop()
         last.name = last.output[0] = self._anchor.name
-        self._edit.before[self._anchor.name] = self._nodes
+        self.stand_before()
         self._edit.replace[self._anchor.name] = last
 
     def refusal(self, found: str) -> NotWritableError:
@@ -327,9 +351,13 @@ class Builder:
         if replaced is not None and not agree(kind, replaced):
             raise self.refusal(f"{replaced}, and what was to stand for it {told(kind)}")
 
+    def stand_before(self) -> None:
+        """Let the site's nodes stand before the node, which stays."""
+        self._edit.before[self._anchor.name] = self._nodes
+
     def give_way(self) -> None:
         """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
-        self._edit.before[self._anchor.name] = self._nodes
+        self.stand_before()
         self._edit.remove.add(self._anchor.name)
 
     def made(self, value: str) -> bool:
