@@ -191,6 +191,12 @@ REPLACED = (
         f"Contiguous Clone TensorMove Identity StopGradient Transpose TransposeView {_VIEWS} {_TURNED} {_REPEATS} Tile "
         f"RepeatInterleaveInt {_PICKS} {_LOOKUPS} Slice SliceExt",
     ),
+    Replaced(
+        "objections: without a kernel",
+        "Depend Load MakeTuple TupleGetItem UpdateState make_list",
+        lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
+        "MakeList",
+    ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 
