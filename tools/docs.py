@@ -84,8 +84,8 @@ def targets() -> str:
         "## Operators that MindSpore Lite takes",
         "",
         "From MindIR, on Ascend, within the limits beside each; `attnfuse/targets/operators.py` tells what they mean.",
-        "Arguments are named as MindSpore names them. Read in the sources of MindSpore Lite (July 2025) and "
-        "MindSpore 2.7.0, not run.",
+        "Arguments are named as MindSpore names them.",
+        "Read in the sources of MindSpore Lite (July 2025) and MindSpore 2.7.0, not run.",
         f"GE adapters are in `{GE_FOLDER}`,",
         f"Lite's passes in `{LITE_FOLDER}`. Whether CANN has a kernel for a type on a SoC is not part of it.",
         "",
