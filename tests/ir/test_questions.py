@@ -177,6 +177,26 @@ REPLACED = (
         lambda row: role(_node(row.name)) in _LAYERS or row.kernel is Kernel.CONVOLUTION,
         "Mm Matmul Bmm FlashAttentionScore",
     ),
+    Replaced(
+        "uniform: copies",
+        "Cast Reshape ExpandDims Squeeze Transpose BroadcastTo Tile Contiguous Clone TensorMove StridedSlice",
+        lambda row: row.value.hands in ELEMENTS,
+        f"Identity StopGradient Load Depend TransposeView {_VIEWS} FlattenExt {_TURNED} {_REPEATS} "
+        f"RepeatInterleaveInt {_PICKS} {_LOOKUPS} Slice SliceExt",
+    ),
+    Replaced(
+        "inputs: through",
+        "Cast Reshape ExpandDims Load Depend FlattenExt Squeeze BroadcastTo StridedSlice",
+        lambda row: row.value.hands in ELEMENTS,
+        f"Contiguous Clone TensorMove Identity StopGradient Transpose TransposeView {_VIEWS} {_TURNED} {_REPEATS} Tile "
+        f"RepeatInterleaveInt {_PICKS} {_LOOKUPS} Slice SliceExt",
+    ),
+    Replaced(
+        "objections: without a kernel",
+        "Depend Load MakeTuple TupleGetItem UpdateState make_list",
+        lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
+        "MakeList",
+    ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 

@@ -151,3 +151,12 @@ def test_a_tuple_of_the_order_of_effects_is_no_other_name_of_what_it_holds() -> 
     model = g.model()
     assert uniform(model, zeros) == 0.0
     assert Effects.of(model).mutated == {ones}
+
+
+@pytest.mark.parametrize("op", ["FlattenExt", "Identity", "Slice", "RepeatInterleaveInt"])
+def test_ones_are_ones_however_they_are_handed_on(op: str) -> None:
+    g = GraphBuilder()
+    ones = g.op("OnesLike", g.input("x", KIND.dims))
+    handed = g.op(op, ones)
+    g.output(handed)
+    assert uniform(g.model(), handed) == 1.0
