@@ -9,7 +9,7 @@ from pathlib import Path
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from tools.fuzz import mutants
-from tools.fuzz.mutants import MOST_EDITS, Mutant
+from tools.fuzz.mutants import ATTEMPTS, Mutant
 from tools.fuzz.running import Outcome, Place
 
 
@@ -39,7 +39,7 @@ def _same(mutant: Mutant, wanted: Outcome, place: Place) -> bool:
 
 def _fewer_edits(mutant: Mutant, wanted: Outcome, place: Place) -> Mutant:
     without: set[int] = set()
-    for at in range(MOST_EDITS):
+    for at in range(ATTEMPTS):
         tried = mutants.make(mutant.number, without | {at})
         if _same(tried, wanted, place):
             without.add(at)

@@ -17,6 +17,8 @@ from tools.fuzz.agreeing import agree, lay_weights
 from tools.fuzz.edits import EDITS, GENTLE
 
 MOST_EDITS = 4
+ATTEMPTS = 20
+"""Edits that are tried where none finds anything that it could change."""
 AGREEING = 0.6
 """How often edits are gentle, and types made to agree again after them: what contradicts itself reaches no pass."""
 _POLICIES = (
@@ -63,7 +65,10 @@ def make(number: int, without: Collection[int] = ()) -> Mutant:
     told: list[str] = []
     gentle = random.random() < AGREEING
     edits = GENTLE if gentle else EDITS
-    for at in range(random.randint(1, MOST_EDITS)):
+    wanted = random.randint(1, MOST_EDITS)
+    for at in range(ATTEMPTS):
+        if at >= wanted and (told or without):
+            break
         own = Random(f"{number}.{at}")
         edit = own.choices(list(edits), list(edits.values()))[0]
         if at in without:

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from attnfuse import cli
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
 from tools.fuzz.mutants import Mutant
@@ -39,7 +40,7 @@ _EXPLAINED = 3
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a mutant. `kind` is "written", "refused" (exit 3 with a place), "no message" or one of FAILURES.
+    """What came of a mutant: `kind` is one of those that README.md lists, of which FAILURES must not be.
 
     `where` tells failures of one cause apart from others: the innermost frames of ours, or the sentence without names.
     """
@@ -125,8 +126,14 @@ def _refusal(mutant: Mutant, code: int, stderr: str) -> Outcome:
     told = stderr.strip()
     sentence = told.splitlines()[-1] if told else ""
     without_names = re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\S*:\S*|\d+|\[[^\]]*\]", "…", sentence)[:100]
-    if code not in (2, 3) or not sentence.startswith("error: ") or not sentence.endswith("."):
+    if (
+        code not in (UsageError.exit_code, SourceError.exit_code)
+        or not sentence.startswith("error: ")
+        or not sentence.endswith(".")
+    ):
         return Outcome(mutant.number, "half a sentence", f"exit {code}: {without_names}", told)
+    if code == UsageError.exit_code:
+        return Outcome(mutant.number, "usage", without_names, told)
     if not mutant.parses:
         return Outcome(mutant.number, "no message", without_names, told)
     named = names_a_place(sentence, codec.parse(mutant.data, "a mutant"))

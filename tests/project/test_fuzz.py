@@ -1,0 +1,97 @@
+"""The short part of fuzzing: the first mutants end as they must, and what must not be is seen for what it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from attnfuse import cli
+from attnfuse.mindir import codec
+from tools.fuzz import mutants
+from tools.fuzz.mutants import Mutant
+from tools.fuzz.running import Place
+
+COUNT = 150
+
+
+@pytest.fixture(scope="module")
+def made() -> list[Mutant]:
+    return [mutants.make(number) for number in range(COUNT)]
+
+
+def test_mutants_end_as_they_must(made: list[Mutant], tmp_path: Path) -> None:
+    """No exit 70, nothing that escapes, no hang, nothing left behind; each refusal is a sentence with a place."""
+    outcomes = [Place(tmp_path).run(mutant) for mutant in made]
+    assert [outcome for outcome in outcomes if outcome.failed] == []
+    kinds = [outcome.kind for outcome in outcomes]
+    assert kinds.count("written") > COUNT / 10  # else the passes would meet none of them
+    assert kinds.count("refused") > COUNT / 10
+
+
+def test_a_number_makes_the_same_mutant_again(made: list[Mutant]) -> None:
+    assert [mutants.make(mutant.number) for mutant in made[:5]] == made[:5]
+    assert all(mutant.edits for mutant in made)
+
+
+def _raises(error: BaseException) -> Callable[[Sequence[str]], int]:
+    def run(arguments: Sequence[str]) -> int:
+        raise error
+
+    return run
+
+
+def _says(code: int, text: str) -> Callable[[Sequence[str]], int]:
+    def run(arguments: Sequence[str]) -> int:
+        cli._say(text)
+        return code
+
+    return run
+
+
+def _warns(arguments: Sequence[str]) -> int:
+    warnings.warn("overflow", RuntimeWarning, stacklevel=1)
+    return 0
+
+
+def _defect(arguments: Sequence[str]) -> int:
+    return cli._defect(ZeroDivisionError("a slip"), arguments)
+
+
+def _leaves(arguments: Sequence[str]) -> int:
+    (Path(arguments[-1]).parent / "out" / "half").write_text("")
+    return _says(3, "error: node x is wrong.")(arguments)
+
+
+@pytest.mark.parametrize(
+    ("run", "kind"),
+    [
+        (_defect, "defect"),
+        (_raises(KeyError("x")), "escaped"),
+        (_raises(SystemExit(1)), "escaped"),
+        (_warns, "escaped"),
+        (_leaves, "left behind"),
+        (_says(3, "error: the graph is damaged"), "half a sentence"),
+        (_says(1, "error: the graph is damaged."), "half a sentence"),
+        (_says(3, "error: the graph is damaged."), "no place named"),
+        (_says(3, "error: the graph is damaged: NODE is wrong."), "refused"),
+        (_says(2, "error: the policy does not go with the SoC."), "usage"),
+        (_says(0, ""), "written"),
+    ],
+)
+def test_what_must_not_be_is_seen(
+    run: Callable[[Sequence[str]], int], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = next(seed for group in mutants.seeds.groups() for seed in group).data
+    name = codec.parse(data, "a seed").graph.node[3].output[0].split(":", 1)[1]
+    mutant = Mutant(0, "seed", data, 0, (), ("inspect", "GRAPH"), None)
+
+    def named(arguments: Sequence[str]) -> int:
+        return run(arguments)
+
+    real = cli._say
+    monkeypatch.setattr(cli, "_say", lambda text: real(text.replace("NODE", name)))
+    monkeypatch.setattr(cli, "run", named)
+    assert Place(tmp_path).run(mutant).kind == kind
