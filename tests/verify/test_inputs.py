@@ -170,12 +170,19 @@ def test_a_root_that_is_added_to_scores_is_of_numbers_that_have_one(root: str, s
     w = g.input("w", (2, 1, 8, 8), FLOAT16)
     combine = g.add if sign == "add" else g.sub
     attend(g, combine(scores(g), ROOTS[root](g, w)))
-    drawn = {
-        name.split(":")[1]: v for how in whole_draws(g.model()) for name, v in draw_inputs(g.model(), 0, how).items()
-    }
-    numbers = drawn["w"]
-    assert (numbers >= 0).all()
-    assert len(np.unique(numbers)) > 1
+    for numbers in drawn_each(g, "w").values():
+        assert (numbers >= 0).all()
+        assert len(np.unique(numbers)) > 1
+
+
+@pytest.mark.parametrize(
+    "bent", [lambda g, w: g.op("Reciprocal", w), lambda g, w: g.div(np.ones((8, 8), np.float16), w),
+             lambda g, w: g.op("Pow", w, 3.0)]
+)  # fmt: skip
+def test_a_quotient_or_power_that_is_added_to_scores_is_no_mask(bent: Callable[[GraphBuilder, str], str]) -> None:
+    g = GraphBuilder("g")
+    attend(g, g.add(scores(g), bent(g, g.input("w", (2, 1, 8, 8), FLOAT16))))
+    assert all((np.abs(numbers) < 10).all() for numbers in drawn_each(g, "w").values())
 
 
 @pytest.mark.parametrize("name", ["w", "attention_mask"])
