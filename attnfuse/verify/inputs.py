@@ -162,8 +162,10 @@ def _is_length(name: str, kind: TensorType, asked: Needs) -> bool:
 
 
 def _is_mask(name: str, kind: TensorType, asked: Needs) -> bool:
-    if kind.dtype is dtypes.BOOL or "mask" in name.replace("masked", ""):
+    if kind.dtype is dtypes.BOOL:
         return True
+    if "mask" in name.replace("masked", ""):
+        return asked.low <= 0.0 and asked.high >= 1.0
     if kind.dtype.is_float:
         return asked.additive or asked.condition
     return asked.condition and asked.rows is None and "position" not in name and "timestep" not in name

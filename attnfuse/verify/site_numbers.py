@@ -59,26 +59,27 @@ def compare_sites(
     values: Mapping[str, Array],
     seed: int,
     attended: Set[str] = frozenset(),
+    given: str = "",
 ) -> list[SiteResult]:
     """Hold each site to its formula.
 
     `values` are those of the cuts' leaves in the original graph's run, in their own types. `attended` are results of
-    sites whose rows have a key each, by the policy. Raises VerificationError where the original's part cannot be run;
-    that the fused one cannot is a finding.
+    sites whose rows have a key each, by the policy. `given` says which real inputs the values are of, if of any. Raises
+    VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
     """
     drawn: dict[tuple[bytes, bool], dict[str, tuple[float, OutputFigures | None]]] = {}
     results = []
     for site, part in pairs:
         sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
-        given = {value: values[value] for value in part.leaves}
-        result = _fused_result(site, part, sides[1], given)
+        met = {value: values[value] for value in part.leaves}
+        result = _fused_result(site, part, sides[1], met)
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
         key = (key_of(part), site.output in attended)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, rows_attended=key[1])
-        results.append(_compare(site, part, sides, given, result, drawn.get(key, {})))
+        results.append(_compare(site, part, sides, met, result, drawn.get(key, {}), given))
     return results
 
 
@@ -122,10 +123,11 @@ def _compare(
     values: Mapping[str, Array],
     result: Array,
     drawn: Mapping[str, tuple[float, OutputFigures | None]],
+    given: str,
 ) -> SiteResult:
     figures, peaks = _figures(site, part, sides, values, result)
     where = f"site {site.label}"
-    findings = [*problems(figures, where), *(f"{where} {text}" for text in _types(site, part))]
+    findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
     for how, (error, judged) in drawn.items():
         if judged is not None:
             findings += problems(judged, f"{where} on drawn operands ({how})") if judged.compared else []

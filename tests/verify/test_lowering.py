@@ -119,6 +119,8 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Rsqrt", [P], P.astype(float) ** -0.5, FLOAT32),
     ("SiLU", [X], X / (1 + np.exp(-X.astype(float))), FLOAT32),
     ("Log", [P], np.log(P.astype(float)), FLOAT32),
+    ("Log2", [P], np.log2(P.astype(float)), FLOAT32),
+    ("Log10", [P], np.log10(P.astype(float)), FLOAT32),
     ("GeluExt", [X, 0], np.vectorize(lambda v: v / 2 * (1 + math.erf(v / math.sqrt(2))))(X.astype(float)), FLOAT32),
     (
         "GeLU",
