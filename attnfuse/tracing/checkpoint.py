@@ -142,6 +142,19 @@ def stored_tensors(folder: Path, library: Library) -> Mapping[str, StoredTensor]
         return {}
 
 
+def damage(folder: Path, library: Library) -> str:
+    """Why the files of a model's checkpoint cannot be read; nothing where they can, or there are none."""
+    try:
+        files = find_files(folder, library)
+    except SourceError:
+        return ""
+    try:
+        read_tensors(files)
+    except SourceError as error:
+        return str(error).rstrip(".")
+    return ""
+
+
 def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:
     """The values of one tensor in its own type; floats of eight bits and bfloat16, which numpy lacks, in float32.
 
