@@ -40,9 +40,9 @@ def find_sources(
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, records)
-    loaded = {**loaded, **_normed(plan, model, loaded)}
     aliases = _aliases(model)
     _check_factors(plan, records, loaded, [name for names in aliases.values() for name in names])
+    loaded = {**loaded, **_normed(plan, model, loaded)}
     sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
     for parameter in model.get_parameters():
@@ -164,10 +164,10 @@ def _check_factors(
         value = loaded.get(name)
         if isinstance(value, StoredTensor):
             read.add(value.key)
-        elif value is not None:  # computed: of the tensor of that name, or of the direction and length of it
-            made_of = {key for key in (name, f"{name}_v", f"{name}_g") if key in records}
-            read |= made_of
-            traced = traced and bool(made_of)
+        elif value is not None and name in records:  # computed, as a reshaped weight keeps its name
+            read.add(name)
+        elif value is not None:
+            traced = False
     problem = unread_factor(records, read, sorted(read) if traced else sorted(records))
     if problem:
         raise TraceError(f"component {plan.name}: {problem}.")
