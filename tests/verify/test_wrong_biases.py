@@ -24,6 +24,7 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
+from attnfuse.verify.numbers import ALGEBRA_BOUND
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -232,6 +233,22 @@ def test_a_small_bias_may_be_stored_as_it_is(
     (site,) = result.sites
     # In float64 what the file rounds is seen, and not taken for another mathematics.
     assert 1e-5 < site.figures.algebra < site.figures.algebra_bound < 2e-2
+
+
+@pytest.mark.parametrize(("node", "compute"), [(NODES[0], BFLOAT16), (NODES[1], FLOAT16)])
+@pytest.mark.parametrize(("factor", "found"), [(1.0, set()), (1.05, {"site"})])
+def test_what_storing_a_bias_costs_is_asked_of_each_draw(
+    factor: float, found: set[str], node: str, compute: DType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The given values leave each row a single weight, where no bias costs or changes anything; drawn ones do not."""
+    case = Biased(small, compute, node, length=8)
+    other = replace(case, bias=lambda length: small(length) * factor)
+    rows = np.broadcast_to(50 * np.eye(8, HEAD, dtype=np.float32), (BATCH, HEADS, 8, HEAD))
+    given = {"q": rows, "k": rows, "v": normal(BATCH, HEADS, 8, HEAD, name="v")}
+    result = verify(case.original(), other.fused(), tmp_path, monkeypatch, given)
+    assert found_by(result) == found
+    (site,) = result.sites
+    assert site.figures.algebra_bound == ALGEBRA_BOUND
 
 
 def test_another_bias_of_a_size_that_may_be_stored_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
