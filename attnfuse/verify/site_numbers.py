@@ -231,13 +231,11 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
 # --- drawn operands
 
 
-def _draws(
-    site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool
-) -> dict[str, _Drawn]:
+def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool) -> dict[str, _Drawn]:
     """What each draw shows, by its label.
 
-    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values of
-    the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
+    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
+    of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
     """
     original, fused = sides
     rounding = honest_rounding(part.original, part.fused)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,9 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
-from attnfuse.verify.numbers import ALGEBRA_BOUND
+from attnfuse.verify.execution import run
+from attnfuse.verify.lowering import Arithmetic, Rounding, lower
+from attnfuse.verify.numbers import ALGEBRA_BOUND, relative_error
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -249,6 +252,32 @@ def test_what_storing_a_bias_costs_is_asked_of_each_draw(
     assert found_by(result) == found
     (site,) = result.sites
     assert site.figures.algebra_bound == ALGEBRA_BOUND
+
+
+def holding_nothing(_: Any) -> Array:
+    raise AssertionError("the graph has no weights")
+
+
+def test_a_bias_costs_something_wherever_two_keys_are_left() -> None:
+    """Were both moved alike, as signs may fall, the row would be shifted, and no rounding allowed to a right site."""
+    bias = np.linspace(0.1, 0.7, LENGTH).astype(np.float16)
+    g = GraphBuilder("block")
+    keep = g.input("keep", (BATCH, 1, 1, LENGTH), BOOL)
+    q, k, v = (g.input(name, (BATCH, HEADS, LENGTH, HEAD), FLOAT16) for name in "qkv")
+    scores = g.add(g.muls(g.matmul_ext(q, g.transpose(k, (0, 1, 3, 2))), SCALE), bias)
+    hidden = g.masked_fill(scores, g.logical_not(keep), np.array(-65504, np.float16))
+    softmax = g.softmax(hidden)
+    g.output(g.matmul_ext(softmax, v))
+    original = g.model()
+    stored = tuple(node.name for node in original.nodes if node.op in ("Muls", "Add", "MaskedFill", "MatMulExt"))[:4]
+    rounding = {softmax: Rounding(FLOAT16, stored=stored, added=FLOAT16)}
+    values = {operand: GIVEN[name].astype(np.float16) for operand, name in zip((q, k, v), "qkv", strict=True)}
+    for pair in combinations(range(LENGTH), 2):
+        values[keep] = np.isin(np.arange(LENGTH), pair) & np.ones((BATCH, 1, 1, 1), np.bool_)
+        exact, moved = (
+            run(lower(original, Arithmetic.EXACT, kept), values, holding_nothing)[0] for kept in ({}, rounding)
+        )
+        assert relative_error(moved, exact, np.isfinite(exact)) > 1e-4, pair
 
 
 def test_another_bias_of_a_size_that_may_be_stored_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
