@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Array, Kind
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.verify.assigned import read_through
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, lower
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
-HELD: Array = np.array([[1.0, 2.0, 3.0]] * 2, np.float32)
-X: Array = np.array([[10.0, -20.0, 0.1]] * 2, np.float32)
-Y: Array = np.array([[5.0, 7.0, 9.0]] * 2, np.float32)
-ROW: Array = np.array([0.1, 2.0, 70000.0], np.float32)
+HELD: npt.NDArray[np.float32] = np.array([[1.0, 2.0, 3.0]] * 2, np.float32)
+X: npt.NDArray[np.float32] = np.array([[10.0, -20.0, 0.1]] * 2, np.float32)
+Y: npt.NDArray[np.float32] = np.array([[5.0, 7.0, 9.0]] * 2, np.float32)
+ROW: npt.NDArray[np.float32] = np.array([0.1, 2.0, 70000.0], np.float32)
 
 
 class Written:
@@ -25,7 +26,7 @@ class Written:
 
     def __init__(self, held: Array = HELD) -> None:
         self.g = GraphBuilder("block")
-        self.kind: Kind = self.g.type_of(self.g.parameter("cache", held))
+        self.kind: TensorType = self.g.type_of(self.g.parameter("cache", held))
         self.held = held
         self.parameter = str(self.g.graph.parameter[-1].name)
         self.state = self.g.monad()

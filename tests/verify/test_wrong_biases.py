@@ -23,7 +23,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
-from attnfuse.mindir.schema import PrimitiveProto
+from attnfuse.mindir.schema import PrimitiveProto, TensorProto
 from attnfuse.verify import ComponentVerification, inference, verify_component
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, Rounding, lower
@@ -254,8 +254,8 @@ def test_what_storing_a_bias_costs_is_asked_of_each_draw(
     assert site.figures.algebra_bound == ALGEBRA_BOUND
 
 
-def holding_nothing(_: Any) -> Array:
-    raise AssertionError("the graph has no weights")
+def holding_nothing(parameter: TensorProto) -> Array:
+    raise AssertionError(parameter.name)
 
 
 def test_a_bias_costs_something_wherever_two_keys_are_left() -> None:
@@ -271,7 +271,9 @@ def test_a_bias_costs_something_wherever_two_keys_are_left() -> None:
     original = g.model()
     stored = tuple(node.name for node in original.nodes if node.op in ("Muls", "Add", "MaskedFill", "MatMulExt"))[:4]
     rounding = {softmax: Rounding(FLOAT16, stored=stored, added=FLOAT16)}
-    values = {operand: GIVEN[name].astype(np.float16) for operand, name in zip((q, k, v), "qkv", strict=True)}
+    values: dict[str, Array] = {
+        operand: GIVEN[name].astype(np.float16) for operand, name in zip((q, k, v), "qkv", strict=True)
+    }
     for pair in combinations(range(LENGTH), 2):
         values[keep] = np.isin(np.arange(LENGTH), pair) & np.ones((BATCH, 1, 1, 1), np.bool_)
         exact, moved = (
