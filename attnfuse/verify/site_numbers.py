@@ -52,6 +52,15 @@ class SiteResult:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """On drawn operands: the relative error in float64 and how large it may be there; of drawn masks all figures."""
+
+    error: float
+    bound: float
+    judged: OutputFigures | None = None
+
+
 def compare_sites(
     original: Side,
     fused: Side,
@@ -67,7 +76,7 @@ def compare_sites(
     sites whose rows have a key each, by the policy. `given` says which real inputs the values are of, if of any. Raises
     VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
     """
-    drawn: dict[tuple[bytes, bool], dict[str, tuple[float, OutputFigures | None]]] = {}
+    drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
     results = []
     for site, part in pairs:
         sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
@@ -122,20 +131,19 @@ def _compare(
     sides: tuple[Side, Side],
     values: Mapping[str, Array],
     result: Array,
-    drawn: Mapping[str, tuple[float, OutputFigures | None]],
+    drawn: Mapping[str, _Drawn],
     given: str,
 ) -> SiteResult:
     figures, peaks = _figures(site, part, sides, values, result)
     where = f"site {site.label}"
     findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
-    for how, (error, judged) in drawn.items():
-        if judged is not None:
-            findings += problems(judged, f"{where} on drawn operands ({how})") if judged.compared else []
-        elif not error <= figures.algebra_bound:
+    for how, on in drawn.items():
+        if on.judged is not None:
+            findings += problems(on.judged, f"{where} on drawn operands ({how})") if on.judged.compared else []
+        elif not on.error <= on.bound:
             findings.append(
-                f"{where} on {how} drawn operands, in float64, differs from the original by {error:.2e} (relative), "
-                f"more than the {figures.algebra_bound:.2e} that storing the scale and bias costs: it is another "
-                "function."
+                f"{where} on {how} drawn operands, in float64, differs from the original by {on.error:.2e} (relative), "
+                f"more than the {on.bound:.2e} that storing the scale and bias costs: it is another function."
             )
     notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
     if figures.undefined and figures.compared:
@@ -146,7 +154,7 @@ def _compare(
         module=site.module,
         compute=site.compute.name,
         largest_score=list(peaks.values())[-1] if peaks else None,
-        drawn={how: error for how, (error, _) in drawn.items()},
+        drawn={how: on.error for how, on in drawn.items()},
         figures=figures,
     )
     return SiteResult(told, tuple(findings), tuple(notes))
@@ -225,21 +233,25 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
 # --- drawn operands
 
 
-def _draws(
-    site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool
-) -> dict[str, tuple[float, OutputFigures | None]]:
-    """By draw the relative error in float64, and for one about masks all figures."""
+def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool) -> dict[str, _Drawn]:
+    """What each draw shows, by its label.
+
+    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
+    of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
+    """
     original, fused = sides
-    drawn: dict[str, tuple[float, OutputFigures | None]] = {}
+    rounding = honest_rounding(part.original, part.fused)
+    drawn: dict[str, _Drawn] = {}
     for made in operands(site, part, seed, rows_attended=rows_attended):
         if not made.masked:
             exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
             result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]
-            drawn[made.label] = relative_error(result, exact, np.isfinite(exact)), None
+            bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
+            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
             continue
         result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
         figures, _ = _figures(site, part, sides, made.values, result)
-        drawn[made.label] = figures.algebra, at_own_types(figures)
+        drawn[made.label] = _Drawn(figures.algebra, figures.algebra_bound, at_own_types(figures))
     return drawn
 
 
