@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attnfuse.api import Edit
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse_passes.emit.builder import Builder, NotWritableError, broadcast_dims
 from tests.support.graphs import GraphBuilder
@@ -60,3 +61,36 @@ def test_tensors_that_do_not_go_together_are_not_written() -> None:
 )
 def test_shapes_that_broadcast(left: tuple[int, ...], right: tuple[int, ...], together: tuple[int, ...] | None) -> None:
     assert broadcast_dims(left, right) == together == broadcast_dims(right, left)
+
+
+def test_what_contradicts_its_operator_is_not_written() -> None:
+    b, x, _ = builder()
+    with pytest.raises(
+        NotWritableError, match=r"to be written with Mul, which gives float32\[2, 3\], not float32\[3\]"
+    ):
+        b.node("Mul", (x, x), TensorType((3,), FLOAT32))
+    with pytest.raises(NotWritableError, match="to be written with Reshape, which reshapes"):
+        b.reshape(x, (5,))
+
+
+def test_what_stands_in_is_of_the_declared_type() -> None:
+    b, x, _ = builder()
+    with pytest.raises(NotWritableError, match="written as what it is not declared to give"):
+        b.finish(b.reshape(x, (6,)))
+
+
+def test_a_refused_node_leaves_no_entry_in_the_table_of_primitives() -> None:
+    g = GraphBuilder()
+    doubled = g.muls(g.input("x", (2, 3)), 2.0)
+    g.output(doubled)
+    model = g.model()
+    anchor = model.producer(doubled)
+    assert anchor is not None
+    before = [entry.name for entry in model.proto.primitives]
+    edit = Edit(model)
+    b = Builder(edit, anchor, "site")
+    b.node("Neg", (anchor.inputs[0],), TensorType((2, 3), FLOAT32))
+    edit.rename[doubled] = anchor.inputs[0]
+    edit.remove.add(doubled)
+    edit.apply()
+    assert [entry.name for entry in model.proto.primitives] == before
