@@ -14,8 +14,8 @@ from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.mindir.dtypes import FLOAT16
-from attnfuse.mindir.schema import NodeProto
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
+from attnfuse.mindir.schema import AttributeProto, NodeProto
 from attnfuse.pipeline import Context, Property
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
@@ -111,10 +111,31 @@ def no_such_size(model: Model, context: Context) -> None:
     next(a for a in node.proto.attribute if a.name == "shape").tensors[0].dims[0] = -7
 
 
-def ill_typed(model: Model, context: Context) -> None:
+def ill_written(model: Model, context: Context) -> None:
     node = next(node for node in model.nodes if node.op == "Add")
     b = Builder(Edit(model), node, "wrong")
     b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
+
+
+def shape_of_sum(model: Model) -> AttributeProto:
+    node = next(node for node in model.nodes if node.op == "Add")
+    return next(a for a in node.proto.attribute if a.name == "shape")
+
+
+def ill_typed(model: Model, context: Context) -> None:
+    shape_of_sum(model).tensors[0].dims[0] += 1
+
+
+def of_another_element_type(model: Model, context: Context) -> None:
+    shape_of_sum(model).tensors[0].data_type = BOOL.wire
+
+
+def untyped(model: Model, context: Context) -> None:
+    shape_of_sum(model).name = "form"
+
+
+def one_argument_less(model: Model, context: Context) -> None:
+    next(node for node in model.nodes if node.op == "Add").proto.input.pop()
 
 
 def renamed_input(model: Model, context: Context) -> None:
@@ -130,7 +151,11 @@ def renamed_input(model: Model, context: Context) -> None:
         (twice, "which nothing before it defines"),
         (slip, "ZeroDivisionError: a slip"),
         (no_such_size, "Add CNode_.* is declared a tensor of a dimension of -7"),
-        (ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
+        (ill_written, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
+        (ill_typed, r"Add CNode_.* is declared float16\[3, 24, 64\] and gives float16\[2, 24, 64\]"),
+        (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),
+        (untyped, "Add CNode_.* has no type"),
+        (one_argument_less, "Add CNode_.* has no "),
         (renamed_input, "input sample is now called sample_2"),
     ],
 )

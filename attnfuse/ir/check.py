@@ -3,8 +3,8 @@
 It is asked about a source before anything is done to it, and after every pass. It looks at each node by itself: number
 and kinds of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
 whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and reads no data of a
-constant but that of a short vector of whole numbers. What it knows of a node stays known until the node changes or one
-that it reads.
+constant but that of a short vector of whole numbers. An application that it has judged it knows again, in this graph
+and as a pass leaves it.
 
 May import `attnfuse.ir.graph` and this room.
 """
@@ -17,12 +17,13 @@ from enum import Enum
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
-from attnfuse.ir.operators.columns import Effect, Hands
+from attnfuse.ir.operators.columns import Effect, Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import Kind, Special, agree, declared_kind, told
-from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, result_of
+from attnfuse.ir.types import Kind, Special, TensorType, agree, declared_kind, told
+from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, tuple_of
+from attnfuse.mindir.schema import AttributeProto
 
 
 class Sort(Enum):
@@ -53,123 +54,81 @@ def check_graph(model: Model) -> list[Finding]:
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A node as it was looked at: its message, what it read, what it made of that, and what was found."""
+class _Judged:
+    """What there is to say of an application, wherever it stands. `inputs` are kept: they are known by identity."""
 
-    message: bytes
     inputs: list[Argument]
     made: Argument
-    findings: list[Finding]
-    effect: tuple[Operator, Arguments] | None = None
-
-
-@dataclass(slots=True)
-class _Constant:
-    """A constant as it was read."""
-
-    message: bytes
-    value: Argument
-    findings: list[Finding]
+    problems: list[tuple[str, Sort]]
+    order: tuple[Operator, Arguments] | None
 
 
 class Checker:
-    """Looks at a graph again and again as it changes, and only at what did."""
+    """Looks at graphs one after the other, and judges an application once: the blocks of a model are alike, and most of
+    a graph is what it was before a pass."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, _Seen] = {}
-        self._leaves: dict[str, Argument] = {}
-        self._constants: dict[str, _Constant] = {}
-        self._primitives: dict[str, bytes] = {}
+        self.judged: dict[tuple[object, ...], _Judged] = {}
+        """By operator, declared type, and what is known of each input (by identity)."""
+        self._constants: dict[bytes, tuple[Argument, str | None]] = {}
+        self._of_kind: dict[Kind, Argument] = {}
 
     def check(self, model: Model) -> list[Finding]:
-        """Everything wrong with the graph, in the order of its nodes."""
-        look = _Look(model, self._leaves)
-        primitives = {name: entry.SerializeToString(deterministic=True) for name, entry in model.primitives.items()}
-        changed = {name for name, entry in primitives.items() if self._primitives.get(name) != entry}
-        # Of a graph with functions a node may be within reach or not, and a call depends on what the callee holds.
-        kept = {} if model.proto.functions else self._seen
-        constants: dict[str, _Constant] = {}
-        seen: dict[str, _Seen] = {}
-        for node in model.nodes:
-            if node.op == CONSTANT:
-                constants[node.name] = known = _constant(node, self._constants.get(node.name))
-                look.values.put(node.name, known.value)
-                continue
-            message = node.proto.SerializeToString()
-            before = kept.get(node.name)
-            if (
-                before is not None
-                and before.message == message
-                and node.proto.op_type not in changed
-                and look.reads(node, before.inputs)
-            ):
-                look.values.put(node.name, before.made)
-                seen[node.name] = before
-            else:
-                seen[node.name] = look.at(node, message, before)
-        self._seen, self._constants, self._primitives = seen, constants, primitives
-        found = [finding for constant in constants.values() for finding in constant.findings]
-        return found + [finding for one in seen.values() for finding in one.findings] + look.order(seen)
+        """Everything wrong with the graph."""
+        return _Look(model, self).run()
+
+    def constant(self, node: Node) -> tuple[Argument, str | None]:
+        """A constant as an argument, and what is wrong with it."""
+        value = attribute(node.proto, "value")
+        if value is None or (len(value.tensors) and value.ByteSize() > _LONGEST):
+            return self.same(read_constant(value)), unreadable_node(node)
+        message = value.SerializeToString()
+        known = self._constants.get(message)
+        if known is None:
+            self._constants[message] = known = self.same(read_constant(value)), unreadable_node(node)
+        return known
+
+    def same(self, argument: Argument) -> Argument:
+        """The argument, or one of which just as much is known: of all that are computed, the kind says it all."""
+        if argument.elements is not None or argument.value is not COMPUTED:
+            return argument
+        return self._of_kind.setdefault(argument.kind, argument)
 
 
 _LONGEST = 1 << 16
-"""Bytes of a constant's message that is kept: it is read again where it is longer."""
-
-
-def _constant(node: Node, before: _Constant | None) -> _Constant:
-    message = node.proto.SerializeToString() if node.proto.ByteSize() <= _LONGEST else b""
-    if before is not None and message and before.message == message:
-        return before
-    value, told = read_constant(attribute(node.proto, "value")), unreadable_node(node)
-    if before is not None and _is_same(before.value, value):
-        value = before.value
-    return _Constant(message, value, [] if told is None else [Finding(node.name, node.op, told, Sort.TYPES)])
+"""Bytes of a constant that is known again: a longer one is read anew."""
 
 
 class _Look:
     """One look at a graph: every value's argument so far, and what was found."""
 
-    def __init__(self, model: Model, leaves: dict[str, Argument]) -> None:
-        """`leaves` are those of the last look, and then of this."""
+    def __init__(self, model: Model, checker: Checker) -> None:
         self.model = model
+        self.checker = checker
         self.values = Values(model)
         self.owners: dict[str, str] = {}
         self.functions = {graph.name: graph for graph in model.proto.functions}
+        self._entries = {name: entry.SerializeToString(deterministic=True) for name, entry in model.primitives.items()}
         self._findings: list[Finding] = []
-        self._effect: tuple[Operator, Arguments] | None = None
+        self._ordered: list[tuple[Node, Operator, Arguments]] = []
         for name, argument in self.values.leaves():
-            known = leaves.setdefault(name, argument)
-            if known.kind == argument.kind:
-                self.values.put(name, known)
-            else:
-                leaves[name] = argument
+            self.values.put(name, checker.same(argument))
         if self.functions:
             self.owners.update((value.name, graph.name) for graph in model.graphs for value in graph.input)
 
-    def reads(self, node: Node, inputs: list[Argument]) -> bool:
-        """Whether what the node reads is just that."""
-        known = self.values.known
-        return all(known(name) is argument for name, argument in zip(node.inputs, inputs, strict=True))
-
-    def at(self, node: Node, message: bytes, before: _Seen | None) -> _Seen:
-        """Look at a node; `before` is what was seen of its value last."""
-        self._findings, self._effect = [], None
-        inputs = self._inputs(node)
-        made = self._node(node, inputs)
-        if before is not None and _is_same(before.made, made):
-            made = before.made  # whoever reads it need not be looked at again
-        self.values.put(node.name, made)
-        if self.functions:
-            self.owners[node.name] = node.graph.name
-        return _Seen(message, inputs, made, self._findings, self._effect)
-
-    def order(self, seen: dict[str, _Seen]) -> list[Finding]:
-        """What is wrong with the order of effects, which depends on who reads a node."""
-        self._findings = []
+    def run(self) -> list[Finding]:
         for node in self.model.nodes:
-            one = seen.get(node.name)
-            if one is not None and one.effect is not None:
-                self._check_order(node, *one.effect)
+            if node.op == CONSTANT:
+                made, told_of = self.checker.constant(node)
+                if told_of is not None:
+                    self._say(node, told_of)
+            else:
+                made = self._made(node)
+                if self.functions:
+                    self.owners[node.name] = node.graph.name
+            self.values.put(node.name, made)
+        for node, row, arguments in self._ordered:
+            self._check_order(node, row, arguments)
         return self._findings
 
     def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
@@ -177,25 +136,21 @@ class _Look:
 
     # --- one node
 
-    def _node(self, node: Node, inputs: list[Argument]) -> Argument:
-        told_of = unreadable_node(node)
-        if told_of is not None:
-            self._say(node, told_of)
-            return Argument(None)
-        shape = attribute(node.proto, "shape")
-        declared = declared_kind(shape)
-        if node.op == CALL:
-            made = Argument(self._call(node, inputs))
-        else:
-            made = self._apply(node, operator(node.op), inputs)
-        if shape is None:
-            self._say(node, "has no type", Sort.UNTYPED)
-        elif not agree(made.kind, declared):
-            self._say(node, f"is declared {told(declared)} and gives {told(made.kind)}")
-            made = Argument(declared)  # its elements would be others than those declared
-        if declared is not None:
-            made.kind = declared
-        return made
+    def _made(self, node: Node) -> Argument:
+        inputs, shape, reference = self._inputs(node), attribute(node.proto, "shape"), node.proto.op_type
+        called = self._call(node, inputs) if node.op == CALL else None
+        entry, declared = self._entries.get(reference), None if shape is None else shape.SerializeToString()
+        key = (reference, entry, declared, called, *map(id, inputs))
+        judged = self.checker.judged.get(key)
+        if judged is None:
+            judged = _Judging(node, inputs, self.values).judge(shape, called)
+            judged.made = self.checker.same(judged.made)
+            self.checker.judged[key] = judged
+        for sentence, sort in judged.problems:
+            self._say(node, sentence, sort)
+        if judged.order is not None:
+            self._ordered.append((node, *judged.order))
+        return judged.made
 
     def _inputs(self, node: Node) -> list[Argument]:
         known = self.values.known
@@ -209,17 +164,6 @@ class _Look:
                 self._say(node, f"uses {short_name(name)}, which is of another graph")
             found.append(argument)
         return found
-
-    def _apply(self, node: Node, row: Operator, inputs: list[Argument]) -> Argument:
-        """What is inferred of the result; of a tuple, its elements too."""
-        arguments = self.values.bind(node, inputs)
-        if row.memory.effect in _ORDERED:
-            self._effect = row, arguments
-        try:
-            return result_of(row, arguments, inputs)
-        except TypeMismatch as error:
-            self._say(node, str(error), Sort.EFFECTS if isinstance(error, Unordered) else Sort.TYPES)
-            return Argument(None)
 
     def _call(self, node: Node, inputs: Sequence[Argument]) -> Kind:
         """The kind of what a function gives, its arguments held to what it takes. A value that is called tells none."""
@@ -271,13 +215,57 @@ class _Look:
         return _orders(reader)
 
 
-def _is_same(one: Argument, other: Argument) -> bool:
-    """Whether the same is known of both."""
-    if one.kind != other.kind or one.value is not COMPUTED or other.value is not COMPUTED:
-        return False
-    if one.elements is None or other.elements is None:
-        return one.elements is other.elements
-    return all(a is b for a, b in zip(one.elements, other.elements, strict=True))
+class _Judging:
+    """One application, judged by its operator, its declared type and what is known of its inputs."""
+
+    def __init__(self, node: Node, inputs: list[Argument], values: Values) -> None:
+        self._node = node
+        self._inputs = inputs
+        self._values = values
+        self._problems: list[tuple[str, Sort]] = []
+        self._order: tuple[Operator, Arguments] | None = None
+
+    def judge(self, shape: AttributeProto | None, called: Kind) -> _Judged:
+        """`called` is what a call gives, as far as it is known."""
+        return _Judged(self._inputs, self._made(shape, called), self._problems, self._order)
+
+    def _say(self, sentence: str, sort: Sort = Sort.TYPES) -> None:
+        self._problems.append((sentence, sort))
+
+    def _made(self, shape: AttributeProto | None, called: Kind) -> Argument:
+        told_of = unreadable_node(self._node)
+        if told_of is not None:
+            self._say(told_of)
+            return Argument(None)
+        declared = declared_kind(shape)
+        made = Argument(called) if self._node.op == CALL else self._apply(operator(self._node.op))
+        if shape is None:
+            self._say("has no type", Sort.UNTYPED)
+        elif not agree(made.kind, declared):
+            self._say(f"is declared {told(declared)} and gives {told(made.kind)}")
+            made = Argument(declared)  # its elements would be others than those declared
+        if declared is not None:
+            made.kind = declared
+        return made
+
+    def _apply(self, row: Operator) -> Argument:
+        """What is inferred of the result; of a tuple, its elements too."""
+        arguments = self._values.bind(self._node, self._inputs)
+        if row.memory.effect in _ORDERED:
+            self._order = row, arguments
+        try:
+            kind = row.result(arguments)
+        except TypeMismatch as error:
+            self._say(str(error), Sort.EFFECTS if isinstance(error, Unordered) else Sort.TYPES)
+            return Argument(None)
+        if row.role is Role.TUPLE:
+            if row.value.hands is Hands.JOINED:
+                return tuple_of(tuple(self._inputs))
+            elements = self._inputs[0].elements
+            if elements is not None and kind is not None:
+                element = elements[arguments.integer("index")]
+                return Argument(kind, element.value if _is_plain(element) else COMPUTED, elements=element.elements)
+        return Argument(kind)
 
 
 _ORDERED = (Effect.WRITES, Effect.ORDERS)
@@ -285,3 +273,7 @@ _ORDERED = (Effect.WRITES, Effect.ORDERS)
 
 def _orders(node: Node) -> bool:
     return operator(node.op).memory.effect is Effect.ORDERS
+
+
+def _is_plain(argument: Argument) -> bool:
+    return not isinstance(argument.kind, TensorType)

@@ -275,6 +275,24 @@ def test_a_defect_of_ours_leaves_what_reproduces_it(
     assert set(tree(tmp_path)) == {"unet.mindir"}
 
 
+def test_a_plugins_defect_is_told_with_its_name(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "discover", lambda: (Crash(),))
+    model = transformer().write(tmp_path / "unet.mindir")
+    answer = command("compile", model, "-o", tmp_path / "out")
+    assert answer.code == 3
+    assert (
+        "pass 'toy' of the plugin 'tests' left component unet broken: ZeroDivisionError: a slip of ours" in answer.error
+    )
+    match = re.search(r"Details are in (\S+\.json)", answer.error)
+    assert match is not None
+    content = json.loads(Path(match[1]).read_bytes())
+    Path(match[1]).unlink()
+    assert any("a slip" in line for line in content["traceback"])
+    assert set(tree(tmp_path)) == {"unet.mindir"}
+
+
 def test_an_interrupt_leaves_nothing(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stop(ToyPass):
         def run(self, model: object, context: object) -> bool:

@@ -50,8 +50,9 @@ _ABOUT = {
     "attnfuse/verify/readers.py": "which inputs each operator asks for",
     "attnfuse/verify/inputs.py": "Mul and Muls, which scale a time",
     "attnfuse/verify/binding.py": "what is computed from shapes, and how",
-    "attnfuse/verify/assigned.py": "Assign and Load, which it puts the assigned value in place of",
+    "attnfuse/verify/assigned.py": "what each operator writes to a parameter, and Load, which reads it",
     # The graph's own language, and what follows a batch.
+    "attnfuse/ir/builder.py": "what its helpers write",
     "attnfuse/ir/text/program.py": "what the text form writes out and takes in",
     "attnfuse/dynamic/generalise.py": "how the shape of Reshape and the end of StridedSlice follow the batch",
     "attnfuse/dynamic/rows.py": "how a repeated or filled row follows the batch, and what is written for it",
@@ -59,7 +60,6 @@ _ABOUT = {
 """Where names of operators may stand, by file or folder, and what they are about there."""
 
 _WITHOUT_ROW = {
-    "attnfuse/verify/assigned.py": {"Inplace"},  # how names begin
     "attnfuse/verify/binding.py": {"DynamicShape"},  # taken where it comes; no MindSpore at hand defines it
     "attnfuse/verify/readers.py": {"AMax", "AMin"},  # as above
 }

@@ -175,7 +175,7 @@ def test_given_inputs_of_nan_are_told_to_be_so(tmp_path: Path) -> None:
     """Of the whole graph and of the site: what is to be mended is the file."""
     before = formula(by_mask)
     arrays = {key: seeded(key, DIMS, FLOAT16) for key in "qkv"}
-    arrays["q"] = arrays["q"] * np.float16(np.nan)
+    arrays["q"] = np.full_like(arrays["q"], np.nan)
     np.savez(tmp_path / "a.npz", **arrays, keep=np.ones((2, 1, 1, 8), np.bool_))
     found = check(before, fused_as(before, by_mask), tmp_path, [tmp_path / "a.npz"])
     told = [finding for finding in found.findings if "could not be compared" in finding]

@@ -26,6 +26,7 @@ _POLICIES = (
     '[[rules]]\nmatch = "*attn*"\nmasked_rows = "attended"\n',
     '[[rules]]\nmatch = "*"\nmin_sequence_length = 8\nattention = "cross"\nflash = false\n',
 )
+_WITH_BFLOAT16 = ("ascend910b", "ascend910_93")
 _COMMANDS = (
     *(("inspect",), ("inspect", "--json"), ("explain",), ("policy", "show"), ("policy", "show", "--json")),
     *(("compile", "-o", "OUT"), ("compile", "-o", "OUT"), ("compile", "-o", "OUT.mindir"), ("compile", "--dry-run")),
@@ -103,12 +104,15 @@ def _not_text(random: Random, data: bytes, message: ModelProto) -> bytes:
 
 def _command(random: Random) -> tuple[tuple[str, ...], str | None]:
     name = random.choice(_COMMANDS)
-    arguments = [*name, "GRAPH", "--runtime", random.choice(RUNTIMES), "--soc", random.choice(SOCS)]
+    soc = random.choice(SOCS)
+    arguments = [*name, "GRAPH", "--runtime", random.choice(RUNTIMES), "--soc", soc]
+    casts = ("none", "float16", "bfloat16")[: 3 if soc in _WITH_BFLOAT16 else 2]  # another is an error of usage
     if random.random() < 0.2:
-        arguments += ["--force-cast-dtype", random.choice(("none", "float16", "bfloat16"))]
+        arguments += ["--force-cast-dtype", random.choice(casts)]
     if random.random() < 0.1:
         arguments += ["--no-flash", "*attn1*"]
-    policy = random.choice(_POLICIES) if random.random() < 0.2 else None
+    policies = _POLICIES if soc in _WITH_BFLOAT16 else _POLICIES[1:]
+    policy = random.choice(policies) if random.random() < 0.2 else None
     if policy is not None:
         arguments += ["--policy", "POLICY"]
     return (*arguments, "--progress", "never"), policy

@@ -69,6 +69,8 @@ class _Reader:
         self._check_private(forward.product.node)
         kind = self._type(self.softmax.inputs[0])
         output = self._type(forward.product.node.name)
+        if not (kind.dtype.is_float and output.dtype.is_float):
+            raise miss("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
         return AttentionExpr(
             space=self.space,
             softmax=self.softmax,
