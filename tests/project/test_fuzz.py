@@ -10,7 +10,7 @@ import pytest
 
 from attnfuse import cli
 from attnfuse.mindir import codec
-from tools.fuzz import mutants
+from tools.fuzz import mutants, seeds
 from tools.fuzz.mutants import Mutant
 from tools.fuzz.running import Place
 
@@ -84,7 +84,7 @@ def _leaves(arguments: Sequence[str]) -> int:
 def test_what_must_not_be_is_seen(
     run: Callable[[Sequence[str]], int], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = next(seed for group in mutants.seeds.groups() for seed in group).data
+    data = next(seed for group in seeds.groups() for seed in group).data
     name = codec.parse(data, "a seed").graph.node[3].output[0].split(":", 1)[1]
     mutant = Mutant(0, "seed", data, 0, (), ("inspect", "GRAPH"), None)
 
