@@ -144,6 +144,12 @@ _CODES = (
     Code("target.sequence", Stage.TARGET, "A sequence is longer than the operator takes, or empty."),
     Code("target.grouped_heads", Stage.TARGET, "The operator takes no grouped key heads on this SoC."),
     Code("target.bias", Stage.TARGET, "The operator takes no additive bias on this SoC."),
+    Code(
+        "target.bias_rounded",
+        Stage.TARGET,
+        "The bias of a fused node of the source would be rounded anew: the target's node takes it in another type, or "
+        "adds it behind the scale.",
+    ),
     Code("target.mask_per_head", Stage.TARGET, "The operator takes one mask for all heads only."),
     Code("target.mask_shape", Stage.TARGET, "The operator takes no mask of these lengths on this SoC."),
 )

@@ -3,15 +3,13 @@
 Scopes would be simpler, but on CPU traces they are wrong: MindSpore gives nodes made by a shared helper the scope of
 its first caller. Parameter names are the model's own and are right; a scope is the last resort.
 
-May import `attnfuse.ir.graph`.
+May import `attnfuse.ir.graph` and `attnfuse.ir.questions`.
 """
 
 from __future__ import annotations
 
 from attnfuse.ir.graph import Model, Node
-
-# What a weight passes through between its parameter and the operator that uses it.
-_CARRIERS = {"Load", "TensorMove", "Cast", "Depend"}
+from attnfuse.ir.questions import COPIES, behind
 
 
 class Modules:
@@ -34,9 +32,8 @@ class Modules:
     def of(self, node: Node) -> str:
         """The module that holds a weight which the node takes; else that of its scope; empty where there is none."""
         for value in node.inputs:
-            while (maker := self._model.producer(value)) is not None and maker.op in _CARRIERS:
-                value = maker.inputs[0]
-            path = self.weight_path(value)
+            # A weight is read, copied or cast for the operator that uses it.
+            path = self.weight_path(behind(self._model, value, COPIES))
             if path is not None:
                 return ".".join(path[:-1])
         return self._scope_module(node.scope)

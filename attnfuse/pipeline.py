@@ -18,6 +18,8 @@ import networkx as nx
 from attnfuse import collector
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
 from attnfuse.ir.graph import CALL, Model, short_name
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
 from attnfuse.match import SiteRecord
 from attnfuse.policy import Policy
@@ -215,7 +217,7 @@ def _check_promises(step: Pass, model: Model, context: Context) -> None:
 
 def _undecided(model: Model, context: Context) -> str | None:
     """Each softmax that is left, or came back where a fused node was written out, belongs to a record."""
-    left, told = sum(node.op == "Softmax" for node in model.nodes), len(context.sites)
+    left, told = sum(role(node) is Role.SOFTMAX for node in model.nodes), len(context.sites)
     return f"{left} softmax nodes are left, and {told} sites are on record" if left > told else None
 
 

@@ -50,3 +50,12 @@ def test_a_weight_is_found_behind_casts_copies_and_loads_only() -> None:
     through = g.op("TensorMove", g.op("Cast", weight, like=weight))
     g.output(g.op("Add", x, through), g.op("Mul", x, g.op("Neg", through)))
     assert modules(g.model(), "Add", "Mul") == ["conv", ""]
+
+
+def test_a_weight_is_found_behind_a_copy_of_it() -> None:
+    g = GraphBuilder()
+    g.scope = "Default/mid-Mid"
+    x = g.input("x", (2, 3))
+    copy = g.op("Clone", g.weight("up.0.bias", (3,)))
+    g.output(g.op("Add", g.op("Add", x, g.weight("conv.bias", (3,))), copy))
+    assert modules(g.model(), "Add") == ["conv", "up.0"]

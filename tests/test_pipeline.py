@@ -10,10 +10,11 @@ import pytest
 
 from attnfuse import pipeline
 from attnfuse.errors import InternalError, PluginError, UsageError
+from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.mindir.dtypes import BOOL
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.mindir.schema import AttributeProto, NodeProto
 from attnfuse.pipeline import Context, Property
 from attnfuse.policy import Policy
@@ -131,6 +132,12 @@ def one_argument_less(model: Model, context: Context) -> None:
     next(node for node in model.nodes if node.op == "Add").proto.input.pop()
 
 
+def built_ill_typed(model: Model, context: Context) -> None:
+    node = next(node for node in model.nodes if node.op == "Add")
+    b = Builder(Edit(model), node, "wrong")
+    b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
+
+
 def renamed_input(model: Model, context: Context) -> None:
     first = model.proto.graph.input[0]
     old, first.name = first.name, first.name + "_2"
@@ -148,6 +155,7 @@ def renamed_input(model: Model, context: Context) -> None:
         (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),
         (untyped, "Add CNode_.* has no type"),
         (one_argument_less, "Add CNode_.* has no "),
+        (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
         (renamed_input, "input sample is now called sample_2"),
     ],
 )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from attnfuse.dynamic.family import Family, Owner, Place, write
 from attnfuse.dynamic.rows import FILLS, STRETCHES, Rows
+from attnfuse.ir.builder import NotWritableError
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CONSTANT, Model, Node, NotALiteralError, Use, attribute
 from attnfuse.ir.types import UNKNOWN_DIM
@@ -65,10 +66,13 @@ def generalise(family: Family) -> Dynamic:
     edit = Edit(model)
     rows = Rows(model, edit, family)
     for node, places in constants:
-        if any(place.rows is not None for place in places):
-            rows.stretch_constant(node, places)
-        else:
-            _rewrite_uses(family, model, edit, rows, node, places)
+        try:
+            if any(place.rows is not None for place in places):
+                rows.stretch_constant(node, places)
+            else:
+                _rewrite_uses(family, model, edit, rows, node, places)
+        except NotWritableError as error:
+            raise family.refuse(node, f"no node can be written for it: {error}") from error
     write(proto, declared, None)
     declared.update(rows.declared)
     edit.apply()
@@ -135,7 +139,8 @@ def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: t
         from_first = masks[0] & 1 == 1 or begin[0] == 0
         if not from_first or step[0] != 1 or not rows.are_those_of(node.inputs[0], node.name):
             raise family.refuse(node, "its argument 2 follows the batch")
-    rows.argue(node, {2: (0, *end[1:]), 5: masks[1] | 1})
+    ends = tuple(number for number in end[1:] if isinstance(number, int))
+    rows.argue(node, {2: (0, *ends), 5: masks[1] | 1})
 
 
 def _literal(model: Model, value: str) -> object:

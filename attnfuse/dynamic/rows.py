@@ -11,7 +11,7 @@ constant multiplies the product, MindSpore 2.7.1's compiler exchanges the two wi
 LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
 MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
 
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and `family`, `lines` of this room.
+May import `attnfuse.ir`, `attnfuse.mindir` and `family`, `lines` of this room.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from collections.abc import Mapping, Sequence
 
 from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
 from attnfuse.dynamic.lines import Line
+from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.graph import Model, Node, attribute, short_name
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
+from attnfuse.mindir.schema import NodeProto
 
 STRETCHES = {"Tile": 1, "BroadcastTo": 1}
 """Operator → position of the shape that an operand is repeated to."""
@@ -53,14 +54,11 @@ class Rows:
         kind = self._model.type_of(node.name)
         if kind is None or any(place.path[-2:] != ("dims", 0) or place.line != line for place in others):
             raise self._family.refuse(node, "a constant follows the batch in more than its first dimension")
-        made = _Made(self, node)
+        made = self._builder(node)
         if isinstance(rows, Counted):
+            ones = self._filled("OnesLike", made, node, kind, line)
             self._finish(
-                made,
-                "CumSum",
-                [self._filled("OnesLike", made, kind, line), *map(made.constant, (0, True, False))],
-                kind,
-                line,
+                made, node, "CumSum", [ones, made.constant(0), made.constant(True), made.constant(False)], kind, line
             )
             return
         assert rows is not None
@@ -68,7 +66,7 @@ class Rows:
         row.CopyFrom(node.proto)
         for place in places:
             assign(row, place.path, 1 if place.rows is None else rows.data)
-        self._repeat(made, made.row(row), kind, line)
+        self._repeat(made, node, made.variant(row), kind, line)
 
     def stretch_shape(self, node: Node, shape: tuple[object, ...], lines: Mapping[int, Line]) -> None:
         """A node that repeats one row, or fills a shape with one number."""
@@ -86,44 +84,43 @@ class Rows:
             if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
                 raise self._family.refuse(node, "it repeats more than one row")
             if operand.dims == (1, *kind.dims[1:]):  # it is the row
-                self._repeat(_Made(self, node), node.inputs[0], kind, lines[0])
+                self._repeat(self._builder(node), node, node.inputs[0], kind, lines[0])
                 return
-        made = _Made(self, node)
+        made = self._builder(node)
         row = NodeProto()
         row.CopyFrom(node.proto)
         row.input[position] = made.constant((1, *sizes[1:]))
         declared = attribute(row, "shape")
         assert declared is not None  # its type is known
         declared.tensors[0].dims[0] = 1
-        self._repeat(made, made.row(row), kind, lines[0])
+        self._repeat(made, node, made.variant(row), kind, lines[0])
 
     def are_those_of(self, value: str, other: str) -> bool:
         """Whether both values have as many rows at every batch, and nothing else of theirs follows it."""
         places = self._places(value)
         return len(places) == 1 and self._follows(other, places[0].line) and self._follows(value, places[0].line)
 
-    def argue(self, node: Node, arguments: Mapping[int, object]) -> None:
+    def argue(self, node: Node, arguments: Mapping[int, int | tuple[int, ...]]) -> None:
         """Give the node other constants as arguments, by position."""
-        made = _Made(self, node)
+        made = self._builder(node)
         for position, value in arguments.items():
             node.proto.input[position] = made.constant(value)
-        self._edit.before[node.name] = made.nodes
+        made.stand_before()
 
-    def _repeat(self, made: _Made, row: str, kind: TensorType, line: Line) -> None:
+    def _repeat(self, made: Builder, node: Node, row: str, kind: TensorType, line: Line) -> None:
         """Replace the node by `row`, as often as the line says."""
         op, neutral = ("LogicalAnd", "OnesLike") if kind.dtype is dtypes.BOOL else ("Sub", "ZerosLike")
-        self._finish(made, op, [row, self._filled(neutral, made, kind, line)], kind, line)
+        self._finish(made, node, op, [row, self._filled(neutral, made, node, kind, line)], kind, line)
 
-    def _finish(self, made: _Made, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> None:
+    def _finish(self, made: Builder, node: Node, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> None:
         """Replace the node by what was made; its first dimension is on the line."""
-        node = made.node
         if node.graph.name != self._model.proto.graph.name or any(
             use.node is not None and use.node.graph.name != node.graph.name for use in self._model.uses(node.name)
         ):
             raise self._family.refuse(node, "it is used in a function")
         unknown = TensorType((UNKNOWN_DIM, *kind.dims[1:]), kind.dtype)
-        self._edit.before[node.name] = made.nodes
-        self._edit.replace[node.name] = made.end(op, inputs, unknown, line)
+        made.finish(made.op(op, *inputs, declare=unknown))
+        self.declared["node", node.name] = (Place(_FIRST_DIMENSION, line),)
 
     def _broadcast_rows(self, node: Node, kind: TensorType, line: Line) -> None:
         """A broadcast of as many rows already: along other axes only, if at all."""
@@ -134,8 +131,8 @@ class Rows:
             self._edit.remove.add(node.name)
             return
         times = (1, *(1 if size == had else size for size, had in zip(kind.dims[1:], operand.dims[1:], strict=True)))
-        made = _Made(self, node)
-        self._finish(made, "Tile", [node.inputs[0], made.constant(times)], kind, line)
+        made = self._builder(node)
+        self._finish(made, node, "Tile", [node.inputs[0], made.constant(times)], kind, line)
 
     def _follows(self, value: str, line: Line) -> bool:
         """Whether the value has as many rows as the line says, and nothing else of its type follows the batch."""
@@ -145,22 +142,23 @@ class Rows:
     def _places(self, value: str) -> Sequence[Place]:
         return self._family.places.get(self._inputs.get(value, ("node", value)), ())
 
-    def _filled(self, op: str, made: _Made, kind: TensorType, line: Line) -> str:
+    def _filled(self, op: str, made: Builder, node: Node, kind: TensorType, line: Line) -> str:
         """Zeros or ones, by the operator that makes them, of the type's element type, [rows, 1, …], of its rank."""
-        value, source = self._source(made.node, line)
+        value, source = self._source(node, line)
         rank = source.rank
         counted = TensorType((UNKNOWN_DIM, *(1,) * (rank - 1)), source.dtype)
         if source.dims[1:] != counted.dims[1:]:
             begin, end, step = (0,) * rank, (0,) + (1,) * (rank - 1), (1,) * rank
-            arguments = (begin, end, step, 0, 1, 0, 0, 0)  # the mask of ends is 1: all of the first axis
-            value = made.apply("StridedSlice", [value, *map(made.constant, arguments)], counted, line)
-        value = made.apply(op, [value], counted, line)
+            masks = (0, 1, 0, 0, 0)  # that of ends is 1: all of the first axis
+            arguments = [*map(made.constant, (begin, end, step)), *map(made.constant, masks)]
+            value = self._apply(made, "StridedSlice", [value, *arguments], counted, line)
+        value = self._apply(made, op, [value], counted, line)
         if source.dtype is not kind.dtype:
             counted = TensorType(counted.dims, kind.dtype)
-            value = made.apply("Cast", [value, made.constant(kind.dtype.type_id)], counted, line)
+            value = self._apply(made, "Cast", [value, made.constant(kind.dtype.type_id)], counted, line)
         if kind.rank != rank:
             shape = (UNKNOWN_DIM, *(1,) * (kind.rank - 1))
-            value = made.apply("Reshape", [value, made.constant(shape)], TensorType(shape, kind.dtype), line)
+            value = self._apply(made, "Reshape", [value, made.constant(shape)], TensorType(shape, kind.dtype), line)
         return value
 
     def _source(self, node: Node, line: Line) -> tuple[str, TensorType]:
@@ -175,67 +173,13 @@ class Rows:
         _, name, kind = min(found, key=lambda one: one[:2])
         return name, kind
 
-    def primitive(self, op: str) -> str:
-        """Its key in the primitive table."""
-        return self._edit.primitive(op, PrimitiveProto.PRIMITIVE_FUNCTION)
+    def _builder(self, node: Node) -> Builder:
+        """What makes the nodes that stand before the node, named after it."""
+        site = "rows_" + short_name(node.name).replace(":", "_")
+        return Builder(self._edit, node, site, share=False)
 
-
-class _Made:
-    """The nodes that stand before one node, named after it. The encoding is that of MindSpore 2.7.1's exports."""
-
-    def __init__(self, rows: Rows, node: Node) -> None:
-        self.node = node
-        self.nodes: list[NodeProto] = []
-        self._rows = rows
-        self._site = "rows_" + short_name(node.name).replace(":", "_")
-        self._scope = node.scope.rsplit("/", 1)[0]
-
-    def constant(self, value: object) -> str:
-        """A literal argument."""
-        message = NodeProto(op_type=CONSTANT)
-        literal = message.attribute.add(name="value")
-        if isinstance(value, bool):
-            literal.type, literal.i = AttributeProto.BOOL, int(value)
-        elif isinstance(value, int):
-            literal.type, literal.i = AttributeProto.INT64, value
-        else:
-            assert isinstance(value, tuple)
-            literal.type = AttributeProto.TUPLE
-            for element in value:
-                literal.values.add(type=AttributeProto.INT64).ints.append(element)
-        return self._named(message, f"attnfuse_{self._site}_{len(self.nodes)}")
-
-    def row(self, message: NodeProto) -> str:
-        """The node itself, changed to make one row."""
-        if message.op_type == CONSTANT:
-            return self._named(message, f"attnfuse_{self._site}_{len(self.nodes)}")
-        return self._named(message, f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}:0")
-
-    def apply(self, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> str:
-        """One application; the first dimension of its result is on the line."""
-        message = self._application(op, inputs, kind)
-        name = self._named(message, f"{self.node.graph.name}:attnfuse_{self._site}_{len(self.nodes)}_{op}:0")
-        self._rows.declared["node", name] = (Place(_FIRST_DIMENSION, line),)
-        return name
-
-    def end(self, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> NodeProto:
-        """The application that stands in the node's place, under its name."""
-        message = self._application(op, inputs, kind)
-        message.name = self.node.proto.name or self.node.name
-        message.output.append(self.node.name)
-        self._rows.declared["node", self.node.name] = (Place(_FIRST_DIMENSION, line),)
-        return message
-
-    def _application(self, op: str, inputs: Sequence[str], kind: TensorType) -> NodeProto:
-        message = NodeProto(op_type=self._rows.primitive(op), input=inputs)
-        # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
-        message.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self.nodes)}"
-        declared = message.attribute.add(name="shape", type=AttributeProto.TENSORS)
-        declared.tensors.add(data_type=kind.dtype.wire, dims=kind.dims)
-        return message
-
-    def _named(self, message: NodeProto, name: str) -> str:
-        message.name = name
-        message.output[:] = [name]
-        self.nodes.append(message)
+    def _apply(self, made: Builder, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> str:
+        """One application, of that type when the first dimension, which is on the line, is left open."""
+        name = made.op(op, *inputs, declare=kind)
+        self.declared["node", name] = (Place(_FIRST_DIMENSION, line),)
         return name

@@ -1,6 +1,6 @@
 """Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
 
-May import the modules of this package that read, and `attnfuse.mindir`.
+May import `graph` and `values` of this package, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from attnfuse.ir.graph import Model
-from attnfuse.ir.inference import Inference
+from attnfuse.ir.values import Values
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto
 
 _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
@@ -41,14 +41,14 @@ class Edit:
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
-    _inference: Inference | None = None
+    _values: Values | None = None
 
     @property
-    def inference(self) -> Inference:
-        """What the nodes written for this edit are held to."""
-        if self._inference is None:
-            self._inference = Inference(self.model)
-        return self._inference
+    def values(self) -> Values:
+        """What is known of the model's values before the changes, read once for all who make nodes."""
+        if self._values is None:
+            self._values = Values(self.model)
+        return self._values
 
     @property
     def is_empty(self) -> bool:
@@ -122,6 +122,7 @@ class Edit:
         called = {message.op_type for message in written}
         primitives.extend(entry for reference, entry in self.new_primitives.items() if reference in called)
         self.model.index()
+        self._values = None
 
     def _renamed(self, name: str) -> str:
         while name in self.rename:

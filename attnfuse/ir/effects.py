@@ -4,7 +4,8 @@ MindSpore orders effects by values of no number (monads): a node that changes me
 the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
 after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
 
-`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does. May import `attnfuse.ir.graph`.
+`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does.
+May import `graph` and `questions` of this room.
 """
 
 from __future__ import annotations
@@ -13,33 +14,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
-from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
-
-
-def _argument(node: Node, name: str) -> list[str]:
-    """The inputs that an argument of the node's operator stands for; all of them where it takes all that follow."""
-    row = operator(node.op)
-    position = row.input(name)
-    several = row.signature.inputs[position].variadic and not row.is_opaque
-    return node.inputs[position:] if several else node.inputs[position : position + 1]
-
-
-def _changed(model: Model, node: Node) -> list[str]:
-    """The values whose memory the node changes."""
-    memory = operator(node.op).memory
-    if memory.effect is not Effect.WRITES:
-        return []
-    for name in _argument(node, memory.unless_none) if memory.unless_none else ():
-        if model.is_literal(name) and model.literal(name) is None:
-            return []
-    return _argument(node, memory.argument)
+from attnfuse.ir.questions import (
+    aliased,
+    arguments,
+    changed,
+    makes_tuple,
+    orders_effects,
+    reads_memory,
+    takes_element,
+)
 
 
 def _named_anew(node: Node) -> list[str]:
     """The values whose memory the node may give back under another name."""
     memory = operator(node.op).memory
-    return _argument(node, memory.argument) if memory.effect in (Effect.ALIAS, Effect.WRITES) else []
+    return arguments(node, memory.argument) if memory.effect is Effect.WRITES else aliased(node)
 
 
 def _acts_outside(model: Model, node: Node) -> bool:
@@ -56,11 +47,9 @@ def _orders(model: Model, node: Node | None) -> bool:
     """Whether the node is part of the order of effects, or a tuple made for it."""
     if node is None or node.op == CALL:
         return False
-    row = operator(node.op)
-    if row.value.hands is Hands.JOINED:
-        readers = [use.node for use in model.uses(node.name)]
-        return any(r is not None and operator(r.op).memory.effect is Effect.ORDERS for r in readers)
-    return row.memory.effect is Effect.ORDERS
+    if makes_tuple(node):
+        return any(use.node is not None and orders_effects(use.node) for use in model.uses(node.name))
+    return orders_effects(node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +76,7 @@ class Effects:
     def of(cls, model: Model) -> Effects:
         """Read them. Costs nothing worth telling where there are none, as in most graphs."""
         nodes = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
-        found = [node for node in nodes if _changed(model, node) or _acts_outside(model, node)]
+        found = [node for node in nodes if changed(model, node) or _acts_outside(model, node)]
         return cls(dict(_Reader(model, found).read()) if found else {})
 
 
@@ -138,12 +127,12 @@ class _Reader:
             bit = self._bit[node.name]
             if not carried_out & bit:
                 continue
-            if _changed(self._model, node):
+            if changed(self._model, node):
                 names, is_ours = self._memory(node)
                 readers = self._readers(node, names)
             else:
                 names, is_ours = set[str](), False
-                readers = frozenset(o.name for o in self._writers if o is not node and not _changed(self._model, o))
+                readers = frozenset(o.name for o in self._writers if o is not node and not changed(self._model, o))
             after = frozenset(r for r in readers if needs.get(r, 0) & bit)
             before = frozenset(r for r in readers - after if needed.get(r, 0) & bit)
             yield node.name, Writer(node.op, frozenset(names), is_ours, after, before, readers - after - before)
@@ -197,7 +186,7 @@ class _Reader:
     def _memory(self, writer: Node) -> tuple[set[str], bool]:
         """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
         model = self._model
-        names, pending, is_ours = set[str](), _changed(model, writer), True
+        names, pending, is_ours = set[str](), changed(model, writer), True
         while pending:
             name = pending.pop()
             if name in names:
@@ -231,7 +220,7 @@ class _Reader:
         """The nodes that read the memory under one of those names; names and order read nothing."""
         users = (use.node for name in names for use in self._model.uses(name))
         found = [node for node in users if node is not None and node is not writer and not _orders(self._model, node)]
-        return frozenset(node.name for node in found if _changed(self._model, node) or not _names_only(node, names))
+        return frozenset(node.name for node in found if changed(self._model, node) or not _names_only(node, names))
 
 
 def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
@@ -249,15 +238,12 @@ def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
 
 def _picks(node: Node) -> bool:
     """Whether the node takes an element out of a tuple."""
-    if node.op in (CONSTANT, CALL) or len(node.inputs) < 2:
-        return False
-    row = operator(node.op)
-    return row.role is Role.TUPLE and row.value.hands is Hands.PICKED
+    return len(node.inputs) > 1 and takes_element(node)
 
 
 def _is_own(node: Node | None) -> bool:
     """Whether memory that the node gives is the graph's: no input or weight, no constant, and nothing of a callee's."""
-    return node is not None and node.op not in (CONSTANT, CALL) and operator(node.op).memory.effect is not Effect.READS
+    return node is not None and node.op not in (CONSTANT, CALL) and not reads_memory(node)
 
 
 def _names_only(node: Node, names: set[str]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, attribute, read_tensor
 from attnfuse.ir.operators.arguments import COMPUTED, NONE, Argument, Arguments, Known, Signature, constant
 from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.types import Kind, Special, TensorType, declared_kind, is_complex, tensor_kind
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
@@ -98,6 +99,20 @@ class Values:
     def infer(self, node: Node) -> Kind:
         """Kind of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
         return operator(node.op).result(self.arguments(node))
+
+
+def result_of(row: Operator, arguments: Arguments, inputs: Sequence[Argument]) -> Argument:
+    """What is known of a node's result: its kind, and of a tuple its elements too. Raises TypeMismatch."""
+    kind = row.result(arguments)
+    if row.role is Role.TUPLE:
+        if row.value.hands is Hands.JOINED:
+            return tuple_of(tuple(inputs))
+        elements = inputs[0].elements
+        if elements is not None and kind is not None:
+            element = elements[arguments.integer("index")]
+            value = COMPUTED if isinstance(element.kind, TensorType) else element.value
+            return Argument(kind, value, elements=element.elements)
+    return Argument(kind)
 
 
 def read_constant(proto: AttributeProto | None) -> Argument:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attnfuse.errors import InternalError
 from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import role
 from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
 from attnfuse.pipeline import Legalised
@@ -26,16 +28,11 @@ from attnfuse.targets import Target
 from attnfuse.targets.objections import objection, type_objection
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
-FORMULA_OPERATORS = ("Softmax",)
-FUSED_OPERATORS = ("FlashAttentionScore", "PromptFlashAttention")
-
 
 def count_sites(model: Model) -> Counter[str]:
     """How many sites of each form the source holds."""
-    operators = Counter(node.op for node in model.nodes)
-    return Counter(
-        formula=sum(operators[op] for op in FORMULA_OPERATORS), fused=sum(operators[op] for op in FUSED_OPERATORS)
-    )
+    roles = Counter(role(node) for node in model.nodes)
+    return Counter(formula=roles[Role.SOFTMAX], fused=roles[Role.FUSED_ATTENTION])
 
 
 def check_census(component: str, counted: Counter[str], records: Sequence[SiteRecord]) -> None:

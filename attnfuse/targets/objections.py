@@ -1,6 +1,6 @@
 """Whether the target takes a node as it stands: its operator, and the limits the operator's row states.
 
-May import `attnfuse.ir.graph` and the other modules of this room.
+May import `attnfuse.ir` and the other modules of this room.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.operators.table import operator
+from attnfuse.ir.questions import keeps_order, orders_effects, role
 from attnfuse.ir.types import TensorType
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
@@ -38,7 +41,7 @@ def type_objection(target: Target, model: Model, node: Node) -> str | None:
 
     What moves nothing (tuples, order) has no kernel, and constants are data.
     """
-    if node.op in _WITHOUT_KERNEL:
+    if node.op in (CALL, CONSTANT) or role(node) is Role.TUPLE or keeps_order(node) or orders_effects(node):
         return None
     for value in (*node.inputs, node.name):
         kinds = model.types_of(value)
@@ -46,11 +49,6 @@ def type_objection(target: Target, model: Model, node: Node) -> str | None:
             if kind is not None and target.lacks(kind.dtype.name):
                 return target.cure_of(kind.dtype.name)
     return None
-
-
-_WITHOUT_KERNEL = frozenset(
-    {CALL, CONSTANT, "Depend", "Load", "MakeTuple", "TupleGetItem", "UpdateState", "make_list", "list_getitem"}
-)
 
 
 def _constant(model: Model, node: Node, limit: Limit) -> str | None:
@@ -158,7 +156,9 @@ def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType
 
 def _arguments(node: Node, limit: Limit) -> list[tuple[int, str]]:
     """Those there are: a primitive that is no function keeps the others as attributes, which arrive."""
-    return [(at, node.inputs[at]) for at in limit.arguments if at < len(node.inputs)]
+    row = operator(node.op)
+    positions = [row.input(name) for name in limit.arguments]
+    return [(at, node.inputs[at]) for at in positions if at < len(node.inputs)]
 
 
 _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {

@@ -49,7 +49,7 @@ LimitKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a node must keep to. `arguments` counts the node's inputs from 0.
+    """What a node must keep to. `arguments` are named as in the operator table.
 
     constant       these arguments are constants
     only           this argument does not arrive: it is a constant and `value`, which is what CANN takes without it
@@ -65,11 +65,11 @@ class Limit:
     """
 
     kind: LimitKind
-    arguments: tuple[int, ...]
+    arguments: tuple[str, ...]
     value: float | str | tuple[int, ...] | None = None
 
     def __str__(self) -> str:
-        told = f"{self.kind} {', '.join(str(a) for a in self.arguments)}"
+        told = f"{self.kind} {', '.join(self.arguments)}"
         if self.value is None:
             return told
         value = " or ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
@@ -111,18 +111,23 @@ def _lite(name: str, by: str, file: str, note: str) -> Operator:
     return Operator(name, f"Lite, {by}", f"{LITE_FOLDER}/{file}", note)
 
 
-def _constant(*arguments: int) -> Limit:
+def _constant(*arguments: str) -> Limit:
     return Limit("constant", arguments)
 
 
-_FLOAT = (Limit("float", (0,)),)
-_WHOLE = (Limit("whole", (0, 1)),)
-_BOOL = (Limit("bool", (0,)),)
-_BOOLS = (Limit("bool", (0, 1)),)
-_AXES = Limit("no empty list", (1,))
-_NO_BFLOAT16 = (Limit("no bfloat16", (0,)),)
-_BIASED = (Limit("rank", (0,), (2, 4)),)
-_REDUCE = (_AXES, _constant(2))
+def _float(*arguments: str) -> Limit:
+    return Limit("float", arguments)
+
+
+def _bool(*arguments: str) -> Limit:
+    return Limit("bool", arguments)
+
+
+_WHOLE = (Limit("whole", ("x", "y")),)
+_BOOLS = (_bool("x", "y"),)
+_AXES = Limit("no empty list", ("axis",))
+_NO_BFLOAT16 = (Limit("no bfloat16", ("x",)),)
+_REDUCE = (_AXES, _constant("keep_dims"))
 _SCALAR = "on sizes only; becomes the tensor operator, in int32"
 
 
@@ -134,27 +139,27 @@ def _rows() -> Iterator[Operator]:
         "MakeTuple",
         ("Reshape", "a computed shape is a MakeTuple of sizes, which ScalarOpPass makes a tensor", ()),
         ("Shape", "read by TupleGetItem it becomes tensor arithmetic in int32 (ScalarOpPass)", ()),
-        ("Squeeze", "", (_constant(1),)),
+        ("Squeeze", "", (_constant("axis"),)),
         "TupleGetItem",
     )
     yield from _ge(
         "elewise_calculation_ops",
         "Abs",
         ("Add", "a number beside a tensor is a tensor of its type: a plain one becomes float32 or int64", ()),
-        ("Argmax", "", (_constant(1, 2),)),
+        ("Argmax", "", (_constant("axis", "output_type"),)),
         (
             "BiasAdd",
             "data_format does not arrive: CANN takes axis 1 of rank 4, else the last",
-            (Limit("rank", (0,), (2, 4)), Limit("only", (2,), 0)),
+            (Limit("rank", ("input_x",), (2, 4)), Limit("only", ("data_format",), 0)),
         ),
         ("BitwiseAnd", "", _WHOLE),
         ("BitwiseOr", "", _WHOLE),
-        ("Cast", "", (_constant(1),)),
+        ("Cast", "", (_constant("dtype"),)),
         "Ceil",
         "Cos",
-        ("Div", "", (Limit("float", (0, 1)),)),
+        ("Div", "", (_float("input", "other"),)),
         "Equal",
-        ("Exp", "", _FLOAT),
+        ("Exp", "", (_float("input"),)),
         "Floor",
         "FloorDiv",
         "FloorMod",
@@ -164,7 +169,7 @@ def _rows() -> Iterator[Operator]:
         "LessEqual",
         "Log",
         ("LogicalAnd", "", _BOOLS),
-        ("LogicalNot", "", _BOOL),
+        ("LogicalNot", "", (_bool("input"),)),
         ("LogicalOr", "", _BOOLS),
         "Maximum",
         "Minimum",
@@ -174,27 +179,51 @@ def _rows() -> Iterator[Operator]:
         "OnesLike",
         "Pow",
         "RealDiv",
-        ("Reciprocal", "", _FLOAT),
-        ("Rsqrt", "", _FLOAT),
+        ("Reciprocal", "", (_float("input"),)),
+        ("Rsqrt", "", (_float("input"),)),
         "Sign",
         "Sin",
-        ("Sqrt", "", _FLOAT),
+        ("Sqrt", "", (_float("x"),)),
         "Square",
         "Sub",
         "ZerosLike",
     )
     yield from _ge(
-        "fusion_ops", ("PromptFlashAttention", "all eight scalars are put back", (_constant(*range(12, 20)),))
+        "fusion_ops",
+        (
+            "PromptFlashAttention",
+            "all eight scalars are put back",
+            (
+                _constant(
+                    "num_heads",
+                    "scale_value",
+                    "pre_tokens",
+                    "next_tokens",
+                    "input_layout",
+                    "num_key_value_heads",
+                    "sparse_mode",
+                    "inner_precise",
+                ),
+            ),
+        ),
     )
     yield from _ge(
         "image_ops",
-        ("ResizeNearestNeighbor", "a size of int64 becomes int32", (_constant(1, 2, 3),)),
-        ("ResizeNearestNeighborV2", "a size of int64 becomes int32", (_constant(2, 3),)),
+        (
+            "ResizeNearestNeighbor",
+            "a size of int64 becomes int32",
+            (_constant("size", "align_corners", "half_pixel_centers"),),
+        ),
+        (
+            "ResizeNearestNeighborV2",
+            "a size of int64 becomes int32",
+            (_constant("align_corners", "half_pixel_centers"),),
+        ),
     )
     yield from _ge(
         "math_ops",
         ("Complex", "complex64", ()),
-        ("Erf", "", _FLOAT),
+        ("Erf", "", (_float("input"),)),
         ("Imag", "complex64", ()),
         "IsFinite",
         "IsInf",
@@ -203,11 +232,15 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "matrix_calculation_ops",
-        ("BatchMatMul", "rank 3 and more", (_constant(2, 3),)),
-        ("MatMul", "becomes MatMulV2, or BatchMatMul where its result is not of rank 2", (_constant(2, 3),)),
+        ("BatchMatMul", "rank 3 and more", (_constant("transpose_a", "transpose_b"),)),
+        (
+            "MatMul",
+            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2",
+            (_constant("transpose_a", "transpose_b"),),
+        ),
         "TensorScatterUpdate",
         ("Tril", "diagonal is an attribute", ()),
-        ("Triu", "", (_constant(1),)),
+        ("Triu", "", (_constant("diagonal"),)),
     )
     yield from _ge(
         "nn_calculation_ops",
@@ -221,10 +254,10 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_norm_ops",
-        ("LayerNorm", "", (_constant(3, 4, 5),)),
-        ("LogSoftmax", "", (_constant(1),)),
-        ("RmsNorm", "epsilon does not arrive", (Limit("only", (2,), 1e-6),)),
-        ("Softmax", "", (_constant(1),)),
+        ("LayerNorm", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
+        ("LogSoftmax", "", (_constant("axis"),)),
+        ("RmsNorm", "epsilon does not arrive", (Limit("only", ("epsilon",), 1e-6),)),
+        ("Softmax", "", (_constant("axis"),)),
     )
     yield from _ge(
         "nonlinear_fuc_ops",
@@ -234,45 +267,53 @@ def _rows() -> Iterator[Operator]:
         "ReLU",
         ("SiLU", "Swish, whose scale is 1 by default", ()),
         "Sigmoid",
-        ("Tanh", "", _FLOAT),
+        ("Tanh", "", (_float("input"),)),
     )
     yield from _ge(
         "pad_ops",
-        ("BroadcastTo", "", (Limit("no -1", (1,)),)),
+        ("BroadcastTo", "", (Limit("no -1", ("shape",)),)),
         ("FillV2", "what Lite makes of Zeros and Ones", ()),
     )
     yield from _ge(
         "reduce_ops",
-        ("ReduceAll", "", (*_REDUCE, *_BOOL)),
-        ("ReduceAny", "keep_dims does not arrive", (_AXES, Limit("only", (2,), False), *_BOOL)),
+        ("ReduceAll", "", (*_REDUCE, _bool("input"))),
+        ("ReduceAny", "keep_dims does not arrive", (_AXES, Limit("only", ("keep_dims",), False), _bool("x"))),
         ("ReduceMax", "", _REDUCE),
         ("ReduceMean", "", _REDUCE),
         ("ReduceMin", "", _REDUCE),
-        ("ReduceProd", "keep_dims does not arrive", (_AXES, Limit("only", (2,), False))),
-        ("ReduceSum", "skip_mode is not read", (_AXES, _constant(2), Limit("only", (3,), False))),
+        ("ReduceProd", "keep_dims does not arrive", (_AXES, Limit("only", ("keep_dims",), False))),
+        ("ReduceSum", "skip_mode is not read", (_AXES, _constant("keep_dims"), Limit("only", ("skip_mode",), False))),
     )
     yield from _ge(
         "selection_ops",
-        ("CumSum", "", (_constant(2, 3),)),
-        ("Gather", "the axis is an input, batch_dims is put back", (_constant(3),)),
-        ("GatherD", "", (_constant(1),)),
+        ("CumSum", "", (_constant("exclusive", "reverse"),)),
+        ("Gather", "the axis is an input, batch_dims is put back", (_constant("batch_dims"),)),
+        ("GatherD", "", (_constant("dim"),)),
         "GatherNd",
-        ("MaskedFill", "", (Limit("one type", (0, 2)),)),
-        ("OneHot", "the axis does not arrive", (Limit("only", (4,), -1),)),
+        ("MaskedFill", "", (Limit("one type", ("input_x", "value")),)),
+        ("OneHot", "the axis does not arrive", (Limit("only", ("axis",), -1),)),
         ("Range", "", ()),
-        ("Select", "CANN's Select does not broadcast", (Limit("one shape", (0, 1, 2)),)),
-        ("ReverseV2", "", (_constant(1),)),
+        ("Select", "CANN's Select does not broadcast", (Limit("one shape", ("condition", "input", "other")),)),
+        ("ReverseV2", "", (_constant("axis"),)),
         "Slice",
-        ("StridedSlice", "begin, end and strides may be computed", (_constant(4, 5, 6, 7, 8),)),
+        (
+            "StridedSlice",
+            "begin, end and strides may be computed",
+            (_constant("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask"),),
+        ),
         "Tile",
-        ("TopK", "k becomes int32", (_constant(1),)),
+        ("TopK", "k becomes int32", (_constant("k"),)),
     )
     yield from _ge(
         "split_combination_ops",
-        ("Concat", "", (Limit("made by", (0,), "MakeTuple"), Limit("no empty tensor", (0,)), _constant(1))),
-        ("Split", "into equal parts", (_constant(1, 2),)),
+        (
+            "Concat",
+            "",
+            (Limit("made by", ("tensors",), "MakeTuple"), Limit("no empty tensor", ("tensors",)), _constant("axis")),
+        ),
+        ("Split", "into equal parts", (_constant("axis", "output_num"),)),
         ("SplitV", "size_splits, split_dim and num_split are attributes", ()),
-        ("Stack", "axis is an attribute", (Limit("made by", (0,), "MakeTuple"),)),
+        ("Stack", "axis is an attribute", (Limit("made by", ("x",), "MakeTuple"),)),
     )
     yield from _ge(
         "transformation_ops",

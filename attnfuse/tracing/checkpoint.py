@@ -125,12 +125,34 @@ def read_tensors(files: tuple[Path, ...]) -> Mapping[str, StoredTensor]:
     return tensors
 
 
+def read_metadata(path: Path) -> Mapping[str, str]:
+    """What a safetensors file's header says beside its tensors; nothing where it cannot be read."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, SafetensorError):
+        return {}
+
+
 def stored_tensors(folder: Path, library: Library) -> Mapping[str, StoredTensor]:
     """The tensors of a model's checkpoint by key; none where it is not there or cannot be read, which a trace tells."""
     try:
         return read_tensors(find_files(folder, library))
     except SourceError:
         return {}
+
+
+def damage(folder: Path, library: Library) -> str:
+    """Why the files of a model's checkpoint cannot be read; nothing where they can, or there are none."""
+    try:
+        files = find_files(folder, library)
+    except SourceError:
+        return ""
+    try:
+        read_tensors(files)
+    except SourceError as error:
+        return str(error).rstrip(".")
+    return ""
 
 
 def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ Imports `class_options`, `contract` and `folder` of this room.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -44,6 +45,9 @@ HARMLESS: Mapping[str, str] = {
     "vision_config.vocab_size": "of models that see pictures, which have no words (Mistral 3's own default)",
 }
 
+#: How a version begins.
+_VERSION = re.compile(r"\d+(\.\d+)*")
+
 _VERSION_KEYS: Mapping[Library, str] = {"diffusers": "_diffusers_version", "transformers": "transformers_version"}
 
 
@@ -59,15 +63,25 @@ def check_config(
     ours = counterpart(library)
     if known is None or ours is None:
         return ""
-    theirs = config.get(_VERSION_KEYS[library]) or written_by
-    told = f"written by {library} {theirs}; " if isinstance(theirs, str) else ""
+    theirs = config.get(_VERSION_KEYS[library])
+    theirs = written_by if theirs is None else theirs
+    version = theirs if isinstance(theirs, str) and _VERSION.match(theirs) else None
+    odd = theirs is not None and version is None
+    told = f"written by {library} {version}; " if version is not None else ""
+    if odd:
+        told = f"its {_VERSION_KEYS[library]} is {json.dumps(theirs)}, which is no version; "
     keys = sorted(_unknown(known, config))
     if keys:
         return (
             f"{file} has keys that mindone's {class_name} does not take, so that the model is built without them:"
             f" {', '.join(keys)} ({told}mindone's counterpart is {ours})"
         )
-    if isinstance(theirs, str) and _release(theirs) > _release(ours):
+    if odd:
+        return (
+            f"{file} says {_VERSION_KEYS[library]} is {json.dumps(theirs)}, which is no version: whether {library} that"
+            f" wrote it is newer than mindone's counterpart ({ours}) is not known"
+        )
+    if version is not None and _release(version) > _release(ours):
         return (
             f"{file} was written by {library} {theirs}, and mindone's counterpart is {ours}: what {class_name} does"
             " otherwise since is not in the model"
@@ -100,6 +114,6 @@ def _part(known: Options, key: str, value: Mapping[str, Any]) -> Options | None:
 
 def _release(version: str) -> tuple[int, ...]:
     """`(0, 36, 0)` of "0.36.0.dev0": a version under development counts as the one it will be."""
-    found = re.match(r"\d+(\.\d+)*", version)
+    found = _VERSION.match(version)
     numbers = [int(number) for number in found[0].split(".")] if found is not None else []
     return (*numbers, *[0] * (3 - len(numbers)))

@@ -1,7 +1,7 @@
 """What a graph has fixed that a pipeline may set at run time: told for each component, beside its inputs.
 
 From the entry of the table (its `told`, and the arguments it fixes) and from what the trace assumes: rows for guidance,
-the type of the timestep. Imports `contract`, `inputs` and `specs` of this room; no MindSpore.
+the type of the timestep. Imports `contract`, `inputs`, `schedulers` and `specs` of this room; no MindSpore.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attnfuse.tracing.contract import FixedValue, TensorSpec
+from attnfuse.tracing.schedulers import assumption
 from attnfuse.tracing.specs.record import Input, Scene, Spec
 
 #: Arguments that say in which form the result comes, or keep a branch out that pipelines never take.
@@ -63,7 +64,12 @@ def _timestep(scene: Scene, entries: Sequence[Input], inputs: Sequence[TensorSpe
     for entry, found in zip(entries, inputs, strict=True):
         if entry.dtype == "timestep":
             scheduler = scene.pipeline.classes.get("scheduler")
-            whose = f"as {scheduler} has it" if scheduler else "assumed: no scheduler is named"
+            if scheduler is None:
+                whose = "assumed: no scheduler is named"
+            elif assumption(scheduler):
+                whose = f"assumed: scheduler class {scheduler} is not known"
+            else:
+                whose = f"as {scheduler} has it"
             other = "int64" if found.dtype == "float32" else "float32"
             yield FixedValue(
                 f"{entry.name}_dtype", found.dtype, f"{whose}; for a scheduler with {other} timesteps trace again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.checkpoint import has_weights, stored_tensors
+from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.config_check import check_config
 from attnfuse.tracing.contract import (
     AUTO,
@@ -72,6 +73,9 @@ _NO_NETWORK = (
     "Processor",
     "Watermarker",
 )
+
+#: What the class of a network has in its name.
+_NETWORK_CLASS = re.compile(r"UNet|Transformer|Autoencoder|ControlNet|(Model|Encoder|Decoder)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +357,7 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms
         return Part(model, class_name, is_network=False)
     specs = _specs(model, pipeline, family)
     if not specs:
-        if not specs_of(class_name) and _is_without_weights(model, pipeline.folders[model], terms):
+        if not specs_of(class_name) and _is_without_weights(model, class_name, pipeline.folders[model], terms):
             return Part(model, class_name, is_network=False)
         return Part(model, class_name, (model,), problem=_unknown(class_name, pipeline, family))
     components = tuple(spec.component.format(model=model) for spec in specs)
@@ -371,17 +375,18 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms
     return Part(model, class_name, components, plans)
 
 
-def _is_without_weights(model: str, folder: Path, terms: Terms) -> bool:
+def _is_without_weights(model: str, class_name: str, folder: Path, terms: Terms) -> bool:
     """Whether a part of a class that the table does not have holds no network: a sampler, a guider, a processor.
 
-    Such a part has a folder with settings and no weights. A `config.json`, which is what models have, is taken for a
-    network's whose weights are missing where weights were not fetched, and where the part has a network's name ("vae").
+    Such a part has a folder with settings and no weights, or no folder. Where it has a network's name ("vae"), or no
+    folder and the name of a network's class, the network is missing; where weights were not fetched, a `config.json`,
+    which is what models have, is taken for a network's.
     """
-    if not folder.is_dir() or has_weights(folder):
+    if any(model in spec.models for spec in SPECS) or has_weights(folder):
         return False
-    if not (folder / "config.json").is_file():
-        return True
-    return terms.with_weights and not any(model in spec.models for spec in SPECS)
+    if not folder.is_dir():
+        return _NETWORK_CLASS.search(class_name) is None
+    return terms.with_weights or not (folder / "config.json").is_file()
 
 
 def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -> str:
@@ -395,8 +400,11 @@ def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -
 
 def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
     """The scene in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
-    tensors = stored_tensors(scene.pipeline.folders[scene.model], library)
+    folder = scene.pipeline.folders[scene.model]
+    tensors = stored_tensors(folder, library)
     problem = quantisation_of(scene.pipeline, scene.model, tensors)
+    if not problem and terms.with_weights:
+        problem = damage(folder, library).replace(f"{scene.pipeline.root}/", "")
     if scene.dtype != AUTO:
         return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
     chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
@@ -419,7 +427,7 @@ def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Sce
 
 def _strictly(doubts: Sequence[str], terms: Terms) -> str:
     """Why a part of such configurations is not traced, where they are taken strictly."""
-    return f"{doubts[0]}; --strict-config makes that an error" if doubts and terms.strict_config else ""
+    return f"{doubts[0]}; refused, --strict-config being given" if doubts and terms.strict_config else ""
 
 
 def _config_of(scene: Scene) -> Config:

@@ -13,6 +13,9 @@ Where the published formats put what is looked for here:
     Nunchaku            `X.qweight`, `X.wscales`;   HQQ: `X.W_q`;   MLX: uint32 `X.weight`, `X.scales`, `X.biases`
     GGUF                a file of its own format, which begins with "GGUF"
 
+Floats of eight bits are numbers by themselves or codes that a factor belongs to, and a factor may have any name: such a
+weight is taken for numbers only where nothing beside it could be a factor (`unread_factor`).
+
 Reads headers and configurations, no values. Imports `checkpoint` and `folder` of this room and `attnfuse.errors`.
 """
 
@@ -20,12 +23,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import SourceError
-from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, is_gguf
+from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, is_gguf, read_metadata
 from attnfuse.tracing.folder import Config, PipelineFolder, read_json
 
 REMEDY = "give the unquantised checkpoint"
@@ -75,6 +78,16 @@ _TOLD_IN = (
     "quanto_qmap.json",
     "quantization_map.json",
 )
+
+#: What a file's header has where some tool quantised its tensors (`_quantization_metadata`; torchao's classes).
+_METADATA_KEY = re.compile(r"quant|fp8|float8|scale", re.IGNORECASE)
+_METADATA_VALUE = re.compile(r'"[^"]*quant[^"]*"\s*:|"_type"\s*:\s*"[^"]*(Quantized|Float8|Int4|Int8)', re.IGNORECASE)
+
+#: Buffers and parameters that some published checkpoints have beyond what the model reads; none is a factor of weights.
+_KNOWN_UNREAD = ("inv_freq", "logit_scale", "logit_bias")
+
+#: A block of weights that share a factor has at least as many elements.
+_BLOCK = 8
 
 _ENTRIES = ("quantization_config", "compression_config", "quantization")
 
@@ -157,6 +170,82 @@ def _first_of_each(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, s
             beside = f", with {factors!r} beside it" if factors else ""
             yield tensor.dtype, f"tensor {key!r} of {_file(tensor)} is {tensor.dtype}{beside}"
             return
+    yield from itertools.islice(_of_float8(tensors), 1)
+
+
+def _of_float8(tensors: Mapping[str, StoredTensor]) -> Iterator[tuple[str, str]]:
+    """(kind, place) of what shows by itself that a float8 weight is a code: a header, a key made of the weight's."""
+    weights = {key: tensor for key, tensor in sorted(tensors.items()) if tensor.dtype in FLOAT8_DTYPES}
+    first: dict[Path, str] = {}
+    for key, tensor in weights.items():
+        first.setdefault(tensor.file, key)
+    for path, key in first.items():
+        for name, value in sorted(read_metadata(path).items()):
+            if _METADATA_KEY.search(name) or _METADATA_VALUE.search(value):
+                where = f"tensor {key!r} of {_file(tensors[key])} is {tensors[key].dtype}"
+                yield tensors[key].dtype, f"{where}, and the file's metadata has {name!r}"
+    by_words = {_words(key): key for key in weights}
+    for other, tensor in sorted(tensors.items()):
+        for words in _runs(_words(other)):
+            key = by_words.get(words, other)
+            if key != other and _is_named_after(tensor, weights[key]):
+                where = f"tensor {key!r} of {_file(weights[key])} is {weights[key].dtype}"
+                yield weights[key].dtype, f"{where}, with {other!r} beside it"
+
+
+def _words(key: str) -> tuple[str, ...]:
+    return tuple(filter(None, re.split(r"[^A-Za-z0-9]+", key.replace("_", "."))))
+
+
+def _runs(words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every run of words that are beside each other, longest first."""
+    for length in range(len(words), 0, -1):
+        yield from (words[start : start + length] for start in range(len(words) - length + 1))
+
+
+def _is_named_after(other: StoredTensor, weight: StoredTensor) -> bool:
+    """Whether a tensor, the words of whose key hold those of the weight's, can only belong to that weight."""
+    if len(_words(weight.key)) < 2:
+        return False
+    if _words(other.key)[-len(_words(weight.key)) :] == _words(weight.key):
+        # `scales.fc1.weight`, or the weight of another module `x.fc1`: a factor has one value, or one a row or column.
+        factor = len(weight.shape) > 1 and other.size in (1, weight.shape[0], weight.shape[-1])
+        return factor and other.dtype not in FLOAT8_DTYPES
+    is_weight = weight.key.endswith("weight")
+    return is_weight or re.match(re.escape(weight.key) + r"[^A-Za-z0-9]", other.key) is not None
+
+
+def unread_factor(tensors: Mapping[str, StoredTensor], read: Collection[str], of: Collection[str]) -> str:
+    """Why floats of eight bits may be codes, or nothing: an unread tensor could be their factor.
+
+    `read` are the keys of the tensors that the model takes a parameter from, `of` those of the weights in question.
+    A factor may be what has the name of a weight or of its module in its key, and any float tensor so small that it can
+    have one value for each row or block of a weight.
+    """
+    weights = [tensors[key] for key in of if tensors[key].dtype in FLOAT8_DTYPES]
+    if not weights:
+        return ""
+    few = max(max(1, *weight.shape[:1], weight.size // _BLOCK) for weight in weights)
+    by_stem: dict[tuple[str, ...], StoredTensor] = {}
+    for weight in weights:
+        by_stem.setdefault(_words(weight.key.rpartition(".")[0] or weight.key), weight)
+    for key in sorted(set(tensors).difference(read)):
+        module, _, leaf = key.rpartition(".")
+        tensor = tensors[key]
+        near = next((by_stem[words] for words in _runs(_words(key)) if words in by_stem), None)
+        if leaf in _KNOWN_UNREAD or (leaf == "bias" and f"{module}.weight" in tensors):
+            continue
+        if near is None:
+            if leaf in ("weight", "bias") or tensor.dtype.startswith(("int", "uint", "bool")) or tensor.size > few:
+                continue  # of a part that the model does not have; a counter or a mask; too many
+        elif leaf == "weight" and tensor.size > few:  # of another module, whose name ends alike
+            continue
+        weight = near or weights[0]
+        return (
+            f"tensor {weight.key!r} of {weight.file.name} is {weight.dtype}, and the model does not read {key!r}, which"
+            f" may be its factor: the checkpoint may be quantised; {REMEDY}"
+        )
+    return ""
 
 
 def _file(tensor: StoredTensor) -> str:
@@ -167,7 +256,9 @@ def _is_code(key: str, tensor: StoredTensor) -> bool:
     """Whether a tensor is a weight, by its name, and of a type no weight has: whole numbers, or packed ones."""
     leaf = key.rpartition(".")[2]
     is_weight = leaf.endswith(("weight", "bias"))
-    return is_weight and not (tensor.dtype in FLOAT8_DTYPES or tensor.dtype.startswith(("float", "bfloat", "bool")))
+    if tensor.dtype == "bool" and leaf.endswith("bias") and len(tensor.shape) > 1:
+        return False  # a causal mask in a buffer that GPT-2 calls its bias
+    return is_weight and not (tensor.dtype in FLOAT8_DTYPES or tensor.dtype.startswith(("float", "bfloat")))
 
 
 def _factors(key: str, tensors: Mapping[str, StoredTensor]) -> str:

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from attnfuse.errors import TraceError
 from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, read_values
 from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
-from attnfuse.tracing.quantisation import REMEDY
+from attnfuse.tracing.quantisation import REMEDY, unread_factor
 
 SPILL_FILE = "spilled.safetensors"
 
@@ -33,14 +33,16 @@ def find_sources(
 
     `records` are the checkpoint's tensors (`read_tensors`). May write `spilled.safetensors` into `work`. Raises
     TraceError for a weight whose shape is not the parameter's, or which is no float where the parameter is one (or the
-    other way round): mindone's copy would take codes of a quantised checkpoint for numbers.
+    other way round): mindone's copy would take codes of a quantised checkpoint for numbers. So it would
+    where a float of eight bits has a factor beside it that nothing reads.
     """
     try:
         loaded = _map_names(plan, model, dict(records))
     except Exception:  # mindone computes with some value, which a record cannot answer: hand it the values
         loaded = _map_values(plan, model, records)
-    loaded = {**loaded, **_normed(plan, model, loaded)}
     aliases = _aliases(model)
+    _check_factors(plan, records, loaded, [name for names in aliases.values() for name in names])
+    loaded = {**loaded, **_normed(plan, model, loaded)}
     sources: dict[str, WeightSource] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
     for parameter in model.get_parameters():
@@ -150,6 +152,25 @@ def _aliases(model: Any) -> Mapping[int, Sequence[str]]:
         for attribute, parameter in cell._params.items():
             names.setdefault(id(parameter), []).append(f"{path}.{attribute}" if path else attribute)
     return names
+
+
+def _check_factors(
+    plan: ComponentPlan, records: Mapping[str, StoredTensor], loaded: Mapping[str, Any], names: Sequence[str]
+) -> None:
+    """Raise TraceError where a tensor that no parameter (of these `names`) takes may be the factor of one that is."""
+    read: set[str] = set()
+    traced = True  # back to the tensors of the checkpoint, all of them
+    for name in names:
+        value = loaded.get(name)
+        if isinstance(value, StoredTensor):
+            read.add(value.key)
+        elif value is not None and name in records:  # computed, as a reshaped weight keeps its name
+            read.add(name)
+        elif value is not None:
+            traced = False
+    problem = unread_factor(records, read, sorted(read) if traced else sorted(records))
+    if problem:
+        raise TraceError(f"component {plan.name}: {problem}.")
 
 
 def _check_kind(plan: ComponentPlan, parameter: str, wanted: str, value: Any) -> None:

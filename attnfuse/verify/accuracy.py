@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.operators.columns import Kernel, Role
+from attnfuse.ir.questions import kernel, role
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -28,9 +30,7 @@ from attnfuse.verify.weights import WeightProvider
 OWN_ERROR = 0.05
 """Several hundred roundings to bfloat16 in a row, each independent, come to this (docs/verification.md)."""
 
-_MODULE_OPS = (
-    "Dense", "MatMul", "MatMulExt", "BatchMatMul", "BatchMatMulExt", "Baddbmm", "Addmm", "PromptFlashAttention",
-)  # fmt: skip
+_LAYERS = (Role.PRODUCT, Role.PROJECTION, Role.FUSED_ATTENTION)
 
 
 def warn(
@@ -140,5 +140,5 @@ def _first_module(model: Model, weights: WeightProvider, inputs: Mapping[str, Ar
 def _is_sampled(model: Model, node: Node) -> bool:
     """Whether the node gives the result of a layer: what merely adds or moves may cancel, and means nothing alone."""
     kind = model.type_of(node.name)
-    of_layer = node.op in _MODULE_OPS or node.op.startswith("Conv")
+    of_layer = role(node) in _LAYERS or kernel(node) is Kernel.CONVOLUTION
     return of_layer and kind is not None and kind.dtype.is_float and kind.is_static and kind.size > 0

@@ -1,47 +1,118 @@
-"""Parameters that the graph itself assigns to: a Load behind an Assign reads the value that was assigned.
+"""Parameters that the graph itself writes to: a Load behind the write reads the value that was written.
 
 Effects are ordered by state tokens: UpdateState(state, effect) is the state behind the effect, and Load(parameter,
 state) reads the parameter as it is in that state. The executor follows values and no states, so both graphs are
-rewritten before they are run, and what was assigned is then a value like any other, of inputs if it comes from those.
+rewritten before they are run, and what was written is then a value like any other, of inputs if it comes from those.
 
-May import `attnfuse.ir.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph`, the operator table's questions and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
 
-from attnfuse.errors import VerificationError
-from attnfuse.ir.graph import Model, Node, short_name
-from attnfuse.mindir.schema import ModelProto
+from collections.abc import Sequence
 
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
-_WRITERS = ("Assign", "Scatter", "Inplace")
-"""How the names begin of operators that write into their first operand."""
+from attnfuse.errors import VerificationError
+from attnfuse.ir.graph import CALL, Model, Node, short_name
+from attnfuse.ir.questions import changed, makes_tuple, orders_effects
+from attnfuse.ir.types import TensorType
+from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto
+
+_ADDS = {"AssignAdd": "Add", "AssignSub": "Sub", "InplaceAddExt": "AddExt", "InplaceSubExt": "SubExt"}
+"""What writes old + x or old - x (the last two times a third operand), and the plain operator of the same numbers."""
+_COPY = "InplaceCopy"
+_PRIMITIVE = "attnfuse_written_"
 
 
 def read_through(model: Model) -> Model:
-    """The model with every use of such a Load, and of an Assign's result, given the assigned value instead.
+    """The model with what is written to parameters as values, and every use of a Load behind a write given that value.
 
-    The model itself where there is none. States that a function is given by its caller are not followed. Raises
-    VerificationError where a Load reads what another operator than Assign, or an Assign of another type, has written.
+    Assign gives its value; AssignAdd, AssignSub, InplaceAddExt and InplaceSubExt the sum or difference with what the
+    parameter held before; InplaceCopy its source in the parameter's type and shape. The model itself where no parameter
+    is written to. Of a Load, states that a function is given by its caller are not followed.
+
+    Raises VerificationError where a Load, or a sum, reads what another operator has written, where an Assign is of
+    another type, and where another function may have written to what a sum adds to.
     """
-    if not any(node.op.startswith(_WRITERS) and model.is_parameter(node.inputs[0]) for node in model.nodes):
+    written = [node for node in model.nodes if any(map(model.is_parameter, changed(model, node)))]
+    if not written:
         return model
-    instead = {node.name: node.inputs[1] for node in model.nodes if node.op == "Assign"}
+    instead = {node.name: node.inputs[1] for node in written if node.op == "Assign"}
     for node in model.nodes:
-        if node.op == "Load" and (value := _assigned(model, node.inputs[0], node.inputs[1])) is not None:
-            instead[node.name] = value
+        if node.op == "Load" and (writer := _writer(model, node.inputs[0], node.inputs[1])) is not None:
+            instead[node.name] = writer.name
     for name, value in instead.items():
         if model.type_of(name) != model.type_of(value):
-            raise VerificationError(f"{short_name(name)} is given {short_name(value)}, which is of another type.")
+            raise VerificationError(
+                f"{short_name(name)} is given {short_name(value)}, which is of another type; use --verify static."
+            )
+    plain = {node.name: _plain(model, node) for node in written if node.op in _ADDS or node.op == _COPY}
     proto = ModelProto()
     proto.CopyFrom(model.proto)
+    for op in sorted({message.op_type for messages in plain.values() for message in messages}):
+        entry = proto.primitives.add(name=op.removeprefix("REF::"), prim_type=PrimitiveProto.PRIMITIVE_FUNCTION)
+        entry.op_type = entry.name.removeprefix(_PRIMITIVE)
     for graph in (proto.graph, *proto.functions):
+        _replace(graph, plain)
         for message in graph.node:
             for position, value in enumerate(message.input):
                 message.input[position] = _settled(instead, value)
         for output in graph.output:
             output.name = _settled(instead, output.name)
     return Model(proto)
+
+
+def _replace(graph: GraphProto, plain: dict[str, list[NodeProto]]) -> None:
+    if not any(message.output[0] in plain for message in graph.node):
+        return
+    nodes = [made for message in graph.node for made in plain.get(message.output[0], [message])]
+    copies = GraphProto()
+    copies.node.extend(nodes)
+    del graph.node[:]
+    graph.node.extend(copies.node)
+
+
+def _plain(model: Model, node: Node) -> list[NodeProto]:
+    """Nodes that make, under the node's name and of its type, what it leaves in its parameter."""
+    if node.op == _COPY:
+        return _copied(model, node)
+    old, state = node.inputs[0], node.inputs[-1]
+    if not _is_whole(model, state):
+        raise _refused(node, "adds to a parameter that another function may have written to")
+    before = _writer(model, old, state)
+    return [_node(node, _ADDS[node.op], [old if before is None else before.name, *node.inputs[1:-1]])]
+
+
+def _copied(model: Model, node: Node) -> list[NodeProto]:
+    """The source, brought to the parameter's type, then to its shape."""
+    kind, source = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
+    if kind is None or source is None:
+        raise _refused(node, "copies a value of unknown type into a parameter")
+    cast = _node(node, "Cast", node.inputs[1:2])
+    if source.dims == kind.dims:
+        return [cast]
+    cast.name = cast.output[0] = f"{node.name}_{_PRIMITIVE}source"
+    _declare(cast, TensorType(source.dims, kind.dtype))
+    return [cast, _node(node, "BroadcastTo", [cast.name])]
+
+
+def _node(node: Node, op: str, inputs: Sequence[str]) -> NodeProto:
+    message = NodeProto()
+    message.CopyFrom(node.proto)
+    message.op_type = f"REF::{_PRIMITIVE}{op}"
+    del message.input[:]
+    message.input.extend(inputs)
+    return message
+
+
+def _declare(message: NodeProto, kind: TensorType) -> None:
+    for attribute in message.attribute:
+        for tensor in attribute.tensors:
+            tensor.data_type = kind.dtype.wire
+            tensor.dims[:] = kind.dims
+
+
+def _refused(node: Node, why: str) -> VerificationError:
+    return VerificationError(f"{node.op} {short_name(node.name)} {why}; use --verify static.")
 
 
 def _settled(instead: dict[str, str], value: str) -> str:
@@ -51,17 +122,27 @@ def _settled(instead: dict[str, str], value: str) -> str:
     return value
 
 
-def _assigned(model: Model, parameter: str, state: str) -> str | None:
-    """The value that was last assigned to the parameter before that state."""
+def _writer(model: Model, parameter: str, state: str) -> Node | None:
+    """The node that last wrote to the parameter before that state."""
     node = model.producer(state)
-    while node is not None and node.op == "UpdateState":
+    while node is not None and orders_effects(node):
         for effect in _effects(model, node):
-            if effect.inputs and effect.inputs[0] == parameter and effect.op.startswith(_WRITERS):
-                if effect.op != "Assign":
-                    raise VerificationError(f"{effect.op} {short_name(effect.name)} writes into a parameter.")
-                return effect.inputs[1]
+            if parameter in changed(model, effect):
+                if effect.op not in (*_ADDS, _COPY, "Assign"):
+                    raise _refused(effect, "writes into a parameter, and no rule tells what")
+                return effect
         node = model.producer(node.inputs[0])
     return None
+
+
+def _is_whole(model: Model, state: str) -> bool:
+    """Whether every effect before the state is known: none is the caller's or a called function's."""
+    node = model.producer(state)
+    while node is not None and orders_effects(node):
+        if any(effect.op == CALL for effect in _effects(model, node)):
+            return False
+        node = model.producer(node.inputs[0])
+    return node is not None
 
 
 def _effects(model: Model, update: Node) -> list[Node]:
@@ -71,7 +152,7 @@ def _effects(model: Model, update: Node) -> list[Node]:
         node = model.producer(stack.pop())
         if node is None:
             continue
-        if node.op in _TUPLES:
+        if makes_tuple(node):
             stack += reversed(node.inputs)
         else:
             found.append(node)

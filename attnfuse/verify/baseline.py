@@ -13,14 +13,12 @@ formula. May import `attnfuse.ir.graph`, the reader of fused nodes and `lowering
 from __future__ import annotations
 
 from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import factor_positions, orders_effects, role
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
 from attnfuse.verify.lowering import UNIT_ROUNDOFF, Rounding
-
-PRODUCTS = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Baddbmm")
-_MULTIPLIED = {"Baddbmm": (1, 2)}
-"""Operands that a product multiplies, where they are not the first two."""
 
 
 def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
@@ -34,10 +32,10 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
         return {}
     # Where a site's own node is not found: the coarsest type in use, which makes the yardstick longer, not shorter.
     coarsest = dtypes.BFLOAT16 if dtypes.BFLOAT16 in low else dtypes.FLOAT16
-    kept = {node.name for node in fused.nodes if node.op == "Softmax"}
+    kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
     found: dict[str, Rounding] = {}
     for node in original.nodes:
-        if node.op == "Softmax" and node.name not in kept:
+        if role(node) is Role.SOFTMAX and node.name not in kept:
             before, last = _formula(original, node)
             dtype = _compute_type(original, fused, last) or coarsest
             found |= _of_formula(original, node, before, last, dtype)
@@ -69,7 +67,7 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
     product = before[0] if before else None  # of several the first: what is added to it is a bias
     if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
         found[product.name] = Rounding(dtype, operands=_multiplied(product))
-    if last.op in PRODUCTS and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
+    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
         found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
     adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
     if adding:
@@ -81,7 +79,7 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
 
 
 def _multiplied(product: Node) -> tuple[int, ...]:
-    return _MULTIPLIED.get(product.op, (0, 1))
+    return factor_positions(product) or ()
 
 
 def _is_of(model: Model, dtype: DType, *values: str) -> bool:
@@ -100,7 +98,7 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
     known = {other.name for other in path}
     for position, value in enumerate(node.inputs):
         kind = model.type_of(value)
-        multiplied = node.op in PRODUCTS and position in _multiplied(node)
+        multiplied = role(node) is Role.PRODUCT and position in _multiplied(node)
         if kind is not None and kind.dtype.is_float and kind.size != 1 and value not in known and not multiplied:
             return True
     return False
@@ -114,11 +112,11 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     before = [node for name in names if (node := model.producer(name)) is not None]
     last = softmax
     while True:
-        users = [u.node for u in model.uses(last.name) if u.node is not None and u.node.op != "UpdateState"]
+        users = [u.node for u in model.uses(last.name) if u.node is not None and not orders_effects(u.node)]
         if len(users) != 1:
             return before, last
         last = users[0]
-        if last.op in PRODUCTS:
+        if role(last) is Role.PRODUCT:
             return before, last
 
 
@@ -131,7 +129,7 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
     kind = model.type_of(value)
     if kind is None or not kind.is_static or kind.size != size:
         return False
-    leads = [_before(model, v, size, region, seen) for v in node.inputs] if node.op not in PRODUCTS else [True]
+    leads = [_before(model, v, size, region, seen) for v in node.inputs] if role(node) is not Role.PRODUCT else [True]
     if any(leads):
         region.append(node.name)
         return True
@@ -149,11 +147,11 @@ def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
     """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
     value: str | None = product.name
     while value is not None and fused.producer(value) is None:
-        users = [u.node for u in original.uses(value) if u.node is not None and u.node.op != "UpdateState"]
+        users = [u.node for u in original.uses(value) if u.node is not None and not orders_effects(u.node)]
         value = users[0].name if users else None
     while value is not None:
         node = fused.producer(value)
-        if node is None or not node.inputs or node.op in PRODUCTS:
+        if node is None or not node.inputs or role(node) is Role.PRODUCT:
             return None
         if node.op in FUSED_OPS:
             return node

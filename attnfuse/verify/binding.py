@@ -19,6 +19,7 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, Node, attribute
+from attnfuse.ir.questions import makes_tuple, takes_element
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 from attnfuse.verify import inference
@@ -198,7 +199,7 @@ class _Binder:
         if value in self.values:
             return self.values[value]
         node = self.model.producer(value)
-        if node is not None and node.op in ("MakeTuple", "make_list", "MakeList"):
+        if node is not None and makes_tuple(node):
             return tuple(self._literal(element) for element in node.inputs)
         return self.model.literal(value) if self.model.is_literal(value) else None
 
@@ -207,7 +208,7 @@ class _Binder:
         if node.op in ("Shape", "TensorShape", "DynamicShape"):
             kind = self._type_of(node.inputs[0])
             return kind.dims if kind is not None and kind.is_static else None
-        if node.op == "TupleGetItem":
+        if takes_element(node):
             elements, index = self.values.get(node.inputs[0]), self._literal(node.inputs[1])
             return elements[index] if isinstance(elements, tuple) and isinstance(index, int) else None
         if node.op in _SCALARS:

@@ -47,6 +47,17 @@ class DataSet:
         """For people: name and the start of its SHA-256."""
         return f"data {self.file.name} (sha256 {self.file.sha256[:12]})"
 
+    def fault(self) -> str:
+        """What is to be said of the numbers where the original has no finite value on them: which inputs hold NaN."""
+        spoilt = [leaf_name(name) for name, value in self.inputs.items() if _has_nan(value)]
+        if spoilt:
+            return f"whose {', '.join(spoilt)} {'holds' if len(spoilt) == 1 else 'hold'} NaN"
+        return "whose numbers lie outside what the graph is defined for, or overflow its types"
+
+
+def _has_nan(value: Array) -> bool:
+    return _kind_of(value.dtype) == "float" and bool(np.isnan(value).any())
+
 
 def data_files(path: Path, components: Sequence[str]) -> dict[str, tuple[Path, ...]]:
     """The files of each component.

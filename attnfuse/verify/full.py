@@ -67,11 +67,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Feed:
-    """A set of inputs by the original's names; `draw` is None where it is real. `label` tells it from others."""
+    """A set of inputs by the original's names; `draw` is None where it is real. `label` tells it from others,
+    `given` is what to say of real ones where the original has no finite value on them."""
 
     label: str
     inputs: dict[str, Array]
     draw: Draw | None
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,9 @@ def _at_sizes(
         others = [(restated, sites.cut_restated(before, after, restated)) for restated in anew.restated]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
-        values = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
+        values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
     with timed(seconds, "sites"):
-        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.attended)
+        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.attended, given)
     with timed(seconds, "restated"):
         whole = [(restated, part) for restated, part in others if part is not None]
         differences, remarked = restated_numbers.compare_restated(*sides, whole, request.seed)
@@ -149,7 +151,7 @@ def _at_sizes(
 def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
     """One after the other: inputs of a real size are gigabytes together."""
     if sets:
-        yield from (_Feed(given.label, given.inputs, None) for given in sets)
+        yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
         return
     for draw in (OPEN,) if request.attended else whole_draws(model):
         yield _drawn(model, request.seed, draw)
@@ -161,8 +163,8 @@ def _drawn(model: Model, seed: int, draw: Draw) -> _Feed:
 
 def _run_whole(
     sides: tuple[Side, Side], feeds: Iterator[_Feed], taps: Mapping[str, TensorType], seed: int, found: Found
-) -> Mapping[str, Array]:
-    """Add to what is found; the values asked for, of the run that left the least undefined."""
+) -> tuple[Mapping[str, Array], str]:
+    """Add to what is found; the values asked for, of the run that left the least undefined, and its `given`."""
     runs: list[_Run] = []
     best: _Run | None = None
     for feed in _with_open(sides[0].model, feeds, seed, runs):
@@ -174,7 +176,7 @@ def _run_whole(
     assert best is not None  # there is one feed at least
     _tell(runs, sides[0].model, found)
     found.warnings += _warnings(runs)
-    return best.compared.values
+    return best.compared.values, best.feed.given
 
 
 def _warnings(runs: Sequence[_Run]) -> list[str]:
@@ -188,7 +190,7 @@ def _warnings(runs: Sequence[_Run]) -> list[str]:
 
 def _light(feed: _Feed) -> _Feed:
     """The feed without its arrays."""
-    return _Feed(feed.label, {}, feed.draw)
+    return replace(feed, inputs={})
 
 
 def _with_open(model: Model, feeds: Iterator[_Feed], seed: int, runs: list[_Run]) -> Iterator[_Feed]:
@@ -237,8 +239,9 @@ def _tell(runs: Sequence[_Run], model: Model, found: Found) -> None:
             outputs.setdefault(figures.output, []).append(figures)
     for output, several in outputs.items():
         if output not in compared:
-            asked = "" if runs[0].feed.draw is None else f" Such a file holds {data.told(model)}."
-            found.findings.append(uncompared(f"output {output}") + asked)
+            given = ", and on ".join(run.feed.given for run in runs if run.feed.given)
+            asked = "" if given else f" Such a file holds {data.told(model)}."
+            found.findings.append(uncompared(f"output {output}", given) + asked)
         # The order of the runs decides among equals, so that the same is told each time.
         found.outputs.append(max(several, key=_badness))
 

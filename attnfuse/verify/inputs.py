@@ -15,6 +15,7 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
+from attnfuse.ir.questions import ELEMENTS, source
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.names import leaf_name
@@ -23,7 +24,6 @@ from attnfuse.verify.readers import Needs, needs, number_of
 TIMESTEPS = 1000
 """Diffusion schedules count their steps below this."""
 
-_THROUGH = ("Cast", "Reshape", "ExpandDims", "Load", "Depend", "FlattenExt", "Squeeze", "BroadcastTo", "StridedSlice")
 
 _FILLS = {"left": "lowest", "right": "-inf", "single": "-10000", "none": "lowest"}
 """What hides a key in a row of that pattern where the mask is added to the scores; "lowest" is the type's own."""
@@ -162,8 +162,10 @@ def _is_length(name: str, kind: TensorType, asked: Needs) -> bool:
 
 
 def _is_mask(name: str, kind: TensorType, asked: Needs) -> bool:
-    if kind.dtype is dtypes.BOOL or "mask" in name.replace("masked", ""):
+    if kind.dtype is dtypes.BOOL:
         return True
+    if "mask" in name.replace("masked", ""):
+        return asked.low <= 0.0 and asked.high >= 1.0
     if kind.dtype.is_float:
         return asked.additive or asked.condition
     return asked.condition and asked.rows is None and "position" not in name and "timestep" not in name
@@ -247,13 +249,14 @@ def _is_multiplied(model: Model, value: str) -> bool:
     """
     stack = [value]
     while stack:
-        for use in model.uses(stack.pop()):
+        reached = stack.pop()
+        for use in model.uses(reached):
             node = use.node
-            if node is None or use.position != 0:
+            if node is None:
                 continue
-            if node.op in ("Muls", "Mul") and model.is_literal(node.inputs[1]):
+            if use.position == 0 and node.op in ("Muls", "Mul") and model.is_literal(node.inputs[1]):
                 return (_number(model.literal(node.inputs[1])) or 0) >= TIMESTEPS
-            if node.op in _THROUGH:
+            if source(node, ELEMENTS) == reached:
                 stack.append(node.name)
     return False
 

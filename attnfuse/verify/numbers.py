@@ -240,19 +240,19 @@ def relative_error(values: Array, exact: Array, where: Array) -> float:
     return error / size if size else error
 
 
-def uncompared(output: str) -> str:
-    """What is said where the original defines nothing of a result."""
-    return (
-        f"{output} could not be compared: the original itself has no finite value there; --data gives it real inputs, "
-        "another dtype may hold it, and --verify static asks for no numbers."
-    )
+def uncompared(output: str, given: str = "") -> str:
+    """What is said where the original defines nothing of a result; `given` says on which real inputs, if on any."""
+    told = f"{output} could not be compared: the original itself has no finite value there"
+    if given:
+        return f"{told} on {given}; give other numbers, or use --verify static, which asks for none."
+    return f"{told}; --data gives it real inputs, another dtype may hold it, and --verify static asks for no numbers."
 
 
-def problems(figures: OutputFigures, output: str) -> list[str]:
-    """What these figures are out of bounds in; `output` is what the sentences call the result."""
+def problems(figures: OutputFigures, output: str, given: str = "") -> list[str]:
+    """What these figures are out of bounds in; `output` is what the sentences call the result, `given` as above."""
     findings = []
     if not figures.compared:
-        findings.append(uncompared(output))
+        findings.append(uncompared(output, given))
     overflow = (
         "" if np.isfinite(figures.formula) else "; the formula overflows there, so another type may suit it better"
     )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
+from attnfuse.ir.questions import keeps_order, orders_effects
 from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read
@@ -96,25 +97,49 @@ class Needs:
 
 
 def needs(model: Model, value: str) -> Needs:
-    """What the graph asks of its input `value`."""
-    return _Walk(model).of(value)
+    """What the graph asks of its input `value`.
+
+    Where operators are defined comes first: a mask that is added holds numbers of any size, so an input with bounds is
+    none, and 0 and 1 stand for a mask only where both lie within the bounds or on them. Bounds that leave nothing are
+    those of a product whose factors are read one by one (`-w · (w - 1)`, positive where both are negative): they hold
+    the other way round; a single point is replaced with 0 to 1.
+    """
+    found = _Walk(model).of(value)
+    low, high = found.low, found.high
+    if low >= high:
+        low, high = (high, low) if low > high else (0.0, 1.0)
+    bounded = math.isfinite(low) or math.isfinite(high)
+    return replace(
+        found,
+        low=low,
+        high=high,
+        additive=found.additive and not bounded,
+        condition=found.condition and low <= 0.0 and high >= 1.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A value on the way: `factor` · input + `added`. Not `exact`: of the same sign as the input, and no more."""
+    """A value on the way: `factor` · input + `added`. Not `exact`: of the same sign as that, and no more. `curved`: a
+    root, a power or a quotient of it, which is no mask or bias that the input holds."""
 
     value: str
     factor: float = 1.0
     added: float = 0.0
     exact: bool = True
+    curved: bool = False
 
     def at(self, number: float) -> float:
         """The input's number at which this value is `number`."""
         return (number - self.added) / self.factor
 
     def loose(self, value: str) -> _State:
-        return _State(value, math.copysign(1.0, self.factor), 0.0, exact=False)
+        """Of the sign of this value: positive on the same side of the same number of the input."""
+        size = abs(self.factor)
+        return replace(self, value=value, factor=self.factor / size, added=self.added / size, exact=False)
+
+    def bent(self, value: str) -> _State:
+        return replace(self.loose(value), curved=True)
 
 
 @dataclass(slots=True)
@@ -184,13 +209,13 @@ class _Walk:
             self._within(*_INTERVALS[op], state)
             if op in _LOGARITHMS and state.exact and state.factor > 0 and state.added == 0 and self._is_score(result):
                 self.found = replace(self.found, weighs=True)
-            return [state.loose(result)] if op in ("Sqrt", "Rsqrt") else []
+            return [state.bent(result)] if op in ("Sqrt", "Rsqrt") else []
         if op in ("Pow", "PowTensorScalar", "PowScalarTensor"):
             return self._power(node, position, state)
         if op in ("Reciprocal", *_WHOLE_DIVS):
             if op == "Reciprocal" or position == 1:
                 self._nonzero(state)
-            return [state.loose(result)] if op == "Reciprocal" else []
+            return [state.bent(result)] if op == "Reciprocal" else []
         if op in _KEEP_SIGN:
             return [state.loose(result)]
         if op == "Baddbmm" and position == 0:
@@ -283,7 +308,7 @@ class _Walk:
             self._within(0.0, math.inf, state)
         elif exponent < 0:
             self._nonzero(state)
-        return [] if exponent is not None and exponent % 2 == 0 else [state.loose(node.name)]
+        return [] if exponent is not None and exponent % 2 == 0 else [state.bent(node.name)]
 
     def _arithmetic(self, node: Node, position: int, state: _State) -> list[_State]:
         op, result = node.op, node.name
@@ -297,7 +322,7 @@ class _Walk:
             return self._sum(node, position, state, number)
         if op in _DIVS and position == 1:
             self._nonzero(state)
-            return [state.loose(result)]
+            return [state.bent(result)]
         if number is None:
             return [state.loose(result)]
         factor = number if op in _MULS else 1 / number if number else 0.0
@@ -320,7 +345,7 @@ class _Walk:
                 return [state.loose(result)]
             # A constant of several numbers: what is added differs from place to place, the factor does not.
             turned = sign if position == 1 else 1.0
-            return [_State(result, state.factor * turned, 0.0, exact=False)]
+            return [replace(state, value=result, factor=state.factor * turned, added=0.0, exact=False)]
         if position == 0:
             return [replace(state, value=result, added=state.added + sign * alpha * number)]
         factor = sign * alpha
@@ -334,10 +359,10 @@ class _Walk:
 
     def _take_as_bias(self, state: _State) -> None:
         """What is added to scores: the input's own numbers, or 0 and 1 that the graph makes a mask of."""
-        wide = abs(state.factor) >= WIDE
-        self.found = replace(
-            self.found, condition=self.found.condition or wide, additive=self.found.additive or not wide
-        )
+        if abs(state.factor) >= WIDE:
+            self.found = replace(self.found, condition=True)
+        elif not state.curved:
+            self.found = replace(self.found, additive=True)
 
     def _is_score(self, value: str) -> bool:
         """Whether a softmax takes the value, through nothing but sums, factors and fills."""
@@ -385,8 +410,8 @@ class _Walk:
             if node is None:
                 if self.model.is_input(name):
                     return True
-            elif node.op not in (CONSTANT, "UpdateState"):
-                stack += node.inputs[:1] if node.op in ("Load", "Depend") else node.inputs
+            elif node.op != CONSTANT and not orders_effects(node):
+                stack += node.inputs[:1] if keeps_order(node) else node.inputs
                 if node.op == CALL:
                     return True
         return False

@@ -25,11 +25,13 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import factor_positions, role
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.accuracy import OWN_ERROR
-from attnfuse.verify.baseline import PRODUCTS, honest_rounding
+from attnfuse.verify.baseline import honest_rounding
 from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import LARGEST, Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
@@ -39,9 +41,6 @@ from attnfuse.verify.sites import Cut, Site
 
 _FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
 """Operators that make one score of one score."""
-
-_SUMS = ("Baddbmm",)
-"""Products that add, and scale, in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,15 @@ class SiteResult:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """On drawn operands: the relative error in float64 and how large it may be there; of drawn masks all figures."""
+
+    error: float
+    bound: float
+    judged: OutputFigures | None = None
+
+
 def compare_sites(
     original: Side,
     fused: Side,
@@ -60,26 +68,27 @@ def compare_sites(
     values: Mapping[str, Array],
     seed: int,
     attended: Set[str] = frozenset(),
+    given: str = "",
 ) -> list[SiteResult]:
     """Hold each site to its formula.
 
     `values` are those of the cuts' leaves in the original graph's run, in their own types. `attended` are results of
-    sites whose rows have a key each, by the policy. Raises VerificationError where the original's part cannot be run;
-    that the fused one cannot is a finding.
+    sites whose rows have a key each, by the policy. `given` says which real inputs the values are of, if of any. Raises
+    VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
     """
-    drawn: dict[tuple[bytes, bool], dict[str, tuple[float, OutputFigures | None]]] = {}
+    drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
     results = []
     for site, part in pairs:
         sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
-        given = {value: values[value] for value in part.leaves}
-        result = _fused_result(site, part, sides[1], given)
+        met = {value: values[value] for value in part.leaves}
+        result = _fused_result(site, part, sides[1], met)
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
         key = (key_of(part), site.output in attended)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, rows_attended=key[1])
-        results.append(_compare(site, part, sides, given, result, drawn.get(key, {})))
+        results.append(_compare(site, part, sides, met, result, drawn.get(key, {}), given))
     return results
 
 
@@ -122,19 +131,19 @@ def _compare(
     sides: tuple[Side, Side],
     values: Mapping[str, Array],
     result: Array,
-    drawn: Mapping[str, tuple[float, OutputFigures | None]],
+    drawn: Mapping[str, _Drawn],
+    given: str,
 ) -> SiteResult:
     figures, peaks = _figures(site, part, sides, values, result)
     where = f"site {site.label}"
-    findings = [*problems(figures, where), *(f"{where} {text}" for text in _types(site, part))]
-    for how, (error, judged) in drawn.items():
-        if judged is not None:
-            findings += problems(judged, f"{where} on drawn operands ({how})") if judged.compared else []
-        elif not error <= figures.algebra_bound:
+    findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
+    for how, on in drawn.items():
+        if on.judged is not None:
+            findings += problems(on.judged, f"{where} on drawn operands ({how})") if on.judged.compared else []
+        elif not on.error <= on.bound:
             findings.append(
-                f"{where} on {how} drawn operands, in float64, differs from the original by {error:.2e} (relative), "
-                f"more than the {figures.algebra_bound:.2e} that storing the scale and bias costs: it is another "
-                "function."
+                f"{where} on {how} drawn operands, in float64, differs from the original by {on.error:.2e} (relative), "
+                f"more than the {on.bound:.2e} that storing the scale and bias costs: it is another function."
             )
     notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
     if figures.undefined and figures.compared:
@@ -145,7 +154,7 @@ def _compare(
         module=site.module,
         compute=site.compute.name,
         largest_score=list(peaks.values())[-1] if peaks else None,
-        drawn={how: error for how, (error, _) in drawn.items()},
+        drawn={how: on.error for how, on in drawn.items()},
         figures=figures,
     )
     return SiteResult(told, tuple(findings), tuple(notes))
@@ -167,7 +176,7 @@ def _types(site: Site, part: Cut) -> list[str]:
 def _scores(model: Model) -> list[str]:
     """Values between the product of query and key and the mask: the product first, then as scaled."""
     for node in model.nodes:
-        if node.op == "Softmax":
+        if role(node) is Role.SOFTMAX:
             product = _product(model, node.inputs[0])
             return [] if product is None else _scaled(model, product)
     return []
@@ -180,7 +189,7 @@ def _product(model: Model, value: str) -> str | None:
     while level:
         for name in level:
             node = model.producer(name)
-            if node is not None and node.op in PRODUCTS:
+            if node is not None and role(node) is Role.PRODUCT:
                 return name
         behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
         level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
@@ -191,7 +200,7 @@ def _product(model: Model, value: str) -> str | None:
 def _scaled(model: Model, product: str) -> list[str]:
     found = [product]
     made = model.producer(product)
-    if made is not None and made.op in _SUMS:
+    if made is not None and factor_positions(made) != (0, 1):
         return found  # its result has the mask in it already; only the product inside is told
     while True:
         users = [u.node for u in model.uses(found[-1]) if u.node is not None]
@@ -224,21 +233,25 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
 # --- drawn operands
 
 
-def _draws(
-    site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool
-) -> dict[str, tuple[float, OutputFigures | None]]:
-    """By draw the relative error in float64, and for one about masks all figures."""
+def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool) -> dict[str, _Drawn]:
+    """What each draw shows, by its label.
+
+    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
+    of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
+    """
     original, fused = sides
-    drawn: dict[str, tuple[float, OutputFigures | None]] = {}
+    rounding = honest_rounding(part.original, part.fused)
+    drawn: dict[str, _Drawn] = {}
     for made in operands(site, part, seed, rows_attended=rows_attended):
         if not made.masked:
             exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
             result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]
-            drawn[made.label] = relative_error(result, exact, np.isfinite(exact)), None
+            bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
+            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
             continue
         result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
         figures, _ = _figures(site, part, sides, made.values, result)
-        drawn[made.label] = figures.algebra, at_own_types(figures)
+        drawn[made.label] = _Drawn(figures.algebra, figures.algebra_bound, at_own_types(figures))
     return drawn
 
 

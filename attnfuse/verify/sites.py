@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
@@ -27,10 +28,7 @@ from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto
 from attnfuse.verify.fused_nodes import FUSED_OPS, FusedAttention, MalformedError, read
 from attnfuse.verify.lowering import needed_values
 
-_PASS_FIRST = ("Load", "Depend")
 """Operators whose value is their first operand; the others order effects."""
-
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
 
 OPERANDS = ("query", "key", "value")
 
@@ -169,9 +167,9 @@ def _operands(model: Model, node: Node) -> list[str | bytes]:
 
 def _values(model: Model, node: Node) -> Iterator[str]:
     """Operands that carry a value, not the order of effects."""
-    for value in node.inputs[:1] if node.op in _PASS_FIRST else node.inputs:
+    for value in node.inputs[:1] if keeps_order(node) else node.inputs:
         made = model.producer(value)
-        if made is None or made.op != "UpdateState":
+        if made is None or not orders_effects(made):
             yield value
 
 
@@ -221,7 +219,7 @@ def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
     if original.type_of(value) is not None:
         return (value,)
     users = (use.node for use in original.uses(value))
-    read = dict.fromkeys(node.name for node in users if node is not None and node.op == "TupleGetItem")
+    read = dict.fromkeys(node.name for node in users if node is not None and takes_element(node))
     return tuple(name for name in read if fused.type_of(name) is not None)
 
 
@@ -272,7 +270,7 @@ def _joined(model: Model, node: Node) -> Iterator[str]:
     """Operands that are computed, also those in a tuple."""
     for value in node.inputs:
         made = model.producer(value)
-        if made is not None and made.op in _TUPLES:
+        if made is not None and makes_tuple(made):
             yield from _joined(model, made)
         elif not model.is_literal(value):
             yield value

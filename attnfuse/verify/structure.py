@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name, tensor_type
+from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import TensorType, agree, declared_kind
 from attnfuse.ir.values import input_kind
 from attnfuse.mindir import dtypes
@@ -236,11 +237,11 @@ def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
         user = use.node
         if user is None:
             findings.append("is an output of the graph as a tuple")
-        elif user.op == "TupleGetItem" and use.position == 0:
+        elif takes_element(user) and use.position == 0:
             index = _literal(model, user.inputs[1])
             if index != ATTENTION_OUT:
                 findings.append(f"is read at index {index}; the attention stands at index {ATTENTION_OUT}")
-        elif user.op not in ("UpdateState", "Depend", "MakeTuple"):
+        elif not (orders_effects(user) or keeps_order(user) or makes_tuple(user)):
             findings.append(f"is used by {user.op} {short_name(user.name)} as a tuple")
     return findings
 
@@ -257,7 +258,7 @@ def _check_declared_type(model: Model, node: Node) -> list[str]:
     """MindSpore recomputes a stale `shape` attribute in silence, and other readers believe it."""
     if node.op in (CONSTANT, CALL) or node.op not in _PLAIN or not node.inputs:
         return []
-    if node.op == "TupleGetItem":
+    if takes_element(node):
         source, index = model.types_of(node.inputs[0]), _literal(model, node.inputs[1])
         if not isinstance(source, tuple) or not isinstance(index, int):
             return []

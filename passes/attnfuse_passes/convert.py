@@ -8,10 +8,12 @@ bias comes before or after the scale, and in what they accept; see fused_source.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from attnfuse.api import (
     BUILT_IN,
+    Builder,
     Context,
     Decision,
     DType,
@@ -19,14 +21,13 @@ from attnfuse.api import (
     Model,
     Node,
     NodeKind,
+    NotWritableError,
     Refusal,
     SiteQuery,
     SiteRecord,
-    dtypes,
     head_padding,
     refusals,
 )
-from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.fused_source import (
     BSND,
@@ -158,6 +159,9 @@ class _Site:
         if no:
             # Lite has no FlashAttentionScore at all: what PromptFlashAttention cannot say is said by the formula.
             return self._restore(no[0].code, no[0].told(target.node, target.soc), None)
+        if not self._holds_bias(found, compute):
+            reason = f"the bias, in 16 bits and times a scale of {found.scale:g}, would be rounded anew"
+            return self._restore("target.bias_rounded", reason, None)
         heads, kv_heads, width = request.heads, request.kv_heads, request.head_dim
         pad = head_padding(target, request)
         result = only_output(self.model, self.node)
@@ -186,7 +190,7 @@ class _Site:
             kv_heads=kv_heads,
             scale=found.scale,
             discard=found.mask,
-            bias=self._bias(b, found, compute),
+            bias=self._bias(b, found),
         )
         write = flash_attention_score if target.node == "FlashAttentionScore" else prompt_flash_attention
         attention = write(b, fused)
@@ -214,15 +218,25 @@ class _Site:
             casts=b.casts,
         )
 
-    def _bias(self, b: Builder, found: FusedSource, compute: DType | None) -> str | None:
-        """The shift in the node's type, scaled where the node it came from did that and the new one does not."""
+    def _factor(self, found: FusedSource) -> float:
+        """What the bias has to be multiplied by: the node it came from may scale it, and the new one does not."""
+        return found.scale if found.shift_scaled and self._kind == "PromptFlashAttention" else 1.0
+
+    def _holds_bias(self, found: FusedSource, compute: DType | None) -> bool:
+        """Whether the new node's bias is the old one's exactly: the same type, and a factor that is a power of two.
+
+        The old node adds the bias in float32. Rounded anew to 16 bits a large one (ALiBi over long sequences) would be
+        off by more than all the rest of the node.
+        """
         if found.shift is None:
-            return None
-        factor = found.scale if found.shift_scaled and self._kind == "PromptFlashAttention" else 1.0
-        if compute is None:
-            return b.scaled(found.shift, factor)
-        # Not in the old type: a factor applied there would round what the new type might hold.
-        return b.cast(b.scaled(b.cast(found.shift, dtypes.FLOAT32), factor), compute)
+            return True
+        kind = self.model.type_of(found.shift)
+        same = compute is None or (kind is not None and kind.dtype == compute)
+        return same and abs(math.frexp(self._factor(found))[0]) == 0.5
+
+    def _bias(self, b: Builder, found: FusedSource) -> str | None:
+        """The shift, scaled where the node it came from did that and the new one does not."""
+        return None if found.shift is None else b.scaled(found.shift, self._factor(found))
 
     def _refused(self) -> tuple[Refusal, ...]:
         """What the target's documentation says against the node as it is, if it can be read at all.

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from attnfuse.api import (
+    Builder,
     Context,
     Decision,
     DType,
@@ -16,15 +17,17 @@ from attnfuse.api import (
     Miss,
     Model,
     Node,
+    NotWritableError,
     Property,
+    Role,
     SiteFacts,
     SiteQuery,
     SiteRecord,
-    TensorType,
     dtypes,
     head_padding,
     refusals,
     region_lines,
+    role,
 )
 from attnfuse_passes.attention.anchor import read_attention
 from attnfuse_passes.attention.chain import NoMatchError
@@ -36,14 +39,11 @@ from attnfuse_passes.attention.values import ConstantFolder
 from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
-from attnfuse_passes.emit.builder import Builder, NotWritableError
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept, missed
 from attnfuse_passes.sweep import sweep
-
-FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Fuse:
         folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
         dead: list[Node] = []
         for node in model.nodes:
-            if node.op == "Softmax":
+            if role(node) is Role.SOFTMAX:
                 context.sites.append(_Site(model, context, edit, effects, folder, known, node, names, dead).visit())
-            elif node.op in FUSED_OPS:
+            elif role(node) is Role.FUSED_ATTENTION:
                 context.sites.append(convert_fused(model, context, edit, node, names, dead))
         if edit.is_empty:
             return False
@@ -336,19 +336,18 @@ class _Plan:
             parts.append(b.tensor(masking.constant_discard, dtypes.BOOL))
         for term in masking.discards:
             value = self._term(b, term)
-            kind = b.type_of(value)
             if term.threshold is not None:
-                limit = b.tensor(np.array(term.threshold), kind.dtype)
+                limit = b.tensor(np.array(term.threshold), b.type_of(value).dtype)
                 op = "Less" if term.when else "Greater"
-                value = b.node(op, (value, limit), TensorType(kind.dims, dtypes.BOOL))
+                value = b.op(op, value, limit)
             elif not term.when:
-                value = b.node("LogicalNot", (value,), kind)
+                value = b.op("LogicalNot", value)
             parts.append(value)
         if not parts:
             return None, None
         whole = parts[0]
         for part in parts[1:]:
-            whole = b.elementwise("LogicalOr", whole, part)
+            whole = b.op("LogicalOr", whole, part)
         batch, heads, *_ = b.type_of(whole).dims
         # FlashAttentionScore takes a mask that is shared over the batch only if it is shared over the heads too.
         batch = batch if heads == 1 else product(self.heads.batch)
@@ -366,7 +365,7 @@ class _Plan:
             return None
         whole = parts[0]
         for part in parts[1:]:
-            whole = b.elementwise("Add", whole, part)
+            whole = b.op("Add", whole, part)
         return b.broadcast(whole, self._mask_dims(b.type_of(whole).dims[0], self.heads.count))
 
     def _guard(self, b: Builder, result: str, condition: str, value: str) -> str:
@@ -380,7 +379,7 @@ class _Plan:
             other = b.broadcast(mean, kind.dims)
         else:
             other = b.tensor(np.array(np.nan if self.masking.guard == "nan" else 0.0), kind.dtype)
-        return b.node("Select", (empty, other, result), kind)
+        return b.op("Select", empty, other, result)
 
     def _per_row(self, b: Builder, condition: str) -> str:
         """[batch, heads, rows, 1] beside query or the result: without the head axis where these have none."""
@@ -398,19 +397,18 @@ class _Plan:
         for summand in others:
             whole = self._shifted_term(b, summand, whole)
         largest = b.reduce_last("ReduceMax", whole, -1)
-        shifted = b.cast(b.elementwise("Sub", whole, largest), self.compute)
+        shifted = b.cast(b.op("Sub", whole, largest), self.compute)
         bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims[0], self.heads.count))
-        rows = TensorType(b.type_of(largest).dims, dtypes.BOOL)
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
-        magnitude = b.node("Abs", (largest,), b.type_of(largest))
-        absorbed = self._per_row(b, b.node("Greater", (magnitude, limit), rows))
+        magnitude = b.op("Abs", largest)
+        absorbed = self._per_row(b, b.op("Greater", magnitude, limit))
         zero = b.tensor(np.array(0.0), self.compute)
-        query = b.node("Select", (absorbed, zero, query), b.type_of(query))
+        query = b.op("Select", absorbed, zero, query)
         if self.masking.guard is None:
             return query, bias, None
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
-        finite = b.node("Less", (magnitude, infinite), rows)  # also of NaN it is False: +inf and −inf may have met
-        return query, bias, b.node("LogicalNot", (finite,), rows)
+        finite = b.op("Less", magnitude, infinite)  # also of NaN it is False: +inf and −inf may have met
+        return query, bias, b.op("LogicalNot", finite)
 
     def _in_range(self, b: Builder, value: str, dtype: DType) -> str:
         """A float32 value as `dtype` holds it: infinite where the formula's is."""
@@ -424,12 +422,11 @@ class _Plan:
         if isinstance(term, Bias):
             scaled = b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
             scaled = scaled if term.factor == 1.0 else self._in_range(b, scaled, summand.dtype)
-            return scaled if before is None else self._in_range(b, b.elementwise("Add", before, scaled), summand.dtype)
+            return scaled if before is None else self._in_range(b, b.op("Add", before, scaled), summand.dtype)
         fill = b.tensor(np.array(term.fill), dtypes.FLOAT32)
         other = b.tensor(np.array(0.0), dtypes.FLOAT32) if before is None else before
         branches = (fill, other) if term.when else (other, fill)
-        dims = np.broadcast_shapes(b.type_of(value).dims, b.type_of(other).dims)
-        return b.node("Select", (value, *branches), TensorType(tuple(dims), dtypes.FLOAT32))
+        return b.op("Select", value, *branches)
 
     def _repeat_groups(self, b: Builder, mean: str) -> str:
         """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""

@@ -21,6 +21,7 @@ from attnfuse.api import (
     SiteRecord,
     dtypes,
     region_lines,
+    takes_element,
 )
 from attnfuse_passes.emit.fused import ALL_TOKENS, BNSD, BSH
 from attnfuse_passes.kinds import self_or_cross
@@ -259,7 +260,7 @@ def only_output(model: Model, node: Node) -> Node:
         return node
     readers = [use.node for use in model.uses(node.name)]
     reader = readers[0] if len(readers) == 1 else None
-    if reader is None or reader.op != "TupleGetItem" or not _is_index(model, reader.inputs[1], 3):
+    if reader is None or not takes_element(reader) or not _is_index(model, reader.inputs[1], 3):
         raise Unfit("structure.outputs", node, "one reader, of output 3", f"{len(readers)} readers")
     return reader
 

@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnfuse.api import AttentionKind, Model
+from attnfuse.api import LAYOUTS, AttentionKind, Model, behind, factors, orders_effects, source
 
-# Linear layers: input 0 are the values, input 1 the weight.
-_PROJECTIONS = {"Dense", "MatMul", "MatMulExt", "BatchMatMul", "BatchMatMulExt"}
-# Of these only input 0 holds numbers of the operand; the others are shapes, or the order of effects.
-_LAYOUT = {
-    "Reshape", "Transpose", "TransposeView", "TransposeExtView", "ExpandDims", "Squeeze", "Cast", "Depend", "Load",
-}  # fmt: skip
 _MAX_VISITS = 400
 
 
@@ -35,12 +29,16 @@ def _sources(model: Model, operand: str) -> set[str]:
         if len(seen) > _MAX_VISITS:
             return set()
         node = model.producer(pending.pop())
-        if node is None or node.op == "UpdateState":  # the order of effects, which leads back to other sites
+        if node is None or orders_effects(node):  # which leads back to other sites
             continue
-        if node.op in _PROJECTIONS and _is_weight(model, node.inputs[1]):
-            found.add(_behind_layout(model, node.inputs[0]))
+        product = factors(node)
+        if product is not None and _is_weight(model, product[1]):
+            # Projections of one value may each have a reshape of their own.
+            found.add(behind(model, product[0], LAYOUTS))
             continue
-        inputs: Sequence[str] = node.inputs[:1] if node.op in _LAYOUT else node.inputs
+        # Where numbers are only laid out anew the other inputs are shapes, or the order of effects.
+        laid_out = source(node, LAYOUTS)
+        inputs: Sequence[str] = node.inputs if laid_out is None else [laid_out]
         for name in inputs:
             if name not in seen:
                 seen.add(name)
@@ -50,13 +48,5 @@ def _sources(model: Model, operand: str) -> set[str]:
 
 def _is_weight(model: Model, value: str) -> bool:
     """A parameter, read or handed on; weights enter functions as inputs that keep their dotted name."""
-    while (node := model.producer(value)) is not None and node.op in _LAYOUT:
-        value = node.inputs[0]
+    value = behind(model, value, LAYOUTS)
     return model.is_parameter(value) or (model.is_input(value) and "." in value.rsplit(":", 1)[-1])
-
-
-def _behind_layout(model: Model, value: str) -> str:
-    """The value that was only reshaped: projections of one value may each have a reshape of their own."""
-    while (node := model.producer(value)) is not None and node.op in _LAYOUT:
-        value = node.inputs[0]
-    return value

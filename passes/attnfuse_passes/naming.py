@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from attnfuse.api import Model, Modules, Node, short_name
+from attnfuse.api import Model, Modules, Node, short_name, sites_built, unused
 from attnfuse_passes.attention.normal_form import AttentionExpr
-from attnfuse_passes.emit.builder import sites_built, unused
 
 # Names that parameters have inside the module that owns them.
 _LEAVES = {"weight", "bias", "gamma", "beta", "embedding_table"}

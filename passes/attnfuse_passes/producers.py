@@ -14,14 +14,13 @@ May import `attnfuse.api`.
 
 from __future__ import annotations
 
-from attnfuse.api import Model, Node, dtypes
+from attnfuse.api import ELEMENTS, Hands, Model, Node, Role, dtypes, hands, role, source
 from attnfuse_passes.fused_source import FusedSource, Unfit, read, request_of
 
-_HANDED_ON = {
-    "BroadcastTo", "ExpandDims", "Reshape", "Squeeze", "StridedSlice", "Tile", "Transpose", "TransposeView",
-    "RepeatInterleaveInt", "SliceExt", "Slice",
-}  # fmt: skip
+_HANDED_ON = ELEMENTS - {Hands.CONVERTED}
+"""What leaves a mask a mask: a cast may make one."""
 _TO_BOOL = {"Cast", "NotEqual", "NotEqualScalar"}
+_REPEATS_AN_AXIS = {"RepeatInterleaveInt", "Tile"}
 _COMPRESSED = (2, 3, 4)
 
 
@@ -85,48 +84,56 @@ def _bias_as_mask(model: Model, mask: str) -> str | None:
 def _first_head(model: Model, mask: str) -> str | None:
     """A slice of the first of several heads."""
     value: str = mask
-    while (node := model.producer(value)) is not None and node.op in _HANDED_ON:
-        before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
+    while (node := model.producer(value)) is not None and (handed := source(node, _HANDED_ON)) is not None:
+        before, after = model.type_of(handed), model.type_of(node.name)
         if (
-            node.op in ("StridedSlice", "SliceExt", "Slice")
+            hands(node) is Hands.PICKED
+            and role(node) is not Role.LOOKUP
             and before is not None
             and after is not None
             and before.rank == after.rank == 4
             and before.dims[1] > after.dims[1] == 1
-            and not _same_for_all(model, node.inputs[0], before.dims[1])
+            and not _same_for_all(model, handed, before.dims[1])
         ):
             return (
                 f"its mask is that of the first of {before.dims[1]} heads: the others' are lost, as in mindone's "
                 "flash_attention_op"
             )
-        value = node.inputs[0]
+        value = handed
     return None
 
 
 def _same_for_all(model: Model, mask: str, heads: int) -> bool:
     """Whether the mask was made for all heads by repeating one, so that the first says all there is."""
-    while (node := model.producer(mask)) is not None and (node.op in _HANDED_ON or node.op in ("Cast", "LogicalNot")):
-        before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
+    while (node := model.producer(mask)) is not None and (handed := _told_by(node)) is not None:
+        before, after = model.type_of(handed), model.type_of(node.name)
         if before is None or after is None or not (before.is_static and after.is_static):
             return False
-        if node.op in ("RepeatInterleaveInt", "Tile") and after.size == heads * before.size:
-            return True
-        if (
-            node.op == "BroadcastTo"
-            and before.rank == after.rank == 4
-            and before.dims[1] == 1
-            and after.dims[1] == heads
-        ):
-            return True
-        mask = node.inputs[0]
+        if hands(node) is Hands.REPEATED:
+            if before.rank == after.rank == 4 and before.dims[1] == 1 and after.dims[1] == heads:
+                return True
+            # Where batch and heads are one axis, what is repeated is the size.
+            if node.op in _REPEATS_AN_AXIS and after.size == heads * before.size:
+                return True
+        mask = handed
     return False
+
+
+def _told_by(node: Node) -> str | None:
+    """What a mask is the same for all heads with: another type and the negation keep that."""
+    return node.inputs[0] if node.op == "LogicalNot" else source(node, ELEMENTS)
 
 
 def _origin(model: Model, mask: str) -> Node | None:
     """What computed the mask, before it was sliced, repeated or negated."""
     node = model.producer(mask)
-    while node is not None and (node.op in (*_HANDED_ON, "LogicalNot") or _keeps_bool(model, node)):
-        node = model.producer(node.inputs[0])
+    while node is not None:
+        handed = source(node, _HANDED_ON)
+        if handed is None and (node.op == "LogicalNot" or _keeps_bool(model, node)):
+            handed = node.inputs[0]
+        if handed is None:
+            break
+        node = model.producer(handed)
     return node
 
 

@@ -10,12 +10,9 @@ mindone's own formula, so a row without any key is the mean of the values and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from attnfuse.api import Edit, FusedRequest, Model, Node, TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.api import Builder, Edit, FusedRequest, Model, Node, dtypes
 from attnfuse_passes.emit.fused import BNSD, BSH
 from attnfuse_passes.fused_source import FusedSource, Lift, Unfit, check_plain, only_output, request_of
 
@@ -46,7 +43,7 @@ def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | N
     if not found.shift_scaled:
         scores = b.scaled(scores, found.scale)
     if found.shift is not None:
-        scores = b.elementwise("Add", scores, b.cast(found.shift, dtypes.FLOAT32))
+        scores = b.op("Add", scores, b.cast(found.shift, dtypes.FLOAT32))
     if found.shift_scaled:
         scores = b.scaled(scores, found.scale)
     if found.mask is not None:
@@ -55,8 +52,8 @@ def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | N
         if len(dims) == 3:  # one for all heads
             discard = b.reshape(discard, (dims[0], 1, *dims[1:]))
         lowest = b.tensor(np.array(np.finfo(np.float32).min), dtypes.FLOAT32)
-        scores = b.node("Select", (discard, lowest, scores), b.type_of(scores))
-    weights = b.node("Softmax", (scores, b.constant((-1,))), b.type_of(scores))
+        scores = b.op("Select", discard, lowest, scores)
+    weights = b.op("Softmax", scores, b.constant((-1,)))
     attention = _product(b, weights, v, transposed=False)
     if found.layout != BNSD:
         attention = b.transpose(attention, (0, 2, 1, 3))
@@ -94,7 +91,4 @@ def _repeated(b: Builder, value: str, request: FusedRequest) -> str:
 
 
 def _product(b: Builder, left: str, right: str, *, transposed: bool) -> str:
-    one, other = b.type_of(left).dims, b.type_of(right).dims
-    dims: Sequence[int] = (*one[:-1], other[-2] if transposed else other[-1])
-    flags = (b.constant(False), b.constant(transposed))
-    return b.node("BatchMatMul", (left, right, *flags), TensorType(tuple(dims), dtypes.FLOAT32))
+    return b.op("BatchMatMul", left, right, b.constant(False), b.constant(transposed))

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from attnfuse.api import Edit, Model, Node, NodeProto
+from attnfuse.api import (
+    Edit,
+    Model,
+    Node,
+    NodeProto,
+    orders_effects,
+)
 from attnfuse_passes.attention.effects import only_orders
 
 
@@ -89,7 +95,7 @@ class _Sweep:
                 return
             readers.append(use.node)
         for node in readers:
-            if node.op == "UpdateState":
+            if orders_effects(node):
                 self._skip(node)
                 continue
             gone = self._detached.setdefault(node.name, set())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from attnfuse.dynamic import generalise
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import CONSTANT, Model
-from attnfuse.ir.types import Array, Literal, TensorType
+from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
+from attnfuse.ir.operators.table import operator
+from attnfuse.ir.types import Array, Kind, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
@@ -261,3 +264,13 @@ def _scalar(g: GraphBuilder, batch: int) -> str:
 def test_what_cannot(make: Make, told: str) -> None:
     with pytest.raises(TraceError, match=f"component net cannot be written for any batch: {told}; compile it without"):
         generalise(family(make))
+
+
+def test_a_node_that_cannot_be_written_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_rows(a: Arguments) -> Kind:
+        raise TypeMismatch("has no rows")
+
+    opaque = replace(operator("ZerosLike"), infer=no_rows)
+    monkeypatch.setattr("attnfuse.ir.builder.operator", lambda name: opaque if name == "ZerosLike" else operator(name))
+    with pytest.raises(TraceError, match=r"no node can be written for it: ZerosLike\(float32.*\) has no rows; compile"):
+        generalise(family(attention))

@@ -113,7 +113,10 @@ def dynamic(
 def already_fused(runtime: str, soc: str = "ascend910b", item: int = 3, **arguments: Any) -> str:
     g = GraphBuilder()
     q, k, v = (g.input(name, (2, 2, 4, 16), FLOAT16) for name in "qkv")
-    g.output(g.flash_attention_score(q, k, v, heads=2, scale=0.25, item=item, **arguments))
+    shape = arguments.pop("bias", None)
+    bias = None if shape is None else g.input("bias", shape, FLOAT16)
+    arguments = {"scale": 0.25, **arguments}
+    g.output(g.flash_attention_score(q, k, v, heads=2, item=item, real_shift=bias, **arguments))
     return code_of(g, runtime, soc)
 
 
@@ -264,6 +267,7 @@ CASES: dict[str, Callable[[], str]] = {
         "lite",
     ),
     "target.bias": lambda: code(Site(soc="ascend310p", scores=bias), "lite"),
+    "target.bias_rounded": lambda: already_fused("lite", scale=0.3, bias=(2, 2, 4, 4)),
     "target.mask_per_head": lambda: code(
         Site(
             scores=lambda g, s: g.masked_fill(s, g.input("m", (1, 2, 4, 5), dtypes.BOOL), np.array(-np.inf, np.float16))
@@ -272,6 +276,12 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "target.mask_shape": lambda: code(Site(soc="ascend310p", scores=mask), "lite"),
 }
+
+
+@pytest.mark.parametrize("copy", ["Clone", "Contiguous", "Identity", "TensorMove", "StopGradient"])
+def test_a_copy_of_a_weight_is_no_computed_key(copy: str) -> None:
+    site = Site(key=lambda g, k: g.op(copy, g.weight("codes", (2, 2, 5, 16), FLOAT16)))
+    assert code(site) == "anchor.key_is_weight"
 
 
 @pytest.mark.parametrize("name", CODES)

@@ -10,6 +10,7 @@ import pytest
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
 from attnfuse_passes.attention.effects import Effects
+from attnfuse_passes.attention.uniform import uniform
 from attnfuse_passes.attention.values import ConstantFolder
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 from tests.support.oracle import Array
@@ -115,3 +116,47 @@ def test_a_constant_that_is_written_to_through_a_view_is_not_known() -> None:
     folder = ConstantFolder(model, Effects.of(model))
     assert folder.value(constant) is None
     assert folder.possible(constant) is None
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda g, x: g.reshape(x, (3, 2)),
+        lambda g, x: g.expand_dims(x, 0),
+        lambda g, x: g.op("Contiguous", x),
+        lambda g, x: g.op("Identity", g.reshape(x, (3, 2))),
+    ],
+    ids=["reshape", "expand", "contiguous", "two"],
+)
+def test_a_constant_that_is_written_to_under_another_name_is_not_known(
+    view: Callable[[GraphBuilder, str], str],
+) -> None:
+    g = GraphBuilder()
+    ones = g.op("OnesLike", g.input("x", KIND.dims))
+    seen = view(g, ones)
+    g.output(g.op("Neg", ones), g.node("InplaceMuls", [seen, g.constant(2.0), g.monad()], g.type_of(seen)))
+    model = g.model()
+    folder = ConstantFolder(model, Effects.of(model))
+    assert uniform(model, ones) is None
+    assert folder.value(ones) is None
+    assert folder.possible(ones) is None
+
+
+def test_a_tuple_of_the_order_of_effects_is_no_other_name_of_what_it_holds() -> None:
+    g = GraphBuilder()
+    ones, zeros = (g.op(op, g.input(op, KIND.dims)) for op in ("OnesLike", "ZerosLike"))
+    ordered = g.node("MakeTuple", [ones, zeros], (KIND, KIND), primitive=PRIMITIVE)
+    state = g.node("UpdateState", [g.monad(), ordered], None, primitive=PRIMITIVE)
+    g.output(zeros, g.node("InplaceMuls", [ones, g.constant(2.0), state], KIND))
+    model = g.model()
+    assert uniform(model, zeros) == 0.0
+    assert Effects.of(model).mutated == {ones}
+
+
+@pytest.mark.parametrize("op", ["FlattenExt", "Identity", "Slice", "RepeatInterleaveInt"])
+def test_ones_are_ones_however_they_are_handed_on(op: str) -> None:
+    g = GraphBuilder()
+    ones = g.op("OnesLike", g.input("x", KIND.dims))
+    handed = g.op(op, ones)
+    g.output(handed)
+    assert uniform(g.model(), handed) == 1.0

@@ -140,7 +140,7 @@ def test_no_cast_restores_only_what_was_cast(runtime: str) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["mindspore", "lite"])
-@pytest.mark.parametrize("case", [{}, {"layout": "BSH"}, {"layout": "BSND", "shift": True}, {"mask": (B, 1, S, T)}])
+@pytest.mark.parametrize("case", [{}, {"layout": "BSH"}, {"layout": "BSND"}, {"mask": (B, 1, S, T)}])
 def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     before = source(lifted=True, **case)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, force_cast_dtype="bfloat16")
@@ -152,6 +152,20 @@ def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     assert {after.type_of(name).dtype for name in fused.inputs[:3]} == {BFLOAT16}  # type: ignore[union-attr]
     assert FLOAT16 not in {k.dtype for n in after.nodes if (k := after.type_of(n.name)) is not None}
     assert_equal(before, after)
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+def test_a_bias_that_would_be_rounded_anew_is_left_to_the_formula(runtime: str) -> None:
+    """In another 16-bit type, or times a scale that is no power of two."""
+    recast = source(lifted=True, layout="BSND", shift=True)
+    after, record = compile_with(recast, runtime, force_cast_dtype="bfloat16")
+    assert (record.status, record.code, record.node) == ("kept", "target.bias_rounded", None)
+    assert_equal(recast, after)
+    for scale, code in ((0.25, "fused.converted"), (0.3, "target.bias_rounded")):
+        before = source(shift=True, scale=scale)
+        after, record = compile_with(before, runtime)
+        assert record.code == (code if runtime == "lite" else "fused.carried_over")
+        assert_equal(before, after)
 
 
 def test_the_default_does_not_speak_for_a_cast_that_is_there() -> None:
@@ -422,7 +436,7 @@ def test_a_result_may_be_the_source_of_another_compile(runtime: str, flash: bool
 
 
 def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
-    before = prompt_source(lifted=True, shift=(1, N, S, T), mask=(B, S, T))
+    before = prompt_source(lifted=True, mask=(B, S, T))
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
     assert (record.code, record.dtype, record.compute_dtype) == ("fused.cast_anew", "float32", "bfloat16")
     assert "PromptFlashAttention of the source" in record.reason
@@ -512,6 +526,16 @@ def test_one_mask_repeated_for_all_heads_loses_nothing(repeat: str) -> None:
     g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, attn_mask=mask))
     _, record = compile_with(g.model())
     assert len(record.warnings) == (repeat == "other")
+
+
+@pytest.mark.parametrize("copy", ["Contiguous", "Clone", "Identity"])
+def test_a_copy_hides_no_lost_head(copy: str) -> None:
+    g = GraphBuilder("unet")
+    q, k, v = (g.input(name, (B, N, S, D), FLOAT16) for name in "qkv")
+    whole = g.op(copy, g.logical_not(g.input("mask", (B, N, S, S), BOOL)))
+    first = g.op("Narrow", whole, 1, 0, 1, dims=(B, 1, S, S))
+    g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, attn_mask=g.op(copy, first)))
+    assert ["first of 4 heads" in text for text in compile_with(g.model())[1].warnings] == [True]
 
 
 @pytest.mark.parametrize(

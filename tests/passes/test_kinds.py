@@ -37,6 +37,25 @@ def test_what_is_reshaped_on_the_way_to_its_projection_is_the_same() -> None:
     assert self_or_cross(g.model(), q, k, v) == "self"
 
 
+def test_a_projection_by_addmm_has_its_values_behind_the_bias() -> None:
+    g = GraphBuilder("unet")
+    x = g.reshape(g.input("x", (2, 8, 16)), (16, 16))
+    projections = [
+        g.op(
+            "Addmm",
+            g.weight(f"{n}.bias", (16,)),
+            x,
+            g.op("Contiguous", g.weight(f"{n}.weight", (16, 16))),
+            1,
+            1,
+            like=x,
+        )
+        for n in ("to_q", "to_k", "to_v")
+    ]
+    g.output(*projections)
+    assert self_or_cross(g.model(), *projections) == "self"
+
+
 def test_joint_attention_over_two_streams_is_self() -> None:
     g = GraphBuilder("unet")
     x, y = g.input("x", (2, 8, 16)), g.input("y", (2, 4, 16))

@@ -13,12 +13,13 @@ from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.attention.values import MAX_NUMBERS, ConstantFolder
+from attnfuse_passes.attention.values import MAX_NUMBERS, ConstantFolder, is_learned
 from tests.support import oracle
 from tests.support.graphs import GraphBuilder
 
 Make = Callable[[GraphBuilder], str]
 BOOL = dtypes.BOOL
+KIND = TensorType((2, 3), FLOAT32)
 
 
 def folder(make: Make) -> tuple[ConstantFolder, Model, str]:
@@ -152,8 +153,9 @@ def inverted(g: GraphBuilder, low: float) -> str:
         (lambda g: g.masked_fill(zero_or(-1.0)(g), mask(g), np.array(-7, np.float32)), {0.0, -1.0, -7.0}),
         (lambda g: g.cast(zero_or(-3.4e38)(g), FLOAT16), {0.0, -np.inf}),
         (lambda g: constant(g, 2, 3), {-2.0, -1.0, 0.0, 1.0, 2.0, 3.0}),
+        (lambda g: g.op("Narrow", g.op("View", zero_or(-1.0)(g), (6,), dims=(6,)), 0, 1, 2, dims=(2,)), {0.0, -1.0}),
     ],
-    ids=["bool", "cast", "bert", "select", "layout", "sum", "fill", "narrowed", "constant"],
+    ids=["bool", "cast", "bert", "select", "layout", "sum", "fill", "narrowed", "constant", "part of a view"],
 )
 def test_the_numbers_a_mask_is_made_of(make: Make, numbers: set[float]) -> None:
     known, _, value = folder(make)
@@ -196,3 +198,19 @@ def test_nothing_is_known_of_what_is_changed_in_place() -> None:
     known = ConstantFolder(model, Effects.of(model))
     assert known.value(total) is None
     assert known.possible(total) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "learned"),
+    [
+        (lambda g: g.op("Squeeze", g.weight("w", (1, 3)), (0,), dims=(3,)), True),
+        (lambda g: g.node("Embedding", [g.input("i", (2,), INT64), g.weight("w", (4, 3))], KIND), True),
+        (lambda g: g.node("Embedding", [g.constant(np.array([1, 0])), g.input("x", (4, 3))], KIND), False),
+        (lambda g: g.tuple_get_item(g.node("Chunk", [g.weight("w", (4, 3)), g.constant(2)], (KIND, KIND)), 1), True),
+        (lambda g: g.op("Neg", g.weight("w", (2, 3))), False),
+    ],
+    ids=["squeezed", "looked up", "a table of run time", "part", "computed"],
+)
+def test_what_holds_only_elements_of_weights_is_learned(make: Make, learned: bool) -> None:
+    _, model, value = folder(make)
+    assert is_learned(model, value) is learned

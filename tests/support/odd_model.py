@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def _refusals(folder: Path, plan: ComponentPlan, skeleton: Any, tensors: dict[st
     return said
 
 
+def _factor_refused(folder: Path, plan: ComponentPlan, skeleton: Any, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What is said where a tensor that nothing reads lies beside floats of eight bits."""
+    (folder / "factor").mkdir()
+    kinds = {key: ("F8_E4M3" if key in FLOAT8 else "F32", shape) for key, shape in shapes.items()}
+    kinds |= {"count": ("I32", (2,)), "strength": ("F32", (4, 1))}
+    write_stored(folder / "factor" / "diffusion_pytorch_model.safetensors", kinds)
+    try:
+        _sources(folder, plan, skeleton, "factor")
+    except TraceError as error:
+        return str(error)
+    return ""
+
+
 def _with_float8(folder: Path, plan: ComponentPlan, skeleton: Any, tensors: dict[str, npt.NDArray[Any]]) -> Any:
     """Sources where a weight that mindone computes with and one that it does not are floats of eight bits."""
     (folder / "float8").mkdir()
@@ -111,6 +125,7 @@ def main(folder: Path) -> None:
     loaded = OddModel.from_pretrained(str(folder), mindspore_dtype=mindspore.float16, use_safetensors=True)
     answer: dict[str, Any] = {
         "refused": _refusals(folder, plan, skeleton, tensors),
+        "factor": _factor_refused(folder, plan, skeleton, {key: value.shape for key, value in tensors.items()}),
         "float8": _with_float8(folder, plan, skeleton, tensors),
         "sources": {name: source.to_json() for name, source in sources.items()},
         "loaded": {

@@ -14,9 +14,11 @@ Tensors = Mapping[str, tuple[str, tuple[int, ...]]]
 """Element type, in safetensors' name, and shape, by key."""
 
 
-def write_stored(path: Path, tensors: Tensors, data: Mapping[str, bytes] | None = None) -> None:
+def write_stored(
+    path: Path, tensors: Tensors, data: Mapping[str, bytes] | None = None, *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a file of such tensors; of those that `data` does not give, every value is zero."""
-    header: dict[str, object] = {}
+    header: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
     body = b""
     for key, (dtype, shape) in tensors.items():
         content = (data or {}).get(key, bytes(_BYTES[dtype] * prod(shape)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import attnfuse_passes
+from attnfuse.ir.operators.table import operator
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Operator, Refused, accepts
 from attnfuse_passes.legalise.legalise import FAMILIES
@@ -56,6 +57,17 @@ def test_every_limit_names_arguments_and_what_it_compares_with() -> None:
         for limit in row.limits:
             assert limit.arguments, row.name
             assert (limit.value is not None) == (limit.kind in needs_value), row.name
+
+
+def test_limits_are_about_inputs_of_the_operator_table() -> None:
+    limits = [(row.name, name) for row in OPERATORS.values() for limit in row.limits for name in limit.arguments]
+    assert len(limits) == 90
+    for op, name in limits:
+        assert name in {parameter.name for parameter in operator(op).signature.inputs}, op
+
+
+def test_what_a_target_knows_has_a_row() -> None:
+    assert {name for name in (*OPERATORS, *REFUSED) if operator(name).is_opaque} == {"<call>"}
 
 
 def test_the_runtime_mindspore_takes_everything() -> None:

@@ -85,11 +85,24 @@ def test_keys_that_are_not_taken(class_name: str) -> None:
 def test_a_newer_version_alone(class_name: str) -> None:
     library, config = CASES[class_name]
     version = {"diffusers": "_diffusers_version", "transformers": "transformers_version"}[library]
-    for same in ("0.1", "0.35.1" if library == "diffusers" else "4.57.1", None, 7, "unknown"):
+    for same in ("0.1", "0.35.1" if library == "diffusers" else "4.57.1", None):
         assert check_config(class_name, library, {**config, version: same}) == ""
     for newer in ("0.36.0.dev0", "0.35.2", "1.0") if library == "diffusers" else ("4.58.0.dev0", "5.0.0rc1"):
         said = check_config(class_name, library, {**config, version: newer})
         assert said.startswith(f"config.json was written by {library} {newer}, and mindone's counterpart is ")
+
+
+@pytest.mark.parametrize("class_name", CASES)
+@pytest.mark.parametrize("odd", [7, 0, 0.36, True, "", "unknown", ["0.36.0"]])
+def test_what_is_no_version_is_told(class_name: str, odd: object) -> None:
+    library, config = CASES[class_name]
+    version = {"diffusers": "_diffusers_version", "transformers": "transformers_version"}[library]
+    assert f"says {version} is {json.dumps(odd)}, which is no version" in check_config(
+        class_name, library, {**config, version: odd}
+    )
+    assert f"its {version} is {json.dumps(odd)}, which" in check_config(
+        class_name, library, {**config, version: odd, "gated": 1}
+    )
 
 
 def test_what_is_harmless_has_a_reason() -> None:
@@ -160,7 +173,7 @@ def test_strictly_it_is_an_error(folder: Path) -> None:
     assert plan_all(folder, "float16", ShapeOptions(), (), (), Terms()).failures == {}
     planned = plan_all(folder, "float16", ShapeOptions(), (), (), STRICT)
     assert [plan.name for plan in planned.plans] == ["unet", "vae_decoder", "vae_encoder"]
-    assert planned.failures["text_encoder"].endswith("; --strict-config makes that an error")
+    assert planned.failures["text_encoder"].endswith("; refused, --strict-config being given")
     assert "gated" in planned.failures["text_encoder"]
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.plan import Part, Terms, plan_all, survey
 from tests.support.checkpoints import SMALL_VAE, write_pipeline
+from tests.support.stored import write_stored
 
 
 @pytest.fixture
@@ -65,5 +68,35 @@ def test_weights_that_are_missing_are_no_settings(pipeline: Path) -> None:
     add(pipeline, "guider", "diffusers", "NewestGuider", "config.json")
     assert part(pipeline, "guider", Terms(with_weights=False)).is_network
     add(pipeline, "extra", "diffusers", "NewestExtra")
+    add(pipeline, "text_encoder", "mine", "Words")
     (pipeline / "extra").rmdir()
-    assert "extra" in plan_all(pipeline, "auto", ShapeOptions()).failures
+    for gone in ("unet", "text_encoder"):  # a network's name, with or without a folder
+        assert gone in plan_all(pipeline, "auto", ShapeOptions()).failures
+        shutil.rmtree(pipeline / gone)
+        assert gone in plan_all(pipeline, "auto", ShapeOptions()).failures
+
+
+@pytest.mark.parametrize(("class_name", "is_network"), [("Odd", False), ("OddTransformer2DModel", True)])
+def test_a_part_without_a_folder(pipeline: Path, class_name: str, is_network: bool) -> None:
+    add(pipeline, "sampler", "my", class_name)
+    (pipeline / "sampler").rmdir()
+    for terms in (Terms(), Terms(with_weights=False)):
+        assert part(pipeline, "sampler", terms).is_network == is_network
+    assert ("sampler" in plan_all(pipeline, "auto", ShapeOptions()).failures) == is_network
+
+
+def test_a_checkpoint_that_is_truncated(pipeline: Path) -> None:
+    path = pipeline / "vae" / "diffusion_pytorch_model.safetensors"
+    write_stored(path, {"weight": ("F32", (4, 4))})
+    assert part(pipeline, "vae", Terms()).problem == ""
+    path.write_bytes(path.read_bytes()[:-9])
+    found = part(pipeline, "vae", Terms())
+    assert found.plans == ()
+    assert found.problem.startswith("vae/diffusion_pytorch_model.safetensors cannot be read as safetensors: ")
+    assert found.problem in str(plan_all_error(pipeline))
+
+
+def plan_all_error(folder: Path) -> TraceError:
+    with pytest.raises(TraceError) as caught:
+        plan_all(folder, "auto", ShapeOptions())
+    return caught.value

@@ -11,10 +11,12 @@ import pytest
 from attnfuse.errors import SourceError, TraceError
 from attnfuse.progress import Silent
 from attnfuse.sources import open_source, survey_source
+from attnfuse.tracing.checkpoint import StoredTensor
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.inputs import GivenCall, GivenInput
 from attnfuse.tracing.plan import plan_all
+from attnfuse.tracing.quantisation import unread_factor
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, write_model
 from tests.support.stored import Tensors, write_stored
 
@@ -73,6 +75,16 @@ FILES: dict[str, tuple[Tensors, str]] = {
         {WEIGHT: ("F8_E5M2", (64, 32)), f"{MODULE}.input_scale": ("F32", ())},
         "float8_e5m2",
     ),
+    "float8, its maximum": ({WEIGHT: ("F8_E4M3", (64, 32)), f"{WEIGHT}_amax": ("F32", ())}, f"'{WEIGHT}_amax' beside"),
+    "float8, factors by prefix": (
+        {WEIGHT: ("F8_E4M3", (64, 32)), f"scales.{WEIGHT}": ("F32", (64, 1))},
+        f"'scales.{WEIGHT}' beside",
+    ),
+    "float8, underlined": (
+        {WEIGHT: ("F8_E5M2", (64, 32)), f"{MODULE}_weight_s": ("U8", (64, 1))},
+        f"'{WEIGHT}' of text_encoder/model.safetensors is float8_e5m2, with '{MODULE}_weight_s'",
+    ),
+    "bool and nothing else": ({WEIGHT: ("BOOL", (64, 32))}, f"bool): tensor '{WEIGHT}'"),
     "mlx": (
         {WEIGHT: ("U32", (64, 4)), f"{MODULE}.scales": ("F16", (64, 1)), f"{MODULE}.biases": ("F16", (64, 1))},
         "uint32",
@@ -147,6 +159,18 @@ NOT_QUANTISED: dict[str, tuple[Tensors, dict[str, Any]]] = {
         {},
     ),
     "a mask in a buffer": ({"h.0.attn.bias_mask": ("U8", (1, 1, 8, 8)), WEIGHT: ("F16", (64, 32))}, {}),
+    "a mask that is called a bias": (
+        {"h.0.attn.bias": ("BOOL", (1, 1, 8, 8)), WEIGHT: ("F16", (64, 32))},
+        {},
+    ),
+    "float8, another module's name ending alike": (
+        {
+            "proj_out.weight": ("F8_E4M3", (64, 32)),
+            "blocks.0.proj_out.weight": ("F16", (32, 32)),
+            "blocks.0.proj_out.bias": ("F16", (32,)),
+        },
+        {},
+    ),
     "steps that were counted": ({"norm.num_batches_tracked": ("I64", ()), WEIGHT: ("F16", (64, 32))}, {}),
 }
 
@@ -157,6 +181,60 @@ def test_what_is_not_quantised(tmp_path: Path, kind: str) -> None:
     assert "text_encoder" in {
         plan.name for plan in plan_all(encoder(tmp_path, tensors, config), "auto", ShapeOptions()).plans
     }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "refuses"),
+    [
+        ({"_quantization_metadata": "{}"}, True),
+        ({"text": '{"quant_method": "fp8"}'}, True),
+        ({WEIGHT: '{"_type": "Float8Tensor"}'}, True),
+        ({"format": "pt"}, False),
+    ],
+)
+def test_told_by_the_metadata_of_a_float8_file(tmp_path: Path, metadata: dict[str, str], refuses: bool) -> None:
+    path = encoder(tmp_path, {}) / "text_encoder" / "model.safetensors"
+    write_stored(path, {**PLAIN, WEIGHT: ("F8_E4M3", (64, 32))}, metadata=metadata)
+    if refuses:
+        assert f"is float8_e4m3fn, and the file's metadata has '{next(iter(metadata))}'" in refused(tmp_path)
+    else:
+        assert plan_all(tmp_path, "auto", ShapeOptions()).failures == {}
+
+
+def _stored(tensors: Tensors) -> dict[str, StoredTensor]:
+    names = {"F8_E4M3": "float8_e4m3fn", "F16": "float16", "F32": "float32", "I64": "int64", "U8": "uint8"}
+    return {
+        key: StoredTensor(Path("model.safetensors"), key, names[kind], size) for key, (kind, size) in tensors.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "shape", "may_be"),
+    [
+        ("a.fc1.s", "F32", (), True),
+        ("a.fc1_s", "F16", (64, 1), True),
+        ("a.fc1.e8m0", "U8", (64, 1), True),
+        ("factors.a.fc1.weight", "F32", (8, 4), True),
+        ("elsewhere", "F32", (64,), True),
+        ("position_ids", "I64", (1, 77), False),
+        ("rotary.inv_freq", "F32", (16,), False),
+        ("vision.norm.weight", "F16", (64,), False),
+        ("table", "F32", (64, 64), False),
+        ("vision.a.fc1.weight", "F16", (64, 64), False),
+    ],
+)
+def test_what_the_model_does_not_read_may_be_a_factor(
+    other: str, kind: str, shape: tuple[int, ...], may_be: bool
+) -> None:
+    weight, bias = "a.fc1.weight", "a.fc1.bias"
+    tensors = _stored({weight: ("F8_E4M3", (64, 32)), bias: ("F16", (64,)), other: (kind, shape)})
+    said = unread_factor(tensors, {weight, bias}, {weight, bias})
+    assert (
+        f"{weight!r} of model.safetensors is float8_e4m3fn, and the model does not read {other!r}" in said
+    ) == may_be
+    assert bool(said) == may_be
+    assert unread_factor(tensors, set(tensors), set(tensors)) == ""
+    assert unread_factor(_stored({weight: ("F16", (64, 32)), other: (kind, shape)}), {weight}, {weight}) == ""
 
 
 def test_in_one_of_several_shards(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import UNET, write_json
 from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
@@ -53,6 +53,11 @@ def warnings(folder: Path, scheduler: list[str] | None) -> dict[str, tuple[str, 
     return {plan.name: plan.warnings for plan in plan_all(folder, "float16", ShapeOptions()).plans}
 
 
+def _unet(folder: Path) -> ComponentPlan:
+    (plan,) = plan_all(folder, "float16", ShapeOptions()).plans
+    return plan
+
+
 def test_an_assumption_is_told(tmp_path: Path) -> None:
     write_model(tmp_path / "unet", {**UNET, "block_out_channels": [32] * 4, "layers_per_block": 1}, "float16")
     (tmp_path / "scheduler").mkdir()
@@ -61,5 +66,7 @@ def test_an_assumption_is_told(tmp_path: Path) -> None:
     (said,) = warnings(tmp_path, ["diffusers", "SomethingNewScheduler"])["unet"]
     assert said.startswith("timestep is taken to be int64, which is assumed: scheduler class SomethingNewScheduler is")
     assert said.endswith("say so with --inputs")
+    (fixed,) = [one for one in _unet(tmp_path).fixed if one.name == "timestep_dtype"]
+    assert fixed.meaning.startswith("assumed: scheduler class SomethingNewScheduler is not known; ")
     (said,) = warnings(tmp_path, None)["unet"]
     assert "there is no scheduler beside it" in said

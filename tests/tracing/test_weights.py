@@ -147,6 +147,8 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     spilled = load_file(tmp_path / "work" / "spilled.safetensors")
     assert spilled["conv.weight"].shape == (4, 3, 1, 5)
     check_refused(found["refused"])
+    assert found["factor"].startswith("component unet: tensor 'conv.weight' of ")
+    assert "is float8_e4m3fn, and the model does not read 'strength'" in found["factor"]
     check_float8({name: WeightSource.from_json(source) for name, source in found["float8"].items()})
 
 

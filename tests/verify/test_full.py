@@ -166,6 +166,21 @@ def test_given_inputs_that_leave_nothing_to_compare_are_told(tmp_path: Path) -> 
     (finding,) = check(unanswerable(), unanswerable(), tmp_path, [tmp_path / "a.npz"]).findings
     assert "could not be compared" in finding
     assert "Such a file holds" not in finding
+    assert "on data a.npz (sha256 " in finding
+    assert "whose numbers lie outside what the graph is defined for" in finding
+    assert "--data gives" not in finding
+
+
+def test_given_inputs_of_nan_are_told_to_be_so(tmp_path: Path) -> None:
+    """Of the whole graph and of the site: what is to be mended is the file."""
+    before = formula(by_mask)
+    arrays = {key: seeded(key, DIMS, FLOAT16) for key in "qkv"}
+    arrays["q"] = arrays["q"] * np.float16(np.nan)
+    np.savez(tmp_path / "a.npz", **arrays, keep=np.ones((2, 1, 1, 8), np.bool_))
+    found = check(before, fused_as(before, by_mask), tmp_path, [tmp_path / "a.npz"])
+    told = [finding for finding in found.findings if "could not be compared" in finding]
+    assert [finding.split()[0] for finding in told] == ["output", "site"]
+    assert all("on data a.npz (sha256 " in finding and "whose q holds NaN; give" in finding for finding in told)
 
 
 def test_indices_beyond_the_table_are_told_with_their_file(tmp_path: Path) -> None:

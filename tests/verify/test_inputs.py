@@ -114,6 +114,18 @@ READERS: dict[str, tuple[Callable[[GraphBuilder, str], str], Callable[[np.ndarra
         lambda g, x: g.add(g.op("Log", x), g.op("Log", g.sub(np.array(1, np.float32), x))),
         lambda x: (x > 0) & (x < 1),
     ),
+    "log of x (1 - x)": (
+        lambda g, x: g.op("Log", g.mul(x, g.sub(np.array(1, np.float32), x))),
+        lambda x: (x > 0) & (x < 1),
+    ),
+    "log of -x (x - 1)": (
+        lambda g, x: g.op("Log", g.mul(g.muls(x, -1.0), g.sub(x, np.array(1, np.float32)))),
+        lambda x: (x > 0) & (x < 1),
+    ),
+    "log of the root of 2 x + 3": (
+        lambda g, x: g.op("Log", g.op("Sqrt", g.add(g.muls(x, 2.0), np.array(3, np.float32)))),
+        lambda x: x > -1.5,
+    ),
     "log of 2 x + 3": (lambda g, x: g.op("Log", g.add(g.muls(x, 2.0), np.array(3, np.float32))), lambda x: x > -1.5),
     "log of a sum": (lambda g, x: g.op("Log", g.op("ReduceSum", x, (1,), dims=(5,))), lambda x: x > 0),
     "sqrt": (lambda g, x: g.op("Sqrt", x), lambda x: x >= 0),
@@ -139,6 +151,46 @@ def test_numbers_lie_where_their_readers_are_defined(reader: str) -> None:
     numbers = draw(g)["weights"]
     assert allowed(numbers).all()
     assert len(np.unique(numbers)) > 20
+
+
+ROOTS: dict[str, Callable[[GraphBuilder, str], str]] = {
+    "sqrt": lambda g, w: g.op("Sqrt", w),
+    "rsqrt": lambda g, w: g.op("Rsqrt", w),
+    "a power": lambda g, w: g.op("Pow", w, 0.3),
+    "a root of a product": lambda g, w: g.op("Sqrt", g.muls(w, 3.0)),
+    "a logarithm and the number itself": lambda g, w: g.add(g.op("Log", w), w),
+}
+
+
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("sign", ["add", "sub"])
+def test_a_root_that_is_added_to_scores_is_of_numbers_that_have_one(root: str, sign: str) -> None:
+    """It is no mask: the lowest number has no root."""
+    g = GraphBuilder("g")
+    w = g.input("w", (2, 1, 8, 8), FLOAT16)
+    combine = g.add if sign == "add" else g.sub
+    attend(g, combine(scores(g), ROOTS[root](g, w)))
+    for numbers in drawn_each(g, "w").values():
+        assert (numbers >= 0).all()
+        assert len(np.unique(numbers)) > 1
+
+
+@pytest.mark.parametrize(
+    "bent", [lambda g, w: g.op("Reciprocal", w), lambda g, w: g.div(np.ones((8, 8), np.float16), w),
+             lambda g, w: g.op("Pow", w, 3.0)]
+)  # fmt: skip
+def test_a_quotient_or_power_that_is_added_to_scores_is_no_mask(bent: Callable[[GraphBuilder, str], str]) -> None:
+    g = GraphBuilder("g")
+    attend(g, g.add(scores(g), bent(g, g.input("w", (2, 1, 8, 8), FLOAT16))))
+    assert all((np.abs(numbers) < 10).all() for numbers in drawn_each(g, "w").values())
+
+
+@pytest.mark.parametrize("name", ["w", "attention_mask"])
+def test_0_and_1_give_way_to_an_operator_that_is_not_defined_there(name: str) -> None:
+    g = GraphBuilder("g")
+    w = g.input(name, (2, 8), FLOAT32)
+    g.output(g.op("Acosh", w), g.compare("Equal", w, np.array(1, np.float32)))
+    assert (draw(g)[name] > 1).all()
 
 
 @pytest.mark.parametrize("even", ["Square", "Abs"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +23,11 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
-from attnfuse.mindir.schema import PrimitiveProto
-from attnfuse.verify import ComponentVerification, inference, numbers, verify_component
+from attnfuse.mindir.schema import PrimitiveProto, TensorProto
+from attnfuse.verify import ComponentVerification, inference, verify_component
+from attnfuse.verify.execution import run
+from attnfuse.verify.lowering import Arithmetic, Rounding, lower
+from attnfuse.verify.numbers import ALGEBRA_BOUND, relative_error
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -152,14 +156,16 @@ def verify(
 ) -> ComponentVerification:
     """The whole check without MindSpore's inference, the graphs' results called alike; `given` are inputs to run on."""
     monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    data = []
     if given is not None:
-        named = {v.name: given[v.name.rpartition(":")[2]] for v in original.proto.graph.input}
-        monkeypatch.setattr(numbers, "draw_inputs", lambda model, seed: named)
+        names = [value.name.rpartition(":")[2] for value in original.proto.graph.input]
+        data.append(folder / "given.npz")
+        np.savez(data[0], **{name: given[name] for name in names})
     files = folder / "original.mindir", folder / "fused.mindir"
     rename_result(fused, result_of(original))
     for file, model in zip(files, (original, fused), strict=True):
         file.write_bytes(codec.serialise(model.proto))
-    return verify_component(name="x", original=files[0], fused=files[1], level="full", seed=0, work=folder)
+    return verify_component(name="x", original=files[0], fused=files[1], level="full", seed=0, work=folder, data=data)
 
 
 def result_of(model: Model) -> str:
@@ -183,7 +189,9 @@ def rename_result(model: Model, name: str) -> None:
 
 
 def found_by(result: ComponentVerification) -> set[str]:
-    return {finding.partition(" ")[0] for finding in result.findings}
+    """What each finding is about; one of given inputs begins with `on FILE: `."""
+    told = (finding.split(": ", 1)[1] if finding.startswith("on ") else finding for finding in result.findings)
+    return {finding.partition(" ")[0] for finding in told}
 
 
 WRONG = [
@@ -228,6 +236,50 @@ def test_a_small_bias_may_be_stored_as_it_is(
     (site,) = result.sites
     # In float64 what the file rounds is seen, and not taken for another mathematics.
     assert 1e-5 < site.figures.algebra < site.figures.algebra_bound < 2e-2
+
+
+@pytest.mark.parametrize(("node", "compute"), [(NODES[0], BFLOAT16), (NODES[1], FLOAT16)])
+@pytest.mark.parametrize(("factor", "found"), [(1.0, set()), (1.05, {"site"})])
+def test_what_storing_a_bias_costs_is_asked_of_each_draw(
+    factor: float, found: set[str], node: str, compute: DType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The given values leave each row a single weight, where no bias costs or changes anything; drawn ones do not."""
+    case = Biased(small, compute, node, length=8)
+    other = replace(case, bias=lambda length: small(length) * factor)
+    rows = np.broadcast_to(50 * np.eye(8, HEAD, dtype=np.float32), (BATCH, HEADS, 8, HEAD))
+    given = {"q": rows, "k": rows, "v": normal(BATCH, HEADS, 8, HEAD, name="v")}
+    result = verify(case.original(), other.fused(), tmp_path, monkeypatch, given)
+    assert found_by(result) == found
+    (site,) = result.sites
+    assert site.figures.algebra_bound == ALGEBRA_BOUND
+
+
+def holding_nothing(parameter: TensorProto) -> Array:
+    raise AssertionError(parameter.name)
+
+
+def test_a_bias_costs_something_wherever_two_keys_are_left() -> None:
+    """Were both moved alike, as signs may fall, the row would be shifted, and no rounding allowed to a right site."""
+    bias = np.linspace(0.1, 0.7, LENGTH).astype(np.float16)
+    g = GraphBuilder("block")
+    keep = g.input("keep", (BATCH, 1, 1, LENGTH), BOOL)
+    q, k, v = (g.input(name, (BATCH, HEADS, LENGTH, HEAD), FLOAT16) for name in "qkv")
+    scores = g.add(g.muls(g.matmul_ext(q, g.transpose(k, (0, 1, 3, 2))), SCALE), bias)
+    hidden = g.masked_fill(scores, g.logical_not(keep), np.array(-65504, np.float16))
+    softmax = g.softmax(hidden)
+    g.output(g.matmul_ext(softmax, v))
+    original = g.model()
+    stored = tuple(node.name for node in original.nodes if node.op in ("Muls", "Add", "MaskedFill", "MatMulExt"))[:4]
+    rounding = {softmax: Rounding(FLOAT16, stored=stored, added=FLOAT16)}
+    values: dict[str, Array] = {
+        operand: GIVEN[name].astype(np.float16) for operand, name in zip((q, k, v), "qkv", strict=True)
+    }
+    for pair in combinations(range(LENGTH), 2):
+        values[keep] = np.isin(np.arange(LENGTH), pair) & np.ones((BATCH, 1, 1, 1), np.bool_)
+        exact, moved = (
+            run(lower(original, Arithmetic.EXACT, kept), values, holding_nothing)[0] for kept in ({}, rounding)
+        )
+        assert relative_error(moved, exact, np.isfinite(exact)) > 1e-4, pair
 
 
 def test_another_bias_of_a_size_that_may_be_stored_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,9 +393,10 @@ def test_what_another_operator_writes_is_refused(tmp_path: Path, monkeypatch: py
     g = GraphBuilder("block")
     formula(g, assigned(g, g.input("m", (1, 1, LENGTH, LENGTH))))
     proto = g.build()
-    next(n for n in proto.graph.node if n.op_type.startswith("REF::Assign")).op_type = "REF::AssignAdd:0"
-    proto.primitives.add(name="AssignAdd:0", op_type="AssignAdd", prim_type=PrimitiveProto.PRIMITIVE)
-    with pytest.raises(VerificationError, match=r"AssignAdd CNode_\d+:\d+ writes into a parameter"):
+    next(n for n in proto.graph.node if n.op_type.startswith("REF::Assign")).op_type = "REF::ScatterNdUpdate:0"
+    proto.primitives.add(name="ScatterNdUpdate:0", op_type="ScatterNdUpdate", prim_type=PrimitiveProto.PRIMITIVE)
+    told = r"ScatterNdUpdate CNode_\d+:\d+ writes into a parameter.*--verify static"
+    with pytest.raises(VerificationError, match=told):
         verify(Model(proto), Model(proto), tmp_path, monkeypatch)
 
 

@@ -140,6 +140,13 @@ def _signs(dims: Sequence[int], seed: int) -> Array:
     return generator.integers(0, 2, tuple(dims)) * 2 - 1
 
 
+def _signs_by_place(count: int, seed: int) -> Array:
+    """Signs of the first to the last key that counts, of which the first two differ; before them a zero."""
+    signs = _signs([count], seed)
+    signs[:2] = (1, -1)[:count]
+    return np.concatenate([[0], signs])
+
+
 @dataclass(slots=True)
 class OnnxWriter:
     """Nodes and constants of the ONNX graph. Names are numbered in the order of writing."""
@@ -228,11 +235,19 @@ class OnnxWriter:
         # What hides a key is larger, and absorbs the score whole: its rounding is no error.
         own = self.emit("Where", self.emit("Less", size, number(NEGLIGIBLE)), own, number(0.0))
         off = self.emit("Max", stored, own)
-        for place in {axis % kind.rank, (axis - 1) % kind.rank}:
-            dims = [size if i == place else 1 for i, size in enumerate(kind.dims)]
-            off = self.emit("Mul", off, self.constant(_signs(dims, place).astype(carrier.numpy)))
         # Of a row of −inf alone the distance is no number, and neither more nor less than anything.
         counts = self.emit("Less", below, number(NEGLIGIBLE))
+        last, rows = axis % kind.rank, (axis - 1) % kind.rank
+        keys = self.integers([size if i == last else 1 for i, size in enumerate(kind.dims)])
+        # Signs go by a key's place among those of its row that count: were they by its position, the few keys that a
+        # mask leaves could have one sign, which shifts the row and costs nothing.
+        seen = self.emit("Cast", self.emit("Expand", counts, keys), to=onnx_type(dtypes.INT32))
+        place = self.emit("CumSum", seen, self.constant(np.array(last, np.int64)))
+        signs = self.constant(_signs_by_place(kind.dims[last], last).astype(carrier.numpy))
+        off = self.emit("Mul", off, self.emit("Gather", signs, place))
+        if rows != last:
+            dims = [size if i == rows else 1 for i, size in enumerate(kind.dims)]
+            off = self.emit("Mul", off, self.constant(_signs(dims, rows).astype(carrier.numpy)))
         return self.emit("Add", scores, self.emit("Where", counts, off, number(0.0)))
 
     def reshape(self, name: str, dims: Sequence[int]) -> str:

@@ -31,6 +31,8 @@ _UNARY = {
     "Abs": "Abs", "ReLU": "Relu", "Reciprocal": "Reciprocal",
 }  # fmt: skip
 
+_BASES = {"Log2": 2.0, "Log10": 10.0}
+
 
 @lowers(*_BINARY)
 def _binary(at: At) -> Result:
@@ -138,6 +140,11 @@ def _log(at: At) -> Result:
     ):
         raise at.unsupported("a logarithm of another base, scale or shift")
     return at.emit("Log", at.converted(0, at.out.dtype))
+
+
+@lowers(*_BASES)
+def _log_of_base(at: At) -> Result:
+    return at.emit("Div", at.emit("Log", at.converted(0, at.out.dtype)), at.scalar(math.log(_BASES[at.op])))
 
 
 @lowers("Rsqrt")

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, read_literal, short_name, tensor_type
+from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
@@ -42,8 +43,6 @@ FAMILIES = (elementwise, layout, linear, reductions)
 
 _OPSET = 23
 _IR_VERSION = 11
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
-_PASS_FIRST = ("Load", "Depend")
 _IN_PLACE = "Inplace"
 _SAMPLED = 1024
 
@@ -233,11 +232,11 @@ class _Walk:
         rounding = self.rounding.get(node.name)
         if rounding is not None and rounding.stored:
             operands[0] = self._moved(node, rounding)
-        if node.op in _PASS_FIRST:
+        if keeps_order(node):
             return operands[0]
-        if node.op == "UpdateState":
+        if orders_effects(node):
             return Monad()
-        if node.op in _TUPLES:
+        if makes_tuple(node):
             return tuple(operands)
         entry = self.model.primitives[node.proto.op_type]
         at = At(
@@ -248,7 +247,7 @@ class _Walk:
             attributes={a.name: literal for a in entry.attribute if (literal := _attribute(a)) is not None},
             rounding=self.rounding.get(node.name),
         )
-        if node.op == "TupleGetItem":
+        if takes_element(node):
             return self._element(at)
         if node.op.startswith(_IN_PLACE):
             self._check_in_place(at)
@@ -297,7 +296,7 @@ class _Walk:
 
     def _check_in_place(self, at: At) -> None:
         """An operator that changes its operand is a plain one as long as nobody else reads the operand."""
-        users = [u for u in self.model.uses(at.node.inputs[0]) if u.node is not None and u.node.op != "UpdateState"]
+        users = [u for u in self.model.uses(at.node.inputs[0]) if u.node is not None and not orders_effects(u.node)]
         if any(u.node is not at.node for u in users):
             raise at.unsupported("changes a value in place that others read")
 
@@ -321,13 +320,18 @@ class _Walk:
         return tuple(values)
 
     def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
-        """In NATIVE arithmetic as the type holds it; in EXACT, what a constant takes out of its range is infinite."""
+        """In NATIVE arithmetic as the type holds it; in EXACT, a constant that it cannot hold is infinite.
+
+        So it is where the constant itself stands in the result. What an operator computes with a number is not: it
+        takes the number as it is, and only its result leaves the type's range.
+        """
         carrier = self.writer.arithmetic.carry(kind.dtype)
         if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
             name = self.writer.round_to(name, at.rounding.dtype, carrier)
         if kind.dtype.is_low_precision and (at.beyond or not moves):
             name = self.writer.round_to(name, kind.dtype, carrier)
-        if kind.dtype.is_low_precision and at.beyond and self.writer.arithmetic is Arithmetic.EXACT:
+        placed = at.beyond and (moves or at.op == "Cast")
+        if kind.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
             name = self.writer.in_range(name, kind.dtype, carrier)
         return Tensor(name, kind)
 
@@ -355,9 +359,9 @@ def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
         if value in functions:
             stack += [o.name for o in functions[value].output]
         node = model.producer(value)
-        if node is None or node.op == "UpdateState":
+        if node is None or orders_effects(node):
             continue
-        stack += node.inputs[:1] if node.op in _PASS_FIRST else node.inputs
+        stack += node.inputs[:1] if keeps_order(node) else node.inputs
         if node.op == CALL:
             stack.append(node.proto.op_type.removeprefix("REF::"))
     return seen

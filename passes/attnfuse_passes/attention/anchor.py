@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnfuse.api import Miss, Model, Node, Obligation, Peel, TensorType, dtypes
+from attnfuse.api import Hands, Miss, Model, Node, Obligation, Peel, TensorType, behind, dtypes
 from attnfuse_passes.attention.chain import Forward, NoMatchError, find_scores, find_weights, miss
 from attnfuse_passes.attention.effects import Effects, effective_uses
 from attnfuse_passes.attention.layout import integers
@@ -397,10 +397,8 @@ class _Reader:
         )
 
     def _check_key_is_computed(self, key: Operand) -> None:
-        at = key.value
-        while (node := self.model.producer(at)) is not None and node.op in ("Load", "Depend"):
-            at = node.inputs[0]
-        if self.model.is_parameter(at) or self.model.is_literal(key.value):
+        at = behind(self.model, key.value, {Hands.SAME})
+        if self.model.is_parameter(at) or self.model.is_literal(at):
             found = Miss("anchor.key_is_weight", at, "a key computed from an input", "a weight: a linear layer")
             raise NoMatchError(found, attention=False)
 

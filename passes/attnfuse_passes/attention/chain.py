@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import Miss, Model, Node, Use
+from attnfuse.api import Kernel, Miss, Model, Node, Role, Use, kernel, role
 from attnfuse_passes.attention.effects import effective_uses
-from attnfuse_passes.attention.mask import NAN_TESTS
 from attnfuse_passes.attention.peelers import Place, peel
 from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.steps import NanToZero, Step
@@ -17,8 +16,6 @@ from attnfuse_passes.attention.values import is_learned
 
 # Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
 _SEARCHED = 64
-_ENDS = ("Dense", "Addmm", "Conv", "LayerNorm", "GroupNorm", "BatchNorm", "RmsNorm", "Softmax", "LogSoftmax", "TopK")
-"""What a layer begins or ends with, by the beginning of its name: behind it lies another layer's product."""
 
 
 class NoMatchError(Exception):
@@ -84,13 +81,19 @@ def _capped(model: Model, value: str) -> Node | None:
     seen, pending = set[str](), [value]
     while pending and len(seen) < MAX_CHAIN:
         node = model.producer(pending.pop(0))
-        if node is None or node.name in seen or node.op.startswith(_ENDS) or read_product(model, node.name) is not None:
+        if node is None or node.name in seen or _ends_layer(node) or read_product(model, node.name) is not None:
             continue
         seen.add(node.name)
         if node.op == "Tanh" and is_scores(model, node.inputs[0]):
             return node
         pending += node.inputs
     return None
+
+
+def _ends_layer(node: Node) -> bool:
+    """Whether a layer begins or ends there: behind it lies another layer's product."""
+    ends = role(node) in (Role.PROJECTION, Role.NORM) or kernel(node) in (Kernel.CONVOLUTION, Kernel.SOFTMAX)
+    return ends or node.op == "TopK"
 
 
 def _looks_like_attention(model: Model, softmax: Node) -> bool:
@@ -116,7 +119,7 @@ def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
             seen.add(other.name)
             product = read_product(model, other.name)
             if product is None:
-                pending += [] if other.op.startswith(_ENDS) else [other]
+                pending += [] if _ends_layer(other) else [other]
             elif not (is_learned(model, product.left) or is_learned(model, product.right)):
                 return True
     return False
@@ -142,7 +145,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
         if guard is not None:
             onward, uses = [guard], uses[:1]
             guards = [n for n in (u.node for u in model.uses(value)) if n is not None and n is not guard]
-            tests.extend(n for n in guards if n.op in NAN_TESTS)
+            tests.extend(n for n in guards if role(n) is Role.NAN_TEST)
         if len(uses) != 1 or not onward:
             raise _escape(model, value, uses)
         node = onward[0]
@@ -161,7 +164,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
 
 def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
     """The node that replaces NaN in `value`, if `value` feeds it and its own IsNan and nothing else."""
-    tests = [n for n in users if n.op in NAN_TESTS]
+    tests = [n for n in users if role(n) is Role.NAN_TEST]
     others = [n for n in users if n not in tests]
     if len(tests) != 1 or len({n.name for n in others}) != 1:
         return None

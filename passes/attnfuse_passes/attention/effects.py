@@ -1,31 +1,26 @@
 """Values that something changes in place: what they hold depends on when they are read, so nothing is proved of them.
 
-MindSpore marks such operators by name (`InplaceAddExt`, `AssignAdd`, …) and orders reads after them with Load. The
-operators named `…View` give another name to the same memory, so a change through one name is a change of all. A weight
-is read through Load; whatever takes it as it is (Assign, a cache's operator, a call) may write to it.
+Which operators change memory, and which give another name to the same memory, the operator table says; a change
+through one name is a change of all. A weight is read through Load; whatever takes it as it is (Assign, a cache's
+operator, a call) may write to it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from attnfuse.api import Model, Node, Use
-
-_WRITES = ("Inplace", "Assign", "Scatter")
-_ORDER = "UpdateState"
-_READS = ("Load", "Depend")
-_MAX_NORM = 3
-"""Which argument of Embedding is the largest norm its table's rows may have."""
-
-
-def writes_in_place(node: Node) -> bool:
-    """Whether the node changes its first input. (`ScatterNd`-like operators that make a new tensor do no harm here.)"""
-    return node.op.startswith(_WRITES)
-
-
-def is_alias(node: Node | None) -> bool:
-    """Whether the node gives another name to its first input's memory."""
-    return node is not None and (node.op.endswith("View") or node.op == "TupleGetItem")
+from attnfuse.api import (
+    Model,
+    Node,
+    Use,
+    aliased,
+    changed,
+    makes_tuple,
+    orders_effects,
+    reads_memory,
+    writes_conditionally,
+)
 
 
 def effective_uses(model: Model, value: str) -> list[Use]:
@@ -34,11 +29,11 @@ def effective_uses(model: Model, value: str) -> list[Use]:
 
 
 def only_orders(model: Model, node: Node) -> bool:
-    """Whether the node reads values only to order effects: an UpdateState, or a MakeTuple that only those read."""
-    if node.op == _ORDER:
+    """Whether the node reads values only to order effects: an UpdateState, or a tuple that only those read."""
+    if orders_effects(node):
         return True
-    onward = model.uses(node.name) if node.op == "MakeTuple" else []
-    return bool(onward) and all(use.node is not None and use.node.op == _ORDER for use in onward)
+    onward = model.uses(node.name) if makes_tuple(node) else []
+    return bool(onward) and all(use.node is not None and orders_effects(use.node) for use in onward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +48,18 @@ class Effects:
     def of(cls, model: Model) -> Effects:
         """Collect them: the targets of in-place operators, and every other name of the same memory."""
         mutated: set[str] = set()
-        pending = [node.inputs[0] for node in model.nodes if writes_in_place(node) and node.inputs]
+        pending = [value for node in model.nodes for value in changed(model, node)]
         while pending:
             value = pending.pop()
             if value in mutated:
                 continue
             mutated.add(value)
             made_by = model.producer(value)
-            if made_by is not None and is_alias(made_by):
-                pending.append(made_by.inputs[0])
-            pending.extend(use.node.name for use in model.uses(value) if use.node is not None and is_alias(use.node))
+            pending.extend(aliased(made_by) if made_by is not None else ())
+            pending.extend(node.name for node in other_names(model, value))
         weights = [parameter.name for parameter in model.parameters()]
         written = {name for name in weights if any(not _only_reads(model, use) for use in effective_uses(model, name))}
-        return cls(frozenset(mutated), frozenset(written | {_memory(model, value) for value in mutated}))
+        return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))
 
     def without(self, value: str) -> Effects:
         """The same, as if nothing changed `value`: what its only reader finds before the change."""
@@ -80,11 +74,32 @@ class Effects:
         if value in self.mutated or value in self.written:
             return False
         node = model.producer(value)
-        if node is None or not writes_in_place(node):
+        written = [] if node is None else changed(model, node)
+        if not written:
             return True
-        buffer = [use.node for use in effective_uses(model, node.inputs[0])]
+        buffer = [use.node for name in written for use in effective_uses(model, name)]
         readers = [use.node for use in effective_uses(model, value)]
-        return buffer == [node] and all(reader is not None and reader.op == "Load" for reader in readers)
+        return buffer == [node] and all(reader is not None and reads_memory(reader) for reader in readers)
+
+
+def other_names(model: Model, value: str) -> list[Node]:
+    """The nodes that may give the value's memory another name. A tuple holds it, beside others, and is none."""
+    users = [use.node for use in model.uses(value) if use.node is not None]
+    return [node for node in users if value in aliased(node) and not makes_tuple(node)]
+
+
+def may_change(model: Model, value: str) -> bool:
+    """Whether something may change the value's memory, under its name or one that is made from it."""
+    seen, pending = set[str](), [value]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if any(use.node is not None and name in changed(model, use.node) for use in model.uses(name)):
+            return True
+        pending.extend(node.name for node in other_names(model, name))
+    return False
 
 
 def _only_reads(model: Model, use: Use) -> bool:
@@ -95,17 +110,20 @@ def _only_reads(model: Model, use: Use) -> bool:
     on the table.
     """
     node = use.node
-    if node is None or node.op != "Embedding":
-        return node is not None and node.op == "Load"
-    return len(node.inputs) <= _MAX_NORM or (
-        model.is_literal(node.inputs[_MAX_NORM]) and model.literal(node.inputs[_MAX_NORM]) is None
-    )
+    if node is None:
+        return False
+    return reads_memory(node) or (writes_conditionally(node) and not changed(model, node))
 
 
-def _memory(model: Model, value: str) -> str:
-    """The value whose memory this is, through other names of it and through what reads a weight by reference."""
-    node = model.producer(value)
-    while node is not None and (node.op in _READS or is_alias(node)):
-        value = node.inputs[0]
+def _memory(model: Model, values: Iterable[str]) -> set[str]:
+    """The values whose memory this is, through other names of it and through what reads a weight by reference."""
+    seen, pending = set[str](), list(values)
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
         node = model.producer(value)
-    return value
+        if node is not None:
+            pending.extend(node.inputs[:1] if reads_memory(node) else aliased(node))
+    return seen

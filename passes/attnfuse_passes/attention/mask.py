@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import Model, Node
+from attnfuse.api import Model, Node, Role, role
 from attnfuse_passes.attention.peelers import peeler
 from attnfuse_passes.attention.product import is_scores
 from attnfuse_passes.attention.scale import constant_factor
 from attnfuse_passes.attention.steps import AddTerm, Effect, FillWhere, NanToZero
 from attnfuse_passes.attention.uniform import uniform
-
-# The names an operator that tests for NaN goes by.
-NAN_TESTS = ("IsNan", "IsNaN")
 
 
 def _fill_value(model: Model, value: str, scores: str) -> float | None:
@@ -158,7 +155,7 @@ def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
     else:
         condition, zero, value = node.inputs[:3]
     test = model.producer(condition)
-    if test is None or test.op not in NAN_TESTS or test.inputs[0] != value:
+    if test is None or role(test) is not Role.NAN_TEST or test.inputs[0] != value:
         return None
     if constant_factor(model, zero) != 0.0 or not _same_shape(model, node, value):
         return None

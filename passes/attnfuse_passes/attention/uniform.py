@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.effects import is_alias, writes_in_place
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, source
+from attnfuse_passes.attention.effects import may_change
 
 _DEPTH = 16
 
@@ -29,20 +29,6 @@ _FILLED = {
 
 # Operators that fill a shape with a number, and which argument it is.
 _FILL = {"FullLike": 1, "FillScalar": 1, "FillTensor": 1, "FillV2": 1, "NewFull": 2}
-
-_COPIES = (
-    "Cast",
-    "Reshape",
-    "ExpandDims",
-    "Squeeze",
-    "Transpose",
-    "BroadcastTo",
-    "Tile",
-    "Contiguous",
-    "Clone",
-    "TensorMove",
-    "StridedSlice",
-)
 
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "Add": operator.add,
@@ -76,20 +62,22 @@ def makers(model: Model, value: str) -> Iterator[Node]:
     if node is None or model.is_literal(value) or uniform(model, value) is None:
         return
     yield node
-    for name in [node.inputs[i] for i in _sources(node)]:
+    for name in _operands(node):
         yield from makers(model, name)
 
 
-def _sources(node: Node) -> tuple[int, ...]:
+def _operands(node: Node) -> list[str]:
+    """The inputs whose numbers make the node's one number."""
     if node.op in _ARITHMETIC:
-        return (0, 1)
-    if node.op in _COPIES or node.op == "Neg":
-        return (0,)
-    return (_FILL[node.op],) if node.op in _FILL else ()
+        return node.inputs[:2]
+    if node.op in _FILL:
+        return [node.inputs[_FILL[node.op]]]
+    copied = node.inputs[0] if node.op == "Neg" else source(node, ELEMENTS)
+    return [] if copied is None else [copied]
 
 
 def _read(model: Model, value: str, depth: int) -> float | None:
-    if _may_change(model, value):
+    if may_change(model, value):
         return None
     try:
         literal = model.literal(value)
@@ -102,7 +90,7 @@ def _read(model: Model, value: str, depth: int) -> float | None:
         return None
     if node.op in _FILLED:
         return _FILLED[node.op]
-    numbers = [uniform(model, node.inputs[i], depth - 1) for i in _sources(node)]
+    numbers = [uniform(model, name, depth - 1) for name in _operands(node)]
     known = [number for number in numbers if number is not None]
     if not known or len(known) != len(numbers):
         return None
@@ -125,9 +113,3 @@ def _of_literal(literal: object) -> float | None:
     if isinstance(literal, bool) or not isinstance(literal, int | float):
         return None
     return float(literal)
-
-
-def _may_change(model: Model, value: str) -> bool:
-    """Whether something may write to the value: an operator in place, or one behind another name of its memory."""
-    users = [use.node for use in model.uses(value) if use.position == 0 and use.node is not None]
-    return any(writes_in_place(node) or is_alias(node) for node in users)

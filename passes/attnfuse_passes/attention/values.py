@@ -17,8 +17,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import Model, Node, NotALiteralError, WeightReader, dtypes, no_weights
-from attnfuse_passes.attention.effects import Effects, writes_in_place
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, WeightReader, changed, dtypes, no_weights, source
+from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.uniform import uniform
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -109,7 +109,7 @@ class ConstantFolder:
     def _input_set(self, node: Node, position: int, depth: int) -> Numbers | None:
         """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
-        if position == 0 and writes_in_place(node):
+        if name in changed(self._model, node):
             return ConstantFolder(self._model, self._effects.without(name), self._weights).possible(name, depth)
         return self.possible(name, depth)
 
@@ -144,10 +144,15 @@ class ConstantFolder:
             return _bounded(np.unique(constant.astype(np.float64)).tolist())
         if kind.dtype is dtypes.BOOL:
             return frozenset((0.0, 1.0))
-        sources = _SET_SOURCES.get(node.op) if node is not None else None
-        if node is None or sources is None:
+        if node is None:
             return None
-        sets = [self._input_set(node, i, depth - 1) for i in sources]
+        handed_on = source(node, ELEMENTS)
+        if handed_on is not None:
+            sets = [self.possible(handed_on, depth - 1)]
+        elif (positions := _SET_SOURCES.get(node.op)) is not None:
+            sets = [self._input_set(node, i, depth - 1) for i in positions]
+        else:
+            return None
         if any(s is None for s in sets):
             return None
         known = [s for s in sets if s is not None]
@@ -280,19 +285,13 @@ _FOLD: dict[str, Rule] = {
     "StridedSlice": _slice,
 }
 
-# Operators whose output holds only elements of the inputs named here (arithmetic: computed from one of each).
+# Operators that compute, whose output holds only elements of the inputs named here (arithmetic: computed from one of
+# each). What only hands its elements on is asked of the operator table.
 _SET_SOURCES: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys(
-        ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Transpose", "TransposeView", "BroadcastTo", "Tile"), (0,)
-    ),
-    **dict.fromkeys(("StridedSlice", "RepeatInterleaveInt", "Contiguous", "Clone", "TensorMove"), (0,)),
-    **dict.fromkeys(("Load", "Depend", "Cast"), (0,)),
     **dict.fromkeys(("Add", "Sub", "Mul", "Muls", "Div", "Divs", "InplaceMul"), (0, 1)),
     "MaskedFill": (0, 2),
     "Select": (1, 2),
     "TensorScatterUpdate": (0, 2),
-    **dict.fromkeys(("Gather", "EmbeddingLookup", "Index"), (0,)),
-    "Embedding": (1,),
 }
 
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
@@ -329,22 +328,5 @@ def is_learned(model: Model, value: str, depth: int = 16) -> bool:
     node = model.producer(value)
     if node is None or depth == 0:
         return False
-    table = {"Gather": 0, "Embedding": 1, "EmbeddingLookup": 0, "Index": 0}
-    if node.op in table:
-        return is_learned(model, node.inputs[table[node.op]], depth - 1)
-    passing = (
-        "Load",
-        "Cast",
-        "Transpose",
-        "TransposeView",
-        "Reshape",
-        "ExpandDims",
-        "StridedSlice",
-        "Tile",
-        "BroadcastTo",
-        "Contiguous",
-        "TensorMove",
-    )
-    if node.op in passing:
-        return is_learned(model, node.inputs[0], depth - 1)
-    return False
+    before = source(node, ELEMENTS)
+    return before is not None and is_learned(model, before, depth - 1)

@@ -1,1 +1,1 @@
-"""Writing: the encodings of what replaces attention. `builder.py` makes any node, `fused.py` the two fused ones."""
+"""Writing: the encodings of what replaces attention. `fused.py`: the two fused nodes; `arrange.py`: layouts."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnfuse.api import Builder
 from attnfuse_passes.attention.normal_form import AttentionExpr, Operand, flat
 from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, keys, product
-from attnfuse_passes.emit.builder import Builder
 
 
 class LayoutError(Exception):

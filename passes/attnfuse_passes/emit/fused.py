@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder
+from attnfuse.api import Builder
 
 ALL_TOKENS = 2147483647
 BSH, BNSD = 0, 1
@@ -39,15 +38,6 @@ class FusedNode:
 def flash_attention_score(b: Builder, f: FusedNode) -> str:
     """`scale · (bias + QKᵀ)`; output 3 of 4 is the attention."""
     none = b.constant(None)
-    query, value = b.type_of(f.query), b.type_of(f.value)
-    if f.layout == BNSD:
-        batch, heads, length, _ = query.dims
-        out = TensorType((batch, heads, length, value.dims[-1]), query.dtype)
-    else:
-        batch, length, _ = query.dims
-        heads = f.heads
-        out = TensorType((batch, length, value.dims[-1] // f.kv_heads * f.heads), query.dtype)
-    statistics = TensorType((batch, heads, length, 8), dtypes.FLOAT32)
     bias = none if f.bias is None else f.bias
     discard = none if f.discard is None else f.discard
     tensors = [f.query, f.key, f.value, bias, none, none, discard, none, none, none]
@@ -62,9 +52,8 @@ def flash_attention_score(b: Builder, f: FusedNode) -> str:
         b.constant(f.layout),
         b.constant(0),
     ]
-    unused = TensorType((1,), query.dtype)
-    whole = b.node("FlashAttentionScore", [*tensors, *scalars], (statistics, statistics, unused, out))
-    return b.node("TupleGetItem", (whole, b.constant(3)), out, prim_type=b.PRIMITIVE)
+    whole = b.op("FlashAttentionScore", *tensors, *scalars)
+    return b.op("TupleGetItem", whole, b.constant(3), prim_type=b.PRIMITIVE)
 
 
 def prompt_flash_attention(b: Builder, f: FusedNode) -> str:
@@ -84,4 +73,4 @@ def prompt_flash_attention(b: Builder, f: FusedNode) -> str:
         b.constant(0),
         b.constant(HIGH_PRECISION),
     ]
-    return b.node("PromptFlashAttention", [*tensors, *scalars], b.type_of(f.query))
+    return b.op("PromptFlashAttention", *tensors, *scalars)

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from attnfuse.api import TensorType, dtypes
+from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -19,20 +19,19 @@ def gelu(at: At) -> Result:
     """(x, approximate: 0 none, 1 tanh): GeLU is the tanh form; the exact one is x/2 · (1 + erf(x / √2)), in float32."""
     form = at.integer(1)
     if form == 1:
-        return at.build.node("GeLU", (at.input(0),), at.out)
+        return at.build.op("GeLU", at.input(0))
     if form != 0:
         raise NotLegalError(f"its approximation is {form}, neither 0 nor 1")
     inside = dtypes.FLOAT32 if at.out.dtype.is_low_precision else at.out.dtype
-    kind = TensorType(at.out.dims, inside)
 
     def number(value: float) -> str:
         return at.build.tensor(np.array(value), inside)
 
     x = at.build.cast(at.input(0), inside)
-    scaled = at.build.node("Mul", (x, number(math.sqrt(0.5))), kind)
-    grown = at.build.node("Add", (at.build.node("Erf", (scaled,), kind), number(1.0)), kind)
-    half = at.build.node("Mul", (x, number(0.5)), kind)
-    return at.build.cast(at.build.node("Mul", (half, grown), kind), at.out.dtype)
+    scaled = at.build.op("Mul", x, number(math.sqrt(0.5)))
+    grown = at.build.op("Add", at.build.op("Erf", scaled), number(1.0))
+    half = at.build.op("Mul", x, number(0.5))
+    return at.build.cast(at.build.op("Mul", half, grown), at.out.dtype)
 
 
 @legalises("ClampScalar", "ClampTensor")
@@ -41,7 +40,7 @@ def clamp(at: At) -> Result:
     value = at.build.cast(at.input(0), at.out.dtype)
     for position, op in ((1, "Maximum"), (2, "Minimum")):
         if at.optional(position) is not None:
-            value = at.build.node(op, (value, _bound(at, position)), at.out)
+            value = at.build.op(op, value, _bound(at, position))
     return value
 
 
@@ -51,7 +50,7 @@ def of_whole_numbers(at: At) -> Result:
     if not at.out.dtype.is_float:
         raise NotLegalError(f"it gives {at.out.dtype}")
     operands = [at.build.cast(value, at.out.dtype) for value in at.node.inputs]
-    return at.build.node(at.node.op, operands, at.out)
+    return at.build.op(at.node.op, *operands)
 
 
 def _bound(at: At, position: int) -> str:

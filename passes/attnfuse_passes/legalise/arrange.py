@@ -121,14 +121,14 @@ def tile(at: At) -> Result:
     rank = max(len(times), at.type(0).rank)
     x = at.build.reshape(at.input(0), (*(1,) * (rank - at.type(0).rank), *at.type(0).dims))
     counts = at.build.constant((*(1,) * (rank - len(times)), *times))
-    return at.build.node("Tile", (x, counts), at.out)
+    return at.build.op("Tile", x, counts)
 
 
 @legalises("TrilExt")
 def lower_triangle(at: At) -> Result:
     """(x, diagonal): Tril keeps the diagonal as an attribute."""
     diagonal = nodes.whole("diagonal", at.integer(1))
-    return at.build.node("Tril", (at.input(0),), at.out, at.build.PRIMITIVE, (diagonal,))
+    return at.build.op("Tril", at.input(0), prim_type=at.build.PRIMITIVE, attributes=(diagonal,))
 
 
 @legalises("BroadcastTo", "BroadcastToView")

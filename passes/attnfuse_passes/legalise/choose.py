@@ -22,15 +22,15 @@ def embedding(at: At) -> Result:
         raise NotLegalError("it scales its weights in place, to a norm of at most max_norm")
     build, weights = at.build, at.input(1)
     if at.model.is_parameter(weights):
-        weights = build.node("Load", (weights, at.input(6)), at.type(1), build.PRIMITIVE)
-    return build.node("Gather", (weights, at.input(0), build.constant(0), build.constant(0)), at.out)
+        weights = build.op("Load", weights, at.input(6), prim_type=build.PRIMITIVE)
+    return build.op("Gather", weights, at.input(0), build.constant(0), build.constant(0))
 
 
 @legalises("IndexSelect")
 def index_select(at: At) -> Result:
     """(x, axis, places): the elements of an axis at those places, in their order."""
     axis = at.build.constant(at.axis(1, at.type(0).rank))
-    return at.build.node("Gather", (at.input(0), at.input(2), axis, at.build.constant(0)), at.out)
+    return at.build.op("Gather", at.input(0), at.input(2), axis, at.build.constant(0))
 
 
 @legalises("MaskedFill")
@@ -42,14 +42,14 @@ def masked_fill(at: At) -> Result:
     if at.type(0).dtype != at.out.dtype:
         raise NotLegalError(f"it fills {at.type(0)} and gives {at.out}")
     inputs = (_spread(at, at.input(0)), at.input(1), _tensor(at, 2, at.out.dtype))
-    return at.build.node("MaskedFill", inputs, at.out)
+    return at.build.op("MaskedFill", *inputs)
 
 
 @legalises("Select")
 def select(at: At) -> Result:
     """(condition, if true, if false): with all three of the result's shape."""
     operands = (at.input(0), _tensor(at, 1, at.out.dtype), _tensor(at, 2, at.out.dtype))
-    return at.build.node("Select", tuple(_spread(at, operand) for operand in operands), at.out)
+    return at.build.op("Select", *(_spread(at, operand) for operand in operands))
 
 
 @legalises("BitwiseAnd", "BitwiseOr")
@@ -58,7 +58,7 @@ def bitwise(at: At) -> Result:
     if at.out.dtype is not dtypes.BOOL:
         raise NotLegalError(f"its result is {at.out}")
     op = "LogicalAnd" if at.node.op == "BitwiseAnd" else "LogicalOr"
-    return at.build.node(op, (at.input(0), at.input(1)), at.out)
+    return at.build.op(op, at.input(0), at.input(1))
 
 
 def _spread(at: At, value: str) -> str:

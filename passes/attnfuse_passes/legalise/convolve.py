@@ -32,7 +32,8 @@ def convolution_2d(at: At) -> Result:
         nodes.wholes("stride", (1, 1, *stride)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    return _with_bias(at, at.build.node("Conv2D", at.node.inputs[:2], at.out, at.build.PRIMITIVE, attributes))
+    y = at.build.op("Conv2D", *at.node.inputs[:2], prim_type=at.build.PRIMITIVE, attributes=attributes)
+    return _with_bias(at, y)
 
 
 @legalises("Conv3DExt")
@@ -59,7 +60,7 @@ def convolution_3d(at: At) -> Result:
     )
     inside = dtypes.FLOAT32 if x.dtype == dtypes.BFLOAT16 else x.dtype
     operands = [at.build.cast(at.input(i), inside) for i in (0, 1)]
-    y = at.build.node("Conv3D", operands, TensorType(at.out.dims, inside), at.build.PRIMITIVE, attributes)
+    y = at.build.op("Conv3D", *operands, prim_type=at.build.PRIMITIVE, attributes=attributes)
     return _with_bias(at, y)
 
 
@@ -131,14 +132,12 @@ def _plain_convolution(
     at: At, value: str, weight: str, padding: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
 ) -> str:
     """Conv2D of stride 1 and one group, in the type of the node's result."""
-    batch, (features, *_) = at.build.type_of(value).dims[0], at.build.type_of(weight).dims
     attributes = (
         *_common_attributes(at.build.type_of(weight), padding, 1, "NCHW"),
         nodes.wholes("stride", (1, 1, 1, 1)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    kind = TensorType((batch, features, *size), at.out.dtype)
-    return at.build.node("Conv2D", (value, weight), kind, at.build.PRIMITIVE, attributes)
+    return at.build.op("Conv2D", value, weight, prim_type=at.build.PRIMITIVE, attributes=attributes)
 
 
 @legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
@@ -173,9 +172,8 @@ def upsample(at: At) -> Result:
 
 def _resized(at: At, image: str, size: tuple[int, ...]) -> str:
     """An image [N, C, H, W] at another size."""
-    kind, no = at.build.type_of(image), at.build.constant(False)
-    arguments = (image, at.build.constant(size), no, no)
-    return at.build.node("ResizeNearestNeighbor", arguments, TensorType((*kind.dims[:2], *size), kind.dtype))
+    no = at.build.constant(False)
+    return at.build.op("ResizeNearestNeighbor", image, at.build.constant(size), no, no)
 
 
 def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -> str:
@@ -186,8 +184,7 @@ def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -
     matrices = at.build.broadcast(matrices, (batch, groups, features, depth))
     places = at.build.reshape(at.input(0), (batch, groups, depth, space[0] * space[1]))
     no = at.build.constant(False)
-    kind = TensorType((batch, groups, features, space[0] * space[1]), at.out.dtype)
-    return at.build.reshape(at.build.node("BatchMatMul", (matrices, places, no, no), kind), at.out.dims)
+    return at.build.reshape(at.build.op("BatchMatMul", matrices, places, no, no), at.out.dims)
 
 
 def _windows_of_channels(at: At, x: TensorType, weight: TensorType) -> str:
@@ -209,9 +206,9 @@ def _windows_of_channels(at: At, x: TensorType, weight: TensorType) -> str:
             taps.append(size)
     value = build.cast(build.reshape(value, blocks), dtypes.FLOAT32)
     kernels = build.cast(build.reshape(at.input(1), taps), dtypes.FLOAT32)
-    products = build.node("Mul", (value, kernels), TensorType(tuple(blocks), dtypes.FLOAT32))
-    kind = TensorType(at.out.dims, dtypes.FLOAT32)
-    return build.cast(nodes.reduce(build, "ReduceSum", products, within, kind) if within else products, at.out.dtype)
+    products = build.op("Mul", value, kernels)
+    sums = nodes.reduce(build, "ReduceSum", products, within, keep=False) if within else products
+    return build.cast(sums, at.out.dtype)
 
 
 def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:
@@ -260,4 +257,4 @@ def _with_bias(at: At, y: str) -> str:
     if kind.rank == 4:
         return nodes.bias_add(at.build, y, bias)
     by_channel = at.build.reshape(bias, (kind.dims[1], *(1,) * (kind.rank - 2)))
-    return at.build.cast(at.build.node("Add", (y, by_channel), kind), at.out.dtype)
+    return at.build.cast(at.build.op("Add", y, by_channel), at.out.dtype)

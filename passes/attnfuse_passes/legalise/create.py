@@ -30,7 +30,7 @@ def zeros_or_ones(at: At) -> Result:
     if at.out.is_static:
         return nodes.filled(at.build, at.out.dims, _NUMBERS[op], at.out.dtype)
     if op in _LIKE and at.type(0).dtype == at.out.dtype:
-        return at.build.node(_LIKE[op], (at.input(0),), at.out)
+        return at.build.op(_LIKE[op], at.input(0))
     raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
 
 

@@ -7,14 +7,20 @@ only other readers of that memory, before or after, could tell the two apart. So
 
 from __future__ import annotations
 
-from attnfuse.api import CALL, CONSTANT, DType, Node, dtypes
-from attnfuse_passes.attention.effects import effective_uses, writes_in_place
+from attnfuse.api import (
+    CALL,
+    CONSTANT,
+    DType,
+    Node,
+    aliased,
+    changed,
+    dtypes,
+    makes_tuple,
+    reads_memory,
+    takes_element,
+)
+from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
-
-_SAME_MEMORY = ("Reshape", "ExpandDims", "Squeeze", "FlattenExt", "Contiguous", "Depend")
-"""Operators beside the …View ones that may give back the memory they read."""
-_NOT_OURS = (CONSTANT, CALL, "Load", "MakeTuple")
-"""What gives memory that is not the node's own to change, or not known to be."""
 
 
 @legalises("InplaceAddExt")
@@ -24,13 +30,13 @@ def add(at: At) -> Result:
     alpha = at.number(2)
     if not at.out.dtype.is_float and not isinstance(alpha, int):
         raise NotLegalError(f"it adds {alpha} times whole numbers to whole numbers")
-    return at.build.node("Add", (at.input(0), at.build.scaled(other, alpha)), at.out)
+    return at.build.op("Add", at.input(0), at.build.scaled(other, alpha))
 
 
 @legalises("InplaceMul")
 def multiply(at: At) -> Result:
     """(x, y, state): x · y, in x's type."""
-    return at.build.node("Mul", (at.input(0), _other(at)), at.out)
+    return at.build.op("Mul", at.input(0), _other(at))
 
 
 def _other(at: At) -> str:
@@ -51,23 +57,24 @@ def _check_alone(at: At) -> None:
     value, reader = at.input(0), at.node
     while True:
         made_by = at.model.producer(value)
-        if made_by is None or made_by.op in _NOT_OURS:
+        if made_by is None or not _gives_own_memory(made_by):
             raise NotLegalError("it changes a weight, an input, a constant or what a function gives")
         for use in effective_uses(at.model, value):
             if use.node is not reader and not _another_element(at, reader, use.node):
                 raise NotLegalError("something else reads what it changes")
-        if not _gives_same_memory(made_by):
+        same = changed(at.model, made_by) or aliased(made_by)
+        if not same:
             return
-        value, reader = made_by.inputs[0], made_by
+        value, reader = same[0], made_by
 
 
-def _gives_same_memory(node: Node) -> bool:
-    named = node.op.endswith("View") or node.op in _SAME_MEMORY or node.op == "TupleGetItem"
-    return named or writes_in_place(node)
+def _gives_own_memory(node: Node) -> bool:
+    """Whether the memory that the node gives is the graph's own to change, and one value's."""
+    return node.op not in (CONSTANT, CALL) and not reads_memory(node) and not makes_tuple(node)
 
 
 def _another_element(at: At, reader: Node, other: Node | None) -> bool:
     """Whether both read elements of a tuple, and different ones: no operator gives tensors that overlap."""
-    if other is None or (reader.op, other.op) != ("TupleGetItem", "TupleGetItem"):
+    if other is None or not (takes_element(reader) and takes_element(other)):
         return False
     return at.model.literal(reader.inputs[1]) != at.model.literal(other.inputs[1])

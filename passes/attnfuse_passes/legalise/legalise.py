@@ -6,9 +6,23 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import CONSTANT, Context, Edit, Legalised, Model, Node, Property, objection, short_name
+from attnfuse.api import (
+    CONSTANT,
+    Builder,
+    Context,
+    Edit,
+    Legalised,
+    Model,
+    Node,
+    NotWritableError,
+    Property,
+    objection,
+    short_name,
+    sites_built,
+    takes_element,
+    unused,
+)
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder, NotWritableError, sites_built, unused
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -112,7 +126,7 @@ def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
         return {}
     stead = {}
     for item in (use.node for use in model.uses(node.name)):
-        if item is None or item.op != "TupleGetItem":
+        if item is None or not takes_element(item):
             continue
         index = model.literal(item.inputs[1]) if model.is_literal(item.inputs[1]) else None
         part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None

@@ -1,6 +1,6 @@
 """Nodes that rules of several families make, each with the encoding of MindSpore 2.7.1's own exports.
 
-May import the builder and the engine's api.
+May import the engine's api.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import UNKNOWN_DIM, AttributeProto, DType, TensorType, dtypes
-from attnfuse_passes.emit.builder import Builder, NotWritableError, broadcast_dims
+from attnfuse.api import AttributeProto, Builder, DType, NotWritableError, TensorType, dtypes
 
 WRITTEN = 1 << 24
 """Elements up to which a row of numbers is written into the graph: longer than any sequence."""
@@ -57,56 +56,48 @@ def array(build: Builder, value: npt.NDArray[np.generic]) -> str:
     return build.tensor(value, next(dtype for dtype in dtypes.ALL if dtype.numpy == value.dtype))
 
 
-def element(build: Builder, value: str, index: int, kind: TensorType) -> str:
+def element(build: Builder, value: str, index: int) -> str:
     """One tensor of a value of several."""
-    return build.node("TupleGetItem", (value, build.constant(index)), kind, build.PRIMITIVE)
+    return build.op("TupleGetItem", value, build.constant(index), prim_type=build.PRIMITIVE)
 
 
 def make_tuple(build: Builder, values: Sequence[str]) -> str:
     """Several tensors as one value."""
-    return build.node("MakeTuple", values, [build.type_of(value) for value in values], build.PRIMITIVE)
+    return build.op("MakeTuple", *values, prim_type=build.PRIMITIVE)
 
 
 def part(build: Builder, value: str, axis: int, start: int, stop: int, step: int = 1) -> str:
     """Each `step`-th element from `start` to `stop` of an axis, the others whole (so their sizes need not be known)."""
-    kind = build.type_of(value)
-    rank, here = kind.rank, 1 << axis
+    rank, here = build.type_of(value).rank, 1 << axis
     others = (1 << rank) - 1 - here
     begin = tuple(start if i == axis else 0 for i in range(rank))
     end = tuple(stop if i == axis else 0 for i in range(rank))
     # begin_mask and end_mask: the axes that run from their start, and to their end.
     steps = tuple(step if i == axis else 1 for i in range(rank))
     arguments: list[int | tuple[int, ...]] = [begin, end, steps, others, others, 0, 0, 0]
-    dims = tuple(len(range(start, stop, step)) if i == axis else dim for i, dim in enumerate(kind.dims))
-    return build.node("StridedSlice", (value, *map(build.constant, arguments)), TensorType(dims, kind.dtype))
+    return build.op("StridedSlice", value, *map(build.constant, arguments))
 
 
 def look_up(build: Builder, value: str, axis: int, places: npt.NDArray[np.generic]) -> str:
     """The elements of an axis at those places, which are constants, in their order."""
-    kind = build.type_of(value)
-    dims = tuple(places.size if i == axis else dim for i, dim in enumerate(kind.dims))
     arguments = (value, build.tensor(places, dtypes.INT32), build.constant(axis), build.constant(0))
-    return build.node("Gather", arguments, TensorType(dims, kind.dtype))  # 0: no axes that both have
+    return build.op("Gather", *arguments)  # 0: no axes that both have
 
 
 def expand(build: Builder, value: str, axis: int) -> str:
     """An axis of one element put before axis `axis` of the result."""
-    kind = build.type_of(value)
-    dims = (*kind.dims[:axis], 1, *kind.dims[axis:])
-    return build.node("ExpandDims", (value, build.constant(axis)), TensorType(dims, kind.dtype))
+    return build.op("ExpandDims", value, build.constant(axis))
 
 
 def tile(build: Builder, value: str, axis: int, times: int) -> str:
     """The whole axis `times` times in a row. An axis of unknown size stays unknown."""
-    kind = build.type_of(value)
-    counts = tuple(times if i == axis else 1 for i in range(kind.rank))
-    dims = tuple(dim * n if dim >= 0 else dim for dim, n in zip(kind.dims, counts, strict=True))
-    return build.node("Tile", (value, build.constant(counts)), TensorType(dims, kind.dtype))
+    counts = tuple(times if i == axis else 1 for i in range(build.type_of(value).rank))
+    return build.op("Tile", value, build.constant(counts))
 
 
 def bias_add(build: Builder, value: str, bias: str) -> str:
     """A bias by column of a matrix, or by channel of an image [N, C, H, W]."""
-    return build.node("BiasAdd", (value, bias, build.constant(0)), build.type_of(value))  # 0 is the format NCHW
+    return build.op("BiasAdd", value, bias, build.constant(0))  # 0 is the format NCHW
 
 
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
@@ -116,16 +107,13 @@ def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dty
         raise build.refusal(f"filled with {kind}, of a size not known before run time")
     if kind.size <= INLINE:
         return build.tensor(np.full(dims, value), dtype)
-    return build.node("FillV2", (build.constant(dims), build.tensor(np.array(value), dtype)), kind, build.PRIMITIVE)
+    shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
+    return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)
 
 
 def concat(build: Builder, values: Sequence[str], axis: int) -> str:
     """Tensors of one element type one after the other along an axis."""
-    kinds = [build.type_of(value) for value in values]
-    dims = list(kinds[0].dims)
-    dims[axis] = sum(kind.dims[axis] for kind in kinds) if all(kind.dims[axis] >= 0 for kind in kinds) else UNKNOWN_DIM
-    tensors = make_tuple(build, values)
-    return build.node("Concat", (tensors, build.constant(axis)), TensorType(tuple(dims), kinds[0].dtype))
+    return build.op("Concat", make_tuple(build, values), build.constant(axis))
 
 
 def border(build: Builder, value: str, axis: int, before: int, after: int, number: bool | int | float) -> str:
@@ -138,17 +126,12 @@ def border(build: Builder, value: str, axis: int, before: int, after: int, numbe
     return concat(build, [part for part in (parts[0], value, parts[1]) if part], axis)
 
 
-def reduce(build: Builder, op: str, value: str, axes: Sequence[int], kind: TensorType) -> str:
-    """ReduceMean, ReduceMax, … over those axes; whether they stay with one element is read off the result's type."""
-    before = build.type_of(value)
-    keep = kind.rank == before.rank
-    left = tuple(1 if i in axes else dim for i, dim in enumerate(before.dims) if keep or i not in axes)
-    if broadcast_dims(left, kind.dims) is None or len(left) != kind.rank:
-        raise NotWritableError(value, f"{before}, which reduced over axes {list(axes)} is not {kind}")
+def reduce(build: Builder, op: str, value: str, axes: Sequence[int], *, keep: bool) -> str:
+    """ReduceMean, ReduceMax, … over those axes, which stay with one element or go."""
     arguments: list[bool | tuple[int, ...]] = [tuple(axes), keep]
     if op == "ReduceSum":
         arguments.append(False)  # skip_mode: no axes would mean no sum
-    return build.node(op, (value, *map(build.constant, arguments)), kind)
+    return build.op(op, value, *map(build.constant, arguments))
 
 
 def holds(dtype: DType, number: bool | int | float) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import TensorType, dtypes
+from attnfuse.api import dtypes, takes_element
 from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
@@ -28,7 +28,7 @@ def layer_norm(at: At) -> Result:
         for position, number in ((2, 1.0), (3, 0.0))
     )
     epsilon = at.build.constant(float(at.number(4)))
-    return at.build.node("LayerNorm", (at.input(0), gain, bias, first, first, epsilon), at.outs)
+    return at.build.op("LayerNorm", at.input(0), gain, bias, first, first, epsilon)
 
 
 @legalises("GroupNorm")
@@ -44,7 +44,7 @@ def group_norm(at: At) -> Result:
         operand = at.optional(position)
         if operand is not None:
             by_channel = at.build.reshape(_in_float32(at, operand), (channels, *(1,) * (kind.rank - 2)))
-            y = at.build.node(op, (y, by_channel), at.build.type_of(y))
+            y = at.build.op(op, y, by_channel)
     return _first_of(at, y)
 
 
@@ -59,24 +59,22 @@ def rms_norm(at: At) -> Result:
     y = _normalised(
         at, _in_float32(at, at.input(0)), range(kind.rank - gain.rank, kind.rank), at.number(2), centred=False
     )
-    y = at.build.node("Mul", (y, _in_float32(at, at.input(1))), at.build.type_of(y))
+    y = at.build.op("Mul", y, _in_float32(at, at.input(1)))
     return _first_of(at, y)
 
 
 def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred: bool) -> str:
     """(x − mean) / √(variance + epsilon) over those axes; without `centred`, the mean is taken to be 0."""
-    kind = at.build.type_of(x)
-    small = TensorType(tuple(1 if i in axes else dim for i, dim in enumerate(kind.dims)), kind.dtype)
+    dtype = at.build.type_of(x).dtype
 
     def mean(value: str) -> str:
-        arguments = (value, at.build.constant(tuple(axes)), at.build.constant(True))
-        return at.build.node("ReduceMean", arguments, small)
+        return nodes.reduce(at.build, "ReduceMean", value, axes, keep=True)
 
     if centred:
-        x = at.build.node("Sub", (x, mean(x)), kind)
-    variance = mean(at.build.node("Square", (x,), kind))
-    raised = at.build.node("Add", (variance, at.build.tensor(np.array(epsilon), kind.dtype)), small)
-    return at.build.node("Mul", (x, at.build.node("Rsqrt", (raised,), small)), kind)
+        x = at.build.op("Sub", x, mean(x))
+    variance = mean(at.build.op("Square", x))
+    raised = at.build.op("Add", variance, at.build.tensor(np.array(epsilon), dtype))
+    return at.build.op("Mul", x, at.build.op("Rsqrt", raised))
 
 
 def _in_float32(at: At, value: str) -> str:
@@ -90,7 +88,7 @@ def _only_the_tensor(at: At) -> None:
     """Raise NotLegalError where more than the first element of the node's tuple is read."""
     for use in effective_uses(at.model, at.node.name):
         reader = use.node
-        if reader is None or reader.op != "TupleGetItem" or not at.reads_item(reader, 0):
+        if reader is None or not takes_element(reader) or not at.reads_item(reader, 0):
             raise NotLegalError("its mean or deviation is read")
 
 

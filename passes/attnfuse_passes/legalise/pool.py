@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import TensorType, dtypes
+from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -56,22 +56,21 @@ def adaptive_average(at: At) -> Result:
         value = nodes.border(at.build, value, axis, 0, 1, 0)
         value = nodes.look_up(at.build, value, axis, places.reshape(-1))
         lengths.append(length)
-    kind = TensorType(out.dims, dtypes.FLOAT32)
-    total = _over_blocks(at, "ReduceSum", value, kind)
+    total = _over_blocks(at, "ReduceSum", value)
     count = at.build.tensor(np.outer(*lengths), dtypes.FLOAT32)
-    return at.build.cast(at.build.node("Div", (total, count), kind), out.dtype)
+    return at.build.cast(at.build.op("Div", total, count), out.dtype)
 
 
 def _mean_of_blocks(at: At, value: str) -> str:
-    return _over_blocks(at, "ReduceMean", value, at.out)
+    return _over_blocks(at, "ReduceMean", value)
 
 
-def _over_blocks(at: At, op: str, value: str, kind: TensorType) -> str:
+def _over_blocks(at: At, op: str, value: str) -> str:
     """A sum or mean over blocks of the last two axes, as many as the result has elements there."""
     *lead, height, width = at.build.type_of(value).dims
-    down, across = kind.dims[-2:]
+    down, across = at.out.dims[-2:]
     blocks = at.build.reshape(value, (*lead, down, height // down, across, width // across))
-    return nodes.reduce(at.build, op, blocks, (len(lead) + 1, len(lead) + 3), kind)
+    return nodes.reduce(at.build, op, blocks, (len(lead) + 1, len(lead) + 3), keep=False)
 
 
 def _pair(at: At, position: int) -> tuple[int, ...]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import UNKNOWN_DIM, TensorType
-from attnfuse_passes.emit.builder import broadcast_dims
+from attnfuse.api import UNKNOWN_DIM, TensorType, broadcast_dims
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -21,13 +20,13 @@ _CHANNELS_LAST = 1
 @legalises("BatchMatMulExt")
 def batch_matmul_ext(at: At) -> Result:
     """[B, M, K] · [B, K, N]; MindSpore's inference asks for equal batches, so nothing broadcasts."""
-    return _product(at, "BatchMatMul", at.input(0), at.input(1), at.out)
+    return _product(at, "BatchMatMul", at.input(0), at.input(1))
 
 
 @legalises("Mm")
 def mm(at: At) -> Result:
     """Two matrices."""
-    return _product(at, "MatMul", at.input(0), at.input(1), at.out)
+    return _product(at, "MatMul", at.input(0), at.input(1))
 
 
 @legalises("MatMulExt")
@@ -45,10 +44,10 @@ def matmul_ext(at: At) -> Result:
         right = (*right, 1)
         b = at.build.reshape(b, right)
     if len(right) == 2:
-        return _matrix_product(at, a, left, b, right, transposed=False)
+        return _matrix_product(at, a, left, b, transposed=False)
     batch = _batch(left[:-2], right[:-2])
     a, b = (_spread(at, value, (*batch, *dims[-2:]), dims) for value, dims in ((a, left), (b, right)))
-    product = _product(at, "BatchMatMul", a, b, TensorType((*batch, left[-2], right[-1]), at.out.dtype))
+    product = _product(at, "BatchMatMul", a, b)
     return _regrouped(at, product)
 
 
@@ -63,7 +62,7 @@ def dense(at: At) -> Result:
     if x.rank == 1:
         dims = (1, *dims)
         value = at.build.reshape(value, dims)
-    return _matrix_product(at, value, dims, at.input(1), weight.dims, transposed=True, bias=at.optional(2))
+    return _matrix_product(at, value, dims, at.input(1), transposed=True, bias=at.optional(2))
 
 
 @legalises("Baddbmm")
@@ -85,7 +84,7 @@ def addmm(at: At) -> Result:
     """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b) of matrices; the bias broadcasts."""
     a = at.build.scaled(at.input(1), float(at.number(4)))
     if at.type(0).dims == at.out.dims[1:]:
-        product = _product(at, "MatMul", a, at.input(2), at.out)
+        product = _product(at, "MatMul", a, at.input(2))
         return nodes.bias_add(at.build, product, at.build.scaled(at.input(0), float(at.number(3))))
     return _sum(at, "MatMul", at.input(0), a)
 
@@ -95,7 +94,7 @@ def outer(at: At) -> Result:
     """(a, b): every product of an element of one vector with one of the other."""
     _same_types(at, at.type(0), at.type(1))
     column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
-    return at.build.node("Mul", (column, at.input(1)), at.out)
+    return at.build.op("Mul", column, at.input(1))
 
 
 @legalises("BiasAdd")
@@ -106,12 +105,12 @@ def bias_add(at: At) -> Result:
         raise NotLegalError(f"its format is {layout}, none of those it documents")
     if layout in _CHANNELS_FIRST:
         bias = at.build.reshape(bias, (*at.type(1).dims, *(1,) * (kind.rank - 2)))
-    return at.build.node("Add", (at.input(0), bias), at.out)
+    return at.build.op("Add", at.input(0), bias)
 
 
-def _product(at: At, op: str, a: str, b: str, kind: TensorType, transposed: bool = False) -> str:
+def _product(at: At, op: str, a: str, b: str, transposed: bool = False) -> str:
     """MatMul or BatchMatMul; `transposed` is the second operand."""
-    return at.build.node(op, (a, b, at.build.constant(False), at.build.constant(transposed)), kind)
+    return at.build.op(op, a, b, at.build.constant(False), at.build.constant(transposed))
 
 
 def _matrix_product(
@@ -119,17 +118,14 @@ def _matrix_product(
     x: str,
     dims: tuple[int, ...],
     matrix: str,
-    matrix_dims: tuple[int, ...],
     *,
     transposed: bool,
     bias: str | None = None,
 ) -> str:
     """x of any number of axes, times one matrix: all axes but the last of x are rows."""
     rows = UNKNOWN_DIM if UNKNOWN_DIM in dims[:-1] else int(np.prod(dims[:-1], dtype=np.int64))
-    columns = matrix_dims[0] if transposed else matrix_dims[1]
-    kind = TensorType((rows, columns), at.out.dtype)
     flat = x if len(dims) == 2 else at.build.reshape(x, (rows, dims[-1]))
-    y = _product(at, "MatMul", flat, matrix, kind, transposed)
+    y = _product(at, "MatMul", flat, matrix, transposed)
     if bias is not None:
         y = nodes.bias_add(at.build, y, bias)
     return _regrouped(at, y)
@@ -147,10 +143,10 @@ def _regrouped(at: At, value: str) -> str:
 
 def _sum(at: At, op: str, bias: str, a: str) -> str:
     """beta · bias + a · b, beta the node's fourth argument and b its third."""
-    product, kind = _product(at, op, a, at.input(2), at.out), at.build.type_of(bias)
+    product, kind = _product(at, op, a, at.input(2)), at.build.type_of(bias)
     if broadcast_dims(kind.dims, at.out.dims) != at.out.dims:
         raise NotLegalError(f"its bias is {kind}, which does not broadcast to {at.out}")  # no inference looks at it
-    return at.build.node("Add", (at.build.scaled(bias, float(at.number(3))), product), at.out)
+    return at.build.op("Add", at.build.scaled(bias, float(at.number(3))), product)
 
 
 def _joined_heads(at: At, kind: TensorType) -> str:

@@ -5,7 +5,9 @@ Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/y
 
 from __future__ import annotations
 
-from attnfuse.api import TensorType, dtypes
+from collections.abc import Sequence
+
+from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -18,7 +20,7 @@ def mean_or_sum(at: At) -> Result:
     if at.node.op == "MeanExt" and not at.out.dtype.is_float:
         raise NotLegalError(f"its result is {at.out}, a mean of whole numbers")
     x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, at.type(0).rank)
-    return nodes.reduce(at.build, _CLASSIC[at.node.op], x, axes, at.out) if axes else x
+    return _reduced(at, _CLASSIC[at.node.op], x, axes) if axes else x
 
 
 @legalises("CumsumExt")
@@ -26,7 +28,7 @@ def running_sum(at: At) -> Result:
     """(x, axis, element type or None): x is cast, then summed up in that type; the classic one is told not to leave
     out a place's own value, nor to begin at the end."""
     x = at.build.cast(at.input(0), at.out.dtype)
-    return at.build.node("CumSum", (x, *map(at.build.constant, (at.integer(1), False, False))), at.out)
+    return at.build.op("CumSum", x, *map(at.build.constant, (at.integer(1), False, False)))
 
 
 @legalises("LinalgVectorNorm")
@@ -36,17 +38,15 @@ def vector_norm(at: At) -> Result:
     if at.number(1) != 2 or not kind.dtype.is_float or not axes:
         raise NotLegalError(f"its order is {at.number(1)}, its operand {kind}")
     x = at.build.cast(at.input(0), dtypes.FLOAT32)
-    squares = at.build.node("Mul", (x, x), at.build.type_of(x))
-    total = TensorType(at.out.dims, dtypes.FLOAT32)
-    root = at.build.node("Sqrt", (nodes.reduce(at.build, "ReduceSum", squares, axes, total),), total)
-    return at.build.cast(root, at.out.dtype)
+    squares = at.build.op("Mul", x, x)
+    return at.build.cast(at.build.op("Sqrt", _reduced(at, "ReduceSum", squares, axes)), at.out.dtype)
 
 
 @legalises("Max", "Min")
 def extreme(at: At) -> Result:
     """(x): over all elements."""
     axes = range(at.type(0).rank)
-    return nodes.reduce(at.build, _CLASSIC[at.node.op], at.input(0), axes, at.out) if axes else at.input(0)
+    return _reduced(at, _CLASSIC[at.node.op], at.input(0), axes) if axes else at.input(0)
 
 
 @legalises("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceAll", "ReduceAny")
@@ -63,9 +63,12 @@ def reduce(at: At) -> Result:
     if kind.rank == 0:
         return x
     if op != "ReduceAny" or not at.flag(2):
-        return nodes.reduce(at.build, op, x, axes, at.out)
+        return _reduced(at, op, x, axes)
     if at.out.dims.count(-1) > 1:
         raise NotLegalError(f"{at.out} has sizes that are not known before run time")
-    dims = tuple(dim for axis, dim in enumerate(kind.dims) if axis not in axes)
-    reduced = nodes.reduce(at.build, op, x, axes, TensorType(dims, at.out.dtype))
-    return at.build.reshape(reduced, at.out.dims)
+    return at.build.reshape(nodes.reduce(at.build, op, x, axes, keep=False), at.out.dims)
+
+
+def _reduced(at: At, op: str, value: str, axes: Sequence[int]) -> str:
+    """Whether the axes stay with one element is read off the result's type."""
+    return nodes.reduce(at.build, op, value, axes, keep=at.out.rank == at.build.type_of(value).rank)

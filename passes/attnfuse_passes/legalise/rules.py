@@ -5,7 +5,7 @@ To legalise an operator, write one function in one file of this folder:
     @legalises("Outer")
     def outer(at: At) -> Result:
         column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
-        return at.build.node("Mul", (column, at.input(1)), at.out)
+        return at.build.op("Mul", column, at.input(1))
 
 It appends nodes through `at.build` and returns what takes the replaced node's place: the node it made last, or a value
 that was there before; for a node of several results a node of as many, or a tuple of values, one for each (None for one
@@ -24,9 +24,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Model, Node, NotALiteralError, TensorType
+from attnfuse.api import AttributeProto, Builder, Model, Node, NotALiteralError, TensorType, makes_tuple
 from attnfuse_passes.attention.effects import Effects
-from attnfuse_passes.emit.builder import Builder
 from attnfuse_passes.legalise import nodes
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"
@@ -154,12 +153,12 @@ class At:
         value = self.input(position)
         kinds = self.model.types_of(value)
         producer = self.model.producer(value)
-        if producer is not None and producer.op in _TUPLES:
+        if producer is not None and makes_tuple(producer):
             for element in producer.inputs:
                 self._tensor(element, f"an element of input {position}")
             return tuple(producer.inputs)
         if isinstance(kinds, tuple) and all(kinds):
-            return tuple(nodes.element(self.build, value, i, kind) for i, kind in enumerate(kinds) if kind is not None)
+            return tuple(nodes.element(self.build, value, i) for i in range(len(kinds)))
         literal = self.literal(position)
         if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
             raise NotLegalError(f"input {position} is no tuple of tensors")
@@ -185,9 +184,6 @@ class At:
         if kind is None:
             raise NotLegalError(f"{what} is not a tensor of a known type")
         return kind
-
-
-_TUPLES = ("MakeTuple", "make_list", "MakeList")
 
 
 def _from_front(axis: int, rank: int) -> int:

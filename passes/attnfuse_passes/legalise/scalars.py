@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import TensorType, dtypes
+from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
@@ -38,7 +38,7 @@ def with_alpha(at: At) -> Result:
     if alpha != 1 and not at.out.dtype.is_float:
         raise NotLegalError(f"it multiplies {at.out.dtype} by {alpha!r}")
     y = at.build.scaled(at.input(1), float(alpha))
-    return at.build.node(_WITH_ALPHA[at.node.op], (at.input(0), y), at.out)
+    return at.build.op(_WITH_ALPHA[at.node.op], at.input(0), y)
 
 
 @legalises(*_NUMBER_WITH_ALPHA)
@@ -53,7 +53,7 @@ def power(at: At) -> Result:
     exponent = at.number(1)
     if exponent == 2:
         x = at.build.cast(at.input(0), at.out.dtype)
-        return at.build.node("Square", (x,), at.out)
+        return at.build.op("Square", x)
     return _with_number(at, "Pow", exponent)
 
 
@@ -66,7 +66,7 @@ def comparison(at: At) -> Result:
             raise NotLegalError(f"it compares {dtype} with {number!r}")
         dtype = dtypes.FLOAT32
     x = at.build.cast(at.input(0), dtype)
-    return at.build.node(_COMPARISONS[at.node.op], (x, at.build.tensor(np.array(number), dtype)), at.out)
+    return at.build.op(_COMPARISONS[at.node.op], x, at.build.tensor(np.array(number), dtype))
 
 
 def _with_number(at: At, op: str, number: bool | int | float) -> str:
@@ -78,5 +78,5 @@ def _with_number(at: At, op: str, number: bool | int | float) -> str:
             raise NotLegalError(f"{inside} does not hold its number {number!r}")
         inside = dtypes.FLOAT32 if inside.is_low_precision else inside
     x = at.build.cast(at.input(0), inside)
-    y = at.build.node(op, (x, at.build.tensor(np.array(number), inside)), TensorType(out.dims, inside))
+    y = at.build.op(op, x, at.build.tensor(np.array(number), inside))
     return at.build.cast(y, out.dtype)

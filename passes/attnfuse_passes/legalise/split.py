@@ -28,7 +28,7 @@ def pieces(at: At) -> Result:
     if len(sizes) == 1:
         return (x,)
     if len(set(sizes)) == 1:
-        return at.build.node("Split", (x, at.build.constant(axis), at.build.constant(len(sizes))), kinds)
+        return at.build.op("Split", x, at.build.constant(axis), at.build.constant(len(sizes)))
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return tuple(nodes.part(at.build, x, axis, start, start + size) for start, size in zip(starts, sizes, strict=True))
 
@@ -38,9 +38,8 @@ def unstack(at: At) -> Result:
     """(x, axis): the slices along an axis, without it. Unstack keeps axis and number as attributes."""
     at.unshared()
     axis = at.axis(1, at.type(0).rank)
-    kinds = at.outs
-    attributes = (nodes.whole("num", len(kinds)), nodes.whole("axis", axis))
-    return at.build.node("Unstack", (at.input(0),), kinds, at.build.PRIMITIVE, attributes)
+    attributes = (nodes.whole("num", len(at.outs)), nodes.whole("axis", axis))
+    return at.build.op("Unstack", at.input(0), prim_type=at.build.PRIMITIVE, attributes=attributes)
 
 
 @legalises("StackExt")
@@ -66,7 +65,7 @@ def join(at: At) -> Result:
     if not values:
         raise NotLegalError("it joins nothing")
     if len(values) > 1:
-        return at.build.node("Concat", (nodes.make_tuple(at.build, values), at.build.constant(axis)), at.out)
+        return at.build.op("Concat", nodes.make_tuple(at.build, values), at.build.constant(axis))
     if {at.node.name, values[0]} & at.effects.mutated:
         raise NotLegalError("what it reads or gives is changed in place")
     return values[0]
@@ -76,7 +75,7 @@ def _stacked(at: At, axis: int) -> str:
     values = at.elements(0)
     tensors = nodes.make_tuple(at.build, values)
     attributes = (nodes.whole("num", len(values)), nodes.whole("axis", axis), nodes.whole("N", len(values)))
-    return at.build.node("Stack", (tensors,), at.out, at.build.PRIMITIVE, attributes)
+    return at.build.op("Stack", tensors, prim_type=at.build.PRIMITIVE, attributes=attributes)
 
 
 @legalises("Meshgrid")

@@ -1,0 +1,365 @@
+"""Makes nodes for one site: each method appends one node and returns its value.
+
+    column = b.reshape(x, (4, 1))
+    product = b.op("Mul", column, y)
+
+The type of a node is the one that the operator table infers from its arguments: no caller hands it over. A node whose
+operator does not take its arguments is not written; nor is one whose type cannot be inferred (an operator without a
+row, a shape that is computed), unless the caller declares it, and a declaration must not contradict what is inferred.
+
+Encodings are those of MindSpore 2.7.1's own exports of the same primitives (arguments as inputs, scalars as Constant
+nodes). Names come from the site and a running number inside it, so equal inputs give equal bytes.
+
+May import every module of this package but `check`, `verifier` and `text`, and `attnfuse.mindir`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.operators.arguments import Argument, Arguments, TypeMismatch
+from attnfuse.ir.operators.inference import broadcast
+from attnfuse.ir.operators.table import operator
+from attnfuse.ir.types import Kind, TensorType, agree, declared_kind, told
+from attnfuse.ir.values import read_constant, result_of
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
+
+_BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
+"""Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
+
+
+class NotWritableError(Exception):
+    """A node that cannot be written. What stands in its place stays as it is.
+
+    `at` is the value where it shows. `op` is the operator and `arguments` are their kinds as people read them; of a
+    value that has no type, no node was tried, and they are empty. `found` completes `found …`.
+    """
+
+    def __init__(self, at: str, sentence: str, op: str = "", arguments: Sequence[Kind] = ()) -> None:
+        """`sentence` goes on behind the operator and its arguments (`has operands of …`), or else behind the value."""
+        self.at = at
+        self.op = op
+        self.arguments = tuple(map(told, arguments))
+        self.sentence = sentence
+        self.found = f"{op}({', '.join(self.arguments)}), which {sentence}" if op else sentence
+        subject = f"{op}({', '.join(self.arguments)})" if op else f"{short_name(at)} is"
+        super().__init__(f"{subject} {sentence}")
+
+
+FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
+Literal = bool | int | float | tuple[int, ...] | None
+
+
+def _value_attribute(value: Literal) -> AttributeProto:
+    a = AttributeProto(name="value")
+    if value is None:
+        a.type = AttributeProto.NONE
+    elif isinstance(value, bool):
+        a.type, a.i = AttributeProto.BOOL, int(value)
+    elif isinstance(value, int):
+        a.type, a.i = AttributeProto.INT64, value
+    elif isinstance(value, float):
+        a.type, a.f = AttributeProto.FLOAT, value
+    else:
+        a.type = AttributeProto.TUPLE
+        for element in value:
+            a.values.add(type=AttributeProto.INT64).ints.append(element)
+    return a
+
+
+def _declaration(kind: Kind) -> AttributeProto | None:
+    """The attribute that declares the kind; None where it is, or holds, what is neither a tensor nor a tuple."""
+    if isinstance(kind, TensorType):
+        a = AttributeProto(type=AttributeProto.TENSORS)
+        a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        return a
+    if not isinstance(kind, tuple):
+        return None
+    a = AttributeProto(type=AttributeProto.TUPLE)
+    for element in kind:
+        declared = _declaration(element)
+        if declared is None:
+            return None
+        a.values.append(declared)
+    a.seq_info.is_dyn_len = False
+    return a
+
+
+def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape of two that broadcast, None where they do not. A size that is not known goes with any other."""
+    try:
+        return broadcast(tuple(left), tuple(right))
+    except TypeMismatch:
+        return None
+
+
+def sites_built(model: Model) -> set[str]:
+    """The sites whose nodes a builder made before: a result that is compiled again has them already."""
+    matches = (_BUILT.fullmatch(short_name(node.name)) for node in model.nodes)
+    return {match.group(1) for match in matches if match is not None}
+
+
+def unused(site: str, taken: set[str]) -> str:
+    """The site's name, with a number where it is taken; from now on it is."""
+    free, number = site, 1
+    while free in taken:
+        number += 1
+        free = f"{site}-{number}"
+    taken.add(free)
+    return free
+
+
+class Builder:
+    """Nodes of one site, in order, to stand before the node they replace."""
+
+    PRIMITIVE = PrimitiveProto.PRIMITIVE
+
+    def __init__(self, edit: Edit, anchor: Node, site: str, *, share: bool = True) -> None:
+        """`anchor` is the node to be replaced; with `share`, equal literals of the site are one constant."""
+        self._edit = edit
+        self._anchor = anchor
+        self._site = site
+        self._scope = anchor.scope.rsplit("/", 1)[0]
+        self._nodes: list[NodeProto] = []
+        self._made: dict[str, Argument] = {}
+        """What is known of each value made."""
+        self._constants: dict[object, str] | None = {} if share else None
+        self.casts = 0
+        self.ops: list[str] = []
+        """The operators of the nodes made, constants aside."""
+
+    def type_of(self, value: str) -> TensorType:
+        """Type of a value of the graph or of this site. Raises NotWritableError where none is known."""
+        made = self._made.get(value)
+        kind = self._edit.model.type_of(value) if made is None else made.kind
+        if not isinstance(kind, TensorType):
+            raise NotWritableError(value, "no tensor of a known type")
+        return kind
+
+    # --- constants
+
+    def constant(self, value: Literal) -> str:
+        """A literal argument."""
+        if self._constants is None:
+            return self._constant(_value_attribute(value))
+        key = (type(value).__name__, value)
+        if key not in self._constants:
+            self._constants[key] = self._constant(_value_attribute(value))
+        return self._constants[key]
+
+    def tensor(self, array: npt.NDArray[np.generic], dtype: DType) -> str:
+        """A constant tensor."""
+        kind = TensorType(tuple(array.shape), dtype)
+        a = AttributeProto(name="value", type=AttributeProto.TENSORS)
+        with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
+            data = np.ascontiguousarray(array.astype(dtype.numpy))
+        a.tensors.append(TensorProto(dims=kind.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes()))
+        return self._constant(a)
+
+    def _constant(self, value: AttributeProto) -> str:
+        node = NodeProto(name=f"attnfuse_{self._site}_{len(self._nodes)}", op_type="Constant")
+        node.output.append(node.name)
+        node.attribute.append(value)
+        self._nodes.append(node)
+        self._made[node.name] = read_constant(value)
+        return node.name
+
+    # --- nodes
+
+    def op(
+        self,
+        op: str,
+        *inputs: str,
+        prim_type: PrimitiveProto.PrimType = FUNCTION,
+        attributes: Sequence[AttributeProto] = (),
+        declare: Kind = None,
+    ) -> str:
+        """One application of an operator, of the type that its row infers.
+
+        `declare` is its type where the row leaves it open: the whole of it, or sizes that are not known before run
+        time. Raises NotWritableError for arguments the operator does not take, a type left open and not declared, and
+        one declared that contradicts the inferred.
+        """
+        made = self._infer(op, inputs, attributes, declare)
+        shape = _declaration(made.kind)
+        if shape is None:
+            gives = "leaves its type open: it must be declared"
+            if made.kind is not None:
+                gives = f"gives {told(made.kind)}, which is neither a tensor nor a tuple of tensors"
+            raise self._refusal(op, inputs, gives)
+        self.ops.append(op)
+        name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
+        node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
+        # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
+        node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
+        node.output.append(name)
+        node.input.extend(inputs)
+        shape.name = "shape"
+        node.attribute.append(shape)
+        self._nodes.append(node)
+        self._made[name] = made
+        return name
+
+    def variant(self, message: NodeProto) -> str:
+        """The replaced node itself, changed: a copy of its message with other arguments, another type or value.
+
+        Raises NotWritableError where its declared type contradicts what its operator infers.
+        """
+        name, op = f"attnfuse_{self._site}_{len(self._nodes)}", self._anchor.op
+        if op == CONSTANT:
+            made = read_constant(attribute(message, "value"))
+        else:
+            name, declared = f"{self._anchor.graph.name}:{name}:0", declared_kind(attribute(message, "shape"))
+            primitive = self._edit.model.primitives[message.op_type]
+            made = self._infer(op, message.input, primitive.attribute, declared)
+        message.name = name
+        message.output[:] = [name]
+        self._nodes.append(message)
+        self._made[name] = made
+        return name
+
+    def _infer(self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: Kind) -> Argument:
+        """What is known of the result."""
+        row = operator(op)
+        made_here, others = self._made, self._edit.values.argument
+        given = [made_here.get(name) or others(name) for name in inputs]
+        signature = row.signature
+        of_primitive = {a.name: read_constant(a) for a in attributes}
+        if of_primitive:
+            signature = signature.with_attributes(frozenset(of_primitive))
+        try:
+            made = result_of(row, Arguments(signature, given, of_primitive.get), given)
+        except TypeMismatch as error:
+            raise self._refusal(op, inputs, str(error)) from error
+        if declare is None:
+            return made
+        if not agree(made.kind, declare):
+            raise self._refusal(op, inputs, f"is declared {told(declare)} and gives {told(made.kind)}")
+        return Argument(declare, elements=made.elements)
+
+    def _argument(self, value: str) -> Argument:
+        made = self._made.get(value)
+        return self._edit.values.argument(value) if made is None else made
+
+    def _refusal(self, op: str, inputs: Sequence[str], sentence: str) -> NotWritableError:
+        kinds = [self._argument(name).kind for name in inputs]
+        return NotWritableError(inputs[0] if inputs else self._anchor.name, sentence, op, kinds)
+
+    def cast(self, value: str, dtype: DType) -> str:
+        """The value in another element type; nothing where it has it already."""
+        if self.type_of(value).dtype == dtype:
+            return value
+        self.casts += 1
+        return self.op("Cast", value, self.constant(dtype.type_id))
+
+    def reshape(self, value: str, dims: Sequence[int]) -> str:
+        """The value regrouped; nothing where it has that shape already. At most one dimension may be -1."""
+        if self.type_of(value).dims == tuple(dims) and list(dims).count(-1) <= 1:
+            return value
+        return self.op("Reshape", value, self.constant(tuple(dims)))
+
+    def transpose(self, value: str, order: Sequence[int]) -> str:
+        """Axis i of the result is axis `order[i]`; nothing where that is no change."""
+        if list(order) == list(range(len(order))):
+            return value
+        return self.op("Transpose", value, self.constant(tuple(order)))
+
+    def broadcast(self, value: str, dims: Sequence[int]) -> str:
+        """Axes of one element repeated to `dims`; nothing where none is."""
+        if self.type_of(value).dims == tuple(dims):
+            return value
+        return self.op("BroadcastTo", value, self.constant(tuple(dims)))
+
+    def pad_last(self, value: str, count: int) -> str:
+        """`count` zeros behind the last axis."""
+        if count == 0:
+            return value
+        mode = AttributeProto(name="mode", type=AttributeProto.STRING, s=b"constant")
+        contiguous = AttributeProto(name="paddings_contiguous", type=AttributeProto.BOOL, i=1)
+        paddings = self.tensor(np.array([0, count]), dtypes.INT64)
+        zero = self.tensor(np.array(0.0), self.type_of(value).dtype)
+        return self.op("PadV3", value, paddings, zero, prim_type=self.PRIMITIVE, attributes=(mode, contiguous))
+
+    def take_last(self, value: str, count: int) -> str:
+        """The first `count` elements of the last axis."""
+        kind = self.type_of(value)
+        if kind.dims[-1] == count:
+            return value
+        rank = kind.rank
+        every = (1 << rank) - 1
+        arguments: list[Literal] = [
+            (0,) * rank,
+            (*(0,) * (rank - 1), count),
+            (1,) * rank,
+            every,  # begin_mask: each axis from its start
+            every >> 1,  # end_mask: all but the last axis to their end
+            0,
+            0,
+            0,
+        ]
+        return self.op("StridedSlice", value, *map(self.constant, arguments))
+
+    def scaled(self, value: str, factor: float) -> str:
+        """factor · value, in the value's type.
+
+        A factor that the type does not hold is applied in float32: rounded, it would scale every score alike, which
+        no rounding of the formula does.
+        """
+        if factor == 1.0:
+            return value
+        kind = self.type_of(value)
+        if kind.dtype.is_low_precision and float(np.array(factor).astype(kind.dtype.numpy)) != factor:
+            return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
+        return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
+
+    def reduce_last(self, op: str, value: str, axis: int) -> str:
+        """ReduceAll, ReduceMean, … over one axis, which stays with one element. `axis` counts from the end."""
+        return self.op(op, value, self.constant((axis,)), self.constant(True))
+
+    # --- the end
+
+    def finish(self, value: str) -> None:
+        """Let `value`, the site's last node, take the replaced node's name and place.
+
+        Raises NotWritableError where it is a tensor of another type than that node's.
+        """
+        last = self._nodes[-1]
+        if last.output[0] != value:
+            raise ValueError(f"{value} is not the last node of site {self._site}")
+        self.check_stands_in(value)
+        self._nodes.pop()
+        last.name = last.output[0] = self._anchor.name
+        self.stand_before()
+        self._edit.replace[self._anchor.name] = last
+
+    def refusal(self, found: str) -> NotWritableError:
+        """The error that the replaced node cannot be written otherwise; `found` completes `it is …`."""
+        return NotWritableError(self._anchor.name, found)
+
+    def check_stands_in(self, value: str) -> None:
+        """Raise NotWritableError where `value` is a tensor of another type than the replaced node's."""
+        replaced, made = self._edit.model.type_of(self._anchor.name), self._made.get(value)
+        kind: Kind = self._edit.model.types_of(value) if made is None else made.kind
+        if replaced is not None and not agree(kind, replaced):
+            raise self.refusal(f"{replaced}, and what was to stand for it {told(kind)}")
+
+    def stand_before(self) -> None:
+        """Let the site's nodes stand before the node, which stays."""
+        self._edit.before[self._anchor.name] = self._nodes
+
+    def give_way(self) -> None:
+        """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
+        self.stand_before()
+        self._edit.remove.add(self._anchor.name)
+
+    def made(self, value: str) -> bool:
+        """Whether `value` is one of this site's nodes."""
+        return any(node.output[0] == value for node in self._nodes)

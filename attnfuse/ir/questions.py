@@ -1,0 +1,129 @@
+"""What passes and verification ask of nodes, answered by the operator table: no reader lists operators of a sort.
+
+Every answer is about one node. `Constant` and calls are no operators: they hand nothing on and are of no sort.
+
+May import `attnfuse.ir.graph` and the operator table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
+from attnfuse.ir.operators.table import operator
+
+COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
+"""The same numbers in the same places; a cast rounds them."""
+LAYOUTS = COPIES | {Hands.MOVED}
+"""Each number once, wherever it stands."""
+ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
+"""Numbers of one value and no others: some may be left out, some may come several times."""
+
+
+def hands(node: Node) -> Hands:
+    """What the node does with the numbers of an argument."""
+    return operator(node.op).value.hands
+
+
+def role(node: Node) -> Role | None:
+    """Of which sort the node is."""
+    return operator(node.op).role
+
+
+def kernel(node: Node) -> Kernel:
+    """Of which sort the node's work is."""
+    return operator(node.op).kernel
+
+
+def source(node: Node, ways: Set[Hands]) -> str | None:
+    """The input whose numbers the node hands on in one of those ways; None where it does otherwise."""
+    row = operator(node.op)
+    if row.value.hands not in ways:
+        return None
+    position = row.input(row.value.argument)
+    return node.inputs[position] if position < len(node.inputs) else None
+
+
+def behind(model: Model, value: str, ways: Set[Hands]) -> str:
+    """The value that the numbers come from, through every node that hands them on in one of those ways."""
+    while (node := model.producer(value)) is not None and (before := source(node, ways)) is not None:
+        value = before
+    return value
+
+
+def arguments(node: Node, name: str) -> list[str]:
+    """The inputs that an argument of the node's operator stands for; all of them where it takes all that follow."""
+    row = operator(node.op)
+    position = row.input(name)
+    several = row.signature.inputs[position].variadic and not row.is_opaque
+    return node.inputs[position:] if several else node.inputs[position : position + 1]
+
+
+def changed(model: Model, node: Node) -> list[str]:
+    """The values whose memory the node changes."""
+    memory = operator(node.op).memory
+    if memory.effect is not Effect.WRITES:
+        return []
+    if memory.unless_none:
+        told = arguments(node, memory.unless_none)
+        if not told or (model.is_literal(told[0]) and model.literal(told[0]) is None):
+            return []
+    return arguments(node, memory.argument)
+
+
+def aliased(node: Node) -> list[str]:
+    """The values whose memory the node may give under another name, unchanged."""
+    memory = operator(node.op).memory
+    return arguments(node, memory.argument) if memory.effect is Effect.ALIAS else []
+
+
+def writes_conditionally(node: Node) -> bool:
+    """Whether an argument tells if the node changes memory at all (see `changed`)."""
+    return bool(operator(node.op).memory.unless_none)
+
+
+def reads_memory(node: Node) -> bool:
+    """Whether the node gives what memory holds when its turn comes in the order of effects."""
+    return operator(node.op).memory.effect is Effect.READS
+
+
+def keeps_order(node: Node) -> bool:
+    """Whether the node hands on its first input unchanged; the others tell its place in the order of effects."""
+    row = operator(node.op)
+    return row.value.hands is Hands.SAME and len(row.signature.inputs) > 1
+
+
+def makes_tuple(node: Node) -> bool:
+    """Whether the node puts values together to a tuple or a list, and does nothing with them."""
+    row = operator(node.op)
+    return row.role is Role.TUPLE and row.value.hands is Hands.JOINED
+
+
+def takes_element(node: Node) -> bool:
+    """Whether the node takes one element of a tuple: its second input says which."""
+    row = operator(node.op)
+    return row.role is Role.TUPLE and row.value.hands is Hands.PICKED
+
+
+def orders_effects(node: Node) -> bool:
+    """Whether the node gives no numbers, but the order of effects."""
+    return operator(node.op).memory.effect is Effect.ORDERS
+
+
+def factor_positions(node: Node) -> tuple[int, int] | None:
+    """Which inputs are the operands of a matrix product, left and right; None where the node is none.
+
+    Operators that add another tensor to the product take it first, as torch's addmm does.
+    """
+    row = operator(node.op)
+    if row.role not in (Role.PRODUCT, Role.PROJECTION):
+        return None
+    left = 1 if "beta" in row.signature.positions else 0
+    return (left, left + 1) if left + 1 < len(node.inputs) else None
+
+
+def factors(node: Node) -> tuple[str, str] | None:
+    """Both operands of a matrix product, left and right; None where the node is none."""
+    positions = factor_positions(node)
+    return None if positions is None else (node.inputs[positions[0]], node.inputs[positions[1]])

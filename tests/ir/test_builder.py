@@ -1,0 +1,112 @@
+"""What the maker of nodes refuses: slips of whoever writes a site, which must not reach a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.types import Kind, TensorType
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
+from tests.support.graphs import GraphBuilder
+
+
+def builder() -> tuple[Builder, str, str]:
+    """In place of a node that doubles an input: the builder, the input, and a literal."""
+    g = GraphBuilder()
+    x = g.input("x", (2, 3))
+    doubled = g.muls(x, 2.0)
+    g.output(doubled)
+    model = g.model()
+    anchor = model.producer(doubled)
+    assert anchor is not None
+    return Builder(Edit(model), anchor, "site"), x, anchor.inputs[1]
+
+
+def test_a_value_that_is_no_tensor_has_no_type() -> None:
+    b, x, literal = builder()
+    assert b.type_of(x).dims == (2, 3)
+    with pytest.raises(NotWritableError, match="no tensor of a known type"):
+        b.type_of(literal)
+
+
+def test_a_site_ends_with_the_node_made_last() -> None:
+    b, x, _ = builder()
+    early = b.scaled(x, 3.0)
+    b.scaled(early, 4.0)
+    with pytest.raises(ValueError, match="is not the last node of site site"):
+        b.finish(early)
+
+
+def test_tensors_that_do_not_go_together_are_not_written() -> None:
+    b, x, _ = builder()
+    wide = b.tensor(np.zeros((2, 4)), FLOAT32)
+    with pytest.raises(NotWritableError, match="do not broadcast") as caught:
+        b.op("Add", x, wide)
+    assert str(caught.value) == (
+        "Add(float32[2, 3], float32[2, 4]) has operands of [2, 3] and [2, 4], which do not broadcast"
+    )
+    assert (caught.value.op, caught.value.arguments) == ("Add", ("float32[2, 3]", "float32[2, 4]"))
+    assert b.ops == []
+
+
+def test_a_type_is_inferred_through_what_was_made_before() -> None:
+    b, x, _ = builder()
+    both = b.op("MakeTuple", x, b.cast(x, FLOAT16), prim_type=b.PRIMITIVE)
+    second = b.op("TupleGetItem", both, b.constant(1), prim_type=b.PRIMITIVE)
+    assert b.type_of(second) == TensorType((2, 3), FLOAT16)
+    assert b.type_of(b.reshape(second, (3, -1))) == TensorType((3, 2), FLOAT16)
+    with pytest.raises(NotWritableError, match="no tensor of a known type"):
+        b.type_of(both)
+    assert b.ops == ["Cast", "MakeTuple", "TupleGetItem", "Reshape"]
+
+
+@pytest.mark.parametrize(
+    ("op", "count", "declare", "told"),
+    [
+        ("Mul", 1, None, r"Mul\(float32\[2, 3\]\) has no other"),
+        ("Mul", 2, TensorType((2, 3), FLOAT16), r"is declared float16\[2, 3\] and gives float32\[2, 3\]"),
+        ("Mul", 2, (TensorType((2, 3), FLOAT32),), r"is declared \(float32\[2, 3\]\) and gives float32\[2, 3\]"),
+        ("Nameless", 1, None, r"Nameless\(float32\[2, 3\]\) leaves its type open"),
+        ("Shape", 1, None, r"gives \(int64, int64\), which is neither a tensor nor a tuple of tensors"),
+    ],
+)
+def test_a_node_of_no_type_or_another_is_not_written(op: str, count: int, declare: Kind, told: str) -> None:
+    b, x, _ = builder()
+    with pytest.raises(NotWritableError, match=told):
+        b.op(op, *[x] * count, declare=declare)
+    assert not b.ops
+
+
+def test_what_a_row_leaves_open_is_declared() -> None:
+    b, x, _ = builder()
+    kind = TensorType((4,), FLOAT16)
+    assert b.type_of(b.op("Nameless", x, declare=kind)) == kind
+    open_rows = TensorType((-1, 3), FLOAT32)
+    assert b.type_of(b.op("Abs", x, declare=open_rows)) == open_rows
+
+
+def test_what_stands_for_a_value_is_of_its_type() -> None:
+    b, x, _ = builder()
+    half = b.cast(x, FLOAT16)
+    with pytest.raises(NotWritableError, match=r"is float32\[2, 3\], and what was to stand for it float16\[2, 3\]"):
+        b.finish(half)
+    b.finish(b.cast(half, FLOAT32))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "together"),
+    [
+        ((2, 1), (3,), (2, 3)),
+        ((-1, 3), (1, 1), (-1, 3)),
+        ((-1,), (4,), (4,)),
+        ((4,), (-1,), (4,)),
+        ((0,), (1,), (0,)),
+        ((), (2,), (2,)),
+        ((2,), (3,), None),
+        ((0,), (2,), None),
+    ],
+)
+def test_shapes_that_broadcast(left: tuple[int, ...], right: tuple[int, ...], together: tuple[int, ...] | None) -> None:
+    assert broadcast_dims(left, right) == together == broadcast_dims(right, left)
