@@ -111,12 +111,6 @@ def no_such_size(model: Model, context: Context) -> None:
     next(a for a in node.proto.attribute if a.name == "shape").tensors[0].dims[0] = -7
 
 
-def ill_written(model: Model, context: Context) -> None:
-    node = next(node for node in model.nodes if node.op == "Add")
-    b = Builder(Edit(model), node, "wrong")
-    b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
-
-
 def shape_of_sum(model: Model) -> AttributeProto:
     node = next(node for node in model.nodes if node.op == "Add")
     return next(a for a in node.proto.attribute if a.name == "shape")
@@ -138,6 +132,12 @@ def one_argument_less(model: Model, context: Context) -> None:
     next(node for node in model.nodes if node.op == "Add").proto.input.pop()
 
 
+def built_ill_typed(model: Model, context: Context) -> None:
+    node = next(node for node in model.nodes if node.op == "Add")
+    b = Builder(Edit(model), node, "wrong")
+    b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
+
+
 def renamed_input(model: Model, context: Context) -> None:
     first = model.proto.graph.input[0]
     old, first.name = first.name, first.name + "_2"
@@ -151,11 +151,11 @@ def renamed_input(model: Model, context: Context) -> None:
         (twice, "which nothing before it defines"),
         (slip, "ZeroDivisionError: a slip"),
         (no_such_size, "Add CNode_.* is declared a tensor of a dimension of -7"),
-        (ill_written, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
         (ill_typed, r"Add CNode_.* is declared float16\[3, 24, 64\] and gives float16\[2, 24, 64\]"),
         (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),
         (untyped, "Add CNode_.* has no type"),
         (one_argument_less, "Add CNode_.* has no "),
+        (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
         (renamed_input, "input sample is now called sample_2"),
     ],
 )

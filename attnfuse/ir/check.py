@@ -17,12 +17,12 @@ from enum import Enum
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
-from attnfuse.ir.operators.columns import Effect, Hands, Role
+from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import Kind, Special, TensorType, agree, declared_kind, told
-from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, tuple_of
+from attnfuse.ir.types import Kind, Special, agree, declared_kind, told
+from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, result_of
 from attnfuse.mindir.schema import AttributeProto
 
 
@@ -254,18 +254,10 @@ class _Judging:
         if row.memory.effect in _ORDERED:
             self._order = row, arguments
         try:
-            kind = row.result(arguments)
+            return result_of(row, arguments, self._inputs)
         except TypeMismatch as error:
             self._say(str(error), Sort.EFFECTS if isinstance(error, Unordered) else Sort.TYPES)
             return Argument(None)
-        if row.role is Role.TUPLE:
-            if row.value.hands is Hands.JOINED:
-                return tuple_of(tuple(self._inputs))
-            elements = self._inputs[0].elements
-            if elements is not None and kind is not None:
-                element = elements[arguments.integer("index")]
-                return Argument(kind, element.value if _is_plain(element) else COMPUTED, elements=element.elements)
-        return Argument(kind)
 
 
 _ORDERED = (Effect.WRITES, Effect.ORDERS)
@@ -273,7 +265,3 @@ _ORDERED = (Effect.WRITES, Effect.ORDERS)
 
 def _orders(node: Node) -> bool:
     return operator(node.op).memory.effect is Effect.ORDERS
-
-
-def _is_plain(argument: Argument) -> bool:
-    return not isinstance(argument.kind, TensorType)

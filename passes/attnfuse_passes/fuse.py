@@ -135,7 +135,8 @@ class _Site:
             return kept(record, no[0].code, no[0].told(target.node, target.soc), None)
         padding = head_padding(target, request)
         lengths = (request.batch, request.query_length, request.key_length)
-        if request.head_dim < 0 or (padding and UNKNOWN in lengths):
+        sizes = (product(expr.axis("inner")), product(expr.axis("outer")), request.heads, request.kv_heads)
+        if min(sizes) < 0 or (padding and UNKNOWN in lengths):
             # MindSpore's inference forgets every size of a padded value of which it does not know all.
             found = Miss(
                 "facts.dynamic_head", expr.anchor.name, "known sizes, or a head size that needs no padding", "neither"
@@ -321,6 +322,14 @@ class _Plan:
     def _groups(self) -> list[Axis]:
         return [self.heads.batch, self.heads.heads, self.expr.axis("rows"), self.expr.axis("columns")]
 
+    def _spread(self, b: Builder, value: str, dims: list[int]) -> str:
+        """A mask or bias repeated to those sizes; to one that is not known before run time none can be."""
+        if any(wanted == UNKNOWN != own for own, wanted in zip(b.type_of(value).dims, dims, strict=True)):
+            raise MaskError(
+                "facts.dynamic_mask", self.expr.anchor.name, f"a mask of sizes {dims}", str(b.type_of(value))
+            )
+        return b.broadcast(value, dims)
+
     def _mask_dims(self, batch: int, heads: int) -> list[int]:
         return [batch, heads, product(self.expr.axis("rows")), product(self.expr.axis("columns"))]
 
@@ -351,7 +360,7 @@ class _Plan:
         batch, heads, *_ = b.type_of(whole).dims
         # FlashAttentionScore takes a mask that is shared over the batch only if it is shared over the heads too.
         batch = batch if heads == 1 else product(self.heads.batch)
-        return b.broadcast(whole, self._mask_dims(batch, heads)), whole
+        return self._spread(b, whole, self._mask_dims(batch, heads)), whole
 
     def _bias(self, b: Builder, factor: float) -> str | None:
         masking = self.masking
@@ -366,7 +375,7 @@ class _Plan:
         whole = parts[0]
         for part in parts[1:]:
             whole = b.op("Add", whole, part)
-        return b.broadcast(whole, self._mask_dims(b.type_of(whole).dims[0], self.heads.count))
+        return self._spread(b, whole, self._mask_dims(b.type_of(whole).dims[0], self.heads.count))
 
     def _guard(self, b: Builder, result: str, condition: str, value: str) -> str:
         """Put what the formula gives for rows without any key in place of what the kernel gives."""
@@ -398,7 +407,7 @@ class _Plan:
             whole = self._shifted_term(b, summand, whole)
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.op("Sub", whole, largest), self.compute)
-        bias = b.broadcast(shifted, self._mask_dims(b.type_of(shifted).dims[0], self.heads.count))
+        bias = self._spread(b, shifted, self._mask_dims(b.type_of(shifted).dims[0], self.heads.count))
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
         magnitude = b.op("Abs", largest)
         absorbed = self._per_row(b, b.op("Greater", magnitude, limit))

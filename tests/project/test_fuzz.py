@@ -13,6 +13,7 @@ from attnfuse.mindir import codec
 from tools.fuzz import mutants, seeds
 from tools.fuzz.mutants import Mutant
 from tools.fuzz.running import Place
+from tools.fuzz.sweeping import failures
 
 COUNT = 150
 
@@ -34,6 +35,10 @@ def test_mutants_end_as_they_must(made: list[Mutant], tmp_path: Path) -> None:
 def test_a_number_makes_the_same_mutant_again(made: list[Mutant]) -> None:
     assert [mutants.make(mutant.number) for mutant in made[:5]] == made[:5]
     assert all(mutant.edits for mutant in made)
+
+
+def test_sizes_and_numbers_may_be_others() -> None:
+    assert list(failures(every=101)) == []
 
 
 def _raises(error: BaseException) -> Callable[[Sequence[str]], int]:

@@ -28,6 +28,7 @@ _STAGES = (
     "total without import",
     "check structure",
 )
+TOTAL = _STAGES.index("total without import")
 
 _CHILD = """
 import json, sys, time

@@ -1,4 +1,4 @@
-"""python -m tools.fuzz run|show|minimise: see README.md."""
+"""python -m tools.fuzz run|show|minimise|sweep: see README.md."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.fuzz import mutants, seeds, workers
 from tools.fuzz.minimising import minimise
 from tools.fuzz.running import Outcome, Place
+from tools.fuzz.sweeping import failures
 
 SHOWN = 12
 """Sentences of refusals that are told, the commonest first."""
@@ -21,12 +22,12 @@ def run(first: int, count: int, jobs: int) -> int:
     """Run mutants and tell what came of them; 1 where something did that must not."""
     started = time.monotonic()
     kinds: Counter[str] = Counter()
-    failures: dict[tuple[str, str], list[Outcome]] = {}
+    failed: dict[tuple[str, str], list[Outcome]] = {}
     refusals: Counter[str] = Counter()
     for outcome in workers.run(range(first, first + count), jobs):
         kinds[outcome.kind] += 1
         if outcome.failed:
-            failures.setdefault((outcome.kind, outcome.where), []).append(outcome)
+            failed.setdefault((outcome.kind, outcome.where), []).append(outcome)
         elif outcome.kind == "refused":
             refusals[outcome.where] += 1
         if sum(kinds.values()) % 1000 == 0:
@@ -36,10 +37,10 @@ def run(first: int, count: int, jobs: int) -> int:
     for kind, times in kinds.most_common():
         print(f"{times:>7}  {kind}")
     print("\n".join(f"{times:>7}  refused: {told}" for told, times in refusals.most_common(SHOWN)))
-    for (kind, where), found in sorted(failures.items(), key=lambda item: -len(item[1])):
+    for (kind, where), found in sorted(failed.items(), key=lambda item: -len(item[1])):
         numbers = " ".join(str(outcome.number) for outcome in found[:5])
         print(f"{len(found):>7}  {kind}: {where}\n         mutants {numbers}\n         {_last(found[0].detail)}")
-    return 1 if failures else 0
+    return 1 if failed else 0
 
 
 def _last(text: str) -> str:
@@ -59,6 +60,14 @@ def show(number: int) -> int:
     return 1 if outcome.failed else 0
 
 
+def sweep(every: int) -> int:
+    """What rewriting does that it must not when sizes and numbers are changed one by one."""
+    started, found = time.monotonic(), list(failures(every))
+    print("\n".join(found))
+    print(f"{len(found)} failures, {time.monotonic() - started:.0f} s")
+    return 1 if found else 0
+
+
 def main() -> int:
     """Read the arguments."""
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
@@ -71,7 +80,11 @@ def main() -> int:
         one = commands.add_parser(name, help=told)
         one.add_argument("number", type=int)
     one.add_argument("-o", "--output", type=Path, help="write the graph there")
+    all_of_them = commands.add_parser("sweep", help="sizes and numbers of small graphs, changed one by one")
+    all_of_them.add_argument("--every", type=int, default=1, help="of as many changes only one")
     options = parser.parse_args()
+    if options.command == "sweep":
+        return sweep(options.every)
     if options.command == "run":
         return run(options.first, options.count, options.jobs)
     if options.command == "show":
