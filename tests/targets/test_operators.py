@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import attnfuse_passes
+from attnfuse.ir import builder
 from attnfuse.ir.operators.table import operator
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Operator, Refused, accepts
@@ -15,8 +16,8 @@ from attnfuse_passes.legalise.legalise import FAMILIES
 from attnfuse_passes.legalise.rules import RULES
 
 LITE = Target("lite", "ascend910b")
-#: Methods of the passes' node builder whose argument of that number is the operator's name.
-WRITERS = {"node": 0, "elementwise": 0}
+#: Methods of the builder whose argument of that number is the operator's name.
+WRITERS = {"op": 0, "reduce_last": 0}
 #: Written for the runtime mindspore only.
 MINDSPORE_ONLY = {"FlashAttentionScore"}
 #: Written by fusing, for both runtimes; legalised for Lite.
@@ -24,9 +25,9 @@ LEGALISED = {"PadV3"}
 
 
 def written_operators() -> set[str]:
-    """Names of operators that the passes' sources write through the builder."""
+    """Names of operators that the passes write through the builder, or that it writes for them."""
     names: set[str] = set()
-    for path in Path(attnfuse_passes.__file__).parent.rglob("*.py"):
+    for path in (Path(builder.__file__), *Path(attnfuse_passes.__file__).parent.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
                 continue
