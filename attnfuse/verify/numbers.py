@@ -32,7 +32,7 @@ import onnx
 import onnxruntime
 
 from attnfuse.errors import VerificationError
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, live_values
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify import accuracy
@@ -164,7 +164,7 @@ def stores_a_bias(original: Model, fused: Model) -> bool:
             bias = read(fused, node).bias
         except MalformedError:
             continue
-        for array in _constants_behind(fused, bias) if bias is not None else ():
+        for array in _arrays(fused, live_values(fused, (bias,))) if bias is not None else ():
             if before is None:
                 before = {held.tobytes() for held in _arrays(original, (n.name for n in original.nodes))}
             if array.tobytes() not in before:
@@ -172,20 +172,8 @@ def stores_a_bias(original: Model, fused: Model) -> bool:
     return False
 
 
-def _constants_behind(model: Model, value: str) -> Iterator[Array]:
-    """16-bit floating-point constants that a value is made from, through whatever operators."""
-    seen, stack = set(), [value]
-    while stack:
-        name = stack.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        yield from _arrays(model, (name,))
-        node = model.producer(name)
-        stack += node.inputs if node is not None else ()
-
-
 def _arrays(model: Model, values: Iterable[str]) -> Iterator[Array]:
+    """The 16-bit floating-point constants among the values."""
     for value in values:
         literal = model.literal(value) if model.is_literal(value) else None
         if isinstance(literal, np.ndarray) and dtypes.of_array(literal).is_low_precision:
