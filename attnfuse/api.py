@@ -1,6 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.decisions import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
+from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
@@ -56,6 +56,7 @@ __all__ = [
     "Hands",
     "Kernel",
     "Legalised",
+    "MatchFailure",
     "Miss",
     "Model",
     "Modules",
