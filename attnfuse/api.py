@@ -1,7 +1,9 @@
 """All of the engine that a pass may import, and nothing more."""
 
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
+from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
+from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.questions import (
@@ -51,6 +53,7 @@ __all__ = [
     "Decision",
     "Edit",
     "Effect",
+    "Effects",
     "FusedRequest",
     "GraphProto",
     "Hands",
@@ -87,6 +90,8 @@ __all__ = [
     "broadcast_dims",
     "changed",
     "dtypes",
+    "effective_uses",
+    "eliminate_dead_code",
     "factors",
     "hands",
     "head_padding",
@@ -94,8 +99,10 @@ __all__ = [
     "kernel",
     "live_values",
     "makes_tuple",
+    "may_change",
     "no_weights",
     "objection",
+    "only_orders",
     "orders_effects",
     "reads_memory",
     "refusals",
