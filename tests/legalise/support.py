@@ -24,7 +24,7 @@ import numpy.typing as npt
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.targets.objections import objection
