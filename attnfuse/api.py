@@ -32,7 +32,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection

@@ -23,7 +23,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 import click
 from rich.console import Console
 
-from attnfuse import compiler, pipeline, verify
+from attnfuse import compiler, pass_manager, verify
 from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
 from attnfuse.errors import (
     AttnfuseError,
@@ -431,7 +431,7 @@ def policy_schema_command() -> int:
 @cli.command("passes")
 def passes_command() -> int:
     """List the installed passes in the order they run, each with its options."""
-    for step in pipeline.discover():
+    for step in pass_manager.discover():
         click.echo(f"{step.order:>4}  {step.id}: {step.summary}  ({type(step).__module__})")
         for option in _options_of(step):
             click.echo(f"        {option} = {getattr(step, option)!r}")
@@ -497,7 +497,7 @@ class _Shared:
         if self.print_to is not None:
             _check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         if self.print_after or self.print_to is not None:
-            after = print_after(self.print_after, self.print_to, pipeline.discover(), _say_lines)
+            after = print_after(self.print_after, self.print_to, pass_manager.discover(), _say_lines)
             request = dataclasses.replace(request, after=after)
         if self.progress == "never":
             return action(request)

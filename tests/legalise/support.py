@@ -25,7 +25,7 @@ from attnfuse.ir.effects import only_orders
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.targets.objections import objection
