@@ -1,5 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
+from attnfuse.decisions import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
@@ -27,7 +28,6 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
-from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
