@@ -2,7 +2,9 @@
 
 from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
+from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
+from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.questions import (
@@ -30,7 +32,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -51,6 +53,7 @@ __all__ = [
     "Decision",
     "Edit",
     "Effect",
+    "Effects",
     "FusedRequest",
     "GraphProto",
     "Hands",
@@ -88,6 +91,8 @@ __all__ = [
     "broadcast_dims",
     "changed",
     "dtypes",
+    "effective_uses",
+    "eliminate_dead_code",
     "factors",
     "hands",
     "head_padding",
@@ -95,8 +100,10 @@ __all__ = [
     "kernel",
     "live_values",
     "makes_tuple",
+    "may_change",
     "no_weights",
     "objection",
+    "only_orders",
     "orders_effects",
     "reads_memory",
     "refusals",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from attnfuse.decisions import Form, Miss, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
-from attnfuse.pipeline import Legalised
+from attnfuse.pass_manager import Legalised
 from attnfuse.report.build import (
     check_census,
     component_entry,

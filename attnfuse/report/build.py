@@ -12,7 +12,7 @@ from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Legalised
+from attnfuse.pass_manager import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,

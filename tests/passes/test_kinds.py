@@ -6,7 +6,7 @@ import pytest
 
 from attnfuse.decisions import SiteFacts
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy, parse_policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse
