@@ -29,8 +29,7 @@ from attnfuse.api import (
     head_padding,
     refusals,
 )
-from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
-from attnfuse_passes.fused_source import (
+from attnfuse_passes.attention.fused_node import (
     BSND,
     FusedSource,
     Lift,
@@ -41,10 +40,11 @@ from attnfuse_passes.fused_source import (
     read,
     request_of,
 )
+from attnfuse_passes.attention.lower.formula import restore_formula
+from attnfuse_passes.attention.producers import known_wrong
+from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.naming import SiteNames
-from attnfuse_passes.producers import known_wrong
 from attnfuse_passes.records import kept
-from attnfuse_passes.restore import restore_formula
 
 
 def convert_fused(

@@ -32,14 +32,14 @@ from attnfuse.api import (
     region_lines,
     role,
 )
-from attnfuse_passes.attention.anchor import read_attention
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
+from attnfuse_passes.attention.formula import read_attention
 from attnfuse_passes.attention.heads import Heads, split_heads
-from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, Masking, Summand, read_masking
+from attnfuse_passes.attention.lower import operands as arrange
+from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.masks import ABSORBING, Bias, Discard, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
-from attnfuse_passes.attention.values import ConstantFolder
-from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
-from attnfuse_passes.emit import arrange
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames

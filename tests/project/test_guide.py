@@ -8,8 +8,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention import peelers
-from attnfuse_passes.attention.peelers import Peeler, all_peelers
+from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.identities.peelers import Peeler, all_peelers
 from tests.passes.test_peelers import test_counter_example_is_refused as refuses
 from tests.passes.test_peelers import test_effect_is_what_the_operator_does as reads
 from tests.support import oracle

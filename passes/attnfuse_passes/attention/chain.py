@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import Kernel, MatchFailure, Model, Node, Role, Use, effective_uses, kernel, role
-from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
-from attnfuse_passes.attention.steps import NanToZero, Step
-from attnfuse_passes.attention.values import is_learned
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.steps import NanToZero, Step
+from attnfuse_passes.attention.mask_values import is_learned
 
 # Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
 _SEARCHED = 64

@@ -15,7 +15,7 @@ May import `attnfuse.api`.
 from __future__ import annotations
 
 from attnfuse.api import ELEMENTS, Hands, MatchFailure, Model, Node, Role, dtypes, hands, role, source
-from attnfuse_passes.fused_source import FusedSource, read, request_of
+from attnfuse_passes.attention.fused_node import FusedSource, read, request_of
 
 _HANDED_ON = ELEMENTS - {Hands.CONVERTED}
 """What leaves a mask a mask: a cast may make one."""

@@ -23,12 +23,12 @@ from attnfuse.api import (
     dtypes,
     effective_uses,
 )
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.layout import integers
-from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
-from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.product import MAX_CHAIN, Product
-from attnfuse_passes.attention.steps import (
+from attnfuse_passes.attention.identities.layout import integers
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     FillWhere,
@@ -37,8 +37,8 @@ from attnfuse_passes.attention.steps import (
     Scale,
     Step,
 )
+from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.uniform import makers
-from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
 
 
 def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:

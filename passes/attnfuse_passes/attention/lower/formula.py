@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.api import Builder, Edit, FusedRequest, MatchFailure, Model, Node, dtypes
+from attnfuse_passes.attention.fused_node import FusedSource, Lift, check_plain, only_output, request_of
 from attnfuse_passes.emit.fused import BNSD, BSH
-from attnfuse_passes.fused_source import FusedSource, Lift, check_plain, only_output, request_of
 
 
 def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | None, slug: str) -> list[Node]:

@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import DType, MatchFailure, Model, NodeKind, Obligation
+from attnfuse_passes.attention.axes import Axis, View, keys, product
 from attnfuse_passes.attention.heads import Heads
+from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
-from attnfuse_passes.attention.values import ConstantFolder, Numbers
-from attnfuse_passes.attention.view import Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.api import Builder, MatchFailure
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, keys, product
 from attnfuse_passes.attention.normal_form import AttentionExpr, Operand, flat
-from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, keys, product
 
 
 def operand(b: Builder, expr: AttentionExpr, source: Operand, axes: Sequence[Axis]) -> str:
