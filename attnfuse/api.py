@@ -1,6 +1,22 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
+from attnfuse.contract import Lowering, OperatorRewrite, Outcome, Result, Rewrite, RewriteContext, first_supported
+from attnfuse.decisions import (
+    AttentionKind,
+    Candidate,
+    Decision,
+    Form,
+    MatchFailure,
+    Miss,
+    NotTaken,
+    Obligation,
+    Peel,
+    SiteFacts,
+    SiteRecord,
+    Stage,
+    Unsupported,
+    cannot,
+)
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
@@ -16,9 +32,11 @@ from attnfuse.ir.questions import (
     changed,
     factors,
     hands,
+    inputs_of,
     keeps_order,
     kernel,
     makes_tuple,
+    operators_of,
     orders_effects,
     reads_memory,
     role,
@@ -33,7 +51,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
-from attnfuse.policy import BUILT_IN, Decision, SiteQuery
+from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
 
@@ -48,17 +66,20 @@ __all__ = [
     "AttentionKind",
     "AttributeProto",
     "Builder",
+    "Candidate",
     "Context",
     "DType",
     "Decision",
     "Edit",
     "Effect",
     "Effects",
+    "Form",
     "FusedRequest",
     "GraphProto",
     "Hands",
     "Kernel",
     "Legalised",
+    "Lowering",
     "MatchFailure",
     "Miss",
     "Model",
@@ -67,13 +88,20 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotTaken",
     "NotWritableError",
     "Obligation",
+    "OperatorRewrite",
+    "Outcome",
     "Pass",
     "Peel",
+    "PolicyDecision",
     "PrimitiveProto",
     "Property",
     "Refusal",
+    "Result",
+    "Rewrite",
+    "RewriteContext",
     "Role",
     "SiteFacts",
     "SiteQuery",
@@ -82,6 +110,7 @@ __all__ = [
     "Target",
     "TensorProto",
     "TensorType",
+    "Unsupported",
     "Use",
     "WeightReader",
     "accepts",
@@ -89,13 +118,16 @@ __all__ = [
     "attribute",
     "behind",
     "broadcast_dims",
+    "cannot",
     "changed",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
     "factors",
+    "first_supported",
     "hands",
     "head_padding",
+    "inputs_of",
     "keeps_order",
     "kernel",
     "live_values",
@@ -104,6 +136,7 @@ __all__ = [
     "no_weights",
     "objection",
     "only_orders",
+    "operators_of",
     "orders_effects",
     "reads_memory",
     "refusals",
