@@ -28,11 +28,11 @@ from attnfuse.pipeline import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.targets.objections import objection
-from attnfuse.verify.execution import run
-from attnfuse.verify.inference import Inference, infer_all
+from attnfuse.verify.inference.inference import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
-from attnfuse.verify.weights import stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.weights import stored_weights
 from attnfuse_passes.attention.effects import only_orders
 from attnfuse_passes.legalise.legalise import Legalise
 from tests.support.graphs import GraphBuilder, seeded

@@ -10,12 +10,12 @@ import pytest
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.targets.objections import objection
-from attnfuse.verify.execution import run
-from attnfuse.verify.inference import Inference, infer_all
-from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.graph.structure import check_interface, new_findings
+from attnfuse.verify.inference.inference import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.structure import check_interface, new_findings
-from attnfuse.verify.weights import drawn_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.weights import drawn_weights
 from tests.legalise.support import LITE, legalise
 from tests.support.fusing import fuse
 from tools.corpus import store

@@ -16,7 +16,10 @@ _FOLDERS = {"attnfuse": Path(attnfuse.__file__).parent, "passes": Path(attnfuse_
 _TABLE = "attnfuse/ir/operators/"
 _NAME = re.compile(r"[A-Z]\w*[a-z]\w*|[a-z]+_[a-z]+")
 _REGISTER = {"peeler", "legalises", "lowers"}
-_OTHER_WORDS = {"attnfuse/verify/liveness.py": "ONNX's operators", "attnfuse/tracing/": "classes of the model's code"}
+_OTHER_WORDS = {
+    "attnfuse/verify/memory/liveness.py": "ONNX's operators",
+    "attnfuse/tracing/": "classes of the model's code",
+}
 """Where a word that is also an operator's name is something else."""
 
 _ABOUT = {
@@ -44,13 +47,13 @@ _ABOUT = {
     "attnfuse/targets/operators.py": "one line an operator, read in the target's sources",
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/": "lowerings, registered by name; ONNX's operators",
-    "attnfuse/verify/fused_nodes.py": "its own reader of the fused operators",
-    "attnfuse/verify/structure.py": "its own inference of a few operators",
-    "attnfuse/verify/site_numbers.py": "operators of scale",
-    "attnfuse/verify/readers.py": "which inputs each operator asks for",
-    "attnfuse/verify/inputs.py": "Mul and Muls, which scale a time",
-    "attnfuse/verify/binding.py": "what is computed from shapes, and how",
-    "attnfuse/verify/assigned.py": "what each operator writes to a parameter, and Load, which reads it",
+    "attnfuse/verify/graph/fused_nodes.py": "its own reader of the fused operators",
+    "attnfuse/verify/graph/structure.py": "its own inference of a few operators",
+    "attnfuse/verify/numbers/site_numbers.py": "operators of scale",
+    "attnfuse/verify/graph/readers.py": "which inputs each operator asks for",
+    "attnfuse/verify/numbers/inputs.py": "Mul and Muls, which scale a time",
+    "attnfuse/verify/inference/binding.py": "what is computed from shapes, and how",
+    "attnfuse/verify/graph/assigned.py": "what each operator writes to a parameter, and Load, which reads it",
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/builder.py": "what its helpers write",
     "attnfuse/ir/text/program.py": "what the text form writes out and takes in",
@@ -60,8 +63,8 @@ _ABOUT = {
 """Where names of operators may stand, by file or folder, and what they are about there."""
 
 _WITHOUT_ROW = {
-    "attnfuse/verify/binding.py": {"DynamicShape"},  # taken where it comes; no MindSpore at hand defines it
-    "attnfuse/verify/readers.py": {"AMax", "AMin"},  # as above
+    "attnfuse/verify/inference/binding.py": {"DynamicShape"},  # taken where it comes; no MindSpore at hand defines it
+    "attnfuse/verify/graph/readers.py": {"AMax", "AMin"},  # as above
 }
 """What stands beside operators' names and is none that the table has."""
 
