@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.output import (
@@ -195,7 +195,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
     known, source = _open(request)
-    passes = pipeline.discover()
+    passes = pass_manager.discover()
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -225,7 +225,7 @@ def _produce(
     progress: Progress,
 ) -> tuple[Outcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
-    passes = pipeline.discover()
+    passes = pass_manager.discover()
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     failed = dict(source.failures)
@@ -340,7 +340,7 @@ def _write_graph(
     component: Component,
     name: str,
     request: CompileRequest,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     known: Incremental,
     sink: Sink,
     progress: Progress,
@@ -379,7 +379,7 @@ def _write_weights(
 def _verify(
     request: CompileRequest,
     result: ComponentResult,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     fused: Path,
     work: Path,
     level: Literal["static", "full"],

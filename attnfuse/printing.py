@@ -17,7 +17,7 @@ from attnfuse.errors import InternalError, OutputError, SourceError, UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Pass
+from attnfuse.pass_manager import Pass
 
 EVERY_PASS = ("all", "*")
 

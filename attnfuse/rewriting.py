@@ -11,13 +11,13 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
+from attnfuse.decisions import SiteRecord
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
@@ -46,7 +46,7 @@ class Rewritten:
     weights: tuple[tuple[str, str], ...] = ()
 
 
-After: TypeAlias = Callable[[str, pipeline.Pass, Model], None]
+After: TypeAlias = Callable[[str, pass_manager.Pass, Model], None]
 """Called after each pass, with the component's name (of any batch: `unet at batch 2`), the pass and the graph."""
 
 
@@ -54,7 +54,7 @@ def rewrite(
     component: Component,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     after: After | None = None,
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
@@ -71,7 +71,7 @@ def rewrite(
 
 
 def at_batches(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component, policy: Policy, target: Target, passes: Sequence[pass_manager.Pass]
 ) -> Callable[[int], tuple[bytes, bytes]]:
     """The source's graph and the written one at a batch, of a component for any.
 
@@ -87,7 +87,7 @@ def original_at(component: Component, batch: int) -> bytes:
     return codec.serialise(family_of(component.name, sources).at(batch))
 
 
-def _named(after: After | None, name: str) -> Callable[[pipeline.Pass, Model], None] | None:
+def _named(after: After | None, name: str) -> Callable[[pass_manager.Pass, Model], None] | None:
     return None if after is None else partial(after, name)
 
 
@@ -95,7 +95,7 @@ def _rewrite_for_any(
     component: Component,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     after: After | None = None,
 ) -> tuple[Rewritten, Dynamic, Family]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
@@ -129,9 +129,9 @@ def _rewrite(
     source: bytes,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     values: WeightValues,
-    after: pipeline.After | None,
+    after: pass_manager.After | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
@@ -175,22 +175,22 @@ class _Work:
 
 
 def _run(
-    work: _Work, passes: Sequence[pipeline.Pass], verifier: Verifier, after: pipeline.After | None = None
-) -> tuple[Model, pipeline.Context, bool]:
+    work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, after: pass_manager.After | None = None
+) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, _index(work.component, work.source)
-    context = pipeline.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
+    context = pass_manager.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
 
-    def verify(step: pipeline.Pass, model: Model) -> None:
+    def verify(step: pass_manager.Pass, model: Model) -> None:
         fault = verifier.fault(model, context.unneeded)
         if fault is not None:
-            raise pipeline.blame(step, component.name, fault)
+            raise pass_manager.blame(step, component.name, fault)
 
     callbacks = (verify,) if after is None else (after, verify)  # a graph is shown before it is refused
-    return model, context, pipeline.run(model, context, passes, callbacks)
+    return model, context, pass_manager.run(model, context, passes, callbacks)
 
 
-def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) -> str | None:
+def _wrong(name: str, original: Model, model: Model, context: pass_manager.Context) -> str | None:
     """What is wrong with the result as a whole: a record too few, a fused node against its rules, another interface."""
     try:
         check_census(name, count_sites(original), context.sites)
@@ -201,15 +201,15 @@ def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) 
     return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
 
 
-def _blamed(work: _Work, original: Model, passes: Sequence[pipeline.Pass], wrong: str) -> AttnfuseError:
+def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], wrong: str) -> AttnfuseError:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
-    kept = [step for step in passes if pipeline.plugin_of(step) is None]
+    kept = [step for step in passes if pass_manager.plugin_of(step) is None]
     for plugin in (None, *(step for step in passes if step not in kept)):
         tried = [step for step in passes if step in kept or step is plugin]
         kept = tried
         model, context, _ = _run(work, tried, Verifier(original))
         if _wrong(work.component.name, original, model, context) is not None:
-            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, work.component.name, wrong)
+            return InternalError(wrong) if plugin is None else pass_manager.blame(plugin, work.component.name, wrong)
     return InternalError(wrong)
 
 

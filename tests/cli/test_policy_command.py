@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse import cli, pipeline
+from attnfuse import cli, pass_manager
 from attnfuse_passes.fuse import Fuse
 from tests.cli.conftest import Answer, Command
 from tests.support.graphs import transformer
@@ -32,7 +32,7 @@ flash = false
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setattr(pipeline, "discover", lambda: (Fuse(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (Fuse(),))
 
     def answer(*arguments: str | Path) -> Answer:
         capfd.readouterr()

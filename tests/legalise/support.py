@@ -21,10 +21,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from attnfuse.ir.effects import only_orders
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.targets.objections import objection
@@ -33,7 +34,6 @@ from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.weights import stored_weights
-from attnfuse_passes.attention.effects import only_orders
 from attnfuse_passes.legalise.legalise import Legalise
 from tests.support.graphs import GraphBuilder, seeded
 

@@ -15,7 +15,7 @@ import numpy as np
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir.codec import parse
-from attnfuse.pipeline import Context, discover, run
+from attnfuse.pass_manager import Context, discover, run
 from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse.verify.lowering import Arithmetic, lower

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model, attribute
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

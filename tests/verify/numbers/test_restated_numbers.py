@@ -12,7 +12,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from attnfuse.pipeline import Context, run
+from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.graph.sites import cut, cut_restated, find

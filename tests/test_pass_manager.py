@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import pytest
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
@@ -16,7 +16,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.mindir.schema import AttributeProto, NodeProto
-from attnfuse.pipeline import Context, Property
+from attnfuse.pass_manager import Context, Property
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
 from attnfuse.sources import Component
@@ -57,7 +57,7 @@ DECIDED, INLINED = frozenset({Property.DECIDED}), frozenset({Property.INLINED})
 
 def test_what_is_required_runs_before_whatever_the_order_says() -> None:
     steps = [Step("a", 1, requires=DECIDED), Step("b", 5, ensures=DECIDED), Step("c", 2), Step("d", 2)]
-    assert [step.id for step in pipeline.in_order(steps)] == ["c", "d", "b", "a"]
+    assert [step.id for step in pass_manager.in_order(steps)] == ["c", "d", "b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_what_is_required_runs_before_whatever_the_order_says() -> None:
 )
 def test_passes_that_cannot_be_ordered_are_refused(steps: list[Step], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        pipeline.in_order(steps)
+        pass_manager.in_order(steps)
 
 
 def test_the_installed_passes_are_ordered_by_what_they_promise() -> None:
-    found = pipeline.discover()
+    found = pass_manager.discover()
     assert [step.id for step in found] == ["fuse", "legalise", "share"]
-    assert [step.id for step in pipeline.in_order(found[::-1])] == ["fuse", "legalise", "share"]
-    assert [pipeline.plugin_of(step) for step in found] == [None] * 3
+    assert [step.id for step in pass_manager.in_order(found[::-1])] == ["fuse", "legalise", "share"]
+    assert [pass_manager.plugin_of(step) for step in found] == [None] * 3
 
 
 def source() -> Component:
@@ -88,7 +88,7 @@ def source() -> Component:
     return Component(name="unet", owner="unet", where="unet.mindir", data=data, graph_name="unet.mindir")
 
 
-def run(*steps: pipeline.Pass, component: Component | None = None) -> bytes:
+def run(*steps: pass_manager.Pass, component: Component | None = None) -> bytes:
     return rewrite(component or source(), Policy(), LITE, steps)[1]
 
 
@@ -160,15 +160,15 @@ def renamed_input(model: Model, context: Context) -> None:
     ],
 )
 def test_a_plugin_that_breaks_the_graph_is_named(change: Change, told: str) -> None:
-    ours = pipeline.discover()
+    ours = pass_manager.discover()
     with pytest.raises(PluginError, match=rf"pass 'bad' of the plugin 'tests' left component unet broken: .*{told}"):
         run(*ours, Step("bad", change=change))
 
 
 def test_a_pass_of_ours_that_breaks_the_graph_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "plugin_of", lambda step: None)
+    monkeypatch.setattr(pass_manager, "plugin_of", lambda step: None)
     with pytest.raises(InternalError, match="pass bad left component unet broken: Add"):
-        run(*pipeline.discover(), Step("bad", change=no_such_size))
+        run(*pass_manager.discover(), Step("bad", change=no_such_size))
 
 
 def test_a_plugin_is_called_by_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +179,8 @@ def test_a_plugin_is_called_by_its_distribution(monkeypatch: pytest.MonkeyPatch)
         value = f"{Step.__module__}:{Step.__qualname__}"
         dist = Distribution()
 
-    monkeypatch.setattr(pipeline, "entry_points", lambda group: [Entry()])
-    assert pipeline.plugin_of(Step("a")) == "attnfuse-tiles"
+    monkeypatch.setattr(pass_manager, "entry_points", lambda group: [Entry()])
+    assert pass_manager.plugin_of(Step("a")) == "attnfuse-tiles"
 
 
 def test_what_a_plugin_spoils_with_ours_is_the_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_what_a_plugin_spoils_with_ours_is_the_plugins(monkeypatch: pytest.Monke
         edit.apply()
 
     with pytest.raises(PluginError, match=r"of the plugin 'tests' .* has scale 0\.0"):
-        run(*pipeline.discover(), Step("bad", 400, change=negative_scale))
+        run(*pass_manager.discover(), Step("bad", 400, change=negative_scale))
 
 
 def test_a_promise_that_is_not_kept_is_told() -> None:
@@ -271,4 +271,4 @@ def test_an_effect_of_which_a_pass_says_why_it_is_not_needed_may_go() -> None:
 
 def test_an_untouched_effect_is_no_fault() -> None:
     component = effects_component()
-    assert run(*pipeline.discover(), component=component) == component.data
+    assert run(*pass_manager.discover(), component=component) == component.data
