@@ -16,7 +16,7 @@ from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
-from tests.legalise.support import LITE, legalise
+from tests.passes.legalise.support import LITE, legalise
 from tests.support.fusing import fuse
 from tools.corpus import store
 

@@ -9,8 +9,8 @@ import pytest
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, UINT8, DType
-from tests.legalise.programs import In, Make, after, depend, gives, kind, load
-from tests.legalise.support import Case, cases, check_structure, legalise, operators
+from tests.passes.legalise.programs import In, Make, after, depend, gives, kind, load
+from tests.passes.legalise.support import Case, cases, check_structure, legalise, operators
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
 LARGE = (1 << 11, 1 << 10)

@@ -8,8 +8,8 @@ import pytest
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, INT64
-from tests.legalise.programs import STATE, In, Make, after, depend, gives, gives_several, kind
-from tests.legalise.support import Case, cases, check_structure, legalise
+from tests.passes.legalise.programs import STATE, In, Make, after, depend, gives, gives_several, kind
+from tests.passes.legalise.support import Case, cases, check_structure, legalise
 from tests.support.graphs import GraphBuilder
 
 X = In("x", (2, 6, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from tests.legalise.support import Case, Make, cases
+from tests.passes.legalise.support import Case, Make, cases
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 
 Dims = tuple[int, ...]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT64, DType
-from tests.legalise.programs import Make, after, kind, load
-from tests.legalise.support import Case, cases, check_structure, legalise
+from tests.passes.legalise.programs import Make, after, kind, load
+from tests.passes.legalise.support import Case, cases, check_structure, legalise
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_type
 
 

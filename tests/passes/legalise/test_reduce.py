@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, DType
-from tests.legalise.programs import In, Make, gives, kind
-from tests.legalise.support import Case, cases, check_structure
+from tests.passes.legalise.programs import In, Make, gives, kind
+from tests.passes.legalise.support import Case, cases, check_structure
 from tests.support.graphs import GraphBuilder
 
 X = In("x", (2, 3, 4))

@@ -6,8 +6,8 @@ import pytest
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, DType
-from tests.legalise.programs import In, gives, kind
-from tests.legalise.support import Case, Make, cases, check_structure
+from tests.passes.legalise.programs import In, gives, kind
+from tests.passes.legalise.support import Case, Make, cases, check_structure
 from tests.support.graphs import GraphBuilder
 
 Dims = tuple[int, ...]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, INT64
-from tests.legalise.programs import In, Make, after, depend, gives, kind, load
-from tests.legalise.support import Case, cases, check_structure, legalise
+from tests.passes.legalise.programs import In, Make, after, depend, gives, kind, load
+from tests.passes.legalise.support import Case, cases, check_structure, legalise
 from tests.support.graphs import GraphBuilder
 
 X = In("x", (2, 3, 4))

@@ -6,7 +6,7 @@ import numpy as np
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, INT8, INT64, DType
-from tests.legalise.support import Case, Make, cases
+from tests.passes.legalise.support import Case, Make, cases
 from tests.support.graphs import GraphBuilder
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.legalise.support import Inferred, infer_registered
+from tests.passes.legalise.support import Inferred, infer_registered
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.targets import Target
 from attnfuse_passes.legalise.inline import inline
-from tests.legalise.support import Case, cases, legalise, operators
+from tests.passes.legalise.support import Case, cases, legalise, operators
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type
 
 KIND = TensorType((2, 3), FLOAT32)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.legalise.support import (
+from tests.passes.legalise.support import (
     REGISTERED,
     Case,
     Inferred,
@@ -21,7 +21,7 @@ from tests.legalise.support import (
 # Of all modules beside this one, so that no family can be forgotten: those that list cases register them.
 for _module in sorted(Path(__file__).parent.glob("test_*.py")):
     if _module.stem != "test_rules":
-        importlib.import_module(f"tests.legalise.{_module.stem}")
+        importlib.import_module(f"tests.passes.legalise.{_module.stem}")
 CASES = tuple(REGISTERED.values())
 
 

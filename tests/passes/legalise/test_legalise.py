@@ -6,8 +6,8 @@ from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BOOL, INT64
 from attnfuse.targets import Target
-from tests.legalise.programs import after, kind, load
-from tests.legalise.support import legalise, operators
+from tests.passes.legalise.programs import after, kind, load
+from tests.passes.legalise.support import legalise, operators
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
 

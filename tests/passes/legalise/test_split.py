@@ -6,8 +6,8 @@ import numpy as np
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
-from tests.legalise.programs import In, Join, Make, after, depend, gives, gives_several, kind
-from tests.legalise.support import Case, cases, legalise
+from tests.passes.legalise.programs import In, Join, Make, after, depend, gives, gives_several, kind
+from tests.passes.legalise.support import Case, cases, legalise
 from tests.support.graphs import PRIMITIVE, GraphBuilder, fill_literal
 
 X = In("x", (2, 3, 4))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
-from tests.legalise.programs import In, Make, gives, kind
-from tests.legalise.support import Case, cases
+from tests.passes.legalise.programs import In, Make, gives, kind
+from tests.passes.legalise.support import Case, cases
 
 
 def average(

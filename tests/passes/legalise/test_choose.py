@@ -7,8 +7,8 @@ import pytest
 
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32, INT64, DType
-from tests.legalise.programs import In, Make, after, depend, gives, kind
-from tests.legalise.support import Case, cases, check_structure, legalise
+from tests.passes.legalise.programs import In, Make, after, depend, gives, kind
+from tests.passes.legalise.support import Case, cases, check_structure, legalise
 from tests.support.graphs import GraphBuilder, seeded
 
 MASK = np.array([[True, False, True], [False, False, True]])
