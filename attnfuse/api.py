@@ -1,6 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.decisions import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
+from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
@@ -59,6 +59,7 @@ __all__ = [
     "Hands",
     "Kernel",
     "Legalised",
+    "MatchFailure",
     "Miss",
     "Model",
     "Modules",

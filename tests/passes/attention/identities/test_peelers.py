@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention.peelers import ALLOWED, Peeler, Place, all_peelers, peel
-from attnfuse_passes.attention.steps import (
+from attnfuse_passes.attention.axes import Space
+from attnfuse_passes.attention.identities.peelers import ALLOWED, Peeler, Place, all_peelers, peel
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     Effect,
@@ -19,7 +20,6 @@ from attnfuse_passes.attention.steps import (
     Same,
     Scale,
 )
-from attnfuse_passes.attention.view import Space
 from tests.support.programs import Program, parse
 
 # The registry is filled by importing the package, which the line below also proves.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from attnfuse.api import Model
-from attnfuse_passes.attention.steps import (
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     FillWhere,
