@@ -24,7 +24,17 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Builder, Effects, Model, Node, NotALiteralError, TensorType, makes_tuple
+from attnfuse.api import (
+    AttributeProto,
+    Builder,
+    Effects,
+    Model,
+    Node,
+    NotALiteralError,
+    TensorType,
+    argument_name,
+    makes_tuple,
+)
 from attnfuse_passes.legalise import nodes
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"
@@ -82,7 +92,7 @@ class At:
         try:
             return self.model.literal(self.input(position))
         except NotALiteralError:
-            raise NotLegalError(f"its argument {position} is not a constant") from None
+            raise NotLegalError(f"its argument {argument_name(self.node, position)} is not a constant") from None
 
     def optional(self, position: int) -> str | None:
         """Name of an input, or None where None is given for it."""
@@ -108,7 +118,7 @@ class At:
         """A constant whole number. Raises NotLegalError for anything else."""
         literal = self.literal(position)
         if isinstance(literal, bool) or not isinstance(literal, int):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no whole number")
+            raise NotLegalError(f"its argument {argument_name(self.node, position)} is {literal!r}, no whole number")
         return literal
 
     def integers(self, position: int) -> tuple[int, ...]:
@@ -128,14 +138,14 @@ class At:
                 literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
             )
         if not isinstance(literal, bool | int | float):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no number")
+            raise NotLegalError(f"its argument {argument_name(self.node, position)} is {literal!r}, no number")
         return literal
 
     def flag(self, position: int) -> bool:
         """A constant truth value. Raises NotLegalError for anything else."""
         literal = self.literal(position)
         if not isinstance(literal, bool):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no truth value")
+            raise NotLegalError(f"its argument {argument_name(self.node, position)} is {literal!r}, no truth value")
         return literal
 
     def axis(self, position: int, rank: int) -> int:
