@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from attnfuse.dynamic.rows import is_filled, is_repeated
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.operators.row import Operator
@@ -18,6 +19,7 @@ from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
     LAYOUTS,
+    argument_name,
     factor_positions,
     factors,
     hands,
@@ -25,6 +27,7 @@ from attnfuse.ir.questions import (
     makes_tuple,
     orders_effects,
     role,
+    sizes_position,
     source,
     takes_element,
 )
@@ -197,6 +200,20 @@ REPLACED = (
         lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
         "MakeList",
     ),
+    # A view of the same memory is not replaced by a copy: BroadcastToView stays out.
+    Replaced("dynamic: repeated", "Tile BroadcastTo", lambda row: is_repeated(_node(row.name, "x")), "Repeat"),
+    Replaced(
+        "dynamic: filled",
+        "FillV2 Zeros Ones",
+        lambda row: is_filled(_node(row.name)),
+        "FillScalar FillTensor NewZeros NewOnes NewFull",
+    ),
+    Replaced(
+        "dynamic: reshaped",
+        "Reshape",
+        lambda row: row.value.hands is Hands.MOVED and argument_name(_node(row.name), 1) == "shape",
+        "ReshapeView View",
+    ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 
@@ -239,3 +256,10 @@ def test_factors_follow_what_is_added() -> None:
 def test_sort_of_a_node() -> None:
     assert (hands(_node("Load", "x")), role(_node("Load", "x"))) == (Hands.SAME, None)
     assert (hands(_node("Softmax", "x")), role(_node("Softmax", "x"))) == (Hands.COMPUTED, Role.SOFTMAX)
+
+
+def test_arguments_by_name() -> None:
+    assert argument_name(_node("StridedSlice", "x", "begin", "end"), 2) == "end"
+    assert argument_name(_node("NoOperatorAtAll", "x"), 0) == "0"
+    assert sizes_position(_node("NewZeros", "x")) == 1
+    assert sizes_position(_node("Add", "x", "y")) is None

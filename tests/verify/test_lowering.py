@@ -145,6 +145,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Slice", [C3, (1, 0, 2), (2, -1, 3)], C3[1:, :, 2:5], FLOAT32),
     ("SliceExt", [C3, 2, 1, 4, 1], C3[:, :, 1:4], FLOAT32),
     ("SelectExtView", [C3, 1, -2], C3[:, -2], FLOAT32),
+    ("View", [C3, (5, 12)], C3.reshape(5, 12), FLOAT32),
     ("ViewAs", [C3, f(5, 12)], C3.reshape(5, 12), FLOAT32),
     ("TensorMove", [C3], C3, FLOAT32),
     ("Narrow", [C3, 1, -2, 2], C3[:, -2:], FLOAT32),

@@ -21,6 +21,7 @@ from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
     "FlattenExt",
     "Flatten",
     "ReshapeView",
+    "View",
     "ViewAs",
     moves=True,
 )
