@@ -34,6 +34,7 @@ from attnfuse.ir.questions import (
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.verify.accuracy import _LAYERS
+from attnfuse.verify.readers import handed_on
 from attnfuse_passes.attention.chain import _ends_layer
 from tests.support.graphs import GraphBuilder
 
@@ -213,6 +214,23 @@ REPLACED = (
         "Reshape",
         lambda row: row.value.hands is Hands.MOVED and argument_name(_node(row.name), 1) == "shape",
         "ReshapeView View",
+    ),
+    Replaced(
+        "readers: moves",
+        "Cast Reshape ExpandDims Load Depend FlattenExt Flatten Squeeze BroadcastTo BroadcastToView ExpandAs "
+        "StridedSlice Slice SliceExt SliceExtView Narrow NarrowView SelectExtView Transpose TransposeView "
+        "TransposeExtView Tile Repeat RepeatInterleaveInt Contiguous Clone TensorMove Identity StopGradient "
+        "TupleGetItem Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView Chunk ChunkView UnstackExtView "
+        "Unstack Triu Tril TrilExt ReverseV2",
+        lambda row: handed_on(_node(row.name, *"xyz")) is not None,
+        "View ViewAs ReshapeView ExpandDimsView SqueezeView TExt SplitV GatherD GatherNd IndexSelect ReflectionPad1D "
+        "ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ResizeNearestNeighbor "
+        "ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D",
+    ),
+    Replaced(
+        "readers: joins",
+        "MakeTuple make_list MakeList Concat Stack StackExt Meshgrid",
+        lambda row: row.value.hands is Hands.JOINED,
     ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
