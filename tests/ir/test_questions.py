@@ -232,6 +232,20 @@ REPLACED = (
         "MakeTuple make_list MakeList Concat Stack StackExt Meshgrid",
         lambda row: row.value.hands is Hands.JOINED,
     ),
+    # Writes have no lowering but Inplace…: the rest is refused as before. Embedding writes with a largest norm only.
+    Replaced(
+        "lowering: in place",
+        " ".join(name for name in OPERATORS if name.startswith("Inplace")),
+        lambda row: row.memory.effect is Effect.WRITES,
+        " ".join(name for name in OPERATORS if name.startswith("Assign"))
+        + " ScatterUpdate KVCacheScatterUpdate BatchNorm Embedding Generator",
+    ),
+    Replaced(
+        "site numbers: factors that are none",
+        "Cast Reshape",
+        lambda row: row.value.hands in LAYOUTS,
+        f"{_COPIES} TensorMove Load Depend {_VIEWS} ExpandDims Squeeze FlattenExt Transpose TransposeView {_TURNED}",
+    ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 
