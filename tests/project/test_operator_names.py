@@ -62,12 +62,6 @@ _ABOUT = {
 }
 """Where names of operators may stand, by file or folder, and what they are about there."""
 
-_WITHOUT_ROW = {
-    "attnfuse/verify/inference/binding.py": {"DynamicShape"},  # taken where it comes; no MindSpore at hand defines it
-    "attnfuse/verify/graph/readers.py": {"AMax", "AMin"},  # as above
-}
-"""What stands beside operators' names and is none that the table has."""
-
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:
     for name, folder in _FOLDERS.items():
@@ -110,7 +104,7 @@ def test_names_stand_only_where_code_is_about_the_operator() -> None:
 
 def test_every_name_is_one_of_the_table() -> None:
     unknown = {place: _used_as_names(tree) - OPERATORS.keys() - {CALL, CONSTANT} for place, tree in _sources()}
-    assert {place: names for place, names in unknown.items() if names} == _WITHOUT_ROW
+    assert {place: names for place, names in unknown.items() if names} == {}
 
 
 def test_a_name_is_found_however_it_is_used() -> None:

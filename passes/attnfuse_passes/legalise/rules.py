@@ -33,6 +33,7 @@ from attnfuse.api import (
     Node,
     NotALiteralError,
     TensorType,
+    argument_name,
     makes_tuple,
 )
 from attnfuse_passes.legalise import nodes
@@ -93,7 +94,7 @@ class At:
         try:
             return self.model.literal(self.input(position))
         except NotALiteralError:
-            raise cannot(f"its argument {position} is not a constant") from None
+            raise cannot(f"its argument {argument_name(self.node, position)} is not a constant") from None
 
     def optional(self, position: int) -> str | None:
         """Name of an input, or None where None is given for it."""
@@ -119,7 +120,7 @@ class At:
         """A constant whole number. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if isinstance(literal, bool) or not isinstance(literal, int):
-            raise cannot(f"its argument {position} is {literal!r}, no whole number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no whole number")
         return literal
 
     def integers(self, position: int) -> tuple[int, ...]:
@@ -139,14 +140,14 @@ class At:
                 literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
             )
         if not isinstance(literal, bool | int | float):
-            raise cannot(f"its argument {position} is {literal!r}, no number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no number")
         return literal
 
     def flag(self, position: int) -> bool:
         """A constant truth value. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if not isinstance(literal, bool):
-            raise cannot(f"its argument {position} is {literal!r}, no truth value")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no truth value")
         return literal
 
     def axis(self, position: int, rank: int) -> int:
