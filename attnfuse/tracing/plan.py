@@ -6,13 +6,13 @@ for. Imports of this room what imports no MindSpore, and `attnfuse.errors`.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from attnfuse.errors import SourceError, TraceError, UsageError
+from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
 from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
@@ -160,9 +160,7 @@ def plan_all(
     known = [name for part in parts for name in part.components]
     for name in components:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}; " if close else ""
-            raise UsageError(f"{folder} has no component {name!r}; {hint}it has {', '.join(known) or 'none'}.")
+            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
     for part in parts:
         if part.contradictions and any(not components or plan.name in components for plan in part.plans):
             raise SourceError(part.contradictions[0])

@@ -190,7 +190,7 @@ def test_oblong_sample_size(tmp_path: Path) -> None:
     [
         ("vae_decodr", "did you mean 'vae_decoder'"),
         ("Unet", "did you mean 'unet'"),
-        ("qqq", "it has unet, vae_decoder, vae_encoder, text_encoder"),
+        ("qqq", "known: unet, vae_decoder, vae_encoder, text_encoder"),
         ("text_encoder_2", "has no component 'text_encoder_2'; did you mean 'text_encoder'"),
     ],
 )
