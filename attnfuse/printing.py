@@ -5,7 +5,6 @@ May import all below the compiler. Says nothing itself: only the command line pr
 
 from __future__ import annotations
 
-import difflib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from attnfuse.errors import InternalError, OutputError, SourceError, UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
+from attnfuse.names import suggestion
 from attnfuse.pass_manager import Pass
 
 EVERY_PASS = ("all", "*")
@@ -113,9 +113,7 @@ def print_after(
     chosen: set[str] = set()
     for name in wanted:
         if name not in (*known, *EVERY_PASS):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"there is no pass {name!r}. {hint}Installed: {', '.join(known)}; all means each.")
+            raise UsageError(f"there is no pass {name!r}; {suggestion(name, [*known, EVERY_PASS[0]])}")
         chosen.update(known if name in EVERY_PASS else [name])
     if folder is not None:
         try:
