@@ -497,8 +497,8 @@ class _Shared:
         if self.print_to is not None:
             _check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         if self.print_after or self.print_to is not None:
-            after = print_after(self.print_after, self.print_to, pass_manager.discover(), _say_lines)
-            request = dataclasses.replace(request, after=after)
+            between = print_after(self.print_after, self.print_to, pass_manager.discover(), _say_lines)
+            request = dataclasses.replace(request, between=between)
         if self.progress == "never":
             return action(request)
         console = _console()
