@@ -1,7 +1,10 @@
 """All of the engine that a pass may import, and nothing more."""
 
+from attnfuse.decisions import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
+from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
+from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators import columns, inference
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
@@ -28,7 +31,6 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
-from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
@@ -56,6 +58,7 @@ __all__ = [
     "Decision",
     "Edit",
     "Effect",
+    "Effects",
     "FusedRequest",
     "GraphProto",
     "Hands",
@@ -97,6 +100,8 @@ __all__ = [
     "changed",
     "columns",
     "dtypes",
+    "effective_uses",
+    "eliminate_dead_code",
     "factors",
     "hands",
     "head_padding",
@@ -105,8 +110,10 @@ __all__ = [
     "kernel",
     "live_values",
     "makes_tuple",
+    "may_change",
     "no_weights",
     "objection",
+    "only_orders",
     "orders_effects",
     "reads_memory",
     "refusals",

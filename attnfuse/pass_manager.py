@@ -16,12 +16,12 @@ from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 import networkx as nx
 
 from attnfuse import collector, plugins
+from attnfuse.decisions import SiteRecord
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
 from attnfuse.ir.graph import CALL, Model, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
-from attnfuse.match import SiteRecord
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 

@@ -12,12 +12,12 @@ from itertools import chain
 from typing import TypeAlias
 
 from attnfuse import pass_manager
+from attnfuse.decisions import SiteRecord
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues

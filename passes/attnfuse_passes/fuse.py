@@ -13,6 +13,7 @@ from attnfuse.api import (
     Decision,
     DType,
     Edit,
+    Effects,
     FusedRequest,
     Miss,
     Model,
@@ -24,6 +25,7 @@ from attnfuse.api import (
     SiteQuery,
     SiteRecord,
     dtypes,
+    eliminate_dead_code,
     head_padding,
     refusals,
     region_lines,
@@ -31,7 +33,6 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.anchor import read_attention
 from attnfuse_passes.attention.chain import NoMatchError
-from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.heads import Heads, split_heads
 from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, MaskError, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
@@ -43,7 +44,6 @@ from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_atte
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept, missed
-from attnfuse_passes.sweep import sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Fuse:
         operands = {name: model.producer(name) for anchor in anchors if anchor is not None for name in anchor.inputs}
         edit.apply()
         dead += [node for name, node in operands.items() if node is not None and not model.uses(name)]
-        sweep(model, [node.name for node in dead], before)
+        eliminate_dead_code(model, [node.name for node in dead], before)
         return True
 
 

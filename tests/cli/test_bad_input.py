@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli, pass_manager
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec
 from attnfuse.mindir.external import parameters
 from attnfuse.mindir.schema import ModelProto

@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from attnfuse.ir.effects import only_orders
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
@@ -33,7 +34,6 @@ from attnfuse.verify.inference import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.weights import stored_weights
-from attnfuse_passes.attention.effects import only_orders
 from attnfuse_passes.legalise.legalise import Legalise
 from tests.support.graphs import GraphBuilder, seeded
 

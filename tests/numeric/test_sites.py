@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
-from attnfuse.match import SiteRecord
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify.baseline import honest_rounding

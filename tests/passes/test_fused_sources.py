@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model, attribute
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.pass_manager import Context

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto

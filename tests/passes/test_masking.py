@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from tests.support import oracle

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
-from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.values import MAX_NUMBERS, ConstantFolder, is_learned
 from tests.support import oracle
 from tests.support.graphs import GraphBuilder

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnfuse.api import Hands, Miss, Model, Node, Obligation, Peel, TensorType, behind, dtypes
+from attnfuse.api import Effects, Hands, Miss, Model, Node, Obligation, Peel, TensorType, behind, dtypes, effective_uses
 from attnfuse_passes.attention.chain import Forward, NoMatchError, find_scores, find_weights, miss
-from attnfuse_passes.attention.effects import Effects, effective_uses
 from attnfuse_passes.attention.layout import integers
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.peelers import Place, peel

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import Kernel, Miss, Model, Node, Role, Use, kernel, role
-from attnfuse_passes.attention.effects import effective_uses
+from attnfuse.api import Kernel, Miss, Model, Node, Role, Use, effective_uses, kernel, role
 from attnfuse_passes.attention.peelers import Place, peel
 from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.steps import NanToZero, Step

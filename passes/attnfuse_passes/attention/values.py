@@ -17,8 +17,18 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, WeightReader, changed, dtypes, no_weights, source
-from attnfuse_passes.attention.effects import Effects
+from attnfuse.api import (
+    ELEMENTS,
+    Effects,
+    Model,
+    Node,
+    NotALiteralError,
+    WeightReader,
+    changed,
+    dtypes,
+    no_weights,
+    source,
+)
 from attnfuse_passes.attention.uniform import uniform
 
 Array: TypeAlias = npt.NDArray[np.generic]

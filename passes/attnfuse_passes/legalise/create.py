@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from attnfuse_passes.attention.effects import effective_uses
+from attnfuse.api import effective_uses
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 

@@ -15,11 +15,11 @@ from attnfuse.api import (
     aliased,
     changed,
     dtypes,
+    effective_uses,
     makes_tuple,
     reads_memory,
     takes_element,
 )
-from attnfuse_passes.attention.effects import effective_uses
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 
 

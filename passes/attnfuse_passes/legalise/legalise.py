@@ -11,18 +11,19 @@ from attnfuse.api import (
     Builder,
     Context,
     Edit,
+    Effects,
     Legalised,
     Model,
     Node,
     NotWritableError,
     Property,
+    eliminate_dead_code,
     objection,
     short_name,
     sites_built,
     takes_element,
     unused,
 )
-from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -41,7 +42,6 @@ from attnfuse_passes.legalise import (
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
 from attnfuse_passes.legalise.rules import RULES, At, NotLegalError, Result
-from attnfuse_passes.sweep import sweep
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -109,7 +109,7 @@ class Legalise:
         edit.apply()
         dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
         if dead:
-            sweep(model, sorted(dead), set(model.primitives) - idle)
+            eliminate_dead_code(model, sorted(dead), set(model.primitives) - idle)
         return True
 
 
@@ -139,7 +139,7 @@ def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
 def _tidy(edit: Edit, arguments: set[str]) -> None:
     """Take away the constants and primitives that only replaced nodes used.
 
-    The sweep would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())

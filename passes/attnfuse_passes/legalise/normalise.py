@@ -11,8 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import dtypes, takes_element
-from attnfuse_passes.attention.effects import effective_uses
+from attnfuse.api import dtypes, effective_uses, takes_element
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
 

@@ -24,8 +24,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Builder, Model, Node, NotALiteralError, TensorType, makes_tuple
-from attnfuse_passes.attention.effects import Effects
+from attnfuse.api import AttributeProto, Builder, Effects, Model, Node, NotALiteralError, TensorType, makes_tuple
 from attnfuse_passes.legalise import nodes
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"

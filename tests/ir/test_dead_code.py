@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
-from attnfuse_passes.sweep import sweep
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, operators
@@ -95,7 +95,7 @@ def test_a_tuple_of_removed_effects_alone_goes_with_its_state() -> None:
     state = update(g, g.monad(), a, b)
     g.output(g.node("Load", [x, state], KIND))
     model = g.model()
-    sweep(model, [a, b], set(model.primitives))
+    eliminate_dead_code(model, [a, b], set(model.primitives))
     assert operators(model) == ["Load"]
     (load,) = [node for node in model.nodes if node.op == "Load"]
     assert load.inputs[1] == "ValueNode_U"
@@ -110,7 +110,7 @@ def test_only_what_the_region_alone_reads_goes() -> None:
     unread = g.op("Log", x)
     g.output(g.op("Sqrt", shared))
     model = g.model()
-    sweep(model, [dead], set(model.primitives))
+    eliminate_dead_code(model, [dead], set(model.primitives))
     assert names(model) >= {shared, unread}, "read elsewhere, and unread before: not ours"
     assert not names(model) & {dead, feeding, own}
 
@@ -122,7 +122,7 @@ def test_a_dead_value_that_is_still_read_stays() -> None:
     g.output(g.op("Neg", inner), inner)
     model = g.model()
     before = names(model)
-    sweep(model, [inner], set(model.primitives))
+    eliminate_dead_code(model, [inner], set(model.primitives))
     assert names(model) == before
 
 
@@ -134,7 +134,7 @@ def test_primitives_that_went_out_of_use_go_and_unused_ones_stay() -> None:
     g.proto.primitives.add(name="Unused:0", op_type="Unused", instance_name="")
     model = g.model()
     before = {node.proto.op_type for node in model.nodes}
-    sweep(model, [dead], before)
+    eliminate_dead_code(model, [dead], before)
     assert {p.op_type for p in model.proto.primitives} == {"Neg", "Unused"}
 
 

@@ -1,31 +1,31 @@
-"""Taking away what a rewrite left without a reader, and nothing else."""
+"""Dead-code elimination: what a rewrite left without a reader goes, and nothing else.
+
+May import `graph`, `edit`, `effects` and `questions` of this room.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 
-from attnfuse.api import (
-    Edit,
-    Model,
-    Node,
-    NodeProto,
-    orders_effects,
-)
-from attnfuse_passes.attention.effects import only_orders
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.effects import only_orders
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.questions import orders_effects
+from attnfuse.mindir.schema import NodeProto
 
 
-def sweep(model: Model, dead: Iterable[str], primitives_before: set[str]) -> None:
+def eliminate_dead_code(model: Model, dead: Iterable[str], primitives_before: set[str]) -> None:
     """Remove the nodes of rewritten regions and whatever only they read; then primitives nobody uses any more.
 
     A value of a rewritten region that only the ordering of effects still mentions (UpdateState, a MakeTuple that only
     an UpdateState reads) is taken out of the ordering: its region is gone, so there is nothing left to order. Nodes
     that were unread before stay, and so do primitives that were unused: what is not ours is not touched.
     """
-    _Sweep(model, set(dead)).run(primitives_before)
+    _Elimination(model, set(dead)).run(primitives_before)
 
 
-class _Sweep:
+class _Elimination:
     """One walk from the dead values back. What is left of each value's uses is counted, never searched again: a
     constant or a tuple of all state may have as many readers as the graph has nodes."""
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from attnfuse.ir.effects import Effects
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
-from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.attention.uniform import uniform
 from attnfuse_passes.attention.values import ConstantFolder
 from tests.support.graphs import PRIMITIVE, GraphBuilder
