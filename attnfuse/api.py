@@ -6,7 +6,10 @@ from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.operators import columns, inference
+from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
+from attnfuse.ir.operators.row import Operator, row
 from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
@@ -34,6 +37,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.plugins import Reporter
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -46,6 +50,7 @@ __all__ = [
     "ELEMENTS",
     "LAYOUTS",
     "UNKNOWN_DIM",
+    "Arguments",
     "AttentionKind",
     "AttributeProto",
     "Builder",
@@ -68,13 +73,16 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotKnown",
     "NotWritableError",
     "Obligation",
+    "Operator",
     "Pass",
     "Peel",
     "PrimitiveProto",
     "Property",
     "Refusal",
+    "Reporter",
     "Role",
     "SiteFacts",
     "SiteQuery",
@@ -83,6 +91,7 @@ __all__ = [
     "Target",
     "TensorProto",
     "TensorType",
+    "TypeMismatch",
     "Use",
     "WeightReader",
     "accepts",
@@ -92,12 +101,14 @@ __all__ = [
     "behind",
     "broadcast_dims",
     "changed",
+    "columns",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
     "factors",
     "hands",
     "head_padding",
+    "inference",
     "keeps_order",
     "kernel",
     "live_values",
@@ -111,6 +122,7 @@ __all__ = [
     "refusals",
     "region_lines",
     "role",
+    "row",
     "short_name",
     "sites_built",
     "source",

@@ -38,7 +38,7 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, report_of
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import After, Rewritten, rewrite
+from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.staged_verification import verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
@@ -60,9 +60,9 @@ class CompileRequest:
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
     that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
-    `after` is called after each pass over each component, and has each graph made anew.
+    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
+    With `strict_config` a component whose configuration its class does not take is left out. `between` is
+    called after each pass over each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -80,7 +80,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
-    after: After | None = None
+    between: Between | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
         for component in _components(source, work, progress, failed, weights=weights):
             progress.stage(component.name, "rewrite")
             try:
-                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.after)
+                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
@@ -348,13 +348,13 @@ def _write_graph(
     progress: Progress,
 ) -> Rewritten:
     """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
-    standing = known.graph(component, name) if request.after is None else None
+    standing = known.graph(component, name) if request.between is None else None
     if standing is not None:
         progress.stage(component.name, "unchanged")
         sink.adopt(name, known.standing(name), standing.file)
         return standing.rewritten
     progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes, request.after)
+    rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
     known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
     return rewritten
 

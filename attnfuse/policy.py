@@ -25,8 +25,8 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions` and `attnfuse.mindir.dtypes`, and so may be
-imported beside MindSpore.
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
+`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class Rewritten:
     weights: tuple[tuple[str, str], ...] = ()
 
 
-After: TypeAlias = Callable[[str, pass_manager.Pass, Model], None]
-"""Called after each pass, with the component's name (of any batch: `unet at batch 2`), the pass and the graph."""
+Between: TypeAlias = Callable[[str, pass_manager.Ran], None]
+"""Called after each pass, with the component's name (of any batch: `unet at batch 2`)."""
 
 
 def rewrite(
@@ -55,7 +55,7 @@ def rewrite(
     policy: Policy,
     target: Target,
     passes: Sequence[pass_manager.Pass],
-    after: After | None = None,
+    between: Between | None = None,
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
@@ -64,9 +64,9 @@ def rewrite(
     """
     if not component.batches:
         return _rewrite(
-            component, component.data, policy, target, passes, component.values(), _named(after, component.name)
+            component, component.data, policy, target, passes, component.values(), _named(between, component.name)
         )
-    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, after)
+    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, between)
     return rewritten, codec.serialise(made.model)
 
 
@@ -87,8 +87,8 @@ def original_at(component: Component, batch: int) -> bytes:
     return codec.serialise(family_of(component.name, sources).at(batch))
 
 
-def _named(after: After | None, name: str) -> Callable[[pass_manager.Pass, Model], None] | None:
-    return None if after is None else partial(after, name)
+def _named(between: Between | None, name: str) -> pass_manager.Between | None:
+    return None if between is None else partial(between, name)
 
 
 def _rewrite_for_any(
@@ -96,14 +96,14 @@ def _rewrite_for_any(
     policy: Policy,
     target: Target,
     passes: Sequence[pass_manager.Pass],
-    after: After | None = None,
+    between: Between | None = None,
 ) -> tuple[Rewritten, Dynamic, Family]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
     values = component.values()
     results = {
-        batch: _rewrite(component, data, policy, target, passes, values, _named(after, f"{name} at batch {batch}"))
+        batch: _rewrite(component, data, policy, target, passes, values, _named(between, f"{name} at batch {batch}"))
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
@@ -131,7 +131,7 @@ def _rewrite(
     target: Target,
     passes: Sequence[pass_manager.Pass],
     values: WeightValues,
-    after: pass_manager.After | None,
+    between: pass_manager.Between | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
@@ -139,7 +139,7 @@ def _rewrite(
     verifier = Verifier(original)
     _check_source(component, original, verifier)
     work = _Work(component, source, policy, target, values)
-    model, context, changed = _run(work, passes, verifier, after)
+    model, context, changed = _run(work, passes, verifier, between)
     wrong = _wrong(name, original, model, context)
     if wrong is not None:
         raise _blamed(work, original, passes, wrong)
@@ -175,19 +175,20 @@ class _Work:
 
 
 def _run(
-    work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, after: pass_manager.After | None = None
+    work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, between: pass_manager.Between | None = None
 ) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, _index(work.component, work.source)
     context = pass_manager.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
 
-    def verify(step: pass_manager.Pass, model: Model) -> None:
-        fault = verifier.fault(model, context.unneeded)
+    def check(ran: pass_manager.Ran) -> None:
+        if between is not None:
+            between(ran)  # a graph is shown before it is refused
+        fault = verifier.fault(ran.model, context.unneeded)
         if fault is not None:
-            raise pass_manager.blame(step, component.name, fault)
+            raise pass_manager.blame(ran.step, component.name, fault)
 
-    callbacks = (verify,) if after is None else (after, verify)  # a graph is shown before it is refused
-    return model, context, pass_manager.run(model, context, passes, callbacks)
+    return model, context, pass_manager.run(model, context, passes, check)
 
 
 def _wrong(name: str, original: Model, model: Model, context: pass_manager.Context) -> str | None:

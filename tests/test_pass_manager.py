@@ -171,18 +171,6 @@ def test_a_pass_of_ours_that_breaks_the_graph_is_a_defect(monkeypatch: pytest.Mo
         run(*pass_manager.discover(), Step("bad", change=no_such_size))
 
 
-def test_a_plugin_is_called_by_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Distribution:
-        name = "attnfuse-tiles"
-
-    class Entry:
-        value = f"{Step.__module__}:{Step.__qualname__}"
-        dist = Distribution()
-
-    monkeypatch.setattr(pass_manager, "entry_points", lambda group: [Entry()])
-    assert pass_manager.plugin_of(Step("a")) == "attnfuse-tiles"
-
-
 def test_what_a_plugin_spoils_with_ours_is_the_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fused node that breaks a rule of its own: only looked at when all passes are through."""
 

@@ -75,8 +75,8 @@ class SourceOptions:
         if self.print_to is not None:
             check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         if self.print_after or self.print_to is not None:
-            after = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
-            request = dataclasses.replace(request, after=after)
+            between = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
+            request = dataclasses.replace(request, between=between)
         if self.progress == "never":
             return action(request)
         console = stderr_console()
