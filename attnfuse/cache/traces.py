@@ -6,7 +6,7 @@ them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values
 only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
 content.
 
-May import `attnfuse.tracing` and the rest of this room.
+May import `attnfuse.tracing`, `attnfuse.output`, `attnfuse.serialisation` and the rest of this room.
 """
 
 from __future__ import annotations
