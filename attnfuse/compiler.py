@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.output import (
@@ -38,7 +38,7 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, report_of
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import After, Rewritten, rewrite
+from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
 from attnfuse.staged_verification import verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
@@ -60,9 +60,9 @@ class CompileRequest:
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
     that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
-    With `strict_config` a component whose configuration its class does not take is left out. `after` is
-    called after each pass over each component, and has each graph made anew.
+    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
+    `between` is called after each pass over each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -80,7 +80,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
-    after: After | None = None
+    between: Between | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
     known, source = _open(request)
-    passes = pipeline.discover()
+    passes = pass_manager.discover()
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -195,7 +195,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
         for component in _components(source, work, progress, failed, weights=weights):
             progress.stage(component.name, "rewrite")
             try:
-                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.after)
+                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
@@ -217,7 +217,7 @@ def _produce(
     progress: Progress,
 ) -> tuple[Outcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
-    passes = pipeline.discover()
+    passes = pass_manager.discover()
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     failed = dict(source.failures)
@@ -342,19 +342,19 @@ def _write_graph(
     component: Component,
     name: str,
     request: CompileRequest,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     known: Incremental,
     sink: Sink,
     progress: Progress,
 ) -> Rewritten:
     """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
-    standing = known.graph(component, name) if request.after is None else None
+    standing = known.graph(component, name) if request.between is None else None
     if standing is not None:
         progress.stage(component.name, "unchanged")
         sink.adopt(name, known.standing(name), standing.file)
         return standing.rewritten
     progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes, request.after)
+    rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
     known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
     return rewritten
 

@@ -25,8 +25,8 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be
-imported beside MindSpore.
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
+`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse import documents
+from attnfuse.decisions import AttentionKind, SiteFacts
 from attnfuse.errors import PolicyError
-from attnfuse.match import AttentionKind, SiteFacts
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
 from attnfuse.names import suggestion

@@ -17,7 +17,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
 from attnfuse.names import suggestion
-from attnfuse.pipeline import Pass
+from attnfuse.pass_manager import Pass, Ran
 
 EVERY_PASS = ("all", "*")
 
@@ -79,7 +79,7 @@ def _umask() -> int:
 
 @dataclass(frozen=True, slots=True)
 class PrintAfter:
-    """Called after each pass with the component's name, the pass and the graph: tells the graph after some passes.
+    """Called after each pass: tells the graph after some passes.
 
     Into `folder`, where there is one, as COMPONENT.after-PASS.txt and whole; else through `say`, large data left out.
     """
@@ -88,14 +88,15 @@ class PrintAfter:
     folder: Path | None
     say: Callable[[str], None]
 
-    def __call__(self, component: str, step: Pass, model: Model) -> None:
-        if step.id not in self.passes:
+    def __call__(self, component: str, ran: Ran) -> None:
+        name = ran.step.id
+        if name not in self.passes:
             return
         if self.folder is None:
-            self.say(f"# {component} after {step.id}\n{print_model(model.proto, keep_data=False)}")
+            self.say(f"# {component} after {name}\n{print_model(ran.model.proto, keep_data=False)}")
             return
-        name = f"{component.replace(' ', '-')}.after-{step.id}.txt"
-        write_file(self.folder / name, print_model(model.proto).encode())
+        file = f"{component.replace(' ', '-')}.after-{name}.txt"
+        write_file(self.folder / file, print_model(ran.model.proto).encode())
 
 
 def print_after(

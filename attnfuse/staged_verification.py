@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from attnfuse.pipeline import Pass
+from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches

@@ -6,13 +6,13 @@ import dataclasses
 
 import click
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 
 
 @click.command("passes")
 def passes_command() -> int:
     """List the installed passes in the order they run, each with its options."""
-    for step in pipeline.discover():
+    for step in pass_manager.discover():
         click.echo(f"{step.order:>4}  {step.id}: {step.summary}  ({type(step).__module__})")
         for option in _options_of(step):
             click.echo(f"        {option} = {getattr(step, option)!r}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.compiler import CompileRequest, Outcome
@@ -75,8 +75,8 @@ class SourceOptions:
         if self.print_to is not None:
             check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
         if self.print_after or self.print_to is not None:
-            after = print_after(self.print_after, self.print_to, pipeline.discover(), say_lines)
-            request = dataclasses.replace(request, after=after)
+            between = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
+            request = dataclasses.replace(request, between=between)
         if self.progress == "never":
             return action(request)
         console = stderr_console()

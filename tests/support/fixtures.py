@@ -32,7 +32,7 @@ from pathlib import Path
 
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import parse_program, program_text
-from attnfuse.pipeline import Context, Pass
+from attnfuse.pass_manager import Context, Pass
 from attnfuse.policy import Policy, policy_of
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse
