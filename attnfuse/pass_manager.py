@@ -8,10 +8,10 @@ a pass is told with the pass's name: a plugin's is its authors' to mend, one of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import networkx as nx
 
@@ -22,7 +22,8 @@ from attnfuse.ir.graph import CALL, Model, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
-from attnfuse.policy import Policy
+from attnfuse.pass_options import configured, values
+from attnfuse.policy import PassOption, Policy
 from attnfuse.targets import Target
 
 _OUR_PACKAGES = ("attnfuse", "attnfuse_passes")
@@ -131,6 +132,19 @@ def discover() -> tuple[Pass, ...]:
     if not found:
         raise UsageError("no passes are installed: install attnfuse with pip; its folder alone is not enough.")
     return in_order(found)
+
+
+def chosen(options: Iterable[PassOption]) -> tuple[Pass, ...]:
+    """Every installed pass in the order it runs, with these options; of one that is given twice the last counts.
+
+    Raises as `discover` does, and PolicyError for an option that no pass has, or that does not take the value.
+    """
+    return configured({step.id: step for step in discover()}, options)
+
+
+def options_of(passes: Iterable[Pass]) -> dict[str, Any]:
+    """The options of all passes, as plain JSON values: {"fuse.largest_constant": 67108864, …}."""
+    return {f"{step.id}.{name}": value for step in passes for name, value in values(step).items()}
 
 
 def in_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:

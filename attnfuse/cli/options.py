@@ -68,6 +68,13 @@ source_options = with_options(
     click.option("--policy", "policy_file", type=PATH, help="Rules in TOML."),
     click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
+    click.option(
+        "--pass",
+        "pass_options",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
+    ),
     click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
     click.option(
         "--strict-config",
@@ -86,6 +93,7 @@ source_options = with_options(
         metavar="PASS",
         help="Print the graph as text after that pass, or after all (repeatable).",
     ),
+    click.option("--time-passes", is_flag=True, help="Print how long each pass took, on stderr."),
     click.option("--print-graph-to", "print_to", type=PATH, help="A folder to print it to, instead of stderr."),
     click.option("--report", "report_file", type=PATH, help="Write the report (JSON) there too."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from attnfuse.api import (
     Builder,
@@ -36,7 +37,7 @@ from attnfuse_passes.attention.chain import NoMatchError
 from attnfuse_passes.attention.heads import Heads, split_heads
 from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, MaskError, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
-from attnfuse_passes.attention.values import ConstantFolder
+from attnfuse_passes.attention.values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
 from attnfuse_passes.emit import arrange
@@ -48,18 +49,25 @@ from attnfuse_passes.records import kept, missed
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow."""
+    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow.
+
+    `largest_constant` is how many elements a mask has at most that is computed here and kept in the graph. Of a larger
+    one no number is known: its site keeps the formula where the fused node would need to know them.
+    """
 
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
 
+    largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
+
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
         effects = Effects.of(model)
         edit, names = Edit(model), SiteNames(model)
-        folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
+        folder = ConstantFolder(model, effects, largest=self.largest_constant)
+        known = ConstantFolder(model, effects, context.weights, largest=self.largest_constant)
         dead: list[Node] = []
         for node in model.nodes:
             if role(node) is Role.SOFTMAX:

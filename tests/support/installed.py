@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
+
+import pytest
 
 from attnfuse import plugins
 from attnfuse.ir.operators import table
@@ -27,6 +31,20 @@ def install(folder: Path, name: str, module: str, entries: Mapping[str, str], ve
         lines.append(f"[{group}]\n{entry} = {importable}:{attribute}\n")
     (info / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
     return importable
+
+
+class Install(Protocol):
+    """Installs a distribution into the running process, for one test: see `install`."""
+
+    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str: ...
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Install]:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    with on_the_path(folder):
+        yield partial(install, folder)
 
 
 @contextmanager
