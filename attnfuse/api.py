@@ -1,6 +1,6 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.decisions import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
+from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
@@ -15,6 +15,7 @@ from attnfuse.ir.questions import (
     ELEMENTS,
     LAYOUTS,
     aliased,
+    argument_name,
     behind,
     changed,
     factors,
@@ -64,6 +65,7 @@ __all__ = [
     "Hands",
     "Kernel",
     "Legalised",
+    "MatchFailure",
     "Miss",
     "Model",
     "Modules",
@@ -94,6 +96,7 @@ __all__ = [
     "WeightReader",
     "accepts",
     "aliased",
+    "argument_name",
     "attribute",
     "behind",
     "broadcast_dims",

@@ -33,30 +33,22 @@ from attnfuse.output import (
     digest,
     place,
 )
-from attnfuse.policy import Policy, SiteQuery
+from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, report_of, with_output
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import Between, Rewritten, at_batches, rewrite
+from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
+from attnfuse.staged_verification import verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import Terms
-from attnfuse.verify import (
-    VERIFIED_BATCHES,
-    ComponentVerification,
-    Verification,
-    batches_of,
-    data_files,
-    require_executor,
-    verify_batches,
-    verify_component,
-)
+from attnfuse.tracing.parts import Terms
+from attnfuse.verify import Verification, data_files, require_executor
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 
@@ -69,10 +61,10 @@ class CompileRequest:
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
     that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
-    With `strict_config` a component whose configuration its class does not take is left out. `reporters` are those that
-    write a document of their own into the output. `between` is
-    called after each pass over each component, and has each graph made anew.
+    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
+    `reporters` are those that write a document of their own into the output. `between` is called after each pass over
+    each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -256,7 +248,17 @@ def _produce(
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
             files = data.get(name, ())
-            verification = _verify(request, result, passes, root / graph, work / name, request.verify, files)
+            verification = verify_staged(
+                result,
+                root / graph,
+                work / name,
+                policy=request.policy,
+                target=request.target,
+                passes=passes,
+                level=request.verify,
+                seed=request.seed,
+                data=files,
+            )
             if data and not files:
                 told = "--data has no inputs for it; those of its verification were drawn"
                 verification = replace(verification, warnings=(*verification.warnings, told))
@@ -386,88 +388,6 @@ def _write_weights(
     written = sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
     known.keep_weights(component, KnownWeights(written, tuple(lossy)))
     return tuple(lossy)
-
-
-def _verify(
-    request: CompileRequest,
-    result: ComponentResult,
-    passes: Sequence[pass_manager.Pass],
-    fused: Path,
-    work: Path,
-    level: Literal["static", "full"],
-    data: Sequence[Path],
-) -> ComponentVerification:
-    """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
-    component = result.component
-    folder = work / "verify"
-    folder.mkdir()
-    compute, attended = _asked(request.policy, result)
-    if component.batches:
-        at = at_batches(component, request.policy, request.target, passes)
-        by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
-        pairs = {}
-        for batch in by_batch or VERIFIED_BATCHES:
-            source, made = at(batch)
-            place = work / f"at_{batch}"
-            pairs[batch] = (
-                _beside_weights(place / "original", component, source, fused.parent),
-                _beside_weights(place / "fused", component, made, fused.parent),
-            )
-        return verify_batches(
-            name=component.name,
-            written=fused,
-            pairs=pairs,
-            level=level,
-            seed=request.seed,
-            work=folder,
-            compute=compute,
-            data=by_batch,
-            attended=attended,
-        )
-    original = component.original
-    if original is None:
-        original = _beside_weights(work / "original", component, component.data, fused.parent)
-    return verify_component(
-        name=component.name,
-        original=original,
-        fused=fused,
-        level=level,
-        seed=request.seed,
-        work=folder,
-        compute=compute,
-        data=data,
-        attended=attended,
-    )
-
-
-def _beside_weights(folder: Path, component: Component, data: bytes, variables: Path) -> Path:
-    """The graph written into a new folder, beside links to the component's weights in `variables`."""
-    folder.mkdir(parents=True)
-    graph = folder / component.graph_name
-    graph.write_bytes(data)
-    for name in component.variables:
-        linked = folder / name
-        linked.parent.mkdir(parents=True, exist_ok=True)
-        linked.hardlink_to(variables / name)
-    return graph
-
-
-def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], frozenset[str]]:
-    """What the policy says to the fused sites, by their results in the source.
-
-    The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
-    """
-    asked, attended = {}, set()
-    for record in result.sites.values():
-        if record.status != "fused":
-            continue
-        decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-        if decision.rows_attended:
-            attended.add(record.anchor)
-        own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
-        if decision.force_cast_dtype is not None and not own:
-            asked[record.anchor] = decision.force_cast_dtype.name
-    return asked, frozenset(attended)
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

@@ -53,6 +53,19 @@ class Miss:
     found: str
 
 
+class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
+    """What a rewrite is about is not there, or cannot be stated otherwise; raised at any depth of a check.
+
+    `miss` says why. `is_attention` is False where an attention site turns out to be none at all.
+    """
+
+    def __init__(self, code: str, at: str, expected: str, found: str, *, is_attention: bool = True) -> None:
+        """`expected` is empty where `found` is a sentence of its own."""
+        super().__init__(f"expected {expected}, found {found}" if expected else found)
+        self.miss = Miss(code, at, expected, found)
+        self.is_attention = is_attention
+
+
 @dataclass(frozen=True, slots=True)
 class SiteFacts:
     """What policy rules may select an attention by; None where it is not known, or not before run time.

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse.errors import PolicyError
+from attnfuse.names import suggestion
 from attnfuse.policy import PassOption
-from attnfuse.suggestions import nearest
 
 _Step = TypeVar("_Step")
 
@@ -44,7 +44,7 @@ def configured(steps: Mapping[str, _Step], options: Iterable[PassOption]) -> tup
     for option in options:
         step = steps.get(option.step)
         if step is None:
-            raise PolicyError(f"{option.where}: there is no pass {option.step!r}; {nearest(option.step, list(steps))}")
+            raise PolicyError(f"{option.where}: there is no pass {option.step!r}; {suggestion(option.step, steps)}")
         if option.option not in names(step):
             raise PolicyError(f"{option.where}: {_no_such_option(option, names(step))}")
         given.setdefault(option.step, {})[option.option] = option, _value(step, option)
@@ -54,7 +54,7 @@ def configured(steps: Mapping[str, _Step], options: Iterable[PassOption]) -> tup
 def _no_such_option(option: PassOption, known: Sequence[str]) -> str:
     if not known:
         return f"the pass {option.step!r} has no options."
-    return f"the pass {option.step!r} has no option {option.option!r}; {nearest(option.option, known)}"
+    return f"the pass {option.step!r} has no option {option.option!r}; {suggestion(option.option, known)}"
 
 
 def _adapter(step: object, name: str) -> TypeAdapter[Any]:
@@ -76,7 +76,7 @@ def _value(step: object, option: PassOption) -> Any:
 
 def _what_is_wrong(error: ErrorDetails, value: object) -> str:
     if error["type"] == "literal_error":
-        return nearest(str(value), re.findall(r"'([^']*)'", str(error["ctx"]["expected"])))
+        return suggestion(str(value), re.findall(r"'([^']*)'", str(error["ctx"]["expected"])))
     return f"{error['msg'][0].lower()}{error['msg'][1:]}."
 
 

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
 from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.operators import table
 from attnfuse.ir.operators.row import Operator
-from attnfuse.suggestions import nearest
+from attnfuse.names import suggestion
 
 PASSES: Final = "attnfuse.passes"
 IDENTITIES: Final = "attnfuse.identities"
@@ -241,7 +241,7 @@ def documents(reporters: Sequence[str]) -> tuple[Document, ...]:
     for name in dict.fromkeys(reporters):
         extension = installed.get(name)
         if extension is None:
-            raise UsageError(f"there is no reporter {name!r}; {nearest(name, list(installed))}")
+            raise UsageError(f"there is no reporter {name!r}; {suggestion(name, installed)}")
         reporter = made(extension, Reporter, "name, file, summary or render", "name")  # type: ignore[type-abstract]
         if not re.fullmatch(r"[\w-][\w.-]*", reporter.file):
             raise extension.refused(f"would write {reporter.file!r}, which is no plain name of a file")

@@ -28,7 +28,7 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.suggestions` and
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
 `attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
@@ -49,7 +49,7 @@ from attnfuse.decisions import AttentionKind, SiteFacts
 from attnfuse.errors import PolicyError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
-from attnfuse.suggestions import nearest
+from attnfuse.names import suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 MaskedRows = Literal["keep", "attended"]
@@ -339,11 +339,11 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         parent = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:-1]).lstrip(".")
         owner = _RuleEntry if path[0] == "rules" else _Settings if len(path) > 1 else _Document
-        return f"{parent or 'a policy'} has no key {path[-1]!r}; {nearest(str(path[-1]), _keys(owner))}"
+        return f"{parent or 'a policy'} has no key {path[-1]!r}; {suggestion(str(path[-1]), _keys(owner))}"
     if kind == "missing":
         return f"{place} is missing; a rule names a component, a module or a glob in it."
     if kind == "literal_error":
-        return f"{place} is {error['input']!r}; {nearest(str(error['input']), _CHOICES[str(path[-1])])}"
+        return f"{place} is {error['input']!r}; {suggestion(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."

@@ -16,8 +16,8 @@ from attnfuse.errors import InternalError, OutputError, SourceError, UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
+from attnfuse.names import suggestion
 from attnfuse.pass_manager import Pass, Ran
-from attnfuse.suggestions import nearest
 
 EVERY_PASS = ("all", "*")
 
@@ -114,7 +114,7 @@ def print_after(
     chosen: set[str] = set()
     for name in wanted:
         if name not in (*known, *EVERY_PASS):
-            raise UsageError(f"there is no pass {name!r} (all means each); {nearest(name, known)}")
+            raise UsageError(f"there is no pass {name!r}; {suggestion(name, [*known, EVERY_PASS[0]])}")
         chosen.update(known if name in EVERY_PASS else [name])
     if folder is not None:
         try:

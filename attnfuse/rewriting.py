@@ -26,7 +26,7 @@ from attnfuse.report.build import check_census, count_sites, legalised_entries, 
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_fused_nodes, check_interface, check_structure
+from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def test_the_command_line_comes_after_the_file() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("stop.count=1", "--pass stop.count=1: there is no pass 'stop'; did you mean 'step'? (known: step, bare)"),
+        ("stop.count=1", "--pass stop.count=1: there is no pass 'stop'; did you mean 'step'? Known: step, bare."),
         (
             "step.cont=1",
             "--pass step.cont=1: the pass 'step' has no option 'cont'; did you mean 'count'?",
@@ -88,7 +88,7 @@ def test_the_command_line_comes_after_the_file() -> None:
         ("bare.count=1", "--pass bare.count=1: the pass 'bare' has no options."),
         ("step.count=0", "the option step.count is '0'; input should be greater than or equal to 1."),
         ("step.count=many", "the option step.count is 'many'; input should be a valid integer"),
-        ("step.form=pack", "the option step.form is 'pack'; did you mean 'packed'? (known: plain, packed)"),
+        ("step.form=pack", "the option step.form is 'pack'; did you mean 'packed'? Known: plain, packed."),
         ("step.skip=[1]", "the option step.skip is '[1]'; input should be a valid string."),
         ("step.count", "--pass step.count is not written NAME.OPTION=VALUE; attnfuse passes lists"),
         ("count=3", "--pass count=3 is not written NAME.OPTION=VALUE"),

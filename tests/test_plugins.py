@@ -104,7 +104,7 @@ def test_a_reporter_that_is_wrong_is_told(plugin: Install, reporter: str, told: 
 
 def test_a_reporter_that_is_not_installed_is_told_with_the_nearest(plugin: Install) -> None:
     plugin("attnfuse-own", REPORTER, {"attnfuse.reporters:lines": "Lines"})
-    with pytest.raises(UsageError, match=r"there is no reporter 'line'; did you mean 'lines'\? \(known: lines\)"):
+    with pytest.raises(UsageError, match=r"there is no reporter 'line'; did you mean 'lines'\? Known: lines\."):
         plugins.documents(["line"])
 
 

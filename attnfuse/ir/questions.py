@@ -60,6 +60,19 @@ def arguments(node: Node, name: str) -> list[str]:
     return node.inputs[position:] if several else node.inputs[position : position + 1]
 
 
+def argument_name(node: Node, position: int) -> str:
+    """What the node's operator calls that input; its position where the operator is not known."""
+    row = operator(node.op)
+    inputs = row.signature.inputs
+    return str(position) if row.is_opaque or position >= len(inputs) else inputs[position].name
+
+
+def sizes_position(node: Node) -> int | None:
+    """Which input is a list of whole numbers: sizes, counts or axes. None where none is."""
+    inputs = operator(node.op).signature.inputs
+    return next((position for position, parameter in enumerate(inputs) if parameter.kind == "ints"), None)
+
+
 def changed(model: Model, node: Node) -> list[str]:
     """The values whose memory the node changes."""
     memory = operator(node.op).memory

@@ -90,7 +90,7 @@ def test_a_cache_makes_a_graph_anew_for_another_option(run: Command, graph: Path
 def test_an_option_of_no_pass_is_refused_before_anything_is_written(run: Command, graph: Path, tmp_path: Path) -> None:
     answer = run("compile", graph, "-o", tmp_path / "out", "--pass", "mark.text=x")
     assert answer.code == 2
-    assert "there is no pass 'mark'; did you mean 'marks'? (known: fuse, legalise, share, marks)" in answer.error
+    assert "there is no pass 'mark'; did you mean 'marks'? Known: fuse, legalise, share, marks." in answer.error
     assert not (tmp_path / "out").exists()
 
 

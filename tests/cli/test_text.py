@@ -64,12 +64,12 @@ def test_text_that_is_no_graph_is_told_with_its_place(command: Command, model: P
         (
             ["inspect", "{model}", "--print-graph-after", "toi"],
             2,
-            "there is no pass 'toi' (all means each); did you mean 'toy'? (known: toy)",
+            "there is no pass 'toi'; did you mean 'toy'? Known: toy, all.",
         ),
         (
             ["inspect", "{model}", "--print-graph-after", "fuse-all"],
             2,
-            "'fuse-all' (all means each); known: toy.",
+            "there is no pass 'fuse-all'; did you mean 'all'? Known: toy, all.",
         ),
         (["inspect", "{model}", "--print-graph-to", "{tmp}/x"], 2, "say after which pass with --print-graph-after"),
         (

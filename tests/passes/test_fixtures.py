@@ -13,9 +13,9 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, program_text
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.execution import run
+from attnfuse.verify.graph.structure import check_interface, new_findings
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.numbers.execution import run
 from tests.support.fixtures import Fixture, read
 from tests.support.graphs import seeded
 
