@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from attnfuse.api import (
+    IDENTITIES,
     Builder,
     Context,
     Decision,
@@ -26,6 +28,7 @@ from attnfuse.api import (
     SiteFacts,
     SiteQuery,
     SiteRecord,
+    TakeExtensions,
     dtypes,
     eliminate_dead_code,
     head_padding,
@@ -36,6 +39,7 @@ from attnfuse.api import (
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
 from attnfuse_passes.attention.formula import read_attention
 from attnfuse_passes.attention.heads import Heads, split_heads
+from attnfuse_passes.attention.identities import peelers
 from attnfuse_passes.attention.lower import operands as arrange
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import ABSORBING, Bias, Discard, Masking, Summand, read_masking
@@ -59,6 +63,7 @@ class Fuse:
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: peelers.extend}
 
     largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-from attnfuse import plugins
+from attnfuse import pass_manager, plugins
 from attnfuse.ir.operators import table
 
 
@@ -60,6 +60,7 @@ def on_the_path(folder: Path) -> Iterator[None]:
             del sys.modules[name]
         plugins.load.cache_clear()
         table.extend(())
+        pass_manager.discover()  # which takes from the passes what they were extended by
 
 
 def _lies_in(folder: Path, module: object) -> bool:
