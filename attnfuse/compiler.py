@@ -60,11 +60,11 @@ class CompileRequest:
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
-    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
-    `reporters` are those that write a document of their own into the output. `between` is called after each pass over
-    each component, and has each graph made anew.
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder
+    (see `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left
+    out. `reporters` are those that write a document of their own into the output. `between` is called after each pass
+    over each component, and has each graph made anew.
     """
 
     source: str | Source
