@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Protocol
-
 import pytest
 
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import PluginError, UsageError
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
-from tests.support.installed import install, on_the_path
+from tests.support.installed import Install, plugin
 
-
-class Install(Protocol):
-    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str: ...
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[Install]:
-    with on_the_path(tmp_path):
-        yield partial(install, tmp_path)
-
+__all__ = ["plugin"]
 
 PASS = """
 class Own:
