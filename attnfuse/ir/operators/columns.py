@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypedDict
 
 
 class Hands(Enum):
@@ -114,6 +115,24 @@ class Kernel(Enum):
     ATTENTION = "a fused attention"
     CREATE = "written without reading"
     HOST = "numbers and order, no device"
+
+
+class HandedOn(TypedDict):
+    """What becomes of value and memory, and the work it is, of an operator that hands numbers on."""
+
+    value: Value
+    memory: Memory
+    kernel: Kernel
+
+
+def as_view(value: Value) -> HandedOn:
+    """The columns of what may give the argument's memory under another name: nothing is moved."""
+    return {"value": value, "memory": alias(value.argument), "kernel": Kernel.VIEW}
+
+
+def as_copy(value: Value) -> HandedOn:
+    """The columns of what writes the numbers to memory of its own."""
+    return {"value": value, "memory": FRESH, "kernel": Kernel.MOVE}
 
 
 class Role(Enum):
