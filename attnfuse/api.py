@@ -1,11 +1,15 @@
 """All of the engine that a pass may import, and nothing more."""
 
+from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.operators import columns, inference
+from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
+from attnfuse.ir.operators.row import Operator, row
 from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
@@ -28,12 +32,12 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
-from attnfuse.match import AttentionKind, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.plugins import Reporter
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -46,6 +50,7 @@ __all__ = [
     "ELEMENTS",
     "LAYOUTS",
     "UNKNOWN_DIM",
+    "Arguments",
     "AttentionKind",
     "AttributeProto",
     "Builder",
@@ -60,6 +65,7 @@ __all__ = [
     "Hands",
     "Kernel",
     "Legalised",
+    "MatchFailure",
     "Miss",
     "Model",
     "Modules",
@@ -67,13 +73,16 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotKnown",
     "NotWritableError",
     "Obligation",
+    "Operator",
     "Pass",
     "Peel",
     "PrimitiveProto",
     "Property",
     "Refusal",
+    "Reporter",
     "Role",
     "SiteFacts",
     "SiteQuery",
@@ -82,6 +91,7 @@ __all__ = [
     "Target",
     "TensorProto",
     "TensorType",
+    "TypeMismatch",
     "Use",
     "WeightReader",
     "accepts",
@@ -91,12 +101,14 @@ __all__ = [
     "behind",
     "broadcast_dims",
     "changed",
+    "columns",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
     "factors",
     "hands",
     "head_padding",
+    "inference",
     "keeps_order",
     "kernel",
     "live_values",
@@ -110,6 +122,7 @@ __all__ = [
     "refusals",
     "region_lines",
     "role",
+    "row",
     "short_name",
     "sites_built",
     "source",

@@ -31,7 +31,7 @@ from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, Place, Stage
-from attnfuse.pipeline import Pass
+from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten

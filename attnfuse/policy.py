@@ -25,13 +25,12 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be
-imported beside MindSpore.
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
+`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,10 +42,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse import documents
+from attnfuse.decisions import AttentionKind, SiteFacts
 from attnfuse.errors import PolicyError
-from attnfuse.match import AttentionKind, SiteFacts
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
+from attnfuse.names import suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 MaskedRows = Literal["keep", "attended"]
@@ -296,17 +296,11 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         parent = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:-1]).lstrip(".")
         owner = _RuleEntry if path[0] == "rules" else _Settings if len(path) > 1 else _Document
-        return f"{parent or 'a policy'} has no key {path[-1]!r}; {_nearest(str(path[-1]), list(owner.model_fields))}"
+        return f"{parent or 'a policy'} has no key {path[-1]!r}; {suggestion(str(path[-1]), list(owner.model_fields))}"
     if kind == "missing":
         return f"{place} is missing; a rule names a component, a module or a glob in it."
     if kind == "literal_error":
-        return f"{place} is {error['input']!r}; {_nearest(str(error['input']), _CHOICES[str(path[-1])])}"
+        return f"{place} is {error['input']!r}; {suggestion(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
-
-
-def _nearest(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)  # fp16 means float16
-    listed = ", ".join(known)
-    return f"did you mean {near[0]!r}? (known: {listed})" if near else f"known: {listed}."

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attnfuse.match import SiteRecord
+from attnfuse.decisions import SiteRecord
 from attnfuse.output import FileDigest, Place
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.report.build import component_entry, fixed_entries, type_warnings

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnfuse.decisions import SiteFacts
 from attnfuse.errors import PolicyError
-from attnfuse.match import SiteFacts
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from attnfuse.policy import (
     BUILT_IN,

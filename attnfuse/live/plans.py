@@ -16,7 +16,8 @@ from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError, UsageError
 from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, FixedValue, Library, ShapeOptions, TensorSpec
-from attnfuse.tracing.plan import Terms, plan_pipeline
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_pipeline
 
 MODEL = "model"
 """What a single model is called whose class has no name of its own in a pipeline."""

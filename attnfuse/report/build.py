@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
-from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Legalised
+from attnfuse.pass_manager import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnfuse.match import Form, Status
+from attnfuse.decisions import Form, Status
 from attnfuse.output import MANIFEST_SCHEMA
 from attnfuse.version import __version__
 
@@ -28,7 +28,7 @@ class _Document(BaseModel):
 
 
 class MissEntry(_Document):
-    """Why a site is not fused: see `attnfuse.match.Miss`. `at` is a value of the graph."""
+    """Why a site is not fused: see `attnfuse.decisions.Miss`. `at` is a value of the graph."""
 
     code: str
     at: str

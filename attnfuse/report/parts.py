@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attnfuse.tracing.contract import ComponentPlan
-from attnfuse.tracing.plan import Part
+from attnfuse.tracing.parts import Part
 
 SCHEMA = "attnfuse.components/1"
 

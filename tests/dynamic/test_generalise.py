@@ -19,14 +19,14 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
-from attnfuse.verify.execution import run
-from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.graph.sites import cut_restated, find
+from attnfuse.verify.graph.structure import check_interface, check_structure
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.numbers import Side
-from attnfuse.verify.restated_numbers import compare_restated
-from attnfuse.verify.sites import cut_restated, find
-from attnfuse.verify.structure import check_interface, check_structure
-from attnfuse.verify.weights import drawn_weights, stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers.restated_numbers import compare_restated
+from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.dynamic.graphs import Make, attention, family, graph
 from tests.support.graphs import GraphBuilder
 

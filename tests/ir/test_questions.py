@@ -33,8 +33,8 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
-from attnfuse.verify.accuracy import _LAYERS
-from attnfuse.verify.readers import handed_on
+from attnfuse.verify.graph.readers import handed_on
+from attnfuse.verify.numbers.accuracy import _LAYERS
 from attnfuse_passes.attention.chain import _ends_layer
 from tests.support.graphs import GraphBuilder
 

@@ -8,10 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention import peelers
-from attnfuse_passes.attention.peelers import Peeler, all_peelers
-from tests.passes.test_peelers import test_counter_example_is_refused as refuses
-from tests.passes.test_peelers import test_effect_is_what_the_operator_does as reads
+from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.identities.peelers import Peeler, all_peelers
+from tests.passes.attention.identities.test_peelers import test_counter_example_is_refused as refuses
+from tests.passes.attention.identities.test_peelers import test_effect_is_what_the_operator_does as reads
 from tests.support import oracle
 
 GRAPHS = '"""Scores divided with DivNoNan: by a number that is a scale; by zero, nothing is left of them."""'

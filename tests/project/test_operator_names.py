@@ -16,27 +16,30 @@ _FOLDERS = {"attnfuse": Path(attnfuse.__file__).parent, "passes": Path(attnfuse_
 _TABLE = "attnfuse/ir/operators/"
 _NAME = re.compile(r"[A-Z]\w*[a-z]\w*|[a-z]+_[a-z]+")
 _REGISTER = {"peeler", "legalises", "lowers"}
-_OTHER_WORDS = {"attnfuse/verify/liveness.py": "ONNX's operators", "attnfuse/tracing/": "classes of the model's code"}
+_OTHER_WORDS = {
+    "attnfuse/verify/memory/liveness.py": "ONNX's operators",
+    "attnfuse/tracing/": "classes of the model's code",
+}
 """Where a word that is also an operator's name is something else."""
 
 _ABOUT = {
     # Passes: an identity, a rule or a lowering is about the operators it is registered for, and those it writes.
-    "passes/attention/casts.py": "identities of casts and copies, registered by name",
-    "passes/attention/kv_repeat.py": "identities of repeated heads",
-    "passes/attention/layout.py": "identities of layouts",
-    "passes/attention/mask.py": "identities of masks and biases",
-    "passes/attention/scale.py": "identities of factors",
-    "passes/attention/product.py": "how each matrix product is written",
-    "passes/attention/values.py": "how each operator of mask arithmetic is computed",
+    "passes/attention/identities/casts.py": "identities of casts and copies, registered by name",
+    "passes/attention/identities/kv_repeat.py": "identities of repeated heads",
+    "passes/attention/identities/layout.py": "identities of layouts",
+    "passes/attention/identities/mask.py": "identities of masks and biases",
+    "passes/attention/identities/scale.py": "identities of factors",
+    "passes/attention/identities/product.py": "how each matrix product is written",
+    "passes/attention/mask_values.py": "how each operator of mask arithmetic is computed",
     "passes/attention/uniform.py": "how a tensor of one number is made and computed with",
-    "passes/attention/anchor.py": "Baddbmm, whose bias is scaled by a factor of its own",
+    "passes/attention/formula.py": "Baddbmm, whose bias is scaled by a factor of its own",
     "passes/attention/chain.py": "Tanh, which caps scores, and TopK, which ends a router",
-    "passes/attention/masking.py": "which of the two fused operators is written, and the sum of biases",
+    "passes/attention/masks.py": "which of the two fused operators is written, and the sum of biases",
     "passes/convert.py": "which of the two fused operators is read and written",
     "passes/fuse.py": "which fused operator is written, and the masks beside it",
-    "passes/fused_source.py": "how each of the two fused operators is read",
-    "passes/restore.py": "the formula that is written",
-    "passes/producers.py": "how a mask comes to be boolean, negated, and repeated by batch and head in one axis",
+    "passes/attention/fused_node.py": "how each of the two fused operators is read",
+    "passes/attention/lower/formula.py": "the formula that is written",
+    "passes/attention/producers.py": "how a mask comes to be boolean, negated, and repeated along one axis",
     "passes/emit/": "what is written",
     "passes/legalise/": "rules, each registered for an operator, and what they write",
     # Targets: what each operator's adapter takes.
@@ -44,12 +47,12 @@ _ABOUT = {
     "attnfuse/targets/operators.py": "one line an operator, read in the target's sources",
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/": "lowerings, registered by name; ONNX's operators",
-    "attnfuse/verify/fused_nodes.py": "its own reader of the fused operators",
-    "attnfuse/verify/site_numbers.py": "operators of scale",
-    "attnfuse/verify/readers.py": "which inputs each operator asks for",
-    "attnfuse/verify/inputs.py": "Mul and Muls, which scale a time",
-    "attnfuse/verify/binding.py": "what is computed from shapes, and how",
-    "attnfuse/verify/assigned.py": "what each operator writes to a parameter, and Load, which reads it",
+    "attnfuse/verify/graph/fused_nodes.py": "its own reader of the fused operators",
+    "attnfuse/verify/numbers/site_numbers.py": "operators of scale",
+    "attnfuse/verify/graph/readers.py": "which inputs each operator asks for",
+    "attnfuse/verify/numbers/inputs.py": "Mul and Muls, which scale a time",
+    "attnfuse/verify/inference/binding.py": "what is computed from shapes, and how",
+    "attnfuse/verify/graph/assigned.py": "what each operator writes to a parameter, and Load, which reads it",
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/builder.py": "what its helpers write",
     "attnfuse/ir/text/program.py": "what the text form writes out and takes in",

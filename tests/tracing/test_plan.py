@@ -11,7 +11,8 @@ import pytest
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
-from attnfuse.tracing.plan import Terms, plan_all, plan_pipeline
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_all, plan_pipeline
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
 from tests.support.small_models import SMALL, write_configs
 
@@ -189,7 +190,7 @@ def test_oblong_sample_size(tmp_path: Path) -> None:
     [
         ("vae_decodr", "did you mean 'vae_decoder'"),
         ("Unet", "did you mean 'unet'"),
-        ("qqq", "it has unet, vae_decoder, vae_encoder, text_encoder"),
+        ("qqq", "known: unet, vae_decoder, vae_encoder, text_encoder"),
         ("text_encoder_2", "has no component 'text_encoder_2'; did you mean 'text_encoder'"),
     ],
 )

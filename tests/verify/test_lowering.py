@@ -18,9 +18,9 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, DType
-from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
-from attnfuse.verify.weights import drawn_weights, stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.support.graphs import MAX_TOKENS, PRIMITIVE, GraphBuilder, fill_literal, seeded
 
 EXACT, NATIVE = Arithmetic.EXACT, Arithmetic.NATIVE

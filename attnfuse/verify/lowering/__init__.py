@@ -20,7 +20,7 @@ A family module registers its rules when it is imported; `graph` imports them al
 """
 
 from attnfuse.verify.lowering.context import LARGEST, UNIT_ROUNDOFF, Arithmetic, Rounding, UnsupportedOpError
-from attnfuse.verify.lowering.graph import Lowered, lower, needed_values
+from attnfuse.verify.lowering.graph import Lowered, lower
 
 __all__ = [
     "LARGEST",
@@ -30,5 +30,4 @@ __all__ = [
     "Rounding",
     "UnsupportedOpError",
     "lower",
-    "needed_values",
 ]

@@ -18,7 +18,8 @@ from attnfuse.ir.questions import changed, keeps_order, makes_tuple, orders_effe
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
-from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
+from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read, sizes
+from attnfuse.verify.graph.needed import needed_values
 from attnfuse.verify.lowering import elementwise, layout, linear, reductions
 from attnfuse.verify.lowering.context import (
     INT64_MAX,
@@ -340,27 +341,3 @@ def _attribute(proto: AttributeProto) -> Literal:
         return read_literal(proto)
     except NotALiteralError:
         return None
-
-
-def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
-    """Names of values that some output, or one of `also`, needs.
-
-    State tokens are not followed: they order, they compute nothing.
-    """
-    functions = {g.name: g for g in model.proto.functions}
-    stack = [*(o.name for o in model.proto.graph.output), *also]
-    seen: set[str] = set()
-    while stack:
-        value = stack.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value in functions:
-            stack += [o.name for o in functions[value].output]
-        node = model.producer(value)
-        if node is None or orders_effects(node):
-            continue
-        stack += node.inputs[:1] if keeps_order(node) else node.inputs
-        if node.op == CALL:
-            stack.append(node.proto.op_type.removeprefix("REF::"))
-    return seen
