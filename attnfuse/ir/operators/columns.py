@@ -16,7 +16,8 @@ class Hands(Enum):
     COMPUTED = "makes new numbers"
     SAME = "hands on the same numbers, of the same type and shape"
     CONVERTED = "hands on the same numbers as another element type holds them"
-    MOVED = "hands on each number once, in other axes"
+    REGROUPED = "hands on each number once, in the same row-major order, in axes of other sizes"
+    MOVED = "hands on each number once, in another order"
     REPEATED = "hands on each number, some several times"
     PICKED = "hands on some of the numbers"
     JOINED = "hands on the numbers of several values"
@@ -43,8 +44,13 @@ def converted(argument: str) -> Value:
     return Value(Hands.CONVERTED, argument)
 
 
+def regrouped(argument: str) -> Value:
+    """Each number of the argument, once, in the same order."""
+    return Value(Hands.REGROUPED, argument)
+
+
 def moved(argument: str) -> Value:
-    """Each number of the argument, once."""
+    """Each number of the argument, once, in another order."""
     return Value(Hands.MOVED, argument)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
-from attnfuse.ir.operators.columns import Kernel, alias, as_copy, as_view, moved, repeated
+from attnfuse.ir.operators.columns import Kernel, alias, as_copy, as_view, moved, regrouped, repeated
 from attnfuse.ir.operators.inference import (
     axes_of,
     axis_of,
@@ -181,7 +181,7 @@ ROWS: tuple[Operator, ...] = (
         "Reshape",
         "input: tensor, shape: ints",
         _reshape,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=(
             "Reshape(x: float32[2, 3, 4], (6, -1)) -> float32[6, 4]",
             "Reshape(x: float32[?, 3, 4], (6, -1)) -> float32[6, ?]",
@@ -198,7 +198,7 @@ ROWS: tuple[Operator, ...] = (
         "ReshapeView",
         "input: tensor, shape: ints, state: monad?",
         _reshape,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=("ReshapeView(x: float32[2, 3], (6,), u: monad) -> float32[6]",),
         source=OTHER,
     ),
@@ -206,7 +206,7 @@ ROWS: tuple[Operator, ...] = (
         "View",
         "input: tensor, shape: ints",
         _reshape,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=("View(x: float32[2, 3], (6,)) -> float32[6]",),
         source=OTHER,
     ),
@@ -214,14 +214,14 @@ ROWS: tuple[Operator, ...] = (
         "ViewAs",
         "input: tensor, other: tensor",
         _as_other,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=("ViewAs(x: float32[2, 3], y: float16[6]) -> float32[6]",),
     ),
     row(
         "ExpandDims",
         "input_x: tensor, axis: int",
         _expand_dims("axis", "input_x"),
-        **as_view(moved("input_x")),
+        **as_view(regrouped("input_x")),
         examples=(
             "ExpandDims(x: float32[2, ?], 1) -> float32[2, 1, ?]",
             "ExpandDims(x: float32[2, 3], -1) -> float32[2, 3, 1]",
@@ -232,14 +232,14 @@ ROWS: tuple[Operator, ...] = (
         "ExpandDimsView",
         "input: tensor, dim: int, state: monad?",
         _expand_dims("dim", "input"),
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=("ExpandDimsView(x: float32[2, 3], 1, u: monad) -> float32[2, 1, 3]",),
     ),
     row(
         "Squeeze",
         "input: tensor, axis: ints = ()",
         _squeeze,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=(
             "Squeeze(x: float32[2, 1, 3, 1], ()) -> float32[2, 3]",
             "Squeeze(x: float32[2, 1, 3, 1], (-1, 1)) -> float32[2, 3]",
@@ -253,7 +253,7 @@ ROWS: tuple[Operator, ...] = (
         "SqueezeView",
         "input: tensor, axis: ints = (), state: monad?",
         _squeeze,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=("SqueezeView(x: float32[2, 1], 1, u: monad) -> float32[2]",),
         source=OTHER,
     ),
@@ -261,7 +261,7 @@ ROWS: tuple[Operator, ...] = (
         "FlattenExt",
         "input: tensor, start_dim: int = 0, end_dim: int = -1",
         _flatten_between,
-        **as_view(moved("input")),
+        **as_view(regrouped("input")),
         examples=(
             "FlattenExt(x: float32[2, 3, 4], 1, -1) -> float32[2, 12]",
             "FlattenExt(x: float32[2, ?, 4], 1, 2) -> float32[2, ?]",
@@ -274,7 +274,7 @@ ROWS: tuple[Operator, ...] = (
         "Flatten",
         "input_x: tensor",
         _flatten,
-        **as_view(moved("input_x")),
+        **as_view(regrouped("input_x")),
         examples=(
             "Flatten(x: float32[2, 3, 4]) -> float32[2, 12]",
             "Flatten(x: float32[2, ?, 4]) -> float32[2, ?]",
