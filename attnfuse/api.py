@@ -37,7 +37,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
-from attnfuse.plugins import Reporter
+from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, Decision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -48,7 +48,9 @@ __all__ = [
     "CONSTANT",
     "COPIES",
     "ELEMENTS",
+    "IDENTITIES",
     "LAYOUTS",
+    "REWRITES",
     "UNKNOWN_DIM",
     "Arguments",
     "AttentionKind",
@@ -60,6 +62,7 @@ __all__ = [
     "Edit",
     "Effect",
     "Effects",
+    "Extension",
     "FusedRequest",
     "GraphProto",
     "Hands",
@@ -88,6 +91,7 @@ __all__ = [
     "SiteQuery",
     "SiteRecord",
     "Stage",
+    "TakeExtensions",
     "Target",
     "TensorProto",
     "TensorType",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from attnfuse import pass_manager
+from attnfuse import pass_manager, plugins
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.output import (
@@ -29,13 +29,14 @@ from attnfuse.output import (
     Place,
     Sink,
     Stage,
+    check_free,
     digest,
     place,
 )
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, report_of
+from attnfuse.records import ComponentResult, certificate, manifest_of, report_of, with_output
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
@@ -59,10 +60,11 @@ class CompileRequest:
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
-    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
-    `between` is called after each pass over each component, and has each graph made anew.
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder
+    (see `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left
+    out. `reporters` are those that write a document of their own into the output. `between` is called after each pass
+    over each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -80,6 +82,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    reporters: tuple[str, ...] = ()
     between: Between | None = None
 
 
@@ -124,11 +127,15 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
+        if request.reporters:
+            raise UsageError("--dry-run writes nothing, and a reporter writes into the output; drop one.")
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
-    known, source = _open(request)
+    documents = plugins.documents(request.reporters)
+    known, source, passes = _open(request)
     target = place(request.output, source.paths)
+    check_free(target, [document.file for document in documents])
     if target.is_file and not source.single_file:
         raise UsageError(f"the output {request.output} is one file, and {_told(request)} a pipeline; name a folder.")
     if request.check:
@@ -136,13 +143,13 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
             raise UsageError("--check compares and does not verify; drop it or --verify.")
         with _work_folder() as work:
             try:
-                outcome, _ = _produce(request, source, target, known, Digests(), work, None, progress)
+                outcome, _ = _produce(request, source, passes, target, known, Digests(), work, None, progress)
             except OutputError as error:  # what stands there is damaged, or of something else
                 raise RequirementError(f"{target.path} is not up to date: {error}") from None
         _compare(target, outcome)
         return outcome
     with Stage(target) as stage:
-        outcome, standing = _produce(request, source, target, known, stage, stage.work, stage.root, progress)
+        outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
         progress.stage("", "write")
@@ -157,9 +164,10 @@ def _told(request: CompileRequest) -> str:
     return request.source if isinstance(request.source, str) else "the source"
 
 
-def _open(request: CompileRequest) -> tuple[Incremental, Source]:
-    """The source, of which nothing was traced yet, and what is known of earlier compiles."""
+def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
+    """The source, of which nothing was traced yet, what is known of earlier compiles, and the passes to run."""
     check_asked(request.target, request.dtype)
+    passes = pass_manager.chosen(request.policy.options)
     known, source = Incremental(None), request.source
     if isinstance(source, str):
         if request.cache is not None:
@@ -176,7 +184,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source]:
         )
     check_components(request.target, source.held)
     check_policy(request.target, request.policy, source.held)
-    return known, source
+    return known, source, passes
 
 
 @contextlib.contextmanager
@@ -186,8 +194,7 @@ def _work_folder() -> Iterator[Path]:
 
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
-    known, source = _open(request)
-    passes = pass_manager.discover()
+    known, source, passes = _open(request)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -202,13 +209,14 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, results, failed)
+    report = report_of(request.policy, request.target, passes, results, failed)
     return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
 
 def _produce(
     request: CompileRequest,
     source: Source,
+    passes: Sequence[pass_manager.Pass],
     target: Place,
     known: Incremental,
     sink: Sink,
@@ -217,7 +225,6 @@ def _produce(
     progress: Progress,
 ) -> tuple[Outcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
-    passes = pass_manager.discover()
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     failed = dict(source.failures)
@@ -259,7 +266,7 @@ def _produce(
         results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, results, failed)
+    report = report_of(request.policy, request.target, passes, results, failed)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
@@ -282,6 +289,11 @@ def _produce(
             sink.write(target.beside(VERIFICATION), [content])
     else:
         dropped = ""
+    for document in plugins.documents(request.reporters):
+        name = target.beside(document.file)
+        if name in sink.files:
+            raise document.extension.refused(f"would write {name}, which is another file of this output")
+        manifest = with_output(manifest, name, sink.write(name, [document.content(written.to_json())]))
     sink.write(target.beside(REPORT), [written.to_bytes()])
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
     kept = () if standing is None else standing.names

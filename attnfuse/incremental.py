@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attnfuse import plugins
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
@@ -91,7 +92,11 @@ class Incremental:
         if self._store is None:
             return
         self._place = place
-        packages = sorted({type(step).__module__.partition(".")[0] for step in passes})
+        extensions = plugins.load()
+        packages = sorted(
+            {type(step).__module__.partition(".")[0] for step in passes}
+            | {extension.package for extension in extensions.shaping}
+        )
         self._packages = ["attnfuse", *packages]
         self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
         # What was edited after this process began may not be what it imported.
@@ -101,6 +106,7 @@ class Incremental:
             "policy": [dataclasses.asdict(rule) for rule in policy.rules],
             "target": dataclasses.asdict(target),
             "passes": [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in passes],
+            "plugins": [dataclasses.astuple(plugin) for plugin in extensions.plugins],
             "sources": self._plugins,
         }
 

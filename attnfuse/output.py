@@ -163,6 +163,19 @@ def _place(output: Path, inputs: Iterable[Path]) -> Place:
     return found
 
 
+def check_free(found: Place, names: Iterable[str]) -> None:
+    """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
+    over a file beside a graph that is none of the output's. `names` are as in a folder.
+    """
+    listed = _listed(found) or set()
+    for name in names:
+        if name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG):
+            raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
+        there = found.beside(name)
+        if found.is_file and (found.folder / there).exists() and there not in listed:
+            raise UsageError(f"{found.folder / there} stands there already; move it, or choose another output.")
+
+
 def _listed(found: Place) -> set[str] | None:
     """The files that the manifest at the place lists; None where it has no manifest of ours."""
     try:

@@ -8,10 +8,10 @@ a pass is told with the pass's name: a plugin's is its authors' to mend, one of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import networkx as nx
 
@@ -22,9 +22,11 @@ from attnfuse.ir.graph import CALL, Model, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
-from attnfuse.policy import Policy
+from attnfuse.pass_options import configured, values
+from attnfuse.policy import PassOption, Policy
 from attnfuse.targets import Target
 
+UPDATE = "Update or uninstall the plugin, and report it to its authors."
 _OUR_PACKAGES = ("attnfuse", "attnfuse_passes")
 
 
@@ -85,7 +87,8 @@ class Pass(Protocol):
     """One step over a model. `order` places it among the others; `summary` is its line in `attnfuse passes`.
 
     A pass may also have `requires` and `ensures`, frozen sets of `Property`: it then runs after every pass that
-    ensures what it requires, whatever `order` says, and what it ensures is checked.
+    ensures what it requires, whatever `order` says, and what it ensures is checked. Where plugins may extend it, it has
+    `takes`: by the group of entry points, what is called with the extensions that are installed.
     """
 
     id: ClassVar[str]
@@ -130,7 +133,32 @@ def discover() -> tuple[Pass, ...]:
     ]
     if not found:
         raise UsageError("no passes are installed: install attnfuse with pip; its folder alone is not enough.")
+    extend(found)
     return in_order(found)
+
+
+def extend(passes: Iterable[Pass], plugged: Container[str] | None = None) -> None:
+    """Have the passes work with what plugins bring; with `plugged`, only those of these names.
+
+    Raises PluginError for an extension that its pass does not take.
+    """
+    for step in passes:
+        takes: Mapping[str, plugins.TakeExtensions] = getattr(step, "takes", {})
+        for group, take in takes.items():
+            take(plugins.load().brought(group, plugged))
+
+
+def chosen(options: Iterable[PassOption]) -> tuple[Pass, ...]:
+    """Every installed pass in the order it runs, with these options; of one that is given twice the last counts.
+
+    Raises as `discover` does, and PolicyError for an option that no pass has, or that does not take the value.
+    """
+    return configured({step.id: step for step in discover()}, options)
+
+
+def options_of(passes: Iterable[Pass]) -> dict[str, Any]:
+    """The options of all passes, as plain JSON values: {"fuse.largest_constant": 67108864, …}."""
+    return {f"{step.id}.{name}": value for step in passes for name, value in values(step).items()}
 
 
 def in_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:
@@ -176,10 +204,8 @@ def blame(step: Pass, component: str, what: str, plugin: str | None = None) -> A
     own = plugin_of(step)
     if (guilty := plugin or own) is None:
         return InternalError(f"pass {step.id} left component {component} broken: {what}")
-    who = f"pass {step.id!r} of the plugin {guilty!r}" if own else f"pass {step.id!r}, by the plugin {guilty!r},"
-    return PluginError(
-        f"{who} left component {component} broken: {what} Update or uninstall the plugin, and report it to its authors."
-    )
+    who = f"pass {step.id!r} of" if own == guilty else f"pass {step.id!r}, with"
+    return PluginError(f"{who} the plugin {guilty!r} left component {component} broken: {what} {UPDATE}")
 
 
 def run(model: Model, context: Context, passes: Sequence[Pass], between: Between | None = None) -> bool:

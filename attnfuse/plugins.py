@@ -17,11 +17,11 @@ from __future__ import annotations
 import copy
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.operators import table
@@ -77,6 +77,13 @@ class Extension:
         return PluginError(f"{what} of the plugin {self.plugin.name!r} {why}; update or uninstall the plugin.")
 
 
+TakeExtensions: TypeAlias = Callable[[Sequence[Extension]], None]
+"""Has a pass work with the extensions of plugins of one group, and with no others that it took before.
+
+Raises what `Extension.refused` gives where one is not what the pass takes.
+"""
+
+
 @runtime_checkable
 class Reporter(Protocol):
     """Makes one more document of the report. Constructed without arguments.
@@ -113,9 +120,9 @@ class Extensions:
         """The plugins that may have a say in what a graph becomes, by name."""
         return tuple(sorted({extension.plugin for extension in self.shaping if extension.plugin is not None}))
 
-    def without(self, plugin: Plugin) -> Extensions:
-        """The same but for what that plugin brings."""
-        return Extensions(tuple(extension for extension in self.all if extension.plugin != plugin))
+    def brought(self, group: str, by: Container[str] | None = None) -> tuple[Extension, ...]:
+        """Those of one group that plugins bring; with `by`, plugins of these names."""
+        return tuple(e for e in self.of(group) if e.plugin is not None and (by is None or e.plugin.name in by))
 
     def raiser(self, error: BaseException) -> Plugin | None:
         """The plugin whose code an exception comes out of, if any: the innermost frame of one decides."""

@@ -11,10 +11,10 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from attnfuse import pass_manager
+from attnfuse import pass_manager, plugins
 from attnfuse.decisions import SiteRecord
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
-from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
+from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, TraceError
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
@@ -139,10 +139,11 @@ def _rewrite(
     verifier = Verifier(original)
     _check_source(component, original, verifier)
     work = _Work(component, source, policy, target, values)
-    model, context, changed = _run(work, passes, verifier, between)
-    wrong = _wrong(name, original, model, context)
-    if wrong is not None:
-        raise _blamed(work, original, passes, wrong)
+    try:
+        model, context, changed = _run(work, passes, verifier, between)
+        _check_result(name, original, model, context)
+    except InternalError as error:
+        raise _blamed(work, original, passes, error) from error
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -191,27 +192,41 @@ def _run(
     return model, context, pass_manager.run(model, context, passes, check)
 
 
-def _wrong(name: str, original: Model, model: Model, context: pass_manager.Context) -> str | None:
-    """What is wrong with the result as a whole: a record too few, a fused node against its rules, another interface."""
-    try:
-        check_census(name, count_sites(original), context.sites)
-    except InternalError as error:
-        return str(error)
+def _check_result(name: str, original: Model, model: Model, context: pass_manager.Context) -> None:
+    """Raise InternalError for a record too few, a fused node against its rules, another interface."""
+    check_census(name, count_sites(original), context.sites)
     known = set(check_fused_nodes(original))
     findings = [found for found in check_fused_nodes(model) if found not in known] + check_interface(original, model)
-    return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
+    if findings:
+        raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
 
 
-def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], wrong: str) -> AttnfuseError:
+def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], error: InternalError) -> AttnfuseError:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
-    kept = [step for step in passes if pass_manager.plugin_of(step) is None]
-    for plugin in (None, *(step for step in passes if step not in kept)):
-        tried = [step for step in passes if step in kept or step is plugin]
-        kept = tried
+    own = [plugin for step in passes if (plugin := pass_manager.plugin_of(step)) is not None]
+    suspects = list(dict.fromkeys([*own, *(plugin.name for plugin in plugins.load().plugins)]))
+    trusted: list[str] = []
+    if not suspects or _goes_wrong(work, original, passes, trusted):
+        return error
+    for suspect in suspects:
+        trusted.append(suspect)
+        if _goes_wrong(work, original, passes, trusted):
+            return PluginError(f"with the plugin {suspect!r}, {str(error).rstrip('.')}. {pass_manager.UPDATE}")
+    return error
+
+
+def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], trusted: Sequence[str]) -> bool:
+    """Whether a defect is there with no plugins but these."""
+    tried = [step for step in passes if pass_manager.plugin_of(step) in (None, *trusted)]
+    pass_manager.extend(tried, trusted)
+    try:
         model, context, _ = _run(work, tried, Verifier(original))
-        if _wrong(work.component.name, original, model, context) is not None:
-            return InternalError(wrong) if plugin is None else pass_manager.blame(plugin, work.component.name, wrong)
-    return InternalError(wrong)
+        _check_result(work.component.name, original, model, context)
+    except InternalError:
+        return True
+    finally:
+        pass_manager.extend(passes)
+    return False
 
 
 def _index(component: Component, data: bytes) -> Model:

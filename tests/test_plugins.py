@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from pathlib import Path
-from typing import Protocol
-
 import pytest
 
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import PluginError, UsageError
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
-from tests.support.installed import install, on_the_path
+from tests.support.installed import Install, plugin
 
-
-class Install(Protocol):
-    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str: ...
-
-
-@pytest.fixture
-def plugin(tmp_path: Path) -> Iterator[Install]:
-    with on_the_path(tmp_path):
-        yield partial(install, tmp_path)
-
+__all__ = ["plugin"]
 
 PASS = """
 class Own:
@@ -118,7 +104,7 @@ def test_a_reporter_that_is_wrong_is_told(plugin: Install, reporter: str, told: 
 
 def test_a_reporter_that_is_not_installed_is_told_with_the_nearest(plugin: Install) -> None:
     plugin("attnfuse-own", REPORTER, {"attnfuse.reporters:lines": "Lines"})
-    with pytest.raises(UsageError, match=r"there is no reporter 'line'; did you mean 'lines'\? \(known: lines\)"):
+    with pytest.raises(UsageError, match=r"there is no reporter 'line'; did you mean 'lines'\? Known: lines\."):
         plugins.documents(["line"])
 
 

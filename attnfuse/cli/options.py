@@ -71,6 +71,13 @@ source_options = with_options(
     ),
     click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep matching attention unfused (repeatable)."),
     click.option(
+        "--pass",
+        "pass_options",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
+    ),
+    click.option(
         "--require",
         multiple=True,
         metavar="EXPR",
@@ -93,6 +100,7 @@ source_options = with_options(
         metavar="PASS",
         help="Print the graph as text after that pass, or after all (repeatable).",
     ),
+    click.option("--time-passes", is_flag=True, help="Print how long each pass took, on stderr."),
     click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
     click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),

@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from attnfuse import verify
+from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
 from attnfuse.cli.options import PATH
@@ -52,6 +52,7 @@ def verify_command(
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    plugins.load()  # the operators that they add
     if data is not None and level == "static":
         raise UsageError("--data feeds level full; drop it or --level static.")
     files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]

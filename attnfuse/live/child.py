@@ -18,7 +18,7 @@ from typing import Any
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
-from attnfuse.policy import Policy, Rule
+from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
@@ -117,7 +117,9 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
-        policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
+        policy=Policy(
+            tuple(Rule(**rule) for rule in data["rules"]), tuple(PassOption(**option) for option in data["options"])
+        ),
         require=tuple(parse_requirement(text) for text in data["require"]),
         verify=data["verify"],
         seed=data["seed"],

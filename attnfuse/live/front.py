@@ -29,7 +29,7 @@ from attnfuse.errors import (
     UsageError,
     VerificationError,
 )
-from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_rules
+from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
 from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
@@ -97,7 +97,7 @@ def compile(  # noqa: A001  # it is what it does
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
     ours. Whatever is raised, nothing was written.
     """
-    rules = given_rules(policy, force_cast_dtype, no_flash)
+    given = given_policy(policy, force_cast_dtype, no_flash)
     _check_choices(runtime, soc, verify)
     for text in require:
         parse_requirement(text)
@@ -125,8 +125,9 @@ def compile(  # noqa: A001  # it is what it does
         found = live_rules(plan.cells, plan.prefix)
         held = {one.name: held_by(one) for one in plan.plans}
         check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
-        check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
-        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
+        check_policy(Target(runtime, soc), Policy((*found, *given.rules)), held)
+        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *given.rules)]
+        request["options"] = [dataclasses.asdict(option) for option in given.options]
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from attnfuse.api import (
+    IDENTITIES,
     Builder,
     Context,
     Decision,
@@ -25,6 +28,7 @@ from attnfuse.api import (
     SiteFacts,
     SiteQuery,
     SiteRecord,
+    TakeExtensions,
     dtypes,
     eliminate_dead_code,
     head_padding,
@@ -35,8 +39,9 @@ from attnfuse.api import (
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
 from attnfuse_passes.attention.formula import read_attention
 from attnfuse_passes.attention.heads import Heads, split_heads
+from attnfuse_passes.attention.identities import peelers
 from attnfuse_passes.attention.lower import operands as arrange
-from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import ABSORBING, Bias, Discard, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
 from attnfuse_passes.convert import convert_fused
@@ -48,18 +53,26 @@ from attnfuse_passes.records import kept, missed
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow."""
+    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow.
+
+    `largest_constant` is how many elements a mask has at most that is computed here and kept in the graph. Of a larger
+    one no number is known: its site keeps the formula where the fused node would need to know them.
+    """
 
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: peelers.extend}
+
+    largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
         effects = Effects.of(model)
         edit, names = Edit(model), SiteNames(model)
-        folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
+        folder = ConstantFolder(model, effects, largest=self.largest_constant)
+        known = ConstantFolder(model, effects, context.weights, largest=self.largest_constant)
         dead: list[Node] = []
         for node in model.nodes:
             if role(node) is Role.SOFTMAX:

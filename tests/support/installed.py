@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from attnfuse import plugins
+import pytest
+
+from attnfuse import pass_manager, plugins
 from attnfuse.ir.operators import table
 
 
@@ -29,6 +33,20 @@ def install(folder: Path, name: str, module: str, entries: Mapping[str, str], ve
     return importable
 
 
+class Install(Protocol):
+    """Installs a distribution into the running process, for one test: see `install`."""
+
+    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str: ...
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Install]:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    with on_the_path(folder):
+        yield partial(install, folder)
+
+
 @contextmanager
 def on_the_path(folder: Path) -> Iterator[None]:
     """In this process, as if attnfuse had been started with the folder on its path; all is forgotten behind it."""
@@ -42,6 +60,7 @@ def on_the_path(folder: Path) -> Iterator[None]:
             del sys.modules[name]
         plugins.load.cache_clear()
         table.extend(())
+        pass_manager.discover()  # which takes from the passes what they were extended by
 
 
 def _lies_in(folder: Path, module: object) -> bool:

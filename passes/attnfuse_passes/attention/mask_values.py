@@ -43,13 +43,17 @@ MAX_DEPTH = 64
 class ConstantFolder:
     """Evaluates mask arithmetic on constants with numpy, in the operators' own element types.
 
-    With a reader of `weights` their values count as constants too.
+    With a reader of `weights` their values count as constants too. Values of more than `largest` elements are not
+    computed.
     """
 
-    def __init__(self, model: Model, effects: Effects, weights: WeightReader = no_weights) -> None:
+    def __init__(
+        self, model: Model, effects: Effects, weights: WeightReader = no_weights, *, largest: int = MAX_ELEMENTS
+    ) -> None:
         self._model = model
         self._effects = effects
         self._weights = weights
+        self._largest = largest
         self._known: dict[str, Array | None] = {}
         self._sets: dict[str, Numbers | None] = {}
 
@@ -77,7 +81,7 @@ class ConstantFolder:
             return literal if isinstance(literal, np.ndarray) else None
         kind = model.type_of(name)
         rule = _FOLD.get(node.op)
-        if kind is None or not kind.is_static or kind.size > MAX_ELEMENTS:
+        if kind is None or not kind.is_static or kind.size > self._largest:
             return None
         everywhere = uniform(model, name)
         if everywhere is not None:
@@ -120,7 +124,9 @@ class ConstantFolder:
         """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
         if name in changed(self._model, node):
-            return ConstantFolder(self._model, self._effects.without(name), self._weights).possible(name, depth)
+            effects = self._effects.without(name)
+            before = ConstantFolder(self._model, effects, self._weights, largest=self._largest)
+            return before.possible(name, depth)
         return self.possible(name, depth)
 
     def possible(self, name: str, depth: int = MAX_DEPTH) -> Numbers | None:

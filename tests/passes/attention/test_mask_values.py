@@ -180,6 +180,16 @@ def test_numbers_that_are_not_known(make: Make) -> None:
     assert known.possible(value) is None
 
 
+@pytest.mark.parametrize(("largest", "known"), [(6, True), (5, False)])
+def test_a_larger_constant_than_asked_for_is_not_computed(largest: int, known: bool) -> None:
+    g = GraphBuilder()
+    value = g.add(constant(g, 2, 3), np.ones(3, np.float32))
+    g.output(value)
+    model = g.model()
+    found = ConstantFolder(model, Effects.of(model), largest=largest)
+    assert (found.value(value) is not None) == known
+
+
 def test_as_many_numbers_as_there_may_be() -> None:
     known, _, value = folder(lambda g: constant(g, 1, MAX_NUMBERS))
     found = known.possible(value)
