@@ -44,10 +44,6 @@ class FileDigest:
     sha256: str
     bytes: int
 
-    def to_json(self) -> dict[str, str | int]:
-        """Plain JSON values."""
-        return {"sha256": self.sha256, "bytes": self.bytes}
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -68,10 +64,6 @@ class Identity:
     def content(self) -> tuple[int, int, int, int]:
         """All but the time of the inode, which a link to it that comes or goes changes too."""
         return (self.device, self.inode, self.size, self.mtime_ns)
-
-    def to_json(self) -> list[int]:
-        """Plain JSON values."""
-        return [self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns]
 
 
 def identity(found: os.stat_result) -> Identity:

@@ -20,7 +20,7 @@ from attnfuse.report.table import human_bytes
 
 @click.command("compile")
 @source_options
-@click.option("-o", "--output", type=PATH, help="A folder, or for a .mindir a .mindir path.")
+@click.option("-o", "--output", type=PATH, help="Output folder, or for a .mindir a .mindir path.")
 @click.option(
     "--reporter",
     "reporters",
@@ -28,10 +28,12 @@ from attnfuse.report.table import human_bytes
     metavar="NAME",
     help="Write that reporter's document into OUTPUT too (repeatable); attnfuse plugins lists them.",
 )
-@click.option("--dry-run", is_flag=True, help="Do all but write.")
+@click.option("--dry-run", is_flag=True, help="Run without writing output.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
+)
 @click.option(
     "--data",
     type=PATH,

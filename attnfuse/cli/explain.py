@@ -19,7 +19,7 @@ from attnfuse.report.explain import explain, summary
 @source_options
 @click.argument("site", required=False)
 def explain_command(site: str | None, **options: Any) -> int:
-    """Tell in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
+    """Explain in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
     shared = SourceOptions(**options)
     outcome = shared.execute(compiler.inspect, shared.request())
     sites = {name: record for result in outcome.components for name, record in result.sites.items()}

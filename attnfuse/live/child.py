@@ -23,6 +23,7 @@ from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
+from attnfuse.serialisation import from_json
 from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
@@ -109,7 +110,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _request(data: Mapping[str, Any]) -> CompileRequest:
-    traces = [TracedComponent.from_json(trace) for trace in data["traces"]]
+    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
         source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),

@@ -39,6 +39,7 @@ from attnfuse.preflight import check_components, check_policy, held_by
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
+from attnfuse.serialisation import to_json
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
@@ -131,7 +132,7 @@ def compile(  # noqa: A001  # it is what it does
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
         traces = _capture(plan, work, shown, weights=target is not None)
-        request["traces"] = [trace.to_json() for trace in traces]
+        request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
 
 

@@ -95,7 +95,9 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     specs = tuple(_spec(position, value) for position, value in enumerate(inputs))
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
-    plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs)
+    plan = ComponentPlan(
+        MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs, stand_ins=(), fixed=()
+    )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 
 

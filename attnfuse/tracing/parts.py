@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from attnfuse.errors import SourceError
 from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
@@ -55,29 +54,6 @@ class Part:
     is_network: bool = True
     problem: str = ""
     contradictions: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, without places on this machine."""
-        return {
-            "name": self.model,
-            "class": self.class_name,
-            "network": self.is_network,
-            "problem": self.problem or None,
-            **({"contradictions": list(self.contradictions)} if self.contradictions else {}),
-            "components": [
-                {
-                    "name": plan.name,
-                    "dtype": plan.dtype,
-                    "dtype_from": plan.dtype_from,
-                    "warnings": list(plan.warnings),
-                    "inputs": [spec.to_json() for spec in plan.open_inputs],
-                    "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
-                    "stand_ins": list(plan.stand_ins),
-                    "fixed": [value.to_json() for value in plan.fixed],
-                }
-                for plan in self.plans
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports of this room what imports no MindSpore, and `attnfuse.errors`.
+for. Imports of this room what imports no MindSpore, `attnfuse.errors` and
+`attnfuse.names`.
 """
 
 from __future__ import annotations

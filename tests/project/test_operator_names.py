@@ -48,7 +48,6 @@ _ABOUT = {
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/": "lowerings, registered by name; ONNX's operators",
     "attnfuse/verify/graph/fused_nodes.py": "its own reader of the fused operators",
-    "attnfuse/verify/graph/structure.py": "its own inference of a few operators",
     "attnfuse/verify/numbers/site_numbers.py": "operators of scale",
     "attnfuse/verify/graph/readers.py": "which inputs each operator asks for",
     "attnfuse/verify/numbers/inputs.py": "Mul and Muls, which scale a time",
