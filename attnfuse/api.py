@@ -22,12 +22,17 @@ from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.operators import columns, inference
+from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
+from attnfuse.ir.operators.row import Operator, row
 from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
     LAYOUTS,
+    SEQUENCES,
     aliased,
+    argument_name,
     behind,
     changed,
     factors,
@@ -51,6 +56,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
@@ -61,8 +67,12 @@ __all__ = [
     "CONSTANT",
     "COPIES",
     "ELEMENTS",
+    "IDENTITIES",
     "LAYOUTS",
+    "REWRITES",
+    "SEQUENCES",
     "UNKNOWN_DIM",
+    "Arguments",
     "AttentionKind",
     "AttributeProto",
     "Builder",
@@ -73,6 +83,7 @@ __all__ = [
     "Edit",
     "Effect",
     "Effects",
+    "Extension",
     "Form",
     "FusedRequest",
     "GraphProto",
@@ -88,9 +99,11 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotKnown",
     "NotTaken",
     "NotWritableError",
     "Obligation",
+    "Operator",
     "OperatorRewrite",
     "Outcome",
     "Pass",
@@ -99,6 +112,7 @@ __all__ = [
     "PrimitiveProto",
     "Property",
     "Refusal",
+    "Reporter",
     "Result",
     "Rewrite",
     "RewriteContext",
@@ -107,19 +121,23 @@ __all__ = [
     "SiteQuery",
     "SiteRecord",
     "Stage",
+    "TakeExtensions",
     "Target",
     "TensorProto",
     "TensorType",
+    "TypeMismatch",
     "Unsupported",
     "Use",
     "WeightReader",
     "accepts",
     "aliased",
+    "argument_name",
     "attribute",
     "behind",
     "broadcast_dims",
     "cannot",
     "changed",
+    "columns",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
@@ -127,6 +145,7 @@ __all__ = [
     "first_supported",
     "hands",
     "head_padding",
+    "inference",
     "inputs_of",
     "keeps_order",
     "kernel",
@@ -142,6 +161,7 @@ __all__ = [
     "refusals",
     "region_lines",
     "role",
+    "row",
     "short_name",
     "sites_built",
     "source",

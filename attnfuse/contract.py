@@ -20,6 +20,7 @@ from attnfuse.decisions import Candidate, Decision, MatchFailure, Unsupported, c
 from attnfuse.ir.builder import Builder, NotWritableError
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import Model, Node, NotALiteralError
+from attnfuse.ir.questions import argument_name
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.schema import AttributeProto
 from attnfuse.pass_manager import Context, Legalised
@@ -90,7 +91,7 @@ class RewriteContext:
         try:
             return self.model.literal(self.input(position))
         except NotALiteralError:
-            raise cannot(f"its argument {position} is not a constant") from None
+            raise cannot(f"its argument {argument_name(self.node, position)} is not a constant") from None
 
     def optional(self, position: int) -> str | None:
         """Name of an input, or None where None is given for it."""
@@ -116,7 +117,7 @@ class RewriteContext:
         """A constant whole number."""
         literal = self.literal(position)
         if isinstance(literal, bool) or not isinstance(literal, int):
-            raise cannot(f"its argument {position} is {literal!r}, no whole number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no whole number")
         return literal
 
     def integers(self, position: int) -> tuple[int, ...]:
@@ -136,14 +137,14 @@ class RewriteContext:
                 literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
             )
         if not isinstance(literal, bool | int | float):
-            raise cannot(f"its argument {position} is {literal!r}, no number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no number")
         return literal
 
     def flag(self, position: int) -> bool:
         """A constant truth value."""
         literal = self.literal(position)
         if not isinstance(literal, bool):
-            raise cannot(f"its argument {position} is {literal!r}, no truth value")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no truth value")
         return literal
 
     def axis(self, position: int, rank: int) -> int:

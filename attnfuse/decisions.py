@@ -1,7 +1,7 @@
 """What is said of one attention site: found, proved, decided, or missed and why.
 
 These records carry facts, not text: the report and `explain` render them late. Nothing here looks at a graph.
-May import `attnfuse.errors`.
+Imports nothing of the project.
 """
 
 from __future__ import annotations

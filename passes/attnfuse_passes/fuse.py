@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from attnfuse.api import Context, Effects, Model, Property
+from pydantic import Field
+
+from attnfuse.api import IDENTITIES, Context, Effects, Model, Property, TakeExtensions
 from attnfuse_passes.attention.decide import Sites
 from attnfuse_passes.attention.formula import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
+from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
 from attnfuse_passes.rewrite import rewrite
 
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow."""
+    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow.
+
+    `largest_constant` is how many elements a mask has at most that is computed here and kept in the graph. Of a larger
+    one no number is known: its site keeps the formula where the fused node would need to know them.
+    """
 
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: peelers.extend}
+
+    largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 
     def run(self, model: Model, context: Context) -> bool:
         """Raise, decide and lower each site, in file order."""
         effects = Effects.of(model)
-        sites = Sites.of(model, effects, context.weights)
+        sites = Sites.of(model, effects, context.weights, self.largest_constant)
         return rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))

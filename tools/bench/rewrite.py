@@ -41,7 +41,7 @@ from attnfuse.mindir import codec
 from attnfuse.pass_manager import Context, discover, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, new_findings
 graph, runtime, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 passes = discover()
 at = [start, now()]

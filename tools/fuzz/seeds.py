@@ -71,8 +71,8 @@ def _already_fused() -> list[Seed]:
 def _rules() -> list[Seed]:
     for path in sorted(_TESTS.glob("test_*.py")):
         if path.stem != "test_rules":
-            importlib.import_module(f"tests.legalise.{path.stem}")
-    from tests.legalise.support import REGISTERED
+            importlib.import_module(f"tests.passes.legalise.{path.stem}")
+    from tests.passes.legalise.support import REGISTERED
 
     return [_inline(case.name, case.model().proto) for _, case in sorted(REGISTERED.items())]
 

@@ -37,7 +37,7 @@ from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.attention.lower.formula import Formula
 from attnfuse_passes.attention.lower.fused import FusedOperator
-from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import as_given, plan_masks
 from attnfuse_passes.attention.normal_form import Attention, Layout, UnreadFusedNode
 from attnfuse_passes.attention.record import failed_record, site_record
@@ -57,9 +57,10 @@ class Sites:
     values: ConstantFolder
 
     @classmethod
-    def of(cls, model: Model, effects: Effects, weights: WeightReader) -> Sites:
-        """Those of a graph, before the first is looked at."""
-        return cls(SiteNames(model), ConstantFolder(model, effects), ConstantFolder(model, effects, weights))
+    def of(cls, model: Model, effects: Effects, weights: WeightReader, largest: int = MAX_ELEMENTS) -> Sites:
+        """Those of a graph, before the first is looked at; constants of more than `largest` elements are not known."""
+        constants = ConstantFolder(model, effects, largest=largest)
+        return cls(SiteNames(model), constants, ConstantFolder(model, effects, weights, largest=largest))
 
 
 class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):

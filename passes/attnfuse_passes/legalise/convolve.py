@@ -8,7 +8,7 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
-from attnfuse.api import AttributeProto, Result, TensorType, cannot, dtypes
+from attnfuse.api import AttributeProto, Result, TensorType, argument_name, cannot, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import RuleContext, legalises
 
@@ -225,7 +225,7 @@ def _pair(at: RuleContext, position: int, axes: int) -> tuple[int, ...]:
     """An argument of one number for each spatial axis, or for all of them."""
     numbers = at.integers(position)
     if len(numbers) not in (1, axes):
-        raise cannot(f"its argument {position} is {numbers}, for {axes} axes")
+        raise cannot(f"its argument {argument_name(at.node, position)} is {numbers}, for {axes} axes")
     return numbers * axes if len(numbers) == 1 else numbers
 
 

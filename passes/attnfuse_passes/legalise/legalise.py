@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from attnfuse.api import Context, Effects, Model, Property
+from attnfuse.api import REWRITES, Context, Effects, Model, Property, TakeExtensions
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -22,7 +23,7 @@ from attnfuse_passes.legalise import (
     views,
 )
 from attnfuse_passes.legalise.inline import inline
-from attnfuse_passes.legalise.rules import RULES, RuleRewrite
+from attnfuse_passes.legalise.rules import all_rewrites, extend
 from attnfuse_passes.rewrite import rewrite
 
 FAMILIES = (
@@ -41,6 +42,7 @@ class Legalise:
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {REWRITES: extend}
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
@@ -48,5 +50,5 @@ class Legalise:
             return False
         inlined = inline(model)
         context.legalised += inlined
-        changed = rewrite(model, context, Effects.of(model), map(RuleRewrite, RULES))
+        changed = rewrite(model, context, Effects.of(model), all_rewrites())
         return changed or bool(inlined)

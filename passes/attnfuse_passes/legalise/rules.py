@@ -20,17 +20,19 @@ the nodes that the target objects to: all of an operator it does not take, and o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from attnfuse.api import (
     Builder,
     Candidate,
+    Extension,
     OperatorRewrite,
     Result,
+    Rewrite,
     RewriteContext,
     Unsupported,
     cannot,
@@ -43,6 +45,8 @@ from attnfuse_passes.legalise import nodes
 Rule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, Rule] = {}
+_PLUGGED: dict[str, Rule | Rewrite[Any, Any]] = {}
+"""Those of plugins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +103,9 @@ class _Application:
 class RuleRewrite(OperatorRewrite[RewriteContext]):
     """One operator that the target objects to, written by its rule."""
 
-    def __init__(self, op: str) -> None:
+    def __init__(self, op: str, rule: Rule) -> None:
         self.roots = frozenset((op,))
-        self.lowerings = (_Application(op, RULES[op]),)
+        self.lowerings = (_Application(op, rule),)
 
     def raise_(self, at: RewriteContext) -> RewriteContext | None:
         """The node itself, where the target does not take it as it is."""
@@ -110,3 +114,24 @@ class RuleRewrite(OperatorRewrite[RewriteContext]):
     def name(self, form: RewriteContext, at: RewriteContext) -> str:
         """The replaced node's own name, which only its graph need keep unique."""
         return re.sub(r"\W+", "_", short_name(at.node.name))
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Legalise by these of plugins too, and by no others of before: rules, each for the operator it is named after, and
+    rewrites of any name.
+
+    Raises PluginError for what is neither, and for an operator that has a rule already.
+    """
+    _PLUGGED.clear()
+    for extension in extensions:
+        if not isinstance(extension.value, Rewrite) and not callable(extension.value):
+            raise extension.refused("is no function and no Rewrite of attnfuse.api")
+        if extension.name in RULES:
+            raise extension.refused("is of an operator that attnfuse legalises itself")
+        _PLUGGED[extension.name] = extension.value
+
+
+def all_rewrites() -> Iterator[Rewrite[Any, Any]]:
+    """One rewrite for each operator that has a rule, and those of plugins."""
+    for name, value in (RULES | _PLUGGED).items():
+        yield value if isinstance(value, Rewrite) else RuleRewrite(name, value)
