@@ -15,7 +15,9 @@ from attnfuse.ir.operators.table import operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
 """The same numbers in the same places; a cast rounds them."""
-LAYOUTS = COPIES | {Hands.MOVED}
+SEQUENCES = frozenset({Hands.SAME, Hands.REGROUPED})
+"""The same numbers in the same row-major order: the shape alone says what the node does."""
+LAYOUTS = COPIES | SEQUENCES | {Hands.MOVED}
 """Each number once, wherever it stands."""
 ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
 """Numbers of one value and no others: some may be left out, some may come several times."""
