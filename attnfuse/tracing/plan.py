@@ -1,7 +1,7 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports of this room what imports no MindSpore, and `attnfuse.errors`.
+for. Imports of this package what imports no MindSpore, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -34,18 +34,9 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.quantisation import quantisation_of
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
-from attnfuse.tracing.specs.record import (
-    ASIDE,
-    DEVICE_CALLS,
-    FLOAT,
-    MASKED_ATTENTION,
-    Family,
-    Input,
-    Scene,
-    Spec,
-    measure,
-    unsupported,
-)
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, MASKED_ATTENTION
+from attnfuse.tracing.specs.record import ASIDE, FLOAT, Family, Input, Spec, measure, unsupported
 from attnfuse.tracing.stored_types import choose_dtype, stored_in
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
@@ -111,7 +102,7 @@ class Part:
                     "warnings": list(plan.warnings),
                     "inputs": [spec.to_json() for spec in plan.open_inputs],
                     "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
-                    "stand_ins": list(plan.stand_ins),
+                    "stand_ins": list(plan.patches),
                     "fixed": [value.to_json() for value in plan.fixed],
                 }
                 for plan in self.plans
@@ -205,20 +196,20 @@ def _survey(
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
-    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
+    context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        scene = replace(scene, sizes=family.sizes(scene))
-        if shapes.frames is not None and "frames" not in scene.sizes:
+        context = replace(context, sizes=family.sizes(context))
+        if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        _part(replace(scene, model=name), family, [call for call in given if call.part == name], terms)
+        _part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
         for name in names
     )
     _check_components(surveyed, given)
-    found = () if family is None else contradictions(scene, family)
+    found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
     return tuple(_contradicted(part, pipeline, found) for part in surveyed)
@@ -341,18 +332,18 @@ def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
     return Configs(read, damaged)
 
 
-def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
-    model, pipeline = scene.model, scene.pipeline
+def _part(context: SpecContext, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    model, pipeline = context.model, context.pipeline
     class_name = pipeline.classes[model]
     if given:
         components = tuple(call.component for call in given)
         library = _library_given(model, pipeline)
-        scene, quantised = _stored(scene, library, terms)
-        doubts = _doubts(class_name, library, (), scene)
+        context, quantised = _stored(context, library, terms)
+        doubts = _doubts(class_name, library, (), context)
         problem = quantised or _strictly(doubts, terms)
         if problem:
             return Part(model, class_name, components, problem=problem)
-        return Part(model, class_name, components, tuple(_plan_given(call, scene, doubts) for call in given))
+        return Part(model, class_name, components, tuple(_plan_given(call, context, doubts) for call in given))
     if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
     specs = _specs(model, pipeline, family)
@@ -362,13 +353,13 @@ def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms
         return Part(model, class_name, (model,), problem=_unknown(class_name, pipeline, family))
     components = tuple(spec.component.format(model=model) for spec in specs)
     try:
-        scene, quantised = _stored(scene, specs[0].library, terms)
-        doubts = _doubts(class_name, specs[0].library, specs, scene)
-        refusals = (spec.refusal(scene) for spec in specs)
+        context, quantised = _stored(context, specs[0].library, terms)
+        doubts = _doubts(class_name, specs[0].library, specs, context)
+        refusals = (spec.refusal(context) for spec in specs)
         problem = next(filter(None, refusals), quantised or _strictly(doubts, terms))
         if problem:
             return Part(model, class_name, components, problem=problem)
-        plans = tuple(_plan(spec, name, scene, doubts) for spec, name in zip(specs, components, strict=True))
+        plans = tuple(_plan(spec, name, context, doubts) for spec, name in zip(specs, components, strict=True))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)
@@ -398,24 +389,24 @@ def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -
     return f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
 
 
-def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
-    """The scene in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
-    folder = scene.pipeline.folders[scene.model]
+def _stored(context: SpecContext, library: Library, terms: Terms) -> tuple[SpecContext, str]:
+    """The context in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
+    folder = context.pipeline.folders[context.model]
     tensors = stored_tensors(folder, library)
-    problem = quantisation_of(scene.pipeline, scene.model, tensors)
+    problem = quantisation_of(context.pipeline, context.model, tensors)
     if not problem and terms.with_weights:
-        problem = damage(folder, library).replace(f"{scene.pipeline.root}/", "")
-    if scene.dtype != AUTO:
-        return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
-    chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
-    return replace(scene, dtype=chosen.dtype, dtype_from=chosen.source), problem
+        problem = damage(folder, library).replace(f"{context.pipeline.root}/", "")
+    if context.dtype != AUTO:
+        return replace(context, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
+    chosen = choose_dtype(tensors, _config_of(context), terms.floats)
+    return replace(context, dtype=chosen.dtype, dtype_from=chosen.source), problem
 
 
-def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Scene) -> tuple[str, ...]:
+def _doubts(class_name: str, library: Library, specs: Sequence[Spec], context: SpecContext) -> tuple[str, ...]:
     """What is to be told of a part's config.json, and of the scheduler's where the part takes its timesteps."""
-    pipeline = scene.pipeline
+    pipeline = context.pipeline
     written_by = pipeline.options.get("_diffusers_version") if library == "diffusers" else None
-    doubts = [check_config(class_name, library, _config_of(scene), written_by)]
+    doubts = [check_config(class_name, library, _config_of(context), written_by)]
     scheduler = pipeline.classes.get("scheduler")
     takes_timesteps = any(entry.name.startswith("timestep") for spec in specs for entry in spec.inputs)
     if scheduler is not None and takes_timesteps:
@@ -430,34 +421,36 @@ def _strictly(doubts: Sequence[str], terms: Terms) -> str:
     return f"{doubts[0]}; refused, --strict-config being given" if doubts and terms.strict_config else ""
 
 
-def _config_of(scene: Scene) -> Config:
+def _config_of(context: SpecContext) -> Config:
     """A part's config.json as far as it can be read: who needs it tells that it cannot."""
     try:
-        return read_json(scene.path())
+        return read_json(context.path())
     except SourceError:
         return {}
 
 
-def _plan(spec: Spec, name: str, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
-    held = scene.dtype if scene.exactly else spec.held(scene)
-    given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
-    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
-    fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
+def _plan(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
+    held = context.dtype if context.exactly else spec.dtype(context)
+    given = [one for entry in spec.inputs for one in _expand(entry, spec, context)]
+    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, context)) for entry, shape in given)
+    fixed = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
     entries = [entry for entry, _ in given]
-    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
-    warnings = [assumption(scene.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"]
+    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
+    warnings = [
+        assumption(context.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"
+    ]
     return ComponentPlan(
         name=name,
-        model=scene.model,
+        model=context.model,
         class_name=spec.class_name,
         library=spec.library,
-        folder=scene.pipeline.folders[scene.model],
+        folder=context.pipeline.folders[context.model],
         call=call,
         dtype=held,
         inputs=inputs,
-        stand_ins=spec.stand_ins,
-        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
-        dtype_from=scene.dtype_from if held == scene.dtype else "the pipeline runs it in that type",
+        patches=spec.patches,
+        fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        dtype_from=context.dtype_from if held == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
     )
 
@@ -472,8 +465,8 @@ def _library_given(model: str, pipeline: PipelineFolder) -> Library:
     raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
 
 
-def _plan_given(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
-    pipeline, model = scene.pipeline, scene.model
+def _plan_given(call: GivenCall, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
+    pipeline, model = context.pipeline, context.model
     library = _library_given(model, pipeline)
     entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
     return ComponentPlan(
@@ -490,40 +483,40 @@ def _plan_given(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> Compo
                 for name, place in call.outputs
             ),
         ),
-        dtype=scene.dtype,
-        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
+        dtype=context.dtype,
+        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, context.dtype, context)) for one in call.inputs),
         # None but what any model of the library means the same with.
-        stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        patches=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
         fixed=tuple(given_values(call.fixed)),
-        dtype_from=scene.dtype_from,
+        dtype_from=context.dtype_from,
         warnings=doubts,
     )
 
 
-def _expand(entry: Input, spec: Spec, scene: Scene) -> list[tuple[Input, tuple[int, ...]]]:
+def _expand(entry: Input, spec: Spec, context: SpecContext) -> list[tuple[Input, tuple[int, ...]]]:
     """The tensors an entry stands for, with their shapes: none, one or several."""
-    if entry.when is not None and not entry.when(scene):
+    if entry.when is not None and not entry.when(context):
         return []
     if entry.each is None:
-        return [(entry, tuple(measure(spec, scene, size) for size in entry.shape))]
+        return [(entry, tuple(measure(spec, context, size) for size in entry.shape))]
     return [
         (replace(entry, name=entry.name.format(i=i), to=entry.to.format(i=i)), shape)
-        for i, shape in enumerate(entry.each(scene))
+        for i, shape in enumerate(entry.each(context))
     ]
 
 
-def _dtype(wanted: str, held: str, scene: Scene) -> str:
+def _dtype(wanted: str, held: str, context: SpecContext) -> str:
     if wanted == FLOAT:
         return held
     if wanted == "timestep":
-        return timestep_dtype(scene.pipeline.classes.get("scheduler"))
+        return timestep_dtype(context.pipeline.classes.get("scheduler"))
     return wanted
 
 
-def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
+def _outputs(spec: Spec, context: SpecContext) -> tuple[tuple[str, str], ...]:
     outputs: list[tuple[str, str]] = []
     for output in spec.outputs:
-        count = 1 if output.each is None else output.each(scene)
+        count = 1 if output.each is None else output.each(context)
         outputs += [(output.name.format(i=i), output.of.format(i=i)) for i in range(count)]
     return tuple(outputs)
 

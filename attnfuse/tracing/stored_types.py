@@ -1,6 +1,6 @@
 """The type a component is traced in where the user names none: that its checkpoint is stored in.
 
-Imports `checkpoint`, `contract` and `folder` of this room.
+Imports `checkpoint`, `contract` and `folder` of this package.
 """
 
 from __future__ import annotations
