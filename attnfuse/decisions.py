@@ -1,7 +1,7 @@
 """What is said of one attention site: found, proved, decided, or missed and why.
 
 These records carry facts, not text: the report and `explain` render them late. Nothing here looks at a graph.
-May import `attnfuse.errors`.
+Imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -51,6 +51,19 @@ class Miss:
     at: str
     expected: str
     found: str
+
+
+class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
+    """What a rewrite is about is not there, or cannot be stated otherwise; raised at any depth of a check.
+
+    `miss` says why. `is_attention` is False where an attention site turns out to be none at all.
+    """
+
+    def __init__(self, code: str, at: str, expected: str, found: str, *, is_attention: bool = True) -> None:
+        """`expected` is empty where `found` is a sentence of its own."""
+        super().__init__(f"expected {expected}, found {found}" if expected else found)
+        self.miss = Miss(code, at, expected, found)
+        self.is_attention = is_attention
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Passes and how they are run: found through the entry-point group `attnfuse.passes`, in order, checked after each.
+"""Passes and how they are run: found (see `attnfuse.plugins`), put in order, given their options, checked after each.
 
 A pass is a frozen dataclass whose fields are its options. It may import `attnfuse.api` and nothing else of the
 engine. The engine never imports the passes: built-in ones come in by the same door as a plugin's. What is wrong after
@@ -7,27 +7,27 @@ a pass is told with the pass's name: a plugin's is its authors' to mend, one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import networkx as nx
 
-from attnfuse import collector
+from attnfuse import collector, plugins
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
 from attnfuse.ir.graph import CALL, Model, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
-from attnfuse.policy import Policy
+from attnfuse.pass_options import configured, values
+from attnfuse.policy import PassOption, Policy
 from attnfuse.targets import Target
 
-GROUP = "attnfuse.passes"
-_OURS = "attnfuse"
-_OUR_PACKAGES = (_OURS, "attnfuse_passes")
+UPDATE = "Update or uninstall the plugin, and report it to its authors."
+_OUR_PACKAGES = ("attnfuse", "attnfuse_passes")
 
 
 class Property(Enum):
@@ -87,7 +87,8 @@ class Pass(Protocol):
     """One step over a model. `order` places it among the others; `summary` is its line in `attnfuse passes`.
 
     A pass may also have `requires` and `ensures`, frozen sets of `Property`: it then runs after every pass that
-    ensures what it requires, whatever `order` says, and what it ensures is checked.
+    ensures what it requires, whatever `order` says, and what it ensures is checked. Where plugins may extend it, it has
+    `takes`: by the group of entry points, what is called with the extensions that are installed.
     """
 
     id: ClassVar[str]
@@ -98,8 +99,17 @@ class Pass(Protocol):
         """Change the model in place; tell whether anything changed."""
 
 
-After: TypeAlias = Callable[[Pass, Model], None]
-"""Called after each pass, with the graph indexed anew."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A pass that has just run: the graph it left, indexed anew, and how long both took, in seconds."""
+
+    step: Pass
+    model: Model
+    seconds: float
+
+
+Between: TypeAlias = Callable[[Ran], None]
+"""Called after each pass, before the next."""
 
 
 def requires(step: Pass) -> frozenset[Property]:
@@ -112,22 +122,43 @@ def ensures(step: Pass) -> frozenset[Property]:
     return frozenset(getattr(step, "ensures", ()))
 
 
-def _load(entry: EntryPoint) -> Pass:
-    try:
-        loaded = entry.load()()
-    except Exception as error:
-        raise UsageError(f"the pass {entry.name!r} ({entry.value}) cannot be loaded: {error}.") from error
-    if not isinstance(loaded, Pass):
-        raise UsageError(f"the pass {entry.name!r} ({entry.value}) has no id, order, summary or run.")
-    return loaded
-
-
 def discover() -> tuple[Pass, ...]:
-    """Every installed pass in the order it runs. Raises UsageError for a plugin that cannot be loaded or placed."""
-    found = [_load(entry) for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)]
+    """Every installed pass in the order it runs, with the options it has by itself.
+
+    Raises UsageError for passes that cannot be put in order, PluginError for a plugin that cannot be loaded.
+    """
+    found = [
+        plugins.made(extension, Pass, "id, order, summary or run", "id")  # type: ignore[type-abstract]
+        for extension in plugins.load().of(plugins.PASSES)
+    ]
     if not found:
         raise UsageError("no passes are installed: install attnfuse with pip; its folder alone is not enough.")
+    extend(found)
     return in_order(found)
+
+
+def extend(passes: Iterable[Pass], plugged: Container[str] | None = None) -> None:
+    """Have the passes work with what plugins bring; with `plugged`, only those of these names.
+
+    Raises PluginError for an extension that its pass does not take.
+    """
+    for step in passes:
+        takes: Mapping[str, plugins.TakeExtensions] = getattr(step, "takes", {})
+        for group, take in takes.items():
+            take(plugins.load().brought(group, plugged))
+
+
+def chosen(options: Iterable[PassOption]) -> tuple[Pass, ...]:
+    """Every installed pass in the order it runs, with these options; of one that is given twice the last counts.
+
+    Raises as `discover` does, and PolicyError for an option that no pass has, or that does not take the value.
+    """
+    return configured({step.id: step for step in discover()}, options)
+
+
+def options_of(passes: Iterable[Pass]) -> dict[str, Any]:
+    """The options of all passes, as plain JSON values: {"fuse.largest_constant": 67108864, …}."""
+    return {f"{step.id}.{name}": value for step in passes for name, value in values(step).items()}
 
 
 def in_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:
@@ -158,27 +189,27 @@ def in_order(passes: Sequence[Pass]) -> tuple[Pass, ...]:
 
 def plugin_of(step: Pass) -> str | None:
     """The distribution that a plugin's pass was installed with (its package, where none is known); None for our own."""
-    kind = type(step)
-    for entry in entry_points(group=GROUP):
-        if entry.value == f"{kind.__module__}:{kind.__qualname__}" and entry.dist is not None:
-            return None if entry.dist.name == _OURS else entry.dist.name
-    package = kind.__module__.partition(".")[0]
+    for extension in plugins.load().of(plugins.PASSES):
+        if extension.value is type(step):
+            return None if extension.plugin is None else extension.plugin.name
+    package = type(step).__module__.partition(".")[0]
     return None if package in _OUR_PACKAGES else package
 
 
-def blame(step: Pass, component: str, what: str) -> AttnfuseError:
-    """The error that says what the pass did wrong: a plugin's, or a defect of ours."""
-    plugin = plugin_of(step)
-    if plugin is None:
+def blame(step: Pass, component: str, what: str, plugin: str | None = None) -> AttnfuseError:
+    """The error that says what the pass did wrong: a plugin's, or a defect of ours.
+
+    `plugin` is the one whose extension of the pass did it, where that is known.
+    """
+    own = plugin_of(step)
+    if (guilty := plugin or own) is None:
         return InternalError(f"pass {step.id} left component {component} broken: {what}")
-    return PluginError(
-        f"pass {step.id!r} of the plugin {plugin!r} left component {component} broken: {what} "
-        "Update or uninstall the plugin, and report it to its authors."
-    )
+    who = f"pass {step.id!r} of" if own == guilty else f"pass {step.id!r}, with"
+    return PluginError(f"{who} the plugin {guilty!r} left component {component} broken: {what} {UPDATE}")
 
 
-def run(model: Model, context: Context, passes: Sequence[Pass], after: Sequence[After] = ()) -> bool:
-    """Run the passes over the model, each followed by what `after` lists; tell whether anything changed.
+def run(model: Model, context: Context, passes: Sequence[Pass], between: Between | None = None) -> bool:
+    """Run the passes over the model, each followed by `between`; tell whether anything changed.
 
     Raises InternalError, naming the pass, where one of ours leaves the graph inconsistent, PluginError where a plugin's
     does or fails.
@@ -186,9 +217,10 @@ def run(model: Model, context: Context, passes: Sequence[Pass], after: Sequence[
     changed = False
     with collector.paused():
         for step in passes:
+            began = time.perf_counter()
             changed |= _run_one(step, model, context)
-            for callback in after:
-                callback(step, model)
+            if between is not None:
+                between(Ran(step, model, time.perf_counter() - began))
             _check_promises(step, model, context)
     return changed
 
@@ -202,9 +234,11 @@ def _run_one(step: Pass, model: Model, context: Context) -> bool:
     except AttnfuseError:
         raise
     except Exception as error:
-        if plugin_of(step) is None:
+        raiser = plugins.load().raiser(error)
+        plugin = plugin_of(step) if raiser is None else raiser.name
+        if plugin is None:
             raise
-        raise blame(step, context.component, f"{type(error).__name__}: {error}.") from error
+        raise blame(step, context.component, f"{type(error).__name__}: {error}.", plugin) from error
     return changed
 
 

@@ -22,6 +22,9 @@ from attnfuse.rewriting import rewrite
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from tests.support.graphs import PRIMITIVE, GraphBuilder, transformer
+from tests.support.installed import Install, plugin
+
+__all__ = ["plugin"]
 
 LITE = Target("lite", "ascend910b")
 
@@ -156,7 +159,6 @@ def renamed_input(model: Model, context: Context) -> None:
         (untyped, "Add CNode_.* has no type"),
         (one_argument_less, "Add CNode_.* has no "),
         (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
-        (renamed_input, "input sample is now called sample_2"),
     ],
 )
 def test_a_plugin_that_breaks_the_graph_is_named(change: Change, told: str) -> None:
@@ -171,32 +173,23 @@ def test_a_pass_of_ours_that_breaks_the_graph_is_a_defect(monkeypatch: pytest.Mo
         run(*pass_manager.discover(), Step("bad", change=no_such_size))
 
 
-def test_a_plugin_is_called_by_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Distribution:
-        name = "attnfuse-tiles"
-
-    class Entry:
-        value = f"{Step.__module__}:{Step.__qualname__}"
-        dist = Distribution()
-
-    monkeypatch.setattr(pass_manager, "entry_points", lambda group: [Entry()])
-    assert pass_manager.plugin_of(Step("a")) == "attnfuse-tiles"
+def negative_scale(model: Model, context: Context) -> None:
+    fused = next(node for node in model.nodes if node.op == "PromptFlashAttention")
+    edit = Edit(model)
+    constant = NodeProto(name="nought", op_type="Constant", output=["nought"])
+    constant.attribute.add(name="value", type=1, f=0.0)
+    edit.before[fused.name] = [constant]
+    edit.rename[fused.inputs[13]] = "nought"
+    edit.apply()
 
 
-def test_what_a_plugin_spoils_with_ours_is_the_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fused node that breaks a rule of its own: only looked at when all passes are through."""
-
-    def negative_scale(model: Model, context: Context) -> None:
-        fused = next(node for node in model.nodes if node.op == "PromptFlashAttention")
-        edit = Edit(model)
-        constant = NodeProto(name="nought", op_type="Constant", output=["nought"])
-        constant.attribute.add(name="value", type=1, f=0.0)
-        edit.before[fused.name] = [constant]
-        edit.rename[fused.inputs[13]] = "nought"
-        edit.apply()
-
-    with pytest.raises(PluginError, match=r"of the plugin 'tests' .* has scale 0\.0"):
-        run(*pass_manager.discover(), Step("bad", 400, change=negative_scale))
+@pytest.mark.parametrize(
+    ("change", "told"), [(negative_scale, r"has scale 0\.0"), (renamed_input, "input sample is now called sample_2")]
+)
+def test_what_a_plugin_spoils_with_ours_is_the_plugins(change: Change, told: str) -> None:
+    """What is only looked at when all passes are through: a fused node's own rules, the graph's interface."""
+    with pytest.raises(PluginError, match=rf"with the plugin 'tests', component unet: the rewritten graph .* {told}"):
+        run(*pass_manager.discover(), Step("bad", 400, change=change))
 
 
 def test_a_promise_that_is_not_kept_is_told() -> None:
@@ -272,3 +265,66 @@ def test_an_effect_of_which_a_pass_says_why_it_is_not_needed_may_go() -> None:
 def test_an_untouched_effect_is_no_fault() -> None:
     component = effects_component()
     assert run(*pass_manager.discover(), component=component) == component.data
+
+
+RULE = """
+from attnfuse_passes.api import Identity, Scale
+
+def rule(model, node):
+    return {found}
+
+OWN = Identity("own.neg", ("Neg",), "-x = (-1)x", ("Neg(x: float32[2, 3])",), ("Neg(x: int32[2])",), rule)
+"""
+
+
+def negated() -> Component:
+    """Attention of a query and a key behind nodes that attnfuse does not read through; no scale of −1 is fused."""
+    g = GraphBuilder("negated", weights=False)
+    q, k, v = (g.input(name, (1, 2, 8, 16), FLOAT16) for name in "qkv")
+    scores = g.matmul_ext(g.op("Neg", q), g.transpose(g.op("Neg", k), (0, 1, 3, 2)))
+    out = g.matmul_ext(g.softmax(scores), v)
+    g.output(g.add(out, out))
+    data = codec.serialise(g.build())
+    return Component(name="unet", owner="unet", where="unet.mindir", data=data, graph_name="unet.mindir")
+
+
+@pytest.mark.parametrize(("found", "query"), [(None, "Neg"), ("node.inputs[0], Scale(-1.0)", "q")])
+def test_an_identity_of_a_plugin_is_read_by(plugin: Install, found: str | None, query: str) -> None:
+    if found is not None:
+        plugin("attnfuse-own", RULE.format(found=found), {"attnfuse.identities:own.neg": "OWN"})
+    data = run(*pass_manager.discover(), component=negated())
+    model = Model(codec.parse(data, "unet.mindir"))
+    (fused,) = (node for node in model.nodes if node.op == "PromptFlashAttention")
+    producer = model.producer(fused.inputs[0])
+    assert (fused.inputs[0].partition(":")[2] if producer is None else producer.op) == query
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("1 / 0", r"pass 'fuse', with the plugin 'attnfuse-own' left component unet broken: ZeroDivisionError"),
+        (
+            "next(n.name for n in model.nodes if n.op == 'Add'), Scale(1.0)",
+            r"with the plugin 'attnfuse-own', pass fuse left component unet broken: .* which nothing before it defines",
+        ),
+    ],
+)
+def test_what_an_identity_breaks_is_its_plugins(plugin: Install, found: str, told: str) -> None:
+    plugin("attnfuse-innocent", RULE.replace("own", "good").format(found=None), {"attnfuse.identities:good.neg": "OWN"})
+    plugin("attnfuse-own", RULE.format(found=found), {"attnfuse.identities:own.neg": "OWN"})
+    with pytest.raises(PluginError, match=told):
+        run(*pass_manager.discover(), component=negated())
+
+
+@pytest.mark.parametrize(
+    ("module", "entry", "told"),
+    [
+        ("OWN = len", "own.neg", "is no Identity of attnfuse_passes.api"),
+        (RULE, "other.neg", "calls itself 'own.neg'"),
+        (RULE.replace("own.neg", "scale.multiply"), "scale.multiply", "has the name of one that attnfuse has itself"),
+    ],
+)
+def test_an_identity_that_is_none_is_refused(plugin: Install, module: str, entry: str, told: str) -> None:
+    plugin("attnfuse-own", module.format(found=None), {f"attnfuse.identities:{entry}": "OWN"})
+    with pytest.raises(PluginError, match=f"the identity '{entry}' of the plugin 'attnfuse-own' {told}"):
+        pass_manager.discover()

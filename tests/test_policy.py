@@ -209,7 +209,7 @@ def test_the_schema_knows_every_key() -> None:
     }
     assert entry["required"] == ["match"]
     assert entry["additionalProperties"] is False
-    assert set(schema["properties"]) == {"defaults", "rules"}
+    assert set(schema["properties"]) == {"defaults", "rules", "pass"}
     assert all("description" in p for name, p in entry["properties"].items())
 
 

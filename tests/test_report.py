@@ -138,6 +138,8 @@ def test_the_document() -> None:
         "name",
         "dtype",
         "dtype_from",
+        "options",
+        "plugins",
         "nodes",
         "fixed",
         "sites",

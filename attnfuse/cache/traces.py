@@ -6,7 +6,7 @@ them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values
 only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
 content.
 
-May import `attnfuse.tracing` and the rest of this room.
+May import `attnfuse.tracing`, `attnfuse.output`, `attnfuse.serialisation` and the rest of this room.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store, key_of
 from attnfuse.output import Identity, identity
+from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 from attnfuse.tracing.runner import UNSET
 
@@ -66,7 +67,7 @@ class Traces:
         except (OSError, PackageNotFoundError):
             return None
         content = {
-            "plan": {name: value for name, value in plan.to_json().items() if name not in _NO_MATTER},
+            "plan": {name: value for name, value in to_json(plan).items() if name not in _NO_MATTER},
             "files": files,
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
@@ -92,8 +93,8 @@ class Traces:
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
         weights = [
-            WeightSource.from_json(
-                {**weight, "file": folder / weight["file"] if weight["file"] else work / _SPILL_FILE}
+            from_json(
+                WeightSource, {**weight, "file": str(folder / weight["file"] if weight["file"] else work / _SPILL_FILE)}
             )
             for weight in entry["weights"]
         ]
@@ -101,7 +102,7 @@ class Traces:
             plan=plan,
             graph=work / _GRAPH_FILE,
             weights=tuple(weights),
-            outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
+            outputs=tuple(from_json(TensorSpec, spec) for spec in entry["outputs"]),
             versions=entry["versions"],
             seconds=0.0,
             peak_rss_bytes=0,
@@ -115,7 +116,7 @@ class Traces:
         if _states(folder) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
         weights = [
-            {**source.to_json(), "file": None if source.file in spilled else source.file.name}
+            {**to_json(source), "file": None if source.file in spilled else source.file.name}
             for source in traced.weights
         ]
         entry = {
@@ -123,7 +124,7 @@ class Traces:
             "spill": self._keep(spilled.pop()) if spilled else None,
             "values": values,
             "weights": weights,
-            "outputs": [spec.to_json() for spec in traced.outputs],
+            "outputs": [to_json(spec) for spec in traced.outputs],
             "versions": traced.versions,
         }
         self._store.put(_KIND, key.key, json.dumps(entry).encode())

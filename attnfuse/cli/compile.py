@@ -20,11 +20,20 @@ from attnfuse.report.table import human_bytes
 
 @click.command("compile")
 @source_options
-@click.option("-o", "--output", type=PATH, help="A folder, or for a .mindir a .mindir path.")
-@click.option("--dry-run", is_flag=True, help="Do all but write.")
+@click.option("-o", "--output", type=PATH, help="Output folder, or for a .mindir a .mindir path.")
+@click.option(
+    "--reporter",
+    "reporters",
+    multiple=True,
+    metavar="NAME",
+    help="Write that reporter's document into OUTPUT too (repeatable); attnfuse plugins lists them.",
+)
+@click.option("--dry-run", is_flag=True, help="Run without writing output.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs verification draws.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
+)
 @click.option(
     "--data",
     type=PATH,
@@ -32,6 +41,7 @@ from attnfuse.report.table import human_bytes
 )
 def compile_command(
     output: Path | None,
+    reporters: tuple[str, ...],
     dry_run: bool,
     check: bool,
     level: VerifyLevel,
@@ -52,7 +62,13 @@ def compile_command(
         raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
     shared = SourceOptions(**rest)
     request = dataclasses.replace(
-        shared.request(), output=None if dry_run else output, check=check, verify=level, seed=seed, data=data
+        shared.request(),
+        output=None if dry_run else output,
+        reporters=reporters,
+        check=check,
+        verify=level,
+        seed=seed,
+        data=data,
     )
     outcome = shared.execute(compiler.compile, request)
     code = report_outcome(outcome, shared)

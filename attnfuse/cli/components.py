@@ -21,7 +21,7 @@ from attnfuse.tracing.inputs import read_inputs
 @with_options(click.argument("source"), *shape_options)
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def components_command(source: str, dtype: str | None, inputs_file: Path | None, as_json: bool, **shapes: Any) -> int:
-    """Tell what parts the pipeline SOURCE has and what each would be traced with, or why not; nothing is traced.
+    """List the parts of the pipeline SOURCE, and what each would be traced with, or why not; nothing is traced.
 
     Where parts do not fit together (a text encoder and the attention over its text, latents and the denoiser, a
     ControlNet and the UNet) it says so, and the exit code is 3.
@@ -32,7 +32,7 @@ def components_command(source: str, dtype: str | None, inputs_file: Path | None,
         click.echo(json.dumps(parts_document(parts), indent=1, ensure_ascii=False))
     else:
         click.echo(render_parts(parts), nl=False)
-    told = list(dict.fromkeys(text for part in parts for text in part.contradictions))
-    for text in told:
+    messages = list(dict.fromkeys(text for part in parts for text in part.contradictions))
+    for text in messages:
         say(f"error: {text}")
-    return SourceError.exit_code if told else 0
+    return SourceError.exit_code if messages else 0

@@ -17,6 +17,7 @@ from attnfuse.cli.defects import keep_details, report_defect
 from attnfuse.cli.explain import explain_command
 from attnfuse.cli.inspect import inspect_command
 from attnfuse.cli.passes import passes_command
+from attnfuse.cli.plugins import plugins_command
 from attnfuse.cli.policy import policy_group
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
@@ -78,6 +79,7 @@ for _command in (
     explain_command,
     inspect_command,
     passes_command,
+    plugins_command,
     policy_group,
     text_command,
     verify_command,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from attnfuse import compiler
 from attnfuse.cli.options import source_options
 from attnfuse.cli.request import SourceOptions
 from attnfuse.errors import UsageError
+from attnfuse.names import nearest
 from attnfuse.report.explain import explain, summary
 
 
@@ -19,7 +19,7 @@ from attnfuse.report.explain import explain, summary
 @source_options
 @click.argument("site", required=False)
 def explain_command(site: str | None, **options: Any) -> int:
-    """Tell in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
+    """Explain in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
     shared = SourceOptions(**options)
     outcome = shared.execute(compiler.inspect, shared.request())
     sites = {name: record for result in outcome.components for name, record in result.sites.items()}
@@ -39,6 +39,6 @@ def _find_site(wanted: str, names: Sequence[str]) -> str:
     ends = [name for name in names if name.endswith(("/" + wanted, "." + wanted))]
     if len(ends) == 1:
         return ends[0]
-    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0)
-    hint = f"{len(ends)} end in it" if ends else f"the nearest is {near[0]}" if near else "there is none at all"
+    near = nearest(wanted, names, similarity=0)
+    hint = f"{len(ends)} end in it" if ends else f"the nearest is {near}" if near else "there is none at all"
     raise UsageError(f"there is no single site {wanted!r} ({hint}); attnfuse explain SOURCE lists the sites.")

@@ -15,7 +15,7 @@ from attnfuse.cli.request import SourceOptions
 @click.command("inspect")
 @source_options
 def inspect_command(**options: Any) -> int:
-    """Tell what compile would do with every attention site of SOURCE, and with its operators; nothing is written.
+    """Explain what compile would do with every attention site and operator of SOURCE; nothing is written.
 
     For --runtime lite: the operators that would be legalised, and those of the result that MindSpore Lite does not
     take, with why and where.

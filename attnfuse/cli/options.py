@@ -42,7 +42,7 @@ shape_options = (
     click.option(
         "--dtype",
         type=click.Choice((AUTO, *FLOAT_DTYPES)),
-        help="Type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+        help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
     click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
@@ -55,7 +55,7 @@ shape_options = (
         "--inputs",
         "inputs_file",
         type=PATH,
-        help="What components are called with, in TOML, for classes attnfuse does not know.",
+        help="Calls of components (TOML), for classes that attnfuse does not know.",
     ),
 )
 
@@ -63,12 +63,26 @@ source_options = with_options(
     click.argument("source"),
     click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
     *shape_options,
-    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="What loads it."),
-    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="What runs it."),
-    click.option("--policy", "policy_file", type=PATH, help="Rules in TOML."),
-    click.option("--force-cast-dtype", type=click.Choice(CAST_NAMES), help="What float32 attention is cast to."),
-    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep the formula there (repeatable)."),
-    click.option("--require", multiple=True, metavar="EXPR", help="Fail unless it holds: fused==sites, deployable."),
+    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
+    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
+    click.option(
+        "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
+    ),
+    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep matching attention unfused (repeatable)."),
+    click.option(
+        "--pass",
+        "pass_options",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
+    ),
+    click.option(
+        "--require",
+        multiple=True,
+        metavar="EXPR",
+        help="Fail unless this holds: fused==sites, deployable (repeatable).",
+    ),
     click.option(
         "--strict-config",
         is_flag=True,
@@ -77,7 +91,7 @@ source_options = with_options(
     click.option(
         "--cache-dir",
         type=PATH,
-        help="A folder for what the next compile need not trace or make again.",
+        help="Cache folder: traces and results that the next compile takes over.",
     ),
     click.option(
         "--print-graph-after",
@@ -86,8 +100,9 @@ source_options = with_options(
         metavar="PASS",
         help="Print the graph as text after that pass, or after all (repeatable).",
     ),
-    click.option("--print-graph-to", "print_to", type=PATH, help="A folder to print it to, instead of stderr."),
-    click.option("--report", "report_file", type=PATH, help="Write the report (JSON) there too."),
+    click.option("--time-passes", is_flag=True, help="Print how long each pass took, on stderr."),
+    click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
+    click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
     click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 
 import click
 
 from attnfuse import pass_manager
+from attnfuse.pass_options import values
 
 
 @click.command("passes")
@@ -14,10 +15,6 @@ def passes_command() -> int:
     """List the installed passes in the order they run, each with its options."""
     for step in pass_manager.discover():
         click.echo(f"{step.order:>4}  {step.id}: {step.summary}  ({type(step).__module__})")
-        for option in _options_of(step):
-            click.echo(f"        {option} = {getattr(step, option)!r}")
+        for option, value in values(step).items():
+            click.echo(f"        {option} = {json.dumps(value)}")
     return 0
-
-
-def _options_of(step: object) -> list[str]:
-    return [f.name for f in dataclasses.fields(step)] if dataclasses.is_dataclass(step) else []

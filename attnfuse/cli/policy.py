@@ -18,13 +18,13 @@ from attnfuse.records import decisions
 
 @click.group("policy")
 def policy_group() -> None:
-    """Look at policies before anything is compiled."""
+    """Inspect policies before compiling."""
 
 
 @policy_group.command("show")
 @source_options
 def policy_show_command(**options: Any) -> int:
-    """Tell what the rules decide for every attention site of SOURCE, and which of them decides."""
+    """List what the rules decide for every attention site of SOURCE, and which of them decides."""
     shared = SourceOptions(**options)
     request = shared.request()
     outcome = shared.execute(compiler.inspect, request)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,11 @@ from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.compiler import CompileRequest, Outcome
-from attnfuse.policy import CastName, Policy, command_line_rules, read_policy
+from attnfuse.pass_times import PassTimes
+from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
 from attnfuse.report.require import parse_requirement
+from attnfuse.rewriting import Between
 from attnfuse.targets import Target
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
@@ -40,10 +43,12 @@ class SourceOptions:
     policy_file: Path | None
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
+    pass_options: tuple[str, ...]
     require: tuple[str, ...]
     strict_config: bool
     cache_dir: Path | None
     print_after: tuple[str, ...]
+    time_passes: bool
     print_to: Path | None
     report_file: Path | None
     as_json: bool
@@ -61,24 +66,39 @@ class SourceOptions:
             ),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             target=Target(self.runtime, self.soc),
-            policy=policy.and_then(command_line_rules(self.force_cast_dtype, self.no_flash)),
+            policy=policy.and_then(
+                command_line_rules(self.force_cast_dtype, self.no_flash), command_line_options(self.pass_options)
+            ),
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
             strict_config=self.strict_config,
         )
 
     def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
-        """Run the request with progress on stderr."""
+        """Run the request with progress on stderr, and what was asked of the passes."""
         if self.report_file is not None:
             check_apart("report", self.report_file, Path(self.source), request.output)
             check_writable(self.report_file)
         if self.print_to is not None:
             check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
-        if self.print_after or self.print_to is not None:
-            after = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
-            request = dataclasses.replace(request, after=after)
+        printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
+        times = PassTimes() if self.time_passes else None
+        called = [callback for callback in (printed, times) if callback is not None]
+        if called:
+            request = dataclasses.replace(request, between=partial(_call_each, called))
+        outcome = self._run(action, request)
+        if times is not None:
+            stderr_console().print(times.table())
+        return outcome
+
+    def _run(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
         if self.progress == "never":
             return action(request)
         console = stderr_console()
         with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
             return action(request, progress)
+
+
+def _call_each(callbacks: Sequence[Between], component: str, ran: pass_manager.Ran) -> None:
+    for callback in callbacks:
+        callback(component, ran)

@@ -13,11 +13,11 @@ from attnfuse.printing import graph_as_text, graph_of_text, write_file
 
 @click.command("text")
 @click.argument("file", type=PATH)
-@click.option("--parse", is_flag=True, help="FILE is text; make the .mindir again.")
+@click.option("--parse", is_flag=True, help="Read FILE as text and write the .mindir.")
 @click.option("--short", is_flag=True, help="Only the main graph, one node a line, for reading.")
-@click.option("-o", "--output", type=PATH, help="Write it there.  [default: stdout; needed with --parse]")
+@click.option("-o", "--output", type=PATH, help="Output file.  [default: stdout; needed with --parse]")
 def text_command(file: Path, parse: bool, short: bool, output: Path | None) -> int:
-    """Print the graph FILE (.mindir) as text, of which --parse makes the same bytes again.
+    """Print the graph FILE (.mindir) as text, from which --parse makes the same bytes.
 
     What a bug report needs: the text can be cut down and edited. Data that lie beside the graph stay there.
     """

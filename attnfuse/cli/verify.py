@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from attnfuse import verify
+from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
 from attnfuse.cli.options import PATH
@@ -22,11 +22,11 @@ from attnfuse.verify import Verification, check_certificate, verify_component
 @click.command("verify")
 @click.argument("original", type=PATH, required=False)
 @click.argument("fused", type=PATH, required=False)
-@click.option("--certificate", type=PATH, help="Hold the files to its digests; run nothing.")
+@click.option("--certificate", type=PATH, help="Check the files against its digests; run nothing.")
 @click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the inputs that are drawn.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones: an .npz file, or a folder of them.")
-@click.option("--measure-memory", is_flag=True, help="Tell the peak memory of both graphs in onnxruntime instead.")
+@click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify_command(
     original: Path | None,
@@ -38,10 +38,10 @@ def verify_command(
     measure_memory: bool,
     as_json: bool,
 ) -> int:
-    """Tell whether the graph FUSED (.mindir) means what ORIGINAL (.mindir) means; exit 4 where it does not.
+    """Check that the graph FUSED (.mindir) computes what ORIGINAL (.mindir) computes; exit 4 where it does not.
 
-    With --certificate FILE (a verification.json), tell whether the files are still those that were verified: both
-    graphs and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
+    With --certificate FILE (a verification.json), check that the files are still those that were verified: both graphs
+    and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
 
     Inputs are drawn, or those of --data: arrays by the names that the manifest gives the graph's inputs, one set a file
     (docs/verification-inputs.md).
@@ -52,6 +52,7 @@ def verify_command(
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    plugins.load()  # the operators that they add
     if data is not None and level == "static":
         raise UsageError("--data feeds level full; drop it or --level static.")
     files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]

@@ -26,7 +26,7 @@ from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import Argument, Arguments, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.types import Kind, TensorType, agree, declared_kind, told
+from attnfuse.ir.types import Kind, TensorType, agree, declaration, declared_kind, told
 from attnfuse.ir.values import read_constant, result_of
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -72,24 +72,6 @@ def _value_attribute(value: Literal) -> AttributeProto:
         a.type = AttributeProto.TUPLE
         for element in value:
             a.values.add(type=AttributeProto.INT64).ints.append(element)
-    return a
-
-
-def _declaration(kind: Kind) -> AttributeProto | None:
-    """The attribute that declares the kind; None where it is, or holds, what is neither a tensor nor a tuple."""
-    if isinstance(kind, TensorType):
-        a = AttributeProto(type=AttributeProto.TENSORS)
-        a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
-        return a
-    if not isinstance(kind, tuple):
-        return None
-    a = AttributeProto(type=AttributeProto.TUPLE)
-    for element in kind:
-        declared = _declaration(element)
-        if declared is None:
-            return None
-        a.values.append(declared)
-    a.seq_info.is_dyn_len = False
     return a
 
 
@@ -189,7 +171,7 @@ class Builder:
         one declared that contradicts the inferred.
         """
         made = self._infer(op, inputs, attributes, declare)
-        shape = _declaration(made.kind)
+        shape = declaration(made.kind)
         if shape is None:
             gives = "leaves its type open: it must be declared"
             if made.kind is not None:

@@ -31,6 +31,7 @@ __all__ = [
     "Special",
     "TensorType",
     "agree",
+    "declaration",
     "declared_kind",
     "is_complex",
     "tensor_kind",
@@ -149,6 +150,24 @@ def declared_kind(proto: AttributeProto | None) -> Kind:
         dtype = dtypes.from_wire(proto.tensors[0].data_type)
         return None if dtype is None else ScalarType(dtype)
     return _SPECIAL.get(kind)
+
+
+def declaration(kind: Kind) -> AttributeProto | None:
+    """The attribute that declares the kind, without its name; None where it is, or holds, neither tensor nor tuple."""
+    if isinstance(kind, TensorType):
+        a = AttributeProto(type=AttributeProto.TENSORS)
+        a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        return a
+    if not isinstance(kind, tuple):
+        return None
+    a = AttributeProto(type=AttributeProto.TUPLE)
+    for element in kind:
+        declared = declaration(element)
+        if declared is None:
+            return None
+        a.values.append(declared)
+    a.seq_info.is_dyn_len = False
+    return a
 
 
 def agree(inferred: Kind, declared: Kind) -> bool:

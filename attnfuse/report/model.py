@@ -125,12 +125,15 @@ class ComponentEntry(_Document):
     """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed.
 
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
-    was traced elsewhere.
+    was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
+    are the versions of the plugins that could have a say, by name.
     """
 
     name: str
     dtype: str | None = None
     dtype_from: str = ""
+    options: dict[str, Any] = {}
+    plugins: dict[str, str] = {}
     nodes: int
     fixed: tuple[FixedEntry, ...] = ()
     sites: tuple[SiteEntry, ...]

@@ -19,6 +19,7 @@ from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
 from attnfuse.processes import die_with, peak_memory
+from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     die_with(request["parent"])
     work = Path(request["work"])
     try:
-        result: dict[str, Any] = _trace(ComponentPlan.from_json(request["plan"]), work).to_json()
+        result: dict[str, Any] = to_json(_trace(from_json(ComponentPlan, request["plan"]), work))
     except AttnfuseError as error:
         result = {"error": str(error)}
     except Exception as error:

@@ -97,7 +97,7 @@ BAD: dict[str, tuple[Maker, int, str]] = {
         3,
         r"\.mindir cannot be read: File name too long",
     ),
-    "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean demo:stable-diffusion"),
+    "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean 'stable-diffusion'"),
     "empty file": (source(b""), 3, r"model\.mindir is empty"),
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
     "jpeg named .mindir": (source(JPEG), 3, r"model\.mindir is not a MindIR file"),

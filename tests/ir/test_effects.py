@@ -10,8 +10,8 @@ import pytest
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
+from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.uniform import uniform
-from attnfuse_passes.attention.values import ConstantFolder
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 from tests.support.oracle import Array
 

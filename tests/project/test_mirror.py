@@ -43,7 +43,6 @@ _ACROSS = {
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "targets/test_soc_limits": "every limit of every SoC",
-    "tracing/test_parts": "parts without weights: plan and folder",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
     "tracing/test_trace": "real traces: runner, worker and build",

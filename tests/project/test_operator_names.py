@@ -24,22 +24,22 @@ _OTHER_WORDS = {
 
 _ABOUT = {
     # Passes: an identity, a rule or a lowering is about the operators it is registered for, and those it writes.
-    "passes/attention/casts.py": "identities of casts and copies, registered by name",
-    "passes/attention/kv_repeat.py": "identities of repeated heads",
-    "passes/attention/layout.py": "identities of layouts",
-    "passes/attention/mask.py": "identities of masks and biases",
-    "passes/attention/scale.py": "identities of factors",
-    "passes/attention/product.py": "how each matrix product is written",
-    "passes/attention/values.py": "how each operator of mask arithmetic is computed",
+    "passes/attention/identities/casts.py": "identities of casts and copies, registered by name",
+    "passes/attention/identities/kv_repeat.py": "identities of repeated heads",
+    "passes/attention/identities/layout.py": "identities of layouts",
+    "passes/attention/identities/mask.py": "identities of masks and biases",
+    "passes/attention/identities/scale.py": "identities of factors",
+    "passes/attention/identities/product.py": "how each matrix product is written",
+    "passes/attention/mask_values.py": "how each operator of mask arithmetic is computed",
     "passes/attention/uniform.py": "how a tensor of one number is made and computed with",
-    "passes/attention/anchor.py": "Baddbmm, whose bias is scaled by a factor of its own",
+    "passes/attention/formula.py": "Baddbmm, whose bias is scaled by a factor of its own",
     "passes/attention/chain.py": "Tanh, which caps scores, and TopK, which ends a router",
-    "passes/attention/masking.py": "which of the two fused operators is written, and the sum of biases",
+    "passes/attention/masks.py": "which of the two fused operators is written, and the sum of biases",
     "passes/convert.py": "which of the two fused operators is read and written",
     "passes/fuse.py": "which fused operator is written, and the masks beside it",
-    "passes/fused_source.py": "how each of the two fused operators is read",
-    "passes/restore.py": "the formula that is written",
-    "passes/producers.py": "how a mask comes to be boolean, negated, and repeated by batch and head in one axis",
+    "passes/attention/fused_node.py": "how each of the two fused operators is read",
+    "passes/attention/lower/formula.py": "the formula that is written",
+    "passes/attention/producers.py": "how a mask comes to be boolean, negated, and repeated along one axis",
     "passes/emit/": "what is written",
     "passes/legalise/": "rules, each registered for an operator, and what they write",
     # Targets: what each operator's adapter takes.
@@ -48,7 +48,6 @@ _ABOUT = {
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/": "lowerings, registered by name; ONNX's operators",
     "attnfuse/verify/graph/fused_nodes.py": "its own reader of the fused operators",
-    "attnfuse/verify/graph/structure.py": "its own inference of a few operators",
     "attnfuse/verify/numbers/site_numbers.py": "operators of scale",
     "attnfuse/verify/graph/readers.py": "which inputs each operator asks for",
     "attnfuse/verify/numbers/inputs.py": "Mul and Muls, which scale a time",
@@ -61,12 +60,6 @@ _ABOUT = {
     "attnfuse/dynamic/rows.py": "how a repeated or filled row follows the batch, and what is written for it",
 }
 """Where names of operators may stand, by file or folder, and what they are about there."""
-
-_WITHOUT_ROW = {
-    "attnfuse/verify/inference/binding.py": {"DynamicShape"},  # taken where it comes; no MindSpore at hand defines it
-    "attnfuse/verify/graph/readers.py": {"AMax", "AMin"},  # as above
-}
-"""What stands beside operators' names and is none that the table has."""
 
 
 def _sources() -> Iterator[tuple[str, ast.Module]]:
@@ -110,7 +103,7 @@ def test_names_stand_only_where_code_is_about_the_operator() -> None:
 
 def test_every_name_is_one_of_the_table() -> None:
     unknown = {place: _used_as_names(tree) - OPERATORS.keys() - {CALL, CONSTANT} for place, tree in _sources()}
-    assert {place: names for place, names in unknown.items() if names} == _WITHOUT_ROW
+    assert {place: names for place, names in unknown.items() if names} == {}
 
 
 def test_a_name_is_found_however_it_is_used() -> None:

@@ -16,7 +16,7 @@
 
 `program_text` prints a graph so, one node a line, that two graphs of the same nodes have the same text.
 
-May import `attnfuse.ir.graph` and `attnfuse.mindir`.
+May import `attnfuse.ir.graph`, the errors of the operator table, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.operators.arguments import TypeMismatch
 from attnfuse.ir.text.lexer import Cursor, Token, value_name
 from attnfuse.ir.text.values import Writer, parse_constant, parse_data, parse_type
 from attnfuse.mindir import dtypes
@@ -48,7 +49,9 @@ class Argument:
 
 
 Infer: TypeAlias = Callable[[str, Sequence[Argument], Mapping[str, AttributeProto]], AttributeProto | None]
-"""The type of an operator's result, from its arguments and the primitive's attributes; None where it is not known."""
+"""The type of an operator's result, from its arguments and the primitive's attributes; None where it is not known.
+
+It may raise TypeMismatch for arguments that the operator does not take."""
 
 Signature: TypeAlias = Callable[[str], Mapping[str, str] | None]
 """The arguments of an operator in order, each with the text of its default, "" of one that must be given; or None."""
@@ -366,7 +369,10 @@ class _Parser:
         token: Token | None = None,
     ) -> str:
         """A node of that operator; `token` is where the text names it."""
-        kind = kind or self._inferred(op, arguments, attributes)
+        try:
+            kind = kind or self._inferred(op, arguments, attributes)
+        except TypeMismatch as mismatch:
+            raise self.cursor.error(f"this {op} {mismatch}.", token) from mismatch
         if kind is None and self.infer is not None and op not in _TUPLES:
             raise self.cursor.error(f"the type of this {op} is not known; write it: {op}(…) -> T.", token)
         self.count += 1

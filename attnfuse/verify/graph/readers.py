@@ -5,7 +5,7 @@ operator is met that says something: a logarithm is defined above 0, a table has
 2, … reads a length, what is added in front of a softmax is a mask or a bias. Nothing is proved of the rest of the
 graph: these are hints for drawing numbers, and what they leave out is what `--data` is for.
 
-May import `attnfuse.ir.graph` and the reader of fused nodes.
+May import `attnfuse.ir` and the reader of fused nodes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
-from attnfuse.ir.questions import keeps_order, orders_effects
+from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.questions import ELEMENTS, hands, keeps_order, orders_effects, role, source
 from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read
@@ -30,16 +31,8 @@ _LOOKUPS = {"Embedding": (1, 0), "Gather": (0, 1), "IndexSelect": (0, 2), "Gathe
 _AXIS = {"Gather": 2, "IndexSelect": 1, "GatherD": 1}
 """Operator → position of the axis that is looked up along; of others it is the first."""
 
-_MOVES = (
-    "Cast", "Reshape", "ExpandDims", "Load", "Depend", "FlattenExt", "Flatten", "Squeeze", "BroadcastTo",
-    "BroadcastToView", "ExpandAs", "StridedSlice", "Slice", "SliceExt", "SliceExtView", "Narrow", "NarrowView",
-    "SelectExtView", "Transpose", "TransposeView", "TransposeExtView", "Tile", "Repeat", "RepeatInterleaveInt",
-    "Contiguous", "Clone", "TensorMove", "Identity", "StopGradient", "TupleGetItem", "Split", "SplitTensor",
-    "SplitTensorView", "SplitWithSize", "SplitWithSizeView", "Chunk", "ChunkView", "UnstackExtView", "Unstack",
-    "Triu", "Tril", "TrilExt", "ReverseV2",
-)  # fmt: skip
-"""Operators that hand on elements of their first operand."""
-_JOINS = ("MakeTuple", "make_list", "MakeList", "Concat", "Stack", "StackExt", "Meshgrid")
+_TRIANGLES = ("Triu", "Tril", "TrilExt")
+"""Operators that hand on elements of their operand, and zeros."""
 
 _ADDS = ("Add", "Adds", "AddExt", "AddScalar", "InplaceAddExt", "InplaceAddsExt")
 _SUBS = ("Sub", "Subs", "SubExt", "SubScalar", "InplaceSubExt")
@@ -67,13 +60,13 @@ _INTERVALS = {
 
 _KEEP_SIGN = (
     "ReLU", "ClampScalar", "ClampTensor", "Maximum", "Minimum", "ReduceSum", "SumExt", "ReduceMean", "MeanExt",
-    "ReduceMax", "ReduceMin", "Max", "Min", "AMax", "AMin", "ProdExt", "ReduceProd", "CumSum", "CumsumExt",
+    "ReduceMax", "ReduceMin", "Max", "Min", "ProdExt", "ReduceProd", "CumSum", "CumsumExt",
 )  # fmt: skip
 """Operators that make something positive of what is positive, and of nothing else."""
 
-_BEFORE_SOFTMAX = (*_MOVES, *_ADDS, *_SUBS, *_MULS, *_DIVS, "MaskedFill", "MaskedFillScalar", "Select", "Where",
+_BEFORE_SOFTMAX = (*_ADDS, *_SUBS, *_MULS, *_DIVS, "MaskedFill", "MaskedFillScalar", "Select", "Where",
                    "Maximum", "Minimum")  # fmt: skip
-"""Operators between scores and their softmax."""
+"""Operators between scores and their softmax, beside those that hand the scores on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +190,15 @@ class _Walk:
         if op in _ORDERS or op in _EQUALS:
             self._compare(node, position, state)
             return []
-        if op in _MOVES:
+        if hands(node) is Hands.JOINED:
+            return [replace(state, value=result)]
+        taken = handed_on(node)
+        if taken is not None:
             kind = self.model.type_of(result)
-            if op == "Cast" and kind is not None and kind.dtype is dtypes.BOOL:
+            if hands(node) is Hands.CONVERTED and kind is not None and kind.dtype is dtypes.BOOL:
                 self.found = replace(self.found, condition=True)
                 return []
-            return [replace(state, value=result)] if position == 0 else []
-        if op in _JOINS:
-            return [replace(state, value=result)]
+            return [replace(state, value=result)] if node.inputs[position] == taken else []
         if op in _INTERVALS:
             self._within(*_INTERVALS[op], state)
             if op in _LOGARITHMS and state.exact and state.factor > 0 and state.added == 0 and self._is_score(result):
@@ -376,7 +370,7 @@ class _Walk:
                     self.softened[value] = True
                 elif node.op in FUSED_OPS:
                     self.softened[value] = self.softened[value] or use.position > 2
-                elif node.op in _BEFORE_SOFTMAX and not (use.position == 0 and node.op in ("Select", "Where")):
+                elif _keeps_scores(node, use.position):
                     self.softened[value] = self.softened[value] or self._is_score(node.name)
         return self.softened[value]
 
@@ -391,8 +385,8 @@ class _Walk:
     def _source(self, value: str) -> Node | None:
         """What the value's elements come from."""
         node = self.model.producer(value)
-        while node is not None and node.op in _MOVES and node.inputs:
-            node = self.model.producer(node.inputs[0])
+        while node is not None and (taken := handed_on(node)) is not None:
+            node = self.model.producer(taken)
         return node
 
     def _is_constant(self, value: str) -> bool:
@@ -415,6 +409,20 @@ class _Walk:
                 if node.op == CALL:
                     return True
         return False
+
+
+def _keeps_scores(node: Node, position: int) -> bool:
+    """Whether an operand at that position may be scores, and the result is scores again: no condition is."""
+    if node.op in ("Select", "Where") and position == 0:
+        return False
+    return node.op in _BEFORE_SOFTMAX or handed_on(node) is not None
+
+
+def handed_on(node: Node) -> str | None:
+    """The value whose elements the node hands on, wherever they stand; None where it does not, or looks them up."""
+    if node.op in _TRIANGLES:
+        return node.inputs[0]
+    return None if role(node) is Role.LOOKUP else source(node, ELEMENTS)
 
 
 def number_of(literal: Literal) -> float | None:

@@ -205,7 +205,7 @@ class _Binder:
 
     def _folded(self, node: Node) -> Literal:
         """What the node gives where that follows from shapes; None where it does not."""
-        if node.op in ("Shape", "TensorShape", "DynamicShape"):
+        if node.op in ("Shape", "TensorShape"):
             kind = self._type_of(node.inputs[0])
             return kind.dims if kind is not None and kind.is_static else None
         if takes_element(node):

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from attnfuse.ir.effects import effective_uses
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, read_literal, short_name, tensor_type
-from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
+from attnfuse.ir.questions import changed, keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
@@ -44,7 +45,6 @@ FAMILIES = (elementwise, layout, linear, reductions)
 
 _OPSET = 23
 _IR_VERSION = 11
-_IN_PLACE = "Inplace"
 _SAMPLED = 1024
 
 
@@ -250,13 +250,12 @@ class _Walk:
         )
         if takes_element(node):
             return self._element(at)
-        if node.op.startswith(_IN_PLACE):
-            self._check_in_place(at)
         moves = False
         result: Result
         if node.op in FUSED_OPS:
             result = self._fused(at)
         elif (rule := RULES.get(node.op)) is not None:
+            self._check_in_place(at)
             result, moves = rule.write(at), rule.moves
         else:
             raise at.unsupported("no rule for this operator")
@@ -297,9 +296,9 @@ class _Walk:
 
     def _check_in_place(self, at: At) -> None:
         """An operator that changes its operand is a plain one as long as nobody else reads the operand."""
-        users = [u for u in self.model.uses(at.node.inputs[0]) if u.node is not None and not orders_effects(u.node)]
-        if any(u.node is not at.node for u in users):
-            raise at.unsupported("changes a value in place that others read")
+        for value in changed(self.model, at.node):
+            if any(use.node is not at.node for use in effective_uses(self.model, value)):
+                raise at.unsupported("changes a value in place that others read")
 
     def _fused(self, at: At) -> Result:
         try:

@@ -24,6 +24,7 @@ from attnfuse import processes
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import codec
+from attnfuse.serialisation import to_json
 from attnfuse.verify.graph.fused_nodes import MalformedError, fused_nodes, read, sizes
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering.fused import is_lean
@@ -78,32 +79,29 @@ def measure_memory(original: Path, fused: Path, seed: int, data: Path | None = N
                 (work / name).write_bytes(codec.serialise(model.proto))
         kept = sum(not _is_lean(after, node) for node in fused_nodes(after))
         peaks = [
-            _peak(_Job(graph, other, work / side if side in bound else graph, seed, data))
+            _peak(_job(graph, other, work / side if side in bound else graph, seed, data))
             for side, graph, other in (("original", original, fused), ("fused", fused, original))
         ]
     return MemoryFigures(peaks[0], peaks[1], kept)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A graph to run: `graph` and `other` are where its weights are from, `at_sizes` the file whose sizes are known."""
+class Job:
+    """What the worker is asked for: to run a graph.
+
+    `graph` and, for what it lacks, `weights` are where its weights are from, `at_sizes` is the file of the same graph
+    whose sizes are known.
+    """
 
     graph: Path
-    other: Path
+    weights: Path
     at_sizes: Path
     seed: int
     data: Path | None
 
-    def to_json(self) -> str:
-        return json.dumps(
-            {
-                "graph": str(self.graph.resolve()),
-                "weights": str(self.other.resolve()),
-                "at_sizes": str(self.at_sizes.resolve()),
-                "seed": self.seed,
-                "data": None if self.data is None else str(self.data.resolve()),
-            }
-        )
+
+def _job(graph: Path, weights: Path, at_sizes: Path, seed: int, data: Path | None) -> Job:
+    return Job(graph.resolve(), weights.resolve(), at_sizes.resolve(), seed, None if data is None else data.resolve())
 
 
 def _is_lean(model: Model, node: Node) -> bool:
@@ -116,12 +114,12 @@ def _is_lean(model: Model, node: Node) -> bool:
         raise VerificationError(f"{node.op} {error}; attnfuse verify tells more.") from None
 
 
-def _peak(job: _Job) -> Peak:
+def _peak(job: Job) -> Peak:
     graph = job.graph
     try:
         done = processes.run(
             [sys.executable, "-m", "attnfuse.verify.memory.worker", str(os.getpid())],
-            said=job.to_json(),
+            said=json.dumps(to_json(job)),
             seconds=TIMEOUT_SECONDS,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

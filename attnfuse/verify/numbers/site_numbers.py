@@ -26,7 +26,7 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import factor_positions, role
+from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -39,8 +39,8 @@ from attnfuse.verify.numbers.numbers import Side, algebra_bounds, formula_values
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
 
-_FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv", "Cast", "Reshape")
-"""Operators that make one score of one score."""
+_FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv")
+"""Operators of scale: one score of one score, as what converts or moves them makes too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _scaled(model: Model, product: str) -> list[str]:
         return found  # its result has the mask in it already; only the product inside is told
     while True:
         users = [u.node for u in model.uses(found[-1]) if u.node is not None]
-        if len(users) != 1 or users[0].op not in _FACTORS:
+        if len(users) != 1 or not (users[0].op in _FACTORS or source(users[0], LAYOUTS) == found[-1]):
             return found
         others = [v for v in users[0].inputs if v != found[-1]]
         sizes_of_others = [kind.size for v in others if (kind := model.type_of(v)) is not None]

@@ -13,6 +13,7 @@ from attnfuse.api import (
     Edit,
     Effects,
     Legalised,
+    MatchFailure,
     Model,
     Node,
     NotWritableError,
@@ -41,7 +42,7 @@ from attnfuse_passes.legalise import (
 )
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
-from attnfuse_passes.legalise.rules import RULES, At, NotLegalError, Result
+from attnfuse_passes.legalise.rules import RULES, At, Result, cannot
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -80,7 +81,7 @@ class Legalise:
                 whole = _as_one(builder, result) if len(items) < len(model.uses(node.name)) else result
                 if isinstance(whole, str):
                     builder.check_stands_in(whole)
-            except (NotLegalError, NotWritableError) as error:
+            except (MatchFailure, NotWritableError) as error:
                 context.illegal[node.name] = str(error)
                 continue
             context.legalised.append(Legalised(node.op, ops))
@@ -121,7 +122,7 @@ def _as_one(builder: Builder, result: Result) -> Result:
 
 
 def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
-    """What stands for each value that is one element of the node's tuple. Raises NotLegalError for one without."""
+    """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
     if not isinstance(parts, tuple):
         return {}
     stead = {}
@@ -131,7 +132,7 @@ def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
         index = model.literal(item.inputs[1]) if model.is_literal(item.inputs[1]) else None
         part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
         if part is None:
-            raise NotLegalError(f"{short_name(item.name)} reads an element that what stands for it does not have")
+            raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
         stead[item.name] = part
     return stead
 

@@ -160,7 +160,7 @@ def test_a_row_of_numbers_without_end_is_refused(
 
 def test_a_computed_end_is_refused() -> None:
     make = gives("Arange", 0, In("end", (), INT64), 1, 35, out=kind(-1, dtype=INT64))
-    check_structure(Case("computed", make, refused="argument 1 is not a constant"))
+    check_structure(Case("computed", make, refused="argument end is not a constant"))
 
 
 def test_a_length_that_is_not_written_is_refused() -> None:
@@ -171,7 +171,7 @@ def test_a_length_that_is_not_written_is_refused() -> None:
 
 def test_a_computed_number_is_refused() -> None:
     make = gives("FillScalar", (2, 3), In("number", ()), 43, out=kind(2, 3))
-    check_structure(Case("computed", make, refused="argument 1 is not a constant"))
+    check_structure(Case("computed", make, refused="argument fill_value is not a constant"))
 
 
 def test_what_only_made_the_size_goes_too() -> None:

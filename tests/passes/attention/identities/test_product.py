@@ -12,7 +12,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
-from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.scale import constant_factor
-from attnfuse_passes.attention.steps import AddTerm
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.scale import constant_factor
+from attnfuse_passes.attention.identities.steps import AddTerm
 
 # Longest chain between two products that is looked through; the longest known one has 9 nodes.
 MAX_CHAIN = 32

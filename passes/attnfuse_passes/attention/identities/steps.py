@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from attnfuse.api import DType, Model, Node
-from attnfuse_passes.attention.view import Space
+from attnfuse_passes.attention.axes import Space
 
 
 @dataclass(frozen=True, slots=True)

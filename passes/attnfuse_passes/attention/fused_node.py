@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from attnfuse.api import (
     DType,
     FusedRequest,
-    Miss,
+    MatchFailure,
     Model,
     Node,
     NotALiteralError,
@@ -56,18 +56,6 @@ _MASKS = {
     "PromptFlashAttention": (dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
 }
 _PLAIN = ("query", "key", "value", "real_shift", "pse_shift", "attn_mask")
-
-
-class Unfit(Exception):  # noqa: N818  # a verdict, not an error
-    """The node says something that cannot be said otherwise."""
-
-    def __init__(self, code: str, node: Node, expected: str, found: str) -> None:
-        super().__init__(code)
-        self.miss = Miss(code, node.name, expected, found)
-
-    def text(self) -> str:
-        """The reason for a report."""
-        return f"expected {self.miss.expected}, found {self.miss.found}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +130,7 @@ def _facts(model: Model, node: Node, dtype: str | None) -> SiteFacts:
     attention = self_or_cross(model, *node.inputs[:3]) if len(node.inputs) >= 3 else None
     try:
         request = request_of(model, read(model, node))
-    except Unfit:
+    except MatchFailure:
         return SiteFacts(dtype=dtype, attention=attention)
 
     def known(size: int) -> int | None:
@@ -153,10 +141,10 @@ def _facts(model: Model, node: Node, dtype: str | None) -> SiteFacts:
 
 
 def read(model: Model, node: Node) -> FusedSource:
-    """The node's arguments by meaning. Raises Unfit where one is not as MindSpore writes it."""
+    """The node's arguments by meaning. Raises MatchFailure where one is not as MindSpore writes it."""
     names = _TENSORS[node.op] + _SCALARS[node.op]
     if len(node.inputs) != len(names):
-        raise Unfit(_CODE, node, f"{node.op} of {len(names)} arguments", str(len(node.inputs)))
+        raise MatchFailure(_CODE, node.name, f"{node.op} of {len(names)} arguments", str(len(node.inputs)))
     arguments = dict(zip(names, node.inputs, strict=True))
 
     def present(name: str) -> bool:
@@ -171,16 +159,16 @@ def read(model: Model, node: Node) -> FusedSource:
         except NotALiteralError:
             literal = None
         if not isinstance(literal, int | float):
-            raise Unfit(_CODE, node, f"a literal {name}", "a computed one")
+            raise MatchFailure(_CODE, node.name, f"a literal {name}", "a computed one")
         if not math.isfinite(literal):
-            raise Unfit(_CODE, node, f"a finite {name}", str(literal))
+            raise MatchFailure(_CODE, node.name, f"a finite {name}", str(literal))
         return literal
 
     score = node.op == "FlashAttentionScore"
     shift = "real_shift" if score else "pse_shift"
     heads = int(number("head_num" if score else "num_heads"))
     if heads < 1:
-        raise Unfit(_CODE, node, "at least one head", str(heads))
+        raise MatchFailure(_CODE, node.name, "at least one head", str(heads))
     return FusedSource(
         node,
         shift=arguments[shift] if present(shift) else None,
@@ -198,38 +186,40 @@ def read(model: Model, node: Node) -> FusedSource:
 
 
 def check_plain(found: FusedSource) -> None:
-    """Raise Unfit unless the node is softmax(mask(scale · QKᵀ + shift)) V, the shift scaled or not, and no more."""
+    """Raise MatchFailure unless the node is softmax(mask(scale · QKᵀ + shift)) V, the shift scaled or not, no more."""
     node = found.node
     if found.further:
-        raise Unfit(_CODE, node, f"no {found.further[0]}", "one")
+        raise MatchFailure(_CODE, node.name, f"no {found.further[0]}", "one")
     if found.keep_prob != 1.0:
-        raise Unfit(_CODE, node, "no dropout", f"keep_prob {found.keep_prob}")
+        raise MatchFailure(_CODE, node.name, "no dropout", f"keep_prob {found.keep_prob}")
     if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
-        raise Unfit(_CODE, node, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
+        raise MatchFailure(_CODE, node.name, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
 
 
 def request_of(model: Model, found: FusedSource) -> FusedRequest:
-    """What the node asks of a target. Raises Unfit where its tensors cannot be read."""
+    """What the node asks of a target. Raises MatchFailure where its tensors cannot be read."""
     node = found.node
     if found.layout not in (BSH, BNSD, BSND):
-        raise Unfit(_CODE, node, "layout BSH, BNSD or BSND", str(found.layout))
+        raise MatchFailure(_CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
     kinds = [model.type_of(name) for name in node.inputs[:3]]
     q, k, v = kinds
     if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
-        raise Unfit(_CODE, node, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds))
+        raise MatchFailure(
+            _CODE, node.name, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds)
+        )
     rank = 3 if found.layout == BSH else 4
     if any(kind.rank != rank for kind in (q, k, v)):
-        raise Unfit(_CODE, node, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
+        raise MatchFailure(_CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
     if found.layout != BSH and q.dims[_HEAD_AXIS[found.layout]] != found.heads:
-        raise Unfit(_CODE, node, f"a query of {found.heads} heads", str(q))
+        raise MatchFailure(_CODE, node.name, f"a query of {found.heads} heads", str(q))
     width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
     if width == 0:
-        raise Unfit(_CODE, node, "heads of at least one element", str(q))
+        raise MatchFailure(_CODE, node.name, "heads of at least one element", str(q))
     kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
     if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
-        raise Unfit(_CODE, node, "key and value of query's head size", f"{k} and {v}")
+        raise MatchFailure(_CODE, node.name, "key and value of query's head size", f"{k} and {v}")
     if found.kv_heads not in (None, kv_heads):
-        raise Unfit(_CODE, node, f"{kv_heads} key heads, as key has", str(found.kv_heads))
+        raise MatchFailure(_CODE, node.name, f"{kv_heads} key heads, as key has", str(found.kv_heads))
     return FusedRequest(
         batch=q.dims[0],
         heads=found.heads,
@@ -244,24 +234,24 @@ def request_of(model: Model, found: FusedSource) -> FusedRequest:
 
 
 def _shared(model: Model, node: Node, mask: str) -> bool:
-    """Whether the mask is one for all heads. Raises Unfit where it is no mask."""
+    """Whether the mask is one for all heads. Raises MatchFailure where it is no mask."""
     kind = model.type_of(mask)
     if kind is None or kind.dtype not in _MASKS[node.op]:
-        raise Unfit(_CODE, node, "a boolean mask", str(kind))
+        raise MatchFailure(_CODE, node.name, "a boolean mask", str(kind))
     return kind.rank != 4 or kind.dims[1] == 1
 
 
 def only_output(model: Model, node: Node) -> Node:
     """The node whose output is the attention: of a FlashAttentionScore, which makes a tuple, the reader of output 3.
 
-    Raises Unfit where another output is read.
+    Raises MatchFailure where another output is read.
     """
     if node.op == "PromptFlashAttention":
         return node
     readers = [use.node for use in model.uses(node.name)]
     reader = readers[0] if len(readers) == 1 else None
     if reader is None or not takes_element(reader) or not _is_index(model, reader.inputs[1], 3):
-        raise Unfit("structure.outputs", node, "one reader, of output 3", f"{len(readers)} readers")
+        raise MatchFailure("structure.outputs", node.name, "one reader, of output 3", f"{len(readers)} readers")
     return reader
 
 
@@ -274,7 +264,7 @@ def find_lift(model: Model, node: Node) -> Lift | None:
     casts = [model.producer(name) for name in node.inputs[:3]]
     try:
         result = only_output(model, node)
-    except Unfit:
+    except MatchFailure:
         return None
     readers = [use.node for use in model.uses(result.name)]
     back = readers[0] if len(readers) == 1 else None

@@ -14,8 +14,8 @@ May import `attnfuse.api`.
 
 from __future__ import annotations
 
-from attnfuse.api import ELEMENTS, Hands, Model, Node, Role, dtypes, hands, role, source
-from attnfuse_passes.fused_source import FusedSource, Unfit, read, request_of
+from attnfuse.api import ELEMENTS, Hands, MatchFailure, Model, Node, Role, dtypes, hands, role, source
+from attnfuse_passes.attention.fused_node import FusedSource, read, request_of
 
 _HANDED_ON = ELEMENTS - {Hands.CONVERTED}
 """What leaves a mask a mask: a cast may make one."""
@@ -30,7 +30,7 @@ def known_wrong(model: Model, node: Node) -> tuple[str, ...]:
         return ()
     try:
         found = read(model, node)
-    except Unfit:
+    except MatchFailure:
         return ()
     told = [_scale(model, found), _type(model, node), _compressed(found)]
     if found.mask is not None:
@@ -41,7 +41,7 @@ def known_wrong(model: Model, node: Node) -> tuple[str, ...]:
 def _scale(model: Model, found: FusedSource) -> str | None:
     try:
         width = request_of(model, found).head_dim
-    except Unfit:
+    except MatchFailure:
         return None
     if found.scale != 1.0 or width == 1:
         return None

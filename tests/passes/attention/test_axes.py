@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnfuse_passes.attention.view import UNKNOWN, Atom, Space, View, keys, product
+from attnfuse_passes.attention.axes import UNKNOWN, Atom, Space, View, keys, product
 
 
 def numbers(dims: tuple[int, ...]) -> Any:

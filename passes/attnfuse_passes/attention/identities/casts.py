@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from attnfuse.api import Model, Node, NotALiteralError, dtypes
-from attnfuse_passes.attention.peelers import peeler
-from attnfuse_passes.attention.steps import Convert, Effect, Ordered, Same
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.steps import Convert, Effect, Ordered, Same
 
 # Every value of the left type is a value of the right one.
 _WIDER = {

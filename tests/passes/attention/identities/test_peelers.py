@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention.peelers import ALLOWED, Peeler, Place, all_peelers, peel
-from attnfuse_passes.attention.steps import (
+from attnfuse_passes.attention.axes import Space
+from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, Place, all_peelers, peel
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     Effect,
@@ -19,7 +20,6 @@ from attnfuse_passes.attention.steps import (
     Same,
     Scale,
 )
-from attnfuse_passes.attention.view import Space
 from tests.support.programs import Program, parse
 
 # The registry is filled by importing the package, which the line below also proves.
@@ -54,18 +54,18 @@ def test_peelers_are_registered() -> None:
 
 
 @pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
-def test_peeler_has_both_kinds_of_examples(peeler: Peeler) -> None:
+def test_peeler_has_both_kinds_of_examples(peeler: Identity) -> None:
     assert peeler.examples
     assert peeler.counter_examples
 
 
 @pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
-def test_examples_cover_every_operator(peeler: Peeler) -> None:
+def test_examples_cover_every_operator(peeler: Identity) -> None:
     assert set(peeler.ops) == {parse(text).node.op for text in peeler.examples}
 
 
 @pytest.mark.parametrize(("peeler", "text"), EXAMPLES)
-def test_effect_is_what_the_operator_does(peeler: Peeler, text: str) -> None:
+def test_effect_is_what_the_operator_does(peeler: Identity, text: str) -> None:
     program = parse(text)
     found = peeler.rule(program.model, program.node)
     assert found is not None, "the rule refuses its own example"
@@ -77,7 +77,7 @@ def test_effect_is_what_the_operator_does(peeler: Peeler, text: str) -> None:
 
 
 @pytest.mark.parametrize(("peeler", "text"), COUNTER_EXAMPLES)
-def test_counter_example_is_refused(peeler: Peeler, text: str) -> None:
+def test_counter_example_is_refused(peeler: Identity, text: str) -> None:
     program = parse(text)
     assert program.node.op in peeler.ops
     assert peeler.rule(program.model, program.node) is None

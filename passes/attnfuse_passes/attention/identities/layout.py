@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.peelers import peeler
-from attnfuse_passes.attention.steps import Effect, Layout, Same
-from attnfuse_passes.attention.view import Space
+from attnfuse_passes.attention.axes import Space
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.steps import Effect, Layout, Same
 
 
 def integers(model: Model, value: str) -> tuple[int, ...] | None:

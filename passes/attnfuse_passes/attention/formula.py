@@ -10,13 +10,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from attnfuse.api import Effects, Hands, Miss, Model, Node, Obligation, Peel, TensorType, behind, dtypes, effective_uses
-from attnfuse_passes.attention.chain import Forward, NoMatchError, find_scores, find_weights, miss
-from attnfuse_passes.attention.layout import integers
-from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
-from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.product import MAX_CHAIN, Product
-from attnfuse_passes.attention.steps import (
+from attnfuse.api import (
+    Effects,
+    Hands,
+    MatchFailure,
+    Model,
+    Node,
+    Obligation,
+    Peel,
+    TensorType,
+    behind,
+    dtypes,
+    effective_uses,
+)
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
+from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
+from attnfuse_passes.attention.identities.layout import integers
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     FillWhere,
@@ -25,12 +37,12 @@ from attnfuse_passes.attention.steps import (
     Scale,
     Step,
 )
+from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
 from attnfuse_passes.attention.uniform import makers
-from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, View, keys, product
 
 
 def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:
-    """The attention around a Softmax. Raises NoMatchError, which says how far it got and what was found."""
+    """The attention around a Softmax. Raises MatchFailure, which says how far it got and what was found."""
     return _Reader(model, softmax, effects).read()
 
 
@@ -48,7 +60,7 @@ class _Reader:
         self._factors: dict[str, list[float]] = {}
 
     def read(self) -> AttentionExpr:
-        """The story of one match, in order; each line either proves something or raises NoMatchError."""
+        """The story of one match, in order; each line either proves something or raises MatchFailure."""
         scores_steps, scores = find_scores(self.model, self.softmax)
         forward = find_weights(self.model, self.softmax)
         self.interior.extend(forward.tests)
@@ -69,7 +81,7 @@ class _Reader:
         kind = self._type(self.softmax.inputs[0])
         output = self._type(forward.product.node.name)
         if not (kind.dtype.is_float and output.dtype.is_float):
-            raise miss("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
+            raise MatchFailure("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
         return AttentionExpr(
             space=self.space,
             softmax=self.softmax,
@@ -94,7 +106,7 @@ class _Reader:
     def _type(self, value: str) -> TensorType:
         kind = self.model.type_of(value)
         if kind is None:
-            raise miss("facts.type", value, "a tensor of a known type", "another kind of value")
+            raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
         return kind
 
     def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> Operand:
@@ -131,7 +143,7 @@ class _Reader:
             steps = steps[:failed]
         for read, _ in layouts:
             if read in self.effects.mutated:
-                raise miss("safety.mutated", read, "a value that nothing changes in place", "one that is")
+                raise MatchFailure("safety.mutated", read, "a value that nothing changes in place", "one that is")
         if swap:
             rank = len(self.space[name].axes)
             self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
@@ -158,12 +170,14 @@ class _Reader:
         space, at = self.space, scores.node.name
         rank = max(len(space["left"].axes), len(space["right"].axes))
         if min(len(space["left"].axes), len(space["right"].axes)) < 2:
-            raise miss("structure.rank", at, "operands of at least 2 axes", "a vector")
+            raise MatchFailure("structure.rank", at, "operands of at least 2 axes", "a vector")
         for name in ("left", "right"):
             while len(space[name].axes) < rank:
                 space.expand(name, 0)
         if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
-            raise miss("structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right"))
+            raise MatchFailure(
+                "structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right")
+            )
         self._pair_batch("left", "right", rank, at, strict=scores.strict)
         a, b = space["left"].axes, space["right"].axes
         batch = tuple(x or y for x, y in zip(a[:-2], b[:-2], strict=True))
@@ -182,14 +196,14 @@ class _Reader:
         for axis in range(rank - 2):
             sizes = (product(self.space[one].axes[axis]), product(self.space[other].axes[axis]))
             if not strict and -1 in sizes and keys(self.space[one].axes[axis]) != keys(self.space[other].axes[axis]):
-                raise miss(
+                raise MatchFailure(
                     "facts.dynamic_batch",
                     at,
                     "batch sizes that are known, or a product that does not broadcast",
                     str(sizes),
                 )
             if not self.space.pair(one, axis, other, axis, broadcast=not strict):
-                raise miss("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+                raise MatchFailure("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
 
     # --- scores: scale, masks, layout
 
@@ -210,7 +224,7 @@ class _Reader:
                 terms = [_times(term, effect.factor) for term in terms]
             elif isinstance(effect, Layout):
                 if not effect.apply(self.space, "scores"):
-                    raise miss(
+                    raise MatchFailure(
                         "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                     )
             elif isinstance(effect, AddTerm):
@@ -233,27 +247,27 @@ class _Reader:
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
-            raise miss("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
+            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
         before = space["scores"].dims
         if folded and not self._unfold_heads(name):
-            raise miss(
+            raise MatchFailure(
                 "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
             )
         while len(space[name].axes) < len(space["scores"].axes):
             space.expand(name, 0)
         if len(space[name].axes) != len(space["scores"].axes):
-            raise miss(
+            raise MatchFailure(
                 "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
             )
         for axis, group in enumerate(space["scores"].axes):
             if not group and space[name].axes[axis]:
-                raise miss(
+                raise MatchFailure(
                     "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
                 )
             if not space.pair("scores", axis, name, axis, broadcast=True):
-                raise miss(
+                raise MatchFailure(
                     "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
                 )
         if folded:
@@ -280,7 +294,7 @@ class _Reader:
     def _fill(self, node: Node, effect: FillWhere, number: int) -> FillTerm:
         name = f"term{number}"
         if self._type(effect.condition).dtype is not dtypes.BOOL:
-            raise miss("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
+            raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
         return FillTerm(operand.value, effect.when, effect.fill, name, node.name)
 
@@ -299,7 +313,7 @@ class _Reader:
         axes = integers(self.model, self.softmax.inputs[1]) if len(self.softmax.inputs) > 1 else None
         rank = len(self.space["scores"].axes)
         if axes is None or len(axes) != 1 or not -rank <= axes[0] < rank:
-            raise miss("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
+            raise MatchFailure("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
         ran = keys(self.space["scores"].axes[axes[0] % rank])
         for side in (1, 0):
             # An axis of one element has no atoms. A softmax over it gives ones, and so does one over a key sequence of
@@ -309,11 +323,12 @@ class _Reader:
                     Obligation("softmax_axis", f"axis {axes[0]} holds the whole key sequence and nothing else")
                 )
                 return side
-        raise NoMatchError(
-            Miss(
-                "structure.softmax_axis", self.softmax.name, "a softmax over the key sequence", f"over axis {axes[0]}"
-            ),
-            attention=False,
+        raise MatchFailure(
+            "structure.softmax_axis",
+            self.softmax.name,
+            "a softmax over the key sequence",
+            f"over axis {axes[0]}",
+            is_attention=False,
         )
 
     def _name_axes(self, scores: Product, softmax_axis: int) -> None:
@@ -329,7 +344,9 @@ class _Reader:
             self.interior.append(step.node)
             self.peels.append(Peel(step.identity, step.node.name, "weights"))
             if isinstance(step.effect, Layout) and not step.effect.apply(self.space, "scores"):
-                raise miss("structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op)
+                raise MatchFailure(
+                    "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op
+                )
             guard = guard or isinstance(step.effect, NanToZero)
         return guard
 
@@ -356,20 +373,20 @@ class _Reader:
                 space.expand(view, 0)
         weights = space["scores"].axes
         if keys(weights[-1]) != keys(space["columns"].axes[0]) or keys(weights[-2]) != keys(space["rows"].axes[0]):
-            raise miss(
+            raise MatchFailure(
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
         if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
-            raise miss("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+            raise MatchFailure("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
         self._pair_batch("scores", name, rank, at, strict=second.strict)
         extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
         if extra:
-            raise miss(
+            raise MatchFailure(
                 "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
             )
         own = set(keys(flat(space["batch"].axes)))
         if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
-            raise miss(
+            raise MatchFailure(
                 "structure.value_batch", at, "weights with the batch axes of query and key", "weights that are repeated"
             )
         outer = space[name].axes[-1]
@@ -390,7 +407,7 @@ class _Reader:
     def _check_scale(self, factors: list[float], scores: Product) -> None:
         total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
         if not np.isfinite(total) or total <= 0:
-            raise miss("facts.scale", scores.node.name, "a finite, positive scale", repr(total))
+            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale", repr(total))
         self.obligations.append(
             Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
         )
@@ -398,8 +415,8 @@ class _Reader:
     def _check_key_is_computed(self, key: Operand) -> None:
         at = behind(self.model, key.value, {Hands.SAME})
         if self.model.is_parameter(at) or self.model.is_literal(at):
-            found = Miss("anchor.key_is_weight", at, "a key computed from an input", "a weight: a linear layer")
-            raise NoMatchError(found, attention=False)
+            expected, found = "a key computed from an input", "a weight: a linear layer"
+            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
 
     def _check_private(self, anchor: Node) -> None:
         """Scores and weights may have no reader outside the region: they would still have to be computed."""
@@ -410,14 +427,14 @@ class _Reader:
             ]
             if outside:
                 reader = outside[0].node
-                raise miss(
+                raise MatchFailure(
                     "safety.scores_escape",
                     node.name,
                     "scores that only the softmax reads",
                     "an output of the graph" if reader is None else reader.op,
                 )
             if node.graph.name != anchor.graph.name:
-                raise miss("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
+                raise MatchFailure("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
         self.obligations.append(
             Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
         )

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from attnfuse.api import (
     ELEMENTS,
+    SEQUENCES,
     Effects,
     Model,
     Node,
@@ -26,6 +27,7 @@ from attnfuse.api import (
     WeightReader,
     changed,
     dtypes,
+    hands,
     no_weights,
     source,
 )
@@ -43,13 +45,17 @@ MAX_DEPTH = 64
 class ConstantFolder:
     """Evaluates mask arithmetic on constants with numpy, in the operators' own element types.
 
-    With a reader of `weights` their values count as constants too.
+    With a reader of `weights` their values count as constants too. Values of more than `largest` elements are not
+    computed.
     """
 
-    def __init__(self, model: Model, effects: Effects, weights: WeightReader = no_weights) -> None:
+    def __init__(
+        self, model: Model, effects: Effects, weights: WeightReader = no_weights, *, largest: int = MAX_ELEMENTS
+    ) -> None:
         self._model = model
         self._effects = effects
         self._weights = weights
+        self._largest = largest
         self._known: dict[str, Array | None] = {}
         self._sets: dict[str, Numbers | None] = {}
 
@@ -76,8 +82,8 @@ class ConstantFolder:
         else:
             return literal if isinstance(literal, np.ndarray) else None
         kind = model.type_of(name)
-        rule = _FOLD.get(node.op)
-        if kind is None or not kind.is_static or kind.size > MAX_ELEMENTS:
+        rule = _same_order if hands(node) in SEQUENCES else _FOLD.get(node.op)
+        if kind is None or not kind.is_static or kind.size > self._largest:
             return None
         everywhere = uniform(model, name)
         if everywhere is not None:
@@ -120,7 +126,9 @@ class ConstantFolder:
         """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
         if name in changed(self._model, node):
-            return ConstantFolder(self._model, self._effects.without(name), self._weights).possible(name, depth)
+            effects = self._effects.without(name)
+            before = ConstantFolder(self._model, effects, self._weights, largest=self._largest)
+            return before.possible(name, depth)
         return self.possible(name, depth)
 
     def possible(self, name: str, depth: int = MAX_DEPTH) -> Numbers | None:
@@ -241,7 +249,6 @@ def _slice(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
 
 
 _FOLD: dict[str, Rule] = {
-    "Load": lambda fold, node, depth: fold.operand(node.inputs[0], depth),
     "Add": _binary(np.add),
     "AddExt": _with_alpha(np.add),
     "Sub": _binary(np.subtract),
@@ -265,13 +272,6 @@ _FOLD: dict[str, Rule] = {
     "LogicalNot": lambda fold, node, depth: np.logical_not(fold.operand(node.inputs[0], depth)),
     "Neg": lambda fold, node, depth: np.negative(fold.operand(node.inputs[0], depth)),
     "Cast": _cast,
-    "Reshape": _same_order,
-    "ExpandDims": _same_order,
-    "Squeeze": _same_order,
-    "FlattenExt": _same_order,
-    "Contiguous": _same_order,
-    "Clone": _same_order,
-    "TensorMove": _same_order,
     "BroadcastTo": _broadcast,
     "Tile": lambda fold, node, depth: np.tile(fold.operand(node.inputs[0], depth), fold.numbers(node.inputs[1])),
     "Transpose": lambda fold, node, depth: np.transpose(

@@ -14,12 +14,13 @@ peeler's examples: each is evaluated against its effect in float64, and each cou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
-from attnfuse.api import Model
-from attnfuse_passes.attention.steps import (
+from attnfuse.api import Extension, Model
+from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     FillWhere,
@@ -53,7 +54,7 @@ ALLOWED: dict[Place, tuple[type, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Peeler:
+class Identity:
     """One identity. `examples` and `counter_examples` are one-node programs, see tests/support/programs.py."""
 
     name: str
@@ -64,7 +65,11 @@ class Peeler:
     rule: Rule
 
 
-_BY_OP: dict[str, list[Peeler]] = {}
+_BY_OP: dict[str, list[Identity]] = {}
+
+
+_PLUGGED: dict[str, list[Identity]] = {}
+"""Those of plugins."""
 
 
 def peeler(
@@ -78,7 +83,7 @@ def peeler(
     """Register a rule under the operators it is about."""
 
     def register(rule: Rule) -> Rule:
-        entry = Peeler(name, ops, identity, examples, counter_examples, rule)
+        entry = Identity(name, ops, identity, examples, counter_examples, rule)
         for op in ops:
             _BY_OP.setdefault(op, []).append(entry)
         return rule
@@ -86,8 +91,27 @@ def peeler(
     return register
 
 
-def all_peelers() -> tuple[Peeler, ...]:
-    """Every registered peeler, once each, by name."""
+def extend(extensions: Iterable[Extension]) -> None:
+    """Read by these identities of plugins too, after our own, and by no others that were added before.
+
+    Raises PluginError for what is no identity, and for a name that another has.
+    """
+    _PLUGGED.clear()
+    taken = {entry.name for entry in all_peelers()}
+    for extension in extensions:
+        entry = extension.value
+        if not isinstance(entry, Identity):
+            raise extension.refused("is no Identity of attnfuse_passes.api")
+        if entry.name != extension.name:
+            raise extension.refused(f"calls itself {entry.name!r}")
+        if entry.name in taken:
+            raise extension.refused("has the name of one that attnfuse has itself")
+        for op in entry.ops:
+            _PLUGGED.setdefault(op, []).append(entry)
+
+
+def all_peelers() -> tuple[Identity, ...]:
+    """Every peeler of our own, once each, by name."""
     return tuple(sorted({p.name: p for entries in _BY_OP.values() for p in entries}.values(), key=lambda p: p.name))
 
 
@@ -96,7 +120,7 @@ def peel(model: Model, value: str, place: Place) -> Step | None:
     node = model.producer(value)
     if node is None:
         return None
-    for entry in _BY_OP.get(node.op, ()):
+    for entry in chain(_BY_OP.get(node.op, ()), _PLUGGED.get(node.op, ())):
         found = entry.rule(model, node)
         if found is not None and isinstance(found[1], ALLOWED[place]):
             return Step(node, found[0], found[1], f"{entry.name}: {entry.identity}")

@@ -12,28 +12,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import Builder, Edit, FusedRequest, Model, Node, dtypes
+from attnfuse.api import Builder, Edit, FusedRequest, MatchFailure, Model, Node, dtypes
+from attnfuse_passes.attention.fused_node import FusedSource, Lift, check_plain, only_output, request_of
 from attnfuse_passes.emit.fused import BNSD, BSH
-from attnfuse_passes.fused_source import FusedSource, Lift, Unfit, check_plain, only_output, request_of
 
 
 def restore_formula(model: Model, edit: Edit, found: FusedSource, lift: Lift | None, slug: str) -> list[Node]:
     """Put the formula in the place of the node and of the casts around it; the nodes that are no longer needed.
 
-    Raises Unfit where the node is not that formula, or where sizes are not known before run time.
+    Raises MatchFailure where the node is not that formula, or where sizes are not known before run time.
     """
     check_plain(found)
     request = request_of(model, found)
     result = only_output(model, found.node)
     sizes = (request.batch, request.heads, request.kv_heads, request.query_length, request.key_length, request.head_dim)
     if any(size < 0 for size in sizes):
-        raise Unfit("facts.dynamic_layout", found.node, "known sizes", "unknown ones")
+        raise MatchFailure("facts.dynamic_layout", found.node.name, "known sizes", "unknown ones")
     for term in (found.mask, found.shift):
         _check_lengths(model, found.node, term, request)
     anchor = result if lift is None else lift.back
     kind = model.type_of(anchor.name)
     if kind is None:
-        raise Unfit("facts.type", found.node, "a result of known type", "none")
+        raise MatchFailure("facts.type", found.node.name, "a result of known type", "none")
     b = Builder(edit, anchor, slug)
     query, key, value = found.node.inputs[:3] if lift is None else lift.operands
     q = _heads_apart(b, found.layout, query, request.heads)
@@ -66,7 +66,7 @@ def _check_lengths(model: Model, node: Node, term: str | None, request: FusedReq
     kind = None if term is None else model.type_of(term)
     wanted = (request.query_length, request.key_length)
     if kind is not None and kind.dims[-2:] != wanted:
-        raise Unfit("structure.fused_arguments", node, f"a mask or bias of the scores' {wanted}", str(kind))
+        raise MatchFailure("structure.fused_arguments", node.name, f"a mask or bias of the scores' {wanted}", str(kind))
 
 
 def _heads_apart(b: Builder, layout: int, value: str, heads: int) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.api import Model, Node, Role, role
-from attnfuse_passes.attention.peelers import peeler
-from attnfuse_passes.attention.product import is_scores
-from attnfuse_passes.attention.scale import constant_factor
-from attnfuse_passes.attention.steps import AddTerm, Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.product import is_scores
+from attnfuse_passes.attention.identities.scale import constant_factor
+from attnfuse_passes.attention.identities.steps import AddTerm, Effect, FillWhere, NanToZero
 from attnfuse_passes.attention.uniform import uniform
 
 

@@ -13,7 +13,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
-from attnfuse_passes.attention.values import MAX_NUMBERS, ConstantFolder, is_learned
+from attnfuse_passes.attention.mask_values import MAX_NUMBERS, ConstantFolder, is_learned
 from tests.support import oracle
 from tests.support.graphs import GraphBuilder
 
@@ -178,6 +178,16 @@ def test_the_numbers_a_mask_is_made_of(make: Make, numbers: set[float]) -> None:
 def test_numbers_that_are_not_known(make: Make) -> None:
     known, _, value = folder(make)
     assert known.possible(value) is None
+
+
+@pytest.mark.parametrize(("largest", "known"), [(6, True), (5, False)])
+def test_a_larger_constant_than_asked_for_is_not_computed(largest: int, known: bool) -> None:
+    g = GraphBuilder()
+    value = g.add(constant(g, 2, 3), np.ones(3, np.float32))
+    g.output(value)
+    model = g.model()
+    found = ConstantFolder(model, Effects.of(model), largest=largest)
+    assert (found.value(value) is not None) == known
 
 
 def test_as_many_numbers_as_there_may_be() -> None:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.peelers import peeler
-from attnfuse_passes.attention.steps import Effect, Scale
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.steps import Effect, Scale
 
 
 def constant_factor(model: Model, value: str) -> float | None:

@@ -8,10 +8,10 @@ the head axis is what the algebra of layouts keeps apart: only the inner one is 
 from __future__ import annotations
 
 from attnfuse.api import Model, Node
-from attnfuse_passes.attention.layout import axis_of, integers, shapes
-from attnfuse_passes.attention.peelers import peeler
-from attnfuse_passes.attention.steps import Effect, Layout, Same
-from attnfuse_passes.attention.view import Space
+from attnfuse_passes.attention.axes import Space
+from attnfuse_passes.attention.identities.layout import axis_of, integers, shapes
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.steps import Effect, Layout, Same
 
 
 @peeler(

@@ -31,12 +31,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import DType, Miss, Model, NodeKind, Obligation
+from attnfuse.api import DType, MatchFailure, Model, NodeKind, Obligation
+from attnfuse_passes.attention.axes import Axis, View, keys, product
 from attnfuse_passes.attention.heads import Heads
+from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
-from attnfuse_passes.attention.values import ConstantFolder, Numbers
-from attnfuse_passes.attention.view import Axis, View, keys, product
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -120,14 +120,6 @@ class Masking:
         return bool(self.biases or self.shifted) or self.constant_bias is not None
 
 
-class MaskError(Exception):
-    """Carries the Miss for a mask that cannot be handed over without changing what it means."""
-
-    def __init__(self, code: str, at: str, expected: str, found: str) -> None:
-        super().__init__(code)
-        self.miss = Miss(code, at, expected, found)
-
-
 def read_masking(
     model: Model,
     folder: ConstantFolder,
@@ -139,7 +131,7 @@ def read_masking(
     *,
     rows_attended: bool,
 ) -> Masking:
-    """Sort the terms into masks and biases. Raises MaskError where a term's meaning in `compute` cannot be proved.
+    """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
 
     `folder` knows constants, which may be written anew; `known` the weights' values too.
     """
@@ -205,7 +197,7 @@ class _Sorter:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
                 # so a mean, differs, in a row that attends to no key.
-                raise MaskError("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
+                raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.masking.guard = "zero" if self.expr.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
 
@@ -253,14 +245,14 @@ class _Sorter:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
         at, softmax = self._at(term), self.expr.scores_dtype
         if _largest(at) > _largest(softmax) and not self.rows_attended:
-            raise MaskError("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+            raise MatchFailure("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
 
     def _check_sums(self) -> None:
         """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
         terms = [t for t in self.expr.terms if isinstance(t, BiasTerm) and abs(t.factor) < 1 and self._is_extreme(t)]
         if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
             found = f"{len(terms)} masks before a factor"
-            raise MaskError("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
+            raise MatchFailure("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
 
     def _is_extreme(self, term: BiasTerm) -> bool:
         """Whether a number of the term's may be half as large as its type allows, or is not known."""
@@ -275,7 +267,9 @@ class _Sorter:
     def _fill(self, term: FillTerm) -> None:
         lowest = -_largest(self._at(term))
         if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
-            raise MaskError("facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill))
+            raise MatchFailure(
+                "facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill)
+            )
         constant = self._constant(self.folder, term.condition, term.view)
         if constant is None:
             self.masking.discards.append(Discard(term.condition, term.view, when=term.when))
@@ -305,7 +299,7 @@ class _Sorter:
 
     def _constant_bias(self, values: npt.NDArray[np.float64], term: BiasTerm) -> None:
         if np.isnan(values).any() or (values == np.inf).any():
-            raise MaskError("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
+            raise MatchFailure("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
         masked = values <= ABSORBING
         if masked.any():
             self._discard_constant(masked)
@@ -360,7 +354,7 @@ class _Sorter:
             # In the softmax's wider type the product is a number, in the node's it may be none.
             exact = False
             if self._at(term) != self.expr.scores_dtype and not self.rows_attended:
-                raise MaskError("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
+                raise MatchFailure("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
         turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
         if self.expr.nan_guard and (turned or (exact and not self.rows_attended)):
             self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnfuse.api import Builder
+from attnfuse.api import Builder, MatchFailure
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, keys, product
 from attnfuse_passes.attention.normal_form import AttentionExpr, Operand, flat
-from attnfuse_passes.attention.view import UNKNOWN, Axis, Space, keys, product
-
-
-class LayoutError(Exception):
-    """A layout that cannot be written down because too many dimensions are unknown before run time."""
 
 
 def operand(b: Builder, expr: AttentionExpr, source: Operand, axes: Sequence[Axis]) -> str:
     """Query, key or value with one axis per group of atoms; existing values are used where one already fits.
 
-    Raises LayoutError where more than one dimension would have to be worked out at run time.
+    Raises MatchFailure where more than one dimension would have to be worked out at run time.
     """
     wanted = [keys(axis) for axis in axes]
     order = [key for group in wanted for key in group]
@@ -26,7 +22,7 @@ def operand(b: Builder, expr: AttentionExpr, source: Operand, axes: Sequence[Axi
             return value
     for value, name in reversed(source.layouts):
         if list(keys(flat(expr.space[name].axes))) == order:
-            return b.reshape(value, _dims([product(axis) for axis in axes]))
+            return b.reshape(value, _dims(value, [product(axis) for axis in axes]))
     return arrange(b, expr.space, source.value, expr.space[source.view].source, axes, full=[True] * len(axes))
 
 
@@ -41,7 +37,7 @@ def arrange(b: Builder, space: Space, value: str, source: Axis, axes: Sequence[A
     position = {atom.key: i for i, atom in enumerate(source)}
     order = [position[atom.key] for atom in present]
     if order != list(range(len(source))):
-        value = b.reshape(value, _dims([atom.size for atom in source]))
+        value = b.reshape(value, _dims(value, [atom.size for atom in source]))
         value = b.transpose(value, order)
     repeat = [
         [atom.key not in own and (full[i] or any(a.key in own for a in axis)) for atom in axis]
@@ -49,7 +45,7 @@ def arrange(b: Builder, space: Space, value: str, source: Axis, axes: Sequence[A
     ]
     if any(any(group) for group in repeat):
         ones = [1 if atom.key not in own else atom.size for axis in axes for atom in axis]
-        value = b.reshape(value, _dims(ones))
+        value = b.reshape(value, _dims(value, ones))
         lengths = [
             atom.size if atom.key in own or again else 1
             for axis, group in zip(axes, repeat, strict=True)
@@ -60,7 +56,7 @@ def arrange(b: Builder, space: Space, value: str, source: Axis, axes: Sequence[A
         product([atom for atom, again in zip(axis, group, strict=True) if atom.key in own or again])
         for axis, group in zip(axes, repeat, strict=True)
     ]
-    return b.reshape(value, _dims(dims))
+    return b.reshape(value, _dims(value, dims))
 
 
 def restore(b: Builder, value: str, axes: Sequence[Axis], output: Sequence[Axis]) -> str:
@@ -71,12 +67,12 @@ def restore(b: Builder, value: str, axes: Sequence[Axis], output: Sequence[Axis]
     target = list(keys(flat(tuple(output))))
     if order != target:
         atoms = {atom.key: atom for axis in axes for atom in axis}
-        value = b.reshape(value, _dims([atoms[key].size for key in order]))
+        value = b.reshape(value, _dims(value, [atoms[key].size for key in order]))
         value = b.transpose(value, [order.index(key) for key in target])
-    return b.reshape(value, _dims([product(axis) for axis in output]))
+    return b.reshape(value, _dims(value, [product(axis) for axis in output]))
 
 
-def _dims(dims: Sequence[int]) -> Sequence[int]:
+def _dims(value: str, dims: Sequence[int]) -> Sequence[int]:
     if list(dims).count(UNKNOWN) > 1:
-        raise LayoutError
+        raise MatchFailure("facts.dynamic_layout", value, "at most one unknown size", "more")
     return dims

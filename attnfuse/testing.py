@@ -1,0 +1,335 @@
+"""For the tests of passes, a plugin's as well as ours: graphs before and after in text, and what is held to them.
+
+    # fixtures/scale.txt
+    pass: fuse
+    given: q, k, v: float16[2, 8, 64, 40]
+
+    title: the scale on query
+    status: fused
+    s = MatMulExt(Muls(q, 0.125), Transpose(k, (0, 1, 3, 2))); MatMulExt(Softmax(s, (-1,)), v)
+    => PromptFlashAttention(q, k, v, num_heads=8, scale_value=0.125, next_tokens=2147483647, input_layout=1,
+                            num_key_value_heads=8, inner_precise=0)
+
+    # test_scale.py
+    @pytest.mark.parametrize("fixture", read_fixtures(Path(__file__).parent / "fixtures"), ids=str)
+    def test_fixture(fixture: Fixture) -> None:
+        check_fixture(fixture)
+        check_laws(fixture)
+
+Blocks stand apart by an empty line. A block begins with lines `key: value`; those of the first, which has no graph,
+hold for all that do not say otherwise. `#` starts a comment. The graphs are written in the short form that
+`attnfuse.ir.text.program` describes; an operator's arguments may be given by the names of the operator table, and those
+left out take MindSpore's defaults. Behind `=>`, which begins a line, stands the graph that the pass leaves; without it
+the pass must change nothing.
+
+    title     what the block shows; a name no other of the file has
+    pass      the id of the pass that runs
+    runtime   lite (default), mindspore
+    soc       ascend910b (default) or another of `attnfuse.targets`
+    policy    settings of a policy's defaults in TOML, with `;` between them, such as flash = false
+    given     inputs and weights, declared where the graph does not: those it names. A block's come to the first one's
+    status    of each site in order, with `,` between them;  code  likewise
+    reason    a part of why the one operator that the target does not take stays. Without it there must be none
+
+May import the engine below the compiler. Numbers need the verify extra; pytest is not needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse import pass_manager
+from attnfuse.errors import UsageError
+from attnfuse.ir.graph import Model
+from attnfuse.ir.text import TextError, infer, parse_program, program_text, signature
+from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType
+from attnfuse.ir.verifier import Verifier
+from attnfuse.mindir import codec, dtypes
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.pass_manager import Context, Pass
+from attnfuse.policy import Policy, policy_of
+from attnfuse.targets import Target
+from attnfuse.verify.graph.structure import check_interface, new_findings
+
+__all__ = ["Fixture", "check_fixture", "check_laws", "read_fixtures"]
+
+_KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason")
+_KEY = re.compile(rf"({'|'.join(_KEYS)}): *(.*?) *")
+_BLOCK = re.compile(r"\n(?:[ \t]*\n)+")
+_ARROW = re.compile(r"^[ \t]*=>", re.MULTILINE)
+_COMPONENT = "component"
+_LARGEST_WHOLE = 3
+"""Of the whole numbers that are drawn, so that they may be places on a short axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """One block of a file: `told` are its keys, `before` and `after` its graphs as text.
+
+    `line` is where `before` begins, from 1, and `after_line` where `after` does, which is None where nothing may
+    change.
+    """
+
+    file: Path
+    line: int
+    before: str
+    after: str | None
+    after_line: int
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.file.stem}: {self.told['title']}"
+
+    def model(self) -> Model:
+        """The graph before, made anew. Raises TextError, with the place in the file, for text that is no graph."""
+        with _Place(self.file, self.line):
+            return Model(parse_program(self.before, infer=infer, signature=signature, like=self._given()))
+
+    def expected(self) -> str:
+        """The graph after, as `program_text` prints it. Raises TextError as `model` does."""
+        before = self.model()
+        if self.after is None:
+            return program_text(before)
+        with _Place(self.file, self.after_line):
+            return program_text(Model(parse_program(self.after, signature=signature, like=before.proto)))
+
+    def context(self) -> Context:
+        """What the pass is given beside the graph. Raises PolicyError or UsageError for a policy or target that is
+        none.
+        """
+        policy = Policy()
+        if "policy" in self.told:
+            policy = policy_of({"defaults": tomllib.loads(self.told["policy"].replace(";", "\n"))}, str(self))
+        target = Target(self.told.get("runtime", "lite"), self.told.get("soc", "ascend910b"))
+        return Context(_COMPONENT, _COMPONENT, policy, target)
+
+    def _given(self) -> ModelProto | None:
+        """The declarations that the graph names and does not make itself, as a program of their own."""
+        declared: dict[str, str] = {}
+        for part in filter(str.strip, self.told.get("given", "").split(";")):
+            names, _, kind = part.partition(":")
+            declared |= {name.strip(): kind.strip() for name in names.split(",")}
+        named = set(re.findall(r"\w+", self.before)) - set(re.findall(r"(\w+):", self.before))
+        lines = [f"{name}: {kind}" for name, kind in declared.items() if name in named]
+        return parse_program("\n".join(lines)) if lines else None
+
+
+class _Place:
+    """Errors of a text, told at their place in the file that the text is a part of."""
+
+    def __init__(self, file: Path, line: int) -> None:
+        self.file = file
+        self.line = line
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, TextError):
+            line = self.line + error.line - 1
+            raise TextError(line, error.column, f"{error.sentence} ({self.file.name})") from error
+
+
+def read_fixtures(path: Path) -> list[Fixture]:
+    """The fixtures of a file in order; of a folder, those of every `.txt` file in it and below it.
+
+    Raises TextError for a block without a title or a pass, or with a title that the file has twice.
+    """
+    files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
+    return [fixture for file in files for fixture in _of_file(file)]
+
+
+def _of_file(file: Path) -> Iterator[Fixture]:
+    common: dict[str, str] = {}
+    titles: set[str] = set()
+    text = file.read_text(encoding="utf-8")
+    start = 0
+    while start < len(text):
+        gap = _BLOCK.search(text, start)
+        block = text[start : gap.start() if gap else len(text)]
+        told, offset = _keys(block)
+        line = text.count("\n", 0, start) + block.count("\n", 0, offset) + 1
+        start = gap.end() if gap else len(text)
+        if "given" in common and "given" in told:
+            told["given"] = f"{common['given']}; {told['given']}"
+        graph = block[offset:]
+        if not re.sub(r"^\s*#.*$", "", graph, flags=re.MULTILINE).strip():
+            common |= told
+            continue
+        told = common | told
+        with _Place(file, line):
+            for key in ("title", "pass"):
+                if key not in told:
+                    raise TextError(1, 1, f"this block has no line `{key}: …`.")
+            if told["title"] in titles:
+                raise TextError(1, 1, f"a block before this one is called {told['title']!r}; take another title.")
+        titles.add(told["title"])
+        arrow = _ARROW.search(graph)
+        before, after = (graph, None) if arrow is None else (graph[: arrow.start()], graph[arrow.end() :])
+        yield Fixture(file, line, before, after, line + before.count("\n"), told)
+
+
+def _keys(block: str) -> tuple[dict[str, str], int]:
+    """The lines `key: value` that the block begins with, comments between them, and where the graph begins."""
+    told: dict[str, str] = {}
+    offset = 0
+    for line in block.splitlines(keepends=True):
+        match = _KEY.fullmatch(line.rstrip("\n"))
+        if match is None and not line.lstrip().startswith("#"):
+            break
+        if match is not None:
+            told[match[1]] = match[2]
+        offset += len(line)
+    return told, offset
+
+
+# --- checks
+
+
+def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> None:
+    """Run the fixture's pass over its graph: what it leaves, and what it told of it, must be what the fixture says.
+
+    As in a compile, the graph before must not contradict itself, and the pass must leave every node of the type that
+    its operator infers, in order, with all effects and the graph's inputs, outputs and weights; and it must tell
+    truly whether it changed anything. `passes` are those to take the pass from, by its id; None are the installed.
+    Raises AssertionError that says what is not so, with the difference between the two graphs; TextError for text that
+    is no graph; UsageError where no pass is called so; PluginError where a plugin's pass fails.
+    """
+    before, after, context = fixture.model(), fixture.model(), fixture.context()
+    verifier = Verifier(before)
+    _hold(fixture, "the graph before contradicts itself", list(verifier.source_faults()))
+    changed = _run(fixture, after, context, passes)
+    _hold(fixture, "the graph after is not the one expected", _difference(fixture.expected(), program_text(after)))
+    fault = verifier.fault(after, context.unneeded)
+    faults = [] if fault is None else [fault]
+    faults += new_findings(before, after)[0] + check_interface(before, after)
+    _hold(fixture, "the pass leaves a wrong graph", faults)
+    if changed != (codec.serialise(after.proto) != codec.serialise(before.proto)):
+        raise AssertionError(f"{fixture}: the pass says {changed} to whether it changed anything")
+    _check_told(fixture, context)
+
+
+def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None, *, tolerance: float = 1e-5) -> None:
+    """What must hold of any pass, whatever it is for.
+
+    It gives the same bytes again from the same graph; run once more over what it left, it changes nothing; and the
+    graph after computes what the graph before did. That is shown in float64 on drawn inputs, to `tolerance` of an
+    output's largest magnitude (constants such as a fused scale are float32), where every size is known. Boolean inputs
+    then have a row without and one with every key, unless the policy gives its word that there are no such rows.
+    Raises AssertionError that says which of these is not so; VerificationError for an operator that has no lowering to
+    onnxruntime.
+    """
+    once, again = fixture.model(), fixture.model()
+    _run(fixture, once, fixture.context(), passes)
+    _run(fixture, again, fixture.context(), passes)
+    written = codec.serialise(once.proto)
+    if codec.serialise(again.proto) != written:
+        raise AssertionError(f"{fixture}: the pass gives other bytes for the same graph")
+    _run(fixture, again, fixture.context(), passes)
+    if codec.serialise(again.proto) != written:
+        difference = "\n".join(_difference(program_text(once), program_text(again)))
+        raise AssertionError(f"{fixture}: the pass changes again what it left:\n{difference}")
+    if fixture.after is not None and _is_static(once):
+        _check_numbers(fixture, once, tolerance)
+
+
+def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
+    wanted = fixture.told["pass"]
+    known = {step.id: step for step in (_installed() if passes is None else passes)}
+    if wanted not in known:
+        raise UsageError(f"{fixture}: there is no pass {wanted!r}; there are {', '.join(known)}.")
+    return pass_manager.run(model, context, [known[wanted]])
+
+
+@cache
+def _installed() -> tuple[Pass, ...]:
+    return pass_manager.discover()
+
+
+def _hold(fixture: Fixture, what: str, lines: Sequence[str]) -> None:
+    if lines:
+        raise AssertionError("\n".join([f"{fixture}: {what}:", *lines]))
+
+
+def _difference(expected: str, got: str) -> list[str]:
+    """Lines of a unified difference, whole graphs; none where they are equal."""
+    one, other = expected.splitlines(), got.splitlines()
+    return list(difflib.unified_diff(one, other, "expected", "got", lineterm="", n=len(one) + len(other)))
+
+
+def _check_told(fixture: Fixture, context: Context) -> None:
+    for key, found in (("status", [s.status for s in context.sites]), ("code", [s.code for s in context.sites])):
+        if key in fixture.told and [one.strip() for one in fixture.told[key].split(",")] != found:
+            raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")
+    reasons = list(context.illegal.values())
+    wanted = fixture.told.get("reason")
+    if wanted is None and reasons:
+        raise AssertionError(f"{fixture}: the pass leaves what the target does not take: {'; '.join(reasons)}")
+    if wanted is not None and (len(reasons) != 1 or wanted not in reasons[0]):
+        raise AssertionError(f"{fixture}: {len(reasons)} operators stay, the reasons being: {'; '.join(reasons)}")
+
+
+def _why(context: Context) -> str:
+    return "; ".join(site.reason for site in context.sites) or "the pass found none"
+
+
+# --- numbers
+
+
+def _is_static(model: Model) -> bool:
+    kinds = (model.type_of(value.name) for value in model.proto.graph.input)
+    return all(kind is not None and UNKNOWN_DIM not in kind.dims for kind in kinds)
+
+
+def _check_numbers(fixture: Fixture, after: Model, tolerance: float) -> None:
+    before = fixture.model()
+    has_masked_rows = "attended" not in fixture.told.get("policy", "")
+    given = {}
+    for value in before.proto.graph.input:
+        kind = before.type_of(value.name)
+        assert kind is not None
+        given[value.name] = _drawn(value.name.removeprefix(f"{before.proto.graph.name}:"), kind, has_masked_rows)
+    pairs = zip(_outputs(before, given), _outputs(after, given), strict=True)
+    for index, (expected, got) in enumerate(pairs):
+        finite = np.abs(expected[np.isfinite(expected)]) if expected.dtype.kind == "f" else np.zeros(1)
+        np.testing.assert_allclose(
+            got,
+            expected,
+            rtol=0,
+            atol=tolerance * float(finite.max(initial=0.0)),
+            err_msg=f"{fixture}: output {index} is not the same",
+        )
+
+
+def _drawn(name: str, kind: TensorType, has_masked_rows: bool) -> Array:
+    """Values that are always the same for the same name: normal, whole from 0 to 3, or truths."""
+    random = np.random.Generator(np.random.Philox(zlib.crc32(name.encode())))
+    if kind.dtype is dtypes.BOOL:
+        mask = random.random(kind.dims) > 1 / 3
+        if has_masked_rows and kind.rank > 1 and kind.dims[-2] > 1:
+            mask[..., :2, :] = [[False], [True]]
+        return mask
+    if not kind.dtype.is_float:
+        return random.integers(0, _LARGEST_WHOLE, kind.dims, endpoint=True).astype(kind.dtype.numpy)
+    return random.standard_normal(kind.dims).astype(kind.dtype.numpy)
+
+
+def _outputs(model: Model, given: Mapping[str, Array]) -> list[npt.NDArray[Any]]:
+    """In float64. What is imported here needs the verify extra, and the rest of this module does not."""
+    from attnfuse.verify.lowering import Arithmetic, lower
+    from attnfuse.verify.numbers.execution import run
+    from attnfuse.verify.numbers.weights import drawn_weights, first_of, stored_weights
+
+    weights = first_of(stored_weights(model.proto, Path("fixture.mindir")), drawn_weights(0))
+    return run(lower(model, Arithmetic.EXACT), given, weights)
