@@ -21,6 +21,7 @@ _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 _OTHER_WORDS = {
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
+    "passes/api.py": "names of Python classes: Identity is what a plugin brings",
 }
 """Where a word that is also an operator's name is something else."""
 
