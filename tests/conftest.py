@@ -6,10 +6,14 @@ new ones and more of them. Choose with HYPOTHESIS_PROFILE.
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from attnfuse import processes
 from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
+from tests.support import forks
 
 # What rich reads of the caller's terminal: a CI that asks for colours would have bars where tests expect lines.
 for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -27,3 +31,12 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers() -> Iterator[None]:
+    """MindSpore is imported once in a session, and what needs it is forked from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "run", forks.run)
+        yield
+    forks.close()
