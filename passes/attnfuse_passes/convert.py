@@ -42,7 +42,15 @@ from attnfuse_passes.attention.fused_node import (
 )
 from attnfuse_passes.attention.lower.formula import restore_formula
 from attnfuse_passes.attention.producers import known_wrong
-from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
+from attnfuse_passes.emit.fused import (
+    BNSD,
+    BSH,
+    LAYOUTS,
+    FusedNode,
+    flash_attention_score,
+    holds_scale,
+    prompt_flash_attention,
+)
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept
 
@@ -148,8 +156,8 @@ class _Site:
         """The target's node with the same tensors, cast to `compute` if that is given."""
         found = read(self.model, self.node)
         check_plain(found)
-        if found.scale == 0.0:
-            raise MatchFailure("facts.scale", self.node.name, "a scale other than 0", str(found.scale))
+        if not holds_scale(found.scale):
+            raise MatchFailure("facts.scale", self.node.name, "a scale other than 0 in float32", str(found.scale))
         target = self.context.target
         request = request_of(self.model, found)
         if min(request.kv_heads, request.head_dim) < 0:

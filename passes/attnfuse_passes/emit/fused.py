@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from attnfuse.api import Builder
 
 ALL_TOKENS = 2147483647
 BSH, BNSD = 0, 1
 LAYOUTS = {BSH: "BSH", BNSD: "BNSD"}
 HIGH_PRECISION = 0
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,15 @@ class FusedNode:
     scale: float
     discard: str | None
     bias: str | None
+
+
+def holds_scale(scale: float) -> bool:
+    """Whether `scale_value`, which is a float32, holds the scale: not NaN, 0 or infinity, and to full precision.
+
+    What is smaller than every normal number would be rounded by up to half of itself, or be 0 to a kernel that flushes
+    such numbers: every score would be scaled alike wrongly.
+    """
+    return bool(_FLOAT32.tiny <= abs(scale) <= _FLOAT32.max)
 
 
 def flash_attention_score(b: Builder, f: FusedNode) -> str:
