@@ -155,7 +155,8 @@ def _serve(number: int) -> None:
             child = os.fork()
             if child == 0:
                 asked.close()
-                _become(*json.loads(request), files)
+                arguments, cwd = json.loads(request)
+                _become(arguments, cwd, files)
             for file in files:
                 os.close(file)
             handle = os.pidfd_open(child)
