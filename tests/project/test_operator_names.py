@@ -36,7 +36,7 @@ _ABOUT = {
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
-    "passes/attention/fused_node.py": ("Cast", "the cast around a fused node"),
+    "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
         "how a mask comes to be boolean, negated, and repeated along one axis",

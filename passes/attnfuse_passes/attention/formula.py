@@ -46,7 +46,16 @@ from attnfuse_passes.attention.identities.steps import (
     Scale,
     Step,
 )
-from attnfuse_passes.attention.normal_form import Attention, AttentionAxes, Bias, Fill, Operand, Origin, flat
+from attnfuse_passes.attention.normal_form import (
+    Attention,
+    AttentionAxes,
+    Bias,
+    Fill,
+    Operand,
+    Origin,
+    flat,
+    holds_scale,
+)
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.uniform import makers
 from attnfuse_passes.naming import SiteNames
@@ -485,9 +494,10 @@ class _Reader:
     # --- obligations
 
     def _check_scale(self, factors: list[float], scores: Product) -> float:
-        total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
-        if not np.isfinite(total) or total <= 0:
-            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale", repr(total))
+        with np.errstate(all="ignore"):
+            total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
+        if total < 0 or not holds_scale(total):
+            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale in float32", repr(total))
         self.obligations.append(
             Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
         )

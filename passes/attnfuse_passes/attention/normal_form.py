@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from attnfuse.api import DType, Form, FusedRequest, Miss, Obligation, Peel, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
+
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,3 +208,12 @@ class UnreadFusedNode:
 def flat(axes: tuple[Axis, ...]) -> list[Atom]:
     """All atoms of some axes in order."""
     return [atom for axis in axes for atom in axis]
+
+
+def holds_scale(scale: float) -> bool:
+    """Whether `scale_value`, which is a float32, holds the scale: not NaN, 0 or infinity, and to full precision.
+
+    What is smaller than every normal number would be rounded by up to half of itself, or be 0 to a kernel that flushes
+    such numbers: every score would be scaled alike wrongly.
+    """
+    return bool(_FLOAT32.tiny <= abs(scale) <= _FLOAT32.max)

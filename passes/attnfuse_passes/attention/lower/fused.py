@@ -35,7 +35,7 @@ from attnfuse_passes.attention.lower.operands import (
     rearrange,
 )
 from attnfuse_passes.attention.lower.terms import Terms
-from attnfuse_passes.attention.normal_form import Attention, Bias, Operand
+from attnfuse_passes.attention.normal_form import Attention, Bias, Operand, holds_scale
 
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
@@ -87,8 +87,8 @@ class FusedOperator:
         root = attention.origin.root
         if attention.layout is None:
             return None
-        if attention.scale == 0.0:
-            return Unsupported.found("facts.scale", root, "a scale other than 0", str(attention.scale))
+        if not holds_scale(attention.scale):
+            return Unsupported.found("facts.scale", root, "a scale other than 0 in float32", str(attention.scale))
         if min(product(attention.axes.kv_heads), attention.width) < 0:
             expected = "a known number and size of heads"
             return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
