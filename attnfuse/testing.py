@@ -101,9 +101,8 @@ class Fixture:
         with _Place(self.file, self.line):
             return Model(parse_program(self.before, infer=infer, signature=signature, like=self._given()))
 
-    def expected(self) -> str:
-        """The graph after, as `program_text` prints it. Raises TextError as `model` does."""
-        before = self.model()
+    def expected(self, before: Model) -> str:
+        """The graph after, as `program_text` prints it, of the graph before. Raises TextError as `model` does."""
         if self.after is None:
             return program_text(before)
         with _Place(self.file, self.after_line):
@@ -211,11 +210,14 @@ def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> Non
     Raises AssertionError that says what is not so, with the difference between the two graphs; TextError for text that
     is no graph; UsageError where no pass is called so; PluginError where a plugin's pass fails.
     """
-    before, after, context = fixture.model(), fixture.model(), fixture.context()
+    before, context = fixture.model(), fixture.context()
+    after = _copy(before)
     verifier = Verifier(before)
     _hold(fixture, "the graph before contradicts itself", list(verifier.source_faults()))
     changed = _run(fixture, after, context, passes)
-    _hold(fixture, "the graph after is not the one expected", _difference(fixture.expected(), program_text(after)))
+    _hold(
+        fixture, "the graph after is not the one expected", _difference(fixture.expected(before), program_text(after))
+    )
     fault = verifier.fault(after, context.unneeded)
     faults = [] if fault is None else [fault]
     faults += new_findings(before, after)[0] + check_interface(before, after)
@@ -235,7 +237,8 @@ def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None) -> None:
     Raises AssertionError that says which of these is not so; VerificationError for an operator that has no lowering to
     onnxruntime.
     """
-    once, again = fixture.model(), fixture.model()
+    before = fixture.model()
+    once, again = _copy(before), _copy(before)
     _run(fixture, once, fixture.context(), passes)
     _run(fixture, again, fixture.context(), passes)
     written = codec.serialise(once.proto)
@@ -246,7 +249,13 @@ def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None) -> None:
         difference = "\n".join(_difference(program_text(once), program_text(again)))
         raise AssertionError(f"{fixture}: the pass changes again what it left:\n{difference}")
     if fixture.after is not None and _is_static(once):
-        _check_numbers(fixture, once)
+        _check_numbers(fixture, before, once)
+
+
+def _copy(model: Model) -> Model:
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    return Model(proto)
 
 
 def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
@@ -296,8 +305,7 @@ def _is_static(model: Model) -> bool:
     return all(kind is not None and UNKNOWN_DIM not in kind.dims for kind in kinds)
 
 
-def _check_numbers(fixture: Fixture, after: Model) -> None:
-    before = fixture.model()
+def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
     has_masked_rows = "attended" not in fixture.told.get("policy", "")
     given = {}
     for value in before.proto.graph.input:

@@ -13,18 +13,14 @@ from attnfuse_passes.legalise.rules import RULES
 
 FOLDER = Path(__file__).parent / "fixtures"
 FIXTURES = read_fixtures(FOLDER)
-REWRITTEN = [fixture for fixture in FIXTURES if fixture.after is not None]
-LEGALISED = [fixture for fixture in REWRITTEN if fixture.told["pass"] == "legalise"]
+LEGALISED = [fixture for fixture in FIXTURES if fixture.told["pass"] == "legalise" and fixture.after is not None]
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=str)
-def test_what_comes_out(fixture: Fixture) -> None:
+def test_block(fixture: Fixture) -> None:
     check_fixture(fixture)
-
-
-@pytest.mark.parametrize("fixture", REWRITTEN, ids=str)
-def test_laws(fixture: Fixture) -> None:
-    check_laws(fixture)
+    if fixture.after is not None:
+        check_laws(fixture)
 
 
 def test_every_rule_has_a_block_and_leaves_what_the_target_takes() -> None:
