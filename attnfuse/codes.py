@@ -1,13 +1,13 @@
 """Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it.
 
-May import `attnfuse.match` only.
+May import `attnfuse.decisions` only.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.match import Stage
+from attnfuse.decisions import Stage
 
 
 @dataclass(frozen=True, slots=True)

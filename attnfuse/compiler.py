@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from attnfuse import pipeline
+from attnfuse import pass_manager, plugins
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.output import (
@@ -29,33 +29,26 @@ from attnfuse.output import (
     Place,
     Sink,
     Stage,
+    check_free,
     digest,
     place,
 )
-from attnfuse.policy import Policy, SiteQuery
+from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, report_of
+from attnfuse.records import ComponentResult, certificate, manifest_of, report_of, with_output
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
-from attnfuse.rewriting import After, Rewritten, at_batches, rewrite
+from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
+from attnfuse.staged_verification import verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import Terms
-from attnfuse.verify import (
-    VERIFIED_BATCHES,
-    ComponentVerification,
-    Verification,
-    batches_of,
-    data_files,
-    require_executor,
-    verify_batches,
-    verify_component,
-)
+from attnfuse.tracing.parts import Terms
+from attnfuse.verify import Verification, data_files, require_executor
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 
@@ -67,10 +60,11 @@ class CompileRequest:
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
-    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.data`). `cache` is a folder that says what earlier compiles came to: see `attnfuse.incremental`.
-    With `strict_config` a component whose configuration its class does not take is left out. `after` is
-    called after each pass over each component, and has each graph made anew.
+    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder
+    (see `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left
+    out. `reporters` are those that write a document of their own into the output. `between` is called after each pass
+    over each component, and has each graph made anew.
     """
 
     source: str | Source
@@ -88,7 +82,8 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
-    after: After | None = None
+    reporters: tuple[str, ...] = ()
+    between: Between | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +127,15 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
+        if request.reporters:
+            raise UsageError("--dry-run writes nothing, and a reporter writes into the output; drop one.")
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
-    known, source = _open(request)
+    documents = plugins.documents(request.reporters)
+    known, source, passes = _open(request)
     target = place(request.output, source.paths)
+    check_free(target, [document.file for document in documents])
     if target.is_file and not source.single_file:
         raise UsageError(f"the output {request.output} is one file, and {_told(request)} a pipeline; name a folder.")
     if request.check:
@@ -144,13 +143,13 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
             raise UsageError("--check compares and does not verify; drop it or --verify.")
         with _work_folder() as work:
             try:
-                outcome, _ = _produce(request, source, target, known, Digests(), work, None, progress)
+                outcome, _ = _produce(request, source, passes, target, known, Digests(), work, None, progress)
             except OutputError as error:  # what stands there is damaged, or of something else
                 raise RequirementError(f"{target.path} is not up to date: {error}") from None
         _compare(target, outcome)
         return outcome
     with Stage(target) as stage:
-        outcome, standing = _produce(request, source, target, known, stage, stage.work, stage.root, progress)
+        outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
         progress.stage("", "write")
@@ -165,9 +164,10 @@ def _told(request: CompileRequest) -> str:
     return request.source if isinstance(request.source, str) else "the source"
 
 
-def _open(request: CompileRequest) -> tuple[Incremental, Source]:
-    """The source, of which nothing was traced yet, and what is known of earlier compiles."""
+def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
+    """The source, of which nothing was traced yet, what is known of earlier compiles, and the passes to run."""
     check_asked(request.target, request.dtype)
+    passes = pass_manager.chosen(request.policy.options)
     known, source = Incremental(None), request.source
     if isinstance(source, str):
         if request.cache is not None:
@@ -184,7 +184,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source]:
         )
     check_components(request.target, source.held)
     check_policy(request.target, request.policy, source.held)
-    return known, source
+    return known, source, passes
 
 
 @contextlib.contextmanager
@@ -194,8 +194,7 @@ def _work_folder() -> Iterator[Path]:
 
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
-    known, source = _open(request)
-    passes = pipeline.discover()
+    known, source, passes = _open(request)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -203,20 +202,21 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
         for component in _components(source, work, progress, failed, weights=weights):
             progress.stage(component.name, "rewrite")
             try:
-                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.after)
+                rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
             except TraceError as error:
                 refused = _refused(failed, component, error, refused)
                 continue
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, results, failed)
+    report = report_of(request.policy, request.target, passes, results, failed)
     return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
 
 def _produce(
     request: CompileRequest,
     source: Source,
+    passes: Sequence[pass_manager.Pass],
     target: Place,
     known: Incremental,
     sink: Sink,
@@ -225,7 +225,6 @@ def _produce(
     progress: Progress,
 ) -> tuple[Outcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
-    passes = pipeline.discover()
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     failed = dict(source.failures)
@@ -249,7 +248,17 @@ def _produce(
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
             files = data.get(name, ())
-            verification = _verify(request, result, passes, root / graph, work / name, request.verify, files)
+            verification = verify_staged(
+                result,
+                root / graph,
+                work / name,
+                policy=request.policy,
+                target=request.target,
+                passes=passes,
+                level=request.verify,
+                seed=request.seed,
+                data=files,
+            )
             if data and not files:
                 told = "--data has no inputs for it; those of its verification were drawn"
                 verification = replace(verification, warnings=(*verification.warnings, told))
@@ -257,7 +266,7 @@ def _produce(
         results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, results, failed)
+    report = report_of(request.policy, request.target, passes, results, failed)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
@@ -280,6 +289,11 @@ def _produce(
             sink.write(target.beside(VERIFICATION), [content])
     else:
         dropped = ""
+    for document in plugins.documents(request.reporters):
+        name = target.beside(document.file)
+        if name in sink.files:
+            raise document.extension.refused(f"would write {name}, which is another file of this output")
+        manifest = with_output(manifest, name, sink.write(name, [document.content(written.to_json())]))
     sink.write(target.beside(REPORT), [written.to_bytes()])
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
     kept = () if standing is None else standing.names
@@ -340,19 +354,19 @@ def _write_graph(
     component: Component,
     name: str,
     request: CompileRequest,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     known: Incremental,
     sink: Sink,
     progress: Progress,
 ) -> Rewritten:
     """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
-    standing = known.graph(component, name) if request.after is None else None
+    standing = known.graph(component, name) if request.between is None else None
     if standing is not None:
         progress.stage(component.name, "unchanged")
         sink.adopt(name, known.standing(name), standing.file)
         return standing.rewritten
     progress.stage(component.name, "rewrite")
-    rewritten, data = rewrite(component, request.policy, request.target, passes, request.after)
+    rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
     known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
     return rewritten
 
@@ -374,88 +388,6 @@ def _write_weights(
     written = sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
     known.keep_weights(component, KnownWeights(written, tuple(lossy)))
     return tuple(lossy)
-
-
-def _verify(
-    request: CompileRequest,
-    result: ComponentResult,
-    passes: Sequence[pipeline.Pass],
-    fused: Path,
-    work: Path,
-    level: Literal["static", "full"],
-    data: Sequence[Path],
-) -> ComponentVerification:
-    """Check the staged graph against the source's; a traced one is put beside the same variables for it."""
-    component = result.component
-    folder = work / "verify"
-    folder.mkdir()
-    compute, attended = _asked(request.policy, result)
-    if component.batches:
-        at = at_batches(component, request.policy, request.target, passes)
-        by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
-        pairs = {}
-        for batch in by_batch or VERIFIED_BATCHES:
-            source, made = at(batch)
-            place = work / f"at_{batch}"
-            pairs[batch] = (
-                _beside_weights(place / "original", component, source, fused.parent),
-                _beside_weights(place / "fused", component, made, fused.parent),
-            )
-        return verify_batches(
-            name=component.name,
-            written=fused,
-            pairs=pairs,
-            level=level,
-            seed=request.seed,
-            work=folder,
-            compute=compute,
-            data=by_batch,
-            attended=attended,
-        )
-    original = component.original
-    if original is None:
-        original = _beside_weights(work / "original", component, component.data, fused.parent)
-    return verify_component(
-        name=component.name,
-        original=original,
-        fused=fused,
-        level=level,
-        seed=request.seed,
-        work=folder,
-        compute=compute,
-        data=data,
-        attended=attended,
-    )
-
-
-def _beside_weights(folder: Path, component: Component, data: bytes, variables: Path) -> Path:
-    """The graph written into a new folder, beside links to the component's weights in `variables`."""
-    folder.mkdir(parents=True)
-    graph = folder / component.graph_name
-    graph.write_bytes(data)
-    for name in component.variables:
-        linked = folder / name
-        linked.parent.mkdir(parents=True, exist_ok=True)
-        linked.hardlink_to(variables / name)
-    return graph
-
-
-def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], frozenset[str]]:
-    """What the policy says to the fused sites, by their results in the source.
-
-    The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
-    """
-    asked, attended = {}, set()
-    for record in result.sites.values():
-        if record.status != "fused":
-            continue
-        decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-        if decision.rows_attended:
-            attended.add(record.anchor)
-        own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
-        if decision.force_cast_dtype is not None and not own:
-            asked[record.anchor] = decision.force_cast_dtype.name
-    return asked, frozenset(attended)
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ May import all below the compiler.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import sys
@@ -22,19 +21,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
+from attnfuse import plugins
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.output import FileDigest, Place, Stage
-from attnfuse.pipeline import Pass
+from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
 from attnfuse.rewriting import Rewritten
+from attnfuse.serialisation import parse_json, to_json
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 
@@ -62,12 +61,6 @@ class KnownWeights:
 
 
 _Known = TypeVar("_Known", KnownGraph, KnownWeights)
-
-
-@functools.cache
-def _adapters() -> dict[str, TypeAdapter[Any]]:
-    """Made when they are asked for: to make them takes longer than many a command."""
-    return {kind.__name__: TypeAdapter(kind) for kind in (KnownGraph, KnownWeights)}
 
 
 class Incremental:
@@ -99,7 +92,11 @@ class Incremental:
         if self._store is None:
             return
         self._place = place
-        packages = sorted({type(step).__module__.partition(".")[0] for step in passes})
+        extensions = plugins.load()
+        packages = sorted(
+            {type(step).__module__.partition(".")[0] for step in passes}
+            | {extension.package for extension in extensions.shaping}
+        )
         self._packages = ["attnfuse", *packages]
         self._engine, self._plugins = self._sources(["attnfuse"]), self._sources(packages)
         # What was edited after this process began may not be what it imported.
@@ -109,6 +106,7 @@ class Incremental:
             "policy": [dataclasses.asdict(rule) for rule in policy.rules],
             "target": dataclasses.asdict(target),
             "passes": [f"{type(step).__module__}.{type(step).__qualname__} {step!r}" for step in passes],
+            "plugins": [dataclasses.astuple(plugin) for plugin in extensions.plugins],
             "sources": self._plugins,
         }
 
@@ -168,7 +166,7 @@ class Incremental:
         now = self._sources(["attnfuse"]), self._sources(self._packages[1:])
         if not self._sure or now != (self._engine, self._plugins):
             return
-        content = json.dumps(_adapters()[type(known).__name__].dump_python(known)).encode()
+        content = json.dumps(to_json(known)).encode()
         if _read(type(known), content) == known:  # else it would not be what was made
             store.put(type(known).__name__, key, content)
 
@@ -211,8 +209,8 @@ def check_apart(cache: Path, output: Path | None, source: Path) -> None:
 
 def _read(kind: type[_Known], content: bytes) -> _Known | None:
     try:
-        return cast(_Known, _adapters()[kind.__name__].validate_json(content))
-    except ValidationError:
+        return parse_json(kind, content)
+    except ValueError:
         return None
 
 

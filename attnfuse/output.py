@@ -44,10 +44,6 @@ class FileDigest:
     sha256: str
     bytes: int
 
-    def to_json(self) -> dict[str, str | int]:
-        """Plain JSON values."""
-        return {"sha256": self.sha256, "bytes": self.bytes}
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -68,10 +64,6 @@ class Identity:
     def content(self) -> tuple[int, int, int, int]:
         """All but the time of the inode, which a link to it that comes or goes changes too."""
         return (self.device, self.inode, self.size, self.mtime_ns)
-
-    def to_json(self) -> list[int]:
-        """Plain JSON values."""
-        return [self.device, self.inode, self.size, self.mtime_ns, self.ctime_ns]
 
 
 def identity(found: os.stat_result) -> Identity:
@@ -169,6 +161,19 @@ def _place(output: Path, inputs: Iterable[Path]) -> Place:
     if path.exists() and (foreign := _foreign(found)) is not None:
         raise UsageError(f"the output {output} exists and {foreign}; choose another place or remove it.")
     return found
+
+
+def check_free(found: Place, names: Iterable[str]) -> None:
+    """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
+    over a file beside a graph that is none of the output's. `names` are as in a folder.
+    """
+    listed = _listed(found) or set()
+    for name in names:
+        if name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG):
+            raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
+        there = found.beside(name)
+        if found.is_file and (found.folder / there).exists() and there not in listed:
+            raise UsageError(f"{found.folder / there} stands there already; move it, or choose another output.")
 
 
 def _listed(found: Place) -> set[str] | None:

@@ -23,15 +23,17 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
     attention = "self"                    # "self" | "cross"
     flash = false
 
+    [pass.fuse]                           # options of a pass, for all sites: `attnfuse passes` lists them
+    largest_constant = 16777216
+
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.match` and `attnfuse.mindir.dtypes`, and so may be
-imported beside MindSpore.
+May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
+`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,14 +41,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse import documents
+from attnfuse.decisions import AttentionKind, SiteFacts
 from attnfuse.errors import PolicyError
-from attnfuse.match import AttentionKind, SiteFacts
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
+from attnfuse.names import suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
 MaskedRows = Literal["keep", "attended"]
@@ -141,10 +144,25 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOption:
+    """A value for one option of a pass, `where` it was given; `is_text` where it was not read yet.
+
+    Whether there is such a pass, and such an option of it that takes the value, is for the pass manager to say.
+    """
+
+    where: str
+    step: str
+    option: str
+    value: Any
+    is_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """The rules of one compile, in order."""
+    """The rules of one compile, in order, and the options of its passes: of one option the last value counts."""
 
     rules: tuple[Rule, ...] = ()
+    options: tuple[PassOption, ...] = ()
 
     def decide(self, site: SiteQuery) -> Decision:
         """The decision for a site."""
@@ -175,9 +193,9 @@ class Policy:
             and not any(rule.matches(site) for site in all_sites)
         )
 
-    def and_then(self, rules: Sequence[Rule]) -> Policy:
-        """This policy with rules that come later, and so win."""
-        return Policy((*self.rules, *rules))
+    def and_then(self, rules: Sequence[Rule], options: Sequence[PassOption] = ()) -> Policy:
+        """This policy with rules and options that come later, and so win."""
+        return Policy((*self.rules, *rules), (*self.options, *options))
 
 
 def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str]) -> tuple[Rule, ...]:
@@ -190,6 +208,19 @@ def command_line_rules(force_cast_dtype: CastName | None, no_flash: Sequence[str
             raise PolicyError("--no-flash needs a pattern, such as vae or unet.mid_block.*; it was given an empty one.")
         rules.append(Rule(pattern, f"--no-flash {pattern}", flash=False))
     return tuple(rules)
+
+
+def command_line_options(texts: Sequence[str]) -> tuple[PassOption, ...]:
+    """The options of every `--pass`. Raises PolicyError for one that is not written NAME.OPTION=VALUE."""
+    found = []
+    for text in texts:
+        parts = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.*)", text, re.DOTALL)
+        if parts is None:
+            raise PolicyError(
+                f"--pass {text} is not written NAME.OPTION=VALUE; attnfuse passes lists the passes and their options."
+            )
+        found.append(PassOption(f"--pass {text}", parts[1], parts[2], parts[3], is_text=True))
+    return tuple(found)
 
 
 def read_policy(path: Path) -> Policy:
@@ -230,7 +261,12 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
             known = ", ".join(_Settings.model_fields)
             raise PolicyError(f"{where}: rules[{index}] sets nothing; give it at least one of {known}.")
         rules.append(Rule(label=f'{where} rules[{index}] (match = "{entry.match}")', **entry.model_dump()))
-    return Policy(tuple(rules))
+    options = (
+        PassOption(f"{where} [pass.{step}]", step, option, value)
+        for step, table in checked.passes.items()
+        for option, value in table.items()
+    )
+    return Policy(tuple(rules), tuple(options))
 
 
 def json_schema() -> dict[str, Any]:
@@ -274,6 +310,9 @@ class _Document(BaseModel):
 
     defaults: _Settings | None = None
     rules: list[_RuleEntry] = []
+    passes: dict[str, dict[str, JsonValue]] = Field(
+        default={}, alias="pass", description="Options of passes, by the name of each; attnfuse passes lists them."
+    )
 
 
 def _names(site: SiteQuery) -> set[str]:
@@ -288,6 +327,10 @@ def _names(site: SiteQuery) -> set[str]:
     return names
 
 
+def _keys(kind: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
 def _sentence(error: ErrorDetails) -> str:
     """What is wrong with a policy document, in one sentence with the nearest right name."""
     path = error["loc"]
@@ -296,17 +339,11 @@ def _sentence(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         parent = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path[:-1]).lstrip(".")
         owner = _RuleEntry if path[0] == "rules" else _Settings if len(path) > 1 else _Document
-        return f"{parent or 'a policy'} has no key {path[-1]!r}; {_nearest(str(path[-1]), list(owner.model_fields))}"
+        return f"{parent or 'a policy'} has no key {path[-1]!r}; {suggestion(str(path[-1]), _keys(owner))}"
     if kind == "missing":
         return f"{place} is missing; a rule names a component, a module or a glob in it."
     if kind == "literal_error":
-        return f"{place} is {error['input']!r}; {_nearest(str(error['input']), _CHOICES[str(path[-1])])}"
+        return f"{place} is {error['input']!r}; {suggestion(str(error['input']), _CHOICES[str(path[-1])])}"
     if kind == "string_too_short":
         return f"{place} is empty; name a component, a module or a glob."
     return f"{place} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}."
-
-
-def _nearest(given: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)  # fp16 means float16
-    listed = ", ".join(known)
-    return f"did you mean {near[0]!r}? (known: {listed})" if near else f"known: {listed}."

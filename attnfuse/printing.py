@@ -5,7 +5,6 @@ May import all below the compiler. Says nothing itself: only the command line pr
 
 from __future__ import annotations
 
-import difflib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,8 @@ from attnfuse.errors import InternalError, OutputError, SourceError, UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, parse_model, print_model, program_text
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Pass
+from attnfuse.names import suggestion
+from attnfuse.pass_manager import Pass, Ran
 
 EVERY_PASS = ("all", "*")
 
@@ -79,7 +79,7 @@ def _umask() -> int:
 
 @dataclass(frozen=True, slots=True)
 class PrintAfter:
-    """Called after each pass with the component's name, the pass and the graph: tells the graph after some passes.
+    """Called after each pass: tells the graph after some passes.
 
     Into `folder`, where there is one, as COMPONENT.after-PASS.txt and whole; else through `say`, large data left out.
     """
@@ -88,14 +88,15 @@ class PrintAfter:
     folder: Path | None
     say: Callable[[str], None]
 
-    def __call__(self, component: str, step: Pass, model: Model) -> None:
-        if step.id not in self.passes:
+    def __call__(self, component: str, ran: Ran) -> None:
+        name = ran.step.id
+        if name not in self.passes:
             return
         if self.folder is None:
-            self.say(f"# {component} after {step.id}\n{print_model(model.proto, keep_data=False)}")
+            self.say(f"# {component} after {name}\n{print_model(ran.model.proto, keep_data=False)}")
             return
-        name = f"{component.replace(' ', '-')}.after-{step.id}.txt"
-        write_file(self.folder / name, print_model(model.proto).encode())
+        file = f"{component.replace(' ', '-')}.after-{name}.txt"
+        write_file(self.folder / file, print_model(ran.model.proto).encode())
 
 
 def print_after(
@@ -113,9 +114,7 @@ def print_after(
     chosen: set[str] = set()
     for name in wanted:
         if name not in (*known, *EVERY_PASS):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"there is no pass {name!r}. {hint}Installed: {', '.join(known)}; all means each.")
+            raise UsageError(f"there is no pass {name!r}; {suggestion(name, [*known, EVERY_PASS[0]])}")
         chosen.update(known if name in EVERY_PASS else [name])
     if folder is not None:
         try:

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from attnfuse.match import SiteRecord
+from attnfuse import pass_manager
+from attnfuse.decisions import SiteRecord
 from attnfuse.output import FileDigest, Place
+from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.report.build import component_entry, fixed_entries, type_warnings
 from attnfuse.report.build import report as build_report
@@ -48,8 +50,15 @@ class ComponentResult:
         return self.rewritten.sites
 
 
-def report_of(policy: Policy, target: Target, results: Sequence[ComponentResult], failed: Mapping[str, str]) -> Report:
-    """The report of a compile; `failed` are the components that could not be had, with the reasons."""
+def report_of(
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pass_manager.Pass],
+    results: Sequence[ComponentResult],
+    failed: Mapping[str, str],
+) -> Report:
+    """The report of a compile by these passes; `failed` are the components that could not be had, with the reasons."""
+    options, plugins = pass_manager.options_of(passes), _plugin_versions()
     queries = [
         SiteQuery(result.name, result.component.owner, record.module, record.facts)
         for result in results
@@ -66,6 +75,8 @@ def report_of(policy: Policy, target: Target, results: Sequence[ComponentResult]
             fixed_entries(r.component.fixed),
             r.component.dtype,
             r.component.dtype_from,
+            options,
+            plugins,
         )
         for r in results
         for made in (r.rewritten,)
@@ -151,12 +162,22 @@ def manifest_of(
     )
 
 
+def with_output(manifest: Manifest, name: str, found: FileDigest) -> Manifest:
+    """The manifest with one more file of the output."""
+    outputs = {**manifest.outputs, name: _file_entry(found)}
+    return manifest.model_copy(update={"outputs": dict(sorted(outputs.items()))})
+
+
 def _file_entry(found: FileDigest) -> FileEntry:
     return FileEntry(sha256=found.sha256, bytes=found.bytes)
 
 
+def _plugin_versions() -> dict[str, str]:
+    return {plugin.name: plugin.version for plugin in installed_extensions().plugins}
+
+
 def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
-    versions = {"attnfuse": __version__}
+    versions = {**_plugin_versions(), "attnfuse": __version__}
     for result in results:
         versions.update(result.component.versions)
     return dict(sorted(versions.items()))

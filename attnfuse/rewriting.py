@@ -11,13 +11,12 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from attnfuse import pipeline
+from attnfuse import pass_manager, plugins
+from attnfuse.decisions import SiteRecord
 from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
-from attnfuse.errors import AttnfuseError, InternalError, SourceError, TraceError
-from attnfuse.ir.check import Sort, check_graph
+from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, TraceError
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
@@ -26,7 +25,7 @@ from attnfuse.report.build import check_census, count_sites, legalised_entries, 
 from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_fused_nodes, check_interface, check_structure
+from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +45,16 @@ class Rewritten:
     weights: tuple[tuple[str, str], ...] = ()
 
 
-After: TypeAlias = Callable[[str, pipeline.Pass, Model], None]
-"""Called after each pass, with the component's name (of any batch: `unet at batch 2`), the pass and the graph."""
+Between: TypeAlias = Callable[[str, pass_manager.Ran], None]
+"""Called after each pass, with the component's name (of any batch: `unet at batch 2`)."""
 
 
 def rewrite(
     component: Component,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
-    after: After | None = None,
+    passes: Sequence[pass_manager.Pass],
+    between: Between | None = None,
 ) -> tuple[Rewritten, bytes]:
     """Run the passes; the census must add up, and the result's structure must hold.
 
@@ -64,14 +63,14 @@ def rewrite(
     """
     if not component.batches:
         return _rewrite(
-            component, component.data, policy, target, passes, component.values(), _named(after, component.name)
+            component, component.data, policy, target, passes, component.values(), _named(between, component.name)
         )
-    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, after)
+    rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, between)
     return rewritten, codec.serialise(made.model)
 
 
 def at_batches(
-    component: Component, policy: Policy, target: Target, passes: Sequence[pipeline.Pass]
+    component: Component, policy: Policy, target: Target, passes: Sequence[pass_manager.Pass]
 ) -> Callable[[int], tuple[bytes, bytes]]:
     """The source's graph and the written one at a batch, of a component for any.
 
@@ -87,23 +86,23 @@ def original_at(component: Component, batch: int) -> bytes:
     return codec.serialise(family_of(component.name, sources).at(batch))
 
 
-def _named(after: After | None, name: str) -> Callable[[pipeline.Pass, Model], None] | None:
-    return None if after is None else partial(after, name)
+def _named(between: Between | None, name: str) -> pass_manager.Between | None:
+    return None if between is None else partial(between, name)
 
 
 def _rewrite_for_any(
     component: Component,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
-    after: After | None = None,
+    passes: Sequence[pass_manager.Pass],
+    between: Between | None = None,
 ) -> tuple[Rewritten, Dynamic, Family]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})
     values = component.values()
     results = {
-        batch: _rewrite(component, data, policy, target, passes, values, _named(after, f"{name} at batch {batch}"))
+        batch: _rewrite(component, data, policy, target, passes, values, _named(between, f"{name} at batch {batch}"))
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
@@ -117,8 +116,7 @@ def _rewrite_for_any(
         family_of(name, {batch: codec.parse(data, component.where) for batch, (_, data) in results.items()})
     )
     model = Model(made.model)
-    contradictions = (str(finding) for finding in check_graph(model) if finding.sort is Sort.TYPES)
-    if findings := [*contradictions, *check_structure(model)]:
+    if findings := check_structure(model):
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
     return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
@@ -129,9 +127,9 @@ def _rewrite(
     source: bytes,
     policy: Policy,
     target: Target,
-    passes: Sequence[pipeline.Pass],
+    passes: Sequence[pass_manager.Pass],
     values: WeightValues,
-    after: pipeline.After | None,
+    between: pass_manager.Between | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
     name = component.name
@@ -139,10 +137,11 @@ def _rewrite(
     verifier = Verifier(original)
     _check_source(component, original, verifier)
     work = _Work(component, source, policy, target, values)
-    model, context, changed = _run(work, passes, verifier, after)
-    wrong = _wrong(name, original, model, context)
-    if wrong is not None:
-        raise _blamed(work, original, passes, wrong)
+    try:
+        model, context, changed = _run(work, passes, verifier, between)
+        _check_result(name, original, model, context)
+    except InternalError as error:
+        raise _blamed(work, original, passes, error) from error
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -175,42 +174,57 @@ class _Work:
 
 
 def _run(
-    work: _Work, passes: Sequence[pipeline.Pass], verifier: Verifier, after: pipeline.After | None = None
-) -> tuple[Model, pipeline.Context, bool]:
+    work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, between: pass_manager.Between | None = None
+) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, _index(work.component, work.source)
-    context = pipeline.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
+    context = pass_manager.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
 
-    def verify(step: pipeline.Pass, model: Model) -> None:
-        fault = verifier.fault(model, context.unneeded)
+    def check(ran: pass_manager.Ran) -> None:
+        if between is not None:
+            between(ran)  # a graph is shown before it is refused
+        fault = verifier.fault(ran.model, context.unneeded)
         if fault is not None:
-            raise pipeline.blame(step, component.name, fault)
+            raise pass_manager.blame(ran.step, component.name, fault)
 
-    callbacks = (verify,) if after is None else (after, verify)  # a graph is shown before it is refused
-    return model, context, pipeline.run(model, context, passes, callbacks)
+    return model, context, pass_manager.run(model, context, passes, check)
 
 
-def _wrong(name: str, original: Model, model: Model, context: pipeline.Context) -> str | None:
-    """What is wrong with the result as a whole: a record too few, a fused node against its rules, another interface."""
-    try:
-        check_census(name, count_sites(original), context.sites)
-    except InternalError as error:
-        return str(error)
+def _check_result(name: str, original: Model, model: Model, context: pass_manager.Context) -> None:
+    """Raise InternalError for a record too few, a fused node against its rules, another interface."""
+    check_census(name, count_sites(original), context.sites)
     known = set(check_fused_nodes(original))
     findings = [found for found in check_fused_nodes(model) if found not in known] + check_interface(original, model)
-    return f"component {name}: the rewritten graph is wrong: {findings[0]}" if findings else None
+    if findings:
+        raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
 
 
-def _blamed(work: _Work, original: Model, passes: Sequence[pipeline.Pass], wrong: str) -> AttnfuseError:
+def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], error: InternalError) -> AttnfuseError:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
-    kept = [step for step in passes if pipeline.plugin_of(step) is None]
-    for plugin in (None, *(step for step in passes if step not in kept)):
-        tried = [step for step in passes if step in kept or step is plugin]
-        kept = tried
+    own = [plugin for step in passes if (plugin := pass_manager.plugin_of(step)) is not None]
+    suspects = list(dict.fromkeys([*own, *(plugin.name for plugin in plugins.load().plugins)]))
+    trusted: list[str] = []
+    if not suspects or _goes_wrong(work, original, passes, trusted):
+        return error
+    for suspect in suspects:
+        trusted.append(suspect)
+        if _goes_wrong(work, original, passes, trusted):
+            return PluginError(f"with the plugin {suspect!r}, {str(error).rstrip('.')}. {pass_manager.UPDATE}")
+    return error
+
+
+def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], trusted: Sequence[str]) -> bool:
+    """Whether a defect is there with no plugins but these."""
+    tried = [step for step in passes if pass_manager.plugin_of(step) in (None, *trusted)]
+    pass_manager.extend(tried, trusted)
+    try:
         model, context, _ = _run(work, tried, Verifier(original))
-        if _wrong(work.component.name, original, model, context) is not None:
-            return InternalError(wrong) if plugin is None else pipeline.blame(plugin, work.component.name, wrong)
-    return InternalError(wrong)
+        _check_result(work.component.name, original, model, context)
+    except InternalError:
+        return True
+    finally:
+        pass_manager.extend(passes)
+    return False
 
 
 def _index(component: Component, data: bytes) -> Model:

@@ -37,7 +37,8 @@ from attnfuse.tracing.contract import (
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.plan import WHOLE, Part, Planned, Terms, plan_all, survey
+from attnfuse.tracing.parts import WHOLE, Part, Terms
+from attnfuse.tracing.plan import Planned, plan_all, survey
 
 SUFFIX = ".mindir"
 

@@ -53,7 +53,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import TextError, infer, parse_program, program_text, signature
@@ -61,10 +61,10 @@ from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.pipeline import Context, Pass
+from attnfuse.pass_manager import Context, Pass
 from attnfuse.policy import Policy, policy_of
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, new_findings
 
 __all__ = ["Fixture", "check_fixture", "check_laws", "read_fixtures"]
 
@@ -263,12 +263,12 @@ def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass
     known = {step.id: step for step in (_installed() if passes is None else passes)}
     if wanted not in known:
         raise UsageError(f"{fixture}: there is no pass {wanted!r}; there are {', '.join(known)}.")
-    return pipeline.run(model, context, [known[wanted]])
+    return pass_manager.run(model, context, [known[wanted]])
 
 
 @cache
 def _installed() -> tuple[Pass, ...]:
-    return pipeline.discover()
+    return pass_manager.discover()
 
 
 def _hold(fixture: Fixture, what: str, lines: Sequence[str]) -> None:
@@ -345,9 +345,10 @@ def _drawn(name: str, kind: TensorType, has_masked_rows: bool) -> Array:
 
 def _outputs(model: Model, given: Mapping[str, Array], arithmetic: str) -> list[npt.NDArray[Any]]:
     """What is imported here needs the verify extra, and the rest of this module does not."""
-    from attnfuse.verify.execution import run
+
     from attnfuse.verify.lowering import Arithmetic, lower
-    from attnfuse.verify.weights import drawn_weights, first_of, stored_weights
+    from attnfuse.verify.numbers.execution import run
+    from attnfuse.verify.numbers.weights import drawn_weights, first_of, stored_weights
 
     weights = first_of(stored_weights(model.proto, Path("fixture.mindir")), drawn_weights(0))
     return run(lower(model, Arithmetic[arithmetic.upper()]), given, weights)

@@ -21,13 +21,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 __all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
+# A package of its own: tests/project/test_example_plugin.py runs its tests, where it is installed.
+collect_ignore = ["plugin"]
+
 # No deadline: two cores shared with subprocess tests make single examples slow without being wrong.
 settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
-
-# A shell's background job ignores Ctrl-C, and so would every process the tests start and then interrupt.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)

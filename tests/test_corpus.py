@@ -13,7 +13,7 @@ from attnfuse.mindir import codec
 from attnfuse.policy import Policy, command_line_rules
 from attnfuse.report.build import check_census, count_sites
 from attnfuse.targets import RUNTIMES
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, new_findings
 from tools.corpus import census, store
 
 NAMES = store.names()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnfuse.decisions import SiteFacts
 from attnfuse.errors import PolicyError
-from attnfuse.match import SiteFacts
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
 from attnfuse.policy import (
     BUILT_IN,
@@ -209,7 +209,7 @@ def test_the_schema_knows_every_key() -> None:
     }
     assert entry["required"] == ["match"]
     assert entry["additionalProperties"] is False
-    assert set(schema["properties"]) == {"defaults", "rules"}
+    assert set(schema["properties"]) == {"defaults", "rules", "pass"}
     assert all("description" in p for name, p in entry["properties"].items())
 
 

@@ -9,9 +9,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from attnfuse.decisions import Form, Miss, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
-from attnfuse.match import Form, Miss, SiteRecord, Status
-from attnfuse.pipeline import Legalised
+from attnfuse.pass_manager import Legalised
 from attnfuse.report.build import (
     check_census,
     component_entry,
@@ -138,6 +138,8 @@ def test_the_document() -> None:
         "name",
         "dtype",
         "dtype_from",
+        "options",
+        "plugins",
         "nodes",
         "fixed",
         "sites",

@@ -17,7 +17,7 @@ from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import Input, Told
-from attnfuse_passes.attention.peelers import all_peelers
+from attnfuse_passes.attention.identities.peelers import all_peelers
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"

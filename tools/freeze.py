@@ -27,7 +27,7 @@ from functools import cache, partial
 from itertools import groupby, product
 from pathlib import Path
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import SourceError, TraceError
 from attnfuse.policy import Policy, policy_of
 from attnfuse.rewriting import rewrite
@@ -75,8 +75,8 @@ Outcomes = dict[Configuration, str]
 
 
 @cache
-def _passes() -> tuple[pipeline.Pass, ...]:
-    return pipeline.discover()
+def _passes() -> tuple[pass_manager.Pass, ...]:
+    return pass_manager.discover()
 
 
 def outcome(data: bytes, configuration: Configuration) -> str:

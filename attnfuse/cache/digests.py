@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -112,7 +113,7 @@ class KnownDigests:
         files = [folder] if folder.is_file() else sorted(_files(folder, wanted))
         began = time.time_ns()
         states = [(path.relative_to(folder).as_posix(), identity(path.stat())) for path in files]
-        key = key_of(json.dumps([[name, *state.to_json()] for name, state in states]))
+        key = key_of(json.dumps([[name, *astuple(state)] for name, state in states]))
         known = self._store.get(_TREES, key) if self._store is not None and self._trusting else None
         if known is not None:
             return known.decode()
@@ -138,11 +139,11 @@ class KnownDigests:
         if content is None:
             return None
         entry = json.loads(content)
-        return FileDigest(entry["sha256"], wanted.size) if entry["file"] == wanted.to_json() else None
+        return FileDigest(entry["sha256"], wanted.size) if entry["file"] == list(astuple(wanted)) else None
 
     def _keep(self, of: Identity, found: FileDigest) -> None:
         if self._store is not None:
-            content = json.dumps({"file": of.to_json(), "sha256": found.sha256})
+            content = json.dumps({"file": astuple(of), "sha256": found.sha256})
             self._store.put(_KIND, _key(of), content.encode())
 
 

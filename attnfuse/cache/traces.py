@@ -6,7 +6,7 @@ them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values
 only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
 content.
 
-May import `attnfuse.tracing` and the rest of this room.
+May import `attnfuse.tracing`, `attnfuse.output`, `attnfuse.serialisation` and the rest of this room.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Any
 import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store, key_of
+from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
+from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
 from attnfuse.tracing.runner import UNSET
 
@@ -32,8 +34,6 @@ _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
 _PACKAGES = ("mindspore", "mindone", "transformers")
-_MAX_HEADER = 100 * 2**20
-
 
 #: What of a plan says nothing of its trace: where the model lies, and what is told of it.
 _NO_MATTER = ("folder", "fixed")
@@ -66,7 +66,7 @@ class Traces:
         except (OSError, PackageNotFoundError):
             return None
         content = {
-            "plan": {name: value for name, value in plan.to_json().items() if name not in _NO_MATTER},
+            "plan": {name: value for name, value in to_json(plan).items() if name not in _NO_MATTER},
             "files": files,
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
@@ -92,8 +92,8 @@ class Traces:
         if spill is not None:
             (work / _SPILL_FILE).write_bytes(spill)
         weights = [
-            WeightSource.from_json(
-                {**weight, "file": folder / weight["file"] if weight["file"] else work / _SPILL_FILE}
+            from_json(
+                WeightSource, {**weight, "file": str(folder / weight["file"] if weight["file"] else work / _SPILL_FILE)}
             )
             for weight in entry["weights"]
         ]
@@ -101,7 +101,7 @@ class Traces:
             plan=plan,
             graph=work / _GRAPH_FILE,
             weights=tuple(weights),
-            outputs=tuple(TensorSpec.from_json(spec) for spec in entry["outputs"]),
+            outputs=tuple(from_json(TensorSpec, spec) for spec in entry["outputs"]),
             versions=entry["versions"],
             seconds=0.0,
             peak_rss_bytes=0,
@@ -115,7 +115,7 @@ class Traces:
         if _states(folder) != key.states or self._digest_sources() != self._sources or len(spilled) > 1:
             return
         weights = [
-            {**source.to_json(), "file": None if source.file in spilled else source.file.name}
+            {**to_json(source), "file": None if source.file in spilled else source.file.name}
             for source in traced.weights
         ]
         entry = {
@@ -123,7 +123,7 @@ class Traces:
             "spill": self._keep(spilled.pop()) if spilled else None,
             "values": values,
             "weights": weights,
-            "outputs": [spec.to_json() for spec in traced.outputs],
+            "outputs": [to_json(spec) for spec in traced.outputs],
             "versions": traced.versions,
         }
         self._store.put(_KIND, key.key, json.dumps(entry).encode())
@@ -154,12 +154,9 @@ def _is_weights(name: str) -> bool:
 
 def _outline(path: Path) -> list[Any]:
     """What a trace reads of a file: a configuration whole, of weights the header."""
-    with path.open("rb") as file:
-        if not _is_weights(path.name):
-            return [key_of(file.read())]
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, _MAX_HEADER))
-        return [key_of(header), os.fstat(file.fileno()).st_size]
+    if not _is_weights(path.name):
+        return [key_of(path.read_bytes())]
+    return [key_of(read_header(path)), path.stat().st_size]
 
 
 def _sources() -> list[Path]:

@@ -10,7 +10,7 @@ neither matched nor given to MindSpore Lite. So everything is traced, proved and
     rows         values of equal or counted rows, made as long as the batch
     records      what is reported of the sites, likewise
 
-May import `attnfuse.ir.graph`, `attnfuse.match`, `attnfuse.mindir` and `attnfuse.errors`.
+May import `attnfuse.ir.graph`, `attnfuse.decisions`, `attnfuse.mindir` and `attnfuse.errors`.
 """
 
 from attnfuse.dynamic.family import Family, family_of

@@ -3,14 +3,14 @@
 A declared type says -1 wherever its dimension follows the batch. A constant cannot: what stands there must be a number.
 So each use of one that follows the batch must be one of these, and the component is refused for any other:
 
-    Reshape               the target's one such element becomes the -1 that an operator works out
+    Reshape, View         the target's one such element becomes the -1 that an operator works out
     StridedSlice          an end behind all rows, or one that is masked: it is left out
     BroadcastTo           of as many rows already: nothing, or a Tile along the other axes
-    Tile, BroadcastTo     of one row, along the first axis: see `rows`
-    FillV2, Zeros, Ones   of one number: see `rows`
+    Tile, Repeat, BroadcastTo   of one row, along the first axis: see `rows`
+    FillV2, Zeros, Ones, …      of one number: see `rows`
     a tensor              of equal rows, or 0, 1, 2, … one a row: see `rows`
 
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
+May import `attnfuse.ir`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from attnfuse.dynamic.family import Family, Owner, Place, write
-from attnfuse.dynamic.rows import FILLS, STRETCHES, Rows
+from attnfuse.dynamic.rows import Rows, is_filled, is_repeated
 from attnfuse.ir.builder import NotWritableError
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CONSTANT, Model, Node, NotALiteralError, Use, attribute
+from attnfuse.ir.operators.columns import Hands
+from attnfuse.ir.questions import argument_name, hands, sizes_position
 from attnfuse.ir.types import UNKNOWN_DIM
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
-
-_RESHAPES = {"Reshape": 1}
-"""Operator → position of the shape, in which one -1 stands for what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +99,14 @@ def _rewrite_uses(
     targets: dict[tuple[int, ...], list[Use]] = {}
     for use in uses:
         assert use.node is not None
-        if _RESHAPES.get(use.node.op) == use.position:
+        if _is_target_shape(use.node, use.position):
             targets.setdefault(_reshape_target(family, model, use.node, value), []).append(use)
-        elif use.node.op == "StridedSlice" and use.position == 2:
+        elif use.node.op == "StridedSlice" and argument_name(use.node, use.position) == "end":
             _take_all_rows(family, model, rows, use.node, tuple(lines))
-        elif use in _stretched(use.node):
+        elif (is_repeated(use.node) or is_filled(use.node)) and use.position == sizes_position(use.node):
             rows.stretch_shape(use.node, value, {int(axis): line for axis, line in lines.items()})
         else:
-            raise family.refuse(use.node, f"its argument {use.position} follows the batch")
+            raise family.refuse(use.node, f"its argument {argument_name(use.node, use.position)} follows the batch")
     if not targets:
         edit.remove.add(constant.name)  # those that were made longer have another shape
     # Where the shape has a -1 already, which is now known and gives way, its uses may need different ones.
@@ -131,14 +130,14 @@ def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: t
     masks = [mask for mask in others if isinstance(mask, int)]  # of begins, ends, an ellipsis, new axes, lost axes
     plain = isinstance(begin, tuple) and isinstance(step, tuple) and len(masks) == len(others) and not any(masks[2:])
     if axes != (0,) or not plain:
-        raise family.refuse(node, "its argument 2 follows the batch")
+        raise family.refuse(node, "its argument end follows the batch")
     assert isinstance(begin, tuple)
     assert isinstance(end, tuple)  # it is what follows the batch
     assert isinstance(step, tuple)
     if masks[1] & 1 == 0:
         from_first = masks[0] & 1 == 1 or begin[0] == 0
         if not from_first or step[0] != 1 or not rows.are_those_of(node.inputs[0], node.name):
-            raise family.refuse(node, "its argument 2 follows the batch")
+            raise family.refuse(node, "its argument end follows the batch")
     ends = tuple(number for number in end[1:] if isinstance(number, int))
     rows.argue(node, {2: (0, *ends), 5: masks[1] | 1})
 
@@ -147,9 +146,9 @@ def _literal(model: Model, value: str) -> object:
     return model.literal(value) if model.is_literal(value) else value
 
 
-def _stretched(node: Node) -> tuple[Use, ...]:
-    position = STRETCHES.get(node.op, FILLS.get(node.op))
-    return () if position is None else (Use(node, position),)
+def _is_target_shape(node: Node, position: int) -> bool:
+    """Whether that input is the shape which the node moves its numbers into: one -1 in it stands for what is left."""
+    return hands(node) is Hands.REGROUPED and argument_name(node, position) == "shape"
 
 
 def _reshape_target(family: Family, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:

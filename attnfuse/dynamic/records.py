@@ -3,7 +3,7 @@
 Everything must be the same at each, but: a shape has -1 where it follows the batch; bytes are those of batch 1; in a
 text a number that differs becomes "?". A length that follows the batch is not known before run time.
 
-May import `attnfuse.match`, `attnfuse.errors` and `lines` of this room.
+May import `attnfuse.decisions`, `attnfuse.errors` and `lines` of this room.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from attnfuse.decisions import SiteFacts, SiteRecord
 from attnfuse.dynamic.lines import line_through
 from attnfuse.errors import TraceError
-from attnfuse.match import SiteFacts, SiteRecord
 
 _NUMBER = re.compile(r"\d+")
 _BYTES = ("score_bytes_saved", "mask_bytes")

@@ -23,17 +23,24 @@ from attnfuse.dynamic.lines import Line
 from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, Node, attribute, short_name
+from attnfuse.ir.operators.columns import Hands, Kernel
+from attnfuse.ir.questions import aliased, argument_name, hands, kernel, sizes_position
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import NodeProto
 
-STRETCHES = {"Tile": 1, "BroadcastTo": 1}
-"""Operator → position of the shape that an operand is repeated to."""
-
 _FIRST_DIMENSION = ("attribute", 0, "tensors", 0, "dims", 0)
 
-FILLS = {"FillV2": 0, "Zeros": 0, "Ones": 0}
-"""Operator → position of the shape that is filled with one number."""
+
+def is_repeated(node: Node) -> bool:
+    """Whether the node repeats an operand to a shape, or as often as a list says, in memory of its own."""
+    has_list = sizes_position(node) is not None
+    return hands(node) is Hands.REPEATED and has_list and not aliased(node)
+
+
+def is_filled(node: Node) -> bool:
+    """Whether the node fills a shape with one number."""
+    return kernel(node) is Kernel.CREATE and sizes_position(node) is not None
 
 
 class Rows:
@@ -71,14 +78,15 @@ class Rows:
     def stretch_shape(self, node: Node, shape: tuple[object, ...], lines: Mapping[int, Line]) -> None:
         """A node that repeats one row, or fills a shape with one number."""
         kind = self._model.type_of(node.name)
-        position = STRETCHES.get(node.op, FILLS.get(node.op, 0))
+        position = sizes_position(node)
+        assert position is not None  # the shape is given there
         sizes = tuple(n for n in shape if isinstance(n, int))
         if kind is None or tuple(lines) != (0,) or not len(shape) == len(sizes) == kind.rank:
             raise self._family.refuse(node, "it follows the batch in more than its first dimension")
-        if node.op in STRETCHES:
+        if is_repeated(node):
             operand = self._model.type_of(node.inputs[0])
             longer = operand is not None and operand.rank == kind.rank and self._follows(node.inputs[0], lines[0])
-            if node.op == "BroadcastTo" and longer:
+            if argument_name(node, position) == "shape" and longer:
                 self._broadcast_rows(node, kind, lines[0])
                 return
             if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):

@@ -1,5 +1,10 @@
 """What a graph does beside giving its outputs: which nodes change memory, in which order, and who sees it.
 
+Which operators change memory, and which give another name to the same memory, the operator table says; a change
+through one name is a change of all. A weight is read through Load; whatever takes it as it is (Assign, a cache's
+operator, a call) may write to it. What a value in changed memory holds depends on when it is read, so nothing is
+proved of its numbers.
+
 MindSpore orders effects by values of no number (monads): a node that changes memory takes a state, `UpdateState` makes
 the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
 after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
@@ -10,10 +15,10 @@ May import `graph` and `questions` of this room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, Use, short_name
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import (
@@ -24,6 +29,7 @@ from attnfuse.ir.questions import (
     orders_effects,
     reads_memory,
     takes_element,
+    writes_conditionally,
 )
 
 
@@ -68,16 +74,119 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """The writers of a graph that are carried out, by the value each gives."""
+    """What a graph writes to: the values that are changed in place, under any of their names, and who does it."""
 
-    writers: Mapping[str, Writer]
+    mutated: frozenset[str]
+    written: frozenset[str]
+    """Weights that the graph writes to, or hands to something that might: their numbers are those of no file."""
+    writers: Mapping[str, Writer] = field(default_factory=dict)
+    """The nodes that do, as far as they are carried out, by the value each gives."""
 
     @classmethod
     def of(cls, model: Model) -> Effects:
-        """Read them. Costs nothing worth telling where there are none, as in most graphs."""
-        nodes = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
-        found = [node for node in nodes if changed(model, node) or _acts_outside(model, node)]
-        return cls(dict(_Reader(model, found).read()) if found else {})
+        """Read them. Costs little where nothing writes, as in most graphs."""
+        nodes = [node for node in model.nodes if node.op not in (CONSTANT, CALL)]
+        writing = [node for node in nodes if changed(model, node) or _acts_outside(model, node)]
+        mutated = _mutated(model, writing)
+        weights = [parameter.name for parameter in model.parameters()]
+        written = {name for name in weights if any(not _only_reads(model, use) for use in effective_uses(model, name))}
+        writers = dict(_Reader(model, writing).read()) if writing else {}
+        return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)), writers)
+
+    def without(self, value: str) -> Effects:
+        """The same, as if nothing changed `value`: what its only reader finds before the change."""
+        return replace(self, mutated=self.mutated - {value})
+
+    def settled(self, model: Model, value: str) -> bool:
+        """Whether the value is the same whenever it is read.
+
+        So it is if nothing changes it; and so is the result of an in-place operator whose buffer nobody else reads, if
+        it is itself only read after the change.
+        """
+        if value in self.mutated or value in self.written:
+            return False
+        node = model.producer(value)
+        written = [] if node is None else changed(model, node)
+        if not written:
+            return True
+        buffer = [use.node for name in written for use in effective_uses(model, name)]
+        readers = [use.node for use in effective_uses(model, value)]
+        return buffer == [node] and all(reader is not None and reads_memory(reader) for reader in readers)
+
+
+def effective_uses(model: Model, value: str) -> list[Use]:
+    """Uses that read the value's numbers: the ordering of effects (UpdateState) does not."""
+    return [use for use in model.uses(value) if use.node is None or not only_orders(model, use.node)]
+
+
+def only_orders(model: Model, node: Node) -> bool:
+    """Whether the node reads values only to order effects: an UpdateState, or a tuple that only those read."""
+    if orders_effects(node):
+        return True
+    onward = model.uses(node.name) if makes_tuple(node) else []
+    return bool(onward) and all(use.node is not None and orders_effects(use.node) for use in onward)
+
+
+def other_names(model: Model, value: str) -> list[Node]:
+    """The nodes that may give the value's memory another name. A tuple holds it, beside others, and is none."""
+    users = [use.node for use in model.uses(value) if use.node is not None]
+    return [node for node in users if value in aliased(node) and not makes_tuple(node)]
+
+
+def may_change(model: Model, value: str) -> bool:
+    """Whether something may change the value's memory, under its name or one that is made from it."""
+    seen, pending = set[str](), [value]
+    while pending:
+        name = pending.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if any(use.node is not None and name in changed(model, use.node) for use in model.uses(name)):
+            return True
+        pending.extend(node.name for node in other_names(model, name))
+    return False
+
+
+def _mutated(model: Model, writing: Iterable[Node]) -> set[str]:
+    """The targets of those nodes, and every other name of the same memory."""
+    mutated: set[str] = set()
+    pending = [value for node in writing for value in changed(model, node)]
+    while pending:
+        value = pending.pop()
+        if value in mutated:
+            continue
+        mutated.add(value)
+        made_by = model.producer(value)
+        pending.extend(aliased(made_by) if made_by is not None else ())
+        pending.extend(node.name for node in other_names(model, value))
+    return mutated
+
+
+def _only_reads(model: Model, use: Use) -> bool:
+    """Whether a use of a weight does no more than read its numbers.
+
+    MindSpore gives a weight itself, and not what Load reads of it, to whatever writes to it: Assign, a cache's
+    operator, a function that may hold one. An embedding gets it so too, as its largest norm, if it has one, is imposed
+    on the table.
+    """
+    node = use.node
+    if node is None:
+        return False
+    return reads_memory(node) or (writes_conditionally(node) and not changed(model, node))
+
+
+def _memory(model: Model, values: Iterable[str]) -> set[str]:
+    """The values whose memory this is, through other names of it and through what reads a weight by reference."""
+    seen, pending = set[str](), list(values)
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        node = model.producer(value)
+        if node is not None:
+            pending.extend(node.inputs[:1] if reads_memory(node) else aliased(node))
+    return seen
 
 
 def lost(before: Effects, after: Effects, model: Model, said: Mapping[str, str]) -> Iterator[str]:

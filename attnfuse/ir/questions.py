@@ -15,7 +15,9 @@ from attnfuse.ir.operators.table import operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
 """The same numbers in the same places; a cast rounds them."""
-LAYOUTS = COPIES | {Hands.MOVED}
+SEQUENCES = frozenset({Hands.SAME, Hands.REGROUPED})
+"""The same numbers in the same row-major order: the shape alone says what the node does."""
+LAYOUTS = COPIES | SEQUENCES | {Hands.MOVED}
 """Each number once, wherever it stands."""
 ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
 """Numbers of one value and no others: some may be left out, some may come several times."""
@@ -58,6 +60,19 @@ def arguments(node: Node, name: str) -> list[str]:
     position = row.input(name)
     several = row.signature.inputs[position].variadic and not row.is_opaque
     return node.inputs[position:] if several else node.inputs[position : position + 1]
+
+
+def argument_name(node: Node, position: int) -> str:
+    """What the node's operator calls that input; its position where the operator is not known."""
+    row = operator(node.op)
+    inputs = row.signature.inputs
+    return str(position) if row.is_opaque or position >= len(inputs) else inputs[position].name
+
+
+def sizes_position(node: Node) -> int | None:
+    """Which input is a list of whole numbers: sizes, counts or axes. None where none is."""
+    inputs = operator(node.op).signature.inputs
+    return next((position for position, parameter in enumerate(inputs) if parameter.kind == "ints"), None)
 
 
 def changed(model: Model, node: Node) -> list[str]:

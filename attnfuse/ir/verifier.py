@@ -29,7 +29,7 @@ class Verifier:
         yield from (str(finding) for finding in self._found if finding.sort is Sort.TYPES)
 
     def fault(self, model: Model, unneeded: Mapping[str, str]) -> str | None:
-        """What is wrong with the graph and was not in the source; `unneeded` as `pipeline.Context` has it."""
+        """What is wrong with the graph and was not in the source; `unneeded` as `pass_manager.Context` has it."""
         leaf = next(unreadable_leaves(model), None)
         if leaf is not None:
             return leaf

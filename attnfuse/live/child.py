@@ -18,11 +18,12 @@ from typing import Any
 from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, Outcome
 from attnfuse.errors import AttnfuseError, InternalError
-from attnfuse.policy import Policy, Rule
+from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import Held, held_by
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
+from attnfuse.serialisation import from_json
 from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
@@ -109,14 +110,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _request(data: Mapping[str, Any]) -> CompileRequest:
-    traces = [TracedComponent.from_json(trace) for trace in data["traces"]]
+    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
     warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
         source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
-        policy=Policy(tuple(Rule(**rule) for rule in data["rules"])),
+        policy=Policy(
+            tuple(Rule(**rule) for rule in data["rules"]), tuple(PassOption(**option) for option in data["options"])
+        ),
         require=tuple(parse_requirement(text) for text in data["require"]),
         verify=data["verify"],
         seed=data["seed"],

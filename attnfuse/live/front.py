@@ -29,7 +29,7 @@ from attnfuse.errors import (
     UsageError,
     VerificationError,
 )
-from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_rules
+from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
 from attnfuse.live.outcome import Outcome
 from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
@@ -39,6 +39,7 @@ from attnfuse.preflight import check_components, check_policy, held_by
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
+from attnfuse.serialisation import to_json
 from attnfuse.targets import RUNTIMES, SOCS, Target
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
@@ -96,7 +97,7 @@ def compile(  # noqa: A001  # it is what it does
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
     ours. Whatever is raised, nothing was written.
     """
-    rules = given_rules(policy, force_cast_dtype, no_flash)
+    given = given_policy(policy, force_cast_dtype, no_flash)
     _check_choices(runtime, soc, verify)
     for text in require:
         parse_requirement(text)
@@ -124,13 +125,14 @@ def compile(  # noqa: A001  # it is what it does
         found = live_rules(plan.cells, plan.prefix)
         held = {one.name: held_by(one) for one in plan.plans}
         check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
-        check_policy(Target(runtime, soc), Policy((*found, *rules)), held)
-        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *rules)]
+        check_policy(Target(runtime, soc), Policy((*found, *given.rules)), held)
+        request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *given.rules)]
+        request["options"] = [dataclasses.asdict(option) for option in given.options]
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
         traces = _capture(plan, work, shown, weights=target is not None)
-        request["traces"] = [trace.to_json() for trace in traces]
+        request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
 
 

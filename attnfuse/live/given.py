@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from attnfuse.errors import UsageError
-from attnfuse.policy import CAST_NAMES, CastName, Rule, command_line_rules, policy_of, read_policy
+from attnfuse.policy import CAST_NAMES, CastName, Policy, command_line_rules, policy_of, read_policy
 
 PolicyLike: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -46,10 +46,8 @@ def cast_name(dtype: object) -> CastName:
     raise UsageError(f"force_cast_dtype {told} is not one of {', '.join(CAST_NAMES)}, nor mindspore.float16 or such.")
 
 
-def given_rules(
-    policy: PolicyLike | None, force_cast_dtype: object | NotGiven, no_flash: Sequence[str]
-) -> tuple[Rule, ...]:
-    """The policy's rules, then those of the keywords.
+def given_policy(policy: PolicyLike | None, force_cast_dtype: object | NotGiven, no_flash: Sequence[str]) -> Policy:
+    """The policy's rules, then those of the keywords, and its options of passes.
 
     Raises UsageError and PolicyError for what cannot be understood.
     """
@@ -57,11 +55,11 @@ def given_rules(
         raise UsageError("no_flash is a list of patterns, not one string.")
     last = command_line_rules(None if force_cast_dtype is NOT_GIVEN else cast_name(force_cast_dtype), no_flash)
     if policy is None:
-        return last
+        return Policy(last)
     if isinstance(policy, str | os.PathLike):
-        return (*read_policy(Path(policy)).rules, *last)
+        return read_policy(Path(policy)).and_then(last)
     document = policy if isinstance(policy, Mapping) else {"rules": list(policy)}
-    return (*policy_of(_named(document), "policy").rules, *last)
+    return policy_of(_named(document), "policy").and_then(last)
 
 
 def _named(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError, UsageError
 from attnfuse.tracing.contract import DTYPES, FLOAT_DTYPES, ComponentPlan, FixedValue, Library, ShapeOptions, TensorSpec
-from attnfuse.tracing.plan import Terms, plan_pipeline
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_pipeline
 
 MODEL = "model"
 """What a single model is called whose class has no name of its own in a pipeline."""
@@ -94,7 +95,9 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     specs = tuple(_spec(position, value) for position, value in enumerate(inputs))
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
-    plan = ComponentPlan(MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs)
+    plan = ComponentPlan(
+        MODEL, MODEL, type(source).__name__, "diffusers", Path(), None, dtype, specs, stand_ins=(), fixed=()
+    )
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 
 

@@ -4,6 +4,8 @@
     build      from site records to the report
     require    `--require` expressions over its totals
     table      the report for people
+    explain    one site for people
+    parts      the parts of a pipeline, as a JSON document and for people
 
 May import what lies below it in the engine; only `table` imports rich, and nothing here prints.
 """

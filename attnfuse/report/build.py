@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.graph import Model, Node, short_name
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
-from attnfuse.match import SiteRecord
 from attnfuse.modules import Modules
-from attnfuse.pipeline import Legalised
+from attnfuse.pass_manager import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,
@@ -116,13 +118,17 @@ def component_entry(
     fixed: tuple[FixedEntry, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
+    options: Mapping[str, Any] = MappingProxyType({}),
+    plugins: Mapping[str, str] = MappingProxyType({}),
 ) -> ComponentEntry:
-    """The report of one component."""
+    """The report of one component; `options` are those of all passes, `plugins` versions by name."""
     sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
         dtype=dtype,
         dtype_from=dtype_from,
+        options=dict(options),
+        plugins=dict(plugins),
         nodes=nodes,
         fixed=fixed,
         sites=sites,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from attnfuse.codes import CODES
+from attnfuse.decisions import SiteRecord, Stage
 from attnfuse.ir.graph import short_name
-from attnfuse.match import SiteRecord, Stage
 
 
 def explain(site: str, record: SiteRecord) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnfuse.match import Form, Status
+from attnfuse.decisions import Form, Status
 from attnfuse.output import MANIFEST_SCHEMA
 from attnfuse.version import __version__
 
@@ -28,7 +28,7 @@ class _Document(BaseModel):
 
 
 class MissEntry(_Document):
-    """Why a site is not fused: see `attnfuse.match.Miss`. `at` is a value of the graph."""
+    """Why a site is not fused: see `attnfuse.decisions.Miss`. `at` is a value of the graph."""
 
     code: str
     at: str
@@ -125,12 +125,15 @@ class ComponentEntry(_Document):
     """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed.
 
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
-    was traced elsewhere.
+    was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
+    are the versions of the plugins that could have a say, by name.
     """
 
     name: str
     dtype: str | None = None
     dtype_from: str = ""
+    options: dict[str, Any] = {}
+    plugins: dict[str, str] = {}
     nodes: int
     fixed: tuple[FixedEntry, ...] = ()
     sites: tuple[SiteEntry, ...]

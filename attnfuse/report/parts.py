@@ -9,15 +9,40 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.contract import ComponentPlan
-from attnfuse.tracing.plan import Part
+from attnfuse.tracing.parts import Part
 
 SCHEMA = "attnfuse.components/1"
 
 
 def parts_document(parts: Sequence[Part]) -> dict[str, Any]:
     """The JSON document of `attnfuse components`."""
-    return {"schema": SCHEMA, "parts": [part.to_json() for part in parts]}
+    return {"schema": SCHEMA, "parts": [_part_document(part) for part in parts]}
+
+
+def _part_document(part: Part) -> dict[str, Any]:
+    """Without places on this machine."""
+    return {
+        "name": part.model,
+        "class": part.class_name,
+        "network": part.is_network,
+        "problem": part.problem or None,
+        **({"contradictions": list(part.contradictions)} if part.contradictions else {}),
+        "components": [
+            {
+                "name": plan.name,
+                "dtype": plan.dtype,
+                "dtype_from": plan.dtype_from,
+                "warnings": list(plan.warnings),
+                "inputs": [to_json(spec) for spec in plan.open_inputs],
+                "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
+                "stand_ins": list(plan.stand_ins),
+                "fixed": [to_json(value) for value in plan.fixed],
+            }
+            for plan in part.plans
+        ],
+    }
 
 
 def render_parts(parts: Iterable[Part]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnfuse.errors import UsageError
+from attnfuse.names import suggestion
 from attnfuse.report.model import Totals
 
 _COMPARE: dict[str, Callable[[int, int], bool]] = {
@@ -54,8 +54,7 @@ def parse_requirement(text: str) -> Requirement:
     left, comparison, right = match.groups()
     for name in (left, right):
         if not name.isdigit() and name not in Totals.model_fields:
-            near = difflib.get_close_matches(name, Totals.model_fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Totals.model_fields)}."
+            hint = suggestion(name, Totals.model_fields)
             raise UsageError(f"--require {text!r} names the unknown count {name!r}; {hint}")
     return Requirement(left, comparison, right)
 

@@ -1,4 +1,4 @@
-"""Limits of the two fused operators on each SoC.
+"""Runtimes and SoCs, the float types each SoC computes in, and the limits of the two fused operators on it.
 
 Sources, cited by the key in `source`:
   FAS   MindSpore 2.7.1 docstring of ops.flash_attention_score (shapes, dtypes, head size, sizes)
@@ -35,8 +35,10 @@ for no operator, not even Cast; its operator documentation has BFLOAT16 unsuppor
 class NodeLimits:
     """What one operator accepts on one SoC. Sizes are inclusive upper bounds.
 
-    `head_multiple` gives, per compute dtype, what head_dim must be a multiple of; a missing dtype is not accepted.
-    `unaligned_batch` bounds the batch where head_dim is no multiple of 16. `mask_ranks`… see `refusals`.
+    `dtypes` are those it computes in. `head_multiple` is what head_dim must be a multiple of, `head_multiple_float16`
+    the same in float16 where the batch is at most `unaligned_batch`: see `head_padding`. `bias` is whether it adds one
+    to the scores, `per_head_mask` whether heads may have masks of their own, `grouped_heads` whether there may be fewer
+    heads of key and value than of query. `source` is a key, or several, of the module's list.
     """
 
     dtypes: tuple[str, ...]

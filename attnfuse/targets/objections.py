@@ -52,14 +52,14 @@ def type_objection(target: Target, model: Model, node: Node) -> str | None:
 
 
 def _constant(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         if not model.is_literal(value):
-            return f"its argument {at} is computed, and MindSpore Lite drops it"
+            return f"its argument {name} is computed, and MindSpore Lite drops it"
     return None
 
 
 def _only(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         try:
             literal = model.literal(value)
         except NotALiteralError:
@@ -67,48 +67,48 @@ def _only(model: Model, node: Node, limit: Limit) -> str | None:
         # Numbers of a file are float32: 1e-6 is read back as 9.99999997e-07.
         same = isinstance(literal, bool | int | float) and np.float32(literal) == np.float32(limit.value)  # type: ignore[arg-type]
         if not same:
-            return f"MindSpore Lite loses its argument {at}, which is not {limit.value}"
+            return f"MindSpore Lite loses its argument {name}, which is not {limit.value}"
     return None
 
 
 def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         if model.is_literal(value) and np.size(np.asarray(model.literal(value), dtype=object)) == 0:
-            return f"its argument {at} is an empty list, which MindSpore and CANN read differently"
+            return f"its argument {name} is an empty list, which MindSpore and CANN read differently"
     return None
 
 
 def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         kinds = model.types_of(value)
         for kind in kinds if isinstance(kinds, tuple) else (kinds,):
             if kind is not None and 0 in kind.dims:
-                return f"its argument {at} holds {kind}, a tensor without elements"
+                return f"its argument {name} holds {kind}, a tensor without elements"
     return None
 
 
 def _no_minus_one(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         if not model.is_literal(value):
-            return f"its argument {at} is computed, and MindSpore Lite drops it"
+            return f"its argument {name} is computed, and MindSpore Lite drops it"
         if -1 in np.asarray(model.literal(value)).ravel().tolist():
-            return f"its argument {at} holds -1, which CANN does not resolve"
+            return f"its argument {name} holds -1, which CANN does not resolve"
     return None
 
 
 def _made_by(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         producer = model.producer(value)
         if producer is None or producer.op != limit.value:
-            return f"its argument {at} is not made by {limit.value}, and MindSpore Lite does not take it apart"
+            return f"its argument {name} is not made by {limit.value}, and MindSpore Lite does not take it apart"
     return None
 
 
 def _rank(model: Model, node: Node, limit: Limit) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         kind = model.type_of(value)
         if kind is None or not isinstance(limit.value, tuple) or kind.rank not in limit.value:
-            return f"its argument {at} is of rank {'?' if kind is None else kind.rank}"
+            return f"its argument {name} is of rank {'?' if kind is None else kind.rank}"
     return None
 
 
@@ -147,18 +147,18 @@ def _no_bfloat16(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType], bool]) -> str | None:
-    for at, value in _arguments(node, limit):
+    for name, value in _arguments(node, limit):
         kind = model.type_of(value)
         if kind is None or not holds(kind):
-            return f"its argument {at} is {kind or 'of no known type'}, which CANN does not compute"
+            return f"its argument {name} is {kind or 'of no known type'}, which CANN does not compute"
     return None
 
 
-def _arguments(node: Node, limit: Limit) -> list[tuple[int, str]]:
-    """Those there are: a primitive that is no function keeps the others as attributes, which arrive."""
+def _arguments(node: Node, limit: Limit) -> list[tuple[str, str]]:
+    """Name and value of those there are: others a primitive that is no function keeps as attributes, which arrive."""
     row = operator(node.op)
-    positions = [row.input(name) for name in limit.arguments]
-    return [(at, node.inputs[at]) for at in positions if at < len(node.inputs)]
+    positions = ((name, row.input(name)) for name in limit.arguments)
+    return [(name, node.inputs[at]) for name, at in positions if at < len(node.inputs)]
 
 
 _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {

@@ -2,5 +2,7 @@
 
 Only `worker.py`, `build.py`, `weights.py` and `standins/` import mindspore, mindone or transformers, and they
 run in a subprocess started by `runner.py`; everything else here imports without MindSpore installed. From the
-rest of the project this room imports nothing but `attnfuse.documents`, `attnfuse.errors` and `attnfuse.processes`.
+rest of the project this room imports nothing but `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names`,
+`attnfuse.processes`, `attnfuse.serialisation`, and what of `attnfuse.mindir` is free of protobuf: `dtypes` and
+`tensorfile`.
 """

@@ -5,7 +5,7 @@ starts with, and what its pipeline puts beside them; a ControlNet's or adapter's
 are added to. The rules are read in mindone's pipelines (the family's `source`, and those beside it) and models. A
 number that a configuration does not tell, or a family of which the rule is not known, is no contradiction.
 
-Imports `folder` and `specs` of this room.
+Imports `specs` of this room.
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
-"""The records that cross the border between the engine and the tracing worker, and their JSON form.
+"""The records that cross the border between the engine and the tracing worker, as JSON (`attnfuse.serialisation`).
 
-Imports nothing but the standard library and `attnfuse.errors`: both sides of the process border read it.
+Imports nothing else of the project: both sides of the process border read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+
+from attnfuse.serialisation import Unsaved
 
 #: Element types a parameter, an input or an output may have, under the names numpy and ml_dtypes use.
 DTYPES = ("float16", "bfloat16", "float32", "int64", "int32", "bool")
@@ -37,15 +39,6 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"name": self.name, "shape": list(self.shape), "dtype": self.dtype}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TensorSpec:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(data["name"], tuple(data["shape"]), data["dtype"])
 
 
 def open_spec(specs: Sequence[TensorSpec]) -> TensorSpec:
@@ -84,23 +77,6 @@ class Call:
     arguments: tuple[tuple[str, str], ...]
     outputs: tuple[tuple[str, str], ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "method": self.method,
-            "arguments": [list(argument) for argument in self.arguments],
-            "outputs": [list(output) for output in self.outputs],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Call:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(
-            data["method"],
-            tuple((keyword, expression) for keyword, expression in data["arguments"]),
-            tuple((name, expression) for name, expression in data["outputs"]),
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class FixedValue:
@@ -113,15 +89,6 @@ class FixedValue:
     name: str
     value: Any
     meaning: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {"name": self.name, "value": self.value, "meaning": self.meaning}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FixedValue:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(data["name"], data["value"], data["meaning"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,48 +113,17 @@ class ComponentPlan:
     call: Call | None
     dtype: str
     inputs: tuple[TensorSpec, ...]
-    stand_ins: tuple[str, ...] = ()
-    twins: tuple[ComponentPlan, ...] = ()
-    fixed: tuple[FixedValue, ...] = field(default=(), compare=False)
-    dtype_from: str = field(default="", compare=False)
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    stand_ins: tuple[str, ...] = field(kw_only=True)
+    twins: Unsaved[tuple[ComponentPlan, ...]] = ()
+    fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
+    dtype_from: Unsaved[str] = field(default="", compare=False)
+    warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
 
     @property
     def open_inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs, with -1 for what the twins have otherwise."""
         several = zip(self.inputs, *(twin.inputs for twin in self.twins), strict=True)
         return tuple(open_spec(specs) for specs in several)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "name": self.name,
-            "model": self.model,
-            "class_name": self.class_name,
-            "library": self.library,
-            "folder": str(self.folder),
-            "call": None if self.call is None else self.call.to_json(),
-            "dtype": self.dtype,
-            "inputs": [spec.to_json() for spec in self.inputs],
-            "stand_ins": list(self.stand_ins),
-            "fixed": [value.to_json() for value in self.fixed],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> ComponentPlan:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(
-            name=data["name"],
-            model=data["model"],
-            class_name=data["class_name"],
-            library=data["library"],
-            folder=Path(data["folder"]),
-            call=None if data["call"] is None else Call.from_json(data["call"]),
-            dtype=data["dtype"],
-            inputs=tuple(TensorSpec.from_json(spec) for spec in data["inputs"]),
-            stand_ins=tuple(data["stand_ins"]),
-            fixed=tuple(FixedValue.from_json(value) for value in data["fixed"]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,21 +140,6 @@ class WeightSource:
     key: str
     dtype: str
     shape: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "parameter": self.parameter,
-            "file": str(self.file),
-            "key": self.key,
-            "dtype": self.dtype,
-            "shape": list(self.shape),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WeightSource:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(data["parameter"], Path(data["file"]), data["key"], data["dtype"], tuple(data["shape"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,28 +158,3 @@ class TracedComponent:
     versions: dict[str, str]
     seconds: float
     peak_rss_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "plan": self.plan.to_json(),
-            "graph": str(self.graph),
-            "weights": [source.to_json() for source in self.weights],
-            "outputs": [spec.to_json() for spec in self.outputs],
-            "versions": self.versions,
-            "seconds": self.seconds,
-            "peak_rss_bytes": self.peak_rss_bytes,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> TracedComponent:
-        """Read what `to_json` wrote; KeyError where a field is missing."""
-        return cls(
-            plan=ComponentPlan.from_json(data["plan"]),
-            graph=Path(data["graph"]),
-            weights=tuple(WeightSource.from_json(source) for source in data["weights"]),
-            outputs=tuple(TensorSpec.from_json(spec) for spec in data["outputs"]),
-            versions=dict(data["versions"]),
-            seconds=data["seconds"],
-            peak_rss_bytes=data["peak_rss_bytes"],
-        )

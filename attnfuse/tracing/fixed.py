@@ -1,7 +1,7 @@
 """What a graph has fixed that a pipeline may set at run time: told for each component, beside its inputs.
 
 From the entry of the table (its `told`, and the arguments it fixes) and from what the trace assumes: rows for guidance,
-the type of the timestep. Imports `contract`, `inputs`, `schedulers` and `specs` of this room; no MindSpore.
+the type of the timestep. Imports `contract`, `schedulers` and `specs` of this room; no MindSpore.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reads the JSON of a pipeline folder: what model_index.json names, each part's config.json, numbers out of them.
 
-Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors` and the standard library; no MindSpore.
+Imports `attnfuse.documents`, `attnfuse.errors` and the standard library; no MindSpore.
 """
 
 from __future__ import annotations

@@ -16,12 +16,11 @@
     return_dict = false
     img_shapes = [[[1, 16, 16]]]    # lists and tables too
 
-Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors` and pydantic.
+Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and pydantic.
 """
 
 from __future__ import annotations
 
-import difflib
 import keyword
 import re
 from collections.abc import Mapping, Sequence
@@ -33,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from attnfuse import documents
 from attnfuse.errors import UsageError
+from attnfuse.names import suggestion
 from attnfuse.tracing.contract import DTYPES
 
 _DTYPES = ("float", *DTYPES)
@@ -159,9 +159,7 @@ def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list((_Input if "inputs" in first["loc"] else _Component).model_fields)
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}."
-        return f"unknown key {place!r}; {hint}"
+        return f"unknown key {place!r}; {suggestion(str(first['loc'][-1]), known)}"
     if first["loc"][-1:] == ("dtype",):
         return f"{place} is {first['input']!r}, not one of {', '.join(_DTYPES)}."
     return f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}."

@@ -1,52 +1,26 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports of this room what imports no MindSpore, and `attnfuse.errors`.
+for. Imports of this room what imports no MindSpore, `attnfuse.errors` and
+`attnfuse.names`.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from attnfuse.errors import SourceError, TraceError, UsageError
+from attnfuse.names import suggestion
 from attnfuse.tracing.agreement import Contradiction, contradictions
-from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
-from attnfuse.tracing.config_check import check_config
-from attnfuse.tracing.contract import (
-    AUTO,
-    DYNAMIC_BATCHES,
-    FLOAT_DTYPES,
-    Call,
-    ComponentPlan,
-    Library,
-    ShapeOptions,
-    TensorSpec,
-)
-from attnfuse.tracing.fixed import fixed_values, given_values
+from attnfuse.tracing.contract import AUTO, DYNAMIC_BATCHES, FLOAT_DTYPES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, read_json, read_pipeline
 from attnfuse.tracing.inputs import GivenCall
-from attnfuse.tracing.quantisation import quantisation_of
-from attnfuse.tracing.schedulers import assumption, timestep_dtype
+from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
-from attnfuse.tracing.specs.record import (
-    ASIDE,
-    DEVICE_CALLS,
-    FLOAT,
-    MASKED_ATTENTION,
-    Family,
-    Input,
-    Scene,
-    Spec,
-    measure,
-    unsupported,
-)
-from attnfuse.tracing.stored_types import choose_dtype, stored_in
+from attnfuse.tracing.specs.record import Family, Scene
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
 _ORDER = (
@@ -62,62 +36,6 @@ _ORDER = (
     "text_encoder_3",
 )
 
-#: Parts that hold no network, by the end of their class's name.
-_NO_NETWORK = (
-    "Scheduler",
-    "Tokenizer",
-    "TokenizerFast",
-    "FeatureExtractor",
-    "ImageProcessor",
-    "ImageProcessorFast",
-    "Processor",
-    "Watermarker",
-)
-
-#: What the class of a network has in its name.
-_NETWORK_CLASS = re.compile(r"UNet|Transformer|Autoencoder|ControlNet|(Model|Encoder|Decoder)$")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a pipeline: the traces it comes to, or why there are none.
-
-    `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
-    (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
-    `contradictions` say what does not fit together in the pipeline, this part being one of it: whole sentences.
-    """
-
-    model: str
-    class_name: str
-    components: tuple[str, ...] = ()
-    plans: tuple[ComponentPlan, ...] = ()
-    is_network: bool = True
-    problem: str = ""
-    contradictions: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values, without places on this machine."""
-        return {
-            "name": self.model,
-            "class": self.class_name,
-            "network": self.is_network,
-            "problem": self.problem or None,
-            **({"contradictions": list(self.contradictions)} if self.contradictions else {}),
-            "components": [
-                {
-                    "name": plan.name,
-                    "dtype": plan.dtype,
-                    "dtype_from": plan.dtype_from,
-                    "warnings": list(plan.warnings),
-                    "inputs": [spec.to_json() for spec in plan.open_inputs],
-                    "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
-                    "stand_ins": list(plan.stand_ins),
-                    "fixed": [value.to_json() for value in plan.fixed],
-                }
-                for plan in self.plans
-            ],
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -129,26 +47,6 @@ class Planned:
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """On what terms a folder is planned, beside type and shapes.
-
-    `exactly` holds every model in the type that is named, also those that mindone would run in another. `floats` are
-    the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
-    folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
-    does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
-    """
-
-    exactly: bool = False
-    floats: tuple[str, ...] = FLOAT_DTYPES
-    with_weights: bool = True
-    strict_config: bool = False
-
-
-WHOLE = Terms()
-"""The terms of a whole folder for a SoC that has every type."""
 
 
 def survey(
@@ -214,7 +112,7 @@ def _survey(
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        _part(replace(scene, model=name), family, [call for call in given if call.part == name], terms)
+        plan_part(replace(scene, model=name), family, [call for call in given if call.part == name], terms)
         for name in names
     )
     _check_components(surveyed, given)
@@ -263,9 +161,7 @@ def plan_all(
     known = [name for part in parts for name in part.components]
     for name in components:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}; " if close else ""
-            raise UsageError(f"{folder} has no component {name!r}; {hint}it has {', '.join(known) or 'none'}.")
+            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
     for part in parts:
         if part.contradictions and any(not components or plan.name in components for plan in part.plans):
             raise SourceError(part.contradictions[0])
@@ -316,18 +212,12 @@ def _family(pipeline: PipelineFolder) -> Family | None:
     return specs[0].families[0] if specs else None
 
 
-def _specs(model: str, pipeline: PipelineFolder, family: Family | None) -> tuple[Spec, ...]:
-    """The entries for a part of a pipeline of that family."""
-    known = specs_of(pipeline.classes[model])
-    return tuple(spec for spec in known if family in spec.families and model in spec.models)
-
-
 def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
     """Read the config.json of every part the table has entries for."""
     read: dict[str, Config] = {}
     damaged: dict[str, SourceError] = {}
     for name in pipeline.classes:
-        if not _specs(name, pipeline, family):
+        if not specs_for(name, pipeline, family):
             continue
         try:
             if not pipeline.folders[name].is_dir():
@@ -339,221 +229,6 @@ def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
         except SourceError as error:
             damaged[name] = error
     return Configs(read, damaged)
-
-
-def _part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
-    model, pipeline = scene.model, scene.pipeline
-    class_name = pipeline.classes[model]
-    if given:
-        components = tuple(call.component for call in given)
-        library = _library_given(model, pipeline)
-        scene, quantised = _stored(scene, library, terms)
-        doubts = _doubts(class_name, library, (), scene)
-        problem = quantised or _strictly(doubts, terms)
-        if problem:
-            return Part(model, class_name, components, problem=problem)
-        return Part(model, class_name, components, tuple(_plan_given(call, scene, doubts) for call in given))
-    if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
-        return Part(model, class_name, is_network=False)
-    specs = _specs(model, pipeline, family)
-    if not specs:
-        if not specs_of(class_name) and _is_without_weights(model, class_name, pipeline.folders[model], terms):
-            return Part(model, class_name, is_network=False)
-        return Part(model, class_name, (model,), problem=_unknown(class_name, pipeline, family))
-    components = tuple(spec.component.format(model=model) for spec in specs)
-    try:
-        scene, quantised = _stored(scene, specs[0].library, terms)
-        doubts = _doubts(class_name, specs[0].library, specs, scene)
-        refusals = (spec.refusal(scene) for spec in specs)
-        problem = next(filter(None, refusals), quantised or _strictly(doubts, terms))
-        if problem:
-            return Part(model, class_name, components, problem=problem)
-        plans = tuple(_plan(spec, name, scene, doubts) for spec, name in zip(specs, components, strict=True))
-    except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
-        problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
-        return Part(model, class_name, components, problem=problem)
-    return Part(model, class_name, components, plans)
-
-
-def _is_without_weights(model: str, class_name: str, folder: Path, terms: Terms) -> bool:
-    """Whether a part of a class that the table does not have holds no network: a sampler, a guider, a processor.
-
-    Such a part has a folder with settings and no weights, or no folder. Where it has a network's name ("vae"), or no
-    folder and the name of a network's class, the network is missing; where weights were not fetched, a `config.json`,
-    which is what models have, is taken for a network's.
-    """
-    if any(model in spec.models for spec in SPECS) or has_weights(folder):
-        return False
-    if not folder.is_dir():
-        return _NETWORK_CLASS.search(class_name) is None
-    return terms.with_weights or not (folder / "config.json").is_file()
-
-
-def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -> str:
-    """Why the table has no entry for a part of that class."""
-    if not specs_of(class_name):
-        return f"class {class_name} is not supported; say with --inputs what it is called with"
-    if family is None:
-        return f"how a pipeline of class {pipeline.class_name} calls {class_name} is not known; say it with --inputs"
-    return f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
-
-
-def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
-    """The scene in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
-    folder = scene.pipeline.folders[scene.model]
-    tensors = stored_tensors(folder, library)
-    problem = quantisation_of(scene.pipeline, scene.model, tensors)
-    if not problem and terms.with_weights:
-        problem = damage(folder, library).replace(f"{scene.pipeline.root}/", "")
-    if scene.dtype != AUTO:
-        return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
-    chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
-    return replace(scene, dtype=chosen.dtype, dtype_from=chosen.source), problem
-
-
-def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Scene) -> tuple[str, ...]:
-    """What is to be told of a part's config.json, and of the scheduler's where the part takes its timesteps."""
-    pipeline = scene.pipeline
-    written_by = pipeline.options.get("_diffusers_version") if library == "diffusers" else None
-    doubts = [check_config(class_name, library, _config_of(scene), written_by)]
-    scheduler = pipeline.classes.get("scheduler")
-    takes_timesteps = any(entry.name.startswith("timestep") for spec in specs for entry in spec.inputs)
-    if scheduler is not None and takes_timesteps:
-        path = pipeline.folders["scheduler"] / "scheduler_config.json"
-        if path.is_file():
-            doubts.append(check_config(scheduler, "diffusers", read_json(path), file=f"scheduler/{path.name}"))
-    return tuple(filter(None, doubts))
-
-
-def _strictly(doubts: Sequence[str], terms: Terms) -> str:
-    """Why a part of such configurations is not traced, where they are taken strictly."""
-    return f"{doubts[0]}; refused, --strict-config being given" if doubts and terms.strict_config else ""
-
-
-def _config_of(scene: Scene) -> Config:
-    """A part's config.json as far as it can be read: who needs it tells that it cannot."""
-    try:
-        return read_json(scene.path())
-    except SourceError:
-        return {}
-
-
-def _plan(spec: Spec, name: str, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
-    held = scene.dtype if scene.exactly else spec.held(scene)
-    given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
-    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
-    fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
-    entries = [entry for entry, _ in given]
-    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
-    warnings = [assumption(scene.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"]
-    return ComponentPlan(
-        name=name,
-        model=scene.model,
-        class_name=spec.class_name,
-        library=spec.library,
-        folder=scene.pipeline.folders[scene.model],
-        call=call,
-        dtype=held,
-        inputs=inputs,
-        stand_ins=spec.stand_ins,
-        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
-        dtype_from=scene.dtype_from if held == scene.dtype else "the pipeline runs it in that type",
-        warnings=(*doubts, *filter(None, warnings)),
-    )
-
-
-def _library_given(model: str, pipeline: PipelineFolder) -> Library:
-    """The library of a part that inputs are given for; TraceError for any but the two whose loaders are known."""
-    library = pipeline.libraries[model]
-    if library == "diffusers":
-        return "diffusers"
-    if library == "transformers":
-        return "transformers"
-    raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
-
-
-def _plan_given(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
-    pipeline, model = scene.pipeline, scene.model
-    library = _library_given(model, pipeline)
-    entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
-    return ComponentPlan(
-        name=call.component,
-        model=model,
-        class_name=pipeline.classes[model],
-        library=library,
-        folder=pipeline.folders[model],
-        call=Call(
-            call.method,
-            arguments(entries, call.fixed),
-            tuple(
-                (name, "result" + "".join(f"[{number}]" for number in place.split(".") if number))
-                for name, place in call.outputs
-            ),
-        ),
-        dtype=scene.dtype,
-        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
-        # None but what any model of the library means the same with.
-        stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
-        fixed=tuple(given_values(call.fixed)),
-        dtype_from=scene.dtype_from,
-        warnings=doubts,
-    )
-
-
-def _expand(entry: Input, spec: Spec, scene: Scene) -> list[tuple[Input, tuple[int, ...]]]:
-    """The tensors an entry stands for, with their shapes: none, one or several."""
-    if entry.when is not None and not entry.when(scene):
-        return []
-    if entry.each is None:
-        return [(entry, tuple(measure(spec, scene, size) for size in entry.shape))]
-    return [
-        (replace(entry, name=entry.name.format(i=i), to=entry.to.format(i=i)), shape)
-        for i, shape in enumerate(entry.each(scene))
-    ]
-
-
-def _dtype(wanted: str, held: str, scene: Scene) -> str:
-    if wanted == FLOAT:
-        return held
-    if wanted == "timestep":
-        return timestep_dtype(scene.pipeline.classes.get("scheduler"))
-    return wanted
-
-
-def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
-    outputs: list[tuple[str, str]] = []
-    for output in spec.outputs:
-        count = 1 if output.each is None else output.each(scene)
-        outputs += [(output.name.format(i=i), output.of.format(i=i)) for i in range(count)]
-    return tuple(outputs)
-
-
-def arguments(inputs: Sequence[Input], fixed: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """The arguments of a call: keywords and Python expressions over the inputs' names, which come before `fixed`."""
-    whole = _gathered([((entry.to or entry.name), entry.name) for entry in inputs])
-    return (*whole.items(), *((keyword, repr(value)) for keyword, value in fixed.items() if keyword not in whole))
-
-
-def _gathered(places: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Expressions by the first part of their places; those that share it are one list (of numbers) or dictionary.
-
-    Whole ones come first.
-    """
-    whole: dict[str, str] = {}
-    parts: dict[str, list[tuple[str, str]]] = {}
-    for place, name in places:
-        first, _, rest = place.partition(".")
-        if rest:
-            parts.setdefault(first, []).append((rest, name))
-        else:
-            whole[first] = name
-    for first, inner in parts.items():
-        elements = _gathered(inner)
-        if all(key.isdigit() for key in elements):
-            whole[first] = f"[{', '.join(elements.values())}]"
-        else:
-            whole[first] = "{" + ", ".join(f"{json.dumps(key)}: {value}" for key, value in elements.items()) + "}"
-    return whole
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:

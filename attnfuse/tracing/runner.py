@@ -1,6 +1,6 @@
 """Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
 
-Imports `contract` of this room, `attnfuse.errors` and `attnfuse.processes`.
+Imports `contract` of this room, `attnfuse.errors`, `attnfuse.processes` and `attnfuse.serialisation`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from attnfuse import processes
 from attnfuse.errors import TraceError
+from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 
 LOG_FILE = "trace.log"
@@ -38,7 +40,8 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
             raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
     work = work.resolve()
     request = work / _REQUEST_FILE
-    content = {"plan": _absolute(plan).to_json(), "work": str(work), "parent": os.getpid()}
+    absolute = replace(plan, folder=plan.folder.resolve())
+    content = {"plan": to_json(absolute), "work": str(work), "parent": os.getpid()}
     request.write_text(json.dumps(content), encoding="utf-8")
     result = work / _RESULT_FILE
     result.unlink(missing_ok=True)
@@ -55,12 +58,7 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
     answer = json.loads(result.read_text(encoding="utf-8"))
     if "error" in answer:
         raise TraceError(answer["error"])
-    return TracedComponent.from_json(answer)
-
-
-def _absolute(plan: ComponentPlan) -> ComponentPlan:
-    data = plan.to_json()
-    return ComponentPlan.from_json({**data, "folder": plan.folder.resolve()})
+    return from_json(TracedComponent, answer)
 
 
 def environment() -> dict[str, str]:

@@ -1,11 +1,10 @@
 """Turns what the user names as SOURCE into a local pipeline folder: a folder, a hub id or a demo.
 
-Imports `demo` of this room, `attnfuse.errors` and, only for a hub id, huggingface_hub.
+Imports `demo` of this room, `attnfuse.errors`, `attnfuse.names` and, only for a hub id, huggingface_hub.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from attnfuse.errors import SourceError
+from attnfuse.names import suggestion
 from attnfuse.tracing.demo import DEMO_VERSION, write_demo
 
 _DEMOS: Mapping[str, tuple[int, Callable[[Path], None]]] = {"stable-diffusion": (DEMO_VERSION, write_demo)}
@@ -62,9 +62,7 @@ def cache_folder() -> Path:
 
 def _demo(name: str) -> Path:
     if name not in _DEMOS:
-        close = difflib.get_close_matches(name, _DEMOS, n=1, cutoff=0.4)
-        hint = f"did you mean demo:{close[0]}" if close else f"known are {', '.join(f'demo:{d}' for d in _DEMOS)}"
-        raise SourceError(f"unknown demo {name!r}; {hint}.")
+        raise SourceError(f"unknown demo {name!r}; {suggestion(name, _DEMOS)}")
     version, write = _DEMOS[name]
     final = cache_folder() / f"demo-{name}-v{version}"
     if final.is_dir():

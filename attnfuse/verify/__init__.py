@@ -145,12 +145,12 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
 
 
 def data_files(path: Path, components: Sequence[str]) -> dict[str, tuple[Path, ...]]:
-    """The files of inputs below `path` for each component: see `attnfuse.verify.data`. Each can be read as an .npz.
+    """The files of inputs below `path` for each component: see `attnfuse.verify.numbers.data`.
 
-    Raises SourceError for a path that does not exist or a file that cannot be read, UsageError where there is nothing
-    for any of the components.
+    Each can be read as an .npz. Raises SourceError for a path that does not exist or a file that cannot be read,
+    UsageError where there is nothing for any of the components.
     """
-    from attnfuse.verify.data import check_readable, data_files
+    from attnfuse.verify.numbers.data import check_readable, data_files
 
     files = data_files(path, components)
     check_readable([file for several in files.values() for file in several])
@@ -162,7 +162,7 @@ def batches_of(files: Sequence[Path], graphs: Mapping[int, bytes]) -> dict[int, 
 
     Raises SourceError for a file that cannot be read, UsageError for one whose sizes are of no batch.
     """
-    from attnfuse.verify.data import batches_of
+    from attnfuse.verify.numbers.data import batches_of
 
     return batches_of(files, graphs)
 
@@ -176,6 +176,6 @@ def measure_memory(original: Path, fused: Path, seed: int, data: Path | None = N
     file that cannot be read, VerificationError where a run fails.
     """
     require_executor("memory")
-    from attnfuse.verify.memory import measure_memory
+    from attnfuse.verify.memory.memory import measure_memory
 
     return measure_memory(original, fused, seed, data).to_json()

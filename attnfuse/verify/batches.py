@@ -3,7 +3,7 @@
 The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
 source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
 
-May import `component`, `certificate` and `inference` of this room.
+May import `component`, `certificate` and `inference`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.verify import certificate, inference
+from attnfuse.verify import certificate
 from attnfuse.verify.component import check
+from attnfuse.verify.inference import inference
 from attnfuse.verify.result import ComponentVerification, Level
 
 

@@ -13,11 +13,12 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.output import FileDigest
-from attnfuse.verify import certificate, inference
-from attnfuse.verify.fused_nodes import fused_nodes
+from attnfuse.verify import certificate
+from attnfuse.verify.graph.fused_nodes import fused_nodes
+from attnfuse.verify.graph.structure import check_interface, new_findings
+from attnfuse.verify.inference import inference
 from attnfuse.verify.result import ComponentVerification, Level
 from attnfuse.verify.stages import timed
-from attnfuse.verify.structure import check_interface, new_findings
 
 
 def check(
@@ -37,7 +38,7 @@ def check(
     after = Model(codec.parse(codec.read_bytes(fused), str(fused)))
     if data:
         # Before anything is run: a name that is wrong is told at once.
-        from attnfuse.verify.data import read_sets
+        from attnfuse.verify.numbers.data import read_sets
 
         read_sets(before, data)
     digests: dict[tuple[int, int], FileDigest] = {}
@@ -73,7 +74,7 @@ def check(
     if level != "full":
         return told
     # Here, so that the static level needs no onnxruntime.
-    from attnfuse.verify import full, numbers
+    from attnfuse.verify.numbers import full, numbers
 
     request = full.Request(
         name=name, original=original, fused=fused, seed=seed, work=work, data=data, attended=attended, compute=compute

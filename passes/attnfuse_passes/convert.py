@@ -18,6 +18,7 @@ from attnfuse.api import (
     Decision,
     DType,
     Edit,
+    MatchFailure,
     Model,
     Node,
     NodeKind,
@@ -28,12 +29,10 @@ from attnfuse.api import (
     head_padding,
     refusals,
 )
-from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
-from attnfuse_passes.fused_source import (
+from attnfuse_passes.attention.fused_node import (
     BSND,
     FusedSource,
     Lift,
-    Unfit,
     check_plain,
     describe,
     find_lift,
@@ -41,10 +40,11 @@ from attnfuse_passes.fused_source import (
     read,
     request_of,
 )
+from attnfuse_passes.attention.lower.formula import restore_formula
+from attnfuse_passes.attention.producers import known_wrong
+from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.naming import SiteNames
-from attnfuse_passes.producers import known_wrong
 from attnfuse_passes.records import kept
-from attnfuse_passes.restore import restore_formula
 
 
 def convert_fused(
@@ -97,9 +97,10 @@ class _Site:
             if no:
                 return self._restore(no[0].code, no[0].told(self._kind, target.soc), None)
         except NotWritableError as error:
-            return self._stays(Unfit("facts.type", self.node, "tensors of known types that go together", str(error)))
-        except Unfit as error:
-            return self._stays(error)
+            expected = "tensors of known types that go together"
+            return self._stays(MatchFailure("facts.type", self.node.name, expected, str(error)))
+        except MatchFailure as failure:
+            return self._stays(failure)
         return replace(
             self.record,
             code="fused.carried_over",
@@ -109,12 +110,12 @@ class _Site:
             warnings=(*self.record.warnings, *self._doubts()),
         )
 
-    def _stays(self, error: Unfit) -> SiteRecord:
+    def _stays(self, failure: MatchFailure) -> SiteRecord:
         """The record of a node that can be neither left in the target's terms nor rewritten."""
         stays = "" if self.node.op != self._kind else "; the fused node is left as it is"
         node = self.node.op if stays else None
-        found = replace(self.record, status="missed", code=error.miss.code, miss=error.miss, node=node)
-        return replace(found, reason=error.text() + stays)
+        found = replace(self.record, status="missed", code=failure.miss.code, miss=failure.miss, node=node)
+        return replace(found, reason=str(failure) + stays)
 
     @property
     def _kind(self) -> NodeKind:
@@ -136,7 +137,7 @@ class _Site:
         return None if wanted.name == self.record.compute_dtype else wanted
 
     def _restore(self, code: str, reason: str, rule: str | None) -> SiteRecord:
-        """The formula again; where it cannot be had, Unfit."""
+        """The formula again; where it cannot be had, MatchFailure."""
         found = read(self.model, self.node)
         self.dead += restore_formula(self.model, self.edit, found, self.lift, self.slug)
         return replace(
@@ -148,11 +149,13 @@ class _Site:
         found = read(self.model, self.node)
         check_plain(found)
         if found.scale == 0.0:
-            raise Unfit("facts.scale", self.node, "a scale other than 0", str(found.scale))
+            raise MatchFailure("facts.scale", self.node.name, "a scale other than 0", str(found.scale))
         target = self.context.target
         request = request_of(self.model, found)
         if min(request.kv_heads, request.head_dim) < 0:
-            raise Unfit("facts.dynamic_layout", self.node, "a known number and size of heads", "an unknown one")
+            raise MatchFailure(
+                "facts.dynamic_layout", self.node.name, "a known number and size of heads", "an unknown one"
+            )
         if compute is not None:
             request = replace(request, dtype=compute.name)
         no = refusals(target, request)
@@ -245,7 +248,7 @@ class _Site:
         """
         try:
             request = request_of(self.model, read(self.model, self.node))
-        except Unfit:
+        except MatchFailure:
             return ()
         no = refusals(self.context.target, request)
         return tuple(n for n in no if (n.code, request.dtype) != ("target.dtype", "float32"))
@@ -255,8 +258,8 @@ class _Site:
         op, target = self.node.op, self.context.target
         try:
             request = request_of(self.model, read(self.model, self.node))
-        except Unfit as error:
-            return (f"{op} of the source: {error.text()}",)
+        except MatchFailure as failure:
+            return (f"{op} of the source: {failure}",)
         if head_padding(target, request):
             return (f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented",)
         return ()

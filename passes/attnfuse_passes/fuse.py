@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from attnfuse.api import (
+    IDENTITIES,
     Builder,
     Context,
     Decision,
     DType,
     Edit,
+    Effects,
     FusedRequest,
+    MatchFailure,
     Miss,
     Model,
     Node,
@@ -23,43 +28,51 @@ from attnfuse.api import (
     SiteFacts,
     SiteQuery,
     SiteRecord,
+    TakeExtensions,
     dtypes,
+    eliminate_dead_code,
     head_padding,
     refusals,
     region_lines,
     role,
 )
-from attnfuse_passes.attention.anchor import read_attention
-from attnfuse_passes.attention.chain import NoMatchError
-from attnfuse_passes.attention.effects import Effects
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
+from attnfuse_passes.attention.formula import read_attention
 from attnfuse_passes.attention.heads import Heads, split_heads
-from attnfuse_passes.attention.masking import ABSORBING, Bias, Discard, MaskError, Masking, Summand, read_masking
+from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.lower import operands as arrange
+from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
+from attnfuse_passes.attention.masks import ABSORBING, Bias, Discard, Masking, Summand, read_masking
 from attnfuse_passes.attention.normal_form import AttentionExpr
-from attnfuse_passes.attention.values import ConstantFolder
-from attnfuse_passes.attention.view import UNKNOWN, Axis, product
 from attnfuse_passes.convert import convert_fused
-from attnfuse_passes.emit import arrange
 from attnfuse_passes.emit.fused import BNSD, BSH, LAYOUTS, FusedNode, flash_attention_score, prompt_flash_attention
 from attnfuse_passes.kinds import self_or_cross
 from attnfuse_passes.naming import SiteNames
 from attnfuse_passes.records import kept, missed
-from attnfuse_passes.sweep import sweep
 
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow."""
+    """Rewrites what is proved to be attention to the target's fused node, as far as policy and target allow.
+
+    `largest_constant` is how many elements a mask has at most that is computed here and kept in the graph. Of a larger
+    one no number is known: its site keeps the formula where the fused node would need to know them.
+    """
 
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: peelers.extend}
+
+    largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 
     def run(self, model: Model, context: Context) -> bool:
         """Visit the sites in file order; all edits are applied at the end, at once."""
         effects = Effects.of(model)
         edit, names = Edit(model), SiteNames(model)
-        folder, known = ConstantFolder(model, effects), ConstantFolder(model, effects, context.weights)
+        folder = ConstantFolder(model, effects, largest=self.largest_constant)
+        known = ConstantFolder(model, effects, context.weights, largest=self.largest_constant)
         dead: list[Node] = []
         for node in model.nodes:
             if role(node) is Role.SOFTMAX:
@@ -73,7 +86,7 @@ class Fuse:
         operands = {name: model.producer(name) for anchor in anchors if anchor is not None for name in anchor.inputs}
         edit.apply()
         dead += [node for name, node in operands.items() if node is not None and not model.uses(name)]
-        sweep(model, [node.name for node in dead], before)
+        eliminate_dead_code(model, [node.name for node in dead], before)
         return True
 
 
@@ -95,9 +108,9 @@ class _Site:
         """Match, then policy, then target, then rewrite; the first that says no ends it, with its reason."""
         try:
             expr = read_attention(self.model, self.softmax, self.effects)
-        except NoMatchError as error:
+        except MatchFailure as failure:
             module = self.names.of_softmax(self.softmax)
-            return missed(self.softmax, module, error.miss, "missed" if error.attention else "not_attention")
+            return missed(self.softmax, module, failure.miss, "missed" if failure.is_attention else "not_attention")
         module = self.names.of(expr)
         record = _describe(self.model, expr, module)
         if expr.anchor.name in self.edit.replace:
@@ -112,11 +125,8 @@ class _Site:
             return kept(record, "policy.no_cast", "force_cast_dtype is none", decision.cast_rule)
         try:
             return self._fuse(expr, record, decision, compute)
-        except MaskError as error:
-            return missed(expr.softmax, module, error.miss, "missed", record)
-        except arrange.LayoutError:
-            found = Miss("facts.dynamic_layout", expr.anchor.name, "at most one unknown size", "more")
-            return missed(expr.softmax, module, found, "missed", record)
+        except MatchFailure as failure:
+            return missed(expr.softmax, module, failure.miss, "missed", record)
         except NotWritableError as error:
             found = Miss("facts.type", error.at, "a tensor of a known type that goes with the others", error.found)
             return missed(expr.softmax, module, found, "missed", record)
@@ -325,7 +335,7 @@ class _Plan:
     def _spread(self, b: Builder, value: str, dims: list[int]) -> str:
         """A mask or bias repeated to those sizes; to one that is not known before run time none can be."""
         if any(wanted == UNKNOWN != own for own, wanted in zip(b.type_of(value).dims, dims, strict=True)):
-            raise MaskError(
+            raise MatchFailure(
                 "facts.dynamic_mask", self.expr.anchor.name, f"a mask of sizes {dims}", str(b.type_of(value))
             )
         return b.broadcast(value, dims)

@@ -8,7 +8,7 @@ import pytest
 
 import attnfuse
 import attnfuse.tracing
-from attnfuse import incremental, pipeline
+from attnfuse import incremental, pass_manager
 from attnfuse.cache import traces
 
 ROOT = Path(attnfuse.__file__).parent
@@ -23,7 +23,7 @@ def test_a_trace_is_made_by_our_tracing_and_mindone() -> None:
 
 def test_a_result_is_made_by_attnfuse_and_the_passes() -> None:
     assert incremental._places("attnfuse") == [ROOT]
-    packages = {type(step).__module__.partition(".")[0] for step in pipeline.discover()}
+    packages = {type(step).__module__.partition(".")[0] for step in pass_manager.discover()}
     assert packages == {"attnfuse_passes"}
     (passes,) = incremental._places("attnfuse_passes")
     assert (passes / "fuse.py").is_file()

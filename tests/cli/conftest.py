@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from attnfuse import cli, pipeline
+from attnfuse import cli, pass_manager
 from tests.support.toy_pass import ToyPass
 from tests.support.traces import demo_folder, traced_demo
 
@@ -43,7 +43,7 @@ Command = Callable[..., Answer]
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(),))
 
     def run(*arguments: str | Path) -> Answer:
         capfd.readouterr()

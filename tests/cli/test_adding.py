@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from attnfuse import compiler
+from attnfuse import compiler, staged_verification
 from attnfuse.output import digest
 from attnfuse.report.model import Manifest, Report
 from attnfuse.standing import Standing
@@ -269,7 +269,7 @@ def verifying(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return ComponentVerification(name=name, level=level, seed=seed, original=files(original), fused=files(fused))
 
-    monkeypatch.setattr(compiler, "verify_component", verify)
+    monkeypatch.setattr(staged_verification, "verify_component", verify)
 
 
 def verified(out: Path) -> dict[str, tuple[str, int]]:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse import cli, pipeline
+from attnfuse import cli, pass_manager
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec
 from attnfuse.mindir.external import parameters
 from attnfuse.mindir.schema import ModelProto
@@ -97,7 +97,7 @@ BAD: dict[str, tuple[Maker, int, str]] = {
         3,
         r"\.mindir cannot be read: File name too long",
     ),
-    "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean demo:stable-diffusion"),
+    "unknown demo": (lambda folder: ["demo:stable-difusion"], 3, r"did you mean 'stable-diffusion'"),
     "empty file": (source(b""), 3, r"model\.mindir is empty"),
     "truncated file": (source(WHOLE[: len(WHOLE) // 2]), 3, r"model\.mindir is not a MindIR file, or is truncated"),
     "jpeg named .mindir": (source(JPEG), 3, r"model\.mindir is not a MindIR file"),
@@ -228,7 +228,7 @@ class Crash(ToyPass):
 class Rename(ToyPass):
     """A pass that breaks the promise that a graph's inputs stay what they are."""
 
-    def run(self, model: Model, context: pipeline.Context) -> bool:
+    def run(self, model: Model, context: pass_manager.Context) -> bool:
         first = model.proto.graph.input[0]
         old, first.name = first.name, first.name + "_2"
         for node in model.proto.graph.node:
@@ -239,7 +239,7 @@ class Rename(ToyPass):
 class Twice(ToyPass):
     """A pass that makes a record of nothing."""
 
-    def run(self, model: object, context: pipeline.Context) -> bool:
+    def run(self, model: object, context: pass_manager.Context) -> bool:
         context.sites.append(
             SiteRecord(module="m", graph="g", anchor="a", form="formula", status="missed", code="c", reason="r")
         )
@@ -256,10 +256,10 @@ class Twice(ToyPass):
     ],
 )
 def test_a_defect_of_ours_leaves_what_reproduces_it(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: pipeline.Pass, told: str
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: pass_manager.Pass, told: str
 ) -> None:
-    monkeypatch.setattr(pipeline, "discover", lambda: (broken,))
-    monkeypatch.setattr(pipeline, "plugin_of", lambda step: None)
+    monkeypatch.setattr(pass_manager, "discover", lambda: (broken,))
+    monkeypatch.setattr(pass_manager, "plugin_of", lambda step: None)
     model = transformer().write(tmp_path / "unet.mindir")
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 70
@@ -278,7 +278,7 @@ def test_a_defect_of_ours_leaves_what_reproduces_it(
 def test_a_plugins_defect_is_told_with_its_name(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "discover", lambda: (Crash(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (Crash(),))
     model = transformer().write(tmp_path / "unet.mindir")
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 3
@@ -298,7 +298,7 @@ def test_an_interrupt_leaves_nothing(command: Command, tmp_path: Path, monkeypat
         def run(self, model: object, context: object) -> bool:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "discover", lambda: (Stop(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (Stop(),))
     model = transformer().write(tmp_path / "unet.mindir")
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 130

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse import compiler
+from attnfuse import staged_verification
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.targets import LITE_CONFIG
@@ -243,7 +243,7 @@ def test_a_verification_that_fails(
         assert marked(fused) != []
         return ComponentVerification(name=name, level="static", seed=0, findings=("the mask is inverted",))
 
-    monkeypatch.setattr(compiler, "verify_component", fail)
+    monkeypatch.setattr(staged_verification, "verify_component", fail)
     answer = command("compile", model, "-o", tmp_path / "out", "--verify", "static", "--json")
     assert answer.code == 4
     assert "unet: DIFFERS: the mask is inverted" in answer.err
@@ -272,7 +272,7 @@ def test_a_verification_that_passes(command: Command, tmp_path: Path) -> None:
     answer = command("compile", graph, "-o", tmp_path / "out", "--verify", "static", "--json")
     assert answer.code == 0, answer.err
     assert json.loads((tmp_path / "out" / "verification.json").read_bytes()) == answer.document["verification"]
-    assert "not shown: no Ascend kernel ran" in answer.err
+    assert "not verified: no Ascend kernel ran" in answer.err
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert set(manifest["outputs"]) == {"unet_graph.mindir", "unet_variables/data_0", "lite.cfg"}
     # What was verified is up to date whether or not it is verified again.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from attnfuse import compiler, incremental, pipeline
+from attnfuse import compiler, incremental, pass_manager
 from attnfuse.cache import traces as traces_room
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store
@@ -196,7 +196,7 @@ def test_another_tool_makes_it_anew(
     elif part == "environment":
         monkeypatch.setenv("MS_DEV_JIT_SYNTAX_LEVEL", "0")
     elif part == "another pass":
-        monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(), AnotherPass()))
+        monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(), AnotherPass()))
         anew = ["trace from cache", "hashing inputs", "fusing"]
     else:
         edit(sources / part, "edited = True")

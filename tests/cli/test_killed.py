@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from attnfuse import cli, output, pipeline
+from attnfuse import cli, output, pass_manager
 from tests.support.checkpoints import XL_TEXT_ENCODER, write_pipeline
 from tests.support.console import command, environment
 from tests.support.graphs import GraphBuilder, transformer
@@ -82,7 +82,7 @@ def _child(number: int, arguments: list[str]) -> NoReturn:
 def test_killed_before_any_step_on_the_disk(
     tmp_path: Path, out: str, before: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(),))
     source = write_split(tmp_path / "in")
     target = tmp_path / "place" / out
     target.parent.mkdir()
@@ -171,7 +171,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 
 def test_killed_while_the_cache_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "discover", lambda: (ToyPass(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(),))
     source = write_split(tmp_path / "in")
     out, cache = tmp_path / "place" / "out", tmp_path / "cache"
     out.parent.mkdir()

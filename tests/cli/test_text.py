@@ -64,9 +64,13 @@ def test_text_that_is_no_graph_is_told_with_its_place(command: Command, model: P
         (
             ["inspect", "{model}", "--print-graph-after", "toi"],
             2,
-            "there is no pass 'toi'. Did you mean 'toy'? Installed: toy; all means each.",
+            "there is no pass 'toi'; did you mean 'toy'? Known: toy, all.",
         ),
-        (["inspect", "{model}", "--print-graph-after", "fuse-all"], 2, "there is no pass 'fuse-all'. Installed: toy;"),
+        (
+            ["inspect", "{model}", "--print-graph-after", "fuse-all"],
+            2,
+            "there is no pass 'fuse-all'; did you mean 'all'? Known: toy, all.",
+        ),
         (["inspect", "{model}", "--print-graph-to", "{tmp}/x"], 2, "say after which pass with --print-graph-after"),
         (
             ["inspect", "{model}", "--print-graph-after", "toy", "--print-graph-to", "{model}/x"],

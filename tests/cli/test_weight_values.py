@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from attnfuse import incremental, pipeline
+from attnfuse import incremental, pass_manager
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.dtypes import FLOAT32
@@ -30,7 +30,7 @@ HEADS, LENGTH, SIZE = 2, 6, 16
 SMALL: Array = seeded("small", (1, HEADS, 1, LENGTH))
 LARGE: Array = (100 * SMALL).astype(np.float32)
 LITE = Target("lite", "ascend910b")
-PASSES = pipeline.discover()
+PASSES = pass_manager.discover()
 
 
 def attention(bias: Array | None, batch: int = 2) -> GraphBuilder:
@@ -51,7 +51,7 @@ def attention(bias: Array | None, batch: int = 2) -> GraphBuilder:
 @pytest.fixture(autouse=True)
 def passes(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The passes that are installed, and sources that nobody edited since this process began."""
-    monkeypatch.setattr(pipeline, "discover", lambda: PASSES)
+    monkeypatch.setattr(pass_manager, "discover", lambda: PASSES)
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "module.py").touch()
     os.utime(tmp_path / "sources" / "module.py", (0, 0))

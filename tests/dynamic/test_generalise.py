@@ -19,14 +19,14 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
-from attnfuse.verify.execution import run
-from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify.graph.sites import cut_restated, find
+from attnfuse.verify.graph.structure import check_interface, check_structure
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.numbers import Side
-from attnfuse.verify.restated_numbers import compare_restated
-from attnfuse.verify.sites import cut_restated, find
-from attnfuse.verify.structure import check_interface, check_structure
-from attnfuse.verify.weights import drawn_weights, stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers.restated_numbers import compare_restated
+from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.dynamic.graphs import Make, attention, family, graph
 from tests.support.graphs import GraphBuilder
 
@@ -127,6 +127,34 @@ def _from_a_masked_beginning(g: GraphBuilder, batch: int) -> str:
     return _slice(g, x, ((5, 1), (batch, 0), (1, 1), 1, 2, 0, 0, 0), 3)
 
 
+def _repeated(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3))
+    return g.add(x, g.node("Repeat", [g.input("row", (1, 3)), g.constant((batch, 1))], g.type_of(x)))
+
+
+def _viewed(g: GraphBuilder, batch: int) -> str:
+    return g.softmax(
+        g.node("View", [g.input("x", (batch, 2, 3)), g.constant((batch, 6))], TensorType((batch, 6), FLOAT32))
+    )
+
+
+def _zeros(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3))
+    return g.add(x, g.node("Zeros", [g.constant((batch, 3)), g.constant(FLOAT32.type_id)], g.type_of(x)))
+
+
+def _new_zeros(g: GraphBuilder, batch: int) -> str:
+    """The sizes are its second argument."""
+    x = g.input("x", (batch, 3))
+    return g.add(x, g.node("NewZeros", [x, g.constant((batch, 3)), g.constant(None)], g.type_of(x)))
+
+
+def _full(g: GraphBuilder, batch: int) -> str:
+    x = g.input("x", (batch, 3))
+    arguments = [g.constant((batch, 3)), g.constant(2.5), g.constant(FLOAT32.type_id)]
+    return g.add(x, g.node("FillScalar", arguments, g.type_of(x)))
+
+
 def _broadcast_in_other_axes(g: GraphBuilder, batch: int) -> str:
     return g.broadcast_to(g.input("x", (batch, 1, 4)), (batch, 3, 4))
 
@@ -188,6 +216,11 @@ def _uneven(g: GraphBuilder, batch: int) -> str:
         _tile,
         _tile_more_axes,
         _broadcast,
+        _repeated,
+        _viewed,
+        _zeros,
+        _new_zeros,
+        _full,
         _sliced_in_other_axes,
         _every_second,
         _from_a_masked_beginning,
@@ -252,8 +285,8 @@ def _scalar(g: GraphBuilder, batch: int) -> str:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (_sliced, "StridedSlice .*: its argument 2 follows the batch"),
-        (_sliced_from_the_second, "StridedSlice .*: its argument 2 follows the batch"),
+        (_sliced, "StridedSlice .*: its argument end follows the batch"),
+        (_sliced_from_the_second, "StridedSlice .*: its argument end follows the batch"),
         (_two_axes, "Reshape .*: more than one dimension of its result follows the batch"),
         (_tile_of_rows, "Tile .*: it repeats more than one row"),
         (_second_axis, "Tile .*: it follows the batch in more than its first dimension"),

@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.dynamic import generalise
 from attnfuse.ir.graph import Model
-from attnfuse.verify import inference
+from attnfuse.verify.inference import inference
 from tests.dynamic.graphs import attention, family
 from tests.support.graphs import GraphBuilder
 

@@ -8,6 +8,7 @@ import pytest
 
 from attnfuse.errors import UsageError
 from attnfuse.report.parts import parts_document, render_parts
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions, TensorSpec, open_spec
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.plan import plan_all, survey
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_plan_and_its_twins_are_those_of_the_batches(folder: Path) -> None:
     several = [plan_all(folder, "float16", ShapeOptions(batch=batch)).plans for batch in DYNAMIC_BATCHES]
     for plan, *same in zip(plan_all(folder, "float16", ANY).plans, *several, strict=True):
-        assert [plan.to_json(), *(twin.to_json() for twin in plan.twins)] == [one.to_json() for one in same]
+        assert [to_json(plan), *(to_json(twin) for twin in plan.twins)] == [to_json(one) for one in same]
 
 
 def test_only_the_rows_are_open(folder: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from attnfuse.decisions import Miss, Obligation, SiteFacts, SiteRecord
 from attnfuse.dynamic import merge_records
 from attnfuse.errors import TraceError
-from attnfuse.match import Miss, Obligation, SiteFacts, SiteRecord
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
 
 

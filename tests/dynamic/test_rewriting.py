@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
@@ -31,7 +31,7 @@ def component() -> Component:
 
 
 def test_a_site_is_fused_for_any_batch(component: Component) -> None:
-    rewritten, data = rewrite(component, Policy(), _LITE, pipeline.discover())
+    rewritten, data = rewrite(component, Policy(), _LITE, pass_manager.discover())
     model = Model(codec.parse(data, "net"))
     assert operators(model).count("PromptFlashAttention") == 1
     assert not {"Softmax", "BroadcastTo", "Switch", "Shape"} & set(operators(model))
@@ -45,13 +45,13 @@ def test_a_site_is_fused_for_any_batch(component: Component) -> None:
 
 
 def test_bytes_of_a_site_are_of_one_image(component: Component) -> None:
-    rewritten, _ = rewrite(component, Policy(), _LITE, pipeline.discover())
+    rewritten, _ = rewrite(component, Policy(), _LITE, pass_manager.discover())
     (site,) = rewritten.sites.values()
     assert site.score_bytes_saved == 2 * 2 * (2 * 6 * 6) * 4  # operand and result, two rows, two heads, float32
 
 
 def test_the_same_bytes_again(component: Component) -> None:
-    first, again = (rewrite(component, Policy(), _LITE, pipeline.discover()) for _ in range(2))
+    first, again = (rewrite(component, Policy(), _LITE, pass_manager.discover()) for _ in range(2))
     assert first == again
 
 
@@ -63,4 +63,4 @@ def _decided_by_size(g: GraphBuilder, batch: int) -> str:
 
 def test_a_decision_that_follows_the_batch_is_refused() -> None:
     with pytest.raises(TraceError, match="compile it without --dynamic"):
-        rewrite(_component(_decided_by_size), Policy(), Target("lite", "ascend310p"), pipeline.discover())
+        rewrite(_component(_decided_by_size), Policy(), Target("lite", "ascend310p"), pass_manager.discover())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from attnfuse.dynamic.rows import is_filled, is_repeated
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
 from attnfuse.ir.operators.row import Operator
@@ -18,6 +19,8 @@ from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
     LAYOUTS,
+    SEQUENCES,
+    argument_name,
     factor_positions,
     factors,
     hands,
@@ -25,13 +28,16 @@ from attnfuse.ir.questions import (
     makes_tuple,
     orders_effects,
     role,
+    sizes_position,
     source,
     takes_element,
 )
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
-from attnfuse.verify.accuracy import _LAYERS
+from attnfuse.verify.graph.readers import handed_on
+from attnfuse.verify.numbers.accuracy import _LAYERS
 from attnfuse_passes.attention.chain import _ends_layer
+from attnfuse_passes.attention.identities.peelers import all_peelers
 from tests.support.graphs import GraphBuilder
 
 KIND = TensorType((2, 3), FLOAT32)
@@ -197,6 +203,57 @@ REPLACED = (
         lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
         "MakeList",
     ),
+    # A view of the same memory is not replaced by a copy: BroadcastToView stays out.
+    Replaced("dynamic: repeated", "Tile BroadcastTo", lambda row: is_repeated(_node(row.name, "x")), "Repeat"),
+    Replaced(
+        "dynamic: filled",
+        "FillV2 Zeros Ones",
+        lambda row: is_filled(_node(row.name)),
+        "FillScalar FillTensor NewZeros NewOnes NewFull",
+    ),
+    Replaced(
+        "dynamic: reshaped",
+        "Reshape",
+        lambda row: row.value.hands is Hands.REGROUPED and argument_name(_node(row.name), 1) == "shape",
+        "ReshapeView View",
+    ),
+    Replaced(
+        "readers: moves",
+        "Cast Reshape ExpandDims Load Depend FlattenExt Flatten Squeeze BroadcastTo BroadcastToView ExpandAs "
+        "StridedSlice Slice SliceExt SliceExtView Narrow NarrowView SelectExtView Transpose TransposeView "
+        "TransposeExtView Tile Repeat RepeatInterleaveInt Contiguous Clone TensorMove Identity StopGradient "
+        "TupleGetItem Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView Chunk ChunkView UnstackExtView "
+        "Unstack Triu Tril TrilExt ReverseV2",
+        lambda row: handed_on(_node(row.name, *"xyz")) is not None,
+        "View ViewAs ReshapeView ExpandDimsView SqueezeView TExt SplitV GatherD GatherNd IndexSelect ReflectionPad1D "
+        "ReflectionPad2D ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ResizeNearestNeighbor "
+        "ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D",
+    ),
+    Replaced(
+        "readers: joins",
+        "MakeTuple make_list MakeList Concat Stack StackExt Meshgrid",
+        lambda row: row.value.hands is Hands.JOINED,
+    ),
+    # Writes have no lowering but Inplace…: the rest is refused as before. Embedding writes with a largest norm only.
+    Replaced(
+        "lowering: in place",
+        " ".join(name for name in OPERATORS if name.startswith("Inplace")),
+        lambda row: row.memory.effect is Effect.WRITES,
+        " ".join(name for name in OPERATORS if name.startswith("Assign"))
+        + " ScatterUpdate KVCacheScatterUpdate BatchNorm Embedding Generator",
+    ),
+    Replaced(
+        "site numbers: factors that are none",
+        "Cast Reshape",
+        lambda row: row.value.hands in LAYOUTS,
+        f"{_COPIES} TensorMove Load Depend {_VIEWS} ExpandDims Squeeze FlattenExt Transpose TransposeView {_TURNED}",
+    ),
+    Replaced(
+        "values: computed in the same order",
+        "Load Reshape ExpandDims Squeeze FlattenExt Contiguous Clone TensorMove",
+        lambda row: row.value.hands in SEQUENCES,
+        f"Depend Identity StopGradient {_VIEWS}",
+    ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
 
@@ -239,3 +296,18 @@ def test_factors_follow_what_is_added() -> None:
 def test_sort_of_a_node() -> None:
     assert (hands(_node("Load", "x")), role(_node("Load", "x"))) == (Hands.SAME, None)
     assert (hands(_node("Softmax", "x")), role(_node("Softmax", "x"))) == (Hands.COMPUTED, Role.SOFTMAX)
+
+
+def test_the_identity_of_regrouped_axes_is_about_operators_that_regroup() -> None:
+    """Those that its rule can follow by shape alone; of the others no exporter here writes any between products."""
+    (identity,) = (peeler for peeler in all_peelers() if peeler.name == "layout.reshape")
+    regroup = {name for name, row in OPERATORS.items() if row.value.hands is Hands.REGROUPED}
+    assert regroup - set(identity.ops) == {"View", "ViewAs", "Flatten"}
+    assert set(identity.ops) <= regroup
+
+
+def test_arguments_by_name() -> None:
+    assert argument_name(_node("StridedSlice", "x", "begin", "end"), 2) == "end"
+    assert argument_name(_node("NoOperatorAtAll", "x"), 0) == "0"
+    assert sizes_position(_node("NewZeros", "x")) == 1
+    assert sizes_position(_node("Add", "x", "y")) is None

@@ -14,7 +14,7 @@ from attnfuse.ir.graph import CALL, CONSTANT, Model, attribute
 from attnfuse.ir.types import agree, declared_kind, told
 from attnfuse.ir.values import Values
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context, discover, run
+from attnfuse.pass_manager import Context, discover, run
 from attnfuse.policy import Policy
 from attnfuse.targets import RUNTIMES, Target
 from tools.corpus import store

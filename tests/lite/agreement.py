@@ -15,15 +15,15 @@ import numpy as np
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir.codec import parse
-from attnfuse.pipeline import Context, discover, run
+from attnfuse.pass_manager import Context, discover, run
 from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
-from attnfuse.verify.execution import run as execute
-from attnfuse.verify.inputs import draw_inputs
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
-from attnfuse.verify.numbers import FLOOR, relative_error
-from attnfuse.verify.weights import WeightProvider, drawn_weights, first_of, stored_weights
+from attnfuse.verify.numbers.execution import run as execute
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.numbers import FLOOR, relative_error
+from attnfuse.verify.numbers.weights import WeightProvider, drawn_weights, first_of, stored_weights
 from tests.lite.downlevel import down_level
 from tests.lite.runtime import run_lite
 

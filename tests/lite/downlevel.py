@@ -18,7 +18,7 @@ import numpy as np
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto
-from attnfuse.verify.weights import WeightProvider
+from attnfuse.verify.numbers.weights import WeightProvider
 from tests.support.graphs import fill_literal, fill_type
 
 VERSION = 1

@@ -11,7 +11,7 @@ import pytest
 from attnfuse.ir.graph import Model, read_literal
 from attnfuse.ir.types import Literal
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.verify.weights import drawn_weights, stored_weights
+from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.lite import worker
 from tests.lite.downlevel import EXPANSIONS, HELD, down_level
 from tests.support.graphs import GraphBuilder, operators

@@ -110,6 +110,7 @@ def _request(**changes: Any) -> dict[str, Any]:
         "seed": 0,
         "data": None,
         "rules": [],
+        "options": [],
         "warnings": {},
         "components": [],
         "traces": [],
@@ -121,6 +122,11 @@ def _request(**changes: Any) -> dict[str, Any]:
     ("changes", "kind", "told"),
     [
         ({"require": ["nonsense"]}, UsageError, "is not of the form"),
+        (
+            {"options": [{"where": "policy [pass.fuze]", "step": "fuze", "option": "x", "value": 1}]},
+            PolicyError,
+            r"policy \[pass.fuze\]: there is no pass 'fuze'; did you mean 'fuse'\?",
+        ),
         ({"soc": None, "rules": [{"no": "rule"}]}, InternalError, "a defect of attnfuse: TypeError"),
     ],
 )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from attnfuse.live import front
-from attnfuse.live.given import NOT_GIVEN, given_rules
-from attnfuse.policy import Policy, SiteQuery
+from attnfuse.live.given import NOT_GIVEN, given_policy
+from attnfuse.policy import PassOption, SiteQuery
 
 
 class MindSporeType:
@@ -22,7 +22,7 @@ class MindSporeType:
 
 def cast(policy: Any = None, keyword: object = NOT_GIVEN) -> str | None:
     """What a site of the UNet is cast to."""
-    found = Policy(given_rules(policy, keyword, ())).decide(SiteQuery("unet", "unet", "mid.attn1"))
+    found = given_policy(policy, keyword, ()).decide(SiteQuery("unet", "unet", "mid.attn1"))
     return None if found.force_cast_dtype is None else found.force_cast_dtype.name
 
 
@@ -50,8 +50,14 @@ def test_the_keyword(keyword: object, expected: str | None) -> None:
 
 
 def test_what_selects_by_type_takes_types_too() -> None:
-    (rule,) = given_rules([{"match": "*", "dtype": np.float32, "flash": False}], NOT_GIVEN, ())
+    (rule,) = given_policy([{"match": "*", "dtype": np.float32, "flash": False}], NOT_GIVEN, ()).rules
     assert rule.dtype == "float32"
+
+
+def test_options_of_passes_come_with_the_policy() -> None:
+    given = given_policy({"pass": {"fuse": {"largest_constant": 3}}}, NOT_GIVEN, ["vae"])
+    assert given.options == (PassOption("policy [pass.fuse]", "fuse", "largest_constant", 3),)
+    assert len(given.rules) == 1
 
 
 def test_left_out_it_is_not_given() -> None:

@@ -161,7 +161,7 @@ def test_progress_and_the_table(told: Any) -> None:
         ("bad inputs", "UsageError", "input 0 is no tensor"),
         ("wrong inputs", "TraceError", "component model cannot be traced"),
         ("unknown component", "UsageError", "did you mean 'unet'"),
-        ("absent component", "UsageError", "did you mean 'vae_encoder'; it has unet, vae_decoder, vae_encoder"),
+        ("absent component", "UsageError", "did you mean 'vae_encoder'? Known: unet, vae_decoder, vae_encoder."),
         (
             "no such type",
             "UsageError",

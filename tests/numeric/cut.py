@@ -12,7 +12,7 @@ from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto
-from attnfuse.verify.fused_nodes import FUSED_OPS, read
+from attnfuse.verify.graph.fused_nodes import FUSED_OPS, read
 
 _PASS_FIRST = ("Load", "Depend")
 

@@ -21,10 +21,10 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES
-from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
-from attnfuse.verify.weights import WeightProvider, stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.weights import WeightProvider, stored_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import PRIMITIVE, GraphBuilder, seeded
 from tests.support.old_rewrites import store_as_it_is, take_weights_for_harmless

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import CastName, Policy, Rule
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -14,7 +14,7 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, dtypes
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse import compiler, pipeline
+from attnfuse import compiler, pass_manager
 from attnfuse.compiler import CompileRequest
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec, dtypes
@@ -32,7 +32,7 @@ def weighted(name: str, folder: Path) -> Path:
 
 
 def check(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "discover", lambda: (Fuse(),))
+    monkeypatch.setattr(pass_manager, "discover", lambda: (Fuse(),))
     source = weighted(name, folder)
     assert "FlashAttentionScore" in operators(Model(codec.parse(source.read_bytes(), name)))
     request = CompileRequest(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.match import SiteFacts
+from attnfuse.decisions import SiteFacts
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy, parse_policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.values import WeightValues
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse
@@ -106,3 +107,15 @@ def test_a_weight_shared_by_several_sites_is_read_once_for_all() -> None:
     Fuse().run(model, context)
     assert [site.status for site in context.sites] == ["fused"] * 3
     assert asked == [f"{g.prefix}:table"]
+
+
+@pytest.mark.parametrize(("largest", "guarded"), [(20, False), (19, True)])
+def test_a_mask_larger_than_the_pass_may_compute_is_not_known(largest: int, guarded: bool) -> None:
+    """Of one that is not known a row may be empty."""
+    kept = ~causal(4, 5)
+    site = Site(scores=lambda g, s: g.masked_fill(s, g.logical_not(g.constant(kept)), scalar(-np.inf, FLOAT16)))
+    context = Context("unet", "unet", Policy(), Target("mindspore", "ascend910b"))
+    Fuse(largest_constant=largest).run(Model(site.proto()), context)
+    (record,) = context.sites
+    assert record.status == "fused"
+    assert (record.row_guard is not None) == guarded

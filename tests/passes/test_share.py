@@ -7,7 +7,7 @@ import numpy as np
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16
-from attnfuse.pipeline import Context, run
+from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse import cli
+from attnfuse.cli import console, defects
 from attnfuse.mindir import codec
 from tools.fuzz import mutants, seeds
 from tools.fuzz.mutants import Mutant
@@ -50,7 +51,7 @@ def _raises(error: BaseException) -> Callable[[Sequence[str]], int]:
 
 def _says(code: int, text: str) -> Callable[[Sequence[str]], int]:
     def run(arguments: Sequence[str]) -> int:
-        cli._say(text)
+        console.say(text)
         return code
 
     return run
@@ -62,7 +63,7 @@ def _warns(arguments: Sequence[str]) -> int:
 
 
 def _defect(arguments: Sequence[str]) -> int:
-    return cli._defect(ZeroDivisionError("a slip"), arguments)
+    return defects.report_defect(ZeroDivisionError("a slip"), arguments)
 
 
 def _leaves(arguments: Sequence[str]) -> int:
@@ -96,7 +97,7 @@ def test_what_must_not_be_is_seen(
     def named(arguments: Sequence[str]) -> int:
         return run(arguments)
 
-    real = cli._say
-    monkeypatch.setattr(cli, "_say", lambda text: real(text.replace("NODE", name)))
+    real = console.say
+    monkeypatch.setattr(console, "say", lambda text: real(text.replace("NODE", name)))
     monkeypatch.setattr(cli, "run", named)
     assert Place(tmp_path).run(mutant).kind == kind

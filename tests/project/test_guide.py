@@ -8,10 +8,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention import peelers
-from attnfuse_passes.attention.peelers import Peeler, all_peelers
-from tests.passes.test_peelers import test_counter_example_is_refused as refuses
-from tests.passes.test_peelers import test_effect_is_what_the_operator_does as reads
+from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.identities.peelers import Identity, all_peelers
+from tests.passes.attention.identities.test_peelers import test_counter_example_is_refused as refuses
+from tests.passes.attention.identities.test_peelers import test_effect_is_what_the_operator_does as reads
 from tests.support import oracle
 
 GRAPHS = '"""Scores divided with DivNoNan: by a number that is a scale; by zero, nothing is left of them."""'
@@ -38,7 +38,7 @@ def module(name: str, start: str) -> ModuleType:
 
 
 @pytest.fixture
-def added(monkeypatch: pytest.MonkeyPatch) -> Peeler:
+def added(monkeypatch: pytest.MonkeyPatch) -> Identity:
     """The guide's peeler, registered for one test, and its operator in the oracle."""
     known = {peeler.name for peeler in all_peelers()}
     monkeypatch.setattr(peelers, "_BY_OP", {op: list(entries) for op, entries in peelers._BY_OP.items()})
@@ -50,14 +50,14 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Peeler:
     return peeler
 
 
-def test_the_guides_examples_hold(added: Peeler) -> None:
+def test_the_guides_examples_hold(added: Identity) -> None:
     for text in added.examples:
         reads(added, text)
     for text in added.counter_examples:
         refuses(added, text)
 
 
-def test_the_guides_graphs_are_fused_with_it(added: Peeler) -> None:
+def test_the_guides_graphs_are_fused_with_it(added: Identity) -> None:
     tests = module("test_no_nan", GRAPHS)
     for runtime in ("lite", "mindspore"):
         tests.test_scores_divided_by_a_number_are_scaled(runtime)

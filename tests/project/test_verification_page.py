@@ -39,7 +39,7 @@ def test_each_stated_constant_is_the_codes(name: str, value: str, module: str) -
 @pytest.mark.parametrize("module", ["numbers", "restated_numbers", "accuracy", "site_numbers"])
 def test_no_bound_is_left_out(module: str) -> None:
     """Whatever a module of bounds calls in capitals and is a number is in the table."""
-    code = importlib.import_module(f"attnfuse.verify.{module}")
+    code = importlib.import_module(f"attnfuse.verify.numbers.{module}")
     numbers = {
         name
         for name, value in vars(code).items()

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _INSTALLED = "from attnfuse.__main__ import main; main()"
 _TOY = (
-    "import attnfuse.pipeline as p; from tests.support.toy_pass import ToyPass; "
+    "import attnfuse.pass_manager as p; from tests.support.toy_pass import ToyPass; "
     "p.discover = lambda: (ToyPass(),); from attnfuse.cli import main; main()"
 )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir.values import WeightValues
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import CastName, Policy, Rule
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.match import SiteRecord
+from attnfuse.decisions import SiteRecord
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.targets import Target
 from tests.support import oracle

@@ -15,6 +15,7 @@ from typing import Any
 
 import mindspore
 
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.build import build_skeleton
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
@@ -46,7 +47,7 @@ def _compare(folder: Path, dtype: str, work: Path) -> dict[str, Any]:
         tensors = read_tensors(find_files(plan.folder, plan.library))
         sources = find_sources(plan, build_skeleton(plan), tensors, work)
         answer[name] = {
-            "sources": [source.to_json() for source in sources.values()],
+            "sources": [to_json(source) for source in sources.values()],
             "loaded": {
                 parameter.name: hashlib.sha256(parameter.data.get_bytes()).hexdigest()
                 for parameter in models[name].get_parameters()

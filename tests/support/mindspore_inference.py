@@ -38,7 +38,7 @@ def ask(models: Mapping[str, Model], work: Path) -> dict[str, Answer]:
     environment = {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
     environment |= {"GLOG_v": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
-        [sys.executable, "-m", "attnfuse.verify.inference_worker", str(os.getpid())],
+        [sys.executable, "-m", "attnfuse.verify.inference.worker", str(os.getpid())],
         input=json.dumps({"graphs": jobs}), env=environment, cwd=work, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

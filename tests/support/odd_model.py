@@ -25,6 +25,7 @@ from mindspore.nn.utils import no_init_parameters
 from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, WeightSource
 from attnfuse.tracing.weights import find_sources
@@ -97,7 +98,7 @@ def _with_float8(folder: Path, plan: ComponentPlan, skeleton: Any, tensors: dict
     kinds["count"] = ("I32", (2,))
     data = {key: np.arange(tensors[key].size, dtype=np.uint8).tobytes() for key in FLOAT8}
     write_stored(folder / "float8" / "diffusion_pytorch_model.safetensors", kinds, data)
-    return {name: source.to_json() for name, source in _sources(folder, plan, skeleton, "float8").items()}
+    return {name: to_json(source) for name, source in _sources(folder, plan, skeleton, "float8").items()}
 
 
 def main(folder: Path) -> None:
@@ -115,7 +116,7 @@ def main(folder: Path) -> None:
     save_file(tensors, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps({"_class_name": "OddModel"}))
     mindspore.set_device("CPU")
-    plan = ComponentPlan("unet", "unet", "OddModel", "diffusers", folder, None, "float16", ())
+    plan = ComponentPlan("unet", "unet", "OddModel", "diffusers", folder, None, "float16", (), stand_ins=(), fixed=())
     with no_init_parameters():
         skeleton = OddModel().to(mindspore.float16)
     skeleton.count.set_dtype(mindspore.int32)  # which that took for a float, as it does up to MindSpore 2.10
@@ -127,7 +128,7 @@ def main(folder: Path) -> None:
         "refused": _refusals(folder, plan, skeleton, tensors),
         "factor": _factor_refused(folder, plan, skeleton, {key: value.shape for key, value in tensors.items()}),
         "float8": _with_float8(folder, plan, skeleton, tensors),
-        "sources": {name: source.to_json() for name, source in sources.items()},
+        "sources": {name: to_json(source) for name, source in sources.items()},
         "loaded": {
             parameter.name: hashlib.sha256(parameter.data.get_bytes()).hexdigest()
             for parameter in loaded.get_parameters()

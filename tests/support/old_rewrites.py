@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse_passes.attention import masking
-from attnfuse_passes.attention.masking import Bias
+from attnfuse_passes.attention import masks as masking
+from attnfuse_passes.attention.mask_values import is_learned
+from attnfuse_passes.attention.masks import Bias
 from attnfuse_passes.attention.normal_form import BiasTerm
-from attnfuse_passes.attention.values import is_learned
 
 
 def store_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

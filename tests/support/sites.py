@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
 from attnfuse.mindir.dtypes import FLOAT16, DType
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.policy import CastName

@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
-from attnfuse.match import SiteRecord
-from attnfuse.pipeline import Context
+from attnfuse.pass_manager import Context
 from attnfuse.policy import SiteQuery
 
 MARK = "fused by the toy pass"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TracedComponent
 from attnfuse.tracing.demo import write_demo
 from attnfuse.tracing.plan import plan_pipeline
@@ -45,8 +46,8 @@ def trace_once(plan: ComponentPlan, work: Path) -> TracedComponent:
     with locked(work.with_name(work.name + ".lock")):
         if not done.exists():
             work.mkdir()
-            done.write_text(json.dumps(trace_component(plan, work).to_json()))
-    return TracedComponent.from_json(json.loads(done.read_text()))
+            done.write_text(json.dumps(to_json(trace_component(plan, work))))
+    return from_json(TracedComponent, json.loads(done.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from attnfuse.tracing.config_check import HARMLESS, check_config
 from attnfuse.tracing.contract import Library, ShapeOptions
 from attnfuse.tracing.demo import SCHEDULER, TEXT_ENCODER, UNET, VAE, write_json
 from attnfuse.tracing.inputs import GivenCall, GivenInput
-from attnfuse.tracing.plan import Terms, plan_all
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.specs import SPECS
 from tests.support.checkpoints import class_of
 from tests.support.small_models import SMALL

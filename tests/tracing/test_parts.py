@@ -11,7 +11,8 @@ import pytest
 from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.demo import write_json
-from attnfuse.tracing.plan import Part, Terms, plan_all, survey
+from attnfuse.tracing.parts import Part, Terms
+from attnfuse.tracing.plan import plan_all, survey
 from tests.support.checkpoints import SMALL_VAE, write_pipeline
 from tests.support.stored import write_stored
 

@@ -11,7 +11,8 @@ import pytest
 from attnfuse.errors import SourceError, TraceError, UsageError
 from attnfuse.tracing.contract import Call, ComponentPlan, ShapeOptions, TensorSpec
 from attnfuse.tracing.demo import TEXT_ENCODER, UNET, VAE, write_json
-from attnfuse.tracing.plan import Terms, plan_all, plan_pipeline
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_all, plan_pipeline
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, XL_UNET, class_of
 from tests.support.small_models import SMALL, write_configs
 
@@ -79,6 +80,8 @@ def test_stable_diffusion(tmp_path: Path) -> None:
             TensorSpec("timestep", (1,), "int64"),
             TensorSpec("encoder_hidden_states", (2, 77, 64), "float16"),
         ),
+        stand_ins=(),
+        fixed=(),
     )
     assert found["vae_decoder"].inputs == (TensorSpec("latents", (1, 4, 16, 16), "float16"),)
     assert found["vae_decoder"].folder == tmp_path / "vae"
@@ -189,7 +192,7 @@ def test_oblong_sample_size(tmp_path: Path) -> None:
     [
         ("vae_decodr", "did you mean 'vae_decoder'"),
         ("Unet", "did you mean 'unet'"),
-        ("qqq", "it has unet, vae_decoder, vae_encoder, text_encoder"),
+        ("qqq", "known: unet, vae_decoder, vae_encoder, text_encoder"),
         ("text_encoder_2", "has no component 'text_encoder_2'; did you mean 'text_encoder'"),
     ],
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import TraceError
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.runner import trace_component
 from tests.support.checkpoints import SMALL_VAE, write_model
 from tests.support.waiting import PATIENCE, alive, wait_for
@@ -35,7 +36,7 @@ def work(tmp_path: Path) -> Path:
 
 
 def test_result_is_read_back(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "answer").write_text(json.dumps(TRACED.to_json()))
+    (tmp_path / "answer").write_text(json.dumps(to_json(TRACED)))
     pretend_worker(monkeypatch, tmp_path, f"cp {tmp_path / 'answer'} trace.json; echo hello; echo bye >&2")
     assert trace_component(PLAN, work) == TRACED
     assert (work / "trace.log").read_text() == "hello\nbye\n"
@@ -47,7 +48,7 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
     with pytest.raises(TraceError):
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
-    assert request == {"plan": PLAN.to_json(), "work": str(work), "parent": os.getpid()}
+    assert request == {"plan": to_json(PLAN), "work": str(work), "parent": os.getpid()}
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +70,7 @@ def test_silent_end(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_result_of_an_earlier_trace_is_not_taken(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (work / "trace.json").write_text(json.dumps(TRACED.to_json()))
+    (work / "trace.json").write_text(json.dumps(to_json(TRACED)))
     pretend_worker(monkeypatch, tmp_path, "exit 3")
     with pytest.raises(TraceError):
         trace_component(PLAN, work)

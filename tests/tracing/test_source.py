@@ -162,7 +162,7 @@ def test_demo_in_an_unwritable_cache(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("stable-difusion", "did you mean demo:stable-diffusion"), ("x", "known are demo:stable")]
+    ("name", "hint"), [("stable-difusion", "did you mean 'stable-diffusion'"), ("x", "known: stable")]
 )
 def test_unknown_demo(name: str, hint: str) -> None:
     with pytest.raises(SourceError, match=hint):

@@ -12,7 +12,8 @@ import pytest
 from attnfuse.errors import TraceError, UsageError
 from attnfuse.tracing.contract import DTYPES, ComponentPlan, ShapeOptions
 from attnfuse.tracing.demo import write_json
-from attnfuse.tracing.plan import Part, plan_all, survey
+from attnfuse.tracing.parts import Part
+from attnfuse.tracing.plan import plan_all, survey
 from attnfuse.tracing.specs import FAMILIES, SPECS, family_of
 from attnfuse.tracing.specs.record import FLOAT
 from tests.support.small_models import SMALL, Small, write_configs

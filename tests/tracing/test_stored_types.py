@@ -10,7 +10,8 @@ import pytest
 from attnfuse.tracing.checkpoint import StoredTensor
 from attnfuse.tracing.contract import FLOAT_DTYPES, ShapeOptions
 from attnfuse.tracing.demo import write_json
-from attnfuse.tracing.plan import Terms, plan_all
+from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.stored_types import Chosen, choose_dtype
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER, XL_UNET, write_model
 

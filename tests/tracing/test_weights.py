@@ -16,6 +16,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from attnfuse.serialisation import from_json
 from attnfuse.tracing.contract import ShapeOptions, WeightSource
 from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.plan import plan_pipeline
@@ -53,7 +54,7 @@ def compare(
     for dtype in dtypes:
         result.append({})
         for model, found in answer[dtype].items():
-            sources = [WeightSource.from_json(source) for source in found["sources"]]
+            sources = [from_json(WeightSource, source) for source in found["sources"]]
             assert {source.parameter for source in sources} == set(found["loaded"]), model
             for source in sources:
                 assert source.dtype == dtype or source.parameter.rpartition(".")[0].endswith(in_float32), source
@@ -141,7 +142,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     }
     assert found["sources"]["norm.gamma"]["key"] == "norm.weight"
     assert found["sources"]["other.twin"]["key"] == "tied"  # the file has it under its other name only
-    for source in map(WeightSource.from_json, found["sources"].values()):
+    for source in (from_json(WeightSource, one) for one in found["sources"].values()):
         assert digest(source) == found["loaded"].get(source.parameter, digest(source)), source
     assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}
     spilled = load_file(tmp_path / "work" / "spilled.safetensors")
@@ -149,7 +150,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     check_refused(found["refused"])
     assert found["factor"].startswith("component unet: tensor 'conv.weight' of ")
     assert "is float8_e4m3fn, and the model does not read 'strength'" in found["factor"]
-    check_float8({name: WeightSource.from_json(source) for name, source in found["float8"].items()})
+    check_float8({name: from_json(WeightSource, source) for name, source in found["float8"].items()})
 
 
 def check_refused(said: dict[str, str]) -> None:

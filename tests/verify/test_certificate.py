@@ -9,7 +9,8 @@ import pytest
 
 from attnfuse import cli
 from attnfuse.errors import SourceError, VerificationError
-from attnfuse.verify import Verification, check_certificate, inference, verify_component
+from attnfuse.verify import Verification, check_certificate, verify_component
+from attnfuse.verify.inference import inference
 from tests.support.graphs import transformer
 from tests.support.split import write_split
 

@@ -18,9 +18,9 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, DType
-from attnfuse.verify.execution import run
 from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
-from attnfuse.verify.weights import drawn_weights, stored_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.support.graphs import MAX_TOKENS, PRIMITIVE, GraphBuilder, fill_literal, seeded
 
 EXACT, NATIVE = Arithmetic.EXACT, Arithmetic.NATIVE
@@ -145,6 +145,7 @@ CASES: list[tuple[str, list[Array | Literal], Array, DType]] = [
     ("Slice", [C3, (1, 0, 2), (2, -1, 3)], C3[1:, :, 2:5], FLOAT32),
     ("SliceExt", [C3, 2, 1, 4, 1], C3[:, :, 1:4], FLOAT32),
     ("SelectExtView", [C3, 1, -2], C3[:, -2], FLOAT32),
+    ("View", [C3, (5, 12)], C3.reshape(5, 12), FLOAT32),
     ("ViewAs", [C3, f(5, 12)], C3.reshape(5, 12), FLOAT32),
     ("TensorMove", [C3], C3, FLOAT32),
     ("Narrow", [C3, 1, -2, 2], C3[:, -2:], FLOAT32),
@@ -782,12 +783,22 @@ def test_a_statistic_of_a_fused_node_is_not_made_up() -> None:
         lower(g.model(), EXACT)
 
 
-def test_in_place_changes_others_would_see_are_refused() -> None:
+@pytest.mark.parametrize("as_output", [False, True])
+def test_in_place_changes_others_would_see_are_refused(as_output: bool) -> None:
     g = GraphBuilder("place")
     x = g.muls(g.input("x", (2,)), 1.0)
     changed = g.op("InplaceAddExt", x, x, 1)
-    g.output(g.add(changed, x))
+    g.output(*((changed, x) if as_output else (g.add(changed, x),)))
     with pytest.raises(UnsupportedOpError, match="in place that others read"):
+        lower(g.model(), EXACT)
+
+
+def test_an_embedding_that_changes_its_table_is_refused() -> None:
+    g = GraphBuilder("norm")
+    table = g.weight("table", (5, 4))
+    arguments = [g.input("i", (2,), INT64), table, g.constant(None), g.constant(1.5)]
+    g.output(g.node("Embedding", arguments, TensorType((2, 4), FLOAT32)))
+    with pytest.raises(UnsupportedOpError, match="imposes a largest norm"):
         lower(g.model(), EXACT)
 
 

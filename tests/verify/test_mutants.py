@@ -23,12 +23,13 @@ from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
-from attnfuse.verify import ComponentVerification, inference, verify_component
-from attnfuse.verify.execution import run
-from attnfuse.verify.inputs import draw_inputs
+from attnfuse.verify import ComponentVerification, verify_component
+from attnfuse.verify.graph.sites import find
+from attnfuse.verify.inference import inference
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.sites import find
-from attnfuse.verify.weights import drawn_weights
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.weights import drawn_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type, transformer
 from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node

@@ -24,10 +24,11 @@ from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto, TensorProto
-from attnfuse.verify import ComponentVerification, inference, verify_component
-from attnfuse.verify.execution import run
+from attnfuse.verify import ComponentVerification, verify_component
+from attnfuse.verify.inference import inference
 from attnfuse.verify.lowering import Arithmetic, Rounding, lower
-from attnfuse.verify.numbers import ALGEBRA_BOUND, relative_error
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.numbers import ALGEBRA_BOUND, relative_error
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48

@@ -38,10 +38,10 @@ from pathlib import Path
 from attnfuse.ir.graph import Model
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context, discover, run
+from attnfuse.pass_manager import Context, discover, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
-from attnfuse.verify.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, new_findings
 graph, runtime, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 passes = discover()
 at = [start, now()]

@@ -13,7 +13,7 @@ from pathlib import Path
 from attnfuse.api import SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.pipeline import Context, run
+from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import RUNTIMES, Target
 from attnfuse_passes.fuse import Fuse

@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType
 
 from attnfuse import cli
+from attnfuse.cli import exit_codes
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
@@ -104,7 +105,7 @@ class Place:
             except BaseException as error:  # that is what is looked for
                 return Outcome(mutant.number, "escaped", _frames(error), "".join(traceback.format_exception(error)))
         left = sorted(path.name for path in temporary.iterdir())
-        if code == cli.EXIT_DEFECT:
+        if code == exit_codes.DEFECT:
             frames = "".join(json.loads((temporary / left[0]).read_text("utf-8"))["traceback"]) if left else stderr
             return Outcome(mutant.number, "defect", _text_frames(frames), frames)
         written = sorted(path.name for path in (self.folder / "out").iterdir())

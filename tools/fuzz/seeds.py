@@ -22,7 +22,7 @@ from tools.corpus import store
 WEIGHTS = "graph_variables/data_0"
 """Where the weights of the corpus are said to lie, relative to the graph."""
 SPELLINGS = 80
-_TESTS = Path(__file__).resolve().parents[2] / "tests" / "legalise"
+_TESTS = Path(__file__).resolve().parents[2] / "tests" / "passes" / "legalise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def _rules() -> list[Seed]:
     """The graphs of legalisation's fixtures, and its cases that the text form cannot say."""
     for path in sorted(_TESTS.glob("test_*.py")):
         if path.stem != "test_rules":
-            importlib.import_module(f"tests.legalise.{path.stem}")
-    from tests.legalise.support import shown
+            importlib.import_module(f"tests.passes.legalise.{path.stem}")
+    from tests.passes.legalise.support import shown
 
     return [_beside_weights(str(each), each.model().proto) for each in sorted(shown(), key=str)]
 

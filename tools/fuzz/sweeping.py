@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from attnfuse import pipeline
+from attnfuse import pass_manager
 from attnfuse.errors import SourceError
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from attnfuse.policy import Policy
@@ -90,7 +90,7 @@ def _set(value: AttributeProto, number: int) -> None:
 
 def failures(every: int = 1) -> Iterator[str]:
     """What rewriting does to each `every`-th of them that it must not: anything but a result or a SourceError."""
-    passes = pipeline.discover()
+    passes = pass_manager.discover()
     for one in islice(changed(), 0, None, every):
         message = one.make()
         agree(message)

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeAlias
 
+from attnfuse.serialisation import to_json
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall, read_inputs
 from attnfuse.tracing.plan import survey
@@ -102,7 +103,7 @@ def rows_of(folder: Path, name: str, dtypes: tuple[str, ...]) -> Iterator[tuple[
         where = folder if name.startswith("alone/") else folder / part.model
         config = (where / "config.json").read_text(encoding="utf-8") if part.is_network else ""
         for i, component in enumerate(part.components if part.is_network else ()):
-            told = part.plans[i].to_json() if part.plans else {"problem": part.problem}
+            told = to_json(part.plans[i]) if part.plans else {"problem": part.problem}
             called = {key: value for key, value in told.items() if key not in ("name", "model", "folder")}
             for dtype in dtypes:
                 row = Row(name, component, part.class_name, dtype)

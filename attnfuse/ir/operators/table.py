@@ -1,10 +1,11 @@
-"""All rows by name, and what is assumed of an operator that has none.
+"""All rows by name, those that plugins add, and what is assumed of an operator that has none.
 
 May import the families and `row`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from itertools import chain
 from types import MappingProxyType
@@ -48,11 +49,21 @@ def _by_name() -> dict[str, Operator]:
 
 
 OPERATORS = MappingProxyType(_by_name())
+"""attnfuse's own rows."""
+_ADDED: dict[str, Operator] = {}
+
+
+def extend(rows: Iterable[Operator]) -> None:
+    """Let the table have these rows beside its own, and no others that were added before."""
+    added = {row.name: row for row in rows}
+    assert not added.keys() & OPERATORS.keys(), f"two rows for {min(added.keys() & OPERATORS.keys())}"
+    _ADDED.clear()
+    _ADDED.update(added)
 
 
 def operator(name: str) -> Operator:
     """The operator's row, or what is assumed of one without a row."""
-    found = OPERATORS.get(name)
+    found = OPERATORS.get(name) or _ADDED.get(name)
     return opaque(name) if found is None else found
 
 

@@ -19,16 +19,13 @@ does so in float32, and computes fused nodes without their scores: for measuring
 A family module registers its rules when it is imported; `graph` imports them all.
 """
 
-from attnfuse.verify.lowering.context import LARGEST, UNIT_ROUNDOFF, Arithmetic, Rounding, UnsupportedOpError
-from attnfuse.verify.lowering.graph import Lowered, lower, needed_values
+from attnfuse.verify.lowering.context import Arithmetic, Rounding, UnsupportedOpError
+from attnfuse.verify.lowering.graph import Lowered, lower
 
 __all__ = [
-    "LARGEST",
-    "UNIT_ROUNDOFF",
     "Arithmetic",
     "Lowered",
     "Rounding",
     "UnsupportedOpError",
     "lower",
-    "needed_values",
 ]

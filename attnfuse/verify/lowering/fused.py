@@ -21,7 +21,7 @@ import numpy as np
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.fused_nodes import (
+from attnfuse.verify.graph.fused_nodes import (
     ATTENTION_OUT,
     COMPRESSED_MASK,
     FLASH_ATTENTION_SCORE,

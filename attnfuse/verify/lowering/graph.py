@@ -12,12 +12,14 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from attnfuse.ir.effects import effective_uses
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, read_literal, short_name, tensor_type
-from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
+from attnfuse.ir.questions import changed, keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
-from attnfuse.verify.fused_nodes import FUSED_OPS, MalformedError, read, sizes
+from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read, sizes
+from attnfuse.verify.graph.needed import needed_values
 from attnfuse.verify.lowering import elementwise, layout, linear, reductions
 from attnfuse.verify.lowering.context import (
     INT64_MAX,
@@ -43,7 +45,6 @@ FAMILIES = (elementwise, layout, linear, reductions)
 
 _OPSET = 23
 _IR_VERSION = 11
-_IN_PLACE = "Inplace"
 _SAMPLED = 1024
 
 
@@ -249,13 +250,12 @@ class _Walk:
         )
         if takes_element(node):
             return self._element(at)
-        if node.op.startswith(_IN_PLACE):
-            self._check_in_place(at)
         moves = False
         result: Result
         if node.op in FUSED_OPS:
             result = self._fused(at)
         elif (rule := RULES.get(node.op)) is not None:
+            self._check_in_place(at)
             result, moves = rule.write(at), rule.moves
         else:
             raise at.unsupported("no rule for this operator")
@@ -296,9 +296,9 @@ class _Walk:
 
     def _check_in_place(self, at: At) -> None:
         """An operator that changes its operand is a plain one as long as nobody else reads the operand."""
-        users = [u for u in self.model.uses(at.node.inputs[0]) if u.node is not None and not orders_effects(u.node)]
-        if any(u.node is not at.node for u in users):
-            raise at.unsupported("changes a value in place that others read")
+        for value in changed(self.model, at.node):
+            if any(use.node is not at.node for use in effective_uses(self.model, value)):
+                raise at.unsupported("changes a value in place that others read")
 
     def _fused(self, at: At) -> Result:
         try:
@@ -341,27 +341,3 @@ def _attribute(proto: AttributeProto) -> Literal:
         return read_literal(proto)
     except NotALiteralError:
         return None
-
-
-def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
-    """Names of values that some output, or one of `also`, needs.
-
-    State tokens are not followed: they order, they compute nothing.
-    """
-    functions = {g.name: g for g in model.proto.functions}
-    stack = [*(o.name for o in model.proto.graph.output), *also]
-    seen: set[str] = set()
-    while stack:
-        value = stack.pop()
-        if value in seen:
-            continue
-        seen.add(value)
-        if value in functions:
-            stack += [o.name for o in functions[value].output]
-        node = model.producer(value)
-        if node is None or orders_effects(node):
-            continue
-        stack += node.inputs[:1] if keeps_order(node) else node.inputs
-        if node.op == CALL:
-            stack.append(node.proto.op_type.removeprefix("REF::"))
-    return seen

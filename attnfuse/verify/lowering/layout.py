@@ -21,6 +21,7 @@ from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
     "FlattenExt",
     "Flatten",
     "ReshapeView",
+    "View",
     "ViewAs",
     moves=True,
 )
@@ -244,6 +245,9 @@ def _index_select(at: At) -> Result:
 
 @lowers("Embedding", moves=True)
 def _embedding(at: At) -> Result:
+    """(places, table, padding, largest norm …)."""
+    if not at.is_absent(3):
+        raise at.unsupported("imposes a largest norm on its table")
     return at.emit("Gather", at.tensor(1), at.tensor(0), axis=0)
 
 

@@ -7,29 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import Kernel, Miss, Model, Node, Role, Use, kernel, role
-from attnfuse_passes.attention.effects import effective_uses
-from attnfuse_passes.attention.peelers import Place, peel
-from attnfuse_passes.attention.product import MAX_CHAIN, Product, is_scores, read_product
-from attnfuse_passes.attention.steps import NanToZero, Step
-from attnfuse_passes.attention.values import is_learned
+from attnfuse.api import Kernel, MatchFailure, Model, Node, Role, Use, effective_uses, kernel, role
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.steps import NanToZero, Step
+from attnfuse_passes.attention.mask_values import is_learned
 
 # Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
 _SEARCHED = 64
-
-
-class NoMatchError(Exception):
-    """Carries the Miss out of the depth it was found at. `attention` is False where the site is none at all."""
-
-    def __init__(self, miss: Miss, *, attention: bool = True) -> None:
-        super().__init__(miss.code)
-        self.miss = miss
-        self.attention = attention
-
-
-def miss(code: str, at: str, expected: str, found: str) -> NoMatchError:
-    """A site that looks like attention and could not be proved to be."""
-    return NoMatchError(Miss(code, at, expected, found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +28,7 @@ class Forward:
 
 
 def find_scores(model: Model, softmax: Node) -> tuple[list[Step], Product]:
-    """The product that made the scores, and the steps to it, last first. Raises NoMatchError where there is none."""
+    """The product that made the scores, and the steps to it, last first. Raises MatchFailure where there is none."""
     value = softmax.inputs[0]
     steps: list[Step] = []
     for _ in range(MAX_CHAIN):
@@ -58,22 +43,24 @@ def find_scores(model: Model, softmax: Node) -> tuple[list[Step], Product]:
     raise _no_scores(model, softmax, value)
 
 
-def _no_scores(model: Model, softmax: Node, value: str) -> NoMatchError:
+def _no_scores(model: Model, softmax: Node, value: str) -> MatchFailure:
     node = model.producer(value)
-    found = Miss(
-        "structure.scores",
-        value,
-        "scores made by one matrix product, through identities the peelers know",
-        "an input or a weight" if node is None else node.op,
-    )
     capped = _capped(model, value)
     if capped is not None:
-        return miss("structure.soft_cap", capped.name, "scores that are scaled, masked or biased only", capped.op)
+        return MatchFailure(
+            "structure.soft_cap", capped.name, "scores that are scaled, masked or biased only", capped.op
+        )
     # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
     # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
     near = node is not None and any(is_scores(model, name) for name in node.inputs)
     like = (near and _reaches_product(model, softmax)) or _looks_like_attention(model, softmax)
-    return NoMatchError(found, attention=like)
+    return MatchFailure(
+        "structure.scores",
+        value,
+        "scores made by one matrix product, through identities the peelers know",
+        "an input or a weight" if node is None else node.op,
+        is_attention=like,
+    )
 
 
 def _capped(model: Model, value: str) -> Node | None:
@@ -128,13 +115,13 @@ def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
 def _reaches_product(model: Model, softmax: Node) -> bool:
     try:
         find_weights(model, softmax)
-    except NoMatchError:
+    except MatchFailure:
         return False
     return True
 
 
 def find_weights(model: Model, softmax: Node) -> Forward:
-    """The product that the weights enter, and the steps to it. Raises NoMatchError where they enter none alone."""
+    """The product that the weights enter, and the steps to it. Raises MatchFailure where they enter none alone."""
     value = softmax.name
     steps: list[Step] = []
     tests: list[Node] = []
@@ -159,7 +146,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
             raise _weights_changed(model, softmax, node)
         steps.append(step)
         value = node.name
-    raise NoMatchError(Miss("anchor.no_product", value, "a matrix product of the weights", "none"), attention=False)
+    raise MatchFailure("anchor.no_product", value, "a matrix product of the weights", "none", is_attention=False)
 
 
 def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
@@ -174,20 +161,21 @@ def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
     return others[0]
 
 
-def _escape(model: Model, value: str, uses: list[Use]) -> NoMatchError:
+def _escape(model: Model, value: str, uses: list[Use]) -> MatchFailure:
     multiplied = any(u.node is not None and _enters_product(model, u.node) for u in uses)
     what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
-    found = Miss("safety.weights_escape", value, "one use of the attention weights, the product with value", what)
-    return NoMatchError(found, attention=multiplied)
+    expected = "one use of the attention weights, the product with value"
+    return MatchFailure("safety.weights_escape", value, expected, what, is_attention=multiplied)
 
 
-def _weights_changed(model: Model, softmax: Node, node: Node) -> NoMatchError:
+def _weights_changed(model: Model, softmax: Node, node: Node) -> MatchFailure:
     onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
-    multiplied = any(_enters_product(model, n) for n in onward) or _looks_like_attention(model, softmax)
-    found = Miss("structure.weights_changed", node.name, "weights that go unchanged into the product", node.op)
-    if not multiplied:
-        found = Miss("anchor.no_product", node.name, "a matrix product of the weights", node.op)
-    return NoMatchError(found, attention=multiplied)
+    if any(_enters_product(model, n) for n in onward) or _looks_like_attention(model, softmax):
+        return MatchFailure(
+            "structure.weights_changed", node.name, "weights that go unchanged into the product", node.op
+        )
+    expected = "a matrix product of the weights"
+    return MatchFailure("anchor.no_product", node.name, expected, node.op, is_attention=False)
 
 
 def _enters_product(model: Model, node: Node) -> bool:

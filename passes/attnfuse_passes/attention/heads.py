@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from attnfuse_passes.attention.axes import Axis, keys, product
 from attnfuse_passes.attention.normal_form import AttentionExpr, Operand
-from attnfuse_passes.attention.view import Axis, keys, product
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from attnfuse.api import DType, Node, Obligation, Peel
-from attnfuse_passes.attention.view import Atom, Axis, Space
+from attnfuse_passes.attention.axes import Atom, Axis, Space
 
 
 @dataclass(slots=True)

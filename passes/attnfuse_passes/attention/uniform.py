@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, source
-from attnfuse_passes.attention.effects import may_change
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, may_change, source
 
 _DEPTH = 16
 

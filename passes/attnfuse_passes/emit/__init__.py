@@ -1,1 +1,1 @@
-"""Writing: the encodings of what replaces attention. `fused.py`: the two fused nodes; `arrange.py`: layouts."""
+"""Writing: the encodings of the two fused nodes."""

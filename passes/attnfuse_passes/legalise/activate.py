@@ -11,7 +11,7 @@ import numpy as np
 
 from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("GeluExt")
@@ -21,7 +21,7 @@ def gelu(at: At) -> Result:
     if form == 1:
         return at.build.op("GeLU", at.input(0))
     if form != 0:
-        raise NotLegalError(f"its approximation is {form}, neither 0 nor 1")
+        raise cannot(f"its approximation is {form}, neither 0 nor 1")
     inside = dtypes.FLOAT32 if at.out.dtype.is_low_precision else at.out.dtype
 
     def number(value: float) -> str:
@@ -48,7 +48,7 @@ def clamp(at: At) -> Result:
 def of_whole_numbers(at: At) -> Result:
     """Taken of floating-point numbers: others are converted to the type of the result first, as MindSpore does."""
     if not at.out.dtype.is_float:
-        raise NotLegalError(f"it gives {at.out.dtype}")
+        raise cannot(f"it gives {at.out.dtype}")
     operands = [at.build.cast(value, at.out.dtype) for value in at.node.inputs]
     return at.build.op(at.node.op, *operands)
 
@@ -58,5 +58,5 @@ def _bound(at: At, position: int) -> str:
         return at.build.cast(at.input(position), at.out.dtype)
     number = at.number(position)
     if not at.out.dtype.is_float and not nodes.holds(at.out.dtype, number):
-        raise NotLegalError(f"{at.out.dtype} does not hold its bound {number!r}")
+        raise cannot(f"{at.out.dtype} does not hold its bound {number!r}")
     return at.build.tensor(np.array(number), at.out.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnfuse.api import UNKNOWN_DIM, TensorType
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("Contiguous", "Clone")
@@ -24,7 +24,7 @@ def flatten(at: At) -> Result:
     """(x, first axis, last axis): those axes as one. A single unknown size is left to Reshape."""
     dims = at.out.dims
     if dims.count(UNKNOWN_DIM) > 1:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.reshape(at.input(0), dims)
 
 
@@ -45,7 +45,7 @@ def repeat(at: At) -> Result:
     """
     times, x, kind = at.integer(1), at.input(0), at.type(0)
     if times < 1:
-        raise NotLegalError(f"it repeats {times} times")
+        raise cannot(f"it repeats {times} times")
     if at.literal(2) is None:
         axis, kind = 0, TensorType((at.static(0).size,), kind.dtype)
         x = at.build.reshape(x, kind.dims)
@@ -56,7 +56,7 @@ def repeat(at: At) -> Result:
     if kind.dims[axis] == 1:
         return nodes.tile(at.build, x, axis, times)
     if at.out.dims.count(UNKNOWN_DIM) > 1:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     apart = nodes.expand(at.build, x, axis + 1)
     return at.build.reshape(nodes.tile(at.build, apart, axis + 1, times), at.out.dims)
 
@@ -69,12 +69,12 @@ def pad(at: At) -> Result:
     first axis on.
     """
     if at.node.op == "PadV3" and (at.attribute("mode"), at.attribute("paddings_contiguous")) != ("constant", True):
-        raise NotLegalError("it does not pad with a constant, by pairs of an axis")
+        raise cannot("it does not pad with a constant, by pairs of an axis")
     padding = at.integers(1)
     if min(padding, default=0) < 0:
-        raise NotLegalError(f"it cuts off: its padding is {padding}")
+        raise cannot(f"it cuts off: its padding is {padding}")
     if not at.type(0).is_static and any(padding):
-        raise NotLegalError(f"it pads {at.type(0)}, of a size not known before run time")
+        raise cannot(f"it pads {at.type(0)}, of a size not known before run time")
     value, number = at.input(0), 0 if at.optional(2) is None else at.number(2)
     for i in range(len(padding) // 2):
         before, after = padding[2 * i : 2 * i + 2]
@@ -94,13 +94,13 @@ def extend(at: At) -> Result:
     """
     padding, value, dims = at.integers(1), at.input(0), at.static(0).dims
     if min(padding) < 0:
-        raise NotLegalError(f"it cuts off: its padding is {padding}")
+        raise cannot(f"it cuts off: its padding is {padding}")
     for i in range(len(padding) // 2):
         before, after = padding[2 * i : 2 * i + 2]
         axis = at.out.rank - 1 - i
         places = nodes.places(at.build, value, dims[axis])
         if before + after > nodes.WRITTEN or places.size == 0:
-            raise NotLegalError(f"its padding is {padding}, more than is written out, or there is nothing to extend")
+            raise cannot(f"its padding is {padding}, more than is written out, or there is nothing to extend")
         whole = np.pad(places, (before, after), mode="reflect" if at.node.op.startswith("Reflection") else "edge")
         front, behind = whole[:before], whole[before + places.size :]
         edges = [nodes.look_up(at.build, value, axis, border) if border.size else "" for border in (front, behind)]
@@ -137,5 +137,5 @@ def broadcast(at: At) -> Result:
     if at.node.op != "BroadcastTo":
         at.unshared()
     if not at.out.is_static:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.broadcast(at.input(0), at.out.dims)

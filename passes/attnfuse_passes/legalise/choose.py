@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.api import DType, dtypes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("Embedding")
@@ -19,7 +19,7 @@ def embedding(at: At) -> Result:
     reads a weight itself, where Gather is given it by Load.
     """
     if at.literal(3) is not None:
-        raise NotLegalError("it scales its weights in place, to a norm of at most max_norm")
+        raise cannot("it scales its weights in place, to a norm of at most max_norm")
     build, weights = at.build, at.input(1)
     if at.model.is_parameter(weights):
         weights = build.op("Load", weights, at.input(6), prim_type=build.PRIMITIVE)
@@ -38,9 +38,9 @@ def masked_fill(at: At) -> Result:
     """(x, mask, number): with x of the result's shape, and the number a tensor of x's own type."""
     value = at.model.type_of(at.input(2))
     if value is not None and value.rank:
-        raise NotLegalError(f"its number is a tensor {value}")
+        raise cannot(f"its number is a tensor {value}")
     if at.type(0).dtype != at.out.dtype:
-        raise NotLegalError(f"it fills {at.type(0)} and gives {at.out}")
+        raise cannot(f"it fills {at.type(0)} and gives {at.out}")
     inputs = (_spread(at, at.input(0)), at.input(1), _tensor(at, 2, at.out.dtype))
     return at.build.op("MaskedFill", *inputs)
 
@@ -56,7 +56,7 @@ def select(at: At) -> Result:
 def bitwise(at: At) -> Result:
     """(a, b): of truth values it is LogicalAnd or LogicalOr; CANN's computes with whole numbers only."""
     if at.out.dtype is not dtypes.BOOL:
-        raise NotLegalError(f"its result is {at.out}")
+        raise cannot(f"its result is {at.out}")
     op = "LogicalAnd" if at.node.op == "BitwiseAnd" else "LogicalOr"
     return at.build.op(op, at.input(0), at.input(1))
 
@@ -66,7 +66,7 @@ def _spread(at: At, value: str) -> str:
     if at.build.type_of(value).dims == at.out.dims:
         return value
     if not at.out.is_static:
-        raise NotLegalError(f"its operands are of other shapes than its result, {at.out}")
+        raise cannot(f"its operands are of other shapes than its result, {at.out}")
     return at.build.broadcast(value, at.out.dims)
 
 

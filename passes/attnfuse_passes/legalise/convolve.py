@@ -8,9 +8,9 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
-from attnfuse.api import AttributeProto, TensorType, dtypes
+from attnfuse.api import AttributeProto, TensorType, argument_name, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("Conv2DExt")
@@ -25,7 +25,7 @@ def convolution_2d(at: At) -> Result:
     groups = at.integer(6)
     if groups != 1 and not groups == x.dims[1] == weight.dims[0]:
         if (weight.dims[2:], stride, padding) != ((1, 1), (1, 1), (0, 0)) or not x.is_static:
-            raise NotLegalError(f"it has {groups} groups of several channels")
+            raise cannot(f"it has {groups} groups of several channels")
         return _with_bias(at, _product_of_groups(at, x, weight, groups))
     attributes = (
         *_common_attributes(weight, padding, groups, "NCHW"),
@@ -49,7 +49,7 @@ def convolution_3d(at: At) -> Result:
     if groups == x.dims[1] == weight.dims[0] != 1 and side_by_side and x.is_static:
         return _with_bias(at, _windows_of_channels(at, x, weight))
     if groups != 1 or dilation[0] != 1:
-        raise NotLegalError(f"it has {groups} groups and a depth dilated by {dilation[0]}")
+        raise cannot(f"it has {groups} groups and a depth dilated by {dilation[0]}")
     attributes = (
         *_common_attributes(weight, padding, groups, "NCDHW"),
         nodes.wholes("stride", stride),
@@ -80,7 +80,7 @@ def transposed_by_attributes(at: At) -> Result:
     stride, dilation, pads = (at.attributes(name) for name in ("stride", "dilation", "pad_list"))
     groups, layout = at.attribute("group"), at.attribute("format")
     if pads[::2] != pads[1::2] or layout != "NCHW" or not isinstance(groups, int):
-        raise NotLegalError(f"it is padded by {pads}, in {layout}")
+        raise cannot(f"it is padded by {pads}, in {layout}")
     return _turned_round(at, stride[-2:], pads[::2], dilation[-2:], groups)
 
 
@@ -95,7 +95,7 @@ def _turned_round(
     x, weight = _operands(at, 4)
     (batch, channels, *space), kernel, build = x.dims, weight.dims[2:], at.build
     if groups != 1 or not (x.is_static and at.out.is_static) or 0 in (*x.dims, *weight.dims):
-        raise NotLegalError(f"it has {groups} groups, and makes {at.out} of {x}")
+        raise cannot(f"it has {groups} groups, and makes {at.out} of {x}")
     beside = tuple(n * s for n, s in zip(space, stride, strict=True))
     if (kernel, dilation, padding, at.out.dims[2:]) == (stride, (1, 1), (0, 0), beside):
         by_place = build.transpose(at.input(1), (1, 2, 3, 0))
@@ -107,7 +107,7 @@ def _turned_round(
     reach = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
     near = tuple(r - p for r, p in zip(reach, padding, strict=True))
     if min(near) < 0:
-        raise NotLegalError(f"it is cut by {padding}, more than its kernel {kernel} reaches")
+        raise cannot(f"it is cut by {padding}, more than its kernel {kernel} reaches")
     for axis in (2, 3):
         value = _zeros_between(at, value, axis, stride[axis - 2])
         size = build.type_of(value).dims[axis] + 2 * near[axis - 2] - reach[axis - 2]
@@ -149,11 +149,11 @@ def upsample(at: At) -> Result:
     """
     x, out = at.type(0), at.out
     if not out.is_static or 0 in x.dims:
-        raise NotLegalError(f"it makes {out} of {x}: of a size not known before run time, or of nothing")
+        raise cannot(f"it makes {out} of {x}: of a size not known before run time, or of nothing")
     if at.optional(2) is not None:
         factors = at.literal(2)
         if factors != tuple(large / small for small, large in zip(x.dims[2:], out.dims[2:], strict=True)):
-            raise NotLegalError(f"its factors are {factors}, and make {out} of {x}")
+            raise cannot(f"its factors are {factors}, and make {out} of {x}")
     if out.rank == 4:
         return _resized(at, at.input(0), out.dims[2:])
     batch, channels, *space = x.dims
@@ -215,9 +215,9 @@ def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:
     """Types of x [N, C, …] and weight [O, C / groups, …] of (x, weight, bias, stride, padding, dilation, groups)."""
     x, weight = at.type(0), at.static(1)
     if x.rank != rank:
-        raise NotLegalError(f"its input {x} has no batch axis")
+        raise cannot(f"its input {x} has no batch axis")
     if not x.dtype == weight.dtype == at.out.dtype:
-        raise NotLegalError(f"it takes {x.dtype} and {weight.dtype} to {at.out.dtype}")
+        raise cannot(f"it takes {x.dtype} and {weight.dtype} to {at.out.dtype}")
     return x, weight
 
 
@@ -225,7 +225,7 @@ def _pair(at: At, position: int, axes: int) -> tuple[int, ...]:
     """An argument of one number for each spatial axis, or for all of them."""
     numbers = at.integers(position)
     if len(numbers) not in (1, axes):
-        raise NotLegalError(f"its argument {position} is {numbers}, for {axes} axes")
+        raise cannot(f"its argument {argument_name(at.node, position)} is {numbers}, for {axes} axes")
     return numbers * axes if len(numbers) == 1 else numbers
 
 

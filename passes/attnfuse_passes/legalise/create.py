@@ -9,9 +9,9 @@ import math
 
 import numpy as np
 
-from attnfuse_passes.attention.effects import effective_uses
+from attnfuse.api import effective_uses
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 _NUMBERS = {"EmptyLike": 0, "Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
 _LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
@@ -31,14 +31,14 @@ def zeros_or_ones(at: At) -> Result:
         return nodes.filled(at.build, at.out.dims, _NUMBERS[op], at.out.dtype)
     if op in _LIKE and at.type(0).dtype == at.out.dtype:
         return at.build.op(_LIKE[op], at.input(0))
-    raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+    raise cannot(f"its result is {at.out}, of a size not known before run time")
 
 
 @legalises("FillScalar")
 def fill(at: At) -> Result:
     """(size, number, type)."""
     if not at.out.is_static:
-        raise NotLegalError(f"its result is {at.out}, of a size not known before run time")
+        raise cannot(f"its result is {at.out}, of a size not known before run time")
     return nodes.filled(at.build, at.out.dims, at.number(1), at.out.dtype)
 
 
@@ -48,12 +48,12 @@ def arange(at: At) -> Result:
     start, end, step = (at.number(position) for position in range(3))
     dtype = at.out.dtype
     if not all(math.isfinite(number) for number in (start, end, step)) or step == 0:
-        raise NotLegalError(f"it goes from {start} to {end} by {step}, which never ends")
+        raise cannot(f"it goes from {start} to {end} by {step}, which never ends")
     if at.out.dims != (max(math.ceil((end - start) / step), 0),) or at.out.size > nodes.WRITTEN:
-        raise NotLegalError(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
+        raise cannot(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
     values = np.arange(start, end, step)
     if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
-        raise NotLegalError(f"its elements are no numbers of {dtype}, so how they round is the operator's matter")
+        raise cannot(f"its elements are no numbers of {dtype}, so how they round is the operator's matter")
     return at.build.tensor(values, dtype)
 
 
@@ -66,7 +66,7 @@ def linear_space(at: At) -> Result:
     """
     start, end, number = at.number(0), at.number(1), at.integer(2)
     if not at.out.dtype.is_float or at.out.dims != (number,) or number > nodes.WRITTEN:
-        raise NotLegalError(
+        raise cannot(
             f"its result is {at.out}, of whole numbers or a size not known before run time, or too large for a constant"
         )
     with np.errstate(invalid="ignore", over="ignore"):
@@ -77,5 +77,5 @@ def linear_space(at: At) -> Result:
 def generator(at: At) -> Result:
     """(command, state …): random state that nothing reads, as transformers' models leave it behind."""
     if effective_uses(at.model, at.node.name):
-        raise NotLegalError("something reads its random state")
+        raise cannot("something reads its random state")
     return None

@@ -15,12 +15,12 @@ from attnfuse.api import (
     aliased,
     changed,
     dtypes,
+    effective_uses,
     makes_tuple,
     reads_memory,
     takes_element,
 )
-from attnfuse_passes.attention.effects import effective_uses
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("InplaceAddExt")
@@ -29,7 +29,7 @@ def add(at: At) -> Result:
     other = _other(at)
     alpha = at.number(2)
     if not at.out.dtype.is_float and not isinstance(alpha, int):
-        raise NotLegalError(f"it adds {alpha} times whole numbers to whole numbers")
+        raise cannot(f"it adds {alpha} times whole numbers to whole numbers")
     return at.build.op("Add", at.input(0), at.build.scaled(other, alpha))
 
 
@@ -44,7 +44,7 @@ def _other(at: At) -> str:
     _check_alone(at)
     mine, other = at.out.dtype, at.type(1).dtype
     if other != mine and _rank(other) >= _rank(mine):
-        raise NotLegalError(f"it brings {other} into {mine}")
+        raise cannot(f"it brings {other} into {mine}")
     return at.build.cast(at.input(1), mine)
 
 
@@ -53,15 +53,15 @@ def _rank(dtype: DType) -> int:
 
 
 def _check_alone(at: At) -> None:
-    """Raise NotLegalError where anything but this node may read the memory it changes, under any of its names."""
+    """Raise MatchFailure where anything but this node may read the memory it changes, under any of its names."""
     value, reader = at.input(0), at.node
     while True:
         made_by = at.model.producer(value)
         if made_by is None or not _gives_own_memory(made_by):
-            raise NotLegalError("it changes a weight, an input, a constant or what a function gives")
+            raise cannot("it changes a weight, an input, a constant or what a function gives")
         for use in effective_uses(at.model, value):
             if use.node is not reader and not _another_element(at, reader, use.node):
-                raise NotLegalError("something else reads what it changes")
+                raise cannot("something else reads what it changes")
         same = changed(at.model, made_by) or aliased(made_by)
         if not same:
             return

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from attnfuse.api import (
     CONSTANT,
+    REWRITES,
     Builder,
     Context,
     Edit,
+    Effects,
     Legalised,
+    MatchFailure,
     Model,
     Node,
     NotWritableError,
     Property,
+    TakeExtensions,
+    eliminate_dead_code,
     objection,
     short_name,
     sites_built,
     takes_element,
     unused,
 )
-from attnfuse_passes.attention.effects import Effects
 from attnfuse_passes.legalise import (
     activate,
     arrange,
@@ -40,8 +45,7 @@ from attnfuse_passes.legalise import (
 )
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
-from attnfuse_passes.legalise.rules import RULES, At, NotLegalError, Result
-from attnfuse_passes.sweep import sweep
+from attnfuse_passes.legalise.rules import At, Result, cannot, extend, rule_of
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -59,6 +63,7 @@ class Legalise:
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {REWRITES: extend}
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
@@ -70,7 +75,7 @@ class Legalise:
         replaced: list[Node] = []
         dead: set[str] = set()
         for node in model.nodes:
-            rule = RULES.get(node.op)
+            rule = rule_of(node.op)
             if rule is None or objection(context.target, model, node) is None:
                 continue
             builder = Builder(edit, node, _slug(node, slugs))
@@ -80,7 +85,7 @@ class Legalise:
                 whole = _as_one(builder, result) if len(items) < len(model.uses(node.name)) else result
                 if isinstance(whole, str):
                     builder.check_stands_in(whole)
-            except (NotLegalError, NotWritableError) as error:
+            except (MatchFailure, NotWritableError) as error:
                 context.illegal[node.name] = str(error)
                 continue
             context.legalised.append(Legalised(node.op, ops))
@@ -109,7 +114,7 @@ class Legalise:
         edit.apply()
         dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
         if dead:
-            sweep(model, sorted(dead), set(model.primitives) - idle)
+            eliminate_dead_code(model, sorted(dead), set(model.primitives) - idle)
         return True
 
 
@@ -121,7 +126,7 @@ def _as_one(builder: Builder, result: Result) -> Result:
 
 
 def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
-    """What stands for each value that is one element of the node's tuple. Raises NotLegalError for one without."""
+    """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
     if not isinstance(parts, tuple):
         return {}
     stead = {}
@@ -131,7 +136,7 @@ def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
         index = model.literal(item.inputs[1]) if model.is_literal(item.inputs[1]) else None
         part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
         if part is None:
-            raise NotLegalError(f"{short_name(item.name)} reads an element that what stands for it does not have")
+            raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
         stead[item.name] = part
     return stead
 
@@ -139,7 +144,7 @@ def _readers(model: Model, node: Node, parts: Result) -> dict[str, str]:
 def _tidy(edit: Edit, arguments: set[str]) -> None:
     """Take away the constants and primitives that only replaced nodes used.
 
-    The sweep would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())

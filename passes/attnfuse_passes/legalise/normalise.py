@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import dtypes, takes_element
-from attnfuse_passes.attention.effects import effective_uses
+from attnfuse.api import dtypes, effective_uses, takes_element
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("LayerNormExt")
@@ -80,16 +79,16 @@ def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred:
 def _in_float32(at: At, value: str) -> str:
     kind = at.build.type_of(value)
     if not kind.dtype.is_float:
-        raise NotLegalError(f"it normalises {kind}")
+        raise cannot(f"it normalises {kind}")
     return at.build.cast(value, dtypes.FLOAT32) if kind.dtype.is_low_precision else value
 
 
 def _only_the_tensor(at: At) -> None:
-    """Raise NotLegalError where more than the first element of the node's tuple is read."""
+    """Raise MatchFailure where more than the first element of the node's tuple is read."""
     for use in effective_uses(at.model, at.node.name):
         reader = use.node
         if reader is None or not takes_element(reader) or not at.reads_item(reader, 0):
-            raise NotLegalError("its mean or deviation is read")
+            raise cannot("its mean or deviation is read")
 
 
 def _first_of(at: At, value: str) -> Result:

@@ -9,7 +9,7 @@ import numpy as np
 
 from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("AvgPool2D")
@@ -21,11 +21,11 @@ def average(at: At) -> Result:
     """
     kernel, stride = _pair(at, 1), _pair(at, 2)
     if stride != kernel or any(_pair(at, 3)) or at.optional(6) is not None:
-        raise NotLegalError(f"its windows of {kernel}, {stride} apart, are not side by side, or padded, or divided")
+        raise cannot(f"its windows of {kernel}, {stride} apart, are not side by side, or padded, or divided")
     size = tuple(n * k for n, k in zip(at.out.dims[-2:], kernel, strict=True))
     x = at.static(0)
     if any(n > dim for n, dim in zip(size, x.dims[-2:], strict=True)):
-        raise NotLegalError(f"its last windows of {kernel} go beyond {x}")
+        raise cannot(f"its last windows of {kernel} go beyond {x}")
     value = at.input(0)
     for axis, n in zip((x.rank - 2, x.rank - 1), size, strict=True):
         if n != x.dims[axis]:
@@ -42,7 +42,7 @@ def adaptive_average(at: At) -> Result:
     """
     x, out = at.static(0), at.out
     if not out.is_static or 0 in (*x.dims, *out.dims):
-        raise NotLegalError(f"it makes {out} of {x}: of a size not known before run time, or nothing")
+        raise cannot(f"it makes {out} of {x}: of a size not known before run time, or nothing")
     if all(n % m == 0 for n, m in zip(x.dims[-2:], out.dims[-2:], strict=True)):
         return _mean_of_blocks(at, at.input(0))
     value, lengths = at.build.cast(at.input(0), dtypes.FLOAT32), []

@@ -10,7 +10,7 @@ import numpy as np
 
 from attnfuse.api import UNKNOWN_DIM, TensorType, broadcast_dims
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 _CHANNELS_FIRST = (0, 14)
 """MindSpore's numbers of the formats NCHW and NCDHW."""
@@ -36,7 +36,7 @@ def matmul_ext(at: At) -> Result:
     _same_types(at, *kinds)
     left, right = kinds[0].dims, kinds[1].dims
     if not left or not right:
-        raise NotLegalError("one of its operands has no axis")
+        raise cannot("one of its operands has no axis")
     if len(left) == 1:
         left = (1, *left)
         a = at.build.reshape(a, left)
@@ -56,7 +56,7 @@ def dense(at: At) -> Result:
     """(x, weight, bias or None): x · weightᵀ + bias, over x's last axis."""
     x, weight = at.type(0), at.static(1)
     if weight.rank != 2 or not x.rank:
-        raise NotLegalError(f"its weight is {weight} for {x}, no matrix")
+        raise cannot(f"its weight is {weight} for {x}, no matrix")
     _same_types(at, x, weight)
     value, dims = at.input(0), x.dims
     if x.rank == 1:
@@ -102,7 +102,7 @@ def bias_add(at: At) -> Result:
     """(x, bias, format): Add of the bias, shaped to the axis the format tells."""
     kind, bias, layout = at.type(0), at.input(1), at.integer(2)
     if layout not in (*_CHANNELS_FIRST, _CHANNELS_LAST):
-        raise NotLegalError(f"its format is {layout}, none of those it documents")
+        raise cannot(f"its format is {layout}, none of those it documents")
     if layout in _CHANNELS_FIRST:
         bias = at.build.reshape(bias, (*at.type(1).dims, *(1,) * (kind.rank - 2)))
     return at.build.op("Add", at.input(0), bias)
@@ -132,12 +132,12 @@ def _matrix_product(
 
 
 def _regrouped(at: At, value: str) -> str:
-    """The value in the shape of the replaced node. Raises NotLegalError where Reshape could not know it."""
+    """The value in the shape of the replaced node. Raises MatchFailure where Reshape could not know it."""
     dims = at.out.dims
     if at.build.type_of(value).dims == dims:
         return value
     if dims.count(UNKNOWN_DIM) > 1:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.reshape(value, dims)
 
 
@@ -145,7 +145,7 @@ def _sum(at: At, op: str, bias: str, a: str) -> str:
     """beta · bias + a · b, beta the node's fourth argument and b its third."""
     product, kind = _product(at, op, a, at.input(2)), at.build.type_of(bias)
     if broadcast_dims(kind.dims, at.out.dims) != at.out.dims:
-        raise NotLegalError(f"its bias is {kind}, which does not broadcast to {at.out}")  # no inference looks at it
+        raise cannot(f"its bias is {kind}, which does not broadcast to {at.out}")  # no inference looks at it
     return at.build.op("Add", at.build.scaled(bias, float(at.number(3))), product)
 
 
@@ -154,12 +154,12 @@ def _joined_heads(at: At, kind: TensorType) -> str:
     batch, heads = kind.dims[:2]
     whole = at.out.dims[0]
     if min(batch, heads, whole) < 0:
-        raise NotLegalError(f"its bias {kind} is of a size not known before run time")
+        raise cannot(f"its bias {kind} is of a size not known before run time")
     if (batch, heads) == (1, 1):
         return at.build.reshape(at.input(0), kind.dims[1:])
     if batch * heads != whole:
         if 0 in (batch, heads, whole) or whole % (batch if heads == 1 else heads):
-            raise NotLegalError(f"its bias {kind} does not go with {whole} products")
+            raise cannot(f"its bias {kind} does not go with {whole} products")
         batch = batch if heads == 1 else whole // heads
         heads = whole // batch
     spread = at.build.broadcast(at.input(0), (batch, heads, *kind.dims[2:]))
@@ -168,7 +168,7 @@ def _joined_heads(at: At, kind: TensorType) -> str:
 
 def _same_types(at: At, a: TensorType, b: TensorType) -> None:
     if not a.dtype == b.dtype == at.out.dtype:
-        raise NotLegalError(f"it multiplies {a.dtype} by {b.dtype} to {at.out.dtype}")
+        raise cannot(f"it multiplies {a.dtype} by {b.dtype} to {at.out.dtype}")
 
 
 def _batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
@@ -176,10 +176,10 @@ def _batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
     if left == right:
         return left
     if UNKNOWN_DIM in (*left, *right):
-        raise NotLegalError("its batch axes are of sizes not known before run time")
+        raise cannot("its batch axes are of sizes not known before run time")
     together = broadcast_dims(left, right)
     if together is None:
-        raise NotLegalError(f"its batch axes {list(left)} and {list(right)} do not go together")
+        raise cannot(f"its batch axes {list(left)} and {list(right)} do not go together")
     return together
 
 

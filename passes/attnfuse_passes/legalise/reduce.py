@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 _CLASSIC = {"MeanExt": "ReduceMean", "SumExt": "ReduceSum", "Max": "ReduceMax", "Min": "ReduceMin"}
 
@@ -18,7 +18,7 @@ _CLASSIC = {"MeanExt": "ReduceMean", "SumExt": "ReduceSum", "Max": "ReduceMax", 
 def mean_or_sum(at: At) -> Result:
     """(x, axes or None for all, whether they stay, element type or None): x is cast, then reduced in that type."""
     if at.node.op == "MeanExt" and not at.out.dtype.is_float:
-        raise NotLegalError(f"its result is {at.out}, a mean of whole numbers")
+        raise cannot(f"its result is {at.out}, a mean of whole numbers")
     x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, at.type(0).rank)
     return _reduced(at, _CLASSIC[at.node.op], x, axes) if axes else x
 
@@ -36,7 +36,7 @@ def vector_norm(at: At) -> Result:
     """(x, order, axes or None for all, whether they stay, element type or None): of order 2, summed in float32."""
     kind, axes = at.type(0), at.axes(2, at.type(0).rank)
     if at.number(1) != 2 or not kind.dtype.is_float or not axes:
-        raise NotLegalError(f"its order is {at.number(1)}, its operand {kind}")
+        raise cannot(f"its order is {at.number(1)}, its operand {kind}")
     x = at.build.cast(at.input(0), dtypes.FLOAT32)
     squares = at.build.op("Mul", x, x)
     return at.build.cast(at.build.op("Sqrt", _reduced(at, "ReduceSum", squares, axes)), at.out.dtype)
@@ -65,7 +65,7 @@ def reduce(at: At) -> Result:
     if op != "ReduceAny" or not at.flag(2):
         return _reduced(at, op, x, axes)
     if at.out.dims.count(-1) > 1:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.reshape(nodes.reduce(at.build, op, x, axes, keep=False), at.out.dims)
 
 

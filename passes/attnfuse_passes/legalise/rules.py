@@ -10,7 +10,7 @@ To legalise an operator, write one function in one file of this folder:
 It appends nodes through `at.build` and returns what takes the replaced node's place: the node it made last, or a value
 that was there before; for a node of several results a node of as many, or a tuple of values, one for each (None for one
 that nothing reads); None for a node that nothing reads but the order of effects. Where it cannot, it raises
-NotLegalError with the reason: the node stays, and the report tells.
+MatchFailure (`cannot` makes one) with the reason: the node stays, and the report tells.
 
 A rule is asked for the nodes that the target objects to: all of an operator it does not take, and of one that it takes
 within limits (`attnfuse/targets/operators.py`) those beyond them.
@@ -18,24 +18,57 @@ within limits (`attnfuse/targets/operators.py`) those beyond them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AttributeProto, Builder, Model, Node, NotALiteralError, TensorType, makes_tuple
-from attnfuse_passes.attention.effects import Effects
+from attnfuse.api import (
+    AttributeProto,
+    Builder,
+    Effects,
+    Extension,
+    MatchFailure,
+    Model,
+    Node,
+    NotALiteralError,
+    TensorType,
+    argument_name,
+    makes_tuple,
+)
 from attnfuse_passes.legalise import nodes
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"
 Rule: TypeAlias = "Callable[[At], Result]"
 
 RULES: dict[str, Rule] = {}
+_PLUGGED: dict[str, Rule] = {}
+"""Those of plugins."""
 
 
-class NotLegalError(Exception):
-    """Why a node cannot be written with operators that Lite takes; completes `… stays: `."""
+def rule_of(op: str) -> Rule | None:
+    """The rule that writes the operator with others, where there is one."""
+    return RULES.get(op) or _PLUGGED.get(op)
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Legalise by these rules of plugins too, each for the operator it is named after, and by no others of before.
+
+    Raises PluginError for what is no rule, and for an operator that has one already.
+    """
+    _PLUGGED.clear()
+    for extension in extensions:
+        if not callable(extension.value):
+            raise extension.refused("is no function")
+        if extension.name in RULES:
+            raise extension.refused("is of an operator that attnfuse legalises itself")
+        _PLUGGED[extension.name] = extension.value
+
+
+def cannot(reason: str) -> MatchFailure:
+    """The failure of a node that cannot be written with operators that Lite takes; `reason` completes `… stays: `."""
+    return MatchFailure("operator.unsupported", "", "", reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +82,41 @@ class At:
 
     @property
     def out(self) -> TensorType:
-        """Type of the node's one tensor. Raises NotLegalError where it has several, or an unknown type."""
+        """Type of the node's one tensor. Raises MatchFailure where it has several, or an unknown type."""
         return self._tensor(self.node.name, "its output")
 
     @property
     def outs(self) -> tuple[TensorType, ...]:
-        """Types of the node's several tensors. Raises NotLegalError where one is unknown."""
+        """Types of the node's several tensors. Raises MatchFailure where one is unknown."""
         kinds = self.model.types_of(self.node.name)
         known = tuple(kind for kind in kinds if kind is not None) if isinstance(kinds, tuple) else ()
         if not isinstance(kinds, tuple) or len(known) != len(kinds):
-            raise NotLegalError("its outputs are not tensors of known types")
+            raise cannot("its outputs are not tensors of known types")
         return known
 
     def input(self, position: int) -> str:
-        """Name of an input. Raises NotLegalError where the node has fewer."""
+        """Name of an input. Raises MatchFailure where the node has fewer."""
         if position >= len(self.node.inputs):
-            raise NotLegalError(f"it has {len(self.node.inputs)} inputs")
+            raise cannot(f"it has {len(self.node.inputs)} inputs")
         return self.node.inputs[position]
 
     def type(self, position: int) -> TensorType:
-        """Type of an input that is a tensor. Raises NotLegalError for anything else."""
+        """Type of an input that is a tensor. Raises MatchFailure for anything else."""
         return self._tensor(self.input(position), f"input {position}")
 
     def static(self, position: int) -> TensorType:
-        """The same, of a shape that is known. Raises NotLegalError for one that is not."""
+        """The same, of a shape that is known. Raises MatchFailure for one that is not."""
         kind = self.type(position)
         if not kind.is_static:
-            raise NotLegalError(f"input {position} is {kind}, of a size not known before run time")
+            raise cannot(f"input {position} is {kind}, of a size not known before run time")
         return kind
 
     def literal(self, position: int) -> object:
-        """A constant argument. Raises NotLegalError where it is computed."""
+        """A constant argument. Raises MatchFailure where it is computed."""
         try:
             return self.model.literal(self.input(position))
         except NotALiteralError:
-            raise NotLegalError(f"its argument {position} is not a constant") from None
+            raise cannot(f"its argument {argument_name(self.node, position)} is not a constant") from None
 
     def optional(self, position: int) -> str | None:
         """Name of an input, or None where None is given for it."""
@@ -99,21 +132,21 @@ class At:
         return None
 
     def attributes(self, name: str) -> tuple[int, ...]:
-        """Whole numbers that an attribute holds. Raises NotLegalError where it has none."""
+        """Whole numbers that an attribute holds. Raises MatchFailure where it has none."""
         for found in self.model.primitives[self.node.proto.op_type].attribute:
             if found.name == name and found.values:
                 return tuple(number for value in found.values for number in value.ints)
-        raise NotLegalError(f"its attribute {name} is missing")
+        raise cannot(f"its attribute {name} is missing")
 
     def integer(self, position: int) -> int:
-        """A constant whole number. Raises NotLegalError for anything else."""
+        """A constant whole number. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if isinstance(literal, bool) or not isinstance(literal, int):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no whole number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no whole number")
         return literal
 
     def integers(self, position: int) -> tuple[int, ...]:
-        """Constant whole numbers: one alone, a tuple or a tensor of them. Raises NotLegalError for anything else."""
+        """Constant whole numbers: one alone, a tuple or a tensor of them. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if isinstance(literal, np.ndarray) and literal.dtype.kind in "iu":
             return tuple(int(v) for v in literal.reshape(-1))
@@ -122,25 +155,25 @@ class At:
         return (self.integer(position),)
 
     def number(self, position: int) -> bool | int | float:
-        """A constant number: a scalar, or a tensor of one element. Raises NotLegalError for anything else."""
+        """A constant number: a scalar, or a tensor of one element. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if isinstance(literal, np.ndarray) and literal.size == 1:
             literal = (
                 literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
             )
         if not isinstance(literal, bool | int | float):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no number")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no number")
         return literal
 
     def flag(self, position: int) -> bool:
-        """A constant truth value. Raises NotLegalError for anything else."""
+        """A constant truth value. Raises MatchFailure for anything else."""
         literal = self.literal(position)
         if not isinstance(literal, bool):
-            raise NotLegalError(f"its argument {position} is {literal!r}, no truth value")
+            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no truth value")
         return literal
 
     def axis(self, position: int, rank: int) -> int:
-        """A constant axis of a tensor of that rank, counted from the front. Raises NotLegalError for anything else."""
+        """A constant axis of a tensor of that rank, counted from the front. Raises MatchFailure for anything else."""
         return _from_front(self.integer(position), rank)
 
     def axes(self, position: int, rank: int) -> tuple[int, ...]:
@@ -149,7 +182,7 @@ class At:
         return tuple(sorted(_from_front(a, rank) for a in given)) or tuple(range(rank))
 
     def elements(self, position: int) -> tuple[str, ...]:
-        """The tensors of a tuple input, whoever makes it. Raises NotLegalError where one is of an unknown type."""
+        """The tensors of a tuple input, whoever makes it. Raises MatchFailure where one is of an unknown type."""
         value = self.input(position)
         kinds = self.model.types_of(value)
         producer = self.model.producer(value)
@@ -161,7 +194,7 @@ class At:
             return tuple(nodes.element(self.build, value, i) for i in range(len(kinds)))
         literal = self.literal(position)
         if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
-            raise NotLegalError(f"input {position} is no tuple of tensors")
+            raise cannot(f"input {position} is no tuple of tensors")
         return tuple(nodes.array(self.build, element) for element in literal if isinstance(element, np.ndarray))
 
     def reads_item(self, reader: Node, index: int) -> bool:
@@ -172,23 +205,23 @@ class At:
             return False
 
     def unshared(self) -> None:
-        """Raise NotLegalError where something changes the node's first input or its result in place.
+        """Raise MatchFailure where something changes the node's first input or its result in place.
 
         Then a name more for the same memory, and a copy of it, are not the same thing.
         """
         if {self.node.name, self.input(0)} & self.effects.mutated:
-            raise NotLegalError("what it reads or gives is changed in place")
+            raise cannot("what it reads or gives is changed in place")
 
     def _tensor(self, value: str, what: str) -> TensorType:
         kind = self.model.type_of(value)
         if kind is None:
-            raise NotLegalError(f"{what} is not a tensor of a known type")
+            raise cannot(f"{what} is not a tensor of a known type")
         return kind
 
 
 def _from_front(axis: int, rank: int) -> int:
     if not -rank <= axis < max(rank, 1):
-        raise NotLegalError(f"axis {axis} is none of {rank}")
+        raise cannot(f"axis {axis} is none of {rank}")
     return axis % max(rank, 1)
 
 

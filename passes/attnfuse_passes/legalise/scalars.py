@@ -11,7 +11,7 @@ import numpy as np
 
 from attnfuse.api import dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 _ARITHMETIC = {"Muls": "Mul", "Divs": "Div"}
 _WITH_ALPHA = {"AddExt": "Add", "SubExt": "Sub"}
@@ -36,7 +36,7 @@ def with_alpha(at: At) -> Result:
     """(x, y, alpha): x ± alpha · y, tensors of one type that broadcast."""
     alpha = at.number(2)
     if alpha != 1 and not at.out.dtype.is_float:
-        raise NotLegalError(f"it multiplies {at.out.dtype} by {alpha!r}")
+        raise cannot(f"it multiplies {at.out.dtype} by {alpha!r}")
     y = at.build.scaled(at.input(1), float(alpha))
     return at.build.op(_WITH_ALPHA[at.node.op], at.input(0), y)
 
@@ -63,7 +63,7 @@ def comparison(at: At) -> Result:
     number, dtype = at.number(1), at.type(0).dtype
     if not nodes.holds(dtype, number):
         if dtype.itemsize > 2 or not nodes.holds(dtypes.FLOAT32, number):
-            raise NotLegalError(f"it compares {dtype} with {number!r}")
+            raise cannot(f"it compares {dtype} with {number!r}")
         dtype = dtypes.FLOAT32
     x = at.build.cast(at.input(0), dtype)
     return at.build.op(_COMPARISONS[at.node.op], x, at.build.tensor(np.array(number), dtype))
@@ -75,7 +75,7 @@ def _with_number(at: At, op: str, number: bool | int | float) -> str:
     inside = out.dtype
     if not nodes.holds(inside, number):
         if not inside.is_float:
-            raise NotLegalError(f"{inside} does not hold its number {number!r}")
+            raise cannot(f"{inside} does not hold its number {number!r}")
         inside = dtypes.FLOAT32 if inside.is_low_precision else inside
     x = at.build.cast(at.input(0), inside)
     y = at.build.op(op, x, at.build.tensor(np.array(number), inside))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attnfuse.api import TensorType
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("Chunk", "ChunkView", "SplitTensor", "SplitTensorView", "SplitWithSize", "SplitWithSizeView")
@@ -23,7 +23,7 @@ def pieces(at: At) -> Result:
     axis = at.axis(2, at.type(0).rank)
     sizes = [kind.dims[axis] for kind in kinds]
     if min(sizes) < 0:
-        raise NotLegalError("the size of a piece is not known before run time")
+        raise cannot("the size of a piece is not known before run time")
     x = at.input(0)
     if len(sizes) == 1:
         return (x,)
@@ -53,7 +53,7 @@ def stack_of_a_result(at: At) -> Result:
     """(tensors) and the attribute axis, of a tuple that another operator than MakeTuple makes."""
     axis = at.attribute("axis")
     if not isinstance(axis, int):
-        raise NotLegalError("it has no attribute axis")
+        raise cannot("it has no attribute axis")
     return _stacked(at, axis % at.out.rank)
 
 
@@ -63,11 +63,11 @@ def join(at: At) -> Result:
     axis = at.axis(1, at.out.rank)
     values = [value for value in at.elements(0) if 0 not in at.build.type_of(value).dims]
     if not values:
-        raise NotLegalError("it joins nothing")
+        raise cannot("it joins nothing")
     if len(values) > 1:
         return at.build.op("Concat", nodes.make_tuple(at.build, values), at.build.constant(axis))
     if {at.node.name, values[0]} & at.effects.mutated:
-        raise NotLegalError("what it reads or gives is changed in place")
+        raise cannot("what it reads or gives is changed in place")
     return values[0]
 
 
@@ -87,9 +87,9 @@ def grid(at: At) -> Result:
     vectors, kinds = at.elements(0), at.outs
     indexing = at.integer(1)
     if indexing not in (0, 1):
-        raise NotLegalError(f"its indexing is {indexing}, neither 0 nor 1")
+        raise cannot(f"its indexing is {indexing}, neither 0 nor 1")
     if not all(kind.is_static for kind in kinds):
-        raise NotLegalError("its sizes are not known before run time")
+        raise cannot("its sizes are not known before run time")
     swapped = indexing == 1 and len(kinds) > 1
     return tuple(
         _spread(at, vector, kind, 1 - i if swapped and i < 2 else i)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attnfuse.api import UNKNOWN_DIM
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, NotLegalError, Result, legalises
+from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
 
 
 @legalises("SliceExt", "SliceExtView")
@@ -18,7 +18,7 @@ def slice_of_axis(at: At) -> Result:
     axis, size = _axis(at)
     step = at.integer(4)
     if step < 1:
-        raise NotLegalError(f"its step is {step}")
+        raise cannot(f"its step is {step}")
     start, stop, _ = slice(at.integer(2), at.integer(3)).indices(size)
     if (start, stop, step) == (0, size, 1):
         return at.input(0)
@@ -64,16 +64,16 @@ def exchange(at: At) -> Result:
 
 
 def _axis(at: At) -> tuple[int, int]:
-    """The axis of a view that is not changed in place, and its size. Raises NotLegalError where that is not known."""
+    """The axis of a view that is not changed in place, and its size. Raises MatchFailure where that is not known."""
     at.unshared()
     kind = at.type(0)
     axis = at.axis(1, kind.rank)
     if kind.dims[axis] == UNKNOWN_DIM:
-        raise NotLegalError(f"axis {axis} of {kind} is of a size not known before run time")
+        raise cannot(f"axis {axis} of {kind} is of a size not known before run time")
     return axis, kind.dims[axis]
 
 
 def _regrouped(at: At, value: str) -> str:
     if at.out.dims.count(UNKNOWN_DIM) > 1:
-        raise NotLegalError(f"{at.out} has sizes that are not known before run time")
+        raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.reshape(value, at.out.dims)

@@ -1,0 +1,87 @@
+"""`attnfuse compile`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attnfuse import compiler
+from attnfuse.cli.console import say
+from attnfuse.cli.options import PATH, source_options
+from attnfuse.cli.outcome import report_outcome
+from attnfuse.cli.request import SourceOptions
+from attnfuse.compiler import VerifyLevel
+from attnfuse.errors import UsageError
+from attnfuse.report.table import human_bytes
+
+
+@click.command("compile")
+@source_options
+@click.option("-o", "--output", type=PATH, help="Output folder, or for a .mindir a .mindir path.")
+@click.option(
+    "--reporter",
+    "reporters",
+    multiple=True,
+    metavar="NAME",
+    help="Write that reporter's document into OUTPUT too (repeatable); attnfuse plugins lists them.",
+)
+@click.option("--dry-run", is_flag=True, help="Run without writing output.")
+@click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
+@click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
+)
+@click.option(
+    "--data",
+    type=PATH,
+    help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
+)
+def compile_command(
+    output: Path | None,
+    reporters: tuple[str, ...],
+    dry_run: bool,
+    check: bool,
+    level: VerifyLevel,
+    seed: int,
+    data: Path | None,
+    **rest: Any,
+) -> int:
+    """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
+
+    A component that cannot be traced is left out and named; the others are written, and the exit code is 3. With
+    --require failed==0 nothing is written then, and the exit code is 1. Where none can be traced there is nothing to
+    count: nothing is written, and the exit code is 3 either way. --check asks about OUTPUT alone: one that was written
+    without such a component, and would be so now, is up to date.
+    """
+    if dry_run and check:
+        raise UsageError("--dry-run and --check exclude each other; drop one.")
+    if output is None and not dry_run:
+        raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
+    shared = SourceOptions(**rest)
+    request = dataclasses.replace(
+        shared.request(),
+        output=None if dry_run else output,
+        reporters=reporters,
+        check=check,
+        verify=level,
+        seed=seed,
+        data=data,
+    )
+    outcome = shared.execute(compiler.compile, request)
+    code = report_outcome(outcome, shared)
+    if outcome.written:
+        size = sum(found.bytes for found in (outcome.files or {}).values())
+        say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+        if outcome.kept:
+            say(f"{', '.join(outcome.kept)} stayed there as before.")
+        if outcome.dropped:
+            say(f"warning: {outcome.dropped}.")
+    if check and not outcome.unmet:
+        # What was left out is left out there too: a difference would have been raised.
+        left = len(outcome.report.failed)
+        say(f"{output} is up to date{f', without the {left} left out' if left else ''}.")
+        return 0
+    return code

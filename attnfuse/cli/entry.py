@@ -1,0 +1,87 @@
+"""The group of commands, and how a run of one ends: errors become one sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from attnfuse.cli import exit_codes
+from attnfuse.cli.compile import compile_command
+from attnfuse.cli.components import components_command
+from attnfuse.cli.console import say
+from attnfuse.cli.defects import keep_details, report_defect
+from attnfuse.cli.explain import explain_command
+from attnfuse.cli.inspect import inspect_command
+from attnfuse.cli.passes import passes_command
+from attnfuse.cli.plugins import plugins_command
+from attnfuse.cli.policy import policy_group
+from attnfuse.cli.text import text_command
+from attnfuse.cli.verify import verify_command
+from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
+from attnfuse.processes import stop_once
+from attnfuse.version import __version__
+
+
+def main() -> NoReturn:
+    """All of the console script but what `attnfuse.__main__` does before this can be imported."""
+    stop_once()  # a run that is asked to stop cleans up after itself
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    stdout = sys.stdout
+    try:
+        code = cli.main(list(arguments), prog_name="attnfuse", standalone_mode=False)
+    except click.exceptions.Abort:
+        say("interrupted; nothing was written.")
+        return exit_codes.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SystemExit:
+        # Of click, where the reader of stdout went away: it puts another in its place, and exits with 1.
+        if sys.stdout is not stdout:
+            return exit_codes.BROKEN_PIPE
+        raise
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            return report_defect(error, arguments)
+        say("error: there is no space left where the result is written; free some and run again.")
+        return OutputError.exit_code
+    except InternalError as error:
+        return report_defect(error, arguments)
+    except PluginError as error:
+        kept = keep_details(error, arguments)
+        say(f"error: {error} {'Its details could not be kept.' if kept is None else f'Details are in {kept}.'}")
+        return error.exit_code
+    except AttnfuseError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    except Exception as error:
+        return report_defect(error, arguments)
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="attnfuse")
+def cli() -> None:
+    """Compile mindone diffusers pipelines to MindIR with every provable attention fused for Ascend."""
+
+
+for _command in (
+    compile_command,
+    components_command,
+    explain_command,
+    inspect_command,
+    passes_command,
+    plugins_command,
+    policy_group,
+    text_command,
+    verify_command,
+):
+    cli.add_command(_command)

@@ -1,0 +1,108 @@
+"""The options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from attnfuse.policy import CAST_NAMES
+from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NamedPath(click.Path):
+    """A path; the empty one, as of a shell's variable that is not set, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("a path is needed; it was given an empty one.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = NamedPath(path_type=Path)
+
+
+def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """The options as one decorator, in the order in which help lists them."""
+
+    def apply(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return apply
+
+
+shape_options = (
+    click.option(
+        "--dtype",
+        type=click.Choice((AUTO, *FLOAT_DTYPES)),
+        help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
+    ),
+    click.option("--batch", type=click.IntRange(1), help="Images per run."),
+    click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
+    click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
+    click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
+    click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
+    click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
+    click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
+    click.option(
+        "--inputs",
+        "inputs_file",
+        type=PATH,
+        help="Calls of components (TOML), for classes that attnfuse does not know.",
+    ),
+)
+
+source_options = with_options(
+    click.argument("source"),
+    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
+    *shape_options,
+    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
+    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
+    click.option(
+        "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
+    ),
+    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep matching attention unfused (repeatable)."),
+    click.option(
+        "--pass",
+        "pass_options",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
+    ),
+    click.option(
+        "--require",
+        multiple=True,
+        metavar="EXPR",
+        help="Fail unless this holds: fused==sites, deployable (repeatable).",
+    ),
+    click.option(
+        "--strict-config",
+        is_flag=True,
+        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
+    click.option(
+        "--cache-dir",
+        type=PATH,
+        help="Cache folder: traces and results that the next compile takes over.",
+    ),
+    click.option(
+        "--print-graph-after",
+        "print_after",
+        multiple=True,
+        metavar="PASS",
+        help="Print the graph as text after that pass, or after all (repeatable).",
+    ),
+    click.option("--time-passes", is_flag=True, help="Print how long each pass took, on stderr."),
+    click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
+    click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
+    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
+    click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
+)

@@ -1,0 +1,81 @@
+"""What is said of a finished run: its table or document, its warnings and errors, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from attnfuse.cli import exit_codes
+from attnfuse.cli.console import say, stderr_console
+from attnfuse.cli.request import SourceOptions
+from attnfuse.compiler import Outcome
+from attnfuse.errors import OutputError, TraceError
+from attnfuse.report.table import render
+from attnfuse.verify import NOT_SHOWN, Verification
+
+
+def report_outcome(outcome: Outcome, options: SourceOptions, *, operators: bool = False) -> int:
+    """Print and write the report, with `operators` each one that was legalised; the exit code it comes to."""
+    document = outcome.report.to_json()
+    if outcome.verification is not None:
+        document["verification"] = outcome.verification.to_json()
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    if options.report_file is not None:
+        _write_report(options.report_file, text)
+    if options.as_json:
+        click.echo(text)
+        for warning in outcome.report.warnings:  # which the table has among its lines
+            say(f"warning: {warning}")
+    else:
+        stderr_console().print(render(outcome.report, operators=operators))
+    if outcome.trouble:
+        say(f"warning: {outcome.trouble}; the next compile may take longer.")
+    for failed in outcome.report.failed:
+        say(f"error: component {failed.name} was left out: {failed.reason}.")
+    for unmet in outcome.unmet:
+        say(f"error: {unmet}; nothing was written.")
+    if outcome.verification is not None:
+        say_verification(outcome.verification)
+        if not outcome.verification.passed:
+            say("error: verification failed; nothing was written.")
+            return exit_codes.VERIFICATION
+    if outcome.unmet:
+        return exit_codes.UNMET
+    return TraceError.exit_code if outcome.report.failed else 0
+
+
+def _write_report(file: Path, text: str) -> None:
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"the report {file} cannot be written: {error.strerror or error}.") from None
+
+
+def say_verification(verification: Verification) -> None:
+    """Say on stderr what was verified of each component, with its figures and findings."""
+    for component in verification.components:
+        if component.passed:
+            say(f"{component.name}: verified ({component.level}; {', '.join(component.executors)})")
+        for figures in component.outputs:
+            say(
+                f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
+                f"unfused baseline {figures.formula:.2e}, tolerance {figures.bound:.2e}"
+            )
+        worst = max(component.sites, key=lambda site: site.figures.fused, default=None)
+        if worst is not None:
+            count = len({site.figures.output for site in component.sites})  # of any batch each is run at several
+            say(
+                f"{component.name}: per-site check of {count} {'site' if count == 1 else 'sites'}: "
+                f"relative error at most {worst.figures.fused:.2e}, tolerance {worst.figures.bound:.2e}"
+            )
+        for file in component.data:
+            say(f"{component.name}: run on {file.name} (sha256 {file.sha256})")
+        for note in component.notes:
+            say(f"{component.name}: note: {note}")
+        for warning in component.warnings:
+            say(f"warning: {component.name}: {warning}")
+        for finding in component.findings:
+            say(f"{component.name}: DIFFERS: {finding}")
+    say(f"not verified: {'; '.join(NOT_SHOWN)}")

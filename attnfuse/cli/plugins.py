@@ -1,0 +1,17 @@
+"""`attnfuse plugins`."""
+
+from __future__ import annotations
+
+import click
+
+from attnfuse import pass_manager, plugins
+
+
+@click.command("plugins")
+def plugins_command() -> int:
+    """List what installed plugins bring: passes, identities, rewrites, operators, reporters."""
+    pass_manager.discover()  # so that what is wrong with one is found here
+    for extension in plugins.load().all:
+        if (plugin := extension.plugin) is not None:
+            click.echo(f"{plugin.name} {plugin.version}: {plugins.GROUPS[extension.group]} {extension.name}")
+    return 0

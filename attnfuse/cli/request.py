@@ -1,0 +1,104 @@
+"""What the options about a source come to: a request, and its run with progress on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from attnfuse import pass_manager
+from attnfuse.cli.console import say_lines, stderr_console
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.compiler import CompileRequest, Outcome
+from attnfuse.pass_times import PassTimes
+from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
+from attnfuse.printing import print_after
+from attnfuse.report.require import parse_requirement
+from attnfuse.rewriting import Between
+from attnfuse.targets import Target
+from attnfuse.terminal import BarProgress, LineProgress
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.inputs import read_inputs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """The options that `compile`, `inspect`, `explain` and `policy show` have in common."""
+
+    source: str
+    components: tuple[str, ...]
+    dtype: str | None
+    batch: int | None
+    dynamic: Literal["batch"] | None
+    height: int | None
+    width: int | None
+    sequence_length: int | None
+    frames: int | None
+    guidance: bool | None
+    inputs_file: Path | None
+    runtime: str
+    soc: str
+    policy_file: Path | None
+    force_cast_dtype: CastName | None
+    no_flash: tuple[str, ...]
+    pass_options: tuple[str, ...]
+    require: tuple[str, ...]
+    strict_config: bool
+    cache_dir: Path | None
+    print_after: tuple[str, ...]
+    time_passes: bool
+    print_to: Path | None
+    report_file: Path | None
+    as_json: bool
+    progress: str
+
+    def request(self) -> CompileRequest:
+        """The request so far, without an output."""
+        policy = Policy() if self.policy_file is None else read_policy(self.policy_file)
+        return CompileRequest(
+            source=self.source,
+            components=self.components,
+            dtype=self.dtype,
+            shapes=ShapeOptions(
+                self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance, self.dynamic
+            ),
+            given=() if self.inputs_file is None else read_inputs(self.inputs_file),
+            target=Target(self.runtime, self.soc),
+            policy=policy.and_then(
+                command_line_rules(self.force_cast_dtype, self.no_flash), command_line_options(self.pass_options)
+            ),
+            require=tuple(parse_requirement(text) for text in self.require),
+            cache=self.cache_dir,
+            strict_config=self.strict_config,
+        )
+
+    def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
+        """Run the request with progress on stderr, and what was asked of the passes."""
+        if self.report_file is not None:
+            check_apart("report", self.report_file, Path(self.source), request.output)
+            check_writable(self.report_file)
+        if self.print_to is not None:
+            check_apart("folder of printed graphs", self.print_to, Path(self.source), request.output)
+        printed = print_after(self.print_after, self.print_to, pass_manager.discover(), say_lines)
+        times = PassTimes() if self.time_passes else None
+        called = [callback for callback in (printed, times) if callback is not None]
+        if called:
+            request = dataclasses.replace(request, between=partial(_call_each, called))
+        outcome = self._run(action, request)
+        if times is not None:
+            stderr_console().print(times.table())
+        return outcome
+
+    def _run(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
+        if self.progress == "never":
+            return action(request)
+        console = stderr_console()
+        with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
+            return action(request, progress)
+
+
+def _call_each(callbacks: Sequence[Between], component: str, ran: pass_manager.Ran) -> None:
+    for callback in callbacks:
+        callback(component, ran)

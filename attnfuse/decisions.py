@@ -1,0 +1,126 @@
+"""What is said of one attention site: found, proved, decided, or missed and why.
+
+These records carry facts, not text: the report and `explain` render them late. Nothing here looks at a graph.
+Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, TypeAlias
+
+Form: TypeAlias = Literal["formula", "fused"]
+Status: TypeAlias = Literal["fused", "kept", "missed", "not_attention"]
+AttentionKind: TypeAlias = Literal["self", "cross"]
+
+
+class Stage(IntEnum):
+    """How far a site got before it was given up; the later, the nearer it came to being fused."""
+
+    ANCHOR = 0
+    STRUCTURE = 1
+    FACTS = 2
+    SAFETY = 3
+    POLICY = 4
+    TARGET = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """Something that must hold for the fused node to mean what the formula meant, and why it does."""
+
+    kind: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peel:
+    """One algebraic identity used on the way from the graph to the normal form, and the node it was used at."""
+
+    identity: str
+    at: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a site is not fused: a stable code (see `attnfuse.codes`), the value where it shows, what was found there."""
+
+    code: str
+    at: str
+    expected: str
+    found: str
+
+
+class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
+    """What a rewrite is about is not there, or cannot be stated otherwise; raised at any depth of a check.
+
+    `miss` says why. `is_attention` is False where an attention site turns out to be none at all.
+    """
+
+    def __init__(self, code: str, at: str, expected: str, found: str, *, is_attention: bool = True) -> None:
+        """`expected` is empty where `found` is a sentence of its own."""
+        super().__init__(f"expected {expected}, found {found}" if expected else found)
+        self.miss = Miss(code, at, expected, found)
+        self.is_attention = is_attention
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """What policy rules may select an attention by; None where it is not known, or not before run time.
+
+    Lengths are those of the query and key sequences, `head_dim` is query's, `dtype` is what query, key and value come
+    in before any cast a fused node asks for. `attention` is "self" where all three are projected from the same
+    values.
+    """
+
+    query_length: int | None = None
+    key_length: int | None = None
+    head_dim: int | None = None
+    dtype: str | None = None
+    attention: AttentionKind | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRecord:
+    """One Softmax or one already fused node of the source, and what became of it.
+
+    `module` is the dotted path of the module that owns the site; `anchor` the value the fused node stands for (for a
+    site that is not attention: the Softmax itself). Shapes are those entering the fused node (or, where there is
+    none, of the operands as found): query [B, N, Sq, D] and so on, in `layout`. `scale` is the float64 product of
+    `scale_factors`. Byte counts are of one execution: `score_bytes_saved` is what the softmax's operand and result took
+    in the source, which are alive together, `mask_bytes` what the fused node's mask and bias take.
+    """
+
+    module: str
+    graph: str
+    anchor: str
+    form: Form
+    status: Status
+    code: str
+    reason: str
+    rule: str | None = None
+    node: str | None = None
+    layout: str | None = None
+    query: tuple[int, ...] | None = None
+    key: tuple[int, ...] | None = None
+    value: tuple[int, ...] | None = None
+    dtype: str | None = None
+    compute_dtype: str | None = None
+    restored_dtype: str | None = None
+    scale: float | None = None
+    scale_factors: tuple[float, ...] = ()
+    mask: str | None = None
+    row_guard: str | None = None
+    padded_head: int = 0
+    casts: int = 0
+    score_bytes_saved: int = 0
+    mask_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+    peels: tuple[Peel, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
+    miss: Miss | None = None
+    facts: SiteFacts = field(default_factory=SiteFacts)
+    region: tuple[str, ...] = field(default=())
+    """The nodes of the source that the site consists of, as text lines in graph order."""

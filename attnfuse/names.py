@@ -1,0 +1,24 @@
+"""What to say where a name that the user gave is unknown.
+
+Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(given: str, known: Iterable[str], *, similarity: float = 0.5) -> str | None:
+    """The known name that is most like the given one; None where none has that similarity, of 0 to 1, to it."""
+    found = difflib.get_close_matches(given, list(known), n=1, cutoff=similarity)  # at 0.5 fp16 means float16
+    return found[0] if found else None
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names an unknown name: the nearest of those that are known, and all of them."""
+    known = list(known)
+    if not known:
+        return "there are none."
+    near, listed = nearest(given, known), ", ".join(known)
+    return f"known: {listed}." if near is None else f"did you mean {near!r}? Known: {listed}."

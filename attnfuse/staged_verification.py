@@ -1,0 +1,107 @@
+"""Verifies one component of a compile before it is published: what the policy asked for of its sites, at which batches.
+
+The check itself is `attnfuse.verify`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from attnfuse.pass_manager import Pass
+from attnfuse.policy import Policy, SiteQuery
+from attnfuse.records import ComponentResult
+from attnfuse.rewriting import at_batches
+from attnfuse.sources import Component
+from attnfuse.targets import Target
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, batches_of, verify_batches, verify_component
+
+
+def verify_staged(
+    result: ComponentResult,
+    fused: Path,
+    work: Path,
+    *,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[Pass],
+    level: Literal["static", "full"],
+    seed: int,
+    data: Sequence[Path],
+) -> ComponentVerification:
+    """Check the staged graph `fused` against the source's; a traced one is put beside the same variables for it.
+
+    `seed` is that of drawn inputs, `data` are files of given ones, `work` is a folder for what is made on the way.
+    Raises VerificationError where the check cannot be carried out.
+    """
+    component = result.component
+    folder = work / "verify"
+    folder.mkdir()
+    compute, attended = _asked(policy, result)
+    if component.batches:
+        at = at_batches(component, policy, target, passes)
+        by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
+        pairs = {}
+        for batch in by_batch or VERIFIED_BATCHES:
+            source, made = at(batch)
+            place = work / f"at_{batch}"
+            pairs[batch] = (
+                _beside_weights(place / "original", component, source, fused.parent),
+                _beside_weights(place / "fused", component, made, fused.parent),
+            )
+        return verify_batches(
+            name=component.name,
+            written=fused,
+            pairs=pairs,
+            level=level,
+            seed=seed,
+            work=folder,
+            compute=compute,
+            data=by_batch,
+            attended=attended,
+        )
+    original = component.original
+    if original is None:
+        original = _beside_weights(work / "original", component, component.data, fused.parent)
+    return verify_component(
+        name=component.name,
+        original=original,
+        fused=fused,
+        level=level,
+        seed=seed,
+        work=folder,
+        compute=compute,
+        data=data,
+        attended=attended,
+    )
+
+
+def _beside_weights(folder: Path, component: Component, data: bytes, variables: Path) -> Path:
+    """The graph written into a new folder, beside links to the component's weights in `variables`."""
+    folder.mkdir(parents=True)
+    graph = folder / component.graph_name
+    graph.write_bytes(data)
+    for name in component.variables:
+        linked = folder / name
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        linked.hardlink_to(variables / name)
+    return graph
+
+
+def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], frozenset[str]]:
+    """What the policy says to the fused sites, by their results in the source.
+
+    The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
+    """
+    asked, attended = {}, set()
+    for record in result.sites.values():
+        if record.status != "fused":
+            continue
+        decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
+        if decision.rows_attended:
+            attended.add(record.anchor)
+        own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
+        if decision.force_cast_dtype is not None and not own:
+            asked[record.anchor] = decision.force_cast_dtype.name
+    return asked, frozenset(attended)

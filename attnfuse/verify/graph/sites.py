@@ -1,0 +1,348 @@
+"""What a rewrite made anew, found by names, and that part of both graphs cut out to be run alone.
+
+Found by nothing the rewriter tells: a rewrite keeps the name of the value it computes anew, so every value that both
+graphs have, and that they make in different ways, is a result of a rewrite. It is a site where a fused node is behind
+it on one of the two sides, and written otherwise (`Restated`) where there is none. That reading is trusted only if all
+such values keep their type, and none has two fused nodes behind it. Then each being equal proves the whole: all other
+nodes are the same node on the same operands.
+
+What enters a site's cut is query, key and value where the two graphs still have them in common; a mask or bias is
+followed down to inputs and weights of the graph, because what it can hold is decided by what makes it. What enters any
+other cut are the nearest values that both graphs have, weights too: other operators ask for no kind of value.
+
+May import `attnfuse.ir.graph`, the reader of fused nodes and `needed`. Nothing here is shared with the matcher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
+from attnfuse.ir.types import TensorType
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.external import parameter_name
+from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto
+from attnfuse.verify.graph.fused_nodes import FUSED_OPS, FusedAttention, MalformedError, read
+from attnfuse.verify.graph.needed import needed_values
+
+"""Operators whose value is their first operand; the others order effects."""
+
+OPERANDS = ("query", "key", "value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One attention that the rewrite touched.
+
+    `output` is the value that both graphs make, each in its own way. `attention` is the fused node behind it in the
+    fused graph; None where the rewrite put a formula in place of a fused node. `entries` are the values of both graphs
+    that its operands are made from, by operand; equal where query and key are one value.
+    """
+
+    output: str
+    module: str
+    attention: FusedAttention | None
+    entries: dict[str, str]
+    compute: DType
+
+    @property
+    def label(self) -> str:
+        """For people: the value, and the weight that feeds its query."""
+        return f"{short_name(self.output)} ({self.module})" if self.module else short_name(self.output)
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """A value, or elements of a tuple, that the fused graph makes with other operators. `op` is the original's."""
+
+    value: str
+    op: str
+    outputs: tuple[str, ...]
+    entries: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was made anew, in the fused graph's order; `notes` tell why some or all cannot be told from the rest."""
+
+    sites: tuple[Site, ...]
+    restated: tuple[Restated, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Two graphs of the same outputs, which take the same values: names are those of the files.
+
+    `entries_are_all` tells whether the original reaches its result through every entry; then whatever value they are
+    given is one both graphs could meet, and they may be drawn.
+    """
+
+    original: Model
+    fused: Model
+    leaves: dict[str, TensorType]
+    entries_are_all: bool
+
+
+def find(original: Model, fused: Model) -> Found:
+    """Every value that both graphs have and make in different ways."""
+    needed = needed_values(fused) & needed_values(original)
+    changed = [
+        (node.name, before.op)
+        for node in fused.nodes
+        if node.name in needed
+        and node.op != CONSTANT
+        and (before := original.producer(node.name)) is not None
+        and not _same(original, before, fused, node)
+    ]
+    sites: list[Site] = []
+    restated: list[Restated] = []
+    for output, op in changed:
+        made = _made_anew(original, fused, output, op)
+        if made is None or original.types_of(output) != fused.types_of(output):
+            told = f"{short_name(output)} is made anew and stands neither for one attention nor for none"
+            return Found(
+                (),
+                (),
+                (f"sites were not compared one by one, as the graphs do not name the same values alike: {told}",),
+            )
+        if isinstance(made, Site):
+            sites.append(made)
+        elif made.outputs:
+            restated.append(made)
+    found = {site.attention.node.name for site in sites if site.attention is not None}
+    lost = tuple(
+        f"fused node {short_name(node.name)} has no result in the original and was not compared"
+        for node in fused.nodes
+        if node.op in FUSED_OPS and node.name not in found and original.producer(node.name) is None
+    )
+    return Found(tuple(sites), tuple(restated), lost)
+
+
+def check_compute(sites: Iterable[Site], asked: Mapping[str, str]) -> list[str]:
+    """Findings on fused nodes that compute in another dtype than is asked for, by the site's output."""
+    return [
+        f"site {site.label} computes in {site.compute}, and the policy asks for {asked[site.output]}."
+        for site in sites
+        if site.attention is not None and site.compute.name != asked.get(site.output, site.compute.name)
+    ]
+
+
+def cut(original: Model, fused: Model, site: Site) -> Cut | None:
+    """The site's part of both graphs; None where it calls a function, or is in one that the fused graph does not call:
+    it is then run with the whole graph only."""
+    return _cut(original, fused, (site.output,), set(site.entries.values()))
+
+
+def cut_restated(original: Model, fused: Model, restated: Restated) -> Cut | None:
+    """The part of both graphs that makes the value; None as of a site."""
+    return _cut(original, fused, restated.outputs, restated.entries)
+
+
+# --- pairing
+
+
+def _same(a: Model, first: Node, b: Model, second: Node) -> bool:
+    """Whether two nodes of the same name are the same operator on the same operands."""
+    if first.op != second.op or first.proto.attribute != second.proto.attribute:
+        return False
+    if first.op == CALL:
+        return first.proto.op_type == second.proto.op_type and first.inputs == second.inputs
+    entries = [m.primitives[n.proto.op_type].attribute for m, n in ((a, first), (b, second))]
+    return entries[0] == entries[1] and _operands(a, first) == _operands(b, second)
+
+
+def _operands(model: Model, node: Node) -> list[str | bytes]:
+    """Names of the operands; of constants what they hold, as their names only count them."""
+    found: list[str | bytes] = []
+    for value in _values(model, node):
+        made = model.producer(value)
+        held = attribute(made.proto, "value") if made is not None and made.op == CONSTANT else None
+        found.append(value if held is None else held.SerializeToString(deterministic=True))
+    return found
+
+
+def _values(model: Model, node: Node) -> Iterator[str]:
+    """Operands that carry a value, not the order of effects."""
+    for value in node.inputs[:1] if keeps_order(node) else node.inputs:
+        made = model.producer(value)
+        if made is None or not orders_effects(made):
+            yield value
+
+
+def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | Restated | None:
+    behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
+    attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
+    if not any(attentions):
+        nearest = _frontier(fused, output, original) | _frontier(original, output, fused)
+        return Restated(output, op, _elements(original, fused, output), frozenset(nearest))
+    if len(attentions[0]) > 1:
+        return None
+    model, node = (fused, attentions[0][0]) if attentions[0] else (original, attentions[1][0])
+    other = original if model is fused else fused
+    try:
+        attention = read(model, node)
+    except MalformedError:
+        return None
+    entries = {name: _common(model, other, getattr(attention, name)) for name in OPERANDS}
+    query = model.type_of(attention.query)
+    if query is None or None in entries.values():
+        return None
+    return Site(
+        output=output,
+        module=module_behind(model, attention.query),
+        attention=attention if model is fused else None,
+        entries={name: value for name, value in entries.items() if value is not None},
+        compute=query.dtype,
+    )
+
+
+def _new_behind(model: Model, output: str, other: Model) -> list[Node]:
+    """The node that makes `output`, and the nodes behind it that the other graph does not have."""
+    found, seen, stack = [], set(), [output]
+    while stack:
+        value = stack.pop()
+        node = model.producer(value)
+        if value in seen or node is None or (value != output and _exists(other, value)):
+            continue
+        seen.add(value)
+        found.append(node)
+        stack += _values(model, node)
+    return found
+
+
+def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
+    """The value, or of a tuple what is read of it in both graphs: others need not be computed by either."""
+    if original.type_of(value) is not None:
+        return (value,)
+    users = (use.node for use in original.uses(value))
+    read = dict.fromkeys(node.name for node in users if node is not None and takes_element(node))
+    return tuple(name for name in read if fused.type_of(name) is not None)
+
+
+def _frontier(model: Model, output: str, other: Model) -> set[str]:
+    """The nearest tensors behind `output` that the other graph has too.
+
+    Those of whole numbers and truth values are followed further: not any index or condition will do.
+    """
+    found, seen, stack = set(), {output}, [output]
+    while stack:
+        node = model.producer(stack.pop())
+        for value in _values(model, node) if node is not None else ():
+            if value in seen:
+                continue
+            seen.add(value)
+            made = model.producer(value)
+            kind = model.type_of(value)
+            known = kind is not None and kind.dtype.is_float and kind == other.type_of(value)
+            if known and (made is None or made.op != CONSTANT):
+                found.add(value)
+            else:
+                stack.append(value)
+    return found
+
+
+def _exists(model: Model, value: str) -> bool:
+    return model.producer(value) is not None or model.is_input(value) or model.is_parameter(value)
+
+
+def _common(model: Model, other: Model, value: str) -> str | None:
+    """The nearest value that both graphs have on the way back from an operand.
+
+    Casts, layouts and padding have one operand of the tensor's size; a factor or a condition beside it is smaller, and
+    what it is joined with to be padded is constant.
+    """
+    while not _exists(other, value):
+        node = model.producer(value)
+        known = (
+            {} if node is None else {v: t.size for v in _joined(model, node) if (t := model.type_of(v)) and t.is_static}
+        )
+        if not known:
+            return None
+        value = max(known, key=lambda name: known[name])
+    return value
+
+
+def _joined(model: Model, node: Node) -> Iterator[str]:
+    """Operands that are computed, also those in a tuple."""
+    for value in node.inputs:
+        made = model.producer(value)
+        if made is not None and makes_tuple(made):
+            yield from _joined(model, made)
+        elif not model.is_literal(value):
+            yield value
+
+
+def module_behind(model: Model, value: str) -> str:
+    """Name of the nearest weight behind a value, without the weight's own last word: the projection it came from."""
+    seen, level = {value}, [value]
+    while level:
+        for value in level:
+            if model.is_parameter(value):
+                parameter = next(p for p in model.parameters() if p.name == value)
+                return parameter_name(parameter).rpartition(".")[0]
+        behind = (v for value in level if (node := model.producer(value)) is not None for v in _values(model, node))
+        level = [v for v in dict.fromkeys(behind) if v not in seen]
+        seen.update(level)
+    return ""
+
+
+# --- cutting
+
+
+def _cut(original: Model, fused: Model, outputs: Sequence[str], stops: Set[str]) -> Cut | None:
+    sides = [_behind(model, outputs, stops) for model in (original, fused)]
+    if any(node.op == CALL for nodes, _ in sides for node in nodes):
+        return None
+    given = {value.name for model in (original, fused) for value in model.proto.graph.input}
+    if (sides[0][1].keys() ^ sides[1][1].keys()) - given - stops:
+        return None
+    leaves = {**sides[0][1], **sides[1][1]}
+    parts = [_part(model, nodes, leaves, outputs) for model, (nodes, _) in zip((original, fused), sides, strict=True)]
+    return Cut(parts[0], parts[1], leaves, stops <= sides[0][1].keys() and stops <= sides[1][1].keys())
+
+
+def _behind(model: Model, outputs: Sequence[str], stops: Set[str]) -> tuple[list[Node], dict[str, TensorType]]:
+    """Nodes that the outputs are made of, in file order, and types of what enters: stops and inputs of the graph."""
+    nodes: set[str] = set()
+    leaves: dict[str, TensorType] = {}
+    stack = list(outputs)
+    seen: set[str] = set()
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        node = None if value in stops else model.producer(value)
+        kind = model.type_of(value)
+        if node is not None:
+            nodes.add(value)
+            stack += _values(model, node)
+        elif kind is not None and (value in stops or not model.is_parameter(value)):
+            leaves[value] = kind
+    ordered = [node for node in model.nodes if node.name in nodes]
+    # Functions use constants of the top graph, which stands first among a model's nodes.
+    return ordered, dict(sorted(leaves.items()))
+
+
+def _part(model: Model, nodes: list[Node], leaves: dict[str, TensorType], outputs: Sequence[str]) -> Model:
+    graph = GraphProto(name="site")
+    used = {value for node in nodes for value in node.inputs}
+    for value, kind in leaves.items():
+        tensor = graph.input.add(name=value).tensor.add()
+        tensor.dims.extend(kind.dims)
+        tensor.data_type = kind.dtype.wire
+    graph.parameter.extend(p for p in model.parameters() if p.name in used and p.name not in leaves)
+    for node in nodes:
+        message = NodeProto()
+        message.CopyFrom(node.proto)
+        del message.input[:]
+        message.input.extend(_values(model, node))
+        graph.node.append(message)
+    for output in outputs:
+        graph.output.add(name=output)
+    operators = {node.proto.op_type for node in nodes}
+    table = [entry for reference, entry in model.primitives.items() if reference in operators]
+    return Model(ModelProto(graph=graph, primitives=table))

@@ -1,0 +1,159 @@
+"""What an honest fused node would round of the attention that was fused, laid upon the original's formula.
+
+The yardstick of the numbers is the original with these roundings: derived from the source and the type that was asked
+for, never from what the rewrite made. Query, key and value are rounded to the node's type before they are multiplied,
+the weights and the result too; sums, scores, masks and the softmax are float32; a bias costs what storing it as a
+distance from its row's largest costs (`lowering.OnnxWriter.moved`; docs/verification.md derives all of it).
+
+The formula is found from the two graphs alone, by code that shares nothing with the matcher: a Softmax that is gone
+marks an attention; the nodes between the product that made its scores and the product that uses its weights are the
+formula. May import `attnfuse.ir.graph`, the reader of fused nodes and `lowering.context`'s records.
+"""
+
+from __future__ import annotations
+
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import factor_positions, orders_effects, role
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
+from attnfuse.verify.lowering import Rounding
+
+
+def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
+    """Names of the original's nodes that belong to fused attention → what a node in their place rounds there.
+
+    Nodes that the original computes so itself are left out.
+    """
+    types = [kind.dtype for node in fused_nodes(fused) if (kind := fused.type_of(node.inputs[0])) is not None]
+    low = [t for t in types if t.is_low_precision]
+    if not low:
+        return {}
+    # Where a site's own node is not found: the coarsest type in use, which makes the yardstick longer, not shorter.
+    coarsest = dtypes.BFLOAT16 if dtypes.BFLOAT16 in low else dtypes.FLOAT16
+    kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
+    found: dict[str, Rounding] = {}
+    for node in original.nodes:
+        if role(node) is Role.SOFTMAX and node.name not in kept:
+            before, last = _formula(original, node)
+            dtype = _compute_type(original, fused, last) or coarsest
+            found |= _of_formula(original, node, before, last, dtype)
+        elif node.op in FUSED_OPS:
+            made = _stands_for(original, fused, node)
+            now = _compute_type(original, fused, node)
+            if made is not None and now is not None and _rounds_anew(original, node, made, now):
+                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True)
+    return found
+
+
+def _rounds_anew(original: Model, node: Node, made: Node, now: DType) -> bool:
+    """Whether a fused node of the source is no yardstick for what it became.
+
+    It may be told to compute in another type, or become the other operator, whose bias is scaled otherwise: that is
+    stored anew then.
+    """
+    if not _is_of(original, now, node.inputs[0]):
+        return True
+    try:
+        return node.op != made.op and read(original, node).bias is not None
+    except MalformedError:
+        return False
+
+
+def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dtype: DType) -> dict[str, Rounding]:
+    """`before` are the nodes from the product to the softmax, `last` the product with the values, if there is one."""
+    found: dict[str, Rounding] = {}
+    product = before[0] if before else None  # of several the first: what is added to it is a bias
+    if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
+        found[product.name] = Rounding(dtype, operands=_multiplied(product))
+    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
+        found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
+    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
+    if adding:
+        kinds = [kind.dtype for node in before[adding[0] :] if (kind := model.type_of(node.name)) is not None]
+        added = max((k for k in kinds if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
+        stored = tuple(node.name for node in before)
+        found[softmax.name] = Rounding(dtype, stored=stored, added=added)
+    return found
+
+
+def _multiplied(product: Node) -> tuple[int, ...]:
+    return factor_positions(product) or ()
+
+
+def _is_of(model: Model, dtype: DType, *values: str) -> bool:
+    return all((kind := model.type_of(value)) is not None and kind.dtype is dtype for value in values)
+
+
+def _coarseness(dtype: DType) -> float:
+    return dtype.unit_roundoff
+
+
+def _adds(model: Model, node: Node, path: list[Node]) -> bool:
+    """Whether the node brings a tensor of floating-point numbers to the scores: a bias, or a mask that is added.
+
+    A number that is filled in, or that the scores are scaled by, is none.
+    """
+    known = {other.name for other in path}
+    for position, value in enumerate(node.inputs):
+        kind = model.type_of(value)
+        multiplied = role(node) is Role.PRODUCT and position in _multiplied(node)
+        if kind is not None and kind.dtype.is_float and kind.size != 1 and value not in known and not multiplied:
+            return True
+    return False
+
+
+def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
+    """Nodes of the formula up to the softmax, in order, and the last one (the product with the values, if any)."""
+    scores = model.type_of(softmax.inputs[0])
+    names: list[str] = []
+    _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
+    before = [node for name in names if (node := model.producer(name)) is not None]
+    last = softmax
+    while True:
+        users = [u.node for u in model.uses(last.name) if u.node is not None and not orders_effects(u.node)]
+        if len(users) != 1:
+            return before, last
+        last = users[0]
+        if role(last) is Role.PRODUCT:
+            return before, last
+
+
+def _before(model: Model, value: str, size: int, region: list[str], seen: set[str]) -> bool:
+    """Whether a product leads to this value through values of the scores' size; its path joins the region."""
+    node = model.producer(value)
+    if node is None or value in seen:
+        return False
+    seen.add(value)
+    kind = model.type_of(value)
+    if kind is None or not kind.is_static or kind.size != size:
+        return False
+    leads = [_before(model, v, size, region, seen) for v in node.inputs] if role(node) is not Role.PRODUCT else [True]
+    if any(leads):
+        region.append(node.name)
+        return True
+    return False
+
+
+def _compute_type(original: Model, fused: Model, product: Node) -> DType | None:
+    """The type that the fused node that stands for this product computes in, where that is one of 16 bits."""
+    made = _stands_for(original, fused, product)
+    kind = fused.type_of(made.inputs[0]) if made is not None else None
+    return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
+
+
+def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
+    """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
+    value: str | None = product.name
+    while value is not None and fused.producer(value) is None:
+        users = [u.node for u in original.uses(value) if u.node is not None and not orders_effects(u.node)]
+        value = users[0].name if users else None
+    while value is not None:
+        node = fused.producer(value)
+        if node is None or not node.inputs or role(node) is Role.PRODUCT:
+            return None
+        if node.op in FUSED_OPS:
+            return node
+        value = node.inputs[0]
+    return None

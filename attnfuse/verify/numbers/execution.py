@@ -1,0 +1,66 @@
+"""Running a lowered graph in onnxruntime, with weights fed from where they lie.
+
+Weights are inputs of the ONNX model in the type they are stored in and are converted inside it, each just before
+its use: a float64 run of a large model needs its weights in float64 one at a time, not all at once. No optimiser
+of onnxruntime runs: it fuses attention of its own accord, with a scale it assumes. May import the lowering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from attnfuse.errors import VerificationError
+from attnfuse.ir.types import Array
+from attnfuse.mindir import dtypes
+from attnfuse.verify.lowering import Lowered
+from attnfuse.verify.lowering.context import onnx_type
+from attnfuse.verify.names import leaf_name
+from attnfuse.verify.numbers.weights import WeightProvider
+
+
+def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) -> list[Array]:
+    """The outputs, float32 or float64 where they are floating-point.
+
+    `inputs` are by MindIR name. Raises VerificationError where a value is missing or onnxruntime fails.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # In the order the nodes were written. The default order goes back from the output, and converts every weight
+    # before it computes anything: a float64 run would hold them all.
+    options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
+    # The arena keeps what it once took and grows by doubling; single tensors here are gigabytes.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    # A buffer that a later value of the same size will use is otherwise kept until then: all sizes at their largest.
+    options.enable_mem_reuse = False
+    options.log_severity_level = 4  # its message reaches the caller as an exception
+    feeds: dict[str, Any] = {}
+    for feed in lowered.feeds:
+        value = inputs.get(feed.value) if feed.parameter is None else weights(feed.parameter)
+        if value is None:
+            raise VerificationError(f"{leaf_name(feed.value)} has no value to run with; export the model with weights.")
+        feeds[feed.name] = _ort_value(value)
+    try:
+        session = onnxruntime.InferenceSession(
+            lowered.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        results: list[Array] = session.run_with_ort_values([o.name for o in session.get_outputs()], feeds)
+        return [np.asarray(r.numpy()) for r in results]  # type: ignore[attr-defined]
+    except Exception as error:
+        # onnxruntime's exceptions have no common base but Exception
+        first = str(error).strip().splitlines()[0][:400]
+        raise VerificationError(f"onnxruntime cannot run the lowered graph: {first}") from None
+
+
+def _ort_value(array: Array) -> onnxruntime.OrtValue:
+    """Shares the array's memory where it is contiguous, as weights in a file are."""
+    array = np.ascontiguousarray(array) if array.ndim else array
+    if array.dtype == dtypes.BFLOAT16.numpy:
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(
+            array.view(np.uint16), onnx_type(dtypes.BFLOAT16)
+        )
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)

@@ -1,0 +1,253 @@
+"""The numbers of one component: what it is run on, and what is told of several runs.
+
+A graph is run whole on each set of inputs: those of `--data`, or drawn ones. Where it has masks or lengths, two are
+drawn: one whose rows are padded, and one whose rows are hidden and seen whole. A result that the original leaves
+partly undefined there (a mask of −inf makes NaN of a row without keys, and the next layer spreads it) is compared once
+more on masks whose every row has a key. Of each output the worst run is told. The sites are then run alone, on what
+they met in the run that left the least undefined, and on operands of their own.
+
+A graph with open sizes is bound to some first: see `binding`. May import everything of verification but `component`,
+`batches` and the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from attnfuse.errors import VerificationError
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.types import Array, TensorType
+from attnfuse.verify.graph import sites
+from attnfuse.verify.graph.assigned import read_through
+from attnfuse.verify.inference import binding
+from attnfuse.verify.numbers import data, numbers, restated_numbers, site_numbers, weights
+from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
+from attnfuse.verify.numbers.numbers import Comparison, Side, problems, uncompared
+from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
+from attnfuse.verify.stages import timed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to verify, and on what. `data` are files of inputs; `attended` are results of sites whose rows have a key
+    each, by the policy; `compute` the dtypes it asks for, by result."""
+
+    name: str
+    original: Path
+    fused: Path
+    seed: int
+    work: Path
+    data: Sequence[Path] = ()
+    attended: Set[str] = frozenset()
+    compute: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Found:
+    """What came of it, in the words and records of a `ComponentVerification`."""
+
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    outputs: list[OutputFigures] = field(default_factory=list)
+    sites: list[SiteFigures] = field(default_factory=list)
+    drawn: list[str] = field(default_factory=list)
+    data: list[ComparedFile] = field(default_factory=list)
+
+    def add(self, other: Found, where: str) -> None:
+        """Take over what was found at some sizes; `where` tells them."""
+        self.findings += [f"at {where}: {finding}" for finding in other.findings]
+        self.notes += [f"at {where}: {note}" for note in other.notes]
+        self.warnings += [f"at {where}: {warning}" for warning in other.warnings]
+        self.outputs += [replace(figures, output=f"{figures.output} at {where}") for figures in other.outputs]
+        self.sites += other.sites
+        self.drawn += [f"{drawn} at {where}" for drawn in other.drawn]
+        self.data += other.data
+
+
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """A set of inputs by the original's names; `draw` is None where it is real. `label` tells it from others,
+    `given` is what to say of real ones where the original has no finite value on them."""
+
+    label: str
+    inputs: dict[str, Array]
+    draw: Draw | None
+    given: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    feed: _Feed
+    compared: Comparison
+
+    @property
+    def undefined(self) -> int:
+        """How many elements the original leaves undefined, over all outputs."""
+        return sum(figures.undefined for figures in self.compared.outputs)
+
+    @property
+    def is_about_masks(self) -> bool:
+        return self.feed.draw not in (None, OPEN)
+
+    def figures(self) -> tuple[OutputFigures, ...]:
+        outputs = self.compared.outputs
+        return tuple(map(site_numbers.at_own_types, outputs)) if self.is_about_masks else outputs
+
+
+def check_numbers(before: Model, after: Model, request: Request, seconds: dict[str, float]) -> Found:
+    """Run both graphs and every part that was rewritten. Raises as `attnfuse.verify.verify_component` does."""
+    sets = data.read_sets(before, request.data)
+    found = Found(data=[given.file for given in sets])
+    before, after = read_through(before), read_through(after)
+    provided, remarks = weights.both_sides(before.proto, request.original, after.proto, request.fused, request.seed)
+    if binding.is_open(before):
+        for bound in binding.bind(before, after, [given.inputs for given in sets], request.name, request.work):
+            graphs = bound.graphs()
+            sides = Side(graphs[0], provided[0]), Side(graphs[1], provided[1])
+            chosen = [sets[number] for number in bound.sets]
+            found.add(_at_sizes(sides, chosen, request, seconds), bound.label)
+    else:
+        sides = Side(before, provided[0]), Side(after, provided[1])
+        made = _at_sizes(sides, sets, request, seconds)
+        made.data, found = found.data, made
+    found.notes[:0] = remarks
+    return found
+
+
+def _at_sizes(
+    sides: tuple[Side, Side], sets: Sequence[data.DataSet], request: Request, seconds: dict[str, float]
+) -> Found:
+    """The same for graphs of known sizes."""
+    before, after = (side.model for side in sides)
+    found = Found()
+    with timed(seconds, "numbers"):
+        anew = sites.find(before, after)
+        parts = [(site, sites.cut(before, after, site)) for site in anew.sites]
+        others = [(restated, sites.cut_restated(before, after, restated)) for restated in anew.restated]
+        pairs = [(site, part) for site, part in parts if part is not None]
+        taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+        values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
+    with timed(seconds, "sites"):
+        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.attended, given)
+    with timed(seconds, "restated"):
+        whole = [(restated, part) for restated, part in others if part is not None]
+        differences, remarked = restated_numbers.compare_restated(*sides, whole, request.seed)
+    found.sites += [result.figures for result in results if result.figures is not None]
+    found.findings += [finding for result in results for finding in result.findings]
+    found.findings += [*sites.check_compute(anew.sites, request.compute), *differences]
+    apart = [f"site {site.label}" for site, part in parts if part is None]
+    if moved := [short_name(restated.value) for restated, part in others if part is None]:
+        apart.append(f"{moved[0]} (of {len(moved)} values written otherwise)")
+    found.notes += [*anew.notes, *remarked]
+    found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
+    found.notes += [note for result in results for note in result.notes]
+    return found
+
+
+# --- whole graphs
+
+
+def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
+    """One after the other: inputs of a real size are gigabytes together."""
+    if sets:
+        yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
+        return
+    for draw in (OPEN,) if request.attended else whole_draws(model):
+        yield _drawn(model, request.seed, draw)
+
+
+def _drawn(model: Model, seed: int, draw: Draw) -> _Feed:
+    return _Feed(f"inputs drawn with seed {seed}, {draw.label}", draw_inputs(model, seed, draw), draw)
+
+
+def _run_whole(
+    sides: tuple[Side, Side], feeds: Iterator[_Feed], taps: Mapping[str, TensorType], seed: int, found: Found
+) -> tuple[Mapping[str, Array], str]:
+    """Add to what is found; the values asked for, of the run that left the least undefined, and its `given`."""
+    runs: list[_Run] = []
+    best: _Run | None = None
+    for feed in _with_open(sides[0].model, feeds, seed, runs):
+        run = _Run(feed, _compare(sides, feed, taps, seed))
+        if best is None or run.undefined < best.undefined:
+            best = run
+        # Only the best one's values are kept: they are large.
+        runs.append(_Run(_light(feed), replace(run.compared, values={})))
+    assert best is not None  # there is one feed at least
+    _tell(runs, sides[0].model, found)
+    found.warnings += _warnings(runs)
+    return best.compared.values, best.feed.given
+
+
+def _warnings(runs: Sequence[_Run]) -> list[str]:
+    """What the user has to know of the source: of real inputs and of masks that leave each row a key, each; else what
+    holds on every one, as a row without keys may be far off for that reason alone."""
+    usual = [run for run in runs if not run.is_about_masks]
+    if usual:
+        return list(dict.fromkeys(text for run in usual for text in run.compared.warnings))
+    return list(runs[0].compared.warnings) if all(run.compared.warnings for run in runs) else []
+
+
+def _light(feed: _Feed) -> _Feed:
+    """The feed without its arrays."""
+    return replace(feed, inputs={})
+
+
+def _with_open(model: Model, feeds: Iterator[_Feed], seed: int, runs: list[_Run]) -> Iterator[_Feed]:
+    """The feeds; and masks that leave each row a key, where those that do not have left something unanswered."""
+    yield from feeds
+    if runs[0].is_about_masks and _is_unanswered(runs):
+        yield _drawn(model, seed, OPEN)
+
+
+def _is_unanswered(runs: Sequence[_Run]) -> bool:
+    """Whether of some output no run defines all, or none asks whether it is the same mathematics."""
+    for several in zip(*(run.figures() for run in runs), strict=False):
+        if not any(f.undefined == 0 and f.algebra_bound < float("inf") for f in several):
+            return True
+    return False
+
+
+def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], seed: int) -> Comparison:
+    try:
+        return numbers.compare(*sides, seed, taps, feed.inputs)
+    except VerificationError as error:
+        if feed.draw is None:
+            raise VerificationError(f"on {feed.label}: {error}") from None
+        raise
+
+
+def _tell(runs: Sequence[_Run], model: Model, found: Found) -> None:
+    """Findings of every run, and of each output the worst figures."""
+    compared = {f.output for run in runs for f in run.figures() if f.compared}
+    is_told_apart = len(runs) > 1 or runs[0].feed.draw is None
+    for run in runs:
+        label = f"on {run.feed.label}: " if is_told_apart else ""
+        found.drawn += [run.feed.draw.label] if run.feed.draw is not None else []
+        usual = {text for figures in run.compared.outputs for text in problems(figures, f"output {figures.output}")}
+        texts = [text for text in run.compared.findings if text not in usual]
+        for figures in run.figures():
+            if figures.compared:
+                texts += problems(figures, f"output {figures.output}")
+            elif figures.output in compared:
+                found.notes.append(f"{label}the original gives output {figures.output} no finite value")
+        found.findings += [label + text for text in dict.fromkeys(texts)]
+        found.notes += [label + note for note in run.compared.notes]
+    outputs: dict[str, list[OutputFigures]] = {}
+    for run in runs:
+        for figures in run.figures():
+            outputs.setdefault(figures.output, []).append(figures)
+    for output, several in outputs.items():
+        if output not in compared:
+            given = ", and on ".join(run.feed.given for run in runs if run.feed.given)
+            asked = "" if given else f" Such a file holds {data.told(model)}."
+            found.findings.append(uncompared(f"output {output}", given) + asked)
+        # The order of the runs decides among equals, so that the same is told each time.
+        found.outputs.append(max(several, key=_badness))
+
+
+def _badness(figures: OutputFigures) -> tuple[bool, bool, float]:
+    """What is worse is larger; a run that compared nothing tells nothing."""
+    return figures.compared, not figures.passed, figures.fused / figures.bound

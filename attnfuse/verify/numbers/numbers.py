@@ -1,0 +1,260 @@
+"""Numbers: original and fused graph run on the same inputs and weights, held against the original in float64.
+
+Two questions, kept apart, and a third about the original alone. Where each bound comes from is derived in
+docs/verification.md; none comes from what the rewrite made.
+
+1. Does the fused graph stand for the same mathematics? Both graphs are computed in float64, casts between
+   floating-point types dropped. They may then differ by what any file would round: `scale_value` is a float32
+   (ALGEBRA_BOUND), and where a bias is stored anew as a 16-bit constant, MARGIN times what it costs the original, in
+   float64, to have its bias stored so. A wrong scale, mask, axis or operand is orders of magnitude above both.
+2. Is the fused graph accurate enough at its own types? Its error may be at most MARGIN times the larger of two
+   errors nobody would object to: that of the original graph at its own types, and that of the original with the
+   roundings of an honest fused node (`baseline`). Both sides are samples of the same rounding noise, taken over one
+   output each; 2 leaves room for their scatter and for nothing systematic. FLOOR is what four float32 roundings cost,
+   the carrier of every run.
+
+An element that the original defines, in float64 or at its own types, and that is NaN or infinite in the fused graph is
+a finding; so is one that the original overflows at its own types, unless the fused graph gives the same there.
+Elements that the original leaves NaN or infinite are otherwise compared by nobody; where it leaves all of them so,
+nothing was shown, and that is a finding.
+
+Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the lowering, its execution, inputs and weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from attnfuse.errors import VerificationError
+from attnfuse.ir.graph import Model, live_values
+from attnfuse.ir.types import Array, TensorType
+from attnfuse.mindir import dtypes
+from attnfuse.verify.graph.fused_nodes import MalformedError, fused_nodes, read
+from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
+from attnfuse.verify.names import leaf_name
+from attnfuse.verify.numbers import accuracy
+from attnfuse.verify.numbers.baseline import honest_rounding
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.weights import WeightProvider
+from attnfuse.verify.result import OutputFigures
+
+ALGEBRA_BOUND = 2 * 64 * 2.0**-24
+MARGIN = 2.0
+FLOOR = 4 * 2.0**-24
+
+EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A graph and the values of its weights."""
+
+    model: Model
+    weights: WeightProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Figures per output, what is wrong with them, and remarks; `values` are what was asked for on the way."""
+
+    outputs: tuple[OutputFigures, ...]
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+    values: dict[str, Array]
+    warnings: tuple[str, ...] = ()
+    """What the user has to know of the source itself."""
+
+
+def compare(
+    original: Side,
+    fused: Side,
+    seed: int,
+    taps: Mapping[str, TensorType] | None = None,
+    inputs: Mapping[str, Array] | None = None,
+) -> Comparison:
+    """Run both graphs and judge the fused one.
+
+    `taps` are values of the original, with their types, to be handed back as that graph computes them at its own types.
+    `inputs` are by the original's names; left out, they are drawn.
+    Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
+    """
+    inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
+    wanted = {value: kind for value, kind in (taps or {}).items() if value not in inputs}
+    try:
+        exact = lower(original.model, Arithmetic.EXACT)
+        reference = run(exact, inputs, original.weights)
+        native = run(lower(original.model, Arithmetic.NATIVE, taps=list(wanted)), inputs, original.weights)
+        native, tapped = native[: len(reference)], native[len(reference) :]
+        values = {value: a.astype(wanted[value].dtype.numpy) for value, a in zip(wanted, tapped, strict=True)} | inputs
+        del tapped
+        rounding = honest_rounding(original.model, fused.model)
+        formula = formula_values(original, rounding, inputs, native)
+        allowed = algebra_bounds(original, fused.model, rounding, inputs, reference)
+    except UnsupportedOpError as error:
+        raise VerificationError(f"the graph cannot be run on this machine ({error}); use --verify static.") from None
+    # By position, as a graph's inputs are called after the graph they belong to.
+    given = zip(fused.model.proto.graph.input, original.model.proto.graph.input, strict=False)
+    same = {a.name: inputs[b.name] for a, b in given if b.name in inputs}
+    names = [leaf_name(o.name) for o in original.model.proto.graph.output]
+    try:
+        algebra = run(lower(fused.model, Arithmetic.EXACT), same, fused.weights)
+        result = run(lower(fused.model, Arithmetic.NATIVE), same, fused.weights)
+    except (UnsupportedOpError, VerificationError) as error:
+        return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), (), values)
+    if [r.shape for r in result] != [r.shape for r in reference]:
+        told = ", ".join(str(list(r.shape)) for r in result)
+        return Comparison((), (f"the fused graph gives outputs of {told} instead of the original's.",), (), values)
+    figures = []
+    for i, (a, b, c, d, e, f) in enumerate(zip(reference, native, formula, algebra, result, allowed, strict=True)):
+        name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
+        figures.append(judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f))
+    findings = [finding for figure in figures for finding in problems(figure, f"output {figure.output}")]
+    notes = []
+    for figure in figures:
+        if figure.undefined and figure.compared:
+            notes.append(
+                f"output {figure.output} was compared without {figure.undefined} of its {math.prod(figure.shape)} "
+                "values, which are not finite in the original itself"
+            )
+    warnings = accuracy.warn(original.model, original.weights, inputs, reference, figures)
+    return Comparison(tuple(figures), tuple(findings), tuple(notes), values, warnings)
+
+
+def formula_values(
+    original: Side, rounding: Mapping[str, Rounding], values: Mapping[str, Array], native: Sequence[Array]
+) -> list[Array]:
+    """The original's outputs with the roundings of an honest fused node; `native` are those without."""
+    if not rounding:
+        return list(native)
+    return run(lower(original.model, Arithmetic.NATIVE, rounding), values, original.weights)
+
+
+def algebra_bounds(
+    original: Side, fused: Model, rounding: Mapping[str, Rounding], values: Mapping[str, Array], exact: Sequence[Array]
+) -> list[float]:
+    """How far each output may be from the original's, `exact`, in float64: what any file would have to round.
+
+    Where the fused file stores a bias anew, the original is run once more, in float64, with its scores moved by what
+    storing their bias costs. What the file holds decides whether that is asked, and never how much it is.
+    """
+    stored = {name: r for name, r in rounding.items() if r.stored or r.result}
+    if not stored or not stores_a_bias(original.model, fused):
+        return [ALGEBRA_BOUND] * len(exact)
+    moved = run(lower(original.model, Arithmetic.EXACT, stored), values, original.weights)
+    bounds = []
+    for a, b in zip(exact, moved, strict=True):
+        truth = a.astype(np.float64)
+        costs = relative_error(b, truth, np.isfinite(truth) & np.isfinite(b.astype(np.float64)))
+        bounds.append(ALGEBRA_BOUND + MARGIN * costs)
+    return bounds
+
+
+def stores_a_bias(original: Model, fused: Model) -> bool:
+    """Whether the bias of a fused node is made from a 16-bit constant that the original does not have."""
+    before: set[bytes] | None = None
+    for node in fused_nodes(fused):
+        try:
+            bias = read(fused, node).bias
+        except MalformedError:
+            continue
+        for array in _arrays(fused, live_values(fused, (bias,))) if bias is not None else ():
+            if before is None:
+                before = {held.tobytes() for held in _arrays(original, (n.name for n in original.nodes))}
+            if array.tobytes() not in before:
+                return True
+    return False
+
+
+def _arrays(model: Model, values: Iterable[str]) -> Iterator[Array]:
+    """The 16-bit floating-point constants among the values."""
+    for value in values:
+        literal = model.literal(value) if model.is_literal(value) else None
+        if isinstance(literal, np.ndarray) and dtypes.of_array(literal).is_low_precision:
+            yield literal
+
+
+def judge(
+    name: str, *, reference: Array, native: Array, formula: Array, algebra: Array, fused: Array, allowed: float
+) -> OutputFigures:
+    """Figures of one output, over the elements that the original defines."""
+    exact, own, got = (values.astype(np.float64) for values in (reference, native, fused))
+    defined = np.isfinite(exact) & np.isfinite(own)
+    errors = {"original": relative_error(native, exact, defined), "formula": relative_error(formula, exact, defined)}
+    finite = [e for e in errors.values() if np.isfinite(e)]
+    good = defined & np.isfinite(got)
+    return OutputFigures(
+        output=name,
+        shape=tuple(exact.shape),
+        algebra=relative_error(algebra, exact, np.isfinite(exact)),
+        algebra_bound=allowed,
+        fused=relative_error(fused, exact, good),
+        maximum=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
+        original=errors["original"],
+        formula=errors["formula"],
+        bound=MARGIN * max(finite, default=0.0) + FLOOR,
+        not_finite=int(np.count_nonzero(_lost(exact, own, got))),
+        undefined=int(np.count_nonzero(~defined)),
+        overflowed=int(np.count_nonzero(np.isfinite(exact) & ~np.isfinite(own))),
+    )
+
+
+def _lost(exact: Array, own: Array, got: Array) -> Array:
+    """Where the fused graph has no number and the original has one.
+
+    What the original has in float64 only is not lost where the fused graph gives the very NaN or infinity that the
+    original gives at its own types: that overflow is the source's.
+    """
+    same = (np.isnan(got) & np.isnan(own)) | (got == own)
+    lost: Array = ~np.isfinite(got) & (np.isfinite(own) | (np.isfinite(exact) & ~same))
+    return lost
+
+
+def relative_error(values: Array, exact: Array, where: Array) -> float:
+    """Relative L2 error over the chosen elements; infinite where one of the values is not finite."""
+    if not where.any():
+        return 0.0
+    chosen, truth = values.astype(np.float64)[where], exact[where]
+    if not np.isfinite(chosen).all():
+        return float("inf")
+    size = float(np.linalg.norm(truth))
+    error = float(np.linalg.norm(chosen - truth))
+    return error / size if size else error
+
+
+def uncompared(output: str, given: str = "") -> str:
+    """What is said where the original defines nothing of a result; `given` says on which real inputs, if on any."""
+    told = f"{output} could not be compared: the original itself has no finite value there"
+    if given:
+        return f"{told} on {given}; give other numbers, or use --verify static, which asks for none."
+    return f"{told}; --data gives it real inputs, another dtype may hold it, and --verify static asks for no numbers."
+
+
+def problems(figures: OutputFigures, output: str, given: str = "") -> list[str]:
+    """What these figures are out of bounds in; `output` is what the sentences call the result, `given` as above."""
+    findings = []
+    if not figures.compared:
+        findings.append(uncompared(output, given))
+    overflow = (
+        "" if np.isfinite(figures.formula) else "; the formula overflows there, so another type may suit it better"
+    )
+    if figures.not_finite:
+        findings.append(f"{output} has {figures.not_finite} values that are NaN or infinite, and not in the original.")
+    if not figures.algebra <= figures.algebra_bound:
+        findings.append(
+            f"{output} computed in float64 differs from the original by {figures.algebra:.2e} (relative), more than "
+            f"the {figures.algebra_bound:.2e} that storing the scale and bias costs: the mathematics is another."
+        )
+    if not figures.fused <= figures.bound:
+        findings.append(
+            f"{output} is off by {figures.fused:.2e} (relative) from the float64 value, where {figures.bound:.2e} is "
+            f"allowed: the original at its own types is off by {figures.original:.2e}, with an honest fused node's "
+            f"roundings by {figures.formula:.2e}{overflow}."
+        )
+    return findings

@@ -1,0 +1,285 @@
+"""Numbers of one attention at a time: what the rewrite put there, held against the formula that stood there.
+
+Two kinds of values enter a site.
+
+1. Real ones: query, key, value and mask as the original graph, at its own types, has them there when it runs on the
+   drawn inputs. Both questions of `numbers` are asked of them: is it the same mathematics, and is it accurate enough.
+   Unlike in the whole graph, a site's error cannot hide behind those of the layers around it.
+2. Drawn ones: query and key such that scores are around 1 (`mixed`) and around ±30 (`large`), masks with hidden and
+   seen keys in each row. Only the mathematics is asked for, in float64. This re-derives, from the two graphs alone,
+   what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
+   Where the site has a mask, a length or a bias of its own, further draws pad its rows on the left and on the right,
+   leave them a single key, or none. There both questions are asked, as what a row without keys means is decided by
+   what the types can hold: see `at_own_types`.
+
+Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and
+`numbers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from attnfuse.errors import VerificationError
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
+from attnfuse.ir.types import Array, TensorType
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.dtypes import DType
+from attnfuse.verify.graph.sites import Cut, Site
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers.accuracy import OWN_ERROR
+from attnfuse.verify.numbers.baseline import honest_rounding
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
+from attnfuse.verify.numbers.site_draws import operands
+from attnfuse.verify.result import OutputFigures, SiteFigures
+
+_FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv")
+"""Operators of scale: one score of one score, as what converts or moves them makes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteResult:
+    """One site's figures (None where it could not be run), what is wrong, and remarks."""
+
+    figures: SiteFigures | None
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """On drawn operands: the relative error in float64 and how large it may be there; of drawn masks all figures."""
+
+    error: float
+    bound: float
+    judged: OutputFigures | None = None
+
+
+def compare_sites(
+    original: Side,
+    fused: Side,
+    pairs: Sequence[tuple[Site, Cut]],
+    values: Mapping[str, Array],
+    seed: int,
+    attended: Set[str] = frozenset(),
+    given: str = "",
+) -> list[SiteResult]:
+    """Hold each site to its formula.
+
+    `values` are those of the cuts' leaves in the original graph's run, in their own types. `attended` are results of
+    sites whose rows have a key each, by the policy. `given` says which real inputs the values are of, if of any. Raises
+    VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
+    """
+    drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
+    results = []
+    for site, part in pairs:
+        sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
+        met = {value: values[value] for value in part.leaves}
+        result = _fused_result(site, part, sides[1], met)
+        if isinstance(result, str):
+            results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
+            continue
+        key = (key_of(part), site.output in attended)
+        if part.entries_are_all and key not in drawn:
+            drawn[key] = _draws(site, part, sides, seed, rows_attended=key[1])
+        results.append(_compare(site, part, sides, met, result, drawn.get(key, {}), given))
+    return results
+
+
+def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> Array | str:
+    """What stands in the site's place gives, at its own types; or why that cannot be compared at all."""
+    try:
+        (result,) = run(lower(part.fused, Arithmetic.NATIVE), values, fused.weights)
+    except (UnsupportedOpError, VerificationError) as error:
+        return f"cannot be run: {error}"
+    kind = part.original.type_of(site.output)
+    if kind is not None and kind.dims != result.shape:
+        return f"gives {list(result.shape)} and the original {list(kind.dims)}"
+    return result
+
+
+def _figures(
+    site: Site, part: Cut, sides: tuple[Side, Side], values: Mapping[str, Array], result: Array
+) -> tuple[OutputFigures, dict[str, float]]:
+    """Figures of the fused `result` on these values, and the largest size of each value that is a score."""
+    original, fused = sides
+    scores = _scores(part.original)
+    exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
+    native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
+    rounding = honest_rounding(part.original, part.fused)
+    figures = judge(
+        short_name(site.output),
+        reference=exact[0],
+        native=native,
+        formula=formula_values(original, rounding, values, [native])[0],
+        algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
+        fused=result,
+        allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
+    )
+    return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
+
+
+def _compare(
+    site: Site,
+    part: Cut,
+    sides: tuple[Side, Side],
+    values: Mapping[str, Array],
+    result: Array,
+    drawn: Mapping[str, _Drawn],
+    given: str,
+) -> SiteResult:
+    figures, peaks = _figures(site, part, sides, values, result)
+    where = f"site {site.label}"
+    findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
+    for how, on in drawn.items():
+        if on.judged is not None:
+            findings += problems(on.judged, f"{where} on drawn operands ({how})") if on.judged.compared else []
+        elif not on.error <= on.bound:
+            findings.append(
+                f"{where} on {how} drawn operands, in float64, differs from the original by {on.error:.2e} (relative), "
+                f"more than the {on.bound:.2e} that storing the scale and bias costs: it is another function."
+            )
+    notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
+    if figures.undefined and figures.compared:
+        notes.append(f"{where}: the original itself gives values that are NaN or infinite")
+    if not drawn:
+        notes.append(f"{where}: ran on no drawn operands, as the original does not reach it through them all")
+    told = SiteFigures(
+        module=site.module,
+        compute=site.compute.name,
+        largest_score=list(peaks.values())[-1] if peaks else None,
+        drawn={how: on.error for how, on in drawn.items()},
+        figures=figures,
+    )
+    return SiteResult(told, tuple(findings), tuple(notes))
+
+
+def _types(site: Site, part: Cut) -> list[str]:
+    """A source that is float16 or bfloat16 all through asks for that type: no policy casts between the two."""
+    kinds = [part.leaves[value].dtype for value in site.entries.values() if value in part.leaves]
+    result = part.original.type_of(site.output)
+    own = {kind.name for kind in [*kinds, *([result.dtype] if result is not None else [])]}
+    if len(own) == 1 and kinds[0].is_low_precision and kinds[0] is not site.compute:
+        return [f"computes in {site.compute}, and the original in {kinds[0]}."]
+    return []
+
+
+# --- scores
+
+
+def _scores(model: Model) -> list[str]:
+    """Values between the product of query and key and the mask: the product first, then as scaled."""
+    for node in model.nodes:
+        if role(node) is Role.SOFTMAX:
+            product = _product(model, node.inputs[0])
+            return [] if product is None else _scaled(model, product)
+    return []
+
+
+def _product(model: Model, value: str) -> str | None:
+    """The nearest product behind the softmax, through values of the scores' size."""
+    kind = model.type_of(value)
+    level, seen = [value], {value}
+    while level:
+        for name in level:
+            node = model.producer(name)
+            if node is not None and role(node) is Role.PRODUCT:
+                return name
+        behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
+        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
+        seen.update(level)
+    return None
+
+
+def _scaled(model: Model, product: str) -> list[str]:
+    found = [product]
+    made = model.producer(product)
+    if made is not None and factor_positions(made) != (0, 1):
+        return found  # its result has the mask in it already; only the product inside is told
+    while True:
+        users = [u.node for u in model.uses(found[-1]) if u.node is not None]
+        if len(users) != 1 or not (users[0].op in _FACTORS or source(users[0], LAYOUTS) == found[-1]):
+            return found
+        others = [v for v in users[0].inputs if v != found[-1]]
+        sizes_of_others = [kind.size for v in others if (kind := model.type_of(v)) is not None]
+        if any(size != 1 for size in sizes_of_others):
+            return found
+        found.append(users[0].name)
+
+
+def _size(kind: TensorType | None) -> int:
+    return kind.size if kind is not None and kind.is_static else -1
+
+
+def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> list[str]:
+    """The first scores that the formula's own type, or the type the site is computed in, cannot hold."""
+    for value, peak in peaks.items():
+        kind = original.type_of(value)
+        own = kind.dtype if kind is not None else dtypes.FLOAT32
+        what = f"scores reach {peak:.4g} at {short_name(value)}"
+        if own.is_low_precision and not peak <= own.largest:
+            return [f"{what}, more than {own} holds: the original overflows there"]
+        if compute.is_low_precision and not peak <= compute.largest:
+            return [f"{what}, more than {compute} holds: right only where the kernel keeps scores in float32"]
+    return []
+
+
+# --- drawn operands
+
+
+def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool) -> dict[str, _Drawn]:
+    """What each draw shows, by its label.
+
+    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
+    of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
+    """
+    original, fused = sides
+    rounding = honest_rounding(part.original, part.fused)
+    drawn: dict[str, _Drawn] = {}
+    for made in operands(site, part, seed, rows_attended=rows_attended):
+        if not made.masked:
+            exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
+            result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]
+            bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
+            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
+            continue
+        result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
+        figures, _ = _figures(site, part, sides, made.values, result)
+        drawn[made.label] = _Drawn(figures.algebra, figures.algebra_bound, at_own_types(figures))
+    return drawn
+
+
+def at_own_types(figures: OutputFigures) -> OutputFigures:
+    """Figures on drawn masks, without the question of the mathematics where the original is itself far from it.
+
+    A score that float16 absorbs in an added −65504 comes back in float64: what a row of them means is decided by the
+    original's own rounding, and its float64 value is nobody's. The result is still held to the original's error there.
+    """
+    if figures.original <= OWN_ERROR:
+        return figures
+    return replace(figures, algebra_bound=float("inf"))
+
+
+def key_of(part: Cut) -> bytes:
+    """Equal for cuts that compute the same: the two graphs with their values numbered in place of named."""
+    numbers: dict[str, bytes] = {}
+
+    def number(value: str) -> bytes:
+        return numbers.setdefault(value, b"%d" % len(numbers))
+
+    told: list[bytes] = []
+    for model in (part.original, part.fused):
+        told += [b"w:" + p.name.encode() + b"=" + number(p.name) for p in model.parameters()]
+        told += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
+        for node in model.nodes:
+            entry = model.primitives.get(node.proto.op_type)
+            attributes = [*node.proto.attribute, *(entry.attribute if entry is not None else ())]
+            told.append(node.op.encode() + b" ".join(number(v) for v in (*node.inputs, node.name)))
+            told += [a.SerializeToString(deterministic=True) for a in attributes]
+    return b"\n".join(told)

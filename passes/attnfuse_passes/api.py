@@ -1,0 +1,37 @@
+"""All of the passes that a plugin may import, and nothing more: what identities and rewrites are made of.
+
+Graphs, the builder of nodes and the operator table are in `attnfuse.api`.
+"""
+
+from attnfuse_passes.attention.identities.peelers import Identity
+from attnfuse_passes.attention.identities.scale import constant_factor, keeps_shape
+from attnfuse_passes.attention.identities.steps import (
+    AddTerm,
+    Convert,
+    Effect,
+    FillWhere,
+    Layout,
+    NanToZero,
+    Ordered,
+    Same,
+    Scale,
+)
+from attnfuse_passes.legalise.rules import At, Result, cannot
+
+__all__ = [
+    "AddTerm",
+    "At",
+    "Convert",
+    "Effect",
+    "FillWhere",
+    "Identity",
+    "Layout",
+    "NanToZero",
+    "Ordered",
+    "Result",
+    "Same",
+    "Scale",
+    "cannot",
+    "constant_factor",
+    "keeps_shape",
+]

@@ -1,0 +1,463 @@
+"""From a Softmax to the normal form: the chain that `chain.py` found, read axis by axis.
+
+Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
+matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from attnfuse.api import (
+    Effects,
+    Hands,
+    MatchFailure,
+    Model,
+    Node,
+    Obligation,
+    Peel,
+    TensorType,
+    behind,
+    dtypes,
+    effective_uses,
+)
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
+from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
+from attnfuse_passes.attention.identities.layout import integers
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
+from attnfuse_passes.attention.identities.steps import (
+    AddTerm,
+    Convert,
+    FillWhere,
+    Layout,
+    NanToZero,
+    Scale,
+    Step,
+)
+from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
+from attnfuse_passes.attention.uniform import makers
+
+
+def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:
+    """The attention around a Softmax. Raises MatchFailure, which says how far it got and what was found."""
+    return _Reader(model, softmax, effects).read()
+
+
+class _Reader:
+    """One reading of one site. The steps share the space and what has been proved so far."""
+
+    def __init__(self, model: Model, softmax: Node, effects: Effects) -> None:
+        self.model = model
+        self.effects = effects
+        self.softmax = softmax
+        self.space = Space()
+        self.peels: list[Peel] = []
+        self.obligations: list[Obligation] = []
+        self.interior: list[Node] = [softmax]
+        self._factors: dict[str, list[float]] = {}
+
+    def read(self) -> AttentionExpr:
+        """The story of one match, in order; each line either proves something or raises MatchFailure."""
+        scores_steps, scores = find_scores(self.model, self.softmax)
+        forward = find_weights(self.model, self.softmax)
+        self.interior.extend(forward.tests)
+        left, right = self._multiply(scores)
+        factors, terms, hint = self._walk_scores(scores, scores_steps)
+        softmax_axis = self._softmax_axis()
+        self._name_axes(scores, softmax_axis)
+        query, key = (left, right) if softmax_axis == 1 else (right, left)
+        query.name, key.name = "query", "key"
+        sides = {query.view: "query", key.view: "key"}
+        self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
+        self._check_key_is_computed(key)
+        nan_guard = self._walk_weights(forward)
+        value = self._value(forward)
+        factors = [*self._factors[query.view], *self._factors[key.view], *factors]
+        self._check_scale(factors, scores)
+        self._check_private(forward.product.node)
+        kind = self._type(self.softmax.inputs[0])
+        output = self._type(forward.product.node.name)
+        if not (kind.dtype.is_float and output.dtype.is_float):
+            raise MatchFailure("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
+        return AttentionExpr(
+            space=self.space,
+            softmax=self.softmax,
+            anchor=forward.product.node,
+            query=query,
+            key=key,
+            value=value,
+            scores_dtype=kind.dtype,
+            output_dtype=output.dtype,
+            score_bytes=self._score_bytes(),
+            factors=factors,
+            terms=terms,
+            nan_guard=nan_guard,
+            interior=[*self.interior, forward.product.node],
+            peels=self.peels,
+            obligations=self.obligations,
+            heads_hint=hint,
+        )
+
+    # --- operands
+
+    def _type(self, value: str) -> TensorType:
+        kind = self.model.type_of(value)
+        if kind is None:
+            raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
+        return kind
+
+    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> Operand:
+        """Peel an operand down to where its numbers come from, then describe how its axes came about."""
+        steps: list[Step] = []
+        at = value
+        for _ in range(MAX_CHAIN):
+            step = peel(self.model, at, place)
+            if step is None or (isinstance(step.effect, Convert) and not step.effect.wider):
+                break
+            steps.append(step)
+            at = step.input
+        return self._describe(name, value, steps, swap=swap)
+
+    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool) -> Operand:
+        """Replay the steps from the source outward; where a layout cannot be expressed, start after it instead."""
+        while True:
+            source = steps[-1].input if steps else value
+            kind = self._type(source)
+            self.space.identity(name, kind.dims)
+            layouts = [(source, self._keep(name, source, 0))]
+            pure, failed = True, None
+            for position in range(len(steps) - 1, -1, -1):
+                step = steps[position]
+                if isinstance(step.effect, Layout) and not step.effect.apply(self.space, name):
+                    failed = position
+                    break
+                pure = pure and not isinstance(step.effect, Scale | Convert)
+                if pure:
+                    made = step.node.name
+                    layouts.append((made, self._keep(name, made, len(layouts))))
+            if failed is None:
+                break
+            steps = steps[:failed]
+        for read, _ in layouts:
+            if read in self.effects.mutated:
+                raise MatchFailure("safety.mutated", read, "a value that nothing changes in place", "one that is")
+        if swap:
+            rank = len(self.space[name].axes)
+            self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
+        factors = []
+        for step in reversed(steps):
+            self.peels.append(Peel(step.identity, step.node.name, name))
+            if isinstance(step.effect, Scale):
+                factors.append(step.effect.factor)
+        self._factors[name] = factors
+        return Operand(name, source, kind.dtype, name, layouts)
+
+    def _keep(self, name: str, value: str, number: int) -> str:
+        """Remember the view as it is now, under a name of its own."""
+        kept = f"{name}/{number}"
+        self.space.put(kept, self.space[name])
+        return kept
+
+    # --- the first product
+
+    def _multiply(self, scores: Product) -> tuple[Operand, Operand]:
+        """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
+        left = self._operand("left", scores.left, Place.OPERAND, swap=scores.swap_left)
+        right = self._operand("right", scores.right, Place.OPERAND, swap=scores.swap_right)
+        space, at = self.space, scores.node.name
+        rank = max(len(space["left"].axes), len(space["right"].axes))
+        if min(len(space["left"].axes), len(space["right"].axes)) < 2:
+            raise MatchFailure("structure.rank", at, "operands of at least 2 axes", "a vector")
+        for name in ("left", "right"):
+            while len(space[name].axes) < rank:
+                space.expand(name, 0)
+        if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
+            raise MatchFailure(
+                "structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right")
+            )
+        self._pair_batch("left", "right", rank, at, strict=scores.strict)
+        a, b = space["left"].axes, space["right"].axes
+        batch = tuple(x or y for x, y in zip(a[:-2], b[:-2], strict=True))
+        axes = (*batch, a[-2], b[-1])
+        space.put("scores", View(tuple(flat(axes)), axes))
+        space.put("batch", View(tuple(flat(batch)), batch))
+        space.put("product", View((), (a[-2], b[-1], a[-1])))
+        self.interior.append(scores.node)
+        inner = space["left"].axes[-1]
+        self.obligations.append(
+            Obligation("contraction", f"query and key are contracted over one axis of {product(inner)} elements")
+        )
+        return left, right
+
+    def _pair_batch(self, one: str, other: str, rank: int, at: str, *, strict: bool) -> None:
+        for axis in range(rank - 2):
+            sizes = (product(self.space[one].axes[axis]), product(self.space[other].axes[axis]))
+            if not strict and -1 in sizes and keys(self.space[one].axes[axis]) != keys(self.space[other].axes[axis]):
+                raise MatchFailure(
+                    "facts.dynamic_batch",
+                    at,
+                    "batch sizes that are known, or a product that does not broadcast",
+                    str(sizes),
+                )
+            if not self.space.pair(one, axis, other, axis, broadcast=not strict):
+                raise MatchFailure("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+
+    # --- scores: scale, masks, layout
+
+    def _walk_scores(
+        self, scores: Product, steps: list[Step]
+    ) -> tuple[list[float], list[BiasTerm | FillTerm], int | None]:
+        factors = [scores.alpha] if scores.alpha != 1.0 else []
+        terms: list[BiasTerm | FillTerm] = []
+        hint = self._heads_in_scores(None)
+        if scores.term is not None and scores.beta != 0.0:
+            terms.append(self._bias(scores.node, AddTerm(scores.term, scores.beta), 0))
+        for step in reversed(steps):
+            self.interior.append(step.node)
+            self.peels.append(Peel(step.identity, step.node.name, "scores"))
+            effect = step.effect
+            if isinstance(effect, Scale):
+                factors.append(effect.factor)
+                terms = [_times(term, effect.factor) for term in terms]
+            elif isinstance(effect, Layout):
+                if not effect.apply(self.space, "scores"):
+                    raise MatchFailure(
+                        "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
+                    )
+            elif isinstance(effect, AddTerm):
+                terms.append(self._bias(step.node, effect, len(terms)))
+            elif isinstance(effect, FillWhere):
+                terms.append(self._fill(step.node, effect, len(terms)))
+                self.interior.extend(self._makers_of_fill(step, effect))
+            hint = self._heads_in_scores(hint)
+        return factors, terms, self._heads_in_scores(hint)
+
+    def _heads_in_scores(self, known: int | None) -> int | None:
+        axes = self.space["scores"].axes
+        if known is not None or len(axes) != 4 or axes[2:] != self.space["product"].axes[:2]:
+            return known
+        return len(axes[0]) if keys([*axes[0], *axes[1]]) == keys(flat(self.space["batch"].axes)) else None
+
+    def _term_view(self, name: str, value: str, node: Node) -> Operand:
+        """Read a mask or bias and pair its trailing axes with those of the scores."""
+        operand = self._operand(name, value, Place.VALUE, swap=False)
+        space = self.space
+        if UNKNOWN in space[name].dims:
+            # It may turn out to be 1, and then the mask is repeated along it.
+            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
+        rank, wanted = len(space[name].axes), len(space["scores"].axes)
+        folded = rank == wanted + 1 and node.op == "Baddbmm"
+        before = space["scores"].dims
+        if folded and not self._unfold_heads(name):
+            raise MatchFailure(
+                "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
+            )
+        while len(space[name].axes) < len(space["scores"].axes):
+            space.expand(name, 0)
+        if len(space[name].axes) != len(space["scores"].axes):
+            raise MatchFailure(
+                "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
+            )
+        for axis, group in enumerate(space["scores"].axes):
+            if not group and space[name].axes[axis]:
+                raise MatchFailure(
+                    "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
+                )
+            if not space.pair("scores", axis, name, axis, broadcast=True):
+                raise MatchFailure(
+                    "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
+                )
+        if folded:
+            space.reshape("scores", before)
+        return operand
+
+    def _unfold_heads(self, name: str) -> bool:
+        """A 4-D mask beside 3-D scores [batch · heads, query, key]: give the scores their head axis."""
+        batch, heads, *_ = self.space[name].dims
+        whole, rows, columns = self.space["scores"].dims
+        if whole == -1:
+            return False
+        if heads == 1:
+            heads = whole // batch
+        elif batch == 1:
+            batch = whole // heads
+        return batch * heads == whole and self.space.reshape("scores", (batch, heads, rows, columns))
+
+    def _bias(self, node: Node, effect: AddTerm, number: int) -> BiasTerm:
+        name = f"term{number}"
+        operand = self._term_view(name, effect.term, node)
+        return BiasTerm(operand.value, operand.dtype, effect.factor, name, node.name)
+
+    def _fill(self, node: Node, effect: FillWhere, number: int) -> FillTerm:
+        name = f"term{number}"
+        if self._type(effect.condition).dtype is not dtypes.BOOL:
+            raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
+        operand = self._term_view(name, effect.condition, node)
+        return FillTerm(operand.value, effect.when, effect.fill, name, node.name)
+
+    def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
+        """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
+        fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
+        nodes = [node for name in fills for node in makers(self.model, name)]
+        inside = {step.node.name, *(node.name for node in nodes)}
+        users = (use.node for node in nodes for use in effective_uses(self.model, node.name))
+        return nodes if all(user is not None and user.name in inside for user in users) else []
+
+    # --- the softmax and what follows
+
+    def _softmax_axis(self) -> int:
+        """0 or 1: which axis of the product the softmax runs over (1: the columns, as in Q·Kᵀ)."""
+        axes = integers(self.model, self.softmax.inputs[1]) if len(self.softmax.inputs) > 1 else None
+        rank = len(self.space["scores"].axes)
+        if axes is None or len(axes) != 1 or not -rank <= axes[0] < rank:
+            raise MatchFailure("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
+        ran = keys(self.space["scores"].axes[axes[0] % rank])
+        for side in (1, 0):
+            # An axis of one element has no atoms. A softmax over it gives ones, and so does one over a key sequence of
+            # one element: they are the same, whichever axis of one element it is.
+            if ran == keys(self.space["product"].axes[side]):
+                self.obligations.append(
+                    Obligation("softmax_axis", f"axis {axes[0]} holds the whole key sequence and nothing else")
+                )
+                return side
+        raise MatchFailure(
+            "structure.softmax_axis",
+            self.softmax.name,
+            "a softmax over the key sequence",
+            f"over axis {axes[0]}",
+            is_attention=False,
+        )
+
+    def _name_axes(self, scores: Product, softmax_axis: int) -> None:
+        rows, columns, inner = self.space["product"].axes
+        if softmax_axis == 0:
+            rows, columns = columns, rows
+        for name, axis in (("rows", rows), ("columns", columns), ("inner", inner)):
+            self.space.put(name, View((), (axis,)))
+
+    def _walk_weights(self, forward: Forward) -> bool:
+        guard = False
+        for step in forward.steps:
+            self.interior.append(step.node)
+            self.peels.append(Peel(step.identity, step.node.name, "weights"))
+            if isinstance(step.effect, Layout) and not step.effect.apply(self.space, "scores"):
+                raise MatchFailure(
+                    "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op
+                )
+            guard = guard or isinstance(step.effect, NanToZero)
+        return guard
+
+    def _value(self, forward: Forward) -> Operand:
+        """The second product: weights · value, or valueᵀ · weightsᵀ."""
+        space, second = self.space, forward.product
+        at = second.node.name
+        swap_weights = second.swap_left if forward.weights_left else second.swap_right
+        swap_value = second.swap_right if forward.weights_left else second.swap_left
+        # Read as weights[rows, columns] · value[columns, outer] on either side: on the right both are swapped.
+        if swap_weights == forward.weights_left:
+            rank = len(space["scores"].axes)
+            space.transpose("scores", [*range(rank - 2), rank - 1, rank - 2])
+        name = "value"
+        operand = self._operand(
+            name,
+            second.right if forward.weights_left else second.left,
+            Place.VALUE,
+            swap=swap_value if forward.weights_left else not swap_value,
+        )
+        rank = max(len(space["scores"].axes), len(space[name].axes))
+        for view in ("scores", name):
+            while len(space[view].axes) < rank:
+                space.expand(view, 0)
+        weights = space["scores"].axes
+        if keys(weights[-1]) != keys(space["columns"].axes[0]) or keys(weights[-2]) != keys(space["rows"].axes[0]):
+            raise MatchFailure(
+                "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
+            )
+        if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
+            raise MatchFailure("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+        self._pair_batch("scores", name, rank, at, strict=second.strict)
+        extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
+        if extra:
+            raise MatchFailure(
+                "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+            )
+        own = set(keys(flat(space["batch"].axes)))
+        if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
+            raise MatchFailure(
+                "structure.value_batch", at, "weights with the batch axes of query and key", "weights that are repeated"
+            )
+        outer = space[name].axes[-1]
+        axes: list[Axis] = [*space["scores"].axes[:-2], space["scores"].axes[-2], outer]
+        if not forward.weights_left:
+            axes[-2:] = [axes[-1], axes[-2]]
+        space.put("outer", View((), (outer,)))
+        space.put("output", View((), tuple(axes)))
+        self.obligations.append(
+            Obligation(
+                "value_contraction", "the weights' key sequence is contracted with value's, row by row of the query"
+            )
+        )
+        return operand
+
+    # --- obligations
+
+    def _check_scale(self, factors: list[float], scores: Product) -> None:
+        total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
+        if not np.isfinite(total) or total <= 0:
+            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale", repr(total))
+        self.obligations.append(
+            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
+        )
+
+    def _check_key_is_computed(self, key: Operand) -> None:
+        at = behind(self.model, key.value, {Hands.SAME})
+        if self.model.is_parameter(at) or self.model.is_literal(at):
+            expected, found = "a key computed from an input", "a weight: a linear layer"
+            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
+
+    def _check_private(self, anchor: Node) -> None:
+        """Scores and weights may have no reader outside the region: they would still have to be computed."""
+        inside = {node.name for node in self.interior} | {anchor.name}
+        for node in self.interior:
+            outside = [
+                use for use in effective_uses(self.model, node.name) if use.node is None or use.node.name not in inside
+            ]
+            if outside:
+                reader = outside[0].node
+                raise MatchFailure(
+                    "safety.scores_escape",
+                    node.name,
+                    "scores that only the softmax reads",
+                    "an output of the graph" if reader is None else reader.op,
+                )
+            if node.graph.name != anchor.graph.name:
+                raise MatchFailure("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
+        self.obligations.append(
+            Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
+        )
+
+    def _score_bytes(self) -> int:
+        """Bytes of the score-shaped values alive at once: the softmax's operand and result.
+
+        CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
+        SoftmaxV2's does not (read in the sources of both).
+        """
+        total = 0
+        for value in (self.softmax.inputs[0], self.softmax.name):
+            kind = self.model.type_of(value)
+            if kind is not None and kind.is_static:
+                total += kind.size * kind.dtype.itemsize
+        return total
+
+
+def _times(term: BiasTerm | FillTerm, factor: float) -> BiasTerm | FillTerm:
+    if isinstance(term, BiasTerm):
+        return replace(term, factor=term.factor * factor)
+    return replace(term, fill=term.fill * factor)
+
+
+def _dims(space: Space, *names: str) -> str:
+    return " and ".join(str(list(space[name].dims)) for name in names)

@@ -1,0 +1,162 @@
+"""Peelers of what is added to the scores or put in their place: masks and biases."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attnfuse.api import Model, Node, Role, role
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.product import is_scores
+from attnfuse_passes.attention.identities.scale import constant_factor
+from attnfuse_passes.attention.identities.steps import AddTerm, Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.uniform import uniform
+
+
+def _fill_value(model: Model, value: str, scores: str) -> float | None:
+    """The number that is filled in, as the type of the scores holds it: a number, or −inf.
+
+    MaskedFill casts its number to the type of what it fills, so −1e9 is −inf among float16 scores.
+    """
+    number, kind = uniform(model, value), model.type_of(scores)
+    if number is None or kind is None or not kind.dtype.is_float:
+        return None
+    with np.errstate(over="ignore"):
+        number = float(np.array(number).astype(kind.dtype.numpy))
+    return number if number < float("inf") else None
+
+
+def _same_shape(model: Model, node: Node, value: str) -> bool:
+    kind = model.type_of(value)
+    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+
+
+@peeler(
+    "bias.add",
+    ops=("Add", "AddExt", "InplaceAddExt"),
+    identity="scores + bias",
+    examples=(
+        "Add(scores: float32[2, 3, 4], b: float32[3, 4])",
+        "Add(b: float32[1, 1, 4], scores: float32[2, 3, 4])",
+        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 2)",
+        "InplaceAddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 1)",
+    ),
+    counter_examples=(
+        "Add(scores: float32[3, 4], b: float32[2, 3, 4])",
+        "AddExt(b: float32[2, 3, 4], scores: float32[2, 3, 4], 2)",
+        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], a: float32[])",
+        "Add(x: float32[2, 3, 4], b: float32[2, 3, 4])",
+    ),
+)
+def add(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """α (AddExt, InplaceAddExt) multiplies the second operand, so there the scores must be the first."""
+    alpha = constant_factor(model, node.inputs[2]) if node.op != "Add" else 1.0
+    if alpha is None:
+        return None
+    first, second = node.inputs[:2]
+    sides = [(first, second, alpha)] + ([(second, first, 1.0)] if alpha == 1.0 and node.op != "InplaceAddExt" else [])
+    for scores, term, factor in sides:
+        kind = model.type_of(term)
+        if _same_shape(model, node, scores) and kind is not None and kind.dtype.is_float and is_scores(model, scores):
+            return scores, AddTerm(term, factor)
+    return None
+
+
+@peeler(
+    "bias.subtract",
+    ops=("Sub", "SubExt"),
+    identity="scores − bias",
+    examples=("Sub(scores: float32[2, 3, 4], b: float32[3, 4])", "SubExt(scores: float32[2, 3], b: float32[2, 3], 3)"),
+    counter_examples=(
+        "Sub(b: float32[2, 3, 4], scores: float32[2, 3, 4])",
+        "Sub(scores: float32[3, 4], b: float32[2, 3, 4])",
+        "SubExt(scores: float32[2, 3], b: float32[2, 3], a: float32[])",
+    ),
+)
+def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """Only what is subtracted from the scores; bias − scores would turn their sign."""
+    alpha = constant_factor(model, node.inputs[2]) if node.op == "SubExt" else 1.0
+    scores, term = node.inputs[:2]
+    kind = model.type_of(term)
+    if alpha is None or kind is None or not kind.dtype.is_float:
+        return None
+    if not _same_shape(model, node, scores) or not is_scores(model, scores):
+        return None
+    return scores, AddTerm(term, -alpha)
+
+
+@peeler(
+    "mask.fill",
+    ops=("MaskedFill",),
+    identity="where(mask, fill, scores)",
+    examples=(
+        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] -inf)",
+        "MaskedFill(scores: float32[2, 3, 4], m: bool[2, 3, 4], -10000.0)",
+    ),
+    counter_examples=(
+        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], f: float32[])",
+        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] inf)",
+        "MaskedFill(scores: float32[3, 4], m: bool[2, 3, 4], -1.0)",
+    ),
+)
+def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """True in the mask is what is filled."""
+    scores, condition, fill = node.inputs[:3]
+    number = _fill_value(model, fill, scores)
+    if number is None or not _same_shape(model, node, scores):
+        return None
+    return scores, FillWhere(condition, when=True, fill=number)
+
+
+@peeler(
+    "mask.select",
+    ops=("Select", "Where"),
+    identity="where(keep, scores, fill), or where(drop, fill, scores)",
+    examples=(
+        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
+        "Select(m: bool[3, 4], tensor float32[] -1e9, scores: float32[2, 3, 4])",
+        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[2, 3, 4] -inf)",
+        "Where(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
+    ),
+    counter_examples=(
+        "Select(m: bool[3, 4], x: float32[3, 4], y: float32[3, 4])",
+        "Select(m: bool[2, 3, 4], scores: float32[3, 4], tensor float32[] -inf)",
+    ),
+)
+def select(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """One branch a constant, the other the scores."""
+    condition, yes, no = node.inputs[:3]
+    for scores, other, when in ((yes, no, False), (no, yes, True)):
+        number = _fill_value(model, other, scores)
+        if number is not None and _same_shape(model, node, scores):
+            return scores, FillWhere(condition, when=when, fill=number)
+    return None
+
+
+@peeler(
+    "nan.guard",
+    ops=("Select", "Where", "MaskedFill"),
+    identity="where(isnan(P), 0, P): only a row without any key is not a number",
+    examples=(
+        "Select(IsNan(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Where(IsNaN(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "MaskedFill(p: float32[2, 3], IsNan(p), 0.0)",
+    ),
+    counter_examples=(
+        "Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p), tensor float32[] 1.0, p: float32[2, 3])",
+        "Select(IsNan(other), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsInf(p), tensor float32[] 0.0, p: float32[2, 3])",
+    ),
+)
+def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """The condition must be IsNan of the very value that is guarded, and the replacement zero."""
+    if node.op == "MaskedFill":
+        value, condition, zero = node.inputs[:3]
+    else:
+        condition, zero, value = node.inputs[:3]
+    test = model.producer(condition)
+    if test is None or role(test) is not Role.NAN_TEST or test.inputs[0] != value:
+        return None
+    if constant_factor(model, zero) != 0.0 or not _same_shape(model, node, value):
+        return None
+    return value, NanToZero()

@@ -1,0 +1,127 @@
+"""The registry of peelers: small algebraic identities, found by the operator they are about.
+
+To teach attnfuse a spelling, write one function in one file of this folder:
+
+    @peeler("scale.muls", ops=("Muls",), identity="(c·x)·y = c·(x·y)",
+            examples=("Muls(x: float32[2, 3], 0.5)",),
+            counter_examples=("Muls(x: float32[2, 3], c: float32[2, 3])",))
+    def muls(model, node): ...
+
+It returns the value to go on at and the effect, or None where the identity does not hold. Where a peel is allowed (on
+query/key/value, on the scores, on the weights) follows from its effect, see `ALLOWED`. The tests collect every
+peeler's examples: each is evaluated against its effect in float64, and each counter-example must be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+
+from attnfuse.api import Extension, Model
+from attnfuse_passes.attention.identities.steps import (
+    AddTerm,
+    Convert,
+    FillWhere,
+    Layout,
+    NanToZero,
+    Ordered,
+    Rule,
+    Same,
+    Scale,
+    Step,
+)
+
+
+class Place(Enum):
+    """Where in softmax(scale · QKᵀ + bias) V a value stands."""
+
+    OPERAND = "query or key"
+    VALUE = "value"
+    SCORES = "scores"
+    WEIGHTS = "attention weights"
+
+
+# softmax is not linear, so a factor or a term may be moved past Q·Kᵀ but never past the softmax; a value that is not
+# a number can only come from a row without any key, so replacing it is a statement about the weights.
+ALLOWED: dict[Place, tuple[type, ...]] = {
+    Place.OPERAND: (Same, Scale, Convert, Layout),
+    Place.VALUE: (Same, Convert, Layout),
+    Place.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere),
+    Place.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One identity. `examples` and `counter_examples` are one-node programs, see tests/support/programs.py."""
+
+    name: str
+    ops: tuple[str, ...]
+    identity: str
+    examples: tuple[str, ...]
+    counter_examples: tuple[str, ...]
+    rule: Rule
+
+
+_BY_OP: dict[str, list[Identity]] = {}
+
+
+_PLUGGED: dict[str, list[Identity]] = {}
+"""Those of plugins."""
+
+
+def peeler(
+    name: str,
+    *,
+    ops: tuple[str, ...],
+    identity: str,
+    examples: tuple[str, ...],
+    counter_examples: tuple[str, ...] = (),
+) -> Callable[[Rule], Rule]:
+    """Register a rule under the operators it is about."""
+
+    def register(rule: Rule) -> Rule:
+        entry = Identity(name, ops, identity, examples, counter_examples, rule)
+        for op in ops:
+            _BY_OP.setdefault(op, []).append(entry)
+        return rule
+
+    return register
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Read by these identities of plugins too, after our own, and by no others that were added before.
+
+    Raises PluginError for what is no identity, and for a name that another has.
+    """
+    _PLUGGED.clear()
+    taken = {entry.name for entry in all_peelers()}
+    for extension in extensions:
+        entry = extension.value
+        if not isinstance(entry, Identity):
+            raise extension.refused("is no Identity of attnfuse_passes.api")
+        if entry.name != extension.name:
+            raise extension.refused(f"calls itself {entry.name!r}")
+        if entry.name in taken:
+            raise extension.refused("has the name of one that attnfuse has itself")
+        for op in entry.ops:
+            _PLUGGED.setdefault(op, []).append(entry)
+
+
+def all_peelers() -> tuple[Identity, ...]:
+    """Every peeler of our own, once each, by name."""
+    return tuple(sorted({p.name: p for entries in _BY_OP.values() for p in entries}.values(), key=lambda p: p.name))
+
+
+def peel(model: Model, value: str, place: Place) -> Step | None:
+    """The first peeler that applies to the node making `value`, at that place."""
+    node = model.producer(value)
+    if node is None:
+        return None
+    for entry in chain(_BY_OP.get(node.op, ()), _PLUGGED.get(node.op, ())):
+        found = entry.rule(model, node)
+        if found is not None and isinstance(found[1], ALLOWED[place]):
+            return Step(node, found[0], found[1], f"{entry.name}: {entry.identity}")
+    return None

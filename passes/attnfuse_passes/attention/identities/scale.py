@@ -1,0 +1,124 @@
+"""Peelers of constant factors: (c·x)·yᵀ = c·(x·yᵀ), wherever in the formula the factor stands."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attnfuse.api import Model, Node, NotALiteralError
+from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.steps import Effect, Scale
+
+
+def constant_factor(model: Model, value: str) -> float | None:
+    """The number a value is everywhere equal to; None where it is not one known, finite number."""
+    try:
+        literal = model.literal(value)
+    except NotALiteralError:
+        return None
+    if isinstance(literal, np.ndarray):
+        if literal.size != 1:
+            return None
+        literal = literal.reshape(()).astype(np.float64).item()
+    if isinstance(literal, bool) or not isinstance(literal, int | float):
+        return None
+    return float(literal) if math.isfinite(literal) else None
+
+
+def keeps_shape(model: Model, node: Node, value: str) -> bool:
+    """Whether the node's output has the type of `value`: a one-element operand of higher rank would change it."""
+    kind = model.type_of(value)
+    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+
+
+@peeler(
+    "scale.multiply",
+    ops=("Mul", "Muls"),
+    identity="(c·x)·yᵀ = c·(x·yᵀ)",
+    examples=(
+        "Muls(x: float32[2, 3], 0.5)",
+        "Mul(x: float32[2, 3], tensor float32[] 0.125)",
+        "Mul(tensor float32[1] -3.0, x: float32[2, 3])",
+    ),
+    counter_examples=(
+        "Mul(x: float32[2, 3], y: float32[2, 3])",
+        "Mul(x: float32[3], tensor float32[1, 1] 2.0)",
+        "Mul(x: float32[2, 3], tensor float32[] inf)",
+        "Mul(x: float32[2, 3], tensor float32[3] 2.0)",
+        "Mul(x: float32[2, 3], tensor float32[] 2.0, u: monad)",
+        "Muls(x: int64[2, 3], 2)",
+        "Muls(x: float32[2, 3], True)",
+        "Muls(x: float32[2, 3], None)",
+    ),
+)
+def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """c·x, the constant on either side."""
+    if len(node.inputs) != 2:
+        return None
+    for value, other in (node.inputs, node.inputs[::-1]):
+        factor = constant_factor(model, other)
+        if factor is not None and keeps_shape(model, node, value):
+            return value, Scale(factor)
+    return None
+
+
+@peeler(
+    "scale.divide",
+    ops=("Div", "Divs", "RealDiv"),
+    identity="(x/c)·yᵀ = (1/c)·(x·yᵀ)",
+    examples=(
+        "Div(x: float32[2, 3], tensor float32[] 8.0)",
+        "Divs(x: float32[2, 3], 2.0)",
+        "RealDiv(x: float32[2, 3], tensor float32[1] -4.0)",
+    ),
+    counter_examples=(
+        "Div(tensor float32[] 8.0, x: float32[2, 3])",
+        "Div(x: float32[2, 3], tensor float32[] 0.0)",
+        "Divs(x: float32[2, 3], y: float32[2, 3])",
+        "Divs(x: float32[2, 3], 2.0, u: monad)",
+        "Div(x: float32[3], tensor float32[1, 1] 2.0)",
+        "Divs(x: int64[2, 3], 2)",
+    ),
+)
+def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """x/c; c/x is no scale."""
+    if len(node.inputs) != 2:
+        return None
+    value, divisor = node.inputs
+    factor = constant_factor(model, divisor)
+    if factor is None or factor == 0 or not keeps_shape(model, node, value):
+        return None
+    return value, Scale(1.0 / factor)
+
+
+@peeler(
+    "scale.in_place",
+    ops=("InplaceMuls", "InplaceDivs"),
+    identity="x *= c leaves c·x, x /= c leaves (1/c)·x",
+    examples=(
+        "InplaceMuls(scores: float32[2, 3], 0.125, u: monad)",
+        "InplaceDivs(scores: float32[2, 3], 8.0, u: monad)",
+    ),
+    counter_examples=(
+        "InplaceMuls(scores: float32[2, 3], c: float32[], u: monad)",
+        "InplaceMuls(scores: float32[2, 3], 0.125)",
+        "InplaceMuls(x: int64[2, 3], 2, u: monad)",
+        "InplaceMuls(0.125, x: float32[2, 3], u: monad)",
+        "InplaceDivs(scores: float32[2, 3], 0.0, u: monad)",
+    ),
+)
+def in_place(model: Model, node: Node) -> tuple[str, Effect] | None:
+    """A number into the first input, which is the result too (MindSpore 2.10); the third input orders the effect.
+
+    Equal to a product only if nothing else reads the input: that is an obligation of the match.
+    """
+    if len(node.inputs) != 3:
+        return None
+    value, number, _ = node.inputs
+    factor = constant_factor(model, number)
+    if factor is None or not keeps_shape(model, node, value):
+        return None
+    if node.op == "InplaceMuls":
+        return value, Scale(factor)
+    return (value, Scale(1.0 / factor)) if factor != 0 else None

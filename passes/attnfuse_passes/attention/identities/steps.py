@@ -1,0 +1,88 @@
+"""What one peel says: where to go on, and what the node that was peeled did to the value.
+
+Each effect is an algebraic statement about `output = f(input)`; tests evaluate it in float64 against the operator
+itself, on the examples every peeler carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from attnfuse.api import DType, Model, Node
+from attnfuse_passes.attention.axes import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """output = input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """output = input, read after an effect that only the region's own nodes can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """output = factor · input, the factor a known constant."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """output = input in another float type. Exact where `wider`; a rounding otherwise."""
+
+    source: DType
+    target: DType
+    wider: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """output = input with its axes moved, regrouped or repeated.
+
+    `apply(space, name)` does the same to a view; False where it cannot be expressed.
+    """
+
+    apply: Callable[[Space, str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class AddTerm:
+    """output = input + factor · term, the term broadcast to the input by its trailing axes."""
+
+    term: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class FillWhere:
+    """output = fill where the condition is `when`, else input. `fill` is a known constant."""
+
+    condition: str
+    when: bool
+    fill: float
+
+
+@dataclass(frozen=True, slots=True)
+class NanToZero:
+    """output = 0 where the input is not a number, else input."""
+
+
+Effect: TypeAlias = Same | Ordered | Scale | Convert | Layout | AddTerm | FillWhere | NanToZero
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One peel: go on at value `input`; `effect` turns it into the peeled node's output."""
+
+    node: Node
+    input: str
+    effect: Effect
+    identity: str
+
+
+Rule: TypeAlias = Callable[[Model, Node], tuple[str, Effect] | None]

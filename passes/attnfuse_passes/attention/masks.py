@@ -1,0 +1,500 @@
+"""From the terms of the scores to what a fused node can take: keys to discard, a bias, what an empty row means.
+
+Let c be added to a score. If c is −inf the key's weight is exactly 0. If c is so negative that adding it absorbs the
+score (s + c = c in floating point, see ABSORBING), the weight is exactly 0 as long as the row has one key without it.
+Such terms are masks: the key is discarded. Any other term is a bias and is added as it is.
+
+A row all of whose keys are discarded needs care. The formula gives NaN there (−inf), or the plain mean of value (an
+absorbing c: all scores are equal), or 0 (−inf with a NaN guard); the kernel gives something else. So either it is
+proved that no such row exists (constant masks are looked at), or the result of such rows is put in place after the
+node (`guard`), or all terms are summed and handed over as one *shifted* bias.
+
+The shifted bias takes any run-time numbers into a narrower type without a proof about them. With m the largest bias of
+a row, softmax(s + b) = softmax(s + (b − m)); b − m has a 0 in every row, so narrowing it may turn hidden keys into
+−inf, but never a whole row. Where m itself absorbs the scores, s + b = b in the formula's own arithmetic: there the
+query row is set to zero, and the node computes the same softmax(b − m). A row of −inf alone, or with a +inf, gives NaN
+on both sides.
+
+A bias whose numbers are known goes in as it is where storing them costs no more than the formula's own arithmetic
+(`narrowing.py` derives the bound). Otherwise it is shifted too: here, once, if all that is done to the scores is
+constant, else at run time with all else, as the largest of a row depends on which keys are hidden.
+
+A weight is a bias of known numbers where its values are at hand, and no constant: what is written reads it at run time.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from attnfuse.api import DType, MatchFailure, Model, NodeKind, Obligation
+from attnfuse_passes.attention.axes import Axis, View, keys, product
+from attnfuse_passes.attention.heads import Heads
+from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
+from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
+from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
+
+Array: TypeAlias = npt.NDArray[np.generic]
+
+# Products of float16 query and key stay below 65504² · 512 ≈ 2.2e12 and float32 keeps 24 bits: adding anything
+# beyond 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
+ABSORBING = -1e30
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A run-time condition under which a key is discarded.
+
+    Without a `threshold`, `value` is a bool and discards where it is `when`; with one, `value` is a number and discards
+    below the threshold (`when`), or above it (not `when`).
+    """
+
+    value: str
+    view: str
+    when: bool = True
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """factor · value, added to the scores at run time."""
+
+    value: str
+    view: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`fill` where `value` (a bool) is `when`, else what was summed before: a fill that absorbs the score."""
+
+    value: str
+    view: str
+    when: bool
+    fill: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summand:
+    """A term of a shifted bias. The formula has its sum up to there in `dtype`, and an overflow of it too."""
+
+    term: Bias | Fill
+    dtype: DType
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A bias that is to be stored: the numbers it is made of (None: any, of the compute type itself) and where it is
+    added."""
+
+    numbers: Reals | None
+    added: DType
+
+
+@dataclass(slots=True)
+class Masking:
+    """What the fused node is given. Constants have axes [batch, heads, rows, columns], 1 where they do not vary."""
+
+    discards: list[Discard] = field(default_factory=list)
+    constant_discard: npt.NDArray[np.bool_] | None = None
+    biases: list[Bias] = field(default_factory=list)
+    constant_bias: npt.NDArray[np.float64] | None = None
+    shifted: list[Summand] = field(default_factory=list)
+    """Terms to be summed and shifted in float32; if there are any, nothing else is used."""
+    guard: str | None = None
+    divide: bool = True
+    """Whether the bias may be divided by the scale (see `bias_before_scale`)."""
+    kind: str | None = None
+    obligations: list[Obligation] = field(default_factory=list)
+
+    @property
+    def discarding(self) -> bool:
+        return bool(self.discards) or self.constant_discard is not None
+
+    @property
+    def biased(self) -> bool:
+        return bool(self.biases or self.shifted) or self.constant_bias is not None
+
+
+def read_masking(
+    model: Model,
+    folder: ConstantFolder,
+    known: ConstantFolder,
+    expr: AttentionExpr,
+    heads: Heads,
+    compute: DType,
+    node: NodeKind,
+    *,
+    rows_attended: bool,
+) -> Masking:
+    """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
+
+    `folder` knows constants, which may be written anew; `known` the weights' values too.
+    """
+    return _Sorter(model, folder, known, expr, heads, compute, node, rows_attended).sort()
+
+
+@dataclass(slots=True)
+class _Sorter:
+    model: Model
+    folder: ConstantFolder
+    known: ConstantFolder
+    expr: AttentionExpr
+    heads: Heads
+    compute: DType
+    node: NodeKind
+    rows_attended: bool
+    masking: Masking = field(default_factory=Masking)
+    meanings: list[tuple[str, bool]] = field(default_factory=list)
+    """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
+    shift: bool = False
+    largest: float = 0.0
+    """Bound of what all known biases together add."""
+    unbounded: bool = False
+    """Whether there is a bias of any number at all, computed at run time."""
+    nearest: float = math.inf
+    """Magnitude of the finite number nearest to 0 that hides a key."""
+    parts: list[_Part] = field(default_factory=list)
+    """The biases of run time that are to be stored."""
+    constants: list[DType] = field(default_factory=list)
+    """The types in which constant biases are added."""
+    hidden: npt.NDArray[np.bool_] | None = None
+    """The keys that all masks together discard, as far as each is known."""
+    all_known: bool = True
+    """Whether every mask is known."""
+
+    def sort(self) -> Masking:
+        self._check_sums()
+        for term in self.expr.terms:
+            self._check_range(term)
+            if isinstance(term, FillTerm):
+                self._fill(term)
+            else:
+                self._bias(term)
+        if not self.shift:
+            self._store()
+        self._rows()
+        if self.shift:
+            self._shift()
+        self._kind()
+        return self.masking
+
+    def _shift(self) -> None:
+        """One shifted bias of all terms, in place of everything sorted so far."""
+        self.masking = Masking(divide=False)
+        scaled = any(isinstance(term, BiasTerm) and term.factor != 1.0 for term in self.expr.terms)
+        for term in self.expr.terms:
+            if isinstance(term, BiasTerm):
+                self.masking.shifted.append(Summand(Bias(term.value, term.view, term.factor), self._at(term)))
+            elif term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended):
+                fill = Fill(term.condition, term.view, term.when, term.fill)
+                self.masking.shifted.append(Summand(fill, self._at(term)))
+            else:
+                # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
+                # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
+                # so a mean, differs, in a row that attends to no key.
+                raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
+        self.masking.guard = "zero" if self.expr.nan_guard else None
+        self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
+
+    # --- storing biases in the compute type
+
+    def _store(self) -> None:
+        """Have the biases stored as they are, where that loses nothing; else shifted, here or at run time."""
+        masking, constant = self.masking, self.masking.constant_bias
+        parts = list(self.parts)
+        if constant is not None:
+            parts.append(_Part(np.unique(constant), min(self.constants, key=roundoff)))
+        if not parts:
+            return
+        wide = any(isinstance(term, BiasTerm) and self._is_wide(term) for term in self.expr.terms)
+        if len(parts) > 1 and wide and (self.unbounded or self.largest >= FINE):
+            self.shift = True  # the formula adds them in a wider type than the node's
+            return
+        for divide in (True, False) if masking.divide else (False,):
+            factor = 1.0 / self.expr.scale if divide and self.node == "FlashAttentionScore" else 1.0
+            if all(p.numbers is None or survives(p.numbers, self.compute, factor, p.added) for p in parts):
+                masking.divide = divide
+                if any(part.numbers is not None for part in parts):
+                    self._prove("bias", f"the bias in {self.compute} is off by no more than the formula's own rounding")
+                return
+        if constant is None or self.parts or masking.discards or constant.max() >= -ABSORBING:
+            self.shift = True  # a largest number that absorbs the scores leaves a row without them, query set to zero
+            return
+        rest = shifted(constant, masking.constant_discard)
+        masking.constant_bias = rest if rest.any() else None
+        masking.divide = masking.divide and float(-rest.min()) / self.expr.scale <= _largest(self.compute)
+        self._prove("bias", "the constant bias is shifted by its largest number in each row, which changes no softmax")
+
+    # --- terms
+
+    def _at(self, term: BiasTerm | FillTerm) -> DType:
+        """The element type in which the term meets the scores."""
+        kind = self.model.type_of(term.at)
+        return self.expr.scores_dtype if kind is None else kind.dtype
+
+    def _is_wide(self, term: BiasTerm | FillTerm) -> bool:
+        """Whether the formula adds in another type than the node will: then it may lose nothing that the node does."""
+        return self._at(term) != self.compute
+
+    def _check_range(self, term: BiasTerm | FillTerm) -> None:
+        """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
+        at, softmax = self._at(term), self.expr.scores_dtype
+        if _largest(at) > _largest(softmax) and not self.rows_attended:
+            raise MatchFailure("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+
+    def _check_sums(self) -> None:
+        """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
+        terms = [t for t in self.expr.terms if isinstance(t, BiasTerm) and abs(t.factor) < 1 and self._is_extreme(t)]
+        if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
+            found = f"{len(terms)} masks before a factor"
+            raise MatchFailure("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
+
+    def _is_extreme(self, term: BiasTerm) -> bool:
+        """Whether a number of the term's may be half as large as its type allows, or is not known."""
+        numbers = self.known.value(term.value)
+        known = self.known.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
+        return known is None or max((abs(x) for x in known), default=0.0) >= _largest(self._at(term)) / 2
+
+    def _overflows(self, low: float, term: BiasTerm | FillTerm) -> bool:
+        """Whether a factor behind the term takes a finite number out of the scores' range: the formula has −inf."""
+        return math.isfinite(low) and low < -_largest(self._at(term))
+
+    def _fill(self, term: FillTerm) -> None:
+        lowest = -_largest(self._at(term))
+        if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
+            raise MatchFailure(
+                "facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill)
+            )
+        constant = self._constant(self.folder, term.condition, term.view)
+        if constant is None:
+            self.masking.discards.append(Discard(term.condition, term.view, when=term.when))
+            known = self._constant(self.known, term.condition, term.view)
+            self._hide(None if known is None else known.astype(np.bool_) == term.when)
+        else:
+            self._discard_constant(constant.astype(np.bool_) == term.when)
+        self.meanings.append(("nan" if math.isinf(term.fill) else "mean", False))
+        if math.isfinite(term.fill):
+            self.nearest = min(self.nearest, -term.fill)
+            later = self.expr.terms[self.expr.terms.index(term) + 1 :]
+            if term.fill > ABSORBING and any(isinstance(t, BiasTerm) for t in later) and not self.rows_attended:
+                self.shift = True  # a row of fills is no mean any more once something is added to them
+
+    def _bias(self, term: BiasTerm) -> None:
+        constant = self._constant(self.folder, term.value, term.view)
+        if constant is not None:
+            with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 is no finite bias, which is told then
+                scaled = constant.astype(np.float64) * term.factor
+            self._constant_bias(scaled, term)
+            return
+        numbers = self.known.possible(term.value)
+        if numbers is not None:
+            self._numbers(frozenset(x * term.factor for x in numbers), term)
+        else:
+            self._unknown(term)
+
+    def _constant_bias(self, values: npt.NDArray[np.float64], term: BiasTerm) -> None:
+        if np.isnan(values).any() or (values == np.inf).any():
+            raise MatchFailure("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
+        masked = values <= ABSORBING
+        if masked.any():
+            self._discard_constant(masked)
+            self.meanings.append((self._meaning(values[masked], term), True))
+        rest = np.where(masked, 0.0, values)
+        if rest.any():
+            self.constants.append(self._at(term))
+            self._bound(rest)
+            known = self.masking.constant_bias
+            self.masking.constant_bias = rest if known is None else known + rest
+
+    def _numbers(self, numbers: Numbers, term: BiasTerm) -> None:
+        if math.inf in numbers:
+            self.shift = True  # a row that holds it is not a number, which shifting finds out
+            return
+        low = {x for x in numbers if x <= ABSORBING}
+        if low and numbers - low <= {0.0}:
+            # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
+            limit = max(ABSORBING / 2 / abs(term.factor), -_largest(term.dtype) / 2)
+            below = term.factor > 0
+            discard = Discard(term.value, term.view, when=below, threshold=limit if below else -limit)
+            self.masking.discards.append(discard)
+            self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
+            known = self._constant(self.known, term.value, term.view)
+            self._hide(None if known is None else known.astype(np.float64) * term.factor <= ABSORBING)
+            return
+        if low:
+            self._take_apart(term)
+            return
+        held = np.array(sorted(numbers))
+        self._bound(held)
+        self.parts.append(_Part(held, self._at(term)))
+        self.masking.biases.append(Bias(term.value, term.view, term.factor))
+
+    def _bound(self, numbers: Reals) -> None:
+        """Mind how large the biases may get together, and what of that leaves the compute type."""
+        self.largest += float(np.abs(numbers).max())
+        if self.largest > _largest(self.compute):
+            self.masking.divide = False  # where the formula's sum is infinite, the node's has to be
+        if self.largest / self.expr.scale > _largest(self.compute):
+            self.masking.divide = False
+
+    def _unknown(self, term: BiasTerm) -> None:
+        """A run-time bias of any numbers. It goes in as it is where the node holds them exactly; else it is shifted.
+
+        With a factor behind it, it does so where that is a power of two, or the formula rounds the product as the node
+        does.
+        """
+        exact = term.dtype == self.compute
+        exact = exact and (abs(math.frexp(term.factor)[0]) == 0.5 or self._at(term) == self.compute)
+        if exact and abs(term.factor) > 1 and self.expr.scores_dtype != self.compute:
+            # In the softmax's wider type the product is a number, in the node's it may be none.
+            exact = False
+            if self._at(term) != self.expr.scores_dtype and not self.rows_attended:
+                raise MatchFailure("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
+        turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
+        if self.expr.nan_guard and (turned or (exact and not self.rows_attended)):
+            self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
+            return
+        if not exact:
+            self._take_apart(term)
+            return
+        self._prove("bias", "the run-time bias is of the compute type")
+        self.masking.divide = False
+        self.unbounded = True
+        self.parts.append(_Part(None, self._at(term)))
+        self.masking.biases.append(Bias(term.value, term.view, term.factor))
+
+    def _take_apart(self, term: BiasTerm) -> None:
+        """Read a sum whose parts are known one by one; shift anything else."""
+        parts = self._summands(term)
+        if parts and all(self.known.possible(part.value) is not None for part in parts):
+            for part in parts:
+                self._bias(part)
+        else:
+            self.shift = True
+
+    def _summands(self, term: BiasTerm) -> list[BiasTerm]:
+        """scores + (a + b) = (scores + a) + b, where that helps: the numbers of both are known."""
+        node = self.model.producer(term.value)
+        if node is None or node.op != "Add":
+            return []
+        kind, parts = self.model.type_of(term.value), []
+        if kind is None:
+            return []
+        axes = _axes_of(self.expr.space[term.view].source, kind.dims)
+        for number, name in enumerate(node.inputs[:2]):
+            part = self.model.type_of(name)
+            if part is None or not part.dtype.is_float or part.rank > len(axes):
+                return []
+            own = axes[len(axes) - part.rank :]
+            source = tuple(atom for axis, dim in zip(own, part.dims, strict=True) if dim != 1 for atom in axis)
+            view = f"{term.view}+{number}"
+            self.expr.space.put(view, View(source, ()))
+            parts.append(BiasTerm(name, part.dtype, term.factor, view, term.at))
+        return parts
+
+    # --- rows without keys
+
+    def _rows(self) -> None:
+        masking = self.masking
+        if not masking.discarding or self.shift:
+            return
+        if self.rows_attended:
+            self._prove("rows", "each row attends to a key, by the policy")
+            return
+        if math.isfinite(self.nearest) and (self.unbounded or 2 * self.largest > self.nearest):
+            self.shift = True  # a bias may push other keys as low as the hidden ones
+            return
+        if self.all_known and self.hidden is not None and not self.hidden.all(axis=-1).any():
+            what = "a weight of known numbers" if masking.discards else "constant"
+            self._prove("rows", f"the mask is {what} and leaves every row at least one key")
+            return
+        kinds = {kind for kind, _ in self.meanings}
+        single = len(self.meanings) == 1
+        if kinds == {"nan"}:
+            masking.guard = "zero" if self.expr.nan_guard else "nan"
+        elif kinds == {"mean"} and single:
+            masking.guard = "mean"
+        else:
+            self.shift = True  # several masks together may leave a row no key, and what it means depends on all
+            return
+        self._prove("rows", f"rows without keys are put in place after the node: {masking.guard}")
+
+    def _meaning(self, low: npt.NDArray[np.float64], term: BiasTerm) -> str:
+        """What a row of these numbers alone means."""
+        if np.isinf(low).all():
+            return "nan"
+        self.nearest = min(self.nearest, -float(low.max()))
+        if len(np.unique(low)) == 1 and not self._overflows(float(low.min()), term):
+            return "mean"
+        return "mixed"
+
+    def _prove(self, kind: str, evidence: str) -> None:
+        self.masking.obligations.append(Obligation(kind, evidence))
+
+    # --- constants
+
+    def _constant(self, folder: ConstantFolder, value: str, view: str) -> Array | None:
+        """The term's value with axes [batch, heads, rows, columns], 1 where it does not vary; None if not known."""
+        constant = folder.value(value)
+        if constant is None:
+            return None
+        source = self.expr.space[view].source
+        groups = (self.heads.batch, self.heads.heads, self.expr.axis("rows"), self.expr.axis("columns"))
+        own = set(keys(source))
+        axes: list[Axis] = [axis if any(atom.key in own for atom in axis) else () for axis in groups]
+        return View(source, tuple(axes)).apply(constant)
+
+    def _discard_constant(self, mask: npt.NDArray[np.bool_]) -> None:
+        if (mask == mask[:, :1]).all():
+            mask = mask[:, :1]  # in the same constant as a bias per head, the mask of all heads
+        known = self.masking.constant_discard
+        self.masking.constant_discard = mask if known is None else known | mask
+        self._hide(mask)
+
+    def _hide(self, mask: npt.NDArray[np.bool_] | None) -> None:
+        """Keep in mind which keys a mask discards; None where it is not known."""
+        if mask is None:
+            self.all_known = False
+        else:
+            self.hidden = mask if self.hidden is None else self.hidden | mask
+
+    def _kind(self) -> None:
+        masking = self.masking
+        constant = masking.constant_discard
+        if masking.biased:
+            masking.kind = "additive"
+        elif masking.discards:
+            masking.kind = "bool"
+        elif constant is not None:
+            masking.kind = "causal" if _is_causal(constant) else "bool"
+
+
+def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
+    """The atoms of a value, axis by axis. Its sizes are known: a term of unknown ones is read no further."""
+    axes: list[Axis] = []
+    start = 0
+    for dim in dims:
+        end = next(n for n in range(start, len(source) + 1) if product(source[start:n]) == dim)
+        axes.append(source[start:end])
+        start = end
+    return axes
+
+
+def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
+    batch, heads, rows, columns = mask.shape
+    if (batch, heads) != (1, 1) or rows == 1:
+        return False
+    future = np.triu(np.ones((rows, columns), np.bool_), 1)
+    return bool((mask[0, 0] == future).all()) or bool(
+        (mask[0, 0] == np.triu(np.ones((rows, columns), np.bool_), 1 + columns - rows)).all()
+    )
+
+
+def _largest(dtype: DType) -> float:
+    return dtype.largest if dtype.is_float else sys.float_info.max

@@ -1,0 +1,178 @@
+"""The command with plugins installed: options of their passes, their reporters, and what is told of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnfuse import cli
+from tests.cli.conftest import Answer, Command, tree
+from tests.support.graphs import transformer
+from tests.support.installed import Install, plugin
+
+__all__ = ["plugin"]
+
+MARKS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Marks:
+    id: ClassVar[str] = "marks"
+    order: ClassVar[int] = 400
+    summary: ClassVar[str] = "writes a remark on every node"
+    text: str = "none"
+
+    def run(self, model, context):
+        for node in model.nodes:
+            node.proto.doc_string = self.text
+        return True
+"""
+LINES = """
+class Lines:
+    name, file, summary = "lines", "lines.txt", "one line a component"
+
+    def render(self, report):
+        return "".join(f"{c['name']} {c['totals']['fused']}\\n" for c in report["components"]).encode()
+"""
+ENTRIES = {"attnfuse.passes:marks": "Marks", "attnfuse.reporters:lines": "Lines"}
+
+
+@pytest.fixture
+def run(plugin: Install, capfd: pytest.CaptureFixture[str]) -> Command:
+    plugin("attnfuse-marks", MARKS + LINES, ENTRIES, "1.2")
+
+    def answer(*arguments: str | Path) -> Answer:
+        capfd.readouterr()
+        code = cli.run([str(a) for a in arguments])
+        said = capfd.readouterr()
+        return Answer(code, said.out, said.err)
+
+    return answer
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    return transformer().write(tmp_path / "in" / "unet.mindir")
+
+
+def document(folder: Path, name: str = "report.json") -> Any:
+    return json.loads((folder / name).read_bytes())
+
+
+def test_an_option_changes_the_graph_and_is_told(run: Command, graph: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "p.toml"
+    policy.write_text('[pass.marks]\ntext = "from the file"\n')
+    out = tmp_path / "out"
+    assert run("compile", graph, "-o", out, "--policy", policy).code == 0
+    assert b"from the file" in (out / "unet.mindir").read_bytes()
+    (component,) = document(out)["components"]
+    assert component["options"] == {"fuse.largest_constant": 1 << 26, "marks.text": "from the file"}
+    assert component["plugins"] == {"attnfuse-marks": "1.2"}
+    assert document(out, "manifest.json")["versions"]["attnfuse-marks"] == "1.2"
+    again = run("compile", graph, "-o", out, "--policy", policy, "--pass", "marks.text=from the line", "--check")
+    assert again.code == 1
+    assert "is not up to date: unet.mindir differs" in again.error
+
+
+def test_a_cache_makes_a_graph_anew_for_another_option(run: Command, graph: Path, tmp_path: Path) -> None:
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    for text in ("one", "two", "one"):
+        answer = run("compile", graph, "-o", out, "--cache-dir", cache, "--pass", f"marks.text=of {text}")
+        assert answer.code == 0
+        assert f"of {text}".encode() in (out / "unet.mindir").read_bytes()
+
+
+def test_an_option_of_no_pass_is_refused_before_anything_is_written(run: Command, graph: Path, tmp_path: Path) -> None:
+    answer = run("compile", graph, "-o", tmp_path / "out", "--pass", "mark.text=x")
+    assert answer.code == 2
+    assert "there is no pass 'mark'; did you mean 'marks'? Known: fuse, legalise, share, marks." in answer.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reporter_writes_a_file_of_the_output(run: Command, graph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("compile", graph, "-o", out, "--reporter", "lines").code == 0
+    assert (out / "lines.txt").read_bytes() == b"unet 2\n"
+    assert document(out, "manifest.json")["outputs"]["lines.txt"]["bytes"] == 7
+    assert run("compile", graph, "-o", out, "--reporter", "lines", "--check").code == 0
+    (out / "lines.txt").write_bytes(b"unet 3\n")
+    assert "lines.txt differs" in run("compile", graph, "-o", out, "--reporter", "lines", "--check").error
+    assert run("compile", graph, "-o", out).code == 0  # without it, the file goes
+    assert not (out / "lines.txt").exists()
+
+
+def test_a_reporter_beside_a_graph_overwrites_nothing_of_others(run: Command, graph: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.mindir"
+    (tmp_path / "a.lines.txt").write_bytes(b"mine")
+    answer = run("compile", graph, "-o", out, "--reporter", "lines")
+    assert answer.code == 2
+    assert "a.lines.txt stands there already; move it" in answer.error
+    assert (tmp_path / "a.lines.txt").read_bytes() == b"mine"
+    (tmp_path / "a.lines.txt").unlink()
+    for _ in range(2):
+        assert run("compile", graph, "-o", out, "--reporter", "lines").code == 0
+        assert (tmp_path / "a.lines.txt").read_bytes() == b"unet 2\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "told"),
+    [
+        ("'name'", "'nam'", 3, "the reporter 'lines' of the plugin 'attnfuse-marks' failed (KeyError: 'nam')"),
+        ("lines.txt", "manifest.json", 2, "a reporter would write manifest.json, which attnfuse writes itself"),
+        ("lines.txt", "unet.mindir", 3, "would write unet.mindir, which is another file of this output"),
+    ],
+)
+def test_a_reporter_that_is_wrong_leaves_nothing(
+    plugin: Install, command: Command, graph: Path, tmp_path: Path, old: str, new: str, code: int, told: str
+) -> None:
+    plugin("attnfuse-marks", LINES.replace(old, new), {"attnfuse.reporters:lines": "Lines"})
+    before = tree(tmp_path)
+    answer = command("compile", graph, "-o", tmp_path / "out", "--reporter", "lines")
+    assert answer.code == code
+    assert told in answer.error
+    assert tree(tmp_path).keys() - {name for name in tree(tmp_path) if "__pycache__" in name} == before.keys()
+
+
+def test_a_dry_run_has_no_place_for_a_reporter(run: Command, graph: Path) -> None:
+    answer = run("compile", graph, "--dry-run", "--reporter", "lines")
+    assert answer.code == 2
+    assert "--dry-run writes nothing, and a reporter writes into the output; drop one." in answer.error
+
+
+def test_the_time_of_passes_is_told_and_kept_nowhere(run: Command, graph: Path, tmp_path: Path) -> None:
+    first = run("compile", graph, "-o", tmp_path / "out", "--time-passes")
+    lines = first.err[first.err.index("time of passes") :].splitlines()
+    assert [line.split()[:2] for line in lines[2:7]] == [
+        ["fuse", "1"],
+        ["legalise", "1"],
+        ["share", "1"],
+        ["marks", "1"],
+        ["total", "4"],
+    ]
+    assert not first.out
+    before = tree(tmp_path / "out")
+    assert run("compile", graph, "-o", tmp_path / "out").code == 0
+    assert tree(tmp_path / "out") == before
+
+
+def test_what_is_installed_is_listed(run: Command) -> None:
+    assert run("plugins").out.splitlines() == [
+        "attnfuse-marks 1.2: pass marks",
+        "attnfuse-marks 1.2: reporter lines",
+    ]
+    assert '        text = "none"' in run("passes").out.splitlines()
+
+
+def test_a_plugin_that_cannot_be_imported_is_refused_by_name(
+    plugin: Install, run: Command, graph: Path, tmp_path: Path
+) -> None:
+    plugin("attnfuse-broken", "import no_such_module", {"attnfuse.identities:any": "ANY"})
+    answer = run("compile", graph, "-o", tmp_path / "out")
+    assert answer.code == 3
+    assert "the identity 'any' of the plugin 'attnfuse-broken' cannot be loaded (attnfuse_broken:ANY" in answer.error
+    assert not (tmp_path / "out").exists()

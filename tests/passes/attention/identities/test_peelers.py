@@ -1,0 +1,141 @@
+"""Every peeler's own examples: the effect it states is what its operator does; its counter-examples are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from attnfuse_passes.attention.axes import Space
+from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, Place, all_peelers, peel
+from attnfuse_passes.attention.identities.steps import (
+    AddTerm,
+    Convert,
+    Effect,
+    FillWhere,
+    Layout,
+    NanToZero,
+    Ordered,
+    Same,
+    Scale,
+)
+from tests.support.programs import Program, parse
+
+# The registry is filled by importing the package, which the line below also proves.
+PEELERS = all_peelers()
+EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.examples]
+COUNTER_EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.counter_examples]
+
+
+def expected_output(program: Program, x: Any, effect: Effect) -> Any:
+    """What the effect says the node makes of its input, in float64."""
+    match effect:
+        case Same() | Ordered() | Convert():
+            return x
+        case Scale(factor):
+            return factor * x
+        case AddTerm(term, factor):
+            return x + factor * program.values[term]
+        case FillWhere(condition, when, fill):
+            return np.where(program.values[condition] == when, fill, x)
+        case NanToZero():
+            return np.where(np.isnan(x), 0.0, x)
+        case Layout(apply):
+            space = Space()
+            space.identity("x", x.shape)
+            assert apply(space, "x")
+            return space["x"].apply(x)
+
+
+def test_peelers_are_registered() -> None:
+    assert len(PEELERS) >= 15
+    assert {op for p in PEELERS for op in p.ops} >= {"Muls", "Cast", "Transpose", "Tile", "Add", "Select"}
+
+
+@pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
+def test_peeler_has_both_kinds_of_examples(peeler: Identity) -> None:
+    assert peeler.examples
+    assert peeler.counter_examples
+
+
+@pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
+def test_examples_cover_every_operator(peeler: Identity) -> None:
+    assert set(peeler.ops) == {parse(text).node.op for text in peeler.examples}
+
+
+@pytest.mark.parametrize(("peeler", "text"), EXAMPLES)
+def test_effect_is_what_the_operator_does(peeler: Identity, text: str) -> None:
+    program = parse(text)
+    found = peeler.rule(program.model, program.node)
+    assert found is not None, "the rule refuses its own example"
+    value, effect = found
+    assert program.values, "the example cannot be computed"
+    np.testing.assert_allclose(
+        expected_output(program, program.values[value], effect), program.output, rtol=1e-15, atol=0
+    )
+
+
+@pytest.mark.parametrize(("peeler", "text"), COUNTER_EXAMPLES)
+def test_counter_example_is_refused(peeler: Identity, text: str) -> None:
+    program = parse(text)
+    assert program.node.op in peeler.ops
+    assert peeler.rule(program.model, program.node) is None
+
+
+CAST = next(p for p in PEELERS if p.name == "cast.float")
+
+
+@pytest.mark.parametrize("text", CAST.examples)
+def test_conversion_says_what_it_loses(text: str) -> None:
+    """`wider` if and only if every value of the source type survives the way there and back."""
+    program = parse(text)
+    found = CAST.rule(program.model, program.node)
+    assert found is not None
+    value, effect = found
+    kind, output = program.model.type_of(value), program.model.type_of(program.node.name)
+    assert kind is not None
+    assert output is not None
+    if isinstance(effect, Same):
+        assert kind == output
+        return
+    assert isinstance(effect, Convert)
+    assert (effect.source, effect.target) == (kind.dtype, output.dtype)
+    source, target = kind.dtype.numpy, output.dtype.numpy
+    largest = np.float64({"float16": 65504.0}.get(kind.dtype.name, 3.3895313892515355e38))
+    samples = np.array([1 / 3, 1 + 2.0**-7, 1 + 2.0**-10, 1 + 2.0**-20, 2.0**-14, largest]).astype(source)
+    with np.errstate(over="ignore"):
+        back = samples.astype(target).astype(source)
+    assert effect.wider == bool((back == samples).all())
+
+
+@pytest.mark.parametrize("place", Place)
+def test_effects_are_peeled_only_where_the_identity_holds(place: Place) -> None:
+    """At each place: what is not allowed there is not peeled, what is allowed is."""
+    for peeler in PEELERS:
+        for text in peeler.examples:
+            program = parse(text)
+            found = peeler.rule(program.model, program.node)
+            assert found is not None
+            step = peel(program.model, program.node.name, place)
+            assert step is None or isinstance(step.effect, ALLOWED[place])
+            if isinstance(found[1], ALLOWED[place]):
+                assert step is not None, (text, place)
+                assert (step.node.name, step.input) == (program.node.name, found[0])
+                assert step.identity == f"{peeler.name}: {peeler.identity}"
+            else:
+                assert step is None or not step.identity.startswith(f"{peeler.name}:"), (text, place)
+
+
+def test_no_factor_and_no_term_is_moved_past_the_softmax() -> None:
+    """softmax(c·x) ≠ c·softmax(x), and softmax(x + b) ≠ softmax(x) + b."""
+    for effect in (Scale, AddTerm, FillWhere):
+        assert effect not in ALLOWED[Place.WEIGHTS]
+        assert effect not in ALLOWED[Place.VALUE]
+    assert AddTerm not in ALLOWED[Place.OPERAND]
+    assert NanToZero not in ALLOWED[Place.SCORES]
+
+
+def test_inputs_and_weights_are_not_peeled() -> None:
+    program = parse("Muls(x: float32[2, 3], 0.5)")
+    assert peel(program.model, program.node.inputs[0], Place.SCORES) is None

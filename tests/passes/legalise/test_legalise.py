@@ -1,0 +1,78 @@
+"""The pass around the rules: what goes with the replaced nodes, and what stays."""
+
+from __future__ import annotations
+
+from attnfuse.ir.graph import CONSTANT, Model
+from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
+from tests.passes.legalise.programs import after, kind, load
+from tests.passes.legalise.support import legalise, operators
+from tests.support.graphs import PRIMITIVE, GraphBuilder
+
+
+def constants(model: Model) -> list[object]:
+    return [model.literal(node.name) for node in model.nodes if node.op == CONSTANT]
+
+
+def primitives(model: Model) -> list[str]:
+    return sorted(entry.op_type for entry in model.proto.primitives)
+
+
+def test_what_only_replaced_nodes_used_goes() -> None:
+    """The axes 1 and 2 were FlattenExt's; 1 is Concat's too."""
+    g = GraphBuilder()
+    x = g.op("FlattenExt", g.input("x", (2, 3, 4)), 1, 2, dims=(2, 12))
+    g.output(g.concat([x, x], 1))
+    model = g.model()
+    assert legalise(model) == {}
+    assert operators(model) == ("Reshape", "MakeTuple", "Concat")
+    assert constants(model) == [1, (2, 12)]
+    assert primitives(model) == ["Concat", "MakeTuple", "Reshape"]
+
+
+def test_what_only_gave_its_type_goes_too() -> None:
+    """The tensor that NewZeros took its type from has no reader left."""
+    g = GraphBuilder()
+    other = g.op("Abs", g.input("other", (5,), FLOAT16))
+    zeros = g.node("NewZeros", [other, g.constant((2, 3)), g.constant(None)], kind(2, 3, dtype=FLOAT16))
+    g.output(g.op("Maximum", g.input("x", (2, 3), FLOAT16), zeros))
+    model = g.model()
+    assert legalise(model) == {}
+    assert operators(model) == ("Maximum",)
+    assert primitives(model) == ["Maximum"]
+
+
+def test_what_nothing_used_before_stays() -> None:
+    """What the pass did not leave unused is not its own to take away."""
+    g = GraphBuilder()
+    g.constant(7)
+    g.proto.primitives.add(name="Idle:0", op_type="Idle", prim_type=PRIMITIVE)
+    g.output(g.op("FlattenExt", g.input("x", (2, 3)), 0, -1, dims=(6,)))
+    model = g.model()
+    assert legalise(model) == {}
+    assert 7 in constants(model)
+    assert primitives(model) == ["Idle", "Reshape"]
+
+
+def test_what_a_rule_prepared_before_it_refused_is_not_written() -> None:
+    """InplaceAddExt has brought truths to whole numbers when it finds that they are to be halved."""
+    g = GraphBuilder()
+    x = g.op("Neg", g.input("x", (2, 3), INT64))
+    other = g.input("y", (2, 3), BOOL)
+    sums = g.node("InplaceAddExt", [x, other, g.constant(0.5), g.monad()], kind(2, 3, dtype=INT64))
+    g.output(g.op("FlattenExt", load(g, sums, after(g, g.monad(), sums)), 0, -1, dims=(6,)))
+    model = g.model()
+    assert list(legalise(model).values()) == ["it adds 0.5 times whole numbers to whole numbers"]
+    assert primitives(model) == ["InplaceAddExt", "Load", "Neg", "Reshape", "UpdateState"]
+
+
+def test_pieces_that_nothing_reads_go() -> None:
+    """With what only they read."""
+    g = GraphBuilder()
+    sizes = (kind(2, 1), kind(2, 3))
+    pieces = g.node("SplitWithSize", [g.input("x", (2, 4)), g.constant((1, 3)), g.constant(1)], sizes)
+    g.output(g.tuple_get_item(pieces, 1))
+    model = g.model()
+    assert legalise(model) == {}
+    assert operators(model) == ("StridedSlice",)
+    assert primitives(model) == ["StridedSlice"]
+    assert (0, 0) not in constants(model), "the first piece's own argument"

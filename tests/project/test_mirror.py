@@ -1,0 +1,86 @@
+"""A test is found where what it tests is: tests/ mirrors attnfuse/, and tests/passes/ the passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests"
+
+_SUBJECTS = {
+    "cli": "the commands as a user has them, each through all of attnfuse",
+    "lite": "MindSpore Lite 2.0.0, which reads what attnfuse writes",
+    "numeric": "numbers of rewritten graphs, whatever wrote them",
+    "parity": "attnfuse beside mindone on Ascend",
+    "project": "the repository itself: imports, documents, tools, what is installed",
+    "property": "laws over drawn graphs",
+}
+"""Folders of tests that are about a subject, not about a module."""
+
+_ACROSS = {
+    # Every graph there is.
+    "test_bytes": "the bytes of all corpus graphs",
+    "test_corpus": "the census of all corpus graphs",
+    "test_corpus_traces": "the corpus held to what is traced today",
+    "ir/operators/test_definitions": "every row, held to MindSpore's classes",
+    "ir/operators/test_examples": "the examples of every row",
+    "ir/operators/test_prototypes": "rows held to CANN's prototypes",
+    "ir/test_shadow": "the inference of every row, over the corpus",
+    "ir/text/test_round_trip": "the text form and MindIR, over the corpus",
+    "passes/legalise/test_corpus": "all rules, over the corpus",
+    # One question to several modules.
+    "dynamic/test_compile": "compile() of components for any batch",
+    "dynamic/test_inference": "MindSpore's inference over what `dynamic` makes",
+    "dynamic/test_plan": "what plan, output and report say of any batch",
+    "dynamic/test_rewriting": "passes and verification of a component for any batch",
+    "live/test_demo": "mindone's guide on the demo pipeline",
+    "live/test_live": "a user's session, from outside",
+    "passes/test_ascend_to_lite": "all passes over graphs traced as on Ascend",
+    "passes/test_codes": "every code a site can end with",
+    "passes/test_fills": "fills of masked scores: identities, masks and what is written",
+    "passes/test_fixtures": "passes by example",
+    "passes/test_in_place": "scores changed in place: identities, effects and what is written",
+    "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
+    "passes/test_not_attention": "graphs that no pass may take for attention",
+    "targets/test_soc_limits": "every limit of every SoC",
+    "tracing/test_pipelines": "every pipeline family through a compile",
+    "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
+    "tracing/test_trace": "real traces: runner, worker and build",
+    "plugin/tests/test_example": "the example plugin, whose own tests these are",
+    "verify/test_mutants": "all checks, over planted mistakes",
+    "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",
+}
+"""Tests beside no module, and what they are about."""
+
+
+def _modules() -> set[str]:
+    """`verify/numbers/data`, `passes/attention`: modules and packages, as paths below tests/."""
+    folders = {ROOT / "attnfuse": Path(), ROOT / "passes/attnfuse_passes": Path("passes")}
+    return {
+        (below / path.relative_to(folder)).with_suffix("").as_posix().removesuffix("/__init__")
+        for folder, below in folders.items()
+        for path in folder.rglob("*.py")
+    }
+
+
+def _tested(test: str) -> str:
+    """`verify/numbers/data` of `verify/numbers/test_data`."""
+    folder, _, name = test.rpartition("/")
+    return f"{folder}/{name.removeprefix('test_')}".removeprefix("/")
+
+
+def _tests() -> list[str]:
+    paths = (path.relative_to(TESTS).with_suffix("").as_posix() for path in TESTS.rglob("test_*.py"))
+    return sorted(path for path in paths if path.partition("/")[0] not in _SUBJECTS)
+
+
+def test_each_test_is_called_after_what_it_tests() -> None:
+    modules = _modules()
+    nameless = [test for test in _tests() if _tested(test) not in modules and test not in _ACROSS]
+    assert not nameless, "name it after a module of the mirrored folder, or say in _ACROSS what it is about"
+
+
+def test_nothing_is_excused_that_needs_no_excuse() -> None:
+    modules, tests = _modules(), set(_tests())
+    assert [test for test in _ACROSS if test not in tests or _tested(test) in modules] == []
+    assert [folder for folder in _SUBJECTS if not any((TESTS / folder).glob("test_*.py"))] == []

@@ -1,0 +1,330 @@
+"""The order passes run in, what is checked after each, and who is told to have broken a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import pytest
+
+from attnfuse import pass_manager
+from attnfuse.errors import InternalError, PluginError, UsageError
+from attnfuse.ir.builder import Builder
+from attnfuse.ir.edit import Edit
+from attnfuse.ir.graph import Model
+from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
+from attnfuse.mindir.schema import AttributeProto, NodeProto
+from attnfuse.pass_manager import Context, Property
+from attnfuse.policy import Policy
+from attnfuse.rewriting import rewrite
+from attnfuse.sources import Component
+from attnfuse.targets import Target
+from tests.support.graphs import PRIMITIVE, GraphBuilder, transformer
+from tests.support.installed import Install, plugin
+
+__all__ = ["plugin"]
+
+LITE = Target("lite", "ascend910b")
+
+
+Change: TypeAlias = Callable[[Model, Context], object]
+
+
+class Step:
+    """A pass that does what `change` does."""
+
+    id: ClassVar[str]
+    order: ClassVar[int]
+    summary: ClassVar[str] = "a step"
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002  # as the passes name it
+        order: int = 0,
+        requires: frozenset[Property] = frozenset(),
+        ensures: frozenset[Property] = frozenset(),
+        change: Change = lambda model, context: None,
+    ) -> None:
+        vars(self).update(id=id, order=order, requires=requires, ensures=ensures)
+        self._change = change
+
+    def run(self, model: Model, context: Context) -> bool:
+        self._change(model, context)
+        return True
+
+
+DECIDED, INLINED = frozenset({Property.DECIDED}), frozenset({Property.INLINED})
+
+
+def test_what_is_required_runs_before_whatever_the_order_says() -> None:
+    steps = [Step("a", 1, requires=DECIDED), Step("b", 5, ensures=DECIDED), Step("c", 2), Step("d", 2)]
+    assert [step.id for step in pass_manager.in_order(steps)] == ["c", "d", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([Step("a", requires=INLINED)], "'a' requires that .*, and no installed one ensures it"),
+        (
+            [Step("a", requires=INLINED, ensures=DECIDED), Step("b", requires=DECIDED, ensures=INLINED)],
+            "the passes a and b each require what another ensures",
+        ),
+        ([Step("a"), Step("a", 2)], "two installed passes are called 'a'"),
+    ],
+)
+def test_passes_that_cannot_be_ordered_are_refused(steps: list[Step], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        pass_manager.in_order(steps)
+
+
+def test_the_installed_passes_are_ordered_by_what_they_promise() -> None:
+    found = pass_manager.discover()
+    assert [step.id for step in found] == ["fuse", "legalise", "share"]
+    assert [step.id for step in pass_manager.in_order(found[::-1])] == ["fuse", "legalise", "share"]
+    assert [pass_manager.plugin_of(step) for step in found] == [None] * 3
+
+
+def source() -> Component:
+    data = codec.serialise(transformer(weights=False).build())
+    return Component(name="unet", owner="unet", where="unet.mindir", data=data, graph_name="unet.mindir")
+
+
+def run(*steps: pass_manager.Pass, component: Component | None = None) -> bytes:
+    return rewrite(component or source(), Policy(), LITE, steps)[1]
+
+
+def twice(model: Model, context: Context) -> None:
+    """The first node stands behind the second, which reads it."""
+    nodes = model.proto.graph.node
+    first = next(i for i, node in enumerate(nodes) if i and nodes[i - 1].output[0] in node.input)
+    moved = NodeProto()
+    moved.CopyFrom(nodes[first - 1])
+    nodes[first - 1].CopyFrom(nodes[first])
+    nodes[first].CopyFrom(moved)
+
+
+def slip(model: Model, context: Context) -> None:
+    raise ZeroDivisionError("a slip")
+
+
+def no_such_size(model: Model, context: Context) -> None:
+    node = next(node for node in model.nodes if node.op == "Add")
+    next(a for a in node.proto.attribute if a.name == "shape").tensors[0].dims[0] = -7
+
+
+def shape_of_sum(model: Model) -> AttributeProto:
+    node = next(node for node in model.nodes if node.op == "Add")
+    return next(a for a in node.proto.attribute if a.name == "shape")
+
+
+def ill_typed(model: Model, context: Context) -> None:
+    shape_of_sum(model).tensors[0].dims[0] += 1
+
+
+def of_another_element_type(model: Model, context: Context) -> None:
+    shape_of_sum(model).tensors[0].data_type = BOOL.wire
+
+
+def untyped(model: Model, context: Context) -> None:
+    shape_of_sum(model).name = "form"
+
+
+def one_argument_less(model: Model, context: Context) -> None:
+    next(node for node in model.nodes if node.op == "Add").proto.input.pop()
+
+
+def built_ill_typed(model: Model, context: Context) -> None:
+    node = next(node for node in model.nodes if node.op == "Add")
+    b = Builder(Edit(model), node, "wrong")
+    b.finish(b.op("Add", node.inputs[0], b.tensor(np.zeros(5), FLOAT16)))
+
+
+def renamed_input(model: Model, context: Context) -> None:
+    first = model.proto.graph.input[0]
+    old, first.name = first.name, first.name + "_2"
+    for node in model.proto.graph.node:
+        node.input[:] = [first.name if name == old else name for name in node.input]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (twice, "which nothing before it defines"),
+        (slip, "ZeroDivisionError: a slip"),
+        (no_such_size, "Add CNode_.* is declared a tensor of a dimension of -7"),
+        (ill_typed, r"Add CNode_.* is declared float16\[3, 24, 64\] and gives float16\[2, 24, 64\]"),
+        (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),
+        (untyped, "Add CNode_.* has no type"),
+        (one_argument_less, "Add CNode_.* has no "),
+        (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
+    ],
+)
+def test_a_plugin_that_breaks_the_graph_is_named(change: Change, told: str) -> None:
+    ours = pass_manager.discover()
+    with pytest.raises(PluginError, match=rf"pass 'bad' of the plugin 'tests' left component unet broken: .*{told}"):
+        run(*ours, Step("bad", change=change))
+
+
+def test_a_pass_of_ours_that_breaks_the_graph_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pass_manager, "plugin_of", lambda step: None)
+    with pytest.raises(InternalError, match="pass bad left component unet broken: Add"):
+        run(*pass_manager.discover(), Step("bad", change=no_such_size))
+
+
+def negative_scale(model: Model, context: Context) -> None:
+    fused = next(node for node in model.nodes if node.op == "PromptFlashAttention")
+    edit = Edit(model)
+    constant = NodeProto(name="nought", op_type="Constant", output=["nought"])
+    constant.attribute.add(name="value", type=1, f=0.0)
+    edit.before[fused.name] = [constant]
+    edit.rename[fused.inputs[13]] = "nought"
+    edit.apply()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"), [(negative_scale, r"has scale 0\.0"), (renamed_input, "input sample is now called sample_2")]
+)
+def test_what_a_plugin_spoils_with_ours_is_the_plugins(change: Change, told: str) -> None:
+    """What is only looked at when all passes are through: a fused node's own rules, the graph's interface."""
+    with pytest.raises(PluginError, match=rf"with the plugin 'tests', component unet: the rewritten graph .* {told}"):
+        run(*pass_manager.discover(), Step("bad", 400, change=change))
+
+
+def test_a_promise_that_is_not_kept_is_told() -> None:
+    g = GraphBuilder("calls")
+    x = g.input("x", (2, 3))
+    call = g.graph.node.add(name="call", op_type="REF::inner", output=["call"], input=[x])
+    call.attribute.add(name="shape", type=19).tensors.add(data_type=1).dims.extend((2, 3))
+    g.graph.output.add(name="call").tensor.add(data_type=1).dims.extend((2, 3))
+    inner = g.proto.functions.add(name="inner")
+    inner.input.add(name="inner:x").tensor.add(data_type=1).dims.extend((2, 3))
+    inner.output.add(name="inner:x")
+    component = Component(
+        name="unet", owner="unet", where="m.mindir", data=codec.serialise(g.proto), graph_name="m.mindir"
+    )
+    with pytest.raises(PluginError, match=r"it ensures that for MindSpore Lite, .* but call calls inner"):
+        run(Step("idle", ensures=INLINED), component=component)
+
+
+def counting(weight: str = "count") -> GraphBuilder:
+    """out = x + count, after count ← x, which the result is tied to."""
+    g = GraphBuilder("counting")
+    x = g.input("x", (2,))
+    g.parameter(weight, np.zeros(2, np.float32))
+    leaf = f"{g.prefix}:{weight}"
+    assigned = g.node("Assign", [leaf, x, g.monad()], g.type_of(x), primitive=PRIMITIVE, name="Assign")
+    state = g.node("UpdateState", [g.monad(), assigned], None, primitive=PRIMITIVE, name="State")
+    read = g.node("Load", [leaf, state], g.type_of(x), primitive=PRIMITIVE, name="Late")
+    g.output(g.node("Depend", [g.add(x, read), state], g.type_of(x), primitive=PRIMITIVE, name="Tied"))
+    return g
+
+
+def effects_component() -> Component:
+    data = codec.serialise(counting().build())
+    return Component(name="unet", owner="unet", where="c.mindir", data=data, graph_name="c.mindir")
+
+
+def test_a_pass_that_drops_an_effect_is_named() -> None:
+    def drop(model: Model, context: Context) -> None:
+        edit = Edit(model)
+        tied, late = (next(n for n in model.nodes if name in n.name) for name in (":Tied:", ":Late:"))
+        state = next(n for n in model.nodes if n.name == late.inputs[1])
+        edit.rename[state.name] = state.inputs[0]
+        edit.remove |= {state.name, state.inputs[1]}
+        assert tied.inputs[1] == state.name
+        edit.apply()
+
+    with pytest.raises(PluginError, match=r"Assign Assign:.* is no longer carried out"):
+        run(Step("bad", change=drop), component=effects_component())
+
+
+def test_a_pass_that_reads_before_the_change_is_named() -> None:
+    def early(model: Model, context: Context) -> None:
+        late = next(n for n in model.nodes if ":Late:" in n.name)
+        state = next(n for n in model.nodes if n.name == late.inputs[1])
+        late.proto.input[1] = state.inputs[0]
+
+    with pytest.raises(PluginError, match=r"Late:.* no longer comes after Assign Assign:"):
+        run(Step("bad", change=early), component=effects_component())
+
+
+def test_an_effect_of_which_a_pass_says_why_it_is_not_needed_may_go() -> None:
+    def drop(model: Model, context: Context) -> None:
+        edit = Edit(model)
+        state = next(n for n in model.nodes if ":State:" in n.name)
+        context.unneeded[state.inputs[1]] = "nobody counts"
+        edit.rename[state.name] = state.inputs[0]
+        edit.remove |= {state.name, state.inputs[1]}
+        edit.apply()
+
+    assert run(Step("good", change=drop), component=effects_component())
+
+
+def test_an_untouched_effect_is_no_fault() -> None:
+    component = effects_component()
+    assert run(*pass_manager.discover(), component=component) == component.data
+
+
+RULE = """
+from attnfuse_passes.api import Identity, Scale
+
+def rule(model, node):
+    return {found}
+
+OWN = Identity("own.neg", ("Neg",), "-x = (-1)x", ("Neg(x: float32[2, 3])",), ("Neg(x: int32[2])",), rule)
+"""
+
+
+def negated() -> Component:
+    """Attention of a query and a key behind nodes that attnfuse does not read through; no scale of −1 is fused."""
+    g = GraphBuilder("negated", weights=False)
+    q, k, v = (g.input(name, (1, 2, 8, 16), FLOAT16) for name in "qkv")
+    scores = g.matmul_ext(g.op("Neg", q), g.transpose(g.op("Neg", k), (0, 1, 3, 2)))
+    out = g.matmul_ext(g.softmax(scores), v)
+    g.output(g.add(out, out))
+    data = codec.serialise(g.build())
+    return Component(name="unet", owner="unet", where="unet.mindir", data=data, graph_name="unet.mindir")
+
+
+@pytest.mark.parametrize(("found", "query"), [(None, "Neg"), ("node.inputs[0], Scale(-1.0)", "q")])
+def test_an_identity_of_a_plugin_is_read_by(plugin: Install, found: str | None, query: str) -> None:
+    if found is not None:
+        plugin("attnfuse-own", RULE.format(found=found), {"attnfuse.identities:own.neg": "OWN"})
+    data = run(*pass_manager.discover(), component=negated())
+    model = Model(codec.parse(data, "unet.mindir"))
+    (fused,) = (node for node in model.nodes if node.op == "PromptFlashAttention")
+    producer = model.producer(fused.inputs[0])
+    assert (fused.inputs[0].partition(":")[2] if producer is None else producer.op) == query
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ("1 / 0", r"pass 'fuse', with the plugin 'attnfuse-own' left component unet broken: ZeroDivisionError"),
+        (
+            "next(n.name for n in model.nodes if n.op == 'Add'), Scale(1.0)",
+            r"with the plugin 'attnfuse-own', pass fuse left component unet broken: .* which nothing before it defines",
+        ),
+    ],
+)
+def test_what_an_identity_breaks_is_its_plugins(plugin: Install, found: str, told: str) -> None:
+    plugin("attnfuse-innocent", RULE.replace("own", "good").format(found=None), {"attnfuse.identities:good.neg": "OWN"})
+    plugin("attnfuse-own", RULE.format(found=found), {"attnfuse.identities:own.neg": "OWN"})
+    with pytest.raises(PluginError, match=told):
+        run(*pass_manager.discover(), component=negated())
+
+
+@pytest.mark.parametrize(
+    ("module", "entry", "told"),
+    [
+        ("OWN = len", "own.neg", "is no Identity of attnfuse_passes.api"),
+        (RULE, "other.neg", "calls itself 'own.neg'"),
+        (RULE.replace("own.neg", "scale.multiply"), "scale.multiply", "has the name of one that attnfuse has itself"),
+    ],
+)
+def test_an_identity_that_is_none_is_refused(plugin: Install, module: str, entry: str, told: str) -> None:
+    plugin("attnfuse-own", module.format(found=None), {f"attnfuse.identities:{entry}": "OWN"})
+    with pytest.raises(PluginError, match=f"the identity '{entry}' of the plugin 'attnfuse-own' {told}"):
+        pass_manager.discover()

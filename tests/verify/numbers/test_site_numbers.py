@@ -1,0 +1,52 @@
+"""Every graph of the corpus, rewritten, passes: each site is paired, cut out, and held to its formula.
+
+Nothing here asks the passes which sites there are; that as many were paired as they say is one of the checks.
+Half a second to ten a graph: the default run takes float16 for Lite, the slow one the rest.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from attnfuse.targets import RUNTIMES
+from attnfuse.verify.graph.sites import cut, find
+from attnfuse.verify.numbers import numbers, site_numbers
+from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers.weights import drawn_weights
+from tools.corpus import census, store
+
+# Its length of the text is computed at run time (Unique2), which the executor has no rule for.
+CANNOT_RUN = ("lumina2",)
+CASES = [
+    pytest.param(name, runtime, marks=() if (runtime, name[-8:]) == ("lite", "-float16") else pytest.mark.slow)
+    for name in store.names()
+    for runtime in RUNTIMES
+    if not name.startswith(CANNOT_RUN)
+]
+
+
+@pytest.mark.parametrize(("name", "runtime"), CASES)
+def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None:
+    result = census.rewrite(store.read(name), runtime)
+    found = find(result.before, result.after)
+    assert (found.notes, found.restated) == ((), ())
+    sites = found.sites
+    changed = [r for r in result.sites if r.status == "fused" and r.code != "fused.carried_over"]
+    assert len(sites) == len(changed)
+    pairs = [(site, part) for site in sites if (part := cut(result.before, result.after, site)) is not None]
+    assert len(pairs) == len(sites)
+    weights = drawn_weights(0)
+    sides = Side(result.before, weights), Side(result.after, weights)
+    taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+    compared = numbers.compare(*sides, seed=0, taps=taps)
+    assert compared.findings == ()
+    for result_ in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):
+        assert result_.findings == ()
+        assert result_.figures is not None
+        assert {"mixed", "large"} <= set(result_.figures.drawn)
+
+
+def test_the_default_run_takes_the_families_that_matter() -> None:
+    names = {case.values[0] for case in CASES if not case.marks}
+    families = ("unet_sd15", "unet_sdxl", "vae_kl_decode", "clip_text", "t5_encoder", "bert", "sd3", "flux", "llama")
+    assert {f"{family}-float16" for family in families} <= names
