@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +58,7 @@ def test_another_graph_than_expected_is_shown(tmp_path: Path, after: str, told: 
         ("status: kept\n", "it: it: status is fused: "),
         ("code: policy.flash_off\n", "it: it: code is fused: "),
         ("status: fused, fused\n", "it: it: status is fused: "),
-        ("reason: no rule\n", "it: it: 0 operators stay, the reasons being: "),
+        ("reason: no rule\n", "it: it: reasons why the pass leaves what the target does not take: none"),
     ],
 )
 def test_what_is_told_otherwise(tmp_path: Path, head: str, told: str) -> None:
@@ -71,7 +69,7 @@ def test_what_is_told_otherwise(tmp_path: Path, head: str, told: str) -> None:
 
 def test_an_operator_that_stays_must_have_its_reason(tmp_path: Path) -> None:
     text = 'GeluExt(x: float16[2], "tanh") -> float16[2]\n'
-    with pytest.raises(AssertionError, match="what the target does not take: its argument approximate is 'tanh'"):
+    with pytest.raises(AssertionError, match="does not take: its argument approximate is 'tanh'"):
         check_fixture(block(tmp_path, text, "legalise"))
     check_fixture(block(tmp_path, f"reason: no whole number\n{text}", "legalise"))
 
@@ -195,9 +193,3 @@ def test_laws_that_are_broken(tmp_path: Path, step: Step, told: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_laws(block(tmp_path, MULS + "=> Muls(x, 1.0)\n", "toy"), [Toy(step)])
     assert told in str(caught.value)
-
-
-def test_it_needs_neither_pytest_nor_what_verification_needs() -> None:
-    code = "import sys, attnfuse.testing; print({'pytest', 'onnxruntime', 'onnx', 'mindspore'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
