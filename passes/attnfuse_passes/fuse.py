@@ -36,5 +36,5 @@ class Fuse:
     def run(self, model: Model, context: Context) -> bool:
         """Raise, decide and lower each site, in file order."""
         effects = Effects.of(model)
-        sites = Sites.of(model, effects, context.weights, largest_constant=self.largest_constant)
+        sites = Sites.of(model, effects, context.weights, self.largest_constant)
         return rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))

@@ -41,6 +41,8 @@ _ABOUT = {
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
         "how a mask comes to be boolean, negated, and repeated along one axis",
     ),
+    "passes/attention/lower/flash_attention_score.py": ("FlashAttentionScore", "it is the operator"),
+    "passes/attention/lower/prompt_flash_attention.py": ("PromptFlashAttention", "it is the operator"),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),

@@ -57,12 +57,10 @@ class Sites:
     values: ConstantFolder
 
     @classmethod
-    def of(
-        cls, model: Model, effects: Effects, weights: WeightReader, *, largest_constant: int = MAX_ELEMENTS
-    ) -> Sites:
-        """Those of a graph, before the first is looked at; masks of more elements than that are not computed."""
-        constants = ConstantFolder(model, effects, largest=largest_constant)
-        return cls(SiteNames(model), constants, ConstantFolder(model, effects, weights, largest=largest_constant))
+    def of(cls, model: Model, effects: Effects, weights: WeightReader, largest: int = MAX_ELEMENTS) -> Sites:
+        """Those of a graph, before the first is looked at; constants of more than `largest` elements are not known."""
+        constants = ConstantFolder(model, effects, largest=largest)
+        return cls(SiteNames(model), constants, ConstantFolder(model, effects, weights, largest=largest))
 
 
 class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):

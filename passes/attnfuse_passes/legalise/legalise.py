@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import starmap
 from typing import ClassVar
 
 from attnfuse.api import REWRITES, Context, Effects, Model, Property, TakeExtensions
@@ -24,7 +23,7 @@ from attnfuse_passes.legalise import (
     views,
 )
 from attnfuse_passes.legalise.inline import inline
-from attnfuse_passes.legalise.rules import RuleRewrite, all_rules, extend
+from attnfuse_passes.legalise.rules import all_rewrites, extend
 from attnfuse_passes.rewrite import rewrite
 
 FAMILIES = (
@@ -51,5 +50,5 @@ class Legalise:
             return False
         inlined = inline(model)
         context.legalised += inlined
-        changed = rewrite(model, context, Effects.of(model), starmap(RuleRewrite, all_rules().items()))
+        changed = rewrite(model, context, Effects.of(model), all_rewrites())
         return changed or bool(inlined)

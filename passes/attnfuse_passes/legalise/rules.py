@@ -20,9 +20,9 @@ the nodes that the target objects to: all of an operator it does not take, and o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from attnfuse.api import (
     Extension,
     OperatorRewrite,
     Result,
+    Rewrite,
     RewriteContext,
     Unsupported,
     cannot,
@@ -44,27 +45,8 @@ from attnfuse_passes.legalise import nodes
 Rule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, Rule] = {}
-_PLUGGED: dict[str, Rule] = {}
+_PLUGGED: dict[str, Rule | Rewrite[Any, Any]] = {}
 """Those of plugins."""
-
-
-def all_rules() -> dict[str, Rule]:
-    """Our own rules and those of plugins, by the operator that each writes with others."""
-    return {**RULES, **_PLUGGED}
-
-
-def extend(extensions: Iterable[Extension]) -> None:
-    """Legalise by these rules of plugins too, each for the operator it is named after, and by no others of before.
-
-    Raises PluginError for what is no rule, and for an operator that has one already.
-    """
-    _PLUGGED.clear()
-    for extension in extensions:
-        if not callable(extension.value):
-            raise extension.refused("is no function")
-        if extension.name in RULES:
-            raise extension.refused("is of an operator that attnfuse legalises itself")
-        _PLUGGED[extension.name] = extension.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +114,24 @@ class RuleRewrite(OperatorRewrite[RewriteContext]):
     def name(self, form: RewriteContext, at: RewriteContext) -> str:
         """The replaced node's own name, which only its graph need keep unique."""
         return re.sub(r"\W+", "_", short_name(at.node.name))
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Legalise by these of plugins too, and by no others of before: rules, each for the operator it is named after, and
+    rewrites of any name.
+
+    Raises PluginError for what is neither, and for an operator that has a rule already.
+    """
+    _PLUGGED.clear()
+    for extension in extensions:
+        if not isinstance(extension.value, Rewrite) and not callable(extension.value):
+            raise extension.refused("is no function and no Rewrite of attnfuse.api")
+        if extension.name in RULES:
+            raise extension.refused("is of an operator that attnfuse legalises itself")
+        _PLUGGED[extension.name] = extension.value
+
+
+def all_rewrites() -> Iterator[Rewrite[Any, Any]]:
+    """One rewrite for each operator that has a rule, and those of plugins."""
+    for name, value in (RULES | _PLUGGED).items():
+        yield value if isinstance(value, Rewrite) else RuleRewrite(name, value)
