@@ -1,6 +1,6 @@
 """The type a component is traced in where the user names none: that its checkpoint is stored in.
 
-Imports `checkpoint`, `contract` and `folder` of this room, and `attnfuse.mindir.dtypes`.
+Imports `checkpoint`, `contract` and `folder` of this package, and `attnfuse.mindir.dtypes`.
 """
 
 from __future__ import annotations

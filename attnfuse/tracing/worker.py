@@ -1,7 +1,7 @@
 """The subprocess that traces one component: `python -m attnfuse.tracing.worker REQUEST.json`.
 
 The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
-TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the rooms that import
+TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the modules that import
 mindspore, so that a missing MindSpore is an answer and not a traceback.
 """
 
