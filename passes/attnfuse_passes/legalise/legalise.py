@@ -24,8 +24,8 @@ from attnfuse_passes.legalise import (
     views,
 )
 from attnfuse_passes.legalise.inline import inline
-from attnfuse_passes.legalise.rules import RuleRewrite, all_rules, extend
-from attnfuse_passes.rewrite import rewrite
+from attnfuse_passes.legalise.rules import RULES, RuleRewrite, extend, plugged
+from attnfuse_passes.rewrite import AnyRewrite, rewrite
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -36,7 +36,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Legalise:
-    """Rewrites what MindSpore Lite has no adapter for, after fusing; for other runtimes it does nothing."""
+    """Rewrites what MindSpore Lite has no adapter for, after fusing. Rewrites of plugins run for any runtime."""
 
     id: ClassVar[str] = "legalise"
     order: ClassVar[int] = 200
@@ -47,9 +47,11 @@ class Legalise:
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
-        if context.target.runtime != "lite":
-            return False
-        inlined = inline(model)
-        context.legalised += inlined
-        changed = rewrite(model, context, Effects.of(model), starmap(RuleRewrite, all_rules().items()))
+        rewrites: list[AnyRewrite] = [*plugged()]
+        inlined = []
+        if context.target.runtime == "lite":
+            rewrites += starmap(RuleRewrite, RULES.items())
+            inlined = inline(model)
+            context.legalised += inlined
+        changed = bool(rewrites) and rewrite(model, context, Effects.of(model), rewrites)
         return changed or bool(inlined)

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from attnfuse.api import (
     Extension,
     OperatorRewrite,
     Result,
+    Rewrite,
     RewriteContext,
     Unsupported,
     cannot,
@@ -44,27 +45,32 @@ from attnfuse_passes.legalise import nodes
 Rule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, Rule] = {}
-_PLUGGED: dict[str, Rule] = {}
-"""Those of plugins."""
+_PLUGGED: list[Rewrite[Any, Any]] = []
+"""What plugins bring."""
 
 
-def all_rules() -> dict[str, Rule]:
-    """Our own rules and those of plugins, by the operator that each writes with others."""
-    return {**RULES, **_PLUGGED}
+def plugged() -> tuple[Rewrite[Any, Any], ...]:
+    """The rewrites of plugins, for every runtime."""
+    return tuple(_PLUGGED)
 
 
 def extend(extensions: Iterable[Extension]) -> None:
-    """Legalise by these rules of plugins too, each for the operator it is named after, and by no others of before.
+    """Take these rewrites of plugins too, and no others that were taken before.
 
-    Raises PluginError for what is no rule, and for an operator that has one already.
+    Raises PluginError for what is no rewrite, and where one begins at an operator that another is for: two would write
+    one node.
     """
     _PLUGGED.clear()
+    owners = dict.fromkeys(RULES, "attnfuse")
     for extension in extensions:
-        if not callable(extension.value):
-            raise extension.refused("is no function")
-        if extension.name in RULES:
-            raise extension.refused("is of an operator that attnfuse legalises itself")
-        _PLUGGED[extension.name] = extension.value
+        made = extension.made()
+        if not isinstance(made, Rewrite):
+            raise extension.refused("is no Rewrite of attnfuse.api")
+        for op in sorted(made.roots):
+            if op in owners:
+                raise extension.refused(f"begins at {op}, for which {owners[op]} has a rewrite")
+            owners[op] = extension.plugin.name if extension.plugin is not None else "attnfuse"
+        _PLUGGED.append(made)
 
 
 @dataclass(frozen=True, slots=True)
