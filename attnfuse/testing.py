@@ -53,11 +53,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse import pass_manager
+from attnfuse import pass_manager, plugins
 from attnfuse.errors import UsageError
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, attribute
+from attnfuse.ir.operators.arguments import TypeMismatch
+from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.operators.table import operator
 from attnfuse.ir.text import TextError, infer, parse_program, program_text, signature
-from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType, declared_kind, told
+from attnfuse.ir.values import Values
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import ModelProto
@@ -66,7 +70,7 @@ from attnfuse.policy import Policy, policy_of
 from attnfuse.targets import Target
 from attnfuse.verify.graph.structure import check_interface, new_findings
 
-__all__ = ["Fixture", "check_fixture", "check_laws", "read_fixtures"]
+__all__ = ["Fixture", "check_fixture", "check_laws", "check_operator", "read_fixtures"]
 
 _KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason", "exact", "native")
 _KEY = re.compile(rf"({'|'.join(_KEYS)}): *(.*?) *")
@@ -74,6 +78,7 @@ _BLOCK = re.compile(r"\n(?:[ \t]*\n)+")
 _ARROW = re.compile(r"^[ \t]*=>", re.MULTILINE)
 _COMPONENT = "component"
 _EXACT = 1e-5
+_REFUSED = "refused: "
 _LARGEST_WHOLE = 3
 """Of the whole numbers that are drawn, so that they may be places on a short axis."""
 
@@ -256,6 +261,39 @@ def _copy(model: Model) -> Model:
     proto = ModelProto()
     proto.CopyFrom(model.proto)
     return Model(proto)
+
+
+def check_operator(name: str) -> None:
+    """The examples of a row of the operator table: what they say is inferred, or is refused.
+
+    Raises AssertionError that says which example is not so, and for a row that has none; UsageError where there is no
+    row of that name; TextError for an example that is no text of a node.
+    """
+    plugins.load()
+    row = operator(name)
+    if row.is_opaque:
+        raise UsageError(f"the operator table has no row {name!r}; install the plugin that brings it.")
+    if all(example.startswith(_REFUSED) for example in row.examples):
+        raise AssertionError(f"{row.name}: no example says what is inferred")
+    for example in row.examples:
+        _check_example(row, example)
+
+
+def _check_example(row: Operator, example: str) -> None:
+    is_refused = example.startswith(_REFUSED)
+    text = f"{example.removeprefix(_REFUSED)} -> unknown" if is_refused else example
+    model = Model(parse_program(text, signature=signature))
+    node = next((node for node in reversed(model.nodes) if node.op == row.name), None)
+    if node is None:
+        raise AssertionError(f"{row.name}: {example!r} is of another operator")
+    try:
+        inferred = Values(model).infer(node)
+    except TypeMismatch as mismatch:
+        if not is_refused:
+            raise AssertionError(f"{row.name}: {example!r} is refused: it {mismatch}") from None
+        return
+    if is_refused or inferred != declared_kind(attribute(node.proto, "shape")):
+        raise AssertionError(f"{row.name}: {example!r} gives {told(inferred)}")
 
 
 def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
