@@ -22,6 +22,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_terminal_summary"]
 
+# A package of its own: tests/project/test_example_plugin.py runs its tests, where it is installed.
+collect_ignore = ["plugin"]
+
 # No deadline: two cores shared with subprocess tests make single examples slow without being wrong.
 settings.register_profile(
     "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]

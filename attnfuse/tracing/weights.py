@@ -211,4 +211,4 @@ def _to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
 
 
 def _dtype_name(dtype: Any) -> str:
-    return {"Bool": "bool", "BFloat16": "bfloat16"}.get(str(dtype), str(dtype).lower())
+    return str(dtype).lower()  # MindSpore says Bool, Int64, Float16, BFloat16

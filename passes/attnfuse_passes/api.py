@@ -1,4 +1,4 @@
-"""All of the passes that a plugin may import, and nothing more: what identities are made of.
+"""All of the passes that a plugin may import, and nothing more: what identities and rewrites are made of.
 
 Graphs, the builder of nodes and the operator table are in `attnfuse.api`.
 """
@@ -16,9 +16,11 @@ from attnfuse_passes.attention.identities.steps import (
     Same,
     Scale,
 )
+from attnfuse_passes.legalise.rules import At, Result, cannot
 
 __all__ = [
     "AddTerm",
+    "At",
     "Convert",
     "Effect",
     "FillWhere",
@@ -26,8 +28,10 @@ __all__ = [
     "Layout",
     "NanToZero",
     "Ordered",
+    "Result",
     "Same",
     "Scale",
+    "cannot",
     "constant_factor",
     "keeps_shape",
 ]

@@ -18,7 +18,7 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.sites import Cut, Restated
-from attnfuse.verify.lowering import UNIT_ROUNDOFF, Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.numbers import Side, relative_error
@@ -69,7 +69,7 @@ def _rounding(original: Model, fused: Model) -> float:
     own = {kind.dtype.name for node in original.nodes if (kind := original.type_of(node.name)) is not None}
     before = {array.tobytes() for _, array in _constants(original)}
     fresh = [name for name, array in _constants(fused) if name in own and array.tobytes() not in before]
-    return max((2 * UNIT_ROUNDOFF[name] for name in fresh), default=0.0)
+    return max((2 * dtypes.from_name(name).unit_roundoff for name in fresh), default=0.0)
 
 
 def _constants(model: Model) -> list[tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]]:

@@ -25,6 +25,7 @@ A weight is a bias of known numbers where its values are at hand, and no constan
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -496,6 +497,4 @@ def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
 
 
 def _largest(dtype: DType) -> float:
-    return {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}.get(
-        dtype.name, 1.7976931348623157e308
-    )
+    return dtype.largest if dtype.is_float else sys.float_info.max

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from attnfuse.api import (
     CONSTANT,
+    REWRITES,
     Builder,
     Context,
     Edit,
@@ -18,6 +20,7 @@ from attnfuse.api import (
     Node,
     NotWritableError,
     Property,
+    TakeExtensions,
     eliminate_dead_code,
     objection,
     short_name,
@@ -42,7 +45,7 @@ from attnfuse_passes.legalise import (
 )
 from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.nodes import make_tuple
-from attnfuse_passes.legalise.rules import RULES, At, Result, cannot
+from attnfuse_passes.legalise.rules import At, Result, cannot, extend, rule_of
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -60,6 +63,7 @@ class Legalise:
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {REWRITES: extend}
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
@@ -71,7 +75,7 @@ class Legalise:
         replaced: list[Node] = []
         dead: set[str] = set()
         for node in model.nodes:
-            rule = RULES.get(node.op)
+            rule = rule_of(node.op)
             if rule is None or objection(context.target, model, node) is None:
                 continue
             builder = Builder(edit, node, _slug(node, slugs))

@@ -18,7 +18,7 @@ within limits (`attnfuse/targets/operators.py`) those beyond them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,6 +28,7 @@ from attnfuse.api import (
     AttributeProto,
     Builder,
     Effects,
+    Extension,
     MatchFailure,
     Model,
     Node,
@@ -42,6 +43,27 @@ Result: TypeAlias = "str | tuple[str | None, ...] | None"
 Rule: TypeAlias = "Callable[[At], Result]"
 
 RULES: dict[str, Rule] = {}
+_PLUGGED: dict[str, Rule] = {}
+"""Those of plugins."""
+
+
+def rule_of(op: str) -> Rule | None:
+    """The rule that writes the operator with others, where there is one."""
+    return RULES.get(op) or _PLUGGED.get(op)
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Legalise by these rules of plugins too, each for the operator it is named after, and by no others of before.
+
+    Raises PluginError for what is no rule, and for an operator that has one already.
+    """
+    _PLUGGED.clear()
+    for extension in extensions:
+        if not callable(extension.value):
+            raise extension.refused("is no function")
+        if extension.name in RULES:
+            raise extension.refused("is of an operator that attnfuse legalises itself")
+        _PLUGGED[extension.name] = extension.value
 
 
 def cannot(reason: str) -> MatchFailure:
