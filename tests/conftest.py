@@ -6,10 +6,14 @@ new ones and more of them. Choose with HYPOTHESIS_PROFILE.
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+from attnfuse import processes
 from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
+from tests.support import forks
 from tests.support.markers import pytest_runtest_protocol
 
 # What rich reads of the caller's terminal: a CI that asks for colours would have bars where tests expect lines.
@@ -31,3 +35,12 @@ settings.register_profile(
 )
 settings.register_profile("thorough", max_examples=2_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers() -> Iterator[None]:
+    """MindSpore is imported once in a session, and what needs it is forked from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "run", forks.run)
+        yield
+    forks.close()

@@ -16,11 +16,10 @@ from attnfuse_passes.attention.identities.steps import (
     Same,
     Scale,
 )
-from attnfuse_passes.legalise.rules import At, Result, cannot
+from attnfuse_passes.legalise.rules import RuleContext
 
 __all__ = [
     "AddTerm",
-    "At",
     "Convert",
     "Effect",
     "FillWhere",
@@ -28,10 +27,9 @@ __all__ = [
     "Layout",
     "NanToZero",
     "Ordered",
-    "Result",
+    "RuleContext",
     "Same",
     "Scale",
-    "cannot",
     "constant_factor",
     "keeps_shape",
 ]

@@ -21,6 +21,10 @@ from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "tests" / "plugin"
+SHOWN = [
+    file for file in sorted(PLUGIN.rglob("*")) if file.suffix in (".py", ".toml", ".txt") and file.name != "__init__.py"
+]
+"""What the page about plugins has the text of."""
 UV = Path(sys.executable).parent / "uv"
 
 
@@ -116,6 +120,22 @@ def test_all_that_it_brings_has_its_say(environment: Environment, graph: Path, t
     assert (component["outside"], count(model, "ExampleGate"), count(model, "Sigmoid")) == ([], 0, 1)
     # The reporter.
     assert (tmp_path / "out" / "report.md").read_text().endswith("| unet | 1 | 1 |\n")
+
+
+def test_a_node_that_does_not_fit_its_row_is_refused(environment: Environment, tmp_path: Path) -> None:
+    g = GraphBuilder("unet", weights=False)
+    x, gate = g.input("x", (2, 3), FLOAT16), g.input("gate", (3,), FLOAT16)
+    g.output(g.node("ExampleGate", [x, gate], g.type_of(x)))
+    done = environment.attnfuse("inspect", g.write(tmp_path / "unet.mindir"))
+    assert done.returncode == 3
+    assert "contradicts itself: ExampleGate CNode_1:1 gates float16[2, 3] by float16[3]." in done.stderr
+
+
+@pytest.mark.parametrize("file", SHOWN, ids=lambda file: file.name)
+def test_the_page_shows_its_code(file: Path) -> None:
+    lines = (f"    {line}" if line else "" for line in file.read_text(encoding="utf-8").splitlines())
+    page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert "\n\n" + "\n".join(lines) + "\n" in page, f"docs/plugins.md does not show {file} as it is"
 
 
 def test_its_own_tests_hold(environment: Environment) -> None:

@@ -34,15 +34,13 @@ _ABOUT = {
         "how each matrix product takes its operands",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
-    "passes/attention/chain.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
-    "passes/attention/masks.py": ("FlashAttentionScore Add", "which node takes a mask of its form; the sum of biases"),
-    "passes/attention/fused_node.py": (f"{_FUSED} Cast", "how each is read; the cast around a query"),
+    "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
+    "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
         "how a mask comes to be boolean, negated, and repeated along one axis",
     ),
-    "passes/convert.py": (_FUSED, "which of the two is read and written"),
-    "passes/fuse.py": ("FlashAttentionScore", "which of the two is written"),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),

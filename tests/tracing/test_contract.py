@@ -56,6 +56,11 @@ def test_a_wrong_field_is_named() -> None:
         from_json(TracedComponent, data)
 
 
+def test_any_number_comes_back() -> None:
+    fixed = FixedValue("sigma_max", [float("inf"), 1e-300, {"a": -0.0}], "what it comes to")
+    assert from_json(FixedValue, to_json(fixed)) == fixed
+
+
 def test_what_is_about_a_plan_is_not_saved() -> None:
     plan = replace(PLAN, twins=(PLAN,), dtype_from="asked for", warnings=("look",))
     assert to_json(plan) == to_json(PLAN)

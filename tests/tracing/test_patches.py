@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 
-from tests.support.console import environment
-from tests.support.waiting import PATIENCE
+from tests.support import forks
 
 SCRIPT = """
 import json, sys
@@ -75,8 +72,7 @@ print("\\n" + json.dumps(result))
 
 def answer(*arguments: str) -> Any:
     """The JSON document that Python, run with these arguments and MindSpore, prints last."""
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = forks.script(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,14 +7,16 @@ not only inspected.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
 from attnfuse.mindir.schema import ModelProto
+from tests.passes import legalise
+from tests.passes.legalise.support import REGISTERED
 from tests.support.graphs import GraphBuilder, transformer
 from tests.support.spellings import spell
 from tools.corpus import store
@@ -22,7 +24,6 @@ from tools.corpus import store
 WEIGHTS = "graph_variables/data_0"
 """Where the weights of the corpus are said to lie, relative to the graph."""
 SPELLINGS = 80
-_TESTS = Path(__file__).resolve().parents[2] / "tests" / "legalise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,9 @@ def _already_fused() -> list[Seed]:
 
 
 def _rules() -> list[Seed]:
-    for path in sorted(_TESTS.glob("test_*.py")):
-        if path.stem != "test_rules":
-            importlib.import_module(f"tests.passes.legalise.{path.stem}")
-    from tests.passes.legalise.support import REGISTERED
-
+    for module in pkgutil.iter_modules(legalise.__path__):  # each of them registers its cases
+        if module.name.startswith("test_") and module.name != "test_rules":
+            importlib.import_module(f"{legalise.__name__}.{module.name}")
     return [_inline(case.name, case.model().proto) for _, case in sorted(REGISTERED.items())]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from attnfuse_passes.api import At, Result, cannot
+from attnfuse.api import Result, cannot
+from attnfuse_passes.api import RuleContext
 
 
-def gate(at: At) -> Result:
+def gate(at: RuleContext) -> Result:
     """x · sigmoid(gate), of floating-point numbers. Where it cannot, it says why; the node then stays."""
     if not at.out.dtype.is_float:
         raise cannot(f"it gives {at.out.dtype}, and a sigmoid is taken of floating-point numbers")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.support.console import environment
-from tests.support.waiting import PATIENCE
+from tests.support import forks
 
 
 @pytest.mark.mindspore
 def test_decoders_give_the_states_of_mindones_own() -> None:
-    command = [sys.executable, "-m", "tests.support.decoders"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = forks.script("-m", "tests.support.decoders")
     assert done.returncode == 0, done.stderr[-3000:]
     differences = json.loads(done.stdout.splitlines()[-1])
     assert differences == {

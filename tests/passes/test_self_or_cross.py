@@ -9,8 +9,8 @@ from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy, parse_policy
 from attnfuse.targets import Target
+from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.fuse import Fuse
-from attnfuse_passes.kinds import self_or_cross
 from tests.support.graphs import GraphBuilder
 
 
