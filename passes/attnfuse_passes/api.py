@@ -1,6 +1,6 @@
-"""All of the passes that a plugin may import, and nothing more: what identities and rewrites are made of.
+"""All of the passes that a plugin may import, and nothing more: what identities are made of.
 
-Graphs, the builder of nodes and the operator table are in `attnfuse.api`.
+Graphs, the builder of nodes, the operator table, rewrites and passes are in `attnfuse.api`.
 """
 
 from attnfuse_passes.attention.identities.peelers import Identity
@@ -16,7 +16,6 @@ from attnfuse_passes.attention.identities.steps import (
     Same,
     Scale,
 )
-from attnfuse_passes.legalise.rules import RuleContext
 
 __all__ = [
     "AddTerm",
@@ -27,7 +26,6 @@ __all__ = [
     "Layout",
     "NanToZero",
     "Ordered",
-    "RuleContext",
     "Same",
     "Scale",
     "constant_factor",

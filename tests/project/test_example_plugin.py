@@ -148,7 +148,7 @@ def test_uninstalled_it_is_gone(environment: Environment, graph: Path, tmp_path:
     assert [line.removeprefix("attnfuse-example 1.0: ") for line in listed] == [
         "operator ExampleGate",
         "identity example.negation",
-        "rewrite ExampleGate",
+        "rewrite write_gate",
         "pass cancel_negations",
         "reporter markdown",
     ]

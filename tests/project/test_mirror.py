@@ -39,7 +39,6 @@ _ACROSS = {
     "passes/test_codes": "every code a site can end with",
     "passes/test_fills": "fills of masked scores: identities, masks and what is written",
     "passes/test_fixtures": "passes by example",
-    "passes/test_in_place": "scores changed in place: identities, effects and what is written",
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "targets/test_soc_limits": "every limit of every SoC",

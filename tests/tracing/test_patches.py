@@ -78,7 +78,7 @@ def answer(*arguments: str) -> Any:
 
 
 @pytest.mark.mindspore
-def test_stand_ins() -> None:
+def test_patches() -> None:
     result = answer("-c", SCRIPT)
     if version("mindspore") != "2.7.1":
         del result["without"]["empty"]  # 2.10 can allocate on a CPU, what happens to lie there

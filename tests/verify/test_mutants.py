@@ -283,7 +283,7 @@ def test_each_site_is_found_by_the_value_that_both_graphs_have() -> None:
     original, fused = pair(Attention(), MINDSPORE)
     found = find(original, fused)
     (site,) = found.sites
-    assert (found.notes, found.restated) == ((), ())
+    assert (found.notes, found.replaced) == ((), ())
     assert fused.producer(site.output) is not None
     assert original.producer(site.output) is not None
     assert site.attention is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from typing import ClassVar
 
 from attnfuse.api import REWRITES, Context, Effects, Model, Property, TakeExtensions
@@ -23,8 +24,8 @@ from attnfuse_passes.legalise import (
     views,
 )
 from attnfuse_passes.legalise.inline import inline
-from attnfuse_passes.legalise.rules import all_rewrites, extend
-from attnfuse_passes.rewrite import rewrite
+from attnfuse_passes.legalise.rules import RULES, RuleRewrite, extend, plugged
+from attnfuse_passes.rewrite import AnyRewrite, rewrite
 
 FAMILIES = (
     *(activate, arrange, choose, convolve, create, inplace, normalise),
@@ -35,7 +36,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Legalise:
-    """Rewrites what MindSpore Lite has no adapter for, after fusing; for other runtimes it does nothing."""
+    """Rewrites what MindSpore Lite has no adapter for, after fusing. Rewrites of plugins run for any runtime."""
 
     id: ClassVar[str] = "legalise"
     order: ClassVar[int] = 200
@@ -46,9 +47,11 @@ class Legalise:
 
     def run(self, model: Model, context: Context) -> bool:
         """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
-        if context.target.runtime != "lite":
-            return False
-        inlined = inline(model)
-        context.legalised += inlined
-        changed = rewrite(model, context, Effects.of(model), all_rewrites())
+        rewrites: list[AnyRewrite] = [*plugged()]
+        inlined = []
+        if context.target.runtime == "lite":
+            rewrites += starmap(RuleRewrite, RULES.items())
+            inlined = inline(model)
+            context.legalised += inlined
+        changed = bool(rewrites) and rewrite(model, context, Effects.of(model), rewrites)
         return changed or bool(inlined)

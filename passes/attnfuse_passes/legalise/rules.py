@@ -20,7 +20,7 @@ the nodes that the target objects to: all of an operator it does not take, and o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -45,8 +45,32 @@ from attnfuse_passes.legalise import nodes
 Rule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, Rule] = {}
-_PLUGGED: dict[str, Rule | Rewrite[Any, Any]] = {}
-"""Those of plugins."""
+_PLUGGED: list[Rewrite[Any, Any]] = []
+"""What plugins bring."""
+
+
+def plugged() -> tuple[Rewrite[Any, Any], ...]:
+    """The rewrites of plugins, for every runtime."""
+    return tuple(_PLUGGED)
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Take these rewrites of plugins too, and no others that were taken before.
+
+    Raises PluginError for what is no rewrite, and where one begins at an operator that another is for: two would write
+    one node.
+    """
+    _PLUGGED.clear()
+    owners = dict.fromkeys(RULES, "attnfuse")
+    for extension in extensions:
+        made = extension.made()
+        if not isinstance(made, Rewrite):
+            raise extension.refused("is no Rewrite of attnfuse.api")
+        for op in sorted(made.roots):
+            if op in owners:
+                raise extension.refused(f"begins at {op}, for which {owners[op]} has a rewrite")
+            owners[op] = extension.plugin.name if extension.plugin is not None else "attnfuse"
+        _PLUGGED.append(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,24 +138,3 @@ class RuleRewrite(OperatorRewrite[RewriteContext]):
     def name(self, form: RewriteContext, at: RewriteContext) -> str:
         """The replaced node's own name, which only its graph need keep unique."""
         return re.sub(r"\W+", "_", short_name(at.node.name))
-
-
-def extend(extensions: Iterable[Extension]) -> None:
-    """Legalise by these of plugins too, and by no others of before: rules, each for the operator it is named after, and
-    rewrites of any name.
-
-    Raises PluginError for what is neither, and for an operator that has a rule already.
-    """
-    _PLUGGED.clear()
-    for extension in extensions:
-        if not isinstance(extension.value, Rewrite) and not callable(extension.value):
-            raise extension.refused("is no function and no Rewrite of attnfuse.api")
-        if extension.name in RULES:
-            raise extension.refused("is of an operator that attnfuse legalises itself")
-        _PLUGGED[extension.name] = extension.value
-
-
-def all_rewrites() -> Iterator[Rewrite[Any, Any]]:
-    """One rewrite for each operator that has a rule, and those of plugins."""
-    for name, value in (RULES | _PLUGGED).items():
-        yield value if isinstance(value, Rewrite) else RuleRewrite(name, value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.testing import Fixture, check_fixture, check_laws, read_fixtures
+from attnfuse.testing import Fixture, check_fixture, check_laws, check_operator, read_fixtures
 
 FIXTURES = read_fixtures(Path(__file__).parent / "fixtures")
 # Numbers are computed of operators that attnfuse knows the meaning of.
@@ -21,3 +21,7 @@ def test_what_comes_out(fixture: Fixture) -> None:
 @pytest.mark.parametrize("fixture", COMPUTED, ids=str)
 def test_laws(fixture: Fixture) -> None:
     check_laws(fixture)
+
+
+def test_the_row_infers_what_its_examples_say() -> None:
+    check_operator("ExampleGate")

@@ -15,10 +15,10 @@ from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
-from attnfuse.verify.graph.sites import cut, cut_restated, find
-from attnfuse.verify.numbers import numbers, restated_numbers, site_numbers
+from attnfuse.verify.graph.sites import cut, cut_replaced, find
+from attnfuse.verify.numbers import numbers, replaced_operators, site_numbers
 from attnfuse.verify.numbers.numbers import Side
-from attnfuse.verify.numbers.restated_numbers import compare_restated
+from attnfuse.verify.numbers.replaced_operators import compare_replaced
 from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.fuse import Fuse
 from attnfuse_passes.legalise.legalise import Legalise
@@ -30,10 +30,10 @@ CORPUS = ("unet_sd15-float16", "vae_kl_decode-float16", "bert-float32", "t5_enco
 
 def differences(original: Model, fused: Model) -> list[str]:
     weights = drawn_weights(0)
-    parts = [(restated, cut_restated(original, fused, restated)) for restated in find(original, fused).restated]
+    parts = [(replaced, cut_replaced(original, fused, replaced)) for replaced in find(original, fused).replaced]
     assert all(part is not None for _, part in parts)
-    whole = [(restated, part) for restated, part in parts if part is not None]
-    return compare_restated(Side(original, weights), Side(fused, weights), whole, 0)[0]
+    whole = [(replaced, part) for replaced, part in parts if part is not None]
+    return compare_replaced(Side(original, weights), Side(fused, weights), whole, 0)[0]
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -45,7 +45,7 @@ def test_a_graph_that_was_fused_and_legalised_passes_value_by_value(name: str) -
     found = find(original, fused)
     assert found.notes == ()
     assert len(found.sites) == sum(site.status == "fused" for site in context.sites)
-    assert found.restated != ()
+    assert found.replaced != ()
     assert differences(original, fused) == []
     weights = drawn_weights(0)
     sides = Side(original, weights), Side(fused, weights)
@@ -114,15 +114,15 @@ OTHER = [
 @pytest.mark.parametrize(("before", "after", "dtype"), SAME)
 def test_the_same_function_written_otherwise_is_found_and_passes(before: Build, after: Build, dtype: DType) -> None:
     models = pair(before, after, dtype)
-    (restated,) = find(*models).restated
-    assert restated.op == "Muls"
+    (replaced,) = find(*models).replaced
+    assert replaced.op == "Muls"
     assert differences(*models) == []
 
 
 @pytest.mark.parametrize(("before", "after", "dtype"), OTHER)
 def test_another_function_is_a_finding(before: Build, after: Build, dtype: DType) -> None:
     (told,) = differences(*pair(before, after, dtype))
-    assert "written otherwise, differs in float64 by" in told
+    assert "was replaced, and its replacement differs in float64 by" in told
 
 
 def test_a_constant_of_a_coarser_type_than_the_sources_is_a_mistake() -> None:
@@ -130,7 +130,7 @@ def test_a_constant_of_a_coarser_type_than_the_sources_is_a_mistake() -> None:
 
     for dtype in (FLOAT16, FLOAT32):
         (told,) = differences(*pair(times(1 / 3), lambda g, x: g.mul(x, np.array(1 / 3, BFLOAT16.numpy)), dtype))
-        assert "written otherwise, differs in float64 by 1.95e-03" in told
+        assert "was replaced, and its replacement differs in float64 by 1.95e-03" in told
 
 
 def test_an_operator_that_nobody_can_run_is_a_finding() -> None:
@@ -154,7 +154,7 @@ def test_equal_rewrites_are_run_once_and_weights_are_operands(monkeypatch: pytes
         g.output(x)
         models.append(g.model())
     runs = []
-    monkeypatch.setattr(restated_numbers, "_difference", lambda *a: runs.append(a))
+    monkeypatch.setattr(replaced_operators, "_difference", lambda *a: runs.append(a))
     assert differences(*models) == []
-    assert len(find(*models).restated) == 5
+    assert len(find(*models).replaced) == 5
     assert len(runs) == 1

@@ -1,4 +1,4 @@
-"""Numbers of what was written otherwise, one value at a time: other operators that must be the same function.
+"""Numbers of replaced operators, one value at a time: other operators that must be the same function.
 
 Both parts are run in float64 on drawn operands, weights drawn too, once for all that compute the same. The whole graph
 alone would not do: there a small slip, an epsilon of another size, is within what rounding costs. What the file itself
@@ -17,7 +17,7 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
-from attnfuse.verify.graph.sites import Cut, Restated
+from attnfuse.verify.graph.sites import Cut, ReplacedOperator
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
@@ -27,20 +27,21 @@ from attnfuse.verify.numbers.site_numbers import key_of
 BOUND = 16 * 2.0**-24
 
 
-def compare_restated(
-    original: Side, fused: Side, parts: Sequence[tuple[Restated, Cut]], seed: int
+def compare_replaced(
+    original: Side, fused: Side, parts: Sequence[tuple[ReplacedOperator, Cut]], seed: int
 ) -> tuple[list[str], list[str]]:
     """Findings and notes. An operator without a lowering, in either part, is a finding: nothing was shown of it."""
     told: dict[bytes, str | None] = {}
     findings = []
-    for restated, part in parts:
+    for replaced, part in parts:
         key = key_of(part)
         if key not in told:
             sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
             told[key] = _difference(*sides, seed)
         if (difference := told[key]) is not None:
-            findings.append(f"{restated.op} {short_name(restated.value)}, written otherwise, {difference}.")
-    notes = [f"{len(parts)} values written otherwise, of {len(told)} kinds, were compared each alone"] if parts else []
+            name = f"{replaced.op} {short_name(replaced.value)}"
+            findings.append(f"{name} was replaced, and its replacement {difference}.")
+    notes = [f"{len(parts)} replaced operators checked ({len(told)} distinct)"] if parts else []
     return findings, notes
 
 
