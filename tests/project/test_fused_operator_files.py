@@ -11,7 +11,7 @@ from attnfuse.verify.graph.fused_nodes import MEANINGS
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 
 ROWS = {name for name, row in OPERATORS.items() if row.role is Role.FUSED_ATTENTION}
-PLACES = {
+PLACES: dict[str, set[str]] = {
     "attnfuse/ir/operators/attention.py": ROWS,
     "passes/attnfuse_passes/attention/lower/": set(FUSED_OPERATORS),
     "attnfuse/targets/limits.py": {node for _, node in LIMITS},
