@@ -1,6 +1,22 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.decisions import AttentionKind, MatchFailure, Miss, Obligation, Peel, SiteFacts, SiteRecord, Stage
+from attnfuse.contract import Lowering, OperatorRewrite, Outcome, Result, Rewrite, RewriteContext, first_supported
+from attnfuse.decisions import (
+    AttentionKind,
+    Candidate,
+    Decision,
+    Form,
+    MatchFailure,
+    Miss,
+    NotTaken,
+    Obligation,
+    Peel,
+    SiteFacts,
+    SiteRecord,
+    Stage,
+    Unsupported,
+    cannot,
+)
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites_built, unused
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
@@ -21,9 +37,11 @@ from attnfuse.ir.questions import (
     changed,
     factors,
     hands,
+    inputs_of,
     keeps_order,
     kernel,
     makes_tuple,
+    operators_of,
     orders_effects,
     reads_memory,
     role,
@@ -39,7 +57,7 @@ from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, Primit
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
-from attnfuse.policy import BUILT_IN, Decision, SiteQuery
+from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.objections import objection
 
@@ -58,6 +76,7 @@ __all__ = [
     "AttentionKind",
     "AttributeProto",
     "Builder",
+    "Candidate",
     "Context",
     "DType",
     "Decision",
@@ -65,11 +84,13 @@ __all__ = [
     "Effect",
     "Effects",
     "Extension",
+    "Form",
     "FusedRequest",
     "GraphProto",
     "Hands",
     "Kernel",
     "Legalised",
+    "Lowering",
     "MatchFailure",
     "Miss",
     "Model",
@@ -79,15 +100,22 @@ __all__ = [
     "NodeProto",
     "NotALiteralError",
     "NotKnown",
+    "NotTaken",
     "NotWritableError",
     "Obligation",
     "Operator",
+    "OperatorRewrite",
+    "Outcome",
     "Pass",
     "Peel",
+    "PolicyDecision",
     "PrimitiveProto",
     "Property",
     "Refusal",
     "Reporter",
+    "Result",
+    "Rewrite",
+    "RewriteContext",
     "Role",
     "SiteFacts",
     "SiteQuery",
@@ -98,6 +126,7 @@ __all__ = [
     "TensorProto",
     "TensorType",
     "TypeMismatch",
+    "Unsupported",
     "Use",
     "WeightReader",
     "accepts",
@@ -106,15 +135,18 @@ __all__ = [
     "attribute",
     "behind",
     "broadcast_dims",
+    "cannot",
     "changed",
     "columns",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
     "factors",
+    "first_supported",
     "hands",
     "head_padding",
     "inference",
+    "inputs_of",
     "keeps_order",
     "kernel",
     "live_values",
@@ -123,6 +155,7 @@ __all__ = [
     "no_weights",
     "objection",
     "only_orders",
+    "operators_of",
     "orders_effects",
     "reads_memory",
     "refusals",

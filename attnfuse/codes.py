@@ -77,7 +77,7 @@ _CODES = (
     Code(
         "facts.scale",
         Stage.FACTS,
-        "The scale is not a finite, positive constant.",
+        "The scale is not a positive constant that float32, the type of the argument, holds to full precision.",
         "a positive scale; one that is computed at run time stays with query, and needs no literal",
     ),
     Code("facts.condition", Stage.FACTS, "What selects masked scores is no boolean."),

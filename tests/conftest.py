@@ -1,4 +1,4 @@
-"""What every test run shares: hypothesis profiles, terminal, signals, and what becomes of the tests of MindSpore Lite.
+"""What every test run shares: hypothesis profiles, terminal, signals, markers.
 
 `ci` (default) draws the same examples every time, so a red run is red for everybody; `thorough` draws
 new ones and more of them. Choose with HYPOTHESIS_PROFILE.
@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from attnfuse import processes
 from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
 from tests.support import forks
+from tests.support.markers import pytest_runtest_protocol
 
 # What rich reads of the caller's terminal: a CI that asks for colours would have bars where tests expect lines.
 for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
@@ -23,7 +24,10 @@ for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "TERM", "TTY_COMPATI
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_protocol", "pytest_terminal_summary"]
+
+# A package of its own: tests/project/test_example_plugin.py runs its tests, where it is installed.
+collect_ignore = ["plugin"]
 
 # No deadline: two cores shared with subprocess tests make single examples slow without being wrong.
 settings.register_profile(

@@ -32,7 +32,7 @@ from tools.fuzz.mutants import Mutant
 from tools.fuzz.seeds import WEIGHTS
 
 SECONDS = 10
-"""After which a command hangs."""
+"""Of processor time, after which a command hangs: a busy machine makes none."""
 MEMORY = 2 << 30
 """Bytes of address space that a command may take beyond what the process has."""
 FAILURES = ("defect", "escaped", "hang", "left behind", "half a sentence", "no place named")
@@ -171,18 +171,18 @@ def _limits() -> Iterator[None]:
     """Bounds of time and memory. Code that never comes back to Python is ended by the process that waits for this."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise _HangError(f"more than {SECONDS} s")
+        raise _HangError(f"more than {SECONDS} s of processor time")
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     before = resource.getrlimit(resource.RLIMIT_AS)
-    handler = signal.signal(signal.SIGALRM, ring)
+    handler = signal.signal(signal.SIGPROF, ring)
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, before[1]))
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
 
 

@@ -22,7 +22,7 @@ from tools.corpus import store
 WEIGHTS = "graph_variables/data_0"
 """Where the weights of the corpus are said to lie, relative to the graph."""
 SPELLINGS = 80
-_TESTS = Path(__file__).resolve().parents[2] / "tests" / "legalise"
+_TESTS = Path(__file__).resolve().parents[2] / "tests" / "passes" / "legalise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,13 @@ class Seed:
 def _corpus() -> list[Seed]:
     seeds = []
     for name in store.names():
-        message = codec.parse(store.read(name), name)
-        size = external.lay_out(message, WEIGHTS)
-        seeds.append(Seed(name, codec.serialise(message), size))
+        seeds.append(_beside_weights(name, codec.parse(store.read(name), name)))
     return seeds
+
+
+def _beside_weights(name: str, message: ModelProto) -> Seed:
+    size = external.lay_out(message, WEIGHTS)
+    return Seed(name, codec.serialise(message), size)
 
 
 def _inline(name: str, message: ModelProto) -> Seed:
@@ -69,12 +72,13 @@ def _already_fused() -> list[Seed]:
 
 
 def _rules() -> list[Seed]:
+    """The graphs of legalisation's fixtures, and its cases that the text form cannot say."""
     for path in sorted(_TESTS.glob("test_*.py")):
         if path.stem != "test_rules":
             importlib.import_module(f"tests.passes.legalise.{path.stem}")
-    from tests.passes.legalise.support import REGISTERED
+    from tests.passes.legalise.support import shown
 
-    return [_inline(case.name, case.model().proto) for _, case in sorted(REGISTERED.items())]
+    return [_beside_weights(str(each), each.model().proto) for each in sorted(shown(), key=str)]
 
 
 @cache

@@ -12,7 +12,8 @@ from pathlib import Path
 from tools.fuzz import mutants, seeds
 from tools.fuzz.running import SECONDS, Outcome, Place
 
-_PATIENCE = 3 * SECONDS
+_PATIENCE = 30 * SECONDS
+"""Seconds without a word of any process: they stand still, or never come back to Python."""
 _BLOCK = 50
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -117,6 +119,37 @@ def test_a_softmax_over_an_axis_that_is_not_there(axis: int) -> None:
     """The first of the four there are is not attention's, the others that are asked for are none at all."""
     assert Site(softmax=lambda g, s: g.op("Softmax", s, (-4,))).refused() == "structure.softmax_axis"
     assert Site(softmax=lambda g, s: g.op("Softmax", s, (axis,))).refused() == "facts.softmax_axis"
+
+
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+@pytest.mark.parametrize(
+    ("factors", "holds"),
+    [
+        ((1e-37,), True),
+        ((1e-38,), False),  # times 0.25, no normal number
+        ((1e-44,), False),
+        ((1e-30, 1e-30), False),
+        ((1e30, 1e30), False),
+        ((1e30, 1e-30), True),
+        ((float("inf"),), False),
+        ((float("nan"),), False),
+        ((0.0,), False),
+        ((-1.0, -1.0), True),
+    ],
+)
+def test_the_scale_is_one_that_float32_holds(factors: tuple[float, ...], holds: bool, runtime: str) -> None:
+    """A product of literals may be none: the argument of the fused node would be 0 or infinite."""
+
+    def scaled(g: GraphBuilder, scores: str) -> str:
+        for factor in factors:
+            scores = g.muls(scores, factor)
+        return scores
+
+    case = Site(scores=scaled)
+    _, (site,) = case.run(case.proto(), runtime)
+    assert (site.status == "fused") == holds
+    finite = all(map(math.isfinite, factors))
+    assert holds or site.code == ("facts.scale" if finite else "structure.scores")
 
 
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 0.5])

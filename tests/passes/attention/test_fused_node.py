@@ -296,6 +296,20 @@ def test_what_cannot_be_written_out_stays_and_is_told(make: Callable[[], Model],
     assert (record.status, record.code, record.node) == ("missed", code, "FlashAttentionScore")
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-39, 1e39, -1e39])
+def test_a_scale_that_float32_does_not_hold_is_not_written(scale: float) -> None:
+    """A literal may be a float64, and 0 as well: the new node's argument would be 0 or infinite."""
+    before = source()
+    argument = before.producer(node_named(before, "FlashAttentionScore").input[12])
+    assert argument is not None
+    value = attribute(argument.proto, "value")
+    assert value is not None
+    value.type, value.d = value.DOUBLE, scale
+    after, record = compile_with(before, "lite")
+    assert after.proto == before.proto
+    assert (record.status, record.code) == ("missed", "facts.scale")
+
+
 @pytest.mark.parametrize(
     ("outer", "operands_cast"),
     [(FLOAT32, (True, False, True)), (FLOAT32, (False, False, False)), (BFLOAT16, (True, True, True))],

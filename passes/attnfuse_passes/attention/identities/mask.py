@@ -30,6 +30,11 @@ def _same_shape(model: Model, node: Node, value: str) -> bool:
     return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
 
 
+def _alpha(model: Model, node: Node) -> float | None:
+    """The factor of the second operand; None where it is computed, or left out, which MindSpore never does."""
+    return constant_factor(model, node.inputs[2]) if len(node.inputs) > 2 else None
+
+
 @peeler(
     "bias.add",
     ops=("Add", "AddExt", "InplaceAddExt"),
@@ -49,7 +54,7 @@ def _same_shape(model: Model, node: Node, value: str) -> bool:
 )
 def add(model: Model, node: Node) -> tuple[str, Effect] | None:
     """α (AddExt, InplaceAddExt) multiplies the second operand, so there the scores must be the first."""
-    alpha = constant_factor(model, node.inputs[2]) if node.op != "Add" else 1.0
+    alpha = 1.0 if node.op == "Add" else _alpha(model, node)
     if alpha is None:
         return None
     first, second = node.inputs[:2]
@@ -74,7 +79,7 @@ def add(model: Model, node: Node) -> tuple[str, Effect] | None:
 )
 def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Only what is subtracted from the scores; bias − scores would turn their sign."""
-    alpha = constant_factor(model, node.inputs[2]) if node.op == "SubExt" else 1.0
+    alpha = _alpha(model, node) if node.op == "SubExt" else 1.0
     scores, term = node.inputs[:2]
     kind = model.type_of(term)
     if alpha is None or kind is None or not kind.dtype.is_float:
