@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 Form: TypeAlias = Literal["formula", "fused"]
 Status: TypeAlias = Literal["fused", "kept", "missed", "not_attention"]
@@ -53,6 +53,11 @@ class Miss:
     found: str
 
 
+def cannot(reason: str) -> MatchFailure:
+    """The failure of a node that cannot be written otherwise; `reason` completes `… stays: `."""
+    return MatchFailure("operator.unsupported", "", "", reason)
+
+
 class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
     """What a rewrite is about is not there, or cannot be stated otherwise; raised at any depth of a check.
 
@@ -64,6 +69,74 @@ class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
         super().__init__(f"expected {expected}, found {found}" if expected else found)
         self.miss = Miss(code, at, expected, found)
         self.is_attention = is_attention
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """Why something cannot be written in a form: a code, the reason in words, and what was found, where that says it.
+
+    Without a `miss` it is policy or target that say no, and not what is there.
+    """
+
+    code: str
+    reason: str
+    miss: Miss | None = None
+
+    @classmethod
+    def found(cls, code: str, at: str, expected: str, found: str) -> Unsupported:
+        """The one that says what was expected at a value, and what is there."""
+        return cls.of(MatchFailure(code, at, expected, found))
+
+    @classmethod
+    def of(cls, failure: MatchFailure) -> Unsupported:
+        """What a check refused."""
+        return cls(failure.miss.code, str(failure), failure.miss)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One way in which something could be written, complete before a node of it is.
+
+    `form` names the lowering that writes it. `anchor` is the value that it stands for, `removes` are values that are
+    then without purpose. A rewrite may add what its lowerings have to know.
+    """
+
+    form: str
+    anchor: str
+    removes: tuple[str, ...] = ()
+    unsupported: Unsupported | None = None
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Generic[C]):
+    """What is done with something that was found: `chosen` is written, or all stays where it is None.
+
+    `others` are the candidates that were not taken. Of an attention site, `status`, `code`, `reason` and `rule` go into
+    its record; `failure` says what was in the way, where it was neither policy nor target. `node` is the fused operator
+    that then stands for it, None for the formula.
+    """
+
+    chosen: C | None = None
+    others: tuple[C, ...] = ()
+    status: Status = "missed"
+    code: str = ""
+    reason: str = ""
+    rule: str | None = None
+    failure: Miss | None = None
+    node: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A form in which a site was not written, and why; `code` is empty where another was preferred."""
+
+    form: str
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +197,5 @@ class SiteRecord:
     facts: SiteFacts = field(default_factory=SiteFacts)
     region: tuple[str, ...] = field(default=())
     """The nodes of the source that the site consists of, as text lines in graph order."""
+    not_taken: tuple[NotTaken, ...] = ()
+    """The other forms it could have had, in the order they were considered."""

@@ -2,7 +2,7 @@
 
     attnfuse.passes       a pass, that is a class as `attnfuse.pass_manager.Pass` describes it
     attnfuse.identities   an identity by which the pass `fuse` reads attention
-    attnfuse.rewrites     a rule by which the pass `legalise` writes an operator with others
+    attnfuse.rewrites     a class as `attnfuse.contract.Rewrite` describes it, which the pass `legalise` runs
     attnfuse.operators    a row of the operator table
     attnfuse.reporters    a class as `Reporter` describes it, which makes one more document of the report
 
@@ -68,6 +68,13 @@ class Extension:
     def package(self) -> str:
         """The top package of the module that defines it."""
         return self.module.partition(".")[0]
+
+    def made(self) -> Any:
+        """An instance of the class that it is, made without arguments. Raises PluginError where that fails."""
+        try:
+            return self.value()
+        except Exception as error:
+            raise self.refused(f"cannot be made ({type(error).__name__}: {error})") from error
 
     def refused(self, why: str) -> PluginError | InternalError:
         """The error that says why it cannot be used; `why` goes on behind its name."""
@@ -205,10 +212,7 @@ def made(extension: Extension, kind: type[_Value], lacks: str, name: str) -> _Va
     Raises PluginError where it cannot be made, is not as `kind` describes it (`lacks` says what that is), or bears
     another name than its entry point.
     """
-    try:
-        instance = extension.value()
-    except Exception as error:
-        raise extension.refused(f"cannot be made ({type(error).__name__}: {error})") from error
+    instance = extension.made()
     if not isinstance(instance, kind):
         raise extension.refused(f"has no {lacks}")
     if getattr(instance, name) != extension.name:

@@ -76,7 +76,7 @@ class SiteQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PolicyDecision:
     """What holds for one site, each setting with the rule that set it.
 
     `force_cast_dtype` is what inputs of other types than float16 and bfloat16 are cast to; None keeps the formula.
@@ -164,7 +164,7 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     options: tuple[PassOption, ...] = ()
 
-    def decide(self, site: SiteQuery) -> Decision:
+    def decide(self, site: SiteQuery) -> PolicyDecision:
         """The decision for a site."""
         flash, flash_rule = True, BUILT_IN
         cast: DType | None = FLOAT16
@@ -180,7 +180,7 @@ class Policy:
                 cast_rule = rule.label
             if rule.masked_rows is not None:
                 attended, rows_rule = rule.masked_rows == "attended", rule.label
-        return Decision(flash, flash_rule, cast, cast_rule, attended, rows_rule)
+        return PolicyDecision(flash, flash_rule, cast, cast_rule, attended, rows_rule)
 
     def unmatched(self, sites: Iterable[SiteQuery]) -> tuple[Rule, ...]:
         """The rules that fit none of the sites: mostly slips of the pen."""

@@ -6,6 +6,7 @@ A field that is no part of the JSON is annotated `Unsaved`. Imports nothing of t
 from __future__ import annotations
 
 import json
+import os
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -25,8 +26,9 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 
 def to_json(record: Any) -> Any:
-    """Plain JSON values of a record: an object with the fields in their order."""
-    return _adapter(type(record)).dump_python(record, mode="json")
+    """Plain JSON values of a record: an object with the fields in their order, a path as text."""
+    # pydantic's own JSON mode has null for an infinity in a field of any type; Python's and its own readers take it.
+    return json.loads(json.dumps(_adapter(type(record)).dump_python(record), default=os.fspath))
 
 
 def from_json(kind: type[_T], data: Any) -> _T:

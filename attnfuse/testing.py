@@ -29,7 +29,11 @@ the pass must change nothing.
     policy    settings of a policy's defaults in TOML, with `;` between them, such as flash = false
     given     inputs and weights, declared where the graph does not: those it names. A block's come to the first one's
     status    of each site in order, with `,` between them;  code  likewise
-    reason    a part of why the one operator that the target does not take stays. Without it there must be none
+    reason    a part of why each operator stays that the target does not take, in order, with ` | ` between them.
+              Without it there must be none
+    exact     how far an output may move in float64, as a part of its largest magnitude: 1e-5 (default) is what a
+              constant in float32 may lose, such as a fused scale
+    native    the same in the graph's own types, 0 for bit by bit; without it that is not looked at
 
 May import the engine below the compiler. Numbers need the verify extra; pytest is not needed.
 """
@@ -49,11 +53,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse import pass_manager
+from attnfuse import pass_manager, plugins
 from attnfuse.errors import UsageError
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, attribute
+from attnfuse.ir.operators.arguments import TypeMismatch
+from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.operators.table import operator
 from attnfuse.ir.text import TextError, infer, parse_program, program_text, signature
-from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType, declared_kind, told
+from attnfuse.ir.values import Values
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import ModelProto
@@ -62,13 +70,15 @@ from attnfuse.policy import Policy, policy_of
 from attnfuse.targets import Target
 from attnfuse.verify.graph.structure import check_interface, new_findings
 
-__all__ = ["Fixture", "check_fixture", "check_laws", "read_fixtures"]
+__all__ = ["Fixture", "check_fixture", "check_laws", "check_operator", "read_fixtures"]
 
-_KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason")
+_KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason", "exact", "native")
 _KEY = re.compile(rf"({'|'.join(_KEYS)}): *(.*?) *")
 _BLOCK = re.compile(r"\n(?:[ \t]*\n)+")
 _ARROW = re.compile(r"^[ \t]*=>", re.MULTILINE)
 _COMPONENT = "component"
+_EXACT = 1e-5
+_REFUSED = "refused: "
 _LARGEST_WHOLE = 3
 """Of the whole numbers that are drawn, so that they may be places on a short axis."""
 
@@ -96,9 +106,8 @@ class Fixture:
         with _Place(self.file, self.line):
             return Model(parse_program(self.before, infer=infer, signature=signature, like=self._given()))
 
-    def expected(self) -> str:
-        """The graph after, as `program_text` prints it. Raises TextError as `model` does."""
-        before = self.model()
+    def expected(self, before: Model) -> str:
+        """The graph after, as `program_text` prints it, of the graph before. Raises TextError as `model` does."""
         if self.after is None:
             return program_text(before)
         with _Place(self.file, self.after_line):
@@ -206,11 +215,14 @@ def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> Non
     Raises AssertionError that says what is not so, with the difference between the two graphs; TextError for text that
     is no graph; UsageError where no pass is called so; PluginError where a plugin's pass fails.
     """
-    before, after, context = fixture.model(), fixture.model(), fixture.context()
+    before, context = fixture.model(), fixture.context()
+    after = _copy(before)
     verifier = Verifier(before)
     _hold(fixture, "the graph before contradicts itself", list(verifier.source_faults()))
     changed = _run(fixture, after, context, passes)
-    _hold(fixture, "the graph after is not the one expected", _difference(fixture.expected(), program_text(after)))
+    _hold(
+        fixture, "the graph after is not the one expected", _difference(fixture.expected(before), program_text(after))
+    )
     fault = verifier.fault(after, context.unneeded)
     faults = [] if fault is None else [fault]
     faults += new_findings(before, after)[0] + check_interface(before, after)
@@ -220,17 +232,18 @@ def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> Non
     _check_told(fixture, context)
 
 
-def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None, *, tolerance: float = 1e-5) -> None:
+def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None) -> None:
     """What must hold of any pass, whatever it is for.
 
     It gives the same bytes again from the same graph; run once more over what it left, it changes nothing; and the
-    graph after computes what the graph before did. That is shown in float64 on drawn inputs, to `tolerance` of an
-    output's largest magnitude (constants such as a fused scale are float32), where every size is known. Boolean inputs
-    then have a row without and one with every key, unless the policy gives its word that there are no such rows.
+    graph after computes what the graph before did, as near as the fixture says. That is shown on drawn inputs and
+    weights, where every size is known. Boolean inputs then have a row without and one with every key, unless the
+    policy gives its word that there are no such rows.
     Raises AssertionError that says which of these is not so; VerificationError for an operator that has no lowering to
     onnxruntime.
     """
-    once, again = fixture.model(), fixture.model()
+    before = fixture.model()
+    once, again = _copy(before), _copy(before)
     _run(fixture, once, fixture.context(), passes)
     _run(fixture, again, fixture.context(), passes)
     written = codec.serialise(once.proto)
@@ -241,7 +254,46 @@ def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None, *, tolera
         difference = "\n".join(_difference(program_text(once), program_text(again)))
         raise AssertionError(f"{fixture}: the pass changes again what it left:\n{difference}")
     if fixture.after is not None and _is_static(once):
-        _check_numbers(fixture, once, tolerance)
+        _check_numbers(fixture, before, once)
+
+
+def _copy(model: Model) -> Model:
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    return Model(proto)
+
+
+def check_operator(name: str) -> None:
+    """The examples of a row of the operator table: what they say is inferred, or is refused.
+
+    Raises AssertionError that says which example is not so, and for a row that has none; UsageError where there is no
+    row of that name; TextError for an example that is no text of a node.
+    """
+    plugins.load()
+    row = operator(name)
+    if row.is_opaque:
+        raise UsageError(f"the operator table has no row {name!r}; install the plugin that brings it.")
+    if all(example.startswith(_REFUSED) for example in row.examples):
+        raise AssertionError(f"{row.name}: no example says what is inferred")
+    for example in row.examples:
+        _check_example(row, example)
+
+
+def _check_example(row: Operator, example: str) -> None:
+    is_refused = example.startswith(_REFUSED)
+    text = f"{example.removeprefix(_REFUSED)} -> unknown" if is_refused else example
+    model = Model(parse_program(text, signature=signature))
+    node = next((node for node in reversed(model.nodes) if node.op == row.name), None)
+    if node is None:
+        raise AssertionError(f"{row.name}: {example!r} is of another operator")
+    try:
+        inferred = Values(model).infer(node)
+    except TypeMismatch as mismatch:
+        if not is_refused:
+            raise AssertionError(f"{row.name}: {example!r} is refused: it {mismatch}") from None
+        return
+    if is_refused or inferred != declared_kind(attribute(node.proto, "shape")):
+        raise AssertionError(f"{row.name}: {example!r} gives {told(inferred)}")
 
 
 def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
@@ -273,11 +325,10 @@ def _check_told(fixture: Fixture, context: Context) -> None:
         if key in fixture.told and [one.strip() for one in fixture.told[key].split(",")] != found:
             raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")
     reasons = list(context.illegal.values())
-    wanted = fixture.told.get("reason")
-    if wanted is None and reasons:
-        raise AssertionError(f"{fixture}: the pass leaves what the target does not take: {'; '.join(reasons)}")
-    if wanted is not None and (len(reasons) != 1 or wanted not in reasons[0]):
-        raise AssertionError(f"{fixture}: {len(reasons)} operators stay, the reasons being: {'; '.join(reasons)}")
+    wanted = fixture.told["reason"].split(" | ") if "reason" in fixture.told else []
+    if len(wanted) != len(reasons) or not all(part in reason for part, reason in zip(wanted, reasons, strict=True)):
+        told = " | ".join(reasons) or "none"
+        raise AssertionError(f"{fixture}: reasons why the pass leaves what the target does not take: {told}")
 
 
 def _why(context: Context) -> str:
@@ -292,44 +343,50 @@ def _is_static(model: Model) -> bool:
     return all(kind is not None and UNKNOWN_DIM not in kind.dims for kind in kinds)
 
 
-def _check_numbers(fixture: Fixture, after: Model, tolerance: float) -> None:
-    before = fixture.model()
+def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
     has_masked_rows = "attended" not in fixture.told.get("policy", "")
     given = {}
     for value in before.proto.graph.input:
         kind = before.type_of(value.name)
         assert kind is not None
         given[value.name] = _drawn(value.name.removeprefix(f"{before.proto.graph.name}:"), kind, has_masked_rows)
-    pairs = zip(_outputs(before, given), _outputs(after, given), strict=True)
-    for index, (expected, got) in enumerate(pairs):
-        finite = np.abs(expected[np.isfinite(expected)]) if expected.dtype.kind == "f" else np.zeros(1)
-        np.testing.assert_allclose(
-            got,
-            expected,
-            rtol=0,
-            atol=tolerance * float(finite.max(initial=0.0)),
-            err_msg=f"{fixture}: output {index} is not the same",
-        )
+    bounds = {"exact": float(fixture.told.get("exact", _EXACT))}
+    if "native" in fixture.told:
+        bounds["native"] = float(fixture.told["native"])
+    for arithmetic, bound in bounds.items():
+        pairs = zip(_outputs(before, given, arithmetic), _outputs(after, given, arithmetic), strict=True)
+        for index, (expected, got) in enumerate(pairs):
+            what = f"{fixture}: output {index} is not the same, {arithmetic}"
+            _hold_near(expected, got, bound, what)
+
+
+def _hold_near(expected: npt.NDArray[Any], got: npt.NDArray[Any], bound: float, what: str) -> None:
+    """Numbers to within `bound` of the largest finite one, anything else bit by bit."""
+    if (got.dtype, got.shape) != (expected.dtype, expected.shape):
+        raise AssertionError(f"{what}: {got.dtype}{list(got.shape)} for {expected.dtype}{list(expected.shape)}")
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0)) if expected.dtype.kind == "f" else 0.0
+    np.testing.assert_allclose(got, expected, rtol=0, atol=bound * largest, err_msg=what)
 
 
 def _drawn(name: str, kind: TensorType, has_masked_rows: bool) -> Array:
     """Values that are always the same for the same name: normal, whole from 0 to 3, or truths."""
     random = np.random.Generator(np.random.Philox(zlib.crc32(name.encode())))
     if kind.dtype is dtypes.BOOL:
-        mask = random.random(kind.dims) > 1 / 3
+        mask = np.asarray(random.random(kind.dims) > 1 / 3)
         if has_masked_rows and kind.rank > 1 and kind.dims[-2] > 1:
             mask[..., :2, :] = [[False], [True]]
         return mask
     if not kind.dtype.is_float:
-        return random.integers(0, _LARGEST_WHOLE, kind.dims, endpoint=True).astype(kind.dtype.numpy)
-    return random.standard_normal(kind.dims).astype(kind.dtype.numpy)
+        return np.asarray(random.integers(0, _LARGEST_WHOLE, kind.dims, endpoint=True), kind.dtype.numpy)
+    return np.asarray(random.standard_normal(kind.dims), kind.dtype.numpy)
 
 
-def _outputs(model: Model, given: Mapping[str, Array]) -> list[npt.NDArray[Any]]:
-    """In float64. What is imported here needs the verify extra, and the rest of this module does not."""
+def _outputs(model: Model, given: Mapping[str, Array], arithmetic: str) -> list[npt.NDArray[Any]]:
+    """What is imported here needs the verify extra, and the rest of this module does not."""
+
     from attnfuse.verify.lowering import Arithmetic, lower
     from attnfuse.verify.numbers.execution import run
     from attnfuse.verify.numbers.weights import drawn_weights, first_of, stored_weights
 
     weights = first_of(stored_weights(model.proto, Path("fixture.mindir")), drawn_weights(0))
-    return run(lower(model, Arithmetic.EXACT), given, weights)
+    return run(lower(model, Arithmetic[arithmetic.upper()]), given, weights)

@@ -328,3 +328,72 @@ def test_an_identity_that_is_none_is_refused(plugin: Install, module: str, entry
     plugin("attnfuse-own", module.format(found=None), {f"attnfuse.identities:{entry}": "OWN"})
     with pytest.raises(PluginError, match=f"the identity '{entry}' of the plugin 'attnfuse-own' {told}"):
         pass_manager.discover()
+
+
+REWRITE = """
+from attnfuse.api import OperatorRewrite
+
+class Written:
+    form = "written"
+
+    def unsupported_reason(self, form, candidate, at):
+        return None
+
+    def write(self, build, form, candidate):
+        return {written}
+
+class Own(OperatorRewrite):
+    roots = frozenset({{"{root}"}})
+    lowerings = (Written(),)
+
+    def raise_(self, at):
+        return at
+
+    def name(self, form, at):
+        return "own"
+"""
+ABS = "build.op('Abs', form.input(0))"
+LATER = "build.op('Abs', next(n.name for n in form.model.nodes if n.op == 'Add'))"
+FAILS = "1 / 0"
+
+
+@pytest.mark.parametrize("runtime", ["lite", "mindspore"])
+def test_a_rewrite_of_a_plugin_runs_for_any_runtime(plugin: Install, runtime: str) -> None:
+    plugin("attnfuse-own", REWRITE.format(written=ABS, root="Neg"), {"attnfuse.rewrites:own": "Own"})
+    component, target = negated(), Target(runtime, "ascend910b")
+    rewritten, data = rewrite(component, Policy(), target, pass_manager.discover())
+    assert ("Neg", 2, ("Abs",)) in [(entry.op, entry.count, entry.into) for entry in rewritten.legalised]
+    assert "Neg" not in {node.op for node in Model(codec.parse(data, "unet.mindir")).nodes}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (FAILS, r"pass 'legalise', with the plugin 'attnfuse-own' left component unet broken: ZeroDivisionError"),
+        (
+            LATER,
+            "with the plugin 'attnfuse-own', pass legalise left component unet broken: .* nothing before it",
+        ),
+    ],
+)
+def test_what_a_rewrite_breaks_is_its_plugins(plugin: Install, written: str, told: str) -> None:
+    plugin("attnfuse-own", REWRITE.format(written=written, root="Neg"), {"attnfuse.rewrites:own": "Own"})
+    with pytest.raises(PluginError, match=told):
+        run(*pass_manager.discover(), component=negated())
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("class Own: roots = ('Neg',)", "is no Rewrite of attnfuse.api"),
+        ("from attnfuse.api import Rewrite as Own", r"cannot be made \(TypeError: Can't instantiate abstract class"),
+        (REWRITE.format(written=ABS, root="GeluExt"), "begins at GeluExt, for which attnfuse has a rewrite"),
+        (REWRITE.format(written=ABS, root="Neg"), "begins at Neg, for which attnfuse-another has a rewrite"),
+    ],
+)
+def test_a_rewrite_that_is_none_is_refused(plugin: Install, module: str, told: str) -> None:
+    neg = REWRITE.format(written=ABS, root="Neg")
+    plugin("attnfuse-another", neg, {"attnfuse.rewrites:another": "Own"})
+    plugin("attnfuse-own", module, {"attnfuse.rewrites:own": "Own"})
+    with pytest.raises(PluginError, match=f"the rewrite 'own' of the plugin 'attnfuse-own' {told}"):
+        pass_manager.discover()

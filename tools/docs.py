@@ -16,7 +16,7 @@ from attnfuse.codes import CODES
 from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
-from attnfuse.tracing.specs.record import Input, Told
+from attnfuse.tracing.specs.record import FixedSetting, Input
 from attnfuse_passes.attention.identities.peelers import all_peelers
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -128,9 +128,9 @@ def components() -> str:
         lines += _table(("input", "shape", "type", "only where, and what"), (_input_row(i) for i in spec.inputs))
         notes = [f"gives {', '.join(f'`{output.name}`' for output in spec.outputs)}"]
         notes += [f"refused unless {r.option} is {' or '.join(map(repr, r.allowed))}" for r in spec.refuse]
-        notes += [f"fixed in the graph: {_told(one)}" for one in spec.told]
-        if spec.stand_ins:
-            notes.append(f"traced with the stand-in {', '.join(spec.stand_ins)} (`attnfuse/tracing/standins/`)")
+        notes += [f"fixed in the graph: {_told(one)}" for one in spec.fixed_settings]
+        if spec.patches:
+            notes.append(f"traced with the patch {', '.join(spec.patches)} (`attnfuse/tracing/patches/`)")
         lines += ["", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -149,7 +149,7 @@ _COMPONENTS_HEAD = (
 )
 
 
-def _told(one: Told) -> str:
+def _told(one: FixedSetting) -> str:
     value = "none" if one.value is None else f"`{json.dumps(one.value)}`"
     return f"`{one.name}`, {value}{f' where {one.only}' if one.only else ''}: {one.meaning}"
 

@@ -9,7 +9,7 @@ ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 BASE_VENV="${ATTNFUSE_VENV:-$ROOT/.venv}"
 
 # Whatever the caller's shell points Python at must not leak into what is tested.
-unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION
+unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONPYCACHEPREFIX PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION
 export PYTHONDONTWRITEBYTECODE=1
 
 say() { printf '%s\n' "$*" >&2; }
@@ -44,6 +44,8 @@ find_python() {
 # Marker file, one line each: the digest of what was installed, and of the project's own metadata. It is
 # created before anything else, so that a half-made environment is known as ours and remade, and a folder
 # that somebody else made is never deleted.
+# Python keeps what it compiles in VENV/bytecode, the checkout's modules too, and compiles what is imported: pip would
+# compile all that is installed, which takes a minute.
 environment() {
     local marker="$VENV/attnfuse-environment" want_lock want_project python started=$SECONDS
     # Two tools started together must not build the same folder.
@@ -67,7 +69,7 @@ environment() {
         "$python" -m venv "$VENV" >/dev/null 2>&1 </dev/null || "$python" -m venv --without-pip "$VENV" </dev/null \
             || fail "$python cannot make a virtual environment"
         # Wheels only: nobody's setup.py runs here.
-        install_locked "$python" --only-binary :all: --require-hashes -r "$LOCK" \
+        install_locked "$python" --no-compile --only-binary :all: --require-hashes -r "$LOCK" \
             || fail "the locked requirements did not install (see above)"
         printf '%s\n' "$want_lock" >"$marker"
     fi
@@ -78,6 +80,8 @@ environment() {
         say "environment: ready in $((SECONDS - started)) s"
     fi
     exec 9>&-
+    unset PYTHONDONTWRITEBYTECODE
+    export PYTHONPYCACHEPREFIX="$VENV/bytecode"
 }
 
 # Prints the path of a CPython 3.7 on PATH or among pyenv's versions. A pyenv shim may exist and not run.

@@ -23,6 +23,7 @@ from typing import Any
 import attnfuse.tracing
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store, key_of
+from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
@@ -33,8 +34,6 @@ _GRAPHS = "graphs"
 _GRAPH_FILE = "graph.mindir"
 _SPILL_FILE = "spilled.safetensors"
 _PACKAGES = ("mindspore", "mindone", "transformers")
-_MAX_HEADER = 100 * 2**20
-
 
 #: What of a plan says nothing of its trace: where the model lies, and what is told of it.
 _NO_MATTER = ("folder", "fixed")
@@ -155,12 +154,9 @@ def _is_weights(name: str) -> bool:
 
 def _outline(path: Path) -> list[Any]:
     """What a trace reads of a file: a configuration whole, of weights the header."""
-    with path.open("rb") as file:
-        if not _is_weights(path.name):
-            return [key_of(file.read())]
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, _MAX_HEADER))
-        return [key_of(header), os.fstat(file.fileno()).st_size]
+    if not _is_weights(path.name):
+        return [key_of(path.read_bytes())]
+    return [key_of(read_header(path)), path.stat().st_size]
 
 
 def _sources() -> list[Path]:

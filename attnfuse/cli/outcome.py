@@ -13,7 +13,7 @@ from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import Outcome
 from attnfuse.errors import OutputError, TraceError
 from attnfuse.report.table import render
-from attnfuse.verify import NOT_SHOWN, Verification
+from attnfuse.verify import NOT_VERIFIED, Verification
 
 
 def report_outcome(outcome: Outcome, options: SourceOptions, *, operators: bool = False) -> int:
@@ -78,4 +78,4 @@ def say_verification(verification: Verification) -> None:
             say(f"warning: {component.name}: {warning}")
         for finding in component.findings:
             say(f"{component.name}: DIFFERS: {finding}")
-    say(f"not verified: {'; '.join(NOT_SHOWN)}")
+    say(f"not verified: {'; '.join(NOT_VERIFIED)}")

@@ -148,7 +148,7 @@ def _literal(model: Model, value: str) -> object:
 
 def _is_target_shape(node: Node, position: int) -> bool:
     """Whether that input is the shape which the node moves its numbers into: one -1 in it stands for what is left."""
-    return hands(node) is Hands.MOVED and argument_name(node, position) == "shape"
+    return hands(node) is Hands.REGROUPED and argument_name(node, position) == "shape"
 
 
 def _reshape_target(family: Family, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:

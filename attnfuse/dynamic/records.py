@@ -20,7 +20,7 @@ from attnfuse.errors import TraceError
 _NUMBER = re.compile(r"\d+")
 _BYTES = ("score_bytes_saved", "mask_bytes")
 _SHAPES = ("query", "key", "value")
-_TEXTS = ("reason", "warnings", "peels", "obligations", "miss", "region")
+_TEXTS = ("reason", "warnings", "peels", "obligations", "miss", "region", "not_taken")
 _SIZES = ("query_length", "key_length", "head_dim")
 
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Set
 
 from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.arguments import Parameter
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
-from attnfuse.ir.operators.table import operator
+from attnfuse.ir.operators.table import OPERATORS, operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
 """The same numbers in the same places; a cast rounds them."""
-LAYOUTS = COPIES | {Hands.MOVED}
+SEQUENCES = frozenset({Hands.SAME, Hands.REGROUPED})
+"""The same numbers in the same row-major order: the shape alone says what the node does."""
+LAYOUTS = COPIES | SEQUENCES | {Hands.MOVED}
 """Each number once, wherever it stands."""
 ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
 """Numbers of one value and no others: some may be left out, some may come several times."""
@@ -50,6 +53,16 @@ def behind(model: Model, value: str, ways: Set[Hands]) -> str:
     while (node := model.producer(value)) is not None and (before := source(node, ways)) is not None:
         value = before
     return value
+
+
+def operators_of(role: Role) -> frozenset[str]:
+    """The names of the operators of a sort."""
+    return frozenset(name for name, row in OPERATORS.items() if row.role is role)
+
+
+def inputs_of(op: str) -> tuple[Parameter, ...]:
+    """The inputs that the operator takes, in their order, as its row names them."""
+    return operator(op).signature.inputs
 
 
 def arguments(node: Node, name: str) -> list[str]:

@@ -6,7 +6,6 @@ tracing worker leaves (`TracedComponent`s), for the subprocess to compile.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,20 +17,12 @@ import mindspore
 
 from attnfuse.errors import AttnfuseError, TraceError
 from attnfuse.live.state import untouched
+from attnfuse.mindir import dtypes, tensorfile
 from attnfuse.tracing.build import trace, trace_call
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.contract import ComponentPlan, TracedComponent, WeightSource
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, TracedComponent, WeightSource
 from attnfuse.tracing.quantisation import REMEDY
 from attnfuse.tracing.worker import first_line, read_outputs
-
-_SAFETENSORS = {
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "float32": "F32",
-    "int64": "I64",
-    "int32": "I32",
-    "bool": "BOOL",
-}
 
 
 def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None) -> TracedComponent:
@@ -117,23 +108,15 @@ def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> No
     value (a model that was built but not loaded) or of a type that cannot be written.
     """
     parameters = {parameter.name: parameter for parameter in model.get_parameters()}
-    header: dict[str, Any] = {}
-    end = 0
     for name, parameter in parameters.items():
         if parameter.has_init:
             raise TraceError(f"parameter {name} has no value yet; load the model's weights before compiling it.")
-        size = int(parameter.size) * int(parameter.itemsize)
-        shape = [int(n) for n in parameter.shape]
-        header[name] = {
-            "dtype": _SAFETENSORS[_dtype_name(parameter)],
-            "shape": shape,
-            "data_offsets": [end, end + size],
-        }
-        end += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    header, end = tensorfile.write_header(
+        (name, dtypes.from_name(_dtype_name(parameter)), tuple(int(n) for n in parameter.shape))
+        for name, parameter in parameters.items()
+    )
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header)
         done = 0
         for parameter in parameters.values():
             done += file.write(parameter.get_bytes())
@@ -142,7 +125,7 @@ def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> No
 
 def _dtype_name(parameter: Any) -> str:
     name = str(parameter.dtype).lower()
-    if name not in _SAFETENSORS:
+    if name not in DTYPES:
         raise TraceError(
             f"parameter {parameter.name} is of type {parameter.dtype}, in which no model computes: its weights are"
             f" quantised; {REMEDY}."

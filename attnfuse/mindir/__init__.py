@@ -1,4 +1,4 @@
-"""The MindIR file format: schema, reading and writing, element types, weights kept beside the graph.
+"""The MindIR file format: schema, reading and writing, element types, weights kept beside the graph or to be streamed.
 
-May import `attnfuse.errors`, protobuf, numpy and ml_dtypes; knows nothing of attention.
+May import `attnfuse.errors`, protobuf, numpy, ml_dtypes and safetensors; knows nothing of attention.
 """

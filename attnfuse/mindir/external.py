@@ -11,6 +11,7 @@ May import `attnfuse.errors` and `attnfuse.mindir`.
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -173,7 +174,7 @@ def variables(model: ModelProto, sources: Mapping[str, WeightSource], lossy: lis
         dtype = dtypes.from_wire(parameter.data_type)
         size = byte_size(parameter)
         entry = file.entry(source.key)
-        if dtype is None or size is None or entry.length // entry.dtype.itemsize != size // dtype.itemsize:
+        if dtype is None or size is None or math.prod(entry.shape) != size // dtype.itemsize:
             raise SourceError(
                 f"tensor {source.key!r} of {source.file} has shape {list(entry.shape)}; "
                 f"parameter {name!r} has {list(parameter.dims)}."

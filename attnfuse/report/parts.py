@@ -37,7 +37,7 @@ def _part_document(part: Part) -> dict[str, Any]:
                 "warnings": list(plan.warnings),
                 "inputs": [to_json(spec) for spec in plan.open_inputs],
                 "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
-                "stand_ins": list(plan.stand_ins),
+                "stand_ins": list(plan.patches),
                 "fixed": [to_json(value) for value in plan.fixed],
             }
             for plan in part.plans

@@ -5,7 +5,7 @@ starts with, and what its pipeline puts beside them; a ControlNet's or adapter's
 are added to. The rules are read in mindone's pipelines (the family's `source`, and those beside it) and models. A
 number that a configuration does not tell, or a family of which the rule is not known, is no contradiction.
 
-Imports `specs` of this room.
+Imports `specs` of this package.
 """
 
 from __future__ import annotations
@@ -14,10 +14,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from attnfuse.tracing.specs import families as pictures
-from attnfuse.tracing.specs import video_families as videos
-from attnfuse.tracing.specs.other_families import AUDIO_LDM_2
-from attnfuse.tracing.specs.record import Family, Scene
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
+from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3, COGVIEW_4
+from attnfuse.tracing.specs.pictures.dit import DIT
+from attnfuse.tracing.specs.pictures.flux import CHROMA, FLUX, FLUX_2
+from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2, KANDINSKY_3
+from attnfuse.tracing.specs.pictures.kolors import KOLORS
+from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
+from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
+from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
+from attnfuse.tracing.specs.pictures.sana import SANA
+from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
+from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.record import Family
+from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
+from attnfuse.tracing.specs.videos.allegro import ALLEGRO
+from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
+from attnfuse.tracing.specs.videos.cogvideox import COGVIDEOX, CONSIS_ID
+from attnfuse.tracing.specs.videos.cosmos import COSMOS
+from attnfuse.tracing.specs.videos.hunyuan_video import HUNYUAN_VIDEO
+from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
+from attnfuse.tracing.specs.videos.kandinsky_5 import KANDINSKY_5
+from attnfuse.tracing.specs.videos.latte import LATTE
+from attnfuse.tracing.specs.videos.ltx import LTX
+from attnfuse.tracing.specs.videos.mochi import MOCHI
+from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
+from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +68,22 @@ _WIDTH = ("d_model", "hidden_size", "text_config.hidden_size")
 """What models of transformers call the width of their states."""
 
 
-def contradictions(scene: Scene, family: Family) -> tuple[Contradiction, ...]:
+def contradictions(context: SpecContext, family: Family) -> tuple[Contradiction, ...]:
     """What does not fit together in a pipeline of that family."""
     return tuple(
         dict.fromkeys(
             found
             for rule in (_texts, _of_xl, _latents, _controlnet, _residuals, _adapter)
-            for found in rule(scene, family)
+            for found in rule(context, family)
         )
     )
 
 
-def _number(scene: Scene, part: str, keys: Sequence[str]) -> _Number | None:
+def _number(context: SpecContext, part: str, keys: Sequence[str]) -> _Number | None:
     """The one number that the first of these keys with a value tells; None where none does, or not one number."""
-    if part not in scene.configs or part in scene.configs.damaged:
+    if part not in context.configs or part in context.configs.damaged:
         return None
-    config: Mapping[str, Any] = scene.configs[part]
+    config: Mapping[str, Any] = context.configs[part]
     for key in keys:
         value: Any = config
         for name in key.split("."):
@@ -100,143 +124,143 @@ _DENOISERS = ("unet", "transformer", "transformer_2", "controlnet")
 
 #: By family: what takes it, which option says how wide, and what it is the states of.
 _TEXTS: tuple[tuple[tuple[Family, ...], str, tuple[str, ...]], ...] = (
-    ((pictures.STABLE_DIFFUSION, videos.ANIMATE_DIFF, videos.I2VGEN), "cross_attention_dim", ("text_encoder",)),
-    ((pictures.STABLE_DIFFUSION_3,), "joint_attention_dim", ("text_encoder_3",)),
-    ((pictures.FLUX,), "joint_attention_dim", ("text_encoder_2",)),
-    ((pictures.FLUX,), "pooled_projection_dim", ("text_encoder",)),
+    ((STABLE_DIFFUSION, ANIMATE_DIFF, I2VGEN), "cross_attention_dim", ("text_encoder",)),
+    ((STABLE_DIFFUSION_3,), "joint_attention_dim", ("text_encoder_3",)),
+    ((FLUX,), "joint_attention_dim", ("text_encoder_2",)),
+    ((FLUX,), "pooled_projection_dim", ("text_encoder",)),
     (
-        (pictures.PIXART_ALPHA, pictures.PIXART_SIGMA, pictures.SANA, videos.LATTE, videos.LTX, videos.ALLEGRO),
+        (PIXART_ALPHA, PIXART_SIGMA, SANA, LATTE, LTX, ALLEGRO),
         "caption_channels",
         ("text_encoder",),
     ),
-    ((pictures.HUNYUAN_DIT, pictures.LUMINA), "cross_attention_dim", ("text_encoder",)),
-    ((pictures.HUNYUAN_DIT,), "cross_attention_dim_t5", ("text_encoder_2",)),
-    ((pictures.AURA_FLOW, pictures.CHROMA, pictures.QWEN_IMAGE), "joint_attention_dim", ("text_encoder",)),
+    ((HUNYUAN_DIT, LUMINA), "cross_attention_dim", ("text_encoder",)),
+    ((HUNYUAN_DIT,), "cross_attention_dim_t5", ("text_encoder_2",)),
+    ((AURA_FLOW, CHROMA, QWEN_IMAGE), "joint_attention_dim", ("text_encoder",)),
     (
         (
-            pictures.COGVIEW_3,
-            pictures.COGVIEW_4,
-            videos.COGVIDEOX,
-            videos.CONSIS_ID,
-            videos.MOCHI,
-            videos.COSMOS,
-            videos.HUNYUAN_VIDEO,
+            COGVIEW_3,
+            COGVIEW_4,
+            COGVIDEOX,
+            CONSIS_ID,
+            MOCHI,
+            COSMOS,
+            HUNYUAN_VIDEO,
         ),
         "text_embed_dim",
         ("text_encoder",),
     ),
-    ((videos.HUNYUAN_VIDEO,), "pooled_projection_dim", ("text_encoder_2",)),
-    ((videos.WAN, videos.SKY_REELS_2), "text_dim", ("text_encoder",)),
-    ((videos.WAN,), "image_dim", ("image_encoder",)),
-    ((pictures.LUMINA_2,), "cap_feat_dim", ("text_encoder",)),
-    ((pictures.KANDINSKY_3, pictures.KOLORS), "encoder_hid_dim", ("text_encoder",)),
-    ((videos.KANDINSKY_5,), "in_text_dim", ("text_encoder",)),
+    ((HUNYUAN_VIDEO,), "pooled_projection_dim", ("text_encoder_2",)),
+    ((WAN, SKY_REELS_2), "text_dim", ("text_encoder",)),
+    ((WAN,), "image_dim", ("image_encoder",)),
+    ((LUMINA_2,), "cap_feat_dim", ("text_encoder",)),
+    ((KANDINSKY_3, KOLORS), "encoder_hid_dim", ("text_encoder",)),
+    ((KANDINSKY_5,), "in_text_dim", ("text_encoder",)),
 )
 
 #: The same where it is not the width of the states: the options of what gives, and what is made of them.
 _OTHERS: tuple[tuple[Family, str, tuple[tuple[str, str], ...], Callable[..., Sequence[int]]], ...] = (
     # The states of three layers, side by side.
     (
-        pictures.FLUX_2,
+        FLUX_2,
         "joint_attention_dim",
         (("text_encoder", "text_config.hidden_size"),),
         lambda width: (3 * width,),
     ),
-    (pictures.KANDINSKY, "encoder_hid_dim", (("text_encoder", "transformerDimensions"),), _same),
-    (pictures.KANDINSKY, "cross_attention_dim", (("text_encoder", "numDims"),), _same),
-    (videos.STABLE_VIDEO, "cross_attention_dim", (("image_encoder", "projection_dim"),), _same),
+    (KANDINSKY, "encoder_hid_dim", (("text_encoder", "transformerDimensions"),), _same),
+    (KANDINSKY, "cross_attention_dim", (("text_encoder", "numDims"),), _same),
+    (STABLE_VIDEO, "cross_attention_dim", (("image_encoder", "projection_dim"),), _same),
 )
 
 
-def _texts(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _texts(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """What encoders give has the width that the denoiser, and a ControlNet beside it, takes."""
     for taker in _DENOISERS:
-        if not _attends(scene, taker):
+        if not _attends(context, taker):
             continue
         for families, key, encoders in _TEXTS:
             if family in families:
-                yield from _hold(_number(scene, taker, [key]), [_number(scene, e, _WIDTH) for e in encoders], _same)
+                yield from _hold(_number(context, taker, [key]), [_number(context, e, _WIDTH) for e in encoders], _same)
         for of, key, given, made in _OTHERS:
             if family == of:
-                yield from _hold(_number(scene, taker, [key]), [_number(scene, e, [k]) for e, k in given], made)
+                yield from _hold(_number(context, taker, [key]), [_number(context, e, [k]) for e, k in given], made)
 
 
-def _attends(scene: Scene, part: str) -> bool:
+def _attends(context: SpecContext, part: str) -> bool:
     """Whether a part looks at a text at all: small ControlNets of XL do not, whatever they are configured for."""
-    kinds = scene.configs.read.get(part, {}).get("down_block_types")
+    kinds = context.configs.read.get(part, {}).get("down_block_types")
     return not isinstance(kinds, list) or any("CrossAttn" in str(kind) for kind in kinds)
 
 
-def _of_xl(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _of_xl(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """XL lays the states of its two text encoders side by side; of a refiner, which has one, the width is not asked.
 
     Beside the pooled text stand the embeddings of six numbers, of five in a refiner.
     """
-    if family != pictures.STABLE_DIFFUSION_XL:
+    if family != STABLE_DIFFUSION_XL:
         return
-    widths = [_number(scene, part, ["hidden_size"]) for part in ("text_encoder", "text_encoder_2")]
+    widths = [_number(context, part, ["hidden_size"]) for part in ("text_encoder", "text_encoder_2")]
     for taker in ("unet", "controlnet"):
-        if _attends(scene, taker):
-            yield from _hold(_number(scene, taker, ["cross_attention_dim"]), widths, _sum)
-        one = _number(scene, taker, ["addition_time_embed_dim"])
+        if _attends(context, taker):
+            yield from _hold(_number(context, taker, ["cross_attention_dim"]), widths, _sum)
+        one = _number(context, taker, ["addition_time_embed_dim"])
         if one is not None:
             size = one.value
             yield from _hold(
-                _number(scene, taker, ["projection_class_embeddings_input_dim"]),
-                [_number(scene, "text_encoder_2", ["projection_dim"])],
+                _number(context, taker, ["projection_class_embeddings_input_dim"]),
+                [_number(context, "text_encoder_2", ["projection_dim"])],
                 lambda pooled, size=size: (pooled + 6 * size, pooled + 5 * size),
             )
 
 
 _PLAIN = (
-    pictures.STABLE_DIFFUSION,
-    pictures.STABLE_DIFFUSION_XL,
-    pictures.STABLE_DIFFUSION_3,
-    pictures.PIXART_ALPHA,
-    pictures.PIXART_SIGMA,
-    pictures.DIT,
-    pictures.HUNYUAN_DIT,
-    pictures.AURA_FLOW,
-    pictures.SANA,
-    pictures.COGVIEW_3,
-    pictures.COGVIEW_4,
-    pictures.LUMINA,
-    pictures.LUMINA_2,
-    pictures.KOLORS,
-    pictures.KANDINSKY,
-    pictures.KANDINSKY_2_2,
-    pictures.KANDINSKY_3,
-    videos.COGVIDEOX,
-    videos.ALLEGRO,
-    videos.LTX,
-    videos.HUNYUAN_VIDEO,
-    videos.MOCHI,
-    videos.LATTE,
-    videos.ANIMATE_DIFF,
-    videos.I2VGEN,
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
+    STABLE_DIFFUSION_3,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    DIT,
+    HUNYUAN_DIT,
+    AURA_FLOW,
+    SANA,
+    COGVIEW_3,
+    COGVIEW_4,
+    LUMINA,
+    LUMINA_2,
+    KOLORS,
+    KANDINSKY,
+    KANDINSKY_2_2,
+    KANDINSKY_3,
+    COGVIDEOX,
+    ALLEGRO,
+    LTX,
+    HUNYUAN_VIDEO,
+    MOCHI,
+    LATTE,
+    ANIMATE_DIFF,
+    I2VGEN,
     AUDIO_LDM_2,
-    videos.WAN,
-    videos.SKY_REELS_2,
+    WAN,
+    SKY_REELS_2,
 )
 """Families whose denoiser takes the latents, and nothing beside them but what `_beside` says."""
 
-_PACKED = (pictures.FLUX, pictures.CHROMA, pictures.FLUX_2, pictures.QWEN_IMAGE)
+_PACKED = (FLUX, CHROMA, FLUX_2, QWEN_IMAGE)
 """Families that pack latents two by two."""
 
 
-def _beside(scene: Scene, family: Family, latents: int) -> list[int]:
+def _beside(context: SpecContext, family: Family, latents: int) -> list[int]:
     """The channels that the denoiser may take, of so many of the latents; none where that is not known."""
-    kind = scene.pipeline.class_name
+    kind = context.pipeline.class_name
     pictured = 2 * latents  # those of a picture beside them
     if family in _PACKED:
         if kind == "FluxFillPipeline":  # and a mask in pixels, packed with them
-            scale = 2 ** (len(scene.numbers("block_out_channels", "vae")) - 1)
+            scale = 2 ** (len(context.numbers("block_out_channels", "vae")) - 1)
             return [4 * pictured + 4 * scale**2]
         control = kind.startswith("FluxControl") and not kind.startswith("FluxControlNet")
         return [4 * (pictured if control else latents)]
-    if family == videos.STABLE_VIDEO or family == videos.CONSIS_ID or kind == "CogVideoXImageToVideoPipeline":
+    if family in (STABLE_VIDEO, CONSIS_ID) or kind == "CogVideoXImageToVideoPipeline":
         return [pictured]
-    if family == videos.COSMOS:  # a mask of the frames that are given
+    if family == COSMOS:  # a mask of the frames that are given
         return [latents + kind.endswith("VideoToWorldPipeline")]
     if family not in _PLAIN:
         return []
@@ -244,58 +268,58 @@ def _beside(scene: Scene, family: Family, latents: int) -> list[int]:
         return [pictured + 1]
     if kind.startswith("KandinskyV22Controlnet"):
         return [pictured]
-    apart = scene.pipeline.options.get("expand_timesteps")  # the picture is among the latents then
-    if family in (videos.WAN, videos.SKY_REELS_2) and "ImageToVideo" in kind and not apart:
-        return [pictured + scene.number("scale_factor_temporal", "vae", 4)]  # a mask of each latent's frames
-    inpaints = family in (pictures.STABLE_DIFFUSION, pictures.STABLE_DIFFUSION_XL, pictures.STABLE_DIFFUSION_3)
+    apart = context.pipeline.options.get("expand_timesteps")  # the picture is among the latents then
+    if family in (WAN, SKY_REELS_2) and "ImageToVideo" in kind and not apart:
+        return [pictured + context.number("scale_factor_temporal", "vae", 4)]  # a mask of each latent's frames
+    inpaints = family in (STABLE_DIFFUSION, STABLE_DIFFUSION_XL, STABLE_DIFFUSION_3)
     if inpaints and "Inpaint" in kind:
         return [latents, pictured + 1]  # by the mask outside of it, or with mask and picture
     return [latents]
 
 
-def _latents(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _latents(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """The denoiser takes the latents of the pipeline's autoencoder; a ControlNet of UNets takes them alone."""
-    autoencoder = "movq" if "movq" in scene.configs else "vae"
-    given = _number(scene, autoencoder, ["latent_channels", "z_dim"])
+    autoencoder = "movq" if "movq" in context.configs else "vae"
+    given = _number(context, autoencoder, ["latent_channels", "z_dim"])
     if given is None:
         return
-    allowed = _beside(scene, family, given.value)
+    allowed = _beside(context, family, given.value)
     for taker in ("unet", "transformer", "transformer_2"):
         if allowed:
-            yield from _hold(_number(scene, taker, ["in_channels"]), [given], lambda _: allowed)
-    if scene.pipeline.classes.get("controlnet") in _OF_UNETS:
-        yield from _hold(_number(scene, "controlnet", ["in_channels"]), [given], _same)
+            yield from _hold(_number(context, taker, ["in_channels"]), [given], lambda _: allowed)
+    if context.pipeline.classes.get("controlnet") in _OF_UNETS:
+        yield from _hold(_number(context, "controlnet", ["in_channels"]), [given], _same)
 
 
 _OF_UNETS = ("ControlNetModel", "ControlNetUnionModel")
 
 
-def _controlnet(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _controlnet(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """A ControlNet takes what the denoiser takes, and what it gives is added to the denoiser's own values."""
     keys = ["joint_attention_dim", "pooled_projection_dim", "caption_channels", "cross_attention_dim_t5"]
     keys += ["projection_class_embeddings_input_dim"]
-    if _attends(scene, "controlnet") and _attends(scene, "unet"):
+    if _attends(context, "controlnet") and _attends(context, "unet"):
         keys.append("cross_attention_dim")
-    if scene.pipeline.classes.get("controlnet") not in (*_OF_UNETS, "SparseControlNetModel"):
+    if context.pipeline.classes.get("controlnet") not in (*_OF_UNETS, "SparseControlNetModel"):
         keys.append("in_channels")  # of UNets: see `_latents`
     for denoiser in ("unet", "transformer"):
         for key in keys:
-            yield from _hold(_number(scene, "controlnet", [key]), [_number(scene, denoiser, [key])], _same)
-    sizes = [_hidden(scene, part) for part in ("controlnet", "transformer")]
+            yield from _hold(_number(context, "controlnet", [key]), [_number(context, denoiser, [key])], _same)
+    sizes = [_hidden(context, part) for part in ("controlnet", "transformer")]
     yield from _hold(sizes[0], sizes[1:], _same)
 
 
-def _hidden(scene: Scene, part: str) -> _Number | None:
+def _hidden(context: SpecContext, part: str) -> _Number | None:
     """The width of a transformer's tokens."""
-    heads, size = (_number(scene, part, [key]) for key in ("num_attention_heads", "attention_head_dim"))
+    heads, size = (_number(context, part, [key]) for key in ("num_attention_heads", "attention_head_dim"))
     if heads is None or size is None:
         return None
     return _Number(part, "num_attention_heads × attention_head_dim", heads.value * size.value)
 
 
-def _residuals(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _residuals(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """A ControlNet of UNets has the blocks of the UNet, whose values its residuals are added to."""
-    read = scene.configs.read
+    read = context.configs.read
     if "controlnet" not in read or "unet" not in read:
         return
     for key in ("block_out_channels", "layers_per_block"):
@@ -313,9 +337,9 @@ def _spread(value: Any, config: Mapping[str, Any]) -> Any:
     return [value] * len(blocks) if isinstance(value, int) and isinstance(blocks, list) else value
 
 
-def _adapter(scene: Scene, family: Family) -> Iterator[Contradiction]:
+def _adapter(context: SpecContext, family: Family) -> Iterator[Contradiction]:
     """A T2I adapter's features are added block by block, as far as there are both."""
-    read = scene.configs.read
+    read = context.configs.read
     own = read.get("adapter", {}).get("channels")
     other = read.get("unet", {}).get("block_out_channels")
     if not isinstance(own, list) or not isinstance(other, list):

@@ -1,6 +1,6 @@
 """Builds a model without its weights and traces one of its methods to a MindIR model message.
 
-Worker side: imports mindspore and mindone; of this room `contract` and `standins`, and `attnfuse.errors`.
+Worker side: imports mindspore and mindone; of this package `contract` and `patches`, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mindspore.train import mind_ir_pb2
 
 from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 
 def build_skeleton(plan: ComponentPlan) -> Any:
@@ -31,7 +31,7 @@ def build_skeleton(plan: ComponentPlan) -> Any:
     """
     model_class = _find_class(plan)
     dtype = getattr(mindspore, plan.dtype)
-    with no_init_parameters(), cpu_stand_ins():
+    with no_init_parameters(), cpu_patches():
         if plan.library == "diffusers":
             model = model_class.from_config(model_class.load_config(str(plan.folder)))
             model = model.to(dtype)
@@ -136,7 +136,7 @@ def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
     """
     assert plan.call is not None
     _check_method(plan, plan.call.method, model)
-    with tempfile.TemporaryDirectory() as folder, tracing_stand_ins(plan.stand_ins):
+    with tempfile.TemporaryDirectory() as folder, tracing_patches(plan.patches):
         file = Path(folder) / "entry.py"  # read by MindSpore, through `inspect`
         source = _source(plan, plan.call)
         file.write_text(source, encoding="utf-8")

@@ -1,51 +1,30 @@
 """Finds the safetensors files of one model folder and lists the tensors in them, reading headers only.
 
 The worker reads it to plan the stream of weights, the plan to learn how they are stored. Imports `contract` of this
-room, `attnfuse.errors`, ml_dtypes, numpy and safetensors; no MindSpore.
+room, `attnfuse.documents`, `attnfuse.errors` and what of `attnfuse.mindir` is free of protobuf; no MindSpore.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from attnfuse import documents
 from attnfuse.errors import SourceError
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.tensorfile import TensorFile
 from attnfuse.tracing.contract import Library
 
 _STEM: Mapping[Library, str] = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 
-FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
-"""Float types of eight bits (ml_dtypes' names), every value of which float16, bfloat16 and float32 hold exactly."""
-
-_DTYPES = {
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F32": "float32",
-    "F64": "float64",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
-
-_READ_AS_BYTES = (*FLOAT8_DTYPES, "bfloat16")
+FLOAT8_DTYPES = tuple(dtype.name for dtype in dtypes.FLOAT8)
+"""Float types of eight bits, every value of which float16, bfloat16 and float32 hold exactly."""
 
 #: What other formats of weights end in.
 _OTHER_FORMATS = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".msgpack", ".h5", ".onnx", ".npz", ".pkl")
@@ -114,23 +93,17 @@ def read_tensors(files: tuple[Path, ...]) -> Mapping[str, StoredTensor]:
     """List every tensor of `files` by key, in the files' order; SourceError for a file that is not safetensors."""
     tensors: dict[str, StoredTensor] = {}
     for path in files:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                for key in file.keys():  # noqa: SIM118 - safe_open is not a mapping
-                    part = file.get_slice(key)
-                    dtype = part.get_dtype()
-                    tensors[key] = StoredTensor(path, key, _DTYPES.get(dtype, dtype), tuple(part.get_shape()))
-        except (OSError, SafetensorError) as error:
-            raise SourceError(f"{path} cannot be read as safetensors: {error}.") from None
+        for key, entry in TensorFile(path).tensors.items():
+            dtype = dtypes.from_safetensors(entry.stored)
+            tensors[key] = StoredTensor(path, key, entry.stored if dtype is None else dtype.name, entry.shape)
     return tensors
 
 
 def read_metadata(path: Path) -> Mapping[str, str]:
     """What a safetensors file's header says beside its tensors; nothing where it cannot be read."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError):
+        return TensorFile(path).metadata
+    except SourceError:
         return {}
 
 
@@ -160,18 +133,8 @@ def read_values(tensor: StoredTensor) -> npt.NDArray[Any]:
 
     Raises SourceError for a type that the format has and this project does not read.
     """
-    try:
-        with safe_open(tensor.file, framework="numpy") as file:
-            if tensor.dtype not in _READ_AS_BYTES:
-                return np.asarray(file.get_tensor(tensor.key))
-        kind = np.dtype(getattr(ml_dtypes, tensor.dtype))
-        with tensor.file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            begin, end = json.loads(stream.read(length))[tensor.key]["data_offsets"]
-            stream.seek(8 + length + begin)
-            return np.frombuffer(stream.read(end - begin), kind).astype(np.float32).reshape(tensor.shape)
-    except (OSError, SafetensorError) as error:
-        raise SourceError(f"tensor {tensor.key!r} of {tensor.file} cannot be read: {error}.") from None
+    values = TensorFile(tensor.file).values(tensor.key)
+    return values.astype(np.float32) if tensor.dtype in (*FLOAT8_DTYPES, "bfloat16") else values
 
 
 def _shards(path: Path) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ its `__init__` names (or adds to its configuration itself), and drops the rest. 
 whatever it is given; what it or one of its bases names (as an argument, an attribute, or a keyword that is looked up),
 or the model's module reads of it, is what has an effect.
 
-Imports `contract` of this room and the standard library.
+Imports `contract` of this package and the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One call of one part becomes a `ComponentPlan`: that of an entry of the table, or one that the user gave.
 
-Imports of this room what imports no MindSpore.
+Imports of this package what imports no MindSpore.
 """
 
 from __future__ import annotations
@@ -14,39 +14,34 @@ from attnfuse.tracing.fixed import fixed_values, given_values
 from attnfuse.tracing.folder import PipelineFolder
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
-from attnfuse.tracing.specs.record import (
-    DEVICE_CALLS,
-    FLOAT,
-    MASKED_ATTENTION,
-    Input,
-    Scene,
-    Spec,
-    measure,
-    unsupported,
-)
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, MASKED_ATTENTION
+from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupported
 
 
-def plan_call(spec: Spec, name: str, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
+def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
     """The component `name` of an entry of the table, with what is to be told of the part's configuration."""
-    held = scene.dtype if scene.exactly else spec.held(scene)
-    given = [one for entry in spec.inputs for one in _expand(entry, spec, scene)]
-    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, scene)) for entry, shape in given)
-    fixed = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
+    held = context.dtype if context.exactly else spec.dtype(context)
+    given = [one for entry in spec.inputs for one in _expand(entry, spec, context)]
+    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, context)) for entry, shape in given)
+    fixed = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
     entries = [entry for entry, _ in given]
-    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, scene))
-    warnings = [assumption(scene.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"]
+    call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
+    warnings = [
+        assumption(context.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"
+    ]
     return ComponentPlan(
         name=name,
-        model=scene.model,
+        model=context.model,
         class_name=spec.class_name,
         library=spec.library,
-        folder=scene.pipeline.folders[scene.model],
+        folder=context.pipeline.folders[context.model],
         call=call,
         dtype=held,
         inputs=inputs,
-        stand_ins=spec.stand_ins,
-        fixed=tuple(fixed_values(spec, scene, entries, inputs)),
-        dtype_from=scene.dtype_from if held == scene.dtype else "the pipeline runs it in that type",
+        patches=spec.patches,
+        fixed=tuple(fixed_values(spec, context, entries, inputs)),
+        dtype_from=context.dtype_from if held == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
     )
 
@@ -61,9 +56,9 @@ def given_library(model: str, pipeline: PipelineFolder) -> Library:
     raise unsupported(model, f"library {library} is not supported; it must be diffusers or transformers")
 
 
-def plan_given_call(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> ComponentPlan:
+def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
     """The component of a call that the user gave, with what is to be told of the part's configuration."""
-    pipeline, model = scene.pipeline, scene.model
+    pipeline, model = context.pipeline, context.model
     library = given_library(model, pipeline)
     entries = [Input(one.name, one.shape, one.dtype, one.to) for one in call.inputs]
     return ComponentPlan(
@@ -80,40 +75,40 @@ def plan_given_call(call: GivenCall, scene: Scene, doubts: tuple[str, ...]) -> C
                 for name, place in call.outputs
             ),
         ),
-        dtype=scene.dtype,
-        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, scene.dtype, scene)) for one in call.inputs),
+        dtype=context.dtype,
+        inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, context.dtype, context)) for one in call.inputs),
         # None but what any model of the library means the same with.
-        stand_ins=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        patches=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
         fixed=tuple(given_values(call.fixed)),
-        dtype_from=scene.dtype_from,
+        dtype_from=context.dtype_from,
         warnings=doubts,
     )
 
 
-def _expand(entry: Input, spec: Spec, scene: Scene) -> list[tuple[Input, tuple[int, ...]]]:
+def _expand(entry: Input, spec: Spec, context: SpecContext) -> list[tuple[Input, tuple[int, ...]]]:
     """The tensors an entry stands for, with their shapes: none, one or several."""
-    if entry.when is not None and not entry.when(scene):
+    if entry.when is not None and not entry.when(context):
         return []
     if entry.each is None:
-        return [(entry, tuple(measure(spec, scene, size) for size in entry.shape))]
+        return [(entry, tuple(measure(spec, context, size) for size in entry.shape))]
     return [
         (replace(entry, name=entry.name.format(i=i), to=entry.to.format(i=i)), shape)
-        for i, shape in enumerate(entry.each(scene))
+        for i, shape in enumerate(entry.each(context))
     ]
 
 
-def _dtype(wanted: str, held: str, scene: Scene) -> str:
+def _dtype(wanted: str, held: str, context: SpecContext) -> str:
     if wanted == FLOAT:
         return held
     if wanted == "timestep":
-        return timestep_dtype(scene.pipeline.classes.get("scheduler"))
+        return timestep_dtype(context.pipeline.classes.get("scheduler"))
     return wanted
 
 
-def _outputs(spec: Spec, scene: Scene) -> tuple[tuple[str, str], ...]:
+def _outputs(spec: Spec, context: SpecContext) -> tuple[tuple[str, str], ...]:
     outputs: list[tuple[str, str]] = []
     for output in spec.outputs:
-        count = 1 if output.each is None else output.each(scene)
+        count = 1 if output.each is None else output.each(context)
         outputs += [(output.name.format(i=i), output.of.format(i=i)) for i in range(count)]
     return tuple(outputs)
 

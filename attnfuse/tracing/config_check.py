@@ -3,7 +3,7 @@
 mindone builds the model without such a key, as diffusers does, and says nothing where anybody sees it: the model may be
 another than the one that was trained. What is known to be harmless is listed here, each with its reason.
 
-Imports `class_options`, `contract` and `folder` of this room.
+Imports `class_options`, `contract` and `folder` of this package.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Every block, layer count and head count is the original's; only widths are smaller, with head sizes 8 and 16
 (the original has 40, 80 and 160: one that Ascend wants padded, and multiples of 16). Tensors carry the names
 PyTorch diffusers writes, so that loading takes the same path as a real checkpoint. The UNet is stored in float16
-and the rest in float32, as hub repositories mix them. Imports `layout` and `random_weights` of this room only.
+and the rest in float32, as hub repositories mix them. Imports `layout` and `random_weights` of this package only.
 """
 
 from __future__ import annotations

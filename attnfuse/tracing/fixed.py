@@ -1,7 +1,7 @@
 """What a graph has fixed that a pipeline may set at run time: told for each component, beside its inputs.
 
 From the entry of the table (its `told`, and the arguments it fixes) and from what the trace assumes: rows for guidance,
-the type of the timestep. Imports `contract`, `schedulers` and `specs` of this room; no MindSpore.
+the type of the timestep. Imports `contract`, `schedulers` and `specs` of this package; no MindSpore.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.tracing.schedulers import assumption
-from attnfuse.tracing.specs.record import Input, Scene, Spec
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.record import Input, Spec
 
 #: Arguments that say in which form the result comes, or keep a branch out that pipelines never take.
 _FORM = frozenset(
@@ -35,11 +36,17 @@ _MEANINGS: Mapping[str, str] = {
 _ARGUMENT = "an argument of the call"
 
 
-def fixed_values(spec: Spec, scene: Scene, entries: Sequence[Input], inputs: Sequence[TensorSpec]) -> list[FixedValue]:
+def fixed_values(
+    spec: Spec, context: SpecContext, entries: Sequence[Input], inputs: Sequence[TensorSpec]
+) -> list[FixedValue]:
     """What the graph of a spec has fixed; `entries` and `inputs` are its inputs as the table and the plan have them."""
-    told = [FixedValue(one.name, one.value, one.meaning) for one in spec.told if one.when is None or one.when(scene)]
-    arguments = {**spec.fixed, **(spec.constants(scene) if spec.constants is not None else {})}
-    return [*told, *_rows(spec, scene), *_timestep(scene, entries, inputs), *_arguments(arguments)]
+    told = [
+        FixedValue(one.name, one.value, one.meaning)
+        for one in spec.fixed_settings
+        if one.when is None or one.when(context)
+    ]
+    arguments = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
+    return [*told, *_rows(spec, context), *_timestep(context, entries, inputs), *_arguments(arguments)]
 
 
 def given_values(fixed: Mapping[str, Any]) -> list[FixedValue]:
@@ -47,11 +54,11 @@ def given_values(fixed: Mapping[str, Any]) -> list[FixedValue]:
     return list(_arguments(fixed))
 
 
-def _rows(spec: Spec, scene: Scene) -> Iterator[FixedValue]:
+def _rows(spec: Spec, context: SpecContext) -> Iterator[FixedValue]:
     """Whether both halves of classifier-free guidance are rows of one batch."""
     if not any(size in ("rows", "text_rows", "frame_rows") for entry in spec.inputs for size in entry.shape):
         return
-    if scene.sizes["rows"] > scene.sizes["batch"]:
+    if context.sizes["rows"] > context.sizes["batch"]:
         meaning = "two rows an image: without and with the prompt in one run; --no-guidance traces for one row"
         yield FixedValue("guidance_rows", 2, meaning)
     else:
@@ -59,11 +66,11 @@ def _rows(spec: Spec, scene: Scene) -> Iterator[FixedValue]:
         yield FixedValue("guidance_rows", 1, f"{meaning}; --guidance traces for both rows in one run")
 
 
-def _timestep(scene: Scene, entries: Sequence[Input], inputs: Sequence[TensorSpec]) -> Iterator[FixedValue]:
+def _timestep(context: SpecContext, entries: Sequence[Input], inputs: Sequence[TensorSpec]) -> Iterator[FixedValue]:
     """The type of a timestep that the scheduler hands over: another scheduler may have another."""
     for entry, found in zip(entries, inputs, strict=True):
         if entry.dtype == "timestep":
-            scheduler = scene.pipeline.classes.get("scheduler")
+            scheduler = context.pipeline.classes.get("scheduler")
             if scheduler is None:
                 whose = "assumed: no scheduler is named"
             elif assumption(scheduler):

@@ -16,7 +16,7 @@
     return_dict = false
     img_shapes = [[[1, 16, 16]]]    # lists and tables too
 
-Imports `contract` of this room, `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and pydantic.
+Imports `contract` of this package, `attnfuse.documents`, `attnfuse.errors`, `attnfuse.names` and pydantic.
 """
 
 from __future__ import annotations

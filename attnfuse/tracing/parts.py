@@ -1,6 +1,6 @@
 """Plans one part of a pipeline: what it is, in which type it is traced, and why it cannot be.
 
-Imports of this room what imports no MindSpore, and `attnfuse.errors`.
+Imports of this package what imports no MindSpore, and `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from attnfuse.tracing.folder import Config, PipelineFolder, read_json
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.quantisation import quantisation_of
 from attnfuse.tracing.specs import SPECS, specs_of
-from attnfuse.tracing.specs.record import ASIDE, Family, Scene, Spec
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.record import ASIDE, Family, Spec
 from attnfuse.tracing.stored_types import choose_dtype, stored_in
 
 #: Parts that hold no network, by the end of their class's name.
@@ -82,22 +83,22 @@ def specs_for(model: str, pipeline: PipelineFolder, family: Family | None) -> tu
     return tuple(spec for spec in known if family in spec.families and model in spec.models)
 
 
-def plan_part(scene: Scene, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
-    """The part that `scene.model` names, called as it is `given`, or as the table has it for pipelines of the family.
+def plan_part(context: SpecContext, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    """The part that `context.model` names, called as it is `given`, or as the table has it for pipelines of the family.
 
     Raises TraceError where calls are given for a part of a library whose loaders are not known.
     """
-    model, pipeline = scene.model, scene.pipeline
+    model, pipeline = context.model, context.pipeline
     class_name = pipeline.classes[model]
     if given:
         components = tuple(call.component for call in given)
         library = given_library(model, pipeline)
-        scene, quantised = _stored(scene, library, terms)
-        doubts = _doubts(class_name, library, (), scene)
+        context, quantised = _stored(context, library, terms)
+        doubts = _doubts(class_name, library, (), context)
         problem = quantised or _strictly(doubts, terms)
         if problem:
             return Part(model, class_name, components, problem=problem)
-        return Part(model, class_name, components, tuple(plan_given_call(call, scene, doubts) for call in given))
+        return Part(model, class_name, components, tuple(plan_given_call(call, context, doubts) for call in given))
     if model in (ASIDE if family is None else family.aside) or class_name.endswith(_NO_NETWORK):
         return Part(model, class_name, is_network=False)
     specs = specs_for(model, pipeline, family)
@@ -107,13 +108,13 @@ def plan_part(scene: Scene, family: Family | None, given: Sequence[GivenCall], t
         return Part(model, class_name, (model,), problem=_unknown(class_name, pipeline, family))
     components = tuple(spec.component.format(model=model) for spec in specs)
     try:
-        scene, quantised = _stored(scene, specs[0].library, terms)
-        doubts = _doubts(class_name, specs[0].library, specs, scene)
-        refusals = (spec.refusal(scene) for spec in specs)
+        context, quantised = _stored(context, specs[0].library, terms)
+        doubts = _doubts(class_name, specs[0].library, specs, context)
+        refusals = (spec.refusal(context) for spec in specs)
         problem = next(filter(None, refusals), quantised or _strictly(doubts, terms))
         if problem:
             return Part(model, class_name, components, problem=problem)
-        plans = tuple(plan_call(spec, name, scene, doubts) for spec, name in zip(specs, components, strict=True))
+        plans = tuple(plan_call(spec, name, context, doubts) for spec, name in zip(specs, components, strict=True))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)
@@ -143,24 +144,24 @@ def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -
     return f"how a pipeline of the family {family.name} calls {class_name} there is not known; say it with --inputs"
 
 
-def _stored(scene: Scene, library: Library, terms: Terms) -> tuple[Scene, str]:
-    """The scene in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
-    folder = scene.pipeline.folders[scene.model]
+def _stored(context: SpecContext, library: Library, terms: Terms) -> tuple[SpecContext, str]:
+    """The context in the type that the part's checkpoint is stored in, where none is named; or why it is refused."""
+    folder = context.pipeline.folders[context.model]
     tensors = stored_tensors(folder, library)
-    problem = quantisation_of(scene.pipeline, scene.model, tensors)
+    problem = quantisation_of(context.pipeline, context.model, tensors)
     if not problem and terms.with_weights:
-        problem = damage(folder, library).replace(f"{scene.pipeline.root}/", "")
-    if scene.dtype != AUTO:
-        return replace(scene, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
-    chosen = choose_dtype(tensors, _config_of(scene), terms.floats)
-    return replace(scene, dtype=chosen.dtype, dtype_from=chosen.source), problem
+        problem = damage(folder, library).replace(f"{context.pipeline.root}/", "")
+    if context.dtype != AUTO:
+        return replace(context, dtype_from="; ".join(filter(None, ("asked for", stored_in(tensors))))), problem
+    chosen = choose_dtype(tensors, _config_of(context), terms.floats)
+    return replace(context, dtype=chosen.dtype, dtype_from=chosen.source), problem
 
 
-def _doubts(class_name: str, library: Library, specs: Sequence[Spec], scene: Scene) -> tuple[str, ...]:
+def _doubts(class_name: str, library: Library, specs: Sequence[Spec], context: SpecContext) -> tuple[str, ...]:
     """What is to be told of a part's config.json, and of the scheduler's where the part takes its timesteps."""
-    pipeline = scene.pipeline
+    pipeline = context.pipeline
     written_by = pipeline.options.get("_diffusers_version") if library == "diffusers" else None
-    doubts = [check_config(class_name, library, _config_of(scene), written_by)]
+    doubts = [check_config(class_name, library, _config_of(context), written_by)]
     scheduler = pipeline.classes.get("scheduler")
     takes_timesteps = any(entry.name.startswith("timestep") for spec in specs for entry in spec.inputs)
     if scheduler is not None and takes_timesteps:
@@ -175,9 +176,9 @@ def _strictly(doubts: Sequence[str], terms: Terms) -> str:
     return f"{doubts[0]}; refused, --strict-config being given" if doubts and terms.strict_config else ""
 
 
-def _config_of(scene: Scene) -> Config:
+def _config_of(context: SpecContext) -> Config:
     """A part's config.json as far as it can be read: who needs it tells that it cannot."""
     try:
-        return read_json(scene.path())
+        return read_json(context.path())
     except SourceError:
         return {}

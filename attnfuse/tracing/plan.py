@@ -1,7 +1,7 @@
 """Plans one trace per component of a pipeline folder: which class, where, which inputs, what is called.
 
 The knowledge is in the table (`specs`); here an entry of it meets a pipeline's configurations and what the user asked
-for. Imports of this room what imports no MindSpore, `attnfuse.errors` and
+for. Imports of this package what imports no MindSpore, `attnfuse.errors` and
 `attnfuse.names`.
 """
 
@@ -20,7 +20,8 @@ from attnfuse.tracing.folder import SINGLE, Config, Configs, PipelineFolder, rea
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
-from attnfuse.tracing.specs.record import Family, Scene
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.record import Family
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
 _ORDER = (
@@ -103,20 +104,20 @@ def _survey(
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
-    scene = Scene(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
+    context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
-        scene = replace(scene, sizes=family.sizes(scene))
-        if shapes.frames is not None and "frames" not in scene.sizes:
+        context = replace(context, sizes=family.sizes(context))
+        if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        plan_part(replace(scene, model=name), family, [call for call in given if call.part == name], terms)
+        plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
         for name in names
     )
     _check_components(surveyed, given)
-    found = () if family is None else contradictions(scene, family)
+    found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
     return tuple(_contradicted(part, pipeline, found) for part in surveyed)

@@ -16,7 +16,7 @@ Where the published formats put what is looked for here:
 Floats of eight bits are numbers by themselves or codes that a factor belongs to, and a factor may have any name: such a
 weight is taken for numbers only where nothing beside it could be a factor (`unread_factor`).
 
-Reads headers and configurations, no values. Imports `checkpoint` and `folder` of this room and `attnfuse.errors`.
+Reads headers and configurations, no values. Imports `checkpoint` and `folder` of this package and `attnfuse.errors`.
 """
 
 from __future__ import annotations

@@ -1,25 +1,20 @@
 """Writes safetensors files of random weights (or none), tensor by tensor, the same bytes on every machine.
 
-Used by the demo pipeline, `tools/make_checkpoint.py` and tests. Imports numpy and ml_dtypes only.
+Used by the demo pipeline, `tools/make_checkpoint.py` and tests. Imports numpy, and
+what of `attnfuse.mindir` is free of protobuf.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-_SAFETENSORS_NAME = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
-_NUMPY_TYPE: dict[str, npt.DTypeLike] = {
-    "float16": np.float16,
-    "bfloat16": ml_dtypes.bfloat16,
-    "float32": np.float32,
-}
+from attnfuse.mindir import dtypes, tensorfile
+from attnfuse.mindir.dtypes import DType
 
 #: Elements generated at a time; 4 Mi float32 values and their random bits stay under 100 MB.
 _CHUNK = 1 << 22
@@ -39,36 +34,29 @@ def write_random(path: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], dty
     depth of a diffusion model, safe in float16, with attention scores that vary by a few units.
     """
     tensors = list(tensors)
-    text, size = _header(tensors, dtype)
+    stored = dtypes.from_name(dtype)
+    text, size = _header(tensors, stored)
     with path.open("wb") as file:
         file.write(text)
         for name, shape in tensors:
             for chunk in _values(name, shape, seed):
-                file.write(chunk.astype(_NUMPY_TYPE[dtype]).tobytes())
-    return size // np.dtype(_NUMPY_TYPE[dtype]).itemsize
+                file.write(chunk.astype(stored.numpy).tobytes())
+    return size // stored.itemsize
 
 
 def write_zeros(path: Path, tensors: Iterable[tuple[str, tuple[int, ...]]], dtype: str) -> int:
     """Write what `write_random` does with zeros in place of values, as a hole: it takes no place on most disks."""
-    text, size = _header(list(tensors), dtype)
+    stored = dtypes.from_name(dtype)
+    text, size = _header(list(tensors), stored)
     with path.open("wb") as file:
         file.write(text)
         file.truncate(len(text) + size)
-    return size // np.dtype(_NUMPY_TYPE[dtype]).itemsize
+    return size // stored.itemsize
 
 
-def _header(tensors: Sequence[tuple[str, tuple[int, ...]]], dtype: str) -> tuple[bytes, int]:
-    """What a safetensors file begins with, and how many bytes of data follow it."""
-    item = np.dtype(_NUMPY_TYPE[dtype]).itemsize
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, shape in tensors:
-        end = offset + item * int(np.prod(shape, dtype=np.int64))
-        header[name] = {"dtype": _SAFETENSORS_NAME[dtype], "shape": shape, "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
-    return len(text).to_bytes(8, "little") + text, offset
+def _header(tensors: Sequence[tuple[str, tuple[int, ...]]], dtype: DType) -> tuple[bytes, int]:
+    """What such a file begins with, and how many bytes of data follow it."""
+    return tensorfile.write_header(((name, dtype, shape) for name, shape in tensors), format="pt")
 
 
 def _values(name: str, shape: tuple[int, ...], seed: str) -> Iterator[npt.NDArray[np.float32]]:

@@ -1,6 +1,6 @@
 """Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
 
-Imports `contract` of this room, `attnfuse.errors`, `attnfuse.processes` and `attnfuse.serialisation`.
+Imports `contract` of this package, `attnfuse.errors`, `attnfuse.processes` and `attnfuse.serialisation`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Turns what the user names as SOURCE into a local pipeline folder: a folder, a hub id or a demo.
 
-Imports `demo` of this room, `attnfuse.errors`, `attnfuse.names` and, only for a hub id, huggingface_hub.
+Imports `demo` of this package, `attnfuse.errors`, `attnfuse.names` and, only for a hub id, huggingface_hub.
 """
 
 from __future__ import annotations

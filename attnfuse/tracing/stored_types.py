@@ -1,6 +1,6 @@
 """The type a component is traced in where the user names none: that its checkpoint is stored in.
 
-Imports `checkpoint`, `contract` and `folder` of this room.
+Imports `checkpoint`, `contract` and `folder` of this package, and `attnfuse.mindir.dtypes`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from attnfuse.mindir import dtypes
 from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor
 from attnfuse.tracing.contract import FLOAT_DTYPES
 from attnfuse.tracing.folder import Config
 
-_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, **dict.fromkeys(FLOAT8_DTYPES, 1)}
+_BYTES = {dtype.name: dtype.itemsize for dtype in (*dtypes.ALL, *dtypes.FLOAT8) if dtype.is_float}
 
 DEFAULT = "float16"
 """What stands where nothing is stored in a 16-bit type: the first type of the fused operators, on every SoC."""

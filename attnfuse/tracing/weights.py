@@ -3,7 +3,7 @@
 mindone's own loading code does the mapping: it is handed a state dict whose values are not tensors but records of
 where each tensor lies, and whatever comes out unchanged under a parameter's name can be streamed. What mindone
 computes on the way (a reshaped Conv1d weight, say) is loaded by mindone and spilled to a file of its own.
-Worker side: imports mindspore and mindone; of this room `contract`, `checkpoint` and `quantisation`.
+Worker side: imports mindspore and mindone; of this package `contract`, `checkpoint` and `quantisation`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _map_values(plan: ComponentPlan, model: Any, records: Mapping[str, StoredTen
 def _normed(plan: ComponentPlan, model: Any, loaded: Mapping[str, Any]) -> Mapping[str, Any]:
     """What mindone's `WeightNorm` makes of a checkpoint's direction and length: v · g / ‖v‖, of every row by itself.
 
-    It writes that into the weight of the cell it is around each time it is called; the stand-in "normed_weights" leaves
+    It writes that into the weight of the cell it is around each time it is called; the patch "normed_weights" leaves
     out to do so. Computed in float32.
     """
     from mindone.utils import WeightNorm
@@ -211,4 +211,4 @@ def _to_numpy(value: Any, dtype: str) -> np.ndarray[Any, Any]:
 
 
 def _dtype_name(dtype: Any) -> str:
-    return {"Bool": "bool", "BFloat16": "bfloat16"}.get(str(dtype), str(dtype).lower())
+    return str(dtype).lower()  # MindSpore says Bool, Int64, Float16, BFloat16

@@ -1,7 +1,7 @@
 """The subprocess that traces one component: `python -m attnfuse.tracing.worker REQUEST.json`.
 
 The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
-TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the rooms that import
+TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the modules that import
 mindspore, so that a missing MindSpore is an answer and not a traceback.
 """
 
@@ -18,16 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse.errors import AttnfuseError, TraceError
+from attnfuse.mindir import dtypes
 from attnfuse.processes import die_with, peak_memory
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.checkpoint import find_files, read_tensors
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, TracedComponent, WeightSource
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
-
-# mind_ir.proto, TensorProto.DataType
-_DATA_TYPES = {1: "float32", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 16: "bfloat16"}
 
 
 def main(arguments: list[str]) -> int:
@@ -107,9 +105,17 @@ def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
     if len(tensors) != len(names):
         raise TraceError(f"the model returned {len(tensors)} tensors, and the outputs are {', '.join(names)}.")
     return tuple(
-        TensorSpec(name, tuple(tensor.dims), _DATA_TYPES[tensor.data_type])
+        TensorSpec(name, tuple(tensor.dims), _dtype_of(name, tensor.data_type))
         for name, tensor in zip(names, tensors, strict=True)
     )
+
+
+def _dtype_of(output: str, number: int) -> str:
+    dtype = dtypes.from_wire(number)
+    if dtype is None or dtype.name not in DTYPES:
+        found = f"of type {number} (TensorProto.DataType)" if dtype is None else str(dtype)
+        raise TraceError(f"the model's output {output} is {found}; it must be one of {', '.join(DTYPES)}.")
+    return dtype.name
 
 
 def first_line(error: Exception) -> str:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 from attnfuse.errors import UsageError
-from attnfuse.verify.result import NOT_SHOWN, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
+from attnfuse.verify.result import NOT_VERIFIED, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
 
 __all__ = [
-    "NOT_SHOWN",
+    "NOT_VERIFIED",
     "VERIFIED_BATCHES",
     "ComponentVerification",
     "Level",

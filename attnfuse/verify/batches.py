@@ -36,7 +36,7 @@ def check_batches(
     model = Model(codec.parse(codec.read_bytes(written), str(written)))
     inferred = inference.infer(model, name, work)
     findings = [f"MindSpore's inference, for any batch: {finding}" for finding in inferred.findings]
-    notes = [f"MindSpore inferred {inferred.compared} node types anew for any batch"]
+    notes = [f"MindSpore re-inferred {inferred.compared} node types for any batch"]
     results: dict[int, ComponentVerification] = {}
     for batch, (original, fused) in pairs.items():
         result = check(

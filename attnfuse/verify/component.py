@@ -57,7 +57,7 @@ def check(
         if inferred.rejected is not None and not findings:
             _check_inferable(before, name, work)
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
-    notes.append(f"MindSpore inferred {inferred.compared} node types anew")
+    notes.append(f"MindSpore re-inferred {inferred.compared} node types")
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
     told = ComponentVerification(
         name=name,

@@ -16,7 +16,7 @@ Level: TypeAlias = Literal["static", "full"]
 
 SCHEMA = "attnfuse.verification/1"
 
-NOT_SHOWN = (
+NOT_VERIFIED = (
     "no Ascend kernel ran: whether a device accepts the fused nodes is unverified",
     "how accurate an Ascend kernel computes is unverified: the figures are of the documented formula",
 )
@@ -202,5 +202,5 @@ class Verification:
             "attnfuse": __version__,
             "passed": self.passed,
             "components": [c.to_json() for c in self.components],
-            "not_shown": list(NOT_SHOWN),
+            "not_shown": list(NOT_VERIFIED),
         }

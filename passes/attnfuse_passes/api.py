@@ -1,6 +1,6 @@
 """All of the passes that a plugin may import, and nothing more: what identities are made of.
 
-Graphs, the builder of nodes and the operator table are in `attnfuse.api`.
+Graphs, the builder of nodes, the operator table, rewrites and passes are in `attnfuse.api`.
 """
 
 from attnfuse_passes.attention.identities.peelers import Identity

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from attnfuse.api import Model, Modules, Node, short_name, sites_built, unused
-from attnfuse_passes.attention.normal_form import AttentionExpr
+from attnfuse.api import Model, Modules, Node, short_name
 
 # Names that parameters have inside the module that owns them.
 _LEAVES = {"weight", "bias", "gamma", "beta", "embedding_table"}
@@ -22,11 +21,6 @@ class SiteNames:
         self._model = model
         self._modules = Modules(model)
         self._given: dict[str, int] = {}
-        self._built = sites_built(model)
-
-    def of(self, expr: AttentionExpr) -> str:
-        """The module that owns an attention."""
-        return self.of_values(expr.anchor, expr.query.value, expr.key.value, expr.value.value)
 
     def of_softmax(self, softmax: Node) -> str:
         """The module nearest to a softmax that is not read as attention."""
@@ -37,10 +31,6 @@ class SiteNames:
         owners = [owner for value in values if (owner := self._owner(value)) is not None]
         name = ".".join(_common(owners)) if owners else ""
         return self._unique(name or short_name(node.name))
-
-    def slug(self, module: str) -> str:
-        """The name as part of a node's name, where ':' and '/' mean something else; another one at each call."""
-        return unused("".join(c if c.isalnum() or c in "._#" else "_" for c in module), self._built)
 
     def _unique(self, name: str) -> str:
         count = self._given[name] = self._given.get(name, 0) + 1
@@ -62,6 +52,11 @@ class SiteNames:
                     seen.add(name)
                     queue.append(name)
         return None
+
+
+def slug(module: str) -> str:
+    """A site's name as part of a node's name, where ':' and '/' mean something else."""
+    return "".join(c if c.isalnum() or c in "._#" else "_" for c in module)
 
 
 def _common(owners: list[list[str]]) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from attnfuse import cli
+from attnfuse import cli, incremental, plugins
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.graphs import transformer
 from tests.support.installed import Install, plugin
@@ -79,12 +81,30 @@ def test_an_option_changes_the_graph_and_is_told(run: Command, graph: Path, tmp_
     assert "is not up to date: unet.mindir differs" in again.error
 
 
-def test_a_cache_makes_a_graph_anew_for_another_option(run: Command, graph: Path, tmp_path: Path) -> None:
-    out, cache = tmp_path / "out", tmp_path / "cache"
-    for text in ("one", "two", "one"):
-        answer = run("compile", graph, "-o", out, "--cache-dir", cache, "--pass", f"marks.text=of {text}")
+def test_a_cache_knows_options_and_versions(
+    plugin: Install, run: Command, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old.py"  # in place of sources, which somebody may edit meanwhile
+    old.write_text("")
+    os.utime(old, (0, 0))
+    monkeypatch.setattr(incremental, "_places", lambda name: [old])
+
+    def is_made_anew(*options: str) -> bool:
+        answer = run("compile", graph, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache", *options)
         assert answer.code == 0
-        assert f"of {text}".encode() in (out / "unet.mindir").read_bytes()
+        return "unet: unchanged" not in answer.err.splitlines()
+
+    assert is_made_anew("--pass", "marks.text=one")
+    assert not is_made_anew("--pass", "marks.text=one")
+    assert is_made_anew("--pass", "marks.text=two")
+    assert b"two" in (tmp_path / "out" / "unet.mindir").read_bytes()
+    assert not is_made_anew("--pass", "marks.text=two", "--reporter", "lines")
+    shutil.rmtree(tmp_path / "site-packages")
+    (tmp_path / "site-packages").mkdir()
+    plugin("attnfuse-marks", MARKS + LINES, ENTRIES, "1.3")
+    plugins.load.cache_clear()
+    assert is_made_anew("--pass", "marks.text=two")
+    assert document(tmp_path / "out")["components"][0]["plugins"] == {"attnfuse-marks": "1.3"}
 
 
 def test_an_option_of_no_pass_is_refused_before_anything_is_written(run: Command, graph: Path, tmp_path: Path) -> None:
@@ -174,5 +194,8 @@ def test_a_plugin_that_cannot_be_imported_is_refused_by_name(
     plugin("attnfuse-broken", "import no_such_module", {"attnfuse.identities:any": "ANY"})
     answer = run("compile", graph, "-o", tmp_path / "out")
     assert answer.code == 3
-    assert "the identity 'any' of the plugin 'attnfuse-broken' cannot be loaded (attnfuse_broken:ANY" in answer.error
+    assert (
+        "the identity 'any' of the plugin 'attnfuse-broken' cannot be loaded (the_module_of_attnfuse_broken:ANY"
+        in answer.error
+    )
     assert not (tmp_path / "out").exists()

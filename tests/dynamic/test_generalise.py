@@ -19,13 +19,13 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
-from attnfuse.verify.graph.sites import cut_restated, find
+from attnfuse.verify.graph.sites import cut_replaced, find
 from attnfuse.verify.graph.structure import check_interface, check_structure
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.numbers import Side
-from attnfuse.verify.numbers.restated_numbers import compare_restated
+from attnfuse.verify.numbers.replaced_operators import compare_replaced
 from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.dynamic.graphs import Make, attention, family, graph
 from tests.support.graphs import GraphBuilder
@@ -56,9 +56,9 @@ def _equal_at(make: Make, batch: int) -> None:
         np.testing.assert_array_equal(got, expected)
     # As `--verify full` does, which takes every value that is made otherwise for itself, constants among them.
     weights = drawn_weights(0)
-    others = [(restated, cut_restated(wanted, bound, restated)) for restated in find(wanted, bound).restated]
-    parts = [(restated, part) for restated, part in others if part is not None]
-    assert compare_restated(Side(wanted, weights), Side(bound, weights), parts, 0)[0] == []
+    others = [(replaced, cut_replaced(wanted, bound, replaced)) for replaced in find(wanted, bound).replaced]
+    parts = [(replaced, part) for replaced, part in others if part is not None]
+    assert compare_replaced(Side(wanted, weights), Side(bound, weights), parts, 0)[0] == []
 
 
 @pytest.mark.parametrize("batch", [1, 2, 13, 20])

@@ -19,6 +19,7 @@ from attnfuse.ir.questions import (
     COPIES,
     ELEMENTS,
     LAYOUTS,
+    SEQUENCES,
     argument_name,
     factor_positions,
     factors,
@@ -35,7 +36,8 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.verify.graph.readers import handed_on
 from attnfuse.verify.numbers.accuracy import _LAYERS
-from attnfuse_passes.attention.chain import _ends_layer
+from attnfuse_passes.attention.census import _ends_layer
+from attnfuse_passes.attention.identities.peelers import all_peelers
 from tests.support.graphs import GraphBuilder
 
 KIND = TensorType((2, 3), FLOAT32)
@@ -212,7 +214,7 @@ REPLACED = (
     Replaced(
         "dynamic: reshaped",
         "Reshape",
-        lambda row: row.value.hands is Hands.MOVED and argument_name(_node(row.name), 1) == "shape",
+        lambda row: row.value.hands is Hands.REGROUPED and argument_name(_node(row.name), 1) == "shape",
         "ReshapeView View",
     ),
     Replaced(
@@ -245,6 +247,12 @@ REPLACED = (
         "Cast Reshape",
         lambda row: row.value.hands in LAYOUTS,
         f"{_COPIES} TensorMove Load Depend {_VIEWS} ExpandDims Squeeze FlattenExt Transpose TransposeView {_TURNED}",
+    ),
+    Replaced(
+        "values: computed in the same order",
+        "Load Reshape ExpandDims Squeeze FlattenExt Contiguous Clone TensorMove",
+        lambda row: row.value.hands in SEQUENCES,
+        f"Depend Identity StopGradient {_VIEWS}",
     ),
     Replaced("effects: order", "UpdateState", lambda row: orders_effects(_node(row.name))),
 )
@@ -288,6 +296,14 @@ def test_factors_follow_what_is_added() -> None:
 def test_sort_of_a_node() -> None:
     assert (hands(_node("Load", "x")), role(_node("Load", "x"))) == (Hands.SAME, None)
     assert (hands(_node("Softmax", "x")), role(_node("Softmax", "x"))) == (Hands.COMPUTED, Role.SOFTMAX)
+
+
+def test_the_identity_of_regrouped_axes_is_about_operators_that_regroup() -> None:
+    """Those that its rule can follow by shape alone; of the others no exporter here writes any between products."""
+    (identity,) = (peeler for peeler in all_peelers() if peeler.name == "layout.reshape")
+    regroup = {name for name, row in OPERATORS.items() if row.value.hands is Hands.REGROUPED}
+    assert regroup - set(identity.ops) == {"View", "ViewAs", "Flatten"}
+    assert set(identity.ops) <= regroup
 
 
 def test_arguments_by_name() -> None:

@@ -20,7 +20,7 @@ from mindone.transformers import CLIPTextModel
 import attnfuse
 from attnfuse.errors import AttnfuseError
 from attnfuse.tracing.demo import TEXT_ENCODER
-from attnfuse.tracing.standins import cpu_stand_ins
+from attnfuse.tracing.patches import cpu_patches
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE, write_model
 
 UNET = {**SD21_UNET, "upcast_attention": False}
@@ -92,7 +92,7 @@ def main(folder: Path) -> None:
     mindspore.set_device("CPU")
     write_model(folder / "unet", UNET)
     write_model(folder / "vae", SMALL_VAE)
-    with cpu_stand_ins():
+    with cpu_patches():
         pipe = StableDiffusionPipeline(
             vae=AutoencoderKL.from_pretrained(str(folder / "vae")),
             text_encoder=None,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +10,10 @@ import pytest
 
 from attnfuse.mindir import codec, external
 from attnfuse.report.model import Manifest
+from tests.support import forks
 from tests.support.traces import locked, shared_folder
-from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.mindspore
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +24,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with locked(shared / "live.lock"):
         if not folder.exists():
             (folder / "here").mkdir(parents=True)
-            environment = {name: v for name, v in os.environ.items() if not name.startswith("PROTOCOL_BUFFERS")}
-            environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'passes'}", "HF_HUB_OFFLINE": "1"}
             with (folder / "log").open("w") as log:
-                subprocess.run(
-                    [sys.executable, "-m", "tests.live.session", str(folder)],
-                    cwd=folder / "here",
-                    env=environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    timeout=PATIENCE,
-                    check=False,
-                )
+                forks.script("-m", "tests.live.session", str(folder), cwd=folder / "here", log=log)
     assert (folder / "told.json").exists(), (folder / "log").read_text(errors="replace")[-3000:]
     return folder
 

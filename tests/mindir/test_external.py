@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
 from attnfuse.mindir.external import check_weights, lay_out, parameter_name, parameters, variables
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from tests.support import forks
 from tests.support.graphs import seeded, transformer
 from tests.support.split import write_split
-from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -217,8 +215,7 @@ print("FOUND " + json.dumps(found))
 def test_mindspore_reads_back_what_was_written(tmp_path: Path) -> None:
     graph = write_split(tmp_path)
     inline = transformer().build()
-    answer = subprocess.run(
-        [sys.executable, "-c", READ_BACK, str(graph)], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
+    answer = forks.script("-c", READ_BACK, str(graph))
+    assert answer.returncode == 0, answer.stderr
     found = json.loads(next(line for line in answer.stdout.splitlines() if line.startswith("FOUND "))[6:])
     assert found == {parameter_name(p): hashlib.sha256(p.raw_data).hexdigest() for p in parameters(inline)}

@@ -9,7 +9,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes, tensorfile
@@ -74,7 +75,8 @@ def test_bfloat16_on_disk(tmp_path: Path) -> None:
     value = np.array([[1.5, -2.25, 3e38]], ml_dtypes.bfloat16)
     entry = {"dtype": "BF16", "shape": [1, 3], "data_offsets": [0, 6]}
     file = TensorFile(write_raw(tmp_path / "b.safetensors", {"w": entry}, value.tobytes()))
-    assert file.entry("w").dtype == BFLOAT16
+    assert file.tensors["w"].stored == "BF16"
+    np.testing.assert_array_equal(file.values("w"), value)
     assert b"".join(file.read("w", BFLOAT16, [])) == value.tobytes()
     assert b"".join(file.read("w", FLOAT32, [])) == value.astype(np.float32).tobytes()
 
@@ -107,24 +109,82 @@ ENTRY = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    "entry",
     [
-        ({**ENTRY, "data_offsets": [0, 12]}, "truncated"),
-        ({**ENTRY, "data_offsets": [-4, 12]}, "truncated"),
-        ({**ENTRY, "data_offsets": [8, 24]}, "truncated"),  # ends past the file
-        ({**ENTRY, "data_offsets": [0]}, "truncated"),
-        ({**ENTRY, "shape": "x"}, "truncated"),
-        ({"dtype": "F32"}, "truncated"),
-        ({**ENTRY, "dtype": "F8_E8M0"}, "of type F8_E8M0"),
-        (None, "no tensor 'w'"),
+        {**ENTRY, "data_offsets": [0, 12]},
+        {**ENTRY, "data_offsets": [-4, 12]},
+        {**ENTRY, "data_offsets": [8, 24]},  # ends past the file
+        {**ENTRY, "data_offsets": [0]},
+        {**ENTRY, "shape": "x"},
+        {**ENTRY, "shape": [2**40, 2**40]},
+        {"dtype": "F32"},
+        {**ENTRY, "dtype": "no such type"},
+        {**ENTRY, "shape": [2], "data_offsets": [0, 8]},  # nothing is said of the rest
     ],
 )
-def test_entries_that_do_not_hold_together(tmp_path: Path, entry: object, told: str) -> None:
-    entries = {} if entry is None else {"w": entry}
+def test_entries_that_do_not_hold_together(tmp_path: Path, entry: object) -> None:
+    path = write_raw(tmp_path / "m.safetensors", {"w": entry}, bytes(16))
+    with pytest.raises(SourceError, match=r"m\.safetensors is not a safetensors file or is truncated") as caught:
+        TensorFile(path)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_tensors_that_overlap(tmp_path: Path) -> None:
+    path = write_raw(tmp_path / "m.safetensors", {"v": ENTRY, "w": {**ENTRY, "data_offsets": [8, 24]}}, bytes(24))
+    with pytest.raises(SourceError, match="is truncated"):
+        TensorFile(path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (
+            {"w": {"dtype": "F8_E8M0", "shape": [16], "data_offsets": [0, 16]}},
+            "'w' of .* is of type F8_E8M0, which",
+        ),
+        ({"v": ENTRY}, "has no tensor 'w'"),
+    ],
+)
+def test_tensors_that_cannot_be_read(tmp_path: Path, entries: dict[str, object], told: str) -> None:
     file = TensorFile(write_raw(tmp_path / "m.safetensors", entries, bytes(16)))
-    with pytest.raises(SourceError, match=told) as caught:
-        file.entry("w")
-    assert "m.safetensors" in str(caught.value)
+    for use in (file.values, lambda key: list(file.read(key, FLOAT32, []))):
+        with pytest.raises(SourceError, match=told) as caught:
+            use("w")
+        assert "m.safetensors" in str(caught.value)
+
+
+def test_what_is_in_a_file(checkpoint: Path) -> None:
+    file = TensorFile(checkpoint)
+    assert file.metadata == {"format": "pt"}
+    assert list(file.tensors) == ["edge", "half", "nothing", "position_ids", "scalar", "weight"]
+    assert {key: (entry.stored, entry.shape) for key, entry in file.tensors.items()} == {
+        "edge": ("F32", (9,)),
+        "half": ("F16", (5,)),
+        "nothing": ("F32", (0, 4)),
+        "position_ids": ("I64", (1, 12)),
+        "scalar": ("F32", ()),
+        "weight": ("F32", (7, 33)),
+    }
+    for key, value in load_file(checkpoint).items():
+        np.testing.assert_array_equal(file.values(key), value)
+
+
+def test_a_header_that_the_package_reads(tmp_path: Path) -> None:
+    tensors = [
+        (dtype.name, dtype, (3, 0, 5) if dtype is BFLOAT16 else (3, 1)) for dtype in (*dtypes.ALL, *dtypes.FLOAT8)
+    ]
+    header, size = tensorfile.write_header(tensors, format="pt")
+    assert len(header) % 8 == 0
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(header + bytes(size))
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {"format": "pt"}
+        assert {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()} == {  # noqa: SIM118
+            name: shape for name, _, shape in tensors
+        }
+    assert {key: dtypes.from_safetensors(entry.stored) for key, entry in TensorFile(path).tensors.items()} == {
+        name: dtype for name, dtype, _ in tensors
+    }
 
 
 NO_SAFETENSORS = (
@@ -146,7 +206,7 @@ def test_what_is_no_safetensors_file(tmp_path: Path, data: bytes) -> None:
 def test_a_file_that_shrinks_while_it_is_read(checkpoint: Path) -> None:
     file = TensorFile(checkpoint)
     with checkpoint.open("r+b") as raw:
-        raw.truncate(file.entry("weight").offset + 8)
+        raw.truncate(file.tensors["weight"].offset + 8)
     with pytest.raises(SourceError, match="truncated"):
         list(file.read("weight", FLOAT32, []))
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +15,14 @@ from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse_passes.fuse import Fuse
 from tests.parity.compare import differences, mindones, ours
+from tests.support import forks
 from tests.support.graphs import seeded
 from tests.support.traces import locked, shared_folder
-from tests.support.waiting import PATIENCE
 from tests.verify.test_lowering import execute
 from tools.corpus import store
 
 pytestmark = pytest.mark.mindspore
 
-ROOT = Path(__file__).resolve().parents[2]
 CASES = ("unet_sd15", "unet_sdxl", "sd3", "pixart", "prior", "vae_kl_decode", "hunyuandit", "dit", "controlnet")
 CASTS = ("float16", "bfloat16", "none")
 
@@ -56,19 +51,8 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     folder = shared_folder(tmp_path_factory) / "parity"
 
     def run(names: list[str]) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PROTOCOL_BUFFERS")}
-        environment |= {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'passes'}", "HF_HUB_OFFLINE": "1"}
         with (folder / "log").open("a") as log:
-            command = [sys.executable, "-m", "tests.parity.worker", str(folder), *names]
-            subprocess.run(
-                command,
-                cwd=folder,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
+            forks.script("-m", "tests.parity.worker", str(folder), *names, cwd=folder, log=log)
 
     def traced(name: str) -> bytes:
         path = folder / f"{name.replace('/', '-')}.mindir"

@@ -36,8 +36,8 @@ HEAVY = ("mindspore", "mindone", "transformers", "onnx", "onnxruntime", "hugging
 IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
-        *("build", "standins", "weights", "worker"),
-        *(f"standins.{path.stem}" for path in (ROOT / "attnfuse/tracing/standins").glob("[a-z]*.py")),
+        *("build", "patches", "weights", "worker"),
+        *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")

@@ -1,4 +1,4 @@
-"""Run in a subprocess: mindone's own decoders and their stand-ins on the same weights and text, in PyNative mode.
+"""Run in a subprocess: mindone's own decoders and their patches on the same weights and text, in PyNative mode.
 
 `python -m tests.support.decoders` prints, as JSON, the greatest difference of every state by the model's class. What
 has no CPU kernel is computed with numpy, the same for both.
@@ -21,7 +21,7 @@ from mindone.diffusers import AudioLDM2ProjectionModel
 from mindone.diffusers.pipelines.kandinsky import MultilingualCLIP
 from mindspore import mint
 
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 from tests.support.small_models import SMALL, Config
 
 TOKENS = 9
@@ -97,11 +97,11 @@ def _differences(
     inputs: list[Any],
     call: Callable[..., list[Any]],
     stood_in_call: Callable[..., list[Any]] = _stood_in,
-    stand_in: str = "text_decoder",
+    patch: str = "text_decoder",
 ) -> list[float]:
     with ExitStack() as stack:
-        stack.enter_context(cpu_stand_ins())
-        stack.enter_context(tracing_stand_ins(["two_axes"]))
+        stack.enter_context(cpu_patches())
+        stack.enter_context(tracing_patches(["two_axes"]))
         for owner, name, function in (
             (mint.nn.Embedding, "construct", _embedding),
             (mint.nn.LayerNorm, "construct", _layer_norm),
@@ -117,7 +117,7 @@ def _differences(
             stack.enter_context(mock.patch.object(owner, name, function))
         model = _built(config)
         own = call(model, *inputs)
-        with tracing_stand_ins([stand_in]):
+        with tracing_patches([patch]):
             stood_in = stood_in_call(model, *inputs)
     return [float(np.abs(a.asnumpy() - b.asnumpy()).max()) for a, b in zip(own, stood_in, strict=False)]
 
@@ -138,12 +138,12 @@ def _projection() -> list[float]:
     states = [mindspore.Tensor(random.normal(size=(2, n, w)).astype(np.float32)) for n, w in ((1, 16), (9, 20))]
     seen = [mindspore.Tensor(np.array(rows), mindspore.int64) for rows in ([[1], [1]], [[1] * 9, [1] * 4 + [0] * 5])]
     config = SMALL["audio_ldm_2"].models["projection_model"]
-    with cpu_stand_ins():
+    with cpu_patches():
         model = AudioLDM2ProjectionModel.from_config(config)
     for parameter in model.get_parameters():
         parameter.set_data(mindspore.Tensor(random.normal(size=parameter.shape).astype(np.float32)))
     own = model(*states, *seen)
-    with tracing_stand_ins(["plain_results"]):
+    with tracing_patches(["plain_results"]):
         stood_in = model(*states, *seen)
     pairs = zip((own.hidden_states, own.attention_mask), stood_in, strict=True)
     return [float(np.abs(a.asnumpy() - b.asnumpy()).max()) for a, b in pairs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +16,16 @@ from attnfuse import pass_manager, plugins
 from attnfuse.ir.operators import table
 
 
-def install(folder: Path, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str:
-    """Write the distribution `name` into the folder, its one module of that text; the module's name.
+def install(folder: Path, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> None:
+    """Write the distribution `name` into the folder, its one module of that text.
 
     `entries` are its entry points, `group:name` → attribute of the module.
     """
-    importable = name.replace("-", "_")
-    (folder / f"{importable}.py").write_text(module, encoding="utf-8")
-    info = folder / f"{importable}-{version}.dist-info"
+    importable = f"the_module_of_{name.replace('-', '_')}"
+    file = folder / f"{importable}.py"
+    file.write_text(module, encoding="utf-8")
+    os.utime(file, (0, 0))  # older than this process, which may have imported it then
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
     lines = []
@@ -30,13 +33,12 @@ def install(folder: Path, name: str, module: str, entries: Mapping[str, str], ve
         group, _, entry = key.partition(":")
         lines.append(f"[{group}]\n{entry} = {importable}:{attribute}\n")
     (info / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
-    return importable
 
 
 class Install(Protocol):
     """Installs a distribution into the running process, for one test: see `install`."""
 
-    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> str: ...
+    def __call__(self, name: str, module: str, entries: Mapping[str, str], version: str = "1.0") -> None: ...
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Run in a subprocess: the stand-in for Lumina 2's transformer, beside what mindone does.
+"""Run in a subprocess: the patch for Lumina 2's transformer, beside what mindone does.
 
 A CPU has no kernel for most of it, so what is computed of tokens is numpy's, the same for both sides: what is compared
 is which tokens see which, turned how, and where they end up. Prints one JSON document: the largest difference of each
@@ -19,7 +19,7 @@ import numpy as np
 from mindone.diffusers.models.transformers import transformer_lumina2
 from mindspore import mint
 
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 DIMS, LENGTHS, CHANNELS = (4, 2, 2), (32, 16, 16), 8
 RNG = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def difference(lengths: list[int]) -> float:
     model = transformer()
     construct = transformer_lumina2.Lumina2Transformer2DModel.construct
     expected = construct(model, *given)[0].asnumpy()
-    with tracing_stand_ins(["joint_sequence"]):
+    with tracing_patches(["joint_sequence"]):
         got = transformer_lumina2.Lumina2Transformer2DModel.construct(model, *given)[0].asnumpy()
     assert transformer_lumina2.Lumina2Transformer2DModel.construct is construct
     assert expected.shape == got.shape == (rows, 2, 4, 6)
@@ -87,7 +87,7 @@ def difference(lengths: list[int]) -> float:
 
 def main() -> None:
     mindspore.set_device("CPU")
-    with cpu_stand_ins(), ExitStack() as stack:
+    with cpu_patches(), ExitStack() as stack:
         for owner, name, kernel in _KERNELS:
             stack.enter_context(mock.patch.object(owner, name, kernel))
         differences = {"-".join(map(str, lengths)): difference(lengths) for lengths in ([7], [4], [3, 7], [5, 5])}

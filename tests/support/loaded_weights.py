@@ -19,8 +19,8 @@ from attnfuse.serialisation import to_json
 from attnfuse.tracing.build import build_skeleton
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
+from attnfuse.tracing.patches import cpu_patches
 from attnfuse.tracing.plan import plan_pipeline
-from attnfuse.tracing.standins import cpu_stand_ins
 from attnfuse.tracing.weights import find_sources
 
 
@@ -40,7 +40,7 @@ def _load(folder: Path, plans: tuple[ComponentPlan, ...], dtype: str) -> dict[st
 def _compare(folder: Path, dtype: str, work: Path) -> dict[str, Any]:
     # By model: a VAE is one model, though two components.
     plans = {plan.model: plan for plan in plan_pipeline(folder, dtype, ShapeOptions())}
-    with cpu_stand_ins():
+    with cpu_patches():
         models = _load(folder, tuple(plans.values()), dtype)
     answer: dict[str, Any] = {}
     for name, plan in plans.items():

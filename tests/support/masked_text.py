@@ -1,4 +1,4 @@
-"""Run in a subprocess: Mochi's attention with its stand-in, beside what mindone does with each text alone.
+"""Run in a subprocess: Mochi's attention with its patch, beside what mindone does with each text alone.
 
 A CPU has no kernel for the fused operator both call, so the softmax is numpy's, the same for both sides: what is
 compared is which tokens attend to which, and what becomes of the others. Prints the largest difference of the picture's
@@ -17,7 +17,7 @@ import numpy as np
 from mindone.diffusers.models.attention_processor import MochiAttention, MochiAttnProcessor2_0
 from mindspore import mint
 
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def fill_up(x: Any, pairs: tuple[int, int, int, int]) -> Any:
 
 
 def main() -> None:
-    with cpu_stand_ins():
+    with cpu_patches():
         attention = MochiAttention(
             query_dim=16,
             added_kv_proj_dim=12,
@@ -65,13 +65,13 @@ def main() -> None:
         "image_rotary_emb": turns,
     }
     with (
-        cpu_stand_ins(),
+        cpu_patches(),
         mock.patch.object(mint.nn.functional, "pad", fill_up),
         mock.patch.object(mint, "zeros_like", lambda x: mindspore.Tensor(np.zeros_like(x.asnumpy()))),
         mock.patch.object(MochiAttention, "scaled_dot_product_attention", attend),
     ):
         alone = [x.asnumpy() for x in attention(**given)]
-        with tracing_stand_ins(["masked_text"]):
+        with tracing_patches(["masked_text"]):
             together = [x.asnumpy() for x in attention(**given)]
     differences = [float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)]
     sys.stdout.write("\n" + json.dumps(differences) + "\n")

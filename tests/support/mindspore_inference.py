@@ -18,6 +18,7 @@ from attnfuse.ir.graph import Model, tensor_type
 from attnfuse.ir.types import Kind
 from attnfuse.ir.values import input_kind
 from attnfuse.mindir import codec
+from tests.support import forks
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,10 @@ def ask(models: Mapping[str, Model], work: Path) -> dict[str, Answer]:
         jobs.append({"source": str(source), "target": str(work / f"{i}.out"), "inputs": _inputs(model)})
     environment = {k: v for k, v in os.environ.items() if k != "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"}
     environment |= {"GLOG_v": "3", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
+    done = forks.run(
         [sys.executable, "-m", "attnfuse.verify.inference.worker", str(os.getpid())],
-        input=json.dumps({"graphs": jobs}), env=environment, cwd=work, capture_output=True, text=True, check=False,
+        said=json.dumps({"graphs": jobs}), env=environment, cwd=work,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     errors = json.loads(done.stdout.strip().rpartition("\n")[2])["errors"]

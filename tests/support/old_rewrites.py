@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse_passes.attention import masks as masking
+from attnfuse_passes.attention import masks
 from attnfuse_passes.attention.mask_values import is_learned
-from attnfuse_passes.attention.masks import Bias
-from attnfuse_passes.attention.normal_form import BiasTerm
+from attnfuse_passes.attention.normal_form import Bias
 
 
 def store_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cast every bias of known numbers to the compute type, however large, and shift none."""
-    monkeypatch.setattr(masking, "survives", lambda *_: True)
+    monkeypatch.setattr(masks, "survives", lambda *_: True)
 
 
 def take_weights_for_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Say of every bias made of weights that it is no mask: whatever it holds, and whether the graph writes to it."""
-    read = masking._Sorter._bias
+    read = masks._Sorter._bias
 
-    def bias(self: masking._Sorter, term: BiasTerm) -> None:
+    def bias(self: masks._Sorter, term: Bias) -> None:
         if is_learned(self.model, term.value):
-            self.masking.biases.append(Bias(term.value, term.view, term.factor))
+            self.draft.biases.append(term)
         else:
             read(self, term)
 
-    monkeypatch.setattr(masking._Sorter, "_bias", bias)
-    monkeypatch.setattr(masking._Sorter, "_is_extreme", lambda self, term: False)
+    monkeypatch.setattr(masks._Sorter, "_bias", bias)
+    monkeypatch.setattr(masks._Sorter, "_is_extreme", lambda self, term: False)

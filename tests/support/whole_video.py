@@ -1,4 +1,4 @@
-"""Run in a subprocess: what stand-ins for autoencoders and rotary tables compute, beside what mindone does.
+"""Run in a subprocess: what patches for autoencoders and rotary tables compute, beside what mindone does.
 
 A CPU has no kernel for most of it, so the convolutions and what is around them are numpy's, the same for both sides:
 what is compared is how the pieces of a video, or the parts of a complex number, are put together. Prints one JSON
@@ -23,7 +23,7 @@ from mindone.diffusers.models.autoencoders import autoencoder_kl_mochi, autoenco
 from mindone.diffusers.models.transformers import transformer_cosmos, transformer_qwenimage
 from mindspore import mint, nn
 
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 RNG = np.random.default_rng(0)
 
@@ -87,10 +87,10 @@ _KERNELS: Sequence[tuple[Any, str, Any]] = (
 )
 
 
-def both(stand_in: str, call: Callable[[], Any]) -> float:
-    """The largest difference that the stand-in makes."""
+def both(patch: str, call: Callable[[], Any]) -> float:
+    """The largest difference that the patch makes."""
     original = call().asnumpy()
-    with tracing_stand_ins([stand_in]):
+    with tracing_patches([patch]):
         replaced = call().asnumpy()
     assert original.shape == replaced.shape
     assert np.abs(original).max() > 0
@@ -144,7 +144,7 @@ def rotary() -> float:
     expected = np.stack([turned.real, turned.imag], -1).reshape(2, 5, 3, 8)
     processor = LuminaAttnProcessor2_0()
     member = processor.apply_rotary_emb
-    with tracing_stand_ins(["real_rotary"]):
+    with tracing_patches(["real_rotary"]):
         result = processor.apply_rotary_emb(x, tensor(np.stack([turn.real, turn.imag], -1)), use_real=False)
     assert processor.apply_rotary_emb is member
     return float(np.abs(result.asnumpy() - expected).max())
@@ -160,7 +160,7 @@ def tables() -> float:
         columns = np.concatenate([behind[-4:, 5:], ahead[:3, 5:]]) if centred else ahead[:7, 5:]
         parts = (ahead[None, :1, :2], rows[:, None], columns[None])
         expected = np.concatenate([np.broadcast_to(part, (4, 7, part.shape[-1])) for part in parts], axis=-1)
-        with tracing_stand_ins(["qwen_rotary"]):
+        with tracing_patches(["qwen_rotary"]):
             picture, text = (table.asnumpy() for table in rope([[(1, 4, 7)]], [5, 3]))
         start = 3 if centred else 7
         for pairs, complex_ in ((picture, expected.reshape(28, 8)), (text, ahead[start : start + 5])):
@@ -181,7 +181,7 @@ def timesteps() -> float:
     given, patches = drawn(6), drawn(2, 12, 8)
     of_frames = [part.asnumpy().reshape(2, 3, 1, 1, 8) for part in embed(patches, given)]
     expected = [np.broadcast_to(part, (2, 3, 2, 2, 8)).reshape(2, 12, 8) for part in of_frames]
-    with tracing_stand_ins(["frame_timesteps"]):
+    with tracing_patches(["frame_timesteps"]):
         found = [part.asnumpy() for part in embed(patches, given)]
         alone = [part.shape for part in embed(patches, drawn(2))]
     assert alone == [(2, 8), (2, 8)]
@@ -190,7 +190,7 @@ def timesteps() -> float:
 
 def main() -> None:
     mindspore.set_device("CPU")
-    with cpu_stand_ins(), ExitStack() as stack:
+    with cpu_patches(), ExitStack() as stack:
         differences = {"tables": tables()}
         for owner, name, kernel in _KERNELS:
             stack.enter_context(mock.patch.object(owner, name, kernel))

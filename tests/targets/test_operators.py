@@ -12,6 +12,7 @@ from attnfuse.ir import builder
 from attnfuse.ir.operators.table import operator
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Operator, Refused, accepts
+from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.legalise.legalise import FAMILIES
 from attnfuse_passes.legalise.rules import RULES
 
@@ -26,7 +27,7 @@ LEGALISED = {"PadV3"}
 
 def written_operators() -> set[str]:
     """Names of operators that the passes write through the builder, or that it writes for them."""
-    names: set[str] = set()
+    names: set[str] = set(FUSED_OPERATORS)
     for path in (Path(builder.__file__), *Path(attnfuse_passes.__file__).parent.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):

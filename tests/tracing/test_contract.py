@@ -20,7 +20,7 @@ PLAN = ComponentPlan(
     call=Call("decode", (("z", "latents"), ("return_dict", "False")), (("image", "result[0]"),)),
     dtype="bfloat16",
     inputs=(TensorSpec("latents", (1, 4, 8, 8), "bfloat16"),),
-    stand_ins=("one",),
+    patches=("one",),
     fixed=(FixedValue("guidance", 7.5, "what it comes to"),),
 )
 
@@ -54,6 +54,11 @@ def test_a_wrong_field_is_named() -> None:
     data["weights"][0]["shape"][1] = "four"
     with pytest.raises(ValueError, match=r"^TracedComponent\.weights\.0\.shape\.1: input should be a valid integer"):
         from_json(TracedComponent, data)
+
+
+def test_any_number_comes_back() -> None:
+    fixed = FixedValue("sigma_max", [float("inf"), 1e-300, {"a": -0.0}], "what it comes to")
+    assert from_json(FixedValue, to_json(fixed)) == fixed
 
 
 def test_what_is_about_a_plan_is_not_saved() -> None:

@@ -37,8 +37,8 @@ def test_every_controlnet_tells_of_its_scale(tmp_path: Path, name: str) -> None:
 def test_no_entry_for_a_controlnet_or_adapter_is_silent() -> None:
     for spec in SPECS:
         if "controlnet" in spec.models or "adapter" in spec.models:
-            assert any(one.name.endswith("conditioning_scale") for one in spec.told), spec.class_name
-        for one in spec.told:
+            assert any(one.name.endswith("conditioning_scale") for one in spec.fixed_settings), spec.class_name
+        for one in spec.fixed_settings:
             assert (one.when is None) == (one.only == "")
             json.dumps(one.value)
 

@@ -6,18 +6,16 @@ The default run has one component of most families; the rest is slow.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from attnfuse.report.model import Manifest, Report
 from attnfuse.tracing.plan import plan_all
-from tests.support.console import attnfuse, environment
+from tests.support import forks
+from tests.support.console import attnfuse
 from tests.support.small_models import SMALL, write_configs
 from tests.support.traces import locked, shared_folder
-from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.mindspore
 
@@ -178,10 +176,7 @@ def pipeline(written: Path, name: str) -> Path:
     with locked(written / "lock"):
         if not (written / name).exists():
             folders = [write_configs(written / each, SMALL[each]) for each in (quick if name in quick else [name])]
-            command = [sys.executable, "-m", "tests.support.small_weights", *map(str, folders)]
-            done = subprocess.run(
-                command, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
-            )
+            done = forks.script("-m", "tests.support.small_weights", *map(str, folders))
             assert done.returncode == 0, done.stderr[-3000:]
     return written / name
 

@@ -80,7 +80,7 @@ def test_stable_diffusion(tmp_path: Path) -> None:
             TensorSpec("timestep", (1,), "int64"),
             TensorSpec("encoder_hidden_states", (2, 77, 64), "float16"),
         ),
-        stand_ins=(),
+        patches=(),
         fixed=(),
     )
     assert found["vae_decoder"].inputs == (TensorSpec("latents", (1, 4, 16, 16), "float16"),)

@@ -355,7 +355,7 @@ def test_pixart_is_told_sizes_where_it_asks_for_them(tmp_path: Path) -> None:
     plain = planned(tmp_path / "plain", SMALL["pixart_alpha"])["transformer"]
     assert plain.call is not None
     assert ("added_cond_kwargs", "{'resolution': None, 'aspect_ratio': None}") in plain.call.arguments
-    assert plain.stand_ins == ("masked_attention",)
+    assert plain.patches == ("masked_attention",)
     told = planned(tmp_path / "told", SMALL["pixart_alpha_1024"])["transformer"]
     assert told.call is not None
     assert [shapes_of(told)[name] for name in ("resolution", "aspect_ratio")] == [(2, 2), (2, 1)]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,11 @@ from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.random_weights import write_random
 from attnfuse.tracing.runner import trace_component
+from tests.support import forks
 from tests.support.checkpoints import SMALL_VAE, XL_TEXT_ENCODER_2, write_model
 from tests.support.odd_weights import OTHERS
 from tests.support.small_models import SMALL, Small, write_configs
 from tests.support.small_models.record import T5
-from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32, "int32": np.int32}
@@ -35,9 +32,7 @@ pytestmark = pytest.mark.mindspore
 
 
 def run_worker_side(module: str, *arguments: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = forks.script("-m", module, *arguments)
     assert done.returncode == 0, done.stderr[-4000:]
 
 

@@ -257,7 +257,7 @@ def test_another_type_than_the_policy_asks_for_is_found_where_the_source_leaves_
 def test_a_compile_holds_its_sites_to_the_policy(
     cast: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("attnfuse_passes.fuse._compute_dtype", lambda expr, decision: BFLOAT16)
+    monkeypatch.setattr("attnfuse_passes.attention.decide._own_dtype", lambda attention: BFLOAT16)
     source = transformer(sites=2, dtype=FLOAT32).write(tmp_path / "unet.mindir")
     options = ["--runtime", MINDSPORE, "--force-cast-dtype", cast, "--verify", "full", "--progress", "never"]
     assert cli.run(["compile", str(source), "-o", str(tmp_path / "out"), *options]) == code
@@ -283,7 +283,7 @@ def test_each_site_is_found_by_the_value_that_both_graphs_have() -> None:
     original, fused = pair(Attention(), MINDSPORE)
     found = find(original, fused)
     (site,) = found.sites
-    assert (found.notes, found.restated) == ((), ())
+    assert (found.notes, found.replaced) == ((), ())
     assert fused.producer(site.output) is not None
     assert original.producer(site.output) is not None
     assert site.attention is not None

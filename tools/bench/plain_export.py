@@ -3,7 +3,7 @@
     python -m tools.bench.plain_export PIPELINE COMPONENT OUT DTYPE
 
 Which model, inputs and call is read from attnfuse's plan, so that both export the same; loading and exporting are
-mindone's and MindSpore's own, but for stand-ins of operators that no CPU has. Imports MindSpore: runs in a process of
+mindone's and MindSpore's own, but for patches of operators that no CPU has. Imports MindSpore: runs in a process of
 its own.
 """
 
@@ -19,8 +19,8 @@ import numpy as np
 from mindspore import nn
 
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions
+from attnfuse.tracing.patches import cpu_patches, tracing_patches
 from attnfuse.tracing.plan import plan_all
-from attnfuse.tracing.standins import cpu_stand_ins, tracing_stand_ins
 
 
 def _cell(plan: ComponentPlan, model: Any, folder: Path) -> Any:
@@ -51,7 +51,7 @@ def _load(plan: ComponentPlan) -> Any:
     else:
         from mindone import transformers as library
     dtype = getattr(mindspore, plan.dtype)
-    with cpu_stand_ins():
+    with cpu_patches():
         return getattr(library, plan.class_name).from_pretrained(
             str(plan.folder), mindspore_dtype=dtype, use_safetensors=True, local_files_only=True
         )
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
     inputs = [
         mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=getattr(mindspore, spec.dtype)) for spec in plan.inputs
     ]
-    with tempfile.TemporaryDirectory() as folder, tracing_stand_ins(plan.stand_ins):
+    with tempfile.TemporaryDirectory() as folder, tracing_patches(plan.patches):
         cell = _cell(plan, model, Path(folder))
         mindspore.export(cell, *inputs, file_name=str(Path(out) / component), file_format="MINDIR")
     return 0

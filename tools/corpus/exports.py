@@ -1,7 +1,7 @@
 """What has to be replaced in mindone and MindSpore so that the corpus's models trace on a CPU host.
 
 Sources that MindSpore's graph mode cannot take, on Ascend either, each with the reason; what runs while a model is
-built has the engine's own stand-ins. Worker side.
+built has the engine's own patches. Worker side.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from mindspore.train import mind_ir_pb2
 
 from attnfuse.tracing.build import hold_in
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.standins import cpu_stand_ins
+from attnfuse.tracing.patches import cpu_patches
 from tools.corpus.exports import exportable, pretend_ascend
 from tools.corpus.models import CASES, FLOAT, REAL_SIZE, Case
 
@@ -82,7 +82,7 @@ def _trace_one(name: str, folder: Path) -> int:
 
 def _build(case: Case, dtype: str) -> Any:
     mindspore.set_device("CPU")
-    with no_init_parameters(), cpu_stand_ins():
+    with no_init_parameters(), cpu_patches():
         model = case.build()
         hold_in(model, getattr(mindspore, dtype))
     if case.on_ascend:

@@ -7,16 +7,14 @@ not only inspected.
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from random import Random
 
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
 from attnfuse.mindir.schema import ModelProto
-from tests.passes import legalise
-from tests.passes.legalise.support import REGISTERED
 from tests.support.graphs import GraphBuilder, transformer
 from tests.support.spellings import spell
 from tools.corpus import store
@@ -24,6 +22,7 @@ from tools.corpus import store
 WEIGHTS = "graph_variables/data_0"
 """Where the weights of the corpus are said to lie, relative to the graph."""
 SPELLINGS = 80
+_TESTS = Path(__file__).resolve().parents[2] / "tests" / "passes" / "legalise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,13 @@ class Seed:
 def _corpus() -> list[Seed]:
     seeds = []
     for name in store.names():
-        message = codec.parse(store.read(name), name)
-        size = external.lay_out(message, WEIGHTS)
-        seeds.append(Seed(name, codec.serialise(message), size))
+        seeds.append(_beside_weights(name, codec.parse(store.read(name), name)))
     return seeds
+
+
+def _beside_weights(name: str, message: ModelProto) -> Seed:
+    size = external.lay_out(message, WEIGHTS)
+    return Seed(name, codec.serialise(message), size)
 
 
 def _inline(name: str, message: ModelProto) -> Seed:
@@ -70,10 +72,13 @@ def _already_fused() -> list[Seed]:
 
 
 def _rules() -> list[Seed]:
-    for module in pkgutil.iter_modules(legalise.__path__):  # each of them registers its cases
-        if module.name.startswith("test_") and module.name != "test_rules":
-            importlib.import_module(f"{legalise.__name__}.{module.name}")
-    return [_inline(case.name, case.model().proto) for _, case in sorted(REGISTERED.items())]
+    """The graphs of legalisation's fixtures, and its cases that the text form cannot say."""
+    for path in sorted(_TESTS.glob("test_*.py")):
+        if path.stem != "test_rules":
+            importlib.import_module(f"tests.passes.legalise.{path.stem}")
+    from tests.passes.legalise.support import shown
+
+    return [_beside_weights(str(each), each.model().proto) for each in sorted(shown(), key=str)]
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypedDict
 
 
 class Hands(Enum):
@@ -15,7 +16,8 @@ class Hands(Enum):
     COMPUTED = "makes new numbers"
     SAME = "hands on the same numbers, of the same type and shape"
     CONVERTED = "hands on the same numbers as another element type holds them"
-    MOVED = "hands on each number once, in other axes"
+    REGROUPED = "hands on each number once, in the same row-major order, in axes of other sizes"
+    MOVED = "hands on each number once, in another order"
     REPEATED = "hands on each number, some several times"
     PICKED = "hands on some of the numbers"
     JOINED = "hands on the numbers of several values"
@@ -42,8 +44,13 @@ def converted(argument: str) -> Value:
     return Value(Hands.CONVERTED, argument)
 
 
+def regrouped(argument: str) -> Value:
+    """Each number of the argument, once, in the same order."""
+    return Value(Hands.REGROUPED, argument)
+
+
 def moved(argument: str) -> Value:
-    """Each number of the argument, once."""
+    """Each number of the argument, once, in another order."""
     return Value(Hands.MOVED, argument)
 
 
@@ -114,6 +121,24 @@ class Kernel(Enum):
     ATTENTION = "a fused attention"
     CREATE = "written without reading"
     HOST = "numbers and order, no device"
+
+
+class HandedOn(TypedDict):
+    """What becomes of value and memory, and the work it is, of an operator that hands numbers on."""
+
+    value: Value
+    memory: Memory
+    kernel: Kernel
+
+
+def as_view(value: Value) -> HandedOn:
+    """The columns of what may give the argument's memory under another name: nothing is moved."""
+    return {"value": value, "memory": alias(value.argument), "kernel": Kernel.VIEW}
+
+
+def as_copy(value: Value) -> HandedOn:
+    """The columns of what writes the numbers to memory of its own."""
+    return {"value": value, "memory": FRESH, "kernel": Kernel.MOVE}
 
 
 class Role(Enum):

@@ -1,7 +1,7 @@
 """What inference functions are made of: shapes that broadcast, types that meet, axes, slices.
 
 A size of −1 is not known before run time. The rules are MindSpore 2.7.1's, each held to it by the rows' examples.
-May import `arguments`, `row` and `attnfuse.ir.types`.
+May import `arguments`, `columns`, `row` and `attnfuse.ir.types`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
+from attnfuse.ir.operators.columns import as_copy, as_view
 from attnfuse.ir.operators.row import Infer
 from attnfuse.ir.types import COMPLEX64, UNKNOWN_DIM, Kind, TensorType, is_complex
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT16, INT64, UINT8, DType
 
 Dims = tuple[int, ...]
 
-AND_VIEW = (("", "", ""), ("View", ", state: monad?", ", u: monad"))
+AND_VIEW = (("", "", "", as_copy), ("View", ", state: monad?", ", u: monad", as_view))
 """Of an operator that copies, and of its namesake that gives the same memory and is ordered by a monad: suffix of the
-name, parameter, and argument of an example."""
+name, parameter, argument of an example, and what makes the columns."""
 
 MOST_PARTS = 1 << 12
 """Results of one node; what would have more is refused: a file that holds their types is no graph of a model."""

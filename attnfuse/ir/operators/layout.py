@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
-from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, Value, alias, moved, repeated
+from attnfuse.ir.operators.columns import Kernel, alias, as_copy, as_view, moved, regrouped, repeated
 from attnfuse.ir.operators.inference import (
     axes_of,
     axis_of,
@@ -178,28 +176,12 @@ def _reverse(a: Arguments) -> Kind:
     return kind
 
 
-class _Columns(TypedDict):
-    value: Value
-    memory: Memory
-    kernel: Kernel
-
-
-def _regrouped(operand: str) -> _Columns:
-    """The columns of what may give its operand's memory back under other axes."""
-    return {"value": moved(operand), "memory": alias(operand), "kernel": Kernel.VIEW}
-
-
-def _repeated(operand: str) -> _Columns:
-    """The columns of what writes each number of its operand, some several times."""
-    return {"value": repeated(operand), "memory": FRESH, "kernel": Kernel.MOVE}
-
-
 ROWS: tuple[Operator, ...] = (
     row(
         "Reshape",
         "input: tensor, shape: ints",
         _reshape,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=(
             "Reshape(x: float32[2, 3, 4], (6, -1)) -> float32[6, 4]",
             "Reshape(x: float32[?, 3, 4], (6, -1)) -> float32[6, ?]",
@@ -216,7 +198,7 @@ ROWS: tuple[Operator, ...] = (
         "ReshapeView",
         "input: tensor, shape: ints, state: monad?",
         _reshape,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=("ReshapeView(x: float32[2, 3], (6,), u: monad) -> float32[6]",),
         source=OTHER,
     ),
@@ -224,7 +206,7 @@ ROWS: tuple[Operator, ...] = (
         "View",
         "input: tensor, shape: ints",
         _reshape,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=("View(x: float32[2, 3], (6,)) -> float32[6]",),
         source=OTHER,
     ),
@@ -232,14 +214,14 @@ ROWS: tuple[Operator, ...] = (
         "ViewAs",
         "input: tensor, other: tensor",
         _as_other,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=("ViewAs(x: float32[2, 3], y: float16[6]) -> float32[6]",),
     ),
     row(
         "ExpandDims",
         "input_x: tensor, axis: int",
         _expand_dims("axis", "input_x"),
-        **_regrouped("input_x"),
+        **as_view(regrouped("input_x")),
         examples=(
             "ExpandDims(x: float32[2, ?], 1) -> float32[2, 1, ?]",
             "ExpandDims(x: float32[2, 3], -1) -> float32[2, 3, 1]",
@@ -250,14 +232,14 @@ ROWS: tuple[Operator, ...] = (
         "ExpandDimsView",
         "input: tensor, dim: int, state: monad?",
         _expand_dims("dim", "input"),
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=("ExpandDimsView(x: float32[2, 3], 1, u: monad) -> float32[2, 1, 3]",),
     ),
     row(
         "Squeeze",
         "input: tensor, axis: ints = ()",
         _squeeze,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=(
             "Squeeze(x: float32[2, 1, 3, 1], ()) -> float32[2, 3]",
             "Squeeze(x: float32[2, 1, 3, 1], (-1, 1)) -> float32[2, 3]",
@@ -271,7 +253,7 @@ ROWS: tuple[Operator, ...] = (
         "SqueezeView",
         "input: tensor, axis: ints = (), state: monad?",
         _squeeze,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=("SqueezeView(x: float32[2, 1], 1, u: monad) -> float32[2]",),
         source=OTHER,
     ),
@@ -279,7 +261,7 @@ ROWS: tuple[Operator, ...] = (
         "FlattenExt",
         "input: tensor, start_dim: int = 0, end_dim: int = -1",
         _flatten_between,
-        **_regrouped("input"),
+        **as_view(regrouped("input")),
         examples=(
             "FlattenExt(x: float32[2, 3, 4], 1, -1) -> float32[2, 12]",
             "FlattenExt(x: float32[2, ?, 4], 1, 2) -> float32[2, ?]",
@@ -292,7 +274,7 @@ ROWS: tuple[Operator, ...] = (
         "Flatten",
         "input_x: tensor",
         _flatten,
-        **_regrouped("input_x"),
+        **as_view(regrouped("input_x")),
         examples=(
             "Flatten(x: float32[2, 3, 4]) -> float32[2, 12]",
             "Flatten(x: float32[2, ?, 4]) -> float32[2, ?]",
@@ -303,8 +285,7 @@ ROWS: tuple[Operator, ...] = (
         "Transpose",
         "input: tensor, dims: ints",
         _transpose("dims"),
-        value=moved("input"),
-        kernel=Kernel.MOVE,
+        **as_copy(moved("input")),
         examples=(
             "Transpose(x: float32[2, ?, 4], (2, 0, 1)) -> float32[4, 2, ?]",
             "Transpose(x: float32[2, 3, 4], (-1, 0, 1)) -> float32[4, 2, 3]",
@@ -316,14 +297,14 @@ ROWS: tuple[Operator, ...] = (
         "TransposeView",
         "input: tensor, input_perm: ints, state: monad?",
         _transpose("input_perm"),
-        **_regrouped("input"),
+        **as_view(moved("input")),
         examples=("TransposeView(x: float32[2, 3], (1, 0), u: monad) -> float32[3, 2]",),
     ),
     row(
         "TransposeExtView",
         "input: tensor, dim0: int, dim1: int, state: monad?",
         _swap,
-        **_regrouped("input"),
+        **as_view(moved("input")),
         examples=("TransposeExtView(x: float32[2, 3, 4], 0, -1, u: monad) -> float32[4, 3, 2]",),
     ),
     row(
@@ -343,7 +324,7 @@ ROWS: tuple[Operator, ...] = (
         "BroadcastTo",
         "input: tensor, shape: ints",
         _broadcast_to,
-        **_repeated("input"),
+        **as_copy(repeated("input")),
         examples=(
             "BroadcastTo(x: float32[2, 1, 3], (2, 4, 3)) -> float32[2, 4, 3]",
             "BroadcastTo(x: float32[3], (2, 4, -1)) -> float32[2, 4, 3]",
@@ -358,23 +339,21 @@ ROWS: tuple[Operator, ...] = (
         "BroadcastToView",
         "input: tensor, shape: ints, state: monad?",
         _broadcast_to,
-        value=repeated("input"),
-        memory=alias("input"),
-        kernel=Kernel.VIEW,
+        **as_view(repeated("input")),
         examples=("BroadcastToView(x: float32[1, 3], (2, -1), u: monad) -> float32[2, 3]",),
     ),
     row(
         "ExpandAs",
         "input: tensor, other: tensor",
         _expand_as,
-        **_repeated("input"),
+        **as_copy(repeated("input")),
         examples=("ExpandAs(x: float32[1, 3], y: float16[2, 3]) -> float32[2, 3]",),
     ),
     row(
         "Tile",
         "input: tensor, dims: ints",
         _tile("dims", fewer=True),
-        **_repeated("input"),
+        **as_copy(repeated("input")),
         examples=(
             "Tile(x: float32[2, 3], (4, 1, 2)) -> float32[4, 2, 6]",
             "Tile(x: float32[2, 3], (2,)) -> float32[2, 6]",
@@ -387,7 +366,7 @@ ROWS: tuple[Operator, ...] = (
         "Repeat",
         "input: tensor, repeats: ints",
         _tile("repeats", fewer=False),
-        **_repeated("input"),
+        **as_copy(repeated("input")),
         examples=(
             "Repeat(x: float32[2, 3], (4, 1, 2)) -> float32[4, 2, 6]",
             "refused: Repeat(x: float32[2, 3], (2,))",
@@ -397,7 +376,7 @@ ROWS: tuple[Operator, ...] = (
         "RepeatInterleaveInt",
         "input: tensor, repeats: int, dim: int? = None, output_size: int? = None",
         _repeat_interleave,
-        **_repeated("input"),
+        **as_copy(repeated("input")),
         examples=(
             "RepeatInterleaveInt(x: float32[2, 3], 2, -1, 6) -> float32[2, 6]",
             "RepeatInterleaveInt(x: float32[2, 3], 2, None, None) -> float32[12]",
@@ -408,8 +387,7 @@ ROWS: tuple[Operator, ...] = (
         "ReverseV2",
         "input: tensor, axis: ints",
         _reverse,
-        value=moved("input"),
-        kernel=Kernel.MOVE,
+        **as_copy(moved("input")),
         examples=("ReverseV2(x: float32[4, 6], (1,)) -> float32[4, 6]", "refused: ReverseV2(x: float32[4, 6], (2,))"),
     ),
 )

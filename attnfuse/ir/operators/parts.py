@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
-from attnfuse.ir.operators.columns import FRESH, Kernel, alias, joined, picked
+from attnfuse.ir.operators.columns import as_copy, as_view, joined, picked
 from attnfuse.ir.operators.inference import (
     AND_VIEW,
     axis_of,
@@ -160,8 +160,7 @@ ROWS: tuple[Operator, ...] = (
         "Concat",
         "tensors: tensors, axis: int = 0",
         _concat,
-        value=joined("tensors"),
-        kernel=Kernel.MOVE,
+        **as_copy(joined("tensors")),
         examples=(
             "Concat((x: float32[2, 3], y: float32[4, 3]), 0) -> float32[6, 3]",
             "Concat((x: float32[2, ?], y: float32[2, 3]), 0) -> float32[4, 3]",
@@ -175,8 +174,7 @@ ROWS: tuple[Operator, ...] = (
         "Stack",
         "x: tensors; axis: int = 0",
         _stack("x", "axis", mixed=False),
-        value=joined("x"),
-        kernel=Kernel.MOVE,
+        **as_copy(joined("x")),
         examples=(
             "Stack((x: float32[2, 3], y: float32[2, 3]); axis=-1) -> float32[2, 3, 2]",
             "refused: Stack((x: float32[2, 3], y: float16[2, 3]); axis=0)",
@@ -187,8 +185,7 @@ ROWS: tuple[Operator, ...] = (
         "StackExt",
         "tensors: tensors, dim: int = 0",
         _stack("tensors", "dim", mixed=True),
-        value=joined("tensors"),
-        kernel=Kernel.MOVE,
+        **as_copy(joined("tensors")),
         examples=(
             "StackExt((x: float32[2, ?], y: float32[2, 3]), 0) -> float32[2, 2, 3]",
             "StackExt((x: float32[2, 3], y: float16[2, 3]), -1) -> float32[2, 3, 2]",
@@ -200,54 +197,47 @@ ROWS: tuple[Operator, ...] = (
             f"SplitWithSize{suffix}",
             f"input: tensor, split_size: ints, dim: int = 0{state}",
             _split_with_sizes,
-            value=picked("input"),
-            memory=alias("input") if suffix else FRESH,
-            kernel=Kernel.VIEW if suffix else Kernel.MOVE,
+            **columns(picked("input")),
             examples=(
                 f"SplitWithSize{suffix}(x: float32[2, 6], (2, 4), -1{monad}) -> (float32[2, 2], float32[2, 4])",
                 f"SplitWithSize{suffix}(x: float32[2, ?], (2, 3), 1{monad}) -> (float32[2, 2], float32[2, 3])",
                 f"refused: SplitWithSize{suffix}(x: float32[2, 6], (2, 3), 1{monad})",
             ),
         )
-        for suffix, state, monad in AND_VIEW
+        for suffix, state, monad, columns in AND_VIEW
     ),
     *(
         row(
             f"SplitTensor{suffix}",
             f"input: tensor, split_size: int, dim: int = 0{state}",
             _split_by_size,
-            value=picked("input"),
-            memory=alias("input") if suffix else FRESH,
-            kernel=Kernel.VIEW if suffix else Kernel.MOVE,
+            **columns(picked("input")),
             examples=(
                 f"SplitTensor{suffix}(x: float32[2, 7], 3, 1{monad}) -> (float32[2, 3], float32[2, 3], float32[2, 1])",
                 f"SplitTensor{suffix}(x: float32[2, ?], 3, 0{monad}) -> (float32[2, ?])",
             ),
         )
-        for suffix, state, monad in AND_VIEW
+        for suffix, state, monad, columns in AND_VIEW
     ),
     *(
         row(
             f"Chunk{suffix}",
             f"input: tensor, chunks: int, dim: int = 0{state}",
             _chunk,
-            value=picked("input"),
-            memory=alias("input") if suffix else FRESH,
-            kernel=Kernel.VIEW if suffix else Kernel.MOVE,
+            **columns(picked("input")),
             examples=(
                 f"Chunk{suffix}(x: float32[2, 7], 3, 1{monad}) -> (float32[2, 3], float32[2, 3], float32[2, 1])",
                 f"Chunk{suffix}(x: float32[2, 6], 4, -1{monad}) -> (float32[2, 2], float32[2, 2], float32[2, 2])",
                 f"Chunk{suffix}(x: float32[2, ?], 4, 0{monad}) -> (float32[1, ?], float32[1, ?])",
             ),
         )
-        for suffix, state, monad in AND_VIEW
+        for suffix, state, monad, columns in AND_VIEW
     ),
     row(
         "Split",
         "input_x: tensor, axis: int = 0, output_num: int = 1",
         _split_equally,
-        value=picked("input_x"),
-        kernel=Kernel.MOVE,
+        **as_copy(picked("input_x")),
         examples=(
             "Split(x: float32[2, 6], -1, 2) -> (float32[2, 3], float32[2, 3])",
             "Split(x: float32[2, ?], 1, 2) -> (float32[2, ?], float32[2, ?])",
@@ -258,8 +248,7 @@ ROWS: tuple[Operator, ...] = (
         "SplitV",
         "input_x: tensor; size_splits: ints, split_dim: int, num_split: int",
         _split_by_attributes,
-        value=picked("input_x"),
-        kernel=Kernel.MOVE,
+        **as_copy(picked("input_x")),
         examples=(
             "SplitV(x: float32[2, 6]; size_splits=(2, 4), split_dim=1, num_split=2) -> (float32[2, 2], float32[2, 4])",
             "SplitV(x: float32[2, 6]; size_splits=(2, -1), split_dim=1, num_split=2) -> (float32[2, 2], float32[2, 4])",
@@ -270,8 +259,7 @@ ROWS: tuple[Operator, ...] = (
         "Unstack",
         "x: tensor; axis: int = 0, num: int? = None",
         _unstack("x", "axis"),
-        value=picked("x"),
-        kernel=Kernel.MOVE,
+        **as_copy(picked("x")),
         examples=(
             "Unstack(x: float32[2, 3]; axis=0, num=2) -> (float32[3], float32[3])",
             "Unstack(x: float32[2, 3]; axis=-1, num=3) -> (float32[2], float32[2], float32[2])",
@@ -282,9 +270,7 @@ ROWS: tuple[Operator, ...] = (
         "UnstackExtView",
         "input: tensor, dim: int = 0, state: monad?",
         _unstack("input", "dim"),
-        value=picked("input"),
-        memory=alias("input"),
-        kernel=Kernel.VIEW,
+        **as_view(picked("input")),
         examples=(
             "UnstackExtView(x: float32[2, 3], -1, u: monad) -> (float32[2], float32[2], float32[2])",
             "UnstackExtView(x: float32[2, ?], 1, u: monad) -> unknown",
@@ -294,8 +280,7 @@ ROWS: tuple[Operator, ...] = (
         "Meshgrid",
         "inputs: tensors, indexing: enum",
         _meshgrid,
-        value=joined("inputs"),
-        kernel=Kernel.MOVE,
+        **as_copy(joined("inputs")),
         examples=(
             "Meshgrid((x: float32[2], y: float32[3]), 1) -> (float32[3, 2], float32[3, 2])",
             "Meshgrid((x: float32[?], y: float32[3]), 0) -> (float32[?, 3], float32[?, 3])",

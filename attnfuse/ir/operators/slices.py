@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
-from attnfuse.ir.operators.columns import FRESH, Kernel, alias, picked
+from attnfuse.ir.operators.columns import Kernel, as_copy, as_view, picked
 from attnfuse.ir.operators.inference import (
     AND_VIEW,
     axis_of,
@@ -182,8 +182,7 @@ ROWS: tuple[Operator, ...] = (
         "StridedSlice",
         f"input_x: tensor, begin: ints, end: ints, strides: ints, {_SLICES}, shrink_axis_mask: int = 0",
         _strided_slice,
-        value=picked("input_x"),
-        kernel=Kernel.MOVE,
+        **as_copy(picked("input_x")),
         examples=(
             "StridedSlice(x: float32[4, 6], (1, 2), (3, 6), (1, 2), 0, 0, 0, 0, 0) -> float32[2, 2]",
             "StridedSlice(x: float32[4, 6], (1, 2), (3, 6), (1, 1), 1, 2, 0, 0, 0) -> float32[3, 4]",
@@ -206,8 +205,7 @@ ROWS: tuple[Operator, ...] = (
         "Slice",
         "input: tensor, begin: ints, size: ints",
         _slice,
-        value=picked("input"),
-        kernel=Kernel.MOVE,
+        **as_copy(picked("input")),
         examples=(
             "Slice(x: float32[4, 6], (1, 2), (2, -1)) -> float32[2, 4]",
             "Slice(x: float32[4, ?], (1, 2), (2, 3)) -> float32[2, 3]",
@@ -220,9 +218,7 @@ ROWS: tuple[Operator, ...] = (
             f"SliceExt{suffix}",
             f"input: tensor, dim: int, start: int, end: int, step: int{state}",
             _slice_axis,
-            value=picked("input"),
-            memory=alias("input") if suffix else FRESH,
-            kernel=Kernel.VIEW if suffix else Kernel.MOVE,
+            **columns(picked("input")),
             examples=(
                 f"SliceExt{suffix}(x: float32[4, 6], -1, 2, 5, 2{monad}) -> float32[4, 2]",
                 f"SliceExt{suffix}(x: float32[4, 6], 1, -2, 100, 1{monad}) -> float32[4, 2]",
@@ -230,30 +226,26 @@ ROWS: tuple[Operator, ...] = (
                 f"SliceExt{suffix}(x: float32[4, ?], 1, 2, 5, 1{monad}) -> float32[4, ?]",
             ),
         )
-        for suffix, state, monad in AND_VIEW
+        for suffix, state, monad, columns in AND_VIEW
     ),
     *(
         row(
             f"Narrow{suffix}",
             f"input: tensor, dim: int, start: int, length: int{state}",
             _narrow,
-            value=picked("input"),
-            memory=alias("input") if suffix else FRESH,
-            kernel=Kernel.VIEW if suffix else Kernel.MOVE,
+            **columns(picked("input")),
             examples=(
                 f"Narrow{suffix}(x: float32[4, 6], -1, -3, 3{monad}) -> float32[4, 3]",
                 f"refused: Narrow{suffix}(x: float32[4, 6], 1, 2, 9{monad})",
             ),
         )
-        for suffix, state, monad in AND_VIEW
+        for suffix, state, monad, columns in AND_VIEW
     ),
     row(
         "SelectExtView",
         "input: tensor, dim: int, index: int, state: monad?",
         _select,
-        value=picked("input"),
-        memory=alias("input"),
-        kernel=Kernel.VIEW,
+        **as_view(picked("input")),
         examples=("SelectExtView(x: float32[4, 6], -1, -2, u: monad) -> float32[4]",),
     ),
     row(
@@ -289,8 +281,7 @@ ROWS: tuple[Operator, ...] = (
             f"{sort}Pad{axes}D",
             "input: tensor, padding: ints",
             _pad_space(axes),
-            value=picked("input"),
-            kernel=Kernel.MOVE,
+            **as_copy(picked("input")),
             examples=(f"{sort}Pad{axes}D({before} -> {after}",),
         )
         for sort in ("Reflection", "Replication")

@@ -1,44 +1,125 @@
 """The table of input specifications: which inputs a mindone pipeline hands to each of its models.
 
-One module a kind of model, one entry a class; `families` says what sizes come from. `docs/components.md` is made from
-it. Imports no MindSpore.
+    context, record     what an entry may ask, and what it is made of
+    sizes               sizes that several families compute alike
+    fixed_settings      what graphs have fixed that pipelines set at run time
+    patch_names         the tracing patches an entry may name
+    pictures/ videos/ sound/
+                        one module a family of pipelines: its sizes, its denoisers and ControlNets
+    shared/             models of several families: autoencoders, text encoders, image encoders
+
+One entry a class and use. `docs/components.md` is made from it. Imports no MindSpore.
 """
 
 from __future__ import annotations
 
-from attnfuse.tracing.specs import (
-    audio,
-    controlnets,
-    decoder_encoders,
-    families,
-    image_encoders,
-    newer_video_transformers,
-    other_families,
-    text_encoders,
-    transformers,
-    unets,
-    vaes,
-    video_families,
-    video_transformers,
+from attnfuse.tracing.specs.pictures import (
+    aura_flow,
+    cogview,
+    dit,
+    flux,
+    hunyuan_dit,
+    kandinsky,
+    kandinsky_prior,
+    kolors,
+    lumina,
+    pixart,
+    qwen_image,
+    sana,
+    stable_diffusion,
+    stable_diffusion_3,
+    stable_diffusion_controls,
 )
 from attnfuse.tracing.specs.record import Family, Spec
+from attnfuse.tracing.specs.shared import image_encoders, language_models, text_encoders, vaes, video_vaes
+from attnfuse.tracing.specs.sound import audio_ldm_2, stable_audio
+from attnfuse.tracing.specs.videos import (
+    allegro,
+    animate_diff,
+    cogvideox,
+    cosmos,
+    easy_animate,
+    hunyuan_video,
+    i2vgen,
+    kandinsky_5,
+    latte,
+    ltx,
+    mochi,
+    stable_video,
+    wan,
+)
 
 SPECS: tuple[Spec, ...] = (
-    *unets.SPECS,
-    *transformers.SPECS,
-    *video_transformers.SPECS,
-    *newer_video_transformers.SPECS,
-    *controlnets.SPECS,
+    *stable_diffusion.SPECS,
+    *stable_diffusion_controls.SPECS,
+    *stable_diffusion_3.SPECS,
+    *flux.SPECS,
+    *pixart.SPECS,
+    *dit.SPECS,
+    *hunyuan_dit.SPECS,
+    *aura_flow.SPECS,
+    *sana.SPECS,
+    *cogview.SPECS,
+    *qwen_image.SPECS,
+    *lumina.SPECS,
+    *kolors.SPECS,
+    *kandinsky.SPECS,
+    *cogvideox.SPECS,
+    *allegro.SPECS,
+    *ltx.SPECS,
+    *wan.SPECS,
+    *hunyuan_video.SPECS,
+    *mochi.SPECS,
+    *latte.SPECS,
+    *animate_diff.SPECS,
+    *stable_video.SPECS,
+    *i2vgen.SPECS,
+    *cosmos.SPECS,
+    *kandinsky_5.SPECS,
+    *easy_animate.SPECS,
     *vaes.SPECS,
+    *video_vaes.SPECS,
     *text_encoders.SPECS,
-    *decoder_encoders.SPECS,
+    *language_models.SPECS,
     *image_encoders.SPECS,
-    *audio.SPECS,
+    *kandinsky_prior.SPECS,
+    *stable_audio.SPECS,
+    *audio_ldm_2.SPECS,
 )
 """Every entry, in the order in which a pipeline's components are planned."""
 
 
-FAMILIES: tuple[Family, ...] = (*families.PICTURES, *video_families.VIDEOS, *other_families.OTHERS)
+FAMILIES: tuple[Family, ...] = (
+    *stable_diffusion.FAMILIES,
+    *stable_diffusion_3.FAMILIES,
+    *flux.FAMILIES,
+    *pixart.FAMILIES,
+    *dit.FAMILIES,
+    *hunyuan_dit.FAMILIES,
+    *aura_flow.FAMILIES,
+    *sana.FAMILIES,
+    *cogview.FAMILIES,
+    *qwen_image.FAMILIES,
+    *lumina.FAMILIES,
+    *kolors.FAMILIES,
+    *kandinsky.FAMILIES,
+    *kandinsky_prior.FAMILIES,
+    *cogvideox.FAMILIES,
+    *allegro.FAMILIES,
+    *ltx.FAMILIES,
+    *wan.FAMILIES,
+    *hunyuan_video.FAMILIES,
+    *mochi.FAMILIES,
+    *latte.FAMILIES,
+    *animate_diff.FAMILIES,
+    *stable_video.FAMILIES,
+    *i2vgen.FAMILIES,
+    *cosmos.FAMILIES,
+    *kandinsky_5.FAMILIES,
+    *easy_animate.FAMILIES,
+    *stable_audio.FAMILIES,
+    *audio_ldm_2.FAMILIES,
+)
 """Every family of pipelines."""
 
 

@@ -2,7 +2,7 @@
 
 Found by nothing the rewriter tells: a rewrite keeps the name of the value it computes anew, so every value that both
 graphs have, and that they make in different ways, is a result of a rewrite. It is a site where a fused node is behind
-it on one of the two sides, and written otherwise (`Restated`) where there is none. That reading is trusted only if all
+it on one of the two sides, and a replaced operator where there is none. That reading is trusted only if all
 such values keep their type, and none has two fused nodes behind it. Then each being equal proves the whole: all other
 nodes are the same node on the same operands.
 
@@ -54,7 +54,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Restated:
+class ReplacedOperator:
     """A value, or elements of a tuple, that the fused graph makes with other operators. `op` is the original's."""
 
     value: str
@@ -68,7 +68,7 @@ class Found:
     """What was made anew, in the fused graph's order; `notes` tell why some or all cannot be told from the rest."""
 
     sites: tuple[Site, ...]
-    restated: tuple[Restated, ...]
+    replaced: tuple[ReplacedOperator, ...]
     notes: tuple[str, ...]
 
 
@@ -98,7 +98,7 @@ def find(original: Model, fused: Model) -> Found:
         and not _same(original, before, fused, node)
     ]
     sites: list[Site] = []
-    restated: list[Restated] = []
+    replaced: list[ReplacedOperator] = []
     for output, op in changed:
         made = _made_anew(original, fused, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
@@ -111,14 +111,14 @@ def find(original: Model, fused: Model) -> Found:
         if isinstance(made, Site):
             sites.append(made)
         elif made.outputs:
-            restated.append(made)
+            replaced.append(made)
     found = {site.attention.node.name for site in sites if site.attention is not None}
     lost = tuple(
         f"fused node {short_name(node.name)} has no result in the original and was not compared"
         for node in fused.nodes
         if node.op in FUSED_OPS and node.name not in found and original.producer(node.name) is None
     )
-    return Found(tuple(sites), tuple(restated), lost)
+    return Found(tuple(sites), tuple(replaced), lost)
 
 
 def check_compute(sites: Iterable[Site], asked: Mapping[str, str]) -> list[str]:
@@ -136,9 +136,9 @@ def cut(original: Model, fused: Model, site: Site) -> Cut | None:
     return _cut(original, fused, (site.output,), set(site.entries.values()))
 
 
-def cut_restated(original: Model, fused: Model, restated: Restated) -> Cut | None:
+def cut_replaced(original: Model, fused: Model, replaced: ReplacedOperator) -> Cut | None:
     """The part of both graphs that makes the value; None as of a site."""
-    return _cut(original, fused, restated.outputs, restated.entries)
+    return _cut(original, fused, replaced.outputs, replaced.entries)
 
 
 # --- pairing
@@ -172,12 +172,12 @@ def _values(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | Restated | None:
+def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | ReplacedOperator | None:
     behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
         nearest = _frontier(fused, output, original) | _frontier(original, output, fused)
-        return Restated(output, op, _elements(original, fused, output), frozenset(nearest))
+        return ReplacedOperator(output, op, _elements(original, fused, output), frozenset(nearest))
     if len(attentions[0]) > 1:
         return None
     model, node = (fused, attentions[0][0]) if attentions[0] else (original, attentions[1][0])

@@ -1,20 +1,18 @@
 """Rules on the written graph that need nothing but the graph: what MindSpore's inference lets pass, and more.
 
-`check_structure` looks at every fused node and at the plain operators a rewrite puts around one; `check_interface`
-at what the outside sees. Findings are sentences; an empty list means nothing is wrong. The limits are those that the
-documentation of the two operators states for every product; those of one product are data in `attnfuse.targets`.
+`check_structure` looks at every fused node, and holds the types of the others to the operator table; `check_interface`
+looks at what the outside sees. Findings are sentences; an empty list means nothing is wrong. The limits are those that
+the documentation of the two operators states for every product; those of one product are data in `attnfuse.targets`.
 
-May import `attnfuse.ir.graph` and the fused-node reader.
+May import `attnfuse.ir` and the fused-node reader.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-import numpy as np
-
-from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name, tensor_type
+from attnfuse.ir.check import Sort, check_graph
+from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name, tensor_type
 from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import TensorType, agree, declared_kind
 from attnfuse.ir.values import input_kind
@@ -45,21 +43,19 @@ _MASK_DTYPES = {
 
 
 def check_structure(model: Model) -> list[str]:
-    """Everything wrong with the fused nodes of the file, and with the declared types around them."""
-    return _findings(model, lambda node: node.op in FUSED_OPS or node.op in _PLAIN)
+    """Everything wrong with the fused nodes of the file, and with the types of all others."""
+    types = (str(finding) for finding in check_graph(model) if finding.sort is Sort.TYPES)
+    return list(dict.fromkeys((*check_fused_nodes(model), *types)))
 
 
 def check_fused_nodes(model: Model) -> list[str]:
-    """Everything wrong with the fused nodes of the file; the types of other nodes are held to the operator table."""
-    return _findings(model, lambda node: node.op in FUSED_OPS)
-
-
-def _findings(model: Model, wanted: Callable[[Node], bool]) -> list[str]:
-    findings: list[str] = []
-    for node in filter(wanted, model.nodes):
-        found = _check_fused(model, node) if node.op in FUSED_OPS else _check_declared_type(model, node)
-        findings += [f"{node.op} {short_name(node.name)} {problem}." for problem in found]
-    return findings
+    """Everything wrong with the fused nodes of the file: more than the operator table, which holds every node, says."""
+    return [
+        f"{node.op} {short_name(node.name)} {problem}."
+        for node in model.nodes
+        if node.op in FUSED_OPS
+        for problem in _check_fused(model, node)
+    ]
 
 
 def new_findings(original: Model, fused: Model) -> tuple[list[str], list[str]]:
@@ -246,118 +242,8 @@ def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
     return findings
 
 
-# --- declared types of plain operators
-
-_PLAIN = (
-    "Cast", "Reshape", "Transpose", "TransposeView", "ExpandDims", "TupleGetItem", "ConstantPadND", "PadV3",
-    "StridedSlice", "BroadcastTo",
-)  # fmt: skip
-
-
-def _check_declared_type(model: Model, node: Node) -> list[str]:
-    """MindSpore recomputes a stale `shape` attribute in silence, and other readers believe it."""
-    if node.op in (CONSTANT, CALL) or node.op not in _PLAIN or not node.inputs:
-        return []
-    if takes_element(node):
-        source, index = model.types_of(node.inputs[0]), _literal(model, node.inputs[1])
-        if not isinstance(source, tuple) or not isinstance(index, int):
-            return []
-        if not -len(source) <= index < len(source):
-            return [f"reads index {index} of {len(source)} elements"]
-        expected = source[index]
-    else:
-        operand = model.type_of(node.inputs[0])
-        if operand is None or not operand.is_static:
-            return []
-        try:
-            expected = _infer(model, node, operand)
-        except (ValueError, IndexError) as error:
-            return [str(error)]
-    declared = model.type_of(node.name)
-    if expected is None or declared is None or declared == expected or not declared.is_static:
-        return []
-    return [f"is declared {declared} and gives {expected}"]
-
-
-def _infer(model: Model, node: Node, operand: TensorType) -> TensorType | None:
-    """Type of the node's result, None where this module does not know. Raises ValueError for an impossible one."""
-    arguments = [_literal(model, v) for v in node.inputs[1:]]
-    dims, rank = operand.dims, operand.rank
-    first = arguments[0] if arguments else None
-    if node.op == "Cast":
-        dtype = dtypes.from_type_id(first) if isinstance(first, int) else None
-        return None if dtype is None else TensorType(dims, dtype)
-    if node.op == "ExpandDims":
-        if not isinstance(first, int):
-            return None
-        at = first % (rank + 1)
-        return TensorType((*dims[:at], 1, *dims[at:]), operand.dtype)
-    numbers = _integers(first)
-    if numbers is None:
-        return None
-    if node.op == "Reshape":
-        return TensorType(_reshaped(dims, operand.size, numbers), operand.dtype)
-    if node.op in ("Transpose", "TransposeView"):
-        perm = [p % rank for p in numbers]
-        if sorted(perm) != list(range(rank)):
-            raise ValueError(f"permutes {rank} axes by {list(numbers)}")
-        return TensorType(tuple(dims[p] for p in perm), operand.dtype)
-    if node.op == "BroadcastTo":
-        return TensorType(_broadcast(dims, numbers), operand.dtype)
-    if node.op in ("ConstantPadND", "PadV3"):
-        padded = list(dims)
-        for i in range(len(numbers) // 2):
-            padded[rank - 1 - i] += numbers[2 * i] + numbers[2 * i + 1]
-        return TensorType(tuple(padded), operand.dtype)
-    return _sliced(operand, numbers, arguments[1:])
-
-
-def _reshaped(dims: tuple[int, ...], size: int, target: tuple[int, ...]) -> tuple[int, ...]:
-    known = math.prod(d for d in target if d >= 0)
-    if target.count(-1) > 1 or (-1 in target and (known == 0 or size % known)):
-        raise ValueError(f"reshapes {list(dims)} to {list(target)}")
-    result = tuple(size // known if d == -1 else d for d in target)
-    if math.prod(result) != size:
-        raise ValueError(f"reshapes {list(dims)} to {list(target)}")
-    return result
-
-
-def _broadcast(dims: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
-    """A −1 keeps the operand's size."""
-    old = (1,) * (len(target) - len(dims)) + dims
-    result = tuple(size if wanted == -1 else wanted for size, wanted in zip(old, target, strict=False))
-    if len(old) != len(target) or any(size not in (1, wanted) for size, wanted in zip(old, result, strict=True)):
-        raise ValueError(f"broadcasts {list(dims)} to {list(target)}")
-    return result
-
-
-def _sliced(operand: TensorType, begin: tuple[int, ...], rest: list[object]) -> TensorType | None:
-    """StridedSlice whose masks leave out begins and ends only; with others the answer is left to MindSpore."""
-    end, steps, masks = _integers(rest[0]), _integers(rest[1]), rest[2:]
-    if end is None or steps is None or len(masks) != 5 or any(mask != 0 for mask in masks[2:]):
-        return None
-    open_begin, open_end = masks[0], masks[1]
-    if not isinstance(open_begin, int) or not isinstance(open_end, int):
-        return None
-    dims = list(operand.dims)
-    for axis, (low, high, step) in enumerate(zip(begin, end, steps, strict=True)):
-        first = None if open_begin >> axis & 1 else low
-        last = None if open_end >> axis & 1 else high
-        dims[axis] = len(range(operand.dims[axis])[first:last:step])
-    return TensorType(tuple(dims), operand.dtype)
-
-
 def _literal(model: Model, value: str) -> object:
     try:
         return model.literal(value)
     except NotALiteralError:
         return NotImplemented  # equal to no literal, and of no literal's type
-
-
-def _integers(value: object) -> tuple[int, ...] | None:
-    """Whole numbers given as a tuple or as a constant vector."""
-    if isinstance(value, np.ndarray) and value.dtype.kind == "i":
-        return tuple(int(v) for v in value.reshape(-1))
-    if isinstance(value, tuple) and all(isinstance(v, int) for v in value):
-        return value
-    return None

@@ -19,12 +19,10 @@ does so in float32, and computes fused nodes without their scores: for measuring
 A family module registers its rules when it is imported; `graph` imports them all.
 """
 
-from attnfuse.verify.lowering.context import LARGEST, UNIT_ROUNDOFF, Arithmetic, Rounding, UnsupportedOpError
+from attnfuse.verify.lowering.context import Arithmetic, Rounding, UnsupportedOpError
 from attnfuse.verify.lowering.graph import Lowered, lower
 
 __all__ = [
-    "LARGEST",
-    "UNIT_ROUNDOFF",
     "Arithmetic",
     "Lowered",
     "Rounding",

@@ -43,16 +43,10 @@ class Arithmetic(Enum):
         return dtypes.FLOAT64 if self is Arithmetic.EXACT or dtype is dtypes.FLOAT64 else dtypes.FLOAT32
 
 
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
-"""Half a unit in the last place of 1: the largest relative error of one rounding to nearest."""
-
-LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
-
-
 def first_infinite(dtype: DType) -> float:
     """The least number that rounds to infinity: half a unit in the last place beyond the largest one."""
-    unit = UNIT_ROUNDOFF[dtype.name]
-    return LARGEST[dtype.name] * (1 + unit / (2 - 2 * unit))
+    unit = dtype.unit_roundoff
+    return dtype.largest * (1 + unit / (2 - 2 * unit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +66,9 @@ class Rounding:
     added: DType = dtypes.FLOAT32
 
 
-_ONNX = {
-    "bool": onnx.TensorProto.BOOL,
-    "int8": onnx.TensorProto.INT8,
-    "int16": onnx.TensorProto.INT16,
-    "int32": onnx.TensorProto.INT32,
-    "int64": onnx.TensorProto.INT64,
-    "uint8": onnx.TensorProto.UINT8,
-    "uint16": onnx.TensorProto.UINT16,
-    "uint32": onnx.TensorProto.UINT32,
-    "uint64": onnx.TensorProto.UINT64,
-    "float16": onnx.TensorProto.FLOAT16,
-    "bfloat16": onnx.TensorProto.BFLOAT16,
-    "float32": onnx.TensorProto.FLOAT,
-    "float64": onnx.TensorProto.DOUBLE,
-}
-
-
 def onnx_type(dtype: DType) -> int:
-    """ONNX's number of the type."""
-    return int(_ONNX[dtype.name])
+    """ONNX's number of the type, which is MindIR's: MindIR's schema is made from ONNX's."""
+    return dtype.wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +206,9 @@ class OnnxWriter:
             return self.number(value, carrier)
 
         below = self.emit("Sub", self.emit("ReduceMax", bias, self.integers([axis]), keepdims=1), bias)
-        stored = self.emit("Mul", self.emit("Max", below, number(1.0)), number(UNIT_ROUNDOFF[rounding.dtype.name]))
+        stored = self.emit("Mul", self.emit("Max", below, number(1.0)), number(rounding.dtype.unit_roundoff))
         size = self.emit("Abs", bias)
-        own = self.emit("Mul", size, number(UNIT_ROUNDOFF[rounding.added.name]))
+        own = self.emit("Mul", size, number(rounding.added.unit_roundoff))
         # What hides a key is larger, and absorbs the score whole: its rounding is no error.
         own = self.emit("Where", self.emit("Less", size, number(NEGLIGIBLE)), own, number(0.0))
         off = self.emit("Max", stored, own)

@@ -29,8 +29,11 @@ def _axes(at: At, position: int) -> list[int]:
 
 @lowers(*_REDUCTIONS)
 def _reduce(at: At) -> Result:
+    """Operand, axes, whether they stay; of ReduceSum whether () means no axes, then nothing is summed."""
     keep = int(len(at.out.dims) == len(at.dims(0)))
     x = at.converted(0, at.out.dtype)
+    if at.op == "ReduceSum" and not at.is_absent(3) and at.literal(3) is True and at.literal(1) == ():
+        return x
     axes = _axes(at, 1)
     return at.emit(_REDUCTIONS[at.op], x, at.writer.integers(axes), keepdims=keep) if axes else x
 

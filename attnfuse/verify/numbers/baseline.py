@@ -18,7 +18,7 @@ from attnfuse.ir.questions import factor_positions, orders_effects, role
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
-from attnfuse.verify.lowering import UNIT_ROUNDOFF, Rounding
+from attnfuse.verify.lowering import Rounding
 
 
 def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
@@ -87,7 +87,7 @@ def _is_of(model: Model, dtype: DType, *values: str) -> bool:
 
 
 def _coarseness(dtype: DType) -> float:
-    return UNIT_ROUNDOFF[dtype.name]
+    return dtype.unit_roundoff
 
 
 def _adds(model: Model, node: Node, path: list[Node]) -> bool:

@@ -22,7 +22,7 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
-from attnfuse.verify.numbers import data, numbers, restated_numbers, site_numbers, weights
+from attnfuse.verify.numbers import data, numbers, replaced_operators, site_numbers, weights
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.numbers.numbers import Comparison, Side, problems, uncompared
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
@@ -126,21 +126,21 @@ def _at_sizes(
     with timed(seconds, "numbers"):
         anew = sites.find(before, after)
         parts = [(site, sites.cut(before, after, site)) for site in anew.sites]
-        others = [(restated, sites.cut_restated(before, after, restated)) for restated in anew.restated]
+        others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in anew.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
         values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.attended, given)
     with timed(seconds, "restated"):
-        whole = [(restated, part) for restated, part in others if part is not None]
-        differences, remarked = restated_numbers.compare_restated(*sides, whole, request.seed)
+        whole = [(replaced, part) for replaced, part in others if part is not None]
+        differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
     found.findings += [*sites.check_compute(anew.sites, request.compute), *differences]
     apart = [f"site {site.label}" for site, part in parts if part is None]
-    if moved := [short_name(restated.value) for restated, part in others if part is None]:
-        apart.append(f"{moved[0]} (of {len(moved)} values written otherwise)")
+    if moved := [short_name(replaced.value) for replaced, part in others if part is None]:
+        apart.append(f"{moved[0]} (of {len(moved)} replaced operators)")
     found.notes += [*anew.notes, *remarked]
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import ml_dtypes
 import numpy as np
 
 from attnfuse.errors import VerificationError
@@ -186,7 +185,7 @@ def _mask(name: str, kind: TensorType, asked: Needs, how: Draw, generator: np.ra
 
 def _fills(kind: TensorType, how: Draw) -> Array:
     """What hides a key, for each row."""
-    lowest = float(ml_dtypes.finfo(kind.dtype.numpy).min)  # type: ignore[no-untyped-call]
+    lowest = -kind.dtype.largest
     numbers = {"lowest": lowest, "-inf": -math.inf, "-10000": -1e4}
     rows = math.prod(kind.dims[:-1])
     fills = [numbers[_FILLS.get(how.patterns[row % len(how.patterns)], "lowest")] for row in range(rows)]

@@ -31,7 +31,7 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.sites import Cut, Site
-from attnfuse.verify.lowering import LARGEST, Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import honest_rounding
 from attnfuse.verify.numbers.execution import run
@@ -223,9 +223,9 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
         kind = original.type_of(value)
         own = kind.dtype if kind is not None else dtypes.FLOAT32
         what = f"scores reach {peak:.4g} at {short_name(value)}"
-        if own.is_low_precision and not peak <= LARGEST[own.name]:
+        if own.is_low_precision and not peak <= own.largest:
             return [f"{what}, more than {own} holds: the original overflows there"]
-        if compute.is_low_precision and not peak <= LARGEST[compute.name]:
+        if compute.is_low_precision and not peak <= compute.largest:
             return [f"{what}, more than {compute} holds: right only where the kernel keeps scores in float32"]
     return []
 

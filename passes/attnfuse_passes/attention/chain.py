@@ -1,20 +1,17 @@
 """Around a Softmax: back to the product that made the scores, forward to the one that the weights enter.
 
-Only the chain of nodes is found here, step by step through the peelers; what their axes mean is for `anchor.py`.
+Only the chain of nodes is found here, step by step through the peelers; what their axes mean is for `formula.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import Kernel, MatchFailure, Model, Node, Role, Use, effective_uses, kernel, role
+from attnfuse.api import MatchFailure, Model, Node, Role, Use, effective_uses, role
+from attnfuse_passes.attention.census import enters_product, looks_like_attention, soft_cap
 from attnfuse_passes.attention.identities.peelers import Place, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.identities.steps import NanToZero, Step
-from attnfuse_passes.attention.mask_values import is_learned
-
-# Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
-_SEARCHED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def find_scores(model: Model, softmax: Node) -> tuple[list[Step], Product]:
 
 def _no_scores(model: Model, softmax: Node, value: str) -> MatchFailure:
     node = model.producer(value)
-    capped = _capped(model, value)
+    capped = soft_cap(model, value)
     if capped is not None:
         return MatchFailure(
             "structure.soft_cap", capped.name, "scores that are scaled, masked or biased only", capped.op
@@ -53,7 +50,7 @@ def _no_scores(model: Model, softmax: Node, value: str) -> MatchFailure:
     # A scores-like chain that ends in an operator nobody can read, with a product right behind it and another in
     # front of the weights, is attention in a spelling we lack; anything else is a softmax of another kind.
     near = node is not None and any(is_scores(model, name) for name in node.inputs)
-    like = (near and _reaches_product(model, softmax)) or _looks_like_attention(model, softmax)
+    like = (near and _reaches_product(model, softmax)) or looks_like_attention(model, softmax)
     return MatchFailure(
         "structure.scores",
         value,
@@ -61,55 +58,6 @@ def _no_scores(model: Model, softmax: Node, value: str) -> MatchFailure:
         "an input or a weight" if node is None else node.op,
         is_attention=like,
     )
-
-
-def _capped(model: Model, value: str) -> Node | None:
-    """The tanh that bounds the scores, where one lies between there and the product of two computed values."""
-    seen, pending = set[str](), [value]
-    while pending and len(seen) < MAX_CHAIN:
-        node = model.producer(pending.pop(0))
-        if node is None or node.name in seen or _ends_layer(node) or read_product(model, node.name) is not None:
-            continue
-        seen.add(node.name)
-        if node.op == "Tanh" and is_scores(model, node.inputs[0]):
-            return node
-        pending += node.inputs
-    return None
-
-
-def _ends_layer(node: Node) -> bool:
-    """Whether a layer begins or ends there: behind it lies another layer's product."""
-    ends = role(node) in (Role.PROJECTION, Role.NORM) or kernel(node) in (Kernel.CONVOLUTION, Kernel.SOFTMAX)
-    return ends or node.op == "TopK"
-
-
-def _looks_like_attention(model: Model, softmax: Node) -> bool:
-    """Whether the softmax stands between two products of computed values, whatever the operators on the way are.
-
-    For the census only: a spelling of several operators that nobody can read must not pass for no attention.
-    """
-    return _between(model, softmax, ahead=False) and _between(model, softmax, ahead=True)
-
-
-def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
-    """Whether a product of two values that are no weights lies on that side, through nothing that ends a layer."""
-    seen, pending = {softmax.name}, [softmax]
-    while pending and len(seen) < _SEARCHED:
-        node = pending.pop(0)
-        if ahead:
-            onward = [use.node for use in effective_uses(model, node.name)]
-        else:
-            onward = [model.producer(name) for name in node.inputs]
-        for other in onward:
-            if other is None or other.name in seen:
-                continue
-            seen.add(other.name)
-            product = read_product(model, other.name)
-            if product is None:
-                pending += [] if _ends_layer(other) else [other]
-            elif not (is_learned(model, product.left) or is_learned(model, product.right)):
-                return True
-    return False
 
 
 def _reaches_product(model: Model, softmax: Node) -> bool:
@@ -162,7 +110,7 @@ def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
 
 
 def _escape(model: Model, value: str, uses: list[Use]) -> MatchFailure:
-    multiplied = any(u.node is not None and _enters_product(model, u.node) for u in uses)
+    multiplied = any(u.node is not None and enters_product(model, u.node) for u in uses)
     what = "an output of the graph" if any(u.node is None for u in uses) else f"{len(uses)} uses"
     expected = "one use of the attention weights, the product with value"
     return MatchFailure("safety.weights_escape", value, expected, what, is_attention=multiplied)
@@ -170,21 +118,9 @@ def _escape(model: Model, value: str, uses: list[Use]) -> MatchFailure:
 
 def _weights_changed(model: Model, softmax: Node, node: Node) -> MatchFailure:
     onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
-    if any(_enters_product(model, n) for n in onward) or _looks_like_attention(model, softmax):
+    if any(enters_product(model, n) for n in onward) or looks_like_attention(model, softmax):
         return MatchFailure(
             "structure.weights_changed", node.name, "weights that go unchanged into the product", node.op
         )
     expected = "a matrix product of the weights"
     return MatchFailure("anchor.no_product", node.name, expected, node.op, is_attention=False)
-
-
-def _enters_product(model: Model, node: Node) -> bool:
-    """Whether the node is a matrix product, or hands its input on unchanged into one."""
-    for _ in range(MAX_CHAIN):
-        if read_product(model, node.name) is not None:
-            return True
-        onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
-        if len(onward) != 1 or peel(model, node.name, Place.WEIGHTS) is None:
-            return False
-        node = onward[0]
-    return False

@@ -1,4 +1,4 @@
-"""From a Softmax to the normal form: the chain that `chain.py` found, read axis by axis.
+"""From a Softmax to the normal form: the chain that `chain.py` finds, read axis by axis.
 
 Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
 matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
@@ -6,11 +6,13 @@ matrix product, and the weights go, through peels, into another that contracts e
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from attnfuse.api import (
+    DType,
     Effects,
     Hands,
     MatchFailure,
@@ -18,13 +20,20 @@ from attnfuse.api import (
     Node,
     Obligation,
     Peel,
+    RewriteContext,
+    Role,
+    SiteFacts,
     TensorType,
     behind,
     dtypes,
     effective_uses,
+    operators_of,
+    region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
+from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.peelers import Place, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
@@ -37,14 +46,46 @@ from attnfuse_passes.attention.identities.steps import (
     Scale,
     Step,
 )
-from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm, Operand, flat
+from attnfuse_passes.attention.normal_form import (
+    Attention,
+    AttentionAxes,
+    Bias,
+    Fill,
+    Operand,
+    Origin,
+    flat,
+    holds_scale,
+)
+from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.uniform import makers
-from attnfuse_passes.emit.fused import holds_scale
+from attnfuse_passes.naming import SiteNames
 
 
-def read_attention(model: Model, softmax: Node, effects: Effects) -> AttentionExpr:
+@dataclass(slots=True)
+class _Operand:
+    """An operand while it is read: the names of its views say in the space what its axes are by now.
+
+    `view` is the one that the product uses, after any swap.
+    """
+
+    value: str
+    dtype: DType
+    view: str
+    layouts: list[tuple[str, str]]
+
+
+def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteNames) -> Attention:
     """The attention around a Softmax. Raises MatchFailure, which says how far it got and what was found."""
-    return _Reader(model, softmax, effects).read()
+    return _Reader(model, softmax, effects).read(names)
+
+
+class FormulaOfAttention(AttentionRewrite):
+    """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
+
+    roots = operators_of(Role.SOFTMAX)
+
+    def raise_(self, at: RewriteContext) -> Attention:
+        return raise_formula(at.model, at.node, at.effects, self.sites.names)
 
 
 class _Reader:
@@ -59,47 +100,89 @@ class _Reader:
         self.obligations: list[Obligation] = []
         self.interior: list[Node] = [softmax]
         self._factors: dict[str, list[float]] = {}
+        self._terms: dict[str, Bias | Fill] = {}
+        """What is done to the scores, in order, by the name of its view."""
 
-    def read(self) -> AttentionExpr:
+    def read(self, names: SiteNames) -> Attention:
         """The story of one match, in order; each line either proves something or raises MatchFailure."""
         scores_steps, scores = find_scores(self.model, self.softmax)
         forward = find_weights(self.model, self.softmax)
         self.interior.extend(forward.tests)
         left, right = self._multiply(scores)
-        factors, terms, hint = self._walk_scores(scores, scores_steps)
+        factors, heads_in_scores = self._walk_scores(scores, scores_steps)
         softmax_axis = self._softmax_axis()
-        self._name_axes(scores, softmax_axis)
+        self._name_axes(softmax_axis)
         query, key = (left, right) if softmax_axis == 1 else (right, left)
-        query.name, key.name = "query", "key"
         sides = {query.view: "query", key.view: "key"}
         self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
         self._check_key_is_computed(key)
         nan_guard = self._walk_weights(forward)
         value = self._value(forward)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
-        self._check_scale(factors, scores)
+        scale = self._check_scale(factors, scores)
         self._check_private(forward.product.node)
         kind = self._type(self.softmax.inputs[0])
         output = self._type(forward.product.node.name)
         if not (kind.dtype.is_float and output.dtype.is_float):
             raise MatchFailure("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
-        return AttentionExpr(
-            space=self.space,
-            softmax=self.softmax,
-            anchor=forward.product.node,
-            query=query,
-            key=key,
-            value=value,
-            scores_dtype=kind.dtype,
+        self.interior.append(forward.product.node)
+        operands = [self._final(operand) for operand in (query, key, value)]
+        axes = self._axes(operands, heads_in_scores)
+        return Attention(
+            origin=self._origin(forward.product.node, operands, axes, names),
+            query=operands[0],
+            key=operands[1],
+            value=operands[2],
+            axes=axes,
+            output=self.space["output"].axes,
             output_dtype=output.dtype,
-            score_bytes=self._score_bytes(),
-            factors=factors,
-            terms=terms,
+            scores_dtype=kind.dtype,
+            scale=scale,
+            factors=tuple(factors),
+            terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
             nan_guard=nan_guard,
-            interior=[*self.interior, forward.product.node],
-            peels=self.peels,
-            obligations=self.obligations,
-            heads_hint=hint,
+            score_bytes=self._score_bytes(),
+        )
+
+    # --- the result: all axes have been paired, so no atom is split any more
+
+    def _final(self, operand: _Operand) -> Operand:
+        layouts = tuple((value, self.space[name].axes) for value, name in operand.layouts)
+        return Operand(operand.value, operand.dtype, self.space[operand.view].source, layouts)
+
+    def _axes(self, operands: list[Operand], heads_in_scores: int | None) -> AttentionAxes:
+        axes = AttentionAxes(
+            batch=tuple(flat(self.space["batch"].axes)),
+            heads=(),
+            kv_heads=(),
+            query_length=self._axis("query_length"),
+            key_length=self._axis("key_length"),
+            head_dim=self._axis("head_dim"),
+            value_head_dim=self._axis("value_head_dim"),
+        )
+        return with_heads(axes, operands, heads_in_scores)
+
+    def _axis(self, name: str) -> Axis:
+        return self.space[name].axes[0]
+
+    def _origin(self, anchor: Node, operands: list[Operand], axes: AttentionAxes, names: SiteNames) -> Origin:
+        values = [operand.value for operand in operands]
+        query_length, key_length, head_dim = (
+            None if (size := product(axis)) == UNKNOWN else size
+            for axis in (axes.query_length, axes.key_length, axes.head_dim)
+        )
+        attention = self_or_cross(self.model, *values)
+        return Origin(
+            form="formula",
+            module=names.of_values(anchor, *values),
+            graph=anchor.graph.name,
+            root=self.softmax.name,
+            anchor=anchor.name,
+            interior=tuple(node.name for node in self.interior),
+            region=region_lines(self.model, self.interior),
+            facts=SiteFacts(query_length, key_length, head_dim, operands[0].dtype.name, attention),
+            identities=tuple(self.peels),
+            obligations=tuple(self.obligations),
         )
 
     # --- operands
@@ -110,7 +193,7 @@ class _Reader:
             raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
         return kind
 
-    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> Operand:
+    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> _Operand:
         """Peel an operand down to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
@@ -122,7 +205,7 @@ class _Reader:
             at = step.input
         return self._describe(name, value, steps, swap=swap)
 
-    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool) -> Operand:
+    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool) -> _Operand:
         """Replay the steps from the source outward; where a layout cannot be expressed, start after it instead."""
         while True:
             source = steps[-1].input if steps else value
@@ -154,7 +237,7 @@ class _Reader:
             if isinstance(step.effect, Scale):
                 factors.append(step.effect.factor)
         self._factors[name] = factors
-        return Operand(name, source, kind.dtype, name, layouts)
+        return _Operand(source, kind.dtype, name, layouts)
 
     def _keep(self, name: str, value: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
@@ -164,7 +247,7 @@ class _Reader:
 
     # --- the first product
 
-    def _multiply(self, scores: Product) -> tuple[Operand, Operand]:
+    def _multiply(self, scores: Product) -> tuple[_Operand, _Operand]:
         """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
         left = self._operand("left", scores.left, Place.OPERAND, swap=scores.swap_left)
         right = self._operand("right", scores.right, Place.OPERAND, swap=scores.swap_right)
@@ -187,9 +270,9 @@ class _Reader:
         space.put("batch", View(tuple(flat(batch)), batch))
         space.put("product", View((), (a[-2], b[-1], a[-1])))
         self.interior.append(scores.node)
-        inner = space["left"].axes[-1]
+        head_dim = space["left"].axes[-1]
         self.obligations.append(
-            Obligation("contraction", f"query and key are contracted over one axis of {product(inner)} elements")
+            Obligation("contraction", f"query and key are contracted over one axis of {product(head_dim)} elements")
         )
         return left, right
 
@@ -208,33 +291,31 @@ class _Reader:
 
     # --- scores: scale, masks, layout
 
-    def _walk_scores(
-        self, scores: Product, steps: list[Step]
-    ) -> tuple[list[float], list[BiasTerm | FillTerm], int | None]:
+    def _walk_scores(self, scores: Product, steps: list[Step]) -> tuple[list[float], int | None]:
+        """The factors on the scores, and how many batch atoms precede the heads in them, where they show it."""
         factors = [scores.alpha] if scores.alpha != 1.0 else []
-        terms: list[BiasTerm | FillTerm] = []
         hint = self._heads_in_scores(None)
         if scores.term is not None and scores.beta != 0.0:
-            terms.append(self._bias(scores.node, AddTerm(scores.term, scores.beta), 0))
+            self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
             self.interior.append(step.node)
             self.peels.append(Peel(step.identity, step.node.name, "scores"))
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
-                terms = [_times(term, effect.factor) for term in terms]
+                self._terms = {name: _times(term, effect.factor) for name, term in self._terms.items()}
             elif isinstance(effect, Layout):
                 if not effect.apply(self.space, "scores"):
                     raise MatchFailure(
                         "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                     )
             elif isinstance(effect, AddTerm):
-                terms.append(self._bias(step.node, effect, len(terms)))
+                self._bias(step.node, effect)
             elif isinstance(effect, FillWhere):
-                terms.append(self._fill(step.node, effect, len(terms)))
+                self._fill(step.node, effect)
                 self.interior.extend(self._makers_of_fill(step, effect))
             hint = self._heads_in_scores(hint)
-        return factors, terms, self._heads_in_scores(hint)
+        return factors, self._heads_in_scores(hint)
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
@@ -242,7 +323,7 @@ class _Reader:
             return known
         return len(axes[0]) if keys([*axes[0], *axes[1]]) == keys(flat(self.space["batch"].axes)) else None
 
-    def _term_view(self, name: str, value: str, node: Node) -> Operand:
+    def _term_view(self, name: str, value: str, node: Node) -> _Operand:
         """Read a mask or bias and pair its trailing axes with those of the scores."""
         operand = self._operand(name, value, Place.VALUE, swap=False)
         space = self.space
@@ -278,26 +359,33 @@ class _Reader:
     def _unfold_heads(self, name: str) -> bool:
         """A 4-D mask beside 3-D scores [batch · heads, query, key]: give the scores their head axis."""
         batch, heads, *_ = self.space[name].dims
-        whole, rows, columns = self.space["scores"].dims
+        whole, query_length, key_length = self.space["scores"].dims
         if whole == -1:
             return False
         if heads == 1:
             heads = whole // batch
         elif batch == 1:
             batch = whole // heads
-        return batch * heads == whole and self.space.reshape("scores", (batch, heads, rows, columns))
+        return batch * heads == whole and self.space.reshape("scores", (batch, heads, query_length, key_length))
 
-    def _bias(self, node: Node, effect: AddTerm, number: int) -> BiasTerm:
-        name = f"term{number}"
+    def _bias(self, node: Node, effect: AddTerm) -> None:
+        name = f"term{len(self._terms)}"
         operand = self._term_view(name, effect.term, node)
-        return BiasTerm(operand.value, operand.dtype, effect.factor, name, node.name)
+        source = self.space[name].source
+        self._terms[name] = Bias(operand.value, operand.dtype, effect.factor, source, self._added_in(node), node.name)
 
-    def _fill(self, node: Node, effect: FillWhere, number: int) -> FillTerm:
-        name = f"term{number}"
+    def _fill(self, node: Node, effect: FillWhere) -> None:
+        name = f"term{len(self._terms)}"
         if self._type(effect.condition).dtype is not dtypes.BOOL:
             raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
-        return FillTerm(operand.value, effect.when, effect.fill, name, node.name)
+        source = self.space[name].source
+        self._terms[name] = Fill(operand.value, effect.when, effect.fill, source, self._added_in(node), node.name)
+
+    def _added_in(self, node: Node) -> DType:
+        """The element type in which a term meets the scores; that of the softmax where the node has none."""
+        kind = self.model.type_of(node.name)
+        return self._type(self.softmax.inputs[0]).dtype if kind is None else kind.dtype
 
     def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
         """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
@@ -332,11 +420,11 @@ class _Reader:
             is_attention=False,
         )
 
-    def _name_axes(self, scores: Product, softmax_axis: int) -> None:
-        rows, columns, inner = self.space["product"].axes
+    def _name_axes(self, softmax_axis: int) -> None:
+        query_length, key_length, head_dim = self.space["product"].axes
         if softmax_axis == 0:
-            rows, columns = columns, rows
-        for name, axis in (("rows", rows), ("columns", columns), ("inner", inner)):
+            query_length, key_length = key_length, query_length
+        for name, axis in (("query_length", query_length), ("key_length", key_length), ("head_dim", head_dim)):
             self.space.put(name, View((), (axis,)))
 
     def _walk_weights(self, forward: Forward) -> bool:
@@ -351,13 +439,13 @@ class _Reader:
             guard = guard or isinstance(step.effect, NanToZero)
         return guard
 
-    def _value(self, forward: Forward) -> Operand:
+    def _value(self, forward: Forward) -> _Operand:
         """The second product: weights · value, or valueᵀ · weightsᵀ."""
         space, second = self.space, forward.product
         at = second.node.name
         swap_weights = second.swap_left if forward.weights_left else second.swap_right
         swap_value = second.swap_right if forward.weights_left else second.swap_left
-        # Read as weights[rows, columns] · value[columns, outer] on either side: on the right both are swapped.
+        # Read as weights[query, key] · value[key, head size] on either side: on the right both are swapped.
         if swap_weights == forward.weights_left:
             rank = len(space["scores"].axes)
             space.transpose("scores", [*range(rank - 2), rank - 1, rank - 2])
@@ -373,7 +461,7 @@ class _Reader:
             while len(space[view].axes) < rank:
                 space.expand(view, 0)
         weights = space["scores"].axes
-        if keys(weights[-1]) != keys(space["columns"].axes[0]) or keys(weights[-2]) != keys(space["rows"].axes[0]):
+        if keys(weights[-1]) != keys(self._axis("key_length")) or keys(weights[-2]) != keys(self._axis("query_length")):
             raise MatchFailure(
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
@@ -390,11 +478,11 @@ class _Reader:
             raise MatchFailure(
                 "structure.value_batch", at, "weights with the batch axes of query and key", "weights that are repeated"
             )
-        outer = space[name].axes[-1]
-        axes: list[Axis] = [*space["scores"].axes[:-2], space["scores"].axes[-2], outer]
+        value_head_dim = space[name].axes[-1]
+        axes: list[Axis] = [*space["scores"].axes[:-2], space["scores"].axes[-2], value_head_dim]
         if not forward.weights_left:
             axes[-2:] = [axes[-1], axes[-2]]
-        space.put("outer", View((), (outer,)))
+        space.put("value_head_dim", View((), (value_head_dim,)))
         space.put("output", View((), tuple(axes)))
         self.obligations.append(
             Obligation(
@@ -405,7 +493,7 @@ class _Reader:
 
     # --- obligations
 
-    def _check_scale(self, factors: list[float], scores: Product) -> None:
+    def _check_scale(self, factors: list[float], scores: Product) -> float:
         with np.errstate(all="ignore"):
             total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
         if total < 0 or not holds_scale(total):
@@ -413,8 +501,9 @@ class _Reader:
         self.obligations.append(
             Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
         )
+        return math.prod(factors, start=1.0)
 
-    def _check_key_is_computed(self, key: Operand) -> None:
+    def _check_key_is_computed(self, key: _Operand) -> None:
         at = behind(self.model, key.value, {Hands.SAME})
         if self.model.is_parameter(at) or self.model.is_literal(at):
             expected, found = "a key computed from an input", "a weight: a linear layer"
@@ -455,8 +544,8 @@ class _Reader:
         return total
 
 
-def _times(term: BiasTerm | FillTerm, factor: float) -> BiasTerm | FillTerm:
-    if isinstance(term, BiasTerm):
+def _times(term: Bias | Fill, factor: float) -> Bias | Fill:
+    if isinstance(term, Bias):
         return replace(term, factor=term.factor * factor)
     return replace(term, fill=term.fill * factor)
 

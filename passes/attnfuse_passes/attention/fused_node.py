@@ -1,270 +1,213 @@
-"""A fused node of the source, read: its operands by meaning, its sizes, and the casts that were put around it.
+"""A fused node of the source, raised to the normal form: its sizes, its mask and bias, the casts around it.
 
-mindone casts query, key and value of another type to float16 or bfloat16 for the node's sake and casts the result
-back; where a graph shows just that, the casts are the policy's to decide, as they are mindone's settings' there.
-May import `attnfuse.api`.
+mindone places FlashAttentionScore itself on an Ascend host, and always in its Flux, Wan and LTX models; MindSpore Lite
+keeps the arguments of PromptFlashAttention only, MindSpore has both. mindone casts query, key and value of another type
+to float16 or bfloat16 for the node's sake and casts the result back; where a graph shows just that, the casts are the
+policy's to decide, as they are mindone's settings' there.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from attnfuse.api import (
-    DType,
     FusedRequest,
     MatchFailure,
+    Miss,
     Model,
     Node,
-    NotALiteralError,
+    RewriteContext,
+    Role,
     SiteFacts,
-    SiteRecord,
-    dtypes,
+    TensorType,
+    operators_of,
     region_lines,
-    takes_element,
 )
-from attnfuse_passes.emit.fused import ALL_TOKENS, BNSD, BSH
-from attnfuse_passes.kinds import self_or_cross
+from attnfuse_passes.attention.axes import Axis, Space
+from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.fused_arguments import (
+    CODE,
+    FusedArguments,
+    check_plain,
+    literal_scale,
+    only_output,
+    read_arguments,
+)
+from attnfuse_passes.attention.lower.fused import LAYOUT_NUMBERS
+from attnfuse_passes.attention.lower.operands import in_layout
+from attnfuse_passes.attention.normal_form import (
+    Attention,
+    AttentionAxes,
+    Bias,
+    BooleanMask,
+    Layout,
+    Operand,
+    Origin,
+    SurroundingCasts,
+    Term,
+    UnreadFusedNode,
+    flat,
+)
+from attnfuse_passes.attention.producers import known_wrong
+from attnfuse_passes.attention.self_or_cross import self_or_cross
+from attnfuse_passes.naming import SiteNames
 
-BSND = 3
-_CODE = "structure.fused_arguments"
-_HEAD_AXIS = {BNSD: 1, BSND: 2}
-_LENGTH_AXIS = {BSH: 1, BNSD: 2, BSND: 1}
+_HEAD_AXIS = {"BNSD": 1, "BSND": 2}
+_LENGTH_AXIS = {"BSH": 1, "BNSD": 2, "BSND": 1}
+_LAYOUTS: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
 
-_TENSORS = {
-    "FlashAttentionScore": (
-        "query", "key", "value", "real_shift", "drop_mask", "padding_mask", "attn_mask", "prefix", "actual_seq_qlen",
-        "actual_seq_kvlen",
-    ),
-    "PromptFlashAttention": (
-        "query", "key", "value", "attn_mask", "actual_seq_lengths", "actual_seq_lengths_kv", "pse_shift", "deq_scale1",
-        "quant_scale1", "deq_scale2", "quant_scale2", "quant_offset2",
-    ),
-}  # fmt: skip
-_SCALARS = {
-    "FlashAttentionScore": (
-        "head_num", "keep_prob", "scale_value", "pre_tokens", "next_tokens", "inner_precise", "input_layout",
-        "sparse_mode",
-    ),
-    "PromptFlashAttention": (
-        "num_heads", "scale_value", "pre_tokens", "next_tokens", "input_layout", "num_key_value_heads", "sparse_mode",
-        "inner_precise",
-    ),
-}  # fmt: skip
-_MASKS = {
-    "FlashAttentionScore": (dtypes.BOOL, dtypes.UINT8),
-    "PromptFlashAttention": (dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
-}
-_PLAIN = ("query", "key", "value", "real_shift", "pse_shift", "attn_mask")
-
-
-@dataclass(frozen=True, slots=True)
-class Lift:
-    """The casts around a node: what query, key and value were before, and the cast of the result back to that."""
-
-    operands: tuple[str, str, str]
-    dtype: DType
-    back: Node
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class FusedSource:
-    """What a fused node of the source says. `further` names the operands beside these that it has.
+class _Sizes:
+    """What query, key and value say of the attention, and what the node asks of a target; −1 where not known."""
 
-    `mask` is True (or not 0) where a key is discarded. `shift` is added to the scores, before they are scaled where
-    `shift_scaled` says so (FlashAttentionScore), else after (PromptFlashAttention).
-    """
-
-    node: Node
-    shift: str | None
-    mask: str | None
-    further: tuple[str, ...]
-    heads: int
-    kv_heads: int | None
-    keep_prob: float
-    scale: float
-    layout: int
-    sparse_mode: int
-    pre_tokens: int
-    next_tokens: int
-
-    @property
-    def shift_scaled(self) -> bool:
-        return self.node.op == "FlashAttentionScore"
+    layout: Layout
+    types: tuple[TensorType, TensorType, TensorType]
+    request: FusedRequest
 
 
-def describe(model: Model, node: Node, module: str) -> SiteRecord:
-    """What is known of a fused node before anything is decided."""
-    kinds = [model.type_of(name) for name in node.inputs[:3]]
-    query, key, value = (None if kind is None else kind.dims for kind in (*kinds, None, None, None)[:3])
-    compute = kinds[0].dtype.name if kinds and kinds[0] is not None else None
-    scale: float | None = None
+def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | UnreadFusedNode:
+    """The attention that a fused node says or, where it says more than that, what is known of it."""
+    casts = find_casts(model, node)
+    found = _attempt(partial(read_arguments, model, node))
+    sizes = found if isinstance(found, Miss) else _attempt(partial(_sizes, model, found))
+    output = _attempt(partial(_output, model, node))
+    plain = found if isinstance(found, Miss) else _attempt(partial(check_plain, found))
+    origin = _origin(model, node, names, found, sizes, casts)
+    if isinstance(found, Miss) or isinstance(plain, Miss) or isinstance(sizes, Miss) or isinstance(output, Miss):
+        return UnreadFusedNode(
+            origin=origin,
+            op=node.op,
+            types=tuple(model.type_of(name) for name in node.inputs[:3]),
+            scale=literal_scale(model, node),
+            casts=casts,
+            failure=next(miss for miss in (found, plain, sizes, output) if isinstance(miss, Miss)),
+            request=sizes if isinstance(sizes, Miss) else sizes.request,
+        )
     try:
-        literal = model.literal(node.inputs[len(_TENSORS[node.op]) + _SCALARS[node.op].index("scale_value")])
-        scale = float(literal) if isinstance(literal, float) else None
-    except (NotALiteralError, IndexError):
-        pass
-    lift = find_lift(model, node)
-    dtype = compute if lift is None else lift.dtype.name
-    return SiteRecord(
-        module=module,
-        graph=node.graph.name,
-        anchor=node.name,
+        return _attention(model, found, sizes, output, origin, casts)
+    except MatchFailure as failure:
+        types = sizes.types
+        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.miss, sizes.request)
+
+
+class FusedNodeOfSource(AttentionRewrite):
+    """A fused node that the source holds already."""
+
+    roots = operators_of(Role.FUSED_ATTENTION)
+
+    def raise_(self, at: RewriteContext) -> Attention | UnreadFusedNode:
+        return raise_fused_node(at.model, at.node, self.sites.names)
+
+
+def _attempt(check: Callable[[], T]) -> T | Miss:
+    try:
+        return check()
+    except MatchFailure as failure:
+        return failure.miss
+
+
+def _output(model: Model, node: Node) -> TensorType:
+    """The type of the attention. Raises MatchFailure where it is not known, or another output is read."""
+    kind = model.type_of(only_output(model, node).name)
+    if kind is None:
+        raise MatchFailure("facts.type", node.name, "a result of known type", "none")
+    return kind
+
+
+def _origin(
+    model: Model,
+    node: Node,
+    names: SiteNames,
+    found: FusedArguments | Miss,
+    sizes: _Sizes | Miss,
+    casts: SurroundingCasts | None,
+) -> Origin:
+    anchor = _attempt(partial(only_output, model, node))
+    result = node if isinstance(anchor, Miss) else anchor
+    head_dim = None if isinstance(sizes, Miss) else sizes.request.head_dim
+    return Origin(
         form="fused",
-        status="fused",
-        code="",
-        reason="",
-        query=query,
-        key=key,
-        value=value,
-        dtype=dtype,
-        compute_dtype=compute,
-        restored_dtype=dtype,
-        scale=scale,
-        facts=_facts(model, node, dtype),
+        module=names.of_values(node, *node.inputs[:3]),
+        graph=node.graph.name,
+        root=node.name,
+        anchor=result.name,
+        interior=(node.name, result.name),
         region=region_lines(model, [node]),
+        facts=_facts(model, node, sizes, casts),
+        warnings=() if isinstance(found, Miss) else known_wrong(model, found, head_dim),
     )
 
 
-def _facts(model: Model, node: Node, dtype: str | None) -> SiteFacts:
+def _facts(model: Model, node: Node, sizes: _Sizes | Miss, casts: SurroundingCasts | None) -> SiteFacts:
     attention = self_or_cross(model, *node.inputs[:3]) if len(node.inputs) >= 3 else None
-    try:
-        request = request_of(model, read(model, node))
-    except MatchFailure:
+    query = model.type_of(node.inputs[0]) if node.inputs else None
+    dtype = casts.dtype.name if casts is not None else None if query is None else query.dtype.name
+    if isinstance(sizes, Miss):
         return SiteFacts(dtype=dtype, attention=attention)
-
-    def known(size: int) -> int | None:
-        return size if size >= 0 else None
-
-    lengths = known(request.query_length), known(request.key_length)
-    return SiteFacts(*lengths, known(request.head_dim), dtype, attention)
-
-
-def read(model: Model, node: Node) -> FusedSource:
-    """The node's arguments by meaning. Raises MatchFailure where one is not as MindSpore writes it."""
-    names = _TENSORS[node.op] + _SCALARS[node.op]
-    if len(node.inputs) != len(names):
-        raise MatchFailure(_CODE, node.name, f"{node.op} of {len(names)} arguments", str(len(node.inputs)))
-    arguments = dict(zip(names, node.inputs, strict=True))
-
-    def present(name: str) -> bool:
-        try:
-            return model.literal(arguments[name]) is not None
-        except NotALiteralError:
-            return True
-
-    def number(name: str) -> float:
-        try:
-            literal = model.literal(arguments[name])
-        except NotALiteralError:
-            literal = None
-        if not isinstance(literal, int | float):
-            raise MatchFailure(_CODE, node.name, f"a literal {name}", "a computed one")
-        if not math.isfinite(literal):
-            raise MatchFailure(_CODE, node.name, f"a finite {name}", str(literal))
-        return literal
-
-    score = node.op == "FlashAttentionScore"
-    shift = "real_shift" if score else "pse_shift"
-    heads = int(number("head_num" if score else "num_heads"))
-    if heads < 1:
-        raise MatchFailure(_CODE, node.name, "at least one head", str(heads))
-    return FusedSource(
-        node,
-        shift=arguments[shift] if present(shift) else None,
-        mask=arguments["attn_mask"] if present("attn_mask") else None,
-        further=tuple(name for name in _TENSORS[node.op] if name not in _PLAIN and present(name)),
-        heads=heads,
-        kv_heads=None if score else int(number("num_key_value_heads")) or heads,
-        keep_prob=number("keep_prob") if score else 1.0,
-        scale=float(number("scale_value")),
-        pre_tokens=int(number("pre_tokens")),
-        next_tokens=int(number("next_tokens")),
-        layout=int(number("input_layout")),
-        sparse_mode=int(number("sparse_mode")),
+    request = sizes.request
+    query_length, key_length, head_dim = (
+        size if size >= 0 else None for size in (request.query_length, request.key_length, request.head_dim)
     )
+    return SiteFacts(query_length, key_length, head_dim, dtype, attention)
 
 
-def check_plain(found: FusedSource) -> None:
-    """Raise MatchFailure unless the node is softmax(mask(scale · QKᵀ + shift)) V, the shift scaled or not, no more."""
+def _sizes(model: Model, found: FusedArguments) -> _Sizes:
+    """Raises MatchFailure where query, key, value or mask are not what the layout and the heads say."""
     node = found.node
-    if found.further:
-        raise MatchFailure(_CODE, node.name, f"no {found.further[0]}", "one")
-    if found.keep_prob != 1.0:
-        raise MatchFailure(_CODE, node.name, "no dropout", f"keep_prob {found.keep_prob}")
-    if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
-        raise MatchFailure(_CODE, node.name, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
-
-
-def request_of(model: Model, found: FusedSource) -> FusedRequest:
-    """What the node asks of a target. Raises MatchFailure where its tensors cannot be read."""
-    node = found.node
-    if found.layout not in (BSH, BNSD, BSND):
-        raise MatchFailure(_CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
+    layout = next((name for name in _LAYOUTS if LAYOUT_NUMBERS[name] == found.layout), None)
+    if layout is None:
+        raise MatchFailure(CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
     kinds = [model.type_of(name) for name in node.inputs[:3]]
     q, k, v = kinds
     if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
-        raise MatchFailure(
-            _CODE, node.name, "query, key and value in float16 or bfloat16", ", ".join(str(x) for x in kinds)
-        )
-    rank = 3 if found.layout == BSH else 4
+        expected = "query, key and value in float16 or bfloat16"
+        raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in kinds))
+    rank = 3 if layout == "BSH" else 4
     if any(kind.rank != rank for kind in (q, k, v)):
-        raise MatchFailure(_CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
-    if found.layout != BSH and q.dims[_HEAD_AXIS[found.layout]] != found.heads:
-        raise MatchFailure(_CODE, node.name, f"a query of {found.heads} heads", str(q))
-    width = q.dims[-1] // found.heads if found.layout == BSH else q.dims[-1]
-    if width == 0:
-        raise MatchFailure(_CODE, node.name, "heads of at least one element", str(q))
-    kv_heads = k.dims[-1] // width if found.layout == BSH else k.dims[_HEAD_AXIS[found.layout]]
-    if k.dims != v.dims or k.dims[-1] != (kv_heads * width if found.layout == BSH else width):
-        raise MatchFailure(_CODE, node.name, "key and value of query's head size", f"{k} and {v}")
+        raise MatchFailure(CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
+    if layout != "BSH" and q.dims[_HEAD_AXIS[layout]] != found.heads:
+        raise MatchFailure(CODE, node.name, f"a query of {found.heads} heads", str(q))
+    head_dim = q.dims[-1] // found.heads if layout == "BSH" else q.dims[-1]
+    if head_dim == 0:
+        raise MatchFailure(CODE, node.name, "heads of at least one element", str(q))
+    kv_heads = k.dims[-1] // head_dim if layout == "BSH" else k.dims[_HEAD_AXIS[layout]]
+    if k.dims != v.dims or k.dims[-1] != (kv_heads * head_dim if layout == "BSH" else head_dim):
+        raise MatchFailure(CODE, node.name, "key and value of query's head size", f"{k} and {v}")
     if found.kv_heads not in (None, kv_heads):
-        raise MatchFailure(_CODE, node.name, f"{kv_heads} key heads, as key has", str(found.kv_heads))
-    return FusedRequest(
+        raise MatchFailure(CODE, node.name, f"{kv_heads} key heads, as key has", str(found.kv_heads))
+    request = FusedRequest(
         batch=q.dims[0],
         heads=found.heads,
         kv_heads=kv_heads,
-        query_length=q.dims[_LENGTH_AXIS[found.layout]],
-        key_length=k.dims[_LENGTH_AXIS[found.layout]],
-        head_dim=width,
+        query_length=q.dims[_LENGTH_AXIS[layout]],
+        key_length=k.dims[_LENGTH_AXIS[layout]],
+        head_dim=head_dim,
         dtype=q.dtype.name,
-        mask=None if found.mask is None else "shared" if _shared(model, node, found.mask) else "per_head",
-        bias=found.shift is not None,
+        mask=None if found.mask is None else "shared" if _is_shared(model, found, found.mask) else "per_head",
+        bias=found.bias is not None,
     )
+    return _Sizes(layout, (q, k, v), request)
 
 
-def _shared(model: Model, node: Node, mask: str) -> bool:
+def _is_shared(model: Model, found: FusedArguments, mask: str) -> bool:
     """Whether the mask is one for all heads. Raises MatchFailure where it is no mask."""
     kind = model.type_of(mask)
-    if kind is None or kind.dtype not in _MASKS[node.op]:
-        raise MatchFailure(_CODE, node.name, "a boolean mask", str(kind))
+    if kind is None or kind.dtype not in found.operator.mask_dtypes:
+        raise MatchFailure(CODE, found.node.name, "a boolean mask", str(kind))
     return kind.rank != 4 or kind.dims[1] == 1
 
 
-def only_output(model: Model, node: Node) -> Node:
-    """The node whose output is the attention: of a FlashAttentionScore, which makes a tuple, the reader of output 3.
-
-    Raises MatchFailure where another output is read.
-    """
-    if node.op == "PromptFlashAttention":
-        return node
-    readers = [use.node for use in model.uses(node.name)]
-    reader = readers[0] if len(readers) == 1 else None
-    if reader is None or not takes_element(reader) or not _is_index(model, reader.inputs[1], 3):
-        raise MatchFailure("structure.outputs", node.name, "one reader, of output 3", f"{len(readers)} readers")
-    return reader
-
-
-def _is_index(model: Model, value: str, index: int) -> bool:
-    return model.is_literal(value) and model.literal(value) == index
-
-
-def find_lift(model: Model, node: Node) -> Lift | None:
+def find_casts(model: Model, node: Node) -> SurroundingCasts | None:
     """The casts that were put around the node for its sake; None where there are none such."""
     casts = [model.producer(name) for name in node.inputs[:3]]
-    try:
-        result = only_output(model, node)
-    except MatchFailure:
+    result = _attempt(partial(only_output, model, node))
+    if isinstance(result, Miss):
         return None
     readers = [use.node for use in model.uses(result.name)]
     back = readers[0] if len(readers) == 1 else None
@@ -280,4 +223,80 @@ def find_lift(model: Model, node: Node) -> Lift | None:
     if origin is None or not origin.dtype.is_float or origin.dtype.is_low_precision:
         return None
     query, key, value = operands
-    return Lift((query, key, value), origin.dtype, back)
+    return SurroundingCasts((query, key, value), origin.dtype, back.name)
+
+
+# --- the normal form
+
+
+def _attention(
+    model: Model,
+    found: FusedArguments,
+    sizes: _Sizes,
+    output: TensorType,
+    origin: Origin,
+    casts: SurroundingCasts | None,
+) -> Attention:
+    axes = _axes(found, sizes.request)
+    dtype = sizes.types[0].dtype
+
+    def operand(position: int, heads: Axis, length: Axis) -> Operand:
+        layout = in_layout(axes, sizes.layout, heads, length, axes.head_dim)
+        value = found.node.inputs[position]
+        return Operand(value, dtype, tuple(flat(layout)), ((value, layout),))
+
+    return Attention(
+        origin=origin,
+        query=operand(0, axes.heads, axes.query_length),
+        key=operand(1, axes.kv_heads, axes.key_length),
+        value=operand(2, axes.kv_heads, axes.key_length),
+        axes=axes,
+        output=in_layout(axes, sizes.layout, axes.heads, axes.query_length, axes.value_head_dim),
+        output_dtype=output.dtype,
+        scores_dtype=dtype,
+        scale=found.scale,
+        terms=_terms(model, found, sizes),
+        layout=sizes.layout,
+        casts=casts,
+    )
+
+
+def _axes(found: FusedArguments, request: FusedRequest) -> AttentionAxes:
+    """One atom an axis; query head h reads key head h // group. Raises MatchFailure for heads in unequal groups."""
+    space = Space()
+
+    def axis(size: int) -> Axis:
+        return () if size == 1 else (space.fresh(size),)
+
+    kv_heads = axis(request.kv_heads)
+    if request.kv_heads < 0:
+        heads = axis(request.heads)
+    elif request.kv_heads == 0 or request.heads % request.kv_heads:
+        expected = f"query heads in equal groups of {request.kv_heads}"
+        raise MatchFailure(CODE, found.node.name, expected, str(request.heads))
+    else:
+        heads = (*kv_heads, *axis(request.heads // request.kv_heads))
+    head_dim = axis(request.head_dim)
+    return AttentionAxes(
+        batch=axis(request.batch),
+        heads=heads,
+        kv_heads=kv_heads,
+        query_length=axis(request.query_length),
+        key_length=axis(request.key_length),
+        head_dim=head_dim,
+        value_head_dim=head_dim,
+    )
+
+
+def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ...]:
+    terms: list[Term] = []
+    at = found.node.name
+    if found.bias is not None:
+        kind = model.type_of(found.bias)
+        if kind is None:
+            raise MatchFailure("facts.type", found.bias, "a bias of a known type", "none")
+        before_scale = found.operator.bias_before_scale
+        terms.append(Bias(found.bias, kind.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
+    if found.mask is not None:
+        terms.append(BooleanMask(found.mask, None, per_head=sizes.request.mask == "per_head"))
+    return tuple(terms)

@@ -2,74 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from attnfuse_passes.attention.axes import Axis, keys, product
-from attnfuse_passes.attention.normal_form import AttentionExpr, Operand
+from attnfuse_passes.attention.axes import Axis, keys
+from attnfuse_passes.attention.normal_form import AttentionAxes, Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Batch and head atoms. `known` is False where no layout shows heads: then all are batch, and there is one head.
+def with_heads(axes: AttentionAxes, operands: Sequence[Operand], in_scores: int | None) -> AttentionAxes:
+    """The axes of an attention of query, key and value, with its heads taken out of the batch axis.
 
-    `kv` are the head atoms that key and value have of their own; the rest repeat them in groups.
+    Evidence, best first: a value [batch, heads, query length, head size] that query passes through; scores of four axes
+    (`in_scores` tells how many batch atoms precede the heads there); query's source keeping an index between its length
+    and its head size (…, S, N, D). Otherwise there are no heads to be told from batch.
     """
-
-    batch: Axis
-    heads: Axis
-    kv: Axis
-    known: bool
-
-    @property
-    def count(self) -> int:
-        return product(self.heads)
-
-    @property
-    def kv_count(self) -> int:
-        return product(self.kv)
-
-
-def split_heads(expr: AttentionExpr) -> Heads:
-    """Batch and heads of an attention.
-
-    Evidence, best first: a value [batch, heads, rows, inner] that query passes through; scores of four axes; query's
-    source keeping an index between rows and inner (…, S, N, D). Otherwise there are no heads to be told from batch.
-    """
-    batch = expr.batch
-    count = _from_query(expr)
+    query, key, value = operands
+    count = _from_query(axes, query)
     if count is None:
-        count = expr.heads_hint
+        count = in_scores
     if count is None:
-        count = _from_source(expr)
-    if count is None:
-        return Heads(batch, (), (), known=False)
-    heads = batch[count:]
-    return Heads(batch[:count], heads, _kv_heads(expr, heads), known=True)
+        count = _from_source(axes, query)
+    batch, heads = (axes.batch, ()) if count is None else (axes.batch[:count], axes.batch[count:])
+    return AttentionAxes(
+        batch=batch,
+        heads=heads,
+        kv_heads=_kv_heads(heads, key, value),
+        query_length=axes.query_length,
+        key_length=axes.key_length,
+        head_dim=axes.head_dim,
+        value_head_dim=axes.value_head_dim,
+        heads_known=count is not None,
+    )
 
 
-def _from_query(expr: AttentionExpr) -> int | None:
-    rows, inner = keys(expr.axis("rows")), keys(expr.axis("inner"))
-    whole = keys(expr.batch)
-    for _, name in expr.query.layouts:
-        axes = expr.space[name].axes
-        if len(axes) == 4 and keys(axes[2] + axes[3]) == rows + inner and keys(axes[0] + axes[1]) == whole:
-            return len(axes[0])
+def _from_query(axes: AttentionAxes, query: Operand) -> int | None:
+    last, whole = keys(axes.query_length + axes.head_dim), keys(axes.batch)
+    for _, layout in query.layouts:
+        if len(layout) == 4 and keys(layout[2] + layout[3]) == last and keys(layout[0] + layout[1]) == whole:
+            return len(layout[0])
     return None
 
 
-def _from_source(expr: AttentionExpr) -> int | None:
-    """[…, rows, heads, inner]: what stands between rows and inner in query's source."""
-    order = list(keys(expr.space[expr.query.view].source))
-    rows, inner, whole = keys(expr.axis("rows")), keys(expr.axis("inner")), keys(expr.batch)
-    if not rows or not inner or rows[-1] not in order or inner[0] not in order:
+def _from_source(axes: AttentionAxes, query: Operand) -> int | None:
+    """[…, query length, heads, head size]: what stands between the last two in query's source."""
+    order = list(keys(query.source))
+    length, head_dim, whole = keys(axes.query_length), keys(axes.head_dim), keys(axes.batch)
+    if not length or not head_dim or length[-1] not in order or head_dim[0] not in order:
         return None
-    between = tuple(order[order.index(rows[-1]) + 1 : order.index(inner[0])])
+    between = tuple(order[order.index(length[-1]) + 1 : order.index(head_dim[0])])
     if between and whole[len(whole) - len(between) :] == between:
         return len(whole) - len(between)
     return None
 
 
-def _kv_heads(expr: AttentionExpr, heads: Axis) -> Axis:
+def _kv_heads(heads: Axis, key: Operand, value: Operand) -> Axis:
     """The leading head atoms that key and value depend on, if they lack exactly the rest.
 
     Query head h reads key head h // group only if the index that repeats is the innermost: a key that lacks an outer
@@ -77,10 +62,10 @@ def _kv_heads(expr: AttentionExpr, heads: Axis) -> Axis:
     """
 
     def own(operand: Operand) -> int:
-        present = set(keys(expr.space[operand.view].source))
+        present = set(keys(operand.source))
         count = len(heads)
         while count and heads[count - 1].key not in present:
             count -= 1
         return count if all(atom.key in present for atom in heads[:count]) else len(heads)
 
-    return heads[: max(own(expr.key), own(expr.value))]
+    return heads[: max(own(key), own(value))]

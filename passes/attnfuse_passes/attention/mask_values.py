@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from attnfuse.api import (
     ELEMENTS,
+    SEQUENCES,
     Effects,
     Model,
     Node,
@@ -26,6 +27,7 @@ from attnfuse.api import (
     WeightReader,
     changed,
     dtypes,
+    hands,
     no_weights,
     source,
 )
@@ -80,7 +82,7 @@ class ConstantFolder:
         else:
             return literal if isinstance(literal, np.ndarray) else None
         kind = model.type_of(name)
-        rule = _FOLD.get(node.op)
+        rule = _same_order if hands(node) in SEQUENCES else _FOLD.get(node.op)
         if kind is None or not kind.is_static or kind.size > self._largest:
             return None
         everywhere = uniform(model, name)
@@ -247,7 +249,6 @@ def _slice(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
 
 
 _FOLD: dict[str, Rule] = {
-    "Load": lambda fold, node, depth: fold.operand(node.inputs[0], depth),
     "Add": _binary(np.add),
     "AddExt": _with_alpha(np.add),
     "Sub": _binary(np.subtract),
@@ -271,13 +272,6 @@ _FOLD: dict[str, Rule] = {
     "LogicalNot": lambda fold, node, depth: np.logical_not(fold.operand(node.inputs[0], depth)),
     "Neg": lambda fold, node, depth: np.negative(fold.operand(node.inputs[0], depth)),
     "Cast": _cast,
-    "Reshape": _same_order,
-    "ExpandDims": _same_order,
-    "Squeeze": _same_order,
-    "FlattenExt": _same_order,
-    "Contiguous": _same_order,
-    "Clone": _same_order,
-    "TensorMove": _same_order,
     "BroadcastTo": _broadcast,
     "Tile": lambda fold, node, depth: np.tile(fold.operand(node.inputs[0], depth), fold.numbers(node.inputs[1])),
     "Transpose": lambda fold, node, depth: np.transpose(

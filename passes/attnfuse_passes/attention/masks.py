@@ -25,65 +25,25 @@ A weight is a bias of known numbers where its values are at hand, and no constan
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import DType, MatchFailure, Model, NodeKind, Obligation
+from attnfuse.api import DType, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
-from attnfuse_passes.attention.heads import Heads
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
-from attnfuse_passes.attention.normal_form import AttentionExpr, BiasTerm, FillTerm
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill, Term
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
 # Products of float16 query and key stay below 65504² · 512 ≈ 2.2e12 and float32 keeps 24 bits: adding anything
 # beyond 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
 ABSORBING = -1e30
-
-
-@dataclass(frozen=True, slots=True)
-class Discard:
-    """A run-time condition under which a key is discarded.
-
-    Without a `threshold`, `value` is a bool and discards where it is `when`; with one, `value` is a number and discards
-    below the threshold (`when`), or above it (not `when`).
-    """
-
-    value: str
-    view: str
-    when: bool = True
-    threshold: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bias:
-    """factor · value, added to the scores at run time."""
-
-    value: str
-    view: str
-    factor: float
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """`fill` where `value` (a bool) is `when`, else what was summed before: a fill that absorbs the score."""
-
-    value: str
-    view: str
-    when: bool
-    fill: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summand:
-    """A term of a shifted bias. The formula has its sum up to there in `dtype`, and an overflow of it too."""
-
-    term: Bias | Fill
-    dtype: DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,47 +55,105 @@ class _Part:
     added: DType
 
 
-@dataclass(slots=True)
-class Masking:
-    """What the fused node is given. Constants have axes [batch, heads, rows, columns], 1 where they do not vary."""
+@dataclass(frozen=True, slots=True)
+class MaskPlan:
+    """What the fused node is given. Constants have axes [batch, heads, query, key], 1 where they do not vary.
 
-    discards: list[Discard] = field(default_factory=list)
-    constant_discard: npt.NDArray[np.bool_] | None = None
-    biases: list[Bias] = field(default_factory=list)
+    `kind` is "bool", "causal", "additive" or None. `guard` is what stands for fully masked rows behind the node.
+    `divide`: whether the bias may be divided by the scale. `shifted` are terms to be summed and shifted in float32; if
+    there are any, nothing else is used.
+    """
+
+    masks: tuple[BooleanMask, ...] = ()
+    constant_mask: npt.NDArray[np.bool_] | None = None
+    biases: tuple[Bias, ...] = ()
     constant_bias: npt.NDArray[np.float64] | None = None
-    shifted: list[Summand] = field(default_factory=list)
-    """Terms to be summed and shifted in float32; if there are any, nothing else is used."""
+    shifted: tuple[Bias | Fill, ...] = ()
     guard: str | None = None
     divide: bool = True
-    """Whether the bias may be divided by the scale (see `bias_before_scale`)."""
     kind: str | None = None
-    obligations: list[Obligation] = field(default_factory=list)
+    obligations: tuple[Obligation, ...] = ()
 
     @property
-    def discarding(self) -> bool:
-        return bool(self.discards) or self.constant_discard is not None
+    def masking(self) -> bool:
+        """Whether keys are discarded."""
+        return bool(self.masks) or self.constant_mask is not None
 
     @property
     def biased(self) -> bool:
         return bool(self.biases or self.shifted) or self.constant_bias is not None
 
+    @property
+    def per_head(self) -> bool:
+        """Whether the mask of one head may differ from another's."""
+        constant = self.constant_mask
+        return any(mask.per_head for mask in self.masks) or (constant is not None and constant.shape[1] > 1)
 
-def read_masking(
+
+@dataclass(slots=True)
+class _Draft:
+    """A plan while the terms are sorted."""
+
+    masks: list[BooleanMask] = field(default_factory=list)
+    constant_mask: npt.NDArray[np.bool_] | None = None
+    biases: list[Bias] = field(default_factory=list)
+    constant_bias: npt.NDArray[np.float64] | None = None
+    shifted: list[Bias | Fill] = field(default_factory=list)
+    guard: str | None = None
+    divide: bool = True
+    obligations: list[Obligation] = field(default_factory=list)
+
+    @property
+    def masking(self) -> bool:
+        return bool(self.masks) or self.constant_mask is not None
+
+    def plan(self) -> MaskPlan:
+        kind = None
+        if self.biases or self.shifted or self.constant_bias is not None:
+            kind = "additive"
+        elif self.masks:
+            kind = "bool"
+        elif self.constant_mask is not None:
+            kind = "causal" if _is_causal(self.constant_mask) else "bool"
+        return MaskPlan(
+            masks=tuple(self.masks),
+            constant_mask=self.constant_mask,
+            biases=tuple(self.biases),
+            constant_bias=self.constant_bias,
+            shifted=tuple(self.shifted),
+            guard=self.guard,
+            divide=self.divide,
+            kind=kind,
+            obligations=tuple(self.obligations),
+        )
+
+
+def plan_masks(
     model: Model,
     folder: ConstantFolder,
     known: ConstantFolder,
-    expr: AttentionExpr,
-    heads: Heads,
+    attention: Attention,
     compute: DType,
-    node: NodeKind,
     *,
+    before_scale: bool,
     rows_attended: bool,
-) -> Masking:
+) -> MaskPlan:
     """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
 
-    `folder` knows constants, which may be written anew; `known` the weights' values too.
+    `folder` knows constants, which may be written anew; `known` the weights' values too. `before_scale`: the fused node
+    adds its bias before the scale. A fused node's own terms are handed on as they are.
     """
-    return _Sorter(model, folder, known, expr, heads, compute, node, rows_attended).sort()
+    if attention.layout is not None:
+        return as_given(attention.terms)
+    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
+    return _Sorter(model, folder, known, attention, terms, compute, before_scale, rows_attended).sort()
+
+
+def as_given(terms: Sequence[Term]) -> MaskPlan:
+    """The mask and the bias of a fused node of the source, which go on as they are."""
+    masks = tuple(term for term in terms if isinstance(term, BooleanMask))
+    biases = tuple(term for term in terms if isinstance(term, Bias))
+    return MaskPlan(masks=masks, biases=biases, kind="additive" if biases else "bool" if masks else None)
 
 
 @dataclass(slots=True)
@@ -143,12 +161,12 @@ class _Sorter:
     model: Model
     folder: ConstantFolder
     known: ConstantFolder
-    expr: AttentionExpr
-    heads: Heads
+    attention: Attention
+    terms: tuple[Bias | Fill, ...]
     compute: DType
-    node: NodeKind
+    before_scale: bool
     rows_attended: bool
-    masking: Masking = field(default_factory=Masking)
+    draft: _Draft = field(default_factory=_Draft)
     meanings: list[tuple[str, bool]] = field(default_factory=list)
     """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
     shift: bool = False
@@ -167,11 +185,11 @@ class _Sorter:
     all_known: bool = True
     """Whether every mask is known."""
 
-    def sort(self) -> Masking:
+    def sort(self) -> MaskPlan:
         self._check_sums()
-        for term in self.expr.terms:
+        for term in self.terms:
             self._check_range(term)
-            if isinstance(term, FillTerm):
+            if isinstance(term, Fill):
                 self._fill(term)
             else:
                 self._bias(term)
@@ -180,112 +198,113 @@ class _Sorter:
         self._rows()
         if self.shift:
             self._shift()
-        self._kind()
-        return self.masking
+        return self.draft.plan()
 
     def _shift(self) -> None:
         """One shifted bias of all terms, in place of everything sorted so far."""
-        self.masking = Masking(divide=False)
-        scaled = any(isinstance(term, BiasTerm) and term.factor != 1.0 for term in self.expr.terms)
-        for term in self.expr.terms:
-            if isinstance(term, BiasTerm):
-                self.masking.shifted.append(Summand(Bias(term.value, term.view, term.factor), self._at(term)))
-            elif term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended):
-                fill = Fill(term.condition, term.view, term.when, term.fill)
-                self.masking.shifted.append(Summand(fill, self._at(term)))
+        self.draft = _Draft(divide=False)
+        scaled = any(isinstance(term, Bias) and term.factor != 1.0 for term in self.terms)
+        for term in self.terms:
+            if isinstance(term, Bias) or (
+                term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended)
+            ):
+                self.draft.shifted.append(term)
             else:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
                 # so a mean, differs, in a row that attends to no key.
                 raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
-        self.masking.guard = "zero" if self.expr.nan_guard else None
+        self.draft.guard = "zero" if self.attention.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- storing biases in the compute type
 
     def _store(self) -> None:
         """Have the biases stored as they are, where that loses nothing; else shifted, here or at run time."""
-        masking, constant = self.masking, self.masking.constant_bias
+        draft, constant = self.draft, self.draft.constant_bias
         parts = list(self.parts)
         if constant is not None:
             parts.append(_Part(np.unique(constant), min(self.constants, key=roundoff)))
         if not parts:
             return
-        wide = any(isinstance(term, BiasTerm) and self._is_wide(term) for term in self.expr.terms)
+        wide = any(isinstance(term, Bias) and self._is_wide(term) for term in self.terms)
         if len(parts) > 1 and wide and (self.unbounded or self.largest >= FINE):
             self.shift = True  # the formula adds them in a wider type than the node's
             return
-        for divide in (True, False) if masking.divide else (False,):
-            factor = 1.0 / self.expr.scale if divide and self.node == "FlashAttentionScore" else 1.0
+        for divide in (True, False) if draft.divide else (False,):
+            factor = 1.0 / self.attention.scale if divide and self.before_scale else 1.0
             if all(p.numbers is None or survives(p.numbers, self.compute, factor, p.added) for p in parts):
-                masking.divide = divide
+                draft.divide = divide
                 if any(part.numbers is not None for part in parts):
                     self._prove("bias", f"the bias in {self.compute} is off by no more than the formula's own rounding")
                 return
-        if constant is None or self.parts or masking.discards or constant.max() >= -ABSORBING:
+        if constant is None or self.parts or draft.masks or constant.max() >= -ABSORBING:
             self.shift = True  # a largest number that absorbs the scores leaves a row without them, query set to zero
             return
-        rest = shifted(constant, masking.constant_discard)
-        masking.constant_bias = rest if rest.any() else None
-        masking.divide = masking.divide and float(-rest.min()) / self.expr.scale <= _largest(self.compute)
+        rest = shifted(constant, draft.constant_mask)
+        draft.constant_bias = rest if rest.any() else None
+        draft.divide = draft.divide and float(-rest.min()) / self.attention.scale <= _largest(self.compute)
         self._prove("bias", "the constant bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- terms
 
-    def _at(self, term: BiasTerm | FillTerm) -> DType:
-        """The element type in which the term meets the scores."""
-        kind = self.model.type_of(term.at)
-        return self.expr.scores_dtype if kind is None else kind.dtype
-
-    def _is_wide(self, term: BiasTerm | FillTerm) -> bool:
+    def _is_wide(self, term: Bias | Fill) -> bool:
         """Whether the formula adds in another type than the node will: then it may lose nothing that the node does."""
-        return self._at(term) != self.compute
+        return term.added_in != self.compute
 
-    def _check_range(self, term: BiasTerm | FillTerm) -> None:
+    def _per_head(self, source: Axis | None) -> bool:
+        """Whether a mask of those atoms may differ from head to head."""
+        own = set(keys(self.attention.axes.heads))
+        return any(atom.key in own for atom in source or ())
+
+    def _check_range(self, term: Bias | Fill) -> None:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
-        at, softmax = self._at(term), self.expr.scores_dtype
+        at, softmax = term.added_in, self.attention.scores_dtype
         if _largest(at) > _largest(softmax) and not self.rows_attended:
             raise MatchFailure("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
 
     def _check_sums(self) -> None:
         """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
-        terms = [t for t in self.expr.terms if isinstance(t, BiasTerm) and abs(t.factor) < 1 and self._is_extreme(t)]
+        terms = [t for t in self.terms if isinstance(t, Bias) and abs(t.factor) < 1 and self._is_extreme(t)]
         if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
             found = f"{len(terms)} masks before a factor"
             raise MatchFailure("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
 
-    def _is_extreme(self, term: BiasTerm) -> bool:
+    def _is_extreme(self, term: Bias) -> bool:
         """Whether a number of the term's may be half as large as its type allows, or is not known."""
         numbers = self.known.value(term.value)
         known = self.known.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
-        return known is None or max((abs(x) for x in known), default=0.0) >= _largest(self._at(term)) / 2
+        return known is None or max((abs(x) for x in known), default=0.0) >= _largest(term.added_in) / 2
 
-    def _overflows(self, low: float, term: BiasTerm | FillTerm) -> bool:
+    def _overflows(self, low: float, term: Bias | Fill) -> bool:
         """Whether a factor behind the term takes a finite number out of the scores' range: the formula has −inf."""
-        return math.isfinite(low) and low < -_largest(self._at(term))
+        return math.isfinite(low) and low < -_largest(term.added_in)
 
-    def _fill(self, term: FillTerm) -> None:
-        lowest = -_largest(self._at(term))
+    def _fill(self, term: Fill) -> None:
+        lowest = -_largest(term.added_in)
         if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
             raise MatchFailure(
                 "facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill)
             )
-        constant = self._constant(self.folder, term.condition, term.view)
+        constant = self._constant(self.folder, term.condition, term.source)
         if constant is None:
-            self.masking.discards.append(Discard(term.condition, term.view, when=term.when))
-            known = self._constant(self.known, term.condition, term.view)
+            self.draft.masks.append(
+                BooleanMask(term.condition, term.source, self._per_head(term.source), when=term.when)
+            )
+            known = self._constant(self.known, term.condition, term.source)
             self._hide(None if known is None else known.astype(np.bool_) == term.when)
         else:
-            self._discard_constant(constant.astype(np.bool_) == term.when)
+            self._mask_constant(constant.astype(np.bool_) == term.when)
         self.meanings.append(("nan" if math.isinf(term.fill) else "mean", False))
         if math.isfinite(term.fill):
             self.nearest = min(self.nearest, -term.fill)
-            later = self.expr.terms[self.expr.terms.index(term) + 1 :]
-            if term.fill > ABSORBING and any(isinstance(t, BiasTerm) for t in later) and not self.rows_attended:
+            position = next(i for i, other in enumerate(self.terms) if other is term)
+            later = self.terms[position + 1 :]
+            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.rows_attended:
                 self.shift = True  # a row of fills is no mean any more once something is added to them
 
-    def _bias(self, term: BiasTerm) -> None:
-        constant = self._constant(self.folder, term.value, term.view)
+    def _bias(self, term: Bias) -> None:
+        constant = self._constant(self.folder, term.value, term.source)
         if constant is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 is no finite bias, which is told then
                 scaled = constant.astype(np.float64) * term.factor
@@ -297,21 +316,21 @@ class _Sorter:
         else:
             self._unknown(term)
 
-    def _constant_bias(self, values: npt.NDArray[np.float64], term: BiasTerm) -> None:
+    def _constant_bias(self, values: npt.NDArray[np.float64], term: Bias) -> None:
         if np.isnan(values).any() or (values == np.inf).any():
             raise MatchFailure("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
         masked = values <= ABSORBING
         if masked.any():
-            self._discard_constant(masked)
+            self._mask_constant(masked)
             self.meanings.append((self._meaning(values[masked], term), True))
         rest = np.where(masked, 0.0, values)
         if rest.any():
-            self.constants.append(self._at(term))
+            self.constants.append(term.added_in)
             self._bound(rest)
-            known = self.masking.constant_bias
-            self.masking.constant_bias = rest if known is None else known + rest
+            known = self.draft.constant_bias
+            self.draft.constant_bias = rest if known is None else known + rest
 
-    def _numbers(self, numbers: Numbers, term: BiasTerm) -> None:
+    def _numbers(self, numbers: Numbers, term: Bias) -> None:
         if math.inf in numbers:
             self.shift = True  # a row that holds it is not a number, which shifting finds out
             return
@@ -320,10 +339,10 @@ class _Sorter:
             # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
             limit = max(ABSORBING / 2 / abs(term.factor), -_largest(term.dtype) / 2)
             below = term.factor > 0
-            discard = Discard(term.value, term.view, when=below, threshold=limit if below else -limit)
-            self.masking.discards.append(discard)
+            per_head, threshold = self._per_head(term.source), limit if below else -limit
+            self.draft.masks.append(BooleanMask(term.value, term.source, per_head, when=below, threshold=threshold))
             self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
-            known = self._constant(self.known, term.value, term.view)
+            known = self._constant(self.known, term.value, term.source)
             self._hide(None if known is None else known.astype(np.float64) * term.factor <= ABSORBING)
             return
         if low:
@@ -331,44 +350,44 @@ class _Sorter:
             return
         held = np.array(sorted(numbers))
         self._bound(held)
-        self.parts.append(_Part(held, self._at(term)))
-        self.masking.biases.append(Bias(term.value, term.view, term.factor))
+        self.parts.append(_Part(held, term.added_in))
+        self.draft.biases.append(term)
 
     def _bound(self, numbers: Reals) -> None:
         """Mind how large the biases may get together, and what of that leaves the compute type."""
         self.largest += float(np.abs(numbers).max())
         if self.largest > _largest(self.compute):
-            self.masking.divide = False  # where the formula's sum is infinite, the node's has to be
-        if self.largest / self.expr.scale > _largest(self.compute):
-            self.masking.divide = False
+            self.draft.divide = False  # where the formula's sum is infinite, the node's has to be
+        if self.largest / self.attention.scale > _largest(self.compute):
+            self.draft.divide = False
 
-    def _unknown(self, term: BiasTerm) -> None:
+    def _unknown(self, term: Bias) -> None:
         """A run-time bias of any numbers. It goes in as it is where the node holds them exactly; else it is shifted.
 
         With a factor behind it, it does so where that is a power of two, or the formula rounds the product as the node
         does.
         """
         exact = term.dtype == self.compute
-        exact = exact and (abs(math.frexp(term.factor)[0]) == 0.5 or self._at(term) == self.compute)
-        if exact and abs(term.factor) > 1 and self.expr.scores_dtype != self.compute:
+        exact = exact and (abs(math.frexp(term.factor)[0]) == 0.5 or term.added_in == self.compute)
+        if exact and abs(term.factor) > 1 and self.attention.scores_dtype != self.compute:
             # In the softmax's wider type the product is a number, in the node's it may be none.
             exact = False
-            if self._at(term) != self.expr.scores_dtype and not self.rows_attended:
+            if term.added_in != self.attention.scores_dtype and not self.rows_attended:
                 raise MatchFailure("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
         turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
-        if self.expr.nan_guard and (turned or (exact and not self.rows_attended)):
+        if self.attention.nan_guard and (turned or (exact and not self.rows_attended)):
             self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
             return
         if not exact:
             self._take_apart(term)
             return
         self._prove("bias", "the run-time bias is of the compute type")
-        self.masking.divide = False
+        self.draft.divide = False
         self.unbounded = True
-        self.parts.append(_Part(None, self._at(term)))
-        self.masking.biases.append(Bias(term.value, term.view, term.factor))
+        self.parts.append(_Part(None, term.added_in))
+        self.draft.biases.append(term)
 
-    def _take_apart(self, term: BiasTerm) -> None:
+    def _take_apart(self, term: Bias) -> None:
         """Read a sum whose parts are known one by one; shift anything else."""
         parts = self._summands(term)
         if parts and all(self.known.possible(part.value) is not None for part in parts):
@@ -377,7 +396,7 @@ class _Sorter:
         else:
             self.shift = True
 
-    def _summands(self, term: BiasTerm) -> list[BiasTerm]:
+    def _summands(self, term: Bias) -> list[Bias]:
         """scores + (a + b) = (scores + a) + b, where that helps: the numbers of both are known."""
         node = self.model.producer(term.value)
         if node is None or node.op != "Add":
@@ -385,23 +404,23 @@ class _Sorter:
         kind, parts = self.model.type_of(term.value), []
         if kind is None:
             return []
-        axes = _axes_of(self.expr.space[term.view].source, kind.dims)
-        for number, name in enumerate(node.inputs[:2]):
+        if term.source is None:
+            return []
+        axes = _axes_of(term.source, kind.dims)
+        for name in node.inputs[:2]:
             part = self.model.type_of(name)
             if part is None or not part.dtype.is_float or part.rank > len(axes):
                 return []
             own = axes[len(axes) - part.rank :]
             source = tuple(atom for axis, dim in zip(own, part.dims, strict=True) if dim != 1 for atom in axis)
-            view = f"{term.view}+{number}"
-            self.expr.space.put(view, View(source, ()))
-            parts.append(BiasTerm(name, part.dtype, term.factor, view, term.at))
+            parts.append(replace(term, value=name, dtype=part.dtype, source=source))
         return parts
 
     # --- rows without keys
 
     def _rows(self) -> None:
-        masking = self.masking
-        if not masking.discarding or self.shift:
+        draft = self.draft
+        if not draft.masking or self.shift:
             return
         if self.rows_attended:
             self._prove("rows", "each row attends to a key, by the policy")
@@ -410,21 +429,21 @@ class _Sorter:
             self.shift = True  # a bias may push other keys as low as the hidden ones
             return
         if self.all_known and self.hidden is not None and not self.hidden.all(axis=-1).any():
-            what = "a weight of known numbers" if masking.discards else "constant"
+            what = "a weight of known numbers" if draft.masks else "constant"
             self._prove("rows", f"the mask is {what} and leaves every row at least one key")
             return
         kinds = {kind for kind, _ in self.meanings}
         single = len(self.meanings) == 1
         if kinds == {"nan"}:
-            masking.guard = "zero" if self.expr.nan_guard else "nan"
+            draft.guard = "zero" if self.attention.nan_guard else "nan"
         elif kinds == {"mean"} and single:
-            masking.guard = "mean"
+            draft.guard = "mean"
         else:
             self.shift = True  # several masks together may leave a row no key, and what it means depends on all
             return
-        self._prove("rows", f"rows without keys are put in place after the node: {masking.guard}")
+        self._prove("rows", f"rows without keys are put in place after the node: {draft.guard}")
 
-    def _meaning(self, low: npt.NDArray[np.float64], term: BiasTerm) -> str:
+    def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""
         if np.isinf(low).all():
             return "nan"
@@ -434,26 +453,26 @@ class _Sorter:
         return "mixed"
 
     def _prove(self, kind: str, evidence: str) -> None:
-        self.masking.obligations.append(Obligation(kind, evidence))
+        self.draft.obligations.append(Obligation(kind, evidence))
 
     # --- constants
 
-    def _constant(self, folder: ConstantFolder, value: str, view: str) -> Array | None:
-        """The term's value with axes [batch, heads, rows, columns], 1 where it does not vary; None if not known."""
+    def _constant(self, folder: ConstantFolder, value: str, source: Axis | None) -> Array | None:
+        """The term's value with axes [batch, heads, query, key], 1 where it does not vary; None if not known."""
         constant = folder.value(value)
-        if constant is None:
+        if constant is None or source is None:
             return None
-        source = self.expr.space[view].source
-        groups = (self.heads.batch, self.heads.heads, self.expr.axis("rows"), self.expr.axis("columns"))
+        axes_of = self.attention.axes
+        groups = (axes_of.batch, axes_of.heads, axes_of.query_length, axes_of.key_length)
         own = set(keys(source))
         axes: list[Axis] = [axis if any(atom.key in own for atom in axis) else () for axis in groups]
         return View(source, tuple(axes)).apply(constant)
 
-    def _discard_constant(self, mask: npt.NDArray[np.bool_]) -> None:
+    def _mask_constant(self, mask: npt.NDArray[np.bool_]) -> None:
         if (mask == mask[:, :1]).all():
             mask = mask[:, :1]  # in the same constant as a bias per head, the mask of all heads
-        known = self.masking.constant_discard
-        self.masking.constant_discard = mask if known is None else known | mask
+        known = self.draft.constant_mask
+        self.draft.constant_mask = mask if known is None else known | mask
         self._hide(mask)
 
     def _hide(self, mask: npt.NDArray[np.bool_] | None) -> None:
@@ -462,16 +481,6 @@ class _Sorter:
             self.all_known = False
         else:
             self.hidden = mask if self.hidden is None else self.hidden | mask
-
-    def _kind(self) -> None:
-        masking = self.masking
-        constant = masking.constant_discard
-        if masking.biased:
-            masking.kind = "additive"
-        elif masking.discards:
-            masking.kind = "bool"
-        elif constant is not None:
-            masking.kind = "causal" if _is_causal(constant) else "bool"
 
 
 def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
@@ -496,6 +505,4 @@ def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
 
 
 def _largest(dtype: DType) -> float:
-    return {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}.get(
-        dtype.name, 1.7976931348623157e308
-    )
+    return dtype.largest if dtype.is_float else sys.float_info.max

@@ -18,7 +18,6 @@ A bias of other numbers is shifted: ALiBi over 512 keys reaches 361, of which fl
 
 from __future__ import annotations
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
@@ -37,7 +36,7 @@ _CHUNK = 256
 
 def roundoff(dtype: DType) -> float:
     """Unit roundoff: half of the distance between 1 and the next number."""
-    return {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}.get(dtype.name, 2.0**-53)
+    return dtype.unit_roundoff
 
 
 def survives(numbers: Reals, stored: DType, factor: float, added: DType) -> bool:
@@ -46,7 +45,7 @@ def survives(numbers: Reals, stored: DType, factor: float, added: DType) -> bool
     What is beyond the range of `added` is infinite in the formula, and has to be in the node.
     """
     numbers = np.unique(numbers)
-    limit = float(ml_dtypes.finfo(added.numpy).max)  # type: ignore[no-untyped-call]
+    limit = added.largest
     numbers = np.where(np.abs(numbers) > limit, np.copysign(np.inf, numbers), numbers)
     lost = lost_by(numbers, stored, factor)
     if not np.isfinite(lost).all():

@@ -1,99 +1,219 @@
-"""The normal form every spelling is read into: softmax(scale · QKᵀ + bias) V, with its axes told apart.
+"""The normal form every attention is raised to: softmax(scale · QKᵀ + terms) V, with its axes told apart.
 
-All views live in one `Space`, so an atom that query and key share is the same batch or head index. `batch` is the
-view of the indices that are neither sequence nor head size; which of them are heads is decided when a node is written.
+A formula and a fused node of the source become the same value. It names values of the graph and no nodes, so it says
+all that deciding and writing need to know of the graph. An atom that query and key share is the same batch or head
+index (see `axes.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
-from attnfuse.api import DType, Node, Obligation, Peel
-from attnfuse_passes.attention.axes import Atom, Axis, Space
+import numpy as np
 
+from attnfuse.api import DType, Form, FusedRequest, Miss, Obligation, Peel, SiteFacts, TensorType
+from attnfuse_passes.attention.axes import Atom, Axis, product
 
-@dataclass(slots=True)
-class Operand:
-    """Query, key or value: a value of the graph and how its axes enter the products.
-
-    `view` names its view in the space, as the product uses it ([…batch, rows, columns] after any swap). `layouts` are
-    values of the graph that hold exactly this operand's numbers in other layouts, each with the name of its view:
-    what is written may start from any of them.
-    """
-
-    name: str
-    value: str
-    dtype: DType
-    view: str
-    layouts: list[tuple[str, str]]
+_FLOAT32 = np.finfo(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class BiasTerm:
-    """factor · value is added to the scores; `view` has one axis per axis of the scores at that point."""
+class Operand:
+    """Query, key or value: a value of the graph, and the atoms of its axes in row-major order.
+
+    `layouts` are values of the graph that hold exactly this operand's numbers in other layouts, each with its axes:
+    what is written may start from any of them. The first is `value` itself.
+    """
+
+    value: str
+    dtype: DType
+    source: Axis
+    layouts: tuple[tuple[str, tuple[Axis, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionAxes:
+    """The atoms of each axis; several, or none, where the graph has it in parts, or of one element.
+
+    `heads` are those of query. The leading ones, `kv_heads`, key and value have too; the rest repeat them in groups.
+    Where no layout of the graph shows heads, all of them are in `batch` and `heads_known` is False.
+    """
+
+    batch: Axis
+    heads: Axis
+    kv_heads: Axis
+    query_length: Axis
+    key_length: Axis
+    head_dim: Axis
+    value_head_dim: Axis
+    heads_known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """factor · value is added to the scaled scores, in the element type `added_in`; `at` is the node that adds it.
+
+    `source` are the atoms of the value in row-major order. A fused node's own bias has None: it is of the shape that
+    fused nodes take. With `before_scale` it is added to the product before that is scaled.
+    """
 
     value: str
     dtype: DType
     factor: float
-    view: str
+    source: Axis | None
+    added_in: DType
     at: str
+    before_scale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class FillTerm:
-    """`fill` stands in place of the scores where `condition` is `when`."""
+class Fill:
+    """`fill` stands in place of the scores where `condition`, whose atoms are `source`, is `when`.
+
+    `added_in` is the element type of the scores there; `at` is the node that fills.
+    """
 
     condition: str
     when: bool
     fill: float
-    view: str
+    source: Axis
+    added_in: DType
     at: str
 
 
-@dataclass(slots=True)
-class AttentionExpr:
-    """One attention, proved equal to the region of the graph it was read from.
+@dataclass(frozen=True, slots=True)
+class BooleanMask:
+    """A condition at run time under which a key is discarded.
 
-    `rows` and `columns` are the query and key sequences, `inner` the head size, `outer` that of value; `output` is the
-    view of the anchor's value. `factors` are the constants whose float64 product is the scale.
+    Without a `threshold`, `value` is a bool and discards where it is `when`; with one, `value` is a number and discards
+    below the threshold (`when`), or above it (not `when`). `source` are its atoms in row-major order; a fused node's
+    own mask has None: it is of a shape that fused nodes take, and discards where it is not 0.
     """
 
-    space: Space
-    softmax: Node
-    anchor: Node
+    value: str
+    source: Axis | None
+    per_head: bool
+    when: bool = True
+    threshold: float | None = None
+
+
+Term: TypeAlias = Bias | BooleanMask | Fill
+Layout: TypeAlias = Literal["BNSD", "BSND", "BSH"]
+"""Batch, heads, sequence, head size; in BSH heads and head size are one axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurroundingCasts:
+    """The casts put around a fused node for its sake: what query, key and value were before, in `dtype`, and the value
+    of the cast back to that."""
+
+    operands: tuple[str, str, str]
+    dtype: DType
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where in the graph an attention was found, and what was proved of it there.
+
+    `root` is the Softmax or the fused node, `anchor` the value that is replaced; `interior` are the values that are
+    then without purpose, and `region` the nodes of the site as lines of text.
+    """
+
+    form: Form
+    module: str
+    graph: str
+    root: str
+    anchor: str
+    interior: tuple[str, ...]
+    region: tuple[str, ...]
+    facts: SiteFacts
+    identities: tuple[Peel, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """One attention, equal to the region of the graph it was raised from.
+
+    `output` are the axes of the replaced value. `factors` are the constants whose float64 product is the scale.
+    `score_bytes` are those of the softmax's operand and result. `nan_guard`: weights that are NaN become 0. `layout` is
+    that of a fused node ("BNSD", "BSND" or "BSH"), and None for a formula.
+    """
+
+    origin: Origin
     query: Operand
     key: Operand
     value: Operand
-    scores_dtype: DType
+    axes: AttentionAxes
+    output: tuple[Axis, ...]
     output_dtype: DType
-    score_bytes: int
-    factors: list[float] = field(default_factory=list)
-    terms: list[BiasTerm | FillTerm] = field(default_factory=list)
+    scores_dtype: DType
+    scale: float
+    factors: tuple[float, ...] = ()
+    terms: tuple[Term, ...] = ()
     nan_guard: bool = False
-    interior: list[Node] = field(default_factory=list)
-    peels: list[Peel] = field(default_factory=list)
-    obligations: list[Obligation] = field(default_factory=list)
-    heads_hint: int | None = None
-    """How many of the batch atoms precede the head atoms, where a 4-D value of the region shows it."""
+    score_bytes: int = 0
+    layout: Layout | None = None
+    casts: SurroundingCasts | None = None
 
     @property
-    def batch(self) -> Axis:
-        """Batch and head atoms, outermost first."""
-        return tuple(atom for axis in self.space["batch"].axes for atom in axis)
-
-    def axis(self, name: str) -> Axis:
-        """The atoms of "rows", "columns", "inner" or "outer"."""
-        return self.space[name].axes[0]
+    def operands(self) -> tuple[Operand, Operand, Operand]:
+        return self.query, self.key, self.value
 
     @property
-    def scale(self) -> float:
-        """Float64 product of the factors, in the order they were met."""
-        total = 1.0
-        for factor in self.factors:
-            total *= factor
-        return total
+    def sizes(self) -> tuple[int, ...]:
+        """Batch, heads, key heads, lengths of query and key, head sizes of query and value; -1 where not known."""
+        axes = self.axes
+        named = (axes.batch, axes.heads, axes.kv_heads, axes.query_length, axes.key_length, axes.head_dim)
+        return tuple(product(axis) for axis in (*named, axes.value_head_dim))
+
+    @property
+    def width(self) -> int:
+        """Head size of a fused node: where query's and value's differ, the narrower is padded to the wider."""
+        return max(product(self.axes.head_dim), product(self.axes.value_head_dim))
+
+    def outside_casts(self) -> Attention:
+        """The same with the surrounding casts inside: of the operands before them, to the value behind them."""
+        casts = self.casts
+        if casts is None:
+            return self
+        query, key, value = (
+            replace(operand, value=before, dtype=casts.dtype, layouts=((before, operand.layouts[0][1]),))
+            for operand, before in zip(self.operands, casts.operands, strict=True)
+        )
+        origin = replace(self.origin, anchor=casts.result)
+        return replace(self, origin=origin, query=query, key=key, value=value, output_dtype=casts.dtype, casts=None)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFusedNode:
+    """A fused node of the source that says more than the normal form does, or cannot be read: it may only stay.
+
+    `types` are those of its query, key and value, None where not known. `failure` tells what is in the way. `request`
+    is what the node asks of a target, or why that cannot be told.
+    """
+
+    origin: Origin
+    op: str
+    types: tuple[TensorType | None, ...]
+    scale: float | None
+    casts: SurroundingCasts | None
+    failure: Miss
+    request: FusedRequest | Miss
 
 
 def flat(axes: tuple[Axis, ...]) -> list[Atom]:
     """All atoms of some axes in order."""
     return [atom for axis in axes for atom in axis]
+
+
+def holds_scale(scale: float) -> bool:
+    """Whether `scale_value`, which is a float32, holds the scale: not NaN, 0 or infinity, and to full precision.
+
+    What is smaller than every normal number would be rounded by up to half of itself, or be 0 to a kernel that flushes
+    such numbers: every score would be scaled alike wrongly.
+    """
+    return bool(_FLOAT32.tiny <= abs(scale) <= _FLOAT32.max)

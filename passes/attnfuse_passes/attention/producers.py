@@ -1,6 +1,6 @@
-"""Fused nodes that are known to be wrong where they were made: told by name, never mended.
+"""Fused nodes that are known to be wrong where they were made: told by name, never corrected.
 
-What a graph says is what it means; a tool that "corrected" it could only guess. These are the slips of mindone 0.5.0
+What a graph says is what it means; a tool that "corrected" it could only guess. These are the mistakes of mindone 0.5.0
 that a graph shows (others, such as a causal flag that was dropped without a trace, it cannot show):
 
     scale left at 1.0            models/autoencoders/autoencoder_kl_wan.py
@@ -14,8 +14,8 @@ May import `attnfuse.api`.
 
 from __future__ import annotations
 
-from attnfuse.api import ELEMENTS, Hands, MatchFailure, Model, Node, Role, dtypes, hands, role, source
-from attnfuse_passes.attention.fused_node import FusedSource, read, request_of
+from attnfuse.api import ELEMENTS, Hands, Model, Node, Role, dtypes, hands, role, source
+from attnfuse_passes.attention.fused_arguments import FusedArguments
 
 _HANDED_ON = ELEMENTS - {Hands.CONVERTED}
 """What leaves a mask a mask: a cast may make one."""
@@ -24,30 +24,25 @@ _REPEATS_AN_AXIS = {"RepeatInterleaveInt", "Tile"}
 _COMPRESSED = (2, 3, 4)
 
 
-def known_wrong(model: Model, node: Node) -> tuple[str, ...]:
-    """A warning for each slip that the node shows; none for a node that cannot be read, or that mindone never makes."""
-    if node.op != "FlashAttentionScore":
+def known_wrong(model: Model, found: FusedArguments, head_dim: int | None) -> tuple[str, ...]:
+    """A warning for each mistake that the node shows; none for an operator that mindone never makes.
+
+    `head_dim` is None where it cannot be read.
+    """
+    if found.node.op != "FlashAttentionScore":
         return ()
-    try:
-        found = read(model, node)
-    except MatchFailure:
-        return ()
-    told = [_scale(model, found), _type(model, node), _compressed(found)]
+    warnings = [_scale(found, head_dim), _type(model, found.node), _compressed(found)]
     if found.mask is not None:
-        told += [_bias_as_mask(model, found.mask), _first_head(model, found.mask)]
-    return tuple(text for text in told if text is not None)
+        warnings += [_bias_as_mask(model, found.mask), _first_head(model, found.mask)]
+    return tuple(text for text in warnings if text is not None)
 
 
-def _scale(model: Model, found: FusedSource) -> str | None:
-    try:
-        width = request_of(model, found).head_dim
-    except MatchFailure:
-        return None
-    if found.scale != 1.0 or width == 1:
+def _scale(found: FusedArguments, head_dim: int | None) -> str | None:
+    if head_dim is None or found.scale != 1.0 or head_dim == 1:
         return None
     return (
-        f"its scale is 1.0 with a head size of {width}: if it was meant to be 1/√{width}, the model forgot to say so, "
-        "as mindone's autoencoder_kl_wan does"
+        f"its scale is 1.0 with a head size of {head_dim}: if it was meant to be 1/√{head_dim}, the model forgot to "
+        "say so, as mindone's autoencoder_kl_wan does"
     )
 
 
@@ -58,7 +53,7 @@ def _type(model: Model, node: Node) -> str | None:
     return f"its query is {kind.dtype}, which the operator does not take: mindone's autoencoder_kl_qwenimage casts none"
 
 
-def _compressed(found: FusedSource) -> str | None:
+def _compressed(found: FusedArguments) -> str | None:
     if found.sparse_mode not in _COMPRESSED or found.mask is not None:
         return None
     return (

@@ -1,6 +1,6 @@
 """Legalisation: operators that MindSpore Lite does not take, written with those it does.
 
-    rules.py        the registry, and what a rule is given (`At`)
+    rules.py        the registry, and what a rule is given (`RuleContext`)
     nodes.py        nodes that several families make
     products.py, …  the rules, a family of operators a file
     inline.py       before the rules: calls of functions that are called once

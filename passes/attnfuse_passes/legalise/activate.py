@@ -9,13 +9,13 @@ import math
 
 import numpy as np
 
-from attnfuse.api import dtypes
+from attnfuse.api import Result, cannot, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("GeluExt")
-def gelu(at: At) -> Result:
+def gelu(at: RuleContext) -> Result:
     """(x, approximate: 0 none, 1 tanh): GeLU is the tanh form; the exact one is x/2 · (1 + erf(x / √2)), in float32."""
     form = at.integer(1)
     if form == 1:
@@ -35,7 +35,7 @@ def gelu(at: At) -> Result:
 
 
 @legalises("ClampScalar", "ClampTensor")
-def clamp(at: At) -> Result:
+def clamp(at: RuleContext) -> Result:
     """(x, least or None, most or None), bounds numbers or tensors, in the type of the result; the upper one wins."""
     value = at.build.cast(at.input(0), at.out.dtype)
     for position, op in ((1, "Maximum"), (2, "Minimum")):
@@ -45,7 +45,7 @@ def clamp(at: At) -> Result:
 
 
 @legalises("Div", "Erf", "Exp", "Reciprocal", "Rsqrt", "Sqrt", "Tanh")
-def of_whole_numbers(at: At) -> Result:
+def of_whole_numbers(at: RuleContext) -> Result:
     """Taken of floating-point numbers: others are converted to the type of the result first, as MindSpore does."""
     if not at.out.dtype.is_float:
         raise cannot(f"it gives {at.out.dtype}")
@@ -53,7 +53,7 @@ def of_whole_numbers(at: At) -> Result:
     return at.build.op(at.node.op, *operands)
 
 
-def _bound(at: At, position: int) -> str:
+def _bound(at: RuleContext, position: int) -> str:
     if at.node.op == "ClampTensor":
         return at.build.cast(at.input(position), at.out.dtype)
     number = at.number(position)

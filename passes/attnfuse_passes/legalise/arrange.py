@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import UNKNOWN_DIM, TensorType
+from attnfuse.api import UNKNOWN_DIM, Result, TensorType, cannot
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("Contiguous", "Clone")
-def copy(at: At) -> Result:
+def copy(at: RuleContext) -> Result:
     """(x): the value itself, unless one of the two is changed in place."""
     at.unshared()
     return at.input(0)
 
 
 @legalises("FlattenExt")
-def flatten(at: At) -> Result:
+def flatten(at: RuleContext) -> Result:
     """(x, first axis, last axis): those axes as one. A single unknown size is left to Reshape."""
     dims = at.out.dims
     if dims.count(UNKNOWN_DIM) > 1:
@@ -29,7 +29,7 @@ def flatten(at: At) -> Result:
 
 
 @legalises("TransposeView")
-def transpose(at: At) -> Result:
+def transpose(at: RuleContext) -> Result:
     """(x, order of the axes [, state])."""
     at.unshared()
     rank = at.type(0).rank
@@ -38,7 +38,7 @@ def transpose(at: At) -> Result:
 
 
 @legalises("RepeatInterleaveInt")
-def repeat(at: At) -> Result:
+def repeat(at: RuleContext) -> Result:
     """(x, times, axis or None, size of the result): each element `times` times in a row; None flattens first.
 
     A new axis after the repeated one is tiled, then both are regrouped.
@@ -62,7 +62,7 @@ def repeat(at: At) -> Result:
 
 
 @legalises("ConstantPadND", "PadV3")
-def pad(at: At) -> Result:
+def pad(at: RuleContext) -> Result:
     """(x, (before, after) of each axis from the last on, number): constants joined to x, an axis at a time.
 
     PadV3 says the same; it has an adapter, but without a pass that only MindSpore runs CANN reads its padding from the
@@ -86,7 +86,7 @@ def pad(at: At) -> Result:
 @legalises(
     "ReflectionPad1D", "ReflectionPad2D", "ReflectionPad3D", "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D"
 )
-def extend(at: At) -> Result:
+def extend(at: RuleContext) -> Result:
     """(x, (before, after) of each axis from the last on): what lies at the edge of x joined to it, an axis at a time.
 
     Reflected it is what lies next to the outermost element, backwards; else the outermost element again. A border is
@@ -110,7 +110,7 @@ def extend(at: At) -> Result:
 
 
 @legalises("Repeat")
-def tile(at: At) -> Result:
+def tile(at: RuleContext) -> Result:
     """(x, times of each axis of the result): the whole of an axis again and again, axes of one element put first.
 
     No times it is a constant without elements.
@@ -125,14 +125,14 @@ def tile(at: At) -> Result:
 
 
 @legalises("TrilExt")
-def lower_triangle(at: At) -> Result:
+def lower_triangle(at: RuleContext) -> Result:
     """(x, diagonal): Tril keeps the diagonal as an attribute."""
     diagonal = nodes.whole("diagonal", at.integer(1))
     return at.build.op("Tril", at.input(0), prim_type=at.build.PRIMITIVE, attributes=(diagonal,))
 
 
 @legalises("BroadcastTo", "BroadcastToView")
-def broadcast(at: At) -> Result:
+def broadcast(at: RuleContext) -> Result:
     """(x, shape): with the whole shape written out, of which MindSpore lets sizes stand as -1."""
     if at.node.op != "BroadcastTo":
         at.unshared()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import DType, dtypes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse.api import DType, Result, cannot, dtypes
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("Embedding")
-def embedding(at: At) -> Result:
+def embedding(at: RuleContext) -> Result:
     """(ids, weights, padding_idx, max_norm, norm_type, scale_grad_by_freq, state): rows of the weights.
 
     padding_idx and scale_grad_by_freq only matter to gradients; max_norm scales the weights in place. The operator
@@ -27,14 +27,14 @@ def embedding(at: At) -> Result:
 
 
 @legalises("IndexSelect")
-def index_select(at: At) -> Result:
+def index_select(at: RuleContext) -> Result:
     """(x, axis, places): the elements of an axis at those places, in their order."""
     axis = at.build.constant(at.axis(1, at.type(0).rank))
     return at.build.op("Gather", at.input(0), at.input(2), axis, at.build.constant(0))
 
 
 @legalises("MaskedFill")
-def masked_fill(at: At) -> Result:
+def masked_fill(at: RuleContext) -> Result:
     """(x, mask, number): with x of the result's shape, and the number a tensor of x's own type."""
     value = at.model.type_of(at.input(2))
     if value is not None and value.rank:
@@ -46,14 +46,14 @@ def masked_fill(at: At) -> Result:
 
 
 @legalises("Select")
-def select(at: At) -> Result:
+def select(at: RuleContext) -> Result:
     """(condition, if true, if false): with all three of the result's shape."""
     operands = (at.input(0), _tensor(at, 1, at.out.dtype), _tensor(at, 2, at.out.dtype))
     return at.build.op("Select", *(_spread(at, operand) for operand in operands))
 
 
 @legalises("BitwiseAnd", "BitwiseOr")
-def bitwise(at: At) -> Result:
+def bitwise(at: RuleContext) -> Result:
     """(a, b): of truth values it is LogicalAnd or LogicalOr; CANN's computes with whole numbers only."""
     if at.out.dtype is not dtypes.BOOL:
         raise cannot(f"its result is {at.out}")
@@ -61,7 +61,7 @@ def bitwise(at: At) -> Result:
     return at.build.op(op, at.input(0), at.input(1))
 
 
-def _spread(at: At, value: str) -> str:
+def _spread(at: RuleContext, value: str) -> str:
     """The value repeated to the shape of the node's result."""
     if at.build.type_of(value).dims == at.out.dims:
         return value
@@ -70,7 +70,7 @@ def _spread(at: At, value: str) -> str:
     return at.build.broadcast(value, at.out.dims)
 
 
-def _tensor(at: At, position: int, dtype: DType) -> str:
+def _tensor(at: RuleContext, position: int, dtype: DType) -> str:
     """An argument as a tensor of that type: a constant is written in it, anything else is cast."""
     value = at.input(position)
     kind = at.model.type_of(value)

@@ -8,13 +8,13 @@ MindSpore Lite, and without one takes the last of five axes.
 
 from __future__ import annotations
 
-from attnfuse.api import AttributeProto, TensorType, argument_name, dtypes
+from attnfuse.api import AttributeProto, Result, TensorType, argument_name, cannot, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("Conv2DExt")
-def convolution_2d(at: At) -> Result:
+def convolution_2d(at: RuleContext) -> Result:
     """Conv2D, whose strides and dilations are those of all four axes.
 
     Grouped only where each channel is a group: what else is grouped, Ascend does not take (MindSpore's Conv2D). By a
@@ -37,7 +37,7 @@ def convolution_2d(at: At) -> Result:
 
 
 @legalises("Conv3DExt")
-def convolution_3d(at: At) -> Result:
+def convolution_3d(at: RuleContext) -> Result:
     """Conv3D. It takes no groups and no dilated depth on Ascend, and no bfloat16 (MindSpore's Conv3D).
 
     Where each channel is a group and windows lie side by side (a wavelet), products and sums do.
@@ -65,14 +65,14 @@ def convolution_3d(at: At) -> Result:
 
 
 @legalises("ConvTranspose2D")
-def transposed_2d(at: At) -> Result:
+def transposed_2d(at: RuleContext) -> Result:
     """(x, weight [C, O, …], bias, stride, padding, padding of the far edge, groups, dilation)."""
     stride, padding, dilation = (_pair(at, position, 2) for position in (3, 4, 7))
     return _with_bias(at, _turned_round(at, stride, padding, dilation, at.integer(6)))
 
 
 @legalises("Conv2DTranspose", "Conv2DBackpropInput")
-def transposed_by_attributes(at: At) -> Result:
+def transposed_by_attributes(at: RuleContext) -> Result:
     """(x, weight [C, O, …], size of the result), the rest attributes; pad_list is (before, after) of each axis.
 
     The transposed convolution of a line has another name, and a picture of height 1.
@@ -85,7 +85,7 @@ def transposed_by_attributes(at: At) -> Result:
 
 
 def _turned_round(
-    at: At, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int
+    at: RuleContext, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int
 ) -> str:
     """The transposed convolution of x [N, C, H, W] with weight [C, O, …]: each place of x lays a kernel down.
 
@@ -118,7 +118,7 @@ def _turned_round(
     return _plain_convolution(at, value, turned, near, dilation, at.out.dims[2:])
 
 
-def _zeros_between(at: At, value: str, axis: int, stride: int) -> str:
+def _zeros_between(at: RuleContext, value: str, axis: int, stride: int) -> str:
     """`stride` - 1 zeros between the elements of an axis."""
     if stride == 1:
         return value
@@ -129,7 +129,7 @@ def _zeros_between(at: At, value: str, axis: int, stride: int) -> str:
 
 
 def _plain_convolution(
-    at: At, value: str, weight: str, padding: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
+    at: RuleContext, value: str, weight: str, padding: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
 ) -> str:
     """Conv2D of stride 1 and one group, in the type of the node's result."""
     attributes = (
@@ -141,7 +141,7 @@ def _plain_convolution(
 
 
 @legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
-def upsample(at: At) -> Result:
+def upsample(at: RuleContext) -> Result:
     """(x, size or None, factors or None): ResizeNearestNeighbor takes, as it does, pixel ⌊i · in / out⌋ for pixel i.
 
     It knows images only. A line is an image of one row; the pictures of a video stand for channels more, and the
@@ -170,13 +170,13 @@ def upsample(at: At) -> Result:
     return nodes.look_up(at.build, video, 2, nodes.places(at.build, video, large) * small // large)
 
 
-def _resized(at: At, image: str, size: tuple[int, ...]) -> str:
+def _resized(at: RuleContext, image: str, size: tuple[int, ...]) -> str:
     """An image [N, C, H, W] at another size."""
     no = at.build.constant(False)
     return at.build.op("ResizeNearestNeighbor", image, at.build.constant(size), no, no)
 
 
-def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -> str:
+def _product_of_groups(at: RuleContext, x: TensorType, weight: TensorType, groups: int) -> str:
     """A convolution by one place: each group's weight [O / groups, C / groups] times its places [C / groups, H · W]."""
     batch, channels, *space = x.dims
     features, depth = weight.dims[0] // groups, channels // groups
@@ -187,7 +187,7 @@ def _product_of_groups(at: At, x: TensorType, weight: TensorType, groups: int) -
     return at.build.reshape(at.build.op("BatchMatMul", matrices, places, no, no), at.out.dims)
 
 
-def _windows_of_channels(at: At, x: TensorType, weight: TensorType) -> str:
+def _windows_of_channels(at: RuleContext, x: TensorType, weight: TensorType) -> str:
     """Each channel's windows, times its own kernel, summed in float32, as a convolution sums; what is beyond is cut.
 
     Only an axis along which a window has more than one place becomes two.
@@ -211,7 +211,7 @@ def _windows_of_channels(at: At, x: TensorType, weight: TensorType) -> str:
     return build.cast(sums, at.out.dtype)
 
 
-def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:
+def _operands(at: RuleContext, rank: int) -> tuple[TensorType, TensorType]:
     """Types of x [N, C, …] and weight [O, C / groups, …] of (x, weight, bias, stride, padding, dilation, groups)."""
     x, weight = at.type(0), at.static(1)
     if x.rank != rank:
@@ -221,7 +221,7 @@ def _operands(at: At, rank: int) -> tuple[TensorType, TensorType]:
     return x, weight
 
 
-def _pair(at: At, position: int, axes: int) -> tuple[int, ...]:
+def _pair(at: RuleContext, position: int, axes: int) -> tuple[int, ...]:
     """An argument of one number for each spatial axis, or for all of them."""
     numbers = at.integers(position)
     if len(numbers) not in (1, axes):
@@ -248,7 +248,7 @@ def _common_attributes(
     )
 
 
-def _with_bias(at: At, y: str) -> str:
+def _with_bias(at: RuleContext, y: str) -> str:
     """y + bias by channel, in the type of y; the result in the node's."""
     bias, kind = at.optional(2), at.build.type_of(y)
     if bias is None:

@@ -9,16 +9,16 @@ import math
 
 import numpy as np
 
-from attnfuse.api import effective_uses
+from attnfuse.api import Result, cannot, effective_uses
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 _NUMBERS = {"EmptyLike": 0, "Zeros": 0, "NewZeros": 0, "ZerosLikeExt": 0, "Ones": 1, "NewOnes": 1, "OnesLikeExt": 1}
 _LIKE = {"ZerosLikeExt": "ZerosLike", "OnesLikeExt": "OnesLike"}
 
 
 @legalises(*_NUMBERS)
-def zeros_or_ones(at: At) -> Result:
+def zeros_or_ones(at: RuleContext) -> Result:
     """(size, type), (x, size, type) or (x, type …): size and type are read off the result.
 
     EmptyLike may hold anything, so it may hold zeros, unless something sets them in place. The …LikeExt operators of
@@ -35,7 +35,7 @@ def zeros_or_ones(at: At) -> Result:
 
 
 @legalises("FillScalar")
-def fill(at: At) -> Result:
+def fill(at: RuleContext) -> Result:
     """(size, number, type)."""
     if not at.out.is_static:
         raise cannot(f"its result is {at.out}, of a size not known before run time")
@@ -43,7 +43,7 @@ def fill(at: At) -> Result:
 
 
 @legalises("Arange")
-def arange(at: At) -> Result:
+def arange(at: RuleContext) -> Result:
     """(start, end, step, type): where each element is a number of its type, so that no kernel rounds it otherwise."""
     start, end, step = (at.number(position) for position in range(3))
     dtype = at.out.dtype
@@ -58,7 +58,7 @@ def arange(at: At) -> Result:
 
 
 @legalises("LinSpaceExt")
-def linear_space(at: At) -> Result:
+def linear_space(at: RuleContext) -> Result:
     """(start, end, number, type): each element the number of its type that is nearest to it.
 
     An operator computes start + i · step in its own type, or in float32, and rounds as it goes: it may be off by more
@@ -74,7 +74,7 @@ def linear_space(at: At) -> Result:
 
 
 @legalises("Generator")
-def generator(at: At) -> Result:
+def generator(at: RuleContext) -> Result:
     """(command, state …): random state that nothing reads, as transformers' models leave it behind."""
     if effective_uses(at.model, at.node.name):
         raise cannot("something reads its random state")

@@ -12,7 +12,9 @@ from attnfuse.api import (
     CONSTANT,
     DType,
     Node,
+    Result,
     aliased,
+    cannot,
     changed,
     dtypes,
     effective_uses,
@@ -20,11 +22,11 @@ from attnfuse.api import (
     reads_memory,
     takes_element,
 )
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("InplaceAddExt")
-def add(at: At) -> Result:
+def add(at: RuleContext) -> Result:
     """(x, y, alpha, state): x + alpha · y, in x's type."""
     other = _other(at)
     alpha = at.number(2)
@@ -34,12 +36,12 @@ def add(at: At) -> Result:
 
 
 @legalises("InplaceMul")
-def multiply(at: At) -> Result:
+def multiply(at: RuleContext) -> Result:
     """(x, y, state): x · y, in x's type."""
     return at.build.op("Mul", at.input(0), _other(at))
 
 
-def _other(at: At) -> str:
+def _other(at: RuleContext) -> str:
     """The second operand in the first's type, which the result has: whole numbers become floating, not the reverse."""
     _check_alone(at)
     mine, other = at.out.dtype, at.type(1).dtype
@@ -52,7 +54,7 @@ def _rank(dtype: DType) -> int:
     return 0 if dtype is dtypes.BOOL else 2 if dtype.is_float else 1
 
 
-def _check_alone(at: At) -> None:
+def _check_alone(at: RuleContext) -> None:
     """Raise MatchFailure where anything but this node may read the memory it changes, under any of its names."""
     value, reader = at.input(0), at.node
     while True:
@@ -73,7 +75,7 @@ def _gives_own_memory(node: Node) -> bool:
     return node.op not in (CONSTANT, CALL) and not reads_memory(node) and not makes_tuple(node)
 
 
-def _another_element(at: At, reader: Node, other: Node | None) -> bool:
+def _another_element(at: RuleContext, reader: Node, other: Node | None) -> bool:
     """Whether both read elements of a tuple, and different ones: no operator gives tensors that overlap."""
     if other is None or not (takes_element(reader) and takes_element(other)):
         return False

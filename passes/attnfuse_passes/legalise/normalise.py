@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import dtypes, effective_uses, takes_element
+from attnfuse.api import Result, cannot, dtypes, effective_uses, takes_element
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("LayerNormExt")
-def layer_norm(at: At) -> Result:
+def layer_norm(at: RuleContext) -> Result:
     """(x, shape of the normalised axes, gain or None, bias or None, epsilon): LayerNorm wants all, and a first axis."""
     _only_the_tensor(at)
     shape, kind = at.integers(1), at.type(0)
@@ -31,7 +31,7 @@ def layer_norm(at: At) -> Result:
 
 
 @legalises("GroupNorm")
-def group_norm(at: At) -> Result:
+def group_norm(at: RuleContext) -> Result:
     """(x [N, C, …], groups, gain [C] or None, bias [C] or None, epsilon)."""
     _only_the_tensor(at)
     kind, groups = at.static(0), at.integer(1)
@@ -48,7 +48,7 @@ def group_norm(at: At) -> Result:
 
 
 @legalises("RmsNorm")
-def rms_norm(at: At) -> Result:
+def rms_norm(at: RuleContext) -> Result:
     """(x, gain of the last axes, epsilon): x / √(mean square + epsilon) · gain.
 
     RmsNorm itself is taken with one epsilon: Lite loses it on the way.
@@ -62,7 +62,7 @@ def rms_norm(at: At) -> Result:
     return _first_of(at, y)
 
 
-def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred: bool) -> str:
+def _normalised(at: RuleContext, x: str, axes: Sequence[int], epsilon: float, *, centred: bool) -> str:
     """(x − mean) / √(variance + epsilon) over those axes; without `centred`, the mean is taken to be 0."""
     dtype = at.build.type_of(x).dtype
 
@@ -76,14 +76,14 @@ def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centred:
     return at.build.op("Mul", x, at.build.op("Rsqrt", raised))
 
 
-def _in_float32(at: At, value: str) -> str:
+def _in_float32(at: RuleContext, value: str) -> str:
     kind = at.build.type_of(value)
     if not kind.dtype.is_float:
         raise cannot(f"it normalises {kind}")
     return at.build.cast(value, dtypes.FLOAT32) if kind.dtype.is_low_precision else value
 
 
-def _only_the_tensor(at: At) -> None:
+def _only_the_tensor(at: RuleContext) -> None:
     """Raise MatchFailure where more than the first element of the node's tuple is read."""
     for use in effective_uses(at.model, at.node.name):
         reader = use.node
@@ -91,6 +91,6 @@ def _only_the_tensor(at: At) -> None:
             raise cannot("its mean or deviation is read")
 
 
-def _first_of(at: At, value: str) -> Result:
+def _first_of(at: RuleContext, value: str) -> Result:
     """The tensor, in its type, for the first element of the node's tuple."""
     return (at.build.cast(value, at.outs[0].dtype), *(None,) * (len(at.outs) - 1))

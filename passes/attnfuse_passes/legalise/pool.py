@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import dtypes
+from attnfuse.api import Result, cannot, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("AvgPool2D")
-def average(at: At) -> Result:
+def average(at: RuleContext) -> Result:
     """(x, kernel, stride, padding, whether windows may go beyond the edge, whether padding counts, divisor).
 
     Only where the windows lie side by side inside x: then each is two axes of a regrouped x. What no window reaches is
@@ -34,7 +34,7 @@ def average(at: At) -> Result:
 
 
 @legalises("AdaptiveAvgPool2DExt")
-def adaptive_average(at: At) -> Result:
+def adaptive_average(at: RuleContext) -> Result:
     """(x, size): of n places, mean i of m is that of those from ⌊i · n / m⌋ up to, without, ⌈(i + 1) · n / m⌉.
 
     Where m divides n, windows lie side by side. Elsewhere they overlap, or differ in length: the places of each are
@@ -61,11 +61,11 @@ def adaptive_average(at: At) -> Result:
     return at.build.cast(at.build.op("Div", total, count), out.dtype)
 
 
-def _mean_of_blocks(at: At, value: str) -> str:
+def _mean_of_blocks(at: RuleContext, value: str) -> str:
     return _over_blocks(at, "ReduceMean", value)
 
 
-def _over_blocks(at: At, op: str, value: str) -> str:
+def _over_blocks(at: RuleContext, op: str, value: str) -> str:
     """A sum or mean over blocks of the last two axes, as many as the result has elements there."""
     *lead, height, width = at.build.type_of(value).dims
     down, across = at.out.dims[-2:]
@@ -73,7 +73,7 @@ def _over_blocks(at: At, op: str, value: str) -> str:
     return nodes.reduce(at.build, op, blocks, (len(lead) + 1, len(lead) + 3), keep=False)
 
 
-def _pair(at: At, position: int) -> tuple[int, ...]:
+def _pair(at: RuleContext, position: int) -> tuple[int, ...]:
     """An argument of one number for each of the two axes, or for both."""
     numbers = at.integers(position)
     return numbers * 2 if len(numbers) == 1 else numbers

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import UNKNOWN_DIM, TensorType, broadcast_dims
+from attnfuse.api import UNKNOWN_DIM, Result, TensorType, broadcast_dims, cannot
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 _CHANNELS_FIRST = (0, 14)
 """MindSpore's numbers of the formats NCHW and NCDHW."""
@@ -18,19 +18,19 @@ _CHANNELS_LAST = 1
 
 
 @legalises("BatchMatMulExt")
-def batch_matmul_ext(at: At) -> Result:
+def batch_matmul_ext(at: RuleContext) -> Result:
     """[B, M, K] · [B, K, N]; MindSpore's inference asks for equal batches, so nothing broadcasts."""
     return _product(at, "BatchMatMul", at.input(0), at.input(1))
 
 
 @legalises("Mm")
-def mm(at: At) -> Result:
+def mm(at: RuleContext) -> Result:
     """Two matrices."""
     return _product(at, "MatMul", at.input(0), at.input(1))
 
 
 @legalises("MatMulExt")
-def matmul_ext(at: At) -> Result:
+def matmul_ext(at: RuleContext) -> Result:
     """(a, b): the last two axes, the others broadcast; a vector is a row on the left, a column on the right."""
     a, b, kinds = at.input(0), at.input(1), (at.type(0), at.type(1))
     _same_types(at, *kinds)
@@ -52,7 +52,7 @@ def matmul_ext(at: At) -> Result:
 
 
 @legalises("Dense")
-def dense(at: At) -> Result:
+def dense(at: RuleContext) -> Result:
     """(x, weight, bias or None): x · weightᵀ + bias, over x's last axis."""
     x, weight = at.type(0), at.static(1)
     if weight.rank != 2 or not x.rank:
@@ -66,7 +66,7 @@ def dense(at: At) -> Result:
 
 
 @legalises("Baddbmm")
-def baddbmm(at: At) -> Result:
+def baddbmm(at: RuleContext) -> Result:
     """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b), a and b of three axes.
 
     alpha goes to a, before sums of products in float16 could overflow. The bias may have one axis more than the
@@ -80,7 +80,7 @@ def baddbmm(at: At) -> Result:
 
 
 @legalises("Addmm")
-def addmm(at: At) -> Result:
+def addmm(at: RuleContext) -> Result:
     """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b) of matrices; the bias broadcasts."""
     a = at.build.scaled(at.input(1), float(at.number(4)))
     if at.type(0).dims == at.out.dims[1:]:
@@ -90,7 +90,7 @@ def addmm(at: At) -> Result:
 
 
 @legalises("Outer")
-def outer(at: At) -> Result:
+def outer(at: RuleContext) -> Result:
     """(a, b): every product of an element of one vector with one of the other."""
     _same_types(at, at.type(0), at.type(1))
     column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
@@ -98,7 +98,7 @@ def outer(at: At) -> Result:
 
 
 @legalises("BiasAdd")
-def bias_add(at: At) -> Result:
+def bias_add(at: RuleContext) -> Result:
     """(x, bias, format): Add of the bias, shaped to the axis the format tells."""
     kind, bias, layout = at.type(0), at.input(1), at.integer(2)
     if layout not in (*_CHANNELS_FIRST, _CHANNELS_LAST):
@@ -108,13 +108,13 @@ def bias_add(at: At) -> Result:
     return at.build.op("Add", at.input(0), bias)
 
 
-def _product(at: At, op: str, a: str, b: str, transposed: bool = False) -> str:
+def _product(at: RuleContext, op: str, a: str, b: str, transposed: bool = False) -> str:
     """MatMul or BatchMatMul; `transposed` is the second operand."""
     return at.build.op(op, a, b, at.build.constant(False), at.build.constant(transposed))
 
 
 def _matrix_product(
-    at: At,
+    at: RuleContext,
     x: str,
     dims: tuple[int, ...],
     matrix: str,
@@ -131,7 +131,7 @@ def _matrix_product(
     return _regrouped(at, y)
 
 
-def _regrouped(at: At, value: str) -> str:
+def _regrouped(at: RuleContext, value: str) -> str:
     """The value in the shape of the replaced node. Raises MatchFailure where Reshape could not know it."""
     dims = at.out.dims
     if at.build.type_of(value).dims == dims:
@@ -141,7 +141,7 @@ def _regrouped(at: At, value: str) -> str:
     return at.build.reshape(value, dims)
 
 
-def _sum(at: At, op: str, bias: str, a: str) -> str:
+def _sum(at: RuleContext, op: str, bias: str, a: str) -> str:
     """beta · bias + a · b, beta the node's fourth argument and b its third."""
     product, kind = _product(at, op, a, at.input(2)), at.build.type_of(bias)
     if broadcast_dims(kind.dims, at.out.dims) != at.out.dims:
@@ -149,7 +149,7 @@ def _sum(at: At, op: str, bias: str, a: str) -> str:
     return at.build.op("Add", at.build.scaled(bias, float(at.number(3))), product)
 
 
-def _joined_heads(at: At, kind: TensorType) -> str:
+def _joined_heads(at: RuleContext, kind: TensorType) -> str:
     """A bias [B or 1, N or 1, S or 1, T] as [B·N or 1, S or 1, T], batches outside."""
     batch, heads = kind.dims[:2]
     whole = at.out.dims[0]
@@ -166,7 +166,7 @@ def _joined_heads(at: At, kind: TensorType) -> str:
     return at.build.reshape(spread, (batch * heads, *kind.dims[2:]))
 
 
-def _same_types(at: At, a: TensorType, b: TensorType) -> None:
+def _same_types(at: RuleContext, a: TensorType, b: TensorType) -> None:
     if not a.dtype == b.dtype == at.out.dtype:
         raise cannot(f"it multiplies {a.dtype} by {b.dtype} to {at.out.dtype}")
 
@@ -183,7 +183,7 @@ def _batch(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
     return together
 
 
-def _spread(at: At, value: str, dims: tuple[int, ...], old: tuple[int, ...]) -> str:
+def _spread(at: RuleContext, value: str, dims: tuple[int, ...], old: tuple[int, ...]) -> str:
     """The value with its batch axes brought to those of `dims`."""
     if dims == old:
         return value

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attnfuse.api import dtypes
+from attnfuse.api import Result, cannot, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 _CLASSIC = {"MeanExt": "ReduceMean", "SumExt": "ReduceSum", "Max": "ReduceMax", "Min": "ReduceMin"}
 
 
 @legalises("MeanExt", "SumExt")
-def mean_or_sum(at: At) -> Result:
+def mean_or_sum(at: RuleContext) -> Result:
     """(x, axes or None for all, whether they stay, element type or None): x is cast, then reduced in that type."""
     if at.node.op == "MeanExt" and not at.out.dtype.is_float:
         raise cannot(f"its result is {at.out}, a mean of whole numbers")
@@ -24,7 +24,7 @@ def mean_or_sum(at: At) -> Result:
 
 
 @legalises("CumsumExt")
-def running_sum(at: At) -> Result:
+def running_sum(at: RuleContext) -> Result:
     """(x, axis, element type or None): x is cast, then summed up in that type; the classic one is told not to leave
     out a place's own value, nor to begin at the end."""
     x = at.build.cast(at.input(0), at.out.dtype)
@@ -32,7 +32,7 @@ def running_sum(at: At) -> Result:
 
 
 @legalises("LinalgVectorNorm")
-def vector_norm(at: At) -> Result:
+def vector_norm(at: RuleContext) -> Result:
     """(x, order, axes or None for all, whether they stay, element type or None): of order 2, summed in float32."""
     kind, axes = at.type(0), at.axes(2, at.type(0).rank)
     if at.number(1) != 2 or not kind.dtype.is_float or not axes:
@@ -43,14 +43,14 @@ def vector_norm(at: At) -> Result:
 
 
 @legalises("Max", "Min")
-def extreme(at: At) -> Result:
+def extreme(at: RuleContext) -> Result:
     """(x): over all elements."""
     axes = range(at.type(0).rank)
     return _reduced(at, _CLASSIC[at.node.op], at.input(0), axes) if axes else at.input(0)
 
 
 @legalises("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceAll", "ReduceAny")
-def reduce(at: At) -> Result:
+def reduce(at: RuleContext) -> Result:
     """(x, axes, whether they stay): with the axes written out, which MindSpore lets be ().
 
     Whether the axes of ReduceAny stay is lost on the way through MindSpore Lite: a Reshape brings them back. The fourth
@@ -69,6 +69,6 @@ def reduce(at: At) -> Result:
     return at.build.reshape(nodes.reduce(at.build, op, x, axes, keep=False), at.out.dims)
 
 
-def _reduced(at: At, op: str, value: str, axes: Sequence[int]) -> str:
+def _reduced(at: RuleContext, op: str, value: str, axes: Sequence[int]) -> str:
     """Whether the axes stay with one element is read off the result's type."""
     return nodes.reduce(at.build, op, value, axes, keep=at.out.rank == at.build.type_of(value).rank)

@@ -3,7 +3,7 @@
 To legalise an operator, write one function in one file of this folder:
 
     @legalises("Outer")
-    def outer(at: At) -> Result:
+    def outer(at: RuleContext) -> Result:
         column = at.build.reshape(at.input(0), (*at.type(0).dims, 1))
         return at.build.op("Mul", column, at.input(1))
 
@@ -12,152 +12,72 @@ that was there before; for a node of several results a node of as many, or a tup
 that nothing reads); None for a node that nothing reads but the order of effects. Where it cannot, it raises
 MatchFailure (`cannot` makes one) with the reason: the node stays, and the report tells.
 
-A rule is asked for the nodes that the target objects to: all of an operator it does not take, and of one that it takes
-within limits (`attnfuse/targets/operators.py`) those beyond them.
+A rule is the short form of a rewrite with one root and one lowering, which finds out while it writes. It is asked for
+the nodes that the target objects to: all of an operator it does not take, and of one that it takes within limits
+(`attnfuse/targets/operators.py`) those beyond them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from attnfuse.api import (
-    AttributeProto,
     Builder,
-    Effects,
-    MatchFailure,
-    Model,
-    Node,
-    NotALiteralError,
-    TensorType,
-    argument_name,
+    Candidate,
+    Extension,
+    OperatorRewrite,
+    Result,
+    Rewrite,
+    RewriteContext,
+    Unsupported,
+    cannot,
     makes_tuple,
+    objection,
+    short_name,
 )
 from attnfuse_passes.legalise import nodes
 
-Result: TypeAlias = "str | tuple[str | None, ...] | None"
-Rule: TypeAlias = "Callable[[At], Result]"
+Rule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, Rule] = {}
+_PLUGGED: list[Rewrite[Any, Any]] = []
+"""What plugins bring."""
 
 
-def cannot(reason: str) -> MatchFailure:
-    """The failure of a node that cannot be written with operators that Lite takes; `reason` completes `… stays: `."""
-    return MatchFailure("operator.unsupported", "", "", reason)
+def plugged() -> tuple[Rewrite[Any, Any], ...]:
+    """The rewrites of plugins, for every runtime."""
+    return tuple(_PLUGGED)
+
+
+def extend(extensions: Iterable[Extension]) -> None:
+    """Take these rewrites of plugins too, and no others that were taken before.
+
+    Raises PluginError for what is no rewrite, and where one begins at an operator that another is for: two would write
+    one node.
+    """
+    _PLUGGED.clear()
+    owners = dict.fromkeys(RULES, "attnfuse")
+    for extension in extensions:
+        made = extension.made()
+        if not isinstance(made, Rewrite):
+            raise extension.refused("is no Rewrite of attnfuse.api")
+        for op in sorted(made.roots):
+            if op in owners:
+                raise extension.refused(f"begins at {op}, for which {owners[op]} has a rewrite")
+            owners[op] = extension.plugin.name if extension.plugin is not None else "attnfuse"
+        _PLUGGED.append(made)
 
 
 @dataclass(frozen=True, slots=True)
-class At:
+class RuleContext(RewriteContext):
     """The node a rule looks at, the model around it, and a builder of nodes to stand before it."""
 
-    model: Model
-    node: Node
-    effects: Effects
     build: Builder
-
-    @property
-    def out(self) -> TensorType:
-        """Type of the node's one tensor. Raises MatchFailure where it has several, or an unknown type."""
-        return self._tensor(self.node.name, "its output")
-
-    @property
-    def outs(self) -> tuple[TensorType, ...]:
-        """Types of the node's several tensors. Raises MatchFailure where one is unknown."""
-        kinds = self.model.types_of(self.node.name)
-        known = tuple(kind for kind in kinds if kind is not None) if isinstance(kinds, tuple) else ()
-        if not isinstance(kinds, tuple) or len(known) != len(kinds):
-            raise cannot("its outputs are not tensors of known types")
-        return known
-
-    def input(self, position: int) -> str:
-        """Name of an input. Raises MatchFailure where the node has fewer."""
-        if position >= len(self.node.inputs):
-            raise cannot(f"it has {len(self.node.inputs)} inputs")
-        return self.node.inputs[position]
-
-    def type(self, position: int) -> TensorType:
-        """Type of an input that is a tensor. Raises MatchFailure for anything else."""
-        return self._tensor(self.input(position), f"input {position}")
-
-    def static(self, position: int) -> TensorType:
-        """The same, of a shape that is known. Raises MatchFailure for one that is not."""
-        kind = self.type(position)
-        if not kind.is_static:
-            raise cannot(f"input {position} is {kind}, of a size not known before run time")
-        return kind
-
-    def literal(self, position: int) -> object:
-        """A constant argument. Raises MatchFailure where it is computed."""
-        try:
-            return self.model.literal(self.input(position))
-        except NotALiteralError:
-            raise cannot(f"its argument {argument_name(self.node, position)} is not a constant") from None
-
-    def optional(self, position: int) -> str | None:
-        """Name of an input, or None where None is given for it."""
-        value = self.input(position)
-        return None if self.model.is_literal(value) and self.model.literal(value) is None else value
-
-    def attribute(self, name: str) -> str | bool | int | None:
-        """A plain attribute of the node's primitive, where operators that are no primitive functions keep arguments."""
-        for found in self.model.primitives[self.node.proto.op_type].attribute:
-            if found.name == name:
-                plain = bool(found.i) if found.type == AttributeProto.BOOL else found.i
-                return found.s.decode("utf-8", "replace") if found.type == AttributeProto.STRING else plain
-        return None
-
-    def attributes(self, name: str) -> tuple[int, ...]:
-        """Whole numbers that an attribute holds. Raises MatchFailure where it has none."""
-        for found in self.model.primitives[self.node.proto.op_type].attribute:
-            if found.name == name and found.values:
-                return tuple(number for value in found.values for number in value.ints)
-        raise cannot(f"its attribute {name} is missing")
-
-    def integer(self, position: int) -> int:
-        """A constant whole number. Raises MatchFailure for anything else."""
-        literal = self.literal(position)
-        if isinstance(literal, bool) or not isinstance(literal, int):
-            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no whole number")
-        return literal
-
-    def integers(self, position: int) -> tuple[int, ...]:
-        """Constant whole numbers: one alone, a tuple or a tensor of them. Raises MatchFailure for anything else."""
-        literal = self.literal(position)
-        if isinstance(literal, np.ndarray) and literal.dtype.kind in "iu":
-            return tuple(int(v) for v in literal.reshape(-1))
-        if isinstance(literal, tuple) and all(isinstance(v, int) for v in literal):
-            return tuple(v for v in literal if isinstance(v, int))
-        return (self.integer(position),)
-
-    def number(self, position: int) -> bool | int | float:
-        """A constant number: a scalar, or a tensor of one element. Raises MatchFailure for anything else."""
-        literal = self.literal(position)
-        if isinstance(literal, np.ndarray) and literal.size == 1:
-            literal = (
-                literal.reshape(()).astype(np.float64 if literal.dtype.kind not in "biu" else literal.dtype).item()
-            )
-        if not isinstance(literal, bool | int | float):
-            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no number")
-        return literal
-
-    def flag(self, position: int) -> bool:
-        """A constant truth value. Raises MatchFailure for anything else."""
-        literal = self.literal(position)
-        if not isinstance(literal, bool):
-            raise cannot(f"its argument {argument_name(self.node, position)} is {literal!r}, no truth value")
-        return literal
-
-    def axis(self, position: int, rank: int) -> int:
-        """A constant axis of a tensor of that rank, counted from the front. Raises MatchFailure for anything else."""
-        return _from_front(self.integer(position), rank)
-
-    def axes(self, position: int, rank: int) -> tuple[int, ...]:
-        """Constant axes, counted from the front, in order; None and () are all of them."""
-        given = () if self.literal(position) is None else self.integers(position)
-        return tuple(sorted(_from_front(a, rank) for a in given)) or tuple(range(rank))
 
     def elements(self, position: int) -> tuple[str, ...]:
         """The tensors of a tuple input, whoever makes it. Raises MatchFailure where one is of an unknown type."""
@@ -166,7 +86,7 @@ class At:
         producer = self.model.producer(value)
         if producer is not None and makes_tuple(producer):
             for element in producer.inputs:
-                self._tensor(element, f"an element of input {position}")
+                self.tensor(element, f"an element of input {position}")
             return tuple(producer.inputs)
         if isinstance(kinds, tuple) and all(kinds):
             return tuple(nodes.element(self.build, value, i) for i in range(len(kinds)))
@@ -174,33 +94,6 @@ class At:
         if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
             raise cannot(f"input {position} is no tuple of tensors")
         return tuple(nodes.array(self.build, element) for element in literal if isinstance(element, np.ndarray))
-
-    def reads_item(self, reader: Node, index: int) -> bool:
-        """Whether a TupleGetItem reads that element, by a constant."""
-        try:
-            return self.model.literal(reader.inputs[1]) == index
-        except NotALiteralError:
-            return False
-
-    def unshared(self) -> None:
-        """Raise MatchFailure where something changes the node's first input or its result in place.
-
-        Then a name more for the same memory, and a copy of it, are not the same thing.
-        """
-        if {self.node.name, self.input(0)} & self.effects.mutated:
-            raise cannot("what it reads or gives is changed in place")
-
-    def _tensor(self, value: str, what: str) -> TensorType:
-        kind = self.model.type_of(value)
-        if kind is None:
-            raise cannot(f"{what} is not a tensor of a known type")
-        return kind
-
-
-def _from_front(axis: int, rank: int) -> int:
-    if not -rank <= axis < max(rank, 1):
-        raise cannot(f"axis {axis} is none of {rank}")
-    return axis % max(rank, 1)
 
 
 def legalises(*ops: str) -> Callable[[Rule], Rule]:
@@ -214,3 +107,34 @@ def legalises(*ops: str) -> Callable[[Rule], Rule]:
         return rule
 
     return register
+
+
+@dataclass(frozen=True, slots=True)
+class _Application:
+    """The one lowering of a rule: the rule itself."""
+
+    form: str
+    rule: Rule
+
+    def unsupported_reason(self, at: RewriteContext, candidate: Candidate, _: RewriteContext) -> Unsupported | None:
+        """Nothing: a rule finds out while it writes, and what it wrote by then is dropped."""
+
+    def write(self, build: Builder, at: RewriteContext, candidate: Candidate) -> Result:
+        """What the rule writes. Raises MatchFailure where it cannot."""
+        return self.rule(RuleContext(at.model, at.node, at.effects, at.context, at.replaced, build))
+
+
+class RuleRewrite(OperatorRewrite[RewriteContext]):
+    """One operator that the target objects to, written by its rule."""
+
+    def __init__(self, op: str, rule: Rule) -> None:
+        self.roots = frozenset((op,))
+        self.lowerings = (_Application(op, rule),)
+
+    def raise_(self, at: RewriteContext) -> RewriteContext | None:
+        """The node itself, where the target does not take it as it is."""
+        return None if objection(at.target, at.model, at.node) is None else at
+
+    def name(self, form: RewriteContext, at: RewriteContext) -> str:
+        """The replaced node's own name, which only its graph need keep unique."""
+        return re.sub(r"\W+", "_", short_name(at.node.name))

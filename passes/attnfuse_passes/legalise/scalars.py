@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import dtypes
+from attnfuse.api import Result, cannot, dtypes
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 _ARITHMETIC = {"Muls": "Mul", "Divs": "Div"}
 _WITH_ALPHA = {"AddExt": "Add", "SubExt": "Sub"}
@@ -26,13 +26,13 @@ _COMPARISONS = {
 
 
 @legalises(*_ARITHMETIC)
-def arithmetic(at: At) -> Result:
+def arithmetic(at: RuleContext) -> Result:
     """(x, number), in the type of the result: that of x, or float32 where x holds whole numbers and the result not."""
     return _with_number(at, _ARITHMETIC[at.node.op], at.number(1))
 
 
 @legalises(*_WITH_ALPHA)
-def with_alpha(at: At) -> Result:
+def with_alpha(at: RuleContext) -> Result:
     """(x, y, alpha): x ± alpha · y, tensors of one type that broadcast."""
     alpha = at.number(2)
     if alpha != 1 and not at.out.dtype.is_float:
@@ -42,13 +42,13 @@ def with_alpha(at: At) -> Result:
 
 
 @legalises(*_NUMBER_WITH_ALPHA)
-def number_with_alpha(at: At) -> Result:
+def number_with_alpha(at: RuleContext) -> Result:
     """(x, number, alpha): x ± alpha · number."""
     return _with_number(at, _NUMBER_WITH_ALPHA[at.node.op], at.number(1) * at.number(2))
 
 
 @legalises("PowTensorScalar")
-def power(at: At) -> Result:
+def power(at: RuleContext) -> Result:
     """(x, exponent); a square is a product, which is exact where a power may not be."""
     exponent = at.number(1)
     if exponent == 2:
@@ -58,7 +58,7 @@ def power(at: At) -> Result:
 
 
 @legalises(*_COMPARISONS)
-def comparison(at: At) -> Result:
+def comparison(at: RuleContext) -> Result:
     """(x, number), in a type that holds both."""
     number, dtype = at.number(1), at.type(0).dtype
     if not nodes.holds(dtype, number):
@@ -69,7 +69,7 @@ def comparison(at: At) -> Result:
     return at.build.op(_COMPARISONS[at.node.op], x, at.build.tensor(np.array(number), dtype))
 
 
-def _with_number(at: At, op: str, number: bool | int | float) -> str:
+def _with_number(at: RuleContext, op: str, number: bool | int | float) -> str:
     """One operator between x and a number, in the type of the result."""
     out = at.out
     inside = out.dtype

@@ -7,13 +7,13 @@ they are replaced only where nothing changes that memory.
 
 from __future__ import annotations
 
-from attnfuse.api import TensorType
+from attnfuse.api import Result, TensorType, cannot
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("Chunk", "ChunkView", "SplitTensor", "SplitTensorView", "SplitWithSize", "SplitWithSizeView")
-def pieces(at: At) -> Result:
+def pieces(at: RuleContext) -> Result:
     """(x, number, size or sizes of the pieces, axis): Split where the pieces are equal, else a StridedSlice each.
 
     The sizes are read off the node's type: Chunk's last piece may be smaller, and there may be fewer than asked for.
@@ -34,7 +34,7 @@ def pieces(at: At) -> Result:
 
 
 @legalises("UnstackExtView")
-def unstack(at: At) -> Result:
+def unstack(at: RuleContext) -> Result:
     """(x, axis): the slices along an axis, without it. Unstack keeps axis and number as attributes."""
     at.unshared()
     axis = at.axis(1, at.type(0).rank)
@@ -43,13 +43,13 @@ def unstack(at: At) -> Result:
 
 
 @legalises("StackExt")
-def stack(at: At) -> Result:
+def stack(at: RuleContext) -> Result:
     """(tensors, axis of the result): Stack keeps its arguments as attributes; Lite gives it what MakeTuple joins."""
     return _stacked(at, at.axis(1, at.out.rank))
 
 
 @legalises("Stack")
-def stack_of_a_result(at: At) -> Result:
+def stack_of_a_result(at: RuleContext) -> Result:
     """(tensors) and the attribute axis, of a tuple that another operator than MakeTuple makes."""
     axis = at.attribute("axis")
     if not isinstance(axis, int):
@@ -58,7 +58,7 @@ def stack_of_a_result(at: At) -> Result:
 
 
 @legalises("Concat")
-def join(at: At) -> Result:
+def join(at: RuleContext) -> Result:
     """(tensors, axis), of a tuple that another operator than MakeTuple makes, or with tensors that have no elements."""
     axis = at.axis(1, at.out.rank)
     values = [value for value in at.elements(0) if 0 not in at.build.type_of(value).dims]
@@ -71,7 +71,7 @@ def join(at: At) -> Result:
     return values[0]
 
 
-def _stacked(at: At, axis: int) -> str:
+def _stacked(at: RuleContext, axis: int) -> str:
     values = at.elements(0)
     tensors = nodes.make_tuple(at.build, values)
     attributes = (nodes.whole("num", len(values)), nodes.whole("axis", axis), nodes.whole("N", len(values)))
@@ -79,7 +79,7 @@ def _stacked(at: At, axis: int) -> str:
 
 
 @legalises("Meshgrid")
-def grid(at: At) -> Result:
+def grid(at: RuleContext) -> Result:
     """(vectors, indexing 0 "ij" or 1 "xy"): vector i spread over axis i; "xy" swaps the first two axes.
 
     The operator has an adapter, but Lite does not expand a tuple for it.
@@ -97,7 +97,7 @@ def grid(at: At) -> Result:
     )
 
 
-def _spread(at: At, vector: str, kind: TensorType, axis: int) -> str:
+def _spread(at: RuleContext, vector: str, kind: TensorType, axis: int) -> str:
     dims = [1] * kind.rank
     dims[axis] = kind.dims[axis]
     return at.build.broadcast(at.build.reshape(vector, dims), kind.dims)

@@ -7,13 +7,13 @@ memory it reads. What stands here for it copies, so it is replaced only where no
 
 from __future__ import annotations
 
-from attnfuse.api import UNKNOWN_DIM
+from attnfuse.api import UNKNOWN_DIM, Result, cannot
 from attnfuse_passes.legalise import nodes
-from attnfuse_passes.legalise.rules import At, Result, cannot, legalises
+from attnfuse_passes.legalise.rules import RuleContext, legalises
 
 
 @legalises("SliceExt", "SliceExtView")
-def slice_of_axis(at: At) -> Result:
+def slice_of_axis(at: RuleContext) -> Result:
     """(x, axis, start, end, step): as Python slices, so an end beyond the last element is the last element."""
     axis, size = _axis(at)
     step = at.integer(4)
@@ -26,7 +26,7 @@ def slice_of_axis(at: At) -> Result:
 
 
 @legalises("Narrow", "NarrowView")
-def narrow(at: At) -> Result:
+def narrow(at: RuleContext) -> Result:
     """(x, axis, start, length); a negative start counts from the end."""
     axis, size = _axis(at)
     start, length = at.integer(2), at.integer(3)
@@ -37,7 +37,7 @@ def narrow(at: At) -> Result:
 
 
 @legalises("SelectExtView")
-def one_of_axis(at: At) -> Result:
+def one_of_axis(at: RuleContext) -> Result:
     """(x, axis, index): the axis goes; a negative index counts from the end."""
     axis, size = _axis(at)
     index = at.integer(2)
@@ -46,14 +46,14 @@ def one_of_axis(at: At) -> Result:
 
 
 @legalises("ViewAs", "ExpandDimsView")
-def regrouped(at: At) -> Result:
+def regrouped(at: RuleContext) -> Result:
     """(x, and a tensor of that shape or the new axis): the same numbers in the shape of the result."""
     at.unshared()
     return _regrouped(at, at.input(0))
 
 
 @legalises("TransposeExtView")
-def exchange(at: At) -> Result:
+def exchange(at: RuleContext) -> Result:
     """(x, axis, axis): the two change places."""
     at.unshared()
     rank = at.type(0).rank
@@ -63,7 +63,7 @@ def exchange(at: At) -> Result:
     return at.build.transpose(at.input(0), order)
 
 
-def _axis(at: At) -> tuple[int, int]:
+def _axis(at: RuleContext) -> tuple[int, int]:
     """The axis of a view that is not changed in place, and its size. Raises MatchFailure where that is not known."""
     at.unshared()
     kind = at.type(0)
@@ -73,7 +73,7 @@ def _axis(at: At) -> tuple[int, int]:
     return axis, kind.dims[axis]
 
 
-def _regrouped(at: At, value: str) -> str:
+def _regrouped(at: RuleContext, value: str) -> str:
     if at.out.dims.count(UNKNOWN_DIM) > 1:
         raise cannot(f"{at.out} has sizes that are not known before run time")
     return at.build.reshape(value, at.out.dims)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.graph import CONSTANT, Model
-from attnfuse.mindir import codec
-from attnfuse.mindir.dtypes import BOOL, INT64
-from attnfuse.targets import Target
+from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
 from tests.passes.legalise.programs import after, kind, load
 from tests.passes.legalise.support import legalise, operators
 from tests.support.graphs import PRIMITIVE, GraphBuilder
@@ -29,6 +27,18 @@ def test_what_only_replaced_nodes_used_goes() -> None:
     assert operators(model) == ("Reshape", "MakeTuple", "Concat")
     assert constants(model) == [1, (2, 12)]
     assert primitives(model) == ["Concat", "MakeTuple", "Reshape"]
+
+
+def test_what_only_gave_its_type_goes_too() -> None:
+    """The tensor that NewZeros took its type from has no reader left."""
+    g = GraphBuilder()
+    other = g.op("Abs", g.input("other", (5,), FLOAT16))
+    zeros = g.node("NewZeros", [other, g.constant((2, 3)), g.constant(None)], kind(2, 3, dtype=FLOAT16))
+    g.output(g.op("Maximum", g.input("x", (2, 3), FLOAT16), zeros))
+    model = g.model()
+    assert legalise(model) == {}
+    assert operators(model) == ("Maximum",)
+    assert primitives(model) == ["Maximum"]
 
 
 def test_what_nothing_used_before_stays() -> None:
@@ -66,12 +76,3 @@ def test_pieces_that_nothing_reads_go() -> None:
     assert operators(model) == ("StridedSlice",)
     assert primitives(model) == ["StridedSlice"]
     assert (0, 0) not in constants(model), "the first piece's own argument"
-
-
-def test_the_runtime_mindspore_takes_all_as_it_is() -> None:
-    g = GraphBuilder()
-    g.output(g.op("FlattenExt", g.input("x", (2, 3)), 0, -1, dims=(6,)))
-    model = g.model()
-    before = codec.serialise(model.proto)
-    assert legalise(model, Target("mindspore", "ascend910b")) == {}
-    assert codec.serialise(model.proto) == before

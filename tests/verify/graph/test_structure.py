@@ -11,6 +11,7 @@ import pytest
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Literal, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, INT32
+from attnfuse.mindir.schema import AttributeProto
 from attnfuse.verify.graph.structure import check_interface, check_structure, new_findings
 from tests.support.graphs import GraphBuilder, fill_type, transformer
 from tests.verify.pairs import Block, Mistake
@@ -205,6 +206,13 @@ def change_declared(model: Model, op: str, kind: TensorType) -> Model:
     return Model(model.proto)
 
 
+def _padded(g: GraphBuilder, x: str) -> str:
+    made = g.op("PadV3", x, np.array([0, 2]), np.zeros((), np.float32), dims=(4, 8))
+    mode = g.proto.primitives[-1].attribute.add(name="mode", type=AttributeProto.STRING)
+    mode.s = b"constant"
+    return made
+
+
 PLAIN: list[tuple[str, Callable[[GraphBuilder, str], str], TensorType]] = [
     ("Cast", lambda g, x: g.cast(x, FLOAT16), TensorType((4, 6), FLOAT32)),
     ("Cast", lambda g, x: g.cast(x, FLOAT16), TensorType((4, 7), FLOAT16)),
@@ -214,7 +222,8 @@ PLAIN: list[tuple[str, Callable[[GraphBuilder, str], str], TensorType]] = [
     ("ExpandDims", lambda g, x: g.expand_dims(x, 1), TensorType((1, 4, 6), FLOAT32)),
     ("StridedSlice", lambda g, x: g.strided_slice(x, (0, 1), (4, 5)), TensorType((4, 5), FLOAT32)),
     ("ConstantPadND", lambda g, x: g.op("ConstantPadND", x, (0, 2), 0.0, dims=(4, 8)), TensorType((4, 7), FLOAT32)),
-    ("PadV3", lambda g, x: g.op("PadV3", x, np.array([0, 2]), 0.0, dims=(4, 8)), TensorType((4, 9), FLOAT32)),
+    ("PadV3", _padded, TensorType((4, 9), FLOAT32)),
+    ("Add", lambda g, x: g.add(x, x), TensorType((4, 7), FLOAT32)),
     ("BroadcastTo", lambda g, x: g.op("BroadcastTo", x, (3, -1, 6), dims=(3, 4, 6)), TensorType((3, 6, 6), FLOAT32)),
     (
         "StridedSlice",

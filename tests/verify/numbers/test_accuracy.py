@@ -14,7 +14,6 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.verify import verify_component
 from attnfuse.verify.inference import inference
-from attnfuse.verify.lowering import UNIT_ROUNDOFF
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
@@ -97,7 +96,7 @@ def test_a_cast_that_costs_more_than_the_source_is_told(tmp_path: Path, monkeypa
 
 def test_independent_roundings_stay_far_below() -> None:
     """A rounding is off by u/√3 at most in the mean; the square root of their number grows to OWN_ERROR at hundreds."""
-    assert (OWN_ERROR / (UNIT_ROUNDOFF["bfloat16"] / 3**0.5)) ** 2 > 450
+    assert (OWN_ERROR / (BFLOAT16.unit_roundoff / 3**0.5)) ** 2 > 450
 
 
 def test_a_compile_warns_and_certifies_it(

@@ -29,7 +29,7 @@ CASES = [
 def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None:
     result = census.rewrite(store.read(name), runtime)
     found = find(result.before, result.after)
-    assert (found.notes, found.restated) == ((), ())
+    assert (found.notes, found.replaced) == ((), ())
     sites = found.sites
     changed = [r for r in result.sites if r.status == "fused" and r.code != "fused.carried_over"]
     assert len(sites) == len(changed)

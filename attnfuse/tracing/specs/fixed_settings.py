@@ -1,0 +1,54 @@
+"""What graphs have fixed that pipelines set at run time, for specs to name; read in mindone's pipelines and models."""
+
+from __future__ import annotations
+
+from attnfuse.tracing.specs.record import FixedSetting
+
+CONDITIONING_SCALE = FixedSetting(
+    "controlnet_conditioning_scale",
+    1.0,
+    "outputs are for scale 1: multiply the residuals by it (by 0 where control_guidance_start and _end leave it out), "
+    "those of each ControlNet by its own before they are summed",
+)
+"""Every ControlNet multiplies all its outputs with it, as its last step."""
+
+GUESS_MODE = FixedSetting(
+    "guess_mode",
+    False,
+    "outputs are those without it; with it the pipeline feeds the rows of the prompt alone, multiplies the residuals "
+    "by logspace(-1, 0, n), one factor each, and gives the other rows zeros",
+)
+
+UNION_OF_ONE = FixedSetting(
+    "control_mode",
+    "one picture",
+    "one picture of conditions, whose type is an input; of several each has a scale within the model, which would be "
+    "another graph",
+)
+
+ADAPTER_SCALE = FixedSetting(
+    "adapter_conditioning_scale",
+    1.0,
+    "outputs are for scale 1: multiply the features by it (by 0 after adapter_conditioning_factor of the steps), those "
+    "of each adapter by its own before they are summed",
+)
+
+LORA_SCALE = FixedSetting(
+    "lora_scale",
+    None,
+    "a checkpoint's graph has no LoRA: fuse it into the weights first (fuse_lora), where its scale is fixed",
+)
+
+IP_ADAPTER_SCALE = FixedSetting(
+    "ip_adapter_scale",
+    None,
+    "the graph has no IP-Adapter, and so no scale of one",
+)
+
+LAST_LAYER = FixedSetting(
+    "clip_skip", None, "the state is that of the last layer; with clip_skip it would be an earlier one's"
+)
+
+LAST_BUT_ONE = FixedSetting(
+    "clip_skip", None, "the state is that of the last layer but one; with clip_skip it would be an earlier one's"
+)

@@ -1,0 +1,48 @@
+"""The tracing patches an entry may name, by constants: `attnfuse.tracing.patches.TRACING` holds what each is.
+
+Imports nothing: the patches themselves import MindSpore.
+"""
+
+from __future__ import annotations
+
+DEVICE_CALLS = "device_calls"
+"""For calls of mindone's transformers that only Ascend takes as they are."""
+
+FRAME_TIMESTEPS = "frame_timesteps"
+"""For timesteps of every frame."""
+
+JOINT_SEQUENCE = "joint_sequence"
+"""For Lumina 2's transformer."""
+
+MASKED_ATTENTION = "masked_attention"
+"""What every model needs in which mindone's `Attention` gets a mask."""
+
+MASKED_TEXT = "masked_text"
+"""For attention of Mochi's transformer."""
+
+NORMED_WEIGHTS = "normed_weights"
+"""For convolutions that write their weight anew."""
+
+ONE_TILE = "one_tile"
+"""For Allegro's autoencoder."""
+
+PLAIN_RESULTS = "plain_results"
+"""For models that return or ask for records, Flux2's autoencoder among them."""
+
+QWEN_ROTARY = "qwen_rotary"
+"""For Qwen-Image's rotary tables."""
+
+REAL_ROTARY = "real_rotary"
+"""For rotary tables of complex numbers."""
+
+TEXT_DECODER = "text_decoder"
+"""For what is around the layers of mindone's decoders."""
+
+TOLD_TYPE = "told_type"
+"""For attention that has to be told its type."""
+
+UNCHUNKED = "unchunked"
+"""For Mochi's autoencoder."""
+
+WHOLE_VIDEO = "whole_video"
+"""For the autoencoders of Wan and Qwen-Image."""

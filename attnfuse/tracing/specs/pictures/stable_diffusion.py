@@ -1,0 +1,239 @@
+"""Stable Diffusion and Stable Diffusion XL: sizes, and the UNet that both have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnfuse.errors import SourceError
+from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE
+from attnfuse.tracing.specs.record import Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.shared.controlnets import with_controlnet
+from attnfuse.tracing.specs.sizes import vae_scale
+
+
+def stable_diffusion_sizes(context: SpecContext) -> Sizes:
+    """Height and width: the UNet's `sample_size` × the VAE's downscaling (without one, the VAE's `sample_size`, 512).
+
+    Tokens: as many as the tokenizer fills a text up to, else the text encoder's positions. Guided: two rows an image.
+    """
+    scale = vae_scale(context)
+
+    def default() -> tuple[int, int]:
+        if context.has("unet"):
+            size, factor = context.numbers("sample_size", "unet"), scale
+        elif context.has("vae"):  # AutoencoderTiny does not tell
+            told = context.option("sample_size", model="vae") is not None
+            size, factor = context.numbers("sample_size", "vae") if told else [512], 1
+        else:
+            return scale, scale
+        return size[0] * factor, size[-1] * factor
+
+    height, width = context.image(default, scale, "the VAE's downscaling")
+    return {
+        "batch": context.shapes.batch or 1,
+        "rows": context.rows(guided=True),
+        "height": height,
+        "width": width,
+        "latent_height": height // scale,
+        "latent_width": width // scale,
+        "tokens": context.text_filled("text_encoder", "text_encoder_2"),
+    }
+
+
+STABLE_DIFFUSION = Family(
+    "Stable Diffusion",
+    (
+        "StableDiffusionPipeline",
+        "StableDiffusionImg2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionAdapterPipeline",
+        "StableDiffusionControlNetPipeline",
+        "StableDiffusionControlNetImg2ImgPipeline",
+        "StableDiffusionControlNetInpaintPipeline",
+    ),
+    "stable_diffusion/pipeline_stable_diffusion.py",
+    stable_diffusion_sizes,
+)
+
+STABLE_DIFFUSION_XL = Family(
+    "Stable Diffusion XL",
+    (
+        "StableDiffusionXLPipeline",
+        "StableDiffusionXLImg2ImgPipeline",
+        "StableDiffusionXLInpaintPipeline",
+        "StableDiffusionXLAdapterPipeline",
+        "StableDiffusionXLControlNetPipeline",
+        "StableDiffusionXLControlNetImg2ImgPipeline",
+        "StableDiffusionXLControlNetInpaintPipeline",
+        "StableDiffusionXLControlNetUnionPipeline",
+        "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+        "StableDiffusionXLControlNetUnionInpaintPipeline",
+    ),
+    "stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
+    stable_diffusion_sizes,
+)
+
+#: Numbers per image in SDXL's `time_ids`: original size, crop offset and target size.
+_SDXL_TIME_IDS = 6
+
+
+def _has_added_conditions(context: SpecContext) -> bool:
+    """Whether it takes SDXL's pooled text and sizes."""
+    return bool(context.option("addition_embed_type") == "text_time")
+
+
+ADDED_CONDITIONS = (
+    Input(
+        "text_embeds",
+        ("rows", "pooled"),
+        to="added_cond_kwargs.text_embeds",
+        when=_has_added_conditions,
+        only="addition_embed_type is text_time (XL)",
+    ),
+    Input(
+        "time_ids",
+        ("rows", "time_ids"),
+        to="added_cond_kwargs.time_ids",
+        when=_has_added_conditions,
+        only="addition_embed_type is text_time (XL)",
+    ),
+)
+"""SDXL's pooled text and sizes, as its UNet and its ControlNets take them."""
+
+
+def condition_sizes(context: SpecContext) -> Sizes:
+    """The widths of the text and, for XL, of the pooled text and of the time ids (five in a refiner)."""
+    sizes = {"context": context.numbers("cross_attention_dim")[0]}
+    if not _has_added_conditions(context):
+        return sizes
+    width = context.number("projection_class_embeddings_input_dim")
+    per_id = context.number("addition_time_embed_dim")
+    text_width = width - _SDXL_TIME_IDS * per_id
+    if context.has("text_encoder_2"):
+        text_width = context.number("projection_dim", "text_encoder_2")
+    ids, rest = divmod(width - text_width, per_id)
+    if rest or ids < 1:
+        raise SourceError(
+            f"{context.path()}: projection_class_embeddings_input_dim {width} does not"
+            f" hold text embeddings of {text_width} and time ids of {per_id} each."
+        )
+    return {**sizes, "pooled": text_width, "time_ids": ids}
+
+
+def one_context(context: SpecContext) -> str:
+    """Refuse a text width that differs from block to block: no published pipeline has several texts to feed."""
+    several = len(set(context.numbers("cross_attention_dim"))) != 1
+    return "a cross_attention_dim that differs from block to block is not supported" if several else ""
+
+
+def residual_shapes(context: SpecContext) -> Sequence[tuple[int, ...]]:
+    """The shapes of what the down blocks pass on, which a ControlNet adds to: all but the middle block's."""
+    channels = context.numbers("block_out_channels")
+    layers = context.numbers("layers_per_block") if context.option("layers_per_block") is not None else [2]
+    height, width = context.sizes["latent_height"], context.sizes["latent_width"]
+    rows = context.sizes.get("text_rows", context.sizes["rows"])  # AnimateDiff has a text, and a row, for every frame
+    shapes = [(rows, channels[0], height, width)]
+    for i, channel in enumerate(channels):
+        shapes += [(rows, channel, height, width)] * layers[i % len(layers)]
+        if i < len(channels) - 1:
+            height, width = (height + 1) // 2, (width + 1) // 2
+            shapes.append((rows, channel, height, width))
+    return shapes
+
+
+def middle_shape(context: SpecContext) -> Sequence[tuple[int, ...]]:
+    """The shape of what the middle block passes on, as one of a list."""
+    return residual_shapes(context)[-1:]
+
+
+def adapter_channels(context: SpecContext) -> list[int]:
+    """The channels of each of a T2I adapter's features; a light one gives one more than it has `channels`."""
+    channels = context.numbers("channels", "adapter")
+    light = context.option("adapter_type", model="adapter") == "light_adapter"
+    return [*channels, channels[-1]] if light else channels
+
+
+def _adapter_shapes(context: SpecContext) -> Sequence[tuple[int, ...]]:
+    """The shapes of a T2I adapter's features: see `controlnets.T2I_ADAPTER`."""
+    channels = adapter_channels(context)
+    factor = context.number("downscale_factor", "adapter", 8)
+    rows, height, width = context.sizes["rows"], context.sizes["height"] // factor, context.sizes["width"] // factor
+    halving = {2} if context.option("adapter_type", model="adapter") == "full_adapter_xl" else range(1, len(channels))
+    shapes = []
+    for i, channel in enumerate(channels):
+        if i in halving:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        shapes.append((rows, channel, height, width))
+    return shapes
+
+
+def _with_adapter(context: SpecContext) -> bool:
+    return "adapter" in context.pipeline.classes
+
+
+UNET_2D_CONDITION = Spec(
+    class_name="UNet2DConditionModel",
+    library="diffusers",
+    families=(STABLE_DIFFUSION, STABLE_DIFFUSION_XL),
+    models=("unet",),
+    source="stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
+    inputs=(
+        Input("sample", ("rows", "in_channels", "latent_height", "latent_width")),
+        Input(
+            "timestep",
+            (1,),
+            "timestep",
+            note="the scheduler hands over one scalar, and the first thing the model does is give it an axis",
+        ),
+        Input("encoder_hidden_states", ("rows", "tokens", "context")),
+        *ADDED_CONDITIONS,
+        Input(
+            "down_block_residual_{i}",
+            ("rows", "channels", "height", "width"),
+            to="down_block_additional_residuals.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=residual_shapes,
+        ),
+        Input(
+            "mid_block_residual",
+            ("rows", "channels", "height", "width"),
+            to="mid_block_additional_residual",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its last output",
+            each=middle_shape,
+        ),
+        Input(
+            "adapter_feature_{i}",
+            ("rows", "channels", "height", "width"),
+            to="down_intrablock_additional_residuals.{i}",
+            when=_with_adapter,
+            only="the pipeline has a T2I adapter: its outputs",
+            each=_adapter_shapes,
+        ),
+    ),
+    outputs=(Output("sample"),),
+    sizes=condition_sizes,
+    check=one_context,
+    refuse=(
+        Refusal("class_embed_type"),
+        Refusal("encoder_hid_dim"),
+        Refusal("encoder_hid_dim_type"),
+        Refusal("num_class_embeds"),
+        Refusal("time_cond_proj_dim"),  # latent consistency: the pipeline passes `timestep_cond`
+        Refusal("addition_embed_type", (None, "text_time")),
+        Refusal("attention_type", ("default",)),  # GLIGEN: the pipeline passes boxes
+    ),
+    fixed_settings=(
+        LORA_SCALE,
+        IP_ADAPTER_SCALE,
+    ),
+)
+
+FAMILIES = (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
+)
+
+SPECS = (UNET_2D_CONDITION,)

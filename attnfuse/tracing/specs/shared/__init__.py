@@ -1,0 +1,1 @@
+"""Models that several families have: autoencoders, text encoders, image encoders."""

@@ -1,0 +1,62 @@
+"""The encoders of a picture: one entry a class and use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attnfuse.tracing.specs.context import Sizes, SpecContext
+from attnfuse.tracing.specs.pictures.kandinsky_prior import KANDINSKY_PRIOR
+from attnfuse.tracing.specs.record import Input, Output, Spec
+from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
+from attnfuse.tracing.specs.videos.stable_video import STABLE_VIDEO
+from attnfuse.tracing.specs.videos.wan import SKY_REELS_2, WAN
+
+_PIXELS = Input("pixel_values", ("batch", "num_channels", "image_size", "image_size"))
+
+
+def _picture(context: SpecContext) -> Sizes:
+    """Published configurations leave the channels out: transformers' default."""
+    return {"num_channels": context.number("num_channels", default=3)}
+
+
+_CLIP_VISION = Spec(
+    class_name="CLIPVisionModelWithProjection",
+    library="transformers",
+    families=(STABLE_VIDEO, I2VGEN),
+    models=("image_encoder",),
+    source="stable_video_diffusion/pipeline_stable_video_diffusion.py",
+    inputs=(_PIXELS,),
+    outputs=(Output("image_embeds"),),
+    sizes=_picture,
+)
+
+_CLIP_VISION_PRIOR = replace(
+    _CLIP_VISION,
+    families=(KANDINSKY_PRIOR,),
+    source="kandinsky/pipeline_kandinsky_prior.py",
+    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:])),),  # one picture at a time, or a black one
+)
+
+_CLIP_VISION_WAN = replace(
+    _CLIP_VISION,
+    class_name="CLIPVisionModel",
+    families=(WAN,),
+    source="wan/pipeline_wan_i2v.py",
+    inputs=(replace(_PIXELS, shape=(1, *_PIXELS.shape[1:]), note="the picture; a last one is another call"),),
+    outputs=(Output("image_embeds", "result[2][-2]"),),
+    fixed={"output_hidden_states": True, "return_dict": False},
+)
+
+_CLIP_VISION_SKY_REELS = replace(
+    _CLIP_VISION_WAN,
+    class_name="CLIPVisionModelWithProjection",
+    families=(SKY_REELS_2,),
+    source="skyreels_v2/pipeline_skyreels_v2_i2v.py",
+)
+
+SPECS = (
+    _CLIP_VISION,
+    _CLIP_VISION_PRIOR,
+    _CLIP_VISION_WAN,
+    _CLIP_VISION_SKY_REELS,
+)

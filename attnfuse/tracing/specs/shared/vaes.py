@@ -1,0 +1,185 @@
+"""The autoencoders of pictures: one entry a class and direction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from attnfuse.tracing.specs.context import SpecContext
+from attnfuse.tracing.specs.patch_names import PLAIN_RESULTS
+from attnfuse.tracing.specs.pictures.aura_flow import AURA_FLOW
+from attnfuse.tracing.specs.pictures.cogview import COGVIEW_3, COGVIEW_4
+from attnfuse.tracing.specs.pictures.dit import DIT
+from attnfuse.tracing.specs.pictures.flux import CHROMA, FLUX, FLUX_2
+from attnfuse.tracing.specs.pictures.hunyuan_dit import HUNYUAN_DIT
+from attnfuse.tracing.specs.pictures.kandinsky import KANDINSKY, KANDINSKY_2_2, KANDINSKY_3
+from attnfuse.tracing.specs.pictures.kolors import KOLORS
+from attnfuse.tracing.specs.pictures.lumina import LUMINA, LUMINA_2
+from attnfuse.tracing.specs.pictures.pixart import PIXART_ALPHA, PIXART_SIGMA
+from attnfuse.tracing.specs.pictures.sana import SANA
+from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
+from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
+from attnfuse.tracing.specs.record import Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
+from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
+from attnfuse.tracing.specs.videos.i2vgen import I2VGEN
+from attnfuse.tracing.specs.videos.latte import LATTE
+
+_AS_HELD = (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_3,
+    FLUX,
+    PIXART_ALPHA,
+    PIXART_SIGMA,
+    DIT,
+    HUNYUAN_DIT,
+    COGVIEW_3,
+    COGVIEW_4,
+    CHROMA,
+    LUMINA,
+    LUMINA_2,
+    ANIMATE_DIFF,
+    I2VGEN,
+    LATTE,
+    AUDIO_LDM_2,
+)
+"""Families that run an AutoencoderKL in the type they are held in."""
+
+KL_DECODER = Spec(
+    class_name="AutoencoderKL",
+    library="diffusers",
+    families=_AS_HELD,
+    models=("vae",),
+    component="{model}_decoder",
+    method="decode",
+    source="stable_diffusion/pipeline_stable_diffusion.py",
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="z"),),
+    outputs=(Output("image"),),
+)
+
+KL_ENCODER = Spec(
+    class_name="AutoencoderKL",
+    library="diffusers",
+    families=_AS_HELD,
+    models=("vae",),
+    component="{model}_encoder",
+    method="encode",
+    source="stable_diffusion/pipeline_stable_diffusion_img2img.py",
+    inputs=(Input("image", ("batch", "in_channels", "height", "width"), to="x"),),
+    outputs=(Output("moments"),),  # mean and log-variance, side by side
+)
+
+
+def _force_upcast(context: SpecContext) -> bool:
+    return bool(context.option("force_upcast", True))
+
+
+def upcast_half(context: SpecContext) -> str:
+    """The type of an autoencoder that runs in float32 where the pipeline is in float16."""
+    # "make sure the VAE is in float32 mode, as it overflows in float16". The weights come straight from the
+    # checkpoint, where mindone would have rounded them to float16 and back.
+    return "float32" if context.dtype == "float16" and _force_upcast(context) else context.dtype
+
+
+def _upcast_always(context: SpecContext) -> str:
+    # For encoding it upcasts whatever the type it comes from.
+    return "float32" if _force_upcast(context) else context.dtype
+
+
+_XL_DECODER = replace(
+    KL_DECODER,
+    families=(STABLE_DIFFUSION_XL,),
+    source="stable_diffusion_xl/pipeline_stable_diffusion_xl.py",
+    dtype=upcast_half,
+)
+
+_XL_ENCODER = replace(
+    KL_ENCODER,
+    families=(STABLE_DIFFUSION_XL,),
+    source="stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py",
+    dtype=_upcast_always,
+)
+
+_KOLORS_DECODER = replace(_XL_DECODER, families=(KOLORS,), source="kolors/pipeline_kolors.py")
+
+_KOLORS_ENCODER = replace(_XL_ENCODER, families=(KOLORS,), source="kolors/pipeline_kolors_img2img.py")
+
+_AURA_FLOW_DECODER = replace(_XL_DECODER, families=(AURA_FLOW,), source="aura_flow/pipeline_aura_flow.py")
+
+_FLUX_2_DECODER = replace(
+    KL_DECODER,
+    class_name="AutoencoderKLFlux2",
+    families=(FLUX_2,),
+    source="flux2/pipeline_flux2.py",
+    patches=(PLAIN_RESULTS,),
+)
+
+_FLUX_2_ENCODER = replace(
+    KL_ENCODER,
+    class_name="AutoencoderKLFlux2",
+    families=(FLUX_2,),
+    source="flux2/pipeline_flux2.py",
+    patches=(PLAIN_RESULTS,),
+)
+
+# Takes the place of the pipeline's own: the latents are the same.
+_TINY_DECODER = replace(
+    KL_DECODER,
+    class_name="AutoencoderTiny",
+    families=(*_AS_HELD, STABLE_DIFFUSION_XL),
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="x"),),
+)
+
+_TINY_ENCODER = replace(
+    KL_ENCODER,
+    class_name="AutoencoderTiny",
+    families=(*_AS_HELD, STABLE_DIFFUSION_XL),
+    outputs=(Output("latents"),),
+)
+
+_MOVQ_DECODER = replace(
+    KL_DECODER,
+    class_name="VQModel",
+    families=(KANDINSKY, KANDINSKY_2_2, KANDINSKY_3),
+    models=("movq",),
+    source="kandinsky2_2/pipeline_kandinsky2_2.py",
+    inputs=(Input("latents", ("batch", "latent_channels", "latent_height", "latent_width"), to="h"),),
+    fixed={"force_not_quantize": True, "return_dict": False},
+    refuse=(Refusal("lookup_from_codebook", (False,)),),
+)
+
+_MOVQ_ENCODER = replace(
+    KL_ENCODER,
+    class_name="VQModel",
+    families=(KANDINSKY, KANDINSKY_2_2, KANDINSKY_3),
+    models=("movq",),
+    source="kandinsky2_2/pipeline_kandinsky2_2_img2img.py",
+    outputs=(Output("latents"),),
+)
+
+_DC_DECODER = replace(KL_DECODER, class_name="AutoencoderDC", families=(SANA,), source="sana/pipeline_sana.py")
+
+_DC_ENCODER = replace(
+    KL_ENCODER,
+    class_name="AutoencoderDC",
+    families=(SANA,),
+    source="sana/pipeline_sana_sprint_img2img.py",
+    outputs=(Output("latents"),),
+)
+
+SPECS = (
+    KL_DECODER,
+    KL_ENCODER,
+    _XL_DECODER,
+    _XL_ENCODER,
+    _KOLORS_DECODER,
+    _KOLORS_ENCODER,
+    _AURA_FLOW_DECODER,
+    _FLUX_2_DECODER,
+    _FLUX_2_ENCODER,
+    _TINY_DECODER,
+    _TINY_ENCODER,
+    _MOVQ_DECODER,
+    _MOVQ_ENCODER,
+    _DC_DECODER,
+    _DC_ENCODER,
+)

@@ -1,0 +1,85 @@
+"""Numbers of replaced operators, one value at a time: other operators that must be the same function.
+
+Both parts are run in float64 on drawn operands, weights drawn too, once for all that compute the same. The whole graph
+alone would not do: there a small slip, an epsilon of another size, is within what rounding costs. What the file itself
+rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type. BOUND
+is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types that
+the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
+May import the cutter, the lowering, its execution, `numbers` and `site_numbers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from attnfuse.errors import VerificationError
+from attnfuse.ir.graph import CONSTANT, Model, short_name
+from attnfuse.mindir import dtypes
+from attnfuse.verify.graph.sites import Cut, ReplacedOperator
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.numbers import Side, relative_error
+from attnfuse.verify.numbers.site_numbers import key_of
+
+BOUND = 16 * 2.0**-24
+
+
+def compare_replaced(
+    original: Side, fused: Side, parts: Sequence[tuple[ReplacedOperator, Cut]], seed: int
+) -> tuple[list[str], list[str]]:
+    """Findings and notes. An operator without a lowering, in either part, is a finding: nothing was shown of it."""
+    told: dict[bytes, str | None] = {}
+    findings = []
+    for replaced, part in parts:
+        key = key_of(part)
+        if key not in told:
+            sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
+            told[key] = _difference(*sides, seed)
+        if (difference := told[key]) is not None:
+            name = f"{replaced.op} {short_name(replaced.value)}"
+            findings.append(f"{name} was replaced, and its replacement {difference}.")
+    notes = [f"{len(parts)} replaced operators checked ({len(told)} distinct)"] if parts else []
+    return findings, notes
+
+
+def _difference(original: Side, fused: Side, seed: int) -> str | None:
+    values = draw_inputs(original.model, seed)
+    try:
+        exact = run(lower(original.model, Arithmetic.EXACT), values, original.weights)
+        result = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)
+    except (UnsupportedOpError, VerificationError) as error:
+        return f"cannot be run: {error}"
+    if [r.shape for r in result] != [e.shape for e in exact]:
+        return f"gives {[list(r.shape) for r in result]} instead of {[list(e.shape) for e in exact]}"
+    bound = BOUND + _rounding(original.model, fused.model)
+    for e, r in zip(exact, result, strict=True):
+        defined = np.isfinite(e.astype(np.float64))
+        if defined.size and not defined.any():
+            return "could not be compared: the original gives no number on what was drawn"
+        off = relative_error(r, e.astype(np.float64), defined)
+        if not off <= bound:
+            return f"differs in float64 by {off:.2e} (relative) on drawn operands, more than {bound:.2e}"
+    return None
+
+
+def _rounding(original: Model, fused: Model) -> float:
+    """A unit of the last place of the coarsest 16-bit constant that only the fused part has."""
+    own = {kind.dtype.name for node in original.nodes if (kind := original.type_of(node.name)) is not None}
+    before = {array.tobytes() for _, array in _constants(original)}
+    fresh = [name for name, array in _constants(fused) if name in own and array.tobytes() not in before]
+    return max((2 * dtypes.from_name(name).unit_roundoff for name in fresh), default=0.0)
+
+
+def _constants(model: Model) -> list[tuple[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]]:
+    """Constant arrays of 16-bit floating-point types, with the type's name."""
+    found = []
+    for node in model.nodes:
+        value = model.literal(node.name) if node.op == CONSTANT and model.is_literal(node.name) else None
+        if isinstance(value, np.ndarray):
+            kind = next((d for d in dtypes.ALL if d.numpy == value.dtype), None)
+            if kind is not None and kind.is_low_precision:
+                found.append((kind.name, value))
+    return found

@@ -1,0 +1,44 @@
+"""What a fused node, or the formula, would be written as: all that a lowering has to know beside the attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from attnfuse.api import Candidate, DType, FusedRequest
+from attnfuse_passes.attention.axes import product
+from attnfuse_passes.attention.masks import MaskPlan
+from attnfuse_passes.attention.normal_form import Attention, Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionCandidate(Candidate):
+    """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
+
+    `padding` zeros are appended to each head of `Attention.width`. `recast`: the surrounding casts are replaced with
+    the node, and it is given what they were given.
+    """
+
+    dtype: DType
+    layout: Layout
+    padding: int = 0
+    masks: MaskPlan = field(default_factory=MaskPlan)
+    recast: bool = False
+
+    def form_of(self, attention: Attention) -> Attention:
+        """The attention that is written: with the surrounding casts inside, where they are replaced."""
+        return attention.outside_casts() if self.recast else attention
+
+    def request(self, attention: Attention) -> FusedRequest:
+        """What a target is asked for."""
+        axes, masks = attention.axes, self.masks
+        return FusedRequest(
+            batch=product(axes.batch),
+            heads=product(axes.heads),
+            kv_heads=product(axes.kv_heads),
+            query_length=product(axes.query_length),
+            key_length=product(axes.key_length),
+            head_dim=attention.width,
+            dtype=self.dtype.name,
+            mask=None if not masks.masking else "per_head" if masks.per_head else "shared",
+            bias=masks.biased,
+        )

@@ -1,0 +1,72 @@
+"""Whether a Softmax that cannot be read is attention at all, for the census: nothing here proves anything.
+
+A spelling of several operators that nobody can read must not pass for no attention.
+"""
+
+from __future__ import annotations
+
+from attnfuse.api import Kernel, Model, Node, Role, effective_uses, kernel, role
+from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, is_scores, read_product
+from attnfuse_passes.attention.mask_values import is_learned
+
+# Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
+_SEARCHED = 64
+
+
+def soft_cap(model: Model, value: str) -> Node | None:
+    """The tanh that bounds the scores, where one lies between there and the product of two computed values."""
+    seen, pending = set[str](), [value]
+    while pending and len(seen) < MAX_CHAIN:
+        node = model.producer(pending.pop(0))
+        if node is None or node.name in seen or _ends_layer(node) or read_product(model, node.name) is not None:
+            continue
+        seen.add(node.name)
+        if node.op == "Tanh" and is_scores(model, node.inputs[0]):
+            return node
+        pending += node.inputs
+    return None
+
+
+def looks_like_attention(model: Model, softmax: Node) -> bool:
+    """Whether the softmax stands between two products of computed values, whatever the operators on the way are."""
+    return _between(model, softmax, ahead=False) and _between(model, softmax, ahead=True)
+
+
+def enters_product(model: Model, node: Node) -> bool:
+    """Whether the node is a matrix product, or hands its input on unchanged into one."""
+    for _ in range(MAX_CHAIN):
+        if read_product(model, node.name) is not None:
+            return True
+        onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
+        if len(onward) != 1 or peel(model, node.name, Place.WEIGHTS) is None:
+            return False
+        node = onward[0]
+    return False
+
+
+def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
+    """Whether a product of two values that are no weights lies on that side, through nothing that ends a layer."""
+    seen, pending = {softmax.name}, [softmax]
+    while pending and len(seen) < _SEARCHED:
+        node = pending.pop(0)
+        if ahead:
+            onward = [use.node for use in effective_uses(model, node.name)]
+        else:
+            onward = [model.producer(name) for name in node.inputs]
+        for other in onward:
+            if other is None or other.name in seen:
+                continue
+            seen.add(other.name)
+            product = read_product(model, other.name)
+            if product is None:
+                pending += [] if _ends_layer(other) else [other]
+            elif not (is_learned(model, product.left) or is_learned(model, product.right)):
+                return True
+    return False
+
+
+def _ends_layer(node: Node) -> bool:
+    """Whether a layer begins or ends there: behind it lies another layer's product."""
+    ends = role(node) in (Role.PROJECTION, Role.NORM) or kernel(node) in (Kernel.CONVOLUTION, Kernel.SOFTMAX)
+    return ends or node.op == "TopK"

@@ -1,0 +1,317 @@
+"""What all fused operators have in common when an attention is written as one: operands, mask, bias, node, result.
+
+A fused operator is one file beside this one: a `FusedOperator` called OPERATOR, which says how its arguments are named
+and what it does with its bias. `lower/__init__.py` finds it there. The same names serve to read such a node of the
+source (`attention/fused_node.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeAlias
+
+from attnfuse.api import (
+    Builder,
+    DType,
+    NodeKind,
+    RewriteContext,
+    Unsupported,
+    dtypes,
+    inputs_of,
+    refusals,
+)
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
+from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.lower.operands import (
+    Arrangement,
+    Reshape,
+    bring,
+    dims_of,
+    existing,
+    in_layout,
+    rearrange,
+)
+from attnfuse_passes.attention.lower.terms import Terms
+from attnfuse_passes.attention.normal_form import Attention, Bias, Operand, holds_scale
+
+ALL_TOKENS = 2147483647
+"""For pre_tokens and next_tokens: no key is cut off."""
+HIGH_PRECISION = 0
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3})
+"""Source: MindSpore 2.7.1's FASInputLayoutMode."""
+
+Scalar: TypeAlias = "bool | int | float"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedOperator:
+    """A fused operator, by the names that its row gives its arguments.
+
+    `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
+    types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
+    is, None where it has one. `fixed` are arguments that are always given so.
+    """
+
+    form: NodeKind
+    mask: str
+    bias: str
+    heads: str
+    kv_heads: str | None
+    bias_before_scale: bool
+    element: int | None
+    mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
+    fixed: Mapping[str, Scalar] = field(default_factory=dict)
+
+    # --- before writing
+
+    def unsupported_reason(
+        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
+    ) -> Unsupported | None:
+        """What target, bias and sizes say against the candidate, in this order."""
+        if at.target.node != self.form:
+            reason = f"the runtime {at.target.runtime} takes {at.target.node}"
+            return Unsupported("target.no_operator", reason)
+        for check in (self._not_stated, self._refused, self._rounds_bias, self._has_open_head, self._has_open_layout):
+            found = check(attention, candidate, at)
+            if found is not None:
+                return found
+        return None
+
+    def _not_stated(
+        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
+    ) -> Unsupported | None:
+        """A fused node of the source whose heads are not known, or that weights all keys alike."""
+        root = attention.origin.root
+        if attention.layout is None:
+            return None
+        if not holds_scale(attention.scale):
+            return Unsupported.found("facts.scale", root, "a scale other than 0 in float32", str(attention.scale))
+        if min(product(attention.axes.kv_heads), attention.width) < 0:
+            expected = "a known number and size of heads"
+            return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
+        return None
+
+    def _refused(self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext) -> Unsupported | None:
+        """What the target's documentation says against it."""
+        no = refusals(at.target, candidate.request(attention), at.model.proto.model_version)
+        return Unsupported(no[0].code, no[0].told(self.form, at.target.soc)) if no else None
+
+    def _rounds_bias(
+        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
+    ) -> Unsupported | None:
+        """A fused node's own bias that the new node would not have exactly: its type, and a factor of a power of two.
+
+        The old node adds the bias in float32. Rounded anew to 16 bits a large one (ALiBi over long sequences) would be
+        off by more than all the rest of the node.
+        """
+        own = [term for term in attention.terms if isinstance(term, Bias) and term.source is None]
+        if all(
+            (not candidate.recast or term.dtype == candidate.dtype)
+            and abs(math.frexp(self._bias_factor(attention, attention.scale))[0]) == 0.5
+            for term in own
+        ):
+            return None
+        reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+        return Unsupported("target.bias_rounded", reason)
+
+    def _has_open_head(
+        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
+    ) -> Unsupported | None:
+        """Heads of unknown size, or padding beside any unknown size.
+
+        MindSpore's inference forgets every size of a padded value of which it does not know all.
+        """
+        axes = attention.axes
+        lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
+        sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
+        if min(sizes) >= 0 and not (candidate.padding and UNKNOWN in lengths):
+            return None
+        expected = "known sizes, or a head size that needs no padding"
+        return Unsupported.found("facts.dynamic_head", attention.origin.anchor, expected, "neither")
+
+    def _has_open_layout(
+        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
+    ) -> Unsupported | None:
+        """A layout or a mask that cannot be written down because too many sizes are unknown before run time."""
+        form, anchor = candidate.form_of(attention), attention.origin.anchor
+        entries = _entries(form, candidate)
+        if any(entry.is_open for entry in entries):
+            return Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
+        reason = Terms(form, candidate).unsupported_reason()
+        if reason is not None:
+            return reason
+        if _Exit(form, candidate).is_open:
+            return Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
+        return None
+
+    # --- writing
+
+    def write(self, b: Builder, attention: Attention, candidate: AttentionCandidate) -> str:
+        """The node, with the layouts around it; the value that stands in the anchor's place."""
+        form = candidate.form_of(attention)
+        entries = _entries(form, candidate)
+        query, _ = entries[0].write(b)
+        key, _ = entries[1].write(b)
+        value, unpadded = entries[2].write(b)
+        masks, scale = candidate.masks, form.scale
+        if self.bias_before_scale and masks.biased and not masks.divide:
+            query, scale = b.scaled(query, scale), 1.0
+        terms = Terms(form, candidate)
+        written = terms.write(b, query, self._bias_factor(form, scale))
+        result = self._node(b, form, candidate, (written.query, key, value), scale, written.mask, written.bias)
+        result = _Exit(form, candidate).unpadded(b, result)
+        result = terms.guarded(b, result, written.condition, unpadded)
+        result = _Exit(form, candidate).restored(b, result)
+        return b.cast(result, form.output_dtype)
+
+    def _bias_factor(self, attention: Attention, scale: float) -> float:
+        """What a bias is multiplied by, for this operator to add it as the normal form says."""
+        if any(isinstance(term, Bias) and term.before_scale for term in attention.terms):
+            return 1.0 if self.bias_before_scale else attention.scale
+        return 1.0 / scale if self.bias_before_scale else 1.0
+
+    def _node(
+        self,
+        b: Builder,
+        attention: Attention,
+        candidate: AttentionCandidate,
+        operands: tuple[str, str, str],
+        scale: float,
+        mask: str | None,
+        bias: str | None,
+    ) -> str:
+        """The node and, of several results, the attention.
+
+        All scalar arguments are Constant nodes: MindSpore Lite turns them into attributes and back.
+        """
+        none, tokens = b.constant(None), b.constant(ALL_TOKENS)
+        axes = attention.axes
+        tensors = dict(zip(("query", "key", "value"), operands, strict=True))
+        tensors |= {name: given for name, given in ((self.mask, mask), (self.bias, bias)) if given is not None}
+        scalars: dict[str, Scalar] = {
+            self.heads: product(axes.heads),
+            "scale_value": scale,
+            "input_layout": LAYOUT_NUMBERS[candidate.layout],
+            **({} if self.kv_heads is None else {self.kv_heads: product(axes.kv_heads)}),
+            **self.fixed,
+        }
+        whole = b.op(self.form, *(self._argument(b, name, tensors, scalars, none, tokens) for name in self.arguments))
+        if self.element is None:
+            return whole
+        return b.op("TupleGetItem", whole, b.constant(self.element), prim_type=b.PRIMITIVE)
+
+    def _argument(
+        self,
+        b: Builder,
+        name: str,
+        tensors: Mapping[str, str],
+        scalars: Mapping[str, Scalar],
+        none: str,
+        tokens: str,
+    ) -> str:
+        if name in scalars:
+            return b.constant(scalars[name])
+        return tokens if name in ("pre_tokens", "next_tokens") else tensors.get(name, none)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The names of all arguments, in order."""
+        return tuple(parameter.name for parameter in inputs_of(self.form))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Query, key or value on its way into the node: arranged, cast, padded.
+
+    `apart` and `together` are the shapes around the padding, where heads share the last axis.
+    """
+
+    value: str
+    arrangement: Arrangement
+    dtype: DType
+    padding: int
+    apart: Arrangement
+    together: Arrangement
+
+    @property
+    def is_open(self) -> bool:
+        return self.arrangement.is_open or self.apart.is_open or self.together.is_open
+
+    def write(self, b: Builder) -> tuple[str, str]:
+        """The value for the node, and the same as it is before it is cast and padded."""
+        arranged = self.arrangement.write(b, self.value)
+        value = self.apart.write(b, b.cast(arranged, self.dtype))
+        return self.together.write(b, b.pad_last(value, self.padding)), arranged
+
+
+def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
+    axes = attention.axes
+    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim)
+    key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim)
+    value = _entry(attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim)
+    return query, key, value
+
+
+def _entry(
+    attention: Attention, candidate: AttentionCandidate, operand: Operand, heads: Axis, length: Axis, last: Axis
+) -> _Entry:
+    axes = attention.axes
+    padding = attention.width + candidate.padding - product(last)
+    wanted = in_layout(axes, candidate.layout, heads, length, last)
+    if candidate.layout != "BSH" or not axes.heads_known:
+        value, arrangement = bring(operand, wanted)
+        return _Entry(value, arrangement, candidate.dtype, padding, Arrangement(), Arrangement())
+    apart = in_layout(axes, "BSND", heads, length, last)
+    whole = existing(operand, wanted)
+    value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
+    batch, tokens, count, size = dims_of(apart)
+    together = Reshape((batch, tokens, count * (size + padding)))
+    if whole is not None and not padding:
+        return _Entry(value, arrangement, candidate.dtype, 0, Arrangement(), Arrangement())
+    before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
+    return _Entry(value, arrangement, candidate.dtype, padding, before, Arrangement((together,)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """The node's result on its way to the replaced value: without its padding, in its layout."""
+
+    attention: Attention
+    candidate: AttentionCandidate
+
+    @property
+    def _padding(self) -> int:
+        return self.attention.width + self.candidate.padding - product(self.attention.axes.value_head_dim)
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether heads that share the last axis are told apart, for the zeros of each to be taken off."""
+        return self.candidate.layout == "BSH" and self.attention.axes.heads_known and self._padding > 0
+
+    @property
+    def _axes(self) -> tuple[Axis, ...]:
+        axes = self.attention.axes
+        layout = "BSND" if self._is_apart else self.candidate.layout
+        return in_layout(axes, layout, axes.heads, axes.query_length, axes.value_head_dim)
+
+    @property
+    def _apart(self) -> Arrangement:
+        if not self._is_apart:
+            return Arrangement()
+        *lead, last = dims_of(self._axes)
+        return Arrangement((Reshape((*lead, last + self._padding)),))
+
+    @property
+    def is_open(self) -> bool:
+        return self._apart.is_open or rearrange(self._axes, self.attention.output).is_open
+
+    def unpadded(self, b: Builder, value: str) -> str:
+        """The result with its own head size."""
+        return b.take_last(self._apart.write(b, value), dims_of(self._axes)[-1])
+
+    def restored(self, b: Builder, value: str) -> str:
+        """The unpadded result with the axes of the replaced value."""
+        return rearrange(self._axes, self.attention.output).write(b, value)

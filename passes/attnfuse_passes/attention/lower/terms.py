@@ -1,0 +1,229 @@
+"""The mask and the bias of a fused node, and what stands for fully masked rows behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from attnfuse.api import Builder, DType, Unsupported, broadcast_dims, dtypes
+from attnfuse_passes.attention.axes import UNKNOWN, product
+from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange
+from attnfuse_passes.attention.masks import ABSORBING
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Query as the node gets it, the mask and the bias, and the condition that the guard of fully masked rows asks."""
+
+    query: str
+    mask: str | None
+    bias: str | None
+    condition: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is done to the scores of one attention, as a fused node is given it."""
+
+    attention: Attention
+    candidate: AttentionCandidate
+
+    # --- before writing
+
+    def unsupported_reason(self) -> Unsupported | None:
+        """A size that is not known before run time, where a mask or bias would have to be repeated to it."""
+        masks, anchor = self.candidate.masks, self.attention.origin.anchor
+        several: Sequence[Iterable[Bias | BooleanMask | Fill]] = (masks.masks, masks.shifted or masks.biases)
+        for terms in several:
+            if any(self._arrangement(term).is_open for term in terms if term.source is not None):
+                return Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
+        for own, wanted in ((self.own_mask_dims, self.mask_dims), (self._own_bias_dims, self.bias_dims)):
+            if own is not None and wanted is not None and self._is_open(own, wanted):
+                return Unsupported.found(
+                    "facts.dynamic_mask", anchor, f"a mask of sizes {list(wanted)}", f"one of {list(own)}"
+                )
+        return None
+
+    def _is_open(self, own: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+        return any(size == UNKNOWN != before for before, size in zip(own, wanted, strict=True))
+
+    @property
+    def own_mask_dims(self) -> tuple[int, ...] | None:
+        """The sizes of the mask before it is repeated to what the node takes; None where there is none."""
+        masks = self.candidate.masks
+        constant = () if masks.constant_mask is None else (masks.constant_mask.shape,)
+        return self._together([*constant, *map(self._dims, masks.masks)])
+
+    @property
+    def mask_dims(self) -> tuple[int, ...] | None:
+        """The sizes of the mask that the node is given."""
+        own = self.own_mask_dims
+        if own is None:
+            return None
+        batch, heads, *_ = own
+        # FlashAttentionScore takes a mask that is shared over the batch only if it is shared over the heads too.
+        return self._sizes(batch if heads == 1 else product(self.attention.axes.batch), heads)
+
+    @property
+    def _own_bias_dims(self) -> tuple[int, ...] | None:
+        masks = self.candidate.masks
+        if masks.shifted:
+            return self._together([*map(self._dims, masks.shifted)])
+        constant = () if masks.constant_bias is None else (masks.constant_bias.shape,)
+        return self._together([*constant, *map(self._dims, masks.biases)])
+
+    @property
+    def bias_dims(self) -> tuple[int, ...] | None:
+        """The sizes of the bias that the node is given; None where there is none."""
+        own = self._own_bias_dims
+        return None if own is None else self._sizes(own[0], product(self.attention.axes.heads))
+
+    def _sizes(self, batch: int, heads: int) -> tuple[int, ...]:
+        axes = self.attention.axes
+        return batch, heads, product(axes.query_length), product(axes.key_length)
+
+    def _together(self, several: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+        whole: tuple[int, ...] | None = None
+        for dims in several:
+            whole = dims if whole is None else broadcast_dims(whole, dims)
+        return whole
+
+    def _dims(self, term: Bias | BooleanMask | Fill) -> tuple[int, ...]:
+        last = self._arrangement(term).steps[-1]
+        assert isinstance(last, Reshape)
+        return last.dims
+
+    def _arrangement(self, term: Bias | BooleanMask | Fill) -> Arrangement:
+        axes = self.attention.axes
+        groups = (axes.batch, axes.heads, axes.query_length, axes.key_length)
+        return arrange(term.source or (), groups, full=False)
+
+    # --- writing
+
+    def write(self, b: Builder, query: str, factor: float) -> Written:
+        """Write them; `factor` is what the node's own arithmetic wants of the bias."""
+        mask, condition = self._mask(b)
+        if not self.candidate.masks.shifted:
+            return Written(query, mask, self._bias(b, factor), condition)
+        query, bias, condition = self._shifted_bias(b, query)
+        return Written(query, mask, bias, condition)
+
+    def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
+        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
+        guard = self.candidate.masks.guard
+        if guard is None or condition is None:
+            return result
+        kind = b.type_of(result)
+        shifted = bool(self.candidate.masks.shifted)
+        masked = self._per_row(b, condition if shifted else b.reduce_last("ReduceAll", condition, -1))
+        if guard == "mean":
+            # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
+            mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), kind.dtype)
+            other = b.broadcast(self._repeat_groups(b, mean), kind.dims)
+        else:
+            other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), kind.dtype)
+        return b.op("Select", masked, other, result)
+
+    def _written(self, b: Builder, term: Bias | BooleanMask | Fill) -> str:
+        value = term.condition if isinstance(term, Fill) else term.value
+        return self._arrangement(term).write(b, value)
+
+    def _mask(self, b: Builder) -> tuple[str | None, str | None]:
+        """The mask for the node, and the same before its rows were written out (for the guard)."""
+        masks = self.candidate.masks
+        if any(mask.source is None for mask in masks.masks):
+            return masks.masks[0].value, None  # a fused node's own, as it is
+        parts: list[str] = []
+        if masks.constant_mask is not None:
+            parts.append(b.tensor(masks.constant_mask, dtypes.BOOL))
+        for mask in masks.masks:
+            value = self._written(b, mask)
+            if mask.threshold is not None:
+                limit = b.tensor(np.array(mask.threshold), b.type_of(value).dtype)
+                op = "Less" if mask.when else "Greater"
+                value = b.op(op, value, limit)
+            elif not mask.when:
+                value = b.op("LogicalNot", value)
+            parts.append(value)
+        if not parts:
+            return None, None
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = b.op("LogicalOr", whole, part)
+        return b.broadcast(whole, self.mask_dims or ()), whole
+
+    def _bias(self, b: Builder, factor: float) -> str | None:
+        masks, compute = self.candidate.masks, self.candidate.dtype
+        parts: list[str] = []
+        if masks.constant_bias is not None:
+            parts.append(b.tensor(masks.constant_bias * factor, compute))
+        for term in masks.biases:
+            if term.source is None:  # a fused node's own
+                return b.scaled(term.value, term.factor * factor)
+            parts.append(b.cast(b.scaled(self._written(b, term), term.factor * factor), compute))
+        if not parts:
+            return None
+        whole = parts[0]
+        for part in parts[1:]:
+            whole = b.op("Add", whole, part)
+        return b.broadcast(whole, self.bias_dims or ())
+
+    def _per_row(self, b: Builder, condition: str) -> str:
+        """[batch, heads, query, 1] beside query or the result: without the head axis where these have none."""
+        if self.attention.axes.heads_known:
+            return condition
+        return b.reshape(condition, [d for i, d in enumerate(b.type_of(condition).dims) if i != 1])
+
+    def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
+        """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
+
+        These are the rows of −inf alone and those with a +inf or NaN.
+        """
+        masks, compute = self.candidate.masks, self.candidate.dtype
+        whole: str | None = None
+        for term in masks.shifted:
+            whole = self._shifted_term(b, term, whole)
+        assert whole is not None
+        largest = b.reduce_last("ReduceMax", whole, -1)
+        shifted = b.cast(b.op("Sub", whole, largest), compute)
+        bias = b.broadcast(shifted, self.bias_dims or ())
+        limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
+        magnitude = b.op("Abs", largest)
+        absorbed = self._per_row(b, b.op("Greater", magnitude, limit))
+        zero = b.tensor(np.array(0.0), compute)
+        query = b.op("Select", absorbed, zero, query)
+        if masks.guard is None:
+            return query, bias, None
+        infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
+        finite = b.op("Less", magnitude, infinite)  # also of NaN it is False: +inf and −inf may have met
+        return query, bias, b.op("LogicalNot", finite)
+
+    def _in_range(self, b: Builder, value: str, dtype: DType) -> str:
+        """A float32 value as `dtype` holds it: infinite where the formula's is."""
+        return b.cast(b.cast(value, dtype), dtypes.FLOAT32)
+
+    def _shifted_term(self, b: Builder, term: Bias | Fill, before: str | None) -> str:
+        """The sum of the terms up to and with this one, in float32; `before` is that of those before it."""
+        value = self._written(b, term)
+        if isinstance(term, Bias):
+            scaled = b.scaled(b.cast(value, dtypes.FLOAT32), term.factor)
+            scaled = scaled if term.factor == 1.0 else self._in_range(b, scaled, term.added_in)
+            return scaled if before is None else self._in_range(b, b.op("Add", before, scaled), term.added_in)
+        fill = b.tensor(np.array(term.fill), dtypes.FLOAT32)
+        other = b.tensor(np.array(0.0), dtypes.FLOAT32) if before is None else before
+        branches = (fill, other) if term.when else (other, fill)
+        return b.op("Select", value, *branches)
+
+    def _repeat_groups(self, b: Builder, mean: str) -> str:
+        """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""
+        heads, kv_heads = product(self.attention.axes.heads), product(self.attention.axes.kv_heads)
+        if heads == kv_heads:
+            return mean
+        batch, kv, one, width = b.type_of(mean).dims
+        group = heads // kv
+        mean = b.broadcast(b.reshape(mean, (batch, kv, 1, one * width)), (batch, kv, group, width))
+        return b.reshape(mean, (batch, heads, one, width))

@@ -1,1 +1,0 @@
-"""Writing: the encodings of the two fused nodes."""

@@ -1,0 +1,186 @@
+"""The driver of all rewrites: raise, decide, lower, record; and then all edits at once.
+
+Nodes are visited in file order, each by the rewrites that begin at its operator, and all are read from the graph as it
+was. What is written for a node that in the end is refused is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from attnfuse.api import (
+    CONSTANT,
+    Builder,
+    Candidate,
+    Context,
+    Edit,
+    Effects,
+    MatchFailure,
+    Model,
+    Node,
+    NotWritableError,
+    Outcome,
+    Result,
+    Rewrite,
+    RewriteContext,
+    cannot,
+    eliminate_dead_code,
+    short_name,
+    sites_built,
+    takes_element,
+    unused,
+)
+
+AnyRewrite: TypeAlias = Rewrite[Any, Any]
+
+
+def rewrite(model: Model, context: Context, effects: Effects, rewrites: Iterable[AnyRewrite]) -> bool:
+    """Run the rewrites over the model, in place; whether anything changed."""
+    return _Run(model, context, effects).run(rewrites)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: the edits so far, and what they leave behind."""
+
+    model: Model
+    context: Context
+    effects: Effects
+    edit: Edit = field(init=False)
+    built: set[str] = field(init=False)
+    replaced: list[Node] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.edit, self.built = Edit(self.model), sites_built(self.model)
+
+    def run(self, rewrites: Iterable[AnyRewrite]) -> bool:
+        by_root: dict[str, list[AnyRewrite]] = defaultdict(list)
+        for each in rewrites:
+            for op in each.roots:
+                by_root[op].append(each)
+        for node in self.model.nodes:
+            for each in by_root.get(node.op, ()):
+                self._visit(each, node)
+        return self._apply()
+
+    def _visit(self, each: AnyRewrite, node: Node) -> None:
+        """Raise, decide, lower, record."""
+        at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
+        form = None
+        try:
+            form = each.raise_(at)
+            if form is None:
+                return
+            decision = each.decide(form, at)
+        except MatchFailure as failure:
+            decision = each.failed(form, failure, at)
+        outcome = Outcome(node, form, decision)
+        if decision.chosen is not None:
+            outcome = self._lower(each, form, outcome, decision.chosen, at)
+        each.record(outcome, at)
+
+    def _lower(
+        self, each: AnyRewrite, form: Any, outcome: Outcome[Any, Any], chosen: Candidate, at: RewriteContext
+    ) -> Outcome[Any, Any]:
+        """Write the chosen candidate; what the builder does not take stays, and nothing of it is written."""
+        anchor = self.model.producer(chosen.anchor)
+        assert anchor is not None
+        builder = Builder(self.edit, anchor, unused(each.name(form, at), self.built))
+        lowering = next(lowering for lowering in each.lowerings if lowering.form == chosen.form)
+        try:
+            result = lowering.write(builder, form, chosen)
+            ops = tuple(builder.ops)
+            items = self._elements(anchor, result)
+            whole = _as_one(builder, result) if len(items) < len(self.model.uses(anchor.name)) else result
+            if isinstance(whole, str):
+                builder.check_stands_in(whole)
+        except (MatchFailure, NotWritableError) as failure:
+            return Outcome(outcome.node, form, each.failed(form, failure, at))
+        self._replace(builder, anchor, result, whole, items)
+        self.dead.update(chosen.removes)
+        return Outcome(outcome.node, form, outcome.decision, ops, builder.casts)
+
+    def _elements(self, node: Node, parts: Result) -> dict[str, str]:
+        """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
+        if not isinstance(parts, tuple):
+            return {}
+        stead = {}
+        for item in (use.node for use in self.model.uses(node.name)):
+            if item is None or not takes_element(item):
+                continue
+            index = self.model.literal(item.inputs[1]) if self.model.is_literal(item.inputs[1]) else None
+            part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
+            if part is None:
+                raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
+            stead[item.name] = part
+        return stead
+
+    def _replace(self, builder: Builder, node: Node, result: Result, whole: Result, items: dict[str, str]) -> None:
+        """Enter into the edit what stands for the node, and for the elements of its tuple."""
+        edit = self.edit
+        edit.rename.update(items)
+        edit.remove.update(items)
+        self.replaced += [node, *(item for name in items if (item := self.model.producer(name)) is not None)]
+        if isinstance(whole, tuple):
+            read = set(items.values())
+            self.dead |= {part for part in whole if part is not None and part not in read and builder.made(part)}
+            builder.give_way()
+            return
+        if whole is None:
+            self.context.unneeded[node.name] = "a rule shows that nothing reads what it changes"
+        if whole is None or isinstance(result, tuple):
+            self.dead.add(node.name)
+        if whole is not None and builder.made(whole):
+            builder.finish(whole)
+        elif whole is not None:
+            edit.rename[node.name] = whole
+            edit.remove.add(node.name)
+
+    # --- the end
+
+    def _apply(self) -> bool:
+        """Apply all edits, and take away what they leave without a reader."""
+        if not self.replaced:
+            return False
+        model = self.model
+        idle = set(model.primitives) - {node.proto.op_type for node in model.nodes}
+        arguments = {name for node in self.replaced for name in node.inputs if model.producer(name) is not None}
+        _tidy(self.edit, arguments)
+        self.edit.apply()
+        self.dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
+        if self.dead:
+            eliminate_dead_code(model, sorted(self.dead), set(model.primitives) - idle)
+        return True
+
+
+def _as_one(builder: Builder, result: Result) -> Result:
+    """Several values as one, which whoever reads the node's tuple as a whole is given."""
+    if not isinstance(result, tuple):
+        return result
+    parts = [part for part in result if part is not None]
+    return builder.op("MakeTuple", *parts, prim_type=builder.PRIMITIVE)
+
+
+def _tidy(edit: Edit, arguments: set[str]) -> None:
+    """Take away the constants and primitives that only replaced nodes used.
+
+    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    """
+    model = edit.model
+    written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
+    read = {name for message in written for name in message.input} | set(edit.rename.values())
+    gone = edit.remove | edit.replace.keys()
+    for name in arguments - read:
+        maker = model.producer(name)
+        uses = model.uses(name)
+        if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
+            edit.remove.add(name)
+    called = {message.op_type for message in written}
+    used = {node.proto.op_type for node in model.nodes}
+    kept = {node.proto.op_type for node in model.nodes if node.name not in gone} | called
+    edit.drop_primitives = used - kept
+    edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}

@@ -1,0 +1,1 @@
+"""One of everything that extends attnfuse. docs/plugins.md explains each file."""

@@ -1,0 +1,214 @@
+"""Processes with MindSpore in them, forked from one that has imported it: the import takes ten seconds of a core.
+
+Every trace and every inference is a process of its own, as a user has it, and so are the scripts of tests that need
+MindSpore. `run` is `processes.run` for them: it asks a server, started when it is first needed, to fork. A fork has the
+imports and nothing else that an earlier one did. Whatever is not such a process, or has settings of its own (a variable
+of the environment, a path, another interpreter), is started the plain way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any, Final, NoReturn
+
+from attnfuse import processes
+from attnfuse.tracing.runner import UNSET, environment
+from tests.support.waiting import PATIENCE
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PATHS: Final = (str(ROOT), str(ROOT / "passes"))
+WORKERS: Final = ("attnfuse.tracing.worker", "attnfuse.verify.inference.worker")
+"""The modules of attnfuse that run MindSpore."""
+
+_PYTHON: Final = sys.executable
+_FOUND: Final = frozenset((*PATHS, *sys.path))
+_OWN: Final = ("PYTHONPATH", "PYTEST_CURRENT_TEST", "HF_HUB_OFFLINE", "GLOG_v", *UNSET)
+"""Variables that may differ from the server's: the first is looked at, the others change nothing here."""
+
+_SIZE: Final = 2**16
+_plain: Final = processes.run
+_lock: Final = threading.Lock()
+_server: subprocess.Popen[bytes] | None = None
+_asking: socket.socket | None = None
+_log: Final = os.fdopen(os.memfd_create("forks"), "w+b")
+
+
+def run(
+    command: Sequence[str], *, said: str = "", seconds: float = math.inf, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """`processes.run`, forked where `command` is one of attnfuse's workers."""
+    known = list(command[:2]) == [_PYTHON, "-m"] and command[2] in WORKERS
+    if not known or not _usual(options.get("env", os.environ)):
+        return _plain(command, said=said, seconds=seconds, **options)
+    return _forked(command, said, seconds, **options)
+
+
+def script(*arguments: str, cwd: Path | None = None, log: IO[Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments, `-m MODULE …` or `-c PROGRAM …`, as a script that needs MindSpore.
+
+    What it prints goes to `log`, or into the answer.
+    """
+    out, err = (log, subprocess.STDOUT) if log else (subprocess.PIPE, subprocess.PIPE)
+    return _forked([_PYTHON, *arguments], "", PATIENCE, stdout=out, stderr=err, cwd=cwd)
+
+
+def close() -> None:
+    """End the server, if there is one."""
+    global _server, _asking
+    if _server is not None and _asking is not None:
+        _asking.close()
+        _server.wait()
+    _server = _asking = None
+
+
+def _usual(found: Mapping[str, str]) -> bool:
+    def settings(given: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in given.items() if name not in _OWN}
+
+    paths = filter(None, found.get("PYTHONPATH", "").split(os.pathsep))
+    return settings(found) == settings(_environment()) and _FOUND.issuperset(paths)
+
+
+def _environment() -> dict[str, str]:
+    return {**environment(), "PYTHONPATH": os.pathsep.join(PATHS)}
+
+
+def _forked(
+    command: Sequence[str],
+    said: str,
+    seconds: float,
+    *,
+    stdout: Any,
+    stderr: Any,
+    cwd: Path | None = None,
+    env: object = None,
+) -> subprocess.CompletedProcess[str]:
+    with _file() as stdin, _file() as out, _file() as err:
+        stdin.write(said.encode())
+        stdin.seek(0)
+        to_out = out if stdout == subprocess.PIPE else stdout
+        to_err = {subprocess.PIPE: err, subprocess.STDOUT: to_out}.get(stderr, stderr)
+        with _lock:
+            files = [file.fileno() for file in (stdin, to_out, to_err)]
+            try:
+                code = _ask([*command[1:]], str(cwd or Path.cwd()), files, None if math.isinf(seconds) else seconds)
+            except TimeoutError:
+                raise subprocess.TimeoutExpired(command, seconds) from None
+        texts = []
+        for each in (out, err):
+            each.seek(0)
+            texts.append(each.read().decode())
+    return subprocess.CompletedProcess(command, code, *texts)
+
+
+def _file() -> IO[bytes]:
+    return os.fdopen(os.memfd_create("forked"), "w+b")
+
+
+def _ask(arguments: list[str], cwd: str, files: list[int], seconds: float | None) -> int:
+    global _server, _asking
+    if _asking is None:
+        _asking, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            _server = subprocess.Popen(
+                [_PYTHON, "-m", "tests.support.forks", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=_log,
+                stderr=_log,
+            )
+    socket.send_fds(_asking, [json.dumps([arguments, cwd]).encode()], files)
+    try:
+        _asking.settimeout(seconds)
+        answer = _asking.recv(_SIZE)
+    except BaseException:
+        close()  # which ends what it runs
+        raise
+    if not answer:
+        _log.seek(0)
+        raise AssertionError(f"the server that forks ended, while it ran {arguments}: {_log.read()[-3000:].decode()}")
+    return int(answer)
+
+
+def _serve(number: int) -> None:
+    """Fork for each request, one at a time, until the other end is closed."""
+    with socket.socket(fileno=number) as asked:
+        while True:
+            request, files, _, _ = socket.recv_fds(asked, _SIZE, 3)
+            if not request:
+                return
+            child = os.fork()
+            if child == 0:
+                asked.close()
+                arguments, cwd = json.loads(request)
+                _become(arguments, cwd, files)
+            for file in files:
+                os.close(file)
+            handle = os.pidfd_open(child)
+            ends = select.poll()
+            ends.register(handle, select.POLLIN)
+            ends.register(asked, 0)  # its hanging up alone
+            ended = {file for file, _ in ends.poll()}
+            if handle not in ended:
+                os.kill(child, signal.SIGKILL)
+            os.close(handle)
+            _, status = os.waitpid(child, 0)
+            if handle in ended:
+                asked.send(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _become(arguments: list[str], cwd: str, files: list[int]) -> NoReturn:
+    """Be the process that Python is with these arguments."""
+    code = 1
+    try:
+        for target, file in enumerate(files):
+            os.dup2(file, target)
+        os.chdir(cwd)
+        # The process that asks is not the parent; the server ends this one where the other one is gone.
+        processes.die_with = lambda parent: None
+        way, program, *rest = arguments
+        sys.argv = [program if way == "-m" else way, *rest]
+        if way == "-m":
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            sys.modules["__main__"] = ModuleType("__main__")
+            exec(program, sys.modules["__main__"].__dict__)
+        code = 0
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else 0 if ending.code is None else 1
+        if isinstance(ending.code, str):
+            sys.stderr.write(ending.code)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _import() -> None:
+    """What the workers import, which is as it is imported and keeps nothing of what is done with it."""
+    import mindspore  # noqa: F401
+    from mindone import transformers  # noqa: F401
+    from mindone.diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+
+
+if __name__ == "__main__":
+    _import()
+    _serve(int(sys.argv[1]))
+    os._exit(0)  # MindSpore takes seconds to tidy up what was never used
