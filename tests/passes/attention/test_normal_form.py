@@ -86,7 +86,9 @@ def test_key_heads_are_the_leading_atoms_of_the_heads(model: Model) -> None:
 
 @pytest.mark.parametrize("layout", ["BNSD", "BSND", "BSH"])
 def test_a_fused_node_is_read_in_each_layout(layout: str) -> None:
-    dims = {"BNSD": lambda s: (B, N, s, D), "BSND": lambda s: (B, s, N, D), "BSH": lambda s: (B, s, N * D)}[layout]
+    def dims(length: int) -> tuple[int, ...]:
+        return {"BNSD": (B, N, length, D), "BSND": (B, length, N, D), "BSH": (B, length, N * D)}[layout]
+
     g = GraphBuilder()
     q, k, v = (g.input(name, dims(length), FLOAT16) for name, length in (("q", S), ("k", T), ("v", T)))
     g.output(g.flash_attention_score(q, k, v, heads=N, scale=0.25, layout=layout))
