@@ -45,7 +45,7 @@ _plain: Final = processes.run
 _lock: Final = threading.Lock()
 _server: subprocess.Popen[bytes] | None = None
 _asking: socket.socket | None = None
-_log: Final = os.fdopen(os.memfd_create("forks"), "w+b")
+_log: Final = os.memfd_create("forks")
 
 
 def run(
@@ -150,8 +150,8 @@ def _ask(arguments: list[str], cwd: str, files: list[int], seconds: float | None
         _asking.recv(_SIZE)
         raise
     if not answer:
-        _log.seek(0)
-        raise AssertionError(f"the server that forks ended, while it ran {arguments}: {_log.read()[-3000:].decode()}")
+        said = os.pread(_log, _SIZE, 0).decode()[-3000:]
+        raise AssertionError(f"the server that forks ended, while it ran {arguments}: {said}")
     return int(answer)
 
 
