@@ -13,11 +13,11 @@ from attnfuse_passes.attention.lower import FUSED_OPERATORS
 ROWS = {name for name, row in OPERATORS.items() if row.role is Role.FUSED_ATTENTION}
 PLACES: dict[str, set[str]] = {
     "attnfuse/ir/operators/attention.py": ROWS,
-    "passes/attnfuse_passes/attention/lower/": set(FUSED_OPERATORS),
-    "attnfuse/targets/limits.py": {node for _, node in LIMITS},
+    "passes/attnfuse_passes/attention/lower/": {str(name) for name in FUSED_OPERATORS},
+    "attnfuse/targets/limits.py": {str(node) for _, node in LIMITS},
     "attnfuse/verify/graph/fused_nodes.py": set(MEANINGS),
 }
-NAMES = sorted(set().union(*PLACES.values()))
+NAMES = sorted({name for known in PLACES.values() for name in known})
 
 
 def missing(name: str, places: dict[str, set[str]] | None = None) -> list[str]:
