@@ -140,7 +140,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
 @peeler(
     "nan.guard",
     ops=("Select", "Where", "MaskedFill"),
-    identity="where(isnan(P), 0, P): only a row without any key is not a number",
+    identity="where(isnan(P), 0, P): only a fully masked row is not a number",
     examples=(
         "Select(IsNan(p), tensor float32[] 0.0, p: float32[2, 3])",
         "Where(IsNaN(p), tensor float32[] 0.0, p: float32[2, 3])",

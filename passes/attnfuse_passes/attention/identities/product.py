@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.scale import constant_factor
 from attnfuse_passes.attention.identities.steps import AddTerm
 
@@ -63,7 +63,7 @@ def is_scores(model: Model, value: str) -> bool:
     for _ in range(MAX_CHAIN):
         if read_product(model, value) is not None:
             return True
-        step = peel(model, value, Place.SCORES)
+        step = peel(model, value, SitePart.SCORES)
         if step is None:
             return False
         if isinstance(step.effect, AddTerm):
