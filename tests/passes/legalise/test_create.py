@@ -41,7 +41,7 @@ def larger(g: GraphBuilder, made: str) -> str:
     kind_ = g.type_of(made)
     if kind_.dtype is BOOL:
         made, kind_ = g.cast(made, FLOAT32), TensorType(kind_.dims, FLOAT32)
-    return g.binary("Maximum", g.input("x", kind_.dims, kind_.dtype), made)
+    return g.op("Maximum", g.input("x", kind_.dims, kind_.dtype), made)
 
 
 def new(op: str, size: tuple[int, ...], number: int | None, dtype: DType) -> Make:
@@ -57,7 +57,7 @@ def new(op: str, size: tuple[int, ...], number: int | None, dtype: DType) -> Mak
 def empty(g: GraphBuilder) -> str:
     """The shape of what may hold anything, and none of its elements: ones like it."""
     made = g.node("EmptyLike", [g.input("x", (2, 3)), *(g.constant(a) for a in (None, None, False))], kind(2, 3))
-    return g.binary("Maximum", g.input("y", (2, 3)), g.op("OnesLike", made))
+    return g.op("Maximum", g.input("y", (2, 3)), g.op("OnesLike", made))
 
 
 def generator(read: bool) -> Make:

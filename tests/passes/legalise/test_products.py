@@ -80,7 +80,8 @@ def outer(left: DType, right: DType, out: DType, rows: int = 3) -> Make:
 
 def bias_add(dims: Dims, layout: int, channels: int) -> Make:
     def make(g: GraphBuilder) -> str:
-        return g.op("BiasAdd", g.input("x", dims), g.input("bias", (channels,)), layout)
+        x = g.input("x", dims)
+        return g.op("BiasAdd", x, g.input("bias", (channels,)), layout, like=x)
 
     return make
 
