@@ -304,6 +304,6 @@ def test_a_node_that_cannot_be_written_is_told_of(monkeypatch: pytest.MonkeyPatc
         raise TypeMismatch("has no rows")
 
     opaque = replace(operator("ZerosLike"), infer=no_rows)
-    monkeypatch.setattr("attnfuse.ir.builder.operator", lambda name: opaque if name == "ZerosLike" else operator(name))
+    monkeypatch.setattr("attnfuse.ir.values.operator", lambda name: opaque if name == "ZerosLike" else operator(name))
     with pytest.raises(TraceError, match=r"no node can be written for it: ZerosLike\(float32.*\) has no rows; compile"):
         generalise(family(attention))

@@ -129,7 +129,9 @@ def test_a_constant_of_a_coarser_type_than_the_sources_is_a_mistake() -> None:
     """Its last place is no allowance: in bfloat16 1/3 is 0.3340, in the source's float32 or float16 it is not."""
 
     for dtype in (FLOAT16, FLOAT32):
-        (told,) = differences(*pair(times(1 / 3), lambda g, x: g.mul(x, np.array(1 / 3, BFLOAT16.numpy)), dtype))
+        (told,) = differences(
+            *pair(times(1 / 3), lambda g, x: g.op("Mul", x, np.array(1 / 3, BFLOAT16.numpy), like=x), dtype)
+        )
         assert "was replaced, and its replacement differs in float64 by 1.95e-03" in told
 
 
