@@ -28,7 +28,8 @@ from attnfuse.verify.graph.fused_nodes import (
     FusedAttention,
     Sizes,
 )
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Tensor
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Constant, Tensor
 
 _DEFAULT, _ALL = 0, 1
 
