@@ -21,7 +21,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto
-from attnfuse.verify.numbers.numbers import FLOOR, relative_error
+from attnfuse.verify.numbers.comparison import FLOOR, relative_error
 from attnfuse.verify.numbers.weights import stored_weights
 from tests.lite.agreement import alone
 from tests.lite.downlevel import down_level

@@ -16,8 +16,8 @@ from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.graph.sites import cut, cut_replaced, find
-from attnfuse.verify.numbers import numbers, replaced_operators, site_numbers
-from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers import comparison, replaced_operators, site_numbers
+from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.replaced_operators import compare_replaced
 from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.fuse import Fuse
@@ -52,7 +52,7 @@ def test_a_graph_that_was_fused_and_legalised_passes_value_by_value(name: str) -
     pairs = [(site, part) for site in found.sites if (part := cut(original, fused, site)) is not None]
     assert len(pairs) == len(found.sites)
     taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
-    compared = numbers.compare(*sides, 0, taps)
+    compared = comparison.compare(*sides, 0, taps)
     assert compared.findings == ()
     for result in site_numbers.compare_sites(*sides, pairs, compared.values, 0):
         assert result.findings == ()

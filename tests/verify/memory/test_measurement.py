@@ -16,7 +16,7 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.verify.lowering import Arithmetic, Lowered, lower
 from attnfuse.verify.memory.liveness import peak_bytes
-from attnfuse.verify.memory.memory import measure_memory
+from attnfuse.verify.memory.measurement import measure_memory
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
