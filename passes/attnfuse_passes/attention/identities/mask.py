@@ -40,15 +40,15 @@ def _alpha(model: Model, node: Node) -> float | None:
     ops=("Add", "AddExt", "InplaceAddExt"),
     identity="scores + bias",
     examples=(
-        "Add(scores: float32[2, 3, 4], b: float32[3, 4])",
-        "Add(b: float32[1, 1, 4], scores: float32[2, 3, 4])",
-        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 2)",
-        "InplaceAddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 1)",
+        "Add(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[3, 4])",
+        "Add(b: float32[1, 1, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "AddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], 2)",
+        "InplaceAddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], 1, u: monad)",
     ),
     counter_examples=(
-        "Add(scores: float32[3, 4], b: float32[2, 3, 4])",
-        "AddExt(b: float32[2, 3, 4], scores: float32[2, 3, 4], 2)",
-        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], a: float32[])",
+        "Add(MatMulExt(q: float32[3, 5], k: float32[5, 4]), b: float32[2, 3, 4])",
+        "AddExt(b: float32[2, 3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), 2)",
+        "AddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], a: float32[])",
         "Add(x: float32[2, 3, 4], b: float32[2, 3, 4])",
     ),
 )
@@ -70,11 +70,14 @@ def add(model: Model, node: Node) -> tuple[str, Effect] | None:
     "bias.subtract",
     ops=("Sub", "SubExt"),
     identity="scores − bias",
-    examples=("Sub(scores: float32[2, 3, 4], b: float32[3, 4])", "SubExt(scores: float32[2, 3], b: float32[2, 3], 3)"),
+    examples=(
+        "Sub(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[3, 4])",
+        "SubExt(MatMulExt(q: float32[2, 5], k: float32[5, 3]), b: float32[2, 3], 3)",
+    ),
     counter_examples=(
-        "Sub(b: float32[2, 3, 4], scores: float32[2, 3, 4])",
-        "Sub(scores: float32[3, 4], b: float32[2, 3, 4])",
-        "SubExt(scores: float32[2, 3], b: float32[2, 3], a: float32[])",
+        "Sub(b: float32[2, 3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "Sub(MatMulExt(q: float32[3, 5], k: float32[5, 4]), b: float32[2, 3, 4])",
+        "SubExt(MatMulExt(q: float32[2, 5], k: float32[5, 3]), b: float32[2, 3], a: float32[])",
     ),
 )
 def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -94,13 +97,13 @@ def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("MaskedFill",),
     identity="where(mask, fill, scores)",
     examples=(
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] -inf)",
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[2, 3, 4], -10000.0)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], tensor float32[] -inf)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[2, 3, 4], -10000.0)",
     ),
     counter_examples=(
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], f: float32[])",
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] inf)",
-        "MaskedFill(scores: float32[3, 4], m: bool[2, 3, 4], -1.0)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], f: float32[])",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], tensor float32[] inf)",
+        "MaskedFill(MatMulExt(q: float32[3, 5], k: float32[5, 4]), m: bool[2, 3, 4], -1.0)",
     ),
 )
 def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -117,14 +120,14 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("Select", "Where"),
     identity="where(keep, scores, fill), or where(drop, fill, scores)",
     examples=(
-        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
-        "Select(m: bool[3, 4], tensor float32[] -1e9, scores: float32[2, 3, 4])",
-        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[2, 3, 4] -inf)",
-        "Where(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
+        "Select(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[] -inf)",
+        "Select(m: bool[3, 4], tensor float32[] -1e9, MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "Select(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[2, 3, 4] -inf)",
+        "Where(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[] -inf)",
     ),
     counter_examples=(
         "Select(m: bool[3, 4], x: float32[3, 4], y: float32[3, 4])",
-        "Select(m: bool[2, 3, 4], scores: float32[3, 4], tensor float32[] -inf)",
+        "Select(m: bool[2, 3, 4], MatMulExt(q: float32[3, 5], k: float32[5, 4]), tensor float32[] -inf)",
     ),
 )
 def select(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -142,15 +145,15 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("Select", "Where", "MaskedFill"),
     identity="where(isnan(P), 0, P): only a fully masked row is not a number",
     examples=(
-        "Select(IsNan(p), tensor float32[] 0.0, p: float32[2, 3])",
-        "Where(IsNaN(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p: float32[2, 3]), tensor float32[] 0.0, p)",
+        "Where(IsNaN(p: float32[2, 3]), tensor float32[] 0.0, p)",
         "MaskedFill(p: float32[2, 3], IsNan(p), 0.0)",
     ),
     counter_examples=(
         "Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsNan(p), tensor float32[] 1.0, p: float32[2, 3])",
-        "Select(IsNan(other), tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsInf(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p: float32[2, 3]), tensor float32[] 1.0, p)",
+        "Select(IsNan(other: float32[2, 3]), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsInf(p: float32[2, 3]), tensor float32[] 0.0, p)",
     ),
 )
 def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
