@@ -22,9 +22,9 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
-from attnfuse.verify.numbers import data, numbers, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers import comparison, data, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers.comparison import Comparison, Side, problems, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
-from attnfuse.verify.numbers.numbers import Comparison, Side, problems, uncompared
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
 
@@ -212,7 +212,7 @@ def _is_unanswered(runs: Sequence[_Run]) -> bool:
 
 def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], seed: int) -> Comparison:
     try:
-        return numbers.compare(*sides, seed, taps, feed.inputs)
+        return comparison.compare(*sides, seed, taps, feed.inputs)
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None

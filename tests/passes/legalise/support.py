@@ -30,7 +30,7 @@ from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.targets.support import unsupported_reason
 from attnfuse.testing import Fixture, read_fixtures
-from attnfuse.verify.inference.inference import Inference, infer_all
+from attnfuse.verify.inference.inferred_types import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.execution import run

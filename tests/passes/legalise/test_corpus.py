@@ -11,7 +11,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.targets.support import unsupported_reason
 from attnfuse.verify.graph.structure import check_interface, new_findings
-from attnfuse.verify.inference.inference import Inference, infer_all
+from attnfuse.verify.inference.inferred_types import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs

@@ -55,7 +55,7 @@ def by_mask(g: GraphBuilder) -> str:
 
 def by_length(g: GraphBuilder) -> str:
     positions = np.arange(8)[None]
-    return g.reshape(g.compare("GreaterEqual", positions, g.expand_dims(g.input("n", (2,), INT64), 1)), (2, 1, 1, 8))
+    return g.reshape(g.op("GreaterEqual", positions, g.expand_dims(g.input("n", (2,), INT64), 1)), (2, 1, 1, 8))
 
 
 def check(

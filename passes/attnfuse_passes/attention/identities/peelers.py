@@ -55,7 +55,7 @@ ALLOWED: dict[SitePart, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One identity. `examples` and `counter_examples` are one-node programs, see tests/support/programs.py."""
+    """One identity. The examples are programs, see `attnfuse.ir.text.program`: each is about its last node."""
 
     name: str
     ops: tuple[str, ...]

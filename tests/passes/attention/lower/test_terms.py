@@ -214,7 +214,7 @@ def test_a_sum_with_a_plain_number_is_shifted() -> None:
     """A number that is no tensor has no axes to tell the parts by."""
 
     def scores(g: GraphBuilder, s: str) -> str:
-        return g.add(s, g.op("Add", learned(g), 0.5))
+        return g.add(s, g.op("Add", learned(g), 0.5, dims=(1, 2, 4, 5)))
 
     assert Site(scores=scores, dtype=FLOAT32).fused(within=0.01).mask == "additive"
 
@@ -273,11 +273,16 @@ def test_masks_that_overflow_together_are_not_divided_by_the_scale() -> None:
 def test_a_factor_in_a_wider_type_than_the_mask() -> None:
     """−65504 times 1.5 is a number in float32, and none in the node's float16."""
     bias = np.full((2, 1, 1, 5), LOWEST["float16"])
-    after = Site(
-        scores=both(upcast, lambda g, s: g.add(s, g.cast(g.input("bias", (2, 1, 1, 5), FLOAT16), FLOAT32)), times(1.5))
-    )
+
+    def wide(g: GraphBuilder, s: str) -> str:
+        return g.add(s, g.cast(g.input("bias", (2, 1, 1, 5), FLOAT16), FLOAT32))
+
+    def softmax(g: GraphBuilder, s: str) -> str:
+        return g.cast(g.softmax(s), FLOAT16)
+
+    after = Site(scores=both(upcast, wide, times(1.5)), softmax=softmax)
     after.fused(within=0.01, bias=bias)
-    assert Site(scores=both(added((2, 1, 1, 5)), upcast, times(1.5))).refused() == "facts.rows"
+    assert Site(scores=both(added((2, 1, 1, 5)), upcast, times(1.5)), softmax=softmax).refused() == "facts.rows"
 
 
 def test_masks_that_overflow_together_before_a_factor_stay_a_formula() -> None:
