@@ -127,23 +127,21 @@ def _propose(
 ) -> AttentionCandidate:
     """The candidate with its masks, the zeros its heads need, and what speaks against it."""
     operator = FUSED_OPERATORS[candidate.form]
-    if operator.form != at.target.node:
-        reason = f"the runtime {at.target.runtime} takes {at.target.node}"
-        return replace(candidate, unsupported=Unsupported("target.no_operator", reason))
-    try:
-        masks = plan_masks(
-            at.model,
-            sites.constants,
-            sites.values,
-            attention,
-            candidate.dtype,
-            before_scale=operator.bias_before_scale,
-            rows_attended=policy.rows_attended,
-        )
-    except MatchFailure as failure:
-        return replace(candidate, unsupported=Unsupported.of(failure))
-    candidate = replace(candidate, masks=masks)
-    candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
+    if operator.form == at.target.node:
+        try:
+            masks = plan_masks(
+                at.model,
+                sites.constants,
+                sites.values,
+                attention,
+                candidate.dtype,
+                before_scale=operator.bias_before_scale,
+                rows_attended=policy.rows_attended,
+            )
+        except MatchFailure as failure:
+            return replace(candidate, unsupported=Unsupported.of(failure))
+        candidate = replace(candidate, masks=masks)
+        candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
     return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
 
 
