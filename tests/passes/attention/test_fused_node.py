@@ -1,4 +1,4 @@
-"""Fused nodes of the source under the policy: carried over, cast anew, converted, restored to the formula; warnings."""
+"""Fused nodes of the source under the policy: carried over, recast, converted, restored to the formula; warnings."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_formula_is_restored_where_flash_is_off(case: dict[str, object], lif
     before = source(**case, lifted=lifted)  # type: ignore[arg-type]
     after, record = compile_with(before, flash=False)
     assert (record.status, record.code, record.rule) == ("kept", "policy.flash_off", "the rule")
-    assert record.node is None
+    assert record.operator is None
     found = operators(after)
     assert "FlashAttentionScore" not in found
     assert "TupleGetItem" not in found
@@ -132,7 +132,7 @@ def test_no_cast_restores_only_what_was_cast(runtime: str) -> None:
     lifted, native = source(lifted=True), source()
     after, record = compile_with(lifted, runtime, force_cast_dtype="none")
     assert (record.status, record.code, record.rule) == ("kept", "policy.no_cast", "the rule")
-    assert (record.dtype, record.restored_dtype) == ("float32", "float32")
+    assert (record.facts.dtype, record.output_dtype) == ("float32", "float32")
     assert_equal(lifted, after)
     after, record = compile_with(native, runtime, force_cast_dtype="none")
     assert record.status == "fused"
@@ -145,9 +145,9 @@ def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     before = source(lifted=True, **case)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, force_cast_dtype="bfloat16")
     node = "FlashAttentionScore" if runtime == "mindspore" else "PromptFlashAttention"
-    assert (record.status, record.node, record.rule) == ("fused", node, "the rule")
-    assert record.code == ("fused.cast_anew" if runtime == "mindspore" else "fused.converted")
-    assert (record.dtype, record.compute_dtype, record.restored_dtype) == ("float32", "bfloat16", "float32")
+    assert (record.status, record.operator, record.rule) == ("fused", node, "the rule")
+    assert record.code == ("fused.recast" if runtime == "mindspore" else "fused.converted")
+    assert (record.facts.dtype, record.compute_dtype, record.output_dtype) == ("float32", "bfloat16", "float32")
     (fused,) = (n for n in after.nodes if n.op == node)
     assert {after.type_of(name).dtype for name in fused.inputs[:3]} == {BFLOAT16}  # type: ignore[union-attr]
     assert FLOAT16 not in {k.dtype for n in after.nodes if (k := after.type_of(n.name)) is not None}
@@ -159,7 +159,7 @@ def test_a_bias_that_would_be_rounded_anew_is_left_to_the_formula(runtime: str) 
     """In another 16-bit type, or times a scale that is no power of two."""
     recast = source(lifted=True, layout="BSND", shift=True)
     after, record = compile_with(recast, runtime, force_cast_dtype="bfloat16")
-    assert (record.status, record.code, record.node) == ("kept", "target.bias_rounded", None)
+    assert (record.status, record.code, record.operator) == ("kept", "target.bias_rounded", None)
     assert_equal(recast, after)
     for scale, code in ((0.25, "fused.converted"), (0.3, "target.bias_rounded")):
         before = source(shift=True, scale=scale)
@@ -178,7 +178,7 @@ def test_the_default_does_not_speak_for_a_cast_that_is_there() -> None:
 def test_a_head_size_that_bfloat16_has_padded() -> None:
     before = source(lifted=True, head_dim=24)
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
-    assert record.padded_head == 8
+    assert record.head_dim_padding == 8
     assert_equal(before, after)
 
 
@@ -293,7 +293,7 @@ def test_what_cannot_be_written_out_stays_and_is_told(make: Callable[[], Model],
     before = make()
     after, record = compile_with(before, flash=False)
     assert after.proto == before.proto
-    assert (record.status, record.code, record.node) == ("missed", code, "FlashAttentionScore")
+    assert (record.status, record.code, record.operator) == ("missed", code, "FlashAttentionScore")
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-39, 1e39, -1e39])
@@ -325,7 +325,7 @@ def test_casts_that_are_no_lift_stay(outer: DType, operands_cast: tuple[bool, ..
     before = g.model()
     after, record = compile_with(before, force_cast_dtype="none")
     assert after.proto == before.proto
-    assert (record.code, record.dtype, record.restored_dtype) == ("fused.carried_over", "float16", "float16")
+    assert (record.code, record.facts.dtype, record.output_dtype) == ("fused.carried_over", "float16", "float16")
 
 
 def test_a_row_without_keys_is_a_mean_and_no_nan() -> None:
@@ -402,7 +402,7 @@ def test_the_formula_of_a_prompt_flash_attention_is_restored(
     """Its bias is added after the scale, its mask may be one for all heads without saying so."""
     before = prompt_source(**case, lifted=lifted)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, flash=False)
-    assert (record.status, record.code, record.rule, record.node) == ("kept", "policy.flash_off", "the rule", None)
+    assert (record.status, record.code, record.rule, record.operator) == ("kept", "policy.flash_off", "the rule", None)
     found = operators(after)
     assert "PromptFlashAttention" not in found
     assert found.count("Softmax") == 1
@@ -423,8 +423,8 @@ def test_prompt_flash_attention_of_the_source() -> None:
         ("mindspore", "ascend910", ("kept", "target.no_operator", None)),
     ):
         after, record = compile_with(before, runtime, soc)
-        assert (record.status, record.code, record.node) == expected
-        assert (after.proto == before.proto) == (record.node is not None)
+        assert (record.status, record.code, record.operator) == expected
+        assert (after.proto == before.proto) == (record.operator is not None)
         assert_equal(before, after)
 
 
@@ -433,7 +433,7 @@ def test_a_node_beyond_the_targets_limits_is_the_formula_again(case: dict[str, o
     """310P documents no bias, no grouped heads, and masks only over squares."""
     before = prompt_source(**case)  # type: ignore[arg-type]
     after, record = compile_with(before, "lite", "ascend310p")
-    assert (record.status, record.node) == ("kept", None)
+    assert (record.status, record.operator) == ("kept", None)
     assert record.code.startswith("target.")
     assert_equal(before, after)
 
@@ -452,7 +452,7 @@ def test_a_result_may_be_the_source_of_another_compile(runtime: str, flash: bool
 def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
     before = prompt_source(lifted=True, mask=(B, S, T))
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
-    assert (record.code, record.dtype, record.compute_dtype) == ("fused.cast_anew", "float32", "bfloat16")
+    assert (record.code, record.facts.dtype, record.compute_dtype) == ("fused.recast", "float32", "bfloat16")
     assert "PromptFlashAttention of the source" in record.reason
     assert operators(after).count("PromptFlashAttention") == 1
     assert_equal(before, after)
@@ -480,7 +480,7 @@ def test_a_prompt_flash_attention_that_is_no_plain_formula_stays(case: dict[str,
     before = prompt_source(**case)  # type: ignore[arg-type]
     after, record = compile_with(before, "lite", flash=False)
     assert after.proto == before.proto
-    assert (record.status, record.code, record.node) == (
+    assert (record.status, record.code, record.operator) == (
         "missed",
         "structure.fused_arguments",
         "PromptFlashAttention",
@@ -497,7 +497,7 @@ def test_a_mindspore_without_the_operator_gets_the_formula(make: Callable[[], Mo
     before = make()
     before.proto.model_version = "2.2.14"
     after, record = compile_with(before, runtime)
-    assert (record.status, record.code, record.node) == ("kept", "target.version", None)
+    assert (record.status, record.code, record.operator) == ("kept", "target.version", None)
     assert "MindSpore 2.3.0 or later, not 2.2.14" in record.reason
     assert_equal(before, after)
 

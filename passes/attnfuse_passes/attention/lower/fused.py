@@ -130,7 +130,7 @@ class FusedOperator:
         if min(sizes) >= 0 and not (candidate.padding and UNKNOWN in lengths):
             return None
         expected = "known sizes, or a head size that needs no padding"
-        return Unsupported.found("facts.dynamic_head", attention.origin.anchor, expected, "neither")
+        return Unsupported.found("facts.dynamic_head_dim", attention.origin.anchor, expected, "neither")
 
     def _has_open_layout(
         self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
