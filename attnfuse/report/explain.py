@@ -1,11 +1,12 @@
-"""One site in full, as text: the region, the identities used, what was proved, the decision or the failure."""
+"""One site in full, as text: the region, the identities used, what was proved, the decision, the other forms, or the
+failure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attnfuse.codes import CODES
-from attnfuse.decisions import SiteRecord, Stage
+from attnfuse.decisions import NotTaken, SiteRecord, Stage
 from attnfuse.ir.graph import short_name
 
 
@@ -32,6 +33,7 @@ def _lines(record: SiteRecord) -> Iterator[str]:
     yield from _section("region", record.region)
     yield from _section("identities", (f"{i.operand}: {i.identity}  at {short_name(i.at)}" for i in record.identities))
     yield from _section("proved", (f"{o.kind}: {o.evidence}" for o in record.obligations))
+    yield from _section("not taken", map(_not_taken, record.not_taken))
     yield from _section("warnings", record.warnings)
     if (failure := record.failure) is not None:
         yield ""
@@ -40,6 +42,10 @@ def _lines(record: SiteRecord) -> Iterator[str]:
         yield f"found     {failure.found}"
         if code is not None and code.hint:
             yield f"to match  {code.hint}"
+
+
+def _not_taken(other: NotTaken) -> str:
+    return f"{other.form}: {other.reason}" + (f" ({other.code})" if other.code else "")
 
 
 def _form(record: SiteRecord) -> Iterator[str]:
@@ -62,7 +68,7 @@ def _form(record: SiteRecord) -> Iterator[str]:
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"
 
 
-def _section(title: str, lines: Iterator[str] | tuple[str, ...]) -> Iterator[str]:
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
     found = list(lines)
     if found:
         yield ""
