@@ -334,7 +334,7 @@ def test_a_certificate_is_about_its_original_too(command: Command, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("verifying")
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "attnfuse.verification/1", "attnfuse": "0.0.1"}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "attnfuse.verification/2", "attnfuse": "0.0.1"}'])
 def test_a_certificate_that_cannot_be_read_is_dropped_and_told(compiled: Run, tmp_path: Path, content: str) -> None:
     compiled(options=("--verify", "full"))
     (tmp_path / "out" / "verification.json").write_text(content)

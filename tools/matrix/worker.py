@@ -106,7 +106,7 @@ def _found(outcome: Outcome) -> dict[str, Any]:
 
 def _share(figures: Iterable[OutputFigures]) -> float:
     """The largest part that an error is of what is allowed."""
-    return max((one.fused / one.bound if one.fused else 0.0 for one in figures), default=0.0)
+    return max((one.fused / one.tolerance if one.fused else 0.0 for one in figures), default=0.0)
 
 
 def _told(error: AttnfuseError, folder: Path, component: str) -> str:
