@@ -148,7 +148,7 @@ def _rewrite(
         nodes=len(original.nodes),
         sites=with_ids(name, context.sites),
         legalised=legalised_entries(context.legalised),
-        unsupported=unsupported_entries(model, target, context.illegal),
+        unsupported=unsupported_entries(model, target, context.unsupported),
         inputs=inputs,
         outputs=outputs,
         weights=values.asked,

@@ -24,7 +24,7 @@ from attnfuse.report.model import (
     UnsupportedEntry,
 )
 from attnfuse.targets import Target
-from attnfuse.targets.objections import objection, type_objection
+from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
 
@@ -77,8 +77,8 @@ def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        reason = type_objection(target, model, node)
-        if reason is None and (why := objection(target, model, node)) is not None:
+        reason = unsupported_type(target, model, node)
+        if reason is None and (why := unsupported_reason(target, model, node)) is not None:
             reason = reasons.get(node.name, f"{why}; no rule writes it otherwise")
         if reason is not None:
             groups.setdefault((node.op, reason), []).append(node)

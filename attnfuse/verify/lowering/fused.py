@@ -22,7 +22,8 @@ import numpy as np
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.fused_nodes import COMPRESSED_MASK, FusedAttention, Sizes
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Tensor
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Constant, Tensor
 
 _DEFAULT, _ALL = 0, 1
 

@@ -212,7 +212,7 @@ class _Sorter:
             else:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
-                # so a mean, differs, in a row that attends to no key.
+                # so a mean, differs, in a fully masked row.
                 raise MatchFailure(
                     "facts.fully_masked_rows", term.at, "one mask, or masks that are added", "a fill beside a bias"
                 )
@@ -447,9 +447,9 @@ class _Sorter:
         elif kinds == {"mean"} and single:
             draft.guard = "mean"
         else:
-            self.shift = True  # several masks together may leave a row no key, and what it means depends on all
+            self.shift = True  # several masks together may mask a row fully, and what it means depends on all
             return
-        self._prove("fully_masked_rows", f"they are put in place after the node: {draft.guard}")
+        self._prove("fully_masked_rows", f"fully masked rows are put in place after the node: {draft.guard}")
 
     def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""
