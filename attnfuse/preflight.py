@@ -82,7 +82,7 @@ def _sets_all(rule: Rule) -> bool:
 
 
 def _bears(rule: Rule, name: str, held: Held) -> bool:
-    if not rule.expected and held.dtype not in (None, "float32"):
+    if rule.from_pipeline and held.dtype not in (None, "float32"):
         return False
     return any(rule.may_match(called) for called in (name, held.owner))
 

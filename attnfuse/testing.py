@@ -370,7 +370,7 @@ def _is_static(model: Model) -> bool:
 
 
 def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
-    has_masked_rows = "attended" not in fixture.told.get("policy", "")
+    has_masked_rows = "assume_no_fully_masked_rows" not in fixture.told.get("policy", "")
     given = _given(before, has_masked_rows)
     bounds = {"exact": float(fixture.told.get("exact", _EXACT))}
     if "native" in fixture.told:

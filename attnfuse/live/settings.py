@@ -45,11 +45,11 @@ def live_rules(models: Mapping[str, Any], prefix: str) -> tuple[Rule, ...]:
     compiled is no slip: none of them is expected to match.
     """
     rules = [
-        Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, expected=False)
+        Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, from_pipeline=True)
         for match, place, cast, text in _found(models, prefix, _CAST)
     ]
     rules += [
-        Rule(match, f"{place}: {_FLASH.method}({text})", flash=enabled, expected=False)
+        Rule(match, f"{place}: {_FLASH.method}({text})", flash=enabled, from_pipeline=True)
         for match, place, enabled, text in _found(models, prefix, _FLASH)
     ]
     order = ["*", *models]

@@ -63,7 +63,7 @@ def spell(random: Random, mutation: str | None = None, form: Form | None = None)
     form = form or draw_form(random, plain=mutation is not None and random.random() < 0.5)
     if mutation is not None:
         # What a mutated mask hides is not what the form says: nobody can vouch for its rows.
-        form = suited(replace(form, attended=False), mutation)
+        form = suited(replace(form, no_fully_masked_rows=False), mutation)
     numbers = draw_numbers(form, random)
     return _Speller(random, form, numbers, mutation).spell()
 
