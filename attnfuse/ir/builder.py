@@ -292,7 +292,9 @@ class Builder:
         if factor == 1.0:
             return value
         kind = self.type_of(value)
-        if kind.dtype.is_low_precision and float(np.array(factor).astype(kind.dtype.numpy)) != factor:
+        with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
+            is_held = float(np.array(factor).astype(kind.dtype.numpy)) == factor
+        if kind.dtype.is_low_precision and not is_held:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
         return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
 

@@ -21,9 +21,9 @@ from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import Kind, Special, agree, declared_kind, told
+from attnfuse.ir.types import Kind, ScalarType, Special, TensorType, agree, declared_kind, told
 from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, result_of
-from attnfuse.mindir.schema import AttributeProto
+from attnfuse.mindir.schema import AttributeProto, ValueInfoProto
 
 
 class Sort(Enum):
@@ -129,6 +129,9 @@ class _Look:
             self.values.put(node.name, made)
         for node, row, arguments in self._ordered:
             self._check_order(node, row, arguments)
+        for graph in self.model.graphs:
+            for output in graph.output:
+                self._check_output(output)
         return self._findings
 
     def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
@@ -167,8 +170,12 @@ class _Look:
 
     def _call(self, node: Node, inputs: Sequence[Argument]) -> Kind:
         """The kind of what a function gives, its arguments held to what it takes. A value that is called tells none."""
-        function = self.functions.get(node.proto.op_type.removeprefix("REF::"))
+        callee = node.proto.op_type.removeprefix("REF::")
+        function = self.functions.get(callee)
         if function is None:
+            called = self.values.known(callee)
+            if called is not None and isinstance(called.kind, TensorType | ScalarType):
+                self._say(node, f"calls {short_name(callee)}, which is {told(called.kind)}")
             return None
         for given, taken in zip(inputs, function.input, strict=True):
             wanted = input_kind(taken)
@@ -178,6 +185,13 @@ class _Look:
             return None
         maker = self.model.producer(function.output[0].name)
         return None if maker is None or maker.op == CONSTANT else declared_kind(attribute(maker.proto, "shape"))
+
+    def _check_output(self, output: ValueInfoProto) -> None:
+        """What the graph says it gives is what is made, also where the node that makes it says nothing."""
+        made, declared = self.values.known(output.name), input_kind(output)
+        if made is not None and not agree(made.kind, declared):
+            sentence = f"is declared {told(declared)} and made as {told(made.kind)}"
+            self._findings.append(Finding(output.name, "output", sentence, Sort.TYPES))
 
     # --- effects
 

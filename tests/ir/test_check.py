@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.ir.check import check_graph
+from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec, dtypes
@@ -150,6 +150,28 @@ def test_values_of_other_graphs_and_wrong_arguments_are_found() -> None:
     sentences = [finding.sentence for finding in check_graph(Model(proto))]
     assert any(sentence.endswith("which is of another graph") for sentence in sentences)
     assert any(sentence.startswith("gives ") for sentence in sentences)
+
+
+def test_a_tensor_is_no_function() -> None:
+    g = GraphBuilder()
+    x = g.op("Neg", g.input("x", (2, 3), FLOAT16))
+    g.graph.node.add(name="call", op_type=f"REF::{x}", output=["call"])
+    g.output(x)
+    assert [str(finding) for finding in check_graph(g.model()) if finding.sort is Sort.TYPES] == [
+        "<call> call calls CNode_1:1, which is float16[2, 3]."
+    ]
+
+
+def test_an_output_is_held_to_what_is_made_also_where_its_node_has_no_type() -> None:
+    g = GraphBuilder()
+    g.output(g.op("Neg", g.input("x", (2, 3), FLOAT16)))
+    proto = g.build()
+    proto.graph.output[0].tensor[0].dims[1] = 4
+    shape = proto.graph.node[-1].attribute[0]
+    shape.tensors.add().CopyFrom(shape.tensors[0])  # two types are none
+    assert [str(finding) for finding in check_graph(Model(proto))] == [
+        "output CNode_1:1 is declared float16[2, 4] and made as float16[2, 3]."
+    ]
 
 
 # --- messages that nobody wrote

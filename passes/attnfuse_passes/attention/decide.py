@@ -264,7 +264,10 @@ def _may_stay(at: RewriteContext) -> bool:
 
 def _lack(at: RewriteContext) -> tuple[Unsupported, None] | None:
     """What the target or the MindSpore of the graph lacks for the node that it would be."""
-    node = at.target.node if not _may_stay(at) else FUSED_OPERATORS[at.node.op].form
+    known = FUSED_OPERATORS.get(at.node.op)
+    if known is None:
+        return None
+    node = known.form if _may_stay(at) else at.target.node
     lack = at.target.lack_of(node, at.model.proto.model_version)
     if lack is None:
         return None

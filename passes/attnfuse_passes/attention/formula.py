@@ -32,7 +32,7 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.peelers import Place, peel
@@ -82,7 +82,9 @@ def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteName
 class FormulaOfAttention(AttentionRewrite):
     """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
 
-    roots = operators_of(Role.SOFTMAX)
+    def __init__(self, sites: Sites) -> None:
+        super().__init__(sites)
+        self.roots = operators_of(Role.SOFTMAX)
 
     def raise_(self, at: RewriteContext) -> Attention:
         return raise_formula(at.model, at.node, at.effects, self.sites.names)
