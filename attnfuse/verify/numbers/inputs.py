@@ -17,7 +17,8 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.questions import ELEMENTS, source
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.graph.readers import Needs, needs, number_of
+from attnfuse.verify.graph.known import number_of
+from attnfuse.verify.graph.readers import Needs, needs
 from attnfuse.verify.names import leaf_name
 
 TIMESTEPS = 1000
