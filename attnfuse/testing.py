@@ -350,7 +350,7 @@ def _check_told(fixture: Fixture, context: Context) -> None:
     for key, found in (("status", [s.status for s in context.sites]), ("code", [s.code for s in context.sites])):
         if key in fixture.told and [one.strip() for one in fixture.told[key].split(",")] != found:
             raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")
-    reasons = list(context.illegal.values())
+    reasons = list(context.unsupported.values())
     wanted = fixture.told["reason"].split(" | ") if "reason" in fixture.told else []
     if len(wanted) != len(reasons) or not all(part in reason for part, reason in zip(wanted, reasons, strict=True)):
         told = " | ".join(reasons) or "none"

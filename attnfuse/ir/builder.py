@@ -333,7 +333,7 @@ class Builder:
         """Let the site's nodes stand before the node, which stays."""
         self._edit.before[self._anchor.name] = self._nodes
 
-    def give_way(self) -> None:
+    def replace_all_uses(self) -> None:
         """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
         self.stand_before()
         self._edit.remove.add(self._anchor.name)

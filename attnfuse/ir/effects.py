@@ -97,7 +97,7 @@ class Effects:
         """The same, as if nothing changed `value`: what its only reader finds before the change."""
         return replace(self, mutated=self.mutated - {value})
 
-    def settled(self, model: Model, value: str) -> bool:
+    def is_never_mutated(self, model: Model, value: str) -> bool:
         """Whether the value is the same whenever it is read.
 
         So it is if nothing changes it; and so is the result of an in-place operator whose buffer nobody else reads, if

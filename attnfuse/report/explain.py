@@ -59,7 +59,7 @@ def _form(record: SiteRecord) -> Iterator[str]:
     if record.scale is not None:
         factors = " · ".join(f"{factor:.17g}" for factor in record.scale_factors)
         yield f"scale     {record.scale:.17g}{f' = {factors}' if len(record.scale_factors) > 1 else ''}"
-    yield f"mask      {record.mask or 'none'}{f', rows without keys: {record.row_guard}' if record.row_guard else ''}"
+    yield f"mask      {record.mask or 'none'}{f', fully masked rows: {record.row_guard}' if record.row_guard else ''}"
     if record.node is not None:
         layout = "" if record.layout is None else f" in {record.layout}"
         types = f"computed in {record.compute_dtype}, given back in {record.restored_dtype}"

@@ -174,6 +174,21 @@ def test_an_output_is_held_to_what_is_made_also_where_its_node_has_no_type() -> 
     ]
 
 
+@pytest.mark.parametrize("number", [0, 8, 99])
+def test_an_element_type_that_is_not_read_is_none_that_is(number: int) -> None:
+    """A text's, say: where a tensor of numbers is made, it is a contradiction. Of what is not known it is none."""
+    for op, expected in (("Neg", ["Neg", "output"]), ("Unheard", [])):
+        g = GraphBuilder()
+        kind = TensorType((2, 3), FLOAT16)
+        g.output(g.node(op, [g.input("x", (2, 3), FLOAT16)], kind))
+        proto = g.build()
+        proto.graph.node[-1].attribute[0].tensors[0].data_type = number
+        proto.graph.output[0].tensor[0].data_type = number
+        found = check_graph(Model(proto))
+        assert [finding.op for finding in found] == expected
+        assert all(f"is declared a tensor of element type {number} and " in finding.sentence for finding in found)
+
+
 # --- messages that nobody wrote
 
 

@@ -55,7 +55,7 @@ def compiled_for_lite(source: bytes) -> Model:
     policy = Policy((Rule("*", "test", flash=False),))
     context = Context("model", "model", policy, Target("lite", "ascend910b"))
     run(model, context, discover())
-    assert context.illegal == {}
+    assert context.unsupported == {}
     assert {site.status for site in context.sites} <= {"kept"}
     return model
 

@@ -14,9 +14,9 @@ from attnfuse.api import (
     Effects,
     Model,
     OperatorRewrite,
-    Outcome,
     Result,
     RewriteContext,
+    RewriteOutcome,
     Unsupported,
     cannot,
 )
@@ -84,7 +84,7 @@ class Negations(OperatorRewrite[Negation]):
 
     def __init__(self, *lowerings: AsProduct | AsDifference | AsOther) -> None:
         self.lowerings = lowerings or (AsProduct(), AsDifference())
-        self.outcomes: list[Outcome[Negation, Candidate]] = []
+        self.outcomes: list[RewriteOutcome[Negation, Candidate]] = []
 
     def raise_(self, at: RewriteContext) -> Negation | None:
         value = at.input(0)
@@ -97,7 +97,7 @@ class Negations(OperatorRewrite[Negation]):
     def name(self, form: Negation, at: RewriteContext) -> str:
         return "negation"
 
-    def record(self, outcome: Outcome[Negation, Candidate], at: RewriteContext) -> None:
+    def record(self, outcome: RewriteOutcome[Negation, Candidate], at: RewriteContext) -> None:
         super().record(outcome, at)
         self.outcomes.append(outcome)
 
@@ -143,7 +143,7 @@ def test_what_a_lowering_refuses_is_said_of_its_candidate_and_the_next_writes() 
 def test_without_a_supported_lowering_the_first_reason_is_told() -> None:
     run = Run(negated(INT64), Negations(AsProduct()))
     assert not run.changed
-    assert list(run.context.illegal.values()) == ["whole numbers"]
+    assert list(run.context.unsupported.values()) == ["whole numbers"]
 
 
 def test_a_failure_to_raise_is_told_of_the_node() -> None:
@@ -151,7 +151,7 @@ def test_a_failure_to_raise_is_told_of_the_node() -> None:
     g.output(g.op("Neg", g.op("Abs", g.input("x", (2, 3)))))
     run = Run(g.model())
     assert not run.changed
-    assert list(run.context.illegal.values()) == ["it is computed"]
+    assert list(run.context.unsupported.values()) == ["it is computed"]
     assert [outcome.form for outcome in run.rewrites.outcomes] == [None]
 
 
@@ -160,13 +160,13 @@ def test_what_is_no_business_of_a_rewrite_is_not_told() -> None:
     two = g.node("Neg", [g.constant(2.0)], TensorType((), FLOAT32))
     g.output(g.add(g.input("x", ()), two))
     run = Run(g.model())
-    assert (run.changed, run.rewrites.outcomes, run.context.illegal) == (False, [], {})
+    assert (run.changed, run.rewrites.outcomes, run.context.unsupported) == (False, [], {})
 
 
 def test_what_the_builder_does_not_take_is_dropped() -> None:
     run = Run(negated(), Negations(AsOther()))
     assert not run.changed
-    (reason,) = run.context.illegal.values()
+    (reason,) = run.context.unsupported.values()
     assert "what was to stand for it float32[6]" in reason
     assert run.rewrites.outcomes[0].decision.chosen is None
 

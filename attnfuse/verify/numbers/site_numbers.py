@@ -10,7 +10,7 @@ Two kinds of values enter a site.
    seen keys in each row. Only the mathematics is asked for, in float64. This re-derives, from the two graphs alone,
    what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
    Where the site has a mask, a length or a bias of its own, further draws pad its rows on the left and on the right,
-   leave them a single key, or none. There both questions are asked, as what a row without keys means is decided by
+   leave them a single key, or none. There both questions are asked, as what a fully masked row means is decided by
    what the types can hold: see `at_own_types`.
 
 Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and

@@ -41,7 +41,7 @@ def formula(
 
 
 def fused(hide: Callable[[GraphBuilder], str]) -> Model:
-    """A fused node that discards the same keys; what a row without keys gives is left to the operator (0)."""
+    """A fused node that discards the same keys; what a fully masked row gives is left to the operator (0)."""
     g = GraphBuilder("g")
     q, k, v = operands(g)
     mask = g.op("Tile", hide(g), (1, 1, 8, 1), dims=(2, 1, 8, 8))

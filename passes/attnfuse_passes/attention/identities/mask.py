@@ -6,9 +6,9 @@ import numpy as np
 
 from attnfuse.api import Model, Node, Role, role
 from attnfuse_passes.attention.identities.peelers import peeler
-from attnfuse_passes.attention.identities.product import is_scores
+from attnfuse_passes.attention.identities.product import is_scores, same_shape, summands
 from attnfuse_passes.attention.identities.scale import constant_factor
-from attnfuse_passes.attention.identities.steps import AddTerm, Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.identities.steps import Effect, FillWhere, NanToZero
 from attnfuse_passes.attention.uniform import uniform
 
 
@@ -23,16 +23,6 @@ def _fill_value(model: Model, value: str, scores: str) -> float | None:
     with np.errstate(over="ignore"):
         number = float(np.array(number).astype(kind.dtype.numpy))
     return number if number < float("inf") else None
-
-
-def _same_shape(model: Model, node: Node, value: str) -> bool:
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
-
-
-def _alpha(model: Model, node: Node) -> float | None:
-    """The factor of the second operand; None where it is computed, or left out, which MindSpore never does."""
-    return constant_factor(model, node.inputs[2]) if len(node.inputs) > 2 else None
 
 
 @peeler(
@@ -53,17 +43,8 @@ def _alpha(model: Model, node: Node) -> float | None:
     ),
 )
 def add(model: Model, node: Node) -> tuple[str, Effect] | None:
-    """α (AddExt, InplaceAddExt) multiplies the second operand, so there the scores must be the first."""
-    alpha = 1.0 if node.op == "Add" else _alpha(model, node)
-    if alpha is None:
-        return None
-    first, second = node.inputs[:2]
-    sides = [(first, second, alpha)] + ([(second, first, 1.0)] if alpha == 1.0 and node.op != "InplaceAddExt" else [])
-    for scores, term, factor in sides:
-        kind = model.type_of(term)
-        if _same_shape(model, node, scores) and kind is not None and kind.dtype.is_float and is_scores(model, scores):
-            return scores, AddTerm(term, factor)
-    return None
+    """Of the summands the first that is scores."""
+    return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
 @peeler(
@@ -82,14 +63,7 @@ def add(model: Model, node: Node) -> tuple[str, Effect] | None:
 )
 def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Only what is subtracted from the scores; bias − scores would turn their sign."""
-    alpha = _alpha(model, node) if node.op == "SubExt" else 1.0
-    scores, term = node.inputs[:2]
-    kind = model.type_of(term)
-    if alpha is None or kind is None or not kind.dtype.is_float:
-        return None
-    if not _same_shape(model, node, scores) or not is_scores(model, scores):
-        return None
-    return scores, AddTerm(term, -alpha)
+    return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
 @peeler(
@@ -110,7 +84,7 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     """True in the mask is what is filled."""
     scores, condition, fill = node.inputs[:3]
     number = _fill_value(model, fill, scores)
-    if number is None or not _same_shape(model, node, scores):
+    if number is None or not same_shape(model, node, scores):
         return None
     return scores, FillWhere(condition, when=True, fill=number)
 
@@ -135,7 +109,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     condition, yes, no = node.inputs[:3]
     for scores, other, when in ((yes, no, False), (no, yes, True)):
         number = _fill_value(model, other, scores)
-        if number is not None and _same_shape(model, node, scores):
+        if number is not None and same_shape(model, node, scores):
             return scores, FillWhere(condition, when=when, fill=number)
     return None
 
@@ -143,7 +117,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
 @peeler(
     "nan.guard",
     ops=("Select", "Where", "MaskedFill"),
-    identity="where(isnan(P), 0, P): only a row without any key is not a number",
+    identity="where(isnan(P), 0, P): only a fully masked row is not a number",
     examples=(
         "Select(IsNan(p: float32[2, 3]), tensor float32[] 0.0, p)",
         "Where(IsNaN(p: float32[2, 3]), tensor float32[] 0.0, p)",
@@ -165,6 +139,6 @@ def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
     test = model.producer(condition)
     if test is None or role(test) is not Role.NAN_TEST or test.inputs[0] != value:
         return None
-    if constant_factor(model, zero) != 0.0 or not _same_shape(model, node, value):
+    if constant_factor(model, zero) != 0.0 or not same_shape(model, node, value):
         return None
     return value, NanToZero()

@@ -12,7 +12,7 @@ import pytest
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.text import TextError
 from attnfuse_passes.attention.axes import Space
-from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, Place, all_peelers, peel
+from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, SitePart, all_peelers, peel
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
@@ -146,8 +146,8 @@ def test_conversion_says_what_it_loses(text: str) -> None:
     assert effect.wider == bool((back == samples).all())
 
 
-@pytest.mark.parametrize("place", Place)
-def test_effects_are_peeled_only_where_the_identity_holds(place: Place) -> None:
+@pytest.mark.parametrize("place", SitePart)
+def test_effects_are_peeled_only_where_the_identity_holds(place: SitePart) -> None:
     """At each place: what is not allowed there is not peeled, what is allowed is."""
     for peeler in PEELERS:
         for text in peeler.examples:
@@ -167,12 +167,12 @@ def test_effects_are_peeled_only_where_the_identity_holds(place: Place) -> None:
 def test_no_factor_and_no_term_is_moved_past_the_softmax() -> None:
     """softmax(c·x) ≠ c·softmax(x), and softmax(x + b) ≠ softmax(x) + b."""
     for effect in (Scale, AddTerm, FillWhere):
-        assert effect not in ALLOWED[Place.WEIGHTS]
-        assert effect not in ALLOWED[Place.VALUE]
-    assert AddTerm not in ALLOWED[Place.OPERAND]
-    assert NanToZero not in ALLOWED[Place.SCORES]
+        assert effect not in ALLOWED[SitePart.WEIGHTS]
+        assert effect not in ALLOWED[SitePart.VALUE]
+    assert AddTerm not in ALLOWED[SitePart.OPERAND]
+    assert NanToZero not in ALLOWED[SitePart.SCORES]
 
 
 def test_inputs_and_weights_are_not_peeled() -> None:
     program = parse("Muls(x: float32[2, 3], 0.5)")
-    assert peel(program.model, program.node.inputs[0], Place.SCORES) is None
+    assert peel(program.model, program.node.inputs[0], SitePart.SCORES) is None

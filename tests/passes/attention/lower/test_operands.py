@@ -1,4 +1,4 @@
-"""Masks and biases whose axes are not those of the scores: of batch and heads apart, fewer, more, or none in front."""
+"""The axes of masks and biases, told from those of the scores they are added to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from attnfuse.mindir.dtypes import FLOAT16
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
-from tests.support.masks import RUNTIMES
+from tests.support.masks import (
+    RUNTIMES,
+    added_constant,
+)
+from tests.support.sites import Site
+
+# --- axes
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,10 @@ def test_a_mask_that_is_larger_than_the_scores(batch: int, rows: int, term: tupl
     g.output(g.node("BatchMatMulExt", [weights, v], TensorType((batch, rows, 16), FLOAT16)))
     (site,) = fuse(g.model())
     assert (site.status, site.code) == ("missed", "structure.mask")
+
+
+def test_an_empty_mask_is_none() -> None:
+    assert Site(scores=added_constant(np.zeros((4, 5)))).fused().mask is None
 
 
 def attended(g: GraphBuilder, scores: str, lead: tuple[int, ...]) -> str:
