@@ -4,8 +4,6 @@ Each input is followed forward, with the factor and the number added on the way 
 operator is met that says something: a logarithm is defined above 0, a table has so many rows, a comparison with 0, 1,
 2, … reads a length, what is added in front of a softmax is a mask or a bias. Nothing is proved of the rest of the
 graph: these are hints for drawing numbers, and what they leave out is what `--data` is for.
-
-May import `attnfuse.ir` and the reader of fused nodes.
 """
 
 from __future__ import annotations

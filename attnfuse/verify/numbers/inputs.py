@@ -1,7 +1,4 @@
-"""Inputs to run a component on: drawn once per seed, of the kind each input's type, name and readers ask for.
-
-May import `readers`, `attnfuse.ir.graph` and `attnfuse.mindir`.
-"""
+"""Inputs to run a component on: drawn once per seed, of the kind each input's type, name and readers ask for."""
 
 from __future__ import annotations
 
