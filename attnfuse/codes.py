@@ -1,7 +1,4 @@
-"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it.
-
-May import `attnfuse.decisions` only.
-"""
+"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it."""
 
 from __future__ import annotations
 

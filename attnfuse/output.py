@@ -3,8 +3,6 @@
 At every instant the output is absent or whole. A killed run leaves only its hidden folder `.attnfuse-…`, locked
 (flock) while its owner lives; the next run in the same place removes the dead ones. What exists already
 is replaced only if attnfuse wrote it (its manifest says so, and nothing else lies there), and inputs never are.
-
-May import `attnfuse.errors`.
 """
 
 from __future__ import annotations

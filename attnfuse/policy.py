@@ -28,8 +28,7 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
-`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
+Free of protobuf: it is imported beside MindSpore too.
 """
 
 from __future__ import annotations

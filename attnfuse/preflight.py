@@ -1,7 +1,7 @@
 """What can be refused before anything is traced: types that the SoC does not compute in.
 
-A trace takes minutes, and the graph that comes of it would run nowhere. May import the policy, the targets'
-data and tracing's records; free of protobuf, for it is asked beside MindSpore too.
+A trace takes minutes, and the graph that comes of it would run nowhere. Free of protobuf, for it is asked beside
+MindSpore too.
 """
 
 from __future__ import annotations

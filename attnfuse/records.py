@@ -1,7 +1,4 @@
-"""From what became of components to documents: report, manifest, certificate.
-
-May import all below the compiler.
-"""
+"""From what became of components to documents: report, manifest, certificate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One component through the passes: what became of each site and operator, and the graph's new bytes.
-
-May import all below the compiler.
-"""
+"""One component through the passes: what became of each site and operator, and the graph's new bytes."""
 
 from __future__ import annotations
 

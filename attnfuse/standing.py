@@ -3,8 +3,6 @@
 A compile of some components leaves the others as they stand: their files are taken over, and manifest and report tell
 of both. Nothing is added where that would not be true: to what was made for another target, by other versions, of
 another source, or where a file is no longer what was written. A certificate stays with what it is about, by digests.
-
-May import `attnfuse.output`, the report's models, and what lies below them.
 """
 
 from __future__ import annotations

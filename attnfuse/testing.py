@@ -35,7 +35,7 @@ the pass must change nothing.
               constant in float32 may lose, such as a fused scale
     native    the same in the graph's own types, 0 for bit by bit; without it that is not looked at
 
-May import the engine below the compiler. Numbers need the verify extra; pytest is not needed.
+Numbers need the verify extra; pytest is not needed.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Everything must be the same at each, but: a shape has -1 where it follows the batch; bytes are those of batch 1; in a
 text a number that differs becomes "?". A length that follows the batch is not known before run time.
-
-May import `attnfuse.decisions`, `attnfuse.errors` and `lines` of this package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What compile() returns, for a program and for a notebook. May import the report's models."""
+"""What compile() returns, for a program and for a notebook."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ calls), a part without such cells goes with the pipeline, as far as the others t
 call on the pipeline says as much with no more rules, it is taken to have been made; of two such calls the one that
 keeps the formula, which is right whatever was meant.
 
-Reads attributes of cells, and so imports no MindSpore. May import `attnfuse.calls` and `attnfuse.policy`.
+Reads attributes of cells, and so imports no MindSpore.
 """
 
 from __future__ import annotations

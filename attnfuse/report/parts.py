@@ -1,7 +1,4 @@
-"""The parts of a pipeline as text: what each would be traced with, or why it would not be.
-
-May import tracing's records.
-"""
+"""The parts of a pipeline as text: what each would be traced with, or why it would not be."""
 
 from __future__ import annotations
 

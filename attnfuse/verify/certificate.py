@@ -1,7 +1,7 @@
 """The certificate: digests of the files that a verification compared, and holding files to them later.
 
 `verification.json` (and what `attnfuse verify --json` prints) is the certificate. It names files relative to their
-graph's folder, so it stays true wherever they are copied together. May import `attnfuse.output` and `attnfuse.mindir`.
+graph's folder, so it stays true wherever they are copied together.
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ _ABOUT = {
         f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
     ),
+    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/site_numbers.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

@@ -1,7 +1,7 @@
 """Attention as mathematics: a random normal form, numbers for it, and its formula in float64.
 
 A `Form` says what is to be computed: softmax of scaled and masked scores, times value. How a graph may write it down
-is `spellings.py`. May import the oracle of tests/support.
+is `spellings.py`.
 """
 
 from __future__ import annotations

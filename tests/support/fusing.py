@@ -1,4 +1,4 @@
-"""Running the fusing pass alone over a model, as a compile would. May import the pass and the engine."""
+"""Running the fusing pass alone over a model, as a compile would."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """One attention in a graph of its own, plain except for what a test puts at its scores or weights.
 
+It is fused or refused where a test asks:
+
     case = Site(scores=lambda g, s: g.add(s, g.input("bias", (4, 5), FLOAT16)))
     record = case.fused("lite", bias=np.zeros((4, 5)))
     assert case.refused() == "facts.fully_masked_rows"
-
-May import the graph builder, the oracle and `fusing` of tests/support.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Every choice (layouts, order, operators, where a factor stands, how a mask is made and repeated) is drawn; the result
 is `Spelling`, the graph with its inputs. With a `mutation` the graph is a near miss, see `mutations.py`.
-May import the graph builder and `forms` of tests/support.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ a finding; so is one that the original overflows at its own types, unless the fu
 Elements that the original leaves NaN or infinite are otherwise compared by nobody; where it leaves all of them so,
 nothing was shown, and that is a finding.
 
-Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the lowering, its execution, inputs and weights.
+Relative error is ‖x − reference‖₂ / ‖reference‖₂.
 """
 
 from __future__ import annotations

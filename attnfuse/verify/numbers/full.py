@@ -6,8 +6,7 @@ partly undefined there (a mask of −inf makes NaN of a fully masked row, and th
 more on masks whose every row has a key. Of each output the worst run is told. The sites are then run alone, on what
 they met in the run that left the least undefined, and on operands of their own.
 
-A graph with open sizes is bound to some first: see `binding`. May import everything of verification but `component`,
-`batches` and the workers.
+A graph with open sizes is bound to some first: see `binding`.
 """
 
 from __future__ import annotations

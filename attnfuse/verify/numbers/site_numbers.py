@@ -13,8 +13,7 @@ Two kinds of values enter a site.
    leave them a single key, or none. There both questions are asked, as what a fully masked row means is decided by
    what the types can hold: see `at_own_types`.
 
-Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and
-`comparison`.
+Sites that compute the same are drawn for once.
 """
 
 from __future__ import annotations
