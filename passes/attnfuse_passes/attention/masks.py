@@ -33,7 +33,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import DType, MatchFailure, Model, Obligation
+from attnfuse.api import DType, FullyMaskedRows, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
@@ -69,7 +69,7 @@ class MaskPlan:
     biases: tuple[Bias, ...] = ()
     constant_bias: npt.NDArray[np.float64] | None = None
     shifted: tuple[Bias | Fill, ...] = ()
-    guard: str | None = None
+    guard: FullyMaskedRows | None = None
     divide: bool = True
     kind: str | None = None
     obligations: tuple[Obligation, ...] = ()
@@ -98,7 +98,7 @@ def plan_masks(
     compute: DType,
     *,
     before_scale: bool,
-    rows_attended: bool,
+    no_fully_masked_rows: bool,
 ) -> MaskPlan:
     """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
 
@@ -108,7 +108,7 @@ def plan_masks(
     if attention.layout is not None:
         return as_given(attention.terms)
     terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
-    return _Sorter(model, folder, known, attention, terms, compute, before_scale, rows_attended).sort()
+    return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
 
 
 def as_given(terms: Sequence[Term]) -> MaskPlan:
@@ -127,12 +127,12 @@ class _Sorter:
     terms: tuple[Bias | Fill, ...]
     compute: DType
     before_scale: bool
-    rows_attended: bool
+    no_fully_masked_rows: bool
     masks: list[BooleanMask] = field(default_factory=list)
     constant_mask: npt.NDArray[np.bool_] | None = None
     biases: list[Bias] = field(default_factory=list)
     constant_bias: npt.NDArray[np.float64] | None = None
-    guard: str | None = None
+    guard: FullyMaskedRows | None = None
     divide: bool = True
     obligations: list[Obligation] = field(default_factory=list)
     meanings: list[tuple[str, bool]] = field(default_factory=list)
@@ -189,19 +189,21 @@ class _Sorter:
         scaled = any(isinstance(term, Bias) and term.factor != 1.0 for term in self.terms)
         for term in self.terms:
             if isinstance(term, Fill) and (
-                not term.fill <= ABSORBING or (scaled and math.isfinite(term.fill) and not self.rows_attended)
+                not term.fill <= ABSORBING or (scaled and math.isfinite(term.fill) and not self.no_fully_masked_rows)
             ):
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
                 # so a mean, differs, in a fully masked row.
-                raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
+                raise MatchFailure(
+                    "facts.fully_masked_rows", term.at, "one mask, or masks that are added", "a fill beside a bias"
+                )
         evidence = "the bias is shifted by its largest number in each row, which changes no softmax"
         return MaskPlan(
             shifted=self.terms,
             guard="zero" if self.attention.nan_guard else None,
             divide=False,
             kind="additive",
-            obligations=(Obligation("rows", evidence),),
+            obligations=(Obligation("fully_masked_rows", evidence),),
         )
 
     # --- storing biases in the compute type
@@ -247,15 +249,17 @@ class _Sorter:
     def _check_range(self, term: Bias | Fill) -> None:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
         at, softmax = term.added_in, self.attention.scores_dtype
-        if _largest(at) > _largest(softmax) and not self.rows_attended:
-            raise MatchFailure("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+        if _largest(at) > _largest(softmax) and not self.no_fully_masked_rows:
+            raise MatchFailure(
+                "facts.fully_masked_rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}"
+            )
 
     def _check_sums(self) -> None:
         """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
         terms = [t for t in self.terms if isinstance(t, Bias) and abs(t.factor) < 1 and self._is_extreme(t)]
-        if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
+        if len(terms) > 1 and not (self.no_fully_masked_rows and all(term.factor > 0 for term in terms)):
             found = f"{len(terms)} masks before a factor"
-            raise MatchFailure("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
+            raise MatchFailure("facts.fully_masked_rows", terms[-1].at, "one mask before a factor, or none", found)
 
     def _is_extreme(self, term: Bias) -> bool:
         """Whether a number of the term's may be half as large as its type allows, or is not known."""
@@ -285,7 +289,7 @@ class _Sorter:
             self.nearest = min(self.nearest, -term.fill)
             position = next(i for i, other in enumerate(self.terms) if other is term)
             later = self.terms[position + 1 :]
-            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.rows_attended:
+            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.no_fully_masked_rows:
                 self.shift = True  # a row of fills is no mean any more once something is added to them
 
     def _bias(self, term: Bias) -> None:
@@ -357,10 +361,12 @@ class _Sorter:
         if exact and abs(term.factor) > 1 and self.attention.scores_dtype != self.compute:
             # In the softmax's wider type the product is a number, in the node's it may be none.
             exact = False
-            if term.added_in != self.attention.scores_dtype and not self.rows_attended:
-                raise MatchFailure("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
+            if term.added_in != self.attention.scores_dtype and not self.no_fully_masked_rows:
+                raise MatchFailure(
+                    "facts.fully_masked_rows", term.at, "a factor in the type the mask is added in", "a cast between"
+                )
         turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
-        if self.attention.nan_guard and (turned or (exact and not self.rows_attended)):
+        if self.attention.nan_guard and (turned or (exact and not self.no_fully_masked_rows)):
             self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
             return
         if not exact:
@@ -406,15 +412,15 @@ class _Sorter:
     def _rows(self) -> None:
         if self.shift or (not self.masks and self.constant_mask is None):
             return
-        if self.rows_attended:
-            self._prove("rows", "each row attends to a key, by the policy")
+        if self.no_fully_masked_rows:
+            self._prove("fully_masked_rows", "each row attends to a key, by the policy")
             return
         if math.isfinite(self.nearest) and (self.unbounded or 2 * self.largest > self.nearest):
             self.shift = True  # a bias may push other keys as low as the hidden ones
             return
         if self.all_known and self.hidden is not None and not self.hidden.all(axis=-1).any():
             what = "a weight of known numbers" if self.masks else "constant"
-            self._prove("rows", f"the mask is {what} and leaves every row at least one key")
+            self._prove("fully_masked_rows", f"the mask is {what} and leaves every row at least one key")
             return
         kinds = {kind for kind, _ in self.meanings}
         single = len(self.meanings) == 1
@@ -425,7 +431,7 @@ class _Sorter:
         else:
             self.shift = True  # several masks together may mask a row fully, and what it means depends on all
             return
-        self._prove("rows", f"fully masked rows are put in place after the node: {self.guard}")
+        self._prove("fully_masked_rows", f"fully masked rows are put in place after the node: {self.guard}")
 
     def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""

@@ -87,7 +87,7 @@ class FusedOperator:
             return Unsupported("target.bias_rounded", reason)
         if _has_open_head(attention, candidate):
             expected = "known sizes, or a head size that needs no padding"
-            return Unsupported.found("facts.dynamic_head", anchor, expected, "neither")
+            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
         form = candidate.form_of(attention)
         open_layout = Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
         if any(entry.is_open for entry in _entries(form, candidate)):
