@@ -28,6 +28,15 @@ SOURCES = {
     "kernels": "CANN 8.1.RC1, aic-*-ops-info.json",
     "passes": "MindSpore Lite at 2b28870, July 2025",
 }
+CUSTOM_ATTRIBUTES: dict[str, dict[str, str]] = {
+    "GeluV2": {"approximate": "str"},
+    "RotaryMul": {},
+    "SwiGlu": {"dim": "int"},
+    "TransposeBatchMatMul": {"perm_x1": "listint", "perm_x2": "listint", "perm_y": "listint"},
+}
+"""What `Custom` nodes went through GE's graph library with; no adapter is there to bring a prototype along."""
+OPTIONAL = {"bias", "scale"}
+
 _NAMES = {
     **{name.upper(): name for name in ("bool", "int8", "int16", "int32", "int64", "float16", "complex64")},
     **{name.upper(): name for name in ("uint8", "uint16", "uint32", "uint64", "complex128")},
@@ -106,6 +115,20 @@ def kernels(row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def custom_prototype(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    """The prototype of an operator of which only the kernels are listed: ports and types are theirs."""
+    listed = row["ascend910b"]
+    columns = [sorted(set(column)) for column in zip(*map(combination, listed["dtypes"]), strict=True)]
+    ports = dict(zip((*listed["inputs"], *listed["outputs"]), columns, strict=True))
+    return {
+        "inputs": {port: [port not in OPTIONAL, *ports[port]] for port in listed["inputs"]},
+        "outputs": {port: ports[port] for port in listed["outputs"]},
+        "dynamic": {},
+        "attributes": CUSTOM_ATTRIBUTES[name],
+        "required": [],
+    }
+
+
 def combination(types: Iterable[str]) -> list[str]:
     """A kernel's types under MindSpore's names."""
     return ["float64" if name == "double" else name for name in types]
@@ -120,7 +143,11 @@ def rows(adapters: dict[str, Any], prototypes: dict[str, Any], listed: dict[str,
     behind |= {SPECIALISED[name] for name in behind & set(SPECIALISED)}
     return {
         "adapters": {name: adapters[name] for name in names},
-        "prototypes": {name: prototype(prototypes[name]) for name in sorted(behind) if name in prototypes},
+        "prototypes": {
+            name: custom_prototype(name, listed[name]) if name in CUSTOM_ATTRIBUTES else prototype(prototypes[name])
+            for name in sorted(behind)
+            if name in prototypes or name in CUSTOM_ATTRIBUTES
+        },
         "kernels": {name: kernels(listed[name]) for name in sorted(behind) if name in listed},
     }
 
