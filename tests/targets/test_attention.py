@@ -145,6 +145,57 @@ def test_nodes_that_cann_was_not_asked_about(target: Target, changes: dict[str, 
     assert [refusal.code for refusal in launch_refusals(target, replace(PLAIN, **changes))] == codes
 
 
+def attention(
+    head_dim: int,
+    *,
+    dtype: str = "float16",
+    precise: int = 0,
+    bias: bool = False,
+    kv_heads: int = 8,
+    mask: bool = False,
+) -> FusedNodeFacts:
+    """A node of batch 2, 8 heads and 256 tokens."""
+    query, key = TensorFacts((2, 8, 256, head_dim), dtype), TensorFacts((2, kv_heads, 256, head_dim), dtype)
+    return FusedNodeFacts(
+        layout="BNSD",
+        query=query,
+        key=key,
+        value=key,
+        heads=8,
+        kv_heads=kv_heads,
+        inner_precise=precise,
+        mask=TensorFacts((2, 1, 256, 256), "bool") if mask else None,
+        pse_shift=TensorFacts((1, 8, 256, 256), dtype) if bias else None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "node", "on_b", "on_p"),
+    [
+        ("SD 1.5, in high precision", attention(40), False, False),
+        ("SD 1.5, padded", attention(48), True, False),
+        ("SD 1.5, in high performance", attention(40, precise=1), True, True),
+        ("SD 1.5, bfloat16", attention(40, dtype="bfloat16"), True, False),
+        ("PixArt and DiT, padded", attention(80, mask=True), True, False),
+        ("PixArt and DiT, in high performance", attention(72, precise=1, mask=True), True, True),
+        ("HunyuanDiT, padded", attention(96), True, False),
+        ("HunyuanDiT, in high performance", attention(88, precise=1), True, True),
+        ("SDXL and SD3", attention(64), True, False),
+        ("SDXL and SD3, in high performance", attention(64, precise=1), True, True),
+        ("Flux", attention(128), True, False),
+        ("CLIP, with its bias", attention(64, bias=True), True, False),
+        ("CLIP, with its bias, in high performance", attention(64, bias=True, precise=1), True, False),
+        ("a bias of a head that is no multiple of 16", attention(40, bias=True, precise=1), False, False),
+        ("T5, with its bias", attention(64, dtype="bfloat16", bias=True), True, False),
+        ("Llama, grouped", attention(128, kv_heads=2, mask=True), True, False),
+        ("Llama, grouped, in high performance", attention(128, kv_heads=2, mask=True, precise=1), True, True),
+        ("the middle of a VAE", attention(512, precise=1), True, True),
+    ],
+)
+def test_what_models_may_be_given(model: str, node: FusedNodeFacts, on_b: bool, on_p: bool) -> None:
+    assert (launch_refusals(B, node) == (), launch_refusals(P, node) == ()) == (on_b, on_p), model
+
+
 def test_a_soc_without_the_operator() -> None:
     (refusal,) = launch_refusals(Target("lite", "ascend910"), PLAIN)
     assert refusal.code == "target.no_operator"
