@@ -1,7 +1,4 @@
-"""Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
-
-May import `graph` and `values` of this package, and `attnfuse.mindir`.
-"""
+"""Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others."""
 
 from __future__ import annotations
 
@@ -104,6 +101,9 @@ class Edit:
                 for position, name in enumerate(node.input):
                     if name in self.rename:
                         node.input[position] = self._renamed(name)
+                callee = node.op_type.removeprefix("REF::")
+                if callee in self.rename and node.op_type not in self.model.primitives:
+                    node.op_type = f"REF::{self._renamed(callee)}"
             for output in graph.output if self.rename else ():
                 if output.name in self.rename:
                     output.name = self._renamed(output.name)

@@ -8,8 +8,6 @@ A node is described in full, as it would be written. Sources, named in each refu
   ONE_HEAD the kernel's sources: of a mask with heads of its own it reads the first
 Where they disagree the stricter counts. No kernel was run. The 910_93 has the kernel list of the 910B; its figures were
 not run.
-
-May import `attnfuse.targets.facts` and `attnfuse.targets.limits`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ Sources, named in each refusal:
   SHAPES, BETWEEN  where the tiling takes what no shape inference does, or its own bound lies between two cases
   `ge.py`  the list of kernels by types
 Where they disagree the stricter counts. No kernel was run.
-
-May import `attnfuse.targets.facts`, `ge` and `limits`.
 """
 
 from __future__ import annotations

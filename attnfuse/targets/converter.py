@@ -5,7 +5,6 @@ attributes where the adapter says. What the adapter cannot place is lost without
 rules were found by running both converters (Lite of July 2025, MindSpore 2.7.1) on small graphs, without a device.
 
 Types written on nodes are held to those inferred by `attnfuse.ir.check`, and not looked at again here.
-May import `attnfuse.ir` and the other modules of this room.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from attnfuse.targets.composites import COMPOSITE_OPERATORS
 from attnfuse.targets.facts import Refusal
 from attnfuse.targets.ge import Adapter, Kernels, Port, Prototype, tables
 from attnfuse.targets.limits import Target
-from attnfuse.targets.objections import objection
 from attnfuse.targets.operators import OPERATORS
+from attnfuse.targets.support import unsupported_reason
 
 CONVERTER = "MindSpore Lite's and MindSpore 2.7.1's converters"
 CUSTOM = "Custom"
@@ -78,14 +77,14 @@ def converter_refusals(target: Target, model: Model, node: Node) -> tuple[Refusa
 
 
 def _why(target: Target, model: Model, node: Node) -> str:
-    return f"{node.op}: {objection(target, model, node)}"
+    return f"{node.op}: {unsupported_reason(target, model, node)}"
 
 
 def _limits(target: Target, model: Model, node: Node) -> Iterator[Refusal]:
     """The limits of the operator's row in `operators`; of a composite those told here."""
     if node.op == "RmsNorm":
         yield from _epsilon(model, node)
-    elif node.op in OPERATORS and (why := objection(target, model, node)) is not None:
+    elif node.op in OPERATORS and (why := unsupported_reason(target, model, node)) is not None:
         yield Refusal("converter.limit", "what arrives as it is written", why, CONVERTER)
 
 

@@ -1,7 +1,4 @@
-"""What is known of one tensor of a node, and why a target refuses the node: plain values, free of protobuf.
-
-May import nothing of the engine.
-"""
+"""What is known of one tensor of a node, and why a target refuses the node: plain values, free of protobuf."""
 
 from __future__ import annotations
 
@@ -31,6 +28,6 @@ class Refusal:
     found: str
     source: str
 
-    def told(self, operator: str, soc: str) -> str:
+    def message(self, operator: str, soc: str) -> str:
         """The refusal as a sentence without its end, for reports."""
         return f"{operator} on {soc} takes {self.expected}, not {self.found} ({self.source})"

@@ -1,9 +1,7 @@
 """Tables of CANN's graph engine (GE) and of MindSpore's way into it: adapters, prototypes, and kernels by type and SoC.
 
-`data/ge_operators.json` is written by tools/ge_operators.py and names the versions it was taken from: see `SOURCES`.
-A kernel list says for which combinations of element types there is an AI Core kernel. None was run.
-
-May import `attnfuse.targets.facts` and `attnfuse.targets.limits`.
+`data/ge_operators.json` is written by tools/ge_operators.py and names the versions it was taken from, which are
+`Tables.sources`. A kernel list says for which combinations of element types there is an AI Core kernel. None was run.
 """
 
 from __future__ import annotations

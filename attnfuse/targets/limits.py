@@ -153,7 +153,7 @@ class Target:
         """The same, with what to do about it."""
         return f"{self.told_of(dtype)}: compute in {' or '.join(self.floats)}"
 
-    def lack_of(self, node: NodeKind, mindspore: str) -> Refusal | None:
+    def missing_operator(self, node: NodeKind, mindspore: str) -> Refusal | None:
         """Why there is no such operator, on this SoC or in the MindSpore that wrote the graph; None where there is.
 
         MindSpore reads graphs of its own version, and of a version that nobody can read nothing is said.
@@ -212,7 +212,7 @@ def refusals(target: Target, request: FusedRequest, mindspore: str = "") -> tupl
 
     `mindspore` is the version that wrote the graph, "" where that is not known.
     """
-    lack = target.lack_of(target.node, mindspore)
+    lack = target.missing_operator(target.node, mindspore)
     if lack is not None:
         return (lack,)
     limits = LIMITS[target.soc, target.node]

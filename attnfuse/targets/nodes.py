@@ -1,7 +1,6 @@
 """A node of a graph as the target's tables ask about it, and everything that they have against it.
 
-Nothing else asks yet: what a file is called deployable by is `objections`.
-May import `attnfuse.ir` and the other modules of this room.
+Nothing else asks yet: what a file is called deployable by is `support`.
 """
 
 from __future__ import annotations

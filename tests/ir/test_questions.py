@@ -34,7 +34,7 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
-from attnfuse.verify.graph.readers import handed_on
+from attnfuse.verify.graph.known import handed_on
 from attnfuse.verify.numbers.accuracy import _LAYERS
 from attnfuse_passes.attention.census import _ends_layer
 from attnfuse_passes.attention.identities.peelers import all_peelers
@@ -198,7 +198,7 @@ REPLACED = (
         f"RepeatInterleaveInt {_PICKS} {_LOOKUPS} Slice SliceExt",
     ),
     Replaced(
-        "objections: without a kernel",
+        "support: without a kernel",
         "Depend Load MakeTuple TupleGetItem UpdateState make_list",
         lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
         "MakeList",

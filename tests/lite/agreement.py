@@ -1,7 +1,6 @@
 """A graph as a compile for Lite leaves it, run by MindSpore Lite 2.0.0 and held against onnxruntime.
 
 Relative errors are of float64 values of the graph before the passes: ‖x − exact‖₂ / ‖exact‖₂.
-May import the engine, its installed passes and `tests.lite`.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
+from attnfuse.verify.numbers.comparison import FLOOR, relative_error
 from attnfuse.verify.numbers.execution import run as execute
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.numbers import FLOOR, relative_error
 from attnfuse.verify.numbers.weights import WeightProvider, drawn_weights, first_of, stored_weights
 from tests.lite.downlevel import down_level
 from tests.lite.runtime import run_lite
@@ -55,7 +54,7 @@ def compiled_for_lite(source: bytes) -> Model:
     policy = Policy((Rule("*", "test", flash=False),))
     context = Context("model", "model", policy, Target("lite", "ascend910b"))
     run(model, context, discover())
-    assert context.illegal == {}
+    assert context.unsupported == {}
     assert {site.status for site in context.sites} <= {"kept"}
     return model
 

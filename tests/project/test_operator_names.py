@@ -19,6 +19,8 @@ _REGISTER = {"peeler", "legalises", "lowers"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
+    "attnfuse/targets/composites.py": "GE's operators",
+    "attnfuse/targets/ge.py": "GE's operators",
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
     "passes/api.py": "names of Python classes: Identity is what a plugin brings",
@@ -30,8 +32,8 @@ _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
-        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm",
-        "how each matrix product takes its operands",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm Add AddExt InplaceAddExt Sub SubExt",
+        "how each matrix product takes its operands, and which operands of a sum are scores",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
@@ -58,6 +60,14 @@ _ABOUT = {
     ),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
+    "attnfuse/targets/converter.py": (
+        "BiasAdd Cast Contiguous Conv2D Conv3D Custom Load RmsNorm RotaryPositionEmbedding Shape",
+        "what of each the converter loses, and what a learned bias and a convolution are",
+    ),
+    "attnfuse/targets/nodes.py": (
+        "Custom PromptFlashAttention",
+        "the one names another, the other has limits of its own",
+    ),
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
@@ -65,6 +75,7 @@ _ABOUT = {
         f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
     ),
+    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/site_numbers.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

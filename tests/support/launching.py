@@ -28,7 +28,7 @@ class Told:
     refusal: Refusal
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.op} {self.node}: {self.refusal.told(self.op, 'this SoC')}"
+        return f"{self.file}: {self.op} {self.node}: {self.refusal.message(self.op, 'this SoC')}"
 
 
 def refusals_of(model: Model, target: Target) -> Iterator[tuple[str, str, Refusal]]:

@@ -209,7 +209,7 @@ def test_the_a3_is_judged_as_the_a2() -> None:
 def test_a_refusal_is_a_sentence() -> None:
     narrow = TensorFacts((2, 8, 256, 40), "float16")
     (refusal,) = launch_refusals(B, replace(PLAIN, query=narrow, key=narrow, value=narrow, inner_precise=0))
-    assert refusal.told("PromptFlashAttention", "ascend910b") == (
+    assert refusal.message("PromptFlashAttention", "ascend910b") == (
         "PromptFlashAttention on ascend910b takes a head_dim that is a multiple of 16 with float16 in high precision,"
         " not 40 (CANN's tiling, November 2025)"
     )

@@ -52,7 +52,7 @@ def test_what_has_a_kernel(
 def test_a_refusal_tells_what_happens() -> None:
     found = kernel_refusal(P, "Neg", ("int64",), ("int64",))
     assert found is not None
-    assert found.told("Neg", P.soc) == (
+    assert found.message("Neg", P.soc) == (
         "Neg on ascend310p takes types that kernels of Neg are listed for, not int64 -> int64: AI CPU, or a build"
         " error (CANN 8.1.RC1, aic-*-ops-info.json)"
     )

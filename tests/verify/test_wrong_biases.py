@@ -25,10 +25,10 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto, TensorProto
 from attnfuse.verify import ComponentVerification, verify_component
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.lowering import Arithmetic, Rounding, lower
+from attnfuse.verify.numbers.comparison import ALGEBRA_BOUND, relative_error
 from attnfuse.verify.numbers.execution import run
-from attnfuse.verify.numbers.numbers import ALGEBRA_BOUND, relative_error
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -156,7 +156,7 @@ def verify(
     original: Model, fused: Model, folder: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Array] | None = None
 ) -> ComponentVerification:
     """The whole check without MindSpore's inference, the graphs' results called alike; `given` are inputs to run on."""
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
     data = []
     if given is not None:
         names = [value.name.rpartition(":")[2] for value in original.proto.graph.input]
@@ -221,7 +221,7 @@ def test_a_large_bias_narrowed_as_it_is_is_found(
     wrong = verify(case.original(), case.fused(), tmp_path, monkeypatch)
     assert found_by(wrong) == {"output", "site"}
     (figures,) = wrong.outputs
-    assert figures.fused > 2 * figures.bound
+    assert figures.fused > 2 * figures.tolerance
     right = replace(case, shifted=True)
     assert verify(right.original(), right.fused(), tmp_path, monkeypatch).findings == ()
 
@@ -236,7 +236,7 @@ def test_a_small_bias_may_be_stored_as_it_is(
     assert result.findings == ()
     (site,) = result.sites
     # In float64 what the file rounds is seen, and not taken for another mathematics.
-    assert 1e-5 < site.figures.algebra < site.figures.algebra_bound < 2e-2
+    assert 1e-5 < site.figures.fused_in_float64 < site.figures.tolerance_in_float64 < 2e-2
 
 
 @pytest.mark.parametrize(("node", "compute"), [(NODES[0], BFLOAT16), (NODES[1], FLOAT16)])
@@ -252,7 +252,7 @@ def test_what_storing_a_bias_costs_is_asked_of_each_draw(
     result = verify(case.original(), other.fused(), tmp_path, monkeypatch, given)
     assert found_by(result) == found
     (site,) = result.sites
-    assert site.figures.algebra_bound == ALGEBRA_BOUND
+    assert site.figures.tolerance_in_float64 == ALGEBRA_BOUND
 
 
 def holding_nothing(parameter: TensorProto) -> Array:

@@ -24,7 +24,7 @@ SOC = "ascend910b"
 _HEADER = f"""\
 # Every attention site of tests/corpus under the default policy on {SOC}, as tools/corpus/census.py writes it.
 # Per graph: its module, then for each runtime "status code", and where it is fused
-#   [q] [k] layout, scale, mask (with ! and what stands for rows without keys), +n zeros per head, n casts
+#   [q] [k] layout, scale, mask (with ! and what stands for fully masked rows), +n zeros per head, n casts
 """
 
 
@@ -80,11 +80,11 @@ def _site(record: SiteRecord) -> str:
     if record.status != "fused":
         return text
     mask = record.mask or "-"
-    if record.row_guard is not None:
-        mask += f"!{record.row_guard}"
-    shapes = f"{_dims(record.query)} {_dims(record.key)} {record.layout or '-'}"
+    if record.fully_masked_rows is not None:
+        mask += f"!{record.fully_masked_rows}"
+    shapes = f"{_dims(record.query_shape)} {_dims(record.key_shape)} {record.layout or '-'}"
     scale = "-" if record.scale is None else f"{record.scale:.9g}"
-    return f"{text}  {shapes}  {scale}  {mask}  +{record.padded_head}  {record.casts} casts"
+    return f"{text}  {shapes}  {scale}  {mask}  +{record.head_dim_padding}  {record.casts} casts"
 
 
 def _dims(dims: tuple[int, ...] | None) -> str:

@@ -1,6 +1,6 @@
 """Arithmetic, comparisons, activations, casts, constants. One value in, one out, shapes broadcast.
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Result, lowers, onnx_type
+from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
+from attnfuse.verify.lowering.context import At, Constant, Result, lowers
 
 _BINARY = {
     "Add": "Add", "Adds": "Add", "AddExt": "Add", "AddScalar": "Add", "InplaceAddExt": "Add", "InplaceAddsExt": "Add",

@@ -12,7 +12,7 @@
 In NATIVE arithmetic scores, scale, bias and softmax are float32 whatever the type of the operands; the weights are
 rounded to that type before they meet V. That is what CANN documents for its high-precision mode and what its
 matrix unit takes; it is an assumption about a device nobody ran here. In PLAIN arithmetic a node without mask and bias
-is onnxruntime's own attention, which keeps no scores either. May import `context` and the reader.
+is onnxruntime's own attention, which keeps no scores either.
 """
 
 from __future__ import annotations
@@ -21,14 +21,9 @@ import numpy as np
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.graph.fused_nodes import (
-    ATTENTION_OUT,
-    COMPRESSED_MASK,
-    FLASH_ATTENTION_SCORE,
-    FusedAttention,
-    Sizes,
-)
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Tensor
+from attnfuse.verify.graph.fused_nodes import COMPRESSED_MASK, FusedAttention, Sizes
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Constant, Tensor
 
 _DEFAULT, _ALL = 0, 1
 
@@ -101,10 +96,11 @@ def _lean(at: At, fused: FusedAttention, of: Sizes, operands: tuple[str, str, st
 
 
 def _results(fused: FusedAttention, joined: str) -> list[str | None] | str:
-    if fused.node.op != FLASH_ATTENTION_SCORE:
+    element = fused.meaning.element
+    if element is None:
         return joined
-    results: list[str | None] = [None] * (ATTENTION_OUT + 1)
-    results[ATTENTION_OUT] = joined
+    results: list[str | None] = [None] * (element + 1)
+    results[element] = joined
     return results
 
 

@@ -1,6 +1,6 @@
 """Matrix products and convolutions. Sums run in the carrier's precision (float32 or float64).
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from attnfuse.verify.lowering.context import Arithmetic, At, Result, lowers
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Result, lowers
 
 
 def _transposed(at: At, name: str, rank: int) -> str:

@@ -1,6 +1,6 @@
 """Sums, means, norms and softmax. Norms are written out: ONNX's own compute inside in float32.
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
+from attnfuse.verify.lowering.context import At, Result, lowers
 
 _REDUCTIONS = {
     "ReduceMean": "ReduceMean", "MeanExt": "ReduceMean", "ReduceSum": "ReduceSum", "SumExt": "ReduceSum",

@@ -2,7 +2,7 @@
 
 Weights are inputs of the ONNX model in the type they are stored in and are converted inside it, each just before
 its use: a float64 run of a large model needs its weights in float64 one at a time, not all at once. No optimiser
-of onnxruntime runs: it fuses attention of its own accord, with a scale it assumes. May import the lowering.
+of onnxruntime runs: it fuses attention of its own accord, with a scale it assumes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering import Lowered
-from attnfuse.verify.lowering.context import onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.weights import WeightProvider
 

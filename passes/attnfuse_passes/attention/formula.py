@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnfuse.api import (
+    AppliedIdentity,
     DType,
     Effects,
     Hands,
@@ -19,7 +20,6 @@ from attnfuse.api import (
     Model,
     Node,
     Obligation,
-    Peel,
     RewriteContext,
     Role,
     SiteFacts,
@@ -32,10 +32,10 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
-from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
@@ -82,7 +82,9 @@ def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteName
 class FormulaOfAttention(AttentionRewrite):
     """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
 
-    roots = operators_of(Role.SOFTMAX)
+    def __init__(self, sites: Sites) -> None:
+        super().__init__(sites)
+        self.roots = operators_of(Role.SOFTMAX)
 
     def raise_(self, at: RewriteContext) -> Attention:
         return raise_formula(at.model, at.node, at.effects, self.sites.names)
@@ -96,7 +98,7 @@ class _Reader:
         self.effects = effects
         self.softmax = softmax
         self.space = Space()
-        self.peels: list[Peel] = []
+        self.identities: list[AppliedIdentity] = []
         self.obligations: list[Obligation] = []
         self.interior: list[Node] = [softmax]
         self._factors: dict[str, list[float]] = {}
@@ -114,7 +116,7 @@ class _Reader:
         self._name_axes(softmax_axis)
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         sides = {query.view: "query", key.view: "key"}
-        self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
+        self.identities = [replace(p, operand=sides.get(p.operand, p.operand)) for p in self.identities]
         self._check_key_is_computed(key)
         nan_guard = self._walk_weights(forward)
         value = self._value(forward)
@@ -181,7 +183,7 @@ class _Reader:
             interior=tuple(node.name for node in self.interior),
             region=region_lines(self.model, self.interior),
             facts=SiteFacts(query_length, key_length, head_dim, operands[0].dtype.name, attention),
-            identities=tuple(self.peels),
+            identities=tuple(self.identities),
             obligations=tuple(self.obligations),
         )
 
@@ -193,7 +195,7 @@ class _Reader:
             raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
         return kind
 
-    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> _Operand:
+    def _operand(self, name: str, value: str, place: SitePart, *, swap: bool) -> _Operand:
         """Peel an operand down to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
@@ -233,7 +235,7 @@ class _Reader:
             self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
         factors = []
         for step in reversed(steps):
-            self.peels.append(Peel(step.identity, step.node.name, name))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, name))
             if isinstance(step.effect, Scale):
                 factors.append(step.effect.factor)
         self._factors[name] = factors
@@ -249,8 +251,8 @@ class _Reader:
 
     def _multiply(self, scores: Product) -> tuple[_Operand, _Operand]:
         """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
-        left = self._operand("left", scores.left, Place.OPERAND, swap=scores.swap_left)
-        right = self._operand("right", scores.right, Place.OPERAND, swap=scores.swap_right)
+        left = self._operand("left", scores.left, SitePart.OPERAND, swap=scores.swap_left)
+        right = self._operand("right", scores.right, SitePart.OPERAND, swap=scores.swap_right)
         space, at = self.space, scores.node.name
         rank = max(len(space["left"].axes), len(space["right"].axes))
         if min(len(space["left"].axes), len(space["right"].axes)) < 2:
@@ -299,7 +301,7 @@ class _Reader:
             self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
             self.interior.append(step.node)
-            self.peels.append(Peel(step.identity, step.node.name, "scores"))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "scores"))
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
@@ -325,7 +327,7 @@ class _Reader:
 
     def _term_view(self, name: str, value: str, node: Node) -> _Operand:
         """Read a mask or bias and pair its trailing axes with those of the scores."""
-        operand = self._operand(name, value, Place.VALUE, swap=False)
+        operand = self._operand(name, value, SitePart.VALUE, swap=False)
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
@@ -431,7 +433,7 @@ class _Reader:
         guard = False
         for step in forward.steps:
             self.interior.append(step.node)
-            self.peels.append(Peel(step.identity, step.node.name, "weights"))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "weights"))
             if isinstance(step.effect, Layout) and not step.effect.apply(self.space, "scores"):
                 raise MatchFailure(
                     "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op
@@ -453,7 +455,7 @@ class _Reader:
         operand = self._operand(
             name,
             second.right if forward.weights_left else second.left,
-            Place.VALUE,
+            SitePart.VALUE,
             swap=swap_value if forward.weights_left else not swap_value,
         )
         rank = max(len(space["scores"].axes), len(space[name].axes))
