@@ -78,7 +78,8 @@ def check_interface(original: Model, fused: Model) -> list[str]:
                 findings.append(f"{what} {name} was {told_a} and is {told_b}.")
             made = fused.types_of(b.name)
             nested = isinstance(made, tuple) and None in made  # a result that is a tuple itself has no type there
-            if made is not None and not nested and told_b != _told(made) and not _leaves_open(b, made):
+            # An output that declares no type contradicts none: the source left it open, and so does what is written.
+            if told_b and made is not None and not nested and told_b != _told(made) and not _leaves_open(b, made):
                 findings.append(f"{what} {name} is declared {told_b} and made as {_told(made)}.")
     return findings + _check_parameters(original, fused)
 
