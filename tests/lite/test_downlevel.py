@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from attnfuse.ir.graph import Model, read_literal
-from attnfuse.ir.types import Literal
+from attnfuse.ir.types import Literal, TensorType
+from attnfuse.mindir.dtypes import FLOAT32, INT64
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.lite import worker
@@ -64,8 +65,9 @@ def test_weights_that_the_file_does_not_hold_are_written_into_it() -> None:
 def test_an_argument_of_a_table_must_be_constant() -> None:
     g = GraphBuilder()
     x = g.input("x", (4, 8))
-    g.output(g.op("Softmax", x, x))
-    with pytest.raises(ValueError, match="x"):
+    axis = g.input("axis", (1,), INT64)
+    g.output(g.node("Softmax", [x, axis], TensorType((4, 8), FLOAT32)))
+    with pytest.raises(ValueError, match="axis is not constant"):
         written(g)
 
 
