@@ -131,10 +131,26 @@ def discover() -> tuple[Pass, ...]:
         plugins.made(extension, Pass, "id, order, summary or run", "id")  # type: ignore[type-abstract]
         for extension in plugins.load().of(plugins.PASSES)
     ]
+    for extension, step in zip(plugins.load().of(plugins.PASSES), found, strict=True):
+        _check_declared(extension, step)
     if not found:
         raise UsageError("no passes are installed: install attnfuse with pip; its folder alone is not enough.")
     extend(found)
     return in_order(found)
+
+
+def _check_declared(extension: plugins.Extension, step: Pass) -> None:
+    """Raise PluginError where what places the pass among the others is of another type than `Pass` says."""
+    promised: dict[str, frozenset[object]] = {
+        "requires": frozenset(requires(step)),
+        "ensures": frozenset(ensures(step)),
+    }
+    for name, kind in (("order", int), ("summary", str)):
+        if not isinstance(getattr(step, name), kind):
+            raise extension.refused(f"has {getattr(step, name)!r} as its {name}, which is a {kind.__name__}")
+    for name, properties in promised.items():
+        if wrong := [each for each in properties if not isinstance(each, Property)]:
+            raise extension.refused(f"{name} {wrong[0]!r}, which is no Property of attnfuse.api")
 
 
 def extend(passes: Iterable[Pass], plugged: Container[str] | None = None) -> None:
@@ -228,12 +244,14 @@ def run(model: Model, context: Context, passes: Sequence[Pass], between: Between
 def _run_one(step: Pass, model: Model, context: Context) -> bool:
     try:
         changed = step.run(model, context)
+        if not isinstance(changed, bool):
+            raise blame(step, context.component, f"its run returned {changed!r}, not whether anything changed.")
         model.index()
     except SourceError as error:
         raise blame(step, context.component, str(error)) from error
     except AttnfuseError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raiser = plugins.load().raiser(error)
         plugin = plugin_of(step) if raiser is None else raiser.name
         if plugin is None:

@@ -16,14 +16,16 @@ import copy
 import re
 import traceback
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.operators import table
+from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.types import Kind, ScalarType, Special, TensorType
 from attnfuse.names import suggestion
 
 PASSES: Final = "attnfuse.passes"
@@ -154,8 +156,27 @@ def load() -> Extensions:
             raise extension.refused(f"is a row for {row.name!r}")
         if row.name in table.OPERATORS:
             raise extension.refused("has a row in attnfuse already")
-    table.extend([extension.value for extension in found.of(OPERATORS)])
+    table.extend([_held(extension) for extension in found.of(OPERATORS)])
     return found
+
+
+def _held(extension: Extension) -> Operator:
+    """The row, whose inference is a plugin's: what it gives is a type, or the plugin is refused."""
+    row: Operator = extension.value
+
+    def infer(arguments: Arguments) -> Kind:
+        kind = row.infer(arguments)
+        if not _is_kind(kind):
+            raise extension.refused(f"infers {kind!r}, which is no type of attnfuse.api")
+        return kind
+
+    return replace(row, infer=infer)
+
+
+def _is_kind(kind: object) -> bool:
+    if isinstance(kind, tuple):
+        return all(map(_is_kind, kind))
+    return kind is None or isinstance(kind, TensorType | ScalarType | Special)
 
 
 def _entries() -> Iterator[tuple[str, EntryPoint]]:

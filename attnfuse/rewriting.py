@@ -138,8 +138,13 @@ def _rewrite(
     try:
         model, context, changed = _run(work, passes, verifier, between)
         _check_result(name, original, model, context)
-    except InternalError as error:
-        raise _blamed(work, original, passes, error) from error
+    except Exception as error:
+        if isinstance(error, AttnfuseError) and not isinstance(error, InternalError):
+            raise
+        blamed = _blamed(work, original, passes, error)
+        if blamed is error:
+            raise
+        raise blamed from error
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
@@ -154,7 +159,9 @@ def _rewrite(
 
 
 def _check_source(component: Component, original: Model, verifier: Verifier) -> None:
-    """Raise SourceError where the source's own types contradict each other: of such a graph nothing can be proved."""
+    """Raise SourceError where the source has no output, or its types contradict each other: nothing can be proved."""
+    if not original.proto.graph.output:
+        raise SourceError(f"{component.where}: the graph has no output, so nothing in it is needed. Export it again.")
     faults = chain(verifier.source_faults(), check_interface(original, original))
     if (fault := next(faults, None)) is not None:
         raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
@@ -197,7 +204,7 @@ def _check_result(name: str, original: Model, model: Model, context: pass_manage
         raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
 
 
-def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], error: InternalError) -> AttnfuseError:
+def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], error: Exception) -> Exception:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
     own = [plugin for step in passes if (plugin := pass_manager.plugin_of(step)) is not None]
     suspects = list(dict.fromkeys([*own, *(plugin.name for plugin in plugins.load().plugins)]))
@@ -207,7 +214,8 @@ def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], e
     for suspect in suspects:
         trusted.append(suspect)
         if _goes_wrong(work, original, passes, trusted):
-            return PluginError(f"with the plugin {suspect!r}, {str(error).rstrip('.')}. {pass_manager.UPDATE}")
+            what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
+            return PluginError(f"with the plugin {suspect!r}, {what.rstrip('.')}. {pass_manager.UPDATE}")
     return error
 
 
@@ -218,7 +226,9 @@ def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass
     try:
         model, context, _ = _run(work, tried, Verifier(original))
         _check_result(work.component.name, original, model, context)
-    except InternalError:
+    except Exception as error:
+        if isinstance(error, AttnfuseError) and not isinstance(error, InternalError):
+            raise
         return True
     finally:
         pass_manager.extend(passes)
@@ -229,7 +239,7 @@ def _index(component: Component, data: bytes) -> Model:
     try:
         return Model(codec.parse(data, component.where))
     except SourceError as error:
-        raise SourceError(f"{component.where}: {error}") from None
+        raise SourceError(f"{component.where}: {error} Export it again.") from None
 
 
 def _interface(graph: GraphProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -157,7 +157,7 @@ def renamed_input(model: Model, context: Context) -> None:
         (ill_typed, r"Add CNode_.* is declared float16\[3, 24, 64\] and gives float16\[2, 24, 64\]"),
         (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),
         (untyped, "Add CNode_.* has no type"),
-        (one_argument_less, "Add CNode_.* has no "),
+        (one_argument_less, "Add CNode_.* lacks its argument "),
         (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
     ],
 )

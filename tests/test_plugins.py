@@ -6,6 +6,7 @@ import pytest
 
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import PluginError, UsageError
+from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
 from tests.support.installed import Install, plugin
@@ -72,6 +73,12 @@ def test_a_reporter_renders_a_report_that_it_cannot_change(plugin: Install) -> N
         ("class Own: pass", "attnfuse.passes:own", "has no id, order, summary or run"),
         ("class Own:\n    def __init__(self): 1 / 0", "attnfuse.passes:own", r"cannot be made \(ZeroDivisionError"),
         (PASS, "attnfuse.passes:other", "calls itself 'own'"),
+        (PASS.replace("150", "'first'"), "attnfuse.passes:own", "has 'first' as its order, which is a int"),
+        (
+            PASS.replace("    def", "    requires = {'all'}\n    def"),
+            "attnfuse.passes:own",
+            "requires 'all', which is no Property",
+        ),
         (PASS, "attnfuse.operators:own", "is no row of the operator table"),
         (ROW.replace("ROW =", "Own ="), "attnfuse.operators:Other", "is a row for 'ExampleWrite'"),
         (
@@ -130,3 +137,17 @@ def test_a_defect_in_a_plugins_code_is_found_below_a_pass_of_ours(plugin: Instal
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 // 0
     assert plugins.load().raiser(caught.value) is None
+
+
+def test_an_inference_that_gives_no_type_is_the_plugins(plugin: Install) -> None:
+    plugin(
+        "attnfuse-own",
+        ROW.replace('inference.same_as("x")', "lambda arguments: 5"),
+        {"attnfuse.operators:ExampleWrite": "ROW"},
+    )
+    plugins.load()
+    row = operator("ExampleWrite")
+    with pytest.raises(
+        PluginError, match="the operator 'ExampleWrite' of the plugin 'attnfuse-own' infers 5, which is"
+    ):
+        row.infer(Arguments(row.signature, (), lambda name: None))

@@ -27,6 +27,7 @@ from attnfuse.api import (
     RewriteContext,
     RewriteOutcome,
     cannot,
+    effective_uses,
     eliminate_dead_code,
     short_name,
     sites_built,
@@ -64,17 +65,18 @@ class _Run:
                 by_root[op].append(each)
         for node in self.model.nodes:
             for each in by_root.get(node.op, ()):
-                self._visit(each, node)
+                if self._visit(each, node):
+                    break  # what stands for the node now is written: a second rewrite would write over it
         return self._apply()
 
-    def _visit(self, each: AnyRewrite, node: Node) -> None:
-        """Raise, decide, lower, record."""
+    def _visit(self, each: AnyRewrite, node: Node) -> bool:
+        """Raise, decide, lower, record; whether something was written in the node's place."""
         at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
         form = None
         try:
             form = each.raise_(at)
             if form is None:
-                return
+                return False
             decision = each.decide(form, at)
         except MatchFailure as failure:
             decision = each.failed(form, failure, at)
@@ -82,6 +84,7 @@ class _Run:
         if decision.chosen is not None:
             outcome = self._lower(each, form, outcome, decision.chosen, at)
         each.record(outcome, at)
+        return outcome.decision.chosen is not None
 
     def _lower(
         self, each: AnyRewrite, form: Any, outcome: RewriteOutcome[Any, Any], chosen: Candidate, at: RewriteContext
@@ -93,6 +96,8 @@ class _Run:
         lowering = next(lowering for lowering in each.lowerings if lowering.form == chosen.form)
         try:
             result = lowering.write(builder, form, chosen)
+            if result is None and effective_uses(self.model, anchor.name):
+                raise cannot("nothing is written for it, and it is read")
             ops = tuple(builder.ops)
             items = self._elements(anchor, result)
             whole = _as_one(builder, result) if len(items) < len(self.model.uses(anchor.name)) else result

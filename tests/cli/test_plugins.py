@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from attnfuse import cli, incremental, plugins
+from attnfuse.mindir import codec
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.graphs import transformer
 from tests.support.installed import Install, plugin
+from tests.support.sites import Site
 
 __all__ = ["plugin"]
 
@@ -39,6 +42,21 @@ class Lines:
 
     def render(self, report):
         return "".join(f"{c['name']} {c['totals']['fused']}\\n" for c in report["components"]).encode()
+"""
+IDENTITY = """
+from attnfuse_passes.api import Identity, Same, Scale
+Own = Identity("own", ("Neg",), "x", (), (), lambda model, node: ({}))
+"""
+REWRITE = """
+from attnfuse.api import OperatorRewrite
+class Lowering:
+    form = "own"
+    def unsupported_reason(self, form, candidate, at): return None
+    def write(self, build, form, candidate): return {}
+class Own(OperatorRewrite):
+    roots, lowerings = frozenset(("Transpose",)), (Lowering(),)
+    def raise_(self, at): return at
+    def name(self, form, at): return "own"
 """
 ENTRIES = {"attnfuse.passes:marks": "Marks", "attnfuse.reporters:lines": "Lines"}
 
@@ -200,3 +218,55 @@ def test_a_plugin_that_cannot_be_imported_is_refused_by_name(
         in answer.error
     )
     assert not (tmp_path / "out").exists()
+
+
+WRONG = {
+    "a pass that says nothing": (
+        "class Own:\n    id, order, summary = 'own', 150, 'x'\n    def run(self, model, context): pass",
+        "attnfuse.passes:own",
+        "the pass 'own'|pass 'own' of the plugin 'attnfuse-own' .*returned None, not whether anything changed",
+    ),
+    "a pass that ends the process": (
+        "class Own:\n    id, order, summary = 'own', 150, 'x'\n    def run(self, model, context): raise SystemExit(5)",
+        "attnfuse.passes:own",
+        "pass 'own' of the plugin 'attnfuse-own' .*SystemExit: 5",
+    ),
+    "an identity by a factor that is no number": (
+        IDENTITY.format("node.inputs[0], Scale('two')"),
+        "attnfuse.identities:own",
+        "the identity 'own' of the plugin 'attnfuse-own' gave .*which is not a value and an effect",
+    ),
+    "an identity that goes on nowhere": (
+        IDENTITY.format("'nowhere', Same()"),
+        "attnfuse.identities:own",
+        "the identity 'own' of the plugin 'attnfuse-own' goes on at 'nowhere', which is no value of the graph",
+    ),
+    "a rewrite whose lowering writes a number": (
+        REWRITE.format("5"),
+        "attnfuse.rewrites:own",
+        "with the plugin 'attnfuse-own', TypeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_plugin_does_wrong_is_its_own(
+    plugin: Install, graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Also where the exception comes out of our own code, which was given something that is no answer."""
+    module, entry, told = WRONG[name]
+    if "identity" in name:
+        graph.write_bytes(codec.serialise(Site(scores=lambda g, scores: g.op("Neg", scores)).proto()))
+    plugin("attnfuse-own", module, {entry: "Own"})
+    code = cli.run(["compile", str(graph), "-o", str(tmp_path / "out")])
+    assert re.search(told, capfd.readouterr().err)
+    assert code == 3
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_rewrite_that_writes_nothing_for_what_is_read_says_so(plugin: Install, graph: Path, tmp_path: Path) -> None:
+    """The node stays, and nothing is told of as legalised."""
+    plugin("attnfuse-own", REWRITE.format("None"), {"attnfuse.rewrites:own": "Own"})
+    assert cli.run(["compile", str(graph), "-o", str(tmp_path / "out")]) == 0
+    (component,) = document(tmp_path / "out")["components"]
+    assert [entry for entry in component["legalised"] if entry["op"] == "Softmax"] == []

@@ -74,7 +74,7 @@ def test_a_type_is_inferred_through_what_was_made_before() -> None:
 @pytest.mark.parametrize(
     ("op", "count", "declare", "told"),
     [
-        ("Mul", 1, None, r"Mul\(float32\[2, 3\]\) has no other"),
+        ("Mul", 1, None, r"Mul\(float32\[2, 3\]\) lacks its argument other"),
         ("Mul", 2, TensorType((2, 3), FLOAT16), r"is declared float16\[2, 3\] and gives float32\[2, 3\]"),
         ("Mul", 2, (TensorType((2, 3), FLOAT32),), r"is declared \(float32\[2, 3\]\) and gives float32\[2, 3\]"),
         ("Nameless", 1, None, r"Nameless\(float32\[2, 3\]\) leaves its type open"),

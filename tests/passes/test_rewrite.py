@@ -179,3 +179,13 @@ def test_nodes_are_named_after_the_rewrite_and_apart_from_those_of_before(twice:
     run = Run(g.model(), Negations(AsDifference()))
     sites = {node.name.rsplit(":", 2)[-2] for node in run.model.nodes if node.op == "Add"}
     assert sites == {"attnfuse_negation_0_Add", "attnfuse_negation-2_0_Add"} if twice else {"attnfuse_negation_0_Add"}
+
+
+def test_what_one_rewrite_wrote_no_other_writes_over() -> None:
+    model = negated()
+    context = Context("unet", "unet", Policy(), LITE)
+    first, second = Negations(AsProduct()), Negations(AsDifference())
+    assert rewrite(model, context, Effects.of(model), [first, second])
+    assert operators(model) == ["Mul"]
+    assert [(done.op, done.into) for done in context.legalised] == [("Neg", ("Mul",))]
+    assert (len(first.outcomes), second.outcomes) == (1, [])

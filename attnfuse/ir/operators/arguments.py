@@ -294,7 +294,7 @@ class Arguments:
                 if not parameter.optional:
                     raise Unordered("changes memory, and no monad orders it")
             elif not parameter.has_default and not parameter.variadic and not parameter.optional:
-                raise TypeMismatch(f"has no {parameter.name}")
+                raise TypeMismatch(f"lacks its argument {parameter.name}")
 
     def _counts(self) -> str:
         least, most = self._signature.least, self._signature.most
@@ -494,7 +494,7 @@ def _check_kind(parameter: Parameter, argument: Argument) -> None:
     if kind is Special.NONE:
         if parameter.optional or (parameter.has_default and parameter.default.kind is Special.NONE):
             return
-        raise TypeMismatch(f"has no {parameter.name}")
+        raise TypeMismatch(f"lacks its argument {parameter.name}")
     raise TypeMismatch(f"has {_told(argument)} as its {parameter.name}; it takes {KINDS[parameter.kind][0]}")
 
 

@@ -39,10 +39,10 @@ def test_an_input_may_stand_among_the_attributes() -> None:
 @pytest.mark.parametrize(
     ("signature", "inputs", "sentence"),
     [
-        ("x: tensor, axis: int", (Argument(X),), "has no axis"),
-        ("x: tensor; eps: float", (Argument(X),), "has no eps"),
+        ("x: tensor, axis: int", (Argument(X),), "lacks its argument axis"),
+        ("x: tensor; eps: float", (Argument(X),), "lacks its argument eps"),
         ("x: tensor", (constant(2),), "has 2 as its x; it takes a tensor"),
-        ("x: tensor", (constant(None),), "has no x"),
+        ("x: tensor", (constant(None),), "lacks its argument x"),
         ("x: tensor", (Argument(X), constant(1)), "has 2 arguments; it takes 1"),
         ("x: tensor, axis: int = 0", (Argument(X), constant(1), constant(1)), "has 3 arguments; it takes 1 to 2"),
         ("axis: int", (constant(0.5),), "has 0.5 as its axis; it takes a whole number"),

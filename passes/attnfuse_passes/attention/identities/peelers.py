@@ -31,6 +31,7 @@ from attnfuse_passes.attention.identities.steps import (
     Same,
     Scale,
     Step,
+    is_effect,
 )
 
 
@@ -68,8 +69,8 @@ class Identity:
 _BY_OP: dict[str, list[Identity]] = {}
 
 
-_PLUGGED: dict[str, list[Identity]] = {}
-"""Those of plugins."""
+_PLUGGED: dict[str, list[tuple[Identity, Extension]]] = {}
+"""Those of plugins, with what brings them."""
 
 
 def peeler(
@@ -107,7 +108,7 @@ def extend(extensions: Iterable[Extension]) -> None:
         if entry.name in taken:
             raise extension.refused("has the name of one that attnfuse has itself")
         for op in entry.ops:
-            _PLUGGED.setdefault(op, []).append(entry)
+            _PLUGGED.setdefault(op, []).append((entry, extension))
 
 
 def all_peelers() -> tuple[Identity, ...]:
@@ -120,8 +121,20 @@ def peel(model: Model, value: str, place: SitePart) -> Step | None:
     node = model.producer(value)
     if node is None:
         return None
-    for entry in chain(_BY_OP.get(node.op, ()), _PLUGGED.get(node.op, ())):
+    ours = ((entry, None) for entry in _BY_OP.get(node.op, ()))
+    for entry, extension in chain(ours, _PLUGGED.get(node.op, ())):
         found = entry.rule(model, node)
+        if found is not None and extension is not None:
+            _check_found(model, found, extension)
         if found is not None and isinstance(found[1], ALLOWED[place]):
             return Step(node, found[0], found[1], f"{entry.name}: {entry.identity}")
     return None
+
+
+def _check_found(model: Model, found: object, extension: Extension) -> None:
+    """Raise PluginError where what a plugin's identity says is no value of the graph with an effect."""
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], str) and is_effect(found[1])):
+        raise extension.refused(f"gave {found!r}, which is not a value and an effect of attnfuse_passes.api")
+    name = found[0]
+    if model.producer(name) is None and not (model.is_input(name) or model.is_parameter(name)):
+        raise extension.refused(f"goes on at {name!r}, which is no value of the graph")

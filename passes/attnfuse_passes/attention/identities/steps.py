@@ -74,6 +74,14 @@ class NanToZero:
 
 Effect: TypeAlias = Same | Ordered | Scale | Convert | Layout | AddTerm | FillWhere | NanToZero
 
+_NUMBERS = {Scale: "factor", AddTerm: "factor", FillWhere: "fill"}
+
+
+def is_effect(effect: object) -> bool:
+    """Whether it is an effect, its number, if it has one, a number."""
+    number = getattr(effect, _NUMBERS.get(type(effect), ""), 0)
+    return isinstance(effect, Effect) and isinstance(number, int | float)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
