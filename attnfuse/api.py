@@ -1,6 +1,14 @@
 """All of the engine that a pass may import, and nothing more."""
 
-from attnfuse.contract import Lowering, OperatorRewrite, Outcome, Result, Rewrite, RewriteContext, first_supported
+from attnfuse.contract import (
+    Lowering,
+    OperatorRewrite,
+    Result,
+    Rewrite,
+    RewriteContext,
+    RewriteOutcome,
+    first_supported,
+)
 from attnfuse.decisions import (
     AttentionKind,
     Candidate,
@@ -59,7 +67,7 @@ from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightRead
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
-from attnfuse.targets.objections import objection
+from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
     "BUILT_IN",
@@ -105,7 +113,6 @@ __all__ = [
     "Obligation",
     "Operator",
     "OperatorRewrite",
-    "Outcome",
     "Pass",
     "Peel",
     "PolicyDecision",
@@ -116,6 +123,7 @@ __all__ = [
     "Result",
     "Rewrite",
     "RewriteContext",
+    "RewriteOutcome",
     "Role",
     "SiteFacts",
     "SiteQuery",
@@ -153,7 +161,6 @@ __all__ = [
     "makes_tuple",
     "may_change",
     "no_weights",
-    "objection",
     "only_orders",
     "operators_of",
     "orders_effects",
@@ -166,6 +173,7 @@ __all__ = [
     "sites_built",
     "source",
     "takes_element",
+    "unsupported_reason",
     "unused",
     "writes_conditionally",
 ]

@@ -86,7 +86,7 @@ _CODES = (
     Code(
         "facts.rows",
         Stage.FACTS,
-        "A row might attend to no key, and several masks together decide what it would mean.",
+        "A row might be fully masked, and several masks together decide what it would mean.",
         'masked_rows = "attended" in the policy, if every row of your inputs attends to a key',
     ),
     Code(

@@ -199,7 +199,7 @@ class Lowering(Protocol[F_contra, C_contra]):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[F, C]):
+class RewriteOutcome(Generic[F, C]):
     """What became of one root: the form it was raised to (None where that failed), what was decided, what was written.
 
     `ops` are the operators of the nodes written, constants aside, `casts` how many of them convert types.
@@ -237,7 +237,7 @@ class Rewrite(ABC, Generic[F, C]):
         """What the written nodes are named after; made unique in the graph by whoever drives rewrites."""
 
     @abstractmethod
-    def record(self, outcome: Outcome[F, C], at: RewriteContext) -> None:
+    def record(self, outcome: RewriteOutcome[F, C], at: RewriteContext) -> None:
         """Tell the pass's context what became of a root."""
 
     def failed(self, form: F | None, failure: MatchFailure | NotWritableError, at: RewriteContext) -> Decision[C]:
@@ -252,9 +252,9 @@ class OperatorRewrite(Rewrite[F, Candidate]):
     def decide(self, form: F, at: RewriteContext) -> Decision[Candidate]:
         return first_supported(self.lowerings, form, at)
 
-    def record(self, outcome: Outcome[F, Candidate], at: RewriteContext) -> None:
+    def record(self, outcome: RewriteOutcome[F, Candidate], at: RewriteContext) -> None:
         if outcome.decision.chosen is None:
-            at.context.illegal[outcome.node.name] = outcome.decision.reason
+            at.context.unsupported[outcome.node.name] = outcome.decision.reason
         else:
             at.context.legalised.append(Legalised(outcome.node.op, outcome.ops))
 

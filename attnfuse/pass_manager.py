@@ -66,7 +66,7 @@ class Context:
 
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
     is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
-    and of operators; `illegal` tells, by the node's value, why one that the target does not take stays. `unneeded`
+    and of operators; `unsupported` tells, by the node's value, why one that the target does not take stays. `unneeded`
     tells, by the node's value, why one that had an effect beside its value is gone, and nobody can tell. `weights`
     gives the value of a weight, where it is known.
     """
@@ -77,7 +77,7 @@ class Context:
     target: Target
     sites: list[SiteRecord] = field(default_factory=list)
     legalised: list[Legalised] = field(default_factory=list)
-    illegal: dict[str, str] = field(default_factory=dict)
+    unsupported: dict[str, str] = field(default_factory=dict)
     unneeded: dict[str, str] = field(default_factory=dict)
     weights: WeightReader = no_weights
 

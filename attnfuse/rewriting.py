@@ -147,7 +147,7 @@ def _rewrite(
         nodes=len(original.nodes),
         sites=dict(zip(site_ids(name, context.sites), context.sites, strict=True)),
         legalised=legalised_entries(context.legalised),
-        outside=outside_entries(model, target, context.illegal),
+        outside=outside_entries(model, target, context.unsupported),
         inputs=inputs,
         outputs=outputs,
         weights=values.asked,

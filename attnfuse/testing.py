@@ -55,7 +55,7 @@ import numpy.typing as npt
 
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import UsageError
-from attnfuse.ir.graph import Model, attribute
+from attnfuse.ir.graph import Model, Node, attribute
 from attnfuse.ir.operators.arguments import TypeMismatch
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
@@ -70,7 +70,7 @@ from attnfuse.policy import Policy, policy_of
 from attnfuse.targets import Target
 from attnfuse.verify.graph.structure import check_interface, new_findings
 
-__all__ = ["Fixture", "check_fixture", "check_laws", "check_operator", "read_fixtures"]
+__all__ = ["Fixture", "check_fixture", "check_laws", "check_operator", "node_of", "numbers_of", "read_fixtures"]
 
 _KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason", "exact", "native")
 _KEY = re.compile(rf"({'|'.join(_KEYS)}): *(.*?) *")
@@ -296,6 +296,32 @@ def _check_example(row: Operator, example: str) -> None:
         raise AssertionError(f"{row.name}: {example!r} gives {told(inferred)}")
 
 
+def node_of(text: str) -> tuple[Model, Node]:
+    """A graph of the text, such as `Neg(x: float32[2, 3])`, and the node that gives its output. Raises TextError."""
+    model = Model(parse_program(text, infer=infer, signature=signature))
+    node = model.producer(model.proto.graph.output[0].name)
+    assert node is not None, f"{text!r} has no node"
+    return model, node
+
+
+def numbers_of(model: Model, values: Sequence[str]) -> list[npt.NDArray[Any]]:
+    """What values of a graph are in float64, on inputs drawn as `check_laws` draws them; the graph's own outputs aside.
+
+    Raises VerificationError for an operator that has no lowering to onnxruntime. Needs the verify extra.
+    """
+    given = _given(model, has_masked_rows=True)
+    made = [value for value in values if value not in given]
+    shown = _copy(model)
+    del shown.proto.graph.output[:]
+    for value in made:
+        kind = model.type_of(value)
+        assert kind is not None, f"{value} is no tensor of a known type"
+        shown.proto.graph.output.add(name=value).tensor.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+    found = dict(zip(made, _outputs(Model(shown.proto), given, "exact") if made else (), strict=True))
+    found |= {name: array if array.dtype.kind in "biu" else array.astype(np.float64) for name, array in given.items()}
+    return [found[value] for value in values]
+
+
 def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
     wanted = fixture.told["pass"]
     known = {step.id: step for step in (_installed() if passes is None else passes)}
@@ -324,7 +350,7 @@ def _check_told(fixture: Fixture, context: Context) -> None:
     for key, found in (("status", [s.status for s in context.sites]), ("code", [s.code for s in context.sites])):
         if key in fixture.told and [one.strip() for one in fixture.told[key].split(",")] != found:
             raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")
-    reasons = list(context.illegal.values())
+    reasons = list(context.unsupported.values())
     wanted = fixture.told["reason"].split(" | ") if "reason" in fixture.told else []
     if len(wanted) != len(reasons) or not all(part in reason for part, reason in zip(wanted, reasons, strict=True)):
         told = " | ".join(reasons) or "none"
@@ -345,11 +371,7 @@ def _is_static(model: Model) -> bool:
 
 def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
     has_masked_rows = "attended" not in fixture.told.get("policy", "")
-    given = {}
-    for value in before.proto.graph.input:
-        kind = before.type_of(value.name)
-        assert kind is not None
-        given[value.name] = _drawn(value.name.removeprefix(f"{before.proto.graph.name}:"), kind, has_masked_rows)
+    given = _given(before, has_masked_rows)
     bounds = {"exact": float(fixture.told.get("exact", _EXACT))}
     if "native" in fixture.told:
         bounds["native"] = float(fixture.told["native"])
@@ -358,6 +380,16 @@ def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
         for index, (expected, got) in enumerate(pairs):
             what = f"{fixture}: output {index} is not the same, {arithmetic}"
             _hold_near(expected, got, bound, what)
+
+
+def _given(model: Model, has_masked_rows: bool) -> dict[str, Array]:
+    """Drawn values for the graph's inputs."""
+    given = {}
+    for value in model.proto.graph.input:
+        kind = model.type_of(value.name)
+        assert kind is not None
+        given[value.name] = _drawn(value.name.removeprefix(f"{model.proto.graph.name}:"), kind, has_masked_rows)
+    return given
 
 
 def _hold_near(expected: npt.NDArray[Any], got: npt.NDArray[Any], bound: float, what: str) -> None:

@@ -40,6 +40,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(scope="session", autouse=True)
 def _forked_workers() -> Iterator[None]:
     """MindSpore is imported once in a session, and what needs it is forked from there."""
+    forks.begin()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "run", forks.run)
         yield

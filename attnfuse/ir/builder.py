@@ -23,11 +23,10 @@ import numpy.typing as npt
 
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
-from attnfuse.ir.operators.arguments import Argument, Arguments, TypeMismatch
+from attnfuse.ir.operators.arguments import Argument, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
-from attnfuse.ir.operators.table import operator
 from attnfuse.ir.types import Kind, TensorType, agree, declaration, declared_kind, told
-from attnfuse.ir.values import read_constant, result_of
+from attnfuse.ir.values import applied, read_constant
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
@@ -210,15 +209,10 @@ class Builder:
 
     def _infer(self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: Kind) -> Argument:
         """What is known of the result."""
-        row = operator(op)
         made_here, others = self._made, self._edit.values.argument
         given = [made_here.get(name) or others(name) for name in inputs]
-        signature = row.signature
-        of_primitive = {a.name: read_constant(a) for a in attributes}
-        if of_primitive:
-            signature = signature.with_attributes(frozenset(of_primitive))
         try:
-            made = result_of(row, Arguments(signature, given, of_primitive.get), given)
+            made = applied(op, given, {a.name: read_constant(a) for a in attributes})
         except TypeMismatch as error:
             raise self._refusal(op, inputs, str(error)) from error
         if declare is None:
@@ -298,7 +292,9 @@ class Builder:
         if factor == 1.0:
             return value
         kind = self.type_of(value)
-        if kind.dtype.is_low_precision and float(np.array(factor).astype(kind.dtype.numpy)) != factor:
+        with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
+            is_held = float(np.array(factor).astype(kind.dtype.numpy)) == factor
+        if kind.dtype.is_low_precision and not is_held:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
         return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
 
@@ -337,7 +333,7 @@ class Builder:
         """Let the site's nodes stand before the node, which stays."""
         self._edit.before[self._anchor.name] = self._nodes
 
-    def give_way(self) -> None:
+    def replace_all_uses(self) -> None:
         """Let the site's nodes take the replaced node's place, and nothing its name: all who read it read them."""
         self.stand_before()
         self._edit.remove.add(self._anchor.name)

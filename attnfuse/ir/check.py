@@ -21,9 +21,9 @@ from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import Kind, Special, agree, declared_kind, told
+from attnfuse.ir.types import Kind, ScalarType, Special, TensorType, agree, declared_kind, element_type, told
 from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, result_of
-from attnfuse.mindir.schema import AttributeProto
+from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
 
 
 class Sort(Enum):
@@ -129,6 +129,9 @@ class _Look:
             self.values.put(node.name, made)
         for node, row, arguments in self._ordered:
             self._check_order(node, row, arguments)
+        for graph in self.model.graphs:
+            for output in graph.output:
+                self._check_output(output)
         return self._findings
 
     def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
@@ -167,8 +170,12 @@ class _Look:
 
     def _call(self, node: Node, inputs: Sequence[Argument]) -> Kind:
         """The kind of what a function gives, its arguments held to what it takes. A value that is called tells none."""
-        function = self.functions.get(node.proto.op_type.removeprefix("REF::"))
+        callee = node.proto.op_type.removeprefix("REF::")
+        function = self.functions.get(callee)
         if function is None:
+            called = self.values.known(callee)
+            if called is not None and isinstance(called.kind, TensorType | ScalarType):
+                self._say(node, f"calls {short_name(callee)}, which is {told(called.kind)}")
             return None
         for given, taken in zip(inputs, function.input, strict=True):
             wanted = input_kind(taken)
@@ -178,6 +185,16 @@ class _Look:
             return None
         maker = self.model.producer(function.output[0].name)
         return None if maker is None or maker.op == CONSTANT else declared_kind(attribute(maker.proto, "shape"))
+
+    def _check_output(self, output: ValueInfoProto) -> None:
+        """What the graph says it gives is what is made, also where the node that makes it says nothing."""
+        made, declared = self.values.known(output.name), input_kind(output)
+        if made is None:
+            return
+        unread = _unread(made.kind, output.tensor)
+        if unread is not None or not agree(made.kind, declared):
+            sentence = f"is declared {unread or told(declared)} and made as {told(made.kind)}"
+            self._findings.append(Finding(output.name, "output", sentence, Sort.TYPES))
 
     # --- effects
 
@@ -244,6 +261,8 @@ class _Judging:
         elif not agree(made.kind, declared):
             self._say(f"is declared {told(declared)} and gives {told(made.kind)}")
             made = Argument(declared)  # its elements would be others than those declared
+        elif (unread := _unread(made.kind, shape.tensors)) is not None:
+            self._say(f"is declared {unread} and gives {told(made.kind)}")
         if declared is not None:
             made.kind = declared
         return made
@@ -261,6 +280,13 @@ class _Judging:
 
 
 _ORDERED = (Effect.WRITES, Effect.ORDERS)
+
+
+def _unread(made: Kind, declared: Sequence[TensorProto]) -> str | None:
+    """What is declared in place of a tensor of a known type, if its element type is one that is not read here."""
+    if not isinstance(made, TensorType) or len(declared) != 1 or element_type(declared[0].data_type) is not None:
+        return None
+    return f"a tensor of element type {declared[0].data_type}"
 
 
 def _orders(node: Node) -> bool:

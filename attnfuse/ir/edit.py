@@ -104,6 +104,9 @@ class Edit:
                 for position, name in enumerate(node.input):
                     if name in self.rename:
                         node.input[position] = self._renamed(name)
+                callee = node.op_type.removeprefix("REF::")
+                if callee in self.rename and node.op_type not in self.model.primitives:
+                    node.op_type = f"REF::{self._renamed(callee)}"
             for output in graph.output if self.rename else ():
                 if output.name in self.rename:
                     output.name = self._renamed(output.name)

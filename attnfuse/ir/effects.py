@@ -15,7 +15,7 @@ May import `graph` and `questions` of this room.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, Use, short_name
@@ -97,7 +97,7 @@ class Effects:
         """The same, as if nothing changed `value`: what its only reader finds before the change."""
         return replace(self, mutated=self.mutated - {value})
 
-    def settled(self, model: Model, value: str) -> bool:
+    def is_never_mutated(self, model: Model, value: str) -> bool:
         """Whether the value is the same whenever it is read.
 
         So it is if nothing changes it; and so is the result of an in-place operator whose buffer nobody else reads, if
@@ -228,6 +228,10 @@ class _Reader:
         self._writers = writers
         self._bit = {node.name: 1 << i for i, node in enumerate(writers)}
         self._inside = self._of_functions()
+        # Thousands may write to one memory in turn, each under every name that it had before.
+        self._origins: dict[str, tuple[frozenset[str], bool]] = {}
+        self._renamings = _Known(self._renaming)
+        self._reading = _Known(self._readers_of)
 
     def read(self) -> Iterator[tuple[str, Writer]]:
         needs, needed = self._needs(), self._needed()
@@ -240,11 +244,15 @@ class _Reader:
                 names, is_ours = self._memory(node)
                 readers = self._readers(node, names)
             else:
-                names, is_ours = set[str](), False
+                names, is_ours = frozenset[str](), False
                 readers = frozenset(o.name for o in self._writers if o is not node and not changed(self._model, o))
-            after = frozenset(r for r in readers if needs.get(r, 0) & bit)
-            before = frozenset(r for r in readers - after if needed.get(r, 0) & bit)
-            yield node.name, Writer(node.op, frozenset(names), is_ours, after, before, readers - after - before)
+            after, before, beside = list[str](), list[str](), list[str]()
+            for reader in readers:
+                if needs.get(reader, 0) & bit:
+                    after.append(reader)
+                else:
+                    (before if needed.get(reader, 0) & bit else beside).append(reader)
+            yield node.name, Writer(node.op, names, is_ours, frozenset(after), frozenset(before), frozenset(beside))
 
     def _of_functions(self) -> dict[str, int]:
         """The writers in each function, and in those it calls."""
@@ -292,44 +300,69 @@ class _Reader:
                 mask |= needs.get(output.name, 0) | (0 if node is None else self._own(node))
         return mask
 
-    def _memory(self, writer: Node) -> tuple[set[str], bool]:
+    def _memory(self, writer: Node) -> tuple[frozenset[str], bool]:
         """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
-        model = self._model
-        names, pending, is_ours = set[str](), changed(model, writer), True
-        while pending:
-            name = pending.pop()
-            if name in names:
-                continue
-            names.add(name)
-            node = model.producer(name)
-            element = None if node is None else _element(model, node)
-            if element is not None:
-                # No operator gives tensors that overlap: the other elements of its tuple are other memory.
-                maker, same = element
-                names.update(same)
-                is_ours = is_ours and _is_own(maker)
-                continue
-            aliased = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
-            pending += aliased
-            if not aliased:
-                is_ours = is_ours and _is_own(node)
-        pending = list(names)
-        while pending:
-            name = pending.pop()
-            for use in model.uses(name):
-                node = use.node
-                if node is None or node is writer or node.name in names or node.op == CALL:
-                    continue
-                if name in _named_anew(node):
-                    names.add(node.name)
-                    pending.append(node.name)
+        names, is_ours = frozenset[str](), True
+        for name in changed(self._model, writer):
+            known, is_own = self._origin(name)
+            names, is_ours = names | known, is_ours and is_own
+        new = names
+        while new := frozenset[str]().union(*map(self._renamings.__getitem__, new)) - names - {writer.name}:
+            names |= new
         return names, is_ours
 
-    def _readers(self, writer: Node, names: set[str]) -> frozenset[str]:
+    def _origin(self, value: str) -> tuple[frozenset[str], bool]:
+        """Every name that the value's memory has up to it; whether the graph owns that memory."""
+        pending = [value]
+        while value not in self._origins:
+            name = pending[-1]
+            onward, same, is_own = self._step(name)
+            missing = [before for before in onward if before not in self._origins]
+            if missing:
+                pending += missing
+                continue
+            found = [self._origins[before] for before in onward]
+            names = frozenset({name, *same}).union(*(names for names, _ in found))
+            self._origins[pending.pop()] = names, is_own and all(is_own for _, is_own in found)
+        return self._origins[value]
+
+    def _step(self, name: str) -> tuple[list[str], list[str], bool]:
+        """Where the value's memory may come from, and more names of it; False where the graph does not own it."""
+        node = self._model.producer(name)
+        element = None if node is None else _element(self._model, node)
+        if element is not None:
+            # No operator gives tensors that overlap: the other elements of its tuple are other memory.
+            maker, same = element
+            return [], same, _is_own(maker)
+        onward = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
+        return onward, [], bool(onward) or _is_own(node)
+
+    def _readers(self, writer: Node, names: frozenset[str]) -> frozenset[str]:
         """The nodes that read the memory under one of those names; names and order read nothing."""
-        users = (use.node for name in names for use in self._model.uses(name))
-        found = [node for node in users if node is not None and node is not writer and not _orders(self._model, node)]
-        return frozenset(node.name for node in found if changed(self._model, node) or not _names_only(node, names))
+        return frozenset[str]().union(*map(self._reading.__getitem__, names)) - {writer.name}
+
+    def _renaming(self, name: str) -> frozenset[str]:
+        """The nodes that may give the value's memory another name."""
+        nodes = (use.node for use in self._model.uses(name))
+        return frozenset(n.name for n in nodes if n is not None and n.op != CALL and name in _named_anew(n))
+
+    def _readers_of(self, name: str) -> frozenset[str]:
+        """The nodes that read the memory under that name, or change it."""
+        nodes = (use.node for use in self._model.uses(name))
+        found = [node for node in nodes if node is not None and not _orders(self._model, node)]
+        anew = self._renamings[name]
+        return frozenset(node.name for node in found if node.name not in anew or changed(self._model, node))
+
+
+class _Known(dict[str, frozenset[str]]):
+    """What a question about a value was answered, each asked once."""
+
+    def __init__(self, ask: Callable[[str], frozenset[str]]) -> None:
+        self._ask = ask
+
+    def __missing__(self, value: str) -> frozenset[str]:
+        self[value] = found = self._ask(value)
+        return found
 
 
 def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
@@ -353,11 +386,3 @@ def _picks(node: Node) -> bool:
 def _is_own(node: Node | None) -> bool:
     """Whether memory that the node gives is the graph's: no input or weight, no constant, and nothing of a callee's."""
     return node is not None and node.op not in (CONSTANT, CALL) and not reads_memory(node)
-
-
-def _names_only(node: Node, names: set[str]) -> bool:
-    """Whether the node reads none of these values but to give it another name."""
-    if node.op == CALL:
-        return False
-    named = _named_anew(node)
-    return all(name in named for name in node.inputs if name in names)

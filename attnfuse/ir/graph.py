@@ -179,9 +179,9 @@ class Model:
     def __init__(self, proto: ModelProto) -> None:
         """Index the message.
 
-        Raises SourceError where it is inconsistent: a value, a function or a primitive defined twice, an input that
-        nothing defines, a node without exactly one output, nodes out of topological order, a call of a function with
-        another number of arguments than it has.
+        Raises SourceError where it is inconsistent: a value, a function or a primitive defined twice, a value without a
+        name, an input that nothing defines, a node without exactly one output, nodes out of topological order, a call
+        of a function with another number of arguments than it has.
         """
         self.proto = proto
         with collector.paused():
@@ -208,15 +208,18 @@ class Model:
         operators = {reference: primitive.op_type for reference, primitive in self.primitives.items()}
         for graph in self.graphs:
             for parameter in graph.parameter:
-                self._define_leaf(parameter.name, parameter, parameter)
+                self._define_leaf(graph, parameter.name, parameter, parameter)
             for value in graph.input:
-                self._define_leaf(value.name, None, value.tensor[0] if len(value.tensor) == 1 else None)
+                self._define_leaf(graph, value.name, None, value.tensor[0] if len(value.tensor) == 1 else None)
         for graph in self.graphs:
             for index, message in enumerate(graph.node):
                 outputs, inputs, op_type = message.output, list(message.input), message.op_type
                 if len(outputs) != 1:
                     raise SourceError(f"the graph is damaged: node {message.name!r} has {len(outputs)} outputs.")
                 made = outputs[0]
+                if not made:
+                    told = f"node {index} of {graph.name!r}, {message.name!r},"
+                    raise SourceError(f"the graph is damaged: {told} gives a value without a name.")
                 callee: str | None = None
                 if op_type == CONSTANT:
                     op = CONSTANT
@@ -229,8 +232,8 @@ class Model:
                 for position, name in enumerate(inputs):
                     if name not in producers and name not in leaves and name not in functions:
                         raise SourceError(
-                            f"the graph is damaged: {short_name(made)} uses {short_name(name)}, "
-                            "which nothing before it defines."
+                            f"the graph is damaged: {short_name(made)} uses "
+                            f"{short_name(name) or 'a value without a name'}, which nothing before it defines."
                         )
                     uses.setdefault(name, []).append(Use(node, position))
                 if callee is not None:
@@ -250,10 +253,16 @@ class Model:
                 producers[made] = node
             for position, output in enumerate(graph.output):
                 if output.name not in producers and output.name not in leaves:
-                    raise SourceError(f"the graph is damaged: output {output.name!r} is not defined.")
+                    told = f"output {output.name!r} of {graph.name!r}"
+                    raise SourceError(f"the graph is damaged: {told} is not defined.")
                 uses.setdefault(output.name, []).append(Use(None, position))
 
-    def _define_leaf(self, name: str, parameter: TensorProto | None, message: TensorProto | None) -> None:
+    def _define_leaf(
+        self, graph: GraphProto, name: str, parameter: TensorProto | None, message: TensorProto | None
+    ) -> None:
+        if not name:
+            what = "an input" if parameter is None else "a parameter"
+            raise SourceError(f"the graph is damaged: {what} of {graph.name!r} has no name.")
         if name in self._leaves:
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
         self._leaves[name] = parameter

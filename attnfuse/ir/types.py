@@ -33,6 +33,7 @@ __all__ = [
     "agree",
     "declaration",
     "declared_kind",
+    "element_type",
     "is_complex",
     "tensor_kind",
     "told",
@@ -121,10 +122,14 @@ def is_complex(dtype: DType) -> bool:
     return dtype is COMPLEX64 or dtype is COMPLEX128
 
 
+def element_type(number: int) -> DType | None:
+    """The element type that a message's number stands for; None for one that this project does not read."""
+    return dtypes.from_wire(number) or _NUMBERS.get(number)
+
+
 def tensor_kind(proto: TensorProto) -> TensorType | None:
     """Type of a tensor message; None for an unknown element type, or a rank left to run time (a dimension of −2)."""
-    number = proto.data_type
-    dtype = dtypes.from_wire(number) or _NUMBERS.get(number)
+    dtype = element_type(proto.data_type)
     if dtype is None:
         return None
     dims = tuple(proto.dims)

@@ -5,7 +5,7 @@ May import `attnfuse.ir.graph`, `attnfuse.mindir` and this room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -99,6 +99,16 @@ class Values:
     def infer(self, node: Node) -> Kind:
         """Kind of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
         return operator(node.op).result(self.arguments(node))
+
+
+def applied(op: str, inputs: Sequence[Argument], attributes: Mapping[str, Argument]) -> Argument:
+    """What is known of the result of an operator that is given these, with what its primitive has as attributes.
+
+    Raises TypeMismatch for arguments that the operator does not take.
+    """
+    row = operator(op)
+    signature = row.signature.with_attributes(frozenset(attributes)) if attributes else row.signature
+    return result_of(row, Arguments(signature, inputs, attributes.get), inputs)
 
 
 def result_of(row: Operator, arguments: Arguments, inputs: Sequence[Argument]) -> Argument:

@@ -21,7 +21,9 @@ class Verifier:
         self._checker = Checker()
         self._leaves = list(unreadable_leaves(source))
         self._found = dict.fromkeys(self._checker.check(source))
-        self._effects = Effects.of(source)
+        self._source = source
+        self._effects: Effects | None = None
+        """Of the graph that was looked at last; read when they are first wanted, as of a faulty source they are not."""
 
     def source_faults(self) -> Iterator[str]:
         """What contradicts itself in the source. What is only left open there (a type, an order) is no fault of it."""
@@ -34,5 +36,5 @@ class Verifier:
         if leaf is not None:
             return leaf
         found = next((finding for finding in self._checker.check(model) if finding not in self._found), None)
-        before, self._effects = self._effects, Effects.of(model)
+        before, self._effects = self._effects or Effects.of(self._source), Effects.of(model)
         return next(lost(before, self._effects, model, unneeded), None) if found is None else str(found)

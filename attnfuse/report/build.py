@@ -27,7 +27,7 @@ from attnfuse.report.model import (
     Totals,
 )
 from attnfuse.targets import Target
-from attnfuse.targets.objections import objection, type_objection
+from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
 
@@ -80,8 +80,8 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        told = type_objection(target, model, node)
-        if told is None and (why := objection(target, model, node)) is not None:
+        told = unsupported_type(target, model, node)
+        if told is None and (why := unsupported_reason(target, model, node)) is not None:
             told = reasons.get(node.name, f"{why}; no rule writes it otherwise")
         if told is not None:
             groups.setdefault((node.op, told), []).append(node)

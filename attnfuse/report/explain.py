@@ -1,11 +1,12 @@
-"""One site told in full, as text: the region, the identities used, what was proved, the decision or the miss."""
+"""One site told in full, as text: the region, the identities used, what was proved, the decision, the other forms,
+or the miss."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from attnfuse.codes import CODES
-from attnfuse.decisions import SiteRecord, Stage
+from attnfuse.decisions import NotTaken, SiteRecord, Stage
 from attnfuse.ir.graph import short_name
 
 
@@ -32,6 +33,9 @@ def _lines(site: str, record: SiteRecord) -> Iterator[str]:
     yield from _section("region", record.region)
     yield from _section("peeled", (f"{p.detail}: {p.identity}  at {short_name(p.at)}" for p in record.peels))
     yield from _section("proved", (f"{o.kind}: {o.evidence}" for o in record.obligations))
+    yield from _section(
+        "not taken", (f"{n.form}: {n.reason}{f' ({n.code})' if n.code else ''}" for n in record.not_taken)
+    )
     yield from _section("warnings", record.warnings)
     if record.miss is not None:
         yield ""
@@ -40,6 +44,10 @@ def _lines(site: str, record: SiteRecord) -> Iterator[str]:
         yield f"found     {record.miss.found}"
         if code is not None and code.hint:
             yield f"to match  {code.hint}"
+
+
+def _not_taken(other: NotTaken) -> str:
+    return f"{other.form}: {other.reason}" + (f" ({other.code})" if other.code else "")
 
 
 def _form(record: SiteRecord) -> Iterator[str]:
@@ -51,7 +59,7 @@ def _form(record: SiteRecord) -> Iterator[str]:
     if record.scale is not None:
         factors = " · ".join(f"{factor:.17g}" for factor in record.scale_factors)
         yield f"scale     {record.scale:.17g}{f' = {factors}' if len(record.scale_factors) > 1 else ''}"
-    yield f"mask      {record.mask or 'none'}{f', rows without keys: {record.row_guard}' if record.row_guard else ''}"
+    yield f"mask      {record.mask or 'none'}{f', fully masked rows: {record.row_guard}' if record.row_guard else ''}"
     if record.node is not None:
         layout = "" if record.layout is None else f" in {record.layout}"
         types = f"computed in {record.compute_dtype}, given back in {record.restored_dtype}"

@@ -1,6 +1,6 @@
 """What each runtime and SoC accepts: data with sources, and what holds a request against it.
 
-`objections`, which looks at graphs, is imported by its own name: the rest is needed where MindSpore is loaded, and
+`support`, which looks at graphs, is imported by its own name: the rest is needed where MindSpore is loaded, and
 protobuf cannot be.
 """
 

@@ -151,7 +151,7 @@ class Target:
         """The same, with what to do about it."""
         return f"{self.told_of(dtype)}: compute in {' or '.join(self.floats)}"
 
-    def lack_of(self, node: NodeKind, mindspore: str) -> Refusal | None:
+    def missing_operator(self, node: NodeKind, mindspore: str) -> Refusal | None:
         """Why there is no such operator, on this SoC or in the MindSpore that wrote the graph; None where there is.
 
         MindSpore reads graphs of its own version, and of a version that nobody can read nothing is said.
@@ -196,7 +196,7 @@ class Refusal:
     found: str
     source: str
 
-    def told(self, node: NodeKind, soc: str) -> str:
+    def message(self, node: NodeKind, soc: str) -> str:
         """The refusal as a sentence without its end, for reports."""
         return f"{node} on {soc} takes {self.expected}, not {self.found} ({self.source})"
 
@@ -227,7 +227,7 @@ def refusals(target: Target, request: FusedRequest, mindspore: str = "") -> tupl
 
     `mindspore` is the version that wrote the graph, "" where that is not known.
     """
-    lack = target.lack_of(target.node, mindspore)
+    lack = target.missing_operator(target.node, mindspore)
     if lack is not None:
         return (lack,)
     limits = LIMITS[target.soc, target.node]

@@ -176,6 +176,6 @@ def measure_memory(original: Path, fused: Path, seed: int, data: Path | None = N
     file that cannot be read, VerificationError where a run fails.
     """
     require_executor("memory")
-    from attnfuse.verify.memory.memory import measure_memory
+    from attnfuse.verify.memory.measurement import measure_memory
 
     return measure_memory(original, fused, seed, data).to_json()

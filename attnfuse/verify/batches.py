@@ -3,7 +3,7 @@
 The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
 source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
 
-May import `component`, `certificate` and `inference`.
+May import `component`, `certificate` and `inferred_types`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.verify import certificate
 from attnfuse.verify.component import check
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.result import ComponentVerification, Level
 
 
@@ -34,7 +34,7 @@ def check_batches(
 ) -> ComponentVerification:
     """See `attnfuse.verify.verify_batches`."""
     model = Model(codec.parse(codec.read_bytes(written), str(written)))
-    inferred = inference.infer(model, name, work)
+    inferred = inferred_types.infer(model, name, work)
     findings = [f"MindSpore's inference, for any batch: {finding}" for finding in inferred.findings]
     notes = [f"MindSpore re-inferred {inferred.compared} node types for any batch"]
     results: dict[int, ComponentVerification] = {}

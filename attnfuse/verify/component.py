@@ -16,7 +16,7 @@ from attnfuse.output import FileDigest
 from attnfuse.verify import certificate
 from attnfuse.verify.graph.fused_nodes import fused_nodes
 from attnfuse.verify.graph.structure import check_interface, new_findings
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.result import ComponentVerification, Level
 from attnfuse.verify.stages import timed
 
@@ -52,7 +52,7 @@ def check(
     notes = [f"already so in the original: {finding}" for finding in old]
 
     with timed(seconds, "inference"):
-        inferred = inference.infer(after, name, work)
+        inferred = inferred_types.infer(after, name, work)
         # What is wrong with the result is told first; without that, a source that is rejected too tells of neither.
         if inferred.rejected is not None and not findings:
             _check_inferable(before, name, work)
@@ -74,7 +74,7 @@ def check(
     if level != "full":
         return told
     # Here, so that the static level needs no onnxruntime.
-    from attnfuse.verify.numbers import full, numbers
+    from attnfuse.verify.numbers import comparison, full
 
     request = full.Request(
         name=name, original=original, fused=fused, seed=seed, work=work, data=data, attended=attended, compute=compute
@@ -85,7 +85,7 @@ def check(
         findings=(*told.findings, *found.findings),
         notes=(*told.notes, *found.notes),
         warnings=tuple(found.warnings),
-        executors=(*told.executors, *numbers.EXECUTORS),
+        executors=(*told.executors, *comparison.EXECUTORS),
         outputs=tuple(found.outputs),
         sites=tuple(found.sites),
         drawn=tuple(found.drawn),
@@ -95,7 +95,7 @@ def check(
 
 def _check_inferable(original: Model, name: str, work: Path) -> None:
     """Raise VerificationError where MindSpore cannot infer the original: it then says nothing of the result."""
-    rejected = inference.infer(original, name, work).rejected
+    rejected = inferred_types.infer(original, name, work).rejected
     if rejected is not None:
         raise VerificationError(
             f"{name} cannot be verified: MindSpore rejects its original graph as it does the result ({rejected}); "

@@ -22,10 +22,10 @@ from attnfuse.api import (
     Model,
     Node,
     NotWritableError,
-    Outcome,
     Result,
     Rewrite,
     RewriteContext,
+    RewriteOutcome,
     cannot,
     eliminate_dead_code,
     short_name,
@@ -78,14 +78,14 @@ class _Run:
             decision = each.decide(form, at)
         except MatchFailure as failure:
             decision = each.failed(form, failure, at)
-        outcome = Outcome(node, form, decision)
+        outcome = RewriteOutcome(node, form, decision)
         if decision.chosen is not None:
             outcome = self._lower(each, form, outcome, decision.chosen, at)
         each.record(outcome, at)
 
     def _lower(
-        self, each: AnyRewrite, form: Any, outcome: Outcome[Any, Any], chosen: Candidate, at: RewriteContext
-    ) -> Outcome[Any, Any]:
+        self, each: AnyRewrite, form: Any, outcome: RewriteOutcome[Any, Any], chosen: Candidate, at: RewriteContext
+    ) -> RewriteOutcome[Any, Any]:
         """Write the chosen candidate; what the builder does not take stays, and nothing of it is written."""
         anchor = self.model.producer(chosen.anchor)
         assert anchor is not None
@@ -99,10 +99,10 @@ class _Run:
             if isinstance(whole, str):
                 builder.check_stands_in(whole)
         except (MatchFailure, NotWritableError) as failure:
-            return Outcome(outcome.node, form, each.failed(form, failure, at))
+            return RewriteOutcome(outcome.node, form, each.failed(form, failure, at))
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
-        return Outcome(outcome.node, form, outcome.decision, ops, builder.casts)
+        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts)
 
     def _elements(self, node: Node, parts: Result) -> dict[str, str]:
         """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
@@ -128,7 +128,7 @@ class _Run:
         if isinstance(whole, tuple):
             read = set(items.values())
             self.dead |= {part for part in whole if part is not None and part not in read and builder.made(part)}
-            builder.give_way()
+            builder.replace_all_uses()
             return
         if whole is None:
             self.context.unneeded[node.name] = "a rule shows that nothing reads what it changes"

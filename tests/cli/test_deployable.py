@@ -15,7 +15,7 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.targets import OPERATORS, Target
-from attnfuse.targets.objections import objection
+from attnfuse.targets.support import unsupported_reason
 from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
@@ -141,7 +141,7 @@ def outside(graph: Path) -> list[str]:
     model, target = Model(codec.parse(graph.read_bytes(), "x")), Target("lite", "ascend910b")
     nodes = [node for node in model.nodes if node.op != CONSTANT]
     assert len(nodes) > 10
-    return [repr(node) for node in nodes if node.op not in OPERATORS or objection(target, model, node)]
+    return [repr(node) for node in nodes if node.op not in OPERATORS or unsupported_reason(target, model, node)]
 
 
 @pytest.mark.mindspore

@@ -10,7 +10,7 @@ import pytest
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from tests.support.checkpoints import XL_TEXT_ENCODER, write_pipeline
-from tests.support.console import attnfuse
+from tests.support.console import inside
 from tests.support.graphs import operators
 
 
@@ -19,7 +19,7 @@ def test_a_pipeline_for_any_batch(tmp_path: Path) -> None:
     parts = {"text_encoder": XL_TEXT_ENCODER}
     source = write_pipeline(tmp_path / "in", "StableDiffusionPipeline", parts, "DDIMScheduler")
     out = tmp_path / "out"
-    done = attnfuse("compile", source, "-o", out, "--dynamic", "batch", "--require", "fused==3", "--json")
+    done = inside("compile", source, "-o", out, "--dynamic", "batch", "--require", "fused==3", "--json")
     assert done.returncode == 0, done.stderr
     (component,) = json.loads(done.stdout)["components"]
     assert [site["q"][0] for site in component["sites"]] == [-1] * 3

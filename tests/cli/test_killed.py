@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -118,28 +119,60 @@ def heavy() -> GraphBuilder:
     return builder
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
+class Asking:
+    """The command in a fork that copies what it could link, and asks, by a dot on `stdout`, before each sync."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        (asked, answering), (answered, asking) = os.pipe(), os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _ask(arguments, asked, asking)
+        os.close(asked)
+        os.close(asking)
+        self.stdin, self.stdout = os.fdopen(answering, "wb", 0), os.fdopen(answered, "rb", 0)
+        self.code: int | None = None
+
+    def __enter__(self) -> Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdin.close()
+        self.stdout.close()
+        self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _ask(arguments: list[str], stdin: int, stdout: int) -> NoReturn:
+    sync = os.fsync
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def fsync(file: int) -> None:
+        os.write(1, b".")
+        os.read(0, 1)
+        time.sleep(0.01)
+        sync(file)
+
+    try:
+        os.dup2(stdin, 0)
+        os.dup2(stdout, 1)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        os.link, os.fsync = refuse, fsync  # type: ignore[assignment]
+        os._exit(cli.run(arguments))
+    finally:
+        os._exit(99)
+
+
+def test_killed_at_random_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_split(tmp_path / "in", builder=heavy())
     target = tmp_path / "place" / "out"
     target.parent.mkdir()
-    slow = (
-        "import os, time\n"
-        "def refuse(*a, **k): raise OSError(18, 'Invalid cross-device link')\n"
-        "os.link = refuse\n"  # so that the variables are copied
-        "sync = os.fsync\n"
-        "def fsync(fd): os.write(1, b'.'); os.read(0, 1); time.sleep(0.01); sync(fd)\n"
-        "os.fsync = fsync\n"
-    )
-    python, dash, program, *arguments = command("compile", source, "-o", target, toy=True)
-    run = [python, dash, slow + program, *arguments]
-
-    def start() -> subprocess.Popen[bytes]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(run, env=environment(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
-
-    with start() as unharmed:
-        syncs = unharmed.communicate(b"." * 1000, timeout=PATIENCE)[0].count(b".")
-    assert unharmed.returncode == 0
+    monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(),))
+    arguments = ["compile", str(source), "-o", str(target), "--progress", "never"]
+    with Asking(arguments) as unharmed:
+        unharmed.stdin.write(b"." * 1000)
+        syncs = unharmed.stdout.read().count(b".")
+    assert unharmed.code == 0
     assert syncs > 5
     assert whole(target)
 
@@ -152,20 +185,18 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
                 path.unlink() if path.is_file() else path.rmdir()
             target.rmdir() if target.exists() else None
         stood = whole(target)
-        with start() as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
+        with Asking(arguments) as process:
             for _ in range(moments.randrange(1, syncs)):
                 assert process.stdout.read(1)
                 process.stdin.write(b".")
-                process.stdin.flush()
             time.sleep(moments.uniform(0, 0.03))
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
+            os.kill(process.pid, signal.SIGKILL)
+        assert process.code == -signal.SIGKILL
         assert whole(target) or not stood, "a run that was killed took the old output away"
-    with start() as process:
-        process.communicate(b"." * 1000, timeout=PATIENCE)
-    assert process.returncode == 0
+    with Asking(arguments) as process:
+        process.stdin.write(b"." * 1000)
+        process.stdout.read()
+    assert process.code == 0
     assert whole(target)
     assert left_over(target.parent) == []
 

@@ -22,9 +22,9 @@ from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
 from attnfuse.verify.graph.sites import cut_replaced, find
 from attnfuse.verify.graph.structure import check_interface, check_structure
 from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.numbers import Side
 from attnfuse.verify.numbers.replaced_operators import compare_replaced
 from attnfuse.verify.numbers.weights import drawn_weights, stored_weights
 from tests.dynamic.graphs import Make, attention, family, graph
@@ -304,6 +304,6 @@ def test_a_node_that_cannot_be_written_is_told_of(monkeypatch: pytest.MonkeyPatc
         raise TypeMismatch("has no rows")
 
     opaque = replace(operator("ZerosLike"), infer=no_rows)
-    monkeypatch.setattr("attnfuse.ir.builder.operator", lambda name: opaque if name == "ZerosLike" else operator(name))
+    monkeypatch.setattr("attnfuse.ir.values.operator", lambda name: opaque if name == "ZerosLike" else operator(name))
     with pytest.raises(TraceError, match=r"no node can be written for it: ZerosLike\(float32.*\) has no rows; compile"):
         generalise(family(attention))

@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.dynamic import generalise
 from attnfuse.ir.graph import Model
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from tests.dynamic.graphs import attention, family
 from tests.support.graphs import GraphBuilder
 
@@ -32,12 +32,12 @@ def _conditions_over_heads(g: GraphBuilder, batch: int) -> str:
 
 @pytest.mark.mindspore
 def test_mindspore_infers_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "TIMEOUT_SECONDS", 300.0)
+    monkeypatch.setattr(inferred_types, "TIMEOUT_SECONDS", 300.0)
     models = {}
     for make in (attention, _rows_by_a_constant, _rows_over_heads, _conditions_over_heads):
         made = generalise(family(make))
         models[make.__name__] = Model(made.model)
         models[f"{make.__name__} of two"] = Model(made.bind(2))
-    for name, found in inference.infer_all(models, "net", tmp_path).items():
+    for name, found in inferred_types.infer_all(models, "net", tmp_path).items():
         assert found.findings == (), name
         assert found.compared, name

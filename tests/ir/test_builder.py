@@ -39,6 +39,15 @@ def test_a_site_ends_with_the_node_made_last() -> None:
         b.finish(early)
 
 
+def test_a_factor_that_16_bits_do_not_hold_is_applied_in_32() -> None:
+    b, x, _ = builder()
+    half = b.cast(x, FLOAT16)
+    for factor in (0.1, 1e6, 1e-9):
+        before = len(b.ops)
+        assert b.type_of(b.scaled(half, factor)).dtype == FLOAT16
+        assert b.ops[before:] == ["Cast", "Mul", "Cast"]
+
+
 def test_tensors_that_do_not_go_together_are_not_written() -> None:
     b, x, _ = builder()
     wide = b.tensor(np.zeros((2, 4)), FLOAT32)

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.ir.check import check_graph
+from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec, dtypes
@@ -150,6 +150,43 @@ def test_values_of_other_graphs_and_wrong_arguments_are_found() -> None:
     sentences = [finding.sentence for finding in check_graph(Model(proto))]
     assert any(sentence.endswith("which is of another graph") for sentence in sentences)
     assert any(sentence.startswith("gives ") for sentence in sentences)
+
+
+def test_a_tensor_is_no_function() -> None:
+    g = GraphBuilder()
+    x = g.op("Neg", g.input("x", (2, 3), FLOAT16))
+    g.graph.node.add(name="call", op_type=f"REF::{x}", output=["call"])
+    g.output(x)
+    assert [str(finding) for finding in check_graph(g.model()) if finding.sort is Sort.TYPES] == [
+        "<call> call calls CNode_1:1, which is float16[2, 3]."
+    ]
+
+
+def test_an_output_is_held_to_what_is_made_also_where_its_node_has_no_type() -> None:
+    g = GraphBuilder()
+    g.output(g.op("Neg", g.input("x", (2, 3), FLOAT16)))
+    proto = g.build()
+    proto.graph.output[0].tensor[0].dims[1] = 4
+    shape = proto.graph.node[-1].attribute[0]
+    shape.tensors.add().CopyFrom(shape.tensors[0])  # two types are none
+    assert [str(finding) for finding in check_graph(Model(proto))] == [
+        "output CNode_1:1 is declared float16[2, 4] and made as float16[2, 3]."
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 8, 99])
+def test_an_element_type_that_is_not_read_is_none_that_is(number: int) -> None:
+    """A text's, say: where a tensor of numbers is made, it is a contradiction. Of what is not known it is none."""
+    for op, expected in (("Neg", ["Neg", "output"]), ("Unheard", [])):
+        g = GraphBuilder()
+        kind = TensorType((2, 3), FLOAT16)
+        g.output(g.node(op, [g.input("x", (2, 3), FLOAT16)], kind))
+        proto = g.build()
+        proto.graph.node[-1].attribute[0].tensors[0].data_type = number
+        proto.graph.output[0].tensor[0].data_type = number
+        found = check_graph(Model(proto))
+        assert [finding.op for finding in found] == expected
+        assert all(f"is declared a tensor of element type {number} and " in finding.sentence for finding in found)
 
 
 # --- messages that nobody wrote

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,16 @@ def test_a_function_that_is_dropped_is_gone() -> None:
     assert [function.name for function in model.proto.functions] == ["7_kept", "9_kept"]
 
 
+def test_a_renamed_value_is_called_by_its_other_name() -> None:
+    model, first, last = chain()
+    model.proto.graph.node.add(name="call", op_type=f"REF::{last}", output=["call"])
+    edit = Edit(Model(model.proto))
+    edit.rename[last] = first
+    edit.remove.add(last)
+    edit.apply()
+    assert [use.node.name for use in edit.model.uses(first) if use.node is not None] == ["call"]
+
+
 def call(arguments: int) -> ModelProto:
     """A call of a function of one input."""
     g = GraphBuilder()
@@ -110,6 +122,25 @@ def test_names_are_defined_once() -> None:
     model.proto.functions.add(name=last)
     with pytest.raises(SourceError, match="is defined twice"):
         Model(model.proto)
+
+
+def test_values_have_names() -> None:
+    """Each refusal names the graph or the node: of what has no name nothing else is known."""
+    g = GraphBuilder("net")
+    g.output(g.op("Neg", g.input("x", (2,))))
+    sound, without = g.build(), ModelProto()
+    changes: list[tuple[Callable[[ModelProto], object], str]] = [
+        (lambda p: setattr(p.graph.input[0], "name", ""), "an input of '1_net_construct_1' has no name"),
+        (lambda p: p.graph.parameter.add(data_type=1), "a parameter of '1_net_construct_1' has no name"),
+        (lambda p: p.graph.node[0].output.__setitem__(0, ""), "node 0 of '1_net_construct_1', '.*CNode_1:1', gives a"),
+        (lambda p: p.graph.node[0].input.__setitem__(0, ""), "CNode_1:1 uses a value without a name, which nothing"),
+        (lambda p: setattr(p.graph.output[0], "name", ""), "output '' of '1_net_construct_1' is not defined"),
+    ]
+    for change, told in changes:
+        without.CopyFrom(sound)
+        change(without)
+        with pytest.raises(SourceError, match=told):
+            Model(without)
 
 
 def test_numbers_are_read_as_their_type_holds_them() -> None:

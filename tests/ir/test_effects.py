@@ -157,6 +157,6 @@ def test_a_tuple_of_the_order_of_effects_is_no_other_name_of_what_it_holds() -> 
 def test_ones_are_ones_however_they_are_handed_on(op: str) -> None:
     g = GraphBuilder()
     ones = g.op("OnesLike", g.input("x", KIND.dims))
-    handed = g.op(op, ones)
+    handed = g.op(op, ones, like=ones)
     g.output(handed)
     assert uniform(g.model(), handed) == 1.0

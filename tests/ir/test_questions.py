@@ -198,7 +198,7 @@ REPLACED = (
         f"RepeatInterleaveInt {_PICKS} {_LOOKUPS} Slice SliceExt",
     ),
     Replaced(
-        "objections: without a kernel",
+        "support: without a kernel",
         "Depend Load MakeTuple TupleGetItem UpdateState make_list",
         lambda row: row.role is Role.TUPLE or keeps_order(_node(row.name)) or orders_effects(_node(row.name)),
         "MakeList",

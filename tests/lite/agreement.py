@@ -20,9 +20,9 @@ from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
+from attnfuse.verify.numbers.comparison import FLOOR, relative_error
 from attnfuse.verify.numbers.execution import run as execute
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.numbers import FLOOR, relative_error
 from attnfuse.verify.numbers.weights import WeightProvider, drawn_weights, first_of, stored_weights
 from tests.lite.downlevel import down_level
 from tests.lite.runtime import run_lite
@@ -55,7 +55,7 @@ def compiled_for_lite(source: bytes) -> Model:
     policy = Policy((Rule("*", "test", flash=False),))
     context = Context("model", "model", policy, Target("lite", "ascend910b"))
     run(model, context, discover())
-    assert context.illegal == {}
+    assert context.unsupported == {}
     assert {site.status for site in context.sites} <= {"kept"}
     return model
 

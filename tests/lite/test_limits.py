@@ -21,7 +21,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32
 from attnfuse.mindir.schema import AttributeProto, ModelProto
-from attnfuse.verify.numbers.numbers import FLOOR, relative_error
+from attnfuse.verify.numbers.comparison import FLOOR, relative_error
 from attnfuse.verify.numbers.weights import stored_weights
 from tests.lite.agreement import alone
 from tests.lite.downlevel import down_level
@@ -167,7 +167,7 @@ def test_masked_fill_is_unknown() -> None:
     """In the midst of constants it is worse: 2.0.0 folds them, drops the operator, and runs."""
 
     def make(g: GraphBuilder) -> str:
-        mask = g.compare("Less", g.input("x", (2, 4, 8)), np.zeros((1, 4, 8), np.float32))
+        mask = g.op("Less", g.input("x", (2, 4, 8)), np.zeros((1, 4, 8), np.float32))
         return g.masked_fill(g.input("y", (2, 4, 8)), mask, np.array(-7, np.float32))
 
     inputs: dict[str, Any] = {"x": seeded("x", (2, 4, 8)), "y": seeded("y", (2, 4, 8))}

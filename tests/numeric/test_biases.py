@@ -153,7 +153,7 @@ CASES: dict[str, Case] = {
     "with keys hidden by the smallest number": Case(constant(LOWEST.astype(np.float32))),
     "constant, padding on the left": Case(then(constant(ALIBI), filled(-np.inf)), {"drop": LEFT}),
     "constant, its largest hidden": Case(then(constant(ALIBI), filled(FM)), {"drop": RIGHT}),
-    "constant, rows without keys": Case(then(constant(ALIBI), filled(FM)), {"drop": ALL}),
+    "constant, fully masked rows": Case(then(constant(ALIBI), filled(FM)), {"drop": ALL}),
     "constant, rows that are NaN": Case(then(constant(ALIBI), filled(-np.inf)), {"drop": ALL}),
     "constant, rows guarded": Case(then(constant(ALIBI), filled(-np.inf)), {"drop": ALL}, kept_as_zero),
     "filled before the constant": Case(then(filled(FM), constant(ALIBI)), {"drop": RIGHT}),

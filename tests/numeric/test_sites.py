@@ -2,7 +2,7 @@
 
 Each site is cut out of the original and of the rewritten graph, and both are run on the same operands by
 onnxruntime: in float64, where they must be the same mathematics, and in their own types, where the fused one may not
-be further from the float64 value than the formula computed at the same type is (attnfuse.verify.numbers.numbers says
+be further from the float64 value than the formula computed at the same type is (attnfuse.verify.numbers.comparison says
 by how much and why). Masks are made by the graph's own nodes from drawn inputs, so they hold what they can hold.
 """
 
@@ -22,9 +22,9 @@ from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.fused_nodes import fused_nodes, read, sizes
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.baseline import honest_rounding
+from attnfuse.verify.numbers.comparison import Side, algebra_bounds, formula_values, judge
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.numbers import Side, algebra_bounds, formula_values, judge
 from attnfuse.verify.numbers.weights import drawn_weights
 from tests.numeric.cut import OPERANDS, Cut, cut
 from tools.corpus import census, store

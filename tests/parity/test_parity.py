@@ -18,7 +18,7 @@ from tests.parity.compare import differences, mindones, ours
 from tests.support import forks
 from tests.support.graphs import seeded
 from tests.support.traces import locked, shared_folder
-from tests.verify.test_lowering import execute
+from tests.verify.lowering.support import execute
 from tools.corpus import store
 
 pytestmark = pytest.mark.mindspore

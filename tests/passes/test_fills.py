@@ -59,7 +59,7 @@ TENSORS: dict[str, Make] = {
     "full_like": _made("FullLike", "scores", "number", 42),
     "full": _made("FillScalar", DIMS, "number", 42),
     "new_full": _made("NewFull", "scores", DIMS, "number", None),
-    "zeros_like + c": lambda g, s, number: g.op("Add", _made("ZerosLike", "scores")(g, s, 0.0), number),
+    "zeros_like + c": lambda g, s, number: g.op("Add", _made("ZerosLike", "scores")(g, s, 0.0), number, like=s),
     "c broadcast": lambda g, s, number: g.broadcast_to(g.constant(literal(number, g.type_of(s).dtype)), DIMS),
 }
 
@@ -150,7 +150,7 @@ def written(op: str) -> Callable[[GraphBuilder], str]:
         (lambda g: g.op("Neg", g.muls(ones(g), 3.0)), -3.0),
         (lambda g: g.cast(g.muls(ones(g), -1e9), FLOAT16), -np.inf),
         (lambda g: g.add(ones(g), np.array([2.0], np.float32)), 3.0),
-        (lambda g: g.op("Div", ones(g), 0.0), None),
+        (lambda g: g.op("Divs", ones(g), 0.0), None),
         (lambda g: g.sub(g.muls(ones(g), np.inf), np.array([np.inf], np.float32)), None),
         (lambda g: g.add(ones(g), g.input("y", (2, 3))), None),
         (lambda g: g.constant(np.array([1.0, 2.0], np.float32)), None),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attnfuse.targets.objections import objection
+from attnfuse.targets.support import unsupported_reason
 from attnfuse.testing import Fixture, check_fixture, check_laws, read_fixtures
 from attnfuse_passes.legalise.legalise import Legalise
 from attnfuse_passes.legalise.rules import RULES
@@ -30,6 +30,8 @@ def test_every_rule_has_a_block_and_leaves_what_the_target_takes() -> None:
         model, context = fixture.model(), fixture.context()
         Legalise().run(model, context)
         shown |= {done.op for done in context.legalised}
-        left = {node.op: why for node in model.nodes if (why := objection(context.target, model, node)) is not None}
+        left = {
+            node.op: why for node in model.nodes if (why := unsupported_reason(context.target, model, node)) is not None
+        }
         assert not left, fixture
     assert shown == set(RULES)

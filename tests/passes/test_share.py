@@ -22,8 +22,8 @@ def masked_twice(mask: np.ndarray[tuple[int, ...], np.dtype[np.float16]] = CAUSA
     g = GraphBuilder("unet")
     x = g.input("x", (1, 2, 4, 8), FLOAT16)
     for own in (CAUSAL, mask):
-        scores = g.add(g.bmm(g.muls(x, 0.25), g.transpose(x, (0, 1, 3, 2))), own)
-        x = g.bmm(g.softmax(scores), x)
+        scores = g.add(g.matmul_ext(g.muls(x, 0.25), g.transpose(x, (0, 1, 3, 2))), own)
+        x = g.matmul_ext(g.softmax(scores), x)
     g.output(x)
     return g
 

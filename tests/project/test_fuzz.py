@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from attnfuse import cli
 from attnfuse.cli import console, defects
 from attnfuse.mindir import codec
-from tools.fuzz import mutants, seeds
+from tools.fuzz import mutants, running, seeds
 from tools.fuzz.mutants import Mutant
 from tools.fuzz.running import Place
 from tools.fuzz.sweeping import failures
@@ -69,6 +70,24 @@ def _defect(arguments: Sequence[str]) -> int:
 def _leaves(arguments: Sequence[str]) -> int:
     (Path(arguments[-1]).parent / "out" / "half").write_text("")
     return _says(3, "error: node x is wrong.")(arguments)
+
+
+def _works(arguments: Sequence[str]) -> int:
+    return 0 * sum(range(100_000_000))
+
+
+def _waits(arguments: Sequence[str]) -> int:
+    time.sleep(0.3)
+    return 0
+
+
+@pytest.mark.parametrize(("run", "kind"), [(_works, "hang"), (_waits, "written")])
+def test_a_hang_is_told_by_processor_time(
+    run: Callable[[Sequence[str]], int], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "SECONDS", 0.1)
+    monkeypatch.setattr(cli, "run", run)
+    assert Place(tmp_path).run(Mutant(0, "seed", b"", 0, (), ("inspect", "GRAPH"), None)).kind == kind
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ _ACROSS = {
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
     "tracing/test_trace": "real traces: runner, worker and build",
     "plugin/tests/test_example": "the example plugin, whose own tests these are",
+    "test_forks": "how these tests start processes with MindSpore in them",
     "verify/test_mutants": "all checks, over planted mistakes",
     "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",
 }

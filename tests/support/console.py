@@ -1,12 +1,15 @@
-"""The `attnfuse` command as a user runs it: a process of its own."""
+"""The `attnfuse` command as a user runs it: a process of its own, or the same without the cost of one."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from attnfuse import cli
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,3 +46,15 @@ def attnfuse(
         timeout=timeout,
         check=False,
     )
+
+
+def inside(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has imported everything, and may fork what it starts (forks.py)."""
+    with io.TextIOWrapper(io.BytesIO(), "utf-8") as out, io.TextIOWrapper(io.BytesIO(), "utf-8") as err:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = cli.run([str(argument) for argument in arguments])
+        told = []
+        for stream in (out, err):
+            stream.seek(0)
+            told.append(stream.read())
+    return subprocess.CompletedProcess(arguments, code, *told)

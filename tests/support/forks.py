@@ -20,6 +20,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Final, NoReturn
@@ -39,11 +40,12 @@ _OWN: Final = ("PYTHONPATH", "PYTEST_CURRENT_TEST", "HF_HUB_OFFLINE", "GLOG_v", 
 """Variables that may differ from the server's: the first is looked at, the others change nothing here."""
 
 _SIZE: Final = 2**16
+_STOP: Final = b"stop"
 _plain: Final = processes.run
 _lock: Final = threading.Lock()
 _server: subprocess.Popen[bytes] | None = None
 _asking: socket.socket | None = None
-_log: Final = os.fdopen(os.memfd_create("forks"), "w+b")
+_log: Final = os.memfd_create("forks")
 
 
 def run(
@@ -65,6 +67,11 @@ def script(*arguments: str, cwd: Path | None = None, log: IO[Any] | None = None)
     return _forked([_PYTHON, *arguments], "", PATIENCE, stdout=out, stderr=err, cwd=cwd)
 
 
+def begin() -> None:
+    """Take the environment as it is for the one that forks have."""
+    _environment()
+
+
 def close() -> None:
     """End the server, if there is one."""
     global _server, _asking
@@ -82,6 +89,7 @@ def _usual(found: Mapping[str, str]) -> bool:
     return settings(found) == settings(_environment()) and _FOUND.issuperset(paths)
 
 
+@cache  # as it was: what a test sets later is its own
 def _environment() -> dict[str, str]:
     return {**environment(), "PYTHONPATH": os.pathsep.join(PATHS)}
 
@@ -137,11 +145,13 @@ def _ask(arguments: list[str], cwd: str, files: list[int], seconds: float | None
         _asking.settimeout(seconds)
         answer = _asking.recv(_SIZE)
     except BaseException:
-        close()  # which ends what it runs
+        _asking.settimeout(None)
+        _asking.send(_STOP)
+        _asking.recv(_SIZE)
         raise
     if not answer:
-        _log.seek(0)
-        raise AssertionError(f"the server that forks ended, while it ran {arguments}: {_log.read()[-3000:].decode()}")
+        said = os.pread(_log, _SIZE, 0).decode()[-3000:]
+        raise AssertionError(f"the server that forks ended, while it ran {arguments}: {said}")
     return int(answer)
 
 
@@ -150,6 +160,8 @@ def _serve(number: int) -> None:
     with socket.socket(fileno=number) as asked:
         while True:
             request, files, _, _ = socket.recv_fds(asked, _SIZE, 3)
+            if request == _STOP:  # what was to be stopped had ended by itself
+                continue
             if not request:
                 return
             child = os.fork()
@@ -162,13 +174,14 @@ def _serve(number: int) -> None:
             handle = os.pidfd_open(child)
             ends = select.poll()
             ends.register(handle, select.POLLIN)
-            ends.register(asked, 0)  # its hanging up alone
-            ended = {file for file, _ in ends.poll()}
-            if handle not in ended:
+            ends.register(asked, select.POLLIN)
+            wanted = True
+            if handle not in {file for file, _ in ends.poll()}:
                 os.kill(child, signal.SIGKILL)
+                wanted = asked.recv(_SIZE) == _STOP  # else nobody is there any more
             os.close(handle)
             _, status = os.waitpid(child, 0)
-            if handle in ended:
+            if wanted:
                 asked.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 

@@ -1,8 +1,9 @@
 """Small MindIR graphs made by hand, in the encoding that MindSpore 2.7.1 writes.
 
 `GraphBuilder` makes one graph, a node at a time; every method returns the name of the value it made, and `type_of`
-tells its type. Types are inferred for the operators that have a method; `node` makes any other one. Weights are
-parameters read through `Load`, tied to the result by UpdateState and Depend as in a real export.
+tells its type. The operator table infers it, as it does for `attnfuse.ir.builder`, which makes nodes for a rewrite;
+`node` declares one, right or wrong. Weights are parameters read through `Load`, tied to the result by UpdateState and
+Depend as in a real export.
 
     g = GraphBuilder("unet")
     x = g.input("x", (2, 16, 32), FLOAT16)
@@ -10,7 +11,7 @@ parameters read through `Load`, tied to the result by UpdateState and Depend as 
     g.output(q)
     g.write(folder / "unet.mindir")
 
-May import `attnfuse.ir.graph` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
+May import `attnfuse.ir` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Array, Literal, TensorType
+from attnfuse.ir.operators.arguments import Argument
+from attnfuse.ir.types import Array, Literal, Special, TensorType
+from attnfuse.ir.values import applied, read_constant
+from attnfuse.ir.values import tuple_of as arguments_of
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
@@ -114,7 +118,8 @@ class GraphBuilder:
         )
         self.graph: GraphProto = self.proto.graph
         self.graph.name = self.prefix
-        self._types: dict[str, Kind] = {}
+        self._known: dict[str, Argument] = {}
+        """What is known of each value made."""
         self._count = first
         self._monad: str | None = None
         self._loads: list[str] = []
@@ -158,15 +163,14 @@ class GraphBuilder:
         if key not in self._constants:
             name = f"{'Parameter' if isinstance(value, np.ndarray) else 'ValueNode'}_{len(self._constants)}"
             self._constants[key] = self._constant(name, lambda a: fill_literal(a, value))
-            if isinstance(value, np.ndarray):
-                dtype = dtypes.of_array(value)
-                self._types[name] = TensorType(tuple(value.shape), dtype)
         return self._constants[key]
 
     def _constant(self, name: str, fill: Callable[[AttributeProto], None]) -> str:
         node = self.graph.node.add(name=name, op_type="Constant")
         node.output.append(name)
-        fill(node.attribute.add(name="value"))
+        told = node.attribute.add(name="value")
+        fill(told)
+        self._known[name] = read_constant(told)
         return name
 
     # --- nodes
@@ -193,27 +197,43 @@ class GraphBuilder:
         node.node_attr.add(name="checkpoint", type=AttributeProto.BOOL, i=1)
         if kind is None:
             shape.type = AttributeProto.UMONAD
+            self._known[value] = Argument(Special.MONAD)
             return value
         fill_type(shape, kind)
         return self._typed(value, kind)
 
     def op(self, op: str, *arguments: str | Literal, like: str | None = None, dims: Sequence[int] | None = None) -> str:
-        """An operator whose result has the type of `like` (default: its first argument), or its type and `dims`.
+        """An operator, of the type that the operator table infers; or of that of `like`, or its type and `dims`.
 
-        Arguments that are no values of this graph become constants; so a string constant needs `constant`.
+        Arguments that are no values of this graph become constants; so a string constant needs `constant`. What the
+        table leaves open (an operator without a row, say) has the type of the first argument.
         """
         values = [a if isinstance(a, str) and self.knows(a) else self.constant(a) for a in arguments]
+        inferred = None if like or dims is not None else self._inferred(op, values)
+        if inferred is not None:
+            return self.node(op, values, inferred)
         kind = self.type_of(like or values[0])
         return self.node(op, values, kind if dims is None else TensorType(tuple(dims), kind.dtype))
 
+    def _inferred(self, op: str, values: Sequence[str]) -> Kind | None:
+        """Kind of the result; None where it is left open."""
+        kind = applied(op, [self._known[value] for value in values], {}).kind
+        return cast("Kind", kind) if isinstance(kind, TensorType | tuple) else None
+
     def knows(self, value: str) -> bool:
         """Whether that is the name of a value made so far."""
-        return value in self._types or value in self._constants.values()
+        return value in self._known
+
+    def kind_of(self, value: str) -> Kind:
+        """Type of a value made here, of a tuple of tensors too."""
+        kind = self._known[value].kind
+        assert isinstance(kind, TensorType | tuple), f"{value} is no tensor"
+        return cast("Kind", kind)
 
     def type_of(self, value: str) -> TensorType:
         """Type of a tensor value made here."""
-        kind = self._types[value]
-        assert isinstance(kind, TensorType), f"{value} is a tuple"
+        kind = self._known[value].kind
+        assert isinstance(kind, TensorType), f"{value} is no tensor"
         return kind
 
     def dims(self, value: str) -> tuple[int, ...]:
@@ -221,113 +241,79 @@ class GraphBuilder:
         return self.type_of(value).dims
 
     def _typed(self, value: str, kind: Kind) -> str:
-        self._types[value] = kind
+        self._known[value] = Argument(kind)
         return value
 
     # --- layout
 
     def reshape(self, x: str, dims: Sequence[int]) -> str:
         """`dims` may hold one -1."""
-        size = self.type_of(x).size
-        known = int(np.prod([d for d in dims if d >= 0], dtype=np.int64))
-        real = [size // known if d < 0 else d for d in dims]
-        assert int(np.prod(real, dtype=np.int64)) == size, (self.dims(x), dims)
-        return self.op("Reshape", x, tuple(dims), dims=real)
+        return self.op("Reshape", x, tuple(dims))
 
     def transpose(self, x: str, perm: Sequence[int]) -> str:
-        dims = self.dims(x)
-        return self.op("Transpose", x, tuple(perm), dims=[dims[p] for p in perm])
+        return self.op("Transpose", x, tuple(perm))
 
     def expand_dims(self, x: str, axis: int) -> str:
-        dims = list(self.dims(x))
-        dims.insert(axis if axis >= 0 else len(dims) + 1 + axis, 1)
-        return self.op("ExpandDims", x, axis, dims=dims)
+        return self.op("ExpandDims", x, axis)
 
     def tile(self, x: str, times: Sequence[int]) -> str:
-        return self.op("Tile", x, tuple(times), dims=[d * t for d, t in zip(self.dims(x), times, strict=True)])
+        return self.op("Tile", x, tuple(times))
 
     def repeat_interleave(self, x: str, repeats: int, axis: int) -> str:
-        dims = list(self.dims(x))
-        dims[axis] *= repeats
-        return self.op("RepeatInterleaveInt", x, repeats, axis, dims[axis], dims=dims)
+        return self.op("RepeatInterleaveInt", x, repeats, axis, self.dims(x)[axis] * repeats)
 
     def broadcast_to(self, x: str, dims: Sequence[int]) -> str:
-        return self.op("BroadcastTo", x, tuple(dims), dims=np.broadcast_shapes(self.dims(x), tuple(dims)))
+        return self.op("BroadcastTo", x, tuple(dims))
 
     def strided_slice(self, x: str, begin: Sequence[int], end: Sequence[int]) -> str:
         """A plain slice with steps of 1 and no masks; 0 <= begin < end <= size."""
-        dims = [e - b for b, e in zip(begin, end, strict=True)]
-        return self.op("StridedSlice", x, tuple(begin), tuple(end), (1,) * len(dims), 0, 0, 0, 0, 0, dims=dims)
+        return self.op("StridedSlice", x, tuple(begin), tuple(end), (1,) * len(begin), 0, 0, 0, 0, 0)
+
+    def tuple_of(self, values: Sequence[str]) -> str:
+        """MakeTuple."""
+        made = self.node("MakeTuple", values, tuple(self.kind_of(v) for v in values), primitive=PRIMITIVE)
+        self._known[made] = arguments_of(tuple(self._known[v] for v in values))
+        return made
 
     def concat(self, values: Sequence[str], axis: int) -> str:
-        kinds = [self.type_of(v) for v in values]
-        joined = self.node("MakeTuple", values, tuple(kinds), primitive=PRIMITIVE)
-        dims = list(kinds[0].dims)
-        dims[axis] = sum(k.dims[axis] for k in kinds)
-        return self.node("Concat", [joined, self.constant(axis)], TensorType(tuple(dims), kinds[0].dtype))
+        return self.op("Concat", self.tuple_of(values), axis)
 
     def split_with_size(self, x: str, sizes: Sequence[int], axis: int) -> tuple[str, ...]:
-        kind = self.type_of(x)
-        parts = []
-        for size in sizes:
-            dims = list(kind.dims)
-            dims[axis] = size
-            parts.append(TensorType(tuple(dims), kind.dtype))
-        split = self.node("SplitWithSize", [x, self.constant(tuple(sizes)), self.constant(axis)], tuple(parts))
-        return tuple(self.tuple_get_item(split, i) for i in range(len(parts)))
+        split = self.op("SplitWithSize", x, tuple(sizes), axis)
+        return tuple(self.tuple_get_item(split, i) for i in range(len(sizes)))
 
     def tuple_get_item(self, value: str, index: int) -> str:
-        kind = self._types[value]
+        kind = self._known[value].kind
         assert isinstance(kind, tuple)
-        return self.node("TupleGetItem", [value, self.constant(index)], kind[index], primitive=PRIMITIVE)
+        return self.node("TupleGetItem", [value, self.constant(index)], cast("Kind", kind[index]), primitive=PRIMITIVE)
 
     # --- element-wise
 
     def cast(self, x: str, dtype: DType) -> str:
-        return self.node("Cast", [x, self.constant(dtype.type_id)], TensorType(self.dims(x), dtype))
+        return self.op("Cast", x, dtype.type_id)
 
     def muls(self, x: str, factor: float) -> str:
         """By a scalar constant."""
         return self.op("Muls", x, float(factor))
 
-    def binary(self, op: str, a: str | Array, b: str | Array) -> str:
-        """Add, Sub, Mul, Div, Minimum, …, broadcast; an array becomes a tensor constant."""
-        x, y = (v if isinstance(v, str) else self.constant(v) for v in (a, b))
-        dims = np.broadcast_shapes(self.dims(x), self.dims(y))
-        return self.node(op, [x, y], TensorType(dims, self.type_of(x).dtype))
-
     def add(self, a: str | Array, b: str | Array) -> str:
-        return self.binary("Add", a, b)
+        return self.op("Add", a, b)
 
     def sub(self, a: str | Array, b: str | Array) -> str:
-        return self.binary("Sub", a, b)
+        return self.op("Sub", a, b)
 
     def mul(self, a: str | Array, b: str | Array) -> str:
-        return self.binary("Mul", a, b)
+        return self.op("Mul", a, b)
 
     def div(self, a: str | Array, b: str | Array) -> str:
-        return self.binary("Div", a, b)
-
-    def compare(self, op: str, a: str | Array, b: str | Array) -> str:
-        """Less, Greater, Equal, …: a bool tensor."""
-        value = self.binary(op, a, b)
-        kind = TensorType(self.dims(value), dtypes.BOOL)
-        shape = self.graph.node[-1].attribute[0]
-        shape.Clear()
-        shape.name = "shape"
-        fill_type(shape, kind)
-        return self._typed(value, kind)
+        return self.op("Div", a, b)
 
     def select(self, condition: str, yes: str | Array, no: str | Array) -> str:
-        values = [v if isinstance(v, str) else self.constant(v) for v in (condition, yes, no)]
-        dims = np.broadcast_shapes(*(self.dims(v) for v in values))
-        return self.node("Select", values, TensorType(dims, self.type_of(values[1]).dtype))
+        return self.op("Select", condition, yes, no)
 
     def masked_fill(self, x: str, mask: str | Array, value: Array) -> str:
         """`value` is a tensor of no dimensions."""
-        arguments = [x, mask if isinstance(mask, str) else self.constant(mask), self.constant(value)]
-        dims = np.broadcast_shapes(self.dims(x), self.dims(arguments[1]))
-        return self.node("MaskedFill", arguments, TensorType(dims, self.type_of(x).dtype))
+        return self.op("MaskedFill", x, mask, value)
 
     def logical_not(self, x: str) -> str:
         return self.op("LogicalNot", x)
@@ -339,38 +325,26 @@ class GraphBuilder:
 
     def matmul_ext(self, a: str, b: str) -> str:
         """MatMulExt: the last two axes, the others broadcast."""
-        return self._product("MatMulExt", a, b)
+        return self.op("MatMulExt", a, b)
 
     def bmm(self, a: str, b: str) -> str:
         """BatchMatMulExt: 3-D, equal batch."""
-        return self._product("BatchMatMulExt", a, b)
+        return self.op("BatchMatMulExt", a, b)
 
     def batch_matmul(self, a: str, b: str, transpose_a: bool = False, transpose_b: bool = False) -> str:
         """BatchMatMul with its two transposition flags."""
-        return self._product("BatchMatMul", a, b, transpose_a, transpose_b)
-
-    def _product(self, op: str, a: str, b: str, *flags: bool) -> str:
-        left, right = list(self.dims(a)), list(self.dims(b))
-        if flags and flags[0]:
-            left[-2:] = left[:-3:-1]
-        if flags and flags[1]:
-            right[-2:] = right[:-3:-1]
-        assert left[-1] == right[-2], (op, left, right)
-        dims = (*np.broadcast_shapes(tuple(left[:-2]), tuple(right[:-2])), left[-2], right[-1])
-        return self.node(op, [a, b, *map(self.constant, flags)], TensorType(dims, self.type_of(a).dtype))
+        return self.op("BatchMatMul", a, b, transpose_a, transpose_b)
 
     def baddbmm(self, bias: str, a: str, b: str, beta: float = 1, alpha: float = 1) -> str:
         """`beta * bias + alpha * (a @ b)`, 3-D; the bias may be of more dimensions, as mindone leaves it."""
-        left, right = self.dims(a), self.dims(b)
-        kind = TensorType((left[0], left[1], right[2]), self.type_of(a).dtype)
-        return self.node("Baddbmm", [bias, a, b, self.constant(beta), self.constant(alpha)], kind)
+        return self.op("Baddbmm", bias, a, b, beta, alpha)
 
     def dense(self, x: str, name: str, features: int, *, bias: bool = True) -> str:
         """A linear layer with weights `name.weight` [features, in] and `name.bias`."""
         kind = self.type_of(x)
         weight = self.weight(f"{name}.weight", (features, kind.dims[-1]), kind.dtype, kind.dims[-1] ** -0.5)
         offset = self.weight(f"{name}.bias", (features,), kind.dtype) if bias else self.constant(None)
-        return self.node("Dense", [x, weight, offset], TensorType((*kind.dims[:-1], features), kind.dtype))
+        return self.op("Dense", x, weight, offset)
 
     # --- fused nodes (argument orders: MindSpore 2.7.1 operator definitions)
 
@@ -427,7 +401,7 @@ class GraphBuilder:
         tensors = [query, key, value, attn_mask or none, none, none, pse_shift or none, none, none, none, none, none]
         layout_number = LAYOUTS[layout]
         scalars = (heads, float(scale), pre_tokens, next_tokens, layout_number, kv_heads, sparse_mode, inner_precise)
-        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self._types[query])
+        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self.kind_of(query))
 
     # --- finishing
 
@@ -439,15 +413,13 @@ class GraphBuilder:
         """The message. Call it once."""
         result = self._outputs[0]
         if len(self._outputs) > 1:
-            kinds: Kind = tuple(self._types[v] for v in self._outputs)
-            result = self.node("MakeTuple", self._outputs, kinds, primitive=PRIMITIVE)
+            result = self.tuple_of(self._outputs)
         if self._loads and self._monad is not None:
-            kinds = tuple(self.type_of(v) for v in self._loads)
-            loads = self.node("MakeTuple", self._loads, kinds, primitive=PRIMITIVE)
+            loads = self.tuple_of(self._loads)
             state = self.node("UpdateState", [self._monad, loads], None, primitive=PRIMITIVE)
-            result = self.node("Depend", [result, state], self._types[result], primitive=PRIMITIVE)
+            result = self.node("Depend", [result, state], self.kind_of(result), primitive=PRIMITIVE)
         output = self.graph.output.add(name=result)
-        kind = self._types[result]
+        kind = self.kind_of(result)
         if isinstance(kind, TensorType):
             output.tensor.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
         else:

@@ -18,6 +18,19 @@ RUNTIMES = ("mindspore", "lite")
 LOWEST = {"float16": -65504.0, "float32": -3.4028234663852886e38, "bfloat16": -3.3895313892515355e38}
 
 
+FULLY_MASKED = np.zeros((2, 1, 1, 5), bool)
+"""A mask of keys: the first batch lacks one, the second has none left."""
+FULLY_MASKED[1] = True
+FULLY_MASKED[0, ..., 2] = True
+
+
+def guarded(g: GraphBuilder, p: str) -> str:
+    """0 where the value is NaN."""
+    kind = g.type_of(p)
+    test = g.node("IsNan", [p], TensorType(kind.dims, dtypes.BOOL))
+    return g.select(test, scalar(0.0, kind.dtype), p)
+
+
 def scalar(number: float, dtype: DType) -> Array:
     return np.array(number).astype(dtype.numpy)
 

@@ -545,7 +545,7 @@ class _Speller:
             case "factor inverted":
                 return _Tensor(g.node("Div", [g.constant(np.array(2.0, kind.dtype.numpy)), scores.name], kind), axes)
             case "mask from the scores":
-                positive = g.compare("Greater", scores.name, np.array(0.0, kind.dtype.numpy))
+                positive = g.op("Greater", scores.name, np.array(0.0, kind.dtype.numpy))
                 return _Tensor(g.select(positive, scores.name, np.array(-np.inf, kind.dtype.numpy)), axes)
             case "mask multiplied":
                 return _Tensor(g.mul(scores.name, self._other("mask", scores)), axes)

@@ -29,7 +29,7 @@ NODES: tuple[NodeKind, ...] = ("FlashAttentionScore", "PromptFlashAttention")
 def test_mindspore_has_the_operator_from_2_3_on(mindspore: str, lacks: bool) -> None:
     """As mindone compares versions; of one that cannot be read nothing is said."""
     target = Target("mindspore", "ascend910b")
-    found = target.lack_of("FlashAttentionScore", mindspore)
+    found = target.missing_operator("FlashAttentionScore", mindspore)
     assert (found is not None) == lacks
     assert found is None or (found.code, found.found) == ("target.version", mindspore)
     request = FusedRequest(
@@ -40,7 +40,7 @@ def test_mindspore_has_the_operator_from_2_3_on(mindspore: str, lacks: bool) -> 
 
 def test_which_soc_has_which_operator() -> None:
     """MindSpore takes both operators, so what a SoC has is asked of an operator and not of the runtime."""
-    has = {soc: [Target("lite", soc).lack_of(node, "2.7.1") is None for node in NODES] for soc in SOCS}
+    has = {soc: [Target("lite", soc).missing_operator(node, "2.7.1") is None for node in NODES] for soc in SOCS}
     assert has == {
         "ascend310p": [False, True],
         "ascend910": [False, False],

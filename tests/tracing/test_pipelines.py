@@ -1,4 +1,4 @@
-"""Every pipeline family, small, through `attnfuse compile` as a user runs it: configurations, weights, graph, census.
+"""Every pipeline family, small, through `attnfuse compile`: configurations, weights, graph, census.
 
 The default run has one component of most families; the rest is slow.
 """
@@ -13,7 +13,7 @@ import pytest
 from attnfuse.report.model import Manifest, Report
 from attnfuse.tracing.plan import plan_all
 from tests.support import forks
-from tests.support.console import attnfuse
+from tests.support.console import inside
 from tests.support.small_models import SMALL, write_configs
 from tests.support.traces import locked, shared_folder
 
@@ -189,7 +189,7 @@ def compiled(written: Path, item: str, out: Path) -> None:
         value = getattr(small.shapes, option)
         options += [] if value is None else [f"--{option.replace('_', '-')}", str(value)]
     folder = pipeline(written, name)
-    done = attnfuse("compile", folder, "-o", out, "--component", component, *options, "--runtime", "mindspore")
+    done = inside("compile", folder, "-o", out, "--component", component, *options, "--runtime", "mindspore")
     assert done.returncode == 0, done.stderr
     (entry,) = Manifest.model_validate_json((out / "manifest.json").read_bytes()).components
     (plan,) = plan_all(folder, "float16", small.shapes, [component]).plans

@@ -10,7 +10,7 @@ import pytest
 from attnfuse import cli
 from attnfuse.errors import SourceError, VerificationError
 from attnfuse.verify import Verification, check_certificate, verify_component
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from tests.support.graphs import transformer
 from tests.support.split import write_split
 
@@ -18,7 +18,7 @@ from tests.support.split import write_split
 @pytest.fixture
 def certified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A certificate beside a graph with its weights, of that graph against a copy elsewhere."""
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
     original, fused = write_split(tmp_path / "in"), write_split(tmp_path / "out")
     result = verify_component(name="unet", original=original, fused=fused, level="static", seed=0, work=tmp_path)
     path = tmp_path / "out" / "verification.json"

@@ -25,7 +25,7 @@ from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto
 from attnfuse.verify import ComponentVerification, verify_component
 from attnfuse.verify.graph.sites import find
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
@@ -43,7 +43,7 @@ BIAS = {LITE: 6, MINDSPORE: 3}
 @pytest.fixture(autouse=True)
 def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     """MindSpore's inference lets all but two of the mistakes pass; without it the other checks stand alone."""
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
 
 
 def verify(original: Model, fused: Model, folder: Path, compute: dict[str, str] | None = None) -> ComponentVerification:

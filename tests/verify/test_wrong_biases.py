@@ -25,10 +25,10 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import PrimitiveProto, TensorProto
 from attnfuse.verify import ComponentVerification, verify_component
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.lowering import Arithmetic, Rounding, lower
+from attnfuse.verify.numbers.comparison import ALGEBRA_BOUND, relative_error
 from attnfuse.verify.numbers.execution import run
-from attnfuse.verify.numbers.numbers import ALGEBRA_BOUND, relative_error
 from tests.support.graphs import GraphBuilder
 
 BATCH, HEADS, HEAD = 2, 2, 48
@@ -156,7 +156,7 @@ def verify(
     original: Model, fused: Model, folder: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Array] | None = None
 ) -> ComponentVerification:
     """The whole check without MindSpore's inference, the graphs' results called alike; `given` are inputs to run on."""
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
     data = []
     if given is not None:
         names = [value.name.rpartition(":")[2] for value in original.proto.graph.input]

@@ -24,7 +24,7 @@ SOC = "ascend910b"
 _HEADER = f"""\
 # Every attention site of tests/corpus under the default policy on {SOC}, as tools/corpus/census.py writes it.
 # Per graph: its module, then for each runtime "status code", and where it is fused
-#   [q] [k] layout, scale, mask (with ! and what stands for rows without keys), +n zeros per head, n casts
+#   [q] [k] layout, scale, mask (with ! and what stands for fully masked rows), +n zeros per head, n casts
 """
 
 

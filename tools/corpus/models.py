@@ -1,4 +1,4 @@
-"""The corpus's models: small configurations with the structure of the real ones, and how each is called.
+"""The corpus's cases: models of `builders`, and how each is called.
 
 Every head size, sequence length and head count differs from the others of its model wherever the architecture lets
 it, so that a confusion of two axes shows. Worker side: imports mindspore, mindone and transformers.
@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import transformers as configs
 from mindone import diffusers, transformers
 from mindspore import nn
 
+from tools.corpus import builders
 from tools.make_checkpoint import CONFIGS
 
 FLOAT = "float"
@@ -199,300 +199,6 @@ class _ImageText(_Call):
         return self.model(hidden_states, encoder_hidden_states=encoder_hidden_states)[0]
 
 
-def _unet(**changes: Any) -> Callable[[], Any]:
-    """A UNet of Stable Diffusion 1.5's blocks: attention in all but the innermost, 8 sites."""
-    config: dict[str, Any] = {
-        "sample_size": 16,
-        "block_out_channels": (32, 64),
-        "layers_per_block": 1,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": 24,
-        "attention_head_dim": 4,
-        "norm_num_groups": 8,
-    }
-    return lambda: diffusers.UNet2DConditionModel(**{**config, **changes})
-
-
-_SDXL = _unet(
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-    up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    attention_head_dim=(2, 4),
-    transformer_layers_per_block=(1, 2),
-    use_linear_projection=True,
-    addition_embed_type="text_time",
-    addition_time_embed_dim=8,
-    projection_class_embeddings_input_dim=68,
-)
-_SD21 = _unet(attention_head_dim=(2, 4), use_linear_projection=True, upcast_attention=True)
-
-
-def _controlnet() -> Any:
-    return diffusers.ControlNetModel(
-        block_out_channels=(32, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        cross_attention_dim=24,
-        attention_head_dim=4,
-        norm_num_groups=8,
-        conditioning_embedding_out_channels=(8, 16),
-    )
-
-
-def _vae() -> Any:
-    return diffusers.AutoencoderKL(
-        block_out_channels=(16, 32),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        layers_per_block=1,
-        norm_num_groups=8,
-        sample_size=16,
-    )
-
-
-def _vae_tiny() -> Any:
-    return diffusers.AutoencoderTiny(
-        encoder_block_out_channels=(8, 8),
-        decoder_block_out_channels=(8, 8),
-        num_encoder_blocks=(1, 1),
-        num_decoder_blocks=(1, 1),
-    )
-
-
-def _clip(model_class: Any = None) -> Any:
-    config = configs.CLIPTextConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        projection_dim=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=16,
-        eos_token_id=2,
-    )
-    return (model_class or transformers.CLIPTextModel)(config)
-
-
-def _t5() -> Any:
-    config = configs.T5Config(
-        vocab_size=64,
-        d_model=32,
-        d_kv=8,
-        d_ff=48,
-        num_layers=2,
-        num_heads=3,
-        feed_forward_proj="gated-gelu",
-        relative_attention_num_buckets=8,
-        relative_attention_max_distance=16,
-        is_encoder_decoder=False,
-        use_cache=False,
-    )
-    return transformers.T5EncoderModel(config)
-
-
-def _bert() -> Any:
-    config = configs.BertConfig(
-        vocab_size=64,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=16,
-        attn_implementation="eager",
-    )
-    return transformers.BertModel(config)
-
-
-def _gpt2() -> Any:
-    config = configs.GPT2Config(
-        vocab_size=64, n_positions=16, n_embd=32, n_layer=2, n_head=4, attn_implementation="eager"
-    )
-    return transformers.GPT2Model(config)
-
-
-def _llama_config(config_class: Any, attention: str = "eager") -> Any:
-    return config_class(
-        vocab_size=64,
-        hidden_size=48,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-        max_position_embeddings=16,
-        attn_implementation=attention,
-        pad_token_id=0,
-    )
-
-
-def _llama(attention: str = "eager") -> Callable[[], Any]:
-    return lambda: transformers.LlamaModel(_llama_config(configs.LlamaConfig, attention))
-
-
-def _qwen2() -> Any:
-    return transformers.Qwen2Model(_llama_config(configs.Qwen2Config))
-
-
-def _dit() -> Any:
-    return diffusers.DiTTransformer2DModel(
-        num_attention_heads=3,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=8,
-        num_layers=2,
-        norm_num_groups=4,
-        sample_size=8,
-        num_embeds_ada_norm=10,
-    )
-
-
-def _pixart() -> Any:
-    return diffusers.PixArtTransformer2DModel(
-        num_attention_heads=3,
-        attention_head_dim=8,
-        num_layers=1,
-        norm_num_groups=4,
-        cross_attention_dim=24,
-        caption_channels=12,
-        sample_size=8,
-        use_additional_conditions=False,
-    )
-
-
-def _sd3(**changes: Any) -> Callable[[], Any]:
-    config: dict[str, Any] = {
-        "sample_size": 16,
-        "in_channels": 4,
-        "out_channels": 4,
-        "num_layers": 2,
-        "attention_head_dim": 8,
-        "num_attention_heads": 4,
-        "joint_attention_dim": 24,
-        "caption_projection_dim": 32,
-        "pooled_projection_dim": 20,
-        "pos_embed_max_size": 16,
-    }
-    return lambda: diffusers.SD3Transformer2DModel(**{**config, **changes})
-
-
-def _flux() -> Any:
-    return diffusers.FluxTransformer2DModel(
-        in_channels=4,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=24,
-        pooled_projection_dim=20,
-        axes_dims_rope=(4, 4, 8),
-    )
-
-
-def _hunyuandit() -> Any:
-    return diffusers.HunyuanDiT2DModel(
-        num_attention_heads=3,
-        attention_head_dim=8,
-        in_channels=4,
-        patch_size=2,
-        sample_size=16,
-        hidden_size=24,
-        num_layers=2,
-        cross_attention_dim=24,
-        cross_attention_dim_t5=24,
-        pooled_projection_dim=16,
-        text_len=7,
-        text_len_t5=9,
-    )
-
-
-def _cogvideox() -> Any:
-    return diffusers.CogVideoXTransformer3DModel(
-        num_attention_heads=3,
-        attention_head_dim=16,
-        in_channels=4,
-        out_channels=4,
-        time_embed_dim=8,
-        text_embed_dim=12,
-        num_layers=1,
-        sample_width=8,
-        sample_height=8,
-        sample_frames=5,
-        max_text_seq_length=6,
-    )
-
-
-def _lumina2() -> Any:
-    return diffusers.Lumina2Transformer2DModel(
-        sample_size=16,
-        in_channels=4,
-        hidden_size=32,
-        num_layers=2,
-        num_refiner_layers=1,
-        num_attention_heads=4,
-        num_kv_heads=2,
-        multiple_of=16,
-        axes_dim_rope=(4, 2, 2),
-        axes_lens=(64, 64, 64),
-        cap_feat_dim=24,
-    )
-
-
-def _sana() -> Any:
-    return diffusers.SanaTransformer2DModel(
-        in_channels=4,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=8,
-        num_layers=1,
-        num_cross_attention_heads=2,
-        cross_attention_head_dim=8,
-        cross_attention_dim=16,
-        caption_channels=12,
-        sample_size=8,
-    )
-
-
-def _wan() -> Any:
-    return diffusers.WanTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=4,
-        out_channels=4,
-        text_dim=16,
-        freq_dim=16,
-        ffn_dim=32,
-        num_layers=1,
-        qk_norm="rms_norm_across_heads",
-        rope_max_seq_len=32,
-    )
-
-
-def _prior() -> Any:
-    return diffusers.PriorTransformer(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        num_layers=2,
-        embedding_dim=16,
-        num_embeddings=7,
-        additional_embeddings=4,
-    )
-
-
-def _unet_motion() -> Any:
-    return diffusers.UNetMotionModel(
-        sample_size=16,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlockMotion", "DownBlockMotion"),
-        up_block_types=("UpBlockMotion", "CrossAttnUpBlockMotion"),
-        cross_attention_dim=24,
-        num_attention_heads=2,
-        motion_num_attention_heads=2,
-        norm_num_groups=4,
-        motion_max_seq_length=8,
-    )
-
-
 _UNET_INPUTS: tuple[Input, ...] = (
     ("sample", (2, 4, 16, 16), FLOAT),
     ("timestep", (1,), "int64"),
@@ -535,41 +241,49 @@ _PRIOR_INPUTS: tuple[Input, ...] = (
 _LATENTS: tuple[Input, ...] = (("latents", (1, 4, 8, 8), FLOAT),)
 
 CASES: dict[str, Case] = {
-    "unet_sd15": Case("A", _unet(), _Conditioned, _UNET_INPUTS, ALL),
-    "unet_sd15_mask": Case("B", _unet(), _UNetMasked, (*_UNET_INPUTS, ("encoder_attention_mask", (2, 7), "bool")), ALL),
-    "unet_sd21_upcast": Case("C", _SD21, _Conditioned, _UNET_INPUTS, ALL),
-    "unet_sdxl": Case("A", _SDXL, _UNetXL, _XL_INPUTS, ALL),
-    "controlnet": Case("A", _controlnet, _ControlNet, (*_UNET_INPUTS, ("controlnet_cond", (2, 3, 32, 32), FLOAT)), ALL),
-    "vae_kl_decode": Case("D", _vae, _VaeDecode, _LATENTS, ALL),
-    "vae_kl_encode": Case("D", _vae, _VaeEncode, (("image", (1, 3, 16, 16), FLOAT),), ALL),
-    "vae_tiny_decode": Case("-", _vae_tiny, _VaeDecode, _LATENTS, SINGLE),
-    "clip_text": Case("H", _clip, _Tokens, _IDS, ALL),
-    "clip_text_mask": Case("H", _clip, _TokensMasked, _IDS_MASK, ALL),
-    "clip_text_projection": Case("H", lambda: _clip(transformers.CLIPTextModelWithProjection), _Tokens, _IDS, ALL),
-    "t5_encoder": Case("I", _t5, _Tokens, _IDS, ALL),
-    "t5_encoder_mask": Case("I", _t5, _TokensMasked, _IDS_MASK, ALL),
-    "bert": Case("J", _bert, _TokensMasked, _IDS_MASK, ALL),
-    "gpt2": Case("L", _gpt2, _Decoder, _IDS, ALL),
-    "llama": Case("K", _llama(), _DecoderMasked, _IDS_MASK, ALL),
-    "llama_nomask": Case("K", _llama(), _Decoder, _IDS, ALL),
-    "llama_4dmask": Case("K", _llama(), _DecoderMasked, _IDS_MASK_4D, ALL),
-    "llama_flash": Case("N", _llama("flash_attention_2"), _DecoderMasked, _IDS_MASK, HALF),
-    "qwen2_4dmask": Case("K", _qwen2, _DecoderMasked, _IDS_MASK_4D, ALL),
+    "unet_sd15": Case("A", builders.unet(), _Conditioned, _UNET_INPUTS, ALL),
+    "unet_sd15_mask": Case(
+        "B", builders.unet(), _UNetMasked, (*_UNET_INPUTS, ("encoder_attention_mask", (2, 7), "bool")), ALL
+    ),
+    "unet_sd21_upcast": Case("C", builders.SD21, _Conditioned, _UNET_INPUTS, ALL),
+    "unet_sdxl": Case("A", builders.SDXL, _UNetXL, _XL_INPUTS, ALL),
+    "controlnet": Case(
+        "A", builders.controlnet, _ControlNet, (*_UNET_INPUTS, ("controlnet_cond", (2, 3, 32, 32), FLOAT)), ALL
+    ),
+    "vae_kl_decode": Case("D", builders.vae, _VaeDecode, _LATENTS, ALL),
+    "vae_kl_encode": Case("D", builders.vae, _VaeEncode, (("image", (1, 3, 16, 16), FLOAT),), ALL),
+    "vae_tiny_decode": Case("-", builders.vae_tiny, _VaeDecode, _LATENTS, SINGLE),
+    "clip_text": Case("H", builders.clip, _Tokens, _IDS, ALL),
+    "clip_text_mask": Case("H", builders.clip, _TokensMasked, _IDS_MASK, ALL),
+    "clip_text_projection": Case(
+        "H", lambda: builders.clip(transformers.CLIPTextModelWithProjection), _Tokens, _IDS, ALL
+    ),
+    "t5_encoder": Case("I", builders.t5, _Tokens, _IDS, ALL),
+    "t5_encoder_mask": Case("I", builders.t5, _TokensMasked, _IDS_MASK, ALL),
+    "bert": Case("J", builders.bert, _TokensMasked, _IDS_MASK, ALL),
+    "gpt2": Case("L", builders.gpt2, _Decoder, _IDS, ALL),
+    "llama": Case("K", builders.llama(), _DecoderMasked, _IDS_MASK, ALL),
+    "llama_nomask": Case("K", builders.llama(), _Decoder, _IDS, ALL),
+    "llama_4dmask": Case("K", builders.llama(), _DecoderMasked, _IDS_MASK_4D, ALL),
+    "llama_flash": Case("N", builders.llama("flash_attention_2"), _DecoderMasked, _IDS_MASK, HALF),
+    "qwen2_4dmask": Case("K", builders.qwen2, _DecoderMasked, _IDS_MASK_4D, ALL),
     "dit": Case(
         "A",
-        _dit,
+        builders.dit,
         _DiT,
         (("hidden_states", (2, 4, 8, 8), FLOAT), ("timestep", (2,), "int64"), ("class_labels", (2,), "int64")),
         ALL,
     ),
-    "pixart": Case("A", _pixart, _PixArt, _PIXART_INPUTS, ALL),
-    "pixart_mask": Case("B", _pixart, _PixArtMasked, (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)), ALL),
-    "prior": Case("B", _prior, _Prior, _PRIOR_INPUTS, ALL),
-    "sd3": Case("E", _sd3(), _SD3, _SD3_INPUTS, ALL),
-    "sd35": Case("F", _sd3(qk_norm="rms_norm", dual_attention_layers=(0,)), _SD3, _SD3_INPUTS, ALL),
+    "pixart": Case("A", builders.pixart, _PixArt, _PIXART_INPUTS, ALL),
+    "pixart_mask": Case(
+        "B", builders.pixart, _PixArtMasked, (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)), ALL
+    ),
+    "prior": Case("B", builders.prior, _Prior, _PRIOR_INPUTS, ALL),
+    "sd3": Case("E", builders.sd3(), _SD3, _SD3_INPUTS, ALL),
+    "sd35": Case("F", builders.sd3(qk_norm="rms_norm", dual_attention_layers=(0,)), _SD3, _SD3_INPUTS, ALL),
     "flux": Case(
         "N",
-        _flux,
+        builders.flux,
         _Flux,
         (
             ("hidden_states", (1, 16, 4), FLOAT),
@@ -581,10 +295,10 @@ CASES: dict[str, Case] = {
         ),
         ALL,
     ),
-    "hunyuandit": Case("F", _hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, ("float32", "float16")),
+    "hunyuandit": Case("F", builders.hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, ("float32", "float16")),
     "cogvideox": Case(
         "F",
-        _cogvideox,
+        builders.cogvideox,
         _CogVideoX,
         (
             ("hidden_states", (1, 2, 4, 8, 8), FLOAT),
@@ -595,7 +309,7 @@ CASES: dict[str, Case] = {
     ),
     "lumina2": Case(
         "O",
-        _lumina2,
+        builders.lumina2,
         _Lumina2,
         (
             ("hidden_states", (2, 4, 16, 16), FLOAT),
@@ -607,7 +321,7 @@ CASES: dict[str, Case] = {
     ),
     "sana": Case(
         "B",
-        _sana,
+        builders.sana,
         _Sana,
         (
             ("hidden_states", (1, 4, 8, 8), FLOAT),
@@ -619,7 +333,7 @@ CASES: dict[str, Case] = {
     ),
     "wan": Case(
         "N",
-        _wan,
+        builders.wan,
         _Conditioned,
         (
             ("hidden_states", (1, 4, 2, 8, 8), FLOAT),
@@ -630,7 +344,7 @@ CASES: dict[str, Case] = {
     ),
     "unet_motion": Case(
         "A",
-        _unet_motion,
+        builders.unet_motion,
         _Conditioned,
         (
             ("sample", (1, 4, 6, 16, 16), FLOAT),
@@ -639,20 +353,20 @@ CASES: dict[str, Case] = {
         ),
         ALL,
     ),
-    "ascend_unet_sd15": Case("N", _unet(), _Conditioned, _UNET_INPUTS, HALF, on_ascend=True),
-    "ascend_unet_sdxl": Case("N", _SDXL, _UNetXL, _XL_INPUTS, HALF, on_ascend=True),
-    "ascend_vae_kl_decode": Case("N", _vae, _VaeDecode, _LATENTS, ("float16", "float32"), on_ascend=True),
-    "ascend_sd3": Case("N", _sd3(), _SD3, _SD3_INPUTS, ("bfloat16",), on_ascend=True),
+    "ascend_unet_sd15": Case("N", builders.unet(), _Conditioned, _UNET_INPUTS, HALF, on_ascend=True),
+    "ascend_unet_sdxl": Case("N", builders.SDXL, _UNetXL, _XL_INPUTS, HALF, on_ascend=True),
+    "ascend_vae_kl_decode": Case("N", builders.vae, _VaeDecode, _LATENTS, ("float16", "float32"), on_ascend=True),
+    "ascend_sd3": Case("N", builders.sd3(), _SD3, _SD3_INPUTS, ("bfloat16",), on_ascend=True),
     "ascend_pixart_mask": Case(
         "N",
-        _pixart,
+        builders.pixart,
         _PixArtMasked,
         (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)),
         HALF,
         on_ascend=True,
     ),
-    "ascend_prior": Case("N", _prior, _Prior, _PRIOR_INPUTS, HALF, on_ascend=True),
-    "ascend_hunyuandit": Case("N", _hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, HALF, on_ascend=True),
+    "ascend_prior": Case("N", builders.prior, _Prior, _PRIOR_INPUTS, HALF, on_ascend=True),
+    "ascend_hunyuandit": Case("N", builders.hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, HALF, on_ascend=True),
 }
 """Every graph of the corpus is one of these in one of its types."""
 

@@ -113,3 +113,8 @@ def tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
     yield from attribute.tensors
     for element in attribute.values:
         yield from tensors(element)
+
+
+def name_of(n: NodeProto) -> str:
+    """A node as an edit names it."""
+    return (n.output[0] if len(n.output) else n.name)[:80]

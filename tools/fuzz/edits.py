@@ -9,409 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
+from attnfuse.mindir.schema import AttributeProto, ModelProto, PrimitiveProto
 from attnfuse.targets.operators import OPERATORS as TAKEN
 from attnfuse.targets.operators import REFUSED
 from tools.fuzz.drawing import (
-    ATTRIBUTE_TYPES,
-    ELEMENT_TYPES,
     OTHERS,
-    REAL,
     TEXTS,
     graph,
-    graphs,
-    node,
+    name_of,
     some,
-    tensors,
-    types,
     value,
     whole,
+)
+from tools.fuzz.node_edits import (
+    chain,
+    change_inputs,
+    change_operator,
+    change_outputs,
+    change_scope,
+    drop_node,
+    move_node,
+    rename_value,
+    repeat_node,
+    rewire_alike,
+    skip_node,
+)
+from tools.fuzz.value_edits import (
+    change_attribute,
+    change_constant,
+    change_elements,
+    change_number,
+    change_tensor,
+    change_type,
+    element_type_everywhere,
+    size_everywhere,
 )
 
 Edit = Callable[[Random, ModelProto], str]
 
 OPERATORS = (*sorted({*TAKEN, *REFUSED}), *OTHERS)
-
-DEEP = 3_000
-"""Nodes in a row: more than Python's stack has frames."""
-
-
-def _told(n: NodeProto) -> str:
-    return (n.output[0] if len(n.output) else n.name)[:80]
-
-
-# --- nodes
-
-
-def drop_node(random: Random, model: ModelProto) -> str:
-    """A node less; what reads it is left."""
-    g = graph(random, model)
-    if not len(g.node):
-        return ""
-    at = random.randrange(len(g.node))
-    told = _told(g.node[at])
-    del g.node[at]
-    return f"drop node {told}"
-
-
-def skip_node(random: Random, model: ModelProto) -> str:
-    """A node less; what read it reads its first input."""
-    n = node(random, model, constant=False)
-    if n is None or not len(n.input) or not len(n.output):
-        return ""
-    gone, stead = n.output[0], n.input[0]
-    for g in graphs(model):
-        for other in g.node:
-            for at, name in enumerate(other.input):
-                if name == gone:
-                    other.input[at] = stead
-        for output in g.output:
-            if output.name == gone:
-                output.name = stead
-    return f"read {stead[:80]} instead of {gone[:80]}"
-
-
-def repeat_node(random: Random, model: ModelProto) -> str:
-    """A node twice, under its own name or a new one."""
-    g = graph(random, model)
-    n = some(random, g.node)
-    if n is None:
-        return ""
-    again = g.node.add()
-    again.CopyFrom(n)
-    if random.random() < 0.7 and len(again.output):
-        again.output[0] += "_again"
-    return f"repeat node {_told(n)}"
-
-
-def move_node(random: Random, model: ModelProto) -> str:
-    """A node stands elsewhere, often just beside its place."""
-    g = graph(random, model)
-    if len(g.node) < 2:
-        return ""
-    at = random.randrange(len(g.node))
-    to = min(len(g.node) - 1, at + 1) if random.random() < 0.5 else random.randrange(len(g.node))
-    nodes = list(g.node)
-    moved = NodeProto()
-    moved.CopyFrom(nodes.pop(at))
-    nodes.insert(to, moved)
-    kept = GraphProto()
-    kept.node.extend(nodes)
-    del g.node[:]
-    g.node.extend(kept.node)
-    return f"move node {_told(moved)} from {at} to {to}"
-
-
-def change_inputs(random: Random, model: ModelProto) -> str:
-    """Inputs of a node dropped, doubled, swapped, or read from elsewhere."""
-    n = node(random, model, constant=False)
-    if n is None:
-        return ""
-    inputs = list(n.input)
-    at = random.randrange(len(inputs)) if inputs else 0
-    what = random.choice(("drop", "double", "swap", "rewire", "rewire", "rewire", "rewire", "add", "clear"))
-    if what == "drop" and inputs:
-        del inputs[at]
-    elif what == "double" and inputs:
-        inputs.insert(at, inputs[at])
-    elif what == "swap" and len(inputs) > 1:
-        other = random.randrange(len(inputs))
-        inputs[at], inputs[other] = inputs[other], inputs[at]
-    elif what == "rewire" and inputs:
-        inputs[at] = random.choice(TEXTS) if random.random() < 0.05 else value(random, model)
-    elif what == "add":
-        inputs.append(value(random, model))
-    elif what == "clear":
-        inputs = []
-    del n.input[:]
-    n.input.extend(inputs)
-    return f"{what} input {at} of {_told(n)}"
-
-
-def rewire_alike(random: Random, model: ModelProto) -> str:
-    """An input of a node is another value of its type that stands before it."""
-    g = graph(random, model)
-    at = random.randrange(len(g.node) + 1)
-    if at == len(g.node) or not len(g.node[at].input) or g.node[at].op_type == "Constant":
-        return ""
-    n, where = g.node[at], random.randrange(len(g.node[at].input))
-    kinds = {m.output[0]: _declared(m) for m in g.node[:at] if len(m.output)}
-    kinds |= {leaf.name: [(t.data_type, *t.dims) for t in leaf.tensor] for leaf in g.input}
-    wanted = kinds.get(n.input[where])
-    found = some(random, [name for name, kind in kinds.items() if kind == wanted and name != n.input[where]])
-    if not found:
-        return ""
-    n.input[where] = found
-    return f"rewire alike input {where} of {_told(n)}"
-
-
-def _declared(n: NodeProto) -> list[tuple[int, ...]]:
-    held = [t for a in n.attribute for t in tensors(a) if a.name in ("shape", "value")]
-    return [(t.data_type, *t.dims) for t in held] or [tuple(a.type for a in n.attribute)]
-
-
-def change_operator(random: Random, model: ModelProto) -> str:
-    """A node of another operator: another entry of the table, a constant, a call, nothing."""
-    n = node(random, model)
-    if n is None:
-        return ""
-    primitive = some(random, model.primitives)
-    choices = ["Constant", "", "REF::", f"REF::{value(random, model)}", random.choice(TEXTS)]
-    choices += [f"REF::{primitive.name}"] * 10 if primitive is not None else []
-    n.op_type = random.choice(choices)
-    return f"operator of {_told(n)} is {n.op_type[:80]}"
-
-
-def change_outputs(random: Random, model: ModelProto) -> str:
-    """A node without output, with two, or with one of another name."""
-    n = node(random, model)
-    if n is None or not len(n.output):
-        return ""
-    what = random.choice(("none", "two", "text", "taken", "text", "taken"))
-    told = _told(n)
-    if what == "none":
-        del n.output[:]
-    elif what == "two":
-        n.output.append(f"{n.output[0]}_2")
-    else:
-        n.output[0] = random.choice(TEXTS) if what == "text" else value(random, model)
-    return f"output of {told}: {what}"
-
-
-def rename_value(random: Random, model: ModelProto) -> str:
-    """A value of another name, wherever it is read."""
-    old, new = value(random, model), random.choice(TEXTS)
-    for g in graphs(model):
-        for leaf in (*g.input, *g.output):
-            leaf.name = new if leaf.name == old else leaf.name
-        for parameter in g.parameter:
-            parameter.name = new if parameter.name == old else parameter.name
-        for n in g.node:
-            for names in (n.input, n.output):
-                for at, name in enumerate(names):
-                    if name == old:
-                        names[at] = new
-    return f"rename {old[:80]} to {new[:40]!r}"
-
-
-def change_scope(random: Random, model: ModelProto) -> str:
-    """A node's module scope is some text."""
-    n = node(random, model)
-    if n is None:
-        return ""
-    scope = n.domain
-    n.domain = random.choice((*TEXTS, f"{scope}/{scope}", scope.replace("/", "//"), scope.partition("/")[0]))
-    return f"scope of {_told(n)} is {n.domain[:60]!r}"
-
-
-def chain(random: Random, model: ModelProto) -> str:
-    """Thousands of nodes in a row between a node and one of its inputs: copies of a node of one tensor input."""
-    g = graph(random, model)
-    n = some(random, g.node)
-    if n is None or not len(n.input) or n.op_type == "Constant" or not len(n.output):
-        return ""
-    nodes = list(g.node)
-    at = nodes.index(n)
-    made = []
-    before = n.input[0]
-    for number in range(DEEP):
-        link = NodeProto()
-        link.CopyFrom(n)
-        link.output[0] = f"{n.output[0]}_{number}"
-        link.input[0] = before
-        before = link.output[0]
-        made.append(link)
-    kept = GraphProto()
-    kept.node.extend([*nodes[:at], *made, *nodes[at:]])
-    del g.node[:]
-    g.node.extend(kept.node)
-    g.node[at + DEEP].input[0] = before
-    return f"a chain of {DEEP} copies before {_told(g.node[at + DEEP])}"
-
-
-# --- types and values
-
-
-def _change_dims(random: Random, tensor: TensorProto) -> str:
-    dims = list(tensor.dims)
-    at = random.randrange(len(dims)) if dims else 0
-    what = random.choice(("size", "size", "size", "size", "more", "less", "swap", "none"))
-    if what == "size" and dims:
-        dims[at] = whole(random, dims[at])
-    elif what == "less" and dims:
-        del dims[at]
-    elif what == "swap" and len(dims) > 1:
-        other = random.randrange(len(dims))
-        dims[at], dims[other] = dims[other], dims[at]
-    elif what == "none":
-        dims = []
-    else:
-        dims.insert(at, whole(random))
-    del tensor.dims[:]
-    tensor.dims.extend(dims)
-    return f"dims {dims}"
-
-
-def _change_tensor(random: Random, tensor: TensorProto) -> str:
-    what = random.random()
-    if what < 0.55:
-        return _change_dims(random, tensor)
-    if what < 0.75:
-        tensor.data_type = random.choice(ELEMENT_TYPES)
-        return f"element type {tensor.data_type}"
-    if what < 0.9:
-        data = tensor.raw_data
-        tensor.raw_data = random.choice(
-            (b"", data[:-1], data + b"\0", data * 2, data[: len(data) // 2], b"\xff" * len(data), bytes(len(data)))
-        )
-        return f"{len(tensor.raw_data)} bytes of data"
-    tensor.ClearField("raw_data")
-    for field in (tensor.float_data, tensor.double_data):
-        field.extend(random.choice(REAL) for _ in range(random.randrange(5)))
-    for numbers in (tensor.int64_data, tensor.int32_data, tensor.uint64_data):
-        numbers.extend(random.randrange(2**31) for _ in range(random.randrange(3)))
-    return "data in other fields"
-
-
-def _retype(random: Random, attribute: AttributeProto) -> str:
-    attribute.type = random.choice(ATTRIBUTE_TYPES)
-    return f"attribute of type {attribute.type}"
-
-
-def _change_elements(random: Random, attribute: AttributeProto) -> str:
-    values = list(attribute.values)
-    what = random.choice(("drop", "double", "empty", "retype", "nest"))
-    if what == "drop" and values:
-        del attribute.values[random.randrange(len(values))]
-    elif what == "double" and values:
-        attribute.values.append(random.choice(values))
-    elif what == "retype" and values:
-        return _change_attribute(random, random.choice(values))
-    elif what == "nest":
-        inner = AttributeProto()
-        inner.CopyFrom(attribute)
-        for _ in range(random.choice((1, 2, 80))):
-            outer = AttributeProto(name=attribute.name, type=AttributeProto.TUPLE)
-            outer.values.append(inner)
-            inner = outer
-        attribute.CopyFrom(inner)
-    else:
-        del attribute.values[:]
-    return f"elements: {what}"
-
-
-def _change_attribute(random: Random, attribute: AttributeProto) -> str:
-    held = list(tensors(attribute))
-    what = random.random()
-    if held and what < 0.5:
-        return _change_tensor(random, random.choice(held))
-    if what < 0.6:
-        return _retype(random, attribute)
-    if len(attribute.values) and what < 0.8:
-        return _change_elements(random, attribute)
-    if what < 0.87:
-        attribute.tensors.add(data_type=random.choice(ELEMENT_TYPES)).dims.extend((whole(random),))
-        return "a tensor more"
-    numbers = attribute.ints
-    if len(numbers):
-        at = random.randrange(len(numbers))
-        numbers[at] = whole(random, numbers[at])
-    attribute.i = whole(random, attribute.i)
-    attribute.f = random.choice(REAL)
-    attribute.d = random.choice(REAL)
-    for reals in (attribute.floats, attribute.doubles):
-        for at in range(len(reals)):
-            reals[at] = random.choice(REAL)
-    attribute.s = random.choice((b"", b"\xff\xfe", b"none", b"x" * 1_000))
-    return f"numbers {attribute.i}, {attribute.f}"
-
-
-def change_type(random: Random, model: ModelProto) -> str:
-    """The type of a node's result: other sizes, another element type, a tuple, none."""
-    n = node(random, model, constant=False)
-    if n is None:
-        return ""
-    shape = next((a for a in n.attribute if a.name == "shape"), None)
-    if shape is None:
-        return ""
-    what = random.random()
-    if what < 0.12:
-        n.attribute.remove(shape)
-        return f"no type of {_told(n)}"
-    if what < 0.2:
-        n.attribute.add().CopyFrom(shape)
-        return f"type of {_told(n)} twice: {_change_attribute(random, n.attribute[-1])}"
-    return f"type of {_told(n)}: {_change_attribute(random, shape)}"
-
-
-def change_constant(random: Random, model: ModelProto) -> str:
-    """The value of a constant."""
-    n = node(random, model, constant=True)
-    if n is None or not len(n.attribute):
-        return ""
-    if random.random() < 0.05:
-        del n.attribute[:]
-        return f"no value of {_told(n)}"
-    return f"value of {_told(n)}: {_change_attribute(random, n.attribute[0])}"
-
-
-def change_number(random: Random, model: ModelProto) -> str:
-    """A number of a constant, of the same kind: a size, an axis, a factor."""
-    n = node(random, model, constant=True)
-    if n is None or not len(n.attribute):
-        return ""
-    a = n.attribute[0]
-    element = some(random, a.values) or a
-    if len(element.ints):
-        element.ints[0] = whole(random, element.ints[0])
-    elif len(element.floats):
-        element.floats[0] = random.choice(REAL)
-    elif element.HasField("i"):
-        element.i = whole(random, element.i)
-    elif element.HasField("f"):
-        element.f = random.choice(REAL)
-    elif len(element.tensors):
-        return f"value of {_told(n)}: {_change_tensor(random, element.tensors[0])}"
-    else:
-        return ""
-    return f"number of {_told(n)}: {element.ints[:1] or element.floats[:1] or (element.i, element.f)}"
-
-
-def size_everywhere(random: Random, model: ModelProto) -> str:
-    """A size is another one wherever it occurs: the graph still agrees with itself, as far as this goes."""
-    sizes = sorted({dim for tensor in types(model) for dim in tensor.dims})
-    old = some(random, sizes)
-    if old is None:
-        return ""
-    new = whole(random, old) if random.random() < 0.7 else -1
-    for tensor in types(model):
-        for at, dim in enumerate(tensor.dims):
-            if dim == old:
-                tensor.dims[at] = new
-    for g in graphs(model):
-        for n in g.node:
-            for a in n.attribute if n.op_type == "Constant" else ():
-                for element in (a, *a.values):
-                    for at, number in enumerate(element.ints):
-                        if number == old > 1:
-                            element.ints[at] = new
-    return f"size {old} is {new} everywhere"
-
-
-def element_type_everywhere(random: Random, model: ModelProto) -> str:
-    """An element type is another one wherever it occurs."""
-    found = sorted({tensor.data_type for tensor in types(model)})
-    old = some(random, found)
-    if old is None:
-        return ""
-    new = random.choice(ELEMENT_TYPES)
-    for tensor in types(model):
-        if tensor.data_type == old:
-            tensor.data_type = new
-    return f"element type {old} is {new} everywhere"
-
-
-# --- the interface, weights, functions, the table of primitives
 
 
 def change_interface(random: Random, model: ModelProto) -> str:
@@ -424,7 +60,7 @@ def change_interface(random: Random, model: ModelProto) -> str:
     leaf, told = leaves[at], leaves[at].name[:60]
     what = random.choice(("type", "type", "type", "name", "twice", "gone", "no type", "two types", "tuple"))
     if what == "type" and len(leaf.tensor):
-        return f"{told}: {_change_tensor(random, leaf.tensor[0])}"
+        return f"{told}: {change_tensor(random, leaf.tensor[0])}"
     if what == "name":
         leaf.name = random.choice(TEXTS) if random.random() < 0.5 else value(random, model)
     elif what == "twice":
@@ -438,7 +74,7 @@ def change_interface(random: Random, model: ModelProto) -> str:
     else:
         leaf.attr_info.type = AttributeProto.TUPLE
         leaf.attr_info.values.add(type=AttributeProto.TENSORS).tensors.extend(leaf.tensor)
-        return f"{told}: {_change_elements(random, leaf.attr_info)}"
+        return f"{told}: {change_elements(random, leaf.attr_info)}"
     return f"{told}: {what}"
 
 
@@ -451,7 +87,7 @@ def change_parameter(random: Random, model: ModelProto) -> str:
     parameter, told = g.parameter[at], g.parameter[at].name[:60]
     what = random.choice(("type", "type", "place", "name", "twice", "gone", "both", "none"))
     if what == "type":
-        return f"{told}: {_change_tensor(random, parameter)}"
+        return f"{told}: {change_tensor(random, parameter)}"
     if what == "place":
         external = parameter.external_data
         elsewhere = ("", "../data_0", "/etc/hostname", "\0", "x")
@@ -496,9 +132,9 @@ def change_primitive(random: Random, model: ModelProto) -> str:
     elif what == "gone":
         del model.primitives[at]
     elif what == "attributes" and len(entry.attribute):
-        what = _change_attribute(random, random.choice(entry.attribute))
+        what = change_attribute(random, random.choice(entry.attribute))
     elif what == "attributes":
-        what = _change_attribute(random, entry.attribute.add(name=random.choice(("side_effect_mem", "mode", "x"))))
+        what = change_attribute(random, entry.attribute.add(name=random.choice(("side_effect_mem", "mode", "x"))))
     else:
         entry.ClearField(random.choice(("op_type", "prim_type", "name", "instance_name")))
     return f"primitive {told}: {what}"
@@ -532,7 +168,7 @@ def function_of_rest(random: Random, model: ModelProto) -> str:
     del n.input[:]
     n.input.extend(arguments)
     n.op_type = f"REF::{name}" if what != "by value" else f"REF::{value(random, model)}"
-    return f"{_told(n)} calls a function of its own, {what}"
+    return f"{name_of(n)} calls a function of its own, {what}"
 
 
 def change_function(random: Random, model: ModelProto) -> str:
@@ -584,6 +220,7 @@ GENTLE: dict[Edit, int] = {
     change_header: 1,
 }
 """Edits after which a graph may still be one."""
+
 
 EDITS: dict[Edit, int] = {
     rewire_alike: 4,

@@ -15,7 +15,7 @@ from attnfuse.ir.text.lexer import quoted
 from attnfuse.ir.text.messages import float_text
 from attnfuse.ir.text.program import Argument
 from attnfuse.ir.types import Special, declaration, declared_kind
-from attnfuse.ir.values import read_constant, result_of
+from attnfuse.ir.values import applied, read_constant
 from attnfuse.mindir.schema import AttributeProto
 
 
@@ -24,16 +24,13 @@ def infer(op: str, arguments: Sequence[Argument], attributes: Mapping[str, Attri
 
     Raises TypeMismatch for arguments that the operator does not take.
     """
-    row = operator(op)
-    if row.is_opaque:
+    if operator(op).is_opaque:
         return None
     given = [
         table.Argument(declared_kind(told.type)) if told.value is None else read_constant(told.value)
         for told in arguments
     ]
-    of_primitive = {name: read_constant(proto) for name, proto in attributes.items()}
-    known = row.signature.with_attributes(frozenset(of_primitive))
-    kind = result_of(row, table.Arguments(known, given, of_primitive.get), given).kind
+    kind = applied(op, given, {name: read_constant(proto) for name, proto in attributes.items()}).kind
     return AttributeProto(type=AttributeProto.UMONAD) if kind is Special.MONAD else declaration(kind)
 
 

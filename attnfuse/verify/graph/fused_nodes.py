@@ -1,7 +1,7 @@
 """Reading a fused attention node back from a graph: its operands, its scalars, the sizes its layout implies.
 
 Argument orders are those of MindSpore 2.7.1's operator definitions (flash_attention_score_op.yaml and
-prompt_flash_attention_op.yaml); they are written down here a second time, apart from the rewriter, so that a slip
+prompt_flash_attention_op.yaml); they are written down here a second time, apart from the rewriter, so that a mistake
 there is seen here. Shared by the structural check and by the lowering.
 
 May import `attnfuse.ir.graph`.
@@ -9,44 +9,89 @@ May import `attnfuse.ir.graph`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name
 from attnfuse.ir.types import Literal, TensorType
 
-FLASH_ATTENTION_SCORE = "FlashAttentionScore"
-PROMPT_FLASH_ATTENTION = "PromptFlashAttention"
-FUSED_OPS = (FLASH_ATTENTION_SCORE, PROMPT_FLASH_ATTENTION)
-
-ATTENTION_OUT = 3
-"""Which element of FlashAttentionScore's result is the attention; the others are softmax statistics."""
-
 COMPRESSED_MASK = 2048
 """Rows and columns of the lower-triangular mask that the causal sparse modes ask for."""
 
-_TENSORS = {
-    FLASH_ATTENTION_SCORE: (
-        "query", "key", "value", "real_shift", "drop_mask", "padding_mask", "attn_mask", "prefix",
-        "actual_seq_qlen", "actual_seq_kvlen",
-    ),
-    PROMPT_FLASH_ATTENTION: (
-        "query", "key", "value", "attn_mask", "actual_seq_lengths", "actual_seq_lengths_kv", "pse_shift",
-        "deq_scale1", "quant_scale1", "deq_scale2", "quant_scale2", "quant_offset2",
-    ),
-}  # fmt: skip
-_SCALARS: dict[str, tuple[tuple[str, type], ...]] = {
-    FLASH_ATTENTION_SCORE: (
-        ("head_num", int), ("keep_prob", float), ("scale_value", float), ("pre_tokens", int), ("next_tokens", int),
-        ("inner_precise", int), ("input_layout", int), ("sparse_mode", int),
-    ),
-    PROMPT_FLASH_ATTENTION: (
-        ("num_heads", int), ("scale_value", float), ("pre_tokens", int), ("next_tokens", int), ("input_layout", int),
-        ("num_key_value_heads", int), ("sparse_mode", int), ("inner_precise", int),
-    ),
-}  # fmt: skip
-_BIAS = {FLASH_ATTENTION_SCORE: "real_shift", PROMPT_FLASH_ATTENTION: "pse_shift"}
 _LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND"}
-_LAYOUTS_OF = {FLASH_ATTENTION_SCORE: ("BSH", "BNSD", "SBH", "BSND"), PROMPT_FLASH_ATTENTION: ("BSH", "BNSD")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What the arguments of a fused operator mean.
+
+    `tensors` and `scalars` are their names in order, `bias` which of them is added to the scores, before they are
+    scaled or behind. Masks are of one of `mask_dtypes`, and of the sizes that a word of `mask_sizes` names: batch,
+    heads, queries (S), keys (T). `element` is which of its several results the attention is, the others being
+    statistics of the softmax; None where it gives one. `is_aligned`: a head size is a multiple of 16 in every type.
+    `is_square`: query and value have one head size. `own_kv_heads`: in BSH there are as many key heads as query heads
+    unless an argument says otherwise.
+    """
+
+    tensors: tuple[str, ...]
+    scalars: tuple[tuple[str, type], ...]
+    bias: str
+    bias_before_scale: bool
+    mask_dtypes: tuple[str, ...]
+    mask_sizes: tuple[str, ...]
+    layouts: tuple[str, ...]
+    element: int | None
+    is_aligned: bool
+    is_square: bool
+    own_kv_heads: bool
+
+
+MEANINGS: Mapping[str, Meaning] = MappingProxyType(
+    {
+        "FlashAttentionScore": Meaning(
+            tensors=(
+                "query", "key", "value", "real_shift", "drop_mask", "padding_mask", "attn_mask", "prefix",
+                "actual_seq_qlen", "actual_seq_kvlen",
+            ),
+            scalars=(
+                ("head_num", int), ("keep_prob", float), ("scale_value", float), ("pre_tokens", int),
+                ("next_tokens", int), ("inner_precise", int), ("input_layout", int), ("sparse_mode", int),
+            ),
+            bias="real_shift",
+            bias_before_scale=True,
+            mask_dtypes=("bool", "uint8"),
+            mask_sizes=("BNST", "B1ST", "11ST", "ST"),
+            layouts=("BSH", "BNSD", "SBH", "BSND"),
+            element=3,
+            is_aligned=True,
+            is_square=False,
+            own_kv_heads=False,
+        ),
+        "PromptFlashAttention": Meaning(
+            tensors=(
+                "query", "key", "value", "attn_mask", "actual_seq_lengths", "actual_seq_lengths_kv", "pse_shift",
+                "deq_scale1", "quant_scale1", "deq_scale2", "quant_scale2", "quant_offset2",
+            ),
+            scalars=(
+                ("num_heads", int), ("scale_value", float), ("pre_tokens", int), ("next_tokens", int),
+                ("input_layout", int), ("num_key_value_heads", int), ("sparse_mode", int), ("inner_precise", int),
+            ),
+            bias="pse_shift",
+            bias_before_scale=False,
+            mask_dtypes=("bool", "int8", "uint8"),
+            mask_sizes=("ST", "1ST", "BST", "B1ST", "11ST"),
+            layouts=("BSH", "BNSD"),
+            element=None,
+            is_aligned=False,
+            is_square=True,
+            own_kv_heads=True,
+        ),
+    }
+)  # fmt: skip
+"""Of each fused operator: scale · (QKᵀ + bias) or scale · QKᵀ + bias (facts of CANN)."""
+
+FUSED_OPS = tuple(MEANINGS)
 
 
 class MalformedError(Exception):
@@ -80,8 +125,12 @@ class FusedAttention:
 
     @property
     def bias_before_scale(self) -> bool:
-        """FlashAttentionScore: scale · (QKᵀ + bias); PromptFlashAttention: scale · QKᵀ + bias (facts of CANN)."""
-        return self.node.op == FLASH_ATTENTION_SCORE
+        """scale · (QKᵀ + bias), or else scale · QKᵀ + bias."""
+        return self.meaning.bias_before_scale
+
+    @property
+    def meaning(self) -> Meaning:
+        return MEANINGS[self.node.op]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +153,8 @@ def fused_nodes(model: Model) -> list[Node]:
 
 def read(model: Model, node: Node) -> FusedAttention:
     """The node's arguments by meaning. Raises MalformedError for a wrong number or kind of arguments."""
-    tensors, scalars = _TENSORS[node.op], _SCALARS[node.op]
+    meaning = MEANINGS[node.op]
+    tensors, scalars = meaning.tensors, meaning.scalars
     expected = len(tensors) + len(scalars)
     inputs = node.inputs
     if len(inputs) != expected:
@@ -117,17 +167,17 @@ def read(model: Model, node: Node) -> FusedAttention:
         numbers[name] = _scalar(model, name, kind, value)
     query, key, value = (_required(name, operands[name]) for name in ("query", "key", "value"))
     layout = _LAYOUTS.get(int(numbers["input_layout"]))
-    if layout is None or layout not in _LAYOUTS_OF[node.op]:
+    if layout is None or layout not in meaning.layouts:
         raise MalformedError(
-            f"has input_layout {numbers['input_layout']}, expected one of {', '.join(_LAYOUTS_OF[node.op])}"
+            f"has input_layout {numbers['input_layout']}, expected one of {', '.join(meaning.layouts)}"
         )
-    used = {"query", "key", "value", "attn_mask", _BIAS[node.op]}
+    used = {"query", "key", "value", "attn_mask", meaning.bias}
     return FusedAttention(
         node=node,
         query=query,
         key=key,
         value=value,
-        bias=operands[_BIAS[node.op]],
+        bias=operands[meaning.bias],
         mask=operands["attn_mask"],
         unused=tuple(name for name, operand in operands.items() if operand is not None and name not in used),
         heads=int(numbers.get("head_num", numbers.get("num_heads", 0))),
@@ -173,7 +223,7 @@ def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: Tens
         head_dim = dim("query", "H") // heads
         if fused.kv_heads:
             kv_heads = fused.kv_heads
-        elif fused.node.op == PROMPT_FLASH_ATTENTION:
+        elif fused.meaning.own_kv_heads:
             kv_heads = heads
         else:
             kv_heads = dim("key", "H") // head_dim if head_dim else 0

@@ -20,11 +20,9 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
 from attnfuse.verify.graph.fused_nodes import (
-    ATTENTION_OUT,
     COMPRESSED_MASK,
-    FLASH_ATTENTION_SCORE,
     FUSED_OPS,
-    PROMPT_FLASH_ATTENTION,
+    MEANINGS,
     FusedAttention,
     MalformedError,
     Sizes,
@@ -36,10 +34,6 @@ from attnfuse.verify.names import leaf_name
 
 MAX_HEAD_DIM = 512
 _COMPRESSED_MODES = (2, 3, 4)
-_MASK_DTYPES = {
-    FLASH_ATTENTION_SCORE: ("bool", "uint8"),
-    PROMPT_FLASH_ATTENTION: ("bool", "int8", "uint8"),
-}
 
 
 def check_structure(model: Model) -> list[str]:
@@ -154,9 +148,9 @@ def _check_fused(model: Model, node: Node) -> list[str]:
     if of.head_dim > MAX_HEAD_DIM or of.value_head_dim > MAX_HEAD_DIM:
         findings.append(f"has a head of {max(of.head_dim, of.value_head_dim)} elements, more than {MAX_HEAD_DIM}")
     aligned = of.head_dim % 16 == 0 and of.value_head_dim % 16 == 0
-    if not aligned and (node.op == FLASH_ATTENTION_SCORE or query.dtype is dtypes.BFLOAT16):
+    if not aligned and (fused.meaning.is_aligned or query.dtype is dtypes.BFLOAT16):
         findings.append(f"has a head of {of.head_dim} elements, no multiple of 16")
-    if node.op == PROMPT_FLASH_ATTENTION and of.head_dim != of.value_head_dim:
+    if fused.meaning.is_square and of.head_dim != of.value_head_dim:
         findings.append(f"has a query head of {of.head_dim} and a value head of {of.value_head_dim} elements")
     if not math.isfinite(fused.scale) or fused.scale == 0.0:
         findings.append(f"has scale {fused.scale}")
@@ -190,15 +184,14 @@ def _check_mask(model: Model, fused: FusedAttention, of: Sizes) -> list[str]:
     mask = model.type_of(fused.mask)
     assert mask is not None  # read() takes nothing but tensors for operands
     findings = []
-    if mask.dtype.name not in _MASK_DTYPES[fused.node.op]:
-        findings.append(f"has a mask of {mask.dtype}; it takes {' or '.join(_MASK_DTYPES[fused.node.op])}")
-    b, n, s, t = of.batch, of.heads, of.query_length, of.key_length
+    meaning = fused.meaning
+    if mask.dtype.name not in meaning.mask_dtypes:
+        findings.append(f"has a mask of {mask.dtype}; it takes {' or '.join(meaning.mask_dtypes)}")
+    sizes_of = {"B": of.batch, "N": of.heads, "S": of.query_length, "T": of.key_length, "1": 1}
     if fused.sparse_mode in _COMPRESSED_MODES:
         accepted: tuple[tuple[int, ...], ...] = ((COMPRESSED_MASK, COMPRESSED_MASK),)
-    elif fused.node.op == FLASH_ATTENTION_SCORE:
-        accepted = ((b, n, s, t), (b, 1, s, t), (1, 1, s, t), (s, t))
     else:
-        accepted = ((s, t), (1, s, t), (b, s, t), (b, 1, s, t), (1, 1, s, t))
+        accepted = tuple(tuple(sizes_of[letter] for letter in word) for word in meaning.mask_sizes)
     if mask.dims not in accepted:
         findings.append(f"has a mask of {list(mask.dims)}; it takes {' or '.join(str(list(a)) for a in accepted)}")
     return findings
@@ -221,22 +214,23 @@ def _check_bias(model: Model, fused: FusedAttention, of: Sizes, query: TensorTyp
 def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
     findings = []
     declared = model.types_of(node.name)
-    if node.op == PROMPT_FLASH_ATTENTION:
+    element = MEANINGS[node.op].element
+    if element is None:
         if declared != expected:
             findings.append(f"is declared {declared} and gives {expected}")
         return findings
-    if not isinstance(declared, tuple) or len(declared) != ATTENTION_OUT + 1:
-        findings.append("is not declared as a tuple of four")
-    elif declared[ATTENTION_OUT] != expected:
-        findings.append(f"is declared {declared[ATTENTION_OUT]} and gives {expected}")
+    if not isinstance(declared, tuple) or len(declared) != element + 1:
+        findings.append(f"is not declared as a tuple of {element + 1}")
+    elif declared[element] != expected:
+        findings.append(f"is declared {declared[element]} and gives {expected}")
     for use in model.uses(node.name):
         user = use.node
         if user is None:
             findings.append("is an output of the graph as a tuple")
         elif takes_element(user) and use.position == 0:
             index = _literal(model, user.inputs[1])
-            if index != ATTENTION_OUT:
-                findings.append(f"is read at index {index}; the attention stands at index {ATTENTION_OUT}")
+            if index != element:
+                findings.append(f"is read at index {index}; the attention stands at index {element}")
         elif not (orders_effects(user) or keeps_order(user) or makes_tuple(user)):
             findings.append(f"is used by {user.op} {short_name(user.name)} as a tuple")
     return findings

@@ -5,7 +5,7 @@ MindSpore's inference takes are used: one row and two rows where the first axis 
 axis each time, and one where the first input differs from the others. What the graph computes of its own shapes is
 then a constant, and so are the types of what MindSpore itself computed on the way, which are worked out here.
 
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and `inference`.
+May import `attnfuse.ir.graph`, `attnfuse.mindir` and `inferred_types`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from attnfuse.ir.graph import CONSTANT, Model, Node, attribute
 from attnfuse.ir.questions import makes_tuple, takes_element
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.names import leaf_name
 
 _FIRST = (8, 16)
@@ -55,7 +55,7 @@ class Bound:
     sets: tuple[int, ...]
     _graphs: tuple[Model, Model]
     _dims: _Dims
-    _types: tuple[Mapping[int, inference.Types], ...]
+    _types: tuple[Mapping[int, inferred_types.Types], ...]
 
     def graphs(self) -> tuple[Model, Model]:
         """The two graphs, made when they are asked for: each is a copy, weights that stand in it included."""
@@ -90,7 +90,7 @@ def bind(
             for i, dims in enumerate(tried)
             for side, graph in zip("of", bare, strict=True)
         }
-        types = inference.types_of_all(models, name, work)
+        types = inferred_types.types_of_all(models, name, work)
         fitting = []
         for i, dims in enumerate(tried):
             label, known, made = _label(before, dims), types[f"{i}o"], types[f"{i}f"]
@@ -164,7 +164,7 @@ def _with_inputs(model: Model, dims: _Dims) -> Model:
     return Model(proto)
 
 
-def _typed(model: Model, known: Mapping[int, inference.Types]) -> Model:
+def _typed(model: Model, known: Mapping[int, inferred_types.Types]) -> Model:
     """The graph with those types, by position in its nodes, and what follows from them as constants; in place."""
     _Binder(model, known).bind()
     return Model(model.proto)
@@ -173,7 +173,7 @@ def _typed(model: Model, known: Mapping[int, inference.Types]) -> Model:
 @dataclass(slots=True)
 class _Binder:
     model: Model
-    known: Mapping[int, inference.Types]
+    known: Mapping[int, inferred_types.Types]
     types: dict[str, TensorType] = field(default_factory=dict)
     values: dict[str, Literal] = field(default_factory=dict)
 
@@ -216,7 +216,7 @@ class _Binder:
             return _SCALARS[node.op](a, b) if isinstance(a, int) and isinstance(b, int) else None
         return None
 
-    def _write(self, node: Node, known: inference.Types) -> None:
+    def _write(self, node: Node, known: inferred_types.Types) -> None:
         """Put the type that MindSpore found into the node, or the one worked out for what it computed itself."""
         shape = attribute(node.proto, "shape")
         declared = self.model.types_of(node.name)

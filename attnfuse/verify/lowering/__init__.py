@@ -1,6 +1,8 @@
 """MindIR to ONNX (opset 23), for onnxruntime on a CPU: an executor of what the graph means, not of how Ascend runs it.
 
-    context       the arithmetic, the ONNX graph being written, what a rule sees of its node, the table of rules
+    arithmetic    the three arithmetics, and what a fused node rounds
+    writer        the ONNX graph being written
+    context       what a rule sees of its node, the table of rules
     elementwise   arithmetic, comparisons, activations, casts, constants
     layout        operators that only move values
     linear        products, convolutions
@@ -19,7 +21,8 @@ does so in float32, and computes fused nodes without their scores: for measuring
 A family module registers its rules when it is imported; `graph` imports them all.
 """
 
-from attnfuse.verify.lowering.context import Arithmetic, Rounding, UnsupportedOpError
+from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding
+from attnfuse.verify.lowering.context import UnsupportedOpError
 from attnfuse.verify.lowering.graph import Lowered, lower
 
 __all__ = [

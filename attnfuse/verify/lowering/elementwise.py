@@ -11,7 +11,8 @@ import numpy as np
 
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Result, lowers, onnx_type
+from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
+from attnfuse.verify.lowering.context import At, Constant, Result, lowers
 
 _BINARY = {
     "Add": "Add", "Adds": "Add", "AddExt": "Add", "AddScalar": "Add", "InplaceAddExt": "Add", "InplaceAddsExt": "Add",

@@ -21,14 +21,9 @@ import numpy as np
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.graph.fused_nodes import (
-    ATTENTION_OUT,
-    COMPRESSED_MASK,
-    FLASH_ATTENTION_SCORE,
-    FusedAttention,
-    Sizes,
-)
-from attnfuse.verify.lowering.context import Arithmetic, At, Constant, Tensor
+from attnfuse.verify.graph.fused_nodes import COMPRESSED_MASK, FusedAttention, Sizes
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Constant, Tensor
 
 _DEFAULT, _ALL = 0, 1
 
@@ -101,10 +96,11 @@ def _lean(at: At, fused: FusedAttention, of: Sizes, operands: tuple[str, str, st
 
 
 def _results(fused: FusedAttention, joined: str) -> list[str | None] | str:
-    if fused.node.op != FLASH_ATTENTION_SCORE:
+    element = fused.meaning.element
+    if element is None:
         return joined
-    results: list[str | None] = [None] * (ATTENTION_OUT + 1)
-    results[ATTENTION_OUT] = joined
+    results: list[str | None] = [None] * (element + 1)
+    results[element] = joined
     return results
 
 

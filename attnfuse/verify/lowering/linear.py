@@ -9,7 +9,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from attnfuse.verify.lowering.context import Arithmetic, At, Result, lowers
+from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.verify.lowering.context import At, Result, lowers
 
 
 def _transposed(at: At, name: str, rank: int) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.context import At, Result, lowers, onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
+from attnfuse.verify.lowering.context import At, Result, lowers
 
 _REDUCTIONS = {
     "ReduceMean": "ReduceMean", "MeanExt": "ReduceMean", "ReduceSum": "ReduceSum", "SumExt": "ReduceSum",

@@ -22,7 +22,7 @@ from attnfuse.mindir import codec
 from attnfuse.serialisation import parse_json
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.memory.liveness import peak_bytes
-from attnfuse.verify.memory.memory import Job
+from attnfuse.verify.memory.measurement import Job
 from attnfuse.verify.numbers.data import read_sets
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs

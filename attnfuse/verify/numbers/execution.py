@@ -17,7 +17,7 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering import Lowered
-from attnfuse.verify.lowering.context import onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.weights import WeightProvider
 

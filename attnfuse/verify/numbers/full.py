@@ -2,7 +2,7 @@
 
 A graph is run whole on each set of inputs: those of `--data`, or drawn ones. Where it has masks or lengths, two are
 drawn: one whose rows are padded, and one whose rows are hidden and seen whole. A result that the original leaves
-partly undefined there (a mask of −inf makes NaN of a row without keys, and the next layer spreads it) is compared once
+partly undefined there (a mask of −inf makes NaN of a fully masked row, and the next layer spreads it) is compared once
 more on masks whose every row has a key. Of each output the worst run is told. The sites are then run alone, on what
 they met in the run that left the least undefined, and on operands of their own.
 
@@ -22,9 +22,9 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
-from attnfuse.verify.numbers import data, numbers, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers import comparison, data, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers.comparison import Comparison, Side, problems, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
-from attnfuse.verify.numbers.numbers import Comparison, Side, problems, uncompared
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
 
@@ -183,7 +183,7 @@ def _run_whole(
 
 def _warnings(runs: Sequence[_Run]) -> list[str]:
     """What the user has to know of the source: of real inputs and of masks that leave each row a key, each; else what
-    holds on every one, as a row without keys may be far off for that reason alone."""
+    holds on every one, as a fully masked row may be far off for that reason alone."""
     usual = [run for run in runs if not run.is_about_masks]
     if usual:
         return list(dict.fromkeys(text for run in usual for text in run.compared.warnings))
@@ -212,7 +212,7 @@ def _is_unanswered(runs: Sequence[_Run]) -> bool:
 
 def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], seed: int) -> Comparison:
     try:
-        return numbers.compare(*sides, seed, taps, feed.inputs)
+        return comparison.compare(*sides, seed, taps, feed.inputs)
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None

@@ -45,7 +45,7 @@ class Draw:
 
 
 OPEN = Draw("masks, if any, hide and show keys in each row", ("open",))
-"""Leaves no row of one mask without keys, whichever way round it is meant."""
+"""Leaves no row of a mask fully masked, whichever way round it is meant."""
 PADDED = Draw("masks padded left and right", ("left", "right", "single", "holes"))
 HIDDEN = Draw("masks hidden and seen whole", ("none", "all"))
 

@@ -5,7 +5,7 @@ alone would not do: there a small slip, an epsilon of another size, is within wh
 rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type. BOUND
 is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types that
 the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
-May import the cutter, the lowering, its execution, `numbers` and `site_numbers`.
+May import the cutter, the lowering, its execution, `comparison` and `site_numbers`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.sites import Cut, ReplacedOperator
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.numbers.comparison import Side, relative_error
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.numbers import Side, relative_error
 from attnfuse.verify.numbers.site_numbers import key_of
 
 BOUND = 16 * 2.0**-24

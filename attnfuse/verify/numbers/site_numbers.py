@@ -3,17 +3,18 @@
 Two kinds of values enter a site.
 
 1. Real ones: query, key, value and mask as the original graph, at its own types, has them there when it runs on the
-   drawn inputs. Both questions of `numbers` are asked of them: is it the same mathematics, and is it accurate enough.
+   drawn inputs. Both questions of `comparison` are asked of them: is it the same mathematics, and is it accurate
+   enough.
    Unlike in the whole graph, a site's error cannot hide behind those of the layers around it.
 2. Drawn ones: query and key such that scores are around 1 (`mixed`) and around ±30 (`large`), masks with hidden and
    seen keys in each row. Only the mathematics is asked for, in float64. This re-derives, from the two graphs alone,
    what the matcher proved: whatever the operands are, the node's documented formula gives what the original gives.
    Where the site has a mask, a length or a bias of its own, further draws pad its rows on the left and on the right,
-   leave them a single key, or none. There both questions are asked, as what a row without keys means is decided by
+   leave them a single key, or none. There both questions are asked, as what a fully masked row means is decided by
    what the types can hold: see `at_own_types`.
 
 Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and
-`numbers`.
+`comparison`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ from attnfuse.verify.graph.sites import Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import honest_rounding
+from attnfuse.verify.numbers.comparison import Side, algebra_bounds, formula_values, judge, problems, relative_error
 from attnfuse.verify.numbers.execution import run
-from attnfuse.verify.numbers.numbers import Side, algebra_bounds, formula_values, judge, problems, relative_error
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
 

@@ -1,1 +1,1 @@
-"""Attention: read out of a graph into one normal form, decided upon, written. See README.md one folder up."""
+"""Attention: read out of a graph into one normal form, decided upon, written. See passes/README.md."""

@@ -21,10 +21,10 @@ from attnfuse.api import (
     Miss,
     Model,
     NotWritableError,
-    Outcome,
     PolicyDecision,
     Rewrite,
     RewriteContext,
+    RewriteOutcome,
     SiteQuery,
     Unsupported,
     WeightReader,
@@ -94,7 +94,7 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         decision = _missed(form, failure.miss, at)
         return decision if failure.is_attention else replace(decision, status="not_attention")
 
-    def record(self, outcome: Outcome[Raised, AttentionCandidate], at: RewriteContext) -> None:
+    def record(self, outcome: RewriteOutcome[Raised, AttentionCandidate], at: RewriteContext) -> None:
         """One record for each site, whatever became of it."""
         if outcome.form is None:
             made = failed_record(outcome.node, self.sites.names.of_softmax(outcome.node), outcome.decision)
@@ -264,8 +264,11 @@ def _may_stay(at: RewriteContext) -> bool:
 
 def _lack(at: RewriteContext) -> tuple[Unsupported, None] | None:
     """What the target or the MindSpore of the graph lacks for the node that it would be."""
-    node = at.target.node if not _may_stay(at) else FUSED_OPERATORS[at.node.op].form
-    lack = at.target.lack_of(node, at.model.proto.model_version)
+    known = FUSED_OPERATORS.get(at.node.op)
+    if known is None:
+        return None
+    node = known.form if _may_stay(at) else at.target.node
+    lack = at.target.missing_operator(node, at.model.proto.model_version)
     if lack is None:
         return None
     return Unsupported(lack.code, f"{node} wants {lack.expected}, not {lack.found} ({lack.source})"), None
@@ -348,7 +351,7 @@ def _refused(form: Raised, at: RewriteContext) -> Unsupported | None:
     if isinstance(request, Miss):
         return None
     no = [n for n in refusals(at.target, request) if (n.code, request.dtype) != ("target.dtype", "float32")]
-    return Unsupported(no[0].code, no[0].told(FUSED_OPERATORS[at.node.op].form, at.target.soc)) if no else None
+    return Unsupported(no[0].code, no[0].message(FUSED_OPERATORS[at.node.op].form, at.target.soc)) if no else None
 
 
 def _doubts(form: Raised, at: RewriteContext) -> tuple[str, ...]:

@@ -32,10 +32,10 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
-from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
@@ -82,7 +82,9 @@ def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteName
 class FormulaOfAttention(AttentionRewrite):
     """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
 
-    roots = operators_of(Role.SOFTMAX)
+    def __init__(self, sites: Sites) -> None:
+        super().__init__(sites)
+        self.roots = operators_of(Role.SOFTMAX)
 
     def raise_(self, at: RewriteContext) -> Attention:
         return raise_formula(at.model, at.node, at.effects, self.sites.names)
@@ -193,7 +195,7 @@ class _Reader:
             raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
         return kind
 
-    def _operand(self, name: str, value: str, place: Place, *, swap: bool) -> _Operand:
+    def _operand(self, name: str, value: str, place: SitePart, *, swap: bool) -> _Operand:
         """Peel an operand down to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
@@ -249,8 +251,8 @@ class _Reader:
 
     def _multiply(self, scores: Product) -> tuple[_Operand, _Operand]:
         """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
-        left = self._operand("left", scores.left, Place.OPERAND, swap=scores.swap_left)
-        right = self._operand("right", scores.right, Place.OPERAND, swap=scores.swap_right)
+        left = self._operand("left", scores.left, SitePart.OPERAND, swap=scores.swap_left)
+        right = self._operand("right", scores.right, SitePart.OPERAND, swap=scores.swap_right)
         space, at = self.space, scores.node.name
         rank = max(len(space["left"].axes), len(space["right"].axes))
         if min(len(space["left"].axes), len(space["right"].axes)) < 2:
@@ -325,7 +327,7 @@ class _Reader:
 
     def _term_view(self, name: str, value: str, node: Node) -> _Operand:
         """Read a mask or bias and pair its trailing axes with those of the scores."""
-        operand = self._operand(name, value, Place.VALUE, swap=False)
+        operand = self._operand(name, value, SitePart.VALUE, swap=False)
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
@@ -453,7 +455,7 @@ class _Reader:
         operand = self._operand(
             name,
             second.right if forward.weights_left else second.left,
-            Place.VALUE,
+            SitePart.VALUE,
             swap=swap_value if forward.weights_left else not swap_value,
         )
         rank = max(len(space["scores"].axes), len(space[name].axes))

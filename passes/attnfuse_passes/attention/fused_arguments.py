@@ -37,7 +37,9 @@ class FusedArguments:
 
 def read_arguments(model: Model, node: Node) -> FusedArguments:
     """The arguments. Raises MatchFailure where one is not as MindSpore writes it."""
-    operator, parameters = FUSED_OPERATORS[node.op], inputs_of(node.op)
+    operator, parameters = FUSED_OPERATORS.get(node.op), inputs_of(node.op)
+    if operator is None:
+        raise MatchFailure(CODE, node.name, f"one of {', '.join(FUSED_OPERATORS)}", node.op)
     if len(node.inputs) != len(parameters):
         raise MatchFailure(CODE, node.name, f"{node.op} of {len(parameters)} arguments", str(len(node.inputs)))
     arguments = {parameter.name: value for parameter, value in zip(parameters, node.inputs, strict=True)}
@@ -85,7 +87,7 @@ def literal_scale(model: Model, node: Node) -> float | None:
     names = [parameter.name for parameter in inputs_of(node.op)]
     try:
         literal = model.literal(node.inputs[names.index("scale_value")])
-    except (NotALiteralError, IndexError):
+    except (NotALiteralError, IndexError, ValueError):
         return None
     return literal if isinstance(literal, float) else None
 
@@ -106,7 +108,8 @@ def only_output(model: Model, node: Node) -> Node:
 
     Raises MatchFailure where another is read.
     """
-    element = FUSED_OPERATORS[node.op].element
+    operator = FUSED_OPERATORS.get(node.op)
+    element = None if operator is None else operator.element
     if element is None:
         return node
     readers = [use.node for use in model.uses(node.name)]

@@ -27,7 +27,7 @@ from attnfuse.api import (
     region_lines,
 )
 from attnfuse_passes.attention.axes import Axis, Space
-from attnfuse_passes.attention.decide import AttentionRewrite
+from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.fused_arguments import (
     CODE,
     FusedArguments,
@@ -99,7 +99,9 @@ def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | 
 class FusedNodeOfSource(AttentionRewrite):
     """A fused node that the source holds already."""
 
-    roots = operators_of(Role.FUSED_ATTENTION)
+    def __init__(self, sites: Sites) -> None:
+        super().__init__(sites)
+        self.roots = operators_of(Role.FUSED_ATTENTION)  # plugins may bring some
 
     def raise_(self, at: RewriteContext) -> Attention | UnreadFusedNode:
         return raise_fused_node(at.model, at.node, self.sites.names)

@@ -68,7 +68,7 @@ class ConstantFolder:
 
     def _evaluate(self, name: str, depth: int) -> Array | None:
         model = self._model
-        if depth == 0 or not self._effects.settled(model, name):
+        if depth == 0 or not self._effects.is_never_mutated(model, name):
             return None
         if model.is_parameter(name):
             return self._weights(name)
@@ -123,7 +123,7 @@ class ConstantFolder:
         return integers
 
     def _input_set(self, node: Node, position: int, depth: int) -> Numbers | None:
-        """The set of an input; the buffer of a settled in-place operator is read by it alone, before the change."""
+        """The set of an input; the buffer of an in-place operator is read by it alone, before the change."""
         name = node.inputs[position]
         if name in changed(self._model, node):
             effects = self._effects.without(name)
@@ -155,7 +155,7 @@ class ConstantFolder:
         if everywhere is not None:
             return frozenset((everywhere + 0.0,))
         kind, node = model.type_of(name), model.producer(name)
-        if kind is None or depth == 0 or not self._effects.settled(model, name):
+        if kind is None or depth == 0 or not self._effects.is_never_mutated(model, name):
             return None
         constant = self.value(name)
         if constant is not None:
@@ -185,10 +185,10 @@ class ConstantFolder:
             return _bounded([np.asarray(x).astype(kind.dtype.numpy).astype(np.float64).item() for x in sorted(numbers)])
 
 
-Rule: TypeAlias = Callable[[ConstantFolder, Node, int], Array | None]
+FoldRule: TypeAlias = Callable[[ConstantFolder, Node, int], Array | None]
 
 
-def _binary(function: Callable[[Array, Array], Array]) -> Rule:
+def _binary(function: Callable[[Array, Array], Array]) -> FoldRule:
     def rule(fold: ConstantFolder, node: Node, depth: int) -> Array:
         a, b = (fold.operand(name, depth) for name in node.inputs[:2])
         # A Python scalar takes the tensor's type (numpy 1.26 would widen a 0-d float64 array by itself).
@@ -201,7 +201,7 @@ def _binary(function: Callable[[Array, Array], Array]) -> Rule:
     return rule
 
 
-def _with_alpha(function: Callable[[Array, Array], Array]) -> Rule:
+def _with_alpha(function: Callable[[Array, Array], Array]) -> FoldRule:
     """a + α·b; only an α of 1 is read."""
     plain = _binary(function)
 
@@ -226,7 +226,7 @@ def _broadcast(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
     return None if kind is None else np.broadcast_to(fold.operand(node.inputs[0], depth), kind.dims)
 
 
-def _triangle(function: Callable[..., Array]) -> Rule:
+def _triangle(function: Callable[..., Array]) -> FoldRule:
     def rule(fold: ConstantFolder, node: Node, depth: int) -> Array:
         diagonal = fold.numbers(node.inputs[1])[0] if len(node.inputs) > 1 else 0
         return function(fold.operand(node.inputs[0], depth), diagonal)
@@ -248,7 +248,7 @@ def _slice(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
     return array[index]
 
 
-_FOLD: dict[str, Rule] = {
+_FOLD: dict[str, FoldRule] = {
     "Add": _binary(np.add),
     "AddExt": _with_alpha(np.add),
     "Sub": _binary(np.subtract),

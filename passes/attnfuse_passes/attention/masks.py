@@ -1,4 +1,4 @@
-"""From the terms of the scores to what a fused node can take: keys to discard, a bias, what an empty row means.
+"""From the terms of the scores to what a fused node can take: keys to discard, a bias, what a fully masked row means.
 
 Let c be added to a score. If c is −inf the key's weight is exactly 0. If c is so negative that adding it absorbs the
 score (s + c = c in floating point, see ABSORBING), the weight is exactly 0 as long as the row has one key without it.
@@ -212,7 +212,7 @@ class _Sorter:
             else:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
-                # so a mean, differs, in a row that attends to no key.
+                # so a mean, differs, in a fully masked row.
                 raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
         self.draft.guard = "zero" if self.attention.nan_guard else None
         self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
@@ -416,7 +416,7 @@ class _Sorter:
             parts.append(replace(term, value=name, dtype=part.dtype, source=source))
         return parts
 
-    # --- rows without keys
+    # --- fully masked rows
 
     def _rows(self) -> None:
         draft = self.draft
@@ -439,9 +439,9 @@ class _Sorter:
         elif kinds == {"mean"} and single:
             draft.guard = "mean"
         else:
-            self.shift = True  # several masks together may leave a row no key, and what it means depends on all
+            self.shift = True  # several masks together may mask a row fully, and what it means depends on all
             return
-        self._prove("rows", f"rows without keys are put in place after the node: {draft.guard}")
+        self._prove("rows", f"fully masked rows are put in place after the node: {draft.guard}")
 
     def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""

@@ -37,14 +37,14 @@ from attnfuse.api import (
     Unsupported,
     cannot,
     makes_tuple,
-    objection,
     short_name,
+    unsupported_reason,
 )
 from attnfuse_passes.legalise import nodes
 
-Rule: TypeAlias = "Callable[[RuleContext], Result]"
+LegalisationRule: TypeAlias = "Callable[[RuleContext], Result]"
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, LegalisationRule] = {}
 _PLUGGED: list[Rewrite[Any, Any]] = []
 """What plugins bring."""
 
@@ -96,10 +96,10 @@ class RuleContext(RewriteContext):
         return tuple(nodes.array(self.build, element) for element in literal if isinstance(element, np.ndarray))
 
 
-def legalises(*ops: str) -> Callable[[Rule], Rule]:
+def legalises(*ops: str) -> Callable[[LegalisationRule], LegalisationRule]:
     """Register a rule for operators of these names; each operator has one."""
 
-    def register(rule: Rule) -> Rule:
+    def register(rule: LegalisationRule) -> LegalisationRule:
         for op in ops:
             if op in RULES:
                 raise ValueError(f"two rules legalise {op}")
@@ -114,7 +114,7 @@ class _Application:
     """The one lowering of a rule: the rule itself."""
 
     form: str
-    rule: Rule
+    rule: LegalisationRule
 
     def unsupported_reason(self, at: RewriteContext, candidate: Candidate, _: RewriteContext) -> Unsupported | None:
         """Nothing: a rule finds out while it writes, and what it wrote by then is dropped."""
@@ -127,13 +127,13 @@ class _Application:
 class RuleRewrite(OperatorRewrite[RewriteContext]):
     """One operator that the target objects to, written by its rule."""
 
-    def __init__(self, op: str, rule: Rule) -> None:
+    def __init__(self, op: str, rule: LegalisationRule) -> None:
         self.roots = frozenset((op,))
         self.lowerings = (_Application(op, rule),)
 
     def raise_(self, at: RewriteContext) -> RewriteContext | None:
         """The node itself, where the target does not take it as it is."""
-        return None if objection(at.target, at.model, at.node) is None else at
+        return None if unsupported_reason(at.target, at.model, at.node) is None else at
 
     def name(self, form: RewriteContext, at: RewriteContext) -> str:
         """The replaced node's own name, which only its graph need keep unique."""

@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnfuse.ir.graph import Model
-from attnfuse.ir.text import TextError, parse_program, program_text, region_lines
+from attnfuse.ir.text import TextError, infer, parse_program, program_text, region_lines
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
 from tests.support import oracle
 from tests.support.graphs import GraphBuilder, operators
-from tests.support.inference import infer
 from tests.support.spellings import spell
 
 ATTENTION = """

@@ -28,9 +28,9 @@ from attnfuse.mindir import codec
 from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
-from attnfuse.targets.objections import objection
+from attnfuse.targets.support import unsupported_reason
 from attnfuse.testing import Fixture, read_fixtures
-from attnfuse.verify.inference.inference import Inference, infer_all
+from attnfuse.verify.inference.inferred_types import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.execution import run
@@ -141,7 +141,7 @@ def legalise(model: Model, target: Target = LITE) -> dict[str, str]:
     changed = Legalise().run(model, context)
     assert changed == (codec.serialise(model.proto) != before)
     Model(model.proto)
-    return context.illegal
+    return context.unsupported
 
 
 def legalised(case: Case) -> Model:
@@ -175,7 +175,7 @@ def check_structure(case: Case) -> None:
         return
     assert illegal == {}
     assert operators(after) == case.ops
-    assert not {node.op: why for node in after.nodes if (why := objection(LITE, after, node)) is not None}
+    assert not {node.op: why for node in after.nodes if (why := unsupported_reason(LITE, after, node)) is not None}
     for node in after.nodes:
         if before.producer(node.name) is not None:
             assert after.types_of(node.name) == before.types_of(node.name), node

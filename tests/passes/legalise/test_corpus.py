@@ -9,9 +9,9 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.targets.objections import objection
+from attnfuse.targets.support import unsupported_reason
 from attnfuse.verify.graph.structure import check_interface, new_findings
-from attnfuse.verify.inference.inference import Inference, infer_all
+from attnfuse.verify.inference.inferred_types import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
@@ -57,7 +57,7 @@ def compiled(name: str) -> Model:
 @pytest.mark.parametrize("name", store.names())
 def test_what_is_left(name: str) -> None:
     before, after = source(name), compiled(name)
-    left = {node.op for node in after.nodes if objection(LITE, after, node) is not None}
+    left = {node.op for node in after.nodes if unsupported_reason(LITE, after, node) is not None}
     assert left == LEFT.get(name, set())
     assert new_findings(before, after)[0] + check_interface(before, after) == []
 

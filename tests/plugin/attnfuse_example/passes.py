@@ -34,7 +34,7 @@ class CancelNegations:
             value = inner.inputs[0]
             is_output = any(use.node is None for use in model.uses(node.name))
             # −(−x) is memory of its own, x is not: where something writes to either, they are not the same.
-            if not is_output and effects.settled(model, value) and effects.settled(model, node.name):
+            if not is_output and effects.is_never_mutated(model, value) and effects.is_never_mutated(model, node.name):
                 edit.rename[node.name] = value
         if not edit.rename:
             return False

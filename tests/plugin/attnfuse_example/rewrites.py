@@ -12,8 +12,8 @@ from attnfuse.api import (
     Result,
     RewriteContext,
     Unsupported,
-    objection,
     short_name,
+    unsupported_reason,
 )
 
 
@@ -50,7 +50,7 @@ class WriteGate(OperatorRewrite[Gate]):
 
     def raise_(self, at: RewriteContext) -> Gate | None:
         """What is there, as a form; None where there is nothing to do. What reads an argument fails by itself."""
-        if objection(at.target, at.model, at.node) is None:
+        if unsupported_reason(at.target, at.model, at.node) is None:
             return None
         return Gate(at.input(0), at.input(1), at.out.dtype)
 

@@ -16,7 +16,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
 from attnfuse.mindir.schema import AttributeProto
 from attnfuse.verify import measure_memory
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.inference.binding import bind, is_open
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.execution import run
@@ -99,7 +99,7 @@ def test_where_no_size_fits_that_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         asked.append(len(models) // 2)
         return dict.fromkeys(models, "7 tokens are needed")
 
-    monkeypatch.setattr(inference, "types_of_all", reject)
+    monkeypatch.setattr(inferred_types, "types_of_all", reject)
     model = attention().model()
     with pytest.raises(VerificationError, match=r"m leaves sizes.*give inputs with --data, or use --verify static"):
         bind(model, model, [], "m", tmp_path)

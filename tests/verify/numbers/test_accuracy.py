@@ -13,7 +13,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.verify import verify_component
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
@@ -44,7 +44,7 @@ def layers(dtype: DType, gains: list[float]) -> GraphBuilder:
 
 def told(model: Model, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     """Warnings of a right rewrite, which passes."""
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
     files = folder / "original.mindir", folder / "fused.mindir"
     files[0].write_bytes(codec.serialise(model.proto))
     fuse(model, "lite")
@@ -102,7 +102,7 @@ def test_independent_roundings_stay_far_below() -> None:
 def test_a_compile_warns_and_certifies_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(inference, "infer", lambda model, name, work: inference.Inference((), 0, "not run"))
+    monkeypatch.setattr(inferred_types, "infer", lambda model, name, work: inferred_types.Inference((), 0, "not run"))
     source = layers(FLOAT16, [4.0] * 6).write(tmp_path / "unet.mindir")
     out = tmp_path / "out"
     assert cli.run(["compile", str(source), "-o", str(out), "--verify", "full", "--progress", "never"]) == 0

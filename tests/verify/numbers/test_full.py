@@ -41,7 +41,7 @@ def formula(
 
 
 def fused(hide: Callable[[GraphBuilder], str]) -> Model:
-    """A fused node that discards the same keys; what a row without keys gives is left to the operator (0)."""
+    """A fused node that discards the same keys; what a fully masked row gives is left to the operator (0)."""
     g = GraphBuilder("g")
     q, k, v = operands(g)
     mask = g.op("Tile", hide(g), (1, 1, 8, 1), dims=(2, 1, 8, 8))
@@ -55,7 +55,7 @@ def by_mask(g: GraphBuilder) -> str:
 
 def by_length(g: GraphBuilder) -> str:
     positions = np.arange(8)[None]
-    return g.reshape(g.compare("GreaterEqual", positions, g.expand_dims(g.input("n", (2,), INT64), 1)), (2, 1, 1, 8))
+    return g.reshape(g.op("GreaterEqual", positions, g.expand_dims(g.input("n", (2,), INT64), 1)), (2, 1, 1, 8))
 
 
 def check(

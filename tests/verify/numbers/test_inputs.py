@@ -135,7 +135,7 @@ READERS: dict[str, tuple[Callable[[GraphBuilder, str], str], Callable[[np.ndarra
         lambda g, x: g.op("Reciprocal", g.sub(np.array(2, np.float32), x)),
         lambda x: np.abs(2 - x) > 0.09,
     ),
-    "a root as a power": (lambda g, x: g.op("Pow", x, 0.3), lambda x: x > 0),
+    "a root as a power": (lambda g, x: g.op("Pow", x, np.array(0.3, np.float32)), lambda x: x > 0),
     "acos": (lambda g, x: g.op("ACos", x), lambda x: np.abs(x) < 1),
     "acosh": (lambda g, x: g.op("Acosh", x), lambda x: x > 1),
     "log1p": (lambda g, x: g.op("Log1p", x), lambda x: x > -1),
@@ -156,7 +156,7 @@ def test_numbers_lie_where_their_readers_are_defined(reader: str) -> None:
 ROOTS: dict[str, Callable[[GraphBuilder, str], str]] = {
     "sqrt": lambda g, w: g.op("Sqrt", w),
     "rsqrt": lambda g, w: g.op("Rsqrt", w),
-    "a power": lambda g, w: g.op("Pow", w, 0.3),
+    "a power": lambda g, w: g.op("Pow", w, np.array(0.3, np.float16)),
     "a root of a product": lambda g, w: g.op("Sqrt", g.muls(w, 3.0)),
     "a logarithm and the number itself": lambda g, w: g.add(g.op("Log", w), w),
 }
@@ -177,7 +177,7 @@ def test_a_root_that_is_added_to_scores_is_of_numbers_that_have_one(root: str, s
 
 @pytest.mark.parametrize(
     "bent", [lambda g, w: g.op("Reciprocal", w), lambda g, w: g.div(np.ones((8, 8), np.float16), w),
-             lambda g, w: g.op("Pow", w, 3.0)]
+             lambda g, w: g.op("Pow", w, np.array(3.0, np.float16))]
 )  # fmt: skip
 def test_a_quotient_or_power_that_is_added_to_scores_is_no_mask(bent: Callable[[GraphBuilder, str], str]) -> None:
     g = GraphBuilder("g")
@@ -189,7 +189,7 @@ def test_a_quotient_or_power_that_is_added_to_scores_is_no_mask(bent: Callable[[
 def test_0_and_1_give_way_to_an_operator_that_is_not_defined_there(name: str) -> None:
     g = GraphBuilder("g")
     w = g.input(name, (2, 8), FLOAT32)
-    g.output(g.op("Acosh", w), g.compare("Equal", w, np.array(1, np.float32)))
+    g.output(g.op("Acosh", w), g.op("Equal", w, np.array(1, np.float32)))
     assert (draw(g)[name] > 1).all()
 
 
@@ -225,29 +225,32 @@ def test_readers_in_a_function_are_followed() -> None:
 # --- lengths
 
 
+def of_one_type(g: GraphBuilder, n: str) -> tuple[str, str]:
+    """Positions of the lengths' type, and the lengths."""
+    return g.constant(np.arange(8, dtype=g.type_of(n).dtype.numpy)[None]), g.expand_dims(n, 1)
+
+
 LENGTHS: dict[str, Callable[[GraphBuilder, str], str]] = {
-    "greater or equal": lambda g, n: g.compare("GreaterEqual", np.arange(8)[None], g.expand_dims(n, 1)),
-    "less, from the other side": lambda g, n: g.logical_not(g.compare("Less", np.arange(8)[None], g.expand_dims(n, 1))),
-    "length first": lambda g, n: g.compare("LessEqual", g.reshape(n, (2, 1)), np.arange(8)[None]),
-    "cast to int32": lambda g, n: g.compare(
+    "greater or equal": lambda g, n: g.op("GreaterEqual", np.arange(8)[None], g.expand_dims(n, 1)),
+    "less, from the other side": lambda g, n: g.logical_not(g.op("Less", np.arange(8)[None], g.expand_dims(n, 1))),
+    "length first": lambda g, n: g.op("LessEqual", g.reshape(n, (2, 1)), np.arange(8)[None]),
+    "cast to int32": lambda g, n: g.op(
         "GreaterEqual", np.arange(8, dtype=np.int32)[None], g.expand_dims(g.cast(n, INT32), 1)
     ),
-    "to float32": lambda g, n: g.compare(
+    "to float32": lambda g, n: g.op(
         "GreaterEqual", np.arange(8, dtype=np.float32)[None], g.expand_dims(g.cast(n, FLOAT32), 1)
     ),
-    "broadcast": lambda g, n: g.compare(
-        "GreaterEqual", np.arange(8)[None], g.broadcast_to(g.expand_dims(n, 1), (2, 8))
+    "broadcast": lambda g, n: g.op("GreaterEqual", np.arange(8)[None], g.broadcast_to(g.expand_dims(n, 1), (2, 8))),
+    "subtracted": lambda g, n: g.op(
+        "GreaterEqual", g.sub(*of_one_type(g, n)), g.constant(np.array(0, g.type_of(n).dtype.numpy))
     ),
-    "subtracted": lambda g, n: g.compare(
-        "GreaterEqual", g.sub(np.arange(8)[None], g.expand_dims(n, 1)), np.array(0, np.int64)
-    ),
-    "range in layers": lambda g, n: g.compare(
+    "range in layers": lambda g, n: g.op(
         "GreaterEqual", g.expand_dims(g.constant(np.arange(8)), 0), g.expand_dims(n, 1)
     ),
-    "counted by a sum of ones": lambda g, n: g.compare(
+    "counted by a sum of ones": lambda g, n: g.op(
         "Greater", g.op("CumsumExt", g.constant(np.ones((1, 8), np.int64)), 1, dims=(1, 8)), g.expand_dims(n, 1)
     ),
-    "an arange": lambda g, n: g.compare(
+    "an arange": lambda g, n: g.op(
         "GreaterEqual",
         g.expand_dims(g.node("Arange", [*map(g.constant, (0, 8, 1)), g.constant(None)], TensorType((8,), INT64)), 0),
         g.expand_dims(n, 1),
@@ -277,10 +280,8 @@ def test_token_ids_and_positions_are_no_lengths() -> None:
     g = GraphBuilder("g")
     ids, positions = g.input("ids", (2, 12), INT64), g.input("position_ids", (2, 12), INT64)
     table = g.parameter("table", seeded("t", (500, 3)))
-    first = g.compare("NotEqual", ids, np.arange(12)[None])
-    g.output(
-        g.op("Gather", table, ids, 0, 0, dims=(2, 12, 3)), first, g.compare("Less", positions, np.arange(12)[None])
-    )
+    first = g.op("NotEqual", ids, np.arange(12)[None])
+    g.output(g.op("Gather", table, ids, 0, 0, dims=(2, 12, 3)), first, g.op("Less", positions, np.arange(12)[None]))
     assert draw(g)["ids"].max() > 100
     np.testing.assert_array_equal(draw(g)["position_ids"], [range(12)] * 2)
 
@@ -327,7 +328,7 @@ def test_masks_of_0_and_1_have_rows_of_every_kind(dims: tuple[int, ...], dtype: 
     g = GraphBuilder("g")
     keep = g.input(name, dims, dtype)
     if dtype is not BOOL:
-        keep = g.compare("NotEqual", keep, np.array(0, dtype.numpy))
+        keep = g.op("NotEqual", keep, np.array(0, dtype.numpy))
     whole = dims if len(dims) == 4 else (dims[0], 1, dims[1] if len(dims) == 3 else 1, 8)
     attend(g, g.masked_fill(scores(g), g.logical_not(g.reshape(keep, whole)), np.array(-np.inf, np.float16)))
     each = drawn_each(g, name)

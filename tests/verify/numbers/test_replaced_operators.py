@@ -16,8 +16,8 @@ from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.graph.sites import cut, cut_replaced, find
-from attnfuse.verify.numbers import numbers, replaced_operators, site_numbers
-from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers import comparison, replaced_operators, site_numbers
+from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.replaced_operators import compare_replaced
 from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.fuse import Fuse
@@ -52,7 +52,7 @@ def test_a_graph_that_was_fused_and_legalised_passes_value_by_value(name: str) -
     pairs = [(site, part) for site in found.sites if (part := cut(original, fused, site)) is not None]
     assert len(pairs) == len(found.sites)
     taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
-    compared = numbers.compare(*sides, 0, taps)
+    compared = comparison.compare(*sides, 0, taps)
     assert compared.findings == ()
     for result in site_numbers.compare_sites(*sides, pairs, compared.values, 0):
         assert result.findings == ()
@@ -129,7 +129,9 @@ def test_a_constant_of_a_coarser_type_than_the_sources_is_a_mistake() -> None:
     """Its last place is no allowance: in bfloat16 1/3 is 0.3340, in the source's float32 or float16 it is not."""
 
     for dtype in (FLOAT16, FLOAT32):
-        (told,) = differences(*pair(times(1 / 3), lambda g, x: g.mul(x, np.array(1 / 3, BFLOAT16.numpy)), dtype))
+        (told,) = differences(
+            *pair(times(1 / 3), lambda g, x: g.op("Mul", x, np.array(1 / 3, BFLOAT16.numpy), like=x), dtype)
+        )
         assert "was replaced, and its replacement differs in float64 by 1.95e-03" in told
 
 

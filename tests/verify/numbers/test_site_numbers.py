@@ -10,8 +10,8 @@ import pytest
 
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.sites import cut, find
-from attnfuse.verify.numbers import numbers, site_numbers
-from attnfuse.verify.numbers.numbers import Side
+from attnfuse.verify.numbers import comparison, site_numbers
+from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.weights import drawn_weights
 from tools.corpus import census, store
 
@@ -38,7 +38,7 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     weights = drawn_weights(0)
     sides = Side(result.before, weights), Side(result.after, weights)
     taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
-    compared = numbers.compare(*sides, seed=0, taps=taps)
+    compared = comparison.compare(*sides, seed=0, taps=taps)
     assert compared.findings == ()
     for result_ in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):
         assert result_.findings == ()

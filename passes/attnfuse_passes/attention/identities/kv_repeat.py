@@ -55,11 +55,11 @@ def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
     ),
     counter_examples=(
         "RepeatInterleaveInt(x: float32[2, 3], n: int64[3], 1, None)",
-        "RepeatInterleaveInt(x: float32[2, 3], 2, 5, None)",
-        "RepeatInterleaveInt(x: float32[2, 3], 0, 1, None) -> float32[2, 0]",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, 5, None) -> float32[2, 6]",
+        "RepeatInterleaveInt(x: float32[2, 3], 0, 1, None)",
         "RepeatInterleaveInt(x: unknown, 2, 1, None) -> float32[2, 6]",
-        "RepeatInterleaveInt(x: float32[2, 3], 2, (0, 1), None)",
-        "RepeatInterleaveInt(x: float32[2, 3], 2, axis: int64[], None)",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, (0, 1), None) -> float32[4, 6]",
+        "RepeatInterleaveInt(x: float32[2, 3], 2, axis: int64[], None) -> float32[2, 6]",
     ),
 )
 def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:

@@ -41,7 +41,10 @@ def shapes(model: Model, node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] 
     ops=("Transpose", "TransposeView"),
     identity="x with its axes permuted",
     examples=("Transpose(x: float32[2, 3, 4], (0, 2, 1))", "TransposeView(x: float32[2, 3, 4], (-1, 0, 1))"),
-    counter_examples=("Transpose(x: float32[2, 3], p: int64[2])", "Transpose(x: float32[2, 2], (0, 0))"),
+    counter_examples=(
+        "Transpose(x: float32[2, 3], p: int64[2]) -> float32[3, 2]",
+        "Transpose(x: float32[2, 2], (0, 0)) -> float32[2, 2]",
+    ),
 )
 def transpose(model: Model, node: Node) -> tuple[str, Effect] | None:
     """The permutation must be a literal; a negative axis counts from the end."""
@@ -66,12 +69,12 @@ def transpose(model: Model, node: Node) -> tuple[str, Effect] | None:
     identity="x with its axes regrouped in row-major order",
     examples=(
         "Reshape(x: float32[2, 12], (2, 3, 4))",
-        "ExpandDims(x: float32[2, 3], 1) -> float32[2, 1, 3]",
-        "FlattenExt(x: float32[2, 3, 4], 1, 2) -> float32[2, 12]",
-        "Squeeze(x: float32[2, 1, 3], 1) -> float32[2, 3]",
+        "ExpandDims(x: float32[2, 3], 1)",
+        "FlattenExt(x: float32[2, 3, 4], 1, 2)",
+        "Squeeze(x: float32[2, 1, 3], 1)",
         "ReshapeView(x: float32[6, 4], (2, 3, 4))",
-        "ExpandDimsView(x: float32[2, 3], 0) -> float32[1, 2, 3]",
-        "SqueezeView(x: float32[1, 2], 0) -> float32[2]",
+        "ExpandDimsView(x: float32[2, 3], 0)",
+        "SqueezeView(x: float32[1, 2], 0)",
     ),
     counter_examples=("Reshape(x: unknown, (2, 3)) -> float32[2, 3]", "Reshape(x: int64[6], (2, 3)) -> float32[2, 3]"),
 )

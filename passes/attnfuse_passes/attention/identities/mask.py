@@ -6,9 +6,9 @@ import numpy as np
 
 from attnfuse.api import Model, Node, Role, role
 from attnfuse_passes.attention.identities.peelers import peeler
-from attnfuse_passes.attention.identities.product import is_scores
+from attnfuse_passes.attention.identities.product import is_scores, same_shape, summands
 from attnfuse_passes.attention.identities.scale import constant_factor
-from attnfuse_passes.attention.identities.steps import AddTerm, Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.identities.steps import Effect, FillWhere, NanToZero
 from attnfuse_passes.attention.uniform import uniform
 
 
@@ -25,68 +25,45 @@ def _fill_value(model: Model, value: str, scores: str) -> float | None:
     return number if number < float("inf") else None
 
 
-def _same_shape(model: Model, node: Node, value: str) -> bool:
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
-
-
-def _alpha(model: Model, node: Node) -> float | None:
-    """The factor of the second operand; None where it is computed, or left out, which MindSpore never does."""
-    return constant_factor(model, node.inputs[2]) if len(node.inputs) > 2 else None
-
-
 @peeler(
     "bias.add",
     ops=("Add", "AddExt", "InplaceAddExt"),
     identity="scores + bias",
     examples=(
-        "Add(scores: float32[2, 3, 4], b: float32[3, 4])",
-        "Add(b: float32[1, 1, 4], scores: float32[2, 3, 4])",
-        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 2)",
-        "InplaceAddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], 1)",
+        "Add(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[3, 4])",
+        "Add(b: float32[1, 1, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "AddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], 2)",
+        "InplaceAddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], 1, u: monad)",
     ),
     counter_examples=(
-        "Add(scores: float32[3, 4], b: float32[2, 3, 4])",
-        "AddExt(b: float32[2, 3, 4], scores: float32[2, 3, 4], 2)",
-        "AddExt(scores: float32[2, 3, 4], b: float32[2, 3, 4], a: float32[])",
+        "Add(MatMulExt(q: float32[3, 5], k: float32[5, 4]), b: float32[2, 3, 4])",
+        "AddExt(b: float32[2, 3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), 2)",
+        "AddExt(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[2, 3, 4], a: float32[])",
         "Add(x: float32[2, 3, 4], b: float32[2, 3, 4])",
     ),
 )
 def add(model: Model, node: Node) -> tuple[str, Effect] | None:
-    """α (AddExt, InplaceAddExt) multiplies the second operand, so there the scores must be the first."""
-    alpha = 1.0 if node.op == "Add" else _alpha(model, node)
-    if alpha is None:
-        return None
-    first, second = node.inputs[:2]
-    sides = [(first, second, alpha)] + ([(second, first, 1.0)] if alpha == 1.0 and node.op != "InplaceAddExt" else [])
-    for scores, term, factor in sides:
-        kind = model.type_of(term)
-        if _same_shape(model, node, scores) and kind is not None and kind.dtype.is_float and is_scores(model, scores):
-            return scores, AddTerm(term, factor)
-    return None
+    """Of the summands the first that is scores."""
+    return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
 @peeler(
     "bias.subtract",
     ops=("Sub", "SubExt"),
     identity="scores − bias",
-    examples=("Sub(scores: float32[2, 3, 4], b: float32[3, 4])", "SubExt(scores: float32[2, 3], b: float32[2, 3], 3)"),
+    examples=(
+        "Sub(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), b: float32[3, 4])",
+        "SubExt(MatMulExt(q: float32[2, 5], k: float32[5, 3]), b: float32[2, 3], 3)",
+    ),
     counter_examples=(
-        "Sub(b: float32[2, 3, 4], scores: float32[2, 3, 4])",
-        "Sub(scores: float32[3, 4], b: float32[2, 3, 4])",
-        "SubExt(scores: float32[2, 3], b: float32[2, 3], a: float32[])",
+        "Sub(b: float32[2, 3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "Sub(MatMulExt(q: float32[3, 5], k: float32[5, 4]), b: float32[2, 3, 4])",
+        "SubExt(MatMulExt(q: float32[2, 5], k: float32[5, 3]), b: float32[2, 3], a: float32[])",
     ),
 )
 def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Only what is subtracted from the scores; bias − scores would turn their sign."""
-    alpha = _alpha(model, node) if node.op == "SubExt" else 1.0
-    scores, term = node.inputs[:2]
-    kind = model.type_of(term)
-    if alpha is None or kind is None or not kind.dtype.is_float:
-        return None
-    if not _same_shape(model, node, scores) or not is_scores(model, scores):
-        return None
-    return scores, AddTerm(term, -alpha)
+    return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
 @peeler(
@@ -94,20 +71,20 @@ def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("MaskedFill",),
     identity="where(mask, fill, scores)",
     examples=(
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] -inf)",
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[2, 3, 4], -10000.0)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], tensor float32[] -inf)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[2, 3, 4], -10000.0)",
     ),
     counter_examples=(
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], f: float32[])",
-        "MaskedFill(scores: float32[2, 3, 4], m: bool[3, 4], tensor float32[] inf)",
-        "MaskedFill(scores: float32[3, 4], m: bool[2, 3, 4], -1.0)",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], f: float32[])",
+        "MaskedFill(MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), m: bool[3, 4], tensor float32[] inf)",
+        "MaskedFill(MatMulExt(q: float32[3, 5], k: float32[5, 4]), m: bool[2, 3, 4], -1.0)",
     ),
 )
 def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     """True in the mask is what is filled."""
     scores, condition, fill = node.inputs[:3]
     number = _fill_value(model, fill, scores)
-    if number is None or not _same_shape(model, node, scores):
+    if number is None or not same_shape(model, node, scores):
         return None
     return scores, FillWhere(condition, when=True, fill=number)
 
@@ -117,14 +94,14 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("Select", "Where"),
     identity="where(keep, scores, fill), or where(drop, fill, scores)",
     examples=(
-        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
-        "Select(m: bool[3, 4], tensor float32[] -1e9, scores: float32[2, 3, 4])",
-        "Select(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[2, 3, 4] -inf)",
-        "Where(m: bool[3, 4], scores: float32[2, 3, 4], tensor float32[] -inf)",
+        "Select(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[] -inf)",
+        "Select(m: bool[3, 4], tensor float32[] -1e9, MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]))",
+        "Select(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[2, 3, 4] -inf)",
+        "Where(m: bool[3, 4], MatMulExt(q: float32[2, 3, 5], k: float32[2, 5, 4]), tensor float32[] -inf)",
     ),
     counter_examples=(
         "Select(m: bool[3, 4], x: float32[3, 4], y: float32[3, 4])",
-        "Select(m: bool[2, 3, 4], scores: float32[3, 4], tensor float32[] -inf)",
+        "Select(m: bool[2, 3, 4], MatMulExt(q: float32[3, 5], k: float32[5, 4]), tensor float32[] -inf)",
     ),
 )
 def select(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -132,7 +109,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     condition, yes, no = node.inputs[:3]
     for scores, other, when in ((yes, no, False), (no, yes, True)):
         number = _fill_value(model, other, scores)
-        if number is not None and _same_shape(model, node, scores):
+        if number is not None and same_shape(model, node, scores):
             return scores, FillWhere(condition, when=when, fill=number)
     return None
 
@@ -140,17 +117,17 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
 @peeler(
     "nan.guard",
     ops=("Select", "Where", "MaskedFill"),
-    identity="where(isnan(P), 0, P): only a row without any key is not a number",
+    identity="where(isnan(P), 0, P): only a fully masked row is not a number",
     examples=(
-        "Select(IsNan(p), tensor float32[] 0.0, p: float32[2, 3])",
-        "Where(IsNaN(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p: float32[2, 3]), tensor float32[] 0.0, p)",
+        "Where(IsNaN(p: float32[2, 3]), tensor float32[] 0.0, p)",
         "MaskedFill(p: float32[2, 3], IsNan(p), 0.0)",
     ),
     counter_examples=(
         "Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsNan(p), tensor float32[] 1.0, p: float32[2, 3])",
-        "Select(IsNan(other), tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsInf(p), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsNan(p: float32[2, 3]), tensor float32[] 1.0, p)",
+        "Select(IsNan(other: float32[2, 3]), tensor float32[] 0.0, p: float32[2, 3])",
+        "Select(IsInf(p: float32[2, 3]), tensor float32[] 0.0, p)",
     ),
 )
 def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -162,6 +139,6 @@ def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
     test = model.producer(condition)
     if test is None or role(test) is not Role.NAN_TEST or test.inputs[0] != value:
         return None
-    if constant_factor(model, zero) != 0.0 or not _same_shape(model, node, value):
+    if constant_factor(model, zero) != 0.0 or not same_shape(model, node, value):
         return None
     return value, NanToZero()

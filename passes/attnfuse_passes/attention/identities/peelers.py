@@ -24,17 +24,17 @@ from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
     FillWhere,
+    IdentityRule,
     Layout,
     NanToZero,
     Ordered,
-    Rule,
     Same,
     Scale,
     Step,
 )
 
 
-class Place(Enum):
+class SitePart(Enum):
     """Where in softmax(scale · QKᵀ + bias) V a value stands."""
 
     OPERAND = "query or key"
@@ -44,25 +44,25 @@ class Place(Enum):
 
 
 # softmax is not linear, so a factor or a term may be moved past Q·Kᵀ but never past the softmax; a value that is not
-# a number can only come from a row without any key, so replacing it is a statement about the weights.
-ALLOWED: dict[Place, tuple[type, ...]] = {
-    Place.OPERAND: (Same, Scale, Convert, Layout),
-    Place.VALUE: (Same, Convert, Layout),
-    Place.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere),
-    Place.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero),
+# a number can only come from a fully masked row, so replacing it is a statement about the weights.
+ALLOWED: dict[SitePart, tuple[type, ...]] = {
+    SitePart.OPERAND: (Same, Scale, Convert, Layout),
+    SitePart.VALUE: (Same, Convert, Layout),
+    SitePart.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere),
+    SitePart.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One identity. `examples` and `counter_examples` are one-node programs, see tests/support/programs.py."""
+    """One identity. The examples are programs, see `attnfuse.ir.text.program`: each is about its last node."""
 
     name: str
     ops: tuple[str, ...]
     identity: str
     examples: tuple[str, ...]
     counter_examples: tuple[str, ...]
-    rule: Rule
+    rule: IdentityRule
 
 
 _BY_OP: dict[str, list[Identity]] = {}
@@ -79,10 +79,10 @@ def peeler(
     identity: str,
     examples: tuple[str, ...],
     counter_examples: tuple[str, ...] = (),
-) -> Callable[[Rule], Rule]:
+) -> Callable[[IdentityRule], IdentityRule]:
     """Register a rule under the operators it is about."""
 
-    def register(rule: Rule) -> Rule:
+    def register(rule: IdentityRule) -> IdentityRule:
         entry = Identity(name, ops, identity, examples, counter_examples, rule)
         for op in ops:
             _BY_OP.setdefault(op, []).append(entry)
@@ -115,7 +115,7 @@ def all_peelers() -> tuple[Identity, ...]:
     return tuple(sorted({p.name: p for entries in _BY_OP.values() for p in entries}.values(), key=lambda p: p.name))
 
 
-def peel(model: Model, value: str, place: Place) -> Step | None:
+def peel(model: Model, value: str, place: SitePart) -> Step | None:
     """The first peeler that applies to the node making `value`, at that place."""
     node = model.producer(value)
     if node is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.identities.peelers import Place, peel
+from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.scale import constant_factor
 from attnfuse_passes.attention.identities.steps import AddTerm
 
@@ -60,13 +60,56 @@ def is_scores(model: Model, value: str) -> bool:
 
     Of the two operands of an addition, this tells the scores from the bias.
     """
-    for _ in range(MAX_CHAIN):
-        if read_product(model, value) is not None:
+    pending, seen = [(value, 0)], {value}
+    while pending:
+        at, depth = pending.pop()
+        if read_product(model, at) is not None:
             return True
-        step = peel(model, value, Place.SCORES)
-        if step is None:
-            return False
-        if isinstance(step.effect, AddTerm):
-            return True  # it was peeled because its input is scores
-        value = step.input
+        further = [] if depth == MAX_CHAIN - 1 else [name for name in _before(model, at) if name not in seen]
+        seen.update(further)
+        pending += [(name, depth + 1) for name in further]
     return False
+
+
+def _before(model: Model, value: str) -> list[str]:
+    """What the value may be read back to. A sum is not peeled here: that would ask of its summands what is asked."""
+    node = model.producer(value)
+    if node is not None and node.op in _SUMS:
+        return [name for name, _ in summands(model, node)]
+    step = peel(model, value, SitePart.SCORES)
+    return [] if step is None else [step.input]
+
+
+_SUMS = ("Add", "AddExt", "InplaceAddExt", "Sub", "SubExt")
+
+
+def summands(model: Model, node: Node) -> list[tuple[str, AddTerm]]:
+    """The operands of a sum or difference that may be scores, each with the term that is then added to it.
+
+    α (AddExt, InplaceAddExt, SubExt) multiplies the second operand, so there the scores must be the first.
+    """
+    alpha = 1.0 if node.op in ("Add", "Sub") else _alpha(model, node)
+    if alpha is None:
+        return []
+    first, second = node.inputs[:2]
+    is_difference = node.op in ("Sub", "SubExt")
+    sides = [(first, second, -alpha if is_difference else alpha)]
+    if alpha == 1.0 and node.op in ("Add", "AddExt"):
+        sides.append((second, first, 1.0))
+    found = []
+    for scores, term, factor in sides:
+        kind = model.type_of(term)
+        if kind is not None and kind.dtype.is_float and same_shape(model, node, scores):
+            found.append((scores, AddTerm(term, factor)))
+    return found
+
+
+def _alpha(model: Model, node: Node) -> float | None:
+    """The factor of the second operand; None where it is computed, or left out, which MindSpore never does."""
+    return constant_factor(model, node.inputs[2]) if len(node.inputs) > 2 else None
+
+
+def same_shape(model: Model, node: Node, value: str) -> bool:
+    """Whether the node's output has the type of `value`, which is a tensor of floating-point numbers."""
+    kind = model.type_of(value)
+    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float

@@ -49,7 +49,7 @@ def keeps_shape(model: Model, node: Node, value: str) -> bool:
         "Mul(x: float32[2, 3], tensor float32[] 2.0, u: monad)",
         "Muls(x: int64[2, 3], 2)",
         "Muls(x: float32[2, 3], True)",
-        "Muls(x: float32[2, 3], None)",
+        "Muls(x: float32[2, 3], None) -> float32[2, 3]",
     ),
 )
 def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -75,7 +75,7 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
     counter_examples=(
         "Div(tensor float32[] 8.0, x: float32[2, 3])",
         "Div(x: float32[2, 3], tensor float32[] 0.0)",
-        "Divs(x: float32[2, 3], y: float32[2, 3])",
+        "Divs(x: float32[2, 3], y: float32[2, 3]) -> float32[2, 3]",
         "Divs(x: float32[2, 3], 2.0, u: monad)",
         "Div(x: float32[3], tensor float32[1, 1] 2.0)",
         "Divs(x: int64[2, 3], 2)",
@@ -97,15 +97,15 @@ def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
     ops=("InplaceMuls", "InplaceDivs"),
     identity="x *= c leaves c·x, x /= c leaves (1/c)·x",
     examples=(
-        "InplaceMuls(scores: float32[2, 3], 0.125, u: monad)",
-        "InplaceDivs(scores: float32[2, 3], 8.0, u: monad)",
+        "InplaceMuls(MatMulExt(q: float32[2, 5], k: float32[5, 3]), 0.125, u: monad)",
+        "InplaceDivs(MatMulExt(q: float32[2, 5], k: float32[5, 3]), 8.0, u: monad)",
     ),
     counter_examples=(
-        "InplaceMuls(scores: float32[2, 3], c: float32[], u: monad)",
-        "InplaceMuls(scores: float32[2, 3], 0.125)",
+        "InplaceMuls(MatMulExt(q: float32[2, 5], k: float32[5, 3]), c: float32[], u: monad)",
+        "InplaceMuls(MatMulExt(q: float32[2, 5], k: float32[5, 3]), 0.125) -> float32[2, 3]",
         "InplaceMuls(x: int64[2, 3], 2, u: monad)",
-        "InplaceMuls(0.125, x: float32[2, 3], u: monad)",
-        "InplaceDivs(scores: float32[2, 3], 0.0, u: monad)",
+        "InplaceMuls(0.125, x: float32[2, 3], u: monad) -> float32[2, 3]",
+        "InplaceDivs(MatMulExt(q: float32[2, 5], k: float32[5, 3]), 0.0, u: monad)",
     ),
 )
 def in_place(model: Model, node: Node) -> tuple[str, Effect] | None:

@@ -85,4 +85,4 @@ class Step:
     identity: str
 
 
-Rule: TypeAlias = Callable[[Model, Node], tuple[str, Effect] | None]
+IdentityRule: TypeAlias = Callable[[Model, Node], tuple[str, Effect] | None]

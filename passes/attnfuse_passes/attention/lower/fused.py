@@ -97,7 +97,7 @@ class FusedOperator:
     def _refused(self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext) -> Unsupported | None:
         """What the target's documentation says against it."""
         no = refusals(at.target, candidate.request(attention), at.model.proto.model_version)
-        return Unsupported(no[0].code, no[0].told(self.form, at.target.soc)) if no else None
+        return Unsupported(no[0].code, no[0].message(self.form, at.target.soc)) if no else None
 
     def _rounds_bias(
         self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext

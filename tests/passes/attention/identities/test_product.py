@@ -12,6 +12,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
+from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from tests.support import oracle
 from tests.support.fusing import fuse
@@ -101,6 +102,20 @@ def test_a_chain_is_followed_so_far_and_no_further(length: int, found: bool) -> 
         value = g.muls(value, 0.5)
     g.output(value)
     assert is_scores(g.model(), value) == found
+
+
+@pytest.mark.parametrize("length", [30, 3_000])
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+def test_sums_of_sums_are_followed_no_further_either(op: str, length: int) -> None:
+    """Each of both operands is one: a search that goes down every way ends in no time of ours, or too deep for it."""
+    g = GraphBuilder()
+    value = g.input("x", OUT.dims, OUT.dtype)
+    for _ in range(length):
+        value = g.node(op, [value, value], OUT)
+    g.output(value)
+    model = g.model()
+    assert not is_scores(model, value)
+    assert peel(model, value, SitePart.SCORES) is None
 
 
 @pytest.mark.parametrize(("beta", "alpha"), [(1, 1), (0.5, 0.25), (0, 0.25), (2.0, 1), (-1.0, 0.5)])

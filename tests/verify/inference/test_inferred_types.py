@@ -11,13 +11,13 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
-from attnfuse.verify.inference import inference
+from attnfuse.verify.inference import inferred_types
 from tests.support.graphs import fill_type
 from tests.verify.pairs import Block, Mistake
 
 
-def infer(model: Model, folder: Path) -> inference.Inference:
-    return inference.infer(model, "block", folder)
+def infer(model: Model, folder: Path) -> inferred_types.Inference:
+    return inferred_types.infer(model, "block", folder)
 
 
 def declare(model: Model, op: str, kind: TensorType) -> Model:
@@ -84,7 +84,7 @@ def test_the_weights_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         seen["bytes"] = Path(request["graphs"][0]["source"]).read_bytes()
         return {"errors": ["stopped"], "mindspore": "0"}
 
-    monkeypatch.setattr(inference, "_run", look)
+    monkeypatch.setattr(inferred_types, "_run", look)
     model = Block().fused().model()
     infer(model, tmp_path)
     weight = next(iter(model.parameters())).raw_data
@@ -121,22 +121,22 @@ def test_a_worker_that_dies_is_one_sentence(
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python(tmp_path, monkeypatch, "exec sleep 60")
-    monkeypatch.setattr(inference, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(inferred_types, "TIMEOUT_SECONDS", 0.5)
     with pytest.raises(VerificationError, match="did not end within"):
         infer(Block().fused().model(), tmp_path)
 
 
 def test_a_larger_graph_is_given_longer() -> None:
     model = Block().fused().model()
-    one, two = inference.seconds_for([model]), inference.seconds_for([model, model])
-    assert inference.LEAST_SECONDS < one < two
-    assert inference.seconds_for([model] * 1000) == inference.TIMEOUT_SECONDS
+    one, two = inferred_types.seconds_for([model]), inferred_types.seconds_for([model, model])
+    assert inferred_types.LEAST_SECONDS < one < two
+    assert inferred_types.seconds_for([model] * 1000) == inferred_types.TIMEOUT_SECONDS
 
 
 def test_every_node_is_renamed_in_the_copy_only() -> None:
     model = Block().fused().model()
     names = [n.name for n in model.nodes]
-    copy = Model(inference._stripped(model))
+    copy = Model(inferred_types._stripped(model))
     assert [n.name for n in model.nodes] == names
     for i, node in enumerate(copy.nodes):
         if node.op != "Constant":
@@ -148,11 +148,11 @@ def test_every_node_is_renamed_in_the_copy_only() -> None:
 
 def test_a_size_that_mindspore_does_not_know_agrees_only_where_a_batch_is_open() -> None:
     written, unknown = TensorType((-1, 2, 6), FLOAT16), TensorType((-1, -1, -1), FLOAT16)
-    assert inference._agree(written, unknown, is_open=True)
-    assert inference._agree((written, None), (unknown, None), is_open=True)
-    assert not inference._agree(written, unknown, is_open=False)
-    assert not inference._agree(unknown, written, is_open=True)  # what is written must say at least as much
-    assert not inference._agree(written, TensorType((-1, -1, 7), FLOAT16), is_open=True)
-    assert not inference._agree(written, TensorType((-1, -1), FLOAT16), is_open=True)
-    assert not inference._agree(written, TensorType((-1, -1, -1), FLOAT32), is_open=True)
-    assert not inference._agree((written,), (unknown, None), is_open=True)
+    assert inferred_types._agree(written, unknown, is_open=True)
+    assert inferred_types._agree((written, None), (unknown, None), is_open=True)
+    assert not inferred_types._agree(written, unknown, is_open=False)
+    assert not inferred_types._agree(unknown, written, is_open=True)  # what is written must say at least as much
+    assert not inferred_types._agree(written, TensorType((-1, -1, 7), FLOAT16), is_open=True)
+    assert not inferred_types._agree(written, TensorType((-1, -1), FLOAT16), is_open=True)
+    assert not inferred_types._agree(written, TensorType((-1, -1, -1), FLOAT32), is_open=True)
+    assert not inferred_types._agree((written,), (unknown, None), is_open=True)

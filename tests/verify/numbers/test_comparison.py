@@ -13,9 +13,9 @@ import pytest
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
-from attnfuse.verify.numbers import numbers
+from attnfuse.verify.numbers import comparison
 from attnfuse.verify.numbers.baseline import honest_rounding
-from attnfuse.verify.numbers.numbers import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge, problems
+from attnfuse.verify.numbers.comparison import ALGEBRA_BOUND, FLOOR, MARGIN, Comparison, Side, judge, problems
 from attnfuse.verify.numbers.weights import stored_weights
 from attnfuse.verify.result import OutputFigures
 from tests.support.fusing import fuse
@@ -27,7 +27,7 @@ NODES = ("FlashAttentionScore", "PromptFlashAttention")
 
 def compare(original: Model, fused: Model, folder: Path) -> Comparison:
     sides = [Side(m, stored_weights(m.proto, folder / "x.mindir")) for m in (original, fused)]
-    return numbers.compare(sides[0], sides[1], seed=0)
+    return comparison.compare(sides[0], sides[1], seed=0)
 
 
 def compare_block(block: Block, folder: Path) -> Comparison:
@@ -105,7 +105,7 @@ def test_a_graph_against_itself_is_at_float32_noise(tmp_path: Path) -> None:
 def test_the_seed_decides_the_inputs(tmp_path: Path) -> None:
     model = transformer(dtype=FLOAT16).model()
     side = Side(model, stored_weights(model.proto, tmp_path / "x.mindir"))
-    first, again, other = (numbers.compare(side, side, seed=s).outputs[0] for s in (1, 1, 2))
+    first, again, other = (comparison.compare(side, side, seed=s).outputs[0] for s in (1, 1, 2))
     assert first == again
     assert first.fused != other.fused
 

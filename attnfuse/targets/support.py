@@ -18,7 +18,7 @@ from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
 
 
-def objection(target: Target, model: Model, node: Node) -> str | None:
+def unsupported_reason(target: Target, model: Model, node: Node) -> str | None:
     """Why the target does not take the node as it stands, or None where it does.
 
     Constants are data, not operators: no runtime objects to one. What is not known (a type this project does not
@@ -36,7 +36,7 @@ def objection(target: Target, model: Model, node: Node) -> str | None:
     return None
 
 
-def type_objection(target: Target, model: Model, node: Node) -> str | None:
+def unsupported_type(target: Target, model: Model, node: Node) -> str | None:
     """Why the SoC does not compute the node, of whatever runtime: it takes or gives a type that is not there.
 
     What moves nothing (tuples, order) has no kernel, and constants are data.

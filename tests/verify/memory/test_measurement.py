@@ -16,7 +16,7 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.verify.lowering import Arithmetic, Lowered, lower
 from attnfuse.verify.memory.liveness import peak_bytes
-from attnfuse.verify.memory.memory import measure_memory
+from attnfuse.verify.memory.measurement import measure_memory
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
@@ -71,8 +71,8 @@ def test_a_mask_is_said_to_keep_the_scores(tmp_path: Path) -> None:
 
 
 def test_a_softmax_is_written_over_scores_that_nobody_else_reads() -> None:
-    assert peak_bytes(plain(lambda g, x: g.softmax(g.binary("Add", x, x)))) == MATRIX
-    assert peak_bytes(plain(lambda g, x: g.add(s := g.binary("Add", x, x), g.softmax(s)))) == 3 * MATRIX
+    assert peak_bytes(plain(lambda g, x: g.softmax(g.op("Add", x, x)))) == MATRIX
+    assert peak_bytes(plain(lambda g, x: g.add(s := g.op("Add", x, x), g.softmax(s)))) == 3 * MATRIX
 
 
 def test_another_shape_of_a_value_is_the_same_memory_and_keeps_it() -> None:
