@@ -1,7 +1,4 @@
-"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it.
-
-May import `attnfuse.decisions` only.
-"""
+"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ _CODES = (
     Code("fused", None, "The site is one fused node in the output."),
     Code("fused.carried_over", None, "The source already held the fused node, and the target takes it as it is."),
     Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
-    Code("fused.cast_anew", None, "The source already held the fused node; its casts are now those of the policy."),
+    Code("fused.recast", None, "The source already held the fused node; its casts are now those of the policy."),
     # anchor: a softmax of another kind
     Code("anchor.no_product", Stage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
     Code("anchor.key_is_weight", Stage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."),
@@ -84,10 +81,10 @@ _CODES = (
     Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),
     Code("facts.bias_not_finite", Stage.FACTS, "A constant bias holds NaN or +inf."),
     Code(
-        "facts.rows",
+        "facts.fully_masked_rows",
         Stage.FACTS,
-        "A row might be fully masked, and several masks together decide what it would mean.",
-        'masked_rows = "attended" in the policy, if every row of your inputs attends to a key',
+        "A row may be fully masked, and several masks together decide what it would mean.",
+        "assume_no_fully_masked_rows = true in the policy, if every row of your inputs attends to a key",
     ),
     Code(
         "facts.dynamic_batch",
@@ -102,7 +99,7 @@ _CODES = (
         "export with fixed shapes",
     ),
     Code(
-        "facts.dynamic_head",
+        "facts.dynamic_head_dim",
         Stage.FACTS,
         "Sizes are unknown before run time, and the head size would have to be padded.",
         "export with fixed shapes",

@@ -1,4 +1,4 @@
-"""Python's collector of cycles, paused where much is made and kept. May import the standard library only."""
+"""Python's collector of cycles, paused where much is made and kept."""
 
 from __future__ import annotations
 

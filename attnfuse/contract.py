@@ -3,8 +3,6 @@
 A rewrite looks at the nodes of its `roots`. It *raises* what stands there to a form, a frozen value that names values
 of the graph; it *decides*, over the complete list of candidates, each of which says why it cannot be before a node is
 written; and the lowering of the chosen candidate *writes* it. Whoever drives rewrites gathers the edits.
-
-May import `attnfuse.decisions`, `attnfuse.ir`, `attnfuse.pass_manager` and `attnfuse.targets`.
 """
 
 from __future__ import annotations

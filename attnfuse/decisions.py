@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 Form: TypeAlias = Literal["formula", "fused"]
 Status: TypeAlias = Literal["fused", "kept", "missed", "not_attention"]
 AttentionKind: TypeAlias = Literal["self", "cross"]
+FullyMaskedRows: TypeAlias = Literal["nan", "mean", "zero"]
 
 
 class Stage(IntEnum):
@@ -35,12 +36,12 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True)
-class Peel:
-    """One algebraic identity used on the way from the graph to the normal form, and the node it was used at."""
+class AppliedIdentity:
+    """An algebraic identity used on the way from the graph to the normal form, the node, and the operand it is of."""
 
     identity: str
     at: str
-    detail: str = ""
+    operand: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +158,23 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRecord:
-    """One Softmax or one already fused node of the source, and what became of it.
+    """One Softmax or one already fused node of the source, and what became of it: as the report has it, field by field.
 
-    `module` is the dotted path of the module that owns the site; `anchor` the value the fused node stands for (for a
-    site that is not attention: the Softmax itself). Shapes are those entering the fused node (or, where there is
-    none, of the operands as found): query [B, N, Sq, D] and so on, in `layout`. `scale` is the float64 product of
-    `scale_factors`. Byte counts are of one execution: `score_bytes_saved` is what the softmax's operand and result took
-    in the source, which are alive together, `mask_bytes` what the fused node's mask and bias take.
+    `id` is `<component>/<module>`, given once all sites of a graph are known. `module` is the dotted path of the module
+    that owns the site; `anchor` the value the fused node stands for (for a site that is not attention: the Softmax
+    itself). Values of the graph have the names that MindIR gives them. `operator` is the fused operator that stands
+    there now, None for the formula. Shapes are those entering the fused node (or, where there is none, of the operands
+    as found): query [B, N, Sq, D] and so on, in `layout`; -1 is a size that is not known before run time. `scale` is
+    the float64 product of `scale_factors`, finite. `mask` is what the node is given as "bool", "causal" or "additive";
+    `fully_masked_rows` is what was put in place, behind the node, for query rows that no key is left to: "nan", "mean"
+    or "zero", None where nothing had to be. `head_dim_padding` are the zeros each head of query has been appended.
+    Byte counts are of one execution: `score_bytes_saved` is what the softmax's operand and result took in the source,
+    which are alive together, `mask_bytes` what the fused node's mask and bias take. `failure` says what was in the way,
+    where that was neither policy nor target. `region` are the nodes of the source that the site consists of, as text
+    lines in graph order. `not_taken` are the other forms it could have had, in the order they were considered.
     """
 
+    id: str = ""
     module: str
     graph: str
     anchor: str
@@ -174,28 +183,25 @@ class SiteRecord:
     code: str
     reason: str
     rule: str | None = None
-    node: str | None = None
+    operator: str | None = None
     layout: str | None = None
-    query: tuple[int, ...] | None = None
-    key: tuple[int, ...] | None = None
-    value: tuple[int, ...] | None = None
-    dtype: str | None = None
+    query_shape: tuple[int, ...] | None = None
+    key_shape: tuple[int, ...] | None = None
+    value_shape: tuple[int, ...] | None = None
     compute_dtype: str | None = None
-    restored_dtype: str | None = None
+    output_dtype: str | None = None
     scale: float | None = None
     scale_factors: tuple[float, ...] = ()
     mask: str | None = None
-    row_guard: str | None = None
-    padded_head: int = 0
+    fully_masked_rows: FullyMaskedRows | None = None
+    head_dim_padding: int = 0
     casts: int = 0
     score_bytes_saved: int = 0
     mask_bytes: int = 0
     warnings: tuple[str, ...] = ()
-    peels: tuple[Peel, ...] = ()
-    obligations: tuple[Obligation, ...] = ()
-    miss: Miss | None = None
+    failure: Miss | None = None
     facts: SiteFacts = field(default_factory=SiteFacts)
-    region: tuple[str, ...] = field(default=())
-    """The nodes of the source that the site consists of, as text lines in graph order."""
+    identities: tuple[AppliedIdentity, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
     not_taken: tuple[NotTaken, ...] = ()
-    """The other forms it could have had, in the order they were considered."""
+    region: tuple[str, ...] = ()

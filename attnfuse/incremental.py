@@ -7,8 +7,6 @@
 Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
 the output that stands, and only where a file of it still has the digest is it taken over; else it is made anew. So
 output bytes are those of a compile without a cache.
-
-May import all below the compiler.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Scopes would be simpler, but on CPU traces they are wrong: MindSpore gives nodes made by a shared helper the scope of
 its first caller. Parameter names are the model's own and are right; a scope is the last resort.
-
-May import `attnfuse.ir.graph` and `attnfuse.ir.questions`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 At every instant the output is absent or whole. A killed run leaves only its hidden folder `.attnfuse-…`, locked
 (flock) while its owner lives; the next run in the same place removes the dead ones. What exists already
 is replaced only if attnfuse wrote it (its manifest says so, and nothing else lies there), and inputs never are.
-
-May import `attnfuse.errors`.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ MANIFEST = "manifest.json"
 REPORT = "report.json"
 VERIFICATION = "verification.json"
 LITE_CONFIG = "lite.cfg"
-MANIFEST_SCHEMA: Final = "attnfuse.manifest/1"
+MANIFEST_SCHEMA: Final = "attnfuse.manifest/2"
 _PREFIX = ".attnfuse-"
 _OWN = {"out", "work", "old"}
 _OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -185,13 +183,22 @@ def _listed(found: Place) -> set[str] | None:
         return None
 
 
+def schema_of(content: bytes) -> str | None:
+    """The schema that a document of attnfuse names, such as `attnfuse.manifest/2`; None for any other bytes."""
+    try:
+        schema = json.loads(content)["schema"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return schema if isinstance(schema, str) and schema.startswith("attnfuse.") else None
+
+
 def _foreign(found: Place) -> str | None:
     """Why what stands at the place is not attnfuse's own, or None."""
     if not found.is_file and not any(found.path.iterdir()):
         return None
     listed = _listed(found)
     if listed is None:
-        return f"was not written by attnfuse (it has no {found.beside(MANIFEST)} of ours)"
+        return _other_manifest(found)
     if not found.is_file:
         listed |= {MANIFEST, REPORT, VERIFICATION}
         for root, _, names in os.walk(found.path):
@@ -200,6 +207,18 @@ def _foreign(found: Place) -> str | None:
                 if relative not in listed:
                     return f"holds {relative}, which attnfuse did not write"
     return None
+
+
+def _other_manifest(found: Place) -> str:
+    """What is wrong with what stands where a manifest of ours would."""
+    name = found.beside(MANIFEST)
+    try:
+        schema = schema_of((found.folder / name).read_bytes())
+    except OSError:
+        schema = None
+    if schema in (None, MANIFEST_SCHEMA):
+        return f"was not written by attnfuse (it has no {name} of ours)"
+    return f"is of another version of attnfuse (its {name} is {schema}, and this one writes {MANIFEST_SCHEMA})"
 
 
 class Stage:

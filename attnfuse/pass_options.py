@@ -2,8 +2,6 @@
 
 A value is held to the field's type by pydantic, so `Annotated[int, Field(ge=1)]` says more than `int`. A class may
 refuse what does not go together with a ValueError of its `__post_init__`.
-
-May import the policy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How long each pass took: `--time-passes`.
 
-May import the pass manager. Says nothing itself: only the command line prints. Times are in no document: those are the
-same for the same input.
+Says nothing itself: only the command line prints. Times are in no document: those are the same for the same input.
 """
 
 from __future__ import annotations

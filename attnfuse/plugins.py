@@ -8,8 +8,6 @@
 
 The name of an entry point is the name of what it gives. attnfuse's own passes come in by the same door. Whatever is
 wrong with an extension is told with the name of the distribution that brings it.
-
-May import `attnfuse.errors` and the operator table.
 """
 
 from __future__ import annotations

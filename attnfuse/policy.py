@@ -9,7 +9,7 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
     [defaults]
     flash = true
     force_cast_dtype = "float16"          # "float16" | "bfloat16" | "none": keep the formula
-    masked_rows = "keep"                  # "keep" | "attended": every query row has a key it may attend to
+    assume_no_fully_masked_rows = false   # true: your word that every query row has a key it may attend to
 
     [[rules]]
     match = "unet.down_blocks.*"          # a component, a module, or a glob over either
@@ -28,8 +28,7 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
 
 A rule that selects by something which is not known of a site does not match it.
 
-May import `attnfuse.documents`, `attnfuse.errors`, `attnfuse.decisions`, `attnfuse.names` and
-`attnfuse.mindir.dtypes`, and so may be imported beside MindSpore.
+Free of protobuf: it is imported beside MindSpore too.
 """
 
 from __future__ import annotations
@@ -52,13 +51,13 @@ from attnfuse.mindir.dtypes import FLOAT16, DType
 from attnfuse.names import suggestion
 
 CastName = Literal["float16", "bfloat16", "none"]
-MaskedRows = Literal["keep", "attended"]
 CAST_NAMES: tuple[CastName, ...] = ("float16", "bfloat16", "none")
 SiteDType = Literal["float16", "bfloat16", "float32", "float64"]
 BUILT_IN = "default"
+SCHEMA = "attnfuse.policy/2"
+DECISIONS_SCHEMA = "attnfuse.policy-decisions/2"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "force_cast_dtype": CAST_NAMES,
-    "masked_rows": get_args(MaskedRows),
     "dtype": get_args(SiteDType),
     "attention": get_args(AttentionKind),
 }
@@ -80,15 +79,15 @@ class PolicyDecision:
     """What holds for one site, each setting with the rule that set it.
 
     `force_cast_dtype` is what inputs of other types than float16 and bfloat16 are cast to; None keeps the formula.
-    `rows_attended` is the user's word that every query row has at least one key it may attend to.
+    `assume_no_fully_masked_rows` is the user's word that every query row has at least one key it may attend to.
     """
 
     flash: bool
     flash_rule: str
     force_cast_dtype: DType | None
-    cast_rule: str
-    rows_attended: bool = False
-    rows_rule: str = BUILT_IN
+    force_cast_dtype_rule: str
+    assume_no_fully_masked_rows: bool = False
+    assume_no_fully_masked_rows_rule: str = BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +95,20 @@ class Rule:
     """Settings for the sites that `match` names and the selectors admit; None leaves a setting as it is, and a
     selector that is None admits every site.
 
-    `label` names the rule to people. `expected` says whether a rule that fits no site is worth a warning: one that
-    was read off a pipeline may speak of cells that are not compiled.
+    `label` names the rule to people. `from_pipeline`: it was read off a live pipeline, and may speak of cells that are
+    not compiled, so that it is no typo where it fits no site.
     """
 
     match: str
     label: str
     flash: bool | None = None
     force_cast_dtype: CastName | None = None
-    masked_rows: MaskedRows | None = None
+    assume_no_fully_masked_rows: bool | None = None
     min_sequence_length: int | None = None
     head_dim: int | None = None
     dtype: SiteDType | None = None
     attention: AttentionKind | None = None
-    expected: bool = True
+    from_pipeline: bool = False
 
     def matches(self, site: SiteQuery) -> bool:
         """Whether the pattern fits the site, its component or owner, or a module above it, and the selectors do."""
@@ -169,7 +168,7 @@ class Policy:
         flash, flash_rule = True, BUILT_IN
         cast: DType | None = FLOAT16
         cast_rule = BUILT_IN
-        attended, rows_rule = False, BUILT_IN
+        no_masked_rows, rows_rule = False, BUILT_IN
         for rule in self.rules:
             if not rule.matches(site):
                 continue
@@ -178,17 +177,17 @@ class Policy:
             if rule.force_cast_dtype is not None:
                 cast = None if rule.force_cast_dtype == "none" else dtypes.from_name(rule.force_cast_dtype)
                 cast_rule = rule.label
-            if rule.masked_rows is not None:
-                attended, rows_rule = rule.masked_rows == "attended", rule.label
-        return PolicyDecision(flash, flash_rule, cast, cast_rule, attended, rows_rule)
+            if rule.assume_no_fully_masked_rows is not None:
+                no_masked_rows, rows_rule = rule.assume_no_fully_masked_rows, rule.label
+        return PolicyDecision(flash, flash_rule, cast, cast_rule, no_masked_rows, rows_rule)
 
     def unmatched(self, sites: Iterable[SiteQuery]) -> tuple[Rule, ...]:
-        """The rules that fit none of the sites: mostly slips of the pen."""
+        """The rules that fit none of the sites: mostly typos."""
         all_sites = list(sites)
         return tuple(
             rule
             for rule in self.rules
-            if rule.expected
+            if not rule.from_pipeline
             and (rule.match != "*" or rule.selects)
             and not any(rule.matches(site) for site in all_sites)
         )
@@ -271,7 +270,8 @@ def policy_of(document: Mapping[str, Any], where: str) -> Policy:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a policy document, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_Document.model_json_schema()}
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, "$id": SCHEMA, **_Document.model_json_schema()}
 
 
 class _Settings(BaseModel):
@@ -284,8 +284,8 @@ class _Settings(BaseModel):
         default=None,
         description="What attention in other types than float16 and bfloat16 is cast to; none keeps the formula.",
     )
-    masked_rows: MaskedRows | None = Field(
-        default=None, description="attended: your word that every query row has a key it may attend to."
+    assume_no_fully_masked_rows: bool | None = Field(
+        default=None, description="Your word that every query row has a key it may attend to."
     )
 
 

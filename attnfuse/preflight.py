@@ -1,7 +1,7 @@
 """What can be refused before anything is traced: types that the SoC does not compute in.
 
-A trace takes minutes, and the graph that comes of it would run nowhere. May import the policy, the targets'
-data and tracing's records; free of protobuf, for it is asked beside MindSpore too.
+A trace takes minutes, and the graph that comes of it would run nowhere. Free of protobuf, for it is asked beside
+MindSpore too.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _sets_all(rule: Rule) -> bool:
 
 
 def _bears(rule: Rule, name: str, held: Held) -> bool:
-    if not rule.expected and held.dtype not in (None, "float32"):
+    if rule.from_pipeline and held.dtype not in (None, "float32"):
         return False
     return any(rule.may_match(called) for called in (name, held.owner))
 

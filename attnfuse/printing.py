@@ -1,6 +1,6 @@
 """Graphs as text for people: a file as a whole, a file made of text, and what each pass left.
 
-May import all below the compiler. Says nothing itself: only the command line prints.
+Says nothing itself: only the command line prints.
 """
 
 from __future__ import annotations

@@ -1,25 +1,23 @@
-"""From what became of components to documents: report, manifest, certificate.
-
-May import all below the compiler.
-"""
+"""From what became of components to documents: report, manifest, certificate."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from attnfuse import pass_manager
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import FileDigest, Place
 from attnfuse.plugins import load as installed_extensions
-from attnfuse.policy import Policy, SiteQuery
-from attnfuse.report.build import component_entry, fixed_entries, type_warnings
+from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
+from attnfuse.report.build import component_entry, type_warnings
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import FileEntry, Manifest, ManifestComponent, Report, RuleEntry, TensorEntry
+from attnfuse.report.model import Manifest, ManifestComponent, Report
 from attnfuse.rewriting import Rewritten, original_at
+from attnfuse.serialisation import to_json
 from attnfuse.sources import Component
 from attnfuse.standing import certificates, still_holds
 from attnfuse.targets import Target
@@ -45,8 +43,8 @@ class ComponentResult:
         return self.component.name
 
     @property
-    def sites(self) -> Mapping[str, SiteRecord]:
-        """What became of each site, by site id."""
+    def sites(self) -> tuple[SiteRecord, ...]:
+        """What became of each site."""
         return self.rewritten.sites
 
 
@@ -59,20 +57,16 @@ def report_of(
 ) -> Report:
     """The report of a compile by these passes; `failed` are the components that could not be had, with the reasons."""
     options, plugins = pass_manager.options_of(passes), _plugin_versions()
-    queries = [
-        SiteQuery(result.name, result.component.owner, record.module, record.facts)
-        for result in results
-        for record in result.sites.values()
-    ]
-    slips = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries)]
+    queries = [_query(result, record) for result in results for record in result.sites]
+    unmatched = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries)]
     entries = [
         component_entry(
             r.name,
             made.nodes,
-            list(made.sites.values()),
+            made.sites,
             made.legalised,
-            made.outside,
-            fixed_entries(r.component.fixed),
+            made.unsupported,
+            r.component.fixed,
             r.component.dtype,
             r.component.dtype_from,
             options,
@@ -82,13 +76,13 @@ def report_of(
         for made in (r.rewritten,)
     ]
     own = [text for result in results for text in _warnings(result, target)]
-    return build_report(target, entries, [*_untested(results), *slips, *own], failed)
+    return build_report(target, entries, [*_untested(results), *unmatched, *own], failed)
 
 
 def _warnings(result: ComponentResult, target: Target) -> Iterator[str]:
     """Those about one component, each beginning with its name."""
     yield from (f"{result.name}: {warning}" for warning in result.component.warnings)
-    yield from type_warnings(target, result.name, result.rewritten.outside)
+    yield from type_warnings(target, result.name, result.rewritten.unsupported)
     for parameter in result.lossy:
         yield f"{result.name}: parameter {parameter!r} has values too large for its type; they became infinite"
 
@@ -103,31 +97,34 @@ def _untested(results: Sequence[ComponentResult]) -> list[str]:
     ]
 
 
-def decisions(policy: Policy, results: Sequence[ComponentResult]) -> list[dict[str, Any]]:
-    """What a policy says to each attention site, with the deciding rules and what is known of the site.
+def policy_decisions(policy: Policy, results: Sequence[ComponentResult]) -> dict[str, Any]:
+    """The document of what a policy says to each attention site, with the deciding rules and what is known of the site.
 
     Sites that are no attention are left out: nobody asks about them.
     """
-    shown = []
-    for result in results:
-        for name, record in result.sites.items():
-            if record.status == "not_attention":
-                continue
-            decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-            cast = decision.force_cast_dtype
-            shown.append(
-                {
-                    "id": name,
-                    "flash": decision.flash,
-                    "flash_rule": decision.flash_rule,
-                    "force_cast_dtype": None if cast is None else cast.name,
-                    "force_cast_dtype_rule": decision.cast_rule,
-                    "masked_rows": "attended" if decision.rows_attended else "keep",
-                    "masked_rows_rule": decision.rows_rule,
-                    **asdict(record.facts),
-                }
-            )
-    return shown
+    return {
+        "schema": DECISIONS_SCHEMA,
+        "sites": [
+            {
+                "id": record.id,
+                "decision": _plain_decision(policy.decide(_query(result, record))),
+                "facts": to_json(record.facts),
+            }
+            for result in results
+            for record in result.sites
+            if record.status != "not_attention"
+        ],
+    }
+
+
+def _query(result: ComponentResult, record: SiteRecord) -> SiteQuery:
+    return SiteQuery(result.name, result.component.owner, record.module, record.facts)
+
+
+def _plain_decision(decision: PolicyDecision) -> dict[str, Any]:
+    """By setting; a type by its name."""
+    values = {field.name: getattr(decision, field.name) for field in fields(decision)}
+    return values | {"force_cast_dtype": None if decision.force_cast_dtype is None else decision.force_cast_dtype.name}
 
 
 def manifest_of(
@@ -142,34 +139,17 @@ def manifest_of(
         versions=_versions(results),
         runtime=target.runtime,
         soc=target.soc,
-        policy=tuple(
-            RuleEntry(
-                rule=r.label,
-                match=r.match,
-                flash=r.flash,
-                force_cast_dtype=r.force_cast_dtype,
-                masked_rows=r.masked_rows,
-                min_sequence_length=r.min_sequence_length,
-                head_dim=r.head_dim,
-                dtype=r.dtype,
-                attention=r.attention,
-            )
-            for r in policy.rules
-        ),
+        policy=policy.rules,
         components=tuple(_manifest_component(result) for result in results),
-        inputs={name: _file_entry(found) for name, found in sorted(inputs.items())},
-        outputs={name: _file_entry(found) for name, found in sorted(outputs.items())},
+        inputs=dict(sorted(inputs.items())),
+        outputs=dict(sorted(outputs.items())),
     )
 
 
 def with_output(manifest: Manifest, name: str, found: FileDigest) -> Manifest:
     """The manifest with one more file of the output."""
-    outputs = {**manifest.outputs, name: _file_entry(found)}
+    outputs = {**manifest.outputs, name: found}
     return manifest.model_copy(update={"outputs": dict(sorted(outputs.items()))})
-
-
-def _file_entry(found: FileDigest) -> FileEntry:
-    return FileEntry(sha256=found.sha256, bytes=found.bytes)
 
 
 def _plugin_versions() -> dict[str, str]:
@@ -185,9 +165,6 @@ def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
 
 def _manifest_component(result: ComponentResult) -> ManifestComponent:
     component = result.component
-    outputs = result.rewritten.outputs
-    if component.outputs is not None:
-        outputs = tuple(TensorEntry(name=o.name, shape=o.shape, dtype=o.dtype) for o in component.outputs)
     return ManifestComponent(
         name=component.name,
         owner=component.owner,
@@ -197,8 +174,8 @@ def _manifest_component(result: ComponentResult) -> ManifestComponent:
         graph=result.graph,
         variables=component.variables,
         inputs=result.rewritten.inputs,
-        outputs=outputs,
-        fixed=fixed_entries(component.fixed),
+        outputs=result.rewritten.outputs if component.outputs is None else component.outputs,
+        fixed=component.fixed,
         sources=tuple(sorted(component.inputs)),
     )
 

@@ -1,7 +1,4 @@
-"""One component through the passes: what became of each site and operator, and the graph's new bytes.
-
-May import all below the compiler.
-"""
+"""One component through the passes: what became of each site and operator, and the graph's new bytes."""
 
 from __future__ import annotations
 
@@ -21,27 +18,28 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
-from attnfuse.report.build import check_census, count_sites, legalised_entries, outside_entries, site_ids
-from attnfuse.report.model import LegalisedEntry, OutsideEntry, TensorEntry
+from attnfuse.report.build import check_census, count_sites, legalised_entries, unsupported_entries, with_ids
+from attnfuse.report.model import LegalisedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
+from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
 
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """What became of one graph: of each site, by site id, and of operators. `nodes` counts those of the source.
+    """What became of one graph: of each site and of operators. `nodes` counts those of the source.
 
     `inputs` and `outputs` are the graph's, as it names them. `weights` are those whose values were asked for, with
     their digests (see `WeightValues.asked`): with other values something else might have become of the graph.
     """
 
     nodes: int
-    sites: dict[str, SiteRecord]
+    sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
-    outside: tuple[OutsideEntry, ...]
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
+    unsupported: tuple[UnsupportedEntry, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     weights: tuple[tuple[str, str], ...] = ()
 
 
@@ -106,12 +104,12 @@ def _rewrite_for_any(
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
-    if any((told.legalised, told.outside) != (first.legalised, first.outside) for told, _ in results.values()):
+    if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
         raise TraceError(
             f"component {name} cannot be written for any batch: its operators are legalised otherwise from batch to "
             "batch; compile it without --dynamic, once for each batch."
         )
-    sites = merge_records(name, {batch: told.sites for batch, (told, _) in results.items()})
+    sites = merge_records(name, {batch: one.sites for batch, (one, _) in results.items()})
     made = generalise(
         family_of(name, {batch: codec.parse(data, component.where) for batch, (_, data) in results.items()})
     )
@@ -145,9 +143,9 @@ def _rewrite(
     inputs, outputs = _interface(original.proto.graph)
     rewritten = Rewritten(
         nodes=len(original.nodes),
-        sites=dict(zip(site_ids(name, context.sites), context.sites, strict=True)),
+        sites=with_ids(name, context.sites),
         legalised=legalised_entries(context.legalised),
-        outside=outside_entries(model, target, context.unsupported),
+        unsupported=unsupported_entries(model, target, context.unsupported),
         inputs=inputs,
         outputs=outputs,
         weights=values.asked,
@@ -234,10 +232,10 @@ def _index(component: Component, data: bytes) -> Model:
         raise SourceError(f"{component.where}: {error}") from None
 
 
-def _interface(graph: GraphProto) -> tuple[tuple[TensorEntry, ...], tuple[TensorEntry, ...]]:
+def _interface(graph: GraphProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
     """The graph's inputs and outputs; an element of an output that is a tuple is called `name[0]`."""
     inputs = [_tensor(value.name.partition(":")[2] or value.name, t) for value in graph.input for t in value.tensor]
-    outputs: list[TensorEntry] = []
+    outputs: list[TensorSpec] = []
     for value in graph.output:
         name = short_name(value.name)
         outputs += [_tensor(name, tensor) for tensor in value.tensor]
@@ -245,12 +243,12 @@ def _interface(graph: GraphProto) -> tuple[tuple[TensorEntry, ...], tuple[Tensor
     return tuple(inputs), tuple(outputs)
 
 
-def _elements(name: str, tuple_: AttributeProto) -> Iterator[TensorEntry]:
+def _elements(name: str, tuple_: AttributeProto) -> Iterator[TensorSpec]:
     yield from (_tensor(name, tensor) for tensor in tuple_.tensors)
     for index, element in enumerate(tuple_.values):
         yield from _elements(f"{name}[{index}]", element)
 
 
-def _tensor(name: str, proto: TensorProto) -> TensorEntry:
+def _tensor(name: str, proto: TensorProto) -> TensorSpec:
     dtype = dtypes.from_wire(proto.data_type)
-    return TensorEntry(name=name, shape=tuple(proto.dims), dtype="unknown" if dtype is None else dtype.name)
+    return TensorSpec(name=name, shape=tuple(proto.dims), dtype="unknown" if dtype is None else dtype.name)

@@ -1,19 +1,29 @@
 """Records to plain JSON values and back: frozen dataclasses, by pydantic.
 
-A field that is no part of the JSON is annotated `Unsaved`. Imports nothing of the project.
+A field that is no part of the JSON is annotated `Unsaved`,
+a float of a document `Number`. Imports nothing of the project.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, PlainSerializer, TypeAdapter, ValidationError
 
 _T = TypeVar("_T")
 
 Unsaved: TypeAlias = Annotated[_T, Field(exclude=True)]
+
+
+def _plain(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+Number: TypeAlias = Annotated[float, PlainSerializer(_plain)]
+"""A float of a document for others: JSON has no infinity and no NaN, so they are text."""
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
 """Each is made when it is asked for: to make one takes longer than many a command."""

@@ -2,8 +2,6 @@
 
 Two kinds: a `.mindir` file, read as it lies with no MindSpore in sight; and everything else (a pipeline folder, a
 hub id, a demo), traced by `attnfuse.tracing`, one subprocess per component.
-
-May import all below the compiler but the passes and verification.
 """
 
 from __future__ import annotations

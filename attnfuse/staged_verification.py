@@ -95,11 +95,11 @@ def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], fro
     The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
     """
     asked, attended = {}, set()
-    for record in result.sites.values():
+    for record in result.sites:
         if record.status != "fused":
             continue
         decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
-        if decision.rows_attended:
+        if decision.assume_no_fully_masked_rows:
             attended.add(record.anchor)
         own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
         if decision.force_cast_dtype is not None and not own:

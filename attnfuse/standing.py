@@ -3,8 +3,6 @@
 A compile of some components leaves the others as they stand: their files are taken over, and manifest and report tell
 of both. Nothing is added where that would not be true: to what was made for another target, by other versions, of
 another source, or where a file is no longer what was written. A certificate stays with what it is about, by digests.
-
-May import `attnfuse.output`, the report's models, and what lies below them.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import OutputError
-from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, Place
+from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, Place, schema_of
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, Report
 from attnfuse.targets import Target
@@ -53,7 +51,7 @@ class Standing:
         named = (component.graph, *component.variables)
         if missing := [name for name in named if name not in outputs]:
             raise _damaged(self.place, f"its {MANIFEST} does not tell of {missing[0]}")
-        return {name: FileDigest(outputs[name].sha256, outputs[name].bytes) for name in named}
+        return {name: outputs[name] for name in named}
 
     @property
     def kept_files(self) -> dict[str, FileDigest]:
@@ -122,11 +120,17 @@ def read_standing(place: Place, asked: Collection[str]) -> Standing | None:
 
 def _parsed(kind: type[_Document], place: Place, name: str) -> _Document:
     try:
-        return kind.model_validate_json((place.folder / place.beside(name)).read_bytes())
+        content = (place.folder / place.beside(name)).read_bytes()
+        return kind.model_validate_json(content)
     except FileNotFoundError:
         raise _damaged(place, f"its {name} is missing") from None
-    except (OSError, ValidationError):
-        raise _damaged(place, f"its {name} cannot be read, or is of another version of attnfuse") from None
+    except OSError:
+        raise _damaged(place, f"its {name} cannot be read") from None
+    except ValidationError:
+        found, wanted = schema_of(content), kind.model_fields["schema_"].default
+        if found not in (None, wanted):
+            raise _damaged(place, f"its {name} is {found}, and this attnfuse writes {wanted}") from None
+        raise _damaged(place, f"its {name} is damaged") from None
 
 
 def _damaged(place: Place, why: str) -> OutputError:

@@ -1,7 +1,6 @@
 """Progress for people, on stderr: a live bar and a line per component on a terminal, plain lines elsewhere.
 
-Times and memory are told here and nowhere else: no output may depend on them. May import `attnfuse.progress`,
-`attnfuse.report`, `attnfuse.processes` and rich. Only the command line makes these.
+Times and memory are told here and nowhere else: no output may depend on them. Only the command line makes these.
 """
 
 from __future__ import annotations

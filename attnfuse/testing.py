@@ -35,7 +35,7 @@ the pass must change nothing.
               constant in float32 may lose, such as a fused scale
     native    the same in the graph's own types, 0 for bit by bit; without it that is not looked at
 
-May import the engine below the compiler. Numbers need the verify extra; pytest is not needed.
+Numbers need the verify extra; pytest is not needed.
 """
 
 from __future__ import annotations
@@ -370,7 +370,7 @@ def _is_static(model: Model) -> bool:
 
 
 def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
-    has_masked_rows = "attended" not in fixture.told.get("policy", "")
+    has_masked_rows = "assume_no_fully_masked_rows" not in fixture.told.get("policy", "")
     given = _given(before, has_masked_rows)
     bounds = {"exact": float(fixture.told.get("exact", _EXACT))}
     if "native" in fixture.told:

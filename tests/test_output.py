@@ -104,6 +104,11 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
     (out / MANIFEST).write_text('{"schema": "somebody/1", "outputs": {}}')
     with pytest.raises(UsageError, match="was not written by attnfuse"):
         place(out, [])
+    (out / MANIFEST).write_text('{"schema": "attnfuse.manifest/1", "outputs": {"thesis.txt": {}}}')
+    with pytest.raises(
+        UsageError, match=r"another version of attnfuse \(its manifest\.json is attnfuse\.manifest/1, and"
+    ):
+        place(out, [])
     (out / MANIFEST).write_bytes(manifest())
     with pytest.raises(UsageError, match=r"holds thesis\.txt, which attnfuse did not write"):
         place(out, [])

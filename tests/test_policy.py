@@ -31,8 +31,8 @@ VAE = SiteQuery("vae_decoder", "vae", "decoder.mid_block.attentions.0")
 def test_without_rules_everything_is_fused_in_float16() -> None:
     decision = Policy().decide(ATTN1)
     assert (decision.flash, decision.flash_rule) == (True, BUILT_IN)
-    assert (decision.force_cast_dtype, decision.cast_rule) == (FLOAT16, BUILT_IN)
-    assert (decision.rows_attended, decision.rows_rule) == (False, BUILT_IN)
+    assert (decision.force_cast_dtype, decision.force_cast_dtype_rule) == (FLOAT16, BUILT_IN)
+    assert (decision.assume_no_fully_masked_rows, decision.assume_no_fully_masked_rows_rule) == (False, BUILT_IN)
 
 
 @pytest.mark.parametrize(
@@ -77,24 +77,30 @@ def test_the_last_rule_that_says_something_wins_for_each_setting_alone() -> None
         [[rules]]
         match = "unet.down_blocks.*"
         flash = true
-        masked_rows = "attended"
+        assume_no_fully_masked_rows = true
         """,
         "policy.toml",
     )
     decision = policy.decide(ATTN1)
     assert (decision.flash, decision.flash_rule) == (True, 'policy.toml rules[1] (match = "unet.down_blocks.*")')
-    assert (decision.force_cast_dtype, decision.cast_rule) == (BFLOAT16, 'policy.toml rules[0] (match = "unet")')
-    assert (decision.rows_attended, decision.rows_rule) == (True, 'policy.toml rules[1] (match = "unet.down_blocks.*")')
+    assert (decision.force_cast_dtype, decision.force_cast_dtype_rule) == (
+        BFLOAT16,
+        'policy.toml rules[0] (match = "unet")',
+    )
+    assert (decision.assume_no_fully_masked_rows, decision.assume_no_fully_masked_rows_rule) == (
+        True,
+        'policy.toml rules[1] (match = "unet.down_blocks.*")',
+    )
     decision = policy.decide(VAE)
     assert (decision.flash, decision.flash_rule) == (True, BUILT_IN)
-    assert (decision.force_cast_dtype, decision.cast_rule) == (None, "policy.toml [defaults]")
+    assert (decision.force_cast_dtype, decision.force_cast_dtype_rule) == (None, "policy.toml [defaults]")
 
 
 def test_the_command_line_comes_last() -> None:
     policy = parse_policy('[[rules]]\nmatch = "unet"\nforce_cast_dtype = "bfloat16"\nflash = true\n', "p.toml")
     policy = policy.and_then(command_line_rules("none", ["vae.*", "unet.mid_block", "unet"]))
     decision = policy.decide(ATTN1)
-    assert (decision.force_cast_dtype, decision.cast_rule) == (None, "--force-cast-dtype none")
+    assert (decision.force_cast_dtype, decision.force_cast_dtype_rule) == (None, "--force-cast-dtype none")
     assert (decision.flash, decision.flash_rule) == (False, "--no-flash unet")
     assert [rule.label for rule in policy.unmatched([ATTN1])] == ["--no-flash vae.*", "--no-flash unet.mid_block"]
 
@@ -108,7 +114,8 @@ def test_the_command_line_comes_last() -> None:
         ("[defaults]\nmatch = 'unet'", "defaults has no key 'match'"),
         ('[defaults]\nforce_cast_dtype = "flot16"', "defaults.force_cast_dtype is 'flot16'; did you mean 'float16'"),
         ('[defaults]\nforce_cast_dtype = "q"', "known: float16, bfloat16, none"),
-        ('[[rules]]\nmatch = "a"\nmasked_rows = "attend"', "did you mean 'attended'"),
+        ('[[rules]]\nmatch = "a"\nmasked_rows = "attended"', "did you mean 'assume_no_fully_masked_rows'"),
+        ('[defaults]\nassume_no_fully_masked_rows = "yes"', "defaults.assume_no_fully_masked_rows is 'yes'"),
         ("[defaults]\nflash = 1", "defaults.flash is 1"),
         ('[defaults]\nflash = "false"', "defaults.flash is 'false'"),
         ("[[rules]]\nflash = false", "rules[0].match is missing"),
@@ -191,7 +198,7 @@ def test_rules_from_plain_values_are_those_of_the_file() -> None:
 
 
 def test_a_rule_that_was_read_off_a_pipeline_is_no_slip() -> None:
-    assert Policy((Rule("vae", "pipe.vae: …", flash=False, expected=False),)).unmatched([ATTN1]) == ()
+    assert Policy((Rule("vae", "pipe.vae: …", flash=False, from_pipeline=True),)).unmatched([ATTN1]) == ()
 
 
 def test_the_schema_knows_every_key() -> None:
@@ -201,7 +208,7 @@ def test_the_schema_knows_every_key() -> None:
         "match",
         "flash",
         "force_cast_dtype",
-        "masked_rows",
+        "assume_no_fully_masked_rows",
         "min_sequence_length",
         "head_dim",
         "dtype",
@@ -243,7 +250,7 @@ def test_sources_of_rules_compose_as_documented(
 
     # The command line has the last word on what it speaks of.
     if cast is not None:
-        assert (told or "none", decision.cast_rule) == (cast, f"--force-cast-dtype {cast}")
+        assert (told or "none", decision.force_cast_dtype_rule) == (cast, f"--force-cast-dtype {cast}")
     if any(Rule(pattern, "").matches(site) for pattern in no_flash):
         assert decision.flash is False
         assert decision.flash_rule.startswith("--no-flash ")

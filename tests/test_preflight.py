@@ -52,7 +52,7 @@ BEARING = [
     _policy({"match": "vae", "force_cast_dtype": "bfloat16"}),
     _policy({"match": "vae_decoder.*", "force_cast_dtype": "bfloat16"}),
     _policy({"match": "*", "force_cast_dtype": "float16", "head_dim": 64}, force_cast_dtype="bfloat16"),
-    Policy((Rule("unet", "pipe.unet: …", force_cast_dtype="bfloat16", expected=False),)),
+    Policy((Rule("unet", "pipe.unet: …", force_cast_dtype="bfloat16", from_pipeline=True),)),
 ]
 IDLE = [
     Policy(),
@@ -63,7 +63,7 @@ IDLE = [
     _policy({"match": "*", "force_cast_dtype": "bfloat16", "dtype": "float16"}),
     Policy(command_line_rules("bfloat16", ())).and_then(command_line_rules("float16", ())),
     # Found on a pipeline whose decoder is held in float16: nothing there is cast.
-    Policy((Rule("vae", "pipe.vae: …", force_cast_dtype="bfloat16", expected=False),)),
+    Policy((Rule("vae", "pipe.vae: …", force_cast_dtype="bfloat16", from_pipeline=True),)),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import fields
 from io import StringIO
 
 import pytest
@@ -17,11 +18,11 @@ from attnfuse.report.build import (
     component_entry,
     count_sites,
     legalised_entries,
-    outside_entries,
     report,
-    site_ids,
+    unsupported_entries,
+    with_ids,
 )
-from attnfuse.report.model import OutsideEntry
+from attnfuse.report.model import Report, UnsupportedEntry
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import Target
@@ -40,7 +41,7 @@ LEGALISED = legalised_entries(
 )
 
 
-def outside(target: Target = TARGET) -> tuple[OutsideEntry, ...]:
+def unsupported(target: Target = TARGET) -> tuple[UnsupportedEntry, ...]:
     """Three operators that nobody knows: one with a weight, one with a scope, one with neither but a reason."""
     g = GraphBuilder()
     x = g.input("x", (2, 3))
@@ -50,7 +51,7 @@ def outside(target: Target = TARGET) -> tuple[OutsideEntry, ...]:
     g.scope = "Default"
     alone = g.op("Odd", with_scope)
     g.output(g.op("Add", alone, alone))  # taken
-    found = outside_entries(g.model(), target, {alone: "its axis is odd"} if target == TARGET else {})
+    found = unsupported_entries(g.model(), target, {alone: "its axis is odd"} if target == TARGET else {})
     return tuple(entry for entry in found if entry.op in ("Fancy", "Odd"))
 
 
@@ -61,16 +62,19 @@ def record(module: str, status: Status = "fused", form: Form = "formula", **fiel
 
 
 RECORDS = [
-    record("a", casts=4, padded_head=8, score_bytes_saved=1000, scale=0.125, query=(2, 4, 8, 16)),
+    record("a", casts=4, head_dim_padding=8, score_bytes_saved=1000, scale=0.125, query_shape=(2, 4, 8, 16)),
     record("b", "kept", rule="--no-flash b"),
-    record("c", "missed", miss=Miss("layout.k", "g:CNode_1:7", "a transposed k", "nothing"), scale=float("inf")),
+    record("c", "missed", failure=Miss("layout.k", "g:CNode_1:7", "a transposed k", "nothing")),
     record("d", "not_attention"),
     record("a", "fused", "fused", casts=1, score_bytes_saved=2000, warnings=("mask lost",)),
 ]
 
 
+SITES = with_ids("unet", RECORDS)
+
+
 def test_the_counts_add_up() -> None:
-    totals = component_entry("unet", 9, RECORDS).totals
+    totals = component_entry("unet", 9, SITES).totals
     assert totals.to_json() == {
         "softmax": 4,
         "already_fused": 1,
@@ -84,7 +88,7 @@ def test_the_counts_add_up() -> None:
         "score_bytes_saved": 3000,
         "largest_score_bytes": 2000,
         "legalised": 0,
-        "outside": 0,
+        "unsupported": 0,
         "failed": 0,
     }
     assert totals.softmax + totals.already_fused == totals.sites + totals.not_attention
@@ -92,7 +96,7 @@ def test_the_counts_add_up() -> None:
 
 
 def test_ids_are_unique() -> None:
-    assert site_ids("unet", RECORDS) == ["unet/a", "unet/b", "unet/c", "unet/d", "unet/a#2"]
+    assert [site.id for site in with_ids("unet", RECORDS)] == ["unet/a", "unet/b", "unet/c", "unet/d", "unet/a#2"]
 
 
 def test_sites_are_counted_in_the_graph() -> None:
@@ -123,7 +127,7 @@ def test_a_census_that_adds_up() -> None:
 
 
 def test_components_that_are_not_there_are_counted_and_named() -> None:
-    document = report(TARGET, [component_entry("unet", 9, RECORDS)], [], {"vae": "no such class"}).to_json()
+    document = report(TARGET, [component_entry("unet", 9, SITES)], [], {"vae": "no such class"}).to_json()
     assert document["failed"] == [{"name": "vae", "reason": "no such class"}]
     assert (document["totals"]["failed"], document["totals"]["sites"]) == (1, 4)
     totals = report(TARGET, [], [], {"vae": "no such class"}).totals
@@ -131,9 +135,9 @@ def test_components_that_are_not_there_are_counted_and_named() -> None:
 
 
 def test_the_document() -> None:
-    document = json.loads(report(TARGET, [component_entry("unet", 9, RECORDS)], ["a warning"]).to_bytes())
+    document = json.loads(report(TARGET, [component_entry("unet", 9, SITES)], ["a warning"]).to_bytes())
     assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "failed", "totals", "warnings"]
-    assert document["schema"] == "attnfuse.report/1"
+    assert document["schema"] == "attnfuse.report/2"
     assert list(document["components"][0]) == [
         "name",
         "dtype",
@@ -144,23 +148,32 @@ def test_the_document() -> None:
         "fixed",
         "sites",
         "legalised",
-        "outside",
+        "unsupported",
         "totals",
     ]
     first, _, missed, *_ = document["components"][0]["sites"]
-    promised = {
-        "id", "form", "status", "code", "reason", "rule", "node", "q", "k", "v", "dtype", "compute_dtype",
-        "restored_dtype", "scale", "mask", "padded_head", "score_bytes_saved",
-    }  # fmt: skip
-    assert promised <= set(first)
-    assert first["q"] == [2, 4, 8, 16]
+    assert list(first) == [field.name for field in fields(SiteRecord)]
+    assert first["query_shape"] == [2, 4, 8, 16]
     assert first["scale"] == 0.125
-    assert missed["miss"] == {"code": "layout.k", "at": "CNode_1:7", "expected": "a transposed k", "found": "nothing"}
-    assert missed["scale"] is None  # JSON has no infinity
+    assert missed["failure"] == {
+        "code": "layout.k", "at": "g:CNode_1:7", "expected": "a transposed k", "found": "nothing"
+    }  # fmt: skip
+
+
+def test_the_document_is_read_back_as_it_was_made() -> None:
+    made = report(TARGET, [component_entry("unet", 9, SITES)], [])
+    assert Report.model_validate_json(made.to_bytes()) == made
+
+
+def test_a_number_that_is_none_is_in_no_document() -> None:
+    """JSON has no infinity: a record that holds one would be null in the file."""
+    sites = with_ids("unet", [record("a", scale=float("inf"))])
+    with pytest.raises(ValueError, match="JSON"):
+        report(TARGET, [component_entry("unet", 9, sites)], []).to_bytes()
 
 
 def shown(components: int) -> str:
-    entries = [component_entry(f"part{i}", 9, RECORDS) for i in range(components)]
+    entries = [component_entry(f"part{i}", 9, with_ids(f"part{i}", RECORDS)) for i in range(components)]
     console = Console(file=StringIO(), width=200)
     console.print(render(report(TARGET, entries, ["a rule matches no site"])))
     assert isinstance(console.file, StringIO)
@@ -196,16 +209,16 @@ def test_the_table_groups_reasons_and_sums_components() -> None:
         ("fused>=2", None),
         ("already_fused==1", None),
         ("sites > fused", None),
-        ("outside==3", None),
-        ("deployable", "required deployable (outside==0), but outside is 3"),
+        ("unsupported==3", None),
+        ("deployable", "required deployable (unsupported==0), but unsupported is 3"),
     ],
 )
 def test_requirements(text: str, unmet: str | None) -> None:
-    assert parse_requirement(text).unmet(component_entry("unet", 9, RECORDS, LEGALISED, outside()).totals) == unmet
+    assert parse_requirement(text).unmet(component_entry("unet", 9, SITES, LEGALISED, unsupported()).totals) == unmet
 
 
-def test_a_graph_with_nothing_outside_is_deployable() -> None:
-    assert parse_requirement(" deployable ").unmet(component_entry("unet", 9, RECORDS).totals) is None
+def test_a_graph_with_nothing_unsupported_is_deployable() -> None:
+    assert parse_requirement(" deployable ").unmet(component_entry("unet", 9, SITES).totals) is None
 
 
 def test_legalised_nodes_are_counted_by_operator() -> None:
@@ -215,14 +228,14 @@ def test_legalised_nodes_are_counted_by_operator() -> None:
     ]
 
 
-def test_operators_outside_the_table_are_told_with_why_and_where() -> None:
-    told = [entry.to_json() for entry in outside()]
+def test_unsupported_operators_are_listed_with_why_and_where() -> None:
+    told = [entry.to_json() for entry in unsupported()]
     assert told == [
         {"op": "Fancy", "count": 1, "reason": NO_RULE, "nodes": ["CNode_2:2"], "modules": ["blocks.3.norm"]},
         {"op": "Odd", "count": 1, "reason": "its axis is odd", "nodes": ["CNode_4:4"], "modules": []},
         {"op": "Odd", "count": 1, "reason": NO_RULE, "nodes": ["CNode_3:3"], "modules": ["blocks.3"]},
     ]
-    assert outside(Target("mindspore", "ascend910b")) == ()
+    assert unsupported(Target("mindspore", "ascend910b")) == ()
 
 
 @pytest.mark.parametrize(

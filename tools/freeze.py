@@ -49,7 +49,7 @@ POLICIES: Mapping[str, Policy] = {
             "rules": [
                 {"match": "*.attn2", "flash": False},
                 {"match": "*.1.*", "flash": False},
-                {"match": "*.0.*", "masked_rows": "attended"},
+                {"match": "*.0.*", "assume_no_fully_masked_rows": True},
                 {"match": "*", "attention": "cross", "dtype": "float32", "force_cast_dtype": "float16"},
                 {"match": "*", "min_sequence_length": 4096, "flash": True},
             ],

@@ -4,6 +4,5 @@
     digests     what files hold, by their place and time on the disk
     traces      graphs, by all that a trace depends on
 
-What was made of a graph is told by `attnfuse.incremental`. May import `attnfuse.tracing`, `attnfuse.output` and
-`attnfuse.errors`.
+What was made of a graph is told by `attnfuse.incremental`.
 """

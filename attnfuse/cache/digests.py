@@ -3,8 +3,6 @@
 A digest is kept for an inode, not for a path: a file and its hard links are one. It is kept only where a later change
 must show, that is where the file's times lie before the moment it began to be read by more than any clock of a file
 system is coarse (git's "racy" rule); what was just written is kept once its file system's clock has moved on.
-
-May import `attnfuse.output` and `attnfuse.cache.store`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 An entry is one file: the SHA-256 of its content, a line break, the content. What is damaged or of another format is
 as good as absent. A run that is killed leaves at most a file in `writing/`, which the next run removes; what attnfuse
 did not write is never touched. Entries that nobody asked for in `KEPT_DAYS` days are removed.
-
-May import `attnfuse.errors`.
 """
 
 from __future__ import annotations

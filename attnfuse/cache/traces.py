@@ -5,8 +5,6 @@ types and shapes; the versions of MindSpore, mindone, transformers and Python, m
 them) and those of `attnfuse.tracing`; MindSpore's environment variables. Values of weights are read by a trace
 only where mindone computes with them, and are then kept beside the graph: such a trace also depends on the files'
 content.
-
-May import `attnfuse.tracing`, `attnfuse.output`, `attnfuse.serialisation` and the rest of this room.
 """
 
 from __future__ import annotations

@@ -22,13 +22,12 @@ def explain_command(site: str | None, **options: Any) -> int:
     """Explain in full what was found, proved and decided at SITE of SOURCE; without SITE, list the sites."""
     shared = SourceOptions(**options)
     outcome = shared.execute(compiler.inspect, shared.request())
-    sites = {name: record for result in outcome.components for name, record in result.sites.items()}
+    sites = {record.id: record for result in outcome.components for record in result.sites}
     if site is None:
-        for name, record in sites.items():
-            click.echo(summary(name, record))
+        for record in sites.values():
+            click.echo(summary(record))
         return 0
-    name = _find_site(site, list(sites))
-    click.echo(explain(name, sites[name]), nl=False)
+    click.echo(explain(sites[_find_site(site, list(sites))]), nl=False)
     return 0
 
 

@@ -61,14 +61,14 @@ def say_verification(verification: Verification) -> None:
         for figures in component.outputs:
             say(
                 f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
-                f"unfused baseline {figures.formula:.2e}, tolerance {figures.bound:.2e}"
+                f"unfused baseline {figures.baseline:.2e}, tolerance {figures.tolerance:.2e}"
             )
         worst = max(component.sites, key=lambda site: site.figures.fused, default=None)
         if worst is not None:
             count = len({site.figures.output for site in component.sites})  # of any batch each is run at several
             say(
                 f"{component.name}: per-site check of {count} {'site' if count == 1 else 'sites'}: "
-                f"relative error at most {worst.figures.fused:.2e}, tolerance {worst.figures.bound:.2e}"
+                f"relative error at most {worst.figures.fused:.2e}, tolerance {worst.figures.tolerance:.2e}"
             )
         for file in component.data:
             say(f"{component.name}: run on {file.name} (sha256 {file.sha256})")

@@ -13,7 +13,7 @@ from attnfuse.cli.console import say
 from attnfuse.cli.options import source_options
 from attnfuse.cli.request import SourceOptions
 from attnfuse.policy import json_schema
-from attnfuse.records import decisions
+from attnfuse.records import policy_decisions
 
 
 @click.group("policy")
@@ -28,32 +28,32 @@ def policy_show_command(**options: Any) -> int:
     shared = SourceOptions(**options)
     request = shared.request()
     outcome = shared.execute(compiler.inspect, request)
-    shown = decisions(request.policy, outcome.components)
+    document = policy_decisions(request.policy, outcome.components)
     if shared.as_json:
-        click.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        for site in shown:
-            click.echo(f"{site['id']}: {_decision_text(site)}")
+        for site in document["sites"]:
+            click.echo(f"{site['id']}: {_decision_text(site['decision'], site['facts'])}")
     for warning in outcome.report.warnings:
         say(f"warning: {warning}")
     return 0
 
 
-def _decision_text(site: Mapping[str, Any]) -> str:
+def _decision_text(decision: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """`flash on (default); cast to float16 (p.toml [defaults]); float32, cross, head_dim 64, 4096 × 77`."""
-    cast = site["force_cast_dtype"]
+    cast = decision["force_cast_dtype"]
     parts = [
-        f"flash {'on' if site['flash'] else 'off'} ({site['flash_rule']})",
-        f"{'keep what is not 16 bits' if cast is None else f'cast to {cast}'} ({site['force_cast_dtype_rule']})",
+        f"flash {'on' if decision['flash'] else 'off'} ({decision['flash_rule']})",
+        f"{'keep what is not 16 bits' if cast is None else f'cast to {cast}'} ({decision['force_cast_dtype_rule']})",
     ]
-    if site["masked_rows"] == "attended":
-        parts.append(f"rows attended ({site['masked_rows_rule']})")
-    lengths = [site["query_length"], site["key_length"]]
-    known = [site["dtype"], site["attention"]]
-    known.append(None if site["head_dim"] is None else f"head_dim {site['head_dim']}")
+    if decision["assume_no_fully_masked_rows"]:
+        parts.append(f"no fully masked rows assumed ({decision['assume_no_fully_masked_rows_rule']})")
+    lengths = [facts["query_length"], facts["key_length"]]
+    known = [facts["dtype"], facts["attention"]]
+    known.append(None if facts["head_dim"] is None else f"head_dim {facts['head_dim']}")
     known.append(None if lengths == [None, None] else " × ".join("?" if n is None else str(n) for n in lengths))
-    facts = ", ".join(fact for fact in known if fact is not None)
-    return "; ".join([*parts, facts] if facts else parts)
+    text = ", ".join(fact for fact in known if fact is not None)
+    return "; ".join([*parts, text] if text else parts)
 
 
 @policy_group.command("schema")

@@ -9,8 +9,6 @@ neither matched nor given to MindSpore Lite. So everything is traced, proved and
     generalise   the same graph with -1 in their places, where an operator has a way to say so; else a refusal
     rows         values of equal or counted rows, made as long as the batch
     records      what is reported of the sites, likewise
-
-May import `attnfuse.ir.graph`, `attnfuse.decisions`, `attnfuse.mindir` and `attnfuse.errors`.
 """
 
 from attnfuse.dynamic.family import Family, family_of

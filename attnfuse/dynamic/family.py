@@ -3,8 +3,6 @@
 The messages are compared whole: names, operators, constants, attributes, weights. What differs must be a whole number
 on a line through all the batches, or the bytes of a constant that has as many rows as a line says, all equal or counted
 from 0. Anything else is refused.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir`, `attnfuse.errors` and `lines` of this room.
 """
 
 from __future__ import annotations

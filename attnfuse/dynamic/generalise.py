@@ -9,8 +9,6 @@ So each use of one that follows the batch must be one of these, and the componen
     Tile, Repeat, BroadcastTo   of one row, along the first axis: see `rows`
     FillV2, Zeros, Ones, …      of one number: see `rows`
     a tensor              of equal rows, or 0, 1, 2, … one a row: see `rows`
-
-May import `attnfuse.ir`, `attnfuse.mindir` and `family`, `lines`, `rows` of this room.
 """
 
 from __future__ import annotations

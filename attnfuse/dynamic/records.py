@@ -2,8 +2,6 @@
 
 Everything must be the same at each, but: a shape has -1 where it follows the batch; bytes are those of batch 1; in a
 text a number that differs becomes "?". A length that follows the batch is not known before run time.
-
-May import `attnfuse.decisions`, `attnfuse.errors` and `lines` of this room.
 """
 
 from __future__ import annotations
@@ -19,26 +17,26 @@ from attnfuse.errors import TraceError
 
 _NUMBER = re.compile(r"\d+")
 _BYTES = ("score_bytes_saved", "mask_bytes")
-_SHAPES = ("query", "key", "value")
-_TEXTS = ("reason", "warnings", "peels", "obligations", "miss", "region", "not_taken")
+_SHAPES = ("query_shape", "key_shape", "value_shape")
+_TEXTS = ("reason", "warnings", "failure", "identities", "obligations", "not_taken", "region")
 _SIZES = ("query_length", "key_length", "head_dim")
 
 
-def merge_records(component: str, several: Mapping[int, Mapping[str, SiteRecord]]) -> dict[str, SiteRecord]:
-    """The records by site id, of those at each batch.
+def merge_records(component: str, several: Mapping[int, Sequence[SiteRecord]]) -> tuple[SiteRecord, ...]:
+    """The records of the sites, of those at each batch.
 
     Raises TraceError where a site is decided otherwise at another batch, or is not there.
     """
     batches, found = tuple(several), tuple(several.values())
-    if any(tuple(records) != tuple(found[0]) for records in found[1:]):
+    if any([record.id for record in records] != [record.id for record in found[0]] for records in found[1:]):
         raise TraceError(
             f"component {component} cannot be written for any batch: its sites differ from batch to batch; compile it "
             "without --dynamic, once for each batch."
         )
-    return {site: _merge(site, tuple(records[site] for records in found), batches) for site in found[0]}
+    return tuple(_merge(records, batches) for records in zip(*found, strict=True))
 
 
-def _merge(site: str, records: Sequence[SiteRecord], batches: Sequence[int]) -> SiteRecord:
+def _merge(records: Sequence[SiteRecord], batches: Sequence[int]) -> SiteRecord:
     changes: dict[str, Any] = {}
     for field in fields(SiteRecord):
         values = [getattr(record, field.name) for record in records]
@@ -50,12 +48,13 @@ def _merge(site: str, records: Sequence[SiteRecord], batches: Sequence[int]) -> 
             changes[field.name] = line.at(1)
         elif field.name == "facts":
             changes[field.name] = _merge_facts(values)
-        elif field.name in _TEXTS and (told := _merge_texts(values)) is not None:
-            changes[field.name] = told
+        elif field.name in _TEXTS and (text := _merge_texts(values)) is not None:
+            changes[field.name] = text
         else:
             raise TraceError(
-                f"site {site} cannot be written for any batch: its {field.name} is {values[0]} at batch {batches[0]} "
-                f"and {values[-1]} at batch {batches[-1]}; compile it without --dynamic, once for each batch."
+                f"site {records[0].id} cannot be written for any batch: its {field.name} is {values[0]} at batch "
+                f"{batches[0]} and {values[-1]} at batch {batches[-1]}; compile it without --dynamic, once for each "
+                "batch."
             )
     return replace(records[0], **changes)
 
@@ -96,5 +95,5 @@ def _merge_numbers(values: Sequence[str]) -> str:
     numbers = [_NUMBER.findall(value) for value in values]
     if any(part != parts[0] for part in parts):
         raise _UnlikeError
-    told = [several[0] if len(set(several)) == 1 else "?" for several in zip(*numbers, strict=True)]
-    return "".join(text + number for text, number in zip(parts[0], [*told, ""], strict=True))
+    merged = [several[0] if len(set(several)) == 1 else "?" for several in zip(*numbers, strict=True)]
+    return "".join(text + number for text, number in zip(parts[0], [*merged, ""], strict=True))

@@ -10,8 +10,6 @@ The difference is the row, bit by bit. (A product with ones is it too, but where
 constant multiplies the product, MindSpore 2.7.1's compiler exchanges the two without end.) A condition is the
 LogicalAnd with ones instead, and 0, 1, 2, … the sum of the ones before.
 MindSpore Lite takes all of these, whether the batch is chosen among some (`dynamic_batch_size`) or any.
-
-May import `attnfuse.ir`, `attnfuse.mindir` and `family`, `lines` of this room.
 """
 
 from __future__ import annotations

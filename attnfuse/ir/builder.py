@@ -9,8 +9,6 @@ row, a shape that is computed), unless the caller declares it, and a declaration
 
 Encodings are those of MindSpore 2.7.1's own exports of the same primitives (arguments as inputs, scalars as Constant
 nodes). Names come from the site and a running number inside it, so equal inputs give equal bytes.
-
-May import every module of this package but `check`, `verifier` and `text`, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ and kinds of arguments, the type inferred from theirs against the declared one, 
 whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and reads no data of a
 constant but that of a short vector of whole numbers. An application that it has judged it knows again, in this graph
 and as a pass leaves it.
-
-May import `attnfuse.ir.graph` and this room.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Dead-code elimination: what a rewrite left without a reader goes, and nothing else.
-
-May import `graph`, `edit`, `effects` and `questions` of this room.
-"""
+"""Dead-code elimination: what a rewrite left without a reader goes, and nothing else."""
 
 from __future__ import annotations
 

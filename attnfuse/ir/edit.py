@@ -1,7 +1,4 @@
-"""Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others.
-
-May import `graph` and `values` of this package, and `attnfuse.mindir`.
-"""
+"""Changes to a graph, gathered and then applied at once: nodes before, in place of, or instead of others."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ the next state from it, `Depend` ties the last one to a result. A node is carrie
 after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
 
 `Effects.of` reads a graph, `lost` tells what one graph did and another no longer does.
-May import `graph` and `questions` of this room.
 """
 
 from __future__ import annotations

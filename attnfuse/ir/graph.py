@@ -7,8 +7,6 @@ index is new.
 What the format means (seen in MindSpore 2.7.1 exports): every node has one output, whose name is unique in the file;
 constants are nodes of the top graph that functions may use too; a parameter of a function is an input of its
 graph; an `op_type` of `REF::x`, where x is a value or a function instead of an entry of the primitive table, calls x.
-
-May import `types` of this package, `attnfuse.collector`, `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

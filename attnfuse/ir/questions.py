@@ -1,8 +1,6 @@
 """What passes and verification ask of nodes, answered by the operator table: no reader lists operators of a sort.
 
 Every answer is about one node. `Constant` and calls are no operators: they hand nothing on and are of no sort.
-
-May import `attnfuse.ir.graph` and the operator table.
 """
 
 from __future__ import annotations

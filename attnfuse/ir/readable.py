@@ -1,7 +1,7 @@
 """Whether what a file declares can be read at all: sizes a tensor can have, and bytes that are as many as they say.
 
 The first thing a source is held to, before anything is computed from its numbers. What agrees with what is the
-operators' matter: see `attnfuse.ir.check`. May import `attnfuse.ir.graph` and `attnfuse.mindir`.
+operators' matter: see `attnfuse.ir.check`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 A kind is the type of a tensor, that of a number, those of a tuple's elements, or one of the few things that are
 neither (a monad, a function, a text, None). `None` in a kind's place says that nothing is known: an element type this
 project does not read, a rank left to run time, a structure no inference here describes.
-
-May import `attnfuse.mindir`.
 """
 
 from __future__ import annotations

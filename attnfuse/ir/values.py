@@ -1,7 +1,4 @@
-"""The values of a graph as arguments of its nodes: what is known of each, read from the message and bounded there.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and this room.
-"""
+"""The values of a graph as arguments of its nodes: what is known of each, read from the message and bounded there."""
 
 from __future__ import annotations
 

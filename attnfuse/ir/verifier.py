@@ -1,7 +1,4 @@
-"""What a source is held to before anything is done with it, and what every pass leaves to what it was given.
-
-May import `attnfuse.ir.graph` and the other modules of this room.
-"""
+"""What a source is held to before anything is done with it, and what every pass leaves to what it was given."""
 
 from __future__ import annotations
 

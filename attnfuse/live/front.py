@@ -1,7 +1,6 @@
 """compile() for Python: a live mindone pipeline or model becomes MindIR with fused attention.
 
 In this process, which holds MindSpore: read the settings, trace, save the weights. In a subprocess: everything else.
-May import what is free of protobuf, and `capture` late.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What compile() returns, for a program and for a notebook. May import the report's models."""
+"""What compile() returns, for a program and for a notebook."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Outcome:
         return (*self.report.warnings, *lost, *(f"{site.id}: {text}" for site in sites for text in site.warnings))
 
     def _repr_html_(self) -> str:
-        """A table for notebooks: a row per component, then what is not fused and why, what is outside, the warnings."""
+        """A table for notebooks: a row per component, then what is not fused or not supported and why, the warnings."""
         report = self.report
         head = "".join(f"<th>{html.escape(name.replace('_', ' '))}</th>" for name in ("component", *_COLUMNS))
         rows = [_row(component.name, component.totals) for component in report.components]
@@ -52,9 +52,9 @@ class Outcome:
             for (status, reason, rule), count in sorted(reasons.items())
         ]
         notes += [
-            f"{component.name}: outside {entry.count} ({entry.op}): {entry.reason}"
+            f"{component.name}: unsupported {entry.count} ({entry.op}): {entry.reason}"
             for component in report.components
-            for entry in component.outside
+            for entry in component.unsupported
         ]
         notes += [f"warning: {text}" for text in self.warnings]
         items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)

@@ -12,7 +12,7 @@ calls), a part without such cells goes with the pipeline, as far as the others t
 call on the pipeline says as much with no more rules, it is taken to have been made; of two such calls the one that
 keeps the formula, which is right whatever was meant.
 
-Reads attributes of cells, and so imports no MindSpore. May import `attnfuse.calls` and `attnfuse.policy`.
+Reads attributes of cells, and so imports no MindSpore.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def live_rules(models: Mapping[str, Any], prefix: str) -> tuple[Rule, ...]:
     compiled is no slip: none of them is expected to match.
     """
     rules = [
-        Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, expected=False)
+        Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, from_pipeline=True)
         for match, place, cast, text in _found(models, prefix, _CAST)
     ]
     rules += [
-        Rule(match, f"{place}: {_FLASH.method}({text})", flash=enabled, expected=False)
+        Rule(match, f"{place}: {_FLASH.method}({text})", flash=enabled, from_pipeline=True)
         for match, place, enabled, text in _found(models, prefix, _FLASH)
     ]
     order = ["*", *models]

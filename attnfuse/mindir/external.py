@@ -5,8 +5,6 @@ Facts (MindSpore 2.7.1, `mindspore/train/serialization.py`, seen by exporting): 
 value begins at a multiple of 64, in the order of the parameters' names; there is no checksum. `location` holds the
 path relative to the graph, folder included. MindSpore's loader takes offsets and lengths on trust: nobody checks
 them but this module.
-
-May import `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

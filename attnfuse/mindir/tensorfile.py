@@ -6,7 +6,7 @@ the data follow, row-major and little endian. Whether a file holds together is f
 it refuses lengths that do not match, overlaps, holes and what ends too early. But it hands out whole rows, which for a
 one-row tensor is all of it, and writes whole files only: here chunks are bounded by bytes, read and written.
 
-Free of protobuf: what is loaded beside MindSpore may import it. May import `attnfuse.errors` and `dtypes`.
+Free of protobuf: what is loaded beside MindSpore may import it.
 """
 
 from __future__ import annotations

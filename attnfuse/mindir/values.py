@@ -2,8 +2,6 @@
 
 Most of a compile never looks at a number of a weight. Where a decision hangs on one (a mask that a model keeps as a
 weight), it is read here, and its digest is remembered: another weight of that name may decide otherwise.
-
-May import `attnfuse.errors` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

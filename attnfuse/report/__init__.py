@@ -7,5 +7,5 @@
     explain    one site for people
     parts      the parts of a pipeline, as a JSON document and for people
 
-May import what lies below it in the engine; only `table` imports rich, and nothing here prints.
+Only `table` imports rich, and nothing here prints.
 """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -18,13 +18,10 @@ from attnfuse.pass_manager import Legalised
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,
-    FixedEntry,
     LegalisedEntry,
-    MissEntry,
-    OutsideEntry,
     Report,
-    SiteEntry,
     Totals,
+    UnsupportedEntry,
 )
 from attnfuse.targets import Target
 from attnfuse.targets.support import unsupported_reason, unsupported_type
@@ -52,15 +49,15 @@ def check_census(component: str, counted: Counter[str], records: Sequence[SiteRe
         raise InternalError(f"component {component}: the census does not add up: {twice[0]} is on record twice.")
 
 
-def site_ids(component: str, records: Sequence[SiteRecord]) -> list[str]:
-    """`<component>/<module>` for each record; where one module has several sites the later ones get `#2`, `#3`, …"""
+def with_ids(component: str, records: Iterable[SiteRecord]) -> tuple[SiteRecord, ...]:
+    """The records with the id `<component>/<module>`; of several sites in one module the later get `#2`, `#3`, …"""
     seen: Counter[str] = Counter()
-    ids = []
+    named = []
     for record in records:
         seen[record.module] += 1
         number = seen[record.module]
-        ids.append(f"{component}/{record.module}" + (f"#{number}" if number > 1 else ""))
-    return ids
+        named.append(replace(record, id=f"{component}/{record.module}" + (f"#{number}" if number > 1 else "")))
+    return tuple(named)
 
 
 def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
@@ -73,21 +70,21 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
     return tuple(LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op]))) for op in sorted(counts))
 
 
-def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[OutsideEntry, ...]:
+def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[UnsupportedEntry, ...]:
     """The nodes of a finished graph that the target does not take as they stand, by operator and reason.
 
     `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else.
     """
     groups: dict[tuple[str, str], list[Node]] = {}
     for node in model.nodes:
-        told = unsupported_type(target, model, node)
-        if told is None and (why := unsupported_reason(target, model, node)) is not None:
-            told = reasons.get(node.name, f"{why}; no rule writes it otherwise")
-        if told is not None:
-            groups.setdefault((node.op, told), []).append(node)
+        reason = unsupported_type(target, model, node)
+        if reason is None and (why := unsupported_reason(target, model, node)) is not None:
+            reason = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+        if reason is not None:
+            groups.setdefault((node.op, reason), []).append(node)
     modules = Modules(model)
     return tuple(
-        OutsideEntry(
+        UnsupportedEntry(
             op=op,
             count=len(nodes),
             reason=reason,
@@ -98,31 +95,25 @@ def outside_entries(model: Model, target: Target, reasons: Mapping[str, str]) ->
     )
 
 
-def type_warnings(target: Target, component: str, outside: Iterable[OutsideEntry]) -> list[str]:
+def type_warnings(target: Target, component: str, unsupported: Iterable[UnsupportedEntry]) -> list[str]:
     """A warning for each type that the component computes in and the SoC does not."""
-    lacking = {entry.reason for entry in outside if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
+    lacking = {entry.reason for entry in unsupported if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
     return [f"{component}: not deployable: {reason}" for reason in sorted(lacking)]
-
-
-def fixed_entries(values: Iterable[FixedValue]) -> tuple[FixedEntry, ...]:
-    """What a graph has fixed, as documents have it."""
-    return tuple(FixedEntry(name=one.name, value=one.value, meaning=one.meaning) for one in values)
 
 
 def component_entry(
     name: str,
     nodes: int,
-    records: Sequence[SiteRecord],
+    sites: tuple[SiteRecord, ...],
     legalised: tuple[LegalisedEntry, ...] = (),
-    outside: tuple[OutsideEntry, ...] = (),
-    fixed: tuple[FixedEntry, ...] = (),
+    unsupported: tuple[UnsupportedEntry, ...] = (),
+    fixed: tuple[FixedValue, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
     options: Mapping[str, Any] = MappingProxyType({}),
     plugins: Mapping[str, str] = MappingProxyType({}),
 ) -> ComponentEntry:
     """The report of one component; `options` are those of all passes, `plugins` versions by name."""
-    sites = tuple(_site(i, record) for i, record in zip(site_ids(name, records), records, strict=True))
     return ComponentEntry(
         name=name,
         dtype=dtype,
@@ -133,8 +124,8 @@ def component_entry(
         fixed=fixed,
         sites=sites,
         legalised=legalised,
-        outside=outside,
-        totals=totals(sites, legalised, outside),
+        unsupported=unsupported,
+        totals=totals(sites, legalised, unsupported),
     )
 
 
@@ -162,15 +153,15 @@ def totals_of(entries: Sequence[ComponentEntry], failed: int) -> Totals:
     return totals(
         [site for entry in entries for site in entry.sites],
         [operator for entry in entries for operator in entry.legalised],
-        [operator for entry in entries for operator in entry.outside],
+        [operator for entry in entries for operator in entry.unsupported],
         failed,
     )
 
 
 def totals(
-    sites: Sequence[SiteEntry],
+    sites: Sequence[SiteRecord],
     legalised: Sequence[LegalisedEntry] = (),
-    outside: Sequence[OutsideEntry] = (),
+    unsupported: Sequence[UnsupportedEntry] = (),
     failed: int = 0,
 ) -> Totals:
     """Count the sites, and the nodes of the operators; `failed` is the number of components that are not there."""
@@ -185,43 +176,10 @@ def totals(
         missed=status["missed"],
         not_attention=status["not_attention"],
         casts=sum(site.casts for site in sites),
-        padded_heads=sum(1 for site in sites if site.padded_head),
+        padded_heads=sum(1 for site in sites if site.head_dim_padding),
         score_bytes_saved=sum(site.score_bytes_saved for site in sites),
         largest_score_bytes=max((site.score_bytes_saved for site in sites), default=0),
         legalised=sum(entry.count for entry in legalised),
-        outside=sum(entry.count for entry in outside),
+        unsupported=sum(entry.count for entry in unsupported),
         failed=failed,
-    )
-
-
-def _site(site_id: str, record: SiteRecord) -> SiteEntry:
-    miss = record.miss
-    return SiteEntry(
-        id=site_id,
-        form=record.form,
-        status=record.status,
-        code=record.code,
-        reason=record.reason,
-        rule=record.rule,
-        node=record.node,
-        layout=record.layout,
-        q=record.query,
-        k=record.key,
-        v=record.value,
-        dtype=record.dtype,
-        compute_dtype=record.compute_dtype,
-        restored_dtype=record.restored_dtype,
-        # JSON has no infinity; a scale that is none is told in the miss.
-        scale=record.scale if record.scale is not None and math.isfinite(record.scale) else None,
-        scale_factors=tuple(factor for factor in record.scale_factors if math.isfinite(factor)),
-        mask=record.mask,
-        row_guard=record.row_guard,
-        padded_head=record.padded_head,
-        casts=record.casts,
-        score_bytes_saved=record.score_bytes_saved,
-        mask_bytes=record.mask_bytes,
-        warnings=record.warnings,
-        miss=None
-        if miss is None
-        else MissEntry(code=miss.code, at=short_name(miss.at), expected=miss.expected, found=miss.found),
     )

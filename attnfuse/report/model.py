@@ -1,5 +1,6 @@
-"""The JSON documents that attnfuse writes: `attnfuse.report/1` and `attnfuse.manifest/1`.
+"""The JSON documents that attnfuse writes: `attnfuse.report/2` and `attnfuse.manifest/2`.
 
+What was made elsewhere is in them as it was made: sites, policy rules, tensors, digests, fixed values.
 Neither holds an absolute path, a time, or anything else that differs between two runs on the same input.
 """
 
@@ -10,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from attnfuse.decisions import Form, Status
-from attnfuse.output import MANIFEST_SCHEMA
+from attnfuse.decisions import SiteRecord
+from attnfuse.output import MANIFEST_SCHEMA, FileDigest
+from attnfuse.policy import Rule
+from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.version import __version__
 
 
@@ -27,44 +30,6 @@ class _Document(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
-class MissEntry(_Document):
-    """Why a site is not fused: see `attnfuse.decisions.Miss`. `at` is a value of the graph."""
-
-    code: str
-    at: str
-    expected: str
-    found: str
-
-
-class SiteEntry(_Document):
-    """One Softmax or already fused node of the source. Shapes are in elements, byte counts of one execution."""
-
-    id: str
-    form: Form
-    status: Status
-    code: str
-    reason: str
-    rule: str | None
-    node: str | None
-    layout: str | None
-    q: tuple[int, ...] | None
-    k: tuple[int, ...] | None
-    v: tuple[int, ...] | None
-    dtype: str | None
-    compute_dtype: str | None
-    restored_dtype: str | None
-    scale: float | None
-    scale_factors: tuple[float, ...]
-    mask: str | None
-    row_guard: str | None
-    padded_head: int
-    casts: int
-    score_bytes_saved: int
-    mask_bytes: int
-    warnings: tuple[str, ...]
-    miss: MissEntry | None
-
-
 class LegalisedEntry(_Document):
     """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away."""
 
@@ -73,7 +38,7 @@ class LegalisedEntry(_Document):
     into: tuple[str, ...]
 
 
-class OutsideEntry(_Document):
+class UnsupportedEntry(_Document):
     """Nodes of the result of one operator that the runtime does not take, and the one reason why they stay.
 
     `nodes` are values of the graph, `modules` the parts of the model they belong to, as far as weights or scopes tell.
@@ -91,7 +56,7 @@ class Totals(_Document):
 
     `softmax` counts the Softmax nodes of the source and `already_fused` its fused attention nodes; together they are
     fused + kept + missed + not_attention. `sites` is what is attention: fused + kept + missed. `legalised` counts the
-    nodes that were written with operators the runtime takes, `outside` those of the result that it does not take.
+    nodes that were written with operators the runtime takes, `unsupported` those of the result that it does not take.
     `score_bytes_saved` is the sum over sites: what is no longer written and read in one execution. Memory is used again
     from site to site, so that the peak falls by at most `largest_score_bytes`, of the largest site.
     `failed` counts the components of the source that could not be had; none of their sites is counted.
@@ -109,16 +74,8 @@ class Totals(_Document):
     score_bytes_saved: int
     largest_score_bytes: int
     legalised: int
-    outside: int
+    unsupported: int
     failed: int = 0
-
-
-class FixedEntry(_Document):
-    """What a graph has fixed and a pipeline may set at run time: see `attnfuse.tracing.contract.FixedValue`."""
-
-    name: str
-    value: Any
-    meaning: str
 
 
 class ComponentEntry(_Document):
@@ -135,10 +92,10 @@ class ComponentEntry(_Document):
     options: dict[str, Any] = {}
     plugins: dict[str, str] = {}
     nodes: int
-    fixed: tuple[FixedEntry, ...] = ()
-    sites: tuple[SiteEntry, ...]
+    fixed: tuple[FixedValue, ...] = ()
+    sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
-    outside: tuple[OutsideEntry, ...]
+    unsupported: tuple[UnsupportedEntry, ...]
     totals: Totals
 
 
@@ -150,9 +107,9 @@ class FailedEntry(_Document):
 
 
 class Report(_Document):
-    """`attnfuse.report/1`: the census of a source."""
+    """`attnfuse.report/2`: the census of a source."""
 
-    schema_: Literal["attnfuse.report/1"] = Field(default="attnfuse.report/1", alias="schema")
+    schema_: Literal["attnfuse.report/2"] = Field(default="attnfuse.report/2", alias="schema")
     attnfuse: str = __version__
     runtime: str
     soc: str
@@ -160,35 +117,6 @@ class Report(_Document):
     failed: tuple[FailedEntry, ...] = ()
     totals: Totals
     warnings: tuple[str, ...]
-
-
-class TensorEntry(_Document):
-    """An input or output of a graph; a dimension of -1 is not known before run time."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-
-class FileEntry(_Document):
-    """A file's content."""
-
-    sha256: str
-    bytes: int
-
-
-class RuleEntry(_Document):
-    """A policy rule; null leaves a setting as it is, or selects every site."""
-
-    rule: str
-    match: str
-    flash: bool | None
-    force_cast_dtype: str | None
-    masked_rows: str | None
-    min_sequence_length: int | None
-    head_dim: int | None
-    dtype: str | None
-    attention: str | None
 
 
 class ManifestComponent(_Document):
@@ -206,24 +134,24 @@ class ManifestComponent(_Document):
     warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
-    inputs: tuple[TensorEntry, ...]
-    outputs: tuple[TensorEntry, ...]
-    fixed: tuple[FixedEntry, ...] = ()
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    fixed: tuple[FixedValue, ...] = ()
     sources: tuple[str, ...]
-    policy: tuple[RuleEntry, ...] | None = None
+    policy: tuple[Rule, ...] | None = None
 
 
 class Manifest(_Document):
-    """`attnfuse.manifest/1`: what was made from what. File names are relative to the source and to the output.
+    """`attnfuse.manifest/2`: what was made from what. File names are relative to the source and to the output.
 
     Of several compiles into one folder, each of some components, `policy` is that of the last.
     """
 
-    schema_: Literal["attnfuse.manifest/1"] = Field(default=MANIFEST_SCHEMA, alias="schema")
+    schema_: Literal["attnfuse.manifest/2"] = Field(default=MANIFEST_SCHEMA, alias="schema")
     versions: dict[str, str]
     runtime: str
     soc: str
-    policy: tuple[RuleEntry, ...]
+    policy: tuple[Rule, ...]
     components: tuple[ManifestComponent, ...]
-    inputs: dict[str, FileEntry]
-    outputs: dict[str, FileEntry]
+    inputs: dict[str, FileDigest]
+    outputs: dict[str, FileDigest]

@@ -1,7 +1,4 @@
-"""The parts of a pipeline as text: what each would be traced with, or why it would not be.
-
-May import tracing's records.
-"""
+"""The parts of a pipeline as text: what each would be traced with, or why it would not be."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from attnfuse.serialisation import to_json
 from attnfuse.tracing.contract import ComponentPlan
 from attnfuse.tracing.parts import Part
 
-SCHEMA = "attnfuse.components/1"
+SCHEMA = "attnfuse.components/2"
 
 
 def parts_document(parts: Sequence[Part]) -> dict[str, Any]:
@@ -37,7 +34,7 @@ def _part_document(part: Part) -> dict[str, Any]:
                 "warnings": list(plan.warnings),
                 "inputs": [to_json(spec) for spec in plan.open_inputs],
                 "outputs": [] if plan.call is None else [name for name, _ in plan.call.outputs],
-                "stand_ins": list(plan.patches),
+                "tracing_patches": list(plan.patches),
                 "fixed": [to_json(value) for value in plan.fixed],
             }
             for plan in part.plans

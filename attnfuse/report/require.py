@@ -15,7 +15,7 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     "==": operator.eq, "!=": operator.ne, ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
 #: Requirements that have a name of their own. MindSpore takes every operator of its own, in types that the SoC has.
-NAMED = {"deployable": ("outside", "==", "0")}
+NAMED = {"deployable": ("unsupported", "==", "0")}
 _EXPRESSION = re.compile(r"\s*([a-z_]+)\s*(==|!=|>=|<=|>|<)\s*([a-z_]+|\d+)\s*")
 
 

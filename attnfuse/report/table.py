@@ -75,7 +75,7 @@ def _operators(report: Report, *, every: bool) -> list[Text]:
         for legalised in component.legalised:
             counts[legalised.op] += legalised.count
             into.setdefault(legalised.op, set()).update(legalised.into)
-        for entry in component.outside:
+        for entry in component.unsupported:
             nodes.setdefault(entry.reason, Counter())[entry.op] += entry.count
             there = places.setdefault(entry.reason, [])
             there += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
@@ -87,7 +87,7 @@ def _operators(report: Report, *, every: bool) -> list[Text]:
     for reason, found in sorted(nodes.items(), key=lambda item: (sorted(item[1]), item[0])):
         several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
         where = _some(list(dict.fromkeys(places[reason])))
-        lines.append(Text(f"outside {found.total()} ({', '.join(several)}): {reason}: {where}"))
+        lines.append(Text(f"unsupported {found.total()} ({', '.join(several)}): {reason}: {where}"))
     if not nodes and report.runtime == "lite":
         lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
     return lines

@@ -18,8 +18,6 @@ How a graph goes through (`converter_lite --optimize=ascend_oriented` and `Model
 
 MindSpore's own graph engine backend mends in passes of its own what its adapters cannot say; MindSpore Lite runs none
 of them ("no empty list", "no -1", "one shape", "float", "bool").
-
-May import `attnfuse.targets.limits`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Whether the target takes a node as it stands: its operator, and the limits the operator's row states.
-
-May import `attnfuse.ir` and the other modules of this room.
-"""
+"""Whether the target takes a node as it stands: its operator, and the limits the operator's row states."""
 
 from __future__ import annotations
 

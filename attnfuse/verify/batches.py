@@ -2,8 +2,6 @@
 
 The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
 source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
-
-May import `component`, `certificate` and `inferred_types`.
 """
 
 from __future__ import annotations

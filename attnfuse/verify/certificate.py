@@ -1,7 +1,7 @@
 """The certificate: digests of the files that a verification compared, and holding files to them later.
 
 `verification.json` (and what `attnfuse verify --json` prints) is the certificate. It names files relative to their
-graph's folder, so it stays true wherever they are copied together. May import `attnfuse.output` and `attnfuse.mindir`.
+graph's folder, so it stays true wherever they are copied together.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attnfuse import documents
 from attnfuse.errors import SourceError, VerificationError
 from attnfuse.mindir import external
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.output import FileDigest, digest
+from attnfuse.output import FileDigest, digest, schema_of
 from attnfuse.verify.result import SCHEMA, ComparedFile
 
 
@@ -73,7 +73,7 @@ class _Component(_Part):
 
 
 class _Certificate(_Part):
-    schema_: Literal["attnfuse.verification/1"] = Field(alias="schema")
+    schema_: Literal["attnfuse.verification/2"] = Field(alias="schema")
     components: tuple[_Component, ...] = Field(min_length=1)
 
 
@@ -109,7 +109,10 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
 
 def _read(certificate: Path) -> _Certificate:
     try:
-        return _Certificate.model_validate(documents.parse(documents.read_text(certificate), "JSON"))
+        text = documents.read_text(certificate)
+        if (schema := schema_of(text.encode())) not in (None, SCHEMA):
+            raise SourceError(f"{certificate} is no certificate of {SCHEMA}: it is {schema}; verify again.")
+        return _Certificate.model_validate(documents.parse(text, "JSON"))
     except OSError as error:
         raise SourceError(f"{certificate} cannot be read: {error.strerror or error}.") from None
     except ValidationError as error:

@@ -1,7 +1,4 @@
-"""One component, checked at one level: the order of the checks, and what each finding is called.
-
-May import everything of verification but the worker.
-"""
+"""One component, checked at one level: the order of the checks, and what each finding is called."""
 
 from __future__ import annotations
 

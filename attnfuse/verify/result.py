@@ -1,7 +1,7 @@
-"""What a verification found: plain records, and the JSON of them. Imports nothing of the project but its version.
+"""What a verification found: plain records, which are the certificate's schema too.
 
 Kept apart from the code that verifies, so that the worker process that imports MindSpore can live in this
-package without pulling in protobuf.
+package without pulling in protobuf. May import `attnfuse.serialisation` and the version.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from pydantic import computed_field
+
+from attnfuse.serialisation import Number, Unsaved, to_json
 from attnfuse.version import __version__
 
 Level: TypeAlias = Literal["static", "full"]
 
-SCHEMA = "attnfuse.verification/1"
+SCHEMA = "attnfuse.verification/2"
 
 NOT_VERIFIED = (
     "no Ascend kernel ran: whether a device accepts the fused nodes is unverified",
@@ -22,31 +25,26 @@ NOT_VERIFIED = (
 )
 
 
-def _plain(value: float) -> float | str:
-    """JSON has no infinity and no NaN; they are told as text."""
-    return value if math.isfinite(value) else str(value)
-
-
 @dataclass(frozen=True, slots=True)
 class OutputFigures:
     """Errors of one graph output against the float64 run of the original graph.
 
-    `relative` are ‖x − reference‖₂ / ‖reference‖₂, `maximum` is the largest |fused − reference|.
-    `algebra` is of the fused graph computed in float64, `fused` of the fused graph at its own types, `original`
-    of the original graph at its own types, `formula` of the original graph with the
-    roundings of an honest fused node. `bound` is what `fused` may reach, `algebra_bound` what `algebra` may reach.
-    All are over the elements that the original defines; an output of which it defines none has not passed.
+    All but `max_abs`, the largest |fused − reference|, are ‖x − reference‖₂ / ‖reference‖₂. `fused_in_float64` is of
+    the fused graph computed in float64, `fused` of the fused graph at its own types, `original` of the original graph
+    at its own types, `baseline` of the original graph with the roundings of an honest fused node. `tolerance` is what
+    `fused` may reach, `tolerance_in_float64` what `fused_in_float64` may reach. All are over the elements that the
+    original defines; an output of which it defines none has not passed.
     """
 
     output: str
     shape: tuple[int, ...]
-    algebra: float
-    algebra_bound: float
-    fused: float
-    maximum: float
-    original: float
-    formula: float
-    bound: float
+    fused_in_float64: Number
+    tolerance_in_float64: Number
+    fused: Number
+    max_abs: Number
+    original: Number
+    baseline: Number
+    tolerance: Number
     not_finite: int
     """Elements of the fused output that are NaN or infinite where the original has a number."""
     undefined: int = 0
@@ -61,31 +59,11 @@ class OutputFigures:
         size = math.prod(self.shape)
         return self.undefined < size or not size
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def passed(self) -> bool:
-        return (
-            self.compared and self.not_finite == 0 and self.algebra <= self.algebra_bound and self.fused <= self.bound
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for a JSON encoder."""
-        return {
-            "output": self.output,
-            "shape": list(self.shape),
-            "relative_l2": {
-                "fused": _plain(self.fused),
-                "bound": _plain(self.bound),
-                "original": _plain(self.original),
-                "formula_at_compute_dtype": _plain(self.formula),
-                "fused_in_float64": _plain(self.algebra),
-                "bound_in_float64": _plain(self.algebra_bound),
-            },
-            "max_abs": _plain(self.maximum),
-            "not_finite": self.not_finite,
-            "undefined": self.undefined,
-            "overflowed": self.overflowed,
-            "passed": self.passed,
-        }
+        is_same = self.fused_in_float64 <= self.tolerance_in_float64
+        return self.compared and self.not_finite == 0 and is_same and self.fused <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,20 +76,10 @@ class SiteFigures:
     """
 
     module: str
-    compute: str
-    largest_score: float | None
-    drawn: dict[str, float]
+    compute_dtype: str
+    largest_score: Number | None
+    drawn: dict[str, Number]
     figures: OutputFigures
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for a JSON encoder."""
-        return {
-            "module": self.module,
-            "compute_dtype": self.compute,
-            "largest_score": None if self.largest_score is None else _plain(self.largest_score),
-            "drawn_in_float64": {how: _plain(error) for how, error in self.drawn.items()},
-            **self.figures.to_json(),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +89,6 @@ class ComparedFile:
     name: str
     sha256: str
     bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for a JSON encoder."""
-        return {"name": self.name, "sha256": self.sha256, "bytes": self.bytes}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,31 +117,17 @@ class ComponentVerification:
     """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
     data: tuple[ComparedFile, ...] = ()
     """Files of the inputs that were given."""
-    seconds: dict[str, float] = field(default_factory=dict, compare=False)
+    seconds: Unsaved[dict[str, float]] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
     def passed(self) -> bool:
         return not self.findings
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Any:
         """Plain values, ready for a JSON encoder."""
-        return {
-            "name": self.name,
-            "level": self.level,
-            "seed": self.seed,
-            "inputs": {"drawn": list(self.drawn), "data": [f.to_json() for f in self.data]},
-            "passed": self.passed,
-            "findings": list(self.findings),
-            "notes": list(self.notes),
-            "warnings": list(self.warnings),
-            "executors": list(self.executors),
-            "original": [f.to_json() for f in self.original],
-            "fused": [f.to_json() for f in self.fused],
-            "fused_nodes": self.fused_nodes,
-            "outputs": [o.to_json() for o in self.outputs],
-            "sites": [s.to_json() for s in self.sites],
-        }
+        return to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,5 +152,5 @@ class Verification:
             "attnfuse": __version__,
             "passed": self.passed,
             "components": [c.to_json() for c in self.components],
-            "not_shown": list(NOT_VERIFIED),
+            "not_verified": list(NOT_VERIFIED),
         }

@@ -1,6 +1,6 @@
 """For the tests of identities that plugins bring.
 
-May import `attnfuse.api` and `attnfuse.testing`. Numbers need the verify extra; pytest is not needed.
+Numbers need the verify extra; pytest is not needed.
 """
 
 from __future__ import annotations

@@ -212,8 +212,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "an edited graph": ("unet_graph.mindir", flip, "unet_graph.mindir is not what attnfuse wrote there"),
     "edited weights": ("unet_variables/data_0", flip, "unet_variables/data_0 is not what attnfuse wrote there"),
     "lost weights": ("unet_variables/data_0", Path.unlink, "unet_variables/data_0 is not what attnfuse wrote there"),
+    "an older report": (
+        "report.json",
+        lambda path: path.write_text(path.read_text().replace("attnfuse.report/2", "attnfuse.report/1")),
+        "its report.json is attnfuse.report/1, and this attnfuse writes attnfuse.report/2",
+    ),
     "no report": ("report.json", Path.unlink, "its report.json is missing"),
-    "a broken report": ("report.json", lambda path: path.write_text("{}"), "its report.json cannot be read"),
+    "a broken report": ("report.json", lambda path: path.write_text("{}"), "its report.json is damaged"),
 }
 
 
@@ -329,7 +334,7 @@ def test_a_certificate_is_about_its_original_too(command: Command, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("verifying")
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "attnfuse.verification/1", "attnfuse": "0.0.1"}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "attnfuse.verification/2", "attnfuse": "0.0.1"}'])
 def test_a_certificate_that_cannot_be_read_is_dropped_and_told(compiled: Run, tmp_path: Path, content: str) -> None:
     compiled(options=("--verify", "full"))
     (tmp_path / "out" / "verification.json").write_text(content)

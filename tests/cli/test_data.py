@@ -73,9 +73,9 @@ def test_the_certificate_names_what_was_run_on(graph: Path, tmp_path: Path, caps
     assert run("compile", graph, "-o", out, "--verify", "full", "--data", sets) == 0
     told = capsys.readouterr().err
     (component,) = json.loads((tmp_path / "out" / "m.verification.json").read_text())["components"]
-    assert component["inputs"]["drawn"] == []
-    assert [file["name"] for file in component["inputs"]["data"]] == ["a.npz", "b.npz"]
-    for file in component["inputs"]["data"]:
+    assert component["drawn"] == []
+    assert [file["name"] for file in component["data"]] == ["a.npz", "b.npz"]
+    for file in component["data"]:
         assert f"run on {file['name']} (sha256 {file['sha256']})" in told
 
 

@@ -71,29 +71,29 @@ def test_inspect_tells_what_is_legalised(attnfuse: Run, plain: Path) -> None:
 def test_inspect_tells_what_is_left_and_where(attnfuse: Run, odd: Path) -> None:
     code, said = attnfuse("inspect", odd)
     assert code == 0
-    (line,) = (line for line in said.splitlines() if line.startswith("outside"))
-    assert line.startswith("outside 2 (Fancy): ")
+    (line,) = (line for line in said.splitlines() if line.startswith("unsupported"))
+    assert line.startswith("unsupported 2 (Fancy): ")
     assert "deployable" not in said
     code, said = attnfuse("inspect", odd, "--json")
     (component,) = json.loads(said)["components"]
-    (entry,) = component["outside"]
+    (entry,) = component["unsupported"]
     assert (entry["op"], entry["count"], len(entry["nodes"])) == ("Fancy", 2, 2)
     (dense,) = component["legalised"]
     assert (dense["op"], dense["count"]) == ("Dense", 8)
     assert {"MatMul"} < set(dense["into"]) <= set(OPERATORS)
-    assert (component["totals"]["outside"], component["totals"]["legalised"]) == (2, 8)
+    assert (component["totals"]["unsupported"], component["totals"]["legalised"]) == (2, 8)
 
 
 def test_deployable_is_required(attnfuse: Run, plain: Path, odd: Path, tmp_path: Path) -> None:
     arguments = ("-o", tmp_path / "out", "--require", "deployable")
     code, said = attnfuse("compile", odd, *arguments)
     assert code == 1
-    assert "error: required deployable (outside==0), but outside is 2; nothing was written." in said
-    assert "outside 2 (Fancy)" in said
+    assert "error: required deployable (unsupported==0), but unsupported is 2; nothing was written." in said
+    assert "unsupported 2 (Fancy)" in said
     assert not (tmp_path / "out").exists()
     assert attnfuse("compile", odd, *arguments, "--runtime", "mindspore")[0] == 0  # MindSpore takes all of its own
     assert attnfuse("compile", plain, *arguments[2:], "-o", tmp_path / "plain")[0] == 0
-    assert outside(tmp_path / "plain" / "unet.mindir") == []
+    assert unsupported(tmp_path / "plain" / "unet.mindir") == []
 
 
 def test_what_two_layers_have_alike_is_written_once(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path
     assert set(tree(out.parent)) == {"fused.mindir", "fused.manifest.json", "fused.report.json"}
 
 
-def outside(graph: Path) -> list[str]:
+def unsupported(graph: Path) -> list[str]:
     """The nodes of a written graph whose operator is not in the table, or that are not within its limits there."""
     model, target = Model(codec.parse(graph.read_bytes(), "x")), Target("lite", "ascend910b")
     nodes = [node for node in model.nodes if node.op != CONSTANT]
@@ -159,7 +159,7 @@ def test_every_graph_of_the_demo_is_deployable(
     names = [component["name"] for component in manifest["components"]]
     assert names == ["unet", "vae_decoder", "vae_encoder", "text_encoder"]
     for name in names:
-        assert outside(out / f"{name}_graph.mindir") == []
+        assert unsupported(out / f"{name}_graph.mindir") == []
     # No component carries a weight of another.
     held: dict[str, set[str]] = {
         name: {parameter_name(p) for p in parameters(codec.parse((out / f"{name}_graph.mindir").read_bytes(), name))}
@@ -185,7 +185,7 @@ def test_a_graph_in_a_type_that_the_soc_lacks(attnfuse: Run, tmp_path: Path, soc
     _, said = attnfuse("inspect", graph, *options, "--json")
     report, _ = json.JSONDecoder().raw_decode(said)  # warnings follow, on stderr
     (component,) = report["components"]
-    assert {entry["reason"] for entry in component["outside"]} == {
+    assert {entry["reason"] for entry in component["unsupported"]} == {
         f"bfloat16 is not on {soc}: compute in float16 or float32"
     }
     assert attnfuse("inspect", graph, "--soc", "ascend910b", "--runtime", runtime, "--require", "deployable")[0] == 0

@@ -22,7 +22,7 @@ def test_a_pipeline_for_any_batch(tmp_path: Path) -> None:
     done = inside("compile", source, "-o", out, "--dynamic", "batch", "--require", "fused==3", "--json")
     assert done.returncode == 0, done.stderr
     (component,) = json.loads(done.stdout)["components"]
-    assert [site["q"][0] for site in component["sites"]] == [-1] * 3
+    assert [site["query_shape"][0] for site in component["sites"]] == [-1] * 3
     (entry,) = json.loads((out / "manifest.json").read_bytes())["components"]
     assert [one["shape"] for one in entry["inputs"]] == [[-1, 77]]
     assert [one["shape"] for one in entry["outputs"]] == [[-1, 77, 32], [-1, 32]]

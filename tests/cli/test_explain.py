@@ -21,7 +21,7 @@ def test_a_fused_site_is_told_in_full(model: Path, capfd: pytest.CaptureFixture[
     lines = said.splitlines()
     assert lines[0] == "site      unet/blocks.0.attn1"
     assert lines[1] == "status    fused: fused"
-    for needed in ("region", "peeled", "proved", "  softmax_axis: ", "  private: ", "  query: scale.multiply"):
+    for needed in ("region", "identities", "proved", "  softmax_axis: ", "  private: ", "  query: scale.multiply"):
         assert any(line.startswith(needed) for line in lines), needed
     assert " = Softmax(" in said
 

@@ -38,7 +38,7 @@ def test_every_site_becomes_the_node_of_the_runtime(tmp_path: Path, runtime: str
     assert operators(result)["Softmax"] == 0
     assert operators(result)[NODES[runtime]] == 4
     assert list(sites) == ["blocks.0.attn1", "blocks.0.attn2", "blocks.1.attn1", "blocks.1.attn2"]
-    assert all(site["node"] == NODES[runtime] for site in sites.values())
+    assert all(site["operator"] == NODES[runtime] for site in sites.values())
 
 
 @pytest.mark.parametrize("runtime", NODES)
@@ -60,7 +60,7 @@ def test_a_rule_for_one_module_changes_that_module_only(tmp_path: Path) -> None:
     )
     assert [module for module, site in sites.items() if site["status"] == "fused"] == ["blocks.1.attn1"]
     assert sites["blocks.1.attn1"]["compute_dtype"] == "bfloat16"
-    assert sites["blocks.1.attn1"]["restored_dtype"] == "float32"
+    assert sites["blocks.1.attn1"]["output_dtype"] == "float32"
     assert operators(result)["FlashAttentionScore"] == 1
     before, after = ({n.name: n.proto for n in Model(codec.parse(p.read_bytes(), "x")).nodes} for p in (source, result))
     changed = {

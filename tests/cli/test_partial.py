@@ -109,7 +109,7 @@ def components(command: Command, *arguments: str | Path) -> Answer:
 
 def test_components_are_told(command: Command, demo_folder: Path) -> None:
     document = components(command, demo_folder, "--json", "--height", "64", "--no-guidance").document
-    assert document["schema"] == "attnfuse.components/1"
+    assert document["schema"] == "attnfuse.components/2"
     parts = {part["name"]: part for part in document["parts"]}
     assert parts["tokenizer"] == {
         "name": "tokenizer",

@@ -21,7 +21,7 @@ force_cast_dtype = "bfloat16"
 [[rules]]
 match = "*.attn2"
 flash = false
-masked_rows = "attended"
+assume_no_fully_masked_rows = true
 
 [[rules]]
 match = "*"
@@ -56,17 +56,19 @@ def show(run: Command, tmp_path: Path, *options: str) -> Answer:
 def test_show_tells_decision_and_rule_of_every_site(run: Command, tmp_path: Path) -> None:
     answer = show(run, tmp_path, "--json")
     assert answer.code == 0
-    sites = answer.document
+    assert answer.document["schema"] == "attnfuse.policy-decisions/2"
+    sites = answer.document["sites"]
     assert len(sites) > 1
-    for site in sites:
-        own = site["attention"] == "self"
-        assert site["id"].startswith("unet/")
+    for entry in sites:
+        site = entry["decision"]
+        own = entry["facts"]["attention"] == "self"
+        assert entry["id"].startswith("unet/")
         assert site["force_cast_dtype"] == ("bfloat16" if own else "float16")
         assert site["force_cast_dtype_rule"] == ('mine.toml rules[0] (match = "*")' if own else "default")
-        second = site["id"].endswith(".attn2")
+        second = entry["id"].endswith(".attn2")
         assert site["flash"] is not second
         assert site["flash_rule"] == ('mine.toml rules[1] (match = "*.attn2")' if second else "default")
-        assert site["masked_rows"] == ("attended" if second else "keep")
+        assert site["assume_no_fully_masked_rows"] is second
     assert 'warning: the policy\'s mine.toml rules[2] (match = "*") matches no site' in answer.err
 
 
@@ -75,9 +77,9 @@ def test_show_for_people(run: Command, tmp_path: Path) -> None:
     lines = answer.out.splitlines()
     assert lines
     assert all("keep what is not 16 bits (--force-cast-dtype none); " in line for line in lines)
-    assert any("flash off (mine.toml rules[1]" in line and "rows attended" in line for line in lines) == any(
-        ".attn2:" in line for line in lines
-    )
+    assert any(
+        "flash off (mine.toml rules[1]" in line and "no fully masked rows assumed" in line for line in lines
+    ) == any(".attn2:" in line for line in lines)
 
 
 def test_schema_is_one_json_document(run: Command) -> None:
@@ -86,4 +88,5 @@ def test_schema_is_one_json_document(run: Command) -> None:
     assert answer.err == ""
     document = json.loads(answer.out)
     assert document["$schema"].startswith("https://json-schema.org/")
+    assert document["$id"] == "attnfuse.policy/2"
     assert document["title"] == "attnfuse policy"

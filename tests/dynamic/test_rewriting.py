@@ -36,9 +36,9 @@ def test_a_site_is_fused_for_any_batch(component: Component) -> None:
     assert operators(model).count("PromptFlashAttention") == 1
     assert not {"Softmax", "BroadcastTo", "Switch", "Shape"} & set(operators(model))
     assert operators(model).count("Tile") == 1  # the mask's, over rows of scores: none of the timestep's is left
-    assert not rewritten.outside
-    (site,) = rewritten.sites.values()
-    assert (site.status, site.query) == ("fused", (-1, 2, 6, 4))
+    assert not rewritten.unsupported
+    (site,) = rewritten.sites
+    assert (site.status, site.query_shape) == ("fused", (-1, 2, 6, 4))
     assert [entry.shape for entry in rewritten.inputs] == [(-1, 6, 8), (1,)]
     assert [entry.shape for entry in rewritten.outputs] == [(-1, 6, 8)]
     assert rewritten.nodes == len(Model(graph(attention, 1)).nodes)
@@ -46,7 +46,7 @@ def test_a_site_is_fused_for_any_batch(component: Component) -> None:
 
 def test_bytes_of_a_site_are_of_one_image(component: Component) -> None:
     rewritten, _ = rewrite(component, Policy(), _LITE, pass_manager.discover())
-    (site,) = rewritten.sites.values()
+    (site,) = rewritten.sites
     assert site.score_bytes_saved == 2 * 2 * (2 * 6 * 6) * 4  # operand and result, two rows, two heads, float32
 
 

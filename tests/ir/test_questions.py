@@ -34,7 +34,7 @@ from attnfuse.ir.questions import (
 )
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
-from attnfuse.verify.graph.readers import handed_on
+from attnfuse.verify.graph.known import handed_on
 from attnfuse.verify.numbers.accuracy import _LAYERS
 from attnfuse_passes.attention.census import _ends_layer
 from attnfuse_passes.attention.identities.peelers import all_peelers

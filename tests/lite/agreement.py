@@ -1,7 +1,6 @@
 """A graph as a compile for Lite leaves it, run by MindSpore Lite 2.0.0 and held against onnxruntime.
 
 Relative errors are of float64 values of the graph before the passes: ‖x − exact‖₂ / ‖exact‖₂.
-May import the engine, its installed passes and `tests.lite`.
 """
 
 from __future__ import annotations

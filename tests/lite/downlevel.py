@@ -5,8 +5,6 @@ its scalar arguments as attributes. So the constants of `ATTRIBUTES` move into t
 order effects go (weights are read by name); weights are written into the file. Else values, operators and their order
 stay what the compiler emitted, but for what Lite 2.0.0 itself lacks or gets wrong on a CPU: `EXPANSIONS` and `HELD`.
 Each of those has a test of its own in test_limits.py, which shows the smallest graph that asks for it.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and the weights of `attnfuse.verify`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Running a graph in MindSpore Lite 2.0.0.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and names of `attnfuse.verify`.
-"""
+"""Running a graph in MindSpore Lite 2.0.0."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where MindSpore Lite's interpreter is; and where there is none, its tests (marked `lite`) left out, which is said.
 
-tests/conftest.py makes the hooks known. May import pytest.
+tests/conftest.py makes the hooks known.
 """
 
 from __future__ import annotations

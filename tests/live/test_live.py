@@ -104,7 +104,7 @@ def test_what_is_written_is_whole(told: Any, session: Path) -> None:
     }
     assert set(manifest.inputs) == {"unet.safetensors", "vae.safetensors"}
     assert manifest.components[0].inputs[0].dtype == "float32"
-    assert [rule.rule for rule in manifest.policy] == [
+    assert [rule.label for rule in manifest.policy] == [
         "pipe.unet: set_flash_attention_force_cast_dtype(None)",
         "pipe.unet: enable_flash_sdp(False)",
         "pipe.vae: set_flash_attention_force_cast_dtype(bfloat16)",

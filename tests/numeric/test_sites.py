@@ -102,10 +102,12 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
     if not np.array_equal(np.isfinite(native), np.isfinite(fused)):
         found, expected = (int(np.sum(~np.isfinite(values))) for values in (fused, native))
         wrong.append(f"{how}: {found} numbers are not finite, {expected} of the formula's")
-    if not figures.algebra <= figures.algebra_bound:
-        wrong.append(f"{how}: in float64 off by {figures.algebra:.1e}, {figures.algebra_bound:.1e} allowed")
-    if not figures.fused <= figures.bound:
-        wrong.append(f"{how}: off by {figures.fused:.1e}, {figures.bound:.1e} allowed")
+    if not figures.fused_in_float64 <= figures.tolerance_in_float64:
+        wrong.append(
+            f"{how}: in float64 off by {figures.fused_in_float64:.1e}, {figures.tolerance_in_float64:.1e} allowed"
+        )
+    if not figures.fused <= figures.tolerance:
+        wrong.append(f"{how}: off by {figures.fused:.1e}, {figures.tolerance:.1e} allowed")
     return wrong
 
 

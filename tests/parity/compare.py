@@ -58,7 +58,7 @@ def ours(data: bytes, setting: str) -> dict[str, tuple[Placed | None, SiteRecord
     found: dict[str, tuple[Placed | None, SiteRecord]] = {}
     for record in _records(data, policy_of(setting)):
         assert record.status in ("fused", "kept"), record
-        found[record.module] = (_placed(record, record.padded_head) if record.status == "fused" else None, record)
+        found[record.module] = (_placed(record, record.head_dim_padding) if record.status == "fused" else None, record)
     return found
 
 
@@ -82,8 +82,8 @@ def differences(case: str, ascend: bytes, formula: bytes, setting: str) -> list[
         if ulps > 1:
             told.append(f"{module}: scale is {one.scale!r} there and {other.scale!r} here, {ulps:.1f} units apart")
         wanted = -one.query[2] % 16
-        if record.padded_head != wanted:
-            told.append(f"{module}: {record.padded_head} zeros are told, {wanted} are needed")
+        if record.head_dim_padding != wanted:
+            told.append(f"{module}: {record.head_dim_padding} zeros are told, {wanted} are needed")
     return told
 
 
@@ -95,7 +95,7 @@ def _records(data: bytes, policy: Policy) -> list[SiteRecord]:
 
 def _placed(record: SiteRecord, padded: int) -> Placed:
     assert record.compute_dtype is not None
-    assert record.restored_dtype is not None
+    assert record.output_dtype is not None
     assert record.scale is not None
 
     def sizes(dims: tuple[int, ...] | None) -> tuple[int, int, int]:
@@ -103,5 +103,5 @@ def _placed(record: SiteRecord, padded: int) -> Placed:
         return math.prod(dims[:-2]), dims[-2], dims[-1] - padded
 
     scale = float(np.float32(record.scale))
-    operands = (sizes(record.query), sizes(record.key), sizes(record.value))
-    return Placed(*operands, record.compute_dtype, record.restored_dtype, scale)
+    operands = (sizes(record.query_shape), sizes(record.key_shape), sizes(record.value_shape))
+    return Placed(*operands, record.compute_dtype, record.output_dtype, scale)

@@ -142,7 +142,7 @@ def test_the_comparison_compares(trace: Trace) -> None:
 def test_padding_is_told(trace: Trace) -> None:
     """A head size that FlashAttentionScore does not take is padded here and not there; the report says so."""
     sites = ours(store.read("unet_sd15-float32"), "float16")
-    assert {record.padded_head for _, record in sites.values()} == {0, 8}
+    assert {record.head_dim_padding for _, record in sites.values()} == {0, 8}
 
 
 def test_scales_differ_by_the_rounding_of_two_factors(trace: Trace) -> None:

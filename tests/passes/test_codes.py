@@ -120,7 +120,7 @@ def already_fused(runtime: str, soc: str = "ascend910b", item: int = 3, **argume
     return code_of(g, runtime, soc)
 
 
-def cast_anew() -> str:
+def recast() -> str:
     g = GraphBuilder()
     q, k, v = (g.cast(g.input(name, (2, 2, 4, 16), FLOAT32), FLOAT16) for name in "qkv")
     g.output(g.cast(g.flash_attention_score(q, k, v, heads=2, scale=0.25), FLOAT32))
@@ -193,7 +193,7 @@ CASES: dict[str, Callable[[], str]] = {
     "fused": lambda: code(Site()),
     "fused.carried_over": lambda: already_fused("mindspore"),
     "fused.converted": lambda: already_fused("lite"),
-    "fused.cast_anew": cast_anew,
+    "fused.recast": recast,
     "anchor.no_product": gate,
     "anchor.key_is_weight": lambda: code(Site(key=lambda g, k: g.weight("codes", (2, 2, 5, 16), FLOAT16))),
     "structure.scores": lambda: code(Site(scores=lambda g, s: g.op("Sigmoid", s))),
@@ -237,12 +237,12 @@ CASES: dict[str, Callable[[], str]] = {
         Site(scores=lambda g, s: g.masked_fill(s, g.input("m", (4, 5), dtypes.BOOL), np.array(-9.0, np.float16)))
     ),
     "facts.bias_not_finite": lambda: code(Site(scores=lambda g, s: g.add(s, np.full((4, 5), np.nan, np.float16)))),
-    "facts.rows": lambda: code(
+    "facts.fully_masked_rows": lambda: code(
         Site(scores=lambda g, s: g.masked_fill(bias(g, s), g.input("m", (4, 5), dtypes.BOOL), LOWEST))
     ),
     "facts.dynamic_batch": lambda: dynamic(product="MatMulExt", other_lead=(1, UNKNOWN)),
     "facts.dynamic_mask": lambda: dynamic(masked=True),
-    "facts.dynamic_head": lambda: dynamic(inner=12),
+    "facts.dynamic_head_dim": lambda: dynamic(inner=12),
     "facts.dynamic_layout": lambda: dynamic((UNKNOWN, 2), (UNKNOWN, UNKNOWN), across=True),
     "safety.weights_escape": lambda: code(Site(weights=as_output)),
     "safety.scores_escape": lambda: code(Site(scores=as_output)),
@@ -303,7 +303,7 @@ def test_refused_sites_leave_the_graph_as_it_was() -> None:
 
 
 def test_an_unknown_head_size_is_never_padded() -> None:
-    assert dynamic((2, 2), inner=UNKNOWN) == "facts.dynamic_head"
+    assert dynamic((2, 2), inner=UNKNOWN) == "facts.dynamic_head_dim"
 
 
 def test_fused_dynamic_sizes() -> None:

@@ -75,12 +75,12 @@ def test_a_fill_below_the_range_of_float16_is_minus_infinity(number: float, runt
     ]
     for fill in fills:
         site = Site(scores=fill).fused(runtime, mask=ROWS)
-        assert (site.mask, site.row_guard) == ("bool", "nan")
+        assert (site.mask, site.fully_masked_rows) == ("bool", "nan")
 
 
 def test_a_fill_that_float16_rounds_to_its_smallest_number() -> None:
     site = Site(scores=lambda g, s: g.masked_fill(s, mask(g), literal(-65519.0))).fused(mask=ROWS)
-    assert site.row_guard == "mean"
+    assert site.fully_masked_rows == "mean"
 
 
 @pytest.mark.parametrize("number", [-1e9, -60000.0])
@@ -101,7 +101,7 @@ def test_tensors_that_hold_one_number(name: str, runtime: str) -> None:
             return g.select(mask(g), s, fill) if keep else g.select(mask(g), fill, s)
 
         model, (site,) = (case := Site(scores=scores)).run(case.proto(), runtime)
-        assert (site.status, site.mask, site.row_guard) == ("fused", "bool", "nan"), site.reason
+        assert (site.status, site.mask, site.fully_masked_rows) == ("fused", "bool", "nan"), site.reason
         assert not {"OnesLike", "OnesLikeExt", "FullLike", "NewFull", "Muls", "Softmax"} & {n.op for n in model.nodes}
 
 

@@ -60,7 +60,7 @@ def test_a_constant_whose_mask_is_of_all_heads() -> None:
     hidden, slopes = np.triu(np.ones((4, 5), bool), 1), np.array([-0.5, -0.25]).reshape(1, 2, 1, 1)
     both_in_one = np.where(hidden, LOWEST["float32"], slopes * np.arange(5))
     site = Site(scores=added_constant(both_in_one, FLOAT32), dtype=FLOAT32).fused("lite", 0.01)
-    assert (site.mask, site.row_guard) == ("additive", None)
+    assert (site.mask, site.fully_masked_rows) == ("additive", None)
 
 
 # --- weights as masks
@@ -77,13 +77,13 @@ def test_a_mask_kept_as_a_weight(low: float, dtype: DType, runtime: str) -> None
     assert any(o.evidence.startswith("the mask is a weight of known numbers") for o in record.obligations)
     case = Site(scores=lambda g, s: g.add(s, g.parameter("mask", numbers)), dtype=dtype)
     site = case.fused(runtime)
-    assert (site.mask, site.row_guard) == ("bool", None)
+    assert (site.mask, site.fully_masked_rows) == ("bool", None)
 
 
 def test_a_mask_kept_as_a_weight_that_empties_a_row() -> None:
     numbers = np.where(np.arange(4)[:, None] == 2, LOWEST["float32"], np.zeros((4, 5))).astype(np.float32)
     site = Site(scores=lambda g, s: g.add(s, g.parameter("mask", numbers)), dtype=FLOAT32).fused(within=1e-3)
-    assert (site.mask, site.row_guard) == ("bool", "mean")
+    assert (site.mask, site.fully_masked_rows) == ("bool", "mean")
 
 
 def test_a_weight_shared_by_several_sites_is_read_once_for_all() -> None:
@@ -118,4 +118,4 @@ def test_a_mask_larger_than_the_pass_may_compute_is_not_known(largest: int, guar
     Fuse(largest_constant=largest).run(Model(site.proto()), context)
     (record,) = context.sites
     assert record.status == "fused"
-    assert (record.row_guard is not None) == guarded
+    assert (record.fully_masked_rows is not None) == guarded

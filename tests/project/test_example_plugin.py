@@ -117,7 +117,7 @@ def test_all_that_it_brings_has_its_say(environment: Environment, graph: Path, t
     assert count(model, "Neg") == 2
     # The operator, which the rewrite takes apart for MindSpore Lite.
     assert component["legalised"] == [{"op": "ExampleGate", "count": 1, "into": ["Mul", "Sigmoid"]}]
-    assert (component["outside"], count(model, "ExampleGate"), count(model, "Sigmoid")) == ([], 0, 1)
+    assert (component["unsupported"], count(model, "ExampleGate"), count(model, "Sigmoid")) == ([], 0, 1)
     # The reporter.
     assert (tmp_path / "out" / "report.md").read_text().endswith("| unet | 1 | 1 |\n")
 
@@ -160,7 +160,7 @@ def test_uninstalled_it_is_gone(environment: Environment, graph: Path, tmp_path:
     assert "cancel_negations.most" not in component["options"]
     assert [site["status"] for site in component["sites"]] == ["missed"]
     assert count(model, "Neg") == 5
-    assert [entry["op"] for entry in component["outside"]] == ["ExampleGate"]
+    assert [entry["op"] for entry in component["unsupported"]] == ["ExampleGate"]
     assert not (tmp_path / "out" / "report.md").exists()
     refused = environment.attnfuse("compile", graph, "-o", tmp_path / "other", "--reporter", "markdown")
     assert refused.returncode == 2

@@ -74,7 +74,7 @@ def found(**changes: Any) -> dict[str, Any]:
         "traced": True,
         "sites": {"fused": 2},
         "reasons": [],
-        "outside": {},
+        "unsupported": {},
         "static": True,
         "full": True,
         "findings": [],
@@ -89,7 +89,7 @@ def test_a_line_tells_sites_operators_and_errors() -> None:
     assert line(found()) == (
         "| sd3/transformer | SD3Transformer2DModel | float16 | 2 fused | 0 | yes | 2e-3; 0.5, 0.2 |"
     )
-    odd = found(group="alone/x", sites={"missed: mask": 1}, outside={"Sort": 2}, static=False, full=False)
+    odd = found(group="alone/x", sites={"missed: mask": 1}, unsupported={"Sort": 2}, static=False, full=False)
     assert line(odd).endswith("| float16 | 1 missed: mask | 2 Sort | **no** | **failed** |")
     assert line(odd).startswith("| alone/x |")
     assert line(found(static=None, full=False)).endswith("| 0 | not possible | **failed** |")

@@ -35,6 +35,7 @@ _ACROSS = {
     "dynamic/test_rewriting": "passes and verification of a component for any batch",
     "live/test_demo": "mindone's guide on the demo pipeline",
     "live/test_live": "a user's session, from outside",
+    "passes/attention/lower/test_open_sizes": "all forms of attention, of sizes unknown before run time",
     "passes/test_ascend_to_lite": "all passes over graphs traced as on Ascend",
     "passes/test_codes": "every code a site can end with",
     "passes/test_fills": "fills of masked scores: identities, masks and what is written",

@@ -30,8 +30,8 @@ _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
-        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm",
-        "how each matrix product takes its operands",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm Add AddExt InplaceAddExt Sub SubExt",
+        "how each matrix product takes its operands, and which operands of a sum are scores",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
@@ -65,6 +65,7 @@ _ABOUT = {
         f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
     ),
+    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/site_numbers.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

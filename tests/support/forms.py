@@ -1,7 +1,7 @@
 """Attention as mathematics: a random normal form, numbers for it, and its formula in float64.
 
 A `Form` says what is to be computed: softmax of scaled and masked scores, times value. How a graph may write it down
-is `spellings.py`. May import the oracle of tests/support.
+is `spellings.py`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Form:
     steps: tuple[float | Term, ...]
     scores_dtype: DType
     nan_guard: bool
-    attended: bool
+    no_fully_masked_rows: bool
     """Whether every row is left a key, and the policy says so."""
 
     @property
@@ -115,7 +115,7 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
     columns = rows if random.random() < 0.4 else random.randrange(2, 7)
     inner = random.choice((2, 3, 4, 8, 16))
     scores_dtype = FLOAT32 if random.random() < 0.4 else dtype
-    attended = random.random() < 0.3
+    no_fully_masked_rows = random.random() < 0.3
     before = [_factor(random) for _ in range(random.choice((0, 0, 1, 1, 2)))]
     steps: list[float | Term] = []
     if not plain:
@@ -143,7 +143,7 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
         steps=tuple(steps),
         scores_dtype=scores_dtype,
         nan_guard=not plain and random.random() < 0.2,
-        attended=attended,
+        no_fully_masked_rows=no_fully_masked_rows,
     )
 
 
@@ -161,7 +161,7 @@ class Numbers:
 
 
 def draw_numbers(form: Form, random: Random) -> Numbers:
-    """Random inputs. Unless the form is `attended`, rows with no key left do occur."""
+    """Random inputs. Unless the form has `no_fully_masked_rows`, they do occur."""
     rng = np.random.default_rng(random.getrandbits(32))
 
     def normal(*dims: int) -> Array:
@@ -174,7 +174,7 @@ def draw_numbers(form: Form, random: Random) -> Numbers:
         if term.what == "bias":
             numbers: Array = normal(*dims)
             # Additive masks are biases too: some numbers are −inf.
-            if term.source == "input" and not form.attended and rng.random() < 0.3:
+            if term.source == "input" and not form.no_fully_masked_rows and rng.random() < 0.3:
                 numbers = np.where(rng.random(dims) < 0.3, -np.inf, numbers)
         elif term.causal:
             numbers = np.triu(np.ones(dims[2:], bool), 1)[None, None]
@@ -187,7 +187,7 @@ def draw_numbers(form: Form, random: Random) -> Numbers:
         normal(form.batch, form.kv_heads, form.columns, form.outer),
         tuple(terms),
     )
-    return _attend(form, found) if form.attended else found
+    return _attend(form, found) if form.no_fully_masked_rows else found
 
 
 def _attend(form: Form, numbers: Numbers) -> Numbers:

@@ -1,4 +1,4 @@
-"""Running the fusing pass alone over a model, as a compile would. May import the pass and the engine."""
+"""Running the fusing pass alone over a model, as a compile would."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def fuse(
     *,
     flash: bool = True,
     cast: CastName = "float16",
-    attended: bool = False,
+    no_fully_masked_rows: bool = False,
 ) -> list[SiteRecord]:
     """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
-    rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, masked_rows="attended" if attended else "keep")
+    rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, assume_no_fully_masked_rows=no_fully_masked_rows)
     context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc), weights=WeightValues(model.proto))
     before = model.proto.SerializeToString(deterministic=True)
     changed = Fuse().run(model, context)

@@ -11,7 +11,7 @@ Depend as in a real export.
     g.output(q)
     g.write(folder / "unet.mindir")
 
-May import `attnfuse.ir` and `attnfuse.mindir`; the arrays it makes up depend on nothing but their name.
+The arrays it makes up depend on nothing but their name.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def check_spelling(spelling: Spelling, runtime: str) -> str:
     before = oracle.run(original, spelling.inputs)[0]
     assert_same(spelling.result(before), formula(form, spelling.numbers), 1e-9, "the spelling is not the formula")
     model = spelling.model()
-    (site,) = fuse(model, runtime, attended=form.attended)
+    (site,) = fuse(model, runtime, no_fully_masked_rows=form.no_fully_masked_rows)
     if site.status != "fused":
         assert site.code in may_refuse(form, spelling.numbers, runtime), (site.code, site.reason)
         assert model.proto == spelling.proto, "a refused site was changed"
@@ -50,7 +50,7 @@ def check_spelling(spelling: Spelling, runtime: str) -> str:
 def check_mutant(spelling: Spelling, runtime: str) -> str:
     """No attention: nothing fused. Perhaps another attention: fused only with the mutant's own numbers."""
     model = spelling.model()
-    sites = fuse(model, runtime, attended=spelling.form.attended)
+    sites = fuse(model, runtime, no_fully_masked_rows=spelling.form.no_fully_masked_rows)
     if not any(site.status == "fused" for site in sites):
         assert model.proto == spelling.proto, "a refused site was changed"
         return sites[0].code
@@ -80,24 +80,27 @@ def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
     assert site.scale is not None
     assert abs(site.scale / form.scale - 1) < 1e-6, (site.scale, form.scale)
     compute = form.dtype.name if form.dtype.is_low_precision else "float16"
-    assert (site.dtype, site.compute_dtype, site.restored_dtype) == (form.dtype.name, compute, form.dtype.name)
+    assert (site.facts.dtype, site.compute_dtype, site.output_dtype) == (form.dtype.name, compute, form.dtype.name)
     assert site.mask in expected_mask(form, spelling.numbers), site.mask
-    assert site.query is not None
-    assert site.key is not None
-    assert site.value is not None
-    lengths = (site.query[-2], site.key[-2], site.value[-2])
+    assert site.query_shape is not None
+    assert site.key_shape is not None
+    assert site.value_shape is not None
+    lengths = (site.query_shape[-2], site.key_shape[-2], site.value_shape[-2])
     assert lengths == (form.rows, form.columns, form.columns)
     width = max(form.inner, form.outer)
-    assert site.query[-1] == site.key[-1] == site.value[-1] >= width
-    assert site.padded_head == site.query[-1] - form.inner
+    assert site.query_shape[-1] == site.key_shape[-1] == site.value_shape[-1] >= width
+    assert site.head_dim_padding == site.query_shape[-1] - form.inner
     if spelling.shows_heads:
         assert site.layout == "BNSD"
         # With one batch entry or one head, which of the two axes is which does not show.
         if form.batch > 1 and form.heads > 1:
-            assert site.query[:2] == (form.batch, form.heads)
-            assert site.key[:2] == site.value[:2] == (form.batch, form.kv_heads), (site.key, site.value)
+            assert site.query_shape[:2] == (form.batch, form.heads)
+            assert site.key_shape[:2] == site.value_shape[:2] == (form.batch, form.kv_heads), (
+                site.key_shape,
+                site.value_shape,
+            )
     else:
-        assert int(np.prod(site.query[:-2])) == form.batch * form.heads
+        assert int(np.prod(site.query_shape[:-2])) == form.batch * form.heads
 
 
 def _is_discard(term: Term) -> bool:
@@ -128,7 +131,7 @@ def expected_mask(form: Form, numbers: Numbers) -> tuple[str | None, ...]:
     if "additive" in kinds:
         return ("additive",)
     grows = any(abs(step) > 1 for step in form.steps if not isinstance(step, Term))
-    if len(form.terms) > 1 or (grows and not form.attended):
+    if len(form.terms) > 1 or (grows and not form.no_fully_masked_rows):
         return ("additive", "bool", "causal", None)  # masks that only together may leave a row no key are added up
     if not kinds:
         return (None,)
@@ -160,13 +163,13 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     drops = [term for term in form.terms if term.what == "drop"]
     large = [*drops, *(term for term in form.terms if term.what == "bias" and term.source == "input")]
     if len(large) > 1 and any(abs(_factor_behind(form, term)) < 1 for term in large):
-        codes.add("facts.rows")  # what overflows together may not do so each with a factor
+        codes.add("facts.fully_masked_rows")  # what overflows together may not do so each with a factor
     wider = form.scores_dtype != (form.dtype if form.dtype.is_low_precision else FLOAT16)
     if wider and any(abs(_factor_behind(form, term)) > 1 for term in large):
-        codes.add("facts.rows")  # whether the factor meets the mask before a cast or behind it is not told
+        codes.add("facts.fully_masked_rows")  # whether the factor meets the mask before a cast or behind it is not told
     turned = any(_factor_behind(form, term) < 0 for term in form.terms)
-    if (turned or not form.attended) and len(form.terms) > 1 and fills:
-        codes.add("facts.rows")  # a fill in place of a sum is no sum
+    if (turned or not form.no_fully_masked_rows) and len(form.terms) > 1 and fills:
+        codes.add("facts.fully_masked_rows")  # a fill in place of a sum is no sum
     return codes
 
 

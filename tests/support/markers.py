@@ -1,7 +1,7 @@
 """A test without the marker `mindspore` gets no MindSpore, neither in this process nor in one that it starts.
 
 So `-m "not mindspore"` runs where MindSpore is not installed, and a test that was not marked fails wherever it runs.
-tests/conftest.py makes the hook known. May import pytest.
+tests/conftest.py makes the hook known.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Masks and biases put at the scores of a `Site`, as tests write them.
-
-May import the graph builder and `sites` of tests/support.
-"""
+"""Masks and biases put at the scores of a `Site`, as tests write them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Messages of the format that nobody would write: filled at random, and changed at random.
-
-May import protobuf alone.
-"""
+"""Messages of the format that nobody would write: filled at random, and changed at random."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Near misses: what a spelling may be mutated to, and the forms that show it.
 
 MUST_REFUSE are no attention by construction. What EITHER_OR makes may be another attention, which then must be
-computed as written. How a mutant is written is part of `spellings.py`. May import `forms` of tests/support.
+computed as written. How a mutant is written is part of `spellings.py`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def take_weights_for_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def bias(self: masks._Sorter, term: Bias) -> None:
         if is_learned(self.model, term.value):
-            self.draft.biases.append(term)
+            self.biases.append(term)
         else:
             read(self, term)
 

@@ -15,7 +15,7 @@
     "none", 0.5, -inf, (1, 2), None, True    a literal
 
 Behind the `;` stand the primitive's attributes. A kind is `float32[2]`, `int64` (a number), `(float32[2], int64[?])`,
-`monad`, `function` or `unknown`. May import the engine and the graph builder of tests/support.
+`monad`, `function` or `unknown`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ algebra are equal here, and a rewrite that loses a mask to an overflow is seen.
 
 The fused nodes are read by the argument positions of MindSpore 2.7.1's operator definitions and computed as their
 documentation says; nothing is shared with the passes.
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and numpy.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """One attention in a graph of its own, plain except for what a test puts at its scores or weights.
 
+It is fused or refused where a test asks:
+
     case = Site(scores=lambda g, s: g.add(s, g.input("bias", (4, 5), FLOAT16)))
     record = case.fused("lite", bias=np.zeros((4, 5)))
-    assert case.refused() == "facts.rows"
-
-May import the graph builder, the oracle and `fusing` of tests/support.
+    assert case.refused() == "facts.fully_masked_rows"
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Site:
     inner: int = 16
     outer: int = 16
     cast: CastName = "float16"
-    attended: bool = False
+    no_fully_masked_rows: bool = False
     soc: str = "ascend910b"
     builder: GraphBuilder = field(default_factory=lambda: GraphBuilder("site"))
 
@@ -70,7 +70,7 @@ class Site:
         copy = ModelProto()
         copy.CopyFrom(proto)
         model = Model(copy)
-        return model, fuse(model, runtime, self.soc, cast=self.cast, attended=self.attended)
+        return model, fuse(model, runtime, self.soc, cast=self.cast, no_fully_masked_rows=self.no_fully_masked_rows)
 
     def fused(self, runtime: str = "mindspore", within: float = 1e-5, **inputs: Any) -> SiteRecord:
         """The record of the one site, which is fused and gives the formula's numbers on these and made-up inputs."""

@@ -2,7 +2,6 @@
 
 Every choice (layouts, order, operators, where a factor stands, how a mask is made and repeated) is drawn; the result
 is `Spelling`, the graph with its inputs. With a `mutation` the graph is a near miss, see `mutations.py`.
-May import the graph builder and `forms` of tests/support.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def spell(random: Random, mutation: str | None = None, form: Form | None = None)
     form = form or draw_form(random, plain=mutation is not None and random.random() < 0.5)
     if mutation is not None:
         # What a mutated mask hides is not what the form says: nobody can vouch for its rows.
-        form = suited(replace(form, attended=False), mutation)
+        form = suited(replace(form, no_fully_masked_rows=False), mutation)
     numbers = draw_numbers(form, random)
     return _Speller(random, form, numbers, mutation).spell()
 

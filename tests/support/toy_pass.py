@@ -52,7 +52,7 @@ class ToyPass:
                     status="fused" if fused else "kept",
                     code="toy.fused" if fused else "policy.off",
                     reason="the toy pass marked it" if fused else "the policy keeps the formula",
-                    rule=decision.cast_rule if decision.force_cast_dtype is None else decision.flash_rule,
+                    rule=decision.force_cast_dtype_rule if decision.force_cast_dtype is None else decision.flash_rule,
                     scale=0.25,
                 )
             )

@@ -158,7 +158,7 @@ SLOW = {
 CANNOT_FUSE = {
     "sana_gemma2/text_encoder": {"structure.soft_cap"},
     "lumina2_gemma2/text_encoder": {"structure.soft_cap"},
-    "audio_ldm_2/language_model": {"facts.rows"},
+    "audio_ldm_2/language_model": {"facts.fully_masked_rows"},
 }
 
 

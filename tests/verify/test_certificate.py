@@ -80,6 +80,14 @@ def test_what_is_no_certificate_is_a_source_error(tmp_path: Path, text: str) -> 
         check_certificate(tmp_path / "y.json")
 
 
+def test_a_certificate_of_another_schema_is_named(certified: Path) -> None:
+    certified.write_text(certified.read_text().replace("attnfuse.verification/2", "attnfuse.verification/1"))
+    with pytest.raises(
+        SourceError, match=r"no certificate of attnfuse\.verification/2: it is attnfuse\.verification/1; "
+    ):
+        check_certificate(certified)
+
+
 @pytest.mark.parametrize("name", ["../in/unet_graph.mindir", "/etc/hostname"])
 def test_it_reaches_nothing_outside_its_folder(certified: Path, name: str) -> None:
     document = json.loads(certified.read_bytes())

@@ -64,7 +64,7 @@ def test_an_original_that_mindspore_rejects_cannot_be_verified(tmp_path: Path) -
     assert len(result.findings) > 1
 
 
-def test_a_fused_node_cast_anew_is_held_to_its_new_type(tmp_path: Path) -> None:
+def test_a_fused_node_recast_is_held_to_its_new_type(tmp_path: Path) -> None:
     """float16 in the source, bfloat16 by the policy: the yardstick is the source's node in bfloat16."""
     before, after = (Block(compute=compute).fused() for compute in (FLOAT16, BFLOAT16))
     result = verify(tmp_path, before, after)

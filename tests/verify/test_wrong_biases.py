@@ -221,7 +221,7 @@ def test_a_large_bias_narrowed_as_it_is_is_found(
     wrong = verify(case.original(), case.fused(), tmp_path, monkeypatch)
     assert found_by(wrong) == {"output", "site"}
     (figures,) = wrong.outputs
-    assert figures.fused > 2 * figures.bound
+    assert figures.fused > 2 * figures.tolerance
     right = replace(case, shifted=True)
     assert verify(right.original(), right.fused(), tmp_path, monkeypatch).findings == ()
 
@@ -236,7 +236,7 @@ def test_a_small_bias_may_be_stored_as_it_is(
     assert result.findings == ()
     (site,) = result.sites
     # In float64 what the file rounds is seen, and not taken for another mathematics.
-    assert 1e-5 < site.figures.algebra < site.figures.algebra_bound < 2e-2
+    assert 1e-5 < site.figures.fused_in_float64 < site.figures.tolerance_in_float64 < 2e-2
 
 
 @pytest.mark.parametrize(("node", "compute"), [(NODES[0], BFLOAT16), (NODES[1], FLOAT16)])
@@ -252,7 +252,7 @@ def test_what_storing_a_bias_costs_is_asked_of_each_draw(
     result = verify(case.original(), other.fused(), tmp_path, monkeypatch, given)
     assert found_by(result) == found
     (site,) = result.sites
-    assert site.figures.algebra_bound == ALGEBRA_BOUND
+    assert site.figures.tolerance_in_float64 == ALGEBRA_BOUND
 
 
 def holding_nothing(parameter: TensorProto) -> Array:

@@ -80,11 +80,11 @@ def _site(record: SiteRecord) -> str:
     if record.status != "fused":
         return text
     mask = record.mask or "-"
-    if record.row_guard is not None:
-        mask += f"!{record.row_guard}"
-    shapes = f"{_dims(record.query)} {_dims(record.key)} {record.layout or '-'}"
+    if record.fully_masked_rows is not None:
+        mask += f"!{record.fully_masked_rows}"
+    shapes = f"{_dims(record.query_shape)} {_dims(record.key_shape)} {record.layout or '-'}"
     scale = "-" if record.scale is None else f"{record.scale:.9g}"
-    return f"{text}  {shapes}  {scale}  {mask}  +{record.padded_head}  {record.casts} casts"
+    return f"{text}  {shapes}  {scale}  {mask}  +{record.head_dim_padding}  {record.casts} casts"
 
 
 def _dims(dims: tuple[int, ...] | None) -> str:

@@ -23,7 +23,7 @@ AGREEING = 0.6
 """How often edits are gentle, and types made to agree again after them: what contradicts itself reaches no pass."""
 _POLICIES = (
     '[defaults]\nforce_cast_dtype = "bfloat16"\n',
-    '[[rules]]\nmatch = "*attn*"\nmasked_rows = "attended"\n',
+    '[[rules]]\nmatch = "*attn*"\nassume_no_fully_masked_rows = true\n',
     '[[rules]]\nmatch = "*"\nmin_sequence_length = 8\nattention = "cross"\nflash = false\n',
 )
 _WITH_BFLOAT16 = ("ascend910b", "ascend910_93")

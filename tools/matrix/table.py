@@ -26,7 +26,7 @@ component in one type, compiled for MindSpore Lite on ascend910b with `--verify 
 
 - *sites*: the Softmax and fused attention nodes of the traced graph, by what became of them; codes are in
   [codes.md](codes.md).
-- *outside*: nodes of the result of operators that MindSpore Lite does not take, 0 is deployable.
+- *unsupported*: nodes of the result of operators that MindSpore Lite does not take, 0 is deployable.
 - *static*: MindSpore's own inference over the result agrees; "not possible" where it rejects the traced graph too.
 - *full*: the largest relative error of an output against a float64 run of the original, rounded up, and how much of
   what is allowed the worst output, and the worst site alone, comes to, rounded up to tenths.
@@ -37,7 +37,7 @@ def render(found: Sequence[Found], lacking: Sequence[Found] = ()) -> str:
     """The whole table; `lacking` are rows nothing has come of yet."""
     traced = [one for one in found if one["traced"]]
     lines = [_HEAD, *_totals(found, traced), "", "## Traced", ""]
-    lines += ["| configuration | class | type | sites | outside | static | full |", "|" + " --- |" * 7]
+    lines += ["| configuration | class | type | sites | unsupported | static | full |", "|" + " --- |" * 7]
     lines += [line(one) for one in traced]
     notes = [(one, reason) for one in traced for reason in one.get("reasons", ())]
     if notes:
@@ -64,12 +64,12 @@ def line(one: Found) -> str:
     if "error" in one:
         return f"| {' | '.join(cells)} | — | — | — | **failed** |"
     sites = ", ".join(f"{count} {what}" for what, count in one["sites"].items()) or "none"
-    outside = ", ".join(f"{count} {op}" for op, count in one["outside"].items()) or "0"
+    unsupported = ", ".join(f"{count} {op}" for op, count in one["unsupported"].items()) or "0"
     full = "**failed**"
     if one["full"]:
         full = f"{_rounded(one['error_of_outputs'])}; {_tenths(one['share_of_outputs'])}"
         full += f", {_tenths(one['share_of_sites'])}" if one["sites"].get("fused") else ""
-    cells += [sites, outside, _STATIC[one["static"]], full]
+    cells += [sites, unsupported, _STATIC[one["static"]], full]
     return f"| {' | '.join(cells)} |"
 
 
@@ -88,7 +88,7 @@ def totals(found: Sequence[Found]) -> dict[str, int]:
         "classes traced": len({one["class_name"] for one in traced}),
         "rows traced": len(traced),
         "rows verified": sum(1 for one in traced if "error" not in one and one["full"]),
-        "rows deployable": sum(1 for one in traced if "error" not in one and not one["outside"]),
+        "rows deployable": sum(1 for one in traced if "error" not in one and not one["unsupported"]),
         **{f"sites {what.replace('_', ' ')}": sites[what] for what in ("fused", "kept", "missed", "not_attention")},
     }
 

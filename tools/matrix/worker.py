@@ -93,7 +93,7 @@ def _found(outcome: Outcome) -> dict[str, Any]:
         "traced": True,
         "sites": dict(sorted(sites.items())),
         "reasons": reasons,
-        "outside": {one.op: one.count for one in entry.outside},
+        "unsupported": {one.op: one.count for one in entry.unsupported},
         # A full verification holds it too; where that failed, it is asked apart. None: it could not be carried out.
         "static": checked.passed if checked else None,
         "full": checked is not None and checked.passed,
@@ -106,7 +106,7 @@ def _found(outcome: Outcome) -> dict[str, Any]:
 
 def _share(figures: Iterable[OutputFigures]) -> float:
     """The largest part that an error is of what is allowed."""
-    return max((one.fused / one.bound if one.fused else 0.0 for one in figures), default=0.0)
+    return max((one.fused / one.tolerance if one.fused else 0.0 for one in figures), default=0.0)
 
 
 def _told(error: AttnfuseError, folder: Path, component: str) -> str:

@@ -10,7 +10,6 @@ Kinds: tensor, tensors (a tuple of them), operand (a tensor or a number), int, f
 (MindSpore's number of an element type), enum (a number or the word for it), text, texts, monad, function, any.
 
 Every number of a message is typed and bounded here, where it is read.
-May import `attnfuse.ir.types` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The columns of the operator table that are no types: what becomes of values and memory, and of which sort a node is.
-
-May import nothing of the engine.
-"""
+"""The columns of the operator table that are no types: what becomes of values and memory, which sort a node is."""
 
 from __future__ import annotations
 

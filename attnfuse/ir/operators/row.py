@@ -7,7 +7,6 @@
 
 A row says nothing of what a target takes (that is the target's) nor of what an operator computes (that is
 verification's). Parameters bear the names of MindSpore's own definitions, where it has one.
-May import `arguments`, `columns` and `attnfuse.ir.types`.
 """
 
 from __future__ import annotations

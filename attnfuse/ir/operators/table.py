@@ -1,7 +1,4 @@
-"""All rows by name, those that plugins add, and what is assumed of an operator that has none.
-
-May import the families and `row`.
-"""
+"""All rows by name, those that plugins add, and what is assumed of an operator that has none."""
 
 from __future__ import annotations
 

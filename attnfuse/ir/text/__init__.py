@@ -4,8 +4,6 @@ Two forms. The full one (`model`) holds all of a file: MindIR → text → MindI
 reports, and for what a pass left. The short one (`program`) is for people to write: expressions, inputs with their
 types, constants where they are used. `values` are types and constants, `messages` what has no form of its own. `table`
 tells the short form what the operator table knows: types of results, arguments by their names.
-
-May import `attnfuse.ir.graph`, `attnfuse.ir.values`, the operator table and `attnfuse.mindir`.
 """
 
 from attnfuse.ir.text.lexer import TextError

@@ -4,8 +4,6 @@ A token is a name, a number, a text, or a mark. A value of a graph is `%name` (i
 `@name` (anywhere in the file); a name that holds more than letters, digits and `_ . : / -` stands in quotes:
 `%"Parameter#0"`. Texts are JSON strings; `bytes"…"` is base64. A `#` starts a comment. A line ends a statement
 except inside brackets.
-
-May import `attnfuse.errors`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@
 
 `unknown` are fields the schema does not name. A message that cannot be told so (a name that is not UTF-8, a NaN of
 other bits than the usual) is `bytes"…"` as a whole. What is parsed has the bytes of what was printed.
-
-May import `attnfuse.mindir`.
 """
 
 from __future__ import annotations

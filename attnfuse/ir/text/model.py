@@ -31,8 +31,6 @@ Statements stand in the order of the file, one a line; brackets may span lines. 
 What is set otherwise than all this (two outputs, a name missing) is a message as a whole: `node {…}`, `input {…}`.
 
 `%name` is `GRAPH:name` of the graph it stands in, `@name` a value or function by its whole name.
-
-May import `attnfuse.ir.graph` and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

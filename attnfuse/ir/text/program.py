@@ -15,8 +15,6 @@
     Op(x, n=1)   an argument by its name, of an operator whose signature is known; others that follow take their default
 
 `program_text` prints a graph so, one node a line, that two graphs of the same nodes have the same text.
-
-May import `attnfuse.ir.graph`, the errors of the operator table, and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """What the operator table tells the short form: the type of a result, and the names and defaults of arguments.
 
-    parse_program(text, infer=infer, signature=signature)
-
-May import the operator table, `attnfuse.ir.values` and this package.
+Given to the parser: `parse_program(text, infer=infer, signature=signature)`.
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@
                 tensor float16[2] (0.5, 1.0)      the elements in order;  tensor float16[2] 1.0  all the same
                 tensor float16[999] bytes"…"      as they lie in the file
                 tensor int64[] 1 named "x"        of another name than value0
-    anything else is a message, field by field: see `messages`
 
-May import `attnfuse.mindir`.
+Anything else is a message, field by field: see `messages`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Effects are ordered by state tokens: UpdateState(state, effect) is the state behind the effect, and Load(parameter,
 state) reads the parameter as it is in that state. The executor follows values and no states, so both graphs are
 rewritten before they are run, and what was written is then a value like any other, of inputs if it comes from those.
-
-May import `attnfuse.ir.graph`, the operator table's questions and `attnfuse.mindir`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Argument orders are those of MindSpore 2.7.1's operator definitions (flash_attention_score_op.yaml and
 prompt_flash_attention_op.yaml); they are written down here a second time, apart from the rewriter, so that a mistake
 there is seen here. Shared by the structural check and by the lowering.
-
-May import `attnfuse.ir.graph`.
 """
 
 from __future__ import annotations

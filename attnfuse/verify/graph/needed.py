@@ -1,7 +1,4 @@
-"""Which values of a graph its outputs need: what is run, paired and measured.
-
-May import `attnfuse.ir.graph` and the operator table's questions.
-"""
+"""Which values of a graph its outputs need: what is run, paired and measured."""
 
 from __future__ import annotations
 

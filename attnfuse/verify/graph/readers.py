@@ -4,8 +4,6 @@ Each input is followed forward, with the factor and the number added on the way 
 operator is met that says something: a logarithm is defined above 0, a table has so many rows, a comparison with 0, 1,
 2, … reads a length, what is added in front of a softmax is a mask or a bias. Nothing is proved of the rest of the
 graph: these are hints for drawing numbers, and what they leave out is what `--data` is for.
-
-May import `attnfuse.ir` and the reader of fused nodes.
 """
 
 from __future__ import annotations
@@ -14,14 +12,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
-from attnfuse.ir.operators.columns import Hands, Role
-from attnfuse.ir.questions import ELEMENTS, hands, keeps_order, orders_effects, role, source
-from attnfuse.ir.types import Literal
+from attnfuse.ir.graph import CALL, Model, Node
+from attnfuse.ir.operators.columns import Hands
+from attnfuse.ir.questions import hands
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read
+from attnfuse.verify.graph.known import depends_on_inputs, handed_on, known_number, range_size
 
 WIDE = 1000.0
 """A factor from this on turns 0 and 1 into a mask that is added: the graph does not mean the number itself."""
@@ -30,9 +26,6 @@ _LOOKUPS = {"Embedding": (1, 0), "Gather": (0, 1), "IndexSelect": (0, 2), "Gathe
 """Operator → positions of the table and of the indices."""
 _AXIS = {"Gather": 2, "IndexSelect": 1, "GatherD": 1}
 """Operator → position of the axis that is looked up along; of others it is the first."""
-
-_TRIANGLES = ("Triu", "Tril", "TrilExt")
-"""Operators that hand on elements of their operand, and zeros."""
 
 _ADDS = ("Add", "Adds", "AddExt", "AddScalar", "InplaceAddExt", "InplaceAddsExt")
 _SUBS = ("Sub", "Subs", "SubExt", "SubScalar", "InplaceSubExt")
@@ -222,7 +215,7 @@ class _Walk:
         if position != indices_at:
             return [replace(state, value=node.name)] if position == table_at else []
         table = self.model.type_of(node.inputs[table_at])
-        axis = self._number(node.inputs[_AXIS[node.op]]) if node.op in _AXIS else 0
+        axis = known_number(self.model, node.inputs[_AXIS[node.op]]) if node.op in _AXIS else 0
         direct = state.exact and state.factor == 1
         if direct and table is not None and axis is not None and -table.rank <= axis < table.rank:
             rows = int(table.dims[int(axis)] - state.added)
@@ -246,7 +239,7 @@ class _Walk:
         other = node.inputs[1 - position] if position < 2 and len(node.inputs) > 1 else None
         if other is None:
             return
-        number = self._number(other)
+        number = known_number(self.model, other)
         if number is None:
             self._span(other)
             kind = self.model.type_of(other)
@@ -256,7 +249,7 @@ class _Walk:
                 and kind is not None
                 and many
                 and node.op in _ORDERS
-                and self._is_constant(other)
+                and not depends_on_inputs(self.model, other)
             ):
                 self.found = replace(self.found, span=max(kind.dims))
         elif node.op in _EQUALS and state.exact and state.at(number) in (0.0, 1.0):
@@ -264,23 +257,9 @@ class _Walk:
 
     def _span(self, other: str) -> None:
         """Note that a value meets 0, 1, 2, …, through casts and layouts."""
-        size = self._range_size(other)
+        size = range_size(self.model, other)
         if size is not None:
             self.found = replace(self.found, span=max(size, self.found.span or 0))
-
-    def _range_size(self, value: str) -> int | None:
-        """How many numbers a range has that the value holds; None where it holds anything else."""
-        node = self._source(value)
-        if node is None:
-            return None
-        if node.op == "Arange":
-            kind = self.model.type_of(node.name)
-            return kind.size if kind is not None and kind.is_static else None
-        literal = self.model.literal(node.name) if self.model.is_literal(node.name) else None
-        if not isinstance(literal, np.ndarray) or literal.dtype.kind in "USObV":
-            return None
-        numbers = np.unique(literal.astype(np.float64))
-        return len(numbers) if len(numbers) > 1 and (np.diff(numbers) == 1).all() else None
 
     def _within(self, low: float, high: float, state: _State) -> None:
         """The value has to lie between the two; an interval of numbers of any sign says nothing of a loose one."""
@@ -297,7 +276,7 @@ class _Walk:
     def _power(self, node: Node, position: int, state: _State) -> list[_State]:
         if position == 1:  # an exponent: any base is a number to a power near 1
             return []
-        exponent = self._number(node.inputs[1])
+        exponent = known_number(self.model, node.inputs[1])
         if exponent is None or exponent != int(exponent):
             self._within(0.0, math.inf, state)
         elif exponent < 0:
@@ -311,7 +290,7 @@ class _Walk:
         if op not in (*_ADDS, *_SUBS, *_MULS, *_DIVS) or position > 1:
             return []
         other = node.inputs[1 - position]
-        number = self._number(other)
+        number = known_number(self.model, other)
         if op in (*_ADDS, *_SUBS):
             return self._sum(node, position, state, number)
         if op in _DIVS and position == 1:
@@ -328,13 +307,13 @@ class _Walk:
         """scores + input; input − a number; a number − input."""
         result = node.name
         sign = -1.0 if node.op in _SUBS else 1.0
-        alpha = self._number(node.inputs[2]) if node.op in _ALPHA and len(node.inputs) > 2 else 1.0
+        alpha = known_number(self.model, node.inputs[2]) if node.op in _ALPHA and len(node.inputs) > 2 else 1.0
         if not alpha:
             return []
         if number is None:
             other = node.inputs[1 - position]
             self._span(other)
-            if self._depends_on_inputs(other):
+            if depends_on_inputs(self.model, other):
                 self._added_to_scores(result, state)
                 return [state.loose(result)]
             # A constant of several numbers: what is added differs from place to place, the factor does not.
@@ -374,63 +353,9 @@ class _Walk:
                     self.softened[value] = self.softened[value] or self._is_score(node.name)
         return self.softened[value]
 
-    # --- constants
-
-    def _number(self, value: str) -> float | None:
-        """A constant number, or a constant tensor that holds one number however often, through casts and layouts."""
-        node = self._source(value)
-        known = node is not None and self.model.is_literal(node.name)
-        return number_of(self.model.literal(node.name)) if node is not None and known else None
-
-    def _source(self, value: str) -> Node | None:
-        """What the value's elements come from."""
-        node = self.model.producer(value)
-        while node is not None and (taken := handed_on(node)) is not None:
-            node = self.model.producer(taken)
-        return node
-
-    def _is_constant(self, value: str) -> bool:
-        return not self._depends_on_inputs(value)
-
-    def _depends_on_inputs(self, value: str) -> bool:
-        """Whether the value is computed at run time, from inputs; weights alone are constant."""
-        seen, stack = set(), [value]
-        while stack:
-            name = stack.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            node = self.model.producer(name)
-            if node is None:
-                if self.model.is_input(name):
-                    return True
-            elif node.op != CONSTANT and not orders_effects(node):
-                stack += node.inputs[:1] if keeps_order(node) else node.inputs
-                if node.op == CALL:
-                    return True
-        return False
-
 
 def _keeps_scores(node: Node, position: int) -> bool:
     """Whether an operand at that position may be scores, and the result is scores again: no condition is."""
     if node.op in ("Select", "Where") and position == 0:
         return False
     return node.op in _BEFORE_SOFTMAX or handed_on(node) is not None
-
-
-def handed_on(node: Node) -> str | None:
-    """The value whose elements the node hands on, wherever they stand; None where it does not, or looks them up."""
-    if node.op in _TRIANGLES:
-        return node.inputs[0]
-    return None if role(node) is Role.LOOKUP else source(node, ELEMENTS)
-
-
-def number_of(literal: Literal) -> float | None:
-    """A constant number: a scalar, a tuple of one, or an array whose elements are all the same."""
-    if isinstance(literal, np.ndarray):
-        if not literal.size or literal.dtype.kind in "USO" or not (literal == literal.flat[0]).all():
-            return None
-        return float(literal.flat[0].item())
-    if isinstance(literal, tuple) and len(literal) == 1:
-        return number_of(literal[0])
-    return float(literal) if isinstance(literal, int | float) else None

@@ -10,7 +10,7 @@ What enters a site's cut is query, key and value where the two graphs still have
 followed down to inputs and weights of the graph, because what it can hold is decided by what makes it. What enters any
 other cut are the nearest values that both graphs have, weights too: other operators ask for no kind of value.
 
-May import `attnfuse.ir.graph`, the reader of fused nodes and `needed`. Nothing here is shared with the matcher.
+Nothing here is shared with the matcher.
 """
 
 from __future__ import annotations

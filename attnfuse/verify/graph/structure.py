@@ -3,8 +3,6 @@
 `check_structure` looks at every fused node, and holds the types of the others to the operator table; `check_interface`
 looks at what the outside sees. Findings are sentences; an empty list means nothing is wrong. The limits are those that
 the documentation of the two operators states for every product; those of one product are data in `attnfuse.targets`.
-
-May import `attnfuse.ir` and the fused-node reader.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Which open sizes are one and the same the file does not say. So a few plans are 
 MindSpore's inference takes are used: one row and two rows where the first axis is open, another size for every other
 axis each time, and one where the first input differs from the others. What the graph computes of its own shapes is
 then a constant, and so are the types of what MindSpore itself computed on the way, which are worked out here.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir` and `inferred_types`.
 """
 
 from __future__ import annotations

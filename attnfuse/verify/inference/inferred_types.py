@@ -3,8 +3,6 @@
 The graph is sent without its weights (types suffice), with every node renamed to its number, so that each
 re-emitted node is traced back to the written one for certain. MindSpore runs in a subprocess: it cannot share one
 with protobuf's fast backend, and a malformed node can crash the interpreter.
-
-May import `attnfuse.ir.graph`, `attnfuse.mindir`, `attnfuse.errors`.
 """
 
 from __future__ import annotations

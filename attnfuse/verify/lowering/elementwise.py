@@ -1,6 +1,6 @@
 """Arithmetic, comparisons, activations, casts, constants. One value in, one out, shapes broadcast.
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
 In NATIVE arithmetic scores, scale, bias and softmax are float32 whatever the type of the operands; the weights are
 rounded to that type before they meet V. That is what CANN documents for its high-precision mode and what its
 matrix unit takes; it is an assumption about a device nobody ran here. In PLAIN arithmetic a node without mask and bias
-is onnxruntime's own attention, which keeps no scores either. May import `context` and the reader.
+is onnxruntime's own attention, which keeps no scores either.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The walk over a file: from its outputs back, calls inlined, what no output needs left out.
-
-May import the family modules and `context`.
-"""
+"""The walk over a file: from its outputs back, calls inlined, what no output needs left out."""
 
 from __future__ import annotations
 

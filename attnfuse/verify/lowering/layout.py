@@ -1,6 +1,6 @@
 """Operators that move values without computing: shapes, slices, joins, look-ups.
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Matrix products and convolutions. Sums run in the carrier's precision (float32 or float64).
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations

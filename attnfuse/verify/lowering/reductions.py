@@ -1,6 +1,6 @@
 """Sums, means, norms and softmax. Norms are written out: ONNX's own compute inside in float32.
 
-Argument orders: MindSpore 2.7.1's operator definitions. May import `context`.
+Argument orders: MindSpore 2.7.1's operator definitions.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The rules are those of onnxruntime 1.32 on a CPU as `execution` sets it up (measured, by graphs of one operator): nodes
 run in the order they are written in; a value is freed behind its last reader; a reshape gives another name to the same
 memory; a softmax and a sigmoid are written over their operand where nobody reads that later. Nothing is counted of what
-a kernel takes for itself while it runs. May import the lowering.
+a kernel takes for itself while it runs.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ and how large they are), not what an Ascend takes. Beside each peak stands what 
 of that executor: a softmax is written over its operand, so that one matrix of scores is all there is where nothing
 stands between the product and the softmax. `score_bytes_saved` of a report counts two, as is right for the target: the
 graph engine of an Ascend lets an operator write over its operand only where the operator's definition says so, and that
-of SoftmaxV2 does not (read in their sources, not run). May import `binding`, `data`, the reader
-of fused nodes and the lowering.
+of SoftmaxV2 does not (read in their sources, not run).
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Nothing here judges the rewrite. Where an output of the original at its own type
 float64 value, or not finite where that is, the user is told, with the first module where it happens and the dtype that
 holds it: found by running the original again, its values sampled, and as if its 16-bit types were another. Where only
 the fused graph is that far off, within what an honest node costs, it is the type asked for that costs it.
-
-May import the lowering, its execution, `sites` and the records.
 """
 
 from __future__ import annotations

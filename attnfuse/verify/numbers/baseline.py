@@ -7,7 +7,7 @@ distance from its row's largest costs (`lowering.OnnxWriter.moved`; docs/verific
 
 The formula is found from the two graphs alone, by code that shares nothing with the matcher: a Softmax that is gone
 marks an attention; the nodes between the product that made its scores and the product that uses its weights are the
-formula. May import `attnfuse.ir.graph`, the reader of fused nodes and `lowering.arithmetic`'s records.
+formula.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ a finding; so is one that the original overflows at its own types, unless the fu
 Elements that the original leaves NaN or infinite are otherwise compared by nobody; where it leaves all of them so,
 nothing was shown, and that is a finding.
 
-Relative error is ‖x − reference‖₂ / ‖reference‖₂. May import the lowering, its execution, inputs and weights.
+Relative error is ‖x − reference‖₂ / ‖reference‖₂.
 """
 
 from __future__ import annotations
@@ -192,13 +192,13 @@ def judge(
     return OutputFigures(
         output=name,
         shape=tuple(exact.shape),
-        algebra=relative_error(algebra, exact, np.isfinite(exact)),
-        algebra_bound=allowed,
+        fused_in_float64=relative_error(algebra, exact, np.isfinite(exact)),
+        tolerance_in_float64=allowed,
         fused=relative_error(fused, exact, good),
-        maximum=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
+        max_abs=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
         original=errors["original"],
-        formula=errors["formula"],
-        bound=MARGIN * max(finite, default=0.0) + FLOOR,
+        baseline=errors["formula"],
+        tolerance=MARGIN * max(finite, default=0.0) + FLOOR,
         not_finite=int(np.count_nonzero(_lost(exact, own, got))),
         undefined=int(np.count_nonzero(~defined)),
         overflowed=int(np.count_nonzero(np.isfinite(exact) & ~np.isfinite(own))),
@@ -242,19 +242,20 @@ def problems(figures: OutputFigures, output: str, given: str = "") -> list[str]:
     if not figures.compared:
         findings.append(uncompared(output, given))
     overflow = (
-        "" if np.isfinite(figures.formula) else "; the formula overflows there, so another type may suit it better"
+        "" if np.isfinite(figures.baseline) else "; the formula overflows there, so another type may suit it better"
     )
     if figures.not_finite:
         findings.append(f"{output} has {figures.not_finite} values that are NaN or infinite, and not in the original.")
-    if not figures.algebra <= figures.algebra_bound:
+    if not figures.fused_in_float64 <= figures.tolerance_in_float64:
+        error, tolerance = figures.fused_in_float64, figures.tolerance_in_float64
         findings.append(
-            f"{output} computed in float64 differs from the original by {figures.algebra:.2e} (relative), more than "
-            f"the {figures.algebra_bound:.2e} that storing the scale and bias costs: the mathematics is another."
+            f"{output} computed in float64 differs from the original by {error:.2e} (relative), more than the "
+            f"{tolerance:.2e} that storing the scale and bias costs: the mathematics is another."
         )
-    if not figures.fused <= figures.bound:
+    if not figures.fused <= figures.tolerance:
         findings.append(
-            f"{output} is off by {figures.fused:.2e} (relative) from the float64 value, where {figures.bound:.2e} is "
-            f"allowed: the original at its own types is off by {figures.original:.2e}, with an honest fused node's "
-            f"roundings by {figures.formula:.2e}{overflow}."
+            f"{output} is off by {figures.fused:.2e} (relative) from the float64 value, where {figures.tolerance:.2e} "
+            f"is allowed: the original at its own types is off by {figures.original:.2e}, with an honest fused node's "
+            f"roundings by {figures.baseline:.2e}{overflow}."
         )
     return findings

@@ -1,8 +1,7 @@
 """`--data`: real inputs for verification, from .npz files.
 
 A file holds one set: an array per input of the graph, by the name the manifest gives it. Nothing of a file is believed:
-arrays are read only after their header agrees with the graph, and none that has to be unpickled. May import
-`attnfuse.ir.graph`, `attnfuse.output` and the certificate's record of a file.
+arrays are read only after their header agrees with the graph, and none that has to be unpickled.
 """
 
 from __future__ import annotations

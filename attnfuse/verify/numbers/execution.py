@@ -2,7 +2,7 @@
 
 Weights are inputs of the ONNX model in the type they are stored in and are converted inside it, each just before
 its use: a float64 run of a large model needs its weights in float64 one at a time, not all at once. No optimiser
-of onnxruntime runs: it fuses attention of its own accord, with a scale it assumes. May import the lowering.
+of onnxruntime runs: it fuses attention of its own accord, with a scale it assumes.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@ partly undefined there (a mask of −inf makes NaN of a fully masked row, and th
 more on masks whose every row has a key. Of each output the worst run is told. The sites are then run alone, on what
 they met in the run that left the least undefined, and on operands of their own.
 
-A graph with open sizes is bound to some first: see `binding`. May import everything of verification but `component`,
-`batches` and the workers.
+A graph with open sizes is bound to some first: see `binding`.
 """
 
 from __future__ import annotations
@@ -205,7 +204,7 @@ def _with_open(model: Model, feeds: Iterator[_Feed], seed: int, runs: list[_Run]
 def _is_unanswered(runs: Sequence[_Run]) -> bool:
     """Whether of some output no run defines all, or none asks whether it is the same mathematics."""
     for several in zip(*(run.figures() for run in runs), strict=False):
-        if not any(f.undefined == 0 and f.algebra_bound < float("inf") for f in several):
+        if not any(f.undefined == 0 and f.tolerance_in_float64 < float("inf") for f in several):
             return True
     return False
 
@@ -250,4 +249,4 @@ def _tell(runs: Sequence[_Run], model: Model, found: Found) -> None:
 
 def _badness(figures: OutputFigures) -> tuple[bool, bool, float]:
     """What is worse is larger; a run that compared nothing tells nothing."""
-    return figures.compared, not figures.passed, figures.fused / figures.bound
+    return figures.compared, not figures.passed, figures.fused / figures.tolerance

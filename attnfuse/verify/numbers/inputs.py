@@ -1,7 +1,4 @@
-"""Inputs to run a component on: drawn once per seed, of the kind each input's type, name and readers ask for.
-
-May import `readers`, `attnfuse.ir.graph` and `attnfuse.mindir`.
-"""
+"""Inputs to run a component on: drawn once per seed, of the kind each input's type, name and readers ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +14,8 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.questions import ELEMENTS, source
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.verify.graph.readers import Needs, needs, number_of
+from attnfuse.verify.graph.known import number_of
+from attnfuse.verify.graph.readers import Needs, needs
 from attnfuse.verify.names import leaf_name
 
 TIMESTEPS = 1000

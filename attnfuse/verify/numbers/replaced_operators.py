@@ -5,7 +5,6 @@ alone would not do: there a small slip, an epsilon of another size, is within wh
 rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type. BOUND
 is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types that
 the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
-May import the cutter, the lowering, its execution, `comparison` and `site_numbers`.
 """
 
 from __future__ import annotations

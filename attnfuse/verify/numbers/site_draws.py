@@ -1,8 +1,7 @@
 """Operands drawn for one attention alone.
 
 Query and key such that scores are around 1 or around ±30, and, where the site has a mask, a length or a bias of its
-own, such that its rows are padded on the left or the right, have a single key, or none. May import the cutter, the
-reader of fused nodes and `inputs`.
+own, such that its rows are padded on the left or the right, have a single key, or none.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ Two kinds of values enter a site.
    leave them a single key, or none. There both questions are asked, as what a fully masked row means is decided by
    what the types can hold: see `at_own_types`.
 
-Sites that compute the same are drawn for once. May import the cutter, the lowering, its execution, `site_draws` and
-`comparison`.
+Sites that compute the same are drawn for once.
 """
 
 from __future__ import annotations
@@ -151,14 +150,14 @@ def _compare(
         notes.append(f"{where}: the original itself gives values that are NaN or infinite")
     if not drawn:
         notes.append(f"{where}: ran on no drawn operands, as the original does not reach it through them all")
-    told = SiteFigures(
+    compared = SiteFigures(
         module=site.module,
-        compute=site.compute.name,
+        compute_dtype=site.compute.name,
         largest_score=list(peaks.values())[-1] if peaks else None,
         drawn={how: on.error for how, on in drawn.items()},
         figures=figures,
     )
-    return SiteResult(told, tuple(findings), tuple(notes))
+    return SiteResult(compared, tuple(findings), tuple(notes))
 
 
 def _types(site: Site, part: Cut) -> list[str]:
@@ -252,7 +251,7 @@ def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_a
             continue
         result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
         figures, _ = _figures(site, part, sides, made.values, result)
-        drawn[made.label] = _Drawn(figures.algebra, figures.algebra_bound, at_own_types(figures))
+        drawn[made.label] = _Drawn(figures.fused_in_float64, figures.tolerance_in_float64, at_own_types(figures))
     return drawn
 
 
@@ -264,7 +263,7 @@ def at_own_types(figures: OutputFigures) -> OutputFigures:
     """
     if figures.original <= OWN_ERROR:
         return figures
-    return replace(figures, algebra_bound=float("inf"))
+    return replace(figures, tolerance_in_float64=float("inf"))
 
 
 def key_of(part: Cut) -> bytes:

@@ -1,7 +1,4 @@
-"""Where the values of weights come from: the file itself, memory-mapped, or made up where a graph has none.
-
-May import `attnfuse.mindir`.
-"""
+"""Where the values of weights come from: the file itself, memory-mapped, or made up where a graph has none."""
 
 from __future__ import annotations
 

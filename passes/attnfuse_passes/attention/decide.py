@@ -118,7 +118,7 @@ def _veto(policy: PolicyDecision, *, is_cast: bool) -> tuple[Unsupported, str] |
     if not policy.flash:
         return Unsupported("policy.flash_off", "flash attention is off"), policy.flash_rule
     if is_cast and policy.force_cast_dtype is None:
-        return Unsupported("policy.no_cast", "force_cast_dtype is none"), policy.cast_rule
+        return Unsupported("policy.no_cast", "force_cast_dtype is none"), policy.force_cast_dtype_rule
     return None
 
 
@@ -127,23 +127,21 @@ def _propose(
 ) -> AttentionCandidate:
     """The candidate with its masks, the zeros its heads need, and what speaks against it."""
     operator = FUSED_OPERATORS[candidate.form]
-    if operator.form != at.target.node:
-        reason = f"the runtime {at.target.runtime} takes {at.target.node}"
-        return replace(candidate, unsupported=Unsupported("target.no_operator", reason))
-    try:
-        masks = plan_masks(
-            at.model,
-            sites.constants,
-            sites.values,
-            attention,
-            candidate.dtype,
-            before_scale=operator.bias_before_scale,
-            rows_attended=policy.rows_attended,
-        )
-    except MatchFailure as failure:
-        return replace(candidate, unsupported=Unsupported.of(failure))
-    candidate = replace(candidate, masks=masks)
-    candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
+    if operator.form == at.target.node:
+        try:
+            masks = plan_masks(
+                at.model,
+                sites.constants,
+                sites.values,
+                attention,
+                candidate.dtype,
+                before_scale=operator.bias_before_scale,
+                no_fully_masked_rows=policy.assume_no_fully_masked_rows,
+            )
+        except MatchFailure as failure:
+            return replace(candidate, unsupported=Unsupported.of(failure))
+        candidate = replace(candidate, masks=masks)
+        candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
     return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
 
 
@@ -184,7 +182,7 @@ def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, 
         status="fused",
         code="fused",
         reason=f"{proved} obligations proved",
-        rule=policy.flash_rule if low else policy.cast_rule,
+        rule=policy.flash_rule if low else policy.force_cast_dtype_rule,
         node=chosen.form,
     )
 
@@ -224,7 +222,7 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
     if _may_stay(at) and target.node != op:
         reason = f"a {op} of the source is left as it is for the {target.runtime} runtime"
         return Decision(status="kept", code="structure.fused_arguments", reason=reason, node=op, others=(formula,))
-    rule = policy.flash_rule if form.casts is None else policy.cast_rule
+    rule = policy.flash_rule if form.casts is None else policy.force_cast_dtype_rule
     if _may_stay(at) and recast is None:
         refused = _refused(form, at)
         if refused is not None:
@@ -250,7 +248,7 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
         chosen=candidate,
         others=(formula,),
         status="fused",
-        code="fused.converted" if converted else "fused.cast_anew",
+        code="fused.converted" if converted else "fused.recast",
         reason=f"{op} of the source, {reason}",
         rule=rule,
         node=target.node,
@@ -280,7 +278,7 @@ def _recast(form: Raised, policy: PolicyDecision) -> DType | None:
     Only a rule changes a cast: the default speaks for graphs in which nobody has decided yet.
     """
     wanted = policy.force_cast_dtype
-    if form.casts is None or wanted is None or policy.cast_rule == BUILT_IN:
+    if form.casts is None or wanted is None or policy.force_cast_dtype_rule == BUILT_IN:
         return None
     query = form.query.dtype if isinstance(form, Attention) else None if form.types[0] is None else form.types[0].dtype
     return None if wanted == query else wanted

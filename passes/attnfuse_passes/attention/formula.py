@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnfuse.api import (
+    AppliedIdentity,
     DType,
     Effects,
     Hands,
@@ -19,7 +20,6 @@ from attnfuse.api import (
     Model,
     Node,
     Obligation,
-    Peel,
     RewriteContext,
     Role,
     SiteFacts,
@@ -98,7 +98,7 @@ class _Reader:
         self.effects = effects
         self.softmax = softmax
         self.space = Space()
-        self.peels: list[Peel] = []
+        self.identities: list[AppliedIdentity] = []
         self.obligations: list[Obligation] = []
         self.interior: list[Node] = [softmax]
         self._factors: dict[str, list[float]] = {}
@@ -116,7 +116,7 @@ class _Reader:
         self._name_axes(softmax_axis)
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         sides = {query.view: "query", key.view: "key"}
-        self.peels = [replace(p, detail=sides.get(p.detail, p.detail)) for p in self.peels]
+        self.identities = [replace(p, operand=sides.get(p.operand, p.operand)) for p in self.identities]
         self._check_key_is_computed(key)
         nan_guard = self._walk_weights(forward)
         value = self._value(forward)
@@ -183,7 +183,7 @@ class _Reader:
             interior=tuple(node.name for node in self.interior),
             region=region_lines(self.model, self.interior),
             facts=SiteFacts(query_length, key_length, head_dim, operands[0].dtype.name, attention),
-            identities=tuple(self.peels),
+            identities=tuple(self.identities),
             obligations=tuple(self.obligations),
         )
 
@@ -235,7 +235,7 @@ class _Reader:
             self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
         factors = []
         for step in reversed(steps):
-            self.peels.append(Peel(step.identity, step.node.name, name))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, name))
             if isinstance(step.effect, Scale):
                 factors.append(step.effect.factor)
         self._factors[name] = factors
@@ -301,7 +301,7 @@ class _Reader:
             self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
             self.interior.append(step.node)
-            self.peels.append(Peel(step.identity, step.node.name, "scores"))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "scores"))
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
@@ -433,7 +433,7 @@ class _Reader:
         guard = False
         for step in forward.steps:
             self.interior.append(step.node)
-            self.peels.append(Peel(step.identity, step.node.name, "weights"))
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "weights"))
             if isinstance(step.effect, Layout) and not step.effect.apply(self.space, "scores"):
                 raise MatchFailure(
                     "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op

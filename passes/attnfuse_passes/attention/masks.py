@@ -33,7 +33,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import DType, MatchFailure, Model, Obligation
+from attnfuse.api import DType, FullyMaskedRows, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
@@ -69,7 +69,7 @@ class MaskPlan:
     biases: tuple[Bias, ...] = ()
     constant_bias: npt.NDArray[np.float64] | None = None
     shifted: tuple[Bias | Fill, ...] = ()
-    guard: str | None = None
+    guard: FullyMaskedRows | None = None
     divide: bool = True
     kind: str | None = None
     obligations: tuple[Obligation, ...] = ()
@@ -90,44 +90,6 @@ class MaskPlan:
         return any(mask.per_head for mask in self.masks) or (constant is not None and constant.shape[1] > 1)
 
 
-@dataclass(slots=True)
-class _Draft:
-    """A plan while the terms are sorted."""
-
-    masks: list[BooleanMask] = field(default_factory=list)
-    constant_mask: npt.NDArray[np.bool_] | None = None
-    biases: list[Bias] = field(default_factory=list)
-    constant_bias: npt.NDArray[np.float64] | None = None
-    shifted: list[Bias | Fill] = field(default_factory=list)
-    guard: str | None = None
-    divide: bool = True
-    obligations: list[Obligation] = field(default_factory=list)
-
-    @property
-    def masking(self) -> bool:
-        return bool(self.masks) or self.constant_mask is not None
-
-    def plan(self) -> MaskPlan:
-        kind = None
-        if self.biases or self.shifted or self.constant_bias is not None:
-            kind = "additive"
-        elif self.masks:
-            kind = "bool"
-        elif self.constant_mask is not None:
-            kind = "causal" if _is_causal(self.constant_mask) else "bool"
-        return MaskPlan(
-            masks=tuple(self.masks),
-            constant_mask=self.constant_mask,
-            biases=tuple(self.biases),
-            constant_bias=self.constant_bias,
-            shifted=tuple(self.shifted),
-            guard=self.guard,
-            divide=self.divide,
-            kind=kind,
-            obligations=tuple(self.obligations),
-        )
-
-
 def plan_masks(
     model: Model,
     folder: ConstantFolder,
@@ -136,7 +98,7 @@ def plan_masks(
     compute: DType,
     *,
     before_scale: bool,
-    rows_attended: bool,
+    no_fully_masked_rows: bool,
 ) -> MaskPlan:
     """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
 
@@ -146,7 +108,7 @@ def plan_masks(
     if attention.layout is not None:
         return as_given(attention.terms)
     terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
-    return _Sorter(model, folder, known, attention, terms, compute, before_scale, rows_attended).sort()
+    return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
 
 
 def as_given(terms: Sequence[Term]) -> MaskPlan:
@@ -165,8 +127,14 @@ class _Sorter:
     terms: tuple[Bias | Fill, ...]
     compute: DType
     before_scale: bool
-    rows_attended: bool
-    draft: _Draft = field(default_factory=_Draft)
+    no_fully_masked_rows: bool
+    masks: list[BooleanMask] = field(default_factory=list)
+    constant_mask: npt.NDArray[np.bool_] | None = None
+    biases: list[Bias] = field(default_factory=list)
+    constant_bias: npt.NDArray[np.float64] | None = None
+    guard: FullyMaskedRows | None = None
+    divide: bool = True
+    obligations: list[Obligation] = field(default_factory=list)
     meanings: list[tuple[str, bool]] = field(default_factory=list)
     """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
     shift: bool = False
@@ -197,31 +165,52 @@ class _Sorter:
             self._store()
         self._rows()
         if self.shift:
-            self._shift()
-        return self.draft.plan()
+            return self._shifted()
+        kind = None
+        if self.biases or self.constant_bias is not None:
+            kind = "additive"
+        elif self.masks:
+            kind = "bool"
+        elif self.constant_mask is not None:
+            kind = "causal" if _is_causal(self.constant_mask) else "bool"
+        return MaskPlan(
+            masks=tuple(self.masks),
+            constant_mask=self.constant_mask,
+            biases=tuple(self.biases),
+            constant_bias=self.constant_bias,
+            guard=self.guard,
+            divide=self.divide,
+            kind=kind,
+            obligations=tuple(self.obligations),
+        )
 
-    def _shift(self) -> None:
+    def _shifted(self) -> MaskPlan:
         """One shifted bias of all terms, in place of everything sorted so far."""
-        self.draft = _Draft(divide=False)
         scaled = any(isinstance(term, Bias) and term.factor != 1.0 for term in self.terms)
         for term in self.terms:
-            if isinstance(term, Bias) or (
-                term.fill <= ABSORBING and (not scaled or math.isinf(term.fill) or self.rows_attended)
+            if isinstance(term, Fill) and (
+                not term.fill <= ABSORBING or (scaled and math.isfinite(term.fill) and not self.no_fully_masked_rows)
             ):
-                self.draft.shifted.append(term)
-            else:
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
                 # so a mean, differs, in a fully masked row.
-                raise MatchFailure("facts.rows", term.at, "one mask, or masks that are added", "a fill beside a bias")
-        self.draft.guard = "zero" if self.attention.nan_guard else None
-        self._prove("rows", "the bias is shifted by its largest number in each row, which changes no softmax")
+                raise MatchFailure(
+                    "facts.fully_masked_rows", term.at, "one mask, or masks that are added", "a fill beside a bias"
+                )
+        evidence = "the bias is shifted by its largest number in each row, which changes no softmax"
+        return MaskPlan(
+            shifted=self.terms,
+            guard="zero" if self.attention.nan_guard else None,
+            divide=False,
+            kind="additive",
+            obligations=(Obligation("fully_masked_rows", evidence),),
+        )
 
     # --- storing biases in the compute type
 
     def _store(self) -> None:
         """Have the biases stored as they are, where that loses nothing; else shifted, here or at run time."""
-        draft, constant = self.draft, self.draft.constant_bias
+        constant = self.constant_bias
         parts = list(self.parts)
         if constant is not None:
             parts.append(_Part(np.unique(constant), min(self.constants, key=roundoff)))
@@ -231,19 +220,19 @@ class _Sorter:
         if len(parts) > 1 and wide and (self.unbounded or self.largest >= FINE):
             self.shift = True  # the formula adds them in a wider type than the node's
             return
-        for divide in (True, False) if draft.divide else (False,):
+        for divide in (True, False) if self.divide else (False,):
             factor = 1.0 / self.attention.scale if divide and self.before_scale else 1.0
             if all(p.numbers is None or survives(p.numbers, self.compute, factor, p.added) for p in parts):
-                draft.divide = divide
+                self.divide = divide
                 if any(part.numbers is not None for part in parts):
                     self._prove("bias", f"the bias in {self.compute} is off by no more than the formula's own rounding")
                 return
-        if constant is None or self.parts or draft.masks or constant.max() >= -ABSORBING:
+        if constant is None or self.parts or self.masks or constant.max() >= -ABSORBING:
             self.shift = True  # a largest number that absorbs the scores leaves a row without them, query set to zero
             return
-        rest = shifted(constant, draft.constant_mask)
-        draft.constant_bias = rest if rest.any() else None
-        draft.divide = draft.divide and float(-rest.min()) / self.attention.scale <= _largest(self.compute)
+        rest = shifted(constant, self.constant_mask)
+        self.constant_bias = rest if rest.any() else None
+        self.divide = self.divide and float(-rest.min()) / self.attention.scale <= _largest(self.compute)
         self._prove("bias", "the constant bias is shifted by its largest number in each row, which changes no softmax")
 
     # --- terms
@@ -260,15 +249,17 @@ class _Sorter:
     def _check_range(self, term: Bias | Fill) -> None:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
         at, softmax = term.added_in, self.attention.scores_dtype
-        if _largest(at) > _largest(softmax) and not self.rows_attended:
-            raise MatchFailure("facts.rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}")
+        if _largest(at) > _largest(softmax) and not self.no_fully_masked_rows:
+            raise MatchFailure(
+                "facts.fully_masked_rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}"
+            )
 
     def _check_sums(self) -> None:
         """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
         terms = [t for t in self.terms if isinstance(t, Bias) and abs(t.factor) < 1 and self._is_extreme(t)]
-        if len(terms) > 1 and not (self.rows_attended and all(term.factor > 0 for term in terms)):
+        if len(terms) > 1 and not (self.no_fully_masked_rows and all(term.factor > 0 for term in terms)):
             found = f"{len(terms)} masks before a factor"
-            raise MatchFailure("facts.rows", terms[-1].at, "one mask before a factor, or none", found)
+            raise MatchFailure("facts.fully_masked_rows", terms[-1].at, "one mask before a factor, or none", found)
 
     def _is_extreme(self, term: Bias) -> bool:
         """Whether a number of the term's may be half as large as its type allows, or is not known."""
@@ -288,9 +279,7 @@ class _Sorter:
             )
         constant = self._constant(self.folder, term.condition, term.source)
         if constant is None:
-            self.draft.masks.append(
-                BooleanMask(term.condition, term.source, self._per_head(term.source), when=term.when)
-            )
+            self.masks.append(BooleanMask(term.condition, term.source, self._per_head(term.source), when=term.when))
             known = self._constant(self.known, term.condition, term.source)
             self._hide(None if known is None else known.astype(np.bool_) == term.when)
         else:
@@ -300,7 +289,7 @@ class _Sorter:
             self.nearest = min(self.nearest, -term.fill)
             position = next(i for i, other in enumerate(self.terms) if other is term)
             later = self.terms[position + 1 :]
-            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.rows_attended:
+            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.no_fully_masked_rows:
                 self.shift = True  # a row of fills is no mean any more once something is added to them
 
     def _bias(self, term: Bias) -> None:
@@ -327,8 +316,8 @@ class _Sorter:
         if rest.any():
             self.constants.append(term.added_in)
             self._bound(rest)
-            known = self.draft.constant_bias
-            self.draft.constant_bias = rest if known is None else known + rest
+            known = self.constant_bias
+            self.constant_bias = rest if known is None else known + rest
 
     def _numbers(self, numbers: Numbers, term: Bias) -> None:
         if math.inf in numbers:
@@ -340,7 +329,7 @@ class _Sorter:
             limit = max(ABSORBING / 2 / abs(term.factor), -_largest(term.dtype) / 2)
             below = term.factor > 0
             per_head, threshold = self._per_head(term.source), limit if below else -limit
-            self.draft.masks.append(BooleanMask(term.value, term.source, per_head, when=below, threshold=threshold))
+            self.masks.append(BooleanMask(term.value, term.source, per_head, when=below, threshold=threshold))
             self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
             known = self._constant(self.known, term.value, term.source)
             self._hide(None if known is None else known.astype(np.float64) * term.factor <= ABSORBING)
@@ -351,15 +340,15 @@ class _Sorter:
         held = np.array(sorted(numbers))
         self._bound(held)
         self.parts.append(_Part(held, term.added_in))
-        self.draft.biases.append(term)
+        self.biases.append(term)
 
     def _bound(self, numbers: Reals) -> None:
         """Mind how large the biases may get together, and what of that leaves the compute type."""
         self.largest += float(np.abs(numbers).max())
         if self.largest > _largest(self.compute):
-            self.draft.divide = False  # where the formula's sum is infinite, the node's has to be
+            self.divide = False  # where the formula's sum is infinite, the node's has to be
         if self.largest / self.attention.scale > _largest(self.compute):
-            self.draft.divide = False
+            self.divide = False
 
     def _unknown(self, term: Bias) -> None:
         """A run-time bias of any numbers. It goes in as it is where the node holds them exactly; else it is shifted.
@@ -372,20 +361,22 @@ class _Sorter:
         if exact and abs(term.factor) > 1 and self.attention.scores_dtype != self.compute:
             # In the softmax's wider type the product is a number, in the node's it may be none.
             exact = False
-            if term.added_in != self.attention.scores_dtype and not self.rows_attended:
-                raise MatchFailure("facts.rows", term.at, "a factor in the type the mask is added in", "a cast between")
+            if term.added_in != self.attention.scores_dtype and not self.no_fully_masked_rows:
+                raise MatchFailure(
+                    "facts.fully_masked_rows", term.at, "a factor in the type the mask is added in", "a cast between"
+                )
         turned = term.factor < 0  # makes +inf of what hides a key, whoever attends
-        if self.attention.nan_guard and (turned or (exact and not self.rows_attended)):
+        if self.attention.nan_guard and (turned or (exact and not self.no_fully_masked_rows)):
             self.shift = True  # a row that is NaN must give 0, and shifting tells which rows these are
             return
         if not exact:
             self._take_apart(term)
             return
         self._prove("bias", "the run-time bias is of the compute type")
-        self.draft.divide = False
+        self.divide = False
         self.unbounded = True
         self.parts.append(_Part(None, term.added_in))
-        self.draft.biases.append(term)
+        self.biases.append(term)
 
     def _take_apart(self, term: Bias) -> None:
         """Read a sum whose parts are known one by one; shift anything else."""
@@ -419,29 +410,28 @@ class _Sorter:
     # --- fully masked rows
 
     def _rows(self) -> None:
-        draft = self.draft
-        if not draft.masking or self.shift:
+        if self.shift or (not self.masks and self.constant_mask is None):
             return
-        if self.rows_attended:
-            self._prove("rows", "each row attends to a key, by the policy")
+        if self.no_fully_masked_rows:
+            self._prove("fully_masked_rows", "each row attends to a key, by the policy")
             return
         if math.isfinite(self.nearest) and (self.unbounded or 2 * self.largest > self.nearest):
             self.shift = True  # a bias may push other keys as low as the hidden ones
             return
         if self.all_known and self.hidden is not None and not self.hidden.all(axis=-1).any():
-            what = "a weight of known numbers" if draft.masks else "constant"
-            self._prove("rows", f"the mask is {what} and leaves every row at least one key")
+            what = "a weight of known numbers" if self.masks else "constant"
+            self._prove("fully_masked_rows", f"the mask is {what} and leaves every row at least one key")
             return
         kinds = {kind for kind, _ in self.meanings}
         single = len(self.meanings) == 1
         if kinds == {"nan"}:
-            draft.guard = "zero" if self.attention.nan_guard else "nan"
+            self.guard = "zero" if self.attention.nan_guard else "nan"
         elif kinds == {"mean"} and single:
-            draft.guard = "mean"
+            self.guard = "mean"
         else:
             self.shift = True  # several masks together may mask a row fully, and what it means depends on all
             return
-        self._prove("rows", f"fully masked rows are put in place after the node: {draft.guard}")
+        self._prove("fully_masked_rows", f"fully masked rows are put in place after the node: {self.guard}")
 
     def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""
@@ -453,7 +443,7 @@ class _Sorter:
         return "mixed"
 
     def _prove(self, kind: str, evidence: str) -> None:
-        self.draft.obligations.append(Obligation(kind, evidence))
+        self.obligations.append(Obligation(kind, evidence))
 
     # --- constants
 
@@ -471,8 +461,8 @@ class _Sorter:
     def _mask_constant(self, mask: npt.NDArray[np.bool_]) -> None:
         if (mask == mask[:, :1]).all():
             mask = mask[:, :1]  # in the same constant as a bias per head, the mask of all heads
-        known = self.draft.constant_mask
-        self.draft.constant_mask = mask if known is None else known | mask
+        known = self.constant_mask
+        self.constant_mask = mask if known is None else known | mask
         self._hide(mask)
 
     def _hide(self, mask: npt.NDArray[np.bool_] | None) -> None:

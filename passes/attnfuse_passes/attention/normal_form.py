@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from attnfuse.api import DType, Form, FusedRequest, Miss, Obligation, Peel, SiteFacts, TensorType
+from attnfuse.api import AppliedIdentity, DType, Form, FusedRequest, Miss, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
 
 _FLOAT32 = np.finfo(np.float32)
@@ -129,7 +129,7 @@ class Origin:
     interior: tuple[str, ...]
     region: tuple[str, ...]
     facts: SiteFacts
-    identities: tuple[Peel, ...] = ()
+    identities: tuple[AppliedIdentity, ...] = ()
     obligations: tuple[Obligation, ...] = ()
     warnings: tuple[str, ...] = ()
 

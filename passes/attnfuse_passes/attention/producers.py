@@ -8,8 +8,6 @@ that a graph shows (others, such as a causal flag that was dropped without a tra
     a bias turned into a mask    Attention.flash_attention_op: a float mask becomes `.bool()`
     the first head's mask only   Attention.flash_attention_op: `[:, :1]`
     causal with no mask          models/attention_dispatch.py: sparse_mode 2 and no triangle
-
-May import `attnfuse.api`.
 """
 
 from __future__ import annotations

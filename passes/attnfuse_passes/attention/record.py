@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import isfinite, prod
 
 from attnfuse.api import Decision, Node, NotTaken, SiteRecord, dtypes
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
@@ -28,29 +28,28 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
         code=decision.code,
         reason=decision.reason,
         rule=decision.rule,
-        node=decision.node,
+        operator=decision.node,
         layout=None if fused is None else fused.layout,
-        query=query,
-        key=key,
-        value=value,
-        dtype=origin.facts.dtype,
+        query_shape=query,
+        key_shape=key,
+        value_shape=value,
         compute_dtype=_compute_dtype(form, decision.chosen),
-        restored_dtype=_restored_dtype(form),
-        scale=form.scale,
-        scale_factors=form.factors if isinstance(form, Attention) else (),
+        output_dtype=_output_dtype(form),
+        scale=form.scale if form.scale is not None and isfinite(form.scale) else None,
+        scale_factors=tuple(filter(isfinite, form.factors)) if isinstance(form, Attention) else (),
         mask=None if fused is None else fused.masks.kind,
-        row_guard=None if fused is None else fused.masks.guard,
-        padded_head=_padded_head(form, fused),
+        fully_masked_rows=None if fused is None else fused.masks.guard,
+        head_dim_padding=_head_dim_padding(form, fused),
         casts=0 if fused is None else casts,
         score_bytes_saved=0 if fused is None or not isinstance(form, Attention) else form.score_bytes,
         mask_bytes=_mask_bytes(form, fused),
         warnings=(*origin.warnings, *decision.warnings),
-        peels=origin.identities,
-        obligations=(*origin.obligations, *(() if fused is None else fused.masks.obligations)),
-        miss=decision.failure,
+        failure=decision.failure,
         facts=origin.facts,
-        region=origin.region,
+        identities=origin.identities,
+        obligations=(*origin.obligations, *(() if fused is None else fused.masks.obligations)),
         not_taken=tuple(_not_taken(candidate) for candidate in decision.others),
+        region=origin.region,
     )
 
 
@@ -64,7 +63,7 @@ def failed_record(softmax: Node, module: str, decision: Decision[AttentionCandid
         status=decision.status,
         code=decision.code,
         reason=decision.reason,
-        miss=decision.failure,
+        failure=decision.failure,
     )
 
 
@@ -112,13 +111,13 @@ def _compute_dtype(form: Attention | UnreadFusedNode, chosen: AttentionCandidate
     return None if form.layout is None else form.query.dtype.name
 
 
-def _restored_dtype(form: Attention | UnreadFusedNode) -> str | None:
+def _output_dtype(form: Attention | UnreadFusedNode) -> str | None:
     """The element type of the result, with the casts around it."""
     is_formula = isinstance(form, Attention) and form.layout is None
     return form.output_dtype.name if is_formula and isinstance(form, Attention) else form.origin.facts.dtype
 
 
-def _padded_head(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None) -> int:
+def _head_dim_padding(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None) -> int:
     """Zeros that each head of query has been appended."""
     if fused is None or not isinstance(form, Attention):
         return 0

@@ -1,7 +1,7 @@
 """Whether an attention is self-attention: are query, key and value projected from the same values of the graph?
 
 Joint attention, whose operands are each concatenated from several streams, is self-attention too: the streams are the
-same for all three. May import `attnfuse.api`.
+same for all three.
 """
 
 from __future__ import annotations

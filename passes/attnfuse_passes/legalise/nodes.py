@@ -1,7 +1,4 @@
-"""Nodes that rules of several families make, each with the encoding of MindSpore 2.7.1's own exports.
-
-May import the engine's api.
-"""
+"""Nodes that rules of several families make, each with the encoding of MindSpore 2.7.1's own exports."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.passes.test_codes import CASES
 from tests.support.graphs import GraphBuilder
 from tests.support.sites import Site
 
-WRITTEN = {"fused", "fused.converted", "fused.cast_anew", "target.bias_rounded"}
+WRITTEN = {"fused", "fused.converted", "fused.recast", "target.bias_rounded"}
 """Codes of sites in whose place something is written: the fused node, or the formula."""
 
 

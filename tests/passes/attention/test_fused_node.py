@@ -1,4 +1,4 @@
-"""Fused nodes of the source under policy and target: carried over, cast anew, converted."""
+"""Fused nodes of the source under policy and target: carried over, recast, converted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def test_a_rule_casts_anew(runtime: str, case: dict[str, object]) -> None:
     before = source(is_cast=True, **case)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, force_cast_dtype="bfloat16")
     node = "FlashAttentionScore" if runtime == "mindspore" else "PromptFlashAttention"
-    assert (record.status, record.node, record.rule) == ("fused", node, "the rule")
-    assert record.code == ("fused.cast_anew" if runtime == "mindspore" else "fused.converted")
-    assert (record.dtype, record.compute_dtype, record.restored_dtype) == ("float32", "bfloat16", "float32")
+    assert (record.status, record.operator, record.rule) == ("fused", node, "the rule")
+    assert record.code == ("fused.recast" if runtime == "mindspore" else "fused.converted")
+    assert (record.facts.dtype, record.compute_dtype, record.output_dtype) == ("float32", "bfloat16", "float32")
     (fused,) = (n for n in after.nodes if n.op == node)
     assert {after.type_of(name).dtype for name in fused.inputs[:3]} == {BFLOAT16}  # type: ignore[union-attr]
     assert FLOAT16 not in {k.dtype for n in after.nodes if (k := after.type_of(n.name)) is not None}
@@ -30,7 +30,7 @@ def test_a_bias_that_would_be_rounded_anew_is_left_to_the_formula(runtime: str) 
     """In another 16-bit type, or times a scale that is no power of two."""
     recast = source(is_cast=True, layout="BSND", shift=True)
     after, record = compile_with(recast, runtime, force_cast_dtype="bfloat16")
-    assert (record.status, record.code, record.node) == ("kept", "target.bias_rounded", None)
+    assert (record.status, record.code, record.operator) == ("kept", "target.bias_rounded", None)
     assert_equal(recast, after)
     for scale, code in ((0.25, "fused.converted"), (0.3, "target.bias_rounded")):
         before = source(shift=True, scale=scale)
@@ -49,7 +49,7 @@ def test_the_default_does_not_speak_for_a_cast_that_is_there() -> None:
 def test_a_head_size_that_bfloat16_has_padded() -> None:
     before = source(is_cast=True, head_dim=24)
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
-    assert record.padded_head == 8
+    assert record.head_dim_padding == 8
     assert_equal(before, after)
 
 
@@ -108,7 +108,7 @@ def test_casts_that_are_not_for_the_nodes_sake_stay(outer: DType, operands_cast:
     before = g.model()
     after, record = compile_with(before, force_cast_dtype="none")
     assert after.proto == before.proto
-    assert (record.code, record.dtype, record.restored_dtype) == ("fused.carried_over", "float16", "float16")
+    assert (record.code, record.facts.dtype, record.output_dtype) == ("fused.carried_over", "float16", "float16")
 
 
 def test_prompt_flash_attention_of_the_source() -> None:
@@ -122,8 +122,8 @@ def test_prompt_flash_attention_of_the_source() -> None:
         ("mindspore", "ascend910", ("kept", "target.no_operator", None)),
     ):
         after, record = compile_with(before, runtime, soc)
-        assert (record.status, record.code, record.node) == expected
-        assert (after.proto == before.proto) == (record.node is not None)
+        assert (record.status, record.code, record.operator) == expected
+        assert (after.proto == before.proto) == (record.operator is not None)
         assert_equal(before, after)
 
 
@@ -141,7 +141,7 @@ def test_a_result_may_be_the_source_of_another_compile(runtime: str, flash: bool
 def test_casts_around_a_prompt_flash_attention_are_the_policys() -> None:
     before = prompt_source(is_cast=True, mask=(B, S, T))
     after, record = compile_with(before, "lite", force_cast_dtype="bfloat16")
-    assert (record.code, record.dtype, record.compute_dtype) == ("fused.cast_anew", "float32", "bfloat16")
+    assert (record.code, record.facts.dtype, record.compute_dtype) == ("fused.recast", "float32", "bfloat16")
     assert "PromptFlashAttention of the source" in record.reason
     assert operators(after).count("PromptFlashAttention") == 1
     assert_equal(before, after)

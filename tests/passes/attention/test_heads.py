@@ -133,8 +133,8 @@ def from_sequence_first(g: GraphBuilder, name: str, length: int) -> str:
 def test_where_heads_show(graph: Callable[[], GraphBuilder], layout: str, lead: tuple[int, ...], runtime: str) -> None:
     site = fused(graph(), runtime, 0.01)
     assert site.layout == layout
-    assert site.query is not None
-    assert site.query[: len(lead)] == lead
+    assert site.query_shape is not None
+    assert site.query_shape[: len(lead)] == lead
 
 
 def shared(heads: int, *, tiled: bool = False, batch: int = B) -> Operand:
@@ -172,11 +172,11 @@ def six(g: GraphBuilder, name: str, length: int) -> str:
 )
 def test_heads_of_key_and_value(key: Operand, value: Operand, kv_heads: int, runtime: str) -> None:
     site = fused(attention(six, key, value), runtime)
-    assert site.query is not None
-    assert site.key is not None
-    assert site.query[:2] == (B, 6)
-    assert site.key[:2] == (B, kv_heads)
-    assert site.value == site.key
+    assert site.query_shape is not None
+    assert site.key_shape is not None
+    assert site.query_shape[:2] == (B, 6)
+    assert site.key_shape[:2] == (B, kv_heads)
+    assert site.value_shape == site.key_shape
 
 
 @pytest.mark.parametrize("runtime", ["mindspore", "lite"])
@@ -188,9 +188,9 @@ def test_groups_as_an_axis_of_their_own(runtime: str) -> None:
     k, v = (g.input(name, (B, 2, 1, T, D), FLOAT16) for name in "kv")
     g.output(g.matmul_ext(g.softmax(g.batch_matmul(q, k, transpose_b=True)), v))
     site = fused(g, runtime)
-    assert site.query is not None
-    assert site.key is not None
-    assert (site.query[:2], site.key[:2]) == ((B, 6), (B, 2))
+    assert site.query_shape is not None
+    assert site.key_shape is not None
+    assert (site.query_shape[:2], site.key_shape[:2]) == ((B, 6), (B, 2))
 
 
 def test_heads_that_are_grouped_in_two_ways_at_once() -> None:
@@ -206,8 +206,8 @@ def test_a_product_that_broadcasts_the_key_head(runtime: str) -> None:
     q, k, v = (g.input(n, (B, h, s, D), FLOAT16) for n, h, s in (("q", N, S), ("k", 1, T), ("v", 1, T)))
     g.output(g.matmul_ext(g.softmax(g.batch_matmul(q, k, transpose_b=True)), v))
     site = fused(g, runtime)
-    assert site.key is not None
-    assert site.key[:2] == (B, 1)
+    assert site.key_shape is not None
+    assert site.key_shape[:2] == (B, 1)
 
 
 @pytest.mark.parametrize("guard", [-np.inf, -65504.0])
@@ -219,4 +219,4 @@ def test_rows_without_keys_under_shared_heads(guard: float, runtime: str) -> Non
     mask = g.input("mask", (B, 1, S, 1), dtypes.BOOL)
     scores = g.masked_fill(g.batch_matmul(q, k, transpose_b=True), mask, np.array(guard, np.float16))
     g.output(g.matmul_ext(g.softmax(scores), v))
-    assert fused(g, runtime).row_guard == ("nan" if np.isinf(guard) else "mean")
+    assert fused(g, runtime).fully_masked_rows == ("nan" if np.isinf(guard) else "mean")

@@ -33,16 +33,16 @@ from tests.support.sites import Site
 def test_added_minus_infinity_discards_in_every_type(dtype: DType, runtime: str) -> None:
     """In float16 no finite number is below what hides a key, so the limit must be one above −inf."""
     site = Site(scores=selected(-np.inf, (2, 1, 1, 5), dtype), dtype=dtype).fused(runtime, mask=~FULLY_MASKED)
-    assert (site.mask, site.row_guard) == ("bool", "nan")
+    assert (site.mask, site.fully_masked_rows) == ("bool", "nan")
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_masked_rows_become_what_the_formula_has(runtime: str) -> None:
     for number, guard in ((-np.inf, "nan"), (LOWEST["float16"], "mean")):
         site = Site(scores=filled(number)).fused(runtime, mask=FULLY_MASKED)
-        assert (site.mask, site.row_guard) == ("bool", guard)
+        assert (site.mask, site.fully_masked_rows) == ("bool", guard)
     site = Site(scores=filled(-np.inf), weights=guarded).fused(runtime, mask=FULLY_MASKED)
-    assert site.row_guard == "zero"
+    assert site.fully_masked_rows == "zero"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -50,15 +50,15 @@ def test_a_nan_guard_covers_rows_that_a_run_time_bias_empties(runtime: str) -> N
     """The formula gives 0 in a row of −inf, the node does not: the guard has to be put after it."""
     bias = np.where(FULLY_MASKED, -np.inf, 0.25)
     site = Site(scores=added((2, 1, 1, 5)), weights=guarded).fused(runtime, 0.01, bias=bias)
-    assert site.row_guard == "zero"
+    assert site.fully_masked_rows == "zero"
 
 
 def test_a_user_who_vouches_for_rows_needs_no_guard() -> None:
     bias = np.zeros((2, 1, 1, 5))
-    site = Site(scores=added((2, 1, 1, 5)), weights=guarded, attended=True).fused(bias=bias)
-    assert site.row_guard is None
-    site = Site(scores=filled(-np.inf), attended=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
-    assert site.row_guard is None
+    site = Site(scores=added((2, 1, 1, 5)), weights=guarded, no_fully_masked_rows=True).fused(bias=bias)
+    assert site.fully_masked_rows is None
+    site = Site(scores=filled(-np.inf), no_fully_masked_rows=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
+    assert site.fully_masked_rows is None
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -72,7 +72,7 @@ def test_numbers_that_hide_some_keys_and_move_others(runtime: str) -> None:
 
     soft = np.arange(10).reshape(2, 1, 1, 5) % 2 == 0
     site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=FULLY_MASKED, soft=soft)
-    assert (site.mask, site.row_guard) == ("additive", None)
+    assert (site.mask, site.fully_masked_rows) == ("additive", None)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -80,7 +80,7 @@ def test_a_mask_of_small_numbers_is_a_bias(runtime: str) -> None:
     """0 or −2, by a run-time mask: no key is hidden, and none of it may be lost."""
     case = Site(scores=selected(-2.0, (2, 1, 1, 5), FLOAT16))
     site = case.fused(runtime, 0.01, mask=np.arange(10).reshape(2, 1, 1, 5) % 3 == 0)
-    assert (site.mask, site.row_guard) == ("additive", None)
+    assert (site.mask, site.fully_masked_rows) == ("additive", None)
 
 
 @pytest.mark.parametrize(("number", "scale"), [(-2.0, 0.25), (-40000.0, 1.0)])
@@ -99,12 +99,14 @@ def test_a_constant_mask_that_leaves_a_row_no_key(low: float, guard: str, runtim
     mask = np.zeros((1, 1, 4, 5))
     mask[..., 1, :] = mask[..., 2, 3] = low
     site = Site(scores=added_constant(mask, FLOAT32), dtype=FLOAT32).fused(runtime, 0.01)
-    assert (site.mask, site.row_guard) == ("bool", guard)
+    assert (site.mask, site.fully_masked_rows) == ("bool", guard)
 
 
 def test_the_users_word_is_told() -> None:
-    _, (site,) = (case := Site(scores=filled(-np.inf), attended=True)).run(case.proto(), "mindspore")
-    assert "each row attends to a key, by the policy" in [o.evidence for o in site.obligations if o.kind == "rows"]
+    _, (site,) = (case := Site(scores=filled(-np.inf), no_fully_masked_rows=True)).run(case.proto(), "mindspore")
+    assert "each row attends to a key, by the policy" in [
+        o.evidence for o in site.obligations if o.kind == "fully_masked_rows"
+    ]
 
 
 # --- numbers that cannot be handed over
@@ -154,7 +156,7 @@ def test_constant_masks(mask: Array, kind: str, runtime: str) -> None:
     filled_in = lambda g, s: g.masked_fill(s, mask, scalar(-np.inf, FLOAT16))  # noqa: E731
     for change in (filled_in, added_constant(np.where(mask, -np.inf, 0.0))):
         site = Site(scores=change).fused(runtime)
-        assert (site.mask, site.row_guard) == (kind, None)
+        assert (site.mask, site.fully_masked_rows) == (kind, None)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -87,7 +87,8 @@ def test_key_heads_are_the_leading_atoms_of_the_heads(model: Model) -> None:
 @pytest.mark.parametrize("layout", ["BNSD", "BSND", "BSH"])
 def test_a_fused_node_is_read_in_each_layout(layout: str) -> None:
     def dims(length: int) -> tuple[int, ...]:
-        return {"BNSD": (B, N, length, D), "BSND": (B, length, N, D), "BSH": (B, length, N * D)}[layout]
+        apart = {"BNSD": (B, N, length, D), "BSND": (B, length, N, D)}
+        return apart.get(layout, (B, length, N * D))
 
     g = GraphBuilder()
     q, k, v = (g.input(name, dims(length), FLOAT16) for name, length in (("q", S), ("k", T), ("v", T)))

@@ -1,7 +1,4 @@
-"""Types and the order of effects in fewer letters, for graphs around one operator.
-
-May import `tests.support`.
-"""
+"""Types and the order of effects in fewer letters, for graphs around one operator."""
 
 from __future__ import annotations
 

@@ -70,82 +70,39 @@ class FusedOperator:
     def unsupported_reason(
         self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
     ) -> Unsupported | None:
-        """What target, bias and sizes say against the candidate, in this order."""
+        """What runtime, target and sizes say against the candidate; what cannot be stated comes first."""
+        root, anchor = attention.origin.root, attention.origin.anchor
         if at.target.node != self.form:
-            reason = f"the runtime {at.target.runtime} takes {at.target.node}"
-            return Unsupported("target.no_operator", reason)
-        for check in (self._not_stated, self._refused, self._rounds_bias, self._has_open_head, self._has_open_layout):
-            found = check(attention, candidate, at)
-            if found is not None:
-                return found
-        return None
-
-    def _not_stated(
-        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
-    ) -> Unsupported | None:
-        """A fused node of the source whose heads are not known, or that weights all keys alike."""
-        root = attention.origin.root
-        if attention.layout is None:
-            return None
-        if not holds_scale(attention.scale):
+            return Unsupported("target.no_operator", f"the runtime {at.target.runtime} takes {at.target.node}")
+        if attention.layout is not None and not holds_scale(attention.scale):
             return Unsupported.found("facts.scale", root, "a scale other than 0 in float32", str(attention.scale))
-        if min(product(attention.axes.kv_heads), attention.width) < 0:
+        if attention.layout is not None and min(product(attention.axes.kv_heads), attention.width) < 0:
             expected = "a known number and size of heads"
             return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
-        return None
-
-    def _refused(self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext) -> Unsupported | None:
-        """What the target's documentation says against it."""
         no = refusals(at.target, candidate.request(attention), at.model.proto.model_version)
-        return Unsupported(no[0].code, no[0].message(self.form, at.target.soc)) if no else None
+        if no:
+            return Unsupported(no[0].code, no[0].message(self.form, at.target.soc))
+        if not self._holds_bias(attention, candidate):
+            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+            return Unsupported("target.bias_rounded", reason)
+        if _has_open_head(attention, candidate):
+            expected = "known sizes, or a head size that needs no padding"
+            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
+        form = candidate.form_of(attention)
+        open_layout = Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
+        if any(entry.is_open for entry in _entries(form, candidate)):
+            return open_layout
+        return Terms(form, candidate).unsupported_reason() or (open_layout if _Exit(form, candidate).is_open else None)
 
-    def _rounds_bias(
-        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
-    ) -> Unsupported | None:
-        """A fused node's own bias that the new node would not have exactly: its type, and a factor of a power of two.
+    def _holds_bias(self, attention: Attention, candidate: AttentionCandidate) -> bool:
+        """Whether the new node has a fused node's own bias exactly: the same type, and a factor of a power of two.
 
         The old node adds the bias in float32. Rounded anew to 16 bits a large one (ALiBi over long sequences) would be
         off by more than all the rest of the node.
         """
         own = [term for term in attention.terms if isinstance(term, Bias) and term.source is None]
-        if all(
-            (not candidate.recast or term.dtype == candidate.dtype)
-            and abs(math.frexp(self._bias_factor(attention, attention.scale))[0]) == 0.5
-            for term in own
-        ):
-            return None
-        reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
-        return Unsupported("target.bias_rounded", reason)
-
-    def _has_open_head(
-        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
-    ) -> Unsupported | None:
-        """Heads of unknown size, or padding beside any unknown size.
-
-        MindSpore's inference forgets every size of a padded value of which it does not know all.
-        """
-        axes = attention.axes
-        lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
-        sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
-        if min(sizes) >= 0 and not (candidate.padding and UNKNOWN in lengths):
-            return None
-        expected = "known sizes, or a head size that needs no padding"
-        return Unsupported.found("facts.dynamic_head", attention.origin.anchor, expected, "neither")
-
-    def _has_open_layout(
-        self, attention: Attention, candidate: AttentionCandidate, at: RewriteContext
-    ) -> Unsupported | None:
-        """A layout or a mask that cannot be written down because too many sizes are unknown before run time."""
-        form, anchor = candidate.form_of(attention), attention.origin.anchor
-        entries = _entries(form, candidate)
-        if any(entry.is_open for entry in entries):
-            return Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
-        reason = Terms(form, candidate).unsupported_reason()
-        if reason is not None:
-            return reason
-        if _Exit(form, candidate).is_open:
-            return Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
-        return None
+        exact = abs(math.frexp(self._bias_factor(attention, attention.scale))[0]) == 0.5
+        return all(exact and (not candidate.recast or term.dtype == candidate.dtype) for term in own)
 
     # --- writing
 
@@ -220,6 +177,17 @@ class FusedOperator:
     def arguments(self) -> tuple[str, ...]:
         """The names of all arguments, in order."""
         return tuple(parameter.name for parameter in inputs_of(self.form))
+
+
+def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
+    """Whether heads are of unknown size, or padded beside any unknown size.
+
+    MindSpore's inference forgets every size of a padded value of which it does not know all.
+    """
+    axes = attention.axes
+    lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
+    sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
+    return min(sizes) < 0 or (candidate.padding > 0 and UNKNOWN in lengths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def test_the_formula_is_restored_where_flash_is_off(case: dict[str, object], is_
     before = source(**case, is_cast=is_cast)  # type: ignore[arg-type]
     after, record = compile_with(before, flash=False)
     assert (record.status, record.code, record.rule) == ("kept", "policy.flash_off", "the rule")
-    assert record.node is None
+    assert record.operator is None
     found = operators(after)
     assert "FlashAttentionScore" not in found
     assert "TupleGetItem" not in found
@@ -65,7 +65,7 @@ def test_no_cast_restores_only_what_was_cast(runtime: str) -> None:
     cast_around, native = source(is_cast=True), source()
     after, record = compile_with(cast_around, runtime, force_cast_dtype="none")
     assert (record.status, record.code, record.rule) == ("kept", "policy.no_cast", "the rule")
-    assert (record.dtype, record.restored_dtype) == ("float32", "float32")
+    assert (record.facts.dtype, record.output_dtype) == ("float32", "float32")
     assert_equal(cast_around, after)
     after, record = compile_with(native, runtime, force_cast_dtype="none")
     assert record.status == "fused"
@@ -157,7 +157,7 @@ def test_what_cannot_be_written_out_stays_and_is_told(make: Callable[[], Model],
     before = make()
     after, record = compile_with(before, flash=False)
     assert after.proto == before.proto
-    assert (record.status, record.code, record.node) == ("missed", code, "FlashAttentionScore")
+    assert (record.status, record.code, record.operator) == ("missed", code, "FlashAttentionScore")
 
 
 def test_a_fully_masked_row_is_a_mean_and_no_nan() -> None:
@@ -178,7 +178,7 @@ def test_the_formula_of_a_prompt_flash_attention_is_restored(
     """Its bias is added after the scale, its mask may be one for all heads without saying so."""
     before = prompt_source(**case, is_cast=is_cast)  # type: ignore[arg-type]
     after, record = compile_with(before, runtime, flash=False)
-    assert (record.status, record.code, record.rule, record.node) == ("kept", "policy.flash_off", "the rule", None)
+    assert (record.status, record.code, record.rule, record.operator) == ("kept", "policy.flash_off", "the rule", None)
     found = operators(after)
     assert "PromptFlashAttention" not in found
     assert found.count("Softmax") == 1
@@ -193,7 +193,7 @@ def test_a_node_beyond_the_targets_limits_is_the_formula_again(case: dict[str, o
     """310P documents no bias, no grouped heads, and masks only over squares."""
     before = prompt_source(**case)  # type: ignore[arg-type]
     after, record = compile_with(before, "lite", "ascend310p")
-    assert (record.status, record.node) == ("kept", None)
+    assert (record.status, record.operator) == ("kept", None)
     assert record.code.startswith("target.")
     assert_equal(before, after)
 
@@ -216,7 +216,7 @@ def test_a_prompt_flash_attention_that_is_no_plain_formula_stays(case: dict[str,
     before = prompt_source(**case)  # type: ignore[arg-type]
     after, record = compile_with(before, "lite", flash=False)
     assert after.proto == before.proto
-    assert (record.status, record.code, record.node) == (
+    assert (record.status, record.code, record.operator) == (
         "missed",
         "structure.fused_arguments",
         "PromptFlashAttention",
@@ -230,6 +230,6 @@ def test_a_mindspore_without_the_operator_gets_the_formula(make: Callable[[], Mo
     before = make()
     before.proto.model_version = "2.2.14"
     after, record = compile_with(before, runtime)
-    assert (record.status, record.code, record.node) == ("kept", "target.version", None)
+    assert (record.status, record.code, record.operator) == ("kept", "target.version", None)
     assert "MindSpore 2.3.0 or later, not 2.2.14" in record.reason
     assert_equal(before, after)

@@ -33,7 +33,7 @@ def test_a_fused_node_is_a_primitive_function(runtime: str, op: str) -> None:
 
 def test_casts_are_counted() -> None:
     _, (site,) = Site(dtype=FLOAT32, cast="bfloat16").run(Site(dtype=FLOAT32).proto(), "lite")
-    assert (site.casts, site.compute_dtype, site.restored_dtype) == (4, "bfloat16", "float32")
+    assert (site.casts, site.compute_dtype, site.output_dtype) == (4, "bfloat16", "float32")
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,11 @@ def test_casts_are_counted() -> None:
 def test_heads_are_padded_to_what_the_operator_takes(runtime: str, case: dict[str, object], width: int) -> None:
     """Zeros behind query and key add nothing to a score, zeros behind value are cut off again."""
     site = Site(**case).fused(runtime)  # type: ignore[arg-type]
-    assert site.query is not None
-    assert site.key is not None
-    assert site.value is not None
-    assert site.query[-1] == site.key[-1] == site.value[-1] == width
-    assert site.padded_head == width - int(str(case["inner"]))
+    assert site.query_shape is not None
+    assert site.key_shape is not None
+    assert site.value_shape is not None
+    assert site.query_shape[-1] == site.key_shape[-1] == site.value_shape[-1] == width
+    assert site.head_dim_padding == width - int(str(case["inner"]))
 
 
 def test_what_a_record_counts() -> None:
@@ -70,7 +70,7 @@ def test_what_a_record_counts() -> None:
     assert site.mask_bytes == 2 * 4 * 5
     assert site.scale_factors == (0.25,)
     kinds = [obligation.kind for obligation in site.obligations]
-    assert kinds == ["contraction", "softmax_axis", "value_contraction", "scale", "private", "rows"]
+    assert kinds == ["contraction", "softmax_axis", "value_contraction", "scale", "private", "fully_masked_rows"]
     assert len(site.region) == 5
 
 

@@ -103,4 +103,4 @@ def test_attention_without_any_batch() -> None:
     g = GraphBuilder()
     scores = g.matmul_ext(g.input("q", (4, 16), FLOAT16), g.input("k", (16, 5), FLOAT16))
     g.output(attended(g, g.add(scores, g.input("bias", (4, 5), FLOAT16)), ()))
-    assert same_numbers(g).query == (1, 4, 16)
+    assert same_numbers(g).query_shape == (1, 4, 16)

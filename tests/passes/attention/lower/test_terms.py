@@ -40,45 +40,47 @@ def test_no_bias_is_as_low_as_minus_infinity(runtime: str) -> None:
     """So a row that −inf leaves no key is NaN whatever is added, and needs no more than that put in place."""
     scores = both(added((2, 1, 1, 5)), filled(-np.inf))
     site = Site(scores=scores).fused(runtime, 0.01, mask=FULLY_MASKED)
-    assert (site.mask, site.row_guard) == ("additive", "nan")
+    assert (site.mask, site.fully_masked_rows) == ("additive", "nan")
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_run_time_bias_over_a_float32_fill_is_shifted_with_it(runtime: str) -> None:
     scores = both(filled(LOWEST["float32"], dtype=FLOAT32), added((2, 1, 1, 5), FLOAT32))
     site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=FULLY_MASKED)
-    assert (site.mask, site.row_guard) == ("additive", None)
+    assert (site.mask, site.fully_masked_rows) == ("additive", None)
 
 
 def test_a_finite_fill_over_a_run_time_bias_stays_a_formula() -> None:
     """A bias may push the other keys as low as the fill, or lower; then the row is no mean of all keys."""
     scores = both(added((2, 1, 1, 5)), filled(LOWEST["float16"]))
-    assert Site(scores=scores).refused() == "facts.rows"
+    assert Site(scores=scores).refused() == "facts.fully_masked_rows"
     # The user's word that each row has a key it may attend to ends the doubt.
-    Site(scores=scores, attended=True).fused(mask=FULLY_MASKED & (np.arange(5) > 4), bias=np.zeros((2, 1, 1, 5)))
+    Site(scores=scores, no_fully_masked_rows=True).fused(
+        mask=FULLY_MASKED & (np.arange(5) > 4), bias=np.zeros((2, 1, 1, 5))
+    )
 
 
 def test_a_finite_fill_over_a_large_constant_stays_a_formula() -> None:
     large = np.full((1, 1, 4, 1), -60000.0)
-    assert Site(scores=both(added_constant(large), filled(LOWEST["float16"]))).refused() == "facts.rows"
+    assert Site(scores=both(added_constant(large), filled(LOWEST["float16"]))).refused() == "facts.fully_masked_rows"
     small = np.full((1, 1, 4, 1), -2.0)
     site = Site(scores=both(added_constant(small), filled(LOWEST["float16"]))).fused(within=0.01, mask=FULLY_MASKED)
-    assert site.row_guard == "mean"
+    assert site.fully_masked_rows == "mean"
 
 
 def test_something_added_to_a_float16_fill_stays_a_formula() -> None:
     """−65504 is no number that absorbs: a row of such fills plus a bias is softmax(bias), not a mean."""
     bias = np.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
-    assert Site(scores=both(filled(LOWEST["float16"]), added_constant(bias))).refused() == "facts.rows"
+    assert Site(scores=both(filled(LOWEST["float16"]), added_constant(bias))).refused() == "facts.fully_masked_rows"
     site = Site(scores=both(filled(-np.inf), added_constant(bias))).fused(within=0.01, mask=FULLY_MASKED)
-    assert site.row_guard == "nan"
+    assert site.fully_masked_rows == "nan"
 
 
 def test_something_added_to_a_float32_fill_is_absorbed() -> None:
     bias = np.linspace(-1, 1, 5).reshape(1, 1, 1, 5)
     scores = both(filled(LOWEST["float32"], dtype=FLOAT32), added_constant(bias, FLOAT32))
     site = Site(scores=scores, dtype=FLOAT32).fused(within=0.01, mask=FULLY_MASKED)
-    assert site.row_guard == "mean"
+    assert site.fully_masked_rows == "mean"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -120,9 +122,9 @@ def test_a_shifted_row_that_absorbs_its_scores(sign: float, runtime: str) -> Non
 def test_a_factor_behind_a_bias_and_a_fill_where_each_row_attends_to_a_key() -> None:
     """However the fill is rounded, its weight is 0."""
     scores = both(added((2, 1, 1, 5), FLOAT32), filled(LOWEST["float32"], dtype=FLOAT32), times(0.75))
-    case = Site(scores=scores, dtype=FLOAT32, attended=True)
+    case = Site(scores=scores, dtype=FLOAT32, no_fully_masked_rows=True)
     assert case.fused(within=0.01, mask=FULLY_MASKED & (np.arange(5) > 2)).mask == "additive"
-    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.rows"
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.fully_masked_rows"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -172,12 +174,12 @@ def test_why_a_run_time_bias_goes_in_as_it_is() -> None:
     wide = added((2, 1, 1, 5), FLOAT32)
     assert not bias_evidence(Site(scores=wide, dtype=FLOAT32))
     # That each row attends to a key says nothing of how large the other numbers of the bias are.
-    assert not bias_evidence(Site(scores=wide, dtype=FLOAT32, attended=True))
+    assert not bias_evidence(Site(scores=wide, dtype=FLOAT32, no_fully_masked_rows=True))
 
 
 def test_a_learned_bias_needs_no_guard() -> None:
     site = Site(scores=lambda g, s: g.add(s, g.cast(learned(g), FLOAT16)), weights=guarded).fused(within=0.01)
-    assert site.row_guard is None
+    assert site.fully_masked_rows is None
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -189,7 +191,7 @@ def test_a_sum_of_a_learned_bias_and_a_mask_is_taken_apart(order: int, runtime: 
         return g.add(s, g.add(*[learned(g), low_where(g, (2, 1, 1, 5))][::order]))
 
     site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=FULLY_MASKED)
-    assert (site.mask, site.row_guard) == ("additive", "mean")
+    assert (site.mask, site.fully_masked_rows) == ("additive", "mean")
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -198,7 +200,7 @@ def test_the_parts_of_a_sum_may_have_fewer_axes(runtime: str) -> None:
         return g.add(s, g.add(learned(g, (2, 4, 1)), low_where(g, (2, 1, 1, 5))))
 
     site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=FULLY_MASKED)
-    assert site.row_guard == "mean"
+    assert site.fully_masked_rows == "mean"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -207,7 +209,7 @@ def test_a_sum_of_which_a_part_is_unknown_is_shifted(runtime: str) -> None:
         return g.add(s, g.add(g.input("bias", (4, 5), FLOAT32), low_where(g, (2, 1, 1, 5))))
 
     site = Site(scores=scores, dtype=FLOAT32).fused(runtime, 0.01, mask=FULLY_MASKED)
-    assert (site.mask, site.row_guard) == ("additive", None)
+    assert (site.mask, site.fully_masked_rows) == ("additive", None)
 
 
 def test_a_sum_with_a_plain_number_is_shifted() -> None:
@@ -237,30 +239,30 @@ def test_another_product_may_be_the_bias(runtime: str) -> None:
     assert Site(scores=scores).fused(runtime, 0.02).mask == "additive"
 
 
-@pytest.mark.parametrize("attended", [False, True])
+@pytest.mark.parametrize("assumed", [False, True])
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str, attended: bool) -> None:
+def test_a_guard_behind_a_factor_that_makes_plus_infinity_of_a_mask(runtime: str, assumed: bool) -> None:
     """−inf times −0.5 is +inf: the row is NaN in the formula, and 0 behind the guard, whoever attends."""
     scores = both(times(-1.0), added((2, 1, 1, 5)), times(-0.5))
     bias = np.full((2, 1, 1, 5), 0.25)
     bias[0, ..., 4] = -np.inf
-    site = Site(scores=scores, weights=guarded, attended=attended).fused(runtime, 0.01, bias=bias)
-    assert site.row_guard == "zero"
+    site = Site(scores=scores, weights=guarded, no_fully_masked_rows=assumed).fused(runtime, 0.01, bias=bias)
+    assert site.fully_masked_rows == "zero"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_known_mask_that_a_factor_turns_under_a_guard(runtime: str) -> None:
     """0 or −inf by a run-time mask, times −1: a row that holds +inf is NaN, and 0 behind the guard."""
     scores = both(times(-1.0), selected(-np.inf, (2, 1, 1, 5), FLOAT16), times(-1.0))
-    site = Site(scores=scores, weights=guarded, attended=True).fused(runtime, 0.01, mask=~FULLY_MASKED)
-    assert site.row_guard == "zero"
+    site = Site(scores=scores, weights=guarded, no_fully_masked_rows=True).fused(runtime, 0.01, mask=~FULLY_MASKED)
+    assert site.fully_masked_rows == "zero"
 
 
 def test_a_mask_that_a_factor_makes_infinite_under_a_guard() -> None:
     """−65504 times 2 is −inf in float16: a row of it is NaN in the formula, and 0 behind the guard."""
     bias = np.where(FULLY_MASKED, LOWEST["float16"], 0.0)
     case = Site(scores=both(added((2, 1, 1, 5)), times(2.0)), weights=guarded)
-    assert case.fused(within=0.01, bias=bias).row_guard == "zero"
+    assert case.fused(within=0.01, bias=bias).fully_masked_rows == "zero"
 
 
 def test_masks_that_overflow_together_are_not_divided_by_the_scale() -> None:
@@ -282,15 +284,18 @@ def test_a_factor_in_a_wider_type_than_the_mask() -> None:
 
     after = Site(scores=both(upcast, wide, times(1.5)), softmax=softmax)
     after.fused(within=0.01, bias=bias)
-    assert Site(scores=both(added((2, 1, 1, 5)), upcast, times(1.5)), softmax=softmax).refused() == "facts.rows"
+    assert (
+        Site(scores=both(added((2, 1, 1, 5)), upcast, times(1.5)), softmax=softmax).refused()
+        == "facts.fully_masked_rows"
+    )
 
 
 def test_masks_that_overflow_together_before_a_factor_stay_a_formula() -> None:
     """Twice −65504 is −inf in float16, and half of it; half of each is a number, and so is their sum."""
     hidden = selected(LOWEST["float16"], (2, 1, 1, 5), FLOAT16)
     twice = both(added_constant(np.full(5, LOWEST["float16"])), hidden)
-    assert Site(scores=both(twice, times(0.5))).refused() == "facts.rows"
-    vouched = Site(scores=both(twice, times(0.5)), attended=True)
+    assert Site(scores=both(twice, times(0.5))).refused() == "facts.fully_masked_rows"
+    vouched = Site(scores=both(twice, times(0.5)), no_fully_masked_rows=True)
     assert vouched.fused(within=0.01, mask=FULLY_MASKED | True).mask == "additive"
 
 
@@ -300,14 +305,14 @@ def test_infinities_of_both_signs_that_meet() -> None:
     scores = both(times(-1.0), added((2, 1, 1, 5)), times(-0.5), added_constant(mask))
     bias = np.full((2, 1, 1, 5), 0.25)
     bias[0, ..., 4] = -np.inf
-    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).row_guard == "zero"
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).fully_masked_rows == "zero"
 
 
 def test_a_negative_factor_behind_a_mask_in_a_wider_type() -> None:
     """The smallest float32 times −1 is no number of float16: whatever the user says of rows, it is shifted."""
     scores = both(times(-1.0), added((2, 1, 1, 5), FLOAT32), times(-1.0))
     bias = np.where(np.arange(5) > 3, LOWEST["float32"], 0.25).reshape(1, 1, 1, 5).repeat(2, 0)
-    Site(scores=scores, dtype=FLOAT32, attended=True).fused(within=0.01, bias=bias)
+    Site(scores=scores, dtype=FLOAT32, no_fully_masked_rows=True).fused(within=0.01, bias=bias)
 
 
 def test_a_factor_behind_a_fill_and_a_mask_stays_a_formula() -> None:
@@ -315,7 +320,7 @@ def test_a_factor_behind_a_fill_and_a_mask_stays_a_formula() -> None:
     low = LOWEST["float32"]
     drop = np.where(np.arange(5) > 2, low, 0.0)
     scores = both(filled(low, dtype=FLOAT32), added_constant(drop, FLOAT32), lambda g, s: g.muls(s, 0.75))
-    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.rows"
+    assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.fully_masked_rows"
 
 
 def test_masks_that_overflow_together_under_a_guard() -> None:
@@ -323,9 +328,9 @@ def test_masks_that_overflow_together_under_a_guard() -> None:
     both_low = np.where(np.arange(5) > 1, -10000.0, 0.0)
     bias = np.where(FULLY_MASKED, LOWEST["float16"], 0.0)
     scores = both(added_constant(np.full(5, -10000.0)), added((2, 1, 1, 5)))
-    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).row_guard == "zero"
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias).fully_masked_rows == "zero"
     scores = both(added_constant(both_low), added((2, 1, 1, 5)))
-    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias * 0).row_guard == "zero"
+    assert Site(scores=scores, weights=guarded).fused(within=0.01, bias=bias * 0).fully_masked_rows == "zero"
 
 
 # --- factors and casts behind a mask
@@ -336,7 +341,7 @@ def test_a_fill_that_a_factor_takes_out_of_range_stays_a_formula() -> None:
     scores = both(filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.muls(s, 2.0))
     assert Site(scores=scores, dtype=FLOAT32).refused() == "facts.fill"
     halved = both(filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.muls(s, 0.5))
-    assert Site(scores=halved, dtype=FLOAT32).fused(mask=FULLY_MASKED).row_guard == "mean"
+    assert Site(scores=halved, dtype=FLOAT32).fused(mask=FULLY_MASKED).fully_masked_rows == "mean"
 
 
 def test_an_added_mask_that_a_factor_takes_out_of_range_is_no_mean() -> None:
@@ -348,8 +353,8 @@ def test_an_added_mask_that_a_factor_takes_out_of_range_is_no_mean() -> None:
 def test_a_narrower_type_between_mask_and_softmax_stays_a_formula() -> None:
     """Cast to float16, −3.4e38 is −inf: empty rows are NaN, whatever they were before."""
     scores = both(upcast, filled(LOWEST["float32"], dtype=FLOAT32), lambda g, s: g.cast(s, FLOAT16))
-    assert Site(scores=scores).refused() == "facts.rows"
-    Site(scores=scores, attended=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
+    assert Site(scores=scores).refused() == "facts.fully_masked_rows"
+    Site(scores=scores, no_fully_masked_rows=True).fused(mask=np.zeros((2, 1, 1, 5), bool))
 
 
 def test_a_negative_factor_turns_no_fill_into_a_mask() -> None:
