@@ -1,40 +1,17 @@
 """The figures of one graph on one SoC.
 
-May import `program`, `kernels` and `peak` of this package and `attnfuse.targets`.
+May import `program`, `kernels`, `peak` and `records` of this package and `attnfuse.targets`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from attnfuse import collector
 from attnfuse.cost.kernels import TRANSDATA, Kernel, schedule
 from attnfuse.cost.peak import peak_bytes
-from attnfuse.cost.program import NotEstimated, read_program
+from attnfuse.cost.program import read_program
+from attnfuse.cost.records import Estimate
 from attnfuse.ir.graph import Model
 from attnfuse.targets.socs import SPECIFICATIONS, Soc
-
-__all__ = ["Estimate", "NotEstimated", "estimate"]
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What one run of a graph costs. All of it is an estimate: nothing was run on a device."""
-
-    bytes_moved: int
-    """Bytes read and written by all kernels, weights and changes of format with them."""
-    kernels: int
-    """Tasks of the device, but for changes of format."""
-    format_changes: int
-    """TransData kernels."""
-    format_bytes: int
-    """What of the bytes is theirs."""
-    peak_bytes: int
-    """Most bytes of activations alive at once, a lower bound."""
-    flops: float
-    """Floating point operations of products, convolutions and fused attention."""
-    seconds: float
-    """A lower bound: each kernel as fast as the SoC's memory or its matrix unit allows, whichever takes longer."""
 
 
 def estimate(model: Model, soc: str) -> Estimate:

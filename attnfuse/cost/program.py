@@ -19,8 +19,9 @@ from attnfuse.cost.flops import (
     product_flops,
     transposed_convolution_flops,
 )
-from attnfuse.cost.sorts import TRANSPOSED_CONVOLUTIONS, Sort, sort_of
+from attnfuse.cost.sorts import MATRIX_TRANSPOSES, TRANSPOSED_CONVOLUTIONS, Sort, sort_of
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, live_values, short_name
+from attnfuse.ir.operators.arguments import NotKnown, TypeMismatch
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import changed, factor_positions, reads_memory
 from attnfuse.ir.types import Kind, TensorType
@@ -186,8 +187,12 @@ class _Reader:
             needed = self.needed[graph.name] = live_values(self.model, outputs)
         for message in graph.node:
             node = self.model.producer(message.output[0])
-            if node is not None and node.op != CONSTANT and node.name in needed:
+            if node is None or node.op == CONSTANT or node.name not in needed:
+                continue
+            try:
                 entries[node.name] = self.call(node, entries) if node.op == CALL else self.node(node, entries)
+            except (NotKnown, TypeMismatch) as error:
+                raise NotEstimated(f"{_told(node.name)}: the arguments of {node.op} are not known ({error})") from None
         return [self.entry(output, entries) for output in outputs]
 
     def call(self, node: Node, entries: dict[str, _Entry]) -> _Entry:
@@ -269,7 +274,7 @@ class _Reader:
             # The statistics beside the result are for training, the kernel need not write them.
             done.writes = writes[-1:]
             done.flops = self.attention(node, refs)
-        elif sort is Sort.CONVOLUTION:
+        elif sort is Sort.CONVOLUTION and len(refs) > 1:
             if node.op in TRANSPOSED_CONVOLUTIONS:
                 done.flops = transposed_convolution_flops(refs[1].dims, refs[0].dims)
             else:
@@ -289,6 +294,7 @@ class _Reader:
         """A product; what torch's addmm adds to it is an operation behind it, as CANN has it."""
         positions = factor_positions(node)
         if positions is None:
+            self.program.operations.append(done)
             return results
         result = self.program.tensors[done.writes[0]].kind
         done.flops = product_flops(next(_refs([given[positions[1]]])).dims, result.dims)
@@ -306,7 +312,9 @@ class _Reader:
         return results
 
     def attention(self, node: Node, refs: list[Ref]) -> float:
-        named = self.values.arguments(node)
+        named, known = self.values.arguments(node), operator(node.op).signature.positions
+        if "input_layout" not in known or "sparse_mode" not in known:
+            return 0.0  # an operator of somebody else's: its arithmetic is not known
         layout, mode = (named.integer(name) for name in ("input_layout", "sparse_mode"))
         return attention_flops(layout, mode, refs[0].dims, refs[1].dims, refs[2].dims)
 
@@ -322,7 +330,7 @@ class _Reader:
             one, other = named.integer("dim0") % rank, named.integer("dim1") % rank
             order[one], order[other] = other, one
             return tuple(order)
-        return (*order[:-2], rank - 1, rank - 2) if len(positions) == 1 and rank > 1 else ()
+        return (*order[:-2], rank - 1, rank - 2) if node.op in MATRIX_TRANSPOSES and rank > 1 else ()
 
     def axis(self, node: Node, dims: tuple[int, ...]) -> int:
         """Along which axis parts are joined or taken; the last where it is not told."""

@@ -155,7 +155,11 @@ class Groups:
         if consumer is None or len(before) != 4 or before[:_SPACE] != behind[:_SPACE]:
             return
         reader = self.operations[consumer]
-        if reader.sort is not Sort.CONVOLUTION or reader.reads[0].tensor != operation.writes[0]:
+        if (
+            reader.sort is not Sort.CONVOLUTION
+            or len(reader.reads) < 2
+            or reader.reads[0].tensor != operation.writes[0]
+        ):
             return
         window = reader.reads[1].dims[_SPACE:]
         added = [after - size for size, after in zip(before[_SPACE:], behind[_SPACE:], strict=True)]

@@ -85,6 +85,8 @@ ADDITIONS = frozenset({"Add", "AddExt"})
 """What becomes one kernel with the LayerNorm behind it."""
 TRANSPOSED_CONVOLUTIONS = frozenset({"ConvTranspose2D", "Conv2DTranspose", "Conv2DBackpropInput", "Conv3DTranspose"})
 """Convolutions whose arithmetic goes by their operand, not by their result."""
+MATRIX_TRANSPOSES = frozenset({"TExt"})
+"""What swaps the last two axes without being told which."""
 LAYER_NORMS = frozenset({"LayerNorm", "LayerNormV3", "LayerNormExt"})
 
 

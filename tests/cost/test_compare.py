@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.cost import compare
+from attnfuse.cost.compare import compare
 from tests.support.costs import graph
 
 ONE = "x: float16[4, 64]; Softmax(x, (-1,))"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.cost import NotEstimated, estimate
+from attnfuse.cost.estimate import estimate
+from attnfuse.cost.program import NotEstimated
 from attnfuse.targets.socs import SPECIFICATIONS
 from tests.support.costs import graph
 
