@@ -222,7 +222,7 @@ class _Reader:
             if not kind.is_static:
                 raise NotEstimated(f"sizes are left to run time: {_told(node.name)} is {kind}")
             return Ref(refs[0].tensor, kind.dims)
-        if node.op == "Cast" and isinstance(kind, TensorType):
+        if node.op == "Cast" and not folded and isinstance(kind, TensorType):
             undone = self.cast_back(refs[0], kind)
             if undone is not None:
                 return undone

@@ -44,6 +44,12 @@ def test_a_cast_to_the_same_type_is_dropped() -> None:
     assert told("x: float16[4, 64]; Softmax(Cast(x, float16), (-1,))") == [("Softmax", 512, 512)]
 
 
+def test_a_cast_of_a_number_is_a_constant() -> None:
+    # The number takes 2 bytes.
+    text = "x: float16[4, 64]; n = Cast(2.0, float16) -> float16[]; Mul(x, n)"
+    assert told(text) == [("Mul", 512 + 2, 512)]
+
+
 def test_a_cast_there_and_back_stays_for_those_who_read_what_is_between() -> None:
     # Softmax of float32 reads and writes 4 · 64 · 4 = 1024 bytes.
     text = """
