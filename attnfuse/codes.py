@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.decisions import Stage
+from attnfuse.decisions import DecisionStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Code:
     """A stable code. `hint` says what would make such a site match; empty where nothing should."""
 
     code: str
-    stage: Stage | None
+    stage: DecisionStage | None
     meaning: str
     hint: str = ""
 
@@ -23,132 +23,141 @@ _CODES = (
     Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
     Code("fused.recast", None, "The source already held the fused node; its casts are now those of the policy."),
     # anchor: a softmax of another kind
-    Code("anchor.no_product", Stage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
-    Code("anchor.key_is_weight", Stage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."),
+    Code("anchor.no_product", DecisionStage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
+    Code(
+        "anchor.key_is_weight", DecisionStage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."
+    ),
     # structure
     Code(
         "structure.scores",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "No matrix product was found behind the softmax through known identities.",
         "a peeler for the operator named under found (see docs/peelers.md)",
     ),
     Code(
         "structure.soft_cap",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "The scores are bounded by a tanh before the mask (Gemma 2): no fused node can do that.",
     ),
     Code(
         "structure.softmax_axis",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "The softmax does not run over the key sequence: not attention.",
     ),
     Code(
         "structure.weights_changed",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "Between the softmax and the product with value something changes the weights.",
         "drop the operator named under found before export (dropout at inference, a head mask)",
     ),
-    Code("structure.rank", Stage.STRUCTURE, "An operand of the product is a vector."),
-    Code("structure.contraction", Stage.STRUCTURE, "The contracted axes of query and key do not correspond."),
-    Code("structure.batch", Stage.STRUCTURE, "Batch axes of the two operands do not correspond."),
-    Code("structure.mask", Stage.STRUCTURE, "A mask's axes do not correspond to those of the scores."),
-    Code("structure.scores_layout", Stage.STRUCTURE, "A layout change mixes axes of the scores."),
-    Code("structure.weights_layout", Stage.STRUCTURE, "A layout change mixes axes of the attention weights."),
-    Code("structure.value_axis", Stage.STRUCTURE, "The second product does not contract the key sequence."),
-    Code("structure.value_length", Stage.STRUCTURE, "Value is not as long as key."),
+    Code("structure.rank", DecisionStage.STRUCTURE, "An operand of the product is a vector."),
+    Code("structure.contraction", DecisionStage.STRUCTURE, "The contracted axes of query and key do not correspond."),
+    Code("structure.batch", DecisionStage.STRUCTURE, "Batch axes of the two operands do not correspond."),
+    Code("structure.mask", DecisionStage.STRUCTURE, "A mask's axes do not correspond to those of the scores."),
+    Code("structure.scores_layout", DecisionStage.STRUCTURE, "A layout change mixes axes of the scores."),
+    Code("structure.weights_layout", DecisionStage.STRUCTURE, "A layout change mixes axes of the attention weights."),
+    Code("structure.value_axis", DecisionStage.STRUCTURE, "The second product does not contract the key sequence."),
+    Code("structure.value_length", DecisionStage.STRUCTURE, "Value is not as long as key."),
     Code(
         "structure.value_batch",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "Value, or the attention weights repeated for it, have batch axes that query and key lack.",
         "repeat query and key before their product; then each has the weights' batch",
     ),
-    Code("structure.outputs", Stage.STRUCTURE, "Outputs of a fused node other than the attention are read."),
+    Code("structure.outputs", DecisionStage.STRUCTURE, "Outputs of a fused node other than the attention are read."),
     Code(
         "structure.fused_arguments",
-        Stage.STRUCTURE,
+        DecisionStage.STRUCTURE,
         "A fused node of the source uses an argument that the target's node cannot express.",
     ),
     # facts
-    Code("facts.type", Stage.FACTS, "The type of a value is not known."),
-    Code("facts.softmax_axis", Stage.FACTS, "The softmax's axis is not one literal number."),
+    Code("facts.type", DecisionStage.FACTS, "The type of a value is not known."),
+    Code("facts.softmax_axis", DecisionStage.FACTS, "The softmax's axis is not one literal number."),
     Code(
         "facts.scale",
-        Stage.FACTS,
+        DecisionStage.FACTS,
         "The scale is not a positive constant that float32, the type of the argument, holds to full precision.",
         "a positive scale; one that is computed at run time stays with query, and needs no literal",
     ),
-    Code("facts.condition", Stage.FACTS, "What selects masked scores is no boolean."),
-    Code("facts.fill", Stage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"),
-    Code("facts.bias_not_finite", Stage.FACTS, "A constant bias holds NaN or +inf."),
+    Code("facts.condition", DecisionStage.FACTS, "What selects masked scores is no boolean."),
+    Code(
+        "facts.fill", DecisionStage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"
+    ),
+    Code("facts.bias_not_finite", DecisionStage.FACTS, "A constant bias holds NaN or +inf."),
     Code(
         "facts.fully_masked_rows",
-        Stage.FACTS,
+        DecisionStage.FACTS,
         "A row may be fully masked, and several masks together decide what it would mean.",
         "assume_no_fully_masked_rows = true in the policy, if every row of your inputs attends to a key",
     ),
     Code(
         "facts.dynamic_batch",
-        Stage.FACTS,
+        DecisionStage.FACTS,
         "Batch sizes are unknown and the product may broadcast.",
         "export with fixed shapes",
     ),
     Code(
         "facts.dynamic_mask",
-        Stage.FACTS,
+        DecisionStage.FACTS,
         "A mask has sizes that are unknown before run time.",
         "export with fixed shapes",
     ),
     Code(
         "facts.dynamic_head_dim",
-        Stage.FACTS,
+        DecisionStage.FACTS,
         "Sizes are unknown before run time, and the head size would have to be padded.",
         "export with fixed shapes",
     ),
-    Code("facts.dynamic_layout", Stage.FACTS, "A layout needs more than one unknown size.", "export with fixed shapes"),
+    Code(
+        "facts.dynamic_layout",
+        DecisionStage.FACTS,
+        "A layout needs more than one unknown size.",
+        "export with fixed shapes",
+    ),
     # safety
-    Code("safety.weights_escape", Stage.SAFETY, "The attention weights are read elsewhere, or are an output."),
-    Code("safety.scores_escape", Stage.SAFETY, "A value inside the region is read outside it."),
+    Code("safety.weights_escape", DecisionStage.SAFETY, "The attention weights are read elsewhere, or are an output."),
+    Code("safety.scores_escape", DecisionStage.SAFETY, "A value inside the region is read outside it."),
     Code(
         "safety.mutated",
-        Stage.SAFETY,
+        DecisionStage.SAFETY,
         "A value of the region is changed in place.",
     ),
     Code(
         "safety.shared_product",
-        Stage.SAFETY,
+        DecisionStage.SAFETY,
         "The product with value is already part of another fused site.",
     ),
-    Code("safety.two_graphs", Stage.SAFETY, "The region spans two functions."),
+    Code("safety.two_graphs", DecisionStage.SAFETY, "The region spans two functions."),
     # policy
-    Code("policy.flash_off", Stage.POLICY, "A rule turns flash attention off for the site."),
+    Code("policy.flash_off", DecisionStage.POLICY, "A rule turns flash attention off for the site."),
     Code(
         "policy.no_cast",
-        Stage.POLICY,
+        DecisionStage.POLICY,
         "The inputs are of another type than float16 and bfloat16, and force_cast_dtype is none.",
     ),
     # target
-    Code("target.no_operator", Stage.TARGET, "The SoC has no such fused operator."),
+    Code("target.no_operator", DecisionStage.TARGET, "The SoC has no such fused operator."),
     Code(
         "target.version",
-        Stage.TARGET,
+        DecisionStage.TARGET,
         "The MindSpore that wrote the graph has no such operator, or none that mindone's run-time dispatch would use.",
         "export with MindSpore 2.3.0 or later",
     ),
-    Code("target.dtype", Stage.TARGET, "The operator does not take the compute type on this SoC."),
-    Code("target.head_dim", Stage.TARGET, "The head size is beyond the operator's."),
-    Code("target.batch", Stage.TARGET, "The batch is beyond the operator's."),
-    Code("target.heads", Stage.TARGET, "There are more heads than the operator takes."),
-    Code("target.sequence", Stage.TARGET, "A sequence is longer than the operator takes, or empty."),
-    Code("target.grouped_heads", Stage.TARGET, "The operator takes no grouped key heads on this SoC."),
-    Code("target.bias", Stage.TARGET, "The operator takes no additive bias on this SoC."),
+    Code("target.dtype", DecisionStage.TARGET, "The operator does not take the compute type on this SoC."),
+    Code("target.head_dim", DecisionStage.TARGET, "The head size is beyond the operator's."),
+    Code("target.batch", DecisionStage.TARGET, "The batch is beyond the operator's."),
+    Code("target.heads", DecisionStage.TARGET, "There are more heads than the operator takes."),
+    Code("target.sequence", DecisionStage.TARGET, "A sequence is longer than the operator takes, or empty."),
+    Code("target.grouped_heads", DecisionStage.TARGET, "The operator takes no grouped key heads on this SoC."),
+    Code("target.bias", DecisionStage.TARGET, "The operator takes no additive bias on this SoC."),
     Code(
         "target.bias_rounded",
-        Stage.TARGET,
+        DecisionStage.TARGET,
         "The bias of a fused node of the source would be rounded anew: the target's node takes it in another type, or "
         "adds it behind the scale.",
     ),
-    Code("target.mask_per_head", Stage.TARGET, "The operator takes one mask for all heads only."),
-    Code("target.mask_shape", Stage.TARGET, "The operator takes no mask of these lengths on this SoC."),
+    Code("target.mask_per_head", DecisionStage.TARGET, "The operator takes one mask for all heads only."),
+    Code("target.mask_shape", DecisionStage.TARGET, "The operator takes no mask of these lengths on this SoC."),
 )
 
 CODES: dict[str, Code] = {code.code: code for code in _CODES}

@@ -26,9 +26,9 @@ from attnfuse.output import (
     VERIFICATION,
     Digests,
     FileDigest,
-    Place,
+    OutputPlace,
+    OutputStage,
     Sink,
-    Stage,
     check_free,
     digest,
     place,
@@ -87,7 +87,7 @@ class CompileRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CompileOutcome:
     """What came of a request. `unmet` are requirements that do not hold; with any, nothing was written.
 
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
@@ -108,12 +108,12 @@ class Outcome:
     dropped: str = ""
 
 
-def inspect(request: CompileRequest, progress: Progress | None = None) -> Outcome:
+def inspect(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:
     """The census of a source, with or without weights; nothing is written. Raises as `compile` does."""
     return _census(request, progress or Silent(), weights=False)
 
 
-def compile(request: CompileRequest, progress: Progress | None = None) -> Outcome:  # noqa: A001  # it is what it does
+def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
     """Compile a source.
 
     Raises UsageError, PolicyError, SourceError, TraceError, OutputError for what the user can mend,
@@ -148,7 +148,7 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Outcom
                 raise RequirementError(f"{target.path} is not up to date: {error}") from None
         _compare(target, outcome)
         return outcome
-    with Stage(target) as stage:
+    with OutputStage(target) as stage:
         outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
@@ -193,7 +193,7 @@ def _work_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Outcome:
+def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> CompileOutcome:
     known, source, passes = _open(request)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
@@ -210,20 +210,20 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Ou
     if refused is not None and not results:
         raise refused
     report = report_of(request.policy, request.target, passes, results, failed)
-    return Outcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
+    return CompileOutcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
 
 
 def _produce(
     request: CompileRequest,
     source: Source,
     passes: Sequence[pass_manager.Pass],
-    target: Place,
+    target: OutputPlace,
     known: Incremental,
     sink: Sink,
     work: Path,
     root: Path | None,
     progress: Progress,
-) -> tuple[Outcome, Standing | None]:
+) -> tuple[CompileOutcome, Standing | None]:
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
@@ -297,12 +297,12 @@ def _produce(
     sink.write(target.beside(REPORT), [written.to_bytes()])
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
     kept = () if standing is None else standing.names
-    return Outcome(
+    return CompileOutcome(
         report, tuple(results), _unmet(request, report), verified, sink.files, kept=kept, dropped=dropped
     ), standing
 
 
-def _standing(request: CompileRequest, source: Source, target: Place, known: Incremental) -> Standing | None:
+def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
     """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
     if target.is_file or not (request.components or source.single_file):
         return None
@@ -395,7 +395,7 @@ def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
     return tuple(text for text in told if text is not None)
 
 
-def _compare(target: Place, outcome: Outcome) -> None:
+def _compare(target: OutputPlace, outcome: CompileOutcome) -> None:
     """Hold what would be written against what is there; `files` of the outcome are what would be."""
     for name, wanted in (outcome.files or {}).items():
         path = target.folder / name

@@ -16,7 +16,7 @@ AttentionKind: TypeAlias = Literal["self", "cross"]
 FullyMaskedRows: TypeAlias = Literal["nan", "mean", "zero"]
 
 
-class Stage(IntEnum):
+class DecisionStage(IntEnum):
     """How far a site got before it was given up; the later, the nearer it came to being fused."""
 
     ANCHOR = 0

@@ -26,7 +26,7 @@ from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import FORMAT, Store, key_of
 from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
-from attnfuse.output import FileDigest, Place, Stage
+from attnfuse.output import FileDigest, OutputPlace, OutputStage
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy
 from attnfuse.processes import started_ns
@@ -78,14 +78,14 @@ class Incremental:
         self._engine = self._plugins = ""
         self._packages: list[str] = []
         self._sure = False
-        self._place: Place | None = None
+        self._place: OutputPlace | None = None
 
     @property
     def trouble(self) -> str:
         """Why something could not be kept, or nothing."""
         return "" if self._store is None else self._store.trouble
 
-    def begin(self, place: Place, policy: Policy, target: Target, passes: Sequence[Pass]) -> None:
+    def begin(self, place: OutputPlace, policy: Policy, target: Target, passes: Sequence[Pass]) -> None:
         """Say where the result will be, and how it will be made."""
         if self._store is None:
             return
@@ -148,7 +148,7 @@ class Incremental:
         assert self._place is not None
         return self._place.folder / name
 
-    def end(self, stage: Stage) -> None:
+    def end(self, stage: OutputStage) -> None:
         """After the result was published: know its digests the next time, and tidy the cache folder."""
         self.digests.learn(stage.place, stage)
         if self._store is not None:

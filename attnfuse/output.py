@@ -111,7 +111,7 @@ class Digests:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OutputPlace:
     """An output: a folder, or one graph file with its reports beside it.
 
     `path` is absolute with links resolved.
@@ -130,7 +130,7 @@ class Place:
         return f"{self.path.stem}.{name}" if self.is_file else name
 
 
-def place(output: Path, inputs: Iterable[Path]) -> Place:
+def place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     """Check that `output` may be written without harm to `inputs` (files or folders).
 
     Raises UsageError where it is, holds or lies in an input, or where something stands there that attnfuse did not
@@ -142,7 +142,7 @@ def place(output: Path, inputs: Iterable[Path]) -> Place:
         raise OutputError(f"the output {output} cannot be written: {error.strerror or error}.") from None
 
 
-def _place(output: Path, inputs: Iterable[Path]) -> Place:
+def _place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     path = Path(os.path.realpath(output))
     is_file = output.suffix == ".mindir"
     if path.is_symlink():  # after realpath
@@ -151,7 +151,7 @@ def _place(output: Path, inputs: Iterable[Path]) -> Place:
         source = Path(os.path.realpath(given))
         if path == source or path in source.parents or (source in path.parents and source.is_dir()):
             raise UsageError(f"the output {output} and the input {given} overlap; inputs are never modified.")
-    found = Place(path, is_file)
+    found = OutputPlace(path, is_file)
     if is_file and path.is_dir():
         raise UsageError(f"the output {output} is a folder; a path that ends in .mindir names a file.")
     if not is_file and path.exists() and not path.is_dir():
@@ -161,7 +161,7 @@ def _place(output: Path, inputs: Iterable[Path]) -> Place:
     return found
 
 
-def check_free(found: Place, names: Iterable[str]) -> None:
+def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
     over a file beside a graph that is none of the output's. `names` are as in a folder.
     """
@@ -174,7 +174,7 @@ def check_free(found: Place, names: Iterable[str]) -> None:
             raise UsageError(f"{found.folder / there} stands there already; move it, or choose another output.")
 
 
-def _listed(found: Place) -> set[str] | None:
+def _listed(found: OutputPlace) -> set[str] | None:
     """The files that the manifest at the place lists; None where it has no manifest of ours."""
     try:
         manifest = json.loads((found.folder / found.beside(MANIFEST)).read_bytes())
@@ -192,7 +192,7 @@ def schema_of(content: bytes) -> str | None:
     return schema if isinstance(schema, str) and schema.startswith("attnfuse.") else None
 
 
-def _foreign(found: Place) -> str | None:
+def _foreign(found: OutputPlace) -> str | None:
     """Why what stands at the place is not attnfuse's own, or None."""
     if not found.is_file and not any(found.path.iterdir()):
         return None
@@ -209,7 +209,7 @@ def _foreign(found: Place) -> str | None:
     return None
 
 
-def _other_manifest(found: Place) -> str:
+def _other_manifest(found: OutputPlace) -> str:
     """What is wrong with what stands where a manifest of ours would."""
     name = found.beside(MANIFEST)
     try:
@@ -221,13 +221,13 @@ def _other_manifest(found: Place) -> str:
     return f"is of another version of attnfuse (its {name} is {schema}, and this one writes {MANIFEST_SCHEMA})"
 
 
-class Stage:
+class OutputStage:
     """The hidden folder of one run, a context manager: left without `publish`, it leaves nothing behind.
 
     `files` are those it took, `identities` what those that it wrote itself were when they had been written.
     """
 
-    def __init__(self, target: Place) -> None:
+    def __init__(self, target: OutputPlace) -> None:
         """Make the folder, on the file system of the output. Raises OutputError where that cannot be written."""
         self.place = target
         self.files: dict[str, FileDigest] = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 from attnfuse import pass_manager
 from attnfuse.decisions import SiteRecord
-from attnfuse.output import FileDigest, Place
+from attnfuse.output import FileDigest, OutputPlace
 from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
 from attnfuse.report.build import component_entry, type_warnings
@@ -182,7 +182,7 @@ def _manifest_component(result: ComponentResult) -> ManifestComponent:
 
 
 def certificate(
-    place: Place,
+    place: OutputPlace,
     manifest: Manifest,
     results: Sequence[ComponentResult],
     inputs: Mapping[str, FileDigest],

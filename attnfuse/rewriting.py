@@ -12,7 +12,7 @@ from attnfuse import pass_manager, plugins
 from attnfuse.cost.compare import compare
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
-from attnfuse.dynamic import Dynamic, Family, family_of, generalise, merge_records
+from attnfuse.dynamic import BatchFamily, Dynamic, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, TraceError
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
@@ -101,7 +101,7 @@ def _rewrite_for_any(
     target: Target,
     passes: Sequence[pass_manager.Pass],
     between: Between | None = None,
-) -> tuple[Rewritten, Dynamic, Family]:
+) -> tuple[Rewritten, Dynamic, BatchFamily]:
     """The graphs at several batches, rewritten and put together, and the family of those of the source."""
     name = component.name
     sources = family_of(name, {batch: codec.parse(data, component.where) for batch, data in component.batches.items()})

@@ -29,9 +29,9 @@ from attnfuse.tracing.contract import (
     ComponentPlan,
     FixedValue,
     ShapeOptions,
+    StoredWeight,
     TensorSpec,
     TracedComponent,
-    WeightSource,
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
@@ -61,7 +61,7 @@ class Component:
     adopted: Mapping[str, Path] = field(default_factory=dict)
     streamed_name: str | None = None
     streamed_bytes: int = 0
-    weights: Mapping[str, WeightSource] = field(default_factory=dict)
+    weights: Mapping[str, StoredWeight] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
     dtype: str | None = None
     dtype_from: str = ""
@@ -319,7 +319,7 @@ class PipelineSource:
             self.traces.save(key, traced)
         return traced
 
-    def _inputs(self, plan: ComponentPlan, weights: Iterable[WeightSource]) -> dict[str, Path]:
+    def _inputs(self, plan: ComponentPlan, weights: Iterable[StoredWeight]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
         read = {source.file for source in weights}
         folder = plan.folder.resolve()

@@ -38,7 +38,7 @@ def verify_staged(
     component = result.component
     folder = work / "verify"
     folder.mkdir()
-    compute, attended = _asked(policy, result)
+    compute, never_fully_masked = _asked(policy, result)
     if component.batches:
         at = at_batches(component, policy, target, passes)
         by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
@@ -59,7 +59,7 @@ def verify_staged(
             work=folder,
             compute=compute,
             data=by_batch,
-            attended=attended,
+            never_fully_masked=never_fully_masked,
         )
     original = component.original
     if original is None:
@@ -73,7 +73,7 @@ def verify_staged(
         work=folder,
         compute=compute,
         data=data,
-        attended=attended,
+        never_fully_masked=never_fully_masked,
     )
 
 
@@ -94,14 +94,14 @@ def _asked(policy: Policy, result: ComponentResult) -> tuple[dict[str, str], fro
 
     The dtype asked for where the source's own formula is in none of 16 bits; and those whose rows have a key each.
     """
-    asked, attended = {}, set()
+    asked, never_fully_masked = {}, set()
     for record in result.sites:
         if record.status != "fused":
             continue
         decision = policy.decide(SiteQuery(result.name, result.component.owner, record.module, record.facts))
         if decision.assume_no_fully_masked_rows:
-            attended.add(record.anchor)
+            never_fully_masked.add(record.anchor)
         own = record.form != "formula" or record.facts.dtype in ("float16", "bfloat16")
         if decision.force_cast_dtype is not None and not own:
             asked[record.anchor] = decision.force_cast_dtype.name
-    return asked, frozenset(attended)
+    return asked, frozenset(never_fully_masked)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from attnfuse import documents
 from attnfuse.errors import OutputError
-from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, Place, schema_of
+from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPlace, schema_of
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, Report
 from attnfuse.targets import Target
@@ -34,7 +34,7 @@ Holds = Callable[[Path, FileDigest], bool]
 class Standing:
     """The documents of an earlier compile, and the components of it that are to stay."""
 
-    place: Place
+    place: OutputPlace
     content: bytes
     manifest: Manifest
     report: Report
@@ -91,7 +91,7 @@ class Standing:
             return False
 
 
-def read_standing(place: Place, asked: Collection[str]) -> Standing | None:
+def read_standing(place: OutputPlace, asked: Collection[str]) -> Standing | None:
     """What stands at a folder beside the components `asked` for; None where nothing does.
 
     Raises OutputError where its documents are damaged, or of another version of attnfuse, and tell of others.
@@ -118,7 +118,7 @@ def read_standing(place: Place, asked: Collection[str]) -> Standing | None:
     return Standing(place, content, manifest, report, kept)
 
 
-def _parsed(kind: type[_Document], place: Place, name: str) -> _Document:
+def _parsed(kind: type[_Document], place: OutputPlace, name: str) -> _Document:
     try:
         content = (place.folder / place.beside(name)).read_bytes()
         return kind.model_validate_json(content)
@@ -133,7 +133,7 @@ def _parsed(kind: type[_Document], place: Place, name: str) -> _Document:
         raise _damaged(place, f"its {name} is damaged") from None
 
 
-def _damaged(place: Place, why: str) -> OutputError:
+def _damaged(place: OutputPlace, why: str) -> OutputError:
     return OutputError(f"nothing can be added to {place.path}: {why}; compile all of it, or choose another output.")
 
 
@@ -231,7 +231,7 @@ def _ordered(
     return sorted(entries, key=lambda entry: known.index(name(entry)) if name(entry) in known else len(known))
 
 
-def certificates(place: Place) -> dict[str, dict[str, Any]] | None:
+def certificates(place: OutputPlace) -> dict[str, dict[str, Any]] | None:
     """The passed verifications that stand at a place, by component; none where there are none.
 
     None where they cannot be read, or were made by another version of attnfuse.

@@ -12,14 +12,14 @@ import pytest
 
 from attnfuse import output
 from attnfuse.errors import OutputError, UsageError
-from attnfuse.output import MANIFEST, MANIFEST_SCHEMA, Digests, FileDigest, Stage, digest, place
+from attnfuse.output import MANIFEST, MANIFEST_SCHEMA, Digests, FileDigest, OutputStage, digest, place
 
 
 def manifest(*names: str) -> bytes:
     return json.dumps({"schema": MANIFEST_SCHEMA, "outputs": {name: {} for name in names}}).encode()
 
 
-def fill(stage: Stage, content: bytes = b"graph") -> None:
+def fill(stage: OutputStage, content: bytes = b"graph") -> None:
     name = stage.place.path.name if stage.place.is_file else "unet_graph.mindir"
     stage.write(name, [content[:2], content[2:]])
     stage.write("unet_variables/data_0", [b"weights"])
@@ -28,7 +28,7 @@ def fill(stage: Stage, content: bytes = b"graph") -> None:
 
 
 def publish(out: Path, content: bytes = b"graph") -> None:
-    with Stage(place(out, [])) as stage:
+    with OutputStage(place(out, [])) as stage:
         fill(stage, content)
         stage.publish()
 
@@ -85,7 +85,7 @@ def test_nothing_is_left_of_a_run_that_stops(tmp_path: Path, error: type[BaseExc
     seen = tree(tmp_path)
 
     def stop() -> None:
-        with Stage(place(tmp_path / "out", [])) as stage:
+        with OutputStage(place(tmp_path / "out", [])) as stage:
             fill(stage, b"new one")
             raise error
 
@@ -157,7 +157,7 @@ def test_inputs_are_never_written_to(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path, out: str) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputError, match="cannot be written"):
-        Stage(place(tmp_path / out, []))
+        OutputStage(place(tmp_path / out, []))
     assert tree(tmp_path) == {"file": b"x"}
 
 
@@ -166,7 +166,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         yield b"x"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space left"), Stage(place(tmp_path / "out", [])) as stage:
+    with pytest.raises(OutputError, match="No space left"), OutputStage(place(tmp_path / "out", [])) as stage:
         stage.write("a", chunks())
     assert list(tmp_path.iterdir()) == []
 
@@ -220,7 +220,7 @@ def test_a_new_folder_that_another_run_clears_away_is_made_again(
 
 
 def test_two_runs_into_one_place_do_not_disturb_each_other(tmp_path: Path) -> None:
-    with Stage(place(tmp_path / "out", [])) as one, Stage(place(tmp_path / "out", [])) as two:
+    with OutputStage(place(tmp_path / "out", [])) as one, OutputStage(place(tmp_path / "out", [])) as two:
         fill(one, b"one")
         fill(two, b"two")
         one.publish()
@@ -232,7 +232,7 @@ def test_two_runs_into_one_place_do_not_disturb_each_other(tmp_path: Path) -> No
 def test_existing_files_are_linked(tmp_path: Path) -> None:
     weights = tmp_path / "data_0"
     weights.write_bytes(b"weights")
-    with Stage(place(tmp_path / "out", [])) as stage:
+    with OutputStage(place(tmp_path / "out", [])) as stage:
         stage.adopt("v/data_0", weights, digest(weights))
         stage.publish()
     assert (tmp_path / "out" / "v" / "data_0").stat().st_ino == weights.stat().st_ino
@@ -245,7 +245,7 @@ def test_or_copied_where_links_cannot_reach(tmp_path: Path, monkeypatch: pytest.
     weights = tmp_path / "data_0"
     weights.write_bytes(b"weights" * 3_000_000)
     monkeypatch.setattr(os, "link", refuse)
-    with Stage(place(tmp_path / "out", [])) as stage:
+    with OutputStage(place(tmp_path / "out", [])) as stage:
         assert stage.adopt("v/data_0", weights, digest(weights)) == digest(weights)
         stage.publish()
     copy = tmp_path / "out" / "v" / "data_0"
@@ -259,7 +259,7 @@ def test_digests_are_those_of_the_files(tmp_path: Path) -> None:
     noted = Digests()
     noted.write("a", [b"ab", b"c"])
     noted.adopt("v/data_0", weights, digest(weights))
-    with Stage(place(tmp_path / "out", [])) as stage:
+    with OutputStage(place(tmp_path / "out", [])) as stage:
         stage.write("a", [b"abc"])
         stage.adopt("v/data_0", weights, digest(weights))
         stage.publish()
@@ -273,7 +273,7 @@ CONFIG = "m.lite.cfg"
 
 def publish_with_config(out: Path, config: bytes | None) -> None:
     """One graph file, its reports, and the configuration if there is one."""
-    with Stage(place(out, [])) as stage:
+    with OutputStage(place(out, [])) as stage:
         listed = ["m.mindir"]
         stage.write("m.mindir", [b"graph"])
         if config is not None:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
+from attnfuse.targets.attention import LAUNCH_LIMITS, TILING
+from attnfuse.targets.ge import tables
 from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
@@ -74,6 +76,7 @@ def targets() -> str:
         "",
         *_table(("limit", *(f"{node} on {soc}" for soc, node in columns)), rows),
         "",
+        *_launch_limits(),
         "## Types",
         "",
         "What each SoC computes in, of what a component can be traced in; anything else is refused before tracing, and",
@@ -100,6 +103,25 @@ def targets() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _launch_limits() -> Iterator[str]:
+    """What CANN's tiling takes, which is not asked when a node is written."""
+    names = [f.name for f in dataclasses.fields(next(iter(LAUNCH_LIMITS.values())))]
+    limits = LAUNCH_LIMITS.values()
+    rows = ((name.replace("_", " "), *(_cell(getattr(row, name)) for row in limits)) for name in names)
+    yield from (
+        "## What a device launches",
+        "",
+        f"PromptFlashAttention as {TILING}, has it: run on x86-64, no device. What each limit means",
+        "is told in `attnfuse/targets/attention.py`, the rules of composite operators in `composites.py` beside it.",
+        "Nothing asks either yet.",
+        "Kernels by type and SoC, prototypes and adapters are in `attnfuse/targets/data/ge_operators.json`, taken from",
+        "; ".join(tables().sources.values()) + ".",
+        "",
+        *_table(("limit", *LAUNCH_LIMITS), rows),
+        "",
+    )
+
+
 def _operator(row: Operator) -> tuple[str, ...]:
     source = row.source.removeprefix(GE_FOLDER + "/").removeprefix(LITE_FOLDER + "/")
     return f"`{row.name}`", row.accepted_by, f"`{source}`", "; ".join(map(str, row.limits)), row.note
@@ -108,7 +130,7 @@ def _operator(row: Operator) -> tuple[str, ...]:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def components() -> str:

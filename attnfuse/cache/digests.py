@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from attnfuse.cache.store import Store, key_of
-from attnfuse.output import FileDigest, Identity, Place, Stage, identity
+from attnfuse.output import FileDigest, Identity, OutputPlace, OutputStage, identity
 
 #: The coarsest clock that file systems keep times by: two seconds, FAT's.
 _COARSE_NS: Final = 2 * 10**9
@@ -83,7 +83,7 @@ class KnownDigests:
         read = self._read.get(path)
         return read is not None and read.content != identity(path.stat()).content
 
-    def learn(self, target: Place, stage: Stage) -> None:
+    def learn(self, target: OutputPlace, stage: OutputStage) -> None:
         """Keep the digests of what was published, which holds what it held when it was written or hashed.
 
         Waits until the clock of the file system has moved on, mostly some milliseconds.

@@ -24,7 +24,7 @@ from attnfuse.cache.store import Store, key_of
 from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
 from attnfuse.serialisation import from_json, to_json
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
 from attnfuse.tracing.runner import UNSET
 
 _KIND = "traces"
@@ -91,7 +91,7 @@ class Traces:
             (work / _SPILL_FILE).write_bytes(spill)
         weights = [
             from_json(
-                WeightSource, {**weight, "file": str(folder / weight["file"] if weight["file"] else work / _SPILL_FILE)}
+                StoredWeight, {**weight, "file": str(folder / weight["file"] if weight["file"] else work / _SPILL_FILE)}
             )
             for weight in entry["weights"]
         ]

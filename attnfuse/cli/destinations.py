@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from attnfuse.errors import OutputError, UsageError
-from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, Place
+from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, OutputPlace
 from attnfuse.sources import SUFFIX
 
 
@@ -23,7 +23,7 @@ def check_apart(what: str, report: Path, source: Path, output: Path | None) -> N
         if path == held or held in path.parents or among_weights:
             raise UsageError(f"the {what} {report} would lie in or over {other}; name another place for it.")
     if output is not None and output.suffix == SUFFIX:
-        target = Place(output.resolve(), is_file=True)
+        target = OutputPlace(output.resolve(), is_file=True)
         if path in (target.folder / target.beside(name) for name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG)):
             raise UsageError(f"the {what} {report} would lie over what is written beside {output}; name another place.")
 

@@ -10,13 +10,13 @@ import click
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.request import SourceOptions
-from attnfuse.compiler import Outcome
+from attnfuse.compiler import CompileOutcome
 from attnfuse.errors import OutputError, TraceError
 from attnfuse.report.table import render
 from attnfuse.verify import NOT_VERIFIED, Verification
 
 
-def report_outcome(outcome: Outcome, options: SourceOptions, *, operators: bool = False) -> int:
+def report_outcome(outcome: CompileOutcome, options: SourceOptions, *, operators: bool = False) -> int:
     """Print and write the report, with `operators` each one that was legalised; the exit code it comes to."""
     document = outcome.report.to_json()
     if outcome.verification is not None:

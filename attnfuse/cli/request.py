@@ -11,7 +11,7 @@ from typing import Literal
 from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.compiler import CompileRequest, Outcome
+from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -74,7 +74,7 @@ class SourceOptions:
             strict_config=self.strict_config,
         )
 
-    def execute(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
+    def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
         """Run the request with progress on stderr, and what was asked of the passes."""
         if self.report_file is not None:
             check_apart("report", self.report_file, Path(self.source), request.output)
@@ -91,7 +91,7 @@ class SourceOptions:
             stderr_console().print(times.table())
         return outcome
 
-    def _run(self, action: Callable[..., Outcome], request: CompileRequest) -> Outcome:
+    def _run(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:
         if self.progress == "never":
             return action(request)
         console = stderr_console()

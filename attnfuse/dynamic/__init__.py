@@ -11,8 +11,8 @@ neither matched nor given to MindSpore Lite. So everything is traced, proved and
     records      what is reported of the sites, likewise
 """
 
-from attnfuse.dynamic.family import Family, family_of
+from attnfuse.dynamic.family import BatchFamily, family_of
 from attnfuse.dynamic.generalise import Dynamic, generalise
 from attnfuse.dynamic.records import merge_records
 
-__all__ = ["Dynamic", "Family", "family_of", "generalise", "merge_records"]
+__all__ = ["BatchFamily", "Dynamic", "family_of", "generalise", "merge_records"]

@@ -47,7 +47,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BatchDependentNumber:
     """One number of a message that follows the batch. With `rows`, the bytes of a tensor of that many rows."""
 
     path: Path
@@ -63,13 +63,13 @@ Owner = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class BatchFamily:
     """One of the graphs, and every place in which the others differ from it."""
 
     component: str
     model: ModelProto
     batch: int
-    places: Mapping[Owner, tuple[Place, ...]]
+    places: Mapping[Owner, tuple[BatchDependentNumber, ...]]
 
     def at(self, batch: int) -> ModelProto:
         """The graph at that batch; at those it was found from, byte for byte the graph that was given."""
@@ -86,14 +86,14 @@ class Family:
         )
 
 
-def family_of(component: str, models: Mapping[int, ModelProto]) -> Family:
+def family_of(component: str, models: Mapping[int, ModelProto]) -> BatchFamily:
     """The family of the graphs of one component, by batch; three of them or more.
 
     Raises TraceError where they are not one.
     """
     batches, messages = tuple(models), tuple(models.values())
     comparison = _Comparison(component, batches)
-    places: dict[Owner, tuple[Place, ...]] = {}
+    places: dict[Owner, tuple[BatchDependentNumber, ...]] = {}
     comparison.expect_equal([_without(m, "graph", "functions") for m in messages], "what surrounds the graph")
     graphs = [(m.graph, *m.functions) for m in messages]
     comparison.expect_one({len(g) for g in graphs}, "the number of functions")
@@ -110,10 +110,10 @@ def family_of(component: str, models: Mapping[int, ModelProto]) -> Family:
                 found = comparison.places(several, _told(kind, several[0]))
                 if found:
                     places[_owner(kind, at_once[0], position)] = found
-    return Family(component, messages[0], batches[0], places)
+    return BatchFamily(component, messages[0], batches[0], places)
 
 
-def write(model: ModelProto, places: Mapping[Owner, Sequence[Place]], batch: int | None) -> None:
+def write(model: ModelProto, places: Mapping[Owner, Sequence[BatchDependentNumber]], batch: int | None) -> None:
     """Fill the places with the numbers of that batch, or with -1 (declared types only)."""
     for owner, message in owners(model):
         for place in places.get(owner, ()):
@@ -182,14 +182,14 @@ class _Comparison:
         if any(message != messages[0] for message in messages):
             raise self.refuse(what)
 
-    def places(self, messages: Sequence[Any], told: str) -> tuple[Place, ...]:
+    def places(self, messages: Sequence[Any], told: str) -> tuple[BatchDependentNumber, ...]:
         """Where the messages differ. Most do not: they are compared by their bytes first."""
         first = messages[0].SerializeToString(deterministic=True)
         if all(message.SerializeToString(deterministic=True) == first for message in messages[1:]):
             return ()
         return tuple(self._walk(messages, (), told))
 
-    def _walk(self, messages: Sequence[Any], path: Path, told: str) -> Iterator[Place]:
+    def _walk(self, messages: Sequence[Any], path: Path, told: str) -> Iterator[BatchDependentNumber]:
         fields = [[field.name for field, _ in message.ListFields()] for message in messages]
         if any(names != fields[0] for names in fields):
             raise self.refuse(told)
@@ -200,7 +200,7 @@ class _Comparison:
             else:
                 yield from self._values(values, (*path, name), told)
 
-    def _values(self, values: Sequence[Any], path: Path, told: str) -> Iterator[Place]:
+    def _values(self, values: Sequence[Any], path: Path, told: str) -> Iterator[BatchDependentNumber]:
         first = values[0]
         if hasattr(first, "ListFields"):
             yield from self._walk(values, path, told)
@@ -213,14 +213,14 @@ class _Comparison:
                 line = line_through(values, self.batches) if field in _NUMBERS else None
                 if line is None:
                     raise self.refuse(told)
-                yield Place(path, line)
+                yield BatchDependentNumber(path, line)
         else:  # a repeated field
             if len({len(value) for value in values}) > 1:
                 raise self.refuse(told)
             for position, elements in enumerate(zip(*values, strict=True)):
                 yield from self._values(elements, (*path, position), told)
 
-    def _rows(self, tensors: Sequence[TensorProto], path: Path, told: str) -> Iterator[Place]:
+    def _rows(self, tensors: Sequence[TensorProto], path: Path, told: str) -> Iterator[BatchDependentNumber]:
         """A tensor's bytes: the same in all, or so many rows, all equal or counted, as its first dimension says."""
         first = tensors[0]
         if all(tensor.raw_data == first.raw_data for tensor in tensors):
@@ -235,6 +235,6 @@ class _Comparison:
             forms.append(Counted(kind))
         for form in forms:
             if all(tensor.raw_data == form.repeated(count) for tensor, count in zip(tensors, counts, strict=True)):
-                yield Place(path, line, form)
+                yield BatchDependentNumber(path, line, form)
                 return
         raise self.refuse(f"{told}, a constant whose rows are neither equal nor counted,")

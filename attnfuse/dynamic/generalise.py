@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from attnfuse.dynamic.family import Family, Owner, Place, write
+from attnfuse.dynamic.family import BatchDependentNumber, BatchFamily, Owner, write
 from attnfuse.dynamic.rows import Rows, is_filled, is_repeated
 from attnfuse.ir.builder import NotWritableError
 from attnfuse.ir.edit import Edit
@@ -32,7 +32,7 @@ class Dynamic:
     """A graph with -1 in it, and what those of its declared types are at a batch."""
 
     model: ModelProto
-    declared: Mapping[Owner, tuple[Place, ...]]
+    declared: Mapping[Owner, tuple[BatchDependentNumber, ...]]
 
     def bind(self, batch: int) -> ModelProto:
         """The graph with the declared types of one batch. Nothing else is touched: it computes what the graph does."""
@@ -42,7 +42,7 @@ class Dynamic:
         return made
 
 
-def generalise(family: Family) -> Dynamic:
+def generalise(family: BatchFamily) -> Dynamic:
     """The one graph that stands for the family at every batch.
 
     Raises TraceError, naming the node, where an operator has no way to follow the batch.
@@ -50,8 +50,8 @@ def generalise(family: Family) -> Dynamic:
     proto = ModelProto()
     proto.CopyFrom(family.model)
     model = Model(proto)
-    declared: dict[Owner, tuple[Place, ...]] = {}
-    constants: list[tuple[Node, tuple[Place, ...]]] = []
+    declared: dict[Owner, tuple[BatchDependentNumber, ...]] = {}
+    constants: list[tuple[Node, tuple[BatchDependentNumber, ...]]] = []
     for owner, places in family.places.items():
         node = model.producer(owner[1]) if owner[0] == "node" else None
         if node is None or node.op != CONSTANT:
@@ -76,14 +76,14 @@ def generalise(family: Family) -> Dynamic:
     return Dynamic(proto, declared)
 
 
-def _is_type(node: NodeProto, place: Place) -> bool:
+def _is_type(node: NodeProto, place: BatchDependentNumber) -> bool:
     """Whether the place is in the node's declared type."""
     field, position = place.path[0], place.path[1]
     return field == "attribute" and isinstance(position, int) and node.attribute[position].name == "shape"
 
 
 def _rewrite_uses(
-    family: Family, model: Model, edit: Edit, rows: Rows, constant: Node, places: tuple[Place, ...]
+    family: BatchFamily, model: Model, edit: Edit, rows: Rows, constant: Node, places: tuple[BatchDependentNumber, ...]
 ) -> None:
     """Write every use of a constant whose elements follow the batch so that it follows any."""
     try:
@@ -122,7 +122,7 @@ def _rewrite_uses(
             use.node.proto.input[use.position] = made.name
 
 
-def _take_all_rows(family: Family, model: Model, rows: Rows, node: Node, axes: tuple[object, ...]) -> None:
+def _take_all_rows(family: BatchFamily, model: Model, rows: Rows, node: Node, axes: tuple[object, ...]) -> None:
     """A slice up to the batch, of which it takes all rows: its end is left out, by the mask of ends."""
     begin, end, step, *others = (_literal(model, value) for value in node.inputs[1:])
     masks = [mask for mask in others if isinstance(mask, int)]  # of begins, ends, an ellipsis, new axes, lost axes
@@ -149,7 +149,7 @@ def _is_target_shape(node: Node, position: int) -> bool:
     return hands(node) is Hands.REGROUPED and argument_name(node, position) == "shape"
 
 
-def _reshape_target(family: Family, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:
+def _reshape_target(family: BatchFamily, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:
     """The shape with -1 where the result follows the batch: in one place, or it is refused."""
     kind = model.type_of(node.name)
     unknown = {place.path[-1] for place in family.places.get(("node", node.name), ()) if _is_type(node.proto, place)}

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attnfuse.dynamic.family import Counted, Family, Owner, Place, assign
+from attnfuse.dynamic.family import BatchDependentNumber, BatchFamily, Counted, Owner, assign
 from attnfuse.dynamic.lines import Line
 from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
@@ -44,15 +44,15 @@ def is_filled(node: Node) -> bool:
 class Rows:
     """Stretches values of one graph, into an `Edit`; `declared` are the places in the types of what it made."""
 
-    def __init__(self, model: Model, edit: Edit, family: Family) -> None:
-        self.declared: dict[Owner, tuple[Place, ...]] = {}
+    def __init__(self, model: Model, edit: Edit, family: BatchFamily) -> None:
+        self.declared: dict[Owner, tuple[BatchDependentNumber, ...]] = {}
         self._model, self._edit, self._family = model, edit, family
         graph = model.proto.graph
         self._inputs: dict[str, Owner] = {
             value.name: ("input", f"{graph.name}:{position}") for position, value in enumerate(graph.input)
         }
 
-    def stretch_constant(self, node: Node, places: tuple[Place, ...]) -> None:
+    def stretch_constant(self, node: Node, places: tuple[BatchDependentNumber, ...]) -> None:
         """A tensor of equal rows, or of 0, 1, 2, … one a row."""
         line, rows = next((place.line, place.rows) for place in places if place.rows is not None)
         others = [place for place in places if place.rows is None]
@@ -126,7 +126,7 @@ class Rows:
             raise self._family.refuse(node, "it is used in a function")
         unknown = TensorType((UNKNOWN_DIM, *kind.dims[1:]), kind.dtype)
         made.finish(made.op(op, *inputs, declare=unknown))
-        self.declared["node", node.name] = (Place(_FIRST_DIMENSION, line),)
+        self.declared["node", node.name] = (BatchDependentNumber(_FIRST_DIMENSION, line),)
 
     def _broadcast_rows(self, node: Node, kind: TensorType, line: Line) -> None:
         """A broadcast of as many rows already: along other axes only, if at all."""
@@ -145,7 +145,7 @@ class Rows:
         sizes = [place for place in self._places(value) if place.rows is None]
         return [(place.path[-2:], place.line) for place in sizes] == [(("dims", 0), line)]
 
-    def _places(self, value: str) -> Sequence[Place]:
+    def _places(self, value: str) -> Sequence[BatchDependentNumber]:
         return self._family.places.get(self._inputs.get(value, ("node", value)), ())
 
     def _filled(self, op: str, made: Builder, node: Node, kind: TensorType, line: Line) -> str:
@@ -187,5 +187,5 @@ class Rows:
     def _apply(self, made: Builder, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> str:
         """One application, of that type when the first dimension, which is on the line, is left open."""
         name = made.op(op, *inputs, declare=kind)
-        self.declared["node", name] = (Place(_FIRST_DIMENSION, line),)
+        self.declared["node", name] = (BatchDependentNumber(_FIRST_DIMENSION, line),)
         return name

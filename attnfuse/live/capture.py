@@ -20,7 +20,7 @@ from attnfuse.live.state import untouched
 from attnfuse.mindir import dtypes, tensorfile
 from attnfuse.tracing.build import trace, trace_call
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, TracedComponent, WeightSource
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, StoredWeight, TracedComponent
 from attnfuse.tracing.quantisation import REMEDY
 from attnfuse.tracing.worker import first_line, read_outputs
 
@@ -94,11 +94,11 @@ def _dumps_in(folder: Path) -> Iterator[None]:
             os.environ["MS_OM_PATH"] = before
 
 
-def _source(name: str, named: dict[str, Any], weights: Path) -> WeightSource:
+def _source(name: str, named: dict[str, Any], weights: Path) -> StoredWeight:
     if name not in named:
         raise TraceError(f"the graph reads parameter {name}, which the model does not own.")
     parameter = named[name]
-    return WeightSource(name, weights, name, _dtype_name(parameter), tuple(parameter.shape))
+    return StoredWeight(name, weights, name, _dtype_name(parameter), tuple(parameter.shape))
 
 
 def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> None:

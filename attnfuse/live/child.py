@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse import compiler
-from attnfuse.compiler import CompileRequest, Outcome
+from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import Held, held_by
@@ -127,7 +127,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     )
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
+def _told(outcome: CompileOutcome) -> dict[str, Any]:
     return {
         "report": outcome.report.to_json(),
         "unmet": list(outcome.unmet),

@@ -24,7 +24,7 @@ HEADER = b"\x01" + bytes(63)
 ALIGNMENT = 64
 
 
-class WeightSource(Protocol):
+class WeightLocation(Protocol):
     """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
 
     @property
@@ -151,7 +151,7 @@ def lay_out(model: ModelProto, location: str) -> int:
     return offset
 
 
-def variables(model: ModelProto, sources: Mapping[str, WeightSource], lossy: list[str]) -> Iterator[bytes]:
+def variables(model: ModelProto, sources: Mapping[str, WeightLocation], lossy: list[str]) -> Iterator[bytes]:
     """The bytes of the variables file that `lay_out` planned, in chunks of at most `tensorfile.CHUNK_BYTES`.
 
     `sources` names where each parameter's value lies, by parameter name; the names of those with finite values that

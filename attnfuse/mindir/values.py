@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.external import WeightSource, byte_size, parameter_name, parameters
+from attnfuse.mindir.external import WeightLocation, byte_size, parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from attnfuse.mindir.tensorfile import TensorFile
 
@@ -34,7 +34,7 @@ class WeightValues:
         self,
         model: ModelProto,
         files: Mapping[str, Path] | None = None,
-        sources: Mapping[str, WeightSource] | None = None,
+        sources: Mapping[str, WeightLocation] | None = None,
     ) -> None:
         self._parameters = {parameter_name(parameter): parameter for parameter in parameters(model)}
         self._files = files or {}
@@ -88,7 +88,7 @@ class WeightValues:
         except OSError as error:
             raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
 
-    def _streamed(self, parameter: TensorProto, source: WeightSource) -> bytes | None:
+    def _streamed(self, parameter: TensorProto, source: WeightLocation) -> bytes | None:
         """The bytes that `external.variables` writes for it."""
         dtype = dtypes.from_wire(parameter.data_type)
         if dtype is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from attnfuse.codes import CODES
-from attnfuse.decisions import NotTaken, SiteRecord, Stage
+from attnfuse.decisions import DecisionStage, NotTaken, SiteRecord
 from attnfuse.ir.graph import short_name
 
 
@@ -77,7 +77,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 
 def _stage(code: str) -> str:
-    stage: Stage | None = CODES[code].stage if code in CODES else None
+    stage: DecisionStage | None = CODES[code].stage if code in CODES else None
     return "unknown" if stage is None else stage.name.lower()
 
 

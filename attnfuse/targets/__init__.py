@@ -4,12 +4,12 @@
 protobuf cannot be.
 """
 
+from attnfuse.targets.facts import Refusal
 from attnfuse.targets.limits import (
     RUNTIMES,
     SOCS,
     FusedRequest,
     NodeKind,
-    Refusal,
     Target,
     head_padding,
     refusals,

@@ -13,6 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from attnfuse.targets.facts import Refusal
+
 NodeKind: TypeAlias = Literal["FlashAttentionScore", "PromptFlashAttention"]
 RUNTIMES: tuple[str, ...] = ("lite", "mindspore")
 SOCS: tuple[str, ...] = ("ascend310p", "ascend910", "ascend910b", "ascend910_93")
@@ -182,23 +184,6 @@ class FusedRequest:
     dtype: str
     mask: str | None
     bias: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the target does not take a request: a code, what it accepts and what was asked, and the source.
-
-    The two are read as "takes EXPECTED, not FOUND".
-    """
-
-    code: str
-    expected: str
-    found: str
-    source: str
-
-    def message(self, node: NodeKind, soc: str) -> str:
-        """The refusal as a sentence without its end, for reports."""
-        return f"{node} on {soc} takes {self.expected}, not {self.found} ({self.source})"
 
 
 def _is_too_old(mindspore: str) -> bool:

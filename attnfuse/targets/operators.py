@@ -352,7 +352,9 @@ def _refused() -> Iterator[Refused]:
     yield Refused("ClampTensor", _NONE, "Maximum and Minimum")
     yield Refused("Clone", _NONE, "its argument")
     yield Refused("ConstantPadND", _NONE, "Concat with constants")
-    yield Refused("Contiguous", _NONE, "its argument")
+    yield Refused(
+        "Contiguous", "an adapter, to Identity: a copy that says nothing more than its argument", "its argument"
+    )
     yield Refused("Conv2DBackpropInput", "an adapter; what format it gets there was not read", "as Conv2DTranspose")
     yield Refused("Conv2DExt", _NONE, "Conv2D, or BatchMatMul by groups, and Add of the bias as [1, C, 1, 1]")
     yield Refused(

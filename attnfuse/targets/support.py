@@ -49,14 +49,14 @@ def unsupported_type(target: Target, model: Model, node: Node) -> str | None:
 
 
 def _constant(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         if not model.is_literal(value):
             return f"its argument {name} is computed, and MindSpore Lite drops it"
     return None
 
 
 def _only(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         try:
             literal = model.literal(value)
         except NotALiteralError:
@@ -69,14 +69,14 @@ def _only(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         if model.is_literal(value) and np.size(np.asarray(model.literal(value), dtype=object)) == 0:
             return f"its argument {name} is an empty list, which MindSpore and CANN read differently"
     return None
 
 
 def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         kinds = model.types_of(value)
         for kind in kinds if isinstance(kinds, tuple) else (kinds,):
             if kind is not None and 0 in kind.dims:
@@ -85,7 +85,7 @@ def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _no_minus_one(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         if not model.is_literal(value):
             return f"its argument {name} is computed, and MindSpore Lite drops it"
         if -1 in np.asarray(model.literal(value)).ravel().tolist():
@@ -94,7 +94,7 @@ def _no_minus_one(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _made_by(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         producer = model.producer(value)
         if producer is None or producer.op != limit.value:
             return f"its argument {name} is not made by {limit.value}, and MindSpore Lite does not take it apart"
@@ -102,7 +102,7 @@ def _made_by(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _rank(model: Model, node: Node, limit: Limit) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         kind = model.type_of(value)
         if kind is None or not isinstance(limit.value, tuple) or kind.rank not in limit.value:
             return f"its argument {name} is of rank {'?' if kind is None else kind.rank}"
@@ -110,7 +110,7 @@ def _rank(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _one_shape(model: Model, node: Node, limit: Limit) -> str | None:
-    kinds = [model.type_of(value) for _, value in _arguments(node, limit)]
+    kinds = [model.type_of(value) for _, value in _arguments(model, node, limit)]
     if any(kind is None or not kind.is_static or kind.dims != _dims(kinds[0]) for kind in kinds):
         return f"CANN does not broadcast {', '.join(str(kind) for kind in kinds)}"
     return None
@@ -121,7 +121,7 @@ def _dims(kind: TensorType | None) -> tuple[int, ...] | None:
 
 
 def _one_type(model: Model, node: Node, limit: Limit) -> str | None:
-    kinds = [model.type_of(value) for _, value in _arguments(node, limit)]
+    kinds = [model.type_of(value) for _, value in _arguments(model, node, limit)]
     if any(kind is None or kinds[0] is None or kind.dtype != kinds[0].dtype for kind in kinds):
         return f"CANN wants one element type, and finds {', '.join(str(kind or 'a number') for kind in kinds)}"
     return None
@@ -144,17 +144,18 @@ def _no_bfloat16(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType], bool]) -> str | None:
-    for name, value in _arguments(node, limit):
+    for name, value in _arguments(model, node, limit):
         kind = model.type_of(value)
         if kind is None or not holds(kind):
             return f"its argument {name} is {kind or 'of no known type'}, which CANN does not compute"
     return None
 
 
-def _arguments(node: Node, limit: Limit) -> list[tuple[str, str]]:
+def _arguments(model: Model, node: Node, limit: Limit) -> list[tuple[str, str]]:
     """Name and value of those there are: others a primitive that is no function keeps as attributes, which arrive."""
-    row = operator(node.op)
-    positions = ((name, row.input(name)) for name in limit.arguments)
+    held = frozenset(a.name for a in model.primitives[node.proto.op_type].attribute)
+    signature = operator(node.op).signature.with_attributes(held)
+    positions = ((name, signature.positions[name]) for name in limit.arguments if name not in held)
     return [(name, node.inputs[at]) for name, at in positions if at < len(node.inputs)]
 
 

@@ -28,7 +28,7 @@ from attnfuse.tracing.specs.pictures.qwen_image import QWEN_IMAGE
 from attnfuse.tracing.specs.pictures.sana import SANA
 from attnfuse.tracing.specs.pictures.stable_diffusion import STABLE_DIFFUSION, STABLE_DIFFUSION_XL
 from attnfuse.tracing.specs.pictures.stable_diffusion_3 import STABLE_DIFFUSION_3
-from attnfuse.tracing.specs.record import Family
+from attnfuse.tracing.specs.record import PipelineFamily
 from attnfuse.tracing.specs.sound.audio_ldm_2 import AUDIO_LDM_2
 from attnfuse.tracing.specs.videos.allegro import ALLEGRO
 from attnfuse.tracing.specs.videos.animate_diff import ANIMATE_DIFF
@@ -68,7 +68,7 @@ _WIDTH = ("d_model", "hidden_size", "text_config.hidden_size")
 """What models of transformers call the width of their states."""
 
 
-def contradictions(context: SpecContext, family: Family) -> tuple[Contradiction, ...]:
+def contradictions(context: SpecContext, family: PipelineFamily) -> tuple[Contradiction, ...]:
     """What does not fit together in a pipeline of that family."""
     return tuple(
         dict.fromkeys(
@@ -123,7 +123,7 @@ def _sum(*values: int) -> tuple[int]:
 _DENOISERS = ("unet", "transformer", "transformer_2", "controlnet")
 
 #: By family: what takes it, which option says how wide, and what it is the states of.
-_TEXTS: tuple[tuple[tuple[Family, ...], str, tuple[str, ...]], ...] = (
+_TEXTS: tuple[tuple[tuple[PipelineFamily, ...], str, tuple[str, ...]], ...] = (
     ((STABLE_DIFFUSION, ANIMATE_DIFF, I2VGEN), "cross_attention_dim", ("text_encoder",)),
     ((STABLE_DIFFUSION_3,), "joint_attention_dim", ("text_encoder_3",)),
     ((FLUX,), "joint_attention_dim", ("text_encoder_2",)),
@@ -158,7 +158,7 @@ _TEXTS: tuple[tuple[tuple[Family, ...], str, tuple[str, ...]], ...] = (
 )
 
 #: The same where it is not the width of the states: the options of what gives, and what is made of them.
-_OTHERS: tuple[tuple[Family, str, tuple[tuple[str, str], ...], Callable[..., Sequence[int]]], ...] = (
+_OTHERS: tuple[tuple[PipelineFamily, str, tuple[tuple[str, str], ...], Callable[..., Sequence[int]]], ...] = (
     # The states of three layers, side by side.
     (
         FLUX_2,
@@ -172,7 +172,7 @@ _OTHERS: tuple[tuple[Family, str, tuple[tuple[str, str], ...], Callable[..., Seq
 )
 
 
-def _texts(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _texts(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """What encoders give has the width that the denoiser, and a ControlNet beside it, takes."""
     for taker in _DENOISERS:
         if not _attends(context, taker):
@@ -191,7 +191,7 @@ def _attends(context: SpecContext, part: str) -> bool:
     return not isinstance(kinds, list) or any("CrossAttn" in str(kind) for kind in kinds)
 
 
-def _of_xl(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _of_xl(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """XL lays the states of its two text encoders side by side; of a refiner, which has one, the width is not asked.
 
     Beside the pooled text stand the embeddings of six numbers, of five in a refiner.
@@ -248,7 +248,7 @@ _PACKED = (FLUX, CHROMA, FLUX_2, QWEN_IMAGE)
 """Families that pack latents two by two."""
 
 
-def _beside(context: SpecContext, family: Family, latents: int) -> list[int]:
+def _beside(context: SpecContext, family: PipelineFamily, latents: int) -> list[int]:
     """The channels that the denoiser may take, of so many of the latents; none where that is not known."""
     kind = context.pipeline.class_name
     pictured = 2 * latents  # those of a picture beside them
@@ -277,7 +277,7 @@ def _beside(context: SpecContext, family: Family, latents: int) -> list[int]:
     return [latents]
 
 
-def _latents(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _latents(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """The denoiser takes the latents of the pipeline's autoencoder; a ControlNet of UNets takes them alone."""
     autoencoder = "movq" if "movq" in context.configs else "vae"
     given = _number(context, autoencoder, ["latent_channels", "z_dim"])
@@ -294,7 +294,7 @@ def _latents(context: SpecContext, family: Family) -> Iterator[Contradiction]:
 _OF_UNETS = ("ControlNetModel", "ControlNetUnionModel")
 
 
-def _controlnet(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _controlnet(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """A ControlNet takes what the denoiser takes, and what it gives is added to the denoiser's own values."""
     keys = ["joint_attention_dim", "pooled_projection_dim", "caption_channels", "cross_attention_dim_t5"]
     keys += ["projection_class_embeddings_input_dim"]
@@ -317,7 +317,7 @@ def _hidden(context: SpecContext, part: str) -> _Number | None:
     return _Number(part, "num_attention_heads × attention_head_dim", heads.value * size.value)
 
 
-def _residuals(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _residuals(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """A ControlNet of UNets has the blocks of the UNet, whose values its residuals are added to."""
     read = context.configs.read
     if "controlnet" not in read or "unet" not in read:
@@ -337,7 +337,7 @@ def _spread(value: Any, config: Mapping[str, Any]) -> Any:
     return [value] * len(blocks) if isinstance(value, int) and isinstance(blocks, list) else value
 
 
-def _adapter(context: SpecContext, family: Family) -> Iterator[Contradiction]:
+def _adapter(context: SpecContext, family: PipelineFamily) -> Iterator[Contradiction]:
     """A T2I adapter's features are added block by block, as far as there are both."""
     read = context.configs.read
     own = read.get("adapter", {}).get("channels")

@@ -127,7 +127,7 @@ class ComponentPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightSource:
+class StoredWeight:
     """Where the value of one graph parameter lies.
 
     Tensor `key` of the safetensors file `file` holds it, in this `shape` and with its elements in the order the
@@ -153,7 +153,7 @@ class TracedComponent:
 
     plan: ComponentPlan
     graph: Path
-    weights: tuple[WeightSource, ...]
+    weights: tuple[StoredWeight, ...]
     outputs: tuple[TensorSpec, ...]
     versions: dict[str, str]
     seconds: float

@@ -20,7 +20,7 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.quantisation import quantisation_of
 from attnfuse.tracing.specs import SPECS, specs_of
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.record import ASIDE, Family, Spec
+from attnfuse.tracing.specs.record import ASIDE, PipelineFamily, Spec
 from attnfuse.tracing.stored_types import choose_dtype, stored_in
 
 #: Parts that hold no network, by the end of their class's name.
@@ -77,13 +77,13 @@ WHOLE = Terms()
 """The terms of a whole folder for a SoC that has every type."""
 
 
-def specs_for(model: str, pipeline: PipelineFolder, family: Family | None) -> tuple[Spec, ...]:
+def specs_for(model: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> tuple[Spec, ...]:
     """The entries for a part of a pipeline of that family."""
     known = specs_of(pipeline.classes[model])
     return tuple(spec for spec in known if family in spec.families and model in spec.models)
 
 
-def plan_part(context: SpecContext, family: Family | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
     """The part that `context.model` names, called as it is `given`, or as the table has it for pipelines of the family.
 
     Raises TraceError where calls are given for a part of a library whose loaders are not known.
@@ -135,7 +135,7 @@ def _is_without_weights(model: str, class_name: str, folder: Path, terms: Terms)
     return terms.with_weights or not (folder / "config.json").is_file()
 
 
-def _unknown(class_name: str, pipeline: PipelineFolder, family: Family | None) -> str:
+def _unknown(class_name: str, pipeline: PipelineFolder, family: PipelineFamily | None) -> str:
     """Why the table has no entry for a part of that class."""
     if not specs_of(class_name):
         return f"class {class_name} is not supported; say with --inputs what it is called with"

@@ -21,7 +21,7 @@ from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms, plan_part, specs_for
 from attnfuse.tracing.specs import SPECS, family_of, specs_of
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.record import Family
+from attnfuse.tracing.specs.record import PipelineFamily
 
 #: The order in which a pipeline's parts are planned; others come after, as model_index.json has them.
 _ORDER = (
@@ -204,7 +204,7 @@ def _check_entries(pipeline: PipelineFolder) -> None:
             raise SourceError(f"{where}: {name} is {json.dumps(value)}, not a pair of a library and a class.")
 
 
-def _family(pipeline: PipelineFolder) -> Family | None:
+def _family(pipeline: PipelineFolder) -> PipelineFamily | None:
     """The pipeline's; of a single model, the first its class is used in."""
     if pipeline.class_name:
         return family_of(pipeline.class_name)
@@ -213,7 +213,7 @@ def _family(pipeline: PipelineFolder) -> Family | None:
     return specs[0].families[0] if specs else None
 
 
-def _read_configs(pipeline: PipelineFolder, family: Family | None) -> Configs:
+def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Configs:
     """Read the config.json of every part the table has entries for."""
     read: dict[str, Config] = {}
     damaged: dict[str, SourceError] = {}

@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from attnfuse.errors import TraceError
 from attnfuse.tracing.checkpoint import FLOAT8_DTYPES, StoredTensor, read_values
-from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, WeightSource
+from attnfuse.tracing.contract import FLOAT_DTYPES, ComponentPlan, StoredWeight
 from attnfuse.tracing.quantisation import REMEDY, unread_factor
 
 SPILL_FILE = "spilled.safetensors"
@@ -28,7 +28,7 @@ SPILL_FILE = "spilled.safetensors"
 
 def find_sources(
     plan: ComponentPlan, model: Any, records: Mapping[str, StoredTensor], work: Path
-) -> Mapping[str, WeightSource]:
+) -> Mapping[str, StoredWeight]:
     """Return the source of every parameter of `model` (built by `build_skeleton`) that the checkpoint has, by name.
 
     `records` are the checkpoint's tensors (`read_tensors`). May write `spilled.safetensors` into `work`. Raises
@@ -43,7 +43,7 @@ def find_sources(
     aliases = _aliases(model)
     _check_factors(plan, records, loaded, [name for names in aliases.values() for name in names])
     loaded = {**loaded, **_normed(plan, model, loaded)}
-    sources: dict[str, WeightSource] = {}
+    sources: dict[str, StoredWeight] = {}
     spilled: dict[str, np.ndarray[Any, Any]] = {}
     for parameter in model.get_parameters():
         name = parameter.name
@@ -58,10 +58,10 @@ def find_sources(
                 f" but its weight in {plan.folder} has shape {list(value.shape)}."
             )
         if isinstance(value, StoredTensor) and _only_float_conversion(value.dtype, dtype):
-            sources[name] = WeightSource(name, value.file, value.key, dtype, shape)
+            sources[name] = StoredWeight(name, value.file, value.key, dtype, shape)
         else:
             spilled[name] = _to_numpy(value, dtype)
-            sources[name] = WeightSource(name, work / SPILL_FILE, name, dtype, shape)
+            sources[name] = StoredWeight(name, work / SPILL_FILE, name, dtype, shape)
     if spilled:
         save_file(spilled, work / SPILL_FILE)
     return sources

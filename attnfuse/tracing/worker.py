@@ -22,7 +22,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.processes import die_with, peak_memory
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.checkpoint import find_files, read_tensors
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, StoredWeight, TensorSpec, TracedComponent
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
@@ -80,7 +80,7 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     )
 
 
-def _source(name: str, sources: Mapping[str, WeightSource], plan: ComponentPlan) -> WeightSource:
+def _source(name: str, sources: Mapping[str, StoredWeight], plan: ComponentPlan) -> StoredWeight:
     parameter = name.partition(":")[2]  # without the graph's name
     if parameter not in sources:
         raise TraceError(f"component {plan.name}: parameter {parameter} has no weight in {plan.folder}.")

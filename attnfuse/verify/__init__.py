@@ -71,16 +71,16 @@ def verify_component(
     work: Path,
     compute: Mapping[str, str] | None = None,
     data: Sequence[Path] = (),
-    attended: Set[str] = frozenset(),
+    never_fully_masked: Set[str] = frozenset(),
 ) -> ComponentVerification:
     """Check one component's rewritten graph against its original.
 
     `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
     existing folder for temporary files. `compute` tells of attention results, by the name of the value in the
-    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it. `attended`
-    are results of which it says that each row has a key: no row without one is drawn for them. `data` are .npz files,
-    each a set of inputs by name, that level "full" runs the graphs on in place of drawn ones. A difference is a finding
-    in the result, not an exception.
+    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it.
+    `never_fully_masked` are results of which it says that each row has a key: no fully masked row is drawn for them.
+    `data` are .npz files, each a set of inputs by name, that level "full" runs the graphs on in place of drawn ones.
+    A difference is a finding in the result, not an exception.
     Raises UsageError where MindSpore or onnxruntime is missing or `data` does not fit the graph's inputs, SourceError
     for a file that cannot be read, VerificationError where a check cannot be carried out (one of them crashes, an
     operator without a lowering, an original that MindSpore itself rejects, sizes that are not known).
@@ -97,7 +97,7 @@ def verify_component(
         work=work,
         compute=compute or {},
         data=data,
-        attended=attended,
+        never_fully_masked=never_fully_masked,
     )
 
 
@@ -111,7 +111,7 @@ def verify_batches(
     work: Path,
     compute: Mapping[str, str] | None = None,
     data: Mapping[int, Sequence[Path]] | None = None,
-    attended: Set[str] = frozenset(),
+    never_fully_masked: Set[str] = frozenset(),
 ) -> ComponentVerification:
     """Check a component that was written for any batch, at some: `pairs` are original and fused file by batch.
 
@@ -130,7 +130,7 @@ def verify_batches(
         work=work,
         compute=compute or {},
         data=data or {},
-        attended=attended,
+        never_fully_masked=never_fully_masked,
     )
 
 

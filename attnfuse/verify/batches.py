@@ -28,7 +28,7 @@ def check_batches(
     work: Path,
     compute: Mapping[str, str],
     data: Mapping[int, Sequence[Path]],
-    attended: Set[str],
+    never_fully_masked: Set[str],
 ) -> ComponentVerification:
     """See `attnfuse.verify.verify_batches`."""
     model = Model(codec.parse(codec.read_bytes(written), str(written)))
@@ -46,7 +46,7 @@ def check_batches(
             work=work,
             compute=compute,
             data=data.get(batch, ()),
-            attended=attended,
+            never_fully_masked=never_fully_masked,
         )
         findings += [f"at batch {batch}: {finding}" for finding in result.findings]
         notes += [f"at batch {batch}: {note}" for note in result.notes]

@@ -28,7 +28,7 @@ def check(
     work: Path,
     compute: Mapping[str, str],
     data: Sequence[Path] = (),
-    attended: Set[str] = frozenset(),
+    never_fully_masked: Set[str] = frozenset(),
 ) -> ComponentVerification:
     """See `attnfuse.verify.verify_component`."""
     before = Model(codec.parse(codec.read_bytes(original), str(original)))
@@ -74,7 +74,14 @@ def check(
     from attnfuse.verify.numbers import comparison, full
 
     request = full.Request(
-        name=name, original=original, fused=fused, seed=seed, work=work, data=data, attended=attended, compute=compute
+        name=name,
+        original=original,
+        fused=fused,
+        seed=seed,
+        work=work,
+        data=data,
+        never_fully_masked=never_fully_masked,
+        compute=compute,
     )
     found = full.check_numbers(before, after, request, seconds)
     return replace(

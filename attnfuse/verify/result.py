@@ -1,7 +1,7 @@
 """What a verification found: plain records, which are the certificate's schema too.
 
 Kept apart from the code that verifies, so that the worker process that imports MindSpore can live in this
-package without pulling in protobuf. May import `attnfuse.serialisation` and the version.
+package without pulling in protobuf.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store
-from attnfuse.output import FileDigest, Stage, place
+from attnfuse.output import FileDigest, OutputStage, place
 from tests.support.waiting import tick
 
 
@@ -71,7 +71,7 @@ def test_what_was_published_is_known_at_once(tmp_path: Path, file: Path) -> None
     store = Store(tmp_path / "cache")
     digests = KnownDigests(store)
     target = place(tmp_path / "out", [file])
-    with Stage(target) as stage:
+    with OutputStage(target) as stage:
         stage.write("written", [b"a ", b"graph"])
         stage.adopt("linked", file, digests.of(file))
         stage.publish()
@@ -84,7 +84,7 @@ def test_what_changed_while_it_was_published_is_not(tmp_path: Path, file: Path) 
     store = Store(tmp_path / "cache")
     digests = KnownDigests(store)
     target = place(tmp_path / "out", [file])
-    with Stage(target) as stage:
+    with OutputStage(target) as stage:
         stage.write("written", [b"a graph"])
         stage.adopt("linked", file, digests.of(file))
         stage.publish()

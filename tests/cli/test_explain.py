@@ -24,6 +24,8 @@ def test_a_fused_site_is_told_in_full(model: Path, capfd: pytest.CaptureFixture[
     for needed in ("region", "identities", "proved", "  softmax_axis: ", "  private: ", "  query: scale.multiply"):
         assert any(line.startswith(needed) for line in lines), needed
     assert " = Softmax(" in said
+    refused = lines[lines.index("not taken") + 1]
+    assert refused == "  FlashAttentionScore: the runtime lite takes PromptFlashAttention (target.no_operator)"
 
 
 def test_the_end_of_an_id_is_enough(model: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from attnfuse.progress import Silent
 from attnfuse.rewriting import at_batches, rewrite
 from attnfuse.sources import Component, MindirSource
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions, WeightSource
+from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions, StoredWeight
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.graphs import GraphBuilder, operators, seeded
 from tests.support.oracle import Array
@@ -150,7 +150,7 @@ def streamed(folder: Path, table: Array, batches: tuple[int, ...] = ()) -> Compo
     values["attn.table"] = table
     file = folder / "model.safetensors"
     save_file({name: value.copy() for name, value in values.items()}, file)
-    sources = {n: WeightSource(n, file, n, FLOAT32.name, tuple(v.shape)) for n, v in values.items()}
+    sources = {n: StoredWeight(n, file, n, FLOAT32.name, tuple(v.shape)) for n, v in values.items()}
     graphs = {}
     for batch in batches or (2,):
         proto = attention(None, batch).build()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attnfuse.dynamic import Family, family_of
+from attnfuse.dynamic import BatchFamily, family_of
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
@@ -22,7 +22,7 @@ def graph(make: Make, batch: int) -> ModelProto:
     return g.build()
 
 
-def family(make: Make, batches: Sequence[int] = BATCHES) -> Family:
+def family(make: Make, batches: Sequence[int] = BATCHES) -> BatchFamily:
     """What the graphs at those batches come to."""
     return family_of("net", {batch: graph(make, batch) for batch in batches})
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attnfuse.dynamic import family_of
-from attnfuse.dynamic.family import Counted, Place, Row
+from attnfuse.dynamic.family import BatchDependentNumber, Counted, Row
 from attnfuse.dynamic.lines import Line
 from attnfuse.errors import TraceError
 from attnfuse.mindir import dtypes
@@ -35,9 +35,12 @@ def test_places() -> None:
     found = family(lambda g, batch: g.softmax(g.input("x", (2 * batch, 3))))
     line = Line(2, 0)
     assert sorted(found.places.items()) == [
-        (("input", "1_net_construct_1:0"), (Place(("tensor", 0, "dims", 0), line),)),
-        (("node", "1_net_construct_1:CNode_1:1"), (Place(("attribute", 0, "tensors", 0, "dims", 0), line),)),
-        (("output", "1_net_construct_1:0"), (Place(("tensor", 0, "dims", 0), line),)),
+        (("input", "1_net_construct_1:0"), (BatchDependentNumber(("tensor", 0, "dims", 0), line),)),
+        (
+            ("node", "1_net_construct_1:CNode_1:1"),
+            (BatchDependentNumber(("attribute", 0, "tensors", 0, "dims", 0), line),),
+        ),
+        (("output", "1_net_construct_1:0"), (BatchDependentNumber(("tensor", 0, "dims", 0), line),)),
     ]
 
 

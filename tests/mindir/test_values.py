@@ -14,7 +14,7 @@ from attnfuse.mindir import external, values
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.values import WeightValues
-from attnfuse.tracing.contract import WeightSource
+from attnfuse.tracing.contract import StoredWeight
 from tests.support.graphs import GraphBuilder, seeded
 
 TABLE = seeded("table", (3, 5), FLOAT16)
@@ -61,7 +61,7 @@ def test_a_value_of_a_checkpoint_is_what_is_streamed_of_it(tmp_path: Path) -> No
     stored[0, 0] = -1e30
     path = tmp_path / "model.safetensors"
     save_file({"renamed": stored}, path)
-    held = WeightValues(model(data=False), sources={"table": WeightSource("table", path, "renamed", "float32", (3, 5))})
+    held = WeightValues(model(data=False), sources={"table": StoredWeight("table", path, "renamed", "float32", (3, 5))})
     found = held("table")
     assert found is not None
     with np.errstate(over="ignore"):

@@ -19,6 +19,8 @@ _REGISTER = {"peeler", "legalises", "lowers"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
+    "attnfuse/targets/composites.py": "GE's operators",
+    "attnfuse/targets/ge.py": "GE's operators",
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
     "passes/api.py": "names of Python classes: Identity is what a plugin brings",
@@ -58,6 +60,14 @@ _ABOUT = {
     ),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
+    "attnfuse/targets/converter.py": (
+        "BiasAdd Cast Contiguous Conv2D Conv3D Custom Load RmsNorm RotaryPositionEmbedding Shape",
+        "what of each the converter loses, and what a learned bias and a convolution are",
+    ),
+    "attnfuse/targets/nodes.py": (
+        "Custom PromptFlashAttention",
+        "the one names another, the other has limits of its own",
+    ),
     # Verification reads meaning by itself, so that a slip in the table is seen.
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),

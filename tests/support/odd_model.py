@@ -27,7 +27,7 @@ from safetensors.numpy import save_file
 from attnfuse.errors import TraceError
 from attnfuse.serialisation import to_json
 from attnfuse.tracing.checkpoint import find_files, read_tensors
-from attnfuse.tracing.contract import ComponentPlan, WeightSource
+from attnfuse.tracing.contract import ComponentPlan, StoredWeight
 from attnfuse.tracing.weights import find_sources
 from tests.support.odd_weights import FLOAT8, OTHERS
 from tests.support.stored import write_stored
@@ -53,7 +53,7 @@ class OddModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.other = _Twin(self.tied)
 
 
-def _sources(folder: Path, plan: ComponentPlan, skeleton: Any, name: str) -> dict[str, WeightSource]:
+def _sources(folder: Path, plan: ComponentPlan, skeleton: Any, name: str) -> dict[str, StoredWeight]:
     """The sources of weights in a file of that name, which goes to a folder of its own."""
     place = folder / name
     work = place / "work"

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from attnfuse.mindir.external import parameter_name, parameters
-from attnfuse.tracing.contract import ComponentPlan, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
 from tests.support.graphs import transformer
 
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -42,7 +42,7 @@ class Tracer:
             values = load_file(folder / _WEIGHTS)
             save_file({name: values[name] + 1 for name in self.spill}, spilled)
         weights = [
-            WeightSource(name, spilled if name in self.spill else folder / _WEIGHTS, name, "float32", dims)
+            StoredWeight(name, spilled if name in self.spill else folder / _WEIGHTS, name, "float32", dims)
             for name, dims in names.items()
         ]
         outputs = (TensorSpec("sample", (2, 24, 64), "float16"),)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.serialisation import from_json, to_json
-from attnfuse.tracing.contract import Call, ComponentPlan, FixedValue, TensorSpec, TracedComponent, WeightSource
+from attnfuse.tracing.contract import Call, ComponentPlan, FixedValue, StoredWeight, TensorSpec, TracedComponent
 
 PLAN = ComponentPlan(
     name="vae_decoder",
@@ -28,7 +28,7 @@ TRACED = TracedComponent(
     plan=PLAN,
     graph=Path("/elsewhere/graph.mindir"),
     weights=(
-        WeightSource("conv.weight", Path("/somewhere/vae/a.safetensors"), "conv.weight", "bfloat16", (4, 4, 1, 1)),
+        StoredWeight("conv.weight", Path("/somewhere/vae/a.safetensors"), "conv.weight", "bfloat16", (4, 4, 1, 1)),
     ),
     outputs=(TensorSpec("image", (1, 3, 64, 64), "bfloat16"),),
     versions={"mindspore": "2.7.1"},

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from attnfuse.serialisation import from_json
-from attnfuse.tracing.contract import ShapeOptions, WeightSource
+from attnfuse.tracing.contract import ShapeOptions, StoredWeight
 from attnfuse.tracing.layout import vae_tensors
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.random_weights import write_random
@@ -38,18 +38,18 @@ def run_worker_side(module: str, *arguments: str) -> None:
 
 def compare(
     folder: Path, work: Path, *dtypes: str, in_float32: tuple[str, ...] = ()
-) -> list[dict[str, list[WeightSource]]]:
+) -> list[dict[str, list[StoredWeight]]]:
     """Assert that every parameter of every model in `folder` streams as mindone loads it; return sources by type.
 
     Parameters of modules whose names end in one of `in_float32` may be float32 in any case.
     """
     run_worker_side("tests.support.loaded_weights", str(folder), str(work / "out.json"), *dtypes)
     answer: dict[str, Any] = json.loads((work / "out.json").read_text())
-    result: list[dict[str, list[WeightSource]]] = []
+    result: list[dict[str, list[StoredWeight]]] = []
     for dtype in dtypes:
         result.append({})
         for model, found in answer[dtype].items():
-            sources = [from_json(WeightSource, source) for source in found["sources"]]
+            sources = [from_json(StoredWeight, source) for source in found["sources"]]
             assert {source.parameter for source in sources} == set(found["loaded"]), model
             for source in sources:
                 assert source.dtype == dtype or source.parameter.rpartition(".")[0].endswith(in_float32), source
@@ -58,8 +58,8 @@ def compare(
     return result
 
 
-def digest(source: WeightSource) -> str:
-    """What a reader of WeightSource makes of it: the tensor as it lies, its float type converted."""
+def digest(source: StoredWeight) -> str:
+    """What a reader of StoredWeight makes of it: the tensor as it lies, its float type converted."""
     with safe_open(source.file, framework="numpy") as file:
         array = file.get_tensor(source.key)
     assert array.shape == source.shape
@@ -137,7 +137,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     }
     assert found["sources"]["norm.gamma"]["key"] == "norm.weight"
     assert found["sources"]["other.twin"]["key"] == "tied"  # the file has it under its other name only
-    for source in (from_json(WeightSource, one) for one in found["sources"].values()):
+    for source in (from_json(StoredWeight, one) for one in found["sources"].values()):
         assert digest(source) == found["loaded"].get(source.parameter, digest(source)), source
     assert set(found["loaded"]) == {"conv.weight", "conv.bias", "norm.gamma", "norm.beta", "steps"}
     spilled = load_file(tmp_path / "work" / "spilled.safetensors")
@@ -145,7 +145,7 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
     check_refused(found["refused"])
     assert found["factor"].startswith("component unet: tensor 'conv.weight' of ")
     assert "is float8_e4m3fn, and the model does not read 'strength'" in found["factor"]
-    check_float8({name: from_json(WeightSource, source) for name, source in found["float8"].items()})
+    check_float8({name: from_json(StoredWeight, source) for name, source in found["float8"].items()})
 
 
 def check_refused(said: dict[str, str]) -> None:
@@ -159,7 +159,7 @@ def check_refused(said: dict[str, str]) -> None:
             assert told.endswith("the codes of a quantised checkpoint; give the unquantised checkpoint.")
 
 
-def check_float8(sources: dict[str, WeightSource]) -> None:
+def check_float8(sources: dict[str, StoredWeight]) -> None:
     """Floats of eight bits are the same numbers in a wider type."""
     steps = sources["steps"]
     assert (steps.file.name, steps.key, steps.dtype) == ("diffusion_pytorch_model.safetensors", "steps", "float16")

@@ -56,13 +56,13 @@ assert next(verifier.source_faults(), None) is None
 at.append(now())
 context = Context("unet", "unet", Policy(), Target(runtime, "ascend910b"))
 checks = [0.0, 0.0]
-def verify(step, model):
+def verify(ran):
     before = now()
-    assert verifier.fault(model, context.unneeded) is None
+    assert verifier.fault(ran.model, context.unneeded) is None
     after = now()
     checks[0] += after[0] - before[0]
     checks[1] += after[1] - before[1]
-run(model, context, passes, (verify,))
+run(model, context, passes, verify)
 ran = now()
 at += [(ran[0] - checks[0], ran[1] - checks[1]), ran]
 out.write_bytes(codec.serialise(model.proto))

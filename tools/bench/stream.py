@@ -28,7 +28,7 @@ from safetensors import safe_open
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import lay_out, variables
 from attnfuse.mindir.schema import ModelProto
-from attnfuse.output import Stage, place
+from attnfuse.output import OutputStage, place
 from attnfuse.processes import peak_memory
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def stream(checkpoint: Path, dtype: str, out: Path) -> dict[str, float]:
         model.graph.parameter.add(name=f"bench:{key}", data_type=_TYPES[dtype].wire).dims.extend(shape)
     lay_out(model, _LOCATION)
     sources = {key: Stored(checkpoint, key) for key in shapes}
-    with Stage(place(out, [checkpoint])) as stage:
+    with OutputStage(place(out, [checkpoint])) as stage:
         before, wall, cpu = peak_memory(), time.monotonic(), time.process_time()
         stage.write(_LOCATION, variables(model, sources, []))
         figures = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu, "added": peak_memory() - before}

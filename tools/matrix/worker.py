@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from attnfuse import compiler
-from attnfuse.compiler import CompileRequest, Outcome, VerifyLevel
+from attnfuse.compiler import CompileOutcome, CompileRequest, VerifyLevel
 from attnfuse.errors import AttnfuseError, InternalError, TraceError, VerificationError
 from attnfuse.processes import die_with
 from attnfuse.verify.result import OutputFigures
@@ -70,7 +70,7 @@ def compile_row(folder: Path, group: str, component: str, dtype: str) -> dict[st
         return found
 
 
-def _compiled(request: CompileRequest) -> tuple[Outcome, list[VerificationError]]:
+def _compiled(request: CompileRequest) -> tuple[CompileOutcome, list[VerificationError]]:
     """Verified as far as that can be carried out, and why not further."""
     unable: list[VerificationError] = []
     levels: tuple[VerifyLevel, ...] = ("full", "static")
@@ -82,7 +82,7 @@ def _compiled(request: CompileRequest) -> tuple[Outcome, list[VerificationError]
     return compiler.compile(replace(request, verify="none")), unable
 
 
-def _found(outcome: Outcome) -> dict[str, Any]:
+def _found(outcome: CompileOutcome) -> dict[str, Any]:
     (entry,) = outcome.report.components
     checked = None
     if outcome.verification is not None:

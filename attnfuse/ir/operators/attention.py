@@ -83,17 +83,16 @@ def _prompt_flash_attention(a: Arguments) -> Kind:
 
 def _half(operand: str) -> Infer:
     """One half of an axis gates the other."""
-    return lambda a: _halved(a, operand)
+    return lambda a: _halved(a, a.tensor(operand))
 
 
 def _half_and_activation(a: Arguments) -> Kind:
     """The gated half, and what the activation gave of it."""
-    half = _halved(a, "x")
+    half = _halved(a, a.tensor("x"))
     return half, half
 
 
-def _halved(a: Arguments, operand: str) -> TensorType:
-    kind = a.tensor(operand)
+def _halved(a: Arguments, kind: TensorType) -> TensorType:
     axis = axis_of(a.integer("dim"), kind.rank)
     size = kind.dims[axis]
     if size % 2 and size != UNKNOWN_DIM:
@@ -108,10 +107,18 @@ def _rotated(a: Arguments) -> Kind:
     return kind
 
 
-def _declared(a: Arguments) -> Kind:
-    """What CANN's own inference gives, which nothing here knows: the declared type stands."""
-    raise NotKnown("reg_op_name")
+def _custom(a: Arguments) -> Kind:
+    """What CANN infers of the operator that is named; the declared type stands where nothing here knows that."""
+    name, inputs = a.get("reg_op_name").value, a.rest("inputs")
+    first = inputs[0].kind if inputs else None
+    if not isinstance(first, TensorType) or name not in _HALVING | _OF_ITS_FIRST:
+        raise NotKnown("reg_op_name")
+    return _halved(a, first) if name in _HALVING else first
 
+
+_HALVING = {"SwiGlu"}
+_OF_ITS_FIRST = {"GeluV2", "RotaryMul"}
+"""GE operators by what their result is beside the first input."""
 
 _OPTIONAL = "tensor? = None"
 _LAST = "pre_tokens: int = 2147483647, next_tokens: int"
@@ -235,13 +242,22 @@ ROWS: tuple[Operator, ...] = (
     ),
     row(
         "Custom",
-        "inputs: any...; reg_op_name: text, input_names: texts, output_names: texts",
-        _declared,
+        "inputs: any...; reg_op_name: text, input_names: texts, output_names: texts, dim: int = -1",
+        _custom,
         examples=(
             (
                 'Custom(x: float16[2, 8]; reg_op_name="SwiGlu", input_names=("x",), output_names=("y",), dim=-1)'
+                " -> float16[2, 4]"
+            ),
+            (
+                'Custom(x: float16[2, 8]; reg_op_name="GeluV2", input_names=("x",), output_names=("y",),'
+                ' approximate="none") -> float16[2, 8]'
+            ),
+            (
+                'Custom(x: float16[2, 8]; reg_op_name="TransposeBatchMatMul", input_names=("x1",), output_names=("y",))'
                 " -> unknown"
             ),
+            'refused: Custom(x: float16[2, 7]; reg_op_name="SwiGlu", input_names=("x",), output_names=("y",), dim=-1)',
         ),
         source=CORE,
     ),

@@ -30,7 +30,7 @@ from attnfuse.tracing.specs.pictures import (
     stable_diffusion_3,
     stable_diffusion_controls,
 )
-from attnfuse.tracing.specs.record import Family, Spec
+from attnfuse.tracing.specs.record import PipelineFamily, Spec
 from attnfuse.tracing.specs.shared import image_encoders, language_models, text_encoders, vaes, video_vaes
 from attnfuse.tracing.specs.sound import audio_ldm_2, stable_audio
 from attnfuse.tracing.specs.videos import (
@@ -89,7 +89,7 @@ SPECS: tuple[Spec, ...] = (
 """Every entry, in the order in which a pipeline's components are planned."""
 
 
-FAMILIES: tuple[Family, ...] = (
+FAMILIES: tuple[PipelineFamily, ...] = (
     *stable_diffusion.FAMILIES,
     *stable_diffusion_3.FAMILIES,
     *flux.FAMILIES,
@@ -123,7 +123,7 @@ FAMILIES: tuple[Family, ...] = (
 """Every family of pipelines."""
 
 
-def family_of(pipeline_class: str) -> Family | None:
+def family_of(pipeline_class: str) -> PipelineFamily | None:
     """The family a pipeline class belongs to, if its calls are known."""
     return next((family for family in FAMILIES if pipeline_class in family.pipelines), None)
 

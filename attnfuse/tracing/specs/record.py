@@ -1,9 +1,9 @@
 """What an entry of the table of input specifications is made of.
 
-A `Family` says how a group of mindone pipelines sizes things: the image, the rows of a batch, the tokens. A `Spec`
-says how such a pipeline calls one class of model: every tensor it hands over, under which name of the call, in which
-shape and type. Shapes are written in names of sizes ("rows", "latent_height"); what they stand for is looked up among
-the sizes the spec computes, then those of the family, then the numbers of the model's own config.json.
+A `PipelineFamily` says how a group of mindone pipelines sizes things: the image, the rows of a batch, the tokens. A
+`Spec` says how such a pipeline calls one class of model: every tensor it hands over, under which name of the call, in
+which shape and type. Shapes are written in names of sizes ("rows", "latent_height"); what they stand for is looked up
+among the sizes the spec computes, then those of the family, then the numbers of the model's own config.json.
 
 Imports `context`, `attnfuse.tracing.contract`, `attnfuse.errors` and the standard library.
 """
@@ -90,7 +90,7 @@ class FixedSetting:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class PipelineFamily:
     """How a group of pipelines sizes what it hands to its models.
 
     `pipelines` are the classes whose calls were read, in `source` (below mindone/diffusers/pipelines/). `sizes`
@@ -130,7 +130,7 @@ class Spec:
 
     class_name: str
     library: Library
-    families: tuple[Family, ...]
+    families: tuple[PipelineFamily, ...]
     models: tuple[str, ...]
     source: str
     inputs: tuple[Input, ...]

@@ -59,7 +59,7 @@ def _largest(constant: Literal) -> float:
 
 
 @dataclass(slots=True)
-class At:
+class LoweringContext:
     """One node as its rule sees it. Operands count from 0, monads included."""
 
     node: Node
@@ -225,23 +225,25 @@ Result: TypeAlias = "str | Sequence[str | None]"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LoweringRule:
     """How an operator is written in ONNX. `moves`: it only moves values, so its result needs no rounding."""
 
-    write: Callable[[At], Result]
+    write: Callable[[LoweringContext], Result]
     moves: bool
 
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, LoweringRule] = {}
 
 
-def lowers(*ops: str, moves: bool = False) -> Callable[[Callable[[At], Result]], Callable[[At], Result]]:
+def lowers(
+    *ops: str, moves: bool = False
+) -> Callable[[Callable[[LoweringContext], Result]], Callable[[LoweringContext], Result]]:
     """Register a function as the rule of these operators."""
 
-    def register(function: Callable[[At], Result]) -> Callable[[At], Result]:
+    def register(function: Callable[[LoweringContext], Result]) -> Callable[[LoweringContext], Result]:
         for op in ops:
             assert op not in RULES, f"two rules for {op}"
-            RULES[op] = Rule(function, moves)
+            RULES[op] = LoweringRule(function, moves)
         return function
 
     return register

@@ -12,7 +12,7 @@ import numpy as np
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
-from attnfuse.verify.lowering.context import At, Constant, Result, lowers
+from attnfuse.verify.lowering.context import Constant, LoweringContext, Result, lowers
 
 _BINARY = {
     "Add": "Add", "Adds": "Add", "AddExt": "Add", "AddScalar": "Add", "InplaceAddExt": "Add", "InplaceAddsExt": "Add",
@@ -36,7 +36,7 @@ _BASES = {"Log2": 2.0, "Log10": 10.0}
 
 
 @lowers(*_BINARY)
-def _binary(at: At) -> Result:
+def _binary(at: LoweringContext) -> Result:
     dtype = at.out.dtype
     a, b = at.converted(0, dtype), at.converted(1, dtype)
     if at.op in _WITH_ALPHA and len(at.operands) > 2 and at.number(2) != 1.0:
@@ -45,13 +45,13 @@ def _binary(at: At) -> Result:
 
 
 @lowers("PowTensorScalar")
-def _power(at: At) -> Result:
+def _power(at: LoweringContext) -> Result:
     exponent = at.number(1)
     x = at.converted(0, at.out.dtype)
     return at.emit("Mul", x, x) if exponent == 2.0 else at.emit("Pow", x, at.scalar(exponent))
 
 
-def _common(at: At) -> DType:
+def _common(at: LoweringContext) -> DType:
     """The type two compared operands are brought to; a scalar takes the tensor's, if that holds it."""
     kinds: list[DType] = []
     fraction = False
@@ -67,19 +67,19 @@ def _common(at: At) -> DType:
 
 
 @lowers(*_COMPARISONS, moves=True)
-def _compare(at: At) -> Result:
+def _compare(at: LoweringContext) -> Result:
     dtype = _common(at)
     return at.emit(_COMPARISONS[at.op], at.converted(0, dtype), at.converted(1, dtype))
 
 
 @lowers("NotEqual", "NeScalar", moves=True)
-def _not_equal(at: At) -> Result:
+def _not_equal(at: LoweringContext) -> Result:
     dtype = _common(at)
     return at.emit("Not", at.emit("Equal", at.converted(0, dtype), at.converted(1, dtype)))
 
 
 @lowers("FloorDiv")
-def _floor_div(at: At) -> Result:
+def _floor_div(at: LoweringContext) -> Result:
     """Of whole numbers, downwards; in float64, which holds those of up to 53 bits, for ONNX divides towards zero."""
     if at.out.dtype.is_float:
         raise at.unsupported("of fractions")
@@ -88,28 +88,28 @@ def _floor_div(at: At) -> Result:
 
 
 @lowers("LogicalNot", moves=True)
-def _not(at: At) -> Result:
+def _not(at: LoweringContext) -> Result:
     return at.emit("Not", at.converted(0, dtypes.BOOL))
 
 
 @lowers("LogicalAnd", "LogicalOr", "BitwiseAnd", "BitwiseOr", moves=True)
-def _logical(at: At) -> Result:
+def _logical(at: LoweringContext) -> Result:
     if at.out.dtype is not dtypes.BOOL:
         raise at.unsupported("bits of numbers")
     return at.emit("And" if at.op.endswith("And") else "Or", at.converted(0, dtypes.BOOL), at.converted(1, dtypes.BOOL))
 
 
 @lowers("IsInf", "IsNan", moves=True)
-def _is(at: At) -> Result:
+def _is(at: LoweringContext) -> Result:
     return at.emit("IsInf" if at.op == "IsInf" else "IsNaN", at.tensor(0))
 
 
 @lowers("Select", "Where", moves=True)
-def _select(at: At) -> Result:
+def _select(at: LoweringContext) -> Result:
     return _chosen(at, at.converted(0, dtypes.BOOL), at.converted(1, at.out.dtype), at.converted(2, at.out.dtype))
 
 
-def _chosen(at: At, condition: str, x: str, y: str) -> str:
+def _chosen(at: LoweringContext, condition: str, x: str, y: str) -> str:
     """x where the condition holds, else y; onnxruntime has no Where of truths."""
     if at.out.dtype is not dtypes.BOOL:
         return at.emit("Where", condition, x, y)
@@ -117,23 +117,23 @@ def _chosen(at: At, condition: str, x: str, y: str) -> str:
 
 
 @lowers("MaskedFill", "MaskedFillScalar", moves=True)
-def _masked_fill(at: At) -> Result:
+def _masked_fill(at: LoweringContext) -> Result:
     return _chosen(at, at.converted(1, dtypes.BOOL), at.converted(2, at.out.dtype), at.converted(0, at.out.dtype))
 
 
 @lowers(*_UNARY)
-def _unary(at: At) -> Result:
+def _unary(at: LoweringContext) -> Result:
     return at.emit(_UNARY[at.op], at.converted(0, at.out.dtype))
 
 
 @lowers("Square")
-def _square(at: At) -> Result:
+def _square(at: LoweringContext) -> Result:
     x = at.tensor(0)
     return at.emit("Mul", x, x)
 
 
 @lowers("Log")
-def _log(at: At) -> Result:
+def _log(at: LoweringContext) -> Result:
     if (at.attributes.get("base", -1.0), at.attributes.get("scale", 1.0), at.attributes.get("shift", 0.0)) != (
         -1,
         1,
@@ -144,28 +144,28 @@ def _log(at: At) -> Result:
 
 
 @lowers(*_BASES)
-def _log_of_base(at: At) -> Result:
+def _log_of_base(at: LoweringContext) -> Result:
     return at.emit("Div", at.emit("Log", at.converted(0, at.out.dtype)), at.scalar(math.log(_BASES[at.op])))
 
 
 @lowers("Rsqrt")
-def _rsqrt(at: At) -> Result:
+def _rsqrt(at: LoweringContext) -> Result:
     return at.emit("Reciprocal", at.emit("Sqrt", at.converted(0, at.out.dtype)))
 
 
 @lowers("SiLU")
-def _silu(at: At) -> Result:
+def _silu(at: LoweringContext) -> Result:
     x = at.tensor(0)
     return at.emit("Mul", x, at.emit("Sigmoid", x))
 
 
 @lowers("Erf")
-def _erf_node(at: At) -> Result:
+def _erf_node(at: LoweringContext) -> Result:
     return erf(at, at.converted(0, at.out.dtype))
 
 
 @lowers("GeLU", "GeluExt")
-def _gelu(at: At) -> Result:
+def _gelu(at: LoweringContext) -> Result:
     """GeLU is the tanh form; GeluExt says which (0 exact, 1 tanh)."""
     x = at.tensor(0)
     half = at.emit("Mul", x, at.scalar(0.5))
@@ -179,7 +179,7 @@ def _gelu(at: At) -> Result:
 
 
 @lowers("ClampScalar", "ClampTensor")
-def _clamp(at: At) -> Result:
+def _clamp(at: LoweringContext) -> Result:
     x = at.converted(0, at.out.dtype)
     if not at.is_absent(1):
         x = at.emit("Max", x, at.converted(1, at.out.dtype))
@@ -187,29 +187,29 @@ def _clamp(at: At) -> Result:
 
 
 @lowers("Outer")
-def _outer(at: At) -> Result:
+def _outer(at: LoweringContext) -> Result:
     dtype = at.out.dtype
     rows = at.emit("Unsqueeze", at.converted(0, dtype), at.writer.integers([1]))
     return at.emit("Mul", rows, at.emit("Unsqueeze", at.converted(1, dtype), at.writer.integers([0])))
 
 
 @lowers("Cast")
-def _cast(at: At) -> Result:
+def _cast(at: LoweringContext) -> Result:
     return at.converted(0, at.out.dtype)
 
 
 @lowers("OnesLikeExt", "OnesLike", "Ones", "NewOnes", moves=True)
-def _ones(at: At) -> Result:
+def _ones(at: LoweringContext) -> Result:
     return at.writer.carried(np.ones(at.out.dims, at.out.dtype.numpy))
 
 
 @lowers("ZerosLikeExt", "ZerosLike", "Zeros", "NewZeros", moves=True)
-def _zeros(at: At) -> Result:
+def _zeros(at: LoweringContext) -> Result:
     return at.writer.carried(np.zeros(at.out.dims, at.out.dtype.numpy))
 
 
 @lowers("EmptyLike", moves=True)
-def _empty(at: At) -> Result:
+def _empty(at: LoweringContext) -> Result:
     """Not a number: whoever reads an element before it is written has no result that could agree."""
     if not at.out.dtype.is_float:
         raise at.unsupported("whole numbers that are not set")
@@ -217,13 +217,13 @@ def _empty(at: At) -> Result:
 
 
 @lowers("FillV2", moves=True)
-def _fill_with_tensor(at: At) -> Result:
+def _fill_with_tensor(at: LoweringContext) -> Result:
     """Shape, number as a tensor."""
     return at.emit("Expand", at.converted(1, at.out.dtype), at.writer.integers(at.out.dims))
 
 
 @lowers("FillScalar")
-def _fill(at: At) -> Result:
+def _fill(at: LoweringContext) -> Result:
     return at.writer.carried(np.full(at.out.dims, at.number(1)).astype(at.out.dtype.numpy))
 
 
@@ -258,7 +258,7 @@ def _log_scaled_erfc(x: float) -> float:
     return -math.log(fraction * math.sqrt(math.pi))
 
 
-def erf(at: At, x: str) -> str:
+def erf(at: LoweringContext, x: str) -> str:
     """The error function: onnxruntime's in float32, a Chebyshev series in float64."""
     if at.writer.arithmetic is not Arithmetic.EXACT:
         return at.emit("Erf", x)

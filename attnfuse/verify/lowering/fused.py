@@ -23,7 +23,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.fused_nodes import COMPRESSED_MASK, FusedAttention, Sizes
 from attnfuse.verify.lowering.arithmetic import Arithmetic
-from attnfuse.verify.lowering.context import At, Constant, Tensor
+from attnfuse.verify.lowering.context import Constant, LoweringContext, Tensor
 
 _DEFAULT, _ALL = 0, 1
 
@@ -31,7 +31,7 @@ MICROSOFT = "com.microsoft"
 """Domain of onnxruntime's own operators."""
 
 
-def lower_fused(at: At, fused: FusedAttention, of: Sizes) -> list[str | None] | str:
+def lower_fused(at: LoweringContext, fused: FusedAttention, of: Sizes) -> list[str | None] | str:
     """The attention of one node; the statistics of FlashAttentionScore are left out."""
     w = at.writer
 
@@ -81,7 +81,7 @@ def is_lean(fused: FusedAttention, of: Sizes) -> bool:
     return fused.bias is None and fused.mask is None and fused.sparse_mode in (_DEFAULT, _ALL)
 
 
-def _lean(at: At, fused: FusedAttention, of: Sizes, operands: tuple[str, str, str]) -> str:
+def _lean(at: LoweringContext, fused: FusedAttention, of: Sizes, operands: tuple[str, str, str]) -> str:
     """The attention of [B, N, S, D] by `com.microsoft.MultiHeadAttention`, which takes and gives [B, S, N·D]."""
     w = at.writer
     lengths = (of.query_length, of.key_length, of.key_length)
@@ -104,7 +104,9 @@ def _results(fused: FusedAttention, joined: str) -> list[str | None] | str:
     return results
 
 
-def _heads_apart(at: At, fused: FusedAttention, x: str, heads: int, dim: int, length: int, batch: int) -> str:
+def _heads_apart(
+    at: LoweringContext, fused: FusedAttention, x: str, heads: int, dim: int, length: int, batch: int
+) -> str:
     """To [B, N, S, D]."""
     w = at.writer
     match fused.layout:
@@ -118,7 +120,7 @@ def _heads_apart(at: At, fused: FusedAttention, x: str, heads: int, dim: int, le
             return w.emit("Transpose", w.reshape(x, [length, batch, heads, dim]), perm=[1, 2, 0, 3])
 
 
-def _heads_together(at: At, fused: FusedAttention, x: str, of: Sizes) -> str:
+def _heads_together(at: LoweringContext, fused: FusedAttention, x: str, of: Sizes) -> str:
     """From [B, N, S, D]."""
     w = at.writer
     width = of.heads * of.value_head_dim
@@ -133,7 +135,7 @@ def _heads_together(at: At, fused: FusedAttention, x: str, of: Sizes) -> str:
             return w.reshape(w.emit("Transpose", x, perm=[2, 0, 1, 3]), [of.query_length, of.batch, width])
 
 
-def _repeated(at: At, x: str, of: Sizes, dim: int) -> str:
+def _repeated(at: LoweringContext, x: str, of: Sizes, dim: int) -> str:
     w = at.writer
     group = of.heads // of.kv_heads
     apart = w.emit("Unsqueeze", x, w.integers([2]))
@@ -141,7 +143,7 @@ def _repeated(at: At, x: str, of: Sizes, dim: int) -> str:
     return w.reshape(wide, [of.batch, of.heads, of.key_length, dim])
 
 
-def _discarded(at: At, fused: FusedAttention, of: Sizes, mask: Tensor | None) -> str | None:
+def _discarded(at: LoweringContext, fused: FusedAttention, of: Sizes, mask: Tensor | None) -> str | None:
     """A bool value that broadcasts to [B, N, S, T], True where the score is discarded."""
     w = at.writer
     rows, columns = np.arange(of.query_length)[:, None], np.arange(of.key_length)[None, :]
@@ -162,7 +164,7 @@ def _discarded(at: At, fused: FusedAttention, of: Sizes, mask: Tensor | None) ->
     return result
 
 
-def _band(at: At, fused: FusedAttention, of: Sizes) -> tuple[int, int]:
+def _band(at: LoweringContext, fused: FusedAttention, of: Sizes) -> tuple[int, int]:
     """How many keys before and behind its own number a query sees, in the modes with a compressed mask."""
     shift = of.key_length - of.query_length
     match fused.sparse_mode:
@@ -176,7 +178,7 @@ def _band(at: At, fused: FusedAttention, of: Sizes) -> tuple[int, int]:
             raise at.unsupported(f"sparse_mode {fused.sparse_mode}; 0 to 4 are known")
 
 
-def _check_triangle(at: At, mask: Tensor | None) -> None:
+def _check_triangle(at: LoweringContext, mask: Tensor | None) -> None:
     """A compressed mask that is not the lower triangle would mean something else, and what is not documented."""
     triangle = np.triu(np.ones((COMPRESSED_MASK, COMPRESSED_MASK), np.bool_), 1)
     for operand in at.operands if mask is not None else ():

@@ -22,8 +22,8 @@ from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding, onnx_type
 from attnfuse.verify.lowering.context import (
     INT64_MAX,
     RULES,
-    At,
     Constant,
+    LoweringContext,
     Monad,
     Result,
     Tensor,
@@ -235,7 +235,7 @@ class _Walk:
         if makes_tuple(node):
             return tuple(operands)
         entry = self.model.primitives[node.proto.op_type]
-        at = At(
+        at = LoweringContext(
             node=node,
             writer=self.writer,
             operands=operands,
@@ -280,7 +280,7 @@ class _Walk:
         assert isinstance(last, int)
         return Tensor(self.writer.moved(scores.name, bias.name, scores.kind, rounding, last), scores.kind)
 
-    def _element(self, at: At) -> Value:
+    def _element(self, at: LoweringContext) -> Value:
         elements, index = at.elements(0), at.integer(1)
         if not -len(elements) <= index < len(elements):
             raise at.unsupported(f"element {index} of {len(elements)}")
@@ -289,13 +289,13 @@ class _Walk:
             raise at.unsupported(f"element {index} of {at.node.inputs[0]} is a statistic that is not computed here")
         return element
 
-    def _check_in_place(self, at: At) -> None:
+    def _check_in_place(self, at: LoweringContext) -> None:
         """An operator that changes its operand is a plain one as long as nobody else reads the operand."""
         for value in changed(self.model, at.node):
             if any(use.node is not at.node for use in effective_uses(self.model, value)):
                 raise at.unsupported("changes a value in place that others read")
 
-    def _fused(self, at: At) -> Result:
+    def _fused(self, at: LoweringContext) -> Result:
         try:
             fused = read(self.model, at.node)
             kinds = [self.model.type_of(v) for v in (fused.query, fused.key, fused.value)]
@@ -304,7 +304,7 @@ class _Walk:
         except MalformedError as error:
             raise at.unsupported(str(error)) from None
 
-    def _typed(self, at: At, result: Result, moves: bool) -> Value:
+    def _typed(self, at: LoweringContext, result: Result, moves: bool) -> Value:
         if isinstance(result, str):
             return self._rounded(at, result, at.out, moves)
         # Results that no rule computes may be of unknown type, so they are not looked at.
@@ -314,7 +314,7 @@ class _Walk:
             values.append(None if name is None or kind is None else self._rounded(at, name, kind, moves))
         return tuple(values)
 
-    def _rounded(self, at: At, name: str, kind: TensorType, moves: bool) -> Tensor:
+    def _rounded(self, at: LoweringContext, name: str, kind: TensorType, moves: bool) -> Tensor:
         """In NATIVE arithmetic as the type holds it; in EXACT, a constant that it cannot hold is infinite.
 
         So it is where the constant itself stands in the result. What an operator computes with a number is not: it

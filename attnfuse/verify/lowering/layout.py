@@ -9,7 +9,7 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
+from attnfuse.verify.lowering.context import INT64_MAX, LoweringContext, Result, lowers
 
 
 @lowers(
@@ -25,23 +25,23 @@ from attnfuse.verify.lowering.context import INT64_MAX, At, Result, lowers
     "ViewAs",
     moves=True,
 )
-def _reshape(at: At) -> Result:
+def _reshape(at: LoweringContext) -> Result:
     return at.writer.reshape(at.tensor(0), at.out.dims)
 
 
 @lowers("Contiguous", "Clone", "TensorMove", "Identity", "StopGradient", moves=True)
-def _same(at: At) -> Result:
+def _same(at: LoweringContext) -> Result:
     return at.tensor(0)
 
 
 @lowers("Transpose", "TransposeView", moves=True)
-def _transpose(at: At) -> Result:
+def _transpose(at: LoweringContext) -> Result:
     rank = len(at.dims(0))
     return at.emit("Transpose", at.tensor(0), perm=[p % rank for p in at.integers(1)])
 
 
 @lowers("TransposeExtView", moves=True)
-def _swap(at: At) -> Result:
+def _swap(at: LoweringContext) -> Result:
     rank = len(at.dims(0))
     perm = list(range(rank))
     a, b = at.integer(1) % rank, at.integer(2) % rank
@@ -50,12 +50,12 @@ def _swap(at: At) -> Result:
 
 
 @lowers("Concat", moves=True)
-def _concat(at: At) -> Result:
+def _concat(at: LoweringContext) -> Result:
     return at.emit("Concat", *at.element_tensors(0, at.out.dtype), axis=at.integer(1) % len(at.out.dims))
 
 
 @lowers("StackExt", "Stack", moves=True)
-def _stack(at: At) -> Result:
+def _stack(at: LoweringContext) -> Result:
     where = at.attributes.get("axis", 0) if at.op == "Stack" and len(at.operands) < 2 else at.integer(1)
     assert isinstance(where, int)
     axis = where % len(at.out.dims)
@@ -64,16 +64,16 @@ def _stack(at: At) -> Result:
 
 
 @lowers("SplitWithSize", "SplitWithSizeView", "Chunk", "ChunkView", moves=True)
-def _split(at: At) -> Result:
+def _split(at: LoweringContext) -> Result:
     return _parts(at, at.integer(2))
 
 
 @lowers("Split", "SplitTensor", "SplitTensorView", moves=True)
-def _split_evenly(at: At) -> Result:
+def _split_evenly(at: LoweringContext) -> Result:
     return _parts(at, at.integer(1 if at.op == "Split" else 2))
 
 
-def _parts(at: At, axis: int) -> Result:
+def _parts(at: LoweringContext, axis: int) -> Result:
     """The sizes are those declared, which follow from the operator's own arguments."""
     axis %= len(at.dims(0))
     sizes = [kind.dims[axis] for kind in at.outs]
@@ -81,7 +81,7 @@ def _parts(at: At, axis: int) -> Result:
 
 
 @lowers("UnstackExtView", "Unstack", moves=True)
-def _unstack(at: At) -> Result:
+def _unstack(at: LoweringContext) -> Result:
     where = at.attributes.get("axis", 0) if at.op == "Unstack" else at.integer(1)
     assert isinstance(where, int)
     axis, count = where % len(at.dims(0)), len(at.outs)
@@ -90,7 +90,7 @@ def _unstack(at: At) -> Result:
 
 
 @lowers("StridedSlice", moves=True)
-def _strided_slice(at: At) -> Result:
+def _strided_slice(at: LoweringContext) -> Result:
     """Masks are bit fields over the axes: begin or end left out, ellipsis, new axis, axis dropped."""
     begin, end, steps = (list(at.integers(i)) for i in (1, 2, 3))
     begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_mask = (at.integer(i) for i in range(4, 9))
@@ -128,7 +128,7 @@ def _strided_slice(at: At) -> Result:
 
 
 @lowers("Slice", moves=True)
-def _slice(at: At) -> Result:
+def _slice(at: LoweringContext) -> Result:
     """From `begin`, `size` elements; −1 is all the rest."""
     begin, size = at.integers(1), at.integers(2)
     ends = [INT64_MAX if s == -1 else b + s for b, s in zip(begin, size, strict=True)]
@@ -137,20 +137,20 @@ def _slice(at: At) -> Result:
 
 
 @lowers("SliceExt", "SliceExtView", moves=True)
-def _slice_axis(at: At) -> Result:
+def _slice_axis(at: LoweringContext) -> Result:
     axis, low, high, step = (at.integer(i) for i in range(1, 5))
     return at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, high, axis, step)))
 
 
 @lowers("Narrow", "NarrowView", moves=True)
-def _narrow(at: At) -> Result:
+def _narrow(at: LoweringContext) -> Result:
     axis, low, length = (at.integer(i) for i in range(1, 4))
     low %= at.dims(0)[axis]
     return at.emit("Slice", at.tensor(0), *(at.writer.integers([v]) for v in (low, low + length, axis)))
 
 
 @lowers("SelectExtView", moves=True)
-def _select(at: At) -> Result:
+def _select(at: LoweringContext) -> Result:
     """One element of an axis, which goes."""
     axis = at.integer(1) % len(at.dims(0))
     low = at.integer(2) % at.dims(0)[axis]
@@ -159,7 +159,7 @@ def _select(at: At) -> Result:
 
 
 @lowers("Tile", "Repeat", moves=True)
-def _tile(at: At) -> Result:
+def _tile(at: LoweringContext) -> Result:
     dims, times = list(at.dims(0)), list(at.integers(1))
     rank = max(len(dims), len(times))
     x = at.tensor(0)
@@ -169,12 +169,12 @@ def _tile(at: At) -> Result:
 
 
 @lowers("BroadcastTo", "BroadcastToView", "ExpandAs", moves=True)
-def _broadcast(at: At) -> Result:
+def _broadcast(at: LoweringContext) -> Result:
     return at.emit("Expand", at.tensor(0), at.writer.integers(at.out.dims))
 
 
 @lowers("RepeatInterleaveInt", moves=True)
-def _repeat(at: At) -> Result:
+def _repeat(at: LoweringContext) -> Result:
     """Every element `repeats` times in a row, along one axis (the flattened array's where none is given)."""
     repeats, dims = at.integer(1), at.dims(0)
     x = at.tensor(0)
@@ -189,7 +189,7 @@ def _repeat(at: At) -> Result:
 
 
 @lowers("ConstantPadND", "PadV3", moves=True)
-def _pad(at: At) -> Result:
+def _pad(at: LoweringContext) -> Result:
     """Pairs of (before, after), the last axis first; only a constant filling. PadV3 keeps its mode in attributes."""
     if at.attributes.get("mode", "constant") != "constant" or not at.attributes.get("paddings_contiguous", True):
         raise at.unsupported("padding that is not by pairs of a constant")
@@ -211,7 +211,7 @@ def _pad(at: At) -> Result:
     "ReplicationPad3D",
     moves=True,
 )
-def _extend(at: At) -> Result:
+def _extend(at: LoweringContext) -> Result:
     """Pairs of (before, after), the last axis first: what lies there, mirrored at the edge, or the edge itself."""
     pairs, rank = at.integers(1), len(at.out.dims)
     before, after = [0] * rank, [0] * rank
@@ -222,7 +222,7 @@ def _extend(at: At) -> Result:
 
 
 @lowers("ReverseV2", moves=True)
-def _reverse(at: At) -> Result:
+def _reverse(at: LoweringContext) -> Result:
     """Operand and the axes that are turned round."""
     dims, x = at.dims(0), at.tensor(0)
     for axis in at.integers(1):
@@ -231,20 +231,20 @@ def _reverse(at: At) -> Result:
 
 
 @lowers("Gather", moves=True)
-def _gather(at: At) -> Result:
+def _gather(at: LoweringContext) -> Result:
     if len(at.operands) > 3 and at.integer(3):
         raise at.unsupported("a look-up with batch axes")
     return at.emit("Gather", at.tensor(0), at.tensor(1), axis=at.integer(2))
 
 
 @lowers("IndexSelect", moves=True)
-def _index_select(at: At) -> Result:
+def _index_select(at: LoweringContext) -> Result:
     """(x, axis, places)."""
     return at.emit("Gather", at.tensor(0), at.tensor(2), axis=at.integer(1))
 
 
 @lowers("Embedding", moves=True)
-def _embedding(at: At) -> Result:
+def _embedding(at: LoweringContext) -> Result:
     """(places, table, padding, largest norm …)."""
     if not at.is_absent(3):
         raise at.unsupported("imposes a largest norm on its table")
@@ -252,23 +252,23 @@ def _embedding(at: At) -> Result:
 
 
 @lowers("GatherD", moves=True)
-def _gather_elements(at: At) -> Result:
+def _gather_elements(at: LoweringContext) -> Result:
     return at.emit("GatherElements", at.tensor(0), at.tensor(2), axis=at.integer(1))
 
 
 @lowers("GatherNd", moves=True)
-def _gather_nd(at: At) -> Result:
+def _gather_nd(at: LoweringContext) -> Result:
     return at.emit("GatherND", at.tensor(0), at.converted(1, dtypes.INT64))
 
 
 @lowers("TensorScatterUpdate", moves=True)
-def _scatter(at: At) -> Result:
+def _scatter(at: LoweringContext) -> Result:
     dtype = at.out.dtype
     return at.emit("ScatterND", at.converted(0, dtype), at.converted(1, dtypes.INT64), at.converted(2, dtype))
 
 
 @lowers("Triu", "Tril", "TrilExt", moves=True)
-def _triangle(at: At) -> Result:
+def _triangle(at: LoweringContext) -> Result:
     """(x, diagonal), which Tril keeps as an attribute."""
     diagonal = at.attributes.get("diagonal", 0) if at.is_absent(1) else at.integer(1)
     return at.emit("Trilu", at.tensor(0), at.writer.constant(np.array(diagonal, np.int64)), upper=int(at.op == "Triu"))
@@ -282,7 +282,7 @@ def _triangle(at: At) -> Result:
     "ResizeNearestNeighborV2",
     moves=True,
 )
-def _upsample(at: At) -> Result:
+def _upsample(at: LoweringContext) -> Result:
     """Output pixel i takes input pixel ⌊i · in / out⌋, on the axes of space; ⌊(i + ½) · in / out⌋ with half pixels.
 
     Those only V2 is read with: (x, size, align_corners, half_pixel_centers).
@@ -302,7 +302,7 @@ def _upsample(at: At) -> Result:
 
 
 @lowers("Meshgrid", moves=True)
-def _meshgrid(at: At) -> Result:
+def _meshgrid(at: LoweringContext) -> Result:
     """indexing: 0 "ij", 1 "xy" (the first two axes change places); MindSpore's own inference tells which is which."""
     outs = at.outs
     rank = len(outs)
@@ -317,13 +317,13 @@ def _meshgrid(at: At) -> Result:
 
 
 @lowers("LinSpaceExt")
-def _lin_space(at: At) -> Result:
+def _lin_space(at: LoweringContext) -> Result:
     """(start, end, steps, type)."""
     values: Array = np.linspace(at.number(0), at.number(1), at.integer(2))
     return at.writer.constant(values.astype(at.writer.arithmetic.carry(at.out.dtype).numpy))
 
 
 @lowers("Arange", moves=True)
-def _arange(at: At) -> Result:
+def _arange(at: LoweringContext) -> Result:
     values = np.arange(at.number(0), at.number(1), at.number(2))
     return at.writer.carried(values.astype(at.out.dtype.numpy))

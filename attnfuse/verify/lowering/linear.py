@@ -10,22 +10,22 @@ import math
 from collections.abc import Sequence
 
 from attnfuse.verify.lowering.arithmetic import Arithmetic
-from attnfuse.verify.lowering.context import At, Result, lowers
+from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 
-def _transposed(at: At, name: str, rank: int) -> str:
+def _transposed(at: LoweringContext, name: str, rank: int) -> str:
     """The last two axes exchanged."""
     return at.emit("Transpose", name, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 @lowers("MatMulExt", "BatchMatMulExt", "Matmul", "Bmm", "Mm")
-def _product(at: At) -> Result:
+def _product(at: LoweringContext) -> Result:
     dtype = at.out.dtype
     return at.emit("MatMul", at.converted(0, dtype), at.converted(1, dtype))
 
 
 @lowers("MatMul", "BatchMatMul")
-def _product_with_flags(at: At) -> Result:
+def _product_with_flags(at: LoweringContext) -> Result:
     operands = []
     for i in (0, 1):
         x = at.converted(i, at.out.dtype)
@@ -34,13 +34,13 @@ def _product_with_flags(at: At) -> Result:
 
 
 @lowers("Dense")
-def _dense(at: At) -> Result:
+def _dense(at: LoweringContext) -> Result:
     y = at.emit("MatMul", at.tensor(0), _transposed(at, at.tensor(1), 2))
     return y if at.is_absent(2) else at.emit("Add", y, at.tensor(2))
 
 
 @lowers("BiasAdd")
-def _bias(at: At) -> Result:
+def _bias(at: LoweringContext) -> Result:
     """The bias belongs to axis 1 (formats NCHW and NCDHW, numbers 0 and 14) or to the last one (NHWC, 1)."""
     rank, layout, bias = len(at.dims(0)), at.literal(2), at.tensor(1)
     if layout not in (0, 1, 14, "NCHW", "NHWC", "NCDHW"):
@@ -51,12 +51,12 @@ def _bias(at: At) -> Result:
 
 
 @lowers("Addmm")
-def _addmm(at: At) -> Result:
+def _addmm(at: LoweringContext) -> Result:
     return _scaled_sum(at, at.tensor(0))
 
 
 @lowers("Baddbmm")
-def _baddbmm(at: At) -> Result:
+def _baddbmm(at: LoweringContext) -> Result:
     """The bias may have one axis more than the product: [B or 1, N or 1, S or 1, T] against [B·N, S, T].
 
     mindone leaves it so, and MindSpore's inference lets it pass (it declares the product's shape).
@@ -72,7 +72,7 @@ def _baddbmm(at: At) -> Result:
     return _scaled_sum(at, bias)
 
 
-def _scaled_sum(at: At, bias: str) -> str:
+def _scaled_sum(at: LoweringContext, bias: str) -> str:
     """beta · bias + alpha · (a @ b), operands 1 to 4."""
     product = at.emit("MatMul", at.tensor(1), at.tensor(2))
     beta, alpha = at.number(3), at.number(4)
@@ -85,7 +85,7 @@ def _scaled_sum(at: At, bias: str) -> str:
 
 
 @lowers("Conv2DExt", "Conv3DExt", "Conv1DExt")
-def _convolution(at: At) -> Result:
+def _convolution(at: LoweringContext) -> Result:
     """Input [N, C, *space], weight [O, C / groups, *kernel], bias [O]."""
     rank = len(at.dims(0)) - 2
     stride, padding, dilation = (_per_axis(at.integers(i), rank) for i in (3, 4, 5))
@@ -96,7 +96,7 @@ def _convolution(at: At) -> Result:
 
 
 @lowers("Conv2D", "Conv3D")
-def _convolution_by_attributes(at: At) -> Result:
+def _convolution_by_attributes(at: LoweringContext) -> Result:
     """The same without bias, its arguments attributes: pad_list is (before, after) of each axis of space.
 
     Conv2D's stride and dilation are those of all axes, Conv3D's those of space.
@@ -109,7 +109,7 @@ def _convolution_by_attributes(at: At) -> Result:
     return _convolved(at, stride[-rank:], pads[::2], dilation[-rank:], groups)
 
 
-def _attribute(at: At, name: str) -> list[int]:
+def _attribute(at: LoweringContext, name: str) -> list[int]:
     """Whole numbers, or one alone."""
     value = at.attributes.get(name)
     numbers = value if isinstance(value, tuple) else (value,)
@@ -118,7 +118,7 @@ def _attribute(at: At, name: str) -> list[int]:
     return [n for n in numbers if isinstance(n, int)]
 
 
-def _convolved(at: At, stride: list[int], padding: list[int], dilation: list[int], groups: int) -> str:
+def _convolved(at: LoweringContext, stride: list[int], padding: list[int], dilation: list[int], groups: int) -> str:
     x, weight = at.tensor(0), at.tensor(1)
     if at.writer.arithmetic is Arithmetic.EXACT:
         return _by_taps(at, (x, at.dims(0)), (weight, at.dims(1)), stride, padding, dilation, groups)
@@ -126,7 +126,7 @@ def _convolved(at: At, stride: list[int], padding: list[int], dilation: list[int
 
 
 @lowers("ConvTranspose2D")
-def _transposed_convolution(at: At) -> Result:
+def _transposed_convolution(at: LoweringContext) -> Result:
     """input, weight, bias, stride, padding, output padding, groups, dilation."""
     rank = len(at.dims(0)) - 2
     stride, padding, beyond, dilation = (_per_axis(at.integers(i), rank) for i in (3, 4, 5, 7))
@@ -137,7 +137,7 @@ def _transposed_convolution(at: At) -> Result:
 
 
 @lowers("Conv2DTranspose", "Conv2DBackpropInput", "Conv3DTranspose")
-def _transposed_convolution_by_attributes(at: At) -> Result:
+def _transposed_convolution_by_attributes(at: LoweringContext) -> Result:
     """The same without bias, its arguments attributes; how much of the far edge stays follows from the result."""
     stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))
     (groups,) = _attribute(at, "group")
@@ -155,7 +155,9 @@ def _transposed_convolution_by_attributes(at: At) -> Result:
     return _spread(at, stride, padding, beyond, dilation, groups)
 
 
-def _spread(at: At, stride: list[int], padding: list[int], beyond: list[int], dilation: list[int], groups: int) -> str:
+def _spread(
+    at: LoweringContext, stride: list[int], padding: list[int], beyond: list[int], dilation: list[int], groups: int
+) -> str:
     """A transposed convolution: input [N, C, *space], weight [C, O / groups, *kernel].
 
     `padding` is taken off both edges of the result, `beyond` added to the far one.
@@ -187,7 +189,7 @@ def _spread(at: At, stride: list[int], padding: list[int], beyond: list[int], di
 
 
 @lowers("AvgPool2D")
-def _average(at: At) -> Result:
+def _average(at: LoweringContext) -> Result:
     """x, kernel, stride, padding, ceil_mode, count_include_pad, divisor: the mean of every window."""
     kernel, stride = _per_axis(at.integers(1), 2), _per_axis(at.integers(1 if at.is_absent(2) else 2), 2)
     if any(at.integers(3)) or not at.is_absent(6):
@@ -209,7 +211,7 @@ def _per_axis(values: Sequence[int], rank: int) -> list[int]:
 
 
 def _by_taps(
-    at: At,
+    at: LoweringContext,
     operand: tuple[str, Sequence[int]],
     kernels: tuple[str, Sequence[int]],
     stride: list[int],

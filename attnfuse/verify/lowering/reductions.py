@@ -13,7 +13,7 @@ import numpy as np
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.arithmetic import onnx_type
-from attnfuse.verify.lowering.context import At, Result, lowers
+from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _REDUCTIONS = {
     "ReduceMean": "ReduceMean", "MeanExt": "ReduceMean", "ReduceSum": "ReduceSum", "SumExt": "ReduceSum",
@@ -21,7 +21,7 @@ _REDUCTIONS = {
 }  # fmt: skip
 
 
-def _axes(at: At, position: int) -> list[int]:
+def _axes(at: LoweringContext, position: int) -> list[int]:
     """None or () is every axis."""
     rank = len(at.dims(0))
     given = () if at.is_absent(position) else at.integers(position)
@@ -29,7 +29,7 @@ def _axes(at: At, position: int) -> list[int]:
 
 
 @lowers(*_REDUCTIONS)
-def _reduce(at: At) -> Result:
+def _reduce(at: LoweringContext) -> Result:
     """Operand, axes, whether they stay; of ReduceSum whether () means no axes, then nothing is summed."""
     keep = int(len(at.out.dims) == len(at.dims(0)))
     x = at.converted(0, at.out.dtype)
@@ -40,7 +40,7 @@ def _reduce(at: At) -> Result:
 
 
 @lowers("ReduceAny", "ReduceAll", moves=True)
-def _reduce_bool(at: At) -> Result:
+def _reduce_bool(at: LoweringContext) -> Result:
     keep = int(len(at.out.dims) == len(at.dims(0)))
     counted = at.emit("Cast", at.converted(0, dtypes.BOOL), to=onnx_type(dtypes.INT32))
     op = "ReduceMax" if at.op == "ReduceAny" else "ReduceMin"
@@ -49,7 +49,7 @@ def _reduce_bool(at: At) -> Result:
 
 
 @lowers("AdaptiveAvgPool2DExt")
-def _adaptive_average(at: At) -> Result:
+def _adaptive_average(at: LoweringContext) -> Result:
     """Of n places, mean i of m is that of those from ⌊i · n / m⌋ up to, without, ⌈(i + 1) · n / m⌉; axes −2 and −1.
 
     The second operand is m by axis, which the result's declared size tells too (None in it is n).
@@ -67,14 +67,14 @@ def _adaptive_average(at: At) -> Result:
 
 
 @lowers("Max", "Min", moves=True)
-def _extreme(at: At) -> Result:
+def _extreme(at: LoweringContext) -> Result:
     """Over all elements, one operand."""
     axes = at.writer.integers(range(len(at.dims(0))))
     return at.emit("ReduceMax" if at.op == "Max" else "ReduceMin", at.tensor(0), axes, keepdims=0)
 
 
 @lowers("LinalgVectorNorm")
-def _vector_norm(at: At) -> Result:
+def _vector_norm(at: LoweringContext) -> Result:
     """x, order (2), axes (None: all), keepdim, dtype."""
     if at.number(1) != 2.0:
         raise at.unsupported(f"a norm of order {at.literal(1)}")
@@ -85,7 +85,7 @@ def _vector_norm(at: At) -> Result:
 
 
 @lowers("L2Normalize")
-def _of_length_one(at: At) -> Result:
+def _of_length_one(at: LoweringContext) -> Result:
     """Operand; the axis and the least sum of squares are attributes."""
     told, least = at.attributes.get("axis"), at.attributes.get("epsilon")
     axes = [n for n in (told if isinstance(told, tuple) else (told,)) if isinstance(n, int)]
@@ -98,13 +98,13 @@ def _of_length_one(at: At) -> Result:
 
 
 @lowers("Argmax", moves=True)
-def _argmax(at: At) -> Result:
+def _argmax(at: LoweringContext) -> Result:
     index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)
     return at.writer.convert(index, dtypes.INT64, at.out.dtype)
 
 
 @lowers("CumSum")
-def _cumulated(at: At) -> Result:
+def _cumulated(at: LoweringContext) -> Result:
     """Operand, axis, exclusive, reverse."""
     axis = at.writer.constant(np.array(at.integer(1), np.int64))
     flags = {"exclusive": at.integer(2), "reverse": at.integer(3)}
@@ -112,21 +112,21 @@ def _cumulated(at: At) -> Result:
 
 
 @lowers("CumsumExt")
-def _cumulated_from_the_front(at: At) -> Result:
+def _cumulated_from_the_front(at: LoweringContext) -> Result:
     """Operand, axis, type or None."""
     axis = at.writer.constant(np.array(at.integer(1), np.int64))
     return at.emit("CumSum", at.converted(0, at.out.dtype), axis)
 
 
 @lowers("Softmax")
-def _softmax(at: At) -> Result:
+def _softmax(at: LoweringContext) -> Result:
     axes = at.integers(1)
     if len(axes) != 1:
         raise at.unsupported(f"a softmax over the axes {axes}")
     return at.emit("Softmax", at.converted(0, at.out.dtype), axis=axes[0])
 
 
-def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:
+def _normalised(at: LoweringContext, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:
     """(x − mean) / √(variance + ε), or x / √(mean square + ε)."""
     over = at.writer.integers(axes)
     dtype = at.kind(0).dtype
@@ -137,7 +137,9 @@ def _normalised(at: At, x: str, axes: Sequence[int], epsilon: float, *, centre: 
     return at.emit("Div", x, deviation)
 
 
-def _affine(at: At, x: str, gain: int | None, offset: int | None, dims: Sequence[int] | None = None) -> str:
+def _affine(
+    at: LoweringContext, x: str, gain: int | None, offset: int | None, dims: Sequence[int] | None = None
+) -> str:
     """x · gain + offset, operands by position, reshaped to `dims` where given."""
     for op, position in (("Mul", gain), ("Add", offset)):
         if position is not None and not at.is_absent(position):
@@ -147,7 +149,7 @@ def _affine(at: At, x: str, gain: int | None, offset: int | None, dims: Sequence
 
 
 @lowers("LayerNorm")
-def _layer_norm(at: At) -> Result:
+def _layer_norm(at: LoweringContext) -> Result:
     """x, gamma, beta, begin_norm_axis, begin_params_axis, epsilon."""
     rank = len(at.dims(0))
     first = at.integer(3) % rank
@@ -156,7 +158,7 @@ def _layer_norm(at: At) -> Result:
 
 
 @lowers("LayerNormExt")
-def _layer_norm_ext(at: At) -> Result:
+def _layer_norm_ext(at: LoweringContext) -> Result:
     """x, normalized_shape, weight, bias, epsilon."""
     rank = len(at.dims(0))
     y = _normalised(at, at.tensor(0), range(rank - len(at.integers(1)), rank), at.number(4))
@@ -164,7 +166,7 @@ def _layer_norm_ext(at: At) -> Result:
 
 
 @lowers("GroupNorm")
-def _group_norm(at: At) -> Result:
+def _group_norm(at: LoweringContext) -> Result:
     """x [N, C, *space], groups, weight [C], bias [C], epsilon."""
     dims, groups = at.dims(0), at.integer(1)
     grouped = at.writer.reshape(at.tensor(0), [dims[0], groups, math.prod(dims[1:]) // groups])
@@ -173,7 +175,7 @@ def _group_norm(at: At) -> Result:
 
 
 @lowers("RmsNorm")
-def _rms_norm(at: At) -> Result:
+def _rms_norm(at: LoweringContext) -> Result:
     """x, gamma (over the last axes), epsilon."""
     rank = len(at.dims(0))
     y = _normalised(at, at.tensor(0), range(rank - len(at.dims(1)), rank), at.number(2), centre=False)

@@ -30,8 +30,8 @@ from attnfuse.verify.stages import timed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to verify, and on what. `data` are files of inputs; `attended` are results of sites whose rows have a key
-    each, by the policy; `compute` the dtypes it asks for, by result."""
+    """What to verify, and on what. `data` are files of inputs; `never_fully_masked` are results of sites whose rows
+    have a key each, by the policy; `compute` the dtypes it asks for, by result."""
 
     name: str
     original: Path
@@ -39,7 +39,7 @@ class Request:
     seed: int
     work: Path
     data: Sequence[Path] = ()
-    attended: Set[str] = frozenset()
+    never_fully_masked: Set[str] = frozenset()
     compute: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -130,7 +130,7 @@ def _at_sizes(
         taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
         values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
     with timed(seconds, "sites"):
-        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.attended, given)
+        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.never_fully_masked, given)
     with timed(seconds, "restated"):
         whole = [(replaced, part) for replaced, part in others if part is not None]
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
@@ -154,7 +154,7 @@ def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iter
     if sets:
         yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
         return
-    for draw in (OPEN,) if request.attended else whole_draws(model):
+    for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
         yield _drawn(model, request.seed, draw)
 
 

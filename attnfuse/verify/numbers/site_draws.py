@@ -29,13 +29,13 @@ class Operands:
     masked: bool
 
 
-def operands(site: Site, part: Cut, seed: int, *, rows_attended: bool) -> list[Operands]:
-    """Every draw of a site. With `rows_attended` each row of each mask has hidden and seen keys."""
+def operands(site: Site, part: Cut, seed: int, *, no_fully_masked_rows: bool) -> list[Operands]:
+    """Every draw of a site. With `no_fully_masked_rows` each row of each mask has hidden and seen keys."""
     made = [
         Operands(how, _scaled(site, part, draw_inputs(part.original, seed + n), spread), masked=False)
         for n, (how, spread) in enumerate(SCORES.items())
     ]
-    draws: tuple[Draw, ...] = () if rows_attended else telling_draws(part.original)
+    draws: tuple[Draw, ...] = () if no_fully_masked_rows else telling_draws(part.original)
     for draw in draws:
         values = draw_inputs(part.original, seed + len(SCORES), draw)
         made.append(Operands(draw.label, _scaled(site, part, values, SCORES["mixed"]), masked=True))

@@ -67,14 +67,14 @@ def compare_sites(
     pairs: Sequence[tuple[Site, Cut]],
     values: Mapping[str, Array],
     seed: int,
-    attended: Set[str] = frozenset(),
+    never_fully_masked: Set[str] = frozenset(),
     given: str = "",
 ) -> list[SiteResult]:
     """Hold each site to its formula.
 
-    `values` are those of the cuts' leaves in the original graph's run, in their own types. `attended` are results of
-    sites whose rows have a key each, by the policy. `given` says which real inputs the values are of, if of any. Raises
-    VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
+    `values` are those of the cuts' leaves in the original graph's run, in their own types. `never_fully_masked` are
+    results of sites whose rows have a key each, by the policy. `given` says which real inputs the values are of,
+    if of any. Raises VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
     """
     drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
     results = []
@@ -85,9 +85,9 @@ def compare_sites(
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
             continue
-        key = (key_of(part), site.output in attended)
+        key = (key_of(part), site.output in never_fully_masked)
         if part.entries_are_all and key not in drawn:
-            drawn[key] = _draws(site, part, sides, seed, rows_attended=key[1])
+            drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
         results.append(_compare(site, part, sides, met, result, drawn.get(key, {}), given))
     return results
 
@@ -233,7 +233,9 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
 # --- drawn operands
 
 
-def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_attended: bool) -> dict[str, _Drawn]:
+def _draws(
+    site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, no_fully_masked_rows: bool
+) -> dict[str, _Drawn]:
     """What each draw shows, by its label.
 
     What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
@@ -242,7 +244,7 @@ def _draws(site: Site, part: Cut, sides: tuple[Side, Side], seed: int, *, rows_a
     original, fused = sides
     rounding = honest_rounding(part.original, part.fused)
     drawn: dict[str, _Drawn] = {}
-    for made in operands(site, part, seed, rows_attended=rows_attended):
+    for made in operands(site, part, seed, no_fully_masked_rows=no_fully_masked_rows):
         if not made.masked:
             exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
             result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]

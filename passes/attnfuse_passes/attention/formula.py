@@ -213,7 +213,7 @@ class _Reader:
             source = steps[-1].input if steps else value
             kind = self._type(source)
             self.space.identity(name, kind.dims)
-            layouts = [(source, self._keep(name, source, 0))]
+            layouts = [(source, self._keep(name, 0))]
             pure, failed = True, None
             for position in range(len(steps) - 1, -1, -1):
                 step = steps[position]
@@ -223,7 +223,7 @@ class _Reader:
                 pure = pure and not isinstance(step.effect, Scale | Convert)
                 if pure:
                     made = step.node.name
-                    layouts.append((made, self._keep(name, made, len(layouts))))
+                    layouts.append((made, self._keep(name, len(layouts))))
             if failed is None:
                 break
             steps = steps[:failed]
@@ -241,7 +241,7 @@ class _Reader:
         self._factors[name] = factors
         return _Operand(source, kind.dtype, name, layouts)
 
-    def _keep(self, name: str, value: str, number: int) -> str:
+    def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
         kept = f"{name}/{number}"
         self.space.put(kept, self.space[name])

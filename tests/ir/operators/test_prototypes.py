@@ -1,8 +1,8 @@
 """Composite operators, held to CANN's own prototypes: MindSpore 2.7.1 infers only some of them.
 
-The table is written down here from CANN 8.1.RC1's headers (REG_OP, opp/built-in/op_proto/inc) and from the port numbers
-of MindSpore 2.7.1's adapters (op_adapter/op_declare); the types were seen in CANN's own shape inference over nodes of
-these operators on x86-64, no device.
+The table is written down here from CANN 8.1.RC1's headers (REG_OP, opp/built-in/op_proto/inc); the types were seen in
+CANN's own shape inference over nodes of these operators on x86-64, no device. Names, positions and kinds are those of
+the adapters and prototypes in `attnfuse.targets.ge`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from attnfuse.ir.operators.table import OPERATORS
+from attnfuse.targets.composites import COMPOSITE_OPERATORS
+from attnfuse.targets.ge import tables
 from tests.support.operator_examples import parse_example
 
 
@@ -42,6 +44,12 @@ PROTOTYPES = {
     ),
     "RmsNorm": Prototype(("x", "gamma"), ("x", "float32"), {"epsilon": 1e-6}, arguments=("epsilon",)),
     "AddRmsNorm": Prototype(("x1", "x2", "gamma"), ("x1", "float32", "x1"), {"epsilon": 1e-6}, arguments=("epsilon",)),
+    "LayerNormV3": Prototype(
+        ("input_x", "gamma", "beta"),
+        ("input_x", "gamma", "gamma"),
+        {"begin_norm_axis": 1, "begin_params_axis": 1, "epsilon": 1e-7},  # MindSpore's; CANN's are 0, 0 and 1e-5
+        arguments=("begin_norm_axis", "begin_params_axis", "epsilon"),
+    ),
     "RotaryPositionEmbedding": Prototype(("x", "cos", "sin"), ("x",), {"mode": 0}, arguments=("mode",)),
 }
 
@@ -69,3 +77,28 @@ def test_results_have_the_types_of_the_prototype(name: str) -> None:
             zip(names, (argument.split(": ")[1].partition("[")[0] for argument in example.arguments), strict=False)
         )
         assert [str(kind).partition("[")[0] for kind in kinds] == [dtypes.get(o, o) for o in prototype.outputs]
+
+
+@pytest.mark.parametrize("name", COMPOSITE_OPERATORS)
+def test_row_is_what_the_adapter_reads(name: str) -> None:
+    """Inputs and arguments where it looks for them, attributes by the names it asks the primitive for."""
+    adapter, prototype, row = tables().adapters[name], tables().prototypes[name], OPERATORS[name]
+    inputs, attributes = row.signature.inputs, {p.name: p for p in row.signature.attributes}
+    needed = {port.name: port.required for port in prototype.inputs}
+    for port, position in adapter.inputs.items():
+        parameter = inputs[position - 1]
+        assert (parameter.name.removeprefix("input_"), parameter.optional) == (port, not needed[port])
+    for ge, position in adapter.input_attributes.items():
+        if ge not in attributes:
+            assert (inputs[position - 1].name, inputs[position - 1].kind) == (ge, prototype.attributes[ge])
+    assert set(attributes) == set(adapter.attributes)
+    for own, ge in adapter.attributes.items():
+        assert attributes[own].kind == prototype.attributes.get(ge, "int")
+        assert attributes[own].has_default == (ge not in prototype.required)
+
+
+@pytest.mark.parametrize("name", COMPOSITE_OPERATORS)
+def test_results_are_as_many_as_the_adapter_has(name: str) -> None:
+    kinds = [e.kind for e in map(parse_example, OPERATORS[name].examples) if not e.refused]
+    assert kinds
+    assert {len(kind) if isinstance(kind, tuple) else 1 for kind in kinds} == {tables().adapters[name].outputs}

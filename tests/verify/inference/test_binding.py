@@ -118,9 +118,7 @@ def test_the_command(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (component,) = json.loads(capfd.readouterr().out)["components"]
     # Rows and tokens of query and keys may differ as far as the graph says; so they do in the last plan.
     assert [figures["shape"] for figures in component["outputs"]] == [[1, 8, 64], [2, 16, 64], [2, 12, 64]]
-    assert component["inputs"]["drawn"][0].startswith(
-        "masks, if any, hide and show keys in each row at q [1, 4, 8, 16]"
-    )
+    assert component["drawn"][0].startswith("masks, if any, hide and show keys in each row at q [1, 4, 8, 16]")
     np.savez(tmp_path / "a.npz", **{name: np.ones((3, 4, 6, 16), np.float16) for name in "qkv"})
     figures = measure_memory(graph, graph, 0, tmp_path / "a.npz")
     assert figures["original_peak_bytes"] > 0

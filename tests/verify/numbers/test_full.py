@@ -59,10 +59,16 @@ def by_length(g: GraphBuilder) -> str:
 
 
 def check(
-    before: Model, after: Model, folder: Path, data: Sequence[Path] = (), attended: frozenset[str] = frozenset()
+    before: Model,
+    after: Model,
+    folder: Path,
+    data: Sequence[Path] = (),
+    never_fully_masked: frozenset[str] = frozenset(),
 ) -> Found:
     where = folder / "m.mindir"
-    request = Request(name="m", original=where, fused=where, seed=0, work=folder, data=data, attended=attended)
+    request = Request(
+        name="m", original=where, fused=where, seed=0, work=folder, data=data, never_fully_masked=never_fully_masked
+    )
     return check_numbers(before, after, request, {})
 
 
@@ -88,10 +94,10 @@ def test_a_row_that_the_original_leaves_undefined_is_compared_by_nobody(tmp_path
     assert any("compared without 512 of its 1024 values" in note for note in found.notes)
 
 
-def test_where_rows_are_attended_none_without_keys_is_drawn(tmp_path: Path) -> None:
+def test_where_there_are_no_fully_masked_rows_none_is_drawn(tmp_path: Path) -> None:
     before = formula(by_mask)
     result = before.proto.graph.output[0].name
-    found = check(before, fused_as(before, by_mask), tmp_path, attended=frozenset([result]))
+    found = check(before, fused_as(before, by_mask), tmp_path, never_fully_masked=frozenset([result]))
     assert found.findings == []
     assert found.drawn == ["masks, if any, hide and show keys in each row"]
     assert check(before, fused_as(before, by_mask), tmp_path).findings

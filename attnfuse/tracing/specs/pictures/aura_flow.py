@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
 
@@ -14,7 +14,7 @@ def _aura_flow(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, scale, patch_pixels(context, scale), side=1024), "tokens": context.text(256)}
 
 
-AURA_FLOW = Family("AuraFlow", ("AuraFlowPipeline",), "aura_flow/pipeline_aura_flow.py", _aura_flow)
+AURA_FLOW = PipelineFamily("AuraFlow", ("AuraFlowPipeline",), "aura_flow/pipeline_aura_flow.py", _aura_flow)
 
 AURA_FLOW_TRANSFORMER = Spec(
     class_name="AuraFlowTransformer2DModel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
 
@@ -14,7 +14,7 @@ def _cogview_3(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, scale, patch_pixels(context, scale)), "tokens": context.text(224)}
 
 
-COGVIEW_3 = Family("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipeline_cogview3plus.py", _cogview_3)
+COGVIEW_3 = PipelineFamily("CogView3-Plus", ("CogView3PlusPipeline",), "cogview3/pipeline_cogview3plus.py", _cogview_3)
 
 
 def _cogview_4(context: SpecContext) -> Sizes:
@@ -30,7 +30,7 @@ def _cogview_4(context: SpecContext) -> Sizes:
     }
 
 
-COGVIEW_4 = Family("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
+COGVIEW_4 = PipelineFamily("CogView4", ("CogView4Pipeline",), "cogview4/pipeline_cogview4.py", _cogview_4)
 
 _COGVIEW_SIZES = (
     Input("original_size", ("rows", 2)),

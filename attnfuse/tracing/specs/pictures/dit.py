@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
 
@@ -13,7 +13,7 @@ def _dit(context: SpecContext) -> Sizes:
     return picture_sizes(context, scale, patch_pixels(context, scale))
 
 
-DIT = Family("DiT", ("DiTPipeline",), "dit/pipeline_dit.py", _dit)
+DIT = PipelineFamily("DiT", ("DiTPipeline",), "dit/pipeline_dit.py", _dit)
 
 DIT_TRANSFORMER = Spec(
     class_name="DiTTransformer2DModel",

@@ -8,7 +8,7 @@ from typing import Any
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, IP_ADAPTER_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Output, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, packed_blocks, with_controlnet
 from attnfuse.tracing.specs.sizes import packed_sizes
 
@@ -22,7 +22,7 @@ def _flux(context: SpecContext) -> Sizes:
     return {**packed_sizes(context), "text_encoder_tokens": context.filled("text_encoder")}
 
 
-FLUX = Family(
+FLUX = PipelineFamily(
     "Flux",
     (
         "FluxPipeline",
@@ -49,7 +49,7 @@ def _flux_2(context: SpecContext) -> Sizes:
     return packed_sizes(context)
 
 
-FLUX_2 = Family("Flux2", ("Flux2Pipeline",), "flux2/pipeline_flux2.py", _flux_2)
+FLUX_2 = PipelineFamily("Flux2", ("Flux2Pipeline",), "flux2/pipeline_flux2.py", _flux_2)
 
 
 def _chroma(context: SpecContext) -> Sizes:
@@ -61,7 +61,7 @@ def _chroma(context: SpecContext) -> Sizes:
     return {**sizes, "all_tokens": sizes["tokens"] + sizes["image_tokens"]}
 
 
-CHROMA = Family("Chroma", ("ChromaPipeline", "ChromaImg2ImgPipeline"), "chroma/pipeline_chroma.py", _chroma)
+CHROMA = PipelineFamily("Chroma", ("ChromaPipeline", "ChromaImg2ImgPipeline"), "chroma/pipeline_chroma.py", _chroma)
 
 
 def guided(context: SpecContext) -> bool:

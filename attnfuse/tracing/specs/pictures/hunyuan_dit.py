@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Output, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import hidden_size, with_controlnet
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
@@ -21,7 +21,7 @@ def _hunyuan_dit(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": 77, "text_encoder_2_tokens": context.text(256)}
 
 
-HUNYUAN_DIT = Family(
+HUNYUAN_DIT = PipelineFamily(
     "HunyuanDiT",
     ("HunyuanDiTPipeline", "HunyuanDiTControlNetPipeline"),
     "hunyuandit/pipeline_hunyuandit.py",

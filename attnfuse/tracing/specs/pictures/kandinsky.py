@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import Family, Input, Output, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Spec
 
 
 def _movq_scale(context: SpecContext) -> int:
@@ -31,7 +31,7 @@ def _kandinsky(context: SpecContext) -> Sizes:
     return {**_kandinsky_picture(context, 512), "tokens": context.text(77)}
 
 
-KANDINSKY = Family(
+KANDINSKY = PipelineFamily(
     "Kandinsky 2.1",
     ("KandinskyPipeline", "KandinskyImg2ImgPipeline", "KandinskyInpaintPipeline"),
     "kandinsky/pipeline_kandinsky.py",
@@ -44,7 +44,7 @@ def _kandinsky_2_2(context: SpecContext) -> Sizes:
     return _kandinsky_picture(context, 512)
 
 
-KANDINSKY_2_2 = Family(
+KANDINSKY_2_2 = PipelineFamily(
     "Kandinsky 2.2",
     (
         "KandinskyV22Pipeline",
@@ -63,7 +63,7 @@ def _kandinsky_3(context: SpecContext) -> Sizes:
     return {**_kandinsky_picture(context, 1024), "tokens": context.text(128)}
 
 
-KANDINSKY_3 = Family(
+KANDINSKY_3 = PipelineFamily(
     "Kandinsky 3",
     ("Kandinsky3Pipeline", "Kandinsky3Img2ImgPipeline"),
     "kandinsky3/pipeline_kandinsky3.py",

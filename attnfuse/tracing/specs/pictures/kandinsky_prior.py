@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 
 
 def _kandinsky_prior(context: SpecContext) -> Sizes:
@@ -28,7 +28,7 @@ def _kandinsky_prior(context: SpecContext) -> Sizes:
     }
 
 
-KANDINSKY_PRIOR = Family(
+KANDINSKY_PRIOR = PipelineFamily(
     "Kandinsky prior",
     ("KandinskyPriorPipeline", "KandinskyV22PriorPipeline"),
     "kandinsky/pipeline_kandinsky_prior.py",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.pictures.stable_diffusion import UNET_2D_CONDITION, condition_sizes, stable_diffusion_sizes
-from attnfuse.tracing.specs.record import Family, Refusal
+from attnfuse.tracing.specs.record import PipelineFamily, Refusal
 
 
 def _kolors(context: SpecContext) -> Sizes:
@@ -14,7 +14,7 @@ def _kolors(context: SpecContext) -> Sizes:
     return {**stable_diffusion_sizes(context), "tokens": context.text(256)}
 
 
-KOLORS = Family("Kolors", ("KolorsPipeline", "KolorsImg2ImgPipeline"), "kolors/pipeline_kolors.py", _kolors)
+KOLORS = PipelineFamily("Kolors", ("KolorsPipeline", "KolorsImg2ImgPipeline"), "kolors/pipeline_kolors.py", _kolors)
 
 
 def _kolors_sizes(context: SpecContext) -> Sizes:

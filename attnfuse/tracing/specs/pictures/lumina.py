@@ -8,7 +8,7 @@ from typing import Any
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import JOINT_SEQUENCE, MASKED_ATTENTION, REAL_ROTARY
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec, divide
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec, divide
 from attnfuse.tracing.specs.sizes import picture_sizes
 
 
@@ -17,7 +17,9 @@ def _lumina(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, 8, 16), "tokens": context.text(256)}
 
 
-LUMINA = Family("Lumina-Next", ("LuminaPipeline", "LuminaText2ImgPipeline"), "lumina/pipeline_lumina.py", _lumina)
+LUMINA = PipelineFamily(
+    "Lumina-Next", ("LuminaPipeline", "LuminaText2ImgPipeline"), "lumina/pipeline_lumina.py", _lumina
+)
 
 
 def _lumina_2(context: SpecContext) -> Sizes:
@@ -32,7 +34,9 @@ def _lumina_2(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, 8, 16, guided=False), "tokens": tokens}
 
 
-LUMINA_2 = Family("Lumina2", ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"), "lumina2/pipeline_lumina2.py", _lumina_2)
+LUMINA_2 = PipelineFamily(
+    "Lumina2", ("Lumina2Pipeline", "Lumina2Text2ImgPipeline"), "lumina2/pipeline_lumina2.py", _lumina_2
+)
 
 #: Rows and columns of the rotary table that the pipeline makes, whatever the picture's size.
 _LUMINA_GRID = 384

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import patch_pixels, picture_sizes, vae_scale
 
 
@@ -14,7 +14,9 @@ def _pixart_alpha(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, scale, patch_pixels(context, scale)), "tokens": context.text(120)}
 
 
-PIXART_ALPHA = Family("PixArt-α", ("PixArtAlphaPipeline",), "pixart_alpha/pipeline_pixart_alpha.py", _pixart_alpha)
+PIXART_ALPHA = PipelineFamily(
+    "PixArt-α", ("PixArtAlphaPipeline",), "pixart_alpha/pipeline_pixart_alpha.py", _pixart_alpha
+)
 
 
 def _pixart_sigma(context: SpecContext) -> Sizes:
@@ -23,7 +25,9 @@ def _pixart_sigma(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, scale, patch_pixels(context, scale)), "tokens": context.text(300)}
 
 
-PIXART_SIGMA = Family("PixArt-Σ", ("PixArtSigmaPipeline",), "pixart_alpha/pipeline_pixart_sigma.py", _pixart_sigma)
+PIXART_SIGMA = PipelineFamily(
+    "PixArt-Σ", ("PixArtSigmaPipeline",), "pixart_alpha/pipeline_pixart_sigma.py", _pixart_sigma
+)
 
 TEXT_MASK = Input("encoder_attention_mask", ("rows", "tokens"), "int64", note="the tokenizer's")
 

@@ -9,7 +9,7 @@ from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.patch_names import QWEN_ROTARY
 from attnfuse.tracing.specs.pictures.flux import guided
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Output, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, packed_blocks, with_controlnet
 
 
@@ -33,7 +33,7 @@ def _qwen_image(context: SpecContext) -> Sizes:
     }
 
 
-QWEN_IMAGE = Family(
+QWEN_IMAGE = PipelineFamily(
     "Qwen-Image",
     (
         "QwenImagePipeline",

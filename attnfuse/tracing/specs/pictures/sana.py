@@ -8,7 +8,7 @@ from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
 from attnfuse.tracing.specs.pictures.pixart import TEXT_MASK
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, with_controlnet
 from attnfuse.tracing.specs.sizes import picture_sizes
 
@@ -22,7 +22,7 @@ def _sana(context: SpecContext) -> Sizes:
     return {**picture_sizes(context, scale, scale * patch, side=1024), "tokens": context.text(300)}
 
 
-SANA = Family("Sana", ("SanaPipeline", "SanaControlNetPipeline"), "sana/pipeline_sana.py", _sana)
+SANA = PipelineFamily("Sana", ("SanaPipeline", "SanaControlNetPipeline"), "sana/pipeline_sana.py", _sana)
 
 
 def _sana_blocks(context: SpecContext) -> Sequence[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attnfuse.errors import SourceError
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import IP_ADAPTER_SCALE, LORA_SCALE
-from attnfuse.tracing.specs.record import Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.shared.controlnets import with_controlnet
 from attnfuse.tracing.specs.sizes import vae_scale
 
@@ -41,7 +41,7 @@ def stable_diffusion_sizes(context: SpecContext) -> Sizes:
     }
 
 
-STABLE_DIFFUSION = Family(
+STABLE_DIFFUSION = PipelineFamily(
     "Stable Diffusion",
     (
         "StableDiffusionPipeline",
@@ -56,7 +56,7 @@ STABLE_DIFFUSION = Family(
     stable_diffusion_sizes,
 )
 
-STABLE_DIFFUSION_XL = Family(
+STABLE_DIFFUSION_XL = PipelineFamily(
     "Stable Diffusion XL",
     (
         "StableDiffusionXLPipeline",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, IP_ADAPTER_SCALE, LORA_SCALE
-from attnfuse.tracing.specs.record import Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, hidden_size, with_controlnet
 from attnfuse.tracing.specs.sizes import vae_scale
 
@@ -46,7 +46,7 @@ def _stable_diffusion_3(context: SpecContext) -> Sizes:
     }
 
 
-STABLE_DIFFUSION_3 = Family(
+STABLE_DIFFUSION_3 = PipelineFamily(
     "Stable Diffusion 3",
     (
         "StableDiffusion3Pipeline",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, MASKED_ATTENTION, PLAIN_RESULTS
-from attnfuse.tracing.specs.record import Family, Input, Output, Refusal, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Refusal, Spec
 
 #: Of CLAP's tokenizer, to which texts are filled up, and what CLAP makes of them.
 _CLAP_TOKENS, _CLAP_STATES = 512, 1
@@ -38,7 +38,7 @@ def _audio_ldm_2(context: SpecContext) -> Sizes:
     }
 
 
-AUDIO_LDM_2 = Family("AudioLDM2", ("AudioLDM2Pipeline",), "audioldm2/pipeline_audioldm2.py", _audio_ldm_2)
+AUDIO_LDM_2 = PipelineFamily("AudioLDM2", ("AudioLDM2Pipeline",), "audioldm2/pipeline_audioldm2.py", _audio_ldm_2)
 
 _LDM_SOURCE = "audioldm2/pipeline_audioldm2.py"
 

@@ -7,7 +7,7 @@ from math import prod
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import NORMED_WEIGHTS
-from attnfuse.tracing.specs.record import Family, Input, Output, Spec
+from attnfuse.tracing.specs.record import Input, Output, PipelineFamily, Spec
 
 
 def _stable_audio(context: SpecContext) -> Sizes:
@@ -29,7 +29,9 @@ def _stable_audio(context: SpecContext) -> Sizes:
     }
 
 
-STABLE_AUDIO = Family("Stable Audio", ("StableAudioPipeline",), "stable_audio/pipeline_stable_audio.py", _stable_audio)
+STABLE_AUDIO = PipelineFamily(
+    "Stable Audio", ("StableAudioPipeline",), "stable_audio/pipeline_stable_audio.py", _stable_audio
+)
 
 _SOURCE = "stable_audio/pipeline_stable_audio.py"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec, divide
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec, divide
 from attnfuse.tracing.specs.sizes import vae_scale
 
 
@@ -38,7 +38,7 @@ def _allegro(context: SpecContext) -> Sizes:
     }
 
 
-ALLEGRO = Family("Allegro", ("AllegroPipeline",), "allegro/pipeline_allegro.py", _allegro)
+ALLEGRO = PipelineFamily("Allegro", ("AllegroPipeline",), "allegro/pipeline_allegro.py", _allegro)
 
 
 def _allegro_sizes(context: SpecContext) -> Sizes:

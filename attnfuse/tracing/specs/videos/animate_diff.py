@@ -8,7 +8,7 @@ from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, GUESS_MODE, IP_ADAPTER_SCALE, LORA_SCALE
 from attnfuse.tracing.specs.pictures.stable_diffusion import middle_shape, one_context, residual_shapes
 from attnfuse.tracing.specs.pictures.stable_diffusion_controls import CONTROLNET
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.shared.controlnets import with_controlnet
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
@@ -24,7 +24,7 @@ def _animate_diff(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text_filled("text_encoder"), "text_rows": sizes["rows"] * sizes["frames"]}
 
 
-ANIMATE_DIFF = Family(
+ANIMATE_DIFF = PipelineFamily(
     "AnimateDiff",
     ("AnimateDiffPipeline", "AnimateDiffControlNetPipeline", "AnimateDiffSparseControlNetPipeline"),
     "animatediff/pipeline_animatediff.py",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -29,7 +29,7 @@ def _cogvideox(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(context.number("max_text_seq_length", "transformer", 226))}
 
 
-COGVIDEOX = Family(
+COGVIDEOX = PipelineFamily(
     "CogVideoX",
     ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline", "CogVideoXVideoToVideoPipeline"),
     "cogvideo/pipeline_cogvideox.py",
@@ -46,7 +46,7 @@ def _consis_id(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(context.number("max_text_seq_length", "transformer", 226))}
 
 
-CONSIS_ID = Family("ConsisID", ("ConsisIDPipeline",), "consisid/pipeline_consisid.py", _consis_id)
+CONSIS_ID = PipelineFamily("ConsisID", ("ConsisIDPipeline",), "consisid/pipeline_consisid.py", _consis_id)
 
 
 def _rotary(context: SpecContext) -> bool:

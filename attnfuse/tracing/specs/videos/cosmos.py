@@ -7,7 +7,7 @@ from typing import Any
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.patch_names import FRAME_TIMESTEPS
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import COMPRESSION_RATIOS, video_sizes
 
 
@@ -26,7 +26,7 @@ def _cosmos(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(512)}
 
 
-COSMOS = Family(
+COSMOS = PipelineFamily(
     "Cosmos",
     (
         "CosmosTextToWorldPipeline",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
 
@@ -13,7 +13,9 @@ def _easy_animate(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(256)}
 
 
-EASY_ANIMATE = Family("EasyAnimate", ("EasyAnimatePipeline",), "easyanimate/pipeline_easyanimate.py", _easy_animate)
+EASY_ANIMATE = PipelineFamily(
+    "EasyAnimate", ("EasyAnimatePipeline",), "easyanimate/pipeline_easyanimate.py", _easy_animate
+)
 
 # The pipeline hands over no mask of the text.
 EASY_ANIMATE_TRANSFORMER = Spec(

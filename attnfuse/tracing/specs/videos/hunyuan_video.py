@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
 
@@ -22,7 +22,7 @@ def _hunyuan_video(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": tokens, "text_encoder_tokens": tokens + 95, "text_encoder_2_tokens": 77}
 
 
-HUNYUAN_VIDEO = Family(
+HUNYUAN_VIDEO = PipelineFamily(
     "HunyuanVideo", ("HunyuanVideoPipeline",), "hunyuan_video/pipeline_hunyuan_video.py", _hunyuan_video
 )
 

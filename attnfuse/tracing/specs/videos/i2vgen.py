@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -19,7 +19,7 @@ def _i2vgen(context: SpecContext) -> Sizes:
     }
 
 
-I2VGEN = Family("I2VGen-XL", ("I2VGenXLPipeline",), "i2vgen_xl/pipeline_i2vgen_xl.py", _i2vgen, aside=())
+I2VGEN = PipelineFamily("I2VGen-XL", ("I2VGenXLPipeline",), "i2vgen_xl/pipeline_i2vgen_xl.py", _i2vgen, aside=())
 
 I2VGEN_UNET = Spec(
     class_name="I2VGenXLUNet",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import COMPRESSION_RATIOS, video_sizes
 
 
@@ -17,7 +17,9 @@ def _kandinsky_5(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(512), "text_encoder_2_tokens": 77}
 
 
-KANDINSKY_5 = Family("Kandinsky 5", ("Kandinsky5T2VPipeline",), "kandinsky5/pipeline_kandinsky.py", _kandinsky_5)
+KANDINSKY_5 = PipelineFamily(
+    "Kandinsky 5", ("Kandinsky5T2VPipeline",), "kandinsky5/pipeline_kandinsky.py", _kandinsky_5
+)
 
 
 def _kandinsky_5_sizes(context: SpecContext) -> Sizes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -22,7 +22,7 @@ def _latte(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(120)}
 
 
-LATTE = Family("Latte", ("LattePipeline",), "latte/pipeline_latte.py", _latte)
+LATTE = PipelineFamily("Latte", ("LattePipeline",), "latte/pipeline_latte.py", _latte)
 
 LATTE_TRANSFORMER = Spec(
     class_name="LatteTransformer3DModel",

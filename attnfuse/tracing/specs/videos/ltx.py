@@ -8,7 +8,7 @@ from typing import Any
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_ATTENTION
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
 
@@ -24,7 +24,7 @@ def _ltx(context: SpecContext) -> Sizes:
     return {**sizes, "spatial": spatial, "temporal": temporal, "video_tokens": tokens, "tokens": context.text(128)}
 
 
-LTX = Family("LTX-Video", ("LTXPipeline",), "ltx/pipeline_ltx.py", _ltx)
+LTX = PipelineFamily("LTX-Video", ("LTXPipeline",), "ltx/pipeline_ltx.py", _ltx)
 
 
 def _ltx_constants(context: SpecContext) -> Mapping[str, Any]:

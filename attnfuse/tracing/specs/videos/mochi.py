@@ -5,7 +5,7 @@ from __future__ import annotations
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
 from attnfuse.tracing.specs.patch_names import MASKED_TEXT
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
 
@@ -16,7 +16,7 @@ def _mochi(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(256)}
 
 
-MOCHI = Family("Mochi", ("MochiPipeline",), "mochi/pipeline_mochi.py", _mochi)
+MOCHI = PipelineFamily("Mochi", ("MochiPipeline",), "mochi/pipeline_mochi.py", _mochi)
 
 MOCHI_TRANSFORMER = Spec(
     class_name="MochiTransformer3DModel",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Spec
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -17,7 +17,7 @@ def _stable_video(context: SpecContext) -> Sizes:
     return {**video_sizes(context, (576, 1024), spatial, spatial, (frames, 1), guided=True), "tokens": 1}
 
 
-STABLE_VIDEO = Family(
+STABLE_VIDEO = PipelineFamily(
     "Stable Video Diffusion",
     ("StableVideoDiffusionPipeline",),
     "stable_video_diffusion/pipeline_stable_video_diffusion.py",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
-from attnfuse.tracing.specs.record import SAMPLE, Family, Input, Refusal, Spec
+from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
 
@@ -21,7 +21,7 @@ def _wan(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(512)}
 
 
-WAN = Family(
+WAN = PipelineFamily(
     "Wan",
     ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline", "WanVACEPipeline"),
     "wan/pipeline_wan.py",
@@ -41,7 +41,7 @@ def _sky_reels_2(context: SpecContext) -> Sizes:
     return {**sizes, "tokens": context.text(512)}
 
 
-SKY_REELS_2 = Family(
+SKY_REELS_2 = PipelineFamily(
     "SkyReels 2",
     ("SkyReelsV2Pipeline", "SkyReelsV2ImageToVideoPipeline"),
     "skyreels_v2/pipeline_skyreels_v2.py",

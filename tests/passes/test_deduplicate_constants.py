@@ -10,8 +10,8 @@ from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.pass_manager import Context, run
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
+from attnfuse_passes.deduplicate_constants import DeduplicateConstants
 from attnfuse_passes.fuse import Fuse
-from attnfuse_passes.share import Share
 from tests.support.graphs import GraphBuilder
 
 CAUSAL = np.where(np.tri(4, dtype=bool), 0, -np.inf).astype(np.float16)
@@ -30,7 +30,7 @@ def masked_twice(mask: np.ndarray[tuple[int, ...], np.dtype[np.float16]] = CAUSA
 
 def shared(model: Model) -> Context:
     context = Context("unet", "unet", Policy(), Target("lite", "ascend910b"))
-    run(model, context, [Fuse(), Share()])
+    run(model, context, [Fuse(), DeduplicateConstants()])
     return context
 
 
@@ -80,5 +80,5 @@ def test_a_source_with_nothing_to_fuse_keeps_its_bytes() -> None:
     g.output(x)
     before = codec.serialise(g.build())
     model = Model(codec.parse(before, "x"))
-    assert not Share().run(model, Context("unet", "unet", Policy(), Target("lite", "ascend910b")))
+    assert not DeduplicateConstants().run(model, Context("unet", "unet", Policy(), Target("lite", "ascend910b")))
     assert codec.serialise(model.proto) == before

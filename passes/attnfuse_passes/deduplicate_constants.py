@@ -1,4 +1,4 @@
-"""The pass that shares constants: sites and rules make theirs alone, so that a mask would be kept once a layer."""
+"""Constant deduplication: each site and rule makes its own constants, so a mask would be kept once a layer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from attnfuse.api import CONSTANT, Context, Edit, Model, Property
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class DeduplicateConstants:
     """Lets whatever reads a constant that attnfuse made read the first of its graph with the same value.
 
     The source's own constants stay as they are, doubled or not: where nothing was rewritten, no byte changes.
     """
 
-    id: ClassVar[str] = "share"
+    id: ClassVar[str] = "deduplicate_constants"
     order: ClassVar[int] = 300
     summary: ClassVar[str] = "equal constants that the passes made become one"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})

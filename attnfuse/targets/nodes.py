@@ -1,0 +1,139 @@
+"""A node of a graph as the target's tables ask about it, and everything that they have against it.
+
+Nothing else asks yet: what a file is called deployable by is `support`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
+from attnfuse.ir.operators.arguments import Argument, Arguments, NotKnown, TypeMismatch
+from attnfuse.ir.operators.attention import LAYOUTS
+from attnfuse.ir.types import Kind, ScalarType, Special, TensorType
+from attnfuse.ir.values import Values, read_constant
+from attnfuse.targets.attention import FusedNodeFacts, launch_refusals
+from attnfuse.targets.composites import JUDGED, CompositeFacts, composite_refusals
+from attnfuse.targets.converter import converter_refusals
+from attnfuse.targets.facts import Refusal, TensorFacts
+from attnfuse.targets.ge import Adapter, kernel_refusal, tables
+from attnfuse.targets.limits import Target
+
+FUSED = "PromptFlashAttention"
+
+
+def node_refusals(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
+    """What the converter does not carry over, and what no device launches, of one node of `values.model`."""
+    if node.op in (CONSTANT, CALL):
+        return converter_refusals(target, values.model, node)
+    return (
+        *converter_refusals(target, values.model, node),
+        *_launch(target, values, node),
+        *_kernel(target, values, node),
+    )
+
+
+def _launch(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
+    if node.op == FUSED:
+        facts = fused_facts(values, node)
+        return () if facts is None else launch_refusals(target, facts)
+    composite = composite_facts(values, node)
+    return () if composite is None else composite_refusals(target, composite)
+
+
+def _kernel(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
+    adapter = tables().adapters.get(node.op)
+    if adapter is None or node.op == FUSED or adapter.ge in JUDGED:
+        return ()
+    found = kernel_refusal(target, adapter.ge, *_port_types(target, values, node, adapter))
+    return () if found is None else (found,)
+
+
+def fused_facts(values: Values, node: Node) -> FusedNodeFacts | None:
+    """A PromptFlashAttention node in full; None where an argument that must be a constant is computed."""
+    arguments = values.arguments(node)
+    try:
+        return FusedNodeFacts(
+            layout=arguments.choice("input_layout", LAYOUTS),
+            query=_facts(arguments.tensor("query")),
+            key=_facts(arguments.tensor("key")),
+            value=_facts(arguments.tensor("value")),
+            heads=arguments.integer("num_heads"),
+            kv_heads=arguments.integer("num_key_value_heads"),
+            sparse_mode=arguments.integer("sparse_mode"),
+            inner_precise=arguments.integer("inner_precise"),
+            mask=_optional(arguments, "attn_mask"),
+            pse_shift=_optional(arguments, "pse_shift"),
+        )
+    except (NotKnown, TypeMismatch):
+        return None
+
+
+def _optional(arguments: Arguments, name: str) -> TensorFacts | None:
+    kind = arguments.optional_tensor(name)
+    return None if kind is None else _facts(kind)
+
+
+def _facts(kind: TensorType) -> TensorFacts:
+    return TensorFacts(kind.dims, kind.dtype.name)
+
+
+def composite_facts(values: Values, node: Node) -> CompositeFacts | None:
+    """A composite node by GE's names; None for any other."""
+    held = _held(values.model, node)
+    if node.op == "Custom":
+        name = held.get("reg_op_name")
+        inputs = tuple(_of_kind(values.argument(value).kind) for value in node.inputs)
+        return CompositeFacts(name, inputs, held) if isinstance(name, str) and name in JUDGED else None
+    adapter = tables().adapters.get(node.op)
+    if adapter is None or adapter.ge not in JUDGED:
+        return None
+    listed = tables().prototypes[adapter.ge].inputs
+    inputs = tuple(_of_kind(_port(values, node, adapter.inputs.get(port.name)).kind) for port in listed)
+    attributes = {ge: held[name] for name, ge in adapter.attributes.items() if name in held}
+    arguments = {ge: _port(values, node, at).value for ge, at in adapter.input_attributes.items()}
+    given = {ge: value for ge, value in arguments.items() if isinstance(value, bool | int | float)}
+    return CompositeFacts(adapter.ge, inputs, attributes | given)
+
+
+def _held(model: Model, node: Node) -> dict[str, object]:
+    """The attributes of the node's primitive."""
+    return {a.name: read_constant(a).value for a in model.primitives[node.proto.op_type].attribute}
+
+
+_ABSENT = Argument(Special.NONE, None)
+
+
+def _port(values: Values, node: Node, position: int | None) -> Argument:
+    """What is at a position that counts from 1."""
+    if position is None or position > len(node.inputs):
+        return _ABSENT
+    return values.argument(node.inputs[position - 1])
+
+
+def _of_kind(kind: Kind) -> TensorFacts | None:
+    return _facts(kind) if isinstance(kind, TensorType) else None
+
+
+def _port_types(
+    target: Target, values: Values, node: Node, adapter: Adapter
+) -> tuple[Sequence[str | None], Sequence[str | None]]:
+    """Element types in the order of the operator's kernels; None for what is absent or whole numbers beside tensors."""
+    kernels = tables().kernels.get((adapter.ge, target.soc))
+    names = () if kernels is None else kernels.inputs
+    places = {**adapter.inputs, **adapter.dynamic_inputs}
+    inputs = [_dtype(_port(values, node, places.get(name)).kind) for name in names]
+    made = values.argument(node.name).kind
+    outputs = [_dtype(kind) for kind in (made if isinstance(made, tuple) else (made,))]
+    return inputs, outputs[:1] if adapter.has_dynamic_output else outputs
+
+
+def _dtype(kind: Kind) -> str | None:
+    """Of a tuple of tensors the first one's, of a number only that of a fraction: whole ones fit what is there."""
+    if isinstance(kind, TensorType):
+        return kind.dtype.name
+    if isinstance(kind, ScalarType):
+        return kind.dtype.name if kind.dtype.is_float else None
+    if isinstance(kind, tuple) and kind and isinstance(kind[0], TensorType):
+        return kind[0].dtype.name
+    return None
