@@ -391,7 +391,7 @@ def _write_weights(
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
-    told = (requirement.unmet(report.totals) for requirement in request.require)
+    told = (requirement.unmet(report) for requirement in request.require)
     return tuple(text for text in told if text is not None)
 
 

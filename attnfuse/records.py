@@ -66,6 +66,7 @@ def report_of(
             made.sites,
             made.legalised,
             made.unsupported,
+            made.cost,
             r.component.fixed,
             r.component.dtype,
             r.component.dtype_from,

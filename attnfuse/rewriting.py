@@ -9,6 +9,8 @@ from itertools import chain
 from typing import TypeAlias
 
 from attnfuse import pass_manager, plugins
+from attnfuse.cost.compare import compare
+from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.dynamic import BatchFamily, Dynamic, family_of, generalise, merge_records
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, TraceError
@@ -25,13 +27,17 @@ from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
 
+ANY_BATCH = "sizes are left to run time: the graph is for any batch"
+"""Why a component for any batch has no estimate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """What became of one graph: of each site and of operators. `nodes` counts those of the source.
 
-    `inputs` and `outputs` are the graph's, as it names them. `weights` are those whose values were asked for, with
-    their digests (see `WeightValues.asked`): with other values something else might have become of the graph.
+    `inputs` and `outputs` are the graph's, as it names them. `cost` is the estimate of source and result. `weights` are
+    those whose values were asked for, with their digests (see `WeightValues.asked`): with other values something else
+    might have become of the graph.
     """
 
     nodes: int
@@ -40,6 +46,7 @@ class Rewritten:
     unsupported: tuple[UnsupportedEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    cost: Comparison
     weights: tuple[tuple[str, str], ...] = ()
 
 
@@ -153,6 +160,7 @@ def _rewrite(
         unsupported=unsupported_entries(model, target, context.unsupported),
         inputs=inputs,
         outputs=outputs,
+        cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),
         weights=values.asked,
     )
     return rewritten, codec.serialise(model.proto) if changed else source

@@ -81,7 +81,7 @@ source_options = with_options(
         "--require",
         multiple=True,
         metavar="EXPR",
-        help="Fail unless this holds: fused==sites, deployable (repeatable).",
+        help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
     ),
     click.option(
         "--strict-config",

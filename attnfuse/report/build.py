@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.graph import Model, Node, short_name
@@ -26,6 +27,8 @@ from attnfuse.report.model import (
 from attnfuse.targets import Target
 from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
+
+NO_ESTIMATE = Comparison()
 
 
 def count_sites(model: Model) -> Counter[str]:
@@ -107,6 +110,7 @@ def component_entry(
     sites: tuple[SiteRecord, ...],
     legalised: tuple[LegalisedEntry, ...] = (),
     unsupported: tuple[UnsupportedEntry, ...] = (),
+    cost: Comparison = NO_ESTIMATE,
     fixed: tuple[FixedValue, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
@@ -125,6 +129,7 @@ def component_entry(
         sites=sites,
         legalised=legalised,
         unsupported=unsupported,
+        cost=cost,
         totals=totals(sites, legalised, unsupported),
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
@@ -83,7 +84,8 @@ class ComponentEntry(_Document):
 
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
     was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
-    are the versions of the plugins that could have a say, by name.
+    are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
+    SoC, by the rules of docs/cost.md: nothing of it was measured.
     """
 
     name: str
@@ -96,6 +98,7 @@ class ComponentEntry(_Document):
     sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
+    cost: Comparison = Comparison()
     totals: Totals
 
 

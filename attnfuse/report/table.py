@@ -1,8 +1,9 @@
-"""The report for people: a row per component, the reasons for what was not fused, the operators Lite does not take."""
+"""The report for people: what components cost, a row for each, why what was not fused, what Lite does not take."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -17,7 +18,7 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
     """The whole report as something rich can print; with `operators`, also what became of each that was legalised."""
     table = Table(title=f"attention sites for {report.runtime} on {report.soc}", title_justify="left")
     table.add_column("component")
-    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads", "scores not made"):
+    for heading in ("sites", "fused", "kept", "missed", "not attention", "casts", "padded heads"):
         table.add_column(heading, justify="right")
     for component in report.components:
         table.add_row(component.name, *_cells(component.totals))
@@ -25,8 +26,10 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
         table.add_section()
         table.add_row("total", *_cells(report.totals))
     return Group(
+        *([costs] if (costs := _costs(report)) else []),
         table,
         *_types(report),
+        *_not_estimated(report),
         *_reasons(report),
         *_operators(report, every=operators),
         *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
@@ -38,8 +41,53 @@ def _cells(totals: Totals) -> list[str]:
         *(str(n) for n in (totals.sites, totals.fused, totals.kept, totals.missed, totals.not_attention)),
         str(totals.casts),
         str(totals.padded_heads),
-        human_bytes(totals.score_bytes_saved),
     ]
+
+
+def _costs(report: Report) -> Table | None:
+    """What each component costs, source → result; None where nothing is estimated."""
+    estimated = [component for component in report.components if component.cost.before is not None]
+    if not estimated:
+        return None
+    title = f"estimate for {report.soc}, source → result (docs/cost.md; not measured)"
+    table = Table(title=title, title_justify="left")
+    table.add_column("component")
+    for heading in ("bytes moved", "kernels", "peak activations", "time at least"):
+        table.add_column(heading, justify="right")
+    for component in estimated:
+        cost = component.cost
+        assert cost.before is not None
+        assert cost.after is not None
+        table.add_row(
+            component.name,
+            _change(cost.before.bytes_moved, cost.after.bytes_moved, _BYTES),
+            _change(cost.before.kernels, cost.after.kernels),
+            _change(cost.before.peak_bytes, cost.after.peak_bytes, _BYTES),
+            _change(cost.before.seconds, cost.after.seconds, _SECONDS),
+        )
+    return table
+
+
+_BYTES = (("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10), ("B", 1.0))
+_SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
+
+
+def _change(before: float, after: float, units: Sequence[tuple[str, float]] = ()) -> str:
+    """Both in the unit that the first fills, and their ratio: `97.4 → 55.7 GiB (× 0.57)`."""
+    told = f"{before} → {after}"
+    if units:
+        unit, size = next((one for one in units if before >= one[1]), units[-1])
+        told = f"{before / size:.1f} → {after / size:.1f} {unit}"
+    return f"{told} (× {after / before:.2f})" if before else told
+
+
+def _not_estimated(report: Report) -> list[Text]:
+    """One line for each reason why there is no estimate, with the components."""
+    groups: dict[str, list[str]] = {}
+    for component in report.components:
+        if component.cost.before is None:
+            groups.setdefault(component.cost.not_estimated, []).append(component.name)
+    return [Text(f"not estimated: {', '.join(names)}: {reason}") for reason, names in groups.items()]
 
 
 def _types(report: Report) -> list[Text]:

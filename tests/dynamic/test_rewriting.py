@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from attnfuse import pass_manager
+from attnfuse.cost.records import Comparison
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
@@ -37,6 +38,7 @@ def test_a_site_is_fused_for_any_batch(component: Component) -> None:
     assert not {"Softmax", "BroadcastTo", "Switch", "Shape"} & set(operators(model))
     assert operators(model).count("Tile") == 1  # the mask's, over rows of scores: none of the timestep's is left
     assert not rewritten.unsupported
+    assert rewritten.cost == Comparison(not_estimated="sizes are left to run time: the graph is for any batch")
     (site,) = rewritten.sites
     assert (site.status, site.query_shape) == ("fused", (-1, 2, 6, 4))
     assert [entry.shape for entry in rewritten.inputs] == [(-1, 6, 8), (1,)]

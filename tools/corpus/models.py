@@ -375,6 +375,18 @@ def _real_unet(model: str) -> Callable[[], Any]:
     return lambda: diffusers.UNet2DConditionModel.from_config(CONFIGS[model])
 
 
+def _real_vae() -> Any:
+    """The autoencoder of Stable Diffusion 1 and 2, 512 pixels a side."""
+    return diffusers.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(128, 256, 512, 512),
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=512,
+    )
+
+
 REAL_SIZE: dict[str, Case] = {
     "real_unet_sd15": Case(
         "A",
@@ -400,5 +412,6 @@ REAL_SIZE: dict[str, Case] = {
         ),
         HALF,
     ),
+    "real_vae_decode": Case("D", _real_vae, _VaeDecode, (("latents", (1, 4, 64, 64), FLOAT),), HALF),
 }
 """Published configurations, for measuring; not part of the corpus."""

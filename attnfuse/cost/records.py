@@ -1,0 +1,44 @@
+"""What an estimate comes to, for the report: figures of one graph, and of a graph before and after.
+
+Free of protobuf. Imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one run of a graph costs. All of it is an estimate: nothing was run on a device."""
+
+    bytes_moved: int
+    """Bytes read and written by all kernels, weights and changes of format with them."""
+    kernels: int
+    """Tasks of the device, but for changes of format."""
+    format_changes: int
+    """TransData kernels."""
+    format_bytes: int
+    """What of the bytes is theirs."""
+    peak_bytes: int
+    """Most bytes of activations alive at once, a lower bound."""
+    flops: float
+    """Floating point operations of products, convolutions and fused attention."""
+    seconds: float
+    """A lower bound: each kernel as fast as the SoC's memory or its matrix unit allows, whichever takes longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both estimates, or neither and the reason."""
+
+    before: Estimate | None = None
+    after: Estimate | None = None
+    not_estimated: str = "no estimate was made"
+    """Why there is no estimate; empty where there is one."""
+
+    def ratio(self, quantity: str) -> float | None:
+        """After divided by before of one field of Estimate; None where there is none to divide by."""
+        if self.before is None or self.after is None or not getattr(self.before, quantity):
+            return None
+        return float(getattr(self.after, quantity)) / float(getattr(self.before, quantity))

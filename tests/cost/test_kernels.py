@@ -1,0 +1,61 @@
+"""Bytes of kernels that read or write otherwise than by their arguments' sizes."""
+
+from __future__ import annotations
+
+import pytest
+
+from attnfuse.cost.kernels import schedule
+from attnfuse.cost.program import read_program
+from attnfuse.ir.types import TensorType
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
+from attnfuse.targets.socs import SPECIFICATIONS
+from tests.support.costs import tasks, told
+from tests.support.graphs import GraphBuilder
+
+
+@pytest.mark.parametrize("op", ["prompt_flash_attention", "flash_attention_score"])
+def test_an_attention_reads_its_operands_and_mask_and_writes_its_result(op: str) -> None:
+    # q of 2 · 4 · 16 · 32 · 2 = 8192 bytes, k and v of 2 · 4 · 24 · 32 · 2 = 12,288, a mask of 16 · 24 = 384.
+    # Statistics for training are not counted. Arithmetic: two products of 2 · 2 · 4 · 16 · 24 · 32.
+    g = GraphBuilder()
+    q, k, v = (g.input(name, (2, 4, size, 32), FLOAT16) for name, size in (("q", 16), ("k", 24), ("v", 24)))
+    mask = g.input("mask", (16, 24), BOOL)
+    g.output(getattr(g, op)(q, k, v, heads=4, scale=0.1, attn_mask=mask))
+    (kernel,) = schedule(read_program(g.model()), SPECIFICATIONS["ascend910b"]).kernels
+    assert (kernel.bytes_read, kernel.bytes_written) == (8192 + 2 * 12288 + 384, 8192)
+    assert kernel.flops == 2 * (2 * 2 * 4 * 16 * 24 * 32)
+    assert kernel.dtype == "float16"
+
+
+def test_an_operand_that_is_read_twice_in_one_kernel_counts_once() -> None:
+    assert told("x: float16[4, 64]; Mul(x, x)") == [("Mul", 512, 512)]
+
+
+def test_a_gather_reads_the_rows_it_takes() -> None:
+    # 3 of 1000 rows of 64: 384 bytes read, 384 written, and 3 · 8 = 24 of numbers of rows.
+    assert told("i: int64[3]; Gather(t: parameter float16[1000, 64], i, 0, 0)") == [("Gather", 384 + 24, 384)]
+
+
+def test_what_is_written_in_place_is_written() -> None:
+    # A row of 128 bytes and its place of 8 go into a kept tensor; what reads that reads all of its 1280 bytes.
+    g = GraphBuilder()
+    row, place = g.input("row", (1, 64), FLOAT16), g.input("place", (1,))
+    leaf = "cache"
+    cache = g.graph.parameter.add(name=leaf, ref_key=leaf)
+    cache.dims.extend((10, 64))
+    cache.data_type = FLOAT16.wire
+    kind = TensorType((10, 64), FLOAT16)
+    written = g.node("ScatterUpdate", [leaf, place, row, g.monad()], kind)
+    g.output(g.softmax(written))
+    kernels = schedule(read_program(g.model()), SPECIFICATIONS["ascend910b"]).kernels
+    assert [(kernel.what, kernel.bytes_read, kernel.bytes_written) for kernel in kernels] == [
+        ("ScatterUpdate", 128 + 4, 128 + 4),
+        ("Softmax", 1280, 1280),
+    ]
+
+
+def test_arithmetic_is_that_of_the_product_in_the_kernel() -> None:
+    (kernel,) = tasks(
+        "x: float16[4, 64]; Add(MatMul(x, w: parameter float16[64, 64], False, False), b: parameter float16[64])"
+    )
+    assert (kernel.flops, kernel.dtype) == (2 * 4 * 64 * 64, "float16")
