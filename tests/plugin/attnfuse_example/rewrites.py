@@ -32,7 +32,7 @@ class AsProduct:
     form = "product with a sigmoid"
 
     def unsupported_reason(self, form: Gate, candidate: Candidate, at: RewriteContext) -> Unsupported | None:
-        """Why it cannot be written so; the node then stays, and the report tells."""
+        """Why it cannot be written so; the node then stays, and the report tells where the target does not take it."""
         if form.dtype.is_float:
             return None
         return Unsupported("operator.unsupported", f"it gives {form.dtype}, of which there is no sigmoid")
