@@ -58,6 +58,7 @@ _ABOUT = {
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
     ),
+    "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/converter.py": (
@@ -92,6 +93,7 @@ _ABOUT = {
 """Names that a file may hold beside those that it registers a function for or writes; and what it is about there."""
 
 _MEANINGS = {
+    "attnfuse/cost/sorts.py": "which kernel CANN runs for an operator, where the row's kernel does not tell",
     "passes/attention/mask_values.py": "how each operator of mask arithmetic is computed",
     "passes/attention/uniform.py": "what fills a tensor with one number, and what becomes of it",
     "attnfuse/targets/operators.py": "one line an operator, read in the target's sources",
