@@ -58,6 +58,7 @@ _ABOUT = {
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
     ),
+    "attnfuse/cost/program.py": ("Add Cast", "the bias of a product, and a cast of a number, which is a constant"),
     "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
