@@ -18,9 +18,10 @@ def test_an_untested_version_is_told(command: Command, tmp_path: Path, version: 
     g = GraphBuilder()
     x = g.input("x", (2, 3))
     g.output(g.add(x, x))
-    g.proto.model_version = version
+    proto = g.build()
+    proto.model_version = version
     path = tmp_path / "one.mindir"
-    path.write_bytes(codec.serialise(g.proto))
+    path.write_bytes(codec.serialise(proto))
     answer = command("inspect", path, "--json")
     assert answer.code == 0, answer.err
     expected = (
