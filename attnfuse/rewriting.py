@@ -169,7 +169,8 @@ def _rewrite(
 def _check_source(component: Component, original: Model, verifier: Verifier) -> None:
     """Raise SourceError where the source has no output, or its types contradict each other: nothing can be proved."""
     if not original.proto.graph.output:
-        raise SourceError(f"{component.where}: the graph has no output, so nothing in it is needed. Export it again.")
+        graph = original.proto.graph.name
+        raise SourceError(f"{component.where}: the graph {graph!r} has no output: nothing is needed. Export it again.")
     faults = chain(verifier.source_faults(), check_interface(original, original))
     if (fault := next(faults, None)) is not None:
         raise SourceError(f"{component.where} contradicts itself: {fault} Export it again.")
