@@ -362,7 +362,7 @@ class _Reader:
         """A 4-D mask beside 3-D scores [batch · heads, query, key]: give the scores their head axis."""
         batch, heads, *_ = self.space[name].dims
         whole, query_length, key_length = self.space["scores"].dims
-        if whole == -1:
+        if whole == -1 or 0 in (batch, heads):  # no size is known, or there is nothing to tell apart by
             return False
         if heads == 1:
             heads = whole // batch
