@@ -146,7 +146,7 @@ def _rewrite(
         model, context, changed = _run(work, passes, verifier, between)
         _check_result(name, original, model, context)
     except Exception as error:
-        if isinstance(error, AttnfuseError) and not isinstance(error, InternalError):
+        if not _is_defect(error):
             raise
         blamed = _blamed(work, original, passes, error)
         if blamed is error:
@@ -228,6 +228,11 @@ def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], e
     return error
 
 
+def _is_defect(error: Exception) -> bool:
+    """Whether it is somebody's mistake in code, and not a sentence about what the user gave."""
+    return isinstance(error, InternalError) or not isinstance(error, AttnfuseError)
+
+
 def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], trusted: Sequence[str]) -> bool:
     """Whether a defect is there with no plugins but these."""
     tried = [step for step in passes if pass_manager.plugin_of(step) in (None, *trusted)]
@@ -236,7 +241,7 @@ def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass
         model, context, _ = _run(work, tried, Verifier(original))
         _check_result(work.component.name, original, model, context)
     except Exception as error:
-        if isinstance(error, AttnfuseError) and not isinstance(error, InternalError):
+        if not _is_defect(error):
             raise
         return True
     finally:

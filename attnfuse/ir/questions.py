@@ -5,7 +5,7 @@ Every answer is about one node. `Constant` and calls are no operators: they hand
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.arguments import Parameter
@@ -116,6 +116,11 @@ def keeps_order(node: Node) -> bool:
     """Whether the node hands on its first input unchanged; the others tell its place in the order of effects."""
     row = operator(node.op)
     return row.value.hands is Hands.SAME and len(row.signature.inputs) > 1
+
+
+def value_inputs(node: Node) -> Sequence[str]:
+    """The inputs whose values the node's is made of: all, or of one that keeps order the first alone."""
+    return node.inputs[:1] if keeps_order(node) else node.inputs
 
 
 def makes_tuple(node: Node) -> bool:

@@ -5,6 +5,7 @@ Numbers need the verify extra; pytest is not needed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,23 +63,23 @@ def _check_example(identity: Identity, text: str) -> None:
     others = {AddTerm: "term", FillWhere: "condition"}
     named = [getattr(effect, field) for kind, field in others.items() if isinstance(effect, kind)]
     output, x, *rest = numbers_of(model, [node.name, value, *named])
-    expected = _applied(effect, x, *rest)
+    expected = applied(effect, x, dict(zip(named, rest, strict=True)))
     what = f"{identity.name}: {text!r} is not what {effect} says"
     _hold(output.shape == expected.shape, what)
     np.testing.assert_allclose(output, expected, rtol=1e-12, atol=0, err_msg=what)
 
 
-def _applied(effect: Effect, x: Array, *rest: Array) -> Array:
-    """What the effect says the node makes of its input."""
+def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
+    """What the effect says the node makes of its input `x`; `values` are those of terms and conditions, by name."""
     match effect:
         case Same() | Ordered() | Convert():
             return x
         case Scale(factor):
             return np.asarray(factor * x)
-        case AddTerm(_, factor):
-            return np.asarray(x + factor * rest[0])
-        case FillWhere(_, when, fill):
-            return np.where(rest[0] == when, fill, x)
+        case AddTerm(term, factor):
+            return np.asarray(x + factor * values[term])
+        case FillWhere(condition, when, fill):
+            return np.where(values[condition] == when, fill, x)
         case NanToZero():
             return np.where(np.isnan(x), 0.0, x)
         case Layout(apply):

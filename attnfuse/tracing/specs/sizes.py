@@ -36,8 +36,15 @@ def picture_sizes(
 
 
 def packed_sizes(context: SpecContext) -> dict[str, int]:
-    """128 latents × the VAE's downscaling, packed two by two into "image_tokens"; 512 tokens, one row an image."""
-    scale = vae_scale(context)
+    """Those of Flux: the VAE's downscaling as its blocks say, and 512 tokens at most."""
+    return packed_sizes_at(context, vae_scale(context), limit=512)
+
+
+def packed_sizes_at(context: SpecContext, scale: int, limit: int = 0) -> dict[str, int]:
+    """128 latents × `scale`, the VAE's downscaling, packed two by two into "image_tokens"; one row an image.
+
+    512 tokens, or as many as were asked for; UsageError beyond `limit`, if there is one.
+    """
     height, width = context.image(lambda: (128 * scale,) * 2, 2 * scale, "the VAE's downscaling and the packing")
     return {
         "batch": context.shapes.batch or 1,
@@ -47,7 +54,7 @@ def packed_sizes(context: SpecContext) -> dict[str, int]:
         "latent_height": height // scale,
         "latent_width": width // scale,
         "image_tokens": (height // (2 * scale)) * (width // (2 * scale)),
-        "tokens": context.text(512, 512),
+        "tokens": context.text(512, limit),
     }
 
 

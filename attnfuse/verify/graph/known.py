@@ -9,7 +9,7 @@ import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import ELEMENTS, keeps_order, orders_effects, role, source
+from attnfuse.ir.questions import ELEMENTS, orders_effects, role, source, value_inputs
 from attnfuse.ir.types import Literal
 
 _TRIANGLES = ("Triu", "Tril", "TrilExt")
@@ -51,7 +51,7 @@ def depends_on_inputs(model: Model, value: str) -> bool:
             if model.is_input(name):
                 return True
         elif node.op != CONSTANT and not orders_effects(node):
-            stack += node.inputs[:1] if keeps_order(node) else node.inputs
+            stack += value_inputs(node)
             if node.op == CALL:
                 return True
     return False

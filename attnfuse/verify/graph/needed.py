@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attnfuse.ir.graph import CALL, Model
-from attnfuse.ir.questions import keeps_order, orders_effects
+from attnfuse.ir.questions import orders_effects, value_inputs
 
 
 def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
@@ -26,7 +26,7 @@ def needed_values(model: Model, also: Sequence[str] = ()) -> set[str]:
         node = model.producer(value)
         if node is None or orders_effects(node):
             continue
-        stack += node.inputs[:1] if keeps_order(node) else node.inputs
+        stack += value_inputs(node)
         if node.op == CALL:
             stack.append(node.proto.op_type.removeprefix("REF::"))
     return seen

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
-from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
+from attnfuse.ir.questions import makes_tuple, orders_effects, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
@@ -166,7 +166,7 @@ def _operands(model: Model, node: Node) -> list[str | bytes]:
 
 def _values(model: Model, node: Node) -> Iterator[str]:
     """Operands that carry a value, not the order of effects."""
-    for value in node.inputs[:1] if keeps_order(node) else node.inputs:
+    for value in value_inputs(node):
         made = model.producer(value)
         if made is None or not orders_effects(made):
             yield value

@@ -11,6 +11,7 @@ from attnfuse.tracing.specs.patch_names import QWEN_ROTARY
 from attnfuse.tracing.specs.pictures.flux import guided
 from attnfuse.tracing.specs.record import SAMPLE, Input, Output, PipelineFamily, Spec
 from attnfuse.tracing.specs.shared.controlnets import controlnet_blocks, packed_blocks, with_controlnet
+from attnfuse.tracing.specs.sizes import packed_sizes_at
 
 
 def _qwen_image(context: SpecContext) -> Sizes:
@@ -20,17 +21,7 @@ def _qwen_image(context: SpecContext) -> Sizes:
     rows are not doubled.
     """
     scale = 2 ** len(context.option("temperal_downsample", (False, True, True), model="vae"))
-    height, width = context.image(lambda: (128 * scale,) * 2, 2 * scale, "the VAE's downscaling and the packing")
-    return {
-        "batch": context.shapes.batch or 1,
-        "rows": context.rows(guided=False),
-        "height": height,
-        "width": width,
-        "latent_height": height // scale,
-        "latent_width": width // scale,
-        "image_tokens": (height // (2 * scale)) * (width // (2 * scale)),
-        "tokens": context.text(512),
-    }
+    return packed_sizes_at(context, scale)
 
 
 QWEN_IMAGE = PipelineFamily(

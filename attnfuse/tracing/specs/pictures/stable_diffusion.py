@@ -168,6 +168,28 @@ def _adapter_shapes(context: SpecContext) -> Sequence[tuple[int, ...]]:
     return shapes
 
 
+def controlnet_residuals(rows: str) -> tuple[Input, Input]:
+    """What a UNet is handed of the pipeline's ControlNet; `rows` names the size of the first axis."""
+    return (
+        Input(
+            "down_block_residual_{i}",
+            (rows, "channels", "height", "width"),
+            to="down_block_additional_residuals.{i}",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its outputs",
+            each=residual_shapes,
+        ),
+        Input(
+            "mid_block_residual",
+            (rows, "channels", "height", "width"),
+            to="mid_block_additional_residual",
+            when=with_controlnet,
+            only="the pipeline has a ControlNet: its last output",
+            each=middle_shape,
+        ),
+    )
+
+
 def _with_adapter(context: SpecContext) -> bool:
     return "adapter" in context.pipeline.classes
 
@@ -188,22 +210,7 @@ UNET_2D_CONDITION = Spec(
         ),
         Input("encoder_hidden_states", ("rows", "tokens", "context")),
         *ADDED_CONDITIONS,
-        Input(
-            "down_block_residual_{i}",
-            ("rows", "channels", "height", "width"),
-            to="down_block_additional_residuals.{i}",
-            when=with_controlnet,
-            only="the pipeline has a ControlNet: its outputs",
-            each=residual_shapes,
-        ),
-        Input(
-            "mid_block_residual",
-            ("rows", "channels", "height", "width"),
-            to="mid_block_additional_residual",
-            when=with_controlnet,
-            only="the pipeline has a ControlNet: its last output",
-            each=middle_shape,
-        ),
+        *controlnet_residuals("rows"),
         Input(
             "adapter_feature_{i}",
             ("rows", "channels", "height", "width"),

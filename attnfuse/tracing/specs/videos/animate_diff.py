@@ -6,10 +6,9 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import CONDITIONING_SCALE, GUESS_MODE, IP_ADAPTER_SCALE, LORA_SCALE
-from attnfuse.tracing.specs.pictures.stable_diffusion import middle_shape, one_context, residual_shapes
+from attnfuse.tracing.specs.pictures.stable_diffusion import controlnet_residuals, one_context
 from attnfuse.tracing.specs.pictures.stable_diffusion_controls import CONTROLNET
 from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
-from attnfuse.tracing.specs.shared.controlnets import with_controlnet
 from attnfuse.tracing.specs.sizes import vae_scale, video_sizes
 
 
@@ -41,22 +40,7 @@ MOTION_UNET = Spec(
         Input("sample", ("rows", "in_channels", "frames", "latent_height", "latent_width")),
         Input("timestep", (1,), "timestep", note="one scalar of the scheduler, given an axis"),
         Input("encoder_hidden_states", ("text_rows", "tokens", "cross_attention_dim")),
-        Input(
-            "down_block_residual_{i}",
-            ("text_rows", "channels", "height", "width"),
-            to="down_block_additional_residuals.{i}",
-            when=with_controlnet,
-            only="the pipeline has a ControlNet: its outputs",
-            each=residual_shapes,
-        ),
-        Input(
-            "mid_block_residual",
-            ("text_rows", "channels", "height", "width"),
-            to="mid_block_additional_residual",
-            when=with_controlnet,
-            only="the pipeline has a ControlNet: its last output",
-            each=middle_shape,
-        ),
+        *controlnet_residuals("text_rows"),
     ),
     outputs=SAMPLE,
     refuse=(

@@ -15,7 +15,7 @@ import numpy as np
 from attnfuse.api import Builder, RewriteContext, Unsupported, dtypes
 from attnfuse_passes.attention.axes import product
 from attnfuse_passes.attention.candidates import AttentionCandidate
-from attnfuse_passes.attention.lower.operands import dims_of
+from attnfuse_passes.attention.lower.operands import dims_of, repeat_heads
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout
 
 
@@ -46,8 +46,8 @@ class Formula:
         axes = form.axes
         heads, kv_heads = product(axes.heads), product(axes.kv_heads)
         q = _heads_apart(b, layout, form.query.value, heads)
-        k = _repeated(b, _heads_apart(b, layout, form.key.value, kv_heads), heads)
-        v = _repeated(b, _heads_apart(b, layout, form.value.value, kv_heads), heads)
+        k = repeat_heads(b, _heads_apart(b, layout, form.key.value, kv_heads), heads, kv_heads)
+        v = repeat_heads(b, _heads_apart(b, layout, form.value.value, kv_heads), heads, kv_heads)
         scores = _product(b, q, k, transposed=True)
         scale_last = any(bias.before_scale for bias in _biases(form))
         if not scale_last:
@@ -87,16 +87,6 @@ def _heads_apart(b: Builder, layout: Layout, value: str, heads: int) -> str:
         batch, length, width = b.type_of(value).dims
         value = b.reshape(value, (batch, length, heads, width // heads))
     return b.transpose(value, (0, 2, 1, 3))
-
-
-def _repeated(b: Builder, value: str, heads: int) -> str:
-    """Key or value head n / (N / Nkv) for each query head n."""
-    batch, kv, length, width = b.type_of(value).dims
-    if heads == kv:
-        return value
-    group = heads // kv
-    value = b.broadcast(b.reshape(value, (batch, kv, 1, length * width)), (batch, kv, group, length * width))
-    return b.reshape(value, (batch, heads, length, width))
 
 
 def _product(b: Builder, left: str, right: str, *, transposed: bool) -> str:

@@ -135,6 +135,16 @@ def arrange(source: Axis, axes: Sequence[Axis], *, full: bool) -> Arrangement:
     return Arrangement(tuple(steps))
 
 
+def repeat_heads(b: Builder, value: str, heads: int, kv_heads: int) -> str:
+    """[B, kv_heads, S, D] → [B, heads, S, D]: key or value head n / (heads / kv_heads) for each query head n."""
+    if heads == kv_heads:
+        return value
+    batch, _, length, width = b.type_of(value).dims
+    row = length * width
+    repeated = b.broadcast(b.reshape(value, (batch, kv_heads, 1, row)), (batch, kv_heads, heads // kv_heads, row))
+    return b.reshape(repeated, (batch, heads, length, width))
+
+
 def rearrange(axes: Sequence[Axis], wanted: Sequence[Axis]) -> Arrangement:
     """From a value with axes `axes` to one with axes `wanted`, of the same atoms."""
     if [keys(axis) for axis in axes] == [keys(axis) for axis in wanted]:

@@ -10,7 +10,7 @@ import numpy as np
 from attnfuse.api import Builder, DType, Unsupported, broadcast_dims, dtypes
 from attnfuse_passes.attention.axes import UNKNOWN, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
-from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange
+from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange, repeat_heads
 from attnfuse_passes.attention.masks import ABSORBING
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill
 
@@ -123,7 +123,8 @@ class Terms:
         if guard == "mean":
             # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
             mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), kind.dtype)
-            other = b.broadcast(self._repeat_groups(b, mean), kind.dims)
+            axes = self.attention.axes
+            other = b.broadcast(repeat_heads(b, mean, product(axes.heads), product(axes.kv_heads)), kind.dims)
         else:
             other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), kind.dtype)
         return b.op("Select", masked, other, result)
@@ -217,13 +218,3 @@ class Terms:
         other = b.tensor(np.array(0.0), dtypes.FLOAT32) if before is None else before
         branches = (fill, other) if term.when else (other, fill)
         return b.op("Select", value, *branches)
-
-    def _repeat_groups(self, b: Builder, mean: str) -> str:
-        """[B, kv heads, 1, D] → [B, heads, 1, D], each key head in its group's places."""
-        heads, kv_heads = product(self.attention.axes.heads), product(self.attention.axes.kv_heads)
-        if heads == kv_heads:
-            return mean
-        batch, kv, one, width = b.type_of(mean).dims
-        group = heads // kv
-        mean = b.broadcast(b.reshape(mean, (batch, kv, 1, one * width)), (batch, kv, group, width))
-        return b.reshape(mean, (batch, heads, one, width))

@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.text import TextError
-from attnfuse_passes.attention.axes import Space
 from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, SitePart, all_peelers, peel
-from attnfuse_passes.attention.identities.steps import (
-    AddTerm,
-    Convert,
-    Effect,
-    FillWhere,
-    Layout,
-    NanToZero,
-    Ordered,
-    Same,
-    Scale,
-)
+from attnfuse_passes.attention.identities.steps import AddTerm, Convert, FillWhere, NanToZero, Same, Scale
+from attnfuse_passes.testing import applied
 from tests.support.programs import Program, parse
 
 # The registry is filled by importing the package, which the line below also proves.
 PEELERS = all_peelers()
 EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.examples]
 COUNTER_EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.counter_examples]
-
-
-def expected_output(values: Mapping[str, Any], x: Any, effect: Effect) -> Any:
-    """What the effect says the node makes of its input, in float64; `values` are all of the program's."""
-    match effect:
-        case Same() | Ordered() | Convert():
-            return x
-        case Scale(factor):
-            return factor * x
-        case AddTerm(term, factor):
-            return x + factor * values[term]
-        case FillWhere(condition, when, fill):
-            return np.where(values[condition] == when, fill, x)
-        case NanToZero():
-            return np.where(np.isnan(x), 0.0, x)
-        case Layout(apply):
-            space = Space()
-            space.identity("x", x.shape)
-            assert apply(space, "x")
-            return space["x"].apply(x)
 
 
 def test_peelers_are_registered() -> None:
@@ -75,9 +44,7 @@ def test_effect_is_what_the_operator_does(peeler: Identity, text: str) -> None:
     assert found is not None, "the rule refuses its own example"
     value, effect = found
     values = program.values()
-    np.testing.assert_allclose(
-        expected_output(values, values[value], effect), values[program.node.name], rtol=1e-15, atol=0
-    )
+    np.testing.assert_allclose(applied(effect, values[value], values), values[program.node.name], rtol=1e-15, atol=0)
 
 
 @pytest.mark.parametrize(("peeler", "text"), COUNTER_EXAMPLES)
