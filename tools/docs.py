@@ -137,8 +137,8 @@ def components() -> str:
     """Every family of pipelines, and every model class with what it is called with."""
     lines = ["# Components", "", _MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
     for family in FAMILIES:
-        told = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
-        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", told, ""]
+        message = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
+        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", message, ""]
     for spec in SPECS:
         names = ", ".join(f"`{spec.component.format(model=model)}`" for model in spec.models)
         where = ", ".join(family.name for family in spec.families)

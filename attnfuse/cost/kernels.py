@@ -86,10 +86,12 @@ class _Scheduler:
     def buffer(self, tensor: int, layout: Format, dims: tuple[int, ...] = ()) -> int:
         """The memory of a tensor in a format; `dims` are those it is read in, where blocks depend on them."""
         about = self.groups.tensors[tensor]
-        key = (tensor, layout, () if layout is Format.ND else dims or about.kind.dims)
+        key = (tensor, layout, () if layout is Format.ND else dims or about.tensor_type.dims)
         if key not in self.buffers:
             self.buffers[key] = number = len(self.done.sizes)
-            self.done.sizes.append(bytes_in(TensorType(dims or about.kind.dims, about.kind.dtype), layout))
+            self.done.sizes.append(
+                bytes_in(TensorType(dims or about.tensor_type.dims, about.tensor_type.dtype), layout)
+            )
             if about.block != tensor:
                 self.done.within[number] = self.buffer(about.block, layout)
             if about.constant or about.is_state:
@@ -155,4 +157,4 @@ class _Scheduler:
     def arithmetic(self, operations: list[Operation]) -> str:
         """The element type of the operation that has the kernel's arithmetic."""
         most = max(operations, key=lambda operation: operation.flops)
-        return self.groups.tensors[most.reads[0].tensor].kind.dtype.name if most.reads else ""
+        return self.groups.tensors[most.reads[0].tensor].tensor_type.dtype.name if most.reads else ""

@@ -196,22 +196,22 @@ def lost(before: Effects, after: Effects, model: Model, said: Mapping[str, str])
     """
     for name, writer in before.writers.items():
         now = after.writers.get(name)
-        told = f"{writer.op} {short_name(name)}"
+        message = f"{writer.op} {short_name(name)}"
         if now is None:
             if name in said:
                 continue
             seen = sorted(r for r in writer.after | writer.beside if _reads(model, r, writer.names))
             if not writer.is_ours:
-                yield f"{told} is no longer carried out, and it changes what the graph does not own."
+                yield f"{message} is no longer carried out, and it changes what the graph does not own."
             elif seen:
-                yield f"{told} is no longer carried out, and {short_name(seen[0])} reads what it changes."
+                yield f"{message} is no longer carried out, and {short_name(seen[0])} reads what it changes."
             continue
         for other in sorted(writer.after - now.after):
             if other in now.before or other in now.beside:
-                yield f"{short_name(other)} no longer comes after {told}."
+                yield f"{short_name(other)} no longer comes after {message}."
         for other in sorted(writer.before - now.before):
             if other in now.after or other in now.beside:
-                yield f"{short_name(other)} no longer comes before {told}."
+                yield f"{short_name(other)} no longer comes before {message}."
 
 
 def _reads(model: Model, name: str, memory: frozenset[str]) -> bool:

@@ -50,8 +50,8 @@ def changed() -> Iterator[Changed]:
         for at, node in enumerate(sound.graph.node):
             for place in range(len(_numbers(node.attribute[0]))) if node.op_type == "Constant" else ():
                 for number in NUMBERS:
-                    told = f"number {place} of constant {at} is {number}"
-                    yield Changed(seed.name, told, partial(_with_number, seed, at, place, number))
+                    message = f"number {place} of constant {at} is {number}"
+                    yield Changed(seed.name, message, partial(_with_number, seed, at, place, number))
 
 
 def _with_number(seed: Seed, at: int, place: int, number: int) -> ModelProto:

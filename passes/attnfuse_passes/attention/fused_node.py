@@ -116,10 +116,10 @@ def _attempt(check: Callable[[], T]) -> T | Miss:
 
 def _output(model: Model, node: Node) -> TensorType:
     """The type of the attention. Raises MatchFailure where it is not known, or another output is read."""
-    kind = model.type_of(only_output(model, node).name)
-    if kind is None:
+    tensor_type = model.type_of(only_output(model, node).name)
+    if tensor_type is None:
         raise MatchFailure("facts.type", node.name, "a result of known type", "none")
-    return kind
+    return tensor_type
 
 
 def _origin(
@@ -165,13 +165,13 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
     layout = next((name for name in _LAYOUTS if LAYOUT_NUMBERS[name] == found.layout), None)
     if layout is None:
         raise MatchFailure(CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
-    kinds = [model.type_of(name) for name in node.inputs[:3]]
-    q, k, v = kinds
+    types = [model.type_of(name) for name in node.inputs[:3]]
+    q, k, v = types
     if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
         expected = "query, key and value in float16 or bfloat16"
-        raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in kinds))
+        raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in types))
     rank = 3 if layout == "BSH" else 4
-    if any(kind.rank != rank for kind in (q, k, v)):
+    if any(tensor_type.rank != rank for tensor_type in (q, k, v)):
         raise MatchFailure(CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
     if layout != "BSH" and q.dims[_HEAD_AXIS[layout]] != found.heads:
         raise MatchFailure(CODE, node.name, f"a query of {found.heads} heads", str(q))
@@ -199,10 +199,10 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
 
 def _is_shared(model: Model, found: FusedArguments, mask: str) -> bool:
     """Whether the mask is one for all heads. Raises MatchFailure where it is no mask."""
-    kind = model.type_of(mask)
-    if kind is None or kind.dtype not in found.operator.mask_dtypes:
-        raise MatchFailure(CODE, found.node.name, "a boolean mask", str(kind))
-    return kind.rank != 4 or kind.dims[1] == 1
+    tensor_type = model.type_of(mask)
+    if tensor_type is None or tensor_type.dtype not in found.operator.mask_dtypes:
+        raise MatchFailure(CODE, found.node.name, "a boolean mask", str(tensor_type))
+    return tensor_type.rank != 4 or tensor_type.dims[1] == 1
 
 
 def find_casts(model: Model, node: Node) -> SurroundingCasts | None:
@@ -294,11 +294,11 @@ def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ..
     terms: list[Term] = []
     at = found.node.name
     if found.bias is not None:
-        kind = model.type_of(found.bias)
-        if kind is None:
+        tensor_type = model.type_of(found.bias)
+        if tensor_type is None:
             raise MatchFailure("facts.type", found.bias, "a bias of a known type", "none")
         before_scale = found.operator.bias_before_scale
-        terms.append(Bias(found.bias, kind.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
+        terms.append(Bias(found.bias, tensor_type.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
     if found.mask is not None:
         terms.append(BooleanMask(found.mask, None, per_head=sizes.request.mask == "per_head"))
     return tuple(terms)

@@ -33,17 +33,17 @@ _WIDER = {
 def cast(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Between float types only: from anything else a cast is a computation."""
     value = node.inputs[0]
-    kind = model.type_of(value)
+    tensor_type = model.type_of(value)
     try:
         number = model.literal(node.inputs[1])
     except NotALiteralError:
         return None
     target = dtypes.from_type_id(number) if isinstance(number, int) else None
-    if kind is None or target is None or not (kind.dtype.is_float and target.is_float):
+    if tensor_type is None or target is None or not (tensor_type.dtype.is_float and target.is_float):
         return None
-    if kind.dtype == target:
+    if tensor_type.dtype == target:
         return value, Same()
-    return value, Convert(kind.dtype, target, wider=(kind.dtype.name, target.name) in _WIDER)
+    return value, Convert(tensor_type.dtype, target, wider=(tensor_type.dtype.name, target.name) in _WIDER)
 
 
 @peeler(
@@ -86,5 +86,5 @@ def ordered(model: Model, node: Node) -> tuple[str, Effect] | None:
 
 
 def _same_type(model: Model, node: Node) -> bool:
-    kind = model.type_of(node.inputs[0])
-    return kind is not None and kind == model.type_of(node.name)
+    tensor_type = model.type_of(node.inputs[0])
+    return tensor_type is not None and tensor_type == model.type_of(node.name)

@@ -17,11 +17,11 @@ def _fill_value(model: Model, value: str, scores: str) -> float | None:
 
     MaskedFill casts its number to the type of what it fills, so −1e9 is −inf among float16 scores.
     """
-    number, kind = uniform(model, value), model.type_of(scores)
-    if number is None or kind is None or not kind.dtype.is_float:
+    number, tensor_type = uniform(model, value), model.type_of(scores)
+    if number is None or tensor_type is None or not tensor_type.dtype.is_float:
         return None
     with np.errstate(over="ignore"):
-        number = float(np.array(number).astype(kind.dtype.numpy))
+        number = float(np.array(number).astype(tensor_type.dtype.numpy))
     return number if number < float("inf") else None
 
 

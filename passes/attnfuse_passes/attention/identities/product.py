@@ -98,8 +98,8 @@ def summands(model: Model, node: Node) -> list[tuple[str, AddTerm]]:
         sides.append((second, first, 1.0))
     found = []
     for scores, term, factor in sides:
-        kind = model.type_of(term)
-        if kind is not None and kind.dtype.is_float and same_shape(model, node, scores):
+        tensor_type = model.type_of(term)
+        if tensor_type is not None and tensor_type.dtype.is_float and same_shape(model, node, scores):
             found.append((scores, AddTerm(term, factor)))
     return found
 
@@ -111,5 +111,5 @@ def _alpha(model: Model, node: Node) -> float | None:
 
 def same_shape(model: Model, node: Node, value: str) -> bool:
     """Whether the node's output has the type of `value`, which is a tensor of floating-point numbers."""
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+    tensor_type = model.type_of(value)
+    return tensor_type is not None and tensor_type == model.type_of(node.name) and tensor_type.dtype.is_float

@@ -28,8 +28,8 @@ def constant_factor(model: Model, value: str) -> float | None:
 
 def keeps_shape(model: Model, node: Node, value: str) -> bool:
     """Whether the node's output has the type of `value`: a one-element operand of higher rank would change it."""
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+    tensor_type = model.type_of(value)
+    return tensor_type is not None and tensor_type == model.type_of(node.name) and tensor_type.dtype.is_float
 
 
 @peeler(

@@ -97,16 +97,16 @@ def test_conversion_says_what_it_loses(text: str) -> None:
     found = CAST.rule(program.model, program.node)
     assert found is not None
     value, effect = found
-    kind, output = program.model.type_of(value), program.model.type_of(program.node.name)
-    assert kind is not None
+    tensor_type, output = program.model.type_of(value), program.model.type_of(program.node.name)
+    assert tensor_type is not None
     assert output is not None
     if isinstance(effect, Same):
-        assert kind == output
+        assert tensor_type == output
         return
     assert isinstance(effect, Convert)
-    assert (effect.source, effect.target) == (kind.dtype, output.dtype)
-    source, target = kind.dtype.numpy, output.dtype.numpy
-    largest = np.float64({"float16": 65504.0}.get(kind.dtype.name, 3.3895313892515355e38))
+    assert (effect.source, effect.target) == (tensor_type.dtype, output.dtype)
+    source, target = tensor_type.dtype.numpy, output.dtype.numpy
+    largest = np.float64({"float16": 65504.0}.get(tensor_type.dtype.name, 3.3895313892515355e38))
     samples = np.array([1 / 3, 1 + 2.0**-7, 1 + 2.0**-10, 1 + 2.0**-20, 2.0**-14, largest]).astype(source)
     with np.errstate(over="ignore"):
         back = samples.astype(target).astype(source)
