@@ -242,8 +242,8 @@ class Rewrite(ABC, Generic[F, C]):
 
     def failed(self, form: F | None, failure: MatchFailure | NotWritableError, at: RewriteContext) -> Decision[C]:
         """The decision where it could not be raised, or where the builder does not take what was to be written."""
-        miss = failure.miss if isinstance(failure, MatchFailure) else None
-        return Decision(code="" if miss is None else miss.code, reason=str(failure), failure=miss)
+        reason = failure.reason if isinstance(failure, MatchFailure) else None
+        return Decision(code="" if reason is None else reason.code, reason=str(failure), failure=reason)
 
 
 class OperatorRewrite(Rewrite[F, Candidate]):
@@ -273,5 +273,5 @@ def first_supported(lowerings: Sequence[Lowering[F, Candidate]], form: F, at: Re
         others=tuple(candidate for candidate in candidates if candidate is not chosen),
         code="" if first is None else first.code,
         reason="" if first is None else first.reason,
-        failure=None if first is None else first.miss,
+        failure=None if first is None else first.failure,
     )

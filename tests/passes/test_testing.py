@@ -9,10 +9,10 @@ import pytest
 from attnfuse.api import Model, Node
 from attnfuse.ir.text import TextError
 from attnfuse_passes.api import Effect, Identity, Scale
-from attnfuse_passes.attention.identities.peelers import all_peelers
+from attnfuse_passes.attention.identities.registry import all_identities
 from attnfuse_passes.testing import check_identity
 
-OURS = {entry.name: entry for entry in all_peelers()}
+OURS = {entry.name: entry for entry in all_identities()}
 
 
 def factor(number: float) -> Identity:

@@ -1,7 +1,8 @@
 """From a Softmax to the normal form: the chain that `chain.py` finds, read axis by axis.
 
-Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
-matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
+Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through identities, from
+one matrix product, and the weights go, through identities, into another that contracts exactly the axis the softmax ran
+over.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
 from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
@@ -198,11 +199,11 @@ class _Reader:
         return tensor_type
 
     def _operand(self, name: str, value: str, place: SitePart, *, swap: bool) -> _Operand:
-        """Peel an operand down to where its numbers come from, then describe how its axes came about."""
+        """Read an operand back to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
         for _ in range(MAX_CHAIN):
-            step = peel(self.model, at, place)
+            step = read_back(self.model, at, place)
             if step is None or (isinstance(step.effect, Convert) and not step.effect.wider):
                 break
             steps.append(step)

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TypeVar
 
 from attnfuse.api import (
+    FailureReason,
     FusedRequest,
     MatchFailure,
-    Miss,
     Model,
     Node,
     RewriteContext,
@@ -75,25 +75,30 @@ def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | 
     """The attention that a fused node says or, where it says more than that, what is known of it."""
     casts = find_casts(model, node)
     found = _attempt(partial(read_arguments, model, node))
-    sizes = found if isinstance(found, Miss) else _attempt(partial(_sizes, model, found))
+    sizes = found if isinstance(found, FailureReason) else _attempt(partial(_sizes, model, found))
     output = _attempt(partial(_output, model, node))
-    plain = found if isinstance(found, Miss) else _attempt(partial(check_plain, found))
+    plain = found if isinstance(found, FailureReason) else _attempt(partial(check_plain, found))
     origin = _origin(model, node, names, found, sizes, casts)
-    if isinstance(found, Miss) or isinstance(plain, Miss) or isinstance(sizes, Miss) or isinstance(output, Miss):
+    if (
+        isinstance(found, FailureReason)
+        or isinstance(plain, FailureReason)
+        or isinstance(sizes, FailureReason)
+        or isinstance(output, FailureReason)
+    ):
         return UnreadFusedNode(
             origin=origin,
             op=node.op,
             types=tuple(model.type_of(name) for name in node.inputs[:3]),
             scale=literal_scale(model, node),
             casts=casts,
-            failure=next(miss for miss in (found, plain, sizes, output) if isinstance(miss, Miss)),
-            request=sizes if isinstance(sizes, Miss) else sizes.request,
+            failure=next(reason for reason in (found, plain, sizes, output) if isinstance(reason, FailureReason)),
+            request=sizes if isinstance(sizes, FailureReason) else sizes.request,
         )
     try:
         return _attention(model, found, sizes, output, origin, casts)
     except MatchFailure as failure:
         types = sizes.types
-        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.miss, sizes.request)
+        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.request)
 
 
 class FusedNodeOfSource(AttentionRewrite):
@@ -107,11 +112,11 @@ class FusedNodeOfSource(AttentionRewrite):
         return raise_fused_node(at.model, at.node, self.sites.names)
 
 
-def _attempt(check: Callable[[], T]) -> T | Miss:
+def _attempt(check: Callable[[], T]) -> T | FailureReason:
     try:
         return check()
     except MatchFailure as failure:
-        return failure.miss
+        return failure.reason
 
 
 def _output(model: Model, node: Node) -> TensorType:
@@ -126,13 +131,13 @@ def _origin(
     model: Model,
     node: Node,
     names: SiteNames,
-    found: FusedArguments | Miss,
-    sizes: _Sizes | Miss,
+    found: FusedArguments | FailureReason,
+    sizes: _Sizes | FailureReason,
     casts: SurroundingCasts | None,
 ) -> Origin:
     anchor = _attempt(partial(only_output, model, node))
-    result = node if isinstance(anchor, Miss) else anchor
-    head_dim = None if isinstance(sizes, Miss) else sizes.request.head_dim
+    result = node if isinstance(anchor, FailureReason) else anchor
+    head_dim = None if isinstance(sizes, FailureReason) else sizes.request.head_dim
     return Origin(
         form="fused",
         module=names.of_values(node, *node.inputs[:3]),
@@ -142,15 +147,15 @@ def _origin(
         interior=(node.name, result.name),
         region=region_lines(model, [node]),
         facts=_facts(model, node, sizes, casts),
-        warnings=() if isinstance(found, Miss) else known_wrong(model, found, head_dim),
+        warnings=() if isinstance(found, FailureReason) else known_wrong(model, found, head_dim),
     )
 
 
-def _facts(model: Model, node: Node, sizes: _Sizes | Miss, casts: SurroundingCasts | None) -> SiteFacts:
+def _facts(model: Model, node: Node, sizes: _Sizes | FailureReason, casts: SurroundingCasts | None) -> SiteFacts:
     attention = self_or_cross(model, *node.inputs[:3]) if len(node.inputs) >= 3 else None
     query = model.type_of(node.inputs[0]) if node.inputs else None
     dtype = casts.dtype.name if casts is not None else None if query is None else query.dtype.name
-    if isinstance(sizes, Miss):
+    if isinstance(sizes, FailureReason):
         return SiteFacts(dtype=dtype, attention=attention)
     request = sizes.request
     query_length, key_length, head_dim = (
@@ -209,7 +214,7 @@ def find_casts(model: Model, node: Node) -> SurroundingCasts | None:
     """The casts that were put around the node for its sake; None where there are none such."""
     casts = [model.producer(name) for name in node.inputs[:3]]
     result = _attempt(partial(only_output, model, node))
-    if isinstance(result, Miss):
+    if isinstance(result, FailureReason):
         return None
     readers = [use.node for use in model.uses(result.name)]
     back = readers[0] if len(readers) == 1 else None

@@ -1,9 +1,9 @@
-"""Peelers of conversions between float types, and of nodes that pass their input on unchanged."""
+"""Identities of conversions between float types, and of nodes that pass their input on unchanged."""
 
 from __future__ import annotations
 
 from attnfuse.api import Model, Node, NotALiteralError, dtypes
-from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Convert, Effect, Ordered, Same
 
 # Every value of the left type is a value of the right one.
@@ -16,7 +16,7 @@ _WIDER = {
 }
 
 
-@peeler(
+@identity(
     "cast.float",
     ops=("Cast",),
     identity="cast(x) = x, exactly where the type widens",
@@ -46,7 +46,7 @@ def cast(model: Model, node: Node) -> tuple[str, Effect] | None:
     return value, Convert(tensor_type.dtype, target, wider=(tensor_type.dtype.name, target.name) in _WIDER)
 
 
-@peeler(
+@identity(
     "pass.through",
     ops=("Contiguous", "Clone", "TensorMove", "StopGradient", "Identity"),
     identity="f(x) = x",
@@ -64,7 +64,7 @@ def pass_through(model: Model, node: Node) -> tuple[str, Effect] | None:
     return (node.inputs[0], Same()) if _same_type(model, node) else None
 
 
-@peeler(
+@identity(
     "pass.ordered",
     ops=("Load", "Depend"),
     identity="load(x) = x, where nothing else reaches x",
