@@ -233,7 +233,7 @@ def _rows() -> Iterator[Operator]:
         ("BatchMatMul", "rank 3 and more", (_constant("transpose_a", "transpose_b"),)),
         (
             "MatMul",
-            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2",
+            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2; a primitive takes a bias as third",
             (_constant("transpose_a", "transpose_b"),),
         ),
         "TensorScatterUpdate",
@@ -242,7 +242,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_calculation_ops",
-        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW", ()),
+        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW; takes a bias", ()),
         ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", _NO_BFLOAT16),
         (
             "Conv3DTranspose",

@@ -22,13 +22,15 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CALL, CONSTANT, Model, short_name, tensor_type
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
-from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto, PrimitiveProto
 from attnfuse.verify.names import leaf_name
 
 TIMEOUT_SECONDS = 1800.0
 LEAST_SECONDS, SECONDS_A_NODE = 300.0, 0.3
 """What MindSpore is given, up to `TIMEOUT_SECONDS`: more than it needs, as its compiler may never end."""
 Types: TypeAlias = TensorType | tuple[TensorType | None, ...] | None
+_PRODUCT, _FACTORS = "attnfuse_product", 2
+"""What a product without a bias is called, and how many operands it has before its flags."""
 _NUMBERED = re.compile(r"attnfuse_n(\d+)")
 
 
@@ -135,7 +137,32 @@ def _stripped(model: Model) -> ModelProto:
             message.name = message.output[0]
         for output in graph.output:
             output.name = new_name.get(output.name, output.name)
+    _without_bias(copy)
     return copy
+
+
+def _without_bias(proto: ModelProto) -> None:
+    """Products that take a bias as those that do not: MindSpore knows no such input, and it changes no type."""
+    flags = {
+        f"REF::{primitive.name}": [bool(a.i) for a in sorted(primitive.attribute, key=lambda a: a.name)]
+        for primitive in proto.primitives
+        if primitive.op_type == "MatMul" and primitive.prim_type == PrimitiveProto.PRIMITIVE
+    }
+    if not flags:
+        return
+    function = PrimitiveProto.PRIMITIVE_FUNCTION
+    proto.primitives.add(name=_PRODUCT, op_type="MatMul", instance_name="MatMul", prim_type=function)
+    for graph in (proto.graph, *proto.functions):
+        for message in graph.node:
+            if message.op_type in flags:
+                turned = flags[message.op_type]
+                message.input[_FACTORS:] = [f"{graph.name}:{_PRODUCT}_{flag}" for flag in turned]
+                message.op_type = f"REF::{_PRODUCT}"
+        for flag in (False, True):
+            constant = NodeProto(name=f"{graph.name}:{_PRODUCT}_{flag}", op_type=CONSTANT)
+            constant.output.append(constant.name)
+            constant.attribute.add(name="value", type=AttributeProto.BOOL, i=int(flag))
+            graph.node.insert(0, constant)
 
 
 def seconds_for(models: Iterable[Model]) -> float:
