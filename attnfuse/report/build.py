@@ -67,10 +67,15 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
     """What became of which operators, by the operator's name."""
     counts: Counter[str] = Counter()
     into: dict[str, set[str]] = {}
+    refused: dict[str, set[str]] = {}
     for node in nodes:
         counts[node.op] += 1
         into.setdefault(node.op, set()).update(node.into)
-    return tuple(LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op]))) for op in sorted(counts))
+        refused.setdefault(node.op, set()).update({node.refused} - {""})
+    return tuple(
+        LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op])), refused=tuple(sorted(refused[op])))
+        for op in sorted(counts)
+    )
 
 
 def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[UnsupportedEntry, ...]:

@@ -32,11 +32,15 @@ class _Document(BaseModel):
 
 
 class LegalisedEntry(_Document):
-    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away."""
+    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away.
+
+    `refused` says why some were not written as the operator that the target has for them.
+    """
 
     op: str
     count: int
     into: tuple[str, ...]
+    refused: tuple[str, ...] = ()
 
 
 class UnsupportedEntry(_Document):

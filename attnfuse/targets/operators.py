@@ -252,6 +252,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_norm_ops",
+        ("GroupNormSilu", "all is read from attributes", ()),
         ("LayerNorm", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
         ("LogSoftmax", "", (_constant("axis"),)),
         ("RmsNorm", "epsilon does not arrive", (Limit("only", ("epsilon",), 1e-6),)),
@@ -379,7 +380,11 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")
-    yield Refused("GroupNorm", "no adapter (there is one for GroupNormSilu)", "its formula: ReduceMean, Sub, Rsqrt, …")
+    yield Refused(
+        "GroupNorm",
+        "no adapter (there is one for GroupNormSilu)",
+        "GroupNormSilu, and where that is refused ReduceMean, Sub, Rsqrt, …",
+    )
     yield Refused("IndexSelect", _NONE, "Gather")
     yield Refused("InplaceAddExt", _NONE, "Add, where nothing else reads the changed tensor")
     yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.arithmetic import onnx_type
+from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _REDUCTIONS = {
@@ -172,6 +172,36 @@ def _group_norm(at: LoweringContext) -> Result:
     grouped = at.writer.reshape(at.tensor(0), [dims[0], groups, math.prod(dims[1:]) // groups])
     y = at.writer.reshape(_normalised(at, grouped, [2], at.number(4)), dims)
     return [_affine(at, y, 2, 3, [1, dims[1], *[1] * (len(dims) - 2)]), None, None]
+
+
+@lowers("GroupNormSilu")
+def _group_norm_silu(at: LoweringContext) -> Result:
+    """x [N, C, *space], gamma [C], beta [C]; groups, epsilon and whether SiLU follows are attributes.
+
+    As CANN's kernel computes it: in float32, the variance as mean square less squared mean, gain and offset folded into
+    one product and one sum, SiLU of what is not rounded yet. Float64 has the formula's own variance.
+    """
+    dims, groups, epsilon = at.dims(0), at.attributes.get("num_groups"), at.attributes.get("eps")
+    activated = at.attributes.get("activate_silu")
+    if not isinstance(groups, int) or not isinstance(epsilon, float) or not isinstance(activated, bool):
+        raise at.unsupported("an attribute is left to CANN")
+    w, dtype = at.writer, at.tensor_type(0).dtype
+    x = w.reshape(at.tensor(0), [dims[0], groups, dims[1] // groups, math.prod(dims[2:])])
+    over = w.integers([2, 3])
+    mean = at.emit("ReduceMean", x, over, keepdims=1)
+    if w.arithmetic is Arithmetic.EXACT:
+        centred = at.emit("Sub", x, mean)
+        variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
+    else:
+        mean_square = at.emit("ReduceMean", at.emit("Mul", x, x), over, keepdims=1)
+        variance = at.emit("Sub", mean_square, at.emit("Mul", mean, mean))
+    deviation = at.emit("Sqrt", at.emit("Add", variance, w.number(epsilon, dtype)))
+    gamma, beta = (w.reshape(at.converted(i, dtype), [1, groups, dims[1] // groups, 1]) for i in (1, 2))
+    gain = at.emit("Div", gamma, deviation)
+    y = at.emit("Add", at.emit("Mul", x, gain), at.emit("Sub", beta, at.emit("Mul", gain, mean)))
+    if activated:
+        y = at.emit("Mul", y, at.emit("Sigmoid", y))
+    return [w.reshape(y, dims), None, None]
 
 
 @lowers("RmsNorm")
