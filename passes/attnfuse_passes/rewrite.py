@@ -127,9 +127,10 @@ class _Run:
     def _replace(self, builder: Builder, node: Node, result: Result, whole: Result, items: dict[str, str]) -> None:
         """Enter into the edit what stands for the node, and for the elements of its tuple."""
         edit = self.edit
-        edit.rename.update(items)
-        edit.remove.update(items)
-        self.replaced += [node, *(item for name in items if (item := self.model.producer(name)) is not None)]
+        stead = items | builder.others
+        edit.rename.update(stead)
+        edit.remove.update(stead)
+        self.replaced += [node, *(made for name in stead if (made := self.model.producer(name)) is not None)]
         if isinstance(whole, tuple):
             read = set(items.values())
             self.dead |= {part for part in whole if part is not None and part not in read and builder.made(part)}

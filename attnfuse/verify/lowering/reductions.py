@@ -157,6 +157,36 @@ def _layer_norm(at: LoweringContext) -> Result:
     return [_affine(at, y, 1, 2), None, None]
 
 
+@lowers("LayerNormV3")
+def _layer_norm_v3(at: LoweringContext) -> Result:
+    """As LayerNorm. CANN's kernel rounds mean and deviation to the type of gamma, and nothing else but the result."""
+    rank = len(at.dims(0))
+    first = at.integer(3) % rank
+    w, dtype, statistics = at.writer, at.tensor_type(0).dtype, at.tensor_type(1).dtype
+    over, carrier = w.integers(range(first, rank)), w.arithmetic.carry(dtype)
+    mean = at.emit("ReduceMean", at.tensor(0), over, keepdims=1)
+    centred = at.emit("Sub", at.tensor(0), mean)
+    variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
+    raised = at.emit("Sqrt", at.emit("Add", variance, w.number(at.number(5), dtype)))
+    inverse = w.round_to(at.emit("Reciprocal", raised), statistics, carrier)
+    centred = at.emit("Sub", at.tensor(0), w.round_to(mean, statistics, carrier))
+    return [_affine(at, at.emit("Mul", centred, inverse), 1, 2), None, None]
+
+
+@lowers("AddLayerNorm")
+def _add_layer_norm(at: LoweringContext) -> Result:
+    """x1, x2, gamma, beta, bias or none; the sum is the fourth result, and is normalised before it is rounded."""
+    epsilon, gives_sum = at.attributes.get("epsilon"), at.attributes.get("additional_output")
+    if not isinstance(epsilon, float) or not isinstance(gives_sum, bool):
+        raise at.unsupported("an attribute is left to CANN")
+    dtype, rank = at.tensor_type(0).dtype, len(at.dims(0))
+    total = at.emit("Add", at.tensor(0), at.converted(1, dtype))
+    if not at.is_absent(4):
+        total = at.emit("Add", total, at.converted(4, dtype))
+    y = _normalised(at, total, range(rank - len(at.dims(2)), rank), epsilon)
+    return [_affine(at, y, 2, 3), None, None, total if gives_sum else None]
+
+
 @lowers("LayerNormExt")
 def _layer_norm_ext(at: LoweringContext) -> Result:
     """x, normalized_shape, weight, bias, epsilon."""

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from attnfuse.api import Context, Effects, Model, Property
+from attnfuse_passes.composites.add_layer_norm import AddLayerNormRewrite
 from attnfuse_passes.composites.group_norm import GroupNormRewrite
+from attnfuse_passes.composites.layer_norm import LayerNormRewrite
+from attnfuse_passes.composites.rms_norm import RmsNormRewrite
 from attnfuse_passes.rewrite import rewrite
 
 
@@ -23,4 +26,5 @@ class Composites:
         """Raise, decide and lower each candidate, in file order."""
         if context.target.runtime != "lite":
             return False
-        return rewrite(model, context, Effects.of(model), (GroupNormRewrite(),))
+        rewrites = (GroupNormRewrite(), AddLayerNormRewrite(model), LayerNormRewrite(), RmsNormRewrite())
+        return rewrite(model, context, Effects.of(model), rewrites)
