@@ -99,3 +99,13 @@ def test_a_gate_by_silu_stays(size: int, one: int, asked: Literal["off", "custom
     assert ["halves of a multiple of 64 bytes" in reason for reason in told.unsupported.values()] == [True] * (
         size == 24
     )
+
+
+@pytest.mark.parametrize("any_batch", [False, True])
+def test_a_rotation_of_heads_first_needs_to_know_how_many_they_are(any_batch: bool) -> None:
+    """CANN refuses a thousand heads in all with cosines of [1, 1, S, D]."""
+    text = """
+    a = Chunk(x: float32[2, 3, 5, 8], 2, -1); r = Concat((Neg(a[1]), a[0]), -1)
+    Add(Mul(x, c: float32[1, 1, 5, 8]), Mul(r, s: float32[1, 1, 5, 8]))
+    """
+    assert Composites().run(model(text), context("ascend910b", any_batch=any_batch)) is not any_batch

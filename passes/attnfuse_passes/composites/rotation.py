@@ -20,6 +20,7 @@ from attnfuse.api import (
     Node,
     Result,
     RewriteContext,
+    TensorFacts,
     TensorType,
     behind,
     dtypes,
@@ -52,7 +53,10 @@ class RotaryPositionEmbedding(CompositeLowering[Rotation]):
     form: ClassVar[str] = "RotaryPositionEmbedding"
 
     def facts(self, form: Rotation, at: RewriteContext) -> CompositeFacts:
-        return CompositeFacts(self.form, tuple(map(facts_of, form.tensor_types)), {"mode": form.mode})
+        x, cos, sin = map(facts_of, form.tensor_types)
+        if at.context.any_batch:
+            x = TensorFacts((-1, *x.dims[1:]), x.dtype)
+        return CompositeFacts(self.form, (x, cos, sin), {"mode": form.mode})
 
     def write(self, build: Builder, form: Rotation, candidate: Candidate) -> Result:
         return build.op("RotaryPositionEmbedding", form.x, form.cos, form.sin, build.constant(form.mode))

@@ -15,6 +15,8 @@ from attnfuse.api import AttributeProto, Result, TensorType, argument_name, cann
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import RuleContext, legalises
 
+_PORT_NAMES = {"input_names": ("x", "w"), "output_names": ("output",)}
+
 
 @legalises("Conv2DExt")
 def convolution_2d(at: RuleContext) -> Result:
@@ -155,11 +157,16 @@ def _plain_convolution(
 def _convolution(
     at: RuleContext, value: str, weight: str, attributes: Sequence[AttributeProto], bias: str | None
 ) -> str:
-    """Conv2D of an image, and the bias in the same node where it is learned."""
-    held = bias is not None and nodes.is_learned(at.model, bias)
-    third = [nodes.as_third_input(at.build, bias)] if bias is not None and held else []
-    y = at.build.op("Conv2D", value, weight, *third, prim_type=at.build.PRIMITIVE, attributes=attributes)
-    return y if held else _with_bias(at, y, bias)
+    """Conv2D of an image, and the bias in the same node where it is learned.
+
+    MindSpore's names of its ports are of two inputs: with a third they are left out, as they were where it arrived.
+    """
+    if bias is None or not nodes.is_learned(at.model, bias):
+        y = at.build.op("Conv2D", value, weight, prim_type=at.build.PRIMITIVE, attributes=attributes)
+        return _with_bias(at, y, bias)
+    kept = [attribute for attribute in attributes if attribute.name not in _PORT_NAMES]
+    third = nodes.as_third_input(at.build, bias)
+    return at.build.op("Conv2D", value, weight, third, prim_type=at.build.PRIMITIVE, attributes=kept)
 
 
 @legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
@@ -265,8 +272,7 @@ def _common_attributes(
         nodes.whole("group", groups),
         nodes.whole("groups", groups),
         nodes.text("format", layout),
-        nodes.texts("input_names", ("x", "w")),
-        nodes.texts("output_names", ("output",)),
+        *(nodes.texts(name, ports) for name, ports in _PORT_NAMES.items()),
     )
 
 
