@@ -24,7 +24,6 @@ from attnfuse.api import (
     Unsupported,
     effective_uses,
     kernel,
-    short_name,
 )
 from attnfuse_passes.attention.identities.scale import constant_factor, keeps_shape
 from attnfuse_passes.composites.composite import CompositeLowering, CompositeRewrite, facts_of, number
@@ -39,13 +38,14 @@ _BY_A_NUMBER = ("Mul", "Muls", "Div", "Divs")
 class SumAndLayerNorm(LayerNorm):
     """The norm of one + other, tensors of one type. `is_read` tells whether the sum, `x`, is read elsewhere.
 
-    `regions` are the summands that would be one kernel with the sum. `parameters` is the type of gain and offset.
+    `in_region` tells whether what makes a summand would be one kernel with the sum. `parameters` is the element type of
+    gain and offset.
     """
 
     one: str
     other: str
     is_read: bool
-    regions: tuple[str, ...]
+    in_region: bool
     parameters: DType
 
 
@@ -57,9 +57,8 @@ class AddLayerNorm(CompositeLowering[SumAndLayerNorm]):
     def unsupported_reason(self, form: SumAndLayerNorm, candidate: Candidate, at: RewriteContext) -> Unsupported | None:
         """What the target has against it, or that it costs more than the sum and the norm."""
         refusal = super().unsupported_reason(form, candidate, at)
-        if refusal is None and form.regions:
-            named = " and ".join(map(short_name, form.regions))
-            return Unsupported("", f"{self.form} would cost a kernel more: {named} and the sum are one without it")
+        if refusal is None and form.in_region:
+            return Unsupported("", f"{self.form} would cost a kernel more: what makes a summand is one with the sum")
         return refusal
 
     def facts(self, form: SumAndLayerNorm, at: RewriteContext) -> CompositeFacts:
@@ -107,7 +106,6 @@ class AddLayerNormRewrite(CompositeRewrite[SumAndLayerNorm]):
         if len(types) > 1:
             return None
         one, other = summands
-        regions = tuple(dict.fromkeys(v for v in summands if _is_one_kernel_with(at.model, v, added)))
         return SumAndLayerNorm(
             anchor=norm.anchor,
             x=norm.x,
@@ -120,7 +118,7 @@ class AddLayerNormRewrite(CompositeRewrite[SumAndLayerNorm]):
             one=one,
             other=other,
             is_read=bool(others),
-            regions=regions,
+            in_region=any(_is_one_kernel_with(at.model, value, added) for value in summands),
             parameters=types.pop() if types else norm.tensor_type.dtype,
         )
 

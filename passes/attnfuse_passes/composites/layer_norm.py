@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from attnfuse.api import (
     UNKNOWN_DIM,
     Builder,
@@ -73,7 +75,7 @@ def read(at: RewriteContext) -> LayerNorm:
     tail = tensor_type.dims[first:]
     if UNKNOWN_DIM in tail:
         raise cannot(f"it normalises {tensor_type} by rows of a size not known before run time")
-    gain, offset = (at.optional(position) for position in parameters)
+    gain, offset = (_parameter(at, position, left_out) for position, left_out in zip(parameters, (1, 0), strict=True))
     if any(at.model.type_of(value) is None for value in (gain, offset) if value is not None):
         raise cannot("its gain or offset is of no known type")
     return LayerNorm(
@@ -86,6 +88,13 @@ def read(at: RewriteContext) -> LayerNorm:
         epsilon=float(epsilon),
         outputs=len(at.outs),
     )
+
+
+def _parameter(at: RewriteContext, position: int, left_out: int) -> str | None:
+    """A gain or offset; None where there is none, and where tracing wrote it out: constants of that number alone."""
+    value = at.optional(position)
+    literal = at.model.literal(value) if value is not None and at.model.is_literal(value) else None
+    return None if isinstance(literal, np.ndarray) and bool((literal == left_out).all()) else value
 
 
 class LayerNormV3(CompositeLowering[LayerNorm]):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from attnfuse.ir.graph import Model
@@ -17,15 +16,15 @@ from tests.verify.lowering.support import EXACT, NATIVE, Floats, execute, f
 SHAPE = (2, 6, 5, 4)
 
 
-def run(text: str, inputs: dict[str, Array], arithmetic: Arithmetic) -> npt.NDArray[Any]:
+def run(text: str, inputs: Mapping[str, Array], arithmetic: Arithmetic) -> Floats:
     model = Model(parse_program(text, infer=infer, signature=signature))
     (result,) = execute(model, inputs, arithmetic)
-    return result.astype(np.float64)
+    return np.asarray(result, np.float64)
 
 
 def normalised(x: Floats, axes: tuple[int, ...], epsilon: float) -> Floats:
     centred = x - x.mean(axes, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axes, keepdims=True) + epsilon)
+    return np.asarray(centred / np.sqrt((centred**2).mean(axes, keepdims=True) + epsilon))
 
 
 def group_norm(x: Array, gain: Array, offset: Array, *, activated: bool) -> Floats:
@@ -33,7 +32,7 @@ def group_norm(x: Array, gain: Array, offset: Array, *, activated: bool) -> Floa
     grouped = x.astype(np.float64).reshape(x.shape[0], 3, -1)
     y = normalised(grouped, (2,), 0.125).reshape(x.shape)
     y = y * gain.astype(np.float64)[:, None, None] + offset.astype(np.float64)[:, None, None]
-    return y / (1 + np.exp(-y)) if activated else y
+    return np.asarray(y / (1 + np.exp(-y)) if activated else y)
 
 
 def composite(dtype: str, shape: tuple[int, ...] = SHAPE, *, activated: bool) -> str:
