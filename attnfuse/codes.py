@@ -32,7 +32,7 @@ _CODES = (
         "structure.scores",
         DecisionStage.STRUCTURE,
         "No matrix product was found behind the softmax through known identities.",
-        "an identity for the operator named under found (see docs/adding-an-identity.md)",
+        "add an identity for the operator named after `found`: docs/adding-an-identity.md says how",
     ),
     Code(
         "structure.soft_cap",
@@ -48,7 +48,7 @@ _CODES = (
         "structure.weights_changed",
         DecisionStage.STRUCTURE,
         "Between the softmax and the product with value something changes the weights.",
-        "drop the operator named under found before export (dropout at inference, a head mask)",
+        "drop the operator named after `found` before export (dropout at inference, a head mask)",
     ),
     Code("structure.rank", DecisionStage.STRUCTURE, "An operand of the product is a vector."),
     Code("structure.contraction", DecisionStage.STRUCTURE, "The contracted axes of query and key do not correspond."),

@@ -289,7 +289,10 @@ class _Parser:
         cursor = self.cursor
         cursor.skip_lines()
         if not cursor.accept("mindir"):
-            raise cursor.error(f"the full form of a graph starts with 'mindir'; found {cursor.found()}.")
+            raise cursor.error(
+                "the full form of a graph starts with 'mindir' (what --short prints is for reading only); "
+                f"found {cursor.found()}."
+            )
         if cursor.sees("{") or cursor.next.kind == "data":
             parse_message(cursor, self.model)
         else:
