@@ -9,10 +9,13 @@ import dataclasses
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.operators.table import OPERATORS as ROWS
 from attnfuse.targets.attention import LAUNCH_LIMITS, TILING
 from attnfuse.targets.ge import tables
 from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
@@ -20,6 +23,8 @@ from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSE
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import FixedSetting, Input
 from attnfuse_passes.attention.identities.registry import all_identities
+from attnfuse_passes.legalise.legalise import FAMILIES as RULE_FAMILIES
+from attnfuse_passes.legalise.rules import RULES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"
@@ -99,6 +104,8 @@ def targets() -> str:
         "Or only in a way not to be relied on. attnfuse writes them otherwise where it can prove that it may.",
         "",
         *_table(("operator", "why", "what says the same"), refused),
+        "",
+        *_without_rule(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -119,6 +126,21 @@ def _launch_limits() -> Iterator[str]:
         "",
         *_table(("limit", *LAUNCH_LIMITS), rows),
         "",
+    )
+
+
+def _without_rule() -> Iterator[str]:
+    """Operators whose meaning is known and that neither MindSpore Lite nor a rule takes."""
+    assert RULE_FAMILIES  # importing them is what filled the registry
+    handled = OPERATORS.keys() | RULES.keys()
+    names = sorted(name for name, row in ROWS.items() if name not in handled and row.role is not Role.FUSED_ATTENTION)
+    yield from (
+        "## Operators without a rule",
+        "",
+        "These are in the operator table (`attnfuse/ir/operators/`), MindSpore Lite is not known to take them, and no rule in",
+        "`passes/attnfuse_passes/legalise/` writes them with others. A result that holds one is not deployable:",
+        "",
+        *textwrap.wrap(", ".join(f"`{name}`" for name in names) + ".", 120),
     )
 
 
