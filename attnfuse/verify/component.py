@@ -9,10 +9,11 @@ from pathlib import Path
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.names import counted
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate
 from attnfuse.verify.graph.fused_nodes import fused_nodes
-from attnfuse.verify.graph.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, has_same_types, new_findings
 from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.result import ComponentVerification, Level
 from attnfuse.verify.stages import timed
@@ -54,7 +55,7 @@ def check(
         if inferred.rejected is not None and not findings:
             _check_inferable(before, name, work)
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
-    notes.append(f"MindSpore re-inferred {inferred.compared} node types")
+    notes.append(f"MindSpore re-inferred {counted(inferred.compared, 'node type')}")
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
     told = ComponentVerification(
         name=name,
@@ -70,6 +71,8 @@ def check(
     )
     if level != "full":
         return told
+    if not has_same_types(before, after):
+        return replace(told, notes=(*told.notes, "neither graph was run: their inputs or outputs differ"))
     # Here, so that the static level needs no onnxruntime.
     from attnfuse.verify.numbers import comparison, full
 

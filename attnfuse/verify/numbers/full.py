@@ -18,6 +18,7 @@ from pathlib import Path
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.types import Array, TensorType
+from attnfuse.names import counted
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
@@ -139,7 +140,7 @@ def _at_sizes(
     found.findings += [*sites.check_compute(anew.sites, request.compute), *differences]
     apart = [f"site {site.label}" for site, part in parts if part is None]
     if moved := [short_name(replaced.value) for replaced, part in others if part is None]:
-        apart.append(f"{moved[0]} (of {len(moved)} replaced operators)")
+        apart.append(f"{moved[0]} (of {counted(len(moved), 'replaced operator')})")
     found.notes += [*anew.notes, *remarked]
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]

@@ -16,6 +16,7 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
+from attnfuse.names import counted
 from attnfuse.verify.graph.sites import Cut, ReplacedOperator
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.comparison import Side, relative_error
@@ -40,7 +41,7 @@ def compare_replaced(
         if (difference := told[key]) is not None:
             name = f"{replaced.op} {short_name(replaced.value)}"
             findings.append(f"{name} was replaced, and its replacement {difference}.")
-    notes = [f"{len(parts)} replaced operators checked ({len(told)} distinct)"] if parts else []
+    notes = [f"{counted(len(parts), 'replaced operator')} checked ({len(told)} distinct)"] if parts else []
     return findings, notes
 
 
