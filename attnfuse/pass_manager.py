@@ -39,10 +39,15 @@ class Property(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Legalised:
-    """A node that was written with other operators: its own operator, and those of the nodes that stand for it."""
+    """A node that was written with other operators: its own operator, and those of the nodes that stand for it.
+
+    `absorbed` are the operators of the nodes that went with it, as nothing else read them: of a formula that became one
+    operator, all but its last.
+    """
 
     op: str
     into: tuple[str, ...]
+    absorbed: tuple[str, ...] = ()
 
 
 class WeightReader(Protocol):

@@ -264,9 +264,18 @@ def test_what_a_plugin_does_wrong_is_its_own(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_rewrite_that_writes_nothing_for_what_is_read_says_so(plugin: Install, graph: Path, tmp_path: Path) -> None:
+def test_a_rewrite_that_writes_nothing_for_what_is_read_says_so(
+    plugin: Install, graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The node stays, and nothing is told of as legalised."""
     plugin("attnfuse-own", REWRITE.format("None"), {"attnfuse.rewrites:own": "Own"})
     assert cli.run(["compile", str(graph), "-o", str(tmp_path / "out")]) == 0
     (component,) = document(tmp_path / "out")["components"]
-    assert [entry for entry in component["legalised"] if entry["op"] == "Softmax"] == []
+    assert [entry for entry in component["legalised"] if entry["op"] == "Transpose"] == []
+    (entry,) = component["not_rewritten"]
+    assert (entry["op"], entry["reason"]) == ("Transpose", "nothing is written for it, and it is read")
+    assert component["unsupported"] == []  # MindSpore Lite takes it
+    capfd.readouterr()
+    assert cli.run(["inspect", str(graph)]) == 0
+    told = f"not rewritten {entry['count']} (Transpose): nothing is written for it, and it is read: unet/"
+    assert told in capfd.readouterr().err
