@@ -19,14 +19,12 @@ class Code:
 
 _CODES = (
     Code("fused", None, "The site is one fused node in the output."),
-    Code("fused.carried_over", None, "The source already held the fused node, and the target takes it as it is."),
-    Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
-    Code("fused.recast", None, "The source already held the fused node; its casts are now those of the policy."),
+    Code("fused.carried_over", None, "The source already has the fused node, and the target takes it as it is."),
+    Code("fused.converted", None, "The source has the other runtime's fused node; it was rewritten to the target's."),
+    Code("fused.recast", None, "The source already has the fused node; its casts are now those of the policy."),
     # anchor: a softmax of another kind
     Code("anchor.no_product", DecisionStage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
-    Code(
-        "anchor.key_is_weight", DecisionStage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."
-    ),
+    Code("anchor.key_is_weight", DecisionStage.ANCHOR, "The key is a weight: this is a linear layer, not attention."),
     # structure
     Code(
         "structure.scores",
@@ -153,7 +151,7 @@ _CODES = (
     Code(
         "target.bias_rounded",
         DecisionStage.TARGET,
-        "The bias of a fused node of the source would be rounded anew: the target's node takes it in another type, or "
+        "The bias of a fused node of the source would be rounded again: the target's node takes it in another type, or "
         "adds it behind the scale.",
     ),
     Code("target.mask_per_head", DecisionStage.TARGET, "The operator takes one mask for all heads only."),

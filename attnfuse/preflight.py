@@ -46,9 +46,7 @@ def check_components(target: Target, components: Mapping[str, Held], cure: str =
     """
     for name, held in components.items():
         if held.dtype is not None and target.lacks(held.dtype):
-            raise UsageError(
-                f"{target.told_of(held.dtype)}, and component {name} is held in it: {cure} {_others(target)}."
-            )
+            raise UsageError(f"{target.told_of(held.dtype)}, which component {name} has: {cure} {_others(target)}.")
         for given, dtype in (held.inputs or {}).items():
             if target.lacks(dtype):
                 raise UsageError(

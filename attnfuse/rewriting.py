@@ -121,7 +121,7 @@ def _rewrite_for_any(
     first = next(iter(results.values()))[0]
     if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
         raise TraceError(
-            f"component {name} cannot be written for any batch: its operators are legalised otherwise from batch to "
+            f"component {name} cannot be written for any batch: its operators are legalised differently from batch to "
             "batch; compile it without --dynamic, once for each batch."
         )
     sites = merge_records(name, {batch: one.sites for batch, (one, _) in results.items()})

@@ -175,7 +175,7 @@ def survey_source(
     if _is_graph(path):
         with contextlib.suppress(OSError):
             codec.check_format(path)
-        raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
+        raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect lists what is in it.")
     folder = tracing_source.resolve(source, weights=False)
     # What is here was not fetched without its weights.
     return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))

@@ -50,7 +50,7 @@ class Standing:
         outputs = self.manifest.outputs
         named = (component.graph, *component.variables)
         if missing := [name for name in named if name not in outputs]:
-            raise _damaged(self.place, f"its {MANIFEST} does not tell of {missing[0]}")
+            raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
         return {name: outputs[name] for name in named}
 
     @property
@@ -75,7 +75,7 @@ class Standing:
         reported = {entry.name for entry in self.report.components}
         for component in self.kept:
             if component.name not in reported:
-                raise _damaged(self.place, f"its {REPORT} does not tell of {component.name}")
+                raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")
             for name, wrote in self.files(component).items():
                 if holds is not None and not holds(self.place.folder / name, wrote):
                     raise OutputError(
@@ -153,7 +153,7 @@ def merge_manifest(standing: Standing, made: Manifest, order: Sequence[str]) -> 
         for name in component.sources:
             entry = standing.manifest.inputs.get(name)
             if entry is None:
-                raise _damaged(standing.place, f"its {MANIFEST} does not tell of {name}")
+                raise _damaged(standing.place, f"its {MANIFEST} has no entry for {name}")
             if inputs.setdefault(name, entry) != entry:
                 raise OutputError(
                     f"{where} holds {component.name}, which was made of another {name}: compile {component.name} again "

@@ -32,7 +32,7 @@ from tests.support.graphs import GraphBuilder, transformer
 TARGET = Target("lite", "ascend910b")
 
 
-NO_RULE = "no adapter is known for it; no rule writes it otherwise"
+NO_RULE = "no adapter is known for it; no rule replaces it"
 LEGALISED = legalised_entries(
     [
         Legalised("Dense", ("Reshape", "MatMul"), ("Cast",)),

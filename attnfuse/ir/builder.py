@@ -329,7 +329,7 @@ class Builder:
         replaced, made = self._edit.model.type_of(self._anchor.name), self._made.get(value)
         value_type: ValueType = self._edit.model.types_of(value) if made is None else made.value_type
         if replaced is not None and not agree(value_type, replaced):
-            raise self.refusal(f"{replaced}, and what was to stand for it {describe(value_type)}")
+            raise self.refusal(f"{replaced}, and its replacement is {describe(value_type)}")
 
     def stand_before(self) -> None:
         """Let the site's nodes stand before the node, which stays."""

@@ -28,7 +28,7 @@ from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
 
-_HELD = "the live model is held in it"
+_HELD = "the live model has this type"
 """Where the type of a component comes from that was captured."""
 
 

@@ -60,7 +60,7 @@ def plan_live(
         (wished,) = _planned(work, held, shapes, [name])
         warnings[name] = wished.warnings
         if wished.dtype != held:
-            message = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
+            message = f"its type is {held}, and the pipeline would run it in {wished.dtype}"
             warnings[name] += (
                 f"{message}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",
             )
@@ -82,7 +82,7 @@ def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
     )
     if not scales:
         return plan
-    meaning = "of each LoRA that is loaded: the graph has it as it stands; for another scale set it and compile again"
+    meaning = "of each LoRA that is loaded: the graph has its present value; for another scale set it and compile again"
     scale_value = FixedValue("lora_scale", [list(one) for one in scales], meaning)
     return replace(plan, fixed=(scale_value, *(one for one in plan.fixed if one.name != scale_value.name)))
 

@@ -87,7 +87,7 @@ def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]
     for node in model.nodes:
         reason = unsupported_type(target, model, node)
         if reason is None and (why := unsupported_reason(target, model, node)) is not None:
-            reason = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+            reason = reasons.get(node.name, f"{why}; no rule replaces it")
         if reason is not None:
             found.append((node, reason))
     return _entries(model, found)

@@ -444,7 +444,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("UpsampleNearest2D", _NONE, "ResizeNearestNeighbor; Reshape and BroadcastTo for whole factors")
     yield Refused(
         "UpsampleNearest3D",
-        "an adapter; nothing tells what becomes of the one of its two arguments that is None",
+        "an adapter; what becomes of the one of its two arguments that is None is not documented",
         "ResizeNearestNeighbor of its pictures, Gather of its depth",
     )
     yield Refused("View", _NONE, "Reshape")

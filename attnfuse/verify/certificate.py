@@ -100,7 +100,7 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
         parts = parts[:1]
     for part in parts:
         if not part.passed:
-            raise VerificationError(f"{certificate} tells of a verification of {part.name} that failed.")
+            raise VerificationError(f"{certificate} records a failed verification of {part.name}.")
     for folder, file in checks:
         if _sha256(folder / file.name) != file.sha256:
             raise VerificationError(f"{folder / file.name} is not what was verified: its digest differs.")

@@ -138,7 +138,7 @@ class _Run:
             index = self.model.literal(item.inputs[1]) if self.model.is_literal(item.inputs[1]) else None
             part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
             if part is None:
-                raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
+                raise cannot(f"{short_name(item.name)} reads an element that its replacement does not have")
             stead[item.name] = part
         return stead
 

@@ -150,7 +150,7 @@ def test_a_reporter_beside_a_graph_overwrites_nothing_of_others(run: Command, gr
     (tmp_path / "a.lines.txt").write_bytes(b"mine")
     answer = run("compile", graph, "-o", out, "--reporter", "lines")
     assert answer.code == 2
-    assert "a.lines.txt stands there already; move it" in answer.error
+    assert "a.lines.txt exists already; move it" in answer.error
     assert (tmp_path / "a.lines.txt").read_bytes() == b"mine"
     (tmp_path / "a.lines.txt").unlink()
     for _ in range(2):

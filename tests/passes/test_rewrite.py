@@ -196,7 +196,7 @@ def test_what_the_builder_does_not_take_is_dropped() -> None:
     run = Run(negated(), Negations(AsOther()))
     assert not run.changed
     (reason,) = run.context.unsupported.values()
-    assert "what was to stand for it float32[6]" in reason
+    assert "its replacement is float32[6]" in reason
     assert run.rewrites.outcomes[0].decision.chosen is None
 
 

@@ -87,7 +87,7 @@ class SpecContext:
             raise SourceError(f"{path}: model_max_length is {json.dumps(value)}, not a positive number.")
         return int(value) if value <= _MOST_TOKENS else None
 
-    def filled(self, *models: str, tokenizer: str = "", remedy: str = "mend it") -> int:
+    def filled(self, *models: str, tokenizer: str = "", remedy: str = "fix it") -> int:
         """The tokens of a text for these text encoders: what their tokenizers fill it up to, else their positions.
 
         `tokenizer` names one for all where it is not each encoder's own ("tokenizer_2" of "text_encoder_2"). 77 where
@@ -127,7 +127,7 @@ class SpecContext:
     def text_filled(self, *models: str) -> int:
         """Tokens of a text for these text encoders: what was asked for, else `filled`; UsageError beyond positions."""
         if self.shapes.sequence_length is None:
-            return self.filled(*models, remedy="mend it, or give --sequence-length")
+            return self.filled(*models, remedy="fix it, or give --sequence-length")
         places = [self.number("max_position_embeddings", model, 0) for model in models]
         return self.text(0, min(filter(None, places), default=0))
 

@@ -102,7 +102,7 @@ def find(original: Model, fused: Model) -> Found:
     for output, op in changed:
         made = _made_anew(original, fused, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
-            message = f"{short_name(output)} is made anew and stands neither for one attention nor for none"
+            message = f"{short_name(output)} was replaced and replaces neither one attention nor none"
             return Found(
                 (),
                 (),

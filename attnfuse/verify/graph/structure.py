@@ -244,7 +244,7 @@ def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
         elif takes_element(user) and use.position == 0:
             index = _literal(model, user.inputs[1])
             if index != element:
-                findings.append(f"is read at index {index}; the attention stands at index {element}")
+                findings.append(f"is read at index {index}; the attention is at index {element}")
         elif not (orders_effects(user) or keeps_order(user) or makes_tuple(user)):
             findings.append(f"is used by {user.op} {short_name(user.name)} as a tuple")
     return findings
