@@ -113,7 +113,7 @@ def read_standing(place: OutputPlace, asked: Collection[str]) -> Standing | None
     except OutputError:
         if others:
             raise
-        return None  # all that it tells of is made anew
+        return None  # all that it lists is made again
     kept = tuple(component for component in manifest.components if component.name in others)
     return Standing(place, content, manifest, report, kept)
 
@@ -214,12 +214,12 @@ def _warnings(standing: Standing, made: Report, same_policy: bool, names: Sequen
     stood = [text for text in standing.report.warnings if stays and (about(text) is None or about(text) in stays)]
     both = list(dict.fromkeys([*made.warnings, *stood]))
     whole = [text for text in both if about(text) is None]
-    slips = [text for text in whole if text.startswith("the policy's ")]
+    unmatched = [text for text in whole if text.startswith("the policy's ")]
     if same_policy and stays:
-        slips = [text for text in slips if text in made.warnings and text in stood]
+        unmatched = [text for text in unmatched if text in made.warnings and text in stood]
     others = sorted(text for text in whole if not text.startswith("the policy's "))
     own = sorted((text for text in both if about(text) is not None), key=lambda text: names.index(about(text) or ""))
-    return (*others, *slips, *own)
+    return (*others, *unmatched, *own)
 
 
 def _ordered(

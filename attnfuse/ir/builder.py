@@ -295,8 +295,8 @@ class Builder:
             return value
         tensor_type = self.type_of(value)
         with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
-            is_held = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
-        if tensor_type.dtype.is_low_precision and not is_held:
+            is_exact = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
+        if tensor_type.dtype.is_low_precision and not is_exact:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), tensor_type.dtype)
         return self.op("Mul", value, self.tensor(np.array(factor), tensor_type.dtype))
 

@@ -122,8 +122,8 @@ def _entries(model: Model, found: Iterable[tuple[Node, str]]) -> tuple[Unsupport
 
 def type_warnings(target: Target, component: str, unsupported: Iterable[UnsupportedEntry]) -> list[str]:
     """A warning for each type that the component computes in and the SoC does not."""
-    lacking = {entry.reason for entry in unsupported if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
-    return [f"{component}: not deployable: {reason}" for reason in sorted(lacking)]
+    missing = {entry.reason for entry in unsupported if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
+    return [f"{component}: not deployable: {reason}" for reason in sorted(missing)]
 
 
 def component_entry(

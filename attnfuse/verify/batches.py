@@ -1,6 +1,6 @@
 """A component for any batch: the written file's types, and the whole check at some batches.
 
-The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
+The written file goes through MindSpore's inference with its batch left open. At each batch it is then compared with the
 source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
 """
 

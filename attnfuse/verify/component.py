@@ -57,7 +57,7 @@ def check(
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
     notes.append(f"MindSpore re-inferred {counted(inferred.compared, 'node type')}")
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
-    told = ComponentVerification(
+    result = ComponentVerification(
         name=name,
         level=level,
         seed=seed,
@@ -70,9 +70,9 @@ def check(
         seconds=seconds,
     )
     if level != "full":
-        return told
+        return result
     if not has_same_types(before, after):
-        return replace(told, notes=(*told.notes, "neither graph was run: their inputs or outputs differ"))
+        return replace(result, notes=(*result.notes, "neither graph was run: their inputs or outputs differ"))
     # Here, so that the static level needs no onnxruntime.
     from attnfuse.verify.numbers import comparison, full
 
@@ -88,11 +88,11 @@ def check(
     )
     found = full.check_numbers(before, after, request, seconds)
     return replace(
-        told,
-        findings=(*told.findings, *found.findings),
-        notes=(*told.notes, *found.notes),
+        result,
+        findings=(*result.findings, *found.findings),
+        notes=(*result.notes, *found.notes),
         warnings=tuple(found.warnings),
-        executors=(*told.executors, *comparison.EXECUTORS),
+        executors=(*result.executors, *comparison.EXECUTORS),
         outputs=tuple(found.outputs),
         sites=tuple(found.sites),
         drawn=tuple(found.drawn),

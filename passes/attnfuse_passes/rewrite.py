@@ -191,7 +191,7 @@ def _as_one(builder: Builder, result: Result) -> Result:
 def _tidy(edit: Edit, arguments: set[str]) -> None:
     """Take away the constants and primitives that only replaced nodes used.
 
-    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())

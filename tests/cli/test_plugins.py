@@ -107,21 +107,21 @@ def test_a_cache_knows_options_and_versions(
     os.utime(old, (0, 0))
     monkeypatch.setattr(incremental, "_places", lambda name: [old])
 
-    def is_made_anew(*options: str) -> bool:
+    def is_made_again(*options: str) -> bool:
         answer = run("compile", graph, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache", *options)
         assert answer.code == 0
         return "unet: unchanged" not in answer.err.splitlines()
 
-    assert is_made_anew("--pass", "marks.text=one")
-    assert not is_made_anew("--pass", "marks.text=one")
-    assert is_made_anew("--pass", "marks.text=two")
+    assert is_made_again("--pass", "marks.text=one")
+    assert not is_made_again("--pass", "marks.text=one")
+    assert is_made_again("--pass", "marks.text=two")
     assert b"two" in (tmp_path / "out" / "unet.mindir").read_bytes()
-    assert not is_made_anew("--pass", "marks.text=two", "--reporter", "lines")
+    assert not is_made_again("--pass", "marks.text=two", "--reporter", "lines")
     shutil.rmtree(tmp_path / "site-packages")
     (tmp_path / "site-packages").mkdir()
     plugin("attnfuse-marks", MARKS + LINES, ENTRIES, "1.3")
     plugins.load.cache_clear()
-    assert is_made_anew("--pass", "marks.text=two")
+    assert is_made_again("--pass", "marks.text=two")
     assert document(tmp_path / "out")["components"][0]["plugins"] == {"attnfuse-marks": "1.3"}
 
 

@@ -1,4 +1,4 @@
-"""What the maker of nodes refuses: slips of whoever writes a site, which must not reach a file."""
+"""What the maker of nodes refuses: mistakes of the author of a site, which must not reach a file."""
 
 from __future__ import annotations
 

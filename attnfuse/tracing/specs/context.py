@@ -96,13 +96,13 @@ class SpecContext:
         """
         found: dict[str, int] = {}
         for model in models:
-            told_by = tokenizer or model.replace("text_encoder", "tokenizer")
-            filled, positions = self.filled_up_to(told_by), self._positions(model, needed=not found)
+            tokenizer_name = tokenizer or model.replace("text_encoder", "tokenizer")
+            filled, positions = self.filled_up_to(tokenizer_name), self._positions(model, needed=not found)
             if filled is not None and positions is not None and filled > positions:
                 raise SourceError(
-                    f"{self.path(model)}: {model} has {positions} positions, and {told_by} fills texts up to {filled}"
-                    " tokens (model_max_length in tokenizer_config.json), with which the pipeline itself fails;"
-                    f" {remedy}."
+                    f"{self.path(model)}: {model} has {positions} positions, and {tokenizer_name} fills texts up to"
+                    f" {filled} tokens (model_max_length in tokenizer_config.json), with which the pipeline itself"
+                    f" fails; {remedy}."
                 )
             if filled or positions:
                 found[model] = filled or positions or 0
@@ -117,8 +117,8 @@ class SpecContext:
     def _positions(self, model: str, *, needed: bool) -> int | None:
         """A text encoder's positions, if it says them; a damaged configuration is told here only where it is needed."""
         try:
-            told = self.option("max_position_embeddings", model=model) is not None
-            return self.number("max_position_embeddings", model) if told else None
+            is_given = self.option("max_position_embeddings", model=model) is not None
+            return self.number("max_position_embeddings", model) if is_given else None
         except SourceError:
             if needed:
                 raise

@@ -75,14 +75,14 @@ def check_interface(original: Model, fused: Model) -> list[str]:
             if what == "input" and leaf_name(a.name) != leaf_name(b.name):
                 findings.append(f"{what} {leaf_name(a.name)} is now called {leaf_name(b.name)}.")
             name = leaf_name(a.name)
-            told_a, told_b = _declared(a), _declared(b)
-            if told_a != told_b:
-                findings.append(f"{what} {name} was {told_a} and is {told_b}.")
+            was, now = _declared(a), _declared(b)
+            if was != now:
+                findings.append(f"{what} {name} was {was} and is {now}.")
             made = fused.types_of(b.name)
             nested = isinstance(made, tuple) and None in made  # a result that is a tuple itself has no type there
             # An output that declares no type contradicts none: the source left it open, and so does what is written.
-            if told_b and made is not None and not nested and told_b != _told(made) and not _leaves_open(b, made):
-                findings.append(f"{what} {name} is declared {told_b} and made as {_told(made)}.")
+            if now and made is not None and not nested and now != _text(made) and not _leaves_open(b, made):
+                findings.append(f"{what} {name} is declared {now} and made as {_text(made)}.")
     return findings + _check_parameters(original, fused)
 
 
@@ -118,7 +118,7 @@ def _declared_tuple(proto: AttributeProto) -> str:
     return f"({', '.join(elements)})"
 
 
-def _told(value_type: TensorType | tuple[TensorType | None, ...]) -> str:
+def _text(value_type: TensorType | tuple[TensorType | None, ...]) -> str:
     return str(value_type) if isinstance(value_type, TensorType) else f"({', '.join(str(k) for k in value_type)})"
 
 
