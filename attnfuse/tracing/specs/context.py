@@ -158,7 +158,7 @@ class SpecContext:
         return frames, (frames - 1) // temporal + 1
 
     def rows(self, *, guided: bool) -> int:
-        """Rows of a batch: twice the images where the pipeline guides (or is asked to), once where it does not."""
+        """Rows of a batch: twice the images with classifier-free guidance, once without."""
         batch = self.shapes.batch or 1
         asked = self.shapes.guidance
         return 2 * batch if (guided if asked is None else asked) else batch
