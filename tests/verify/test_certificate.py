@@ -67,7 +67,7 @@ def test_a_verification_that_failed_certifies_nothing(certified: Path) -> None:
     document = json.loads(certified.read_bytes())
     document["components"][0]["passed"] = False
     certified.write_text(json.dumps(document))
-    with pytest.raises(VerificationError, match="a verification of unet that failed"):
+    with pytest.raises(VerificationError, match="records a failed verification of unet"):
         check_certificate(certified)
 
 
