@@ -202,5 +202,5 @@ def test_transposed_convolutions_of_volumes(mode: str, pads: tuple[int, ...], be
     for arithmetic, tolerance in ((EXACT, 1e-12), (NATIVE, 2e-5)):
         got = one("Conv3DTranspose", [a, k], cut.shape, arithmetic=arithmetic, attributes=attributes)
         np.testing.assert_allclose(got, cut, rtol=tolerance, atol=tolerance)
-    with pytest.raises(UnsupportedOpError, match="padding that is not told"):
+    with pytest.raises(UnsupportedOpError, match="padding that is not given"):
         one("Conv3DTranspose", [a, k], cut.shape, attributes={**attributes, "pad_mode": "same"})
