@@ -210,7 +210,8 @@ class Lowering(Protocol[F_contra, C_contra]):
 class RewriteOutcome(Generic[F, C]):
     """What became of one root: the form it was raised to (None where that failed), what was decided, what was written.
 
-    `ops` are the operators of the nodes written, constants aside, `casts` how many of them convert types.
+    `ops` are the operators of the nodes written, constants aside, `casts` how many of them convert types, `absorbed`
+    those of the nodes that go with the root (see `Legalised`).
     """
 
     node: Node
@@ -218,6 +219,7 @@ class RewriteOutcome(Generic[F, C]):
     decision: Decision[C]
     ops: tuple[str, ...] = ()
     casts: int = 0
+    absorbed: tuple[str, ...] = ()
 
 
 class Rewrite(ABC, Generic[F, C]):
@@ -272,7 +274,7 @@ class OperatorRewrite(Rewrite[F, Candidate]):
             at.context.unsupported[outcome.node.name] = outcome.decision.reason
         else:
             refused = at.context.unsupported.pop(outcome.node.name, "")
-            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops, refused))
+            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops, outcome.absorbed, refused))
 
 
 def first_supported(

@@ -7,7 +7,7 @@ was. What is written for a node that in the end is refused is dropped.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -26,9 +26,12 @@ from attnfuse.api import (
     Rewrite,
     RewriteContext,
     RewriteOutcome,
+    Role,
     cannot,
     effective_uses,
     eliminate_dead_code,
+    keeps_order,
+    role,
     short_name,
     sites_built,
     takes_element,
@@ -107,7 +110,28 @@ class _Run:
             return RewriteOutcome(outcome.node, form, each.failed(form, failure, at))
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
-        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts)
+        replaced = [anchor, *filter(None, map(self.model.producer, builder.others))]
+        absorbed = self._absorbed(outcome.node, replaced, result)
+        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, absorbed)
+
+    def _absorbed(self, root: Node, replaced: Sequence[Node], result: Result) -> tuple[str, ...]:
+        """Operators beside the root's that are gone: of replaced nodes, first the one in whose place all is written,
+        and of those that nothing read but these and each other; the last first.
+        """
+        anchor = replaced[0]
+        written = [*self.edit.before.get(anchor.name, ()), *filter(None, [self.edit.replace.get(anchor.name)])]
+        read = {name for message in written for name in message.input}
+        read.update((result,) if isinstance(result, str) else filter(None, result or ()))
+        gone, names = [*replaced], {node.name for node in replaced}
+        for node in gone:
+            for maker in filter(None, map(self.model.producer, node.inputs)):
+                if maker.op == CONSTANT or maker.name in read or maker.name in names:
+                    continue
+                if all(use.node is not None and use.node.name in names for use in self.model.uses(maker.name)):
+                    names.add(maker.name)
+                    gone.append(maker)
+        others = (node for node in gone if node.name != root.name)
+        return tuple(node.op for node in others if role(node) is not Role.TUPLE and not keeps_order(node))
 
     def _elements(self, node: Node, parts: Result) -> dict[str, str]:
         """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
@@ -120,7 +144,7 @@ class _Run:
             index = self.model.literal(item.inputs[1]) if self.model.is_literal(item.inputs[1]) else None
             part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
             if part is None:
-                raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
+                raise cannot(f"{short_name(item.name)} reads an element that its replacement does not have")
             stead[item.name] = part
         return stead
 
@@ -174,7 +198,7 @@ def _as_one(builder: Builder, result: Result) -> Result:
 def _tidy(edit: Edit, arguments: set[str]) -> None:
     """Take away the constants and primitives that only replaced nodes used.
 
-    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
