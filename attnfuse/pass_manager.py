@@ -42,8 +42,8 @@ class Legalised:
     """A node that was written with other operators: its own operator, and those of the nodes that stand for it.
 
     `absorbed` are the operators of the nodes that went with it, as nothing else read them: of a formula that became one
-    operator, all but its last. `refused` says why it was not written as the operator that would have come first; ""
-    where it was, or there is none.
+    operator, all but its last. `refused` says why it was not written as the operator that would have come first; it is
+    "" where it was, or there is none.
     """
 
     op: str

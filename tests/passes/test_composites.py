@@ -61,6 +61,15 @@ def test_a_composite_that_is_written_is_told_as_legalised() -> None:
     assert told.legalised == [Legalised("GroupNorm", ("GroupNormSilu", "TupleGetItem"), ("SiLU",))]
 
 
+def test_a_sum_that_a_composite_gives_out_too_is_told_as_absorbed() -> None:
+    norm = "LayerNormExt(s, (64,), w: parameter float16[64], b: parameter float16[64], 1e-05)[0]"
+    graph = model(f"s = Add(Div(x: float16[2, 9, 64], tensor float16[] 1.0), y: float16[2, 9, 64]); Add({norm}, s)")
+    told = context("ascend910b")
+    Composites().run(graph, told)
+    (done,) = told.legalised
+    assert (done.op, done.absorbed) == ("LayerNormExt", ("Add", "Div"))
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_graph_that_is_to_be_for_any_batch_is_judged_as_such(batch: int) -> None:
     """At a batch of 2 alone the 310P's general kernel would take it; together the graphs must be one."""
