@@ -9,15 +9,19 @@ MindSpore orders effects by values of no number (monads): a node that changes me
 the next state from it, `Depend` ties the last one to a result. A node is carried out because something needs it, and
 after another because it needs that. So what counts as order here is need: A stands before B where B needs A.
 
-`Effects.of` reads a graph, `lost` tells what one graph did and another no longer does.
+`Effects.of` reads what a graph changes, `writers_of` who does it and beside whom, and `lost` tells what one graph did
+and another no longer does. Thousands may write to one memory in turn: sets of names are whole numbers there, a bit for
+each name (`Numbering`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 
-from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, Use, short_name
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, Use, live_values, short_name
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import (
@@ -57,40 +61,65 @@ def _orders(model: Model, node: Node | None) -> bool:
     return orders_effects(node)
 
 
+class Numbering:
+    """A bit for each name, the same in every graph that is read with it."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._names: list[str] = []
+
+    def bit(self, name: str) -> int:
+        """The name's own; a new one where there is none."""
+        place = self._places.setdefault(name, len(self._names))
+        if place == len(self._names):
+            self._names.append(name)
+        return 1 << place
+
+    def mask(self, names: Iterable[str]) -> int:
+        """The bits of all of them."""
+        mask = 0
+        for name in names:
+            mask |= self.bit(name)
+        return mask
+
+    def names(self, mask: int) -> Iterator[str]:
+        """The names whose bits those are."""
+        while mask:
+            lowest = mask & -mask
+            yield self._names[lowest.bit_length() - 1]
+            mask ^= lowest
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """A node that changes memory. `others` are the nodes that read the same memory but for its own result: those that
-    need the writer, those that it needs, and those of which neither is so. `names` are those of the memory."""
+    """A node that changes memory. `names` are those of the memory, and the others nodes that read the same memory but
+    for its own result: those that need the writer, those that it needs, and those of which neither is so. All of them
+    are bits of a `Numbering`."""
 
     op: str
-    names: frozenset[str]
+    names: int
     is_ours: bool
     """Whether the memory is the graph's own: no weight, input or constant, and none of a function's caller."""
-    after: frozenset[str]
-    before: frozenset[str]
-    beside: frozenset[str]
+    after: int
+    before: int
+    beside: int
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a graph writes to: the values that are changed in place, under any of their names, and who does it."""
+    """What a graph writes to: the values that are changed in place, under any of their names."""
 
     mutated: frozenset[str]
     written: frozenset[str]
     """Weights that the graph writes to, or hands to something that might: their numbers are those of no file."""
-    writers: Mapping[str, Writer] = field(default_factory=dict)
-    """The nodes that do, as far as they are carried out, by the value each gives."""
 
     @classmethod
     def of(cls, model: Model) -> Effects:
         """Read them. Costs little where nothing writes, as in most graphs."""
-        nodes = [node for node in model.nodes if node.op not in (CONSTANT, CALL)]
-        writing = [node for node in nodes if changed(model, node) or _acts_outside(model, node)]
-        mutated = _mutated(model, writing)
+        mutated = _mutated(model)
         weights = [parameter.name for parameter in model.parameters()]
-        written = {name for name in weights if any(not _only_reads(model, use) for use in effective_uses(model, name))}
-        writers = dict(_Reader(model, writing).read()) if writing else {}
-        return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)), writers)
+        written = {name for name in weights if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
+        return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))
 
     def without(self, value: str) -> Effects:
         """The same, as if nothing changed `value`: what its only reader finds before the change."""
@@ -108,14 +137,18 @@ class Effects:
         written = [] if node is None else changed(model, node)
         if not written:
             return True
-        buffer = [use.node for name in written for use in effective_uses(model, name)]
-        readers = [use.node for use in effective_uses(model, value)]
+        buffer = [use.node for name in written for use in islice(_effective_uses(model, name), 2)]
+        readers = (use.node for use in _effective_uses(model, value))
         return buffer == [node] and all(reader is not None and reads_memory(reader) for reader in readers)
 
 
 def effective_uses(model: Model, value: str) -> list[Use]:
     """Uses that read the value's numbers: the ordering of effects (UpdateState) does not."""
-    return [use for use in model.uses(value) if use.node is None or not only_orders(model, use.node)]
+    return list(_effective_uses(model, value))
+
+
+def _effective_uses(model: Model, value: str) -> Iterator[Use]:
+    return (use for use in model.uses(value) if use.node is None or not only_orders(model, use.node))
 
 
 def only_orders(model: Model, node: Node) -> bool:
@@ -146,10 +179,14 @@ def may_change(model: Model, value: str) -> bool:
     return False
 
 
-def _mutated(model: Model, writing: Iterable[Node]) -> set[str]:
-    """The targets of those nodes, and every other name of the same memory."""
+def _operators(model: Model) -> Iterator[Node]:
+    return (node for node in model.nodes if node.op not in (CONSTANT, CALL))
+
+
+def _mutated(model: Model) -> set[str]:
+    """What nodes change, and every other name of the same memory."""
     mutated: set[str] = set()
-    pending = [value for node in writing for value in changed(model, node)]
+    pending = [value for node in _operators(model) for value in changed(model, node)]
     while pending:
         value = pending.pop()
         if value in mutated:
@@ -188,198 +225,256 @@ def _memory(model: Model, values: Iterable[str]) -> set[str]:
     return seen
 
 
-def lost(before: Effects, after: Effects, model: Model, said: Mapping[str, str]) -> Iterator[str]:
-    """What `before` did and `after`, the effects of `model`, no longer does: a sentence for each.
+def writers_of(model: Model, numbering: Numbering) -> Mapping[str, Writer]:
+    """The nodes that change memory, as far as they are carried out, by the value each gives."""
+    writers = [node for node in _operators(model) if changed(model, node) or _acts_outside(model, node)]
+    return dict(_Reader(model, writers, numbering).read()) if writers else {}
+
+
+def lost(
+    before: Mapping[str, Writer],
+    after: Mapping[str, Writer],
+    model: Model,
+    said: Mapping[str, str],
+    numbering: Numbering,
+) -> Iterator[str]:
+    """What the writers `before` did and those `after`, the ones of `model`, no longer do: a sentence for each.
 
     A writer may go where its memory is the graph's own and nothing is left that would see the difference; or where
-    whoever took it away says why nobody can (`said`, by value).
+    whoever took it away says why nobody can (`said`, by value). Both were read with that numbering.
     """
-    for name, writer in before.writers.items():
-        now = after.writers.get(name)
+
+    def users(name: str) -> int:
+        return numbering.mask(use.node.name for use in model.uses(name) if use.node is not None and use.position >= 0)
+
+    reading = _Gathered(users, numbering)
+    for name, writer in before.items():
+        now = after.get(name)
         told = f"{writer.op} {short_name(name)}"
         if now is None:
             if name in said:
                 continue
-            seen = sorted(r for r in writer.after | writer.beside if _reads(model, r, writer.names))
             if not writer.is_ours:
                 yield f"{told} is no longer carried out, and it changes what the graph does not own."
-            elif seen:
-                yield f"{told} is no longer carried out, and {short_name(seen[0])} reads what it changes."
+            elif seen := reading.of(writer.names) & (writer.after | writer.beside):
+                first = min(numbering.names(seen))
+                yield f"{told} is no longer carried out, and {short_name(first)} reads what it changes."
             continue
-        for other in sorted(writer.after - now.after):
-            if other in now.before or other in now.beside:
-                yield f"{short_name(other)} no longer comes after {told}."
-        for other in sorted(writer.before - now.before):
-            if other in now.after or other in now.beside:
-                yield f"{short_name(other)} no longer comes before {told}."
+        for other in sorted(numbering.names(writer.after & ~now.after & (now.before | now.beside))):
+            yield f"{short_name(other)} no longer comes after {told}."
+        for other in sorted(numbering.names(writer.before & ~now.before & (now.after | now.beside))):
+            yield f"{short_name(other)} no longer comes before {told}."
 
 
-def _reads(model: Model, name: str, memory: frozenset[str]) -> bool:
-    node = model.producer(name)
-    return node is not None and not memory.isdisjoint(node.inputs)
+class _Gathered:
+    """What many names have together, of bits that each has. Names are looked at in blocks, each block once: those of
+    one writer are nearly those of the next."""
+
+    _BLOCK = 8
+    """Bytes."""
+
+    def __init__(self, each: Callable[[str], int], numbering: Numbering) -> None:
+        self._each = each
+        self._numbering = numbering
+        self._known: dict[tuple[int, bytes], int] = {}
+
+    def of(self, names: int) -> int:
+        found = 0
+        data = names.to_bytes((names.bit_length() + 7) // 8, "little")
+        for at in range(0, len(data), self._BLOCK):
+            key = at, data[at : at + self._BLOCK]
+            known = self._known.get(key)
+            if known is None:
+                known = 0
+                for name in self._numbering.names(int.from_bytes(key[1], "little") << 8 * at):
+                    known |= self._each(name)
+                self._known[key] = known
+            found |= known
+        return found
 
 
-class _Reader:
-    """One graph's writers: each is a bit, and every node has the bits of those it needs and of those that need it."""
+class _Closure(dict[str, int]):
+    """The bits of a value and of all that is behind it: `step` gives its own, and where it goes on."""
 
-    def __init__(self, model: Model, writers: list[Node]) -> None:
-        self._model = model
-        self._writers = writers
-        self._bit = {node.name: 1 << i for i, node in enumerate(writers)}
-        self._inside = self._of_functions()
-        # Thousands may write to one memory in turn, each under every name that it had before.
-        self._origins: dict[str, tuple[frozenset[str], bool]] = {}
-        self._renamings = _Known(self._renaming)
-        self._reading = _Known(self._readers_of)
+    def __init__(self, step: Callable[[str], tuple[int, list[str]]]) -> None:
+        self._step = step
 
-    def read(self) -> Iterator[tuple[str, Writer]]:
-        needs, needed = self._needs(), self._needed()
-        carried_out = self._carried_out(needs)
-        for node in self._writers:
-            bit = self._bit[node.name]
-            if not carried_out & bit:
-                continue
-            if changed(self._model, node):
-                names, is_ours = self._memory(node)
-                readers = self._readers(node, names)
-            else:
-                names, is_ours = frozenset[str](), False
-                readers = frozenset(o.name for o in self._writers if o is not node and not changed(self._model, o))
-            after, before, beside = list[str](), list[str](), list[str]()
-            for reader in readers:
-                if needs.get(reader, 0) & bit:
-                    after.append(reader)
-                else:
-                    (before if needed.get(reader, 0) & bit else beside).append(reader)
-            yield node.name, Writer(node.op, names, is_ours, frozenset(after), frozenset(before), frozenset(beside))
-
-    def _of_functions(self) -> dict[str, int]:
-        """The writers in each function, and in those it calls."""
-        inside = {graph.name: 0 for graph in self._model.graphs}
-        for node in self._writers:
-            inside[node.graph.name] |= self._bit[node.name]
-        calls = [(n.graph.name, n.proto.op_type.removeprefix("REF::")) for n in self._model.nodes if n.op == CALL]
-        for _ in inside:
-            for caller, callee in calls:
-                inside[caller] |= inside.get(callee, 0)
-        return inside
-
-    def _own(self, node: Node) -> int:
-        if node.op == CALL:
-            return self._inside.get(node.proto.op_type.removeprefix("REF::"), 0)
-        return self._bit.get(node.name, 0)
-
-    def _needs(self) -> dict[str, int]:
-        """By node, the writers it needs. Graphs stand in topological order."""
-        through: dict[str, int] = {}
-        needs: dict[str, int] = {}
-        for node in self._model.nodes:
-            mask = 0
-            for name in node.inputs:
-                mask |= through.get(name, 0)
-            needs[node.name] = mask
-            through[node.name] = mask | self._own(node)
-        return needs
-
-    def _needed(self) -> dict[str, int]:
-        """By node, the writers that need it."""
-        needed: dict[str, int] = {}
-        for node in reversed(self._model.nodes):
-            mask = needed.setdefault(node.name, 0) | self._own(node)
-            for name in node.inputs:
-                needed[name] = needed.get(name, 0) | mask
-        return needed
-
-    def _carried_out(self, needs: Mapping[str, int]) -> int:
-        """The writers that an output of their graph needs."""
-        mask = 0
-        for graph in self._model.graphs:
-            for output in graph.output:
-                node = self._model.producer(output.name)
-                mask |= needs.get(output.name, 0) | (0 if node is None else self._own(node))
-        return mask
-
-    def _memory(self, writer: Node) -> tuple[frozenset[str], bool]:
-        """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
-        names, is_ours = frozenset[str](), True
-        for name in changed(self._model, writer):
-            known, is_own = self._origin(name)
-            names, is_ours = names | known, is_ours and is_own
-        new = names
-        while new := frozenset[str]().union(*map(self._renamings.__getitem__, new)) - names - {writer.name}:
-            names |= new
-        return names, is_ours
-
-    def _origin(self, value: str) -> tuple[frozenset[str], bool]:
-        """Every name that the value's memory has up to it; whether the graph owns that memory."""
+    def __missing__(self, value: str) -> int:
         pending = [value]
-        while value not in self._origins:
-            name = pending[-1]
-            onward, same, is_own = self._step(name)
-            missing = [before for before in onward if before not in self._origins]
+        while pending:
+            mask, onward = self._step(pending[-1])
+            missing = [name for name in onward if name not in self]
             if missing:
                 pending += missing
                 continue
-            found = [self._origins[before] for before in onward]
-            names = frozenset({name, *same}).union(*(names for names, _ in found))
-            self._origins[pending.pop()] = names, is_own and all(is_own for _, is_own in found)
-        return self._origins[value]
+            for name in onward:
+                mask |= self[name]
+            self[pending.pop()] = mask
+        return self[value]
+
+
+class _Reader:
+    """One graph's writers."""
+
+    def __init__(self, model: Model, writers: list[Node], numbering: Numbering) -> None:
+        self._model = model
+        self._writers = writers
+        self._numbering = numbering
+        self._renamings = cache(self._renaming)
+        self._elements = cache(self._elements_of)
+        self._under = _Closure(lambda name: (numbering.bit(name), self._renamings(name)))
+        """Every name that the value's memory has from it on."""
+        self._names = _Closure(self._named)
+        """Every name of the value's memory."""
+        self._foreign = _Closure(self._origin)
+        """1 where the graph does not own that memory."""
+        self._renaming_bits = _Gathered(lambda name: numbering.mask(self._renamings(name)), numbering)
+        self._reading_bits = _Gathered(self._readers_of, numbering)
+
+    def read(self) -> Iterator[tuple[str, Writer]]:
+        carried_out = self._carried_out()
+        of_others = [node for node in self._writers if not changed(self._model, node)]
+        outside = self._numbering.mask(node.name for node in of_others)
+        read: dict[str, tuple[int, bool, int]] = {}
+        for node in carried_out:
+            own = self._numbering.bit(node.name)
+            if changed(self._model, node):
+                names, is_ours = self._memory(node)
+                read[node.name] = names, is_ours, self._reading_bits.of(names) & ~own
+            else:
+                read[node.name] = 0, False, outside & ~own
+        looked_at = 0
+        for *_, readers in read.values():
+            looked_at |= readers
+        needing, needed = self._around(looked_at)
+        for node in carried_out:
+            names, is_ours, readers = read[node.name]
+            after = readers & needing[node.name]
+            before = readers & needed[node.name] & ~after
+            yield node.name, Writer(node.op, names, is_ours, after, before, readers & ~after & ~before)
+
+    def _calls(self) -> Iterator[tuple[Node, str]]:
+        return ((n, n.proto.op_type.removeprefix("REF::")) for n in self._model.nodes if n.op == CALL)
+
+    def _carried_out(self) -> list[Node]:
+        """The writers that an output of their graph needs, or a call that one needs."""
+        needed = live_values(self._model, [output.name for graph in self._model.graphs for output in graph.output])
+        within: dict[str, set[str]] = {}
+        for node, callee in self._calls():
+            within.setdefault(node.graph.name, set()).add(callee)
+        pending, called = [callee for node, callee in self._calls() if node.name in needed], set[str]()
+        while pending:
+            callee = pending.pop()
+            if callee not in called:
+                called.add(callee)
+                pending += within.get(callee, ())
+        return [node for node in self._writers if node.name in needed or node.graph.name in called]
+
+    def _callers(self, graph: str) -> list[str]:
+        """The calls in which the nodes of that graph are carried out, through other functions too."""
+        calls: dict[str, list[Node]] = {}
+        for node, callee in self._calls():
+            calls.setdefault(callee, []).append(node)
+        pending, seen, found = [graph], {graph}, list[str]()
+        while pending:
+            for node in calls.get(pending.pop(), ()):
+                found.append(node.name)
+                if node.graph.name not in seen:
+                    seen.add(node.graph.name)
+                    pending.append(node.graph.name)
+        return found
+
+    def _around(self, looked_at: int) -> tuple[dict[str, int], dict[str, int]]:
+        """By writer, which of those nodes need it and which it needs; in a function, what is said of its calls too."""
+        bits = {name: self._numbering.bit(name) for name in self._numbering.names(looked_at)}
+        behind: dict[str, int] = {}
+        # Graphs stand in topological order.
+        for node in reversed(self._model.nodes):
+            mask = behind.setdefault(node.name, 0) | bits.get(node.name, 0)
+            if mask:
+                for name in node.inputs:
+                    behind[name] = behind.get(name, 0) | mask
+        ahead: dict[str, int] = {}
+        for node in self._model.nodes:
+            mask = 0
+            for name in node.inputs:
+                mask |= ahead.get(name, 0) | bits.get(name, 0)
+            ahead[node.name] = mask
+        needing, needed = dict[str, int](), dict[str, int]()
+        callers = {name: self._callers(name) for name in {node.graph.name for node in self._writers}}
+        for node in self._writers:
+            needing[node.name] = needed[node.name] = 0
+            for name in (node.name, *callers[node.graph.name]):
+                needing[node.name] |= behind[name]
+                needed[node.name] |= ahead[name]
+        return needing, needed
+
+    def _memory(self, writer: Node) -> tuple[int, bool]:
+        """Every name of the memory that the writer changes, its own result's aside; whether the graph owns it."""
+        names, is_foreign = 0, 0
+        for name in changed(self._model, writer):
+            names |= self._names[name]
+            is_foreign |= self._foreign[name]
+        own = self._numbering.bit(writer.name)
+        names &= ~self._under[writer.name]
+        # What is under the result may have the memory from elsewhere, too.
+        while new := self._renaming_bits.of(names) & ~names & ~own:
+            names |= new
+        return names, not is_foreign
+
+    def _origin(self, name: str) -> tuple[int, list[str]]:
+        onward, _, is_own = self._step(name)
+        return int(not is_own), onward
+
+    def _named(self, name: str) -> tuple[int, list[str]]:
+        """Every name that memory of the value has from there on, and where the value has it from."""
+        onward, same, _ = self._step(name)
+        mask = self._under[name]
+        for other in same:
+            mask |= self._under[other]
+        return mask, onward
 
     def _step(self, name: str) -> tuple[list[str], list[str], bool]:
         """Where the value's memory may come from, and more names of it; False where the graph does not own it."""
         node = self._model.producer(name)
-        element = None if node is None else _element(self._model, node)
-        if element is not None:
-            # No operator gives tensors that overlap: the other elements of its tuple are other memory.
-            maker, same = element
-            return [], same, _is_own(maker)
+        index = None if node is None else _index(self._model, node)
+        if node is not None and index is not None:
+            maker = self._model.producer(node.inputs[0])
+            if maker is not None and maker.op not in (CONSTANT, CALL) and not _named_anew(maker):
+                # No operator gives tensors that overlap: the other elements of its tuple are other memory.
+                return [], self._elements(maker.name)[index], _is_own(maker)
         onward = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
         return onward, [], bool(onward) or _is_own(node)
 
-    def _readers(self, writer: Node, names: frozenset[str]) -> frozenset[str]:
-        """The nodes that read the memory under one of those names; names and order read nothing."""
-        return frozenset[str]().union(*map(self._reading.__getitem__, names)) - {writer.name}
-
-    def _renaming(self, name: str) -> frozenset[str]:
-        """The nodes that may give the value's memory another name."""
-        nodes = (use.node for use in self._model.uses(name))
-        return frozenset(n.name for n in nodes if n is not None and n.op != CALL and name in _named_anew(n))
-
-    def _readers_of(self, name: str) -> frozenset[str]:
-        """The nodes that read the memory under that name, or change it."""
-        nodes = (use.node for use in self._model.uses(name))
-        found = [node for node in nodes if node is not None and not _orders(self._model, node)]
-        anew = self._renamings[name]
-        return frozenset(node.name for node in found if node.name not in anew or changed(self._model, node))
-
-
-class _Known(dict[str, frozenset[str]]):
-    """What a question about a value was answered, each asked once."""
-
-    def __init__(self, ask: Callable[[str], frozenset[str]]) -> None:
-        self._ask = ask
-
-    def __missing__(self, value: str) -> frozenset[str]:
-        self[value] = found = self._ask(value)
+    def _elements_of(self, several: str) -> dict[int, list[str]]:
+        """The names of each element of a tuple that is taken by a constant."""
+        found: dict[int, list[str]] = {}
+        for use in self._model.uses(several):
+            index = None if use.node is None else _index(self._model, use.node)
+            if use.node is not None and index is not None and use.position == 0:
+                found.setdefault(index, []).append(use.node.name)
         return found
 
+    def _renaming(self, name: str) -> list[str]:
+        """The nodes that may give the value's memory another name."""
+        nodes = (use.node for use in self._model.uses(name))
+        found = (n.name for n in nodes if n is not None and n.op != CALL and name in _named_anew(n))
+        return list(dict.fromkeys(found))
 
-def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
-    """For one element, by a constant, of the results of an operator: the operator, and every name of the element."""
-    if not _picks(node) or not model.is_literal(node.inputs[1]):
-        return None
-    maker = model.producer(node.inputs[0])
-    if maker is None or maker.op in (CONSTANT, CALL) or _named_anew(maker):
+    def _readers_of(self, name: str) -> int:
+        """The nodes that read the memory under that name, or change it; names and order read nothing."""
+        nodes = (use.node for use in self._model.uses(name))
+        found = [node for node in nodes if node is not None and not _orders(self._model, node)]
+        anew = self._renamings(name)
+        return self._numbering.mask(n.name for n in found if n.name not in anew or changed(self._model, n))
+
+
+def _index(model: Model, node: Node) -> int | None:
+    """Which element of a tuple the node takes; None where it takes none, or no constant tells."""
+    if len(node.inputs) < 2 or not takes_element(node) or not model.is_literal(node.inputs[1]):
         return None
     index = model.literal(node.inputs[1])
-    users = [use.node for use in model.uses(maker.name)]
-    picks = [user for user in users if user is not None and _picks(user) and model.is_literal(user.inputs[1])]
-    return maker, [pick.name for pick in picks if model.literal(pick.inputs[1]) == index]
-
-
-def _picks(node: Node) -> bool:
-    """Whether the node takes an element out of a tuple."""
-    return len(node.inputs) > 1 and takes_element(node)
+    return index if isinstance(index, int) else None
 
 
 def _is_own(node: Node | None) -> bool:
