@@ -285,15 +285,18 @@ class Builder:
         """factor · value, in the value's type.
 
         A factor that the type does not hold is applied in float32: rounded, it would scale every score alike, which
-        no rounding of the formula does.
+        no rounding of the formula does. Raises NotWritableError for a factor that whole numbers do not hold.
         """
         if factor == 1.0:
             return value
         kind = self.type_of(value)
-        with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
+        # A factor past the type's largest number is one that it does not hold, as is no number among whole ones.
+        with np.errstate(over="ignore", invalid="ignore"):
             is_held = float(np.array(factor).astype(kind.dtype.numpy)) == factor
         if kind.dtype.is_low_precision and not is_held:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
+        if not (kind.dtype.is_float or is_held):
+            raise self.refusal(f"{factor} times {kind}")
         return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
 
     def reduce_last(self, op: str, value: str, axis: int) -> str:

@@ -167,16 +167,17 @@ def other_names(model: Model, value: str) -> list[Node]:
 
 def may_change(model: Model, value: str) -> bool:
     """Whether something may change the value's memory, under its name or one that is made from it."""
-    seen, pending = set[str](), [value]
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if any(use.node is not None and name in changed(model, use.node) for use in model.uses(name)):
-            return True
-        pending.extend(node.name for node in other_names(model, name))
-    return False
+    return bool(model.remembered(_changing)[value])
+
+
+def _changing(model: Model) -> _Closure:
+    """1 for each value whose memory something may change."""
+
+    def step(name: str) -> tuple[int, list[str]]:
+        is_changed = any(use.node is not None and name in changed(model, use.node) for use in model.uses(name))
+        return int(is_changed), [] if is_changed else [node.name for node in other_names(model, name)]
+
+    return _Closure(step)
 
 
 def _operators(model: Model) -> Iterator[Node]:
