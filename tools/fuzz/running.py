@@ -25,6 +25,7 @@ from types import FrameType
 
 from attnfuse import cli
 from attnfuse.cli import exit_codes
+from attnfuse.cost.compare import DEFECT
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
@@ -111,6 +112,9 @@ class Place:
         written = sorted(path.name for path in (self.folder / "out").iterdir())
         if left or (code != 0 and written):
             return Outcome(mutant.number, "left behind", "", f"exit {code}: {left} {written}")
+        told = re.search(f"{DEFECT}.*", stdout)
+        if told is not None:
+            return Outcome(mutant.number, "defect", told[0][:100], told[0])
         if code == 0:
             return Outcome(mutant.number, "written")
         return _refusal(mutant, code, stderr)
