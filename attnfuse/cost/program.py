@@ -32,7 +32,7 @@ from attnfuse.mindir.schema import GraphProto
 _DEEPEST = 64
 """Calls within each other."""
 _MOST = 200_000
-"""Nodes carried out: functions that call each other twice are more than anyone can count."""
+"""Nodes carried out, and tensors read by one: of functions and tuples, each twice in the next, nobody sees the end."""
 
 
 class NotEstimated(Exception):  # noqa: N818  # a verdict about a graph, no failure of this program
@@ -131,11 +131,17 @@ def _told(value: str) -> str:
 
 
 def _refs(entries: Iterable[_Entry]) -> Iterator[Ref]:
-    for entry in entries:
+    pending = list(entries)[::-1]
+    looked_at = 0
+    while pending:
+        entry = pending.pop()
+        looked_at += 1
+        if looked_at > _MOST:
+            raise NotEstimated(f"a tuple holds more than {_MOST} values")
         if isinstance(entry, Ref):
             yield entry
         elif isinstance(entry, tuple):
-            yield from _refs(entry)
+            pending += reversed(entry)
 
 
 class _Reader:

@@ -174,5 +174,20 @@ def test_what_is_not_known_before_run_time_is_not_estimated(text: str, why: str)
         read_program(graph(text))
 
 
+@pytest.mark.parametrize(
+    ("make", "count", "why"),
+    [("MakeTuple({0})", 2000, ""), ("MakeTuple({0}, {0})", 40, "a tuple holds more than 1000 values")],
+)
+def test_tuples_may_be_deep_but_not_endless(make: str, count: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_MOST", 1000 if why else 10_000)
+    lines = [f"t{i + 1} = {make.format(f't{i}')} -> unknown" for i in range(count)]
+    text = "\n".join(["t0: float16[4]", *lines, f"Nonsense(t{count}) -> float16[4]"])
+    if why:
+        with pytest.raises(NotEstimated, match=why):
+            read_program(graph(text))
+    else:
+        assert [operation.op for operation in read_program(graph(text)).operations] == ["Nonsense"]
+
+
 def test_what_nobody_needs_does_not_count() -> None:
     assert told("x: float16[4, 64]; y = Nonsense(x) -> unknown; Softmax(x, (-1,))") == [("Softmax", 512, 512)]
