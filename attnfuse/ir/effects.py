@@ -371,19 +371,21 @@ class _Reader:
                 pending += within.get(callee, ())
         return [node for node in self._writers if node.name in needed or node.graph.name in called]
 
-    def _callers(self, graph: str) -> list[str]:
-        """The calls in which the nodes of that graph are carried out, through other functions too."""
+    def _callers(self) -> dict[str, list[str]]:
+        """By graph with writers, the calls in which its nodes are carried out, through other functions too."""
         calls: dict[str, list[Node]] = {}
         for node, callee in self._calls():
             calls.setdefault(callee, []).append(node)
-        pending, seen, found = [graph], {graph}, list[str]()
-        while pending:
-            for node in calls.get(pending.pop(), ()):
-                found.append(node.name)
-                if node.graph.name not in seen:
-                    seen.add(node.graph.name)
-                    pending.append(node.graph.name)
-        return found
+        callers: dict[str, list[str]] = {}
+        for graph in {node.graph.name for node in self._writers}:
+            pending, seen, callers[graph] = [graph], {graph}, []
+            while pending:
+                for node in calls.get(pending.pop(), ()):
+                    callers[graph].append(node.name)
+                    if node.graph.name not in seen:
+                        seen.add(node.graph.name)
+                        pending.append(node.graph.name)
+        return callers
 
     def _around(self, looked_at: int) -> tuple[dict[str, int], dict[str, int]]:
         """By writer, which of those nodes need it and which it needs; in a function, what is said of its calls too."""
@@ -401,13 +403,16 @@ class _Reader:
             for name in node.inputs:
                 mask |= ahead.get(name, 0) | bits.get(name, 0)
             ahead[node.name] = mask
+        of_calls: dict[str, tuple[int, int]] = {}
+        for graph, callers in self._callers().items():
+            around = 0, 0
+            for name in callers:
+                around = around[0] | behind[name], around[1] | ahead[name]
+            of_calls[graph] = around
         needing, needed = dict[str, int](), dict[str, int]()
-        callers = {name: self._callers(name) for name in {node.graph.name for node in self._writers}}
         for node in self._writers:
-            needing[node.name] = needed[node.name] = 0
-            for name in (node.name, *callers[node.graph.name]):
-                needing[node.name] |= behind[name]
-                needed[node.name] |= ahead[name]
+            needing[node.name] = behind[node.name] | of_calls[node.graph.name][0]
+            needed[node.name] = ahead[node.name] | of_calls[node.graph.name][1]
         return needing, needed
 
     def _memory(self, writer: Node) -> tuple[int, bool]:
