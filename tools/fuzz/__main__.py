@@ -29,6 +29,7 @@ def run(first: int, count: int, jobs: int) -> int:
         kinds[outcome.kind] += 1
         if outcome.failed:
             failed.setdefault((outcome.kind, outcome.where), []).append(outcome)
+            print(f"mutant {outcome.number}: {outcome.kind}: {outcome.where}", file=sys.stderr)
         elif outcome.kind == "refused":
             refusals[outcome.where] += 1
         if sum(kinds.values()) % 1000 == 0:
