@@ -32,7 +32,7 @@ _CODES = (
         "structure.scores",
         DecisionStage.STRUCTURE,
         "No matrix product was found behind the softmax through known identities.",
-        "a peeler for the operator named under found (see docs/peelers.md)",
+        "an identity for the operator named under found (see docs/adding-an-identity.md)",
     ),
     Code(
         "structure.soft_cap",

@@ -260,8 +260,8 @@ def _produce(
                 data=files,
             )
             if data and not files:
-                told = "--data has no inputs for it; those of its verification were drawn"
-                verification = replace(verification, warnings=(*verification.warnings, told))
+                message = "--data has no inputs for it; those of its verification were drawn"
+                verification = replace(verification, warnings=(*verification.warnings, message))
             result = replace(result, verification=verification)
         results.append(result)
     if refused is not None and not results:
@@ -391,8 +391,8 @@ def _write_weights(
 
 
 def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
-    told = (requirement.unmet(report) for requirement in request.require)
-    return tuple(text for text in told if text is not None)
+    unmet_requirements = (requirement.unmet(report) for requirement in request.require)
+    return tuple(text for text in unmet_requirements if text is not None)
 
 
 def _compare(target: OutputPlace, outcome: CompileOutcome) -> None:

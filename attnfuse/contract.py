@@ -62,7 +62,9 @@ class RewriteContext:
     def outs(self) -> tuple[TensorType, ...]:
         """Types of the node's several tensors."""
         kinds = self.model.types_of(self.node.name)
-        known = tuple(kind for kind in kinds if kind is not None) if isinstance(kinds, tuple) else ()
+        known = (
+            tuple(tensor_type for tensor_type in kinds if tensor_type is not None) if isinstance(kinds, tuple) else ()
+        )
         if not isinstance(kinds, tuple) or len(known) != len(kinds):
             raise cannot("its outputs are not tensors of known types")
         return known
@@ -79,10 +81,10 @@ class RewriteContext:
 
     def static(self, position: int) -> TensorType:
         """The same, of a shape that is known."""
-        kind = self.type(position)
-        if not kind.is_static:
-            raise cannot(f"input {position} is {kind}, of a size not known before run time")
-        return kind
+        tensor_type = self.type(position)
+        if not tensor_type.is_static:
+            raise cannot(f"input {position} is {tensor_type}, of a size not known before run time")
+        return tensor_type
 
     def literal(self, position: int) -> object:
         """A constant argument."""
@@ -171,10 +173,10 @@ class RewriteContext:
 
     def tensor(self, value: str, what: str) -> TensorType:
         """Type of a value that is a tensor; `what` names it in the failure."""
-        kind = self.model.type_of(value)
-        if kind is None:
+        tensor_type = self.model.type_of(value)
+        if tensor_type is None:
             raise cannot(f"{what} is not a tensor of a known type")
-        return kind
+        return tensor_type
 
 
 def _from_front(axis: int, rank: int) -> int:
@@ -240,8 +242,8 @@ class Rewrite(ABC, Generic[F, C]):
 
     def failed(self, form: F | None, failure: MatchFailure | NotWritableError, at: RewriteContext) -> Decision[C]:
         """The decision where it could not be raised, or where the builder does not take what was to be written."""
-        miss = failure.miss if isinstance(failure, MatchFailure) else None
-        return Decision(code="" if miss is None else miss.code, reason=str(failure), failure=miss)
+        reason = failure.reason if isinstance(failure, MatchFailure) else None
+        return Decision(code="" if reason is None else reason.code, reason=str(failure), failure=reason)
 
 
 class OperatorRewrite(Rewrite[F, Candidate]):
@@ -271,5 +273,5 @@ def first_supported(lowerings: Sequence[Lowering[F, Candidate]], form: F, at: Re
         others=tuple(candidate for candidate in candidates if candidate is not chosen),
         code="" if first is None else first.code,
         reason="" if first is None else first.reason,
-        failure=None if first is None else first.miss,
+        failure=None if first is None else first.failure,
     )

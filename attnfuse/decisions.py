@@ -45,7 +45,7 @@ class AppliedIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Miss:
+class FailureReason:
     """Why a site is not fused: a stable code (see `attnfuse.codes`), the value where it shows, what was found there."""
 
     code: str
@@ -62,13 +62,13 @@ def cannot(reason: str) -> MatchFailure:
 class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
     """What a rewrite is about is not there, or cannot be stated otherwise; raised at any depth of a check.
 
-    `miss` says why. `is_attention` is False where an attention site turns out to be none at all.
+    `reason` says why. `is_attention` is False where an attention site turns out to be none at all.
     """
 
     def __init__(self, code: str, at: str, expected: str, found: str, *, is_attention: bool = True) -> None:
         """`expected` is empty where `found` is a sentence of its own."""
         super().__init__(f"expected {expected}, found {found}" if expected else found)
-        self.miss = Miss(code, at, expected, found)
+        self.reason = FailureReason(code, at, expected, found)
         self.is_attention = is_attention
 
 
@@ -76,12 +76,12 @@ class MatchFailure(Exception):  # noqa: N818  # a verdict, not an error
 class Unsupported:
     """Why something cannot be written in a form: a code, the reason in words, and what was found, where that says it.
 
-    Without a `miss` it is policy or target that say no, and not what is there.
+    Without a `failure` it is policy or target that say no, and not what is there.
     """
 
     code: str
     reason: str
-    miss: Miss | None = None
+    failure: FailureReason | None = None
 
     @classmethod
     def found(cls, code: str, at: str, expected: str, found: str) -> Unsupported:
@@ -91,7 +91,7 @@ class Unsupported:
     @classmethod
     def of(cls, failure: MatchFailure) -> Unsupported:
         """What a check refused."""
-        return cls(failure.miss.code, str(failure), failure.miss)
+        return cls(failure.reason.code, str(failure), failure.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class Decision(Generic[C]):
     code: str = ""
     reason: str = ""
     rule: str | None = None
-    failure: Miss | None = None
+    failure: FailureReason | None = None
     node: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -199,7 +199,7 @@ class SiteRecord:
     score_bytes_saved: int = 0
     mask_bytes: int = 0
     warnings: tuple[str, ...] = ()
-    failure: Miss | None = None
+    failure: FailureReason | None = None
     facts: SiteFacts = field(default_factory=SiteFacts)
     identities: tuple[AppliedIdentity, ...] = ()
     obligations: tuple[Obligation, ...] = ()

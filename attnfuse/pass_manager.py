@@ -262,9 +262,9 @@ def _run_one(step: Pass, model: Model, context: Context) -> bool:
 
 def _check_promises(step: Pass, model: Model, context: Context) -> None:
     for promise in sorted(ensures(step), key=lambda p: p.name):
-        told = _BROKEN[promise](model, context)
-        if told is not None:
-            raise blame(step, context.component, f"it ensures that {promise.value}, but {told}.")
+        message = _BROKEN[promise](model, context)
+        if message is not None:
+            raise blame(step, context.component, f"it ensures that {promise.value}, but {message}.")
 
 
 def _undecided(model: Model, context: Context) -> str | None:

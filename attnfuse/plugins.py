@@ -25,7 +25,7 @@ from attnfuse.errors import InternalError, PluginError, UsageError
 from attnfuse.ir.operators import table
 from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.row import Operator
-from attnfuse.ir.types import Kind, ScalarType, Special, TensorType
+from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType
 from attnfuse.names import suggestion
 
 PASSES: Final = "attnfuse.passes"
@@ -164,11 +164,11 @@ def _held(extension: Extension) -> Operator:
     """The row, whose inference is a plugin's: what it gives is a type, or the plugin is refused."""
     row: Operator = extension.value
 
-    def infer(arguments: Arguments) -> Kind:
-        kind = row.infer(arguments)
-        if not _is_kind(kind):
-            raise extension.refused(f"infers {kind!r}, which is no type of attnfuse.api")
-        return kind
+    def infer(arguments: Arguments) -> ValueType:
+        value_type = row.infer(arguments)
+        if not _is_kind(value_type):
+            raise extension.refused(f"infers {value_type!r}, which is no type of attnfuse.api")
+        return value_type
 
     return replace(row, infer=infer)
 
@@ -204,8 +204,8 @@ def _load(group: str, entry: EntryPoint) -> Extension:
     try:
         value = entry.load()
     except (Exception, SystemExit) as error:
-        told = f"cannot be loaded ({entry.value}: {type(error).__name__}: {error})"
-        raise Extension(group, entry.name, entry.module, None, _plugin(entry)).refused(told) from error
+        message = f"cannot be loaded ({entry.value}: {type(error).__name__}: {error})"
+        raise Extension(group, entry.name, entry.module, None, _plugin(entry)).refused(message) from error
     return Extension(group, entry.name, entry.module, value, _plugin(entry))
 
 

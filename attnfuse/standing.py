@@ -72,9 +72,9 @@ class Standing:
                 f"{where} holds {self.kept[0].name} for {' on '.join(made)}, and this is for {' on '.join(wanted)}: "
                 "choose another output, or compile all of it."
             )
-        told = {entry.name for entry in self.report.components}
+        reported = {entry.name for entry in self.report.components}
         for component in self.kept:
-            if component.name not in told:
+            if component.name not in reported:
                 raise _damaged(self.place, f"its {REPORT} does not tell of {component.name}")
             for name, wrote in self.files(component).items():
                 if holds is not None and not holds(self.place.folder / name, wrote):

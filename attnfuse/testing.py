@@ -60,7 +60,7 @@ from attnfuse.ir.operators.arguments import TypeMismatch
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.text import TextError, infer, parse_program, program_text, signature
-from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType, declared_kind, told
+from attnfuse.ir.types import UNKNOWN_DIM, Array, TensorType, declared_type, describe
 from attnfuse.ir.values import Values
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
@@ -85,7 +85,7 @@ _LARGEST_WHOLE = 3
 
 @dataclass(frozen=True, slots=True)
 class Fixture:
-    """One block of a file: `told` are its keys, `before` and `after` its graphs as text.
+    """One block of a file: `keys` are its keys, `before` and `after` its graphs as text.
 
     `line` is where `before` begins, from 1, and `after_line` where `after` does, which is None where nothing may
     change.
@@ -96,10 +96,10 @@ class Fixture:
     before: str
     after: str | None
     after_line: int
-    told: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.file.stem}: {self.told['title']}"
+        return f"{self.file.stem}: {self.keys['title']}"
 
     def model(self) -> Model:
         """The graph before, made anew. Raises TextError, with the place in the file, for text that is no graph."""
@@ -118,15 +118,15 @@ class Fixture:
         none.
         """
         policy = Policy()
-        if "policy" in self.told:
-            policy = policy_of({"defaults": tomllib.loads(self.told["policy"].replace(";", "\n"))}, str(self))
-        target = Target(self.told.get("runtime", "lite"), self.told.get("soc", "ascend910b"))
+        if "policy" in self.keys:
+            policy = policy_of({"defaults": tomllib.loads(self.keys["policy"].replace(";", "\n"))}, str(self))
+        target = Target(self.keys.get("runtime", "lite"), self.keys.get("soc", "ascend910b"))
         return Context(_COMPONENT, _COMPONENT, policy, target)
 
     def _given(self) -> ModelProto | None:
         """The declarations that the graph names and does not make itself, as a program of their own."""
         declared: dict[str, str] = {}
-        for part in filter(str.strip, self.told.get("given", "").split(";")):
+        for part in filter(str.strip, self.keys.get("given", "").split(";")):
             names, _, kind = part.partition(":")
             declared |= {name.strip(): kind.strip() for name in names.split(",")}
         named = set(re.findall(r"\w+", self.before)) - set(re.findall(r"(\w+):", self.before))
@@ -167,40 +167,40 @@ def _of_file(file: Path) -> Iterator[Fixture]:
     while start < len(text):
         gap = _BLOCK.search(text, start)
         block = text[start : gap.start() if gap else len(text)]
-        told, offset = _keys(block)
+        keys, offset = _keys(block)
         line = text.count("\n", 0, start) + block.count("\n", 0, offset) + 1
         start = gap.end() if gap else len(text)
-        if "given" in common and "given" in told:
-            told["given"] = f"{common['given']}; {told['given']}"
+        if "given" in common and "given" in keys:
+            keys["given"] = f"{common['given']}; {keys['given']}"
         graph = block[offset:]
         if not re.sub(r"^\s*#.*$", "", graph, flags=re.MULTILINE).strip():
-            common |= told
+            common |= keys
             continue
-        told = common | told
+        keys = common | keys
         with _Place(file, line):
             for key in ("title", "pass"):
-                if key not in told:
+                if key not in keys:
                     raise TextError(1, 1, f"this block has no line `{key}: …`.")
-            if told["title"] in titles:
-                raise TextError(1, 1, f"a block before this one is called {told['title']!r}; take another title.")
-        titles.add(told["title"])
+            if keys["title"] in titles:
+                raise TextError(1, 1, f"a block before this one is called {keys['title']!r}; take another title.")
+        titles.add(keys["title"])
         arrow = _ARROW.search(graph)
         before, after = (graph, None) if arrow is None else (graph[: arrow.start()], graph[arrow.end() :])
-        yield Fixture(file, line, before, after, line + before.count("\n"), told)
+        yield Fixture(file, line, before, after, line + before.count("\n"), keys)
 
 
 def _keys(block: str) -> tuple[dict[str, str], int]:
     """The lines `key: value` that the block begins with, comments between them, and where the graph begins."""
-    told: dict[str, str] = {}
+    keys: dict[str, str] = {}
     offset = 0
     for line in block.splitlines(keepends=True):
         match = _KEY.fullmatch(line.rstrip("\n"))
         if match is None and not line.lstrip().startswith("#"):
             break
         if match is not None:
-            told[match[1]] = match[2]
+            keys[match[1]] = match[2]
         offset += len(line)
-    return told, offset
+    return keys, offset
 
 
 # --- checks
@@ -292,8 +292,8 @@ def _check_example(row: Operator, example: str) -> None:
         if not is_refused:
             raise AssertionError(f"{row.name}: {example!r} is refused: it {mismatch}") from None
         return
-    if is_refused or inferred != declared_kind(attribute(node.proto, "shape")):
-        raise AssertionError(f"{row.name}: {example!r} gives {told(inferred)}")
+    if is_refused or inferred != declared_type(attribute(node.proto, "shape")):
+        raise AssertionError(f"{row.name}: {example!r} gives {describe(inferred)}")
 
 
 def node_of(text: str) -> tuple[Model, Node]:
@@ -314,16 +314,18 @@ def numbers_of(model: Model, values: Sequence[str]) -> list[npt.NDArray[Any]]:
     shown = _copy(model)
     del shown.proto.graph.output[:]
     for value in made:
-        kind = model.type_of(value)
-        assert kind is not None, f"{value} is no tensor of a known type"
-        shown.proto.graph.output.add(name=value).tensor.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        tensor_type = model.type_of(value)
+        assert tensor_type is not None, f"{value} is no tensor of a known type"
+        shown.proto.graph.output.add(name=value).tensor.add(data_type=tensor_type.dtype.wire).dims.extend(
+            tensor_type.dims
+        )
     found = dict(zip(made, _outputs(Model(shown.proto), given, "exact") if made else (), strict=True))
     found |= {name: array if array.dtype.kind in "biu" else array.astype(np.float64) for name, array in given.items()}
     return [found[value] for value in values]
 
 
 def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass] | None) -> bool:
-    wanted = fixture.told["pass"]
+    wanted = fixture.keys["pass"]
     known = {step.id: step for step in (_installed() if passes is None else passes)}
     if wanted not in known:
         raise UsageError(f"{fixture}: there is no pass {wanted!r}; there are {', '.join(known)}.")
@@ -348,13 +350,13 @@ def _difference(expected: str, got: str) -> list[str]:
 
 def _check_told(fixture: Fixture, context: Context) -> None:
     for key, found in (("status", [s.status for s in context.sites]), ("code", [s.code for s in context.sites])):
-        if key in fixture.told and [one.strip() for one in fixture.told[key].split(",")] != found:
+        if key in fixture.keys and [one.strip() for one in fixture.keys[key].split(",")] != found:
             raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")
     reasons = list(context.unsupported.values())
-    wanted = fixture.told["reason"].split(" | ") if "reason" in fixture.told else []
+    wanted = fixture.keys["reason"].split(" | ") if "reason" in fixture.keys else []
     if len(wanted) != len(reasons) or not all(part in reason for part, reason in zip(wanted, reasons, strict=True)):
-        told = " | ".join(reasons) or "none"
-        raise AssertionError(f"{fixture}: reasons why the pass leaves what the target does not take: {told}")
+        message = " | ".join(reasons) or "none"
+        raise AssertionError(f"{fixture}: reasons why the pass leaves what the target does not take: {message}")
 
 
 def _why(context: Context) -> str:
@@ -366,15 +368,15 @@ def _why(context: Context) -> str:
 
 def _is_static(model: Model) -> bool:
     kinds = (model.type_of(value.name) for value in model.proto.graph.input)
-    return all(kind is not None and UNKNOWN_DIM not in kind.dims for kind in kinds)
+    return all(tensor_type is not None and UNKNOWN_DIM not in tensor_type.dims for tensor_type in kinds)
 
 
 def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
-    has_masked_rows = "assume_no_fully_masked_rows" not in fixture.told.get("policy", "")
+    has_masked_rows = "assume_no_fully_masked_rows" not in fixture.keys.get("policy", "")
     given = _given(before, has_masked_rows)
-    bounds = {"exact": float(fixture.told.get("exact", _EXACT))}
-    if "native" in fixture.told:
-        bounds["native"] = float(fixture.told["native"])
+    bounds = {"exact": float(fixture.keys.get("exact", _EXACT))}
+    if "native" in fixture.keys:
+        bounds["native"] = float(fixture.keys["native"])
     for arithmetic, bound in bounds.items():
         pairs = zip(_outputs(before, given, arithmetic), _outputs(after, given, arithmetic), strict=True)
         for index, (expected, got) in enumerate(pairs):
@@ -386,9 +388,9 @@ def _given(model: Model, has_masked_rows: bool) -> dict[str, Array]:
     """Drawn values for the graph's inputs."""
     given = {}
     for value in model.proto.graph.input:
-        kind = model.type_of(value.name)
-        assert kind is not None
-        given[value.name] = _drawn(value.name.removeprefix(f"{model.proto.graph.name}:"), kind, has_masked_rows)
+        tensor_type = model.type_of(value.name)
+        assert tensor_type is not None
+        given[value.name] = _drawn(value.name.removeprefix(f"{model.proto.graph.name}:"), tensor_type, has_masked_rows)
     return given
 
 
@@ -400,17 +402,17 @@ def _hold_near(expected: npt.NDArray[Any], got: npt.NDArray[Any], bound: float, 
     np.testing.assert_allclose(got, expected, rtol=0, atol=bound * largest, err_msg=what)
 
 
-def _drawn(name: str, kind: TensorType, has_masked_rows: bool) -> Array:
+def _drawn(name: str, tensor_type: TensorType, has_masked_rows: bool) -> Array:
     """Values that are always the same for the same name: normal, whole from 0 to 3, or truths."""
     random = np.random.Generator(np.random.Philox(zlib.crc32(name.encode())))
-    if kind.dtype is dtypes.BOOL:
-        mask = np.asarray(random.random(kind.dims) > 1 / 3)
-        if has_masked_rows and kind.rank > 1 and kind.dims[-2] > 1:
+    if tensor_type.dtype is dtypes.BOOL:
+        mask = np.asarray(random.random(tensor_type.dims) > 1 / 3)
+        if has_masked_rows and tensor_type.rank > 1 and tensor_type.dims[-2] > 1:
             mask[..., :2, :] = [[False], [True]]
         return mask
-    if not kind.dtype.is_float:
-        return np.asarray(random.integers(0, _LARGEST_WHOLE, kind.dims, endpoint=True), kind.dtype.numpy)
-    return np.asarray(random.standard_normal(kind.dims), kind.dtype.numpy)
+    if not tensor_type.dtype.is_float:
+        return np.asarray(random.integers(0, _LARGEST_WHOLE, tensor_type.dims, endpoint=True), tensor_type.dtype.numpy)
+    return np.asarray(random.standard_normal(tensor_type.dims), tensor_type.dtype.numpy)
 
 
 def _outputs(model: Model, given: Mapping[str, Array], arithmetic: str) -> list[npt.NDArray[Any]]:

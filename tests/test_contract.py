@@ -105,4 +105,4 @@ def test_the_first_that_is_supported_is_chosen_and_all_are_asked(
     assert {other.form: other.unsupported for other in decision.others} == others
     if chosen is None:
         assert (decision.code, decision.reason) == ("made.up", "expected one thing, found another")
-        assert decision.failure == NO.miss
+        assert decision.reason == NO.reason

@@ -54,7 +54,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path, read: Callable[[Path], object]
 
 
 def test_reasons(tmp_path: Path) -> None:
-    for kind, content, told in [
+    for kind, content, message in [
         ("JSON", DEEP, "nested too deeply"),
         ("TOML", f"a = {DEEP}", "nested too deeply"),
         ("JSON", LONG, "too many digits"),
@@ -62,7 +62,7 @@ def test_reasons(tmp_path: Path) -> None:
         ("JSON", "{", "line 1 column 2"),
         ("TOML", "[", "end of document"),
     ]:
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             documents.parse(content, "JSON" if kind == "JSON" else "TOML")
     (tmp_path / "latin").write_bytes(b"\xff")
     with pytest.raises(UnicodeDecodeError) as undecoded:

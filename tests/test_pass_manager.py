@@ -64,7 +64,7 @@ def test_what_is_required_runs_before_whatever_the_order_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"),
+    ("steps", "message"),
     [
         ([Step("a", requires=INLINED)], "'a' requires that .*, and no installed one ensures it"),
         (
@@ -74,8 +74,8 @@ def test_what_is_required_runs_before_whatever_the_order_says() -> None:
         ([Step("a"), Step("a", 2)], "two installed passes are called 'a'"),
     ],
 )
-def test_passes_that_cannot_be_ordered_are_refused(steps: list[Step], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_passes_that_cannot_be_ordered_are_refused(steps: list[Step], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         pass_manager.in_order(steps)
 
 
@@ -149,7 +149,7 @@ def renamed_input(model: Model, context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (twice, "which nothing before it defines"),
         (slip, "ZeroDivisionError: a slip"),
@@ -161,9 +161,9 @@ def renamed_input(model: Model, context: Context) -> None:
         (built_ill_typed, r"NotWritableError: Add\(.*, float16\[5\]\) has operands of .* do not broadcast"),
     ],
 )
-def test_a_plugin_that_breaks_the_graph_is_named(change: Change, told: str) -> None:
+def test_a_plugin_that_breaks_the_graph_is_named(change: Change, message: str) -> None:
     ours = pass_manager.discover()
-    with pytest.raises(PluginError, match=rf"pass 'bad' of the plugin 'tests' left component unet broken: .*{told}"):
+    with pytest.raises(PluginError, match=rf"pass 'bad' of the plugin 'tests' left component unet broken: .*{message}"):
         run(*ours, Step("bad", change=change))
 
 
@@ -184,11 +184,13 @@ def negative_scale(model: Model, context: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(negative_scale, r"has scale 0\.0"), (renamed_input, "input sample is now called sample_2")]
+    ("change", "message"), [(negative_scale, r"has scale 0\.0"), (renamed_input, "input sample is now called sample_2")]
 )
-def test_what_a_plugin_spoils_with_ours_is_the_plugins(change: Change, told: str) -> None:
+def test_what_a_plugin_spoils_with_ours_is_the_plugins(change: Change, message: str) -> None:
     """What is only looked at when all passes are through: a fused node's own rules, the graph's interface."""
-    with pytest.raises(PluginError, match=rf"with the plugin 'tests', component unet: the rewritten graph .* {told}"):
+    with pytest.raises(
+        PluginError, match=rf"with the plugin 'tests', component unet: the rewritten graph .* {message}"
+    ):
         run(*pass_manager.discover(), Step("bad", 400, change=change))
 
 
@@ -300,7 +302,7 @@ def test_an_identity_of_a_plugin_is_read_by(plugin: Install, found: str | None, 
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "message"),
     [
         ("1 / 0", r"pass 'fuse', with the plugin 'attnfuse-own' left component unet broken: ZeroDivisionError"),
         (
@@ -309,24 +311,24 @@ def test_an_identity_of_a_plugin_is_read_by(plugin: Install, found: str | None, 
         ),
     ],
 )
-def test_what_an_identity_breaks_is_its_plugins(plugin: Install, found: str, told: str) -> None:
+def test_what_an_identity_breaks_is_its_plugins(plugin: Install, found: str, message: str) -> None:
     plugin("attnfuse-innocent", RULE.replace("own", "good").format(found=None), {"attnfuse.identities:good.neg": "OWN"})
     plugin("attnfuse-own", RULE.format(found=found), {"attnfuse.identities:own.neg": "OWN"})
-    with pytest.raises(PluginError, match=told):
+    with pytest.raises(PluginError, match=message):
         run(*pass_manager.discover(), component=negated())
 
 
 @pytest.mark.parametrize(
-    ("module", "entry", "told"),
+    ("module", "entry", "message"),
     [
         ("OWN = len", "own.neg", "is no Identity of attnfuse_passes.api"),
         (RULE, "other.neg", "calls itself 'own.neg'"),
         (RULE.replace("own.neg", "scale.multiply"), "scale.multiply", "has the name of one that attnfuse has itself"),
     ],
 )
-def test_an_identity_that_is_none_is_refused(plugin: Install, module: str, entry: str, told: str) -> None:
+def test_an_identity_that_is_none_is_refused(plugin: Install, module: str, entry: str, message: str) -> None:
     plugin("attnfuse-own", module.format(found=None), {f"attnfuse.identities:{entry}": "OWN"})
-    with pytest.raises(PluginError, match=f"the identity '{entry}' of the plugin 'attnfuse-own' {told}"):
+    with pytest.raises(PluginError, match=f"the identity '{entry}' of the plugin 'attnfuse-own' {message}"):
         pass_manager.discover()
 
 
@@ -367,7 +369,7 @@ def test_a_rewrite_of_a_plugin_runs_for_any_runtime(plugin: Install, runtime: st
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         (FAILS, r"pass 'legalise', with the plugin 'attnfuse-own' left component unet broken: ZeroDivisionError"),
         (
@@ -376,14 +378,14 @@ def test_a_rewrite_of_a_plugin_runs_for_any_runtime(plugin: Install, runtime: st
         ),
     ],
 )
-def test_what_a_rewrite_breaks_is_its_plugins(plugin: Install, written: str, told: str) -> None:
+def test_what_a_rewrite_breaks_is_its_plugins(plugin: Install, written: str, message: str) -> None:
     plugin("attnfuse-own", REWRITE.format(written=written, root="Neg"), {"attnfuse.rewrites:own": "Own"})
-    with pytest.raises(PluginError, match=told):
+    with pytest.raises(PluginError, match=message):
         run(*pass_manager.discover(), component=negated())
 
 
 @pytest.mark.parametrize(
-    ("module", "told"),
+    ("module", "message"),
     [
         ("class Own: roots = ('Neg',)", "is no Rewrite of attnfuse.api"),
         ("from attnfuse.api import Rewrite as Own", r"cannot be made \(TypeError: Can't instantiate abstract class"),
@@ -391,9 +393,9 @@ def test_what_a_rewrite_breaks_is_its_plugins(plugin: Install, written: str, tol
         (REWRITE.format(written=ABS, root="Neg"), "begins at Neg, for which attnfuse-another has a rewrite"),
     ],
 )
-def test_a_rewrite_that_is_none_is_refused(plugin: Install, module: str, told: str) -> None:
+def test_a_rewrite_that_is_none_is_refused(plugin: Install, module: str, message: str) -> None:
     neg = REWRITE.format(written=ABS, root="Neg")
     plugin("attnfuse-another", neg, {"attnfuse.rewrites:another": "Own"})
     plugin("attnfuse-own", module, {"attnfuse.rewrites:own": "Own"})
-    with pytest.raises(PluginError, match=f"the rewrite 'own' of the plugin 'attnfuse-own' {told}"):
+    with pytest.raises(PluginError, match=f"the rewrite 'own' of the plugin 'attnfuse-own' {message}"):
         pass_manager.discover()

@@ -78,7 +78,7 @@ def test_the_command_line_comes_after_the_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("stop.count=1", "--pass stop.count=1: there is no pass 'stop'; did you mean 'step'? Known: step, bare."),
         (
@@ -94,14 +94,14 @@ def test_the_command_line_comes_after_the_file() -> None:
         ("count=3", "--pass count=3 is not written NAME.OPTION=VALUE"),
     ],
 )
-def test_what_is_wrong_on_the_command_line(text: str, told: str) -> None:
+def test_what_is_wrong_on_the_command_line(text: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         configured(STEPS, command_line_options([text]))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("toml", "told"),
+    ("toml", "message"),
     [
         (
             '[pass.step]\ncount = "4"',
@@ -118,10 +118,10 @@ def test_what_is_wrong_on_the_command_line(text: str, told: str) -> None:
         ),
     ],
 )
-def test_what_is_wrong_in_a_policy_file(toml: str, told: str) -> None:
+def test_what_is_wrong_in_a_policy_file(toml: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         configured(STEPS, parse_policy(toml, "p.toml").options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_options_are_told_as_plain_values() -> None:

@@ -65,7 +65,7 @@ def test_a_reporter_renders_a_report_that_it_cannot_change(plugin: Install) -> N
 
 
 @pytest.mark.parametrize(
-    ("module", "entry", "told"),
+    ("module", "entry", "message"),
     [
         ("import no_such_module", "attnfuse.passes:own", "ModuleNotFoundError: No module named 'no_such_module'"),
         ("raise SystemExit(3)", "attnfuse.reporters:own", "SystemExit: 3"),
@@ -88,14 +88,16 @@ def test_a_reporter_renders_a_report_that_it_cannot_change(plugin: Install) -> N
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_the_distribution(plugin: Install, module: str, entry: str, told: str) -> None:
+def test_what_is_wrong_is_told_with_the_distribution(plugin: Install, module: str, entry: str, message: str) -> None:
     plugin("attnfuse-own", module, {entry: "Own"})
-    with pytest.raises(PluginError, match=rf"of the plugin 'attnfuse-own' .*{told}.*; update or uninstall the plugin"):
+    with pytest.raises(
+        PluginError, match=rf"of the plugin 'attnfuse-own' .*{message}.*; update or uninstall the plugin"
+    ):
         pass_manager.discover()
 
 
 @pytest.mark.parametrize(
-    ("reporter", "told"),
+    ("reporter", "message"),
     [
         ("class Lines: pass", "has no name, file, summary or render"),
         (REPORTER.replace('"lines.txt"', '"../lines.txt"'), "would write '../lines.txt', which is no plain name"),
@@ -103,9 +105,9 @@ def test_what_is_wrong_is_told_with_the_distribution(plugin: Install, module: st
         (REPORTER.replace('c["name"]', 'c["nam"]'), "failed .KeyError: 'nam'"),
     ],
 )
-def test_a_reporter_that_is_wrong_is_told(plugin: Install, reporter: str, told: str) -> None:
+def test_a_reporter_that_is_wrong_is_told(plugin: Install, reporter: str, message: str) -> None:
     plugin("attnfuse-own", reporter, {"attnfuse.reporters:lines": "Lines"})
-    with pytest.raises(PluginError, match=rf"the reporter 'lines' of the plugin 'attnfuse-own' {told}"):
+    with pytest.raises(PluginError, match=rf"the reporter 'lines' of the plugin 'attnfuse-own' {message}"):
         plugins.documents(["lines"])[0].content({"components": [{"name": "unet"}]})
 
 

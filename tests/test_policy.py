@@ -106,7 +106,7 @@ def test_the_command_line_comes_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('[[rules]]\nmatch = "unet"\nforce_cast_dtyp = "none"', "rules[0] has no key 'force_cast_dtyp'; did you mean"),
         ('[[rules]]\nmatch = "unet"\nmtch = "unet"', "did you mean 'match'"),
@@ -131,10 +131,10 @@ def test_the_command_line_comes_last() -> None:
         ("flash = true", "a policy has no key 'flash'"),
     ],
 )
-def test_a_bad_policy_is_told_in_one_line(text: str, told: str) -> None:
+def test_a_bad_policy_is_told_in_one_line(text: str, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         parse_policy(text, "policy.toml")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(caught.value).startswith("policy.toml")
     assert "\n" not in str(caught.value)
 
@@ -246,11 +246,11 @@ def test_sources_of_rules_compose_as_documented(
 ) -> None:
     whole = Policy(tuple(live)).and_then(file).and_then(command_line_rules(cast, no_flash))
     decision = whole.decide(site)
-    told = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
+    message = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
 
     # The command line has the last word on what it speaks of.
     if cast is not None:
-        assert (told or "none", decision.force_cast_dtype_rule) == (cast, f"--force-cast-dtype {cast}")
+        assert (message or "none", decision.force_cast_dtype_rule) == (cast, f"--force-cast-dtype {cast}")
     if any(Rule(pattern, "").matches(site) for pattern in no_flash):
         assert decision.flash is False
         assert decision.flash_rule.startswith("--no-flash ")

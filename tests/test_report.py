@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from attnfuse.cost.records import Comparison, Estimate
-from attnfuse.decisions import Form, Miss, SiteRecord, Status
+from attnfuse.decisions import FailureReason, Form, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
 from attnfuse.pass_manager import Legalised
 from attnfuse.report.build import (
@@ -65,7 +65,7 @@ def record(module: str, status: Status = "fused", form: Form = "formula", **fiel
 RECORDS = [
     record("a", casts=4, head_dim_padding=8, score_bytes_saved=1000, scale=0.125, query_shape=(2, 4, 8, 16)),
     record("b", "kept", rule="--no-flash b"),
-    record("c", "missed", failure=Miss("layout.k", "g:CNode_1:7", "a transposed k", "nothing")),
+    record("c", "missed", failure=FailureReason("layout.k", "g:CNode_1:7", "a transposed k", "nothing")),
     record("d", "not_attention"),
     record("a", "fused", "fused", casts=1, score_bytes_saved=2000, warnings=("mask lost",)),
 ]

@@ -64,7 +64,7 @@ def test_a_line_per_component_stays() -> None:
         drive(progress)
     stays = [line for line in file.getvalue().splitlines() if "peak memory" in line]
     assert [line.partition(":")[0].rpartition("\x1b")[2].lstrip("[0123456789K") for line in stays] == ["unet", "vae"]
-    told = ", ".join(
+    message = ", ".join(
         [
             rf"reading {TIME} \({SIZE}\)",
             rf"tracing {TIME} \(3072\.0 GiB\)",
@@ -72,7 +72,7 @@ def test_a_line_per_component_stays() -> None:
             rf"hashing inputs {TIME} \({SIZE}\)",
         ]
     )
-    assert re.search(told, stays[0])
+    assert re.search(message, stays[0])
     assert stays[1].endswith("peak memory 3072.0 GiB")
 
 

@@ -41,21 +41,21 @@ def test_a_fixture_that_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "message"),
     [
         ("", "not the one expected"),
         (FUSED.replace("k, v", "v, k"), "-v1 = PromptFlashAttention(q, v, k, "),
         (FUSED.replace("0.125", "0.25"), "+v1 = PromptFlashAttention(q, k, v, None, "),
     ],
 )
-def test_another_graph_than_expected_is_shown(tmp_path: Path, after: str, told: str) -> None:
+def test_another_graph_than_expected_is_shown(tmp_path: Path, after: str, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_fixture(block(tmp_path, ATTENTION + after))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("head", "told"),
+    ("head", "message"),
     [
         ("status: kept\n", "it: it: status is fused: "),
         ("code: policy.flash_off\n", "it: it: code is fused: "),
@@ -63,10 +63,10 @@ def test_another_graph_than_expected_is_shown(tmp_path: Path, after: str, told: 
         ("reason: no rule\n", "it: it: reasons why the pass leaves what the target does not take: none"),
     ],
 )
-def test_what_is_told_otherwise(tmp_path: Path, head: str, told: str) -> None:
+def test_what_is_told_otherwise(tmp_path: Path, head: str, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_fixture(block(tmp_path, f"{head}{ATTENTION}{FUSED}"))
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 def test_an_operator_that_stays_must_have_its_reason(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_operator_that_stays_must_have_its_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "message"),
     [
         (ATTENTION.replace("Muls(q", "Muls(p"), 6, "nothing is called 'p'"),
         (ATTENTION.replace("k, (0, 1, 3, 2)", "k, (0, 1, 3)"), 6, "this Transpose permutes 4 axes"),
@@ -86,26 +86,26 @@ def test_an_operator_that_stays_must_have_its_reason(tmp_path: Path) -> None:
         ("Splendid(x: float16[2])\n", 5, "the type of this Splendid is not known"),
     ],
 )
-def test_text_that_is_no_graph_is_told_with_its_line(tmp_path: Path, text: str, line: int, told: str) -> None:
+def test_text_that_is_no_graph_is_told_with_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
     with pytest.raises(TextError, match=r"\(it\.txt\)$") as caught:
         check_fixture(block(tmp_path, text))
     assert caught.value.line == line
-    assert told in caught.value.sentence
+    assert message in caught.value.sentence
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "told"),
+    ("text", "line", "message"),
     [
         ("pass: fuse\n\nAbs(x: float16[2])\n", 3, "this block has no line `title: …`."),
         ("title: it\nAbs(x: float16[2])\n", 2, "this block has no line `pass: …`."),
         ("pass: fuse\n\ntitle: it\nq: int64\n\n# again\ntitle: it\nq: int64\n", 8, "a block before this one is called"),
     ],
 )
-def test_blocks_that_are_no_fixtures(tmp_path: Path, text: str, line: int, told: str) -> None:
+def test_blocks_that_are_no_fixtures(tmp_path: Path, text: str, line: int, message: str) -> None:
     (tmp_path / "it.txt").write_text(text)
     with pytest.raises(TextError) as caught:
         read_fixtures(tmp_path / "it.txt")
-    assert (caught.value.line, caught.value.sentence.startswith(told)) == (line, True)
+    assert (caught.value.line, caught.value.sentence.startswith(message)) == (line, True)
 
 
 def test_a_pass_that_is_not_there(tmp_path: Path) -> None:
@@ -173,30 +173,30 @@ MULS = "Muls(x: float16[2, 3], 0.5)\n"
 
 
 @pytest.mark.parametrize(
-    ("step", "after", "told"),
+    ("step", "after", "message"),
     [
         (retyped, "=> Muls(x, 0.5)\n", "it: it: the pass leaves a wrong graph:\nMuls CNode_1:1 "),
         (unsaid, "=> x\n", "it: it: the pass says False to whether it changed anything"),
     ],
 )
-def test_a_pass_that_breaks_the_graph_or_lies(tmp_path: Path, step: Step, after: str, told: str) -> None:
+def test_a_pass_that_breaks_the_graph_or_lies(tmp_path: Path, step: Step, after: str, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_fixture(block(tmp_path, MULS + after, "toy"), [Toy(step)])
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "message"),
     [
         (numbered, "it: it: the pass gives other bytes for the same graph"),
         (scaled, "it: it: the pass changes again what it left:\n"),
         (scaled_once, "it: it: output 0 is not the same"),
     ],
 )
-def test_laws_that_are_broken(tmp_path: Path, step: Step, told: str) -> None:
+def test_laws_that_are_broken(tmp_path: Path, step: Step, message: str) -> None:
     with pytest.raises(AssertionError) as caught:
         check_laws(block(tmp_path, MULS + "=> Muls(x, 1.0)\n", "toy"), [Toy(step)])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_rows_of_our_own_hold() -> None:
@@ -205,7 +205,7 @@ def test_the_rows_of_our_own_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("examples", "told"),
+    ("examples", "message"),
     [
         (("Neg(x: float32[2]) -> float32[3]",), "'Neg(x: float32[2]) -> float32[3]' gives float32[2]"),
         (
@@ -219,12 +219,12 @@ def test_the_rows_of_our_own_hold() -> None:
     ],
 )
 def test_a_row_with_a_wrong_example_is_told(
-    monkeypatch: pytest.MonkeyPatch, examples: tuple[str, ...], told: str
+    monkeypatch: pytest.MonkeyPatch, examples: tuple[str, ...], message: str
 ) -> None:
     monkeypatch.setattr(table, "OPERATORS", {"Neg": replace(OPERATORS["Neg"], examples=examples)})
     with pytest.raises(AssertionError) as caught:
         check_operator("Neg")
-    assert str(caught.value).startswith(f"Neg: {told}")
+    assert str(caught.value).startswith(f"Neg: {message}")
 
 
 def test_a_row_that_there_is_not_is_told() -> None:

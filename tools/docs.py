@@ -19,7 +19,7 @@ from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import FixedSetting, Input
-from attnfuse_passes.attention.identities.peelers import all_peelers
+from attnfuse_passes.attention.identities.registry import all_identities
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"
@@ -49,9 +49,9 @@ def codes() -> str:
 
 
 def identities() -> str:
-    """Every peeler, with what it reads and what it refuses."""
-    lines = ["# Identities", "", _MADE, "", "What the matcher can read, one identity a peeler.", ""]
-    for entry in all_peelers():
+    """Every identity, with what it reads and what it refuses."""
+    lines = ["# Identities", "", _MADE, "", "What the matcher can read, one by one.", ""]
+    for entry in all_identities():
         lines += [f"## {entry.name}", "", f"`{entry.identity}`, on {', '.join(entry.ops)}", ""]
         lines += ["reads", "", *(f"- `{program}`" for program in entry.examples), ""]
         lines += ["refuses", "", *(f"- `{program}`" for program in entry.counter_examples), ""]
@@ -137,8 +137,8 @@ def components() -> str:
     """Every family of pipelines, and every model class with what it is called with."""
     lines = ["# Components", "", _MADE, "", *_COMPONENTS_HEAD, "", "## Pipelines", ""]
     for family in FAMILIES:
-        told = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
-        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", told, ""]
+        message = " ".join(inspect.cleandoc(family.sizes.__doc__ or "").split())
+        lines += [f"**{family.name}**: {', '.join(f'`{name}`' for name in family.pipelines)}", "", message, ""]
     for spec in SPECS:
         names = ", ".join(f"`{spec.component.format(model=model)}`" for model in spec.models)
         where = ", ".join(family.name for family in spec.families)

@@ -156,8 +156,8 @@ def text(tables: dict[str, dict[str, Any]]) -> str:
     """JSON with a line for each operator."""
     parts = [f'"sources": {json.dumps(SOURCES)}']
     for table, entries in tables.items():
-        told = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries.items())
-        parts.append(f'"{table}": {{\n{told}\n}}')
+        message = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries.items())
+        parts.append(f'"{table}": {{\n{message}\n}}')
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 

@@ -143,7 +143,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
                     yield Mutant(path, line, _line(node), _line(broken), text, *kinds)
 
 
-_TEXT = {"Obligation", "AppliedIdentity", "Miss", "MatchFailure", "Code", "peeler"}
+_TEXT = {"Obligation", "AppliedIdentity", "FailureReason", "MatchFailure", "Code", "identity"}
 
 
 def _is_deletion(node: ast.AST, broken: ast.AST) -> bool:

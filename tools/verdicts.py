@@ -48,9 +48,9 @@ def keyed(reasons: Iterable[str]) -> dict[str, str]:
 def lines(rows: dict[str, dict[Any, str]], columns: Sequence[Any], keys: dict[str, str]) -> list[str]:
     """A line for each row, with the letters of its verdicts ("" is accepted) in the order of `columns`."""
     found = []
-    for told, verdicts in rows.items():
+    for message, verdicts in rows.items():
         letters = [NOT_ASKED if c not in verdicts else keys.get(verdicts[c], ACCEPTED) for c in columns]
-        found.append(f"{told} {''.join(letters)}")
+        found.append(f"{message} {''.join(letters)}")
     return sorted(found)
 
 
@@ -59,10 +59,10 @@ def pfa_table(document: dict[str, Any]) -> str:
     rows: dict[str, dict[Any, str]] = defaultdict(dict)
     for soc, dtype, layout, query, key, heads, kv_heads, mode, precise, mask, bias, accepted, why in document["cases"]:
         tensors = (f"{t[0]}:{shape(t[1])}" if t else "-" for t in (mask, bias))
-        told = " ".join((layout, shape(query), shape(key), f"{heads}/{kv_heads}", str(mode), *tensors))
+        message = " ".join((layout, shape(query), shape(key), f"{heads}/{kv_heads}", str(mode), *tensors))
         verdict = "" if accepted else reason(why)
-        if rows[told].setdefault((soc, dtype, precise), verdict) != verdict:
-            raise SystemExit(f"two verdicts on {soc} {dtype} {precise} {told}")
+        if rows[message].setdefault((soc, dtype, precise), verdict) != verdict:
+            raise SystemExit(f"two verdicts on {soc} {dtype} {precise} {message}")
     keys = keyed(why for verdicts in rows.values() for why in verdicts.values() if why)
     return "\n".join(
         (
@@ -84,11 +84,11 @@ def composite_section(op: str, cases: Iterable[dict[str, Any]]) -> list[str]:
     for case in cases:
         names |= dict.fromkeys(case["attributes"])
         attributes = ",".join(json.dumps(value) for value in case["attributes"].values())
-        told = " ".join((attributes, *map(shape, case["shapes"])))
+        message = " ".join((attributes, *map(shape, case["shapes"])))
         why = "" if case["verdict"] == "ok" else f"{case['verdict']}: {reason(case['reason'])}"
         column = case["soc"], ",".join(dtype or "-" for dtype in case["dtypes"])
-        if rows[told].setdefault(column, why) != why:
-            raise SystemExit(f"two verdicts on {op} {column} {told}")
+        if rows[message].setdefault(column, why) != why:
+            raise SystemExit(f"two verdicts on {op} {column} {message}")
     types = sorted({types for verdicts in rows.values() for _, types in verdicts})
     columns = list(product(COMPOSITE_SOCS, types))
     keys = keyed(why for verdicts in rows.values() for why in verdicts.values() if why)

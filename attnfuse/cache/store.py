@@ -55,8 +55,8 @@ class Store:
             data = path.read_bytes()
         except OSError:
             return None
-        told, _, content = data.partition(b"\n")
-        if told != key_of(content).encode():
+        checksum, _, content = data.partition(b"\n")
+        if checksum != key_of(content).encode():
             return None
         with suppress(OSError):  # another's, or gone by now: then it is not kept any longer for our sake
             os.utime(path)

@@ -40,9 +40,9 @@ def up(size: int, block: int) -> int:
     return -(-size // block) * block
 
 
-def bytes_in(kind: TensorType, layout: Format) -> int:
+def bytes_in(tensor_type: TensorType, layout: Format) -> int:
     """Bytes of a tensor in that format, the padding of blocks with it."""
-    dims, item = kind.dims, kind.dtype.itemsize
+    dims, item = tensor_type.dims, tensor_type.dtype.itemsize
     if layout is Format.CHANNELS and len(dims) > 2:
         return prod((dims[0], up(dims[1], CHANNELS), *dims[2:])) * item
     if layout is Format.BLOCKS and len(dims) > 1:
@@ -124,7 +124,7 @@ class Formats:
 
     def keeps(self, ref: Ref, layout: Format) -> bool:
         """Whether the shape that is read lies in memory as the shape that was made does, in that format."""
-        dims = self.groups.tensors[ref.tensor].kind.dims
+        dims = self.groups.tensors[ref.tensor].tensor_type.dims
         if ref.dims == dims:
             return True
         if layout is Format.CHANNELS or min(len(dims), len(ref.dims)) < 2 or dims[-1] != ref.dims[-1]:

@@ -96,12 +96,12 @@ class _Scheduler:
     def allocated(self, tensor: int, layout: Format, dims: tuple[int, ...]) -> tuple[int, bool]:
         """As `buffer`, but for what it lies in; and whether it was not there yet."""
         about = self.groups.tensors[tensor]
-        key = (tensor, layout, () if layout is Format.ND else dims or about.kind.dims)
+        key = (tensor, layout, () if layout is Format.ND else dims or about.tensor_type.dims)
         known = self.buffers.get(key)
         if known is not None:
             return known, False
         self.buffers[key] = number = len(self.done.sizes)
-        self.done.sizes.append(bytes_in(TensorType(dims or about.kind.dims, about.kind.dtype), layout))
+        self.done.sizes.append(bytes_in(TensorType(dims or about.tensor_type.dims, about.tensor_type.dtype), layout))
         if about.constant or about.is_state:
             self.done.weights.add(number)
         return number, True
@@ -165,4 +165,4 @@ class _Scheduler:
     def arithmetic(self, operations: list[Operation]) -> str:
         """The element type of the operation that has the kernel's arithmetic."""
         most = max(operations, key=lambda operation: operation.flops)
-        return self.groups.tensors[most.reads[0].tensor].kind.dtype.name if most.reads else ""
+        return self.groups.tensors[most.reads[0].tensor].tensor_type.dtype.name if most.reads else ""

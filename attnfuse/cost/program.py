@@ -24,7 +24,7 @@ from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, live_values, short_na
 from attnfuse.ir.operators.arguments import NotKnown, TypeMismatch
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import changed, factor_positions, reads_memory
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 from attnfuse.ir.values import Values
 from attnfuse.mindir.dtypes import BOOL
 from attnfuse.mindir.schema import GraphProto
@@ -51,7 +51,7 @@ class Ref:
 class Tensor:
     """Memory of the device. Constants and states (weights that are written) are apart from what is computed."""
 
-    kind: TensorType
+    tensor_type: TensorType
     block: int
     """The tensor in whose memory it lies: itself, unless a Concat or Split without a task says otherwise."""
     constant: bool = False
@@ -59,7 +59,7 @@ class Tensor:
     bytes: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.bytes = self.kind.size * self.kind.dtype.itemsize
+        self.bytes = self.tensor_type.size * self.tensor_type.dtype.itemsize
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ def read_program(model: Model) -> Program:
     graph = model.proto.graph
     entries: dict[str, _Entry] = {}
     for value in graph.input:
-        entries[value.name] = reader.given(value.name, reader.values.argument(value.name).kind)
+        entries[value.name] = reader.given(value.name, reader.values.argument(value.name).value_type)
     reader.program.inputs = [ref.tensor for ref in _refs(entries.values())]
     reader.program.outputs = list(_refs(reader.run(graph, entries)))
     drop_unread_casts(reader.program)
@@ -167,29 +167,29 @@ class _Reader:
             node = self.model.producer(value)
         return value
 
-    def tensor(self, kind: TensorType, name: str, *, constant: bool = False, is_state: bool = False) -> Ref:
-        if not kind.is_static:
-            raise NotEstimated(f"sizes are left to run time: {_told(name)} is {kind}")
+    def tensor(self, tensor_type: TensorType, name: str, *, constant: bool = False, is_state: bool = False) -> Ref:
+        if not tensor_type.is_static:
+            raise NotEstimated(f"sizes are left to run time: {_told(name)} is {tensor_type}")
         number = len(self.program.tensors)
-        self.program.tensors.append(Tensor(kind, number, constant, is_state))
-        return Ref(number, kind.dims)
+        self.program.tensors.append(Tensor(tensor_type, number, constant, is_state))
+        return Ref(number, tensor_type.dims)
 
-    def given(self, name: str, kind: Kind) -> _Entry:
+    def given(self, name: str, value_type: ValueType) -> _Entry:
         """An input of the graph."""
-        if isinstance(kind, TensorType):
-            return self.tensor(kind, name)
-        return tuple(self.given(name, element) for element in kind) if isinstance(kind, tuple) else None
+        if isinstance(value_type, TensorType):
+            return self.tensor(value_type, name)
+        return tuple(self.given(name, element) for element in value_type) if isinstance(value_type, tuple) else None
 
     def entry(self, value: str, entries: dict[str, _Entry]) -> _Entry:
         """What a value is; weights and constants are made when they are first asked for."""
         if value in entries:
             return entries[value]
         if value not in self.weights:
-            kind = self.values.argument(value).kind
-            if not isinstance(kind, TensorType):
+            value_type = self.values.argument(value).value_type
+            if not isinstance(value_type, TensorType):
                 return None
             is_state = value in self.states
-            self.weights[value] = self.tensor(kind, value, constant=not is_state, is_state=is_state)
+            self.weights[value] = self.tensor(value_type, value, constant=not is_state, is_state=is_state)
         return self.weights[value]
 
     def run(self, graph: GraphProto, entries: dict[str, _Entry]) -> list[_Entry]:
@@ -229,8 +229,8 @@ class _Reader:
         return outputs[0]
 
     def node(self, node: Node, entries: dict[str, _Entry]) -> _Entry:
-        kind = self.values.argument(node.name).kind
-        sort = sort_of(node, isinstance(kind, tuple))
+        value_type = self.values.argument(node.name).value_type
+        sort = sort_of(node, isinstance(value_type, tuple))
         if sort is Sort.SAME:
             return self.entry(node.inputs[0], entries)
         if sort is Sort.CONTROL:
@@ -244,39 +244,39 @@ class _Reader:
             return self.element(node, given[0])
         refs = list(_refs(given))
         folded = sort is Sort.CREATE or all(self.program.tensors[ref.tensor].constant for ref in refs)
-        if sort is Sort.VIEW and refs and isinstance(kind, TensorType):
-            if not kind.is_static:
-                raise NotEstimated(f"sizes are left to run time: {_told(node.name)} is {kind}")
-            return Ref(refs[0].tensor, kind.dims)
-        if node.op == "Cast" and not folded and isinstance(kind, TensorType):
-            undone = self.cast_back(refs[0], kind)
+        if sort is Sort.VIEW and refs and isinstance(value_type, TensorType):
+            if not value_type.is_static:
+                raise NotEstimated(f"sizes are left to run time: {_told(node.name)} is {value_type}")
+            return Ref(refs[0].tensor, value_type.dims)
+        if node.op == "Cast" and not folded and isinstance(value_type, TensorType):
+            undone = self.cast_back(refs[0], value_type)
             if undone is not None:
                 return undone
-        results = self.results(node, kind, constant=folded)
+        results = self.results(node, value_type, constant=folded)
         return results if folded else self.operation(node, sort, given, refs, results)
 
-    def cast_back(self, ref: Ref, kind: TensorType) -> Ref | None:
+    def cast_back(self, ref: Ref, tensor_type: TensorType) -> Ref | None:
         """What a Cast gives that undoes the one before it, or none (rule 1); None for a Cast that does something.
 
         GE counts as a loss only what makes whole numbers or truth values of floats (transop_util.cc).
         """
         tensors = self.program.tensors
-        if tensors[ref.tensor].kind.dtype is kind.dtype:
-            return Ref(ref.tensor, kind.dims)
+        if tensors[ref.tensor].tensor_type.dtype is tensor_type.dtype:
+            return Ref(ref.tensor, tensor_type.dims)
         source = self.casts.get(ref.tensor)
-        if source is None or tensors[source].kind.dtype is not kind.dtype:
+        if source is None or tensors[source].tensor_type.dtype is not tensor_type.dtype:
             return None
-        between = tensors[ref.tensor].kind.dtype
-        if between is BOOL or (kind.dtype.is_float and not between.is_float):
+        between = tensors[ref.tensor].tensor_type.dtype
+        if between is BOOL or (tensor_type.dtype.is_float and not between.is_float):
             return None
-        return Ref(source, kind.dims)
+        return Ref(source, tensor_type.dims)
 
-    def results(self, node: Node, kind: Kind, *, constant: bool) -> _Entry:
-        if isinstance(kind, TensorType):
-            return self.tensor(kind, node.name, constant=constant)
-        if isinstance(kind, tuple):
-            return tuple(self.results(node, element, constant=constant) for element in kind)
-        if kind is None:
+    def results(self, node: Node, value_type: ValueType, *, constant: bool) -> _Entry:
+        if isinstance(value_type, TensorType):
+            return self.tensor(value_type, node.name, constant=constant)
+        if isinstance(value_type, tuple):
+            return tuple(self.results(node, element, constant=constant) for element in value_type)
+        if value_type is None:
             raise NotEstimated(f"the type of {_told(node.name)} ({node.op}) is not known")
         return None
 
@@ -289,7 +289,7 @@ class _Reader:
     def operation(self, node: Node, sort: Sort, given: tuple[_Entry, ...], refs: list[Ref], results: _Entry) -> _Entry:
         writes = [ref.tensor for ref in _refs([results])]
         done = Operation(node.op, sort, refs, writes)
-        first = self.program.tensors[writes[0]].kind.dims if writes else ()
+        first = self.program.tensors[writes[0]].tensor_type.dims if writes else ()
         if sort is Sort.WRITE:
             done.reads, done.writes = refs[1:], []
             done.written_in_place = sum(self.program.tensors[ref.tensor].bytes for ref in refs[1:])
@@ -322,7 +322,7 @@ class _Reader:
         if positions is None:
             self.program.operations.append(done)
             return results
-        result = self.program.tensors[done.writes[0]].kind
+        result = self.program.tensors[done.writes[0]].tensor_type
         (factor,) = _refs([given[positions[1]]])
         done.flops = product_flops(factor.dims, result.dims)
         self.program.operations.append(done)

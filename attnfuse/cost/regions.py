@@ -129,7 +129,7 @@ class Groups:
 
     def same_shape(self, consumer: int, tensor: int) -> bool:
         """Whether the operation reads the tensor in the shape it was made in: no Reshape stands between."""
-        dims = self.tensors[tensor].kind.dims
+        dims = self.tensors[tensor].tensor_type.dims
         return all(ref.dims == dims for ref in self.operations[consumer].reads if ref.tensor == tensor)
 
     def is_concat_free(self, operation: Operation) -> bool:
@@ -150,7 +150,7 @@ class Groups:
 
     def pad(self, at: int, operation: Operation) -> None:
         """Rule 10: height and width are padded for one convolution of two dimensions."""
-        before, behind = operation.reads[0].dims, self.tensors[operation.writes[0]].kind.dims
+        before, behind = operation.reads[0].dims, self.tensors[operation.writes[0]].tensor_type.dims
         consumer = self.only_consumer(operation.writes[0])
         if consumer is None or len(before) != 4 or before[:_SPACE] != behind[:_SPACE]:
             return
@@ -194,7 +194,7 @@ class Groups:
         constants = [ref for ref in self.operations[at].reads if self.is_constant(ref)]
         if len(constants) != 1 or len(constants[0].dims) != 1 or len(self.operations[at].reads) != 2:
             return False
-        dims = self.tensors[self.operations[at].writes[0]].kind.dims
+        dims = self.tensors[self.operations[at].writes[0]].tensor_type.dims
         axis = -1 if sort is Sort.PRODUCT else 1
         return constants[0].dims[0] == dims[axis]
 
@@ -208,7 +208,7 @@ class Groups:
         if made_by is None or not self.alone(made_by) or self.operations[made_by].op not in ADDITIONS:
             return
         added = self.operations[made_by]
-        total = self.tensors[added.writes[0]].kind.dims
+        total = self.tensors[added.writes[0]].tensor_type.dims
         if any(self.is_constant(ref) or ref.dims != total for ref in added.reads) or read.dims != total:
             return
         if cast is not None and not self.alone(cast):
@@ -273,7 +273,10 @@ class Groups:
             region, own = self.group[made_by], self.group[at]
             if region == own or region not in size or size[region] + size[own] > self.soc.region_limit:
                 continue
-            if ref.dims != self.tensors[ref.tensor].kind.dims or len(self.consumers[ref.tensor]) > _MOST_CONSUMERS:
+            if (
+                ref.dims != self.tensors[ref.tensor].tensor_type.dims
+                or len(self.consumers[ref.tensor]) > _MOST_CONSUMERS
+            ):
                 continue
             if self.between(region, own, above):
                 continue

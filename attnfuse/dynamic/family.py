@@ -168,9 +168,9 @@ class _Comparison:
     batches: tuple[int, ...]
 
     def refuse(self, what: str) -> TraceError:
-        told = " and ".join(map(str, self.batches[:2]))
+        message = " and ".join(map(str, self.batches[:2]))
         return TraceError(
-            f"component {self.component} is not one graph at every batch: {what} differs between batch {told}; "
+            f"component {self.component} is not one graph at every batch: {what} differs between batch {message}; "
             "compile it without --dynamic, once for each batch."
         )
 
@@ -200,27 +200,27 @@ class _Comparison:
             else:
                 yield from self._values(values, (*path, name), told)
 
-    def _values(self, values: Sequence[Any], path: Path, told: str) -> Iterator[BatchDependentNumber]:
+    def _values(self, values: Sequence[Any], path: Path, message: str) -> Iterator[BatchDependentNumber]:
         first = values[0]
         if hasattr(first, "ListFields"):
-            yield from self._walk(values, path, told)
+            yield from self._walk(values, path, message)
         elif isinstance(first, str | bytes | bool | float):
             if any(value != first for value in values):
-                raise self.refuse(told)
+                raise self.refuse(message)
         elif isinstance(first, int):
             if any(value != first for value in values):
                 field = next(step for step in reversed(path) if isinstance(step, str))
                 line = line_through(values, self.batches) if field in _NUMBERS else None
                 if line is None:
-                    raise self.refuse(told)
+                    raise self.refuse(message)
                 yield BatchDependentNumber(path, line)
         else:  # a repeated field
             if len({len(value) for value in values}) > 1:
-                raise self.refuse(told)
+                raise self.refuse(message)
             for position, elements in enumerate(zip(*values, strict=True)):
-                yield from self._values(elements, (*path, position), told)
+                yield from self._values(elements, (*path, position), message)
 
-    def _rows(self, tensors: Sequence[TensorProto], path: Path, told: str) -> Iterator[BatchDependentNumber]:
+    def _rows(self, tensors: Sequence[TensorProto], path: Path, message: str) -> Iterator[BatchDependentNumber]:
         """A tensor's bytes: the same in all, or so many rows, all equal or counted, as its first dimension says."""
         first = tensors[0]
         if all(tensor.raw_data == first.raw_data for tensor in tensors):
@@ -228,7 +228,7 @@ class _Comparison:
         counts = [tensor.dims[0] if tensor.dims else 0 for tensor in tensors]
         line = line_through(counts, self.batches) if all(counts) else None
         if line is None or line.slope == 0:
-            raise self.refuse(told)
+            raise self.refuse(message)
         kind = dtypes.from_wire(first.data_type)
         forms: list[Row | Counted] = [Row(first.raw_data[: len(first.raw_data) // counts[0]])]
         if kind is not None and kind.numpy.kind == "i" and set(first.dims[1:]) <= {1}:
@@ -237,4 +237,4 @@ class _Comparison:
             if all(tensor.raw_data == form.repeated(count) for tensor, count in zip(tensors, counts, strict=True)):
                 yield BatchDependentNumber(path, line, form)
                 return
-        raise self.refuse(f"{told}, a constant whose rows are neither equal nor counted,")
+        raise self.refuse(f"{message}, a constant whose rows are neither equal nor counted,")

@@ -151,11 +151,11 @@ def _is_target_shape(node: Node, position: int) -> bool:
 
 def _reshape_target(family: BatchFamily, model: Model, node: Node, value: tuple[object, ...]) -> tuple[int, ...]:
     """The shape with -1 where the result follows the batch: in one place, or it is refused."""
-    kind = model.type_of(node.name)
+    tensor_type = model.type_of(node.name)
     unknown = {place.path[-1] for place in family.places.get(("node", node.name), ()) if _is_type(node.proto, place)}
-    if kind is None or len(kind.dims) != len(value) or len(unknown) != 1:
+    if tensor_type is None or len(tensor_type.dims) != len(value) or len(unknown) != 1:
         raise family.refuse(node, "more than one dimension of its result follows the batch")
-    return tuple(UNKNOWN_DIM if axis in unknown else dim for axis, dim in enumerate(kind.dims))
+    return tuple(UNKNOWN_DIM if axis in unknown else dim for axis, dim in enumerate(tensor_type.dims))
 
 
 def _fill(literal: AttributeProto | None, target: tuple[int, ...]) -> None:

@@ -56,14 +56,19 @@ class Rows:
         """A tensor of equal rows, or of 0, 1, 2, … one a row."""
         line, rows = next((place.line, place.rows) for place in places if place.rows is not None)
         others = [place for place in places if place.rows is None]
-        kind = self._model.type_of(node.name)
-        if kind is None or any(place.path[-2:] != ("dims", 0) or place.line != line for place in others):
+        tensor_type = self._model.type_of(node.name)
+        if tensor_type is None or any(place.path[-2:] != ("dims", 0) or place.line != line for place in others):
             raise self._family.refuse(node, "a constant follows the batch in more than its first dimension")
         made = self._builder(node)
         if isinstance(rows, Counted):
-            ones = self._filled("OnesLike", made, node, kind, line)
+            ones = self._filled("OnesLike", made, node, tensor_type, line)
             self._finish(
-                made, node, "CumSum", [ones, made.constant(0), made.constant(True), made.constant(False)], kind, line
+                made,
+                node,
+                "CumSum",
+                [ones, made.constant(0), made.constant(True), made.constant(False)],
+                tensor_type,
+                line,
             )
             return
         assert rows is not None
@@ -71,26 +76,32 @@ class Rows:
         row.CopyFrom(node.proto)
         for place in places:
             assign(row, place.path, 1 if place.rows is None else rows.data)
-        self._repeat(made, node, made.variant(row), kind, line)
+        self._repeat(made, node, made.variant(row), tensor_type, line)
 
     def stretch_shape(self, node: Node, shape: tuple[object, ...], lines: Mapping[int, Line]) -> None:
         """A node that repeats one row, or fills a shape with one number."""
-        kind = self._model.type_of(node.name)
+        tensor_type = self._model.type_of(node.name)
         position = sizes_position(node)
         assert position is not None  # the shape is given there
         sizes = tuple(n for n in shape if isinstance(n, int))
-        if kind is None or tuple(lines) != (0,) or not len(shape) == len(sizes) == kind.rank:
+        if tensor_type is None or tuple(lines) != (0,) or not len(shape) == len(sizes) == tensor_type.rank:
             raise self._family.refuse(node, "it follows the batch in more than its first dimension")
         if is_repeated(node):
             operand = self._model.type_of(node.inputs[0])
-            longer = operand is not None and operand.rank == kind.rank and self._follows(node.inputs[0], lines[0])
+            longer = (
+                operand is not None and operand.rank == tensor_type.rank and self._follows(node.inputs[0], lines[0])
+            )
             if argument_name(node, position) == "shape" and longer:
-                self._broadcast_rows(node, kind, lines[0])
+                self._broadcast_rows(node, tensor_type, lines[0])
                 return
-            if operand is None or operand.rank > kind.rank or (operand.rank == kind.rank and operand.dims[0] != 1):
+            if (
+                operand is None
+                or operand.rank > tensor_type.rank
+                or (operand.rank == tensor_type.rank and operand.dims[0] != 1)
+            ):
                 raise self._family.refuse(node, "it repeats more than one row")
-            if operand.dims == (1, *kind.dims[1:]):  # it is the row
-                self._repeat(self._builder(node), node, node.inputs[0], kind, lines[0])
+            if operand.dims == (1, *tensor_type.dims[1:]):  # it is the row
+                self._repeat(self._builder(node), node, node.inputs[0], tensor_type, lines[0])
                 return
         made = self._builder(node)
         row = NodeProto()
@@ -99,7 +110,7 @@ class Rows:
         declared = attribute(row, "shape")
         assert declared is not None  # its type is known
         declared.tensors[0].dims[0] = 1
-        self._repeat(made, node, made.variant(row), kind, lines[0])
+        self._repeat(made, node, made.variant(row), tensor_type, lines[0])
 
     def are_those_of(self, value: str, other: str) -> bool:
         """Whether both values have as many rows at every batch, and nothing else of theirs follows it."""
@@ -113,32 +124,37 @@ class Rows:
             node.proto.input[position] = made.constant(value)
         made.stand_before()
 
-    def _repeat(self, made: Builder, node: Node, row: str, kind: TensorType, line: Line) -> None:
+    def _repeat(self, made: Builder, node: Node, row: str, tensor_type: TensorType, line: Line) -> None:
         """Replace the node by `row`, as often as the line says."""
-        op, neutral = ("LogicalAnd", "OnesLike") if kind.dtype is dtypes.BOOL else ("Sub", "ZerosLike")
-        self._finish(made, node, op, [row, self._filled(neutral, made, node, kind, line)], kind, line)
+        op, neutral = ("LogicalAnd", "OnesLike") if tensor_type.dtype is dtypes.BOOL else ("Sub", "ZerosLike")
+        self._finish(made, node, op, [row, self._filled(neutral, made, node, tensor_type, line)], tensor_type, line)
 
-    def _finish(self, made: Builder, node: Node, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> None:
+    def _finish(
+        self, made: Builder, node: Node, op: str, inputs: Sequence[str], tensor_type: TensorType, line: Line
+    ) -> None:
         """Replace the node by what was made; its first dimension is on the line."""
         if node.graph.name != self._model.proto.graph.name or any(
             use.node is not None and use.node.graph.name != node.graph.name for use in self._model.uses(node.name)
         ):
             raise self._family.refuse(node, "it is used in a function")
-        unknown = TensorType((UNKNOWN_DIM, *kind.dims[1:]), kind.dtype)
+        unknown = TensorType((UNKNOWN_DIM, *tensor_type.dims[1:]), tensor_type.dtype)
         made.finish(made.op(op, *inputs, declare=unknown))
         self.declared["node", node.name] = (BatchDependentNumber(_FIRST_DIMENSION, line),)
 
-    def _broadcast_rows(self, node: Node, kind: TensorType, line: Line) -> None:
+    def _broadcast_rows(self, node: Node, tensor_type: TensorType, line: Line) -> None:
         """A broadcast of as many rows already: along other axes only, if at all."""
         operand = self._model.type_of(node.inputs[0])
         assert operand is not None
-        if operand.dims[1:] == kind.dims[1:]:
+        if operand.dims[1:] == tensor_type.dims[1:]:
             self._edit.rename[node.name] = node.inputs[0]
             self._edit.remove.add(node.name)
             return
-        times = (1, *(1 if size == had else size for size, had in zip(kind.dims[1:], operand.dims[1:], strict=True)))
+        times = (
+            1,
+            *(1 if size == had else size for size, had in zip(tensor_type.dims[1:], operand.dims[1:], strict=True)),
+        )
         made = self._builder(node)
-        self._finish(made, node, "Tile", [node.inputs[0], made.constant(times)], kind, line)
+        self._finish(made, node, "Tile", [node.inputs[0], made.constant(times)], tensor_type, line)
 
     def _follows(self, value: str, line: Line) -> bool:
         """Whether the value has as many rows as the line says, and nothing else of its type follows the batch."""
@@ -148,7 +164,7 @@ class Rows:
     def _places(self, value: str) -> Sequence[BatchDependentNumber]:
         return self._family.places.get(self._inputs.get(value, ("node", value)), ())
 
-    def _filled(self, op: str, made: Builder, node: Node, kind: TensorType, line: Line) -> str:
+    def _filled(self, op: str, made: Builder, node: Node, tensor_type: TensorType, line: Line) -> str:
         """Zeros or ones, by the operator that makes them, of the type's element type, [rows, 1, …], of its rank."""
         value, source = self._source(node, line)
         rank = source.rank
@@ -159,33 +175,35 @@ class Rows:
             arguments = [*map(made.constant, (begin, end, step)), *map(made.constant, masks)]
             value = self._apply(made, "StridedSlice", [value, *arguments], counted, line)
         value = self._apply(made, op, [value], counted, line)
-        if source.dtype is not kind.dtype:
-            counted = TensorType(counted.dims, kind.dtype)
-            value = self._apply(made, "Cast", [value, made.constant(kind.dtype.type_id)], counted, line)
-        if kind.rank != rank:
-            shape = (UNKNOWN_DIM, *(1,) * (kind.rank - 1))
-            value = self._apply(made, "Reshape", [value, made.constant(shape)], TensorType(shape, kind.dtype), line)
+        if source.dtype is not tensor_type.dtype:
+            counted = TensorType(counted.dims, tensor_type.dtype)
+            value = self._apply(made, "Cast", [value, made.constant(tensor_type.dtype.type_id)], counted, line)
+        if tensor_type.rank != rank:
+            shape = (UNKNOWN_DIM, *(1,) * (tensor_type.rank - 1))
+            value = self._apply(
+                made, "Reshape", [value, made.constant(shape)], TensorType(shape, tensor_type.dtype), line
+            )
         return value
 
     def _source(self, node: Node, line: Line) -> tuple[str, TensorType]:
         """An input of the graph with so many rows; one of no more axes than needed."""
         found: list[tuple[int, str, TensorType]] = []
         for value in self._inputs:
-            kind = self._model.type_of(value)
-            if kind is not None and self._follows(value, line):
-                found.append((kind.rank, value, kind))
+            tensor_type = self._model.type_of(value)
+            if tensor_type is not None and self._follows(value, line):
+                found.append((tensor_type.rank, value, tensor_type))
         if not found:
             raise self._family.refuse(node, "no input has as many rows as it makes")
-        _, name, kind = min(found, key=lambda one: one[:2])
-        return name, kind
+        _, name, tensor_type = min(found, key=lambda one: one[:2])
+        return name, tensor_type
 
     def _builder(self, node: Node) -> Builder:
         """What makes the nodes that stand before the node, named after it."""
         site = "rows_" + short_name(node.name).replace(":", "_")
         return Builder(self._edit, node, site, share=False)
 
-    def _apply(self, made: Builder, op: str, inputs: Sequence[str], kind: TensorType, line: Line) -> str:
+    def _apply(self, made: Builder, op: str, inputs: Sequence[str], tensor_type: TensorType, line: Line) -> str:
         """One application, of that type when the first dimension, which is on the line, is left open."""
-        name = made.op(op, *inputs, declare=kind)
+        name = made.op(op, *inputs, declare=tensor_type)
         self.declared["node", name] = (BatchDependentNumber(_FIRST_DIMENSION, line),)
         return name

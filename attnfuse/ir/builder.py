@@ -23,7 +23,7 @@ from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import Argument, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
-from attnfuse.ir.types import Kind, TensorType, agree, declaration, declared_kind, told
+from attnfuse.ir.types import TensorType, ValueType, agree, declaration, declared_type, describe
 from attnfuse.ir.values import applied, read_constant
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
@@ -36,15 +36,15 @@ _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 class NotWritableError(Exception):
     """A node that cannot be written. What stands in its place stays as it is.
 
-    `at` is the value where it shows. `op` is the operator and `arguments` are their kinds as people read them; of a
+    `at` is the value where it shows. `op` is the operator and `arguments` are their types as people read them; of a
     value that has no type, no node was tried, and they are empty. `found` completes `found …`.
     """
 
-    def __init__(self, at: str, sentence: str, op: str = "", arguments: Sequence[Kind] = ()) -> None:
+    def __init__(self, at: str, sentence: str, op: str = "", arguments: Sequence[ValueType] = ()) -> None:
         """`sentence` goes on behind the operator and its arguments (`has operands of …`), or else behind the value."""
         self.at = at
         self.op = op
-        self.arguments = tuple(map(told, arguments))
+        self.arguments = tuple(map(describe, arguments))
         self.sentence = sentence
         self.found = f"{op}({', '.join(self.arguments)}), which {sentence}" if op else sentence
         subject = f"{op}({', '.join(self.arguments)})" if op else f"{short_name(at)} is"
@@ -118,10 +118,10 @@ class Builder:
     def type_of(self, value: str) -> TensorType:
         """Type of a value of the graph or of this site. Raises NotWritableError where none is known."""
         made = self._made.get(value)
-        kind = self._edit.model.type_of(value) if made is None else made.kind
-        if not isinstance(kind, TensorType):
+        value_type = self._edit.model.type_of(value) if made is None else made.value_type
+        if not isinstance(value_type, TensorType):
             raise NotWritableError(value, "no tensor of a known type")
-        return kind
+        return value_type
 
     # --- constants
 
@@ -136,11 +136,13 @@ class Builder:
 
     def tensor(self, array: npt.NDArray[np.generic], dtype: DType) -> str:
         """A constant tensor."""
-        kind = TensorType(tuple(array.shape), dtype)
+        tensor_type = TensorType(tuple(array.shape), dtype)
         a = AttributeProto(name="value", type=AttributeProto.TENSORS)
         with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
             data = np.ascontiguousarray(array.astype(dtype.numpy))
-        a.tensors.append(TensorProto(dims=kind.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes()))
+        a.tensors.append(
+            TensorProto(dims=tensor_type.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes())
+        )
         return self._constant(a)
 
     def _constant(self, value: AttributeProto) -> str:
@@ -159,7 +161,7 @@ class Builder:
         *inputs: str,
         prim_type: PrimitiveProto.PrimType = FUNCTION,
         attributes: Sequence[AttributeProto] = (),
-        declare: Kind = None,
+        declare: ValueType = None,
     ) -> str:
         """One application of an operator, of the type that its row infers.
 
@@ -168,11 +170,11 @@ class Builder:
         one declared that contradicts the inferred.
         """
         made = self._infer(op, inputs, attributes, declare)
-        shape = declaration(made.kind)
+        shape = declaration(made.value_type)
         if shape is None:
             gives = "leaves its type open: it must be declared"
-            if made.kind is not None:
-                gives = f"gives {told(made.kind)}, which is neither a tensor nor a tuple of tensors"
+            if made.value_type is not None:
+                gives = f"gives {describe(made.value_type)}, which is neither a tensor nor a tuple of tensors"
             raise self._refusal(op, inputs, gives)
         self.ops.append(op)
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
@@ -196,7 +198,7 @@ class Builder:
         if op == CONSTANT:
             made = read_constant(attribute(message, "value"))
         else:
-            name, declared = f"{self._anchor.graph.name}:{name}:0", declared_kind(attribute(message, "shape"))
+            name, declared = f"{self._anchor.graph.name}:{name}:0", declared_type(attribute(message, "shape"))
             primitive = self._edit.model.primitives[message.op_type]
             made = self._infer(op, message.input, primitive.attribute, declared)
         message.name = name
@@ -205,7 +207,9 @@ class Builder:
         self._made[name] = made
         return name
 
-    def _infer(self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: Kind) -> Argument:
+    def _infer(
+        self, op: str, inputs: Sequence[str], attributes: Sequence[AttributeProto], declare: ValueType
+    ) -> Argument:
         """What is known of the result."""
         made_here, others = self._made, self._edit.values.argument
         given = [made_here.get(name) or others(name) for name in inputs]
@@ -215,8 +219,8 @@ class Builder:
             raise self._refusal(op, inputs, str(error)) from error
         if declare is None:
             return made
-        if not agree(made.kind, declare):
-            raise self._refusal(op, inputs, f"is declared {told(declare)} and gives {told(made.kind)}")
+        if not agree(made.value_type, declare):
+            raise self._refusal(op, inputs, f"is declared {describe(declare)} and gives {describe(made.value_type)}")
         return Argument(declare, elements=made.elements)
 
     def _argument(self, value: str) -> Argument:
@@ -224,8 +228,8 @@ class Builder:
         return self._edit.values.argument(value) if made is None else made
 
     def _refusal(self, op: str, inputs: Sequence[str], sentence: str) -> NotWritableError:
-        kinds = [self._argument(name).kind for name in inputs]
-        return NotWritableError(inputs[0] if inputs else self._anchor.name, sentence, op, kinds)
+        types = [self._argument(name).value_type for name in inputs]
+        return NotWritableError(inputs[0] if inputs else self._anchor.name, sentence, op, types)
 
     def cast(self, value: str, dtype: DType) -> str:
         """The value in another element type; nothing where it has it already."""
@@ -264,10 +268,10 @@ class Builder:
 
     def take_last(self, value: str, count: int) -> str:
         """The first `count` elements of the last axis."""
-        kind = self.type_of(value)
-        if kind.dims[-1] == count:
+        tensor_type = self.type_of(value)
+        if tensor_type.dims[-1] == count:
             return value
-        rank = kind.rank
+        rank = tensor_type.rank
         every = (1 << rank) - 1
         arguments: list[Literal] = [
             (0,) * rank,
@@ -289,15 +293,15 @@ class Builder:
         """
         if factor == 1.0:
             return value
-        kind = self.type_of(value)
+        tensor_type = self.type_of(value)
         # A factor past the type's largest number is one that it does not hold, as is no number among whole ones.
         with np.errstate(over="ignore", invalid="ignore"):
-            is_held = float(np.array(factor).astype(kind.dtype.numpy)) == factor
-        if kind.dtype.is_low_precision and not is_held:
-            return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), kind.dtype)
-        if not (kind.dtype.is_float or is_held):
-            raise self.refusal(f"{factor} times {kind}")
-        return self.op("Mul", value, self.tensor(np.array(factor), kind.dtype))
+            is_held = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
+        if tensor_type.dtype.is_low_precision and not is_held:
+            return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), tensor_type.dtype)
+        if not (tensor_type.dtype.is_float or is_held):
+            raise self.refusal(f"{factor} times {tensor_type}")
+        return self.op("Mul", value, self.tensor(np.array(factor), tensor_type.dtype))
 
     def reduce_last(self, op: str, value: str, axis: int) -> str:
         """ReduceAll, ReduceMean, … over one axis, which stays with one element. `axis` counts from the end."""
@@ -326,9 +330,9 @@ class Builder:
     def check_stands_in(self, value: str) -> None:
         """Raise NotWritableError where `value` is a tensor of another type than the replaced node's."""
         replaced, made = self._edit.model.type_of(self._anchor.name), self._made.get(value)
-        kind: Kind = self._edit.model.types_of(value) if made is None else made.kind
-        if replaced is not None and not agree(kind, replaced):
-            raise self.refusal(f"{replaced}, and what was to stand for it {told(kind)}")
+        value_type: ValueType = self._edit.model.types_of(value) if made is None else made.value_type
+        if replaced is not None and not agree(value_type, replaced):
+            raise self.refusal(f"{replaced}, and what was to stand for it {describe(value_type)}")
 
     def stand_before(self) -> None:
         """Let the site's nodes stand before the node, which stays."""

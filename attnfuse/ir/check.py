@@ -1,7 +1,7 @@
 """The verifier of graphs: what a file says of its values held against what the operator table infers.
 
 It is asked about a source before anything is done to it, and after every pass. It looks at each node by itself: number
-and kinds of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
+and types of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
 whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and reads no data of a
 constant but that of a short vector of whole numbers. An application that it has judged it knows again, in this graph
 and as a pass leaves it.
@@ -19,8 +19,8 @@ from attnfuse.ir.operators.columns import Effect, Hands
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
-from attnfuse.ir.types import Kind, ScalarType, Special, TensorType, agree, declared_kind, element_type, told
-from attnfuse.ir.values import UNKNOWN, Values, input_kind, read_constant, result_of
+from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType, agree, declared_type, describe, element_type
+from attnfuse.ir.values import UNKNOWN, Values, input_type, read_constant, result_of
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
 
 
@@ -69,7 +69,7 @@ class Checker:
         self.judged: dict[tuple[object, ...], _Judged] = {}
         """By operator, declared type, and what is known of each input (by identity)."""
         self._constants: dict[bytes, tuple[Argument, str | None]] = {}
-        self._of_kind: dict[Kind, Argument] = {}
+        self._known: dict[ValueType, Argument] = {}
 
     def check(self, model: Model) -> list[Finding]:
         """Everything wrong with the graph."""
@@ -87,10 +87,10 @@ class Checker:
         return known
 
     def same(self, argument: Argument) -> Argument:
-        """The argument, or one of which just as much is known: of all that are computed, the kind says it all."""
+        """The argument, or one of which just as much is known: of all that are computed, the type says it all."""
         if argument.elements is not None or argument.value is not COMPUTED:
             return argument
-        return self._of_kind.setdefault(argument.kind, argument)
+        return self._known.setdefault(argument.value_type, argument)
 
 
 _LONGEST = 1 << 16
@@ -166,32 +166,35 @@ class _Look:
             found.append(argument)
         return found
 
-    def _call(self, node: Node, inputs: Sequence[Argument]) -> Kind:
-        """The kind of what a function gives, its arguments held to what it takes. A value that is called tells none."""
+    def _call(self, node: Node, inputs: Sequence[Argument]) -> ValueType:
+        """The type of what a function gives, its arguments held to what it takes. A value that is called tells none."""
         callee = node.proto.op_type.removeprefix("REF::")
         function = self.functions.get(callee)
         if function is None:
             called = self.values.known(callee)
-            if called is not None and isinstance(called.kind, TensorType | ScalarType):
-                self._say(node, f"calls {short_name(callee)}, which is {told(called.kind)}")
+            if called is not None and isinstance(called.value_type, TensorType | ScalarType):
+                self._say(node, f"calls {short_name(callee)}, which is {describe(called.value_type)}")
             return None
         for given, taken in zip(inputs, function.input, strict=True):
-            wanted = input_kind(taken)
-            if not agree(given.kind, wanted):
-                self._say(node, f"gives {told(given.kind)} for {short_name(taken.name)}, which is {told(wanted)}")
+            wanted = input_type(taken)
+            if not agree(given.value_type, wanted):
+                self._say(
+                    node,
+                    f"gives {describe(given.value_type)} for {short_name(taken.name)}, which is {describe(wanted)}",
+                )
         if len(function.output) != 1:
             return None
         maker = self.model.producer(function.output[0].name)
-        return None if maker is None or maker.op == CONSTANT else declared_kind(attribute(maker.proto, "shape"))
+        return None if maker is None or maker.op == CONSTANT else declared_type(attribute(maker.proto, "shape"))
 
     def _check_output(self, output: ValueInfoProto) -> None:
         """What the graph says it gives is what is made, also where the node that makes it says nothing."""
-        made, declared = self.values.known(output.name), input_kind(output)
+        made, declared = self.values.known(output.name), input_type(output)
         if made is None:
             return
-        unread = _unread(made.kind, output.tensor)
-        if unread is not None or not agree(made.kind, declared):
-            sentence = f"is declared {unread or told(declared)} and made as {told(made.kind)}"
+        unread = _unread(made.value_type, output.tensor)
+        if unread is not None or not agree(made.value_type, declared):
+            sentence = f"is declared {unread or describe(declared)} and made as {describe(made.value_type)}"
             self._findings.append(Finding(output.name, "output", sentence, Sort.TYPES))
 
     # --- effects
@@ -223,7 +226,7 @@ class _Look:
 
     def _is_monad(self, name: str) -> bool:
         argument = self.values.known(name)
-        return argument is not None and argument.kind is Special.MONAD
+        return argument is not None and argument.value_type is Special.MONAD
 
     def _is_tied(self, reader: Node) -> bool:
         """Whether the reader is part of the order of effects, or a tuple that is made for it."""
@@ -242,29 +245,29 @@ class _Judging:
         self._problems: list[tuple[str, Sort]] = []
         self._order: tuple[Operator, Arguments] | None = None
 
-    def judge(self, shape: AttributeProto | None, called: Kind) -> _Judged:
+    def judge(self, shape: AttributeProto | None, called: ValueType) -> _Judged:
         """`called` is what a call gives, as far as it is known."""
         return _Judged(self._inputs, self._made(shape, called), self._problems, self._order)
 
     def _say(self, sentence: str, sort: Sort = Sort.TYPES) -> None:
         self._problems.append((sentence, sort))
 
-    def _made(self, shape: AttributeProto | None, called: Kind) -> Argument:
+    def _made(self, shape: AttributeProto | None, called: ValueType) -> Argument:
         told_of = unreadable_node(self._node)
         if told_of is not None:
             self._say(told_of)
             return Argument(None)
-        declared = declared_kind(shape)
+        declared = declared_type(shape)
         made = Argument(called) if self._node.op == CALL else self._apply(operator(self._node.op))
         if shape is None:
             self._say("has no type", Sort.UNTYPED)
-        elif not agree(made.kind, declared):
-            self._say(f"is declared {told(declared)} and gives {told(made.kind)}")
+        elif not agree(made.value_type, declared):
+            self._say(f"is declared {describe(declared)} and gives {describe(made.value_type)}")
             made = Argument(declared)  # its elements would be others than those declared
-        elif (unread := _unread(made.kind, shape.tensors)) is not None:
-            self._say(f"is declared {unread} and gives {told(made.kind)}")
+        elif (unread := _unread(made.value_type, shape.tensors)) is not None:
+            self._say(f"is declared {unread} and gives {describe(made.value_type)}")
         if declared is not None:
-            made.kind = declared
+            made.value_type = declared
         return made
 
     def _apply(self, row: Operator) -> Argument:
@@ -282,7 +285,7 @@ class _Judging:
 _ORDERED = (Effect.WRITES, Effect.ORDERS)
 
 
-def _unread(made: Kind, declared: Sequence[TensorProto]) -> str | None:
+def _unread(made: ValueType, declared: Sequence[TensorProto]) -> str | None:
     """What is declared in place of a tensor of a known type, if its element type is one that is not read here."""
     if not isinstance(made, TensorType) or len(declared) != 1 or element_type(declared[0].data_type) is not None:
         return None

@@ -251,20 +251,20 @@ def lost(
     reading = _Gathered(users, numbering)
     for name, writer in before.items():
         now = after.get(name)
-        told = f"{writer.op} {short_name(name)}"
+        message = f"{writer.op} {short_name(name)}"
         if now is None:
             if name in said:
                 continue
             if not writer.is_ours:
-                yield f"{told} is no longer carried out, and it changes what the graph does not own."
+                yield f"{message} is no longer carried out, and it changes what the graph does not own."
             elif seen := reading.of(writer.names) & (writer.after | writer.beside):
                 first = min(numbering.names(seen))
-                yield f"{told} is no longer carried out, and {short_name(first)} reads what it changes."
+                yield f"{message} is no longer carried out, and {short_name(first)} reads what it changes."
             continue
         for other in sorted(numbering.names(writer.after & ~now.after & (now.before | now.beside))):
-            yield f"{short_name(other)} no longer comes after {told}."
+            yield f"{short_name(other)} no longer comes after {message}."
         for other in sorted(numbering.names(writer.before & ~now.before & (now.after | now.beside))):
-            yield f"{short_name(other)} no longer comes before {told}."
+            yield f"{short_name(other)} no longer comes before {message}."
 
 
 class _Gathered:

@@ -219,8 +219,8 @@ class Model:
                     raise SourceError(f"the graph is damaged: node {message.name!r} has {len(outputs)} outputs.")
                 made = outputs[0]
                 if not made:
-                    told = f"node {index} of {graph.name!r}, {message.name!r},"
-                    raise SourceError(f"the graph is damaged: {told} gives a value without a name.")
+                    place = f"node {index} of {graph.name!r}, {message.name!r},"
+                    raise SourceError(f"the graph is damaged: {place} gives a value without a name.")
                 callee: str | None = None
                 if op_type == CONSTANT:
                     op = CONSTANT
@@ -254,8 +254,8 @@ class Model:
                 producers[made] = node
             for position, output in enumerate(graph.output):
                 if output.name not in producers and output.name not in leaves:
-                    told = f"output {output.name!r} of {graph.name!r}"
-                    raise SourceError(f"the graph is damaged: {told} is not defined.")
+                    place = f"output {output.name!r} of {graph.name!r}"
+                    raise SourceError(f"the graph is damaged: {place} is not defined.")
                 uses.setdefault(output.name, []).append(Use(None, position))
 
     def _define_leaf(
@@ -300,25 +300,25 @@ class Model:
 
     def type_of(self, value: str) -> TensorType | None:
         """Type of a tensor value; None for tuples, monads, closures and unknown element types."""
-        kind = self.types_of(value)
-        return kind if isinstance(kind, TensorType) else None
+        value_type = self.types_of(value)
+        return value_type if isinstance(value_type, TensorType) else None
 
     def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:
         """Type of a value; a tuple of types for a value of several outputs."""
         if value in self._type_cache:
             return self._type_cache[value]
         node = self._producers.get(value)
-        kind: TensorType | tuple[TensorType | None, ...] | None = None
+        value_type: TensorType | tuple[TensorType | None, ...] | None = None
         if (leaf := self._leaf_messages.get(value)) is not None:
-            kind = tensor_type(leaf)
+            value_type = tensor_type(leaf)
         elif node is not None and node.op == CONSTANT:
             literal = attribute(node.proto, "value")
             if literal is not None and literal.type == AttributeProto.TENSORS:
-                kind = _types(literal)
+                value_type = _types(literal)
         elif node is not None:
-            kind = _types(attribute(node.proto, "shape"))
-        self._type_cache[value] = kind
-        return kind
+            value_type = _types(attribute(node.proto, "shape"))
+        self._type_cache[value] = value_type
+        return value_type
 
     def is_literal(self, value: str) -> bool:
         """Whether `literal` has an answer."""

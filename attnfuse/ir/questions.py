@@ -90,8 +90,8 @@ def changed(model: Model, node: Node) -> list[str]:
     if memory.effect is not Effect.WRITES:
         return []
     if memory.unless_none:
-        told = arguments(node, memory.unless_none)
-        if not told or (model.is_literal(told[0]) and model.literal(told[0]) is None):
+        checked = arguments(node, memory.unless_none)
+        if not checked or (model.is_literal(checked[0]) and model.literal(checked[0]) is None):
             return []
     return arguments(node, memory.argument)
 

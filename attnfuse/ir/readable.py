@@ -18,13 +18,13 @@ def unreadable_leaves(model: Model) -> Iterator[str]:
     """What is wrong with the shapes of inputs, outputs and weights, a sentence each that names the value."""
     for graph in model.graphs:
         for parameter in graph.parameter:
-            if (told := _fault(parameter)) is not None:
-                yield f"parameter {_leaf(parameter.name)} {told}."
+            if (message := _fault(parameter)) is not None:
+                yield f"parameter {_leaf(parameter.name)} {message}."
         for what, values in (("input", graph.input), ("output", graph.output)):
             for value in values:
                 for tensor in (*value.tensor, *(_tensors(value.attr_info) if value.HasField("attr_info") else ())):
-                    if (told := _fault(tensor)) is not None:
-                        yield f"{what} {_leaf(value.name)} {told}."
+                    if (message := _fault(tensor)) is not None:
+                        yield f"{what} {_leaf(value.name)} {message}."
 
 
 def unreadable_node(node: Node) -> str | None:
@@ -33,9 +33,9 @@ def unreadable_node(node: Node) -> str | None:
     if declared is None:
         return None
     for tensor in _tensors(declared):
-        told = _fault(tensor) or (_wrong_bytes(tensor) if node.op == CONSTANT else None)
-        if told is not None:
-            return told
+        message = _fault(tensor) or (_wrong_bytes(tensor) if node.op == CONSTANT else None)
+        if message is not None:
+            return message
     return None
 
 

@@ -1,7 +1,7 @@
-"""What may be known of a value before run time: its kind, and how the kind a file declares is read and compared.
+"""What may be known of a value before run time: its type, and how the type a file declares is read and compared.
 
-A kind is the type of a tensor, that of a number, those of a tuple's elements, or one of the few things that are
-neither (a monad, a function, a text, None). `None` in a kind's place says that nothing is known: an element type this
+A value type is the type of a tensor, that of a number, those of a tuple's elements, or one of the few things that are
+neither (a monad, a function, a text, None). `None` in its place says that nothing is known: an element type this
 project does not read, a rank left to run time, a structure no inference here describes.
 """
 
@@ -23,18 +23,18 @@ __all__ = [
     "UNKNOWN_DIM",
     "UNKNOWN_RANK",
     "Array",
-    "Kind",
     "Literal",
     "ScalarType",
     "Special",
     "TensorType",
+    "ValueType",
     "agree",
     "declaration",
-    "declared_kind",
+    "declared_type",
+    "describe",
     "element_type",
     "is_complex",
-    "tensor_kind",
-    "told",
+    "stored_tensor_type",
 ]
 
 UNKNOWN_DIM = -1
@@ -98,7 +98,7 @@ class Special(Enum):
         return self.value
 
 
-Kind: TypeAlias = "TensorType | ScalarType | Special | tuple[Kind, ...] | None"
+ValueType: TypeAlias = "TensorType | ScalarType | Special | tuple[ValueType, ...] | None"
 
 _A = AttributeProto
 _SPECIAL: dict[int, Special] = {
@@ -112,7 +112,7 @@ _SPECIAL: dict[int, Special] = {
     _A.NONE: Special.NONE,
 }
 _NUMBERS = {14: COMPLEX64, 15: COMPLEX128}
-_TOLD_ELEMENTS, _TOLD_DEPTH = 8, 3
+_SHOWN_ELEMENTS, _SHOWN_DEPTH = 8, 3
 
 
 def is_complex(dtype: DType) -> bool:
@@ -125,7 +125,7 @@ def element_type(number: int) -> DType | None:
     return dtypes.from_wire(number) or _NUMBERS.get(number)
 
 
-def tensor_kind(proto: TensorProto) -> TensorType | None:
+def stored_tensor_type(proto: TensorProto) -> TensorType | None:
     """Type of a tensor message; None for an unknown element type, or a rank left to run time (a dimension of −2)."""
     dtype = element_type(proto.data_type)
     if dtype is None:
@@ -136,35 +136,35 @@ def tensor_kind(proto: TensorProto) -> TensorType | None:
     return TensorType(dims, dtype)
 
 
-def declared_kind(proto: AttributeProto | None) -> Kind:
-    """The kind that a node's `shape` attribute declares; None where it is missing or says nothing that is known."""
+def declared_type(proto: AttributeProto | None) -> ValueType:
+    """The type that a node's `shape` attribute declares; None where it is missing or says nothing that is known."""
     if proto is None:
         return None
-    kind = proto.type
-    if kind == _A.TENSORS:
-        return tensor_kind(proto.tensors[0]) if len(proto.tensors) == 1 else None
-    if kind in (_A.TUPLE, _A.LIST):
+    wire = proto.type
+    if wire == _A.TENSORS:
+        return stored_tensor_type(proto.tensors[0]) if len(proto.tensors) == 1 else None
+    if wire in (_A.TUPLE, _A.LIST):
         if proto.seq_info.is_dyn_len:
             return None
-        return tuple(declared_kind(element) for element in proto.values)
-    if kind == _A.SCALAR:
+        return tuple(declared_type(element) for element in proto.values)
+    if wire == _A.SCALAR:
         if len(proto.tensors) != 1:
             return None
         dtype = dtypes.from_wire(proto.tensors[0].data_type)
         return None if dtype is None else ScalarType(dtype)
-    return _SPECIAL.get(kind)
+    return _SPECIAL.get(wire)
 
 
-def declaration(kind: Kind) -> AttributeProto | None:
-    """The attribute that declares the kind, without its name; None where it is, or holds, neither tensor nor tuple."""
-    if isinstance(kind, TensorType):
+def declaration(value_type: ValueType) -> AttributeProto | None:
+    """The attribute that declares the type, without its name; None where it is, or holds, neither tensor nor tuple."""
+    if isinstance(value_type, TensorType):
         a = AttributeProto(type=AttributeProto.TENSORS)
-        a.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        a.tensors.add(data_type=value_type.dtype.wire).dims.extend(value_type.dims)
         return a
-    if not isinstance(kind, tuple):
+    if not isinstance(value_type, tuple):
         return None
     a = AttributeProto(type=AttributeProto.TUPLE)
-    for element in kind:
+    for element in value_type:
         declared = declaration(element)
         if declared is None:
             return None
@@ -173,8 +173,8 @@ def declaration(kind: Kind) -> AttributeProto | None:
     return a
 
 
-def agree(inferred: Kind, declared: Kind) -> bool:
-    """Whether a declared kind does not contradict an inferred one. What either leaves open (−1, None) agrees."""
+def agree(inferred: ValueType, declared: ValueType) -> bool:
+    """Whether a declared type does not contradict an inferred one. What either leaves open (−1, None) agrees."""
     if inferred is None or declared is None or inferred is declared:
         return True
     if isinstance(inferred, TensorType):
@@ -195,13 +195,13 @@ def agree(inferred: Kind, declared: Kind) -> bool:
     return inferred == declared
 
 
-def told(kind: Kind, depth: int = 0) -> str:
-    """The kind for people, shortened where it is a large or deep tuple: `(float32[2, 3], int64, …)`."""
-    if kind is None:
+def describe(value_type: ValueType, depth: int = 0) -> str:
+    """The type for people, shortened where it is a large or deep tuple: `(float32[2, 3], int64, …)`."""
+    if value_type is None:
         return "unknown"
-    if not isinstance(kind, tuple):
-        return str(kind)
-    if depth == _TOLD_DEPTH:
+    if not isinstance(value_type, tuple):
+        return str(value_type)
+    if depth == _SHOWN_DEPTH:
         return "(…)"
-    parts = [told(element, depth + 1) for element in kind[:_TOLD_ELEMENTS]]
-    return f"({', '.join([*parts, '…'] if len(kind) > _TOLD_ELEMENTS else parts)})"
+    parts = [describe(element, depth + 1) for element in value_type[:_SHOWN_ELEMENTS]]
+    return f"({', '.join([*parts, '…'] if len(value_type) > _SHOWN_ELEMENTS else parts)})"

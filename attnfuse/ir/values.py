@@ -11,7 +11,7 @@ from attnfuse.ir.operators.arguments import COMPUTED, NONE, Argument, Arguments,
 from attnfuse.ir.operators.columns import Hands, Role
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.types import Kind, Special, TensorType, declared_kind, is_complex, tensor_kind
+from attnfuse.ir.types import Special, TensorType, ValueType, declared_type, is_complex, stored_tensor_type
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
 
 _A = AttributeProto
@@ -39,9 +39,9 @@ class Values:
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
         for graph in model.graphs:
             for parameter in graph.parameter:
-                self._known[parameter.name] = Argument(tensor_kind(parameter))
+                self._known[parameter.name] = Argument(stored_tensor_type(parameter))
             for value in graph.input:
-                self._known[value.name] = Argument(input_kind(value))
+                self._known[value.name] = Argument(input_type(value))
         for function in model.proto.functions:
             self._known[function.name] = _FUNCTION
 
@@ -75,7 +75,7 @@ class Values:
             row = operator(node.op)
             if row.role is Role.TUPLE and row.value.hands is Hands.JOINED:
                 return tuple_of(tuple(self.argument(name, depth + 1) for name in node.inputs))
-        return Argument(declared_kind(attribute(node.proto, "shape")))
+        return Argument(declared_type(attribute(node.proto, "shape")))
 
     def arguments(self, node: Node) -> Arguments:
         """The node's arguments, by the names of its operator's row."""
@@ -93,8 +93,8 @@ class Values:
         signature, attribute_of = found
         return Arguments(signature, inputs, attribute_of)
 
-    def infer(self, node: Node) -> Kind:
-        """Kind of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
+    def infer(self, node: Node) -> ValueType:
+        """ValueType of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
         return operator(node.op).result(self.arguments(node))
 
 
@@ -109,21 +109,21 @@ def applied(op: str, inputs: Sequence[Argument], attributes: Mapping[str, Argume
 
 
 def result_of(row: Operator, arguments: Arguments, inputs: Sequence[Argument]) -> Argument:
-    """What is known of a node's result: its kind, and of a tuple its elements too. Raises TypeMismatch."""
-    kind = row.result(arguments)
+    """What is known of a node's result: its type, and of a tuple its elements too. Raises TypeMismatch."""
+    value_type = row.result(arguments)
     if row.role is Role.TUPLE:
         if row.value.hands is Hands.JOINED:
             return tuple_of(tuple(inputs))
         elements = inputs[0].elements
-        if elements is not None and kind is not None:
+        if elements is not None and value_type is not None:
             element = elements[arguments.integer("index")]
-            value = COMPUTED if isinstance(element.kind, TensorType) else element.value
-            return Argument(kind, value, elements=element.elements)
-    return Argument(kind)
+            value = COMPUTED if isinstance(element.value_type, TensorType) else element.value
+            return Argument(value_type, value, elements=element.elements)
+    return Argument(value_type)
 
 
 def read_constant(proto: AttributeProto | None) -> Argument:
-    """A constant's `value` attribute, or an attribute of a primitive, as an argument. Of no known kind: unknown."""
+    """A constant's `value` attribute, or an attribute of a primitive, as an argument. Of no known type: unknown."""
     if proto is None:
         return UNKNOWN
     kind = proto.type
@@ -152,20 +152,24 @@ def tuple_of(elements: tuple[Argument, ...]) -> Argument:
     """A tuple of arguments. Its value is known where that of every element is, and none is a tensor."""
     values = []
     for element in elements:
-        value = COMPUTED if isinstance(element.kind, TensorType) else element.value
+        value = COMPUTED if isinstance(element.value_type, TensorType) else element.value
         if value is COMPUTED:
-            return Argument(tuple(e.kind for e in elements), elements=elements)
+            return Argument(tuple(e.value_type for e in elements), elements=elements)
         values.append(value)
-    return Argument(tuple(e.kind for e in elements), tuple(values), elements=elements)  # type: ignore[arg-type]
+    return Argument(tuple(e.value_type for e in elements), tuple(values), elements=elements)  # type: ignore[arg-type]
 
 
 def _read_tensor(proto: TensorProto) -> Argument:
-    kind = tensor_kind(proto)
-    if kind is None or len(kind.dims) > 1 or (kind.dims and not 0 <= kind.dims[0] <= _MOST_ELEMENTS):
-        return Argument(kind)
-    if kind.dtype.is_float or is_complex(kind.dtype):
-        return Argument(kind)
-    return Argument(kind, read=lambda: _numbers(proto))
+    tensor_type = stored_tensor_type(proto)
+    if (
+        tensor_type is None
+        or len(tensor_type.dims) > 1
+        or (tensor_type.dims and not 0 <= tensor_type.dims[0] <= _MOST_ELEMENTS)
+    ):
+        return Argument(tensor_type)
+    if tensor_type.dtype.is_float or is_complex(tensor_type.dtype):
+        return Argument(tensor_type)
+    return Argument(tensor_type, read=lambda: _numbers(proto))
 
 
 def _numbers(proto: TensorProto) -> Known:
@@ -180,8 +184,8 @@ def _numbers(proto: TensorProto) -> Known:
     return int(found) if found.ndim == 0 else tuple(int(number) for number in found)
 
 
-def input_kind(value: ValueInfoProto) -> Kind:
-    """Kind of a graph's input, or of a function's parameter."""
+def input_type(value: ValueInfoProto) -> ValueType:
+    """ValueType of a graph's input, or of a function's parameter."""
     if len(value.tensor) == 1:
-        return tensor_kind(value.tensor[0])
-    return declared_kind(value.attr_info) if value.HasField("attr_info") else None
+        return stored_tensor_type(value.tensor[0])
+    return declared_type(value.attr_info) if value.HasField("attr_info") else None

@@ -101,10 +101,10 @@ def _source(name: str, named: dict[str, Any], weights: Path) -> StoredWeight:
     return StoredWeight(name, weights, name, _dtype_name(parameter), tuple(parameter.shape))
 
 
-def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> None:
+def save_weights(model: Any, path: Path, progress: Callable[[int, int], None]) -> None:
     """Write every parameter of `model` to the safetensors file `path`, as it is and one at a time.
 
-    `told` is called with the bytes done and their total. Raises TraceError, naming it, for a parameter without a
+    `progress` is called with the bytes done and their total. Raises TraceError, naming it, for a parameter without a
     value (a model that was built but not loaded) or of a type that cannot be written.
     """
     parameters = {parameter.name: parameter for parameter in model.get_parameters()}
@@ -120,7 +120,7 @@ def save_weights(model: Any, path: Path, told: Callable[[int, int], None]) -> No
         done = 0
         for parameter in parameters.values():
             done += file.write(parameter.get_bytes())
-            told(done, end)
+            progress(done, end)
 
 
 def _dtype_name(parameter: Any) -> str:

@@ -240,7 +240,7 @@ def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:
         raise RequirementError(f"{'; '.join(answer['unmet'])}; nothing was written.")
     if not answer["passed"]:
         findings = [text for part in answer["verification"]["components"] for text in part.get("findings", ())]
-        told = findings[0] if findings else "the numbers differ by more than the formula's own error"
-        raise VerificationError(f"verification failed, nothing was written: {told}")
+        first_finding = findings[0] if findings else "the numbers differ by more than the formula's own error"
+        raise VerificationError(f"verification failed, nothing was written: {first_finding}")
     report = Report.model_validate_json(json.dumps(answer["report"]))
     return Outcome(report, output, answer["files"], answer["verification"], answer["dropped"])

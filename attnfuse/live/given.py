@@ -42,8 +42,10 @@ def cast_name(dtype: object) -> CastName:
     for known in CAST_NAMES:
         if name == known:
             return known
-    told = repr(dtype) if isinstance(dtype, str) else str(dtype)
-    raise UsageError(f"force_cast_dtype {told} is not one of {', '.join(CAST_NAMES)}, nor mindspore.float16 or such.")
+    message = repr(dtype) if isinstance(dtype, str) else str(dtype)
+    raise UsageError(
+        f"force_cast_dtype {message} is not one of {', '.join(CAST_NAMES)}, nor mindspore.float16 or such."
+    )
 
 
 def given_policy(policy: PolicyLike | None, force_cast_dtype: object | NotGiven, no_flash: Sequence[str]) -> Policy:

@@ -60,8 +60,10 @@ def plan_live(
         (wished,) = _planned(work, held, shapes, [name])
         warnings[name] = wished.warnings
         if wished.dtype != held:
-            told = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
-            warnings[name] += (f"{told}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",)
+            message = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
+            warnings[name] += (
+                f"{message}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",
+            )
         plans += (_with_lora(one, model) for one in _planned(work, held, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
@@ -81,8 +83,8 @@ def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
     if not scales:
         return plan
     meaning = "of each LoRA that is loaded: the graph has it as it stands; for another scale set it and compile again"
-    told = FixedValue("lora_scale", [list(one) for one in scales], meaning)
-    return replace(plan, fixed=(told, *(one for one in plan.fixed if one.name != told.name)))
+    scale_value = FixedValue("lora_scale", [list(one) for one in scales], meaning)
+    return replace(plan, fixed=(scale_value, *(one for one in plan.fixed if one.name != scale_value.name)))
 
 
 def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inputs: Sequence[Any]) -> LivePlan:

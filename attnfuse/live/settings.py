@@ -78,13 +78,13 @@ def _found(models: Mapping[str, Any], prefix: str, setting: _Setting[Value]) -> 
         for name, model in models.items()
         for path, cell in _attentions(model)
     }
-    told = {name: value for name, model in models.items() for value in noted(model, setting.method)}
-    raw = {**told, **standing}
+    noted_values = {name: value for name, model in models.items() for value in noted(model, setting.method)}
+    raw = {**noted_values, **standing}
     known = {path: setting.meaning(value) for path, value in raw.items()}
     bare = [name for name in models if not any(_below(path, name) for path in standing)]
-    if told:  # what nothing was noted of was not called upon
-        known |= {name: setting.default for name in bare if name not in told}
-        sooner = [known[name] for name in bare if name in told]
+    if noted_values:  # what nothing was noted of was not called upon
+        known |= {name: setting.default for name in bare if name not in noted_values}
+        sooner = [known[name] for name in bare if name in noted_values]
     else:
         sooner = list(setting.order)
     for path, value in _fewest(_tree(known), setting, sooner if bare and prefix else None):

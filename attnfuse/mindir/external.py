@@ -115,21 +115,21 @@ def check_weights(model: ModelProto, where: Path, *, required: bool) -> dict[str
 def _confined(folder: Path, location: str, name: str, where: Path) -> Path:
     """The file at `location` below `folder`, or a SourceError."""
     pure = PurePosixPath(location)
-    told = f"parameter {name!r} of {where} lies in {location!r}"
+    message = f"parameter {name!r} of {where} lies in {location!r}"
     if not location or pure.is_absolute() or ".." in pure.parts or "\0" in location:
-        raise SourceError(f"{told}, which is not a path below the graph's folder; export the model again.")
+        raise SourceError(f"{message}, which is not a path below the graph's folder; export the model again.")
     path = folder / pure
     try:
         real = path.resolve(strict=True)
         mode = real.stat().st_mode
     except FileNotFoundError:
-        raise SourceError(f"{told}, which does not exist; copy the variables folder beside the graph.") from None
+        raise SourceError(f"{message}, which does not exist; copy the variables folder beside the graph.") from None
     except (OSError, RuntimeError) as error:
-        raise SourceError(f"{told}, which cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+        raise SourceError(f"{message}, which cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     if not real.is_relative_to(folder):
-        raise SourceError(f"{told}, a link that leaves the graph's folder; copy the file there.")
+        raise SourceError(f"{message}, a link that leaves the graph's folder; copy the file there.")
     if not stat.S_ISREG(mode):
-        raise SourceError(f"{told}, which is not a regular file.")
+        raise SourceError(f"{message}, which is not a regular file.")
     return path
 
 

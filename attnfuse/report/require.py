@@ -34,8 +34,8 @@ class Requirement:
     name: str | None = None
 
     def __str__(self) -> str:
-        told = f"{self.left}{self.comparison}{self.right}"
-        return told if self.name is None else f"{self.name} ({told})"
+        message = f"{self.left}{self.comparison}{self.right}"
+        return message if self.name is None else f"{self.name} ({message})"
 
     def unmet(self, report: Report) -> str | None:
         """Why it does not hold, or None where it holds."""
@@ -45,8 +45,8 @@ class Requirement:
         left, right = _value(self.left, totals), _value(self.right, totals)
         if _COMPARE[self.comparison](left, right):
             return None
-        told = [f"{name} is {_value(name, totals)}" for name in (self.left, self.right) if not name.isdigit()]
-        return f"required {self}, but {' and '.join(told)}"
+        actual = [f"{name} is {_value(name, totals)}" for name in (self.left, self.right) if not name.isdigit()]
+        return f"required {self}, but {' and '.join(actual)}"
 
     def _unmet_ratios(self, report: Report) -> Iterator[str]:
         for component in report.components:

@@ -74,11 +74,11 @@ _SECONDS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 def _change(before: float, after: float, units: Sequence[tuple[str, float]] = ()) -> str:
     """Both in the unit that the first fills, and their ratio: `97.4 → 55.7 GiB (× 0.57)`."""
-    told = f"{before} → {after}"
+    message = f"{before} → {after}"
     if units:
         unit, size = next((one for one in units if before >= one[1]), units[-1])
-        told = f"{before / size:.1f} → {after / size:.1f} {unit}"
-    return f"{told} (× {after / before:.2f})" if before else told
+        message = f"{before / size:.1f} → {after / size:.1f} {unit}"
+    return f"{message} (× {after / before:.2f})" if before else message
 
 
 def _not_estimated(report: Report) -> list[Text]:
@@ -109,8 +109,8 @@ def _reasons(report: Report) -> list[Text]:
     lines = []
     for (status, code, reason), ids in sorted(groups.items()):
         lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {_some(ids)}"))
-    told = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
-    return lines + [Text(f"warning: {w} ({n} sites)", style="yellow") for w, n in sorted(told.items())]
+    counted = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
+    return lines + [Text(f"warning: {w} ({n} sites)", style="yellow") for w, n in sorted(counted.items())]
 
 
 def _operators(report: Report, *, every: bool) -> list[Text]:

@@ -140,13 +140,13 @@ def _sizes(node: FusedNodeFacts) -> _Sizes | Refusal:
     if node.layout not in LAYOUTS:
         return Refusal("target.layout", f"the layouts {', '.join(LAYOUTS)}", node.layout, TILING)
     query, key, value = node.query, node.key, node.value
-    told = f"{query}, {key} and {value} in {node.layout}"
+    message = f"{query}, {key} and {value} in {node.layout}"
     axes = node.layout.partition("_")[0]
     heads, kv_heads = node.heads, node.kv_heads or node.heads
     if heads <= 0 or kv_heads < 0:
         return Refusal("target.heads", "heads, of key and value too", f"{heads} and {kv_heads}", TILING)
     if any(len(tensor.dims) != len(axes) for tensor in (query, key, value)):
-        return Refusal("target.operands", f"operands of {len(axes)} axes", told, SHAPES)
+        return Refusal("target.operands", f"operands of {len(axes)} axes", message, SHAPES)
     q, k = (dict(zip(axes, tensor.dims, strict=True)) for tensor in (query, key))
     if axes == "BSH":
         q |= {"N": heads, "D": _quotient(q["H"], heads)}
@@ -154,9 +154,9 @@ def _sizes(node: FusedNodeFacts) -> _Sizes | Refusal:
     fits = (q["N"], k["N"]) == (heads, kv_heads) and _agree(q["B"], k["B"]) and _agree(q["D"], k["D"])
     if not fits or key.dims != value.dims or 0 in (q["D"], k["D"]):
         wanted = f"operands of one batch and head_dim, with {heads} and {kv_heads} heads, key and value of one shape"
-        return Refusal("target.operands", wanted, told, SHAPES)
+        return Refusal("target.operands", wanted, message, SHAPES)
     if 0 in (q["S"], k["S"]):
-        return Refusal("target.sequence", "sequences that are not empty", told, SHAPES)
+        return Refusal("target.sequence", "sequences that are not empty", message, SHAPES)
     return _Sizes(q["B"], heads, kv_heads, q["S"], k["S"], max(q["D"], k["D"]))
 
 

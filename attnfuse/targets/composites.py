@@ -67,8 +67,8 @@ def composite_refusals(target: Target, node: CompositeFacts) -> tuple[Refusal, .
     """
     required, rule = _RULES[node.operator]
     if any(at >= len(node.inputs) or node.inputs[at] is None for at in range(required)):
-        told = ", ".join(str(tensor or "-") for tensor in node.inputs)
-        return (_shape(f"all of the first {required} inputs", told),)
+        message = ", ".join(str(tensor or "-") for tensor in node.inputs)
+        return (_shape(f"all of the first {required} inputs", message),)
     types = kernel_refusal(target, node.operator, [None if t is None else t.dtype for t in node.inputs], ())
     return (*(() if types is None else (types,)), *_empty(node), *rule(target, node))
 

@@ -169,8 +169,8 @@ def _attributes(model: Model, node: Node, adapter: Adapter, prototype: Prototype
         kinds = _KINDS.get(prototype.attributes.get(ge, ""), _ANY_KIND)
         for found in filter(None, (held.get(name), _constant(model, node, adapter.input_attributes.get(ge)))):
             if found.type not in (*kinds, _A.NONE) and ge != "N":
-                told = _A.AttributeType.Name(found.type)
-                yield Refusal("converter.attribute_type", f"{ge} as {_names(kinds)}", told, CONVERTER)
+                message = _A.AttributeType.Name(found.type)
+                yield Refusal("converter.attribute_type", f"{ge} as {_names(kinds)}", message, CONVERTER)
 
 
 def _names(kinds: tuple[int, ...]) -> str:
@@ -200,10 +200,10 @@ def _dtypes(target: Target, model: Model, node: Node, adapter: Adapter, prototyp
             listed = frozenset() if kernels is None else _listed_by(kernels, kernels.inputs, 0, port)
             yield from _listed(adapter, port, listed, model.types_of(node.inputs[position - 1]))
     made = model.types_of(node.name)
-    for port, kind in zip(prototype.outputs, made if isinstance(made, tuple) else (made,), strict=False):
+    for port, tensor_type in zip(prototype.outputs, made if isinstance(made, tuple) else (made,), strict=False):
         first = 0 if kernels is None else len(kernels.inputs)
         listed = frozenset() if kernels is None else _listed_by(kernels, kernels.outputs, first, port)
-        yield from _listed(adapter, port, listed, kind)
+        yield from _listed(adapter, port, listed, tensor_type)
 
 
 def _listed_by(kernels: Kernels, ports: tuple[str, ...], first: int, port: Port) -> frozenset[str]:
@@ -215,12 +215,12 @@ def _listed_by(kernels: Kernels, ports: tuple[str, ...], first: int, port: Port)
 
 
 def _listed(
-    adapter: Adapter, port: Port, more: frozenset[str], kinds: TensorType | tuple[TensorType | None, ...] | None
+    adapter: Adapter, port: Port, more: frozenset[str], types: TensorType | tuple[TensorType | None, ...] | None
 ) -> Iterator[Refusal]:
-    for kind in kinds if isinstance(kinds, tuple) else (kinds,):
-        if kind is not None and port.dtypes and kind.dtype.name not in port.dtypes | more:
+    for tensor_type in types if isinstance(types, tuple) else (types,):
+        if tensor_type is not None and port.dtypes and tensor_type.dtype.name not in port.dtypes | more:
             wanted = f"{port.name} of {adapter.ge} in {', '.join(sorted(port.dtypes | more))}"
-            yield Refusal("converter.dtype", wanted, kind.dtype.name, tables().sources["prototypes"])
+            yield Refusal("converter.dtype", wanted, tensor_type.dtype.name, tables().sources["prototypes"])
             return
 
 
@@ -247,8 +247,8 @@ def _taken_apart(model: Model, node: Node, count: int | None) -> Iterator[Refusa
     for use in model.uses(node.name):
         reader = use.node
         if reader is None or not (takes_element(reader) or keeps_order(reader) or orders_effects(reader)):
-            told = "a graph output" if reader is None else reader.op
-            yield Refusal("converter.tuple", "several outputs read by TupleGetItem only", told, CONVERTER)
+            message = "a graph output" if reader is None else reader.op
+            yield Refusal("converter.tuple", "several outputs read by TupleGetItem only", message, CONVERTER)
 
 
 def _told(made: TensorType | tuple[TensorType | None, ...] | None) -> str:
@@ -259,8 +259,8 @@ def _bias(model: Model, node: Node) -> Iterator[Refusal]:
     """A BiasAdd of rank 4 arrives as NHWC beside NCHW: only where CANN takes it into a convolution is it harmless."""
     if node.op != "BiasAdd":
         return
-    kind, bias = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
-    if kind is None or kind.rank != 4:
+    tensor_type, bias = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
+    if tensor_type is None or tensor_type.rank != 4:
         return
     before = model.producer(node.inputs[0])
     is_convolution = before is not None and before.op in _CONVOLUTIONS and len(before.inputs) == 2
@@ -268,7 +268,7 @@ def _bias(model: Model, node: Node) -> Iterator[Refusal]:
     learned = bias is not None and bias.rank == 1 and _is_learned(model, node.inputs[1])
     if not (is_convolution and len(readers) == 1 and learned):
         wanted = "a BiasAdd of rank 4 as the only reader of a convolution without a bias, with a constant of rank 1"
-        found = f"{kind} of {'an input' if before is None else before.op}, {len(readers)} readers"
+        found = f"{tensor_type} of {'an input' if before is None else before.op}, {len(readers)} readers"
         yield Refusal("converter.bias", wanted, found, CONVERTER)
 
 
@@ -309,8 +309,8 @@ def _custom(model: Model, node: Node) -> Iterator[Refusal]:
     for ge, kind in prototype.attributes.items():
         found = held.get(ge)
         if found is not None and found.type not in _KINDS.get(kind, _ANY_KIND):
-            told = _A.AttributeType.Name(found.type)
-            yield Refusal("converter.attribute_type", f"{ge} as {_names(_KINDS[kind])}", told, CONVERTER)
+            message = _A.AttributeType.Name(found.type)
+            yield Refusal("converter.attribute_type", f"{ge} as {_names(_KINDS[kind])}", message, CONVERTER)
 
 
 def _texts(found: AttributeProto | None) -> tuple[str, ...]:

@@ -171,8 +171,8 @@ def kernel_refusal(
         wanted = f"types that kernels of {ge_operator} are listed for"
     if not code:
         return None
-    told = f"{', '.join(map(_told, inputs))} -> {', '.join(map(_told, outputs))}"
-    return Refusal(code, wanted, f"{told}: {_OTHERWISE[code]}", source)
+    message = f"{', '.join(map(_told, inputs))} -> {', '.join(map(_told, outputs))}"
+    return Refusal(code, wanted, f"{message}: {_OTHERWISE[code]}", source)
 
 
 def _told(dtype: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.operators.arguments import Argument, Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.attention import LAYOUTS
-from attnfuse.ir.types import Kind, ScalarType, Special, TensorType
+from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType
 from attnfuse.ir.values import Values, read_constant
 from attnfuse.targets.attention import FusedNodeFacts, launch_refusals
 from attnfuse.targets.composites import JUDGED, CompositeFacts, composite_refusals
@@ -70,12 +70,12 @@ def fused_facts(values: Values, node: Node) -> FusedNodeFacts | None:
 
 
 def _optional(arguments: Arguments, name: str) -> TensorFacts | None:
-    kind = arguments.optional_tensor(name)
-    return None if kind is None else _facts(kind)
+    tensor_type = arguments.optional_tensor(name)
+    return None if tensor_type is None else _facts(tensor_type)
 
 
-def _facts(kind: TensorType) -> TensorFacts:
-    return TensorFacts(kind.dims, kind.dtype.name)
+def _facts(tensor_type: TensorType) -> TensorFacts:
+    return TensorFacts(tensor_type.dims, tensor_type.dtype.name)
 
 
 def composite_facts(values: Values, node: Node) -> CompositeFacts | None:
@@ -83,13 +83,13 @@ def composite_facts(values: Values, node: Node) -> CompositeFacts | None:
     held = _held(values.model, node)
     if node.op == "Custom":
         name = held.get("reg_op_name")
-        inputs = tuple(_of_kind(values.argument(value).kind) for value in node.inputs)
+        inputs = tuple(_facts_of(values.argument(value).value_type) for value in node.inputs)
         return CompositeFacts(name, inputs, held) if isinstance(name, str) and name in JUDGED else None
     adapter = tables().adapters.get(node.op)
     if adapter is None or adapter.ge not in JUDGED:
         return None
     listed = tables().prototypes[adapter.ge].inputs
-    inputs = tuple(_of_kind(_port(values, node, adapter.inputs.get(port.name)).kind) for port in listed)
+    inputs = tuple(_facts_of(_port(values, node, adapter.inputs.get(port.name)).value_type) for port in listed)
     attributes = {ge: held[name] for name, ge in adapter.attributes.items() if name in held}
     arguments = {ge: _port(values, node, at).value for ge, at in adapter.input_attributes.items()}
     given = {ge: value for ge, value in arguments.items() if isinstance(value, bool | int | float)}
@@ -111,8 +111,8 @@ def _port(values: Values, node: Node, position: int | None) -> Argument:
     return values.argument(node.inputs[position - 1])
 
 
-def _of_kind(kind: Kind) -> TensorFacts | None:
-    return _facts(kind) if isinstance(kind, TensorType) else None
+def _facts_of(value_type: ValueType) -> TensorFacts | None:
+    return _facts(value_type) if isinstance(value_type, TensorType) else None
 
 
 def _port_types(
@@ -122,18 +122,18 @@ def _port_types(
     kernels = tables().kernels.get((adapter.ge, target.soc))
     names = () if kernels is None else kernels.inputs
     places = {**adapter.inputs, **adapter.dynamic_inputs}
-    inputs = [_dtype(_port(values, node, places.get(name)).kind) for name in names]
-    made = values.argument(node.name).kind
-    outputs = [_dtype(kind) for kind in (made if isinstance(made, tuple) else (made,))]
+    inputs = [_dtype(_port(values, node, places.get(name)).value_type) for name in names]
+    made = values.argument(node.name).value_type
+    outputs = [_dtype(value_type) for value_type in (made if isinstance(made, tuple) else (made,))]
     return inputs, outputs[:1] if adapter.has_dynamic_output else outputs
 
 
-def _dtype(kind: Kind) -> str | None:
+def _dtype(value_type: ValueType) -> str | None:
     """Of a tuple of tensors the first one's, of a number only that of a fraction: whole ones fit what is there."""
-    if isinstance(kind, TensorType):
-        return kind.dtype.name
-    if isinstance(kind, ScalarType):
-        return kind.dtype.name if kind.dtype.is_float else None
-    if isinstance(kind, tuple) and kind and isinstance(kind[0], TensorType):
-        return kind[0].dtype.name
+    if isinstance(value_type, TensorType):
+        return value_type.dtype.name
+    if isinstance(value_type, ScalarType):
+        return value_type.dtype.name if value_type.dtype.is_float else None
+    if isinstance(value_type, tuple) and value_type and isinstance(value_type[0], TensorType):
+        return value_type[0].dtype.name
     return None

@@ -67,11 +67,11 @@ class Limit:
     value: float | str | tuple[int, ...] | None = None
 
     def __str__(self) -> str:
-        told = f"{self.kind} {', '.join(self.arguments)}"
+        message = f"{self.kind} {', '.join(self.arguments)}"
         if self.value is None:
-            return told
+            return message
         value = " or ".join(map(str, self.value)) if isinstance(self.value, tuple) else str(self.value)
-        return f"{told}: {value}"
+        return f"{message}: {value}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ def unsupported_reason(target: Target, model: Model, node: Node) -> str | None:
         refused = REFUSED.get(node.op)
         return "no adapter is known for it" if refused is None else refused.why
     for limit in OPERATORS[node.op].limits:
-        told = _CHECKS[limit.kind](model, node, limit)
-        if told is not None:
-            return told
+        message = _CHECKS[limit.kind](model, node, limit)
+        if message is not None:
+            return message
     return None
 
 
@@ -41,10 +41,10 @@ def unsupported_type(target: Target, model: Model, node: Node) -> str | None:
     if node.op in (CALL, CONSTANT) or role(node) is Role.TUPLE or keeps_order(node) or orders_effects(node):
         return None
     for value in (*node.inputs, node.name):
-        kinds = model.types_of(value)
-        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
-            if kind is not None and target.lacks(kind.dtype.name):
-                return target.cure_of(kind.dtype.name)
+        types = model.types_of(value)
+        for tensor_type in types if isinstance(types, tuple) else (types,):
+            if tensor_type is not None and target.lacks(tensor_type.dtype.name):
+                return target.cure_of(tensor_type.dtype.name)
     return None
 
 
@@ -77,10 +77,10 @@ def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
 
 def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
     for name, value in _arguments(model, node, limit):
-        kinds = model.types_of(value)
-        for kind in kinds if isinstance(kinds, tuple) else (kinds,):
-            if kind is not None and 0 in kind.dims:
-                return f"its argument {name} holds {kind}, a tensor without elements"
+        types = model.types_of(value)
+        for tensor_type in types if isinstance(types, tuple) else (types,):
+            if tensor_type is not None and 0 in tensor_type.dims:
+                return f"its argument {name} holds {tensor_type}, a tensor without elements"
     return None
 
 
@@ -103,51 +103,56 @@ def _made_by(model: Model, node: Node, limit: Limit) -> str | None:
 
 def _rank(model: Model, node: Node, limit: Limit) -> str | None:
     for name, value in _arguments(model, node, limit):
-        kind = model.type_of(value)
-        if kind is None or not isinstance(limit.value, tuple) or kind.rank not in limit.value:
-            return f"its argument {name} is of rank {'?' if kind is None else kind.rank}"
+        tensor_type = model.type_of(value)
+        if tensor_type is None or not isinstance(limit.value, tuple) or tensor_type.rank not in limit.value:
+            return f"its argument {name} is of rank {'?' if tensor_type is None else tensor_type.rank}"
     return None
 
 
 def _one_shape(model: Model, node: Node, limit: Limit) -> str | None:
-    kinds = [model.type_of(value) for _, value in _arguments(model, node, limit)]
-    if any(kind is None or not kind.is_static or kind.dims != _dims(kinds[0]) for kind in kinds):
-        return f"CANN does not broadcast {', '.join(str(kind) for kind in kinds)}"
+    types = [model.type_of(value) for _, value in _arguments(model, node, limit)]
+    if any(
+        tensor_type is None or not tensor_type.is_static or tensor_type.dims != _dims(types[0]) for tensor_type in types
+    ):
+        return f"CANN does not broadcast {', '.join(str(tensor_type) for tensor_type in types)}"
     return None
 
 
-def _dims(kind: TensorType | None) -> tuple[int, ...] | None:
-    return None if kind is None else kind.dims
+def _dims(tensor_type: TensorType | None) -> tuple[int, ...] | None:
+    return None if tensor_type is None else tensor_type.dims
 
 
 def _one_type(model: Model, node: Node, limit: Limit) -> str | None:
-    kinds = [model.type_of(value) for _, value in _arguments(model, node, limit)]
-    if any(kind is None or kinds[0] is None or kind.dtype != kinds[0].dtype for kind in kinds):
-        return f"CANN wants one element type, and finds {', '.join(str(kind or 'a number') for kind in kinds)}"
+    types = [model.type_of(value) for _, value in _arguments(model, node, limit)]
+    if any(tensor_type is None or types[0] is None or tensor_type.dtype != types[0].dtype for tensor_type in types):
+        found = ", ".join(str(tensor_type or "a number") for tensor_type in types)
+        return f"CANN wants one element type, and finds {found}"
     return None
 
 
 def _float(model: Model, node: Node, limit: Limit) -> str | None:
-    return _element(model, node, limit, lambda kind: kind.dtype.is_float)
+    return _element(model, node, limit, lambda tensor_type: tensor_type.dtype.is_float)
 
 
 def _whole(model: Model, node: Node, limit: Limit) -> str | None:
-    return _element(model, node, limit, lambda kind: not kind.dtype.is_float and kind.dtype.name != "bool")
+    return _element(
+        model, node, limit, lambda tensor_type: not tensor_type.dtype.is_float and tensor_type.dtype.name != "bool"
+    )
 
 
 def _bool(model: Model, node: Node, limit: Limit) -> str | None:
-    return _element(model, node, limit, lambda kind: kind.dtype.name == "bool")
+    return _element(model, node, limit, lambda tensor_type: tensor_type.dtype.name == "bool")
 
 
 def _no_bfloat16(model: Model, node: Node, limit: Limit) -> str | None:
-    return _element(model, node, limit, lambda kind: kind.dtype.name != "bfloat16")
+    return _element(model, node, limit, lambda tensor_type: tensor_type.dtype.name != "bfloat16")
 
 
 def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType], bool]) -> str | None:
     for name, value in _arguments(model, node, limit):
-        kind = model.type_of(value)
-        if kind is None or not holds(kind):
-            return f"its argument {name} is {kind or 'of no known type'}, which CANN does not compute"
+        tensor_type = model.type_of(value)
+        if tensor_type is None or not holds(tensor_type):
+            return f"its argument {name} is {tensor_type or 'of no known type'}, which CANN does not compute"
     return None
 
 

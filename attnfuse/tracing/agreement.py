@@ -49,7 +49,7 @@ class Contradiction:
     """Parts that do not fit together, by attribute, and why, as a sentence without its end."""
 
     parts: tuple[str, ...]
-    told: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,10 @@ def _hold(
     wanted = list(dict.fromkeys(allowed(*(one.value for one in known))))
     if taken.value in wanted:
         return []
-    told = f"{taken} does not fit {' and '.join(map(str, known))}"
+    message = f"{taken} does not fit {' and '.join(map(str, known))}"
     if wanted != [one.value for one in known]:
-        told += f", with which it would be {' or '.join(map(str, wanted))}"
-    return [Contradiction((taken.part, *(one.part for one in known)), told)]
+        message += f", with which it would be {' or '.join(map(str, wanted))}"
+    return [Contradiction((taken.part, *(one.part for one in known)), message)]
 
 
 def _same(value: int) -> tuple[int]:
@@ -327,8 +327,8 @@ def _residuals(context: SpecContext, family: PipelineFamily) -> Iterator[Contrad
         if own is None or other is None:
             continue
         if _spread(own, read["controlnet"]) != _spread(other, read["unet"]):
-            told = f"controlnet's {key} {own} does not fit unet's {key} {other}"
-            yield Contradiction(("controlnet", "unet"), told)
+            message = f"controlnet's {key} {own} does not fit unet's {key} {other}"
+            yield Contradiction(("controlnet", "unet"), message)
 
 
 def _spread(value: Any, config: Mapping[str, Any]) -> Any:
@@ -347,5 +347,5 @@ def _adapter(context: SpecContext, family: PipelineFamily) -> Iterator[Contradic
     light = read["adapter"].get("adapter_type") == "light_adapter"
     features = [*own, own[-1]] if light else own
     if any(mine != theirs for mine, theirs in zip(features, other, strict=False)):
-        told = f"adapter's channels {own} do not fit unet's block_out_channels {other}"
-        yield Contradiction(("adapter", "unet"), told)
+        message = f"adapter's channels {own} do not fit unet's block_out_channels {other}"
+        yield Contradiction(("adapter", "unet"), message)

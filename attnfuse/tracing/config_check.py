@@ -67,14 +67,14 @@ def check_config(
     theirs = written_by if theirs is None else theirs
     version = theirs if isinstance(theirs, str) and _VERSION.match(theirs) else None
     odd = theirs is not None and version is None
-    told = f"written by {library} {version}; " if version is not None else ""
+    message = f"written by {library} {version}; " if version is not None else ""
     if odd:
-        told = f"its {_VERSION_KEYS[library]} is {json.dumps(theirs)}, which is no version; "
+        message = f"its {_VERSION_KEYS[library]} is {json.dumps(theirs)}, which is no version; "
     keys = sorted(_unknown(known, config))
     if keys:
         return (
             f"{file} has keys that mindone's {class_name} does not take, so that the model is built without them:"
-            f" {', '.join(keys)} ({told}mindone's counterpart is {ours})"
+            f" {', '.join(keys)} ({message}mindone's counterpart is {ours})"
         )
     if odd:
         return (

@@ -40,13 +40,13 @@ def fixed_values(
     spec: Spec, context: SpecContext, entries: Sequence[Input], inputs: Sequence[TensorSpec]
 ) -> list[FixedValue]:
     """What the graph of a spec has fixed; `entries` and `inputs` are its inputs as the table and the plan have them."""
-    told = [
+    stated = [
         FixedValue(one.name, one.value, one.meaning)
         for one in spec.fixed_settings
         if one.when is None or one.when(context)
     ]
     arguments = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
-    return [*told, *_rows(spec, context), *_timestep(context, entries, inputs), *_arguments(arguments)]
+    return [*stated, *_rows(spec, context), *_timestep(context, entries, inputs), *_arguments(arguments)]
 
 
 def given_values(fixed: Mapping[str, Any]) -> list[FixedValue]:

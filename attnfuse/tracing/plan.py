@@ -125,12 +125,12 @@ def _survey(
 
 def _contradicted(part: Part, pipeline: PipelineFolder, found: Sequence[Contradiction]) -> Part:
     """A part with what does not fit it."""
-    told = tuple(
-        f"{pipeline.root}: {one.told}: these parts are not of one pipeline; take them from the same."
+    contradictions = tuple(
+        f"{pipeline.root}: {one.message}: these parts are not of one pipeline; take them from the same."
         for one in found
         if part.model in one.parts
     )
-    return replace(part, contradictions=told)
+    return replace(part, contradictions=contradictions)
 
 
 def _check_components(parts: Sequence[Part], given: Sequence[GivenCall]) -> None:

@@ -98,11 +98,11 @@ def quantisation_of(pipeline: PipelineFolder, model: str, tensors: Mapping[str, 
     What shows it is a configuration, a file, or one of the `tensors`; each alone is enough.
     """
     folder = pipeline.folders[model]
-    told = [*_said(pipeline, model, folder), *(_first_of_each(tensors) if tensors else _gguf(folder))]
-    if not told:
+    quantised = [*_said(pipeline, model, folder), *(_first_of_each(tensors) if tensors else _gguf(folder))]
+    if not quantised:
         return ""
-    kind = next((kind for kind, _ in told if kind), "in a way that is not told")
-    evidence = "; ".join(dict.fromkeys(where for _, where in told))
+    kind = next((kind for kind, _ in quantised if kind), "in a way that is not said")
+    evidence = "; ".join(dict.fromkeys(where for _, where in quantised))
     return f"its checkpoint is quantised ({kind}): {evidence}; {REMEDY}"
 
 

@@ -60,11 +60,11 @@ def stored_in(tensors: Mapping[str, StoredTensor]) -> str:
         return ""
     first, *others = sorted(counts, key=lambda dtype: (-counts[dtype], dtype))
     share = int(100 * counts[first] / sum(counts.values()))
-    told = f"its checkpoint is stored in {first}"
+    message = f"its checkpoint is stored in {first}"
     if others:
-        told += f" ({share} % of it) and {', '.join(others)}"
+        message += f" ({share} % of it) and {', '.join(others)}"
     widened = [dtype for dtype in (first, *others) if dtype in FLOAT8_DTYPES]
-    return told + (f"; {' and '.join(widened)} is widened without loss" if widened else "")
+    return message + (f"; {' and '.join(widened)} is widened without loss" if widened else "")
 
 
 def _counts(tensors: Mapping[str, StoredTensor]) -> Mapping[str, int]:

@@ -179,10 +179,10 @@ def _check_kind(plan: ComponentPlan, parameter: str, wanted: str, value: Any) ->
     if _kind(stored) == _kind(wanted):
         return
     tensor = f"tensor {value.key!r} of {value.file.name}" if isinstance(value, StoredTensor) else "its weight"
-    told = f"component {plan.name}: parameter {parameter} is {wanted}, but {tensor} is {stored}"
+    message = f"component {plan.name}: parameter {parameter} is {wanted}, but {tensor} is {stored}"
     if _kind(wanted) == "float":
-        raise TraceError(f"{told}: no floats but the codes of a quantised checkpoint; {REMEDY}.")
-    raise TraceError(f"{told}: the checkpoint is not of this model.")
+        raise TraceError(f"{message}: no floats but the codes of a quantised checkpoint; {REMEDY}.")
+    raise TraceError(f"{message}: the checkpoint is not of this model.")
 
 
 def _kind(dtype: str) -> str:

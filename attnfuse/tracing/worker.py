@@ -97,8 +97,8 @@ def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
         found = output.attr_info.values
         for position, value in enumerate(found):
             if len(value.tensors) != 1:
-                told = names[position] if len(names) == len(found) else str(position)
-                raise TraceError(f"the model's output {told} is no tensor, but a tuple or nothing.")
+                message = names[position] if len(names) == len(found) else str(position)
+                raise TraceError(f"the model's output {message} is no tensor, but a tuple or nothing.")
         tensors = [value.tensors[0] for value in found]
     else:
         tensors = list(output.tensor)

@@ -55,7 +55,9 @@ def check_batches(
         next(iter(results.values())),
         findings=tuple(findings),
         notes=tuple(notes),
-        warnings=tuple(f"at batch {batch}: {told}" for batch, result in results.items() for told in result.warnings),
+        warnings=tuple(
+            f"at batch {batch}: {message}" for batch, result in results.items() for message in result.warnings
+        ),
         outputs=tuple(
             replace(figures, output=f"{figures.output} at batch {batch}")
             for batch, result in results.items()

@@ -3,7 +3,7 @@
 Graphs, the builder of nodes, the operator table, rewrites and passes are in `attnfuse.api`.
 """
 
-from attnfuse_passes.attention.identities.peelers import Identity
+from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.scale import constant_factor, keeps_shape
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,

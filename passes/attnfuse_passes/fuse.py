@@ -12,7 +12,7 @@ from attnfuse.api import IDENTITIES, Context, Effects, Model, Property, TakeExte
 from attnfuse_passes.attention.decide import Sites
 from attnfuse_passes.attention.formula import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
-from attnfuse_passes.attention.identities import peelers
+from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
 from attnfuse_passes.rewrite import rewrite
 
@@ -29,7 +29,7 @@ class Fuse:
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
     ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
-    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: peelers.extend}
+    takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: registry.extend}
 
     largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from attnfuse.testing import node_of, numbers_of
 from attnfuse_passes.attention.axes import Space
-from attnfuse_passes.attention.identities.peelers import Identity
+from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,

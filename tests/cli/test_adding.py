@@ -154,11 +154,11 @@ def test_what_a_graph_has_fixed_stays_told(compiled: Run, tmp_path: Path) -> Non
         assert "guidance_rows" not in told["vae_decoder"]
 
 
-def refused(run: Run, tmp_path: Path, *components: str, told: str, given: Path | None = None, **more: Any) -> None:
+def refused(run: Run, tmp_path: Path, *components: str, message: str, given: Path | None = None, **more: Any) -> None:
     """It is one sentence, nothing changes, and a check says that it is not up to date."""
     before = tree(tmp_path / "out")
     place = {} if given is None else {"given": given}
-    assert told in run(*components, code=2, **place, **more).error
+    assert message in run(*components, code=2, **place, **more).error
     assert tree(tmp_path / "out") == before
     options = more.get("options", ())
     assert "is not up to date: " in run(*components, code=1, **place, options=(*options, "--check")).error
@@ -169,7 +169,7 @@ def refused(run: Run, tmp_path: Path, *components: str, told: str, given: Path |
 def test_nothing_is_added_for_another_target(compiled: Run, tmp_path: Path, options: tuple[str, ...]) -> None:
     compiled("unet")
     refused(
-        compiled, tmp_path, "vae_decoder", options=options, told="holds unet for lite on ascend910b, and this is for"
+        compiled, tmp_path, "vae_decoder", options=options, message="holds unet for lite on ascend910b, and this is for"
     )
     compiled("unet", options=options)  # there is nothing beside it
 
@@ -179,11 +179,13 @@ def test_nothing_is_added_of_another_source(compiled: Run, source: Path, tmp_pat
     other = tmp_path / "other"
     shutil.copytree(source, other)
     write_json(other / "model_index.json", {**json.loads((other / "model_index.json").read_bytes()), "x": 1})
-    told = "holds unet, which was made of another model_index.json: compile unet again too, or choose another"
-    refused(compiled, tmp_path, "vae_decoder", given=other, told=told)
+    message = "holds unet, which was made of another model_index.json: compile unet again too, or choose another"
+    refused(compiled, tmp_path, "vae_decoder", given=other, message=message)
     change(source / "vae" / "diffusion_pytorch_model.safetensors")
-    told = "holds vae_encoder, which was made of another vae/diffusion_pytorch_model.safetensors: compile vae_encoder"
-    refused(compiled, tmp_path, "vae_decoder", told=told)
+    message = (
+        "holds vae_encoder, which was made of another vae/diffusion_pytorch_model.safetensors: compile vae_encoder"
+    )
+    refused(compiled, tmp_path, "vae_decoder", message=message)
     compiled("vae_decoder", "vae_encoder")
 
 
@@ -196,7 +198,7 @@ def test_nothing_is_added_of_another_mindspore(compiled: Run, tmp_path: Path, mo
         return traced
 
     monkeypatch.setattr(runner, "trace_component", other)
-    refused(compiled, tmp_path, "vae_decoder", told="holds unet made with mindspore 1.0, and this was made with 2.0")
+    refused(compiled, tmp_path, "vae_decoder", message="holds unet made with mindspore 1.0, and this was made with 2.0")
 
 
 def flip(path: Path) -> None:
@@ -226,9 +228,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
 def test_damage_is_noticed(compiled: Run, tmp_path: Path, damage: str, cached: bool) -> None:
     options = ("--cache-dir", tmp_path / "cache") if cached else ()
     compiled("unet", options=options)
-    name, act, told = DAMAGE[damage]
+    name, act, message = DAMAGE[damage]
     act(tmp_path / "out" / name)
-    refused(compiled, tmp_path, "vae_decoder", told=told, options=options)
+    refused(compiled, tmp_path, "vae_decoder", message=message, options=options)
     compiled("unet", "vae_decoder", options=options)
     assert manifest(tmp_path / "out").outputs.keys() >= {"unet_graph.mindir", "vae_decoder_graph.mindir"}
 

@@ -150,19 +150,19 @@ BAD: dict[str, tuple[Maker, int, str]] = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
-    make, code, told = BAD[kind]
+    make, code, message = BAD[kind]
     (tmp_path / "in").mkdir()
     arguments = make(tmp_path / "in")
     seen = tree(tmp_path / "in")
     answer = command("compile", *arguments, "-o", tmp_path / "out", "--json")
     assert (answer.code, answer.out) == (code, ""), answer.err
-    assert re.search(told, answer.error), answer.error
+    assert re.search(message, answer.error), answer.error
     assert tree(tmp_path / "in") == seen
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.parametrize(
-    ("out", "told"),
+    ("out", "message"),
     [
         ("file/out", "cannot be written"),
         ("file/out.mindir", "cannot be written"),
@@ -177,7 +177,7 @@ def test_bad_input(command: Command, tmp_path: Path, kind: str) -> None:
         ("theirs.mindir", r"theirs\.mindir exists and was not written by attnfuse"),
     ],
 )
-def test_bad_output(command: Command, tmp_path: Path, out: str, told: str) -> None:
+def test_bad_output(command: Command, tmp_path: Path, out: str, message: str) -> None:
     (tmp_path / "in").mkdir()
     model = transformer().write(tmp_path / "in" / "unet.mindir")
     (tmp_path / "file").write_bytes(b"x")
@@ -188,7 +188,7 @@ def test_bad_output(command: Command, tmp_path: Path, out: str, told: str) -> No
     seen = tree(tmp_path)
     answer = command("compile", model, "-o", tmp_path / out, "--cache-dir", tmp_path / "cache")
     assert answer.code == 2
-    assert re.search(told, answer.error), answer.error
+    assert re.search(message, answer.error), answer.error
     assert "reading" not in answer.err  # told before the work
     assert tree(tmp_path) == seen
 
@@ -252,7 +252,7 @@ class Twice(ToyPass):
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "message"),
     [
         (ToyPass(forget=1), "the census does not add up: 2 sites of form formula in the graph, 1 on record"),
         (Twice(), "the census does not add up"),
@@ -261,14 +261,14 @@ class Twice(ToyPass):
     ],
 )
 def test_a_defect_of_ours_leaves_what_reproduces_it(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: pass_manager.Pass, told: str
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: pass_manager.Pass, message: str
 ) -> None:
     monkeypatch.setattr(pass_manager, "discover", lambda: (broken,))
     monkeypatch.setattr(pass_manager, "plugin_of", lambda step: None)
     model = transformer().write(tmp_path / "unet.mindir")
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 70
-    assert told in answer.error
+    assert message in answer.error
     match = re.search(r"report it with (\S+\.json)", answer.error)
     assert match is not None
     kept = Path(match[1])

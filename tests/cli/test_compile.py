@@ -256,8 +256,8 @@ def test_results_that_are_tuples_of_tuples(command: Command, tmp_path: Path) -> 
     """A ControlNet gives a list of residuals and one more."""
     g = transformer()
     x = g.input("x", (2, 3))
-    kind = g.type_of(x)
-    g.output(g.node("make_list", [x, x], (kind, kind)), g.op("ReLU", x))
+    tensor_type = g.type_of(x)
+    g.output(g.node("make_list", [x, x], (tensor_type, tensor_type)), g.op("ReLU", x))
     answer = command("compile", g.write(tmp_path / "control.mindir"), "-o", tmp_path / "out")
     assert answer.code == 0, answer.err
     (component,) = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["components"]

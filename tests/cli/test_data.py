@@ -71,12 +71,12 @@ def test_the_certificate_names_what_was_run_on(graph: Path, tmp_path: Path, caps
     save(sets, "b.npz")
     out = tmp_path / "out" / "m.mindir"
     assert run("compile", graph, "-o", out, "--verify", "full", "--data", sets) == 0
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     (component,) = json.loads((tmp_path / "out" / "m.verification.json").read_text())["components"]
     assert component["drawn"] == []
     assert [file["name"] for file in component["data"]] == ["a.npz", "b.npz"]
     for file in component["data"]:
-        assert f"run on {file['name']} (sha256 {file['sha256']})" in told
+        assert f"run on {file['name']} (sha256 {file['sha256']})" in message
 
 
 def test_in_python_it_is_the_same() -> None:

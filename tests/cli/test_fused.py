@@ -70,9 +70,9 @@ def test_a_rule_for_one_module_changes_that_module_only(tmp_path: Path) -> None:
     assert all("1-Block" in n.domain or not n.domain for v, n in before.items() if after.get(v) != n)
 
 
-@pytest.mark.parametrize(("op", "told"), [("Transpose", "is declared"), ("Depend", "is declared")])
+@pytest.mark.parametrize(("op", "message"), [("Transpose", "is declared"), ("Depend", "is declared")])
 def test_a_source_that_contradicts_itself_is_no_defect_of_ours(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], op: str, told: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], op: str, message: str
 ) -> None:
     proto = transformer().build()
     node = next(n for n in proto.graph.node if n.op_type == f"REF::{op}:0")
@@ -81,7 +81,7 @@ def test_a_source_that_contradicts_itself_is_no_defect_of_ours(
     assert cli.run(["compile", str(tmp_path / "odd.mindir"), "-o", str(tmp_path / "out")]) == 3
     error = capfd.readouterr().err.splitlines()[-1]
     assert "odd.mindir contradicts itself" in error
-    assert told in error
+    assert message in error
     assert not (tmp_path / "out").exists()
 
 

@@ -65,13 +65,13 @@ def test_the_others_are_written_and_the_failures_named(command: Command, source:
     assert answer.document["failed"] == [failed.model_dump() for failed in report.failed]
     manifest = Manifest.model_validate_json((out / "manifest.json").read_bytes())
     (component,) = manifest.components
-    told = "its checkpoint is stored in float32"
-    assert (component.dtype, component.dtype_from) == ("float16", told)
+    message = "its checkpoint is stored in float32"
+    assert (component.dtype, component.dtype_from) == ("float16", message)
     (warning,) = component.warnings
     assert "AutoencoderKL does not take, so that the model is built without them: zero_cond_t" in warning
     assert report.warnings == (f"picture: {warning}",)
     assert f"warning: picture: {warning}" in answer.err
-    assert (report.components[0].dtype, report.components[0].dtype_from) == ("float16", told)
+    assert (report.components[0].dtype, report.components[0].dtype_from) == ("float16", message)
     assert [(t.name, t.shape, t.dtype) for t in component.inputs] == [("latents", (1, 4, 6, 8), "float16")]
     assert [(t.name, t.shape, t.dtype) for t in component.outputs] == [("image", (1, 3, 12, 16), "float16")]
     for name, reason in reasons.items():

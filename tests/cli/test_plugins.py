@@ -159,7 +159,7 @@ def test_a_reporter_beside_a_graph_overwrites_nothing_of_others(run: Command, gr
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "code", "told"),
+    ("old", "new", "code", "message"),
     [
         ("'name'", "'nam'", 3, "the reporter 'lines' of the plugin 'attnfuse-marks' failed (KeyError: 'nam')"),
         ("lines.txt", "manifest.json", 2, "a reporter would write manifest.json, which attnfuse writes itself"),
@@ -167,13 +167,13 @@ def test_a_reporter_beside_a_graph_overwrites_nothing_of_others(run: Command, gr
     ],
 )
 def test_a_reporter_that_is_wrong_leaves_nothing(
-    plugin: Install, command: Command, graph: Path, tmp_path: Path, old: str, new: str, code: int, told: str
+    plugin: Install, command: Command, graph: Path, tmp_path: Path, old: str, new: str, code: int, message: str
 ) -> None:
     plugin("attnfuse-marks", LINES.replace(old, new), {"attnfuse.reporters:lines": "Lines"})
     before = tree(tmp_path)
     answer = command("compile", graph, "-o", tmp_path / "out", "--reporter", "lines")
     assert answer.code == code
-    assert told in answer.error
+    assert message in answer.error
     assert tree(tmp_path).keys() - {name for name in tree(tmp_path) if "__pycache__" in name} == before.keys()
 
 
@@ -254,12 +254,12 @@ def test_what_a_plugin_does_wrong_is_its_own(
     plugin: Install, graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
     """Also where the exception comes out of our own code, which was given something that is no answer."""
-    module, entry, told = WRONG[name]
+    module, entry, message = WRONG[name]
     if "identity" in name:
         graph.write_bytes(codec.serialise(Site(scores=lambda g, scores: g.op("Neg", scores)).proto()))
     plugin("attnfuse-own", module, {entry: "Own"})
     code = cli.run(["compile", str(graph), "-o", str(tmp_path / "out")])
-    assert re.search(told, capfd.readouterr().err)
+    assert re.search(message, capfd.readouterr().err)
     assert code == 3
     assert not (tmp_path / "out").exists()
 

@@ -44,8 +44,8 @@ def test_what_is_written_in_place_is_written() -> None:
     cache = g.graph.parameter.add(name=leaf, ref_key=leaf)
     cache.dims.extend((10, 64))
     cache.data_type = FLOAT16.wire
-    kind = TensorType((10, 64), FLOAT16)
-    written = g.node("ScatterUpdate", [leaf, place, row, g.monad()], kind)
+    tensor_type = TensorType((10, 64), FLOAT16)
+    written = g.node("ScatterUpdate", [leaf, place, row, g.monad()], tensor_type)
     g.output(g.softmax(written))
     kernels = schedule(read_program(g.model()), SPECIFICATIONS["ascend910b"]).kernels
     assert [(kernel.what, kernel.bytes_read, kernel.bytes_written) for kernel in kernels] == [

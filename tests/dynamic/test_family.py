@@ -94,7 +94,7 @@ def _squared(g: GraphBuilder, batch: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (_another_operator, "what surrounds the graph"),
         (_one_node_more, "what surrounds the graph"),
@@ -109,8 +109,8 @@ def _squared(g: GraphBuilder, batch: int) -> str:
         (_constant(lambda b: np.full((1, 3), b, np.float32)), "node Parameter_0"),
     ],
 )
-def test_other_differences_are_refused(make: Make, told: str) -> None:
-    with pytest.raises(TraceError, match=f"component net is not one graph at every batch: .*{told}"):
+def test_other_differences_are_refused(make: Make, message: str) -> None:
+    with pytest.raises(TraceError, match=f"component net is not one graph at every batch: .*{message}"):
         family(make)
 
 

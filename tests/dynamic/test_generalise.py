@@ -14,7 +14,7 @@ from attnfuse.errors import TraceError
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.types import Array, Kind, Literal, TensorType
+from attnfuse.ir.types import Array, Literal, TensorType, ValueType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
@@ -34,14 +34,14 @@ from tests.support.graphs import GraphBuilder
 def _values(model: Model, inputs: Mapping[str, Array]) -> list[Array]:
     """The outputs, and every tensor on the way, each of which must be of its declared shape."""
     made = {n.name: model.type_of(n.name) for n in model.nodes if n.op != CONSTANT and n.op != "UpdateState"}
-    taps = [name for name, kind in made.items() if kind is not None]
+    taps = [name for name, tensor_type in made.items() if tensor_type is not None]
     count = len(model.proto.graph.output)
     weights = stored_weights(model.proto, Path("/none/net.mindir"))
     values = run(lower(model, Arithmetic.EXACT, taps=taps), inputs, weights)
     for name, value in zip(taps, values[count:], strict=True):
-        kind = made[name]
-        assert kind is not None
-        assert value.shape == kind.dims, name
+        tensor_type = made[name]
+        assert tensor_type is not None
+        assert value.shape == tensor_type.dims, name
     return values[:count]
 
 
@@ -283,7 +283,7 @@ def _scalar(g: GraphBuilder, batch: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (_sliced, "StridedSlice .*: its argument end follows the batch"),
         (_sliced_from_the_second, "StridedSlice .*: its argument end follows the batch"),
@@ -294,13 +294,15 @@ def _scalar(g: GraphBuilder, batch: int) -> str:
         (_scalar, "Constant .*: a constant follows the batch that is no shape"),
     ],
 )
-def test_what_cannot(make: Make, told: str) -> None:
-    with pytest.raises(TraceError, match=f"component net cannot be written for any batch: {told}; compile it without"):
+def test_what_cannot(make: Make, message: str) -> None:
+    with pytest.raises(
+        TraceError, match=f"component net cannot be written for any batch: {message}; compile it without"
+    ):
         generalise(family(make))
 
 
 def test_a_node_that_cannot_be_written_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_rows(a: Arguments) -> Kind:
+    def no_rows(a: Arguments) -> ValueType:
         raise TypeMismatch("has no rows")
 
     opaque = replace(operator("ZerosLike"), infer=no_rows)

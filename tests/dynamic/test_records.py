@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from attnfuse.decisions import Miss, Obligation, SiteFacts, SiteRecord
+from attnfuse.decisions import FailureReason, Obligation, SiteFacts, SiteRecord
 from attnfuse.dynamic import merge_records
 from attnfuse.errors import TraceError
 from attnfuse.tracing.contract import DYNAMIC_BATCHES as BATCHES
@@ -63,7 +63,7 @@ def test_a_length_that_follows_the_batch_is_not_known() -> None:
         ({"head_dim_padding": 8}, "head_dim_padding"),
         ({"reason": "another"}, "reason"),
         ({"obligations": ()}, "obligations"),
-        ({"failure": Miss("c", "at", "e", "f")}, "failure"),
+        ({"failure": FailureReason("c", "at", "e", "f")}, "failure"),
     ],
 )
 def test_what_is_decided_otherwise_is_refused(change: dict[str, object], field: str) -> None:

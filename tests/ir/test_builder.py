@@ -7,7 +7,7 @@ import pytest
 
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT32
 from tests.support.graphs import GraphBuilder
 
@@ -81,7 +81,7 @@ def test_a_type_is_inferred_through_what_was_made_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("op", "count", "declare", "told"),
+    ("op", "count", "declare", "message"),
     [
         ("Mul", 1, None, r"Mul\(float32\[2, 3\]\) lacks its argument other"),
         ("Mul", 2, TensorType((2, 3), FLOAT16), r"is declared float16\[2, 3\] and gives float32\[2, 3\]"),
@@ -90,17 +90,17 @@ def test_a_type_is_inferred_through_what_was_made_before() -> None:
         ("Shape", 1, None, r"gives \(int64, int64\), which is neither a tensor nor a tuple of tensors"),
     ],
 )
-def test_a_node_of_no_type_or_another_is_not_written(op: str, count: int, declare: Kind, told: str) -> None:
+def test_a_node_of_no_type_or_another_is_not_written(op: str, count: int, declare: ValueType, message: str) -> None:
     b, x, _ = builder()
-    with pytest.raises(NotWritableError, match=told):
+    with pytest.raises(NotWritableError, match=message):
         b.op(op, *[x] * count, declare=declare)
     assert not b.ops
 
 
 def test_what_a_row_leaves_open_is_declared() -> None:
     b, x, _ = builder()
-    kind = TensorType((4,), FLOAT16)
-    assert b.type_of(b.op("Nameless", x, declare=kind)) == kind
+    tensor_type = TensorType((4,), FLOAT16)
+    assert b.type_of(b.op("Nameless", x, declare=tensor_type)) == tensor_type
     open_rows = TensorType((-1, 3), FLOAT32)
     assert b.type_of(b.op("Abs", x, declare=open_rows)) == open_rows
 

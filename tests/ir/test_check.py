@@ -51,15 +51,15 @@ def test_open_sizes_contradict_nothing() -> None:
 def test_operands_must_go_together() -> None:
     g = GraphBuilder()
     x, y = g.input("x", (2, 3), FLOAT16), g.input("y", (2, 4), FLOAT16)
-    kind = TensorType((2, 3), FLOAT16)
-    assert found(g, g.node("Add", [x, y], kind)) == ["has operands of [2, 3] and [2, 4], which do not broadcast"]
+    tensor_type = TensorType((2, 3), FLOAT16)
+    assert found(g, g.node("Add", [x, y], tensor_type)) == ["has operands of [2, 3] and [2, 4], which do not broadcast"]
 
 
 def test_arguments_are_counted() -> None:
     g = GraphBuilder()
     x = g.input("x", (2, 3), FLOAT16)
-    kind = TensorType((2, 3), FLOAT16)
-    values = [g.node("Softmax", [x, *map(g.constant, more)], kind) for more in ((), (-1, 2), (0.5,), (7,))]
+    tensor_type = TensorType((2, 3), FLOAT16)
+    values = [g.node("Softmax", [x, *map(g.constant, more)], tensor_type) for more in ((), (-1, 2), (0.5,), (7,))]
     assert found(g, *values) == [
         "has 3 arguments; it takes 1 to 2",
         "has 0.5 as its axis; it takes whole numbers",
@@ -179,8 +179,8 @@ def test_an_element_type_that_is_not_read_is_none_that_is(number: int) -> None:
     """A text's, say: where a tensor of numbers is made, it is a contradiction. Of what is not known it is none."""
     for op, expected in (("Neg", ["Neg", "output"]), ("Unheard", [])):
         g = GraphBuilder()
-        kind = TensorType((2, 3), FLOAT16)
-        g.output(g.node(op, [g.input("x", (2, 3), FLOAT16)], kind))
+        tensor_type = TensorType((2, 3), FLOAT16)
+        g.output(g.node(op, [g.input("x", (2, 3), FLOAT16)], tensor_type))
         proto = g.build()
         proto.graph.node[-1].attribute[0].tensors[0].data_type = number
         proto.graph.output[0].tensor[0].data_type = number
@@ -286,8 +286,8 @@ def test_a_tuple_that_is_declared_longer_than_it_is() -> None:
     """Whoever reads an element that is declared and not there is told of nothing more: the tuple has been."""
     g = GraphBuilder()
     x = g.input("x", (2,), FLOAT32)
-    kind = g.type_of(x)
-    pair = g.node("MakeTuple", [x, x], (kind, kind, kind), primitive=PRIMITIVE)
+    tensor_type = g.type_of(x)
+    pair = g.node("MakeTuple", [x, x], (tensor_type, tensor_type, tensor_type), primitive=PRIMITIVE)
     (sentence,) = found(g, g.tuple_get_item(pair, 2))
     assert sentence == "is declared (float32[2], float32[2], float32[2]) and gives (float32[2], float32[2])"
 

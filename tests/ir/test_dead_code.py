@@ -84,8 +84,8 @@ def test_a_removed_effect_is_taken_out_of_the_tuple_it_shares() -> None:
     ordered = [node for node in model.nodes if node.op == "MakeTuple"]
     shared = next(node for node in ordered if any(u.node and u.node.op == "UpdateState" for u in model.uses(node.name)))
     assert len(shared.inputs) == 1
-    kinds = model.types_of(shared.name)
-    assert kinds == (KIND,), "the tuple's type has lost the same element"
+    types = model.types_of(shared.name)
+    assert types == (KIND,), "the tuple's type has lost the same element"
 
 
 def test_a_tuple_of_removed_effects_alone_goes_with_its_state() -> None:

@@ -136,10 +136,10 @@ def test_values_have_names() -> None:
         (lambda p: p.graph.node[0].input.__setitem__(0, ""), "CNode_1:1 uses a value without a name, which nothing"),
         (lambda p: setattr(p.graph.output[0], "name", ""), "output '' of '1_net_construct_1' is not defined"),
     ]
-    for change, told in changes:
+    for change, message in changes:
         without.CopyFrom(sound)
         change(without)
-        with pytest.raises(SourceError, match=told):
+        with pytest.raises(SourceError, match=message):
             Model(without)
 
 

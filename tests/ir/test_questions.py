@@ -37,7 +37,7 @@ from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.verify.graph.known import handed_on
 from attnfuse.verify.numbers.accuracy import _LAYERS
 from attnfuse_passes.attention.census import _ends_layer
-from attnfuse_passes.attention.identities.peelers import all_peelers
+from attnfuse_passes.attention.identities.registry import all_identities
 from tests.support.graphs import GraphBuilder
 
 KIND = TensorType((2, 3), FLOAT32)
@@ -300,7 +300,7 @@ def test_sort_of_a_node() -> None:
 
 def test_the_identity_of_regrouped_axes_is_about_operators_that_regroup() -> None:
     """Those that its rule can follow by shape alone; of the others no exporter here writes any between products."""
-    (identity,) = (peeler for peeler in all_peelers() if peeler.name == "layout.reshape")
+    (identity,) = (identity for identity in all_identities() if identity.name == "layout.reshape")
     regroup = {name for name, row in OPERATORS.items() if row.value.hands is Hands.REGROUPED}
     assert regroup - set(identity.ops) == {"View", "ViewAs", "Flatten"}
     assert set(identity.ops) <= regroup

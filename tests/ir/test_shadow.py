@@ -11,7 +11,7 @@ import pytest
 
 from attnfuse.ir.check import check_graph
 from attnfuse.ir.graph import CALL, CONSTANT, Model, attribute
-from attnfuse.ir.types import agree, declared_kind, told
+from attnfuse.ir.types import agree, declared_type, describe
 from attnfuse.ir.values import Values
 from attnfuse.mindir import codec
 from attnfuse.pass_manager import Context, discover, run
@@ -47,12 +47,12 @@ def compare(name: str) -> int:
         for node in model.nodes:
             if node.op in (CONSTANT, CALL):
                 continue
-            inferred, declared = values.infer(node), declared_kind(attribute(node.proto, "shape"))
+            inferred, declared = values.infer(node), declared_type(attribute(node.proto, "shape"))
             compared += 1
             if inferred is None:
                 unknown[node.op] += 1
             elif not agree(inferred, declared):
-                wrong.append(f"{node!r}: {told(declared)}, inferred {told(inferred)}")
+                wrong.append(f"{node!r}: {describe(declared)}, inferred {describe(inferred)}")
             elif inferred != declared:
                 left_open[node.op] += 1
         assert wrong == [], version

@@ -124,8 +124,8 @@ class _Writer:
         named = ATTRIBUTES.get(node.op, {})
         inputs = [self.value(v) for i, v in enumerate(node.inputs) if i not in named]
         if node.op in HELD and node.op not in self.plain:
-            kind = self.type(node.inputs[0])
-            inputs[0] = self.add("Tile", [inputs[0], self.constant((1,) * kind.rank)], kind)
+            tensor_type = self.type(node.inputs[0])
+            inputs[0] = self.add("Tile", [inputs[0], self.constant((1,) * tensor_type.rank)], tensor_type)
         attributes = {a.name: a for a in self.source.primitives[node.proto.op_type].attribute}
         for position, name in named.items():
             if position < len(node.inputs):
@@ -160,17 +160,17 @@ class _Writer:
 
     def type(self, value: str) -> TensorType:
         """Type of a tensor of the source."""
-        kind = self.source.type_of(value)
-        assert kind is not None, value
-        return kind
+        tensor_type = self.source.type_of(value)
+        assert tensor_type is not None, value
+        return tensor_type
 
-    def add(self, op: str, inputs: Sequence[str], kind: TensorType) -> str:
+    def add(self, op: str, inputs: Sequence[str], tensor_type: TensorType) -> str:
         """One more node, before the one that is being written."""
         name = self._name(op)
         added = self.result.graph.node.add(name=name, op_type=self._primitive(op), output=[name], input=inputs)
         assert self.at is not None
         added.domain = f"{self.at.scope}_{self.made}"  # the loader takes it for the node's name
-        fill_type(added.attribute.add(name="shape"), kind)
+        fill_type(added.attribute.add(name="shape"), tensor_type)
         return name
 
     def constant(self, value: Literal) -> str:
@@ -182,8 +182,8 @@ class _Writer:
 
     def spread(self, value: str, dims: tuple[int, ...]) -> str:
         """A value of the source, broadcast: Lite's Select does not do it by itself."""
-        kind = TensorType(dims, self.type(value).dtype)
-        return self.add("BroadcastTo", [self.value(value), self.constant(dims)], kind)
+        tensor_type = TensorType(dims, self.type(value).dtype)
+        return self.add("BroadcastTo", [self.value(value), self.constant(dims)], tensor_type)
 
     def _name(self, what: str) -> str:
         assert self.at is not None
@@ -193,8 +193,8 @@ class _Writer:
 
 def _silu(to: _Writer, node: Node) -> str:
     """x · σ(x): 2.0.0 does not know SiLU."""
-    x, kind = to.value(node.inputs[0]), to.type(node.name)
-    return to.add("Mul", [x, to.add("Sigmoid", [x], kind)], kind)
+    x, tensor_type = to.value(node.inputs[0]), to.type(node.name)
+    return to.add("Mul", [x, to.add("Sigmoid", [x], tensor_type)], tensor_type)
 
 
 def _item(to: _Writer, node: Node) -> str:
@@ -208,41 +208,45 @@ def _item(to: _Writer, node: Node) -> str:
 
 def _cos(to: _Writer, node: Node) -> str:
     """1 − 2 sin²(x / 2): 2.0.0's own is off by up to 2e-3 beyond π/2."""
-    kind = to.type(node.name)
-    half = to.add("Mul", [to.value(node.inputs[0]), to.constant(_number(0.5))], kind)
-    sine = to.add("Sin", [half], kind)
-    twice = to.add("Mul", [to.add("Mul", [sine, sine], kind), to.constant(_number(2.0))], kind)
-    return to.add("Sub", [to.constant(_number(1.0)), twice], kind)
+    tensor_type = to.type(node.name)
+    half = to.add("Mul", [to.value(node.inputs[0]), to.constant(_number(0.5))], tensor_type)
+    sine = to.add("Sin", [half], tensor_type)
+    twice = to.add("Mul", [to.add("Mul", [sine, sine], tensor_type), to.constant(_number(2.0))], tensor_type)
+    return to.add("Sub", [to.constant(_number(1.0)), twice], tensor_type)
 
 
 def _gelu(to: _Writer, node: Node) -> str:
     """x · σ(2√(2/π) (x + 0.044715 x³)), which is MindSpore's GeLU; 2.0.0 computes x/2 · (1 + erf(x/√2))."""
-    x, kind = to.value(node.inputs[0]), to.type(node.name)
-    cube = to.add("Mul", [to.add("Mul", [x, x], kind), x], kind)
-    bent = to.add("Add", [x, to.add("Mul", [cube, to.constant(_number(0.044715))], kind)], kind)
-    gate = to.add("Sigmoid", [to.add("Mul", [bent, to.constant(_number(np.sqrt(8 / np.pi)))], kind)], kind)
-    return to.add("Mul", [x, gate], kind)
+    x, tensor_type = to.value(node.inputs[0]), to.type(node.name)
+    cube = to.add("Mul", [to.add("Mul", [x, x], tensor_type), x], tensor_type)
+    bent = to.add("Add", [x, to.add("Mul", [cube, to.constant(_number(0.044715))], tensor_type)], tensor_type)
+    gate = to.add(
+        "Sigmoid", [to.add("Mul", [bent, to.constant(_number(np.sqrt(8 / np.pi)))], tensor_type)], tensor_type
+    )
+    return to.add("Mul", [x, gate], tensor_type)
 
 
 def _rsqrt(to: _Writer, node: Node) -> str:
     """1 / √x: 2.0.0 takes the processor's estimate of 12 bits for it."""
-    kind = to.type(node.name)
-    return to.add("Div", [to.constant(_number(1.0)), to.add("Sqrt", [to.value(node.inputs[0])], kind)], kind)
+    tensor_type = to.type(node.name)
+    return to.add(
+        "Div", [to.constant(_number(1.0)), to.add("Sqrt", [to.value(node.inputs[0])], tensor_type)], tensor_type
+    )
 
 
 def _masked_fill(to: _Writer, node: Node) -> str:
     """The value where the mask is true, else x: 2.0.0 does not know MaskedFill."""
     x, mask, value = node.inputs
-    kind = to.type(node.name)
-    parts = [to.spread(mask, kind.dims), to.spread(value, kind.dims), to.spread(x, kind.dims)]
-    return to.add("Select", parts, kind)
+    tensor_type = to.type(node.name)
+    parts = [to.spread(mask, tensor_type.dims), to.spread(value, tensor_type.dims), to.spread(x, tensor_type.dims)]
+    return to.add("Select", parts, tensor_type)
 
 
 def _pow(to: _Writer, node: Node) -> str:
     """The base broadcast first: 2.0.0 broadcasts exponents only."""
     base, exponent = node.inputs
-    kind = to.type(node.name)
-    return to.add("Pow", [to.spread(base, kind.dims), to.value(exponent)], kind)
+    tensor_type = to.type(node.name)
+    return to.add("Pow", [to.spread(base, tensor_type.dims), to.value(exponent)], tensor_type)
 
 
 EXPANSIONS: dict[str, Callable[[_Writer, Node], str]] = {

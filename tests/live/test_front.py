@@ -43,7 +43,7 @@ def test_the_package_has_just_these() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keywords", "kind", "told"),
+    ("keywords", "kind", "message"),
     [
         ({"runtime": "ms"}, UsageError, "runtime 'ms' is not one of lite, mindspore"),
         ({"soc": "910"}, UsageError, "soc '910' is not one of ascend310p"),
@@ -62,10 +62,10 @@ def test_the_package_has_just_these() -> None:
         ({"inputs": []}, UsageError, "inputs are for the call of one cell"),
     ],
 )
-def test_slips_are_told_at_once(keywords: dict[str, Any], kind: type[AttnfuseError], told: str) -> None:
+def test_slips_are_told_at_once(keywords: dict[str, Any], kind: type[AttnfuseError], message: str) -> None:
     with pytest.raises(kind) as caught:
         attnfuse.compile(object(), None, **keywords)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -119,7 +119,7 @@ def _request(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "told"),
+    ("changes", "kind", "message"),
     [
         ({"require": ["nonsense"]}, UsageError, "is not of the form"),
         (
@@ -131,9 +131,9 @@ def _request(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_the_subprocess_hands_its_error_over(
-    tmp_path: Path, changes: dict[str, Any], kind: type[AttnfuseError], told: str
+    tmp_path: Path, changes: dict[str, Any], kind: type[AttnfuseError], message: str
 ) -> None:
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=message):
         front._run(_request(**changes), tmp_path, Silent())
 
 
@@ -167,7 +167,7 @@ def _answer(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "told"),
+    ("answer", "kind", "message"),
     [
         (_answer(unmet=["required a", "required b"]), RequirementError, "required a; required b; nothing was written"),
         (
@@ -178,8 +178,8 @@ def _answer(**changes: Any) -> dict[str, Any]:
         (_answer(passed=False, verification={"components": [{}]}), VerificationError, "the numbers differ"),
     ],
 )
-def test_what_does_not_hold_is_raised(answer: dict[str, Any], kind: type[AttnfuseError], told: str) -> None:
-    with pytest.raises(kind, match=told):
+def test_what_does_not_hold_is_raised(answer: dict[str, Any], kind: type[AttnfuseError], message: str) -> None:
+    with pytest.raises(kind, match=message):
         front._finish(answer, None)
 
 

@@ -94,9 +94,12 @@ def decided(text: Silent, prefix: str = "pipe.", **models: FakeModel) -> tuple[b
     for name, fake in models.items():
         for path, cell in fake.cells.items():
             found = policy.decide(SiteQuery(name, name, path))
-            told = None if found.force_cast_dtype is None else found.force_cast_dtype.name
+            message = None if found.force_cast_dtype is None else found.force_cast_dtype.name
             cast = cell.fa_force_dtype
-            assert (found.flash, told) == (cell._enable_flash_sdp, _NAMES.get(cast) if isinstance(cast, Type) else None)
+            assert (found.flash, message) == (
+                cell._enable_flash_sdp,
+                _NAMES.get(cast) if isinstance(cast, Type) else None,
+            )
     found = policy.decide(SiteQuery("text_encoder", "text_encoder", "layers.0.self_attn"))
     return found.flash, None if found.force_cast_dtype is None else found.force_cast_dtype.name
 
@@ -211,8 +214,8 @@ def test_the_rules_say_for_each_cell_what_stands_on_it(found: dict[str, tuple[Ty
     for path, (cast, flash) in found.items():
         decision = policy.decide(SiteQuery("unet", "unet", path))
         assert decision.flash is flash
-        told = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
-        assert told == (_NAMES.get(cast) if cast is not None else None)
+        message = None if decision.force_cast_dtype is None else decision.force_cast_dtype.name
+        assert message == (_NAMES.get(cast) if cast is not None else None)
 
 
 @settings(max_examples=100, deadline=None)

@@ -53,8 +53,8 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_what_is_no_mindir(kind: str) -> None:
-    data, told = BAD[kind]
-    with pytest.raises(SourceError, match=told) as caught:
+    data, message = BAD[kind]
+    with pytest.raises(SourceError, match=message) as caught:
         codec.parse(data, "model.mindir")
     assert str(caught.value).startswith("model.mindir")
     assert "\n" not in str(caught.value)

@@ -132,11 +132,11 @@ HARM = {
 
 @pytest.mark.parametrize("kind", HARM)
 def test_damaged_or_hostile_weights_are_refused(tmp_path: Path, kind: str) -> None:
-    change, told = HARM[kind]
+    change, message = HARM[kind]
     graph = write_split(tmp_path / "model")
     model = read(graph)
     change(model, graph.parent)
-    with pytest.raises(SourceError, match=told) as caught:
+    with pytest.raises(SourceError, match=message) as caught:
         check_weights(model, graph, required=True)
     assert "\n" not in str(caught.value)
     assert "parameter '" in str(caught.value)

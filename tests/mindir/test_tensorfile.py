@@ -136,7 +136,7 @@ def test_tensors_that_overlap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         (
             {"w": {"dtype": "F8_E8M0", "shape": [16], "data_offsets": [0, 16]}},
@@ -145,10 +145,10 @@ def test_tensors_that_overlap(tmp_path: Path) -> None:
         ({"v": ENTRY}, "has no tensor 'w'"),
     ],
 )
-def test_tensors_that_cannot_be_read(tmp_path: Path, entries: dict[str, object], told: str) -> None:
+def test_tensors_that_cannot_be_read(tmp_path: Path, entries: dict[str, object], message: str) -> None:
     file = TensorFile(write_raw(tmp_path / "m.safetensors", entries, bytes(16)))
     for use in (file.values, lambda key: list(file.read(key, FLOAT32, []))):
-        with pytest.raises(SourceError, match=told) as caught:
+        with pytest.raises(SourceError, match=message) as caught:
             use("w")
         assert "m.safetensors" in str(caught.value)
 

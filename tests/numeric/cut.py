@@ -69,7 +69,7 @@ def _common(original: Model, fused: Model, value: str) -> str:
         node = fused.producer(value)
         assert node is not None
         # Padding, layouts and casts have one operand; a factor or a condition beside it is smaller.
-        sizes = {name: kind.size for name in node.inputs if (kind := fused.type_of(name)) is not None}
+        sizes = {name: tensor_type.size for name in node.inputs if (tensor_type := fused.type_of(name)) is not None}
         value = max(sizes, key=lambda name: sizes[name])
     return value
 
@@ -85,10 +85,10 @@ def _leaves(model: Model, output: str, stops: set[str]) -> dict[str, TensorType]
             continue
         seen.add(value)
         node = model.producer(value)
-        kind = model.type_of(value)
-        if value in stops or (node is None and kind is not None):
-            assert kind is not None
-            found[value] = kind
+        tensor_type = model.type_of(value)
+        if value in stops or (node is None and tensor_type is not None):
+            assert tensor_type is not None
+            found[value] = tensor_type
         elif node is not None:
             assert node.op != CALL, "the region calls a function"
             stack += node.inputs[:1] if node.op in _PASS_FIRST else node.inputs
@@ -112,10 +112,10 @@ def _part(model: Model, output: str, inputs: dict[str, TensorType], names: dict[
     # Functions use constants of the top graph, which stands first among a model's nodes.
     wanted.sort(key=lambda node: (node.op != CONSTANT, position[node.name]))
     graph = GraphProto(name="cut")
-    for value, kind in inputs.items():
+    for value, tensor_type in inputs.items():
         tensor = graph.input.add(name=names[value]).tensor.add()
-        tensor.dims.extend(kind.dims)
-        tensor.data_type = kind.dtype.wire
+        tensor.dims.extend(tensor_type.dims)
+        tensor.data_type = tensor_type.dtype.wire
     primitives: dict[str, PrimitiveProto] = {}
     for node in wanted:
         names.setdefault(node.name, f"value_{len(names)}")

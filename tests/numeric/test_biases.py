@@ -114,9 +114,9 @@ def dropping(low: float) -> Callable[[GraphBuilder], str]:
 
 
 def kept_as_zero(g: GraphBuilder, p: str) -> str:
-    kind = g.type_of(p)
-    test = g.node("IsNan", [p], TensorType(kind.dims, dtypes.BOOL))
-    return g.select(test, np.zeros((), kind.dtype.numpy), p)
+    tensor_type = g.type_of(p)
+    test = g.node("IsNan", [p], TensorType(tensor_type.dims, dtypes.BOOL))
+    return g.select(test, np.zeros((), tensor_type.dtype.numpy), p)
 
 
 LEFT = np.zeros((B, 1, 1, T), bool)
@@ -315,12 +315,12 @@ def test_random_biases(seed: int) -> None:
 
 def assigned(g: GraphBuilder, s: str, *, op: str = "Assign") -> str:
     """The scores and a weight that the graph writes a mask to."""
-    kind = TensorType((1, 1, S, T), FLOAT32)
+    tensor_type = TensorType((1, 1, S, T), FLOAT32)
     leaf = f"{g.prefix}:cache"
-    g.parameter("cache", np.zeros(kind.dims, np.float32))
-    written = g.node(op, [leaf, g.input("mask", kind.dims, FLOAT32), g.monad()], kind)
+    g.parameter("cache", np.zeros(tensor_type.dims, np.float32))
+    written = g.node(op, [leaf, g.input("mask", tensor_type.dims, FLOAT32), g.monad()], tensor_type)
     state = g.node("UpdateState", [g.monad(), written], None, primitive=PRIMITIVE)
-    return g.add(s, g.node("Load", [leaf, state], kind, primitive=PRIMITIVE))
+    return g.add(s, g.node("Load", [leaf, state], tensor_type, primitive=PRIMITIVE))
 
 
 MASK: Array = np.where(np.arange(T) > 99, np.float32(FM), np.float32(0)) * np.ones((1, 1, S, 1), np.float32)

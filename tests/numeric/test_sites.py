@@ -65,7 +65,7 @@ def _head_size(part: Cut) -> int:
     (node,) = fused_nodes(part.fused)
     attention = read(part.fused, node)
     kinds = [part.fused.type_of(value) for value in (attention.query, attention.key, attention.value)]
-    query, key, value = (kind for kind in kinds if kind is not None)
+    query, key, value = (tensor_type for tensor_type in kinds if tensor_type is not None)
     return sizes(attention, query, key, value).head_dim
 
 

@@ -13,7 +13,7 @@ from attnfuse_passes.legalise.rules import RULES
 
 FOLDER = Path(__file__).parent / "fixtures"
 FIXTURES = read_fixtures(FOLDER)
-LEGALISED = [fixture for fixture in FIXTURES if fixture.told["pass"] == "legalise" and fixture.after is not None]
+LEGALISED = [fixture for fixture in FIXTURES if fixture.keys["pass"] == "legalise" and fixture.after is not None]
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=str)

@@ -160,9 +160,11 @@ def unread(op: str, times: int) -> Change:
 
 
 def in_a_tuple(g: GraphBuilder, scores: str) -> str:
-    kind = g.type_of(scores)
-    both = g.node("MakeTuple", [scores, g.input("bias", kind.dims, kind.dtype)], (kind, kind))
-    return g.node("AddN", [both], kind)
+    tensor_type = g.type_of(scores)
+    both = g.node(
+        "MakeTuple", [scores, g.input("bias", tensor_type.dims, tensor_type.dtype)], (tensor_type, tensor_type)
+    )
+    return g.node("AddN", [both], tensor_type)
 
 
 @pytest.mark.parametrize(

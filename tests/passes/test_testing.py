@@ -9,18 +9,18 @@ import pytest
 from attnfuse.api import Model, Node
 from attnfuse.ir.text import TextError
 from attnfuse_passes.api import Effect, Identity, Scale
-from attnfuse_passes.attention.identities.peelers import all_peelers
+from attnfuse_passes.attention.identities.registry import all_identities
 from attnfuse_passes.testing import check_identity
 
-OURS = {entry.name: entry for entry in all_peelers()}
+OURS = {entry.name: entry for entry in all_identities()}
 
 
 def factor(number: float) -> Identity:
     """−x = number · x, of floating-point numbers."""
 
     def rule(model: Model, node: Node) -> tuple[str, Effect] | None:
-        kind = model.type_of(node.name)
-        return (node.inputs[0], Scale(number)) if kind is not None and kind.dtype.is_float else None
+        tensor_type = model.type_of(node.name)
+        return (node.inputs[0], Scale(number)) if tensor_type is not None and tensor_type.dtype.is_float else None
 
     return Identity("neg", ("Neg",), "", ("Neg(x: float32[2, 3])",), ("Neg(x: int32[2, 3])",), rule)
 
@@ -38,7 +38,7 @@ def test_one_that_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "told"),
+    ("identity", "message"),
     [
         (factor(-2.0), r"neg: 'Neg.x: float32.2, 3..' is not what Scale.factor=-2.0. says"),
         (replace(NEG, counter_examples=()), "neg has no counter-example"),
@@ -50,8 +50,8 @@ def test_one_that_holds() -> None:
     ],
     ids=["factor", "no counter-example", "no example", "operator", "counter-example", "example", "other operator"],
 )
-def test_one_that_does_not_is_told(identity: Identity, told: str) -> None:
-    with pytest.raises(AssertionError, match=told):
+def test_one_that_does_not_is_told(identity: Identity, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
         check_identity(identity)
 
 

@@ -1,4 +1,4 @@
-"""The code in docs/peelers.md works as it is written: the spelling added from start to finish, and its graphs."""
+"""The code in docs/adding-an-identity.md works as written: the spelling added from start to finish, and its graphs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from attnfuse_passes.attention.identities import peelers
-from attnfuse_passes.attention.identities.peelers import Identity, all_peelers
-from tests.passes.attention.identities.test_peelers import test_counter_example_is_refused as refuses
-from tests.passes.attention.identities.test_peelers import test_effect_is_what_the_operator_does as reads
+from attnfuse_passes.attention.identities import registry
+from attnfuse_passes.attention.identities.registry import Identity, all_identities
+from tests.passes.attention.identities.test_registry import test_counter_example_is_refused as refuses
+from tests.passes.attention.identities.test_registry import test_effect_is_what_the_operator_does as reads
 from tests.support import oracle
 
 GRAPHS = '"""Scores divided with DivNoNan: by a number that is a scale; by zero, nothing is left of them."""'
-PEELER = '"""Peelers of operators that put 0 where a division by zero would stand."""'
-GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "peelers.md"
+IDENTITY = '"""Identities of operators that put 0 where a division by zero would stand."""'
+GUIDE = Path(__file__).resolve().parent.parent.parent / "docs" / "adding-an-identity.md"
 
 
 def written(start: str) -> str:
@@ -33,21 +33,21 @@ def written(start: str) -> str:
 
 def module(name: str, start: str) -> ModuleType:
     made = ModuleType(name)
-    exec(compile(written(start), f"docs/peelers.md ({name})", "exec"), made.__dict__)
+    exec(compile(written(start), f"docs/adding-an-identity.md ({name})", "exec"), made.__dict__)
     return made
 
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> Identity:
-    """The guide's peeler, registered for one test, and its operator in the oracle."""
-    known = {peeler.name for peeler in all_peelers()}
-    monkeypatch.setattr(peelers, "_BY_OP", {op: list(entries) for op, entries in peelers._BY_OP.items()})
-    module("no_nan", PEELER)
-    (peeler,) = (peeler for peeler in all_peelers() if peeler.name not in known)
-    (op,) = peeler.ops
+    """The guide's identity, registered for one test, and its operator in the oracle."""
+    known = {identity.name for identity in all_identities()}
+    monkeypatch.setattr(registry, "_BY_OP", {op: list(entries) for op, entries in registry._BY_OP.items()})
+    module("no_nan", IDENTITY)
+    (identity,) = (identity for identity in all_identities() if identity.name not in known)
+    (op,) = identity.ops
     entry = next(line.strip() for line in GUIDE.read_text(encoding="utf-8").split("\n") if f'"{op}": lambda' in line)
     monkeypatch.setitem(oracle._OPS, op, eval(f"{{{entry}}}", {"np": np})[op])
-    return peeler
+    return identity
 
 
 def test_the_guides_examples_hold(added: Identity) -> None:

@@ -15,7 +15,7 @@ from attnfuse.ir.operators.table import OPERATORS
 _FOLDERS = {"attnfuse": Path(attnfuse.__file__).parent, "passes": Path(attnfuse_passes.__file__).parent}
 _TABLE = "attnfuse/ir/operators/"
 _NAME = re.compile(r"[A-Z]\w*[a-z]\w*|[a-z]+_[a-z]+")
-_REGISTER = {"peeler", "legalises", "lowers"}
+_REGISTER = {"identity", "legalises", "lowers"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
@@ -185,7 +185,7 @@ def test_a_name_is_found_however_it_is_used() -> None:
         if node.op == "One" or other.op in ("Two", "Three"): pass
         @legalises("Four")
         def rule(): pass
-        @peeler("bias.add", ops=("Five",), identity="x")
+        @identity("bias.add", ops=("Five",), identity="x")
         def other(): pass
         LIST = {"Add": 1, "Mul": 2, "Six": 3}
         WORDS = {"Seven", "Add"}

@@ -84,13 +84,13 @@ def test_a_ready_environment_is_not_installed_again(tmp_path: Path) -> None:
 
 def test_each_mindspore_has_its_own_environment_and_lock(tmp_path: Path) -> None:
     program = 'echo "$VENV ${LOCK##*/}"'
-    for version, told in (
+    for version, message in (
         ("", "venv requirements.lock"),
         ("2.7", "venv requirements.lock"),
         ("2.10", "venv-2.10 requirements-mindspore-2.10.lock"),
     ):
         result = run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv"), ATTNFUSE_MINDSPORE=version)
-        assert result.stdout == f"{tmp_path}/{told}\n"
+        assert result.stdout == f"{tmp_path}/{message}\n"
 
 
 def test_the_chosen_lock_is_installed(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_lite_is_installed_beside_the_environment_once(tmp_path: Path) -> None:
     program = f'find_lite_python() {{ echo "{base}"; }}; lite_environment; echo "$ATTNFUSE_LITE_PYTHON"'
     first, second = (run(program, tmp_path, ATTNFUSE_VENV=str(tmp_path / "venv")) for _ in range(2))
     python = str(tmp_path / "venv-lite" / "bin" / "python")
-    installed, told = first.stdout.splitlines()
+    installed, message = first.stdout.splitlines()
     assert "--require-hashes" in installed
     assert installed.endswith("requirements-lite.lock")
-    assert told == python
+    assert message == python
     assert (second.stdout, second.stderr) == (f"{python}\n", "")
 
 

@@ -33,7 +33,7 @@ from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
 
-Kind: TypeAlias = "TensorType | tuple[Kind, ...]"
+ValueType: TypeAlias = "TensorType | tuple[ValueType, ...]"
 
 PRIMITIVE = PrimitiveProto.PRIMITIVE
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
@@ -55,14 +55,14 @@ def fill_tensor(proto: TensorProto, array: Array, *, data: bool = True) -> None:
         proto.raw_data = np.ascontiguousarray(array).tobytes()
 
 
-def fill_type(attribute: AttributeProto, kind: Kind) -> None:
+def fill_type(attribute: AttributeProto, value_type: ValueType) -> None:
     """Write a type the way a node's `shape` attribute holds it."""
-    if isinstance(kind, TensorType):
+    if isinstance(value_type, TensorType):
         attribute.type = AttributeProto.TENSORS
-        attribute.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        attribute.tensors.add(data_type=value_type.dtype.wire).dims.extend(value_type.dims)
         return
     attribute.type = AttributeProto.TUPLE
-    for element in kind:
+    for element in value_type:
         fill_type(attribute.values.add(), element)
     attribute.seq_info.is_dyn_len = False
 
@@ -140,8 +140,8 @@ class GraphBuilder:
         leaf = f"{self.prefix}:{name}"
         proto = self.graph.parameter.add(name=leaf, ref_key=name, compression_type=TensorProto.NO_COMPRESSION)
         fill_tensor(proto, value, data=self.weights)
-        kind = TensorType(tuple(value.shape), dtypes.of_array(value))
-        loaded = self.node("Load", [leaf, self.monad()], kind, primitive=PRIMITIVE)
+        tensor_type = TensorType(tuple(value.shape), dtypes.of_array(value))
+        loaded = self.node("Load", [leaf, self.monad()], tensor_type, primitive=PRIMITIVE)
         self._loads.append(loaded)
         return loaded
 
@@ -179,12 +179,12 @@ class GraphBuilder:
         self,
         op: str,
         inputs: Sequence[str],
-        kind: Kind | None,
+        value_type: ValueType | None,
         *,
         primitive: PrimitiveProto.PrimType = FUNCTION,
         name: str | None = None,
     ) -> str:
-        """Any operator: all arguments are values, `kind` the type of its result (None for a monad)."""
+        """Any operator: all arguments are values, `value_type` the type of its result (None for a monad)."""
         self._count += 1
         ref = f"{op}:0"
         if all(entry.name != ref for entry in self.proto.primitives):
@@ -195,12 +195,12 @@ class GraphBuilder:
         node.output.append(value)
         shape = node.attribute.add(name="shape")
         node.node_attr.add(name="checkpoint", type=AttributeProto.BOOL, i=1)
-        if kind is None:
+        if value_type is None:
             shape.type = AttributeProto.UMONAD
             self._known[value] = Argument(Special.MONAD)
             return value
-        fill_type(shape, kind)
-        return self._typed(value, kind)
+        fill_type(shape, value_type)
+        return self._typed(value, value_type)
 
     def op(self, op: str, *arguments: str | Literal, like: str | None = None, dims: Sequence[int] | None = None) -> str:
         """An operator, of the type that the operator table infers; or of that of `like`, or its type and `dims`.
@@ -212,36 +212,36 @@ class GraphBuilder:
         inferred = None if like or dims is not None else self._inferred(op, values)
         if inferred is not None:
             return self.node(op, values, inferred)
-        kind = self.type_of(like or values[0])
-        return self.node(op, values, kind if dims is None else TensorType(tuple(dims), kind.dtype))
+        tensor_type = self.type_of(like or values[0])
+        return self.node(op, values, tensor_type if dims is None else TensorType(tuple(dims), tensor_type.dtype))
 
-    def _inferred(self, op: str, values: Sequence[str]) -> Kind | None:
-        """Kind of the result; None where it is left open."""
-        kind = applied(op, [self._known[value] for value in values], {}).kind
-        return cast("Kind", kind) if isinstance(kind, TensorType | tuple) else None
+    def _inferred(self, op: str, values: Sequence[str]) -> ValueType | None:
+        """ValueType of the result; None where it is left open."""
+        value_type = applied(op, [self._known[value] for value in values], {}).value_type
+        return cast("ValueType", value_type) if isinstance(value_type, TensorType | tuple) else None
 
     def knows(self, value: str) -> bool:
         """Whether that is the name of a value made so far."""
         return value in self._known
 
-    def kind_of(self, value: str) -> Kind:
+    def value_type(self, value: str) -> ValueType:
         """Type of a value made here, of a tuple of tensors too."""
-        kind = self._known[value].kind
-        assert isinstance(kind, TensorType | tuple), f"{value} is no tensor"
-        return cast("Kind", kind)
+        value_type = self._known[value].value_type
+        assert isinstance(value_type, TensorType | tuple), f"{value} is no tensor"
+        return cast("ValueType", value_type)
 
     def type_of(self, value: str) -> TensorType:
         """Type of a tensor value made here."""
-        kind = self._known[value].kind
-        assert isinstance(kind, TensorType), f"{value} is no tensor"
-        return kind
+        value_type = self._known[value].value_type
+        assert isinstance(value_type, TensorType), f"{value} is no tensor"
+        return value_type
 
     def dims(self, value: str) -> tuple[int, ...]:
         """Shape of a tensor value made here."""
         return self.type_of(value).dims
 
-    def _typed(self, value: str, kind: Kind) -> str:
-        self._known[value] = Argument(kind)
+    def _typed(self, value: str, value_type: ValueType) -> str:
+        self._known[value] = Argument(value_type)
         return value
 
     # --- layout
@@ -271,7 +271,7 @@ class GraphBuilder:
 
     def tuple_of(self, values: Sequence[str]) -> str:
         """MakeTuple."""
-        made = self.node("MakeTuple", values, tuple(self.kind_of(v) for v in values), primitive=PRIMITIVE)
+        made = self.node("MakeTuple", values, tuple(self.value_type(v) for v in values), primitive=PRIMITIVE)
         self._known[made] = arguments_of(tuple(self._known[v] for v in values))
         return made
 
@@ -283,9 +283,11 @@ class GraphBuilder:
         return tuple(self.tuple_get_item(split, i) for i in range(len(sizes)))
 
     def tuple_get_item(self, value: str, index: int) -> str:
-        kind = self._known[value].kind
-        assert isinstance(kind, tuple)
-        return self.node("TupleGetItem", [value, self.constant(index)], cast("Kind", kind[index]), primitive=PRIMITIVE)
+        value_type = self._known[value].value_type
+        assert isinstance(value_type, tuple)
+        return self.node(
+            "TupleGetItem", [value, self.constant(index)], cast("ValueType", value_type[index]), primitive=PRIMITIVE
+        )
 
     # --- element-wise
 
@@ -341,9 +343,11 @@ class GraphBuilder:
 
     def dense(self, x: str, name: str, features: int, *, bias: bool = True) -> str:
         """A linear layer with weights `name.weight` [features, in] and `name.bias`."""
-        kind = self.type_of(x)
-        weight = self.weight(f"{name}.weight", (features, kind.dims[-1]), kind.dtype, kind.dims[-1] ** -0.5)
-        offset = self.weight(f"{name}.bias", (features,), kind.dtype) if bias else self.constant(None)
+        tensor_type = self.type_of(x)
+        weight = self.weight(
+            f"{name}.weight", (features, tensor_type.dims[-1]), tensor_type.dtype, tensor_type.dims[-1] ** -0.5
+        )
+        offset = self.weight(f"{name}.bias", (features,), tensor_type.dtype) if bias else self.constant(None)
         return self.op("Dense", x, weight, offset)
 
     # --- fused nodes (argument orders: MindSpore 2.7.1 operator definitions)
@@ -365,9 +369,9 @@ class GraphBuilder:
         item: int = 3,
     ) -> str:
         """FlashAttentionScore and the TupleGetItem of its result (index 3)."""
-        kind = self.type_of(query)
+        tensor_type = self.type_of(query)
         where = layout.index("S")
-        batch, length = kind.dims[layout.index("B")], kind.dims[where]
+        batch, length = tensor_type.dims[layout.index("B")], tensor_type.dims[where]
         stats = TensorType((batch, heads, length, 8), FLOAT32)
         none = self.constant(None)
         tensors = [query, key, value, real_shift or none, none, none, attn_mask or none, none, none, none]
@@ -375,7 +379,7 @@ class GraphBuilder:
         fused = self.node(
             "FlashAttentionScore",
             [*tensors, *map(self.constant, scalars)],
-            (stats, stats, TensorType((1,), kind.dtype), kind),
+            (stats, stats, TensorType((1,), tensor_type.dtype), tensor_type),
         )
         return self.tuple_get_item(fused, item)
 
@@ -401,7 +405,7 @@ class GraphBuilder:
         tensors = [query, key, value, attn_mask or none, none, none, pse_shift or none, none, none, none, none, none]
         layout_number = LAYOUTS[layout]
         scalars = (heads, float(scale), pre_tokens, next_tokens, layout_number, kv_heads, sparse_mode, inner_precise)
-        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self.kind_of(query))
+        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self.value_type(query))
 
     # --- finishing
 
@@ -417,14 +421,14 @@ class GraphBuilder:
         if self._loads and self._monad is not None:
             loads = self.tuple_of(self._loads)
             state = self.node("UpdateState", [self._monad, loads], None, primitive=PRIMITIVE)
-            result = self.node("Depend", [result, state], self.kind_of(result), primitive=PRIMITIVE)
+            result = self.node("Depend", [result, state], self.value_type(result), primitive=PRIMITIVE)
         output = self.graph.output.add(name=result)
-        kind = self.kind_of(result)
-        if isinstance(kind, TensorType):
-            output.tensor.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        value_type = self.value_type(result)
+        if isinstance(value_type, TensorType):
+            output.tensor.add(data_type=value_type.dtype.wire).dims.extend(value_type.dims)
         else:
             output.denotation = "Tuple"
-            fill_type(output.attr_info, kind)
+            fill_type(output.attr_info, value_type)
         return self.proto
 
     def model(self) -> Model:

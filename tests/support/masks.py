@@ -23,9 +23,9 @@ FULLY_MASKED[0, ..., 2] = True
 
 def guarded(g: GraphBuilder, p: str) -> str:
     """0 where the value is NaN."""
-    kind = g.type_of(p)
-    test = g.node("IsNan", [p], TensorType(kind.dims, dtypes.BOOL))
-    return g.select(test, scalar(0.0, kind.dtype), p)
+    tensor_type = g.type_of(p)
+    test = g.node("IsNan", [p], TensorType(tensor_type.dims, dtypes.BOOL))
+    return g.select(test, scalar(0.0, tensor_type.dtype), p)
 
 
 def scalar(number: float, dtype: DType) -> Array:

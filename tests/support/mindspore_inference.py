@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnfuse.ir.graph import Model, tensor_type
-from attnfuse.ir.types import Kind
-from attnfuse.ir.values import input_kind
+from attnfuse.ir.types import ValueType
+from attnfuse.ir.values import input_type
 from attnfuse.mindir import codec
 from tests.support import forks
 
@@ -25,7 +25,7 @@ from tests.support import forks
 class Answer:
     """The kind of the graph's one output; `error` is MindSpore's message where it takes the graph not at all."""
 
-    kind: Kind
+    value_type: ValueType
     error: str | None
 
 
@@ -47,11 +47,11 @@ def ask(models: Mapping[str, Model], work: Path) -> dict[str, Answer]:
     errors = json.loads(done.stdout.strip().rpartition("\n")[2])["errors"]
     answers = {}
     for i, (name, error) in enumerate(zip(models, errors, strict=True)):
-        kind = None
+        value_type = None
         if error is None:
             (output,) = codec.parse((work / f"{i}.out").read_bytes(), name).graph.output
-            kind = input_kind(output)
-        answers[name] = Answer(kind, error)
+            value_type = input_type(output)
+        answers[name] = Answer(value_type, error)
     return answers
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnfuse.ir.graph import Model, Node
-from attnfuse.ir.types import COMPLEX64, Array, Kind, Literal, ScalarType, Special, TensorType
+from attnfuse.ir.types import COMPLEX64, Array, Literal, ScalarType, Special, TensorType, ValueType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
@@ -49,22 +49,22 @@ class Example:
     op: str
     arguments: tuple[str, ...]
     attributes: tuple[str, ...]
-    kind: Kind
+    value_type: ValueType
     refused: bool
 
     def __str__(self) -> str:
         return self.text
 
-    def model(self, declared: Kind = None) -> tuple[Model, Node]:
+    def model(self, declared: ValueType = None) -> tuple[Model, Node]:
         """A graph of the one node, which declares the example's kind, unless told to declare another.
 
         A node that takes a monad is tied into the order of effects.
         """
         made = _Maker(GraphBuilder("example"))
-        name = result = made.node(self, declared or self.kind)
+        name = result = made.node(self, declared or self.value_type)
         if any(argument.endswith(": monad") for argument in self.arguments) and self.op != "UpdateState":
             state = made.tie("UpdateState", [made.builder.monad(), name], Special.MONAD)
-            result = made.tie("Depend", [name, state], declared or self.kind)
+            result = made.tie("Depend", [name, state], declared or self.value_type)
         made.builder.graph.output.add(name=result)
         model = Model(made.builder.proto)
         node = model.producer(name)
@@ -85,12 +85,12 @@ def parse_example(text: str) -> Example:
         match[1],
         tuple(_split(arguments)),
         tuple(_split(attributes)),
-        parse_kind(result) if arrow else None,
+        parse_type(result) if arrow else None,
         refused,
     )
 
 
-def together(examples: Sequence[Example], declared: Kind) -> Model:
+def together(examples: Sequence[Example], declared: ValueType) -> Model:
     """All examples in one graph, whose output is the tuple of their results; each node declares that kind."""
     builder = GraphBuilder("examples")
     names = [_Maker(builder, f"_{i}").node(example, declared) for i, example in enumerate(examples)]
@@ -99,7 +99,7 @@ def together(examples: Sequence[Example], declared: Kind) -> Model:
     return Model(builder.proto)
 
 
-def parse_kind(text: str) -> Kind:
+def parse_type(text: str) -> ValueType:
     """`float32[2, ?]`, `int64`, `(float32[2], int64)`, `monad`, `function` or `unknown`."""
     text = text.strip()
     if text == "unknown":
@@ -107,7 +107,7 @@ def parse_kind(text: str) -> Kind:
     if text in ("monad", "function"):
         return Special[text.upper()]
     if text.startswith("("):
-        return tuple(parse_kind(part) for part in _split(text[1:-1]))
+        return tuple(parse_type(part) for part in _split(text[1:-1]))
     if (match := _TENSOR.fullmatch(text)) is not None:
         sizes = [size.strip() for size in match[2].split(",") if size.strip()]
         return TensorType(tuple(-1 if size == "?" else int(size) for size in sizes), _DTYPES[match[1]])
@@ -158,24 +158,24 @@ class _Maker:
         self.suffix = suffix
         self.made: dict[str, str] = {}
 
-    def node(self, example: Example, declared: Kind) -> str:
+    def node(self, example: Example, declared: ValueType) -> str:
         """The example's node."""
         attributes = [_attribute(text) for text in example.attributes]
         values = [self._argument(text) for text in example.arguments]
         return self._node(example.op, values, declared, attributes)
 
-    def tie(self, op: str, values: list[str], kind: Kind) -> str:
+    def tie(self, op: str, values: list[str], value_type: ValueType) -> str:
         """A node of the graph's own language behind the example's."""
-        return self._node(op, values, kind, [])
+        return self._node(op, values, value_type, [])
 
     def _argument(self, text: str) -> str:
         g = self.builder
         if text.startswith("tensor "):
             match = re.fullmatch(r"tensor (\w+\[[\d, ]*\]) (.+)", text)
             assert match, text
-            kind = parse_kind(match[1])
-            assert isinstance(kind, TensorType)
-            array: Array = np.broadcast_to(np.array(_literal(match[2])), kind.dims).astype(kind.dtype.numpy)
+            value_type = parse_type(match[1])
+            assert isinstance(value_type, TensorType)
+            array: Array = np.broadcast_to(np.array(_literal(match[2])), value_type.dims).astype(value_type.dtype.numpy)
             return g.constant(array)
         if text.startswith("(") and ":" in text:
             elements = [self._argument(part) for part in _split(text[1:-1])]
@@ -198,22 +198,22 @@ class _Maker:
             self.builder.proto.functions.add(name=name)
             return name
         if what.startswith("parameter "):
-            kind = parse_kind(what.removeprefix("parameter "))
-            assert isinstance(kind, TensorType)
+            value_type = parse_type(what.removeprefix("parameter "))
+            assert isinstance(value_type, TensorType)
             leaf = f"{g.prefix}:{name}"
-            proto = g.graph.parameter.add(name=leaf, ref_key=name, data_type=kind.dtype.wire)
-            proto.dims.extend(kind.dims)
+            proto = g.graph.parameter.add(name=leaf, ref_key=name, data_type=value_type.dtype.wire)
+            proto.dims.extend(value_type.dims)
             return leaf
-        kind = parse_kind(what)
-        if isinstance(kind, ScalarType):
-            return self._node("TensorToScalar", [g.input(name, (), kind.dtype)], kind, [])
-        assert isinstance(kind, TensorType)
-        if kind.dtype is COMPLEX64:
-            parts = [g.input(f"{name}_{part}", kind.dims, dtypes.FLOAT32) for part in ("real", "imag")]
-            return g.node("Complex", parts, kind)
-        return g.input(name, kind.dims, kind.dtype)
+        value_type = parse_type(what)
+        if isinstance(value_type, ScalarType):
+            return self._node("TensorToScalar", [g.input(name, (), value_type.dtype)], value_type, [])
+        assert isinstance(value_type, TensorType)
+        if value_type.dtype is COMPLEX64:
+            parts = [g.input(f"{name}_{part}", value_type.dims, dtypes.FLOAT32) for part in ("real", "imag")]
+            return g.node("Complex", parts, value_type)
+        return g.input(name, value_type.dims, value_type.dtype)
 
-    def _node(self, op: str, values: list[str], kind: Kind, attributes: list[AttributeProto]) -> str:
+    def _node(self, op: str, values: list[str], value_type: ValueType, attributes: list[AttributeProto]) -> str:
         """A node with an entry of its own in the table of primitives, where it has attributes."""
         g = self.builder
         plain = bool(attributes) or op in _ENTRIES
@@ -229,23 +229,23 @@ class _Maker:
         shape = message.attribute[0]
         shape.Clear()
         shape.name = "shape"
-        _fill_kind(shape, kind)
+        _fill_type(shape, value_type)
         return name
 
 
-def _fill_kind(attribute: AttributeProto, kind: Kind) -> None:
-    if isinstance(kind, TensorType):
+def _fill_type(attribute: AttributeProto, value_type: ValueType) -> None:
+    if isinstance(value_type, TensorType):
         attribute.type = AttributeProto.TENSORS
-        attribute.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
-    elif isinstance(kind, ScalarType):
+        attribute.tensors.add(data_type=value_type.dtype.wire).dims.extend(value_type.dims)
+    elif isinstance(value_type, ScalarType):
         attribute.type = AttributeProto.SCALAR
-        attribute.tensors.add(data_type=kind.dtype.wire).dims.append(0)
-    elif isinstance(kind, tuple):
+        attribute.tensors.add(data_type=value_type.dtype.wire).dims.append(0)
+    elif isinstance(value_type, tuple):
         attribute.type = AttributeProto.TUPLE
-        for element in kind:
-            _fill_kind(attribute.values.add(), element)
+        for element in value_type:
+            _fill_type(attribute.values.add(), element)
         attribute.seq_info.is_dyn_len = False
-    elif kind is Special.MONAD:
+    elif value_type is Special.MONAD:
         attribute.type = AttributeProto.UMONAD
-    elif kind is Special.FUNCTION:
+    elif value_type is Special.FUNCTION:
         attribute.type = AttributeProto.FUNCGRAPHCLOSURE

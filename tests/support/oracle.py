@@ -67,9 +67,9 @@ class Interpreter:
             array = read_tensor(parameter)
             self.env[parameter.name] = array.astype(np.float64) if array.dtype.kind not in "biu" else array
         for name, value in list(env.items()):
-            kind = model.type_of(name)
-            if kind is not None:
-                env[name] = in_range(np.asarray(value), kind.dtype)
+            tensor_type = model.type_of(name)
+            if tensor_type is not None:
+                env[name] = in_range(np.asarray(value), tensor_type.dtype)
 
     def outputs(self, graph: GraphProto) -> list[Array]:
         """Run one graph, whose inputs are in `env`."""
@@ -96,11 +96,11 @@ class Interpreter:
             return self._call(node)
         arguments = [self.env.get(name) for name in node.inputs]
         result = _OPS[node.op](self, node, arguments)
-        kind = self.model.type_of(node.name)
-        if isinstance(result, np.ndarray | np.generic) and kind is not None:
-            result = in_range(np.asarray(result), kind.dtype)
-            if kind.is_static and result.shape != kind.dims:
-                raise AssertionError(f"{node.op} {node.name}: {result.shape} is written as {kind}")
+        tensor_type = self.model.type_of(node.name)
+        if isinstance(result, np.ndarray | np.generic) and tensor_type is not None:
+            result = in_range(np.asarray(result), tensor_type.dtype)
+            if tensor_type.is_static and result.shape != tensor_type.dims:
+                raise AssertionError(f"{node.op} {node.name}: {result.shape} is written as {tensor_type}")
         return result
 
     def _call(self, node: Node) -> Any:
@@ -111,11 +111,11 @@ class Interpreter:
         found = self.outputs(graph)
         return found[0] if len(found) == 1 else found
 
-    def kind(self, node: Node) -> TensorType:
+    def tensor_type(self, node: Node) -> TensorType:
         """The type the graph says the node's output has."""
-        kind = self.model.type_of(node.name)
-        assert kind is not None, node
-        return kind
+        tensor_type = self.model.type_of(node.name)
+        assert tensor_type is not None, node
+        return tensor_type
 
 
 Op: TypeAlias = Callable[[Interpreter, Node, list[Any]], Any]
@@ -176,8 +176,8 @@ def _heads_together(x: Array, layout: int) -> Array:
 
 def _check_operands(i: Interpreter, node: Node, mask: Array | None, bias: Array | None, heads: int) -> None:
     """What the operators' documentation asks of operands, as far as a wrong answer would be silent here."""
-    kinds = [i.model.type_of(name) for name in node.inputs[:3]]
-    assert all(k is not None and k.dtype.is_low_precision and k.dtype == kinds[0].dtype for k in kinds if kinds[0])
+    types = [i.model.type_of(name) for name in node.inputs[:3]]
+    assert all(k is not None and k.dtype.is_low_precision and k.dtype == types[0].dtype for k in types if types[0])
     if mask is not None:
         assert mask.dtype in (np.bool_, np.uint8) or (mask.dtype == np.int8 and node.op == "PromptFlashAttention")
     if bias is not None:
@@ -241,7 +241,7 @@ def _first(i: Interpreter, node: Node, a: list[Any]) -> Any:
 
 def _to_shape(i: Interpreter, node: Node, a: list[Any]) -> Any:
     """Operators that keep the row-major order."""
-    return a[0].reshape(i.kind(node).dims)
+    return a[0].reshape(i.tensor_type(node).dims)
 
 
 def _cast(i: Interpreter, node: Node, a: list[Any]) -> Any:

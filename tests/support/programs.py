@@ -35,10 +35,10 @@ class Program:
         is_tested = any(node.op in ("IsNan", "IsNaN", "IsInf") for node in self.model.nodes)
         inputs = {}
         for value in self.model.proto.graph.input:
-            kind = self.model.type_of(value.name)
-            if kind is not None:
-                made = _numbers(kind, random)
-                if is_tested and kind.dtype.is_float:
+            tensor_type = self.model.type_of(value.name)
+            if tensor_type is not None:
+                made = _numbers(tensor_type, random)
+                if is_tested and tensor_type.dtype.is_float:
                     made.flat[:2] = np.nan, np.inf
                 inputs[value.name.partition(":")[2]] = made
         return oracle.values(self.model, inputs)
@@ -55,9 +55,9 @@ def parse(text: str) -> Program:
     return Program(text, model, node)
 
 
-def _numbers(kind: TensorType, random: np.random.Generator) -> Any:
-    if kind.dtype is dtypes.BOOL:
-        return random.random(kind.dims) < 0.5
-    if not kind.dtype.is_float:
-        return np.ones(kind.dims, kind.dtype.numpy)
-    return np.asarray(random.standard_normal(kind.dims)).astype(kind.dtype.numpy).astype(np.float64)
+def _numbers(tensor_type: TensorType, random: np.random.Generator) -> Any:
+    if tensor_type.dtype is dtypes.BOOL:
+        return random.random(tensor_type.dims) < 0.5
+    if not tensor_type.dtype.is_float:
+        return np.ones(tensor_type.dims, tensor_type.dtype.numpy)
+    return np.asarray(random.standard_normal(tensor_type.dims)).astype(tensor_type.dtype.numpy).astype(np.float64)

@@ -404,7 +404,7 @@ class _Speller:
             return self._leaf(numbers, dtypes.BOOL, term.source)
         if term.source != "arithmetic":
             return self._leaf(np.where(numbers, term.low, 0.0), dtype, term.source)
-        kind = TensorType(numbers.shape, dtype)
+        tensor_type = TensorType(numbers.shape, dtype)
         zero, low = np.array(0.0, dtype.numpy), np.array(term.low).astype(dtype.numpy)
         match self.random.choice(["select", "fill", "product", "subtract"]):
             case "product" if term.low > -np.inf:
@@ -413,18 +413,18 @@ class _Speller:
             case "subtract" if term.low > -np.inf:
                 keep = g.cast(self._leaf(~numbers, dtypes.BOOL, "input"), dtype)
                 one = g.constant(np.array(1.0, dtype.numpy))
-                return g.muls(g.node("Sub", [one, keep], kind), float(low))
+                return g.muls(g.node("Sub", [one, keep], tensor_type), float(low))
             case "fill":
                 drop = self._leaf(numbers, dtypes.BOOL, "input")
                 zeros = g.constant(np.zeros(numbers.shape, dtype.numpy))
                 return g.masked_fill(zeros, drop, low)
             case _:
                 keep = self._leaf(~numbers, dtypes.BOOL, "input")
-                return g.node("Select", [keep, g.constant(zero), g.constant(low)], kind)
+                return g.node("Select", [keep, g.constant(zero), g.constant(low)], tensor_type)
 
     def _masked(self, scores: _Tensor, term: Term, numbers: Array) -> _Tensor:
         g = self.g
-        kind = g.type_of(scores.name)
+        tensor_type = g.type_of(scores.name)
         if self.mutation == "padding over queries":
             numbers = numbers.swapaxes(-1, -2)
         if self.mutation == "heads and batch of mask swapped":
@@ -433,13 +433,13 @@ class _Speller:
             name = self._beside(scores.axes, term, numbers)
             match self.random.choice(["Add", "ddA", "AddExt", "InplaceAddExt"]):
                 case "Add":
-                    return _Tensor(g.node("Add", [scores.name, name], kind), scores.axes)
+                    return _Tensor(g.node("Add", [scores.name, name], tensor_type), scores.axes)
                 case "ddA":
-                    return _Tensor(g.node("Add", [name, scores.name], kind), scores.axes)
+                    return _Tensor(g.node("Add", [name, scores.name], tensor_type), scores.axes)
                 case "AddExt":
-                    return _Tensor(g.node("AddExt", [scores.name, name, g.constant(1)], kind), scores.axes)
+                    return _Tensor(g.node("AddExt", [scores.name, name, g.constant(1)], tensor_type), scores.axes)
                 case _:
-                    return _Tensor(self._in_place(scores.name, name, kind), scores.axes)
+                    return _Tensor(self._in_place(scores.name, name, tensor_type), scores.axes)
         inverted = self.chance()  # True where the score is kept
         if self.mutation == "polarity of a mask":
             inverted, numbers = True, ~numbers
@@ -449,20 +449,20 @@ class _Speller:
             condition, inverted = g.logical_not(condition), not inverted
         if self.mutation == "polarity of a mask":
             inverted = not inverted
-        low = np.array(term.low).astype(kind.dtype.numpy)
+        low = np.array(term.low).astype(tensor_type.dtype.numpy)
         fill = g.constant(low if self.chance(0.7) else float(low))
         if inverted:
-            return _Tensor(g.node("Select", [condition, scores.name, fill], kind), scores.axes)
+            return _Tensor(g.node("Select", [condition, scores.name, fill], tensor_type), scores.axes)
         if self.chance():
-            return _Tensor(g.node("Select", [condition, fill, scores.name], kind), scores.axes)
-        return _Tensor(g.node("MaskedFill", [scores.name, condition, fill], kind), scores.axes)
+            return _Tensor(g.node("Select", [condition, fill, scores.name], tensor_type), scores.axes)
+        return _Tensor(g.node("MaskedFill", [scores.name, condition, fill], tensor_type), scores.axes)
 
-    def _in_place(self, scores: str, term: str, kind: TensorType) -> str:
+    def _in_place(self, scores: str, term: str, tensor_type: TensorType) -> str:
         """MindSpore 2.10's in-place addition: read back after the effect it has."""
         g = self.g
-        done = g.node("InplaceAddExt", [scores, term, g.constant(1)], kind)
+        done = g.node("InplaceAddExt", [scores, term, g.constant(1)], tensor_type)
         state = g.node("UpdateState", [g.monad(), done], None)
-        return g.node("Load", [done, state], kind)
+        return g.node("Load", [done, state], tensor_type)
 
     # --- softmax and the second product
 
@@ -493,17 +493,17 @@ class _Speller:
 
     def _guarded(self, weights: _Tensor) -> _Tensor:
         g = self.g
-        kind = g.type_of(weights.name)
+        tensor_type = g.type_of(weights.name)
         tested = weights.name
         if self.mutation == "guard of another value":
-            self.inputs["other"] = np.zeros(kind.dims)
-            tested = g.input("other", kind.dims, kind.dtype)
-        test = g.node(self.random.choice(["IsNan", "IsNaN"]), [tested], TensorType(kind.dims, dtypes.BOOL))
+            self.inputs["other"] = np.zeros(tensor_type.dims)
+            tested = g.input("other", tensor_type.dims, tensor_type.dtype)
+        test = g.node(self.random.choice(["IsNan", "IsNaN"]), [tested], TensorType(tensor_type.dims, dtypes.BOOL))
         number = 1.0 if self.mutation == "guard puts one" else 0.0
-        zero = g.constant(np.array(number, kind.dtype.numpy))
+        zero = g.constant(np.array(number, tensor_type.dtype.numpy))
         if self.chance():
-            return _Tensor(g.node("Select", [test, zero, weights.name], kind), weights.axes)
-        return _Tensor(g.node("MaskedFill", [weights.name, test, zero], kind), weights.axes)
+            return _Tensor(g.node("Select", [test, zero, weights.name], tensor_type), weights.axes)
+        return _Tensor(g.node("MaskedFill", [weights.name, test, zero], tensor_type), weights.axes)
 
     def _output(self, weights: _Tensor, axes: Axes, value: _Tensor) -> _Tensor:
         """weights · value, or valueᵀ · weightsᵀ; the result [lead, S, V] or [lead, V, S]."""
@@ -520,16 +520,16 @@ class _Speller:
 
     def _other(self, name: str, like: _Tensor, dims: Sequence[int] | None = None) -> str:
         """Another input of the type of `like`, of numbers between 1 and 2."""
-        kind = self.g.type_of(like.name)
-        dims = kind.dims if dims is None else tuple(dims)
+        tensor_type = self.g.type_of(like.name)
+        dims = tensor_type.dims if dims is None else tuple(dims)
         self.inputs[name] = 1 + np.random.default_rng(7).random(dims)
-        return self.g.input(name, dims, kind.dtype)
+        return self.g.input(name, dims, tensor_type.dtype)
 
     def _mutated_scores(self, scores: _Tensor) -> _Tensor:
         g = self.g
-        kind = g.type_of(scores.name)
+        tensor_type = g.type_of(scores.name)
         axes = scores.axes
-        ones = [1] * len(kind.dims)
+        ones = [1] * len(tensor_type.dims)
         match self.mutation:
             case "factor is an input":
                 return _Tensor(g.mul(scores.name, self._other("factor", scores, ())), axes)
@@ -537,15 +537,17 @@ class _Speller:
                 return _Tensor(g.muls(scores.name, 0.0), axes)
             case "factor per key" | "factor per query":
                 axis = axes.index("T" if self.mutation == "factor per key" else "S")
-                ones[axis] = kind.dims[axis]
+                ones[axis] = tensor_type.dims[axis]
                 return _Tensor(
-                    g.mul(scores.name, (1 + np.arange(ones[axis])).astype(kind.dtype.numpy).reshape(ones)), axes
+                    g.mul(scores.name, (1 + np.arange(ones[axis])).astype(tensor_type.dtype.numpy).reshape(ones)), axes
                 )
             case "factor inverted":
-                return _Tensor(g.node("Div", [g.constant(np.array(2.0, kind.dtype.numpy)), scores.name], kind), axes)
+                return _Tensor(
+                    g.node("Div", [g.constant(np.array(2.0, tensor_type.dtype.numpy)), scores.name], tensor_type), axes
+                )
             case "mask from the scores":
-                positive = g.op("Greater", scores.name, np.array(0.0, kind.dtype.numpy))
-                return _Tensor(g.select(positive, scores.name, np.array(-np.inf, kind.dtype.numpy)), axes)
+                positive = g.op("Greater", scores.name, np.array(0.0, tensor_type.dtype.numpy))
+                return _Tensor(g.select(positive, scores.name, np.array(-np.inf, tensor_type.dtype.numpy)), axes)
             case "mask multiplied":
                 return _Tensor(g.mul(scores.name, self._other("mask", scores)), axes)
             case "scores capped":
@@ -553,15 +555,15 @@ class _Speller:
             case "scores escape":
                 self.extra_outputs.append(scores.name)
             case "scores through integers":
-                return self._cast(_Tensor(g.cast(scores.name, dtypes.INT32), axes), kind.dtype)
+                return self._cast(_Tensor(g.cast(scores.name, dtypes.INT32), axes), tensor_type.dtype)
             case "scores read as another shape":
-                shape = (*kind.dims[:-2], kind.dims[-1], kind.dims[-2])
+                shape = (*tensor_type.dims[:-2], tensor_type.dims[-1], tensor_type.dims[-2])
                 return _Tensor(g.transpose(g.reshape(scores.name, shape), (0, 2, 1)), axes)
         return scores
 
     def _mutated_weights(self, weights: _Tensor) -> _Tensor:
         g = self.g
-        kind = g.type_of(weights.name)
+        tensor_type = g.type_of(weights.name)
         match self.mutation:
             case "weights scaled":
                 return _Tensor(g.muls(weights.name, 0.5), weights.axes)
@@ -573,5 +575,5 @@ class _Speller:
                 self.extra_outputs.append(weights.name)
             case "weights are also read elsewhere":
                 self.extra_outputs.append(g.muls(weights.name, 2.0))
-        assert kind.dims
+        assert tensor_type.dims
         return weights

@@ -75,13 +75,13 @@ def test_a_computed_one_is_dropped(case: Case) -> None:
 
 @pytest.mark.parametrize(("epsilon", "taken"), [(1e-6, True), (float(np.float32(1e-6)), True), (1e-5, False)])
 def test_a_lost_argument_has_the_value_that_stands_without_it(case: Case, epsilon: float, taken: bool) -> None:
-    told = case.unsupported_reason("RmsNorm", case.tensor(), case.tensor((3,)), case.constant(epsilon))
-    assert told == (None if taken else "MindSpore Lite loses its argument epsilon, which is not 1e-06")
+    message = case.unsupported_reason("RmsNorm", case.tensor(), case.tensor((3,)), case.constant(epsilon))
+    assert message == (None if taken else "MindSpore Lite loses its argument epsilon, which is not 1e-06")
 
 
 def test_a_lost_argument_that_is_computed_is_objected_to(case: Case) -> None:
-    told = case.unsupported_reason("RmsNorm", case.tensor(), case.tensor((3,)), case.tensor(()))
-    assert told == "MindSpore Lite loses its argument epsilon, which is not 1e-06"
+    message = case.unsupported_reason("RmsNorm", case.tensor(), case.tensor((3,)), case.tensor(()))
+    assert message == "MindSpore Lite loses its argument epsilon, which is not 1e-06"
 
 
 def test_a_lost_flag(case: Case) -> None:
@@ -91,10 +91,10 @@ def test_a_lost_flag(case: Case) -> None:
 
 @pytest.mark.parametrize(("axes", "taken"), [((1,), True), ((0, 1), True), ((), False)])
 def test_axes_are_written_out(case: Case, axes: tuple[int, ...], taken: bool) -> None:
-    told = case.unsupported_reason(
+    message = case.unsupported_reason(
         "ReduceSum", case.tensor(), case.constant(axes), case.constant(False), case.constant(False)
     )
-    assert (told is None) == taken
+    assert (message is None) == taken
 
 
 @pytest.mark.parametrize(("shape", "taken"), [((2, 3), True), ((-1, 3), False)])
@@ -103,8 +103,8 @@ def test_a_shape_holds_no_minus_one(case: Case, shape: tuple[int, ...], taken: b
 
 
 def test_a_computed_shape_is_dropped(case: Case) -> None:
-    told = case.unsupported_reason("BroadcastTo", case.tensor(), case.tensor((2,), INT64))
-    assert told == "its argument shape is computed, and MindSpore Lite drops it"
+    message = case.unsupported_reason("BroadcastTo", case.tensor(), case.tensor((2,), INT64))
+    assert message == "its argument shape is computed, and MindSpore Lite drops it"
 
 
 def test_only_a_made_tuple_is_taken_apart(case: Case) -> None:
@@ -114,29 +114,29 @@ def test_only_a_made_tuple_is_taken_apart(case: Case) -> None:
     assert case.unsupported_reason("Concat", made, case.constant(0)) is None
     other = Case()
     split = other.graph.node("Split", (other.tensor(), other.constant(0), other.constant(2)), kinds)
-    told = other.unsupported_reason("Concat", split, other.constant(0))
-    assert told == "its argument tensors is not made by MakeTuple, and MindSpore Lite does not take it apart"
+    message = other.unsupported_reason("Concat", split, other.constant(0))
+    assert message == "its argument tensors is not made by MakeTuple, and MindSpore Lite does not take it apart"
 
 
 @pytest.mark.parametrize(
     ("dims", "taken"), [((2, 3), True), ((2, 3, 4), False), ((2, 3, 4, 5), True), ((2,) * 5, False)]
 )
 def test_biases_are_added_to_ranks_on_which_formats_agree(case: Case, dims: tuple[int, ...], taken: bool) -> None:
-    told = case.unsupported_reason("BiasAdd", case.tensor(dims), case.tensor((3,)), case.constant(0))
-    assert told == (None if taken else f"its argument input_x is of rank {len(dims)}")
+    message = case.unsupported_reason("BiasAdd", case.tensor(dims), case.tensor((3,)), case.constant(0))
+    assert message == (None if taken else f"its argument input_x is of rank {len(dims)}")
 
 
 @pytest.mark.parametrize(
     ("condition", "other", "taken"), [((2, 3), (2, 3), True), ((1, 3), (2, 3), False), ((2, 3), (), False)]
 )
 def test_select_does_not_broadcast(case: Case, condition: tuple[int, ...], other: tuple[int, ...], taken: bool) -> None:
-    told = case.unsupported_reason("Select", case.tensor(condition, BOOL), case.tensor(), case.tensor(other))
-    assert (told is None) == taken
+    message = case.unsupported_reason("Select", case.tensor(condition, BOOL), case.tensor(), case.tensor(other))
+    assert (message is None) == taken
 
 
 def test_select_of_unknown_sizes_is_objected_to(case: Case) -> None:
-    told = case.unsupported_reason("Select", case.tensor((-1, 3), BOOL), case.tensor((-1, 3)), case.tensor((-1, 3)))
-    assert told is not None
+    message = case.unsupported_reason("Select", case.tensor((-1, 3), BOOL), case.tensor((-1, 3)), case.tensor((-1, 3)))
+    assert message is not None
 
 
 @pytest.mark.parametrize(("dtype", "taken"), [(FLOAT32, True), (FLOAT16, True), (INT64, False), (BOOL, False)])
@@ -146,14 +146,14 @@ def test_a_quotient_is_of_floats(case: Case, dtype: DType, taken: bool) -> None:
 
 @pytest.mark.parametrize(("dtype", "taken"), [(BOOL, True), (FLOAT32, False)])
 def test_logic_is_of_booleans(case: Case, dtype: DType, taken: bool) -> None:
-    told = case.unsupported_reason("LogicalNot", case.tensor((2,), dtype))
-    assert told == (None if taken else "its argument input is float32[2], which CANN does not compute")
+    message = case.unsupported_reason("LogicalNot", case.tensor((2,), dtype))
+    assert message == (None if taken else "its argument input is float32[2], which CANN does not compute")
 
 
 @pytest.mark.parametrize(("dtype", "taken"), [(INT64, True), (BOOL, False), (FLOAT32, False)])
 def test_bits_are_of_whole_numbers(case: Case, dtype: DType, taken: bool) -> None:
-    told = case.unsupported_reason("BitwiseOr", case.tensor((2,), dtype), case.tensor((2,), dtype))
-    assert told == (None if taken else f"its argument x is {dtype}[2], which CANN does not compute")
+    message = case.unsupported_reason("BitwiseOr", case.tensor((2,), dtype), case.tensor((2,), dtype))
+    assert message == (None if taken else f"its argument x is {dtype}[2], which CANN does not compute")
 
 
 def test_a_filling_is_of_the_type_of_what_it_fills(case: Case) -> None:
@@ -164,9 +164,9 @@ def test_a_filling_is_of_the_type_of_what_it_fills(case: Case) -> None:
 @pytest.mark.parametrize("dtype", [FLOAT16, None])
 def test_a_filling_of_another_type_is_objected_to(case: Case, dtype: DType | None) -> None:
     number = case.constant(1.5) if dtype is None else case.tensor((), dtype)
-    told = case.unsupported_reason("MaskedFill", case.tensor(), case.tensor((2, 3), BOOL), number)
+    message = case.unsupported_reason("MaskedFill", case.tensor(), case.tensor((2, 3), BOOL), number)
     found = "a number" if dtype is None else "float16[]"
-    assert told == f"CANN wants one element type, and finds float32[2, 3], {found}"
+    assert message == f"CANN wants one element type, and finds float32[2, 3], {found}"
 
 
 def test_attributes_stand_for_arguments_that_are_not_there(case: Case) -> None:
@@ -182,8 +182,8 @@ def test_what_is_no_tensor_of_a_known_type_is_objected_to(case: Case, op: str) -
 def test_a_tensor_without_elements_is_not_joined(case: Case) -> None:
     parts = [case.tensor(), case.tensor((0, 3))]
     joined = case.graph.node("MakeTuple", parts, tuple(case.graph.type_of(part) for part in parts))
-    told = case.unsupported_reason("Concat", joined, case.constant(0))
-    assert told == "its argument tensors holds float32[0, 3], a tensor without elements"
+    message = case.unsupported_reason("Concat", joined, case.constant(0))
+    assert message == "its argument tensors holds float32[0, 3], a tensor without elements"
 
 
 def test_tensors_with_elements_are_joined(case: Case) -> None:
@@ -194,7 +194,7 @@ def test_tensors_with_elements_are_joined(case: Case) -> None:
 
 @pytest.mark.parametrize(("dtype", "taken"), [(FLOAT16, True), (BFLOAT16, False)])
 def test_a_convolution_of_videos_is_not_in_bfloat16(case: Case, dtype: DType, taken: bool) -> None:
-    told = case.unsupported_reason(
+    message = case.unsupported_reason(
         "Conv3DTranspose", case.tensor((1, 1, 2, 3, 4), dtype), case.tensor((1, 1, 1, 1, 2), dtype)
     )
-    assert (told is None) == taken
+    assert (message is None) == taken

@@ -202,8 +202,8 @@ def sentence(taken: str, given: list[str], would_be: str) -> str:
     """`unet: in_channels 4` and so on, as it is told."""
     left, *right = (place.replace(": ", "'s ") for place in (taken, *given))
     verb = "do" if left.startswith("adapter's") else "does"
-    told = f"{left} {verb} not fit {' and '.join(right)}"
-    return f"{told}, with which it would be {would_be}" if would_be else told
+    message = f"{left} {verb} not fit {' and '.join(right)}"
+    return f"{message}, with which it would be {would_be}" if would_be else message
 
 
 @pytest.mark.parametrize(("name", "parts", "changes", "taken", "given", "would_be"), WRONG)
@@ -217,8 +217,8 @@ def test_what_does_not_fit(
     would_be: str,
 ) -> None:
     found = changed(tmp_path / "in", with_parts(name, parts), changes)
-    told = f"{sentence(taken, given, would_be)}: these parts are not of one pipeline; take them from the same."
-    assert told in found
+    message = f"{sentence(taken, given, would_be)}: these parts are not of one pipeline; take them from the same."
+    assert message in found
 
 
 RIGHT: list[tuple[str, dict[str, Any], str]] = [
@@ -250,8 +250,8 @@ def test_what_fits_in_another_way(tmp_path: Path, name: str, changes: dict[str, 
 def test_the_wrong_number_of_channels_is_wrong_in_every_class(tmp_path: Path) -> None:
     kinds = ["StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLImg2ImgPipeline"]
     for at, kind in enumerate(kinds):
-        (told,) = changed(tmp_path / str(at), XL, {"unet.in_channels": 5}, kind)
-        assert "unet's in_channels 5 does not fit vae's latent_channels 4" in told
+        (message,) = changed(tmp_path / str(at), XL, {"unet.in_channels": 5}, kind)
+        assert "unet's in_channels 5 does not fit vae's latent_channels 4" in message
 
 
 def test_only_what_is_asked_for_is_held_together(tmp_path: Path) -> None:

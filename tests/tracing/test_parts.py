@@ -58,8 +58,8 @@ def test_settings_are_nothing_to_compile(pipeline: Path, name: str, library: str
 )
 def test_with_weights_it_is_a_network(pipeline: Path, weights: str) -> None:
     add(pipeline, "guider", "diffusers", "NewestGuider", "config.json", weights)
-    told = "class NewestGuider is not supported; say with --inputs what it is called with"
-    assert plan_all(pipeline, "auto", ShapeOptions()).failures == {"guider": told}
+    message = "class NewestGuider is not supported; say with --inputs what it is called with"
+    assert plan_all(pipeline, "auto", ShapeOptions()).failures == {"guider": message}
 
 
 def test_weights_that_are_missing_are_no_settings(pipeline: Path) -> None:

@@ -104,7 +104,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "gptq": ({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}}, "gptq, 4 bit"),
     "sdnq": ({"quantization_config": {"quant_method": "sdnq", "weights_dtype": "uint4"}}, "sdnq, uint4"),
-    "without a method": ({"quantization_config": {"group_size": 64}}, "in a way that is not told"),
+    "without a method": ({"quantization_config": {"group_size": 64}}, "in a way that is not said"),
     "nested": ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "fp8"),
     "mlx": ({"quantization": {"group_size": 64, "bits": 4}}, "4 bit"),
 }
@@ -134,19 +134,19 @@ def refused(folder: Path) -> str:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_told_by_the_tensors(tmp_path: Path, kind: str) -> None:
-    tensors, told = FILES[kind]
+    tensors, message = FILES[kind]
     said = refused(encoder(tmp_path, tensors))
     assert said.startswith("its checkpoint is quantised (")
-    assert told in said
+    assert message in said
     assert said.endswith("; give the unquantised checkpoint")
     assert str(tmp_path) not in said
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_told_by_the_configuration(tmp_path: Path, kind: str) -> None:
-    config, told = CONFIGS[kind]
+    config, message = CONFIGS[kind]
     said = refused(encoder(tmp_path, {WEIGHT: ("F16", (64, 32))}, config))
-    assert said.startswith(f"its checkpoint is quantised ({told}): ")
+    assert said.startswith(f"its checkpoint is quantised ({message}): ")
     assert "in text_encoder/config.json; give the unquantised" in said
 
 
@@ -302,7 +302,7 @@ def test_alone_there_is_nothing_else_to_compile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         (
             "flux1-dev-Q4_K_S.gguf",
@@ -313,12 +313,12 @@ def test_alone_there_is_nothing_else_to_compile(tmp_path: Path) -> None:
         ("flux1-dev-fp8.safetensors", b"\x02\0\0\0\0\0\0\0{}", "is a file of weights; give the pipeline folder"),
     ],
 )
-def test_a_file_of_weights_as_source(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_a_file_of_weights_as_source(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=message):
         survey_source(str(path), None, ShapeOptions())
     source = open_source(str(path), (), None, ShapeOptions())
     (component,) = source.names
-    with pytest.raises(SourceError, match=told):
+    with pytest.raises(SourceError, match=message):
         source.load(component, tmp_path, Silent(), weights=True)

@@ -24,7 +24,7 @@ def stored(**counts: int) -> dict[str, StoredTensor]:
 
 
 @pytest.mark.parametrize(
-    ("tensors", "dtype", "told"),
+    ("tensors", "dtype", "message"),
     [
         (stored(float16=4), "float16", "float16"),
         (stored(bfloat16=4), "bfloat16", "bfloat16"),
@@ -47,14 +47,14 @@ def stored(**counts: int) -> dict[str, StoredTensor]:
         (stored(float16=4, int64=100, bool=3), "float16", "float16"),
     ],
 )
-def test_the_type_most_of_it_is_stored_in(tensors: dict[str, StoredTensor], dtype: str, told: str) -> None:
+def test_the_type_most_of_it_is_stored_in(tensors: dict[str, StoredTensor], dtype: str, message: str) -> None:
     # What config.json says is a hint, and of no weight beside the checkpoint.
     chosen = choose_dtype(tensors, {"torch_dtype": "float32"}, FLOAT_DTYPES)
-    assert chosen == Chosen(dtype, f"its checkpoint is stored in {told}")
+    assert chosen == Chosen(dtype, f"its checkpoint is stored in {message}")
 
 
 @pytest.mark.parametrize(
-    ("config", "dtype", "told"),
+    ("config", "dtype", "message"),
     [
         ({}, "float16", "the default, its weights not being here"),
         ({"torch_dtype": "bfloat16"}, "bfloat16", "config.json says bfloat16"),
@@ -63,13 +63,13 @@ def test_the_type_most_of_it_is_stored_in(tensors: dict[str, StoredTensor], dtyp
         ({"torch_dtype": "int8"}, "float16", "the default, its weights not being here"),
     ],
 )
-def test_a_hint_where_the_weights_are_not_here(config: dict[str, Any], dtype: str, told: str) -> None:
-    assert choose_dtype({}, config, FLOAT_DTYPES) == Chosen(dtype, told)
+def test_a_hint_where_the_weights_are_not_here(config: dict[str, Any], dtype: str, message: str) -> None:
+    assert choose_dtype({}, config, FLOAT_DTYPES) == Chosen(dtype, message)
 
 
 def test_a_soc_without_bfloat16() -> None:
-    told = "its checkpoint is stored in bfloat16, and the SoC has no bfloat16"
-    assert choose_dtype(stored(bfloat16=4), {}, NO_BFLOAT16) == Chosen("float16", told)
+    message = "its checkpoint is stored in bfloat16, and the SoC has no bfloat16"
+    assert choose_dtype(stored(bfloat16=4), {}, NO_BFLOAT16) == Chosen("float16", message)
     assert choose_dtype(stored(float16=4), {}, NO_BFLOAT16).dtype == "float16"
 
 
@@ -99,16 +99,16 @@ def types(folder: Path, dtype: str, terms: Terms) -> dict[str, tuple[str, str]]:
 
 
 def test_each_part_has_its_own(pipeline: Path) -> None:
-    told = "its checkpoint is stored in"
+    message = "its checkpoint is stored in"
     upcast = ("float32", "the pipeline runs it in that type")
     assert types(pipeline, "auto", Terms()) == {
-        "unet": ("bfloat16", f"{told} bfloat16"),
+        "unet": ("bfloat16", f"{message} bfloat16"),
         "vae_decoder": upcast,
         "vae_encoder": upcast,
-        "text_encoder": ("float16", f"{told} float16"),
+        "text_encoder": ("float16", f"{message} float16"),
     }
     lacking = types(pipeline, "auto", Terms(floats=NO_BFLOAT16))
-    assert lacking["unet"] == ("float16", f"{told} bfloat16, and the SoC has no bfloat16")
+    assert lacking["unet"] == ("float16", f"{message} bfloat16, and the SoC has no bfloat16")
 
 
 def test_a_type_that_is_named_is_for_all(pipeline: Path) -> None:

@@ -210,20 +210,20 @@ def test_a_model_that_mindone_refuses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "message"),
     [("frobnicate", "AutoencoderKL has no method 'frobnicate'"), ("decoder.frobnicate", "Decoder has no method 'frob")],
 )
-def test_a_method_that_the_model_has_not(tmp_path: Path, method: str, told: str) -> None:
+def test_a_method_that_the_model_has_not(tmp_path: Path, method: str, message: str) -> None:
     write_model(tmp_path / "vae", SMALL_VAE)
     (plan,) = plan_pipeline(tmp_path / "vae", "float16", ShapeOptions(), ["vae_decoder"])
     assert plan.call is not None
     (tmp_path / "work").mkdir()
-    with pytest.raises(TraceError, match=rf"^component vae_decoder cannot be traced: {told}"):
+    with pytest.raises(TraceError, match=rf"^component vae_decoder cannot be traced: {message}"):
         trace_component(replace(plan, call=replace(plan.call, method=method)), tmp_path / "work")
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("said", "message"),
     [
         ("Net(\n  (a): CellList(\n  )\n) object has no attribute b\n\n---\nC++", "Net object has no attribute b"),
         ("\n  It is wrong (\nvery)\n", "It is wrong ("),
@@ -232,8 +232,8 @@ def test_a_method_that_the_model_has_not(tmp_path: Path, method: str, told: str)
         ("", "RuntimeError"),
     ],
 )
-def test_the_cause_that_is_told_of_what_mindspore_says(said: str, told: str) -> None:
-    assert first_line(RuntimeError(said)) == told
+def test_the_cause_that_is_told_of_what_mindspore_says(said: str, message: str) -> None:
+    assert first_line(RuntimeError(said)) == message
 
 
 def test_a_checkpoint_without_weights_is_told_before_mindspore_is_imported(tmp_path: Path) -> None:

@@ -151,12 +151,12 @@ def test_what_mindone_computes_is_spilled_and_ties_are_followed(tmp_path: Path) 
 def check_refused(said: dict[str, str]) -> None:
     """Codes are no numbers: nothing is taken for a parameter of another kind, whatever either is called."""
     for key, kind in OTHERS:
-        told = said[f"{key}-{np.dtype(kind).name}"]
-        assert f"is {np.dtype(kind).name}" in told
+        message = said[f"{key}-{np.dtype(kind).name}"]
+        assert f"is {np.dtype(kind).name}" in message
         if key == "count":
-            assert told.endswith("the checkpoint is not of this model.")
+            assert message.endswith("the checkpoint is not of this model.")
         else:
-            assert told.endswith("the codes of a quantised checkpoint; give the unquantised checkpoint.")
+            assert message.endswith("the codes of a quantised checkpoint; give the unquantised checkpoint.")
 
 
 def check_float8(sources: dict[str, StoredWeight]) -> None:

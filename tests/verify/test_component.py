@@ -44,13 +44,13 @@ def test_full(tmp_path: Path) -> None:
     assert len(result.outputs) == 1
     assert {e.split()[0] for e in result.executors} == {"mindspore", "onnxruntime", "onnx"}
     assert set(result.seconds) == {"structure", "inference", "numbers", "sites", "restated"}
-    told = json.dumps(Verification((result,)).to_json())
-    assert json.loads(told)["passed"] is True
-    assert "no Ascend kernel ran" in told
-    assert str(tmp_path) not in told
+    message = json.dumps(Verification((result,)).to_json())
+    assert json.loads(message)["passed"] is True
+    assert "no Ascend kernel ran" in message
+    assert str(tmp_path) not in message
     # A second run says the same, to the byte.
     again = verify(tmp_path, block.original(), block.fused())
-    assert json.dumps(Verification((again,)).to_json()) == told
+    assert json.dumps(Verification((again,)).to_json()) == message
 
 
 def test_an_original_that_mindspore_rejects_cannot_be_verified(tmp_path: Path) -> None:

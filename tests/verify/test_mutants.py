@@ -166,9 +166,9 @@ def in_another_type(fused: Model, runtime: str) -> None:
     for constant, dtype in zip(constants, (FLOAT16, BFLOAT16), strict=True):
         fill_literal(constant.attribute.add(name="value"), dtype.type_id)
 
-    def made(name: str, value: str, kind: TensorType, dtype: DType) -> NodeProto:
+    def made(name: str, value: str, tensor_type: TensorType, dtype: DType) -> NodeProto:
         message = NodeProto(name=name, op_type=cast, input=[value, f"type{dtype.type_id}"], output=[name])
-        fill_type(message.attribute.add(name="shape"), TensorType(kind.dims, dtype))
+        fill_type(message.attribute.add(name="shape"), TensorType(tensor_type.dims, dtype))
         return message
 
     inner = NodeProto()
@@ -176,9 +176,9 @@ def in_another_type(fused: Model, runtime: str) -> None:
     inner.name = inner.output[0] = "inner"
     before = constants
     for position, value in enumerate(node.inputs[:3]):
-        kind = fused.type_of(value)
-        assert kind is not None
-        before.append(made(f"lower{position}", value, kind, BFLOAT16))
+        tensor_type = fused.type_of(value)
+        assert tensor_type is not None
+        before.append(made(f"lower{position}", value, tensor_type, BFLOAT16))
         inner.input[position] = f"lower{position}"
     out = fused.type_of(node.name)
     assert out is not None
@@ -188,10 +188,10 @@ def in_another_type(fused: Model, runtime: str) -> None:
     edit.apply()
 
 
-def _retype(node: NodeProto, kind: TensorType) -> None:
+def _retype(node: NodeProto, tensor_type: TensorType) -> None:
     shape = next(a for a in node.attribute if a.name == "shape")
     shape.CopyFrom(AttributeProto(name="shape"))
-    fill_type(shape, TensorType(kind.dims, dtypes.BFLOAT16))
+    fill_type(shape, TensorType(tensor_type.dims, dtypes.BFLOAT16))
 
 
 def sliced_at_the_wrong_end(fused: Model, runtime: str) -> None:

@@ -382,12 +382,12 @@ def test_a_parameter_that_the_graph_assigns_its_mask_to_is_found(
 
 def assigned(g: GraphBuilder, value: str, dtype: DType = FLOAT32) -> str:
     """A parameter of zeros, read behind the assignment of another value."""
-    kind = g.type_of(g.parameter("cache", np.zeros(g.dims(value), dtype.numpy)))
+    tensor_type = g.type_of(g.parameter("cache", np.zeros(g.dims(value), dtype.numpy)))
     parameter = str(g.graph.parameter[-1].name)
     primitive = PrimitiveProto.PRIMITIVE
-    made = g.node("Assign", [parameter, value, g.monad()], kind, primitive=primitive)
+    made = g.node("Assign", [parameter, value, g.monad()], tensor_type, primitive=primitive)
     state = g.node("UpdateState", [g.monad(), made], None, primitive=primitive)
-    return g.node("Load", [parameter, state], kind, primitive=primitive)
+    return g.node("Load", [parameter, state], tensor_type, primitive=primitive)
 
 
 def test_what_another_operator_writes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,8 +396,8 @@ def test_what_another_operator_writes_is_refused(tmp_path: Path, monkeypatch: py
     proto = g.build()
     next(n for n in proto.graph.node if n.op_type.startswith("REF::Assign")).op_type = "REF::ScatterNdUpdate:0"
     proto.primitives.add(name="ScatterNdUpdate:0", op_type="ScatterNdUpdate", prim_type=PrimitiveProto.PRIMITIVE)
-    told = r"ScatterNdUpdate CNode_\d+:\d+ writes into a parameter.*--verify static"
-    with pytest.raises(VerificationError, match=told):
+    message = r"ScatterNdUpdate CNode_\d+:\d+ writes into a parameter.*--verify static"
+    with pytest.raises(VerificationError, match=message):
         verify(Model(proto), Model(proto), tmp_path, monkeypatch)
 
 

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {COMPILE: _compile, EXPORT: _export}
     chosen = {"compile": [COMPILE], "export": [EXPORT], None: list(commands)}[options.only]
     results: dict[str, list[Figures]] = {name: [] for name in chosen}
-    told = ""
+    message = ""
     for _ in range(options.runs):
         for name, figures in results.items():
             with tempfile.TemporaryDirectory(dir=pipeline.parent) as folder:
@@ -42,10 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: {figures[-1]}", file=sys.stderr)
                 if name == COMPILE:
                     totals = json.loads((Path(folder) / "out" / "report.json").read_bytes())["totals"]
-                    told = (
+                    message = (
                         f"{totals['fused']} of {totals['sites']} sites fused, {options.dtype}, {options.runs} runs\n\n"
                     )
-    print(told + table(results))
+    print(message + table(results))
     return 0
 
 

@@ -38,7 +38,7 @@ def run(first: int, count: int, jobs: int) -> int:
     print(f"{count} mutants from {first}, {spent:.0f} s, {1000 * spent / count:.1f} s a thousand with {jobs} processes")
     for kind, times in kinds.most_common():
         print(f"{times:>7}  {kind}")
-    print("\n".join(f"{times:>7}  refused: {told}" for told, times in refusals.most_common(SHOWN)))
+    print("\n".join(f"{times:>7}  refused: {message}" for message, times in refusals.most_common(SHOWN)))
     for (kind, where), found in sorted(failed.items(), key=lambda item: -len(item[1])):
         numbers = " ".join(str(outcome.number) for outcome in found[:5])
         print(f"{len(found):>7}  {kind}: {where}\n         mutants {numbers}\n         {_last(found[0].detail)}")
@@ -86,8 +86,11 @@ def main() -> int:
     many.add_argument("--first", type=int, default=0)
     many.add_argument("--count", type=int, default=1_000)
     many.add_argument("--jobs", type=int, default=2)
-    for name, told in (("show", "one mutant in full"), ("minimise", "the fewest edits and nodes that still fail so")):
-        one = commands.add_parser(name, help=told)
+    for name, message in (
+        ("show", "one mutant in full"),
+        ("minimise", "the fewest edits and nodes that still fail so"),
+    ):
+        one = commands.add_parser(name, help=message)
         one.add_argument("number", type=int)
     one.add_argument("-o", "--output", type=Path, help="write the graph there")
     all_of_them = commands.add_parser("sweep", help="sizes and numbers of small graphs, changed one by one")

@@ -8,8 +8,8 @@ from __future__ import annotations
 from attnfuse.errors import SourceError
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute
 from attnfuse.ir.operators.arguments import TypeMismatch
-from attnfuse.ir.types import Kind, TensorType, declared_kind
-from attnfuse.ir.types import agree as kinds_agree
+from attnfuse.ir.types import TensorType, ValueType, declared_type
+from attnfuse.ir.types import agree as types_agree
 from attnfuse.ir.values import Values
 from attnfuse.mindir import dtypes, external
 from attnfuse.mindir.schema import AttributeProto, ModelProto
@@ -54,13 +54,13 @@ def lay_weights(message: ModelProto, known: int) -> int:
 def _declare(values: Values, node: Node) -> bool:
     shape = attribute(node.proto, "shape")
     try:
-        kind = values.infer(node)
+        value_type = values.infer(node)
     except TypeMismatch:
         return False
-    if shape is None or kinds_agree(kind, declared_kind(shape)):
+    if shape is None or types_agree(value_type, declared_type(shape)):
         return False
     made = AttributeProto(name="shape")
-    if not fill_type(made, kind):
+    if not fill_type(made, value_type):
         return False
     shape.CopyFrom(made)
     return True
@@ -76,15 +76,15 @@ def _declare_output(model: Model, index: int) -> bool:
     return True
 
 
-def fill_type(attribute: AttributeProto, kind: Kind) -> bool:
+def fill_type(attribute: AttributeProto, value_type: ValueType) -> bool:
     """Write a tensor's type, or those of a tuple of tensors; False for anything else."""
-    if isinstance(kind, TensorType):
-        if kind.dtype not in dtypes.ALL:
+    if isinstance(value_type, TensorType):
+        if value_type.dtype not in dtypes.ALL:
             return False
         attribute.type = AttributeProto.TENSORS
-        attribute.tensors.add(data_type=kind.dtype.wire).dims.extend(kind.dims)
+        attribute.tensors.add(data_type=value_type.dtype.wire).dims.extend(value_type.dims)
         return True
-    if not isinstance(kind, tuple):
+    if not isinstance(value_type, tuple):
         return False
     attribute.type = AttributeProto.TUPLE
-    return all(fill_type(attribute.values.add(), element) for element in kind)
+    return all(fill_type(attribute.values.add(), element) for element in value_type)

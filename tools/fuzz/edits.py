@@ -57,10 +57,10 @@ def change_interface(random: Random, model: ModelProto) -> str:
     if not len(leaves):
         return ""
     at = random.randrange(len(leaves))
-    leaf, told = leaves[at], leaves[at].name[:60]
+    leaf, message = leaves[at], leaves[at].name[:60]
     what = random.choice(("type", "type", "type", "name", "twice", "gone", "no type", "two types", "tuple"))
     if what == "type" and len(leaf.tensor):
-        return f"{told}: {change_tensor(random, leaf.tensor[0])}"
+        return f"{message}: {change_tensor(random, leaf.tensor[0])}"
     if what == "name":
         leaf.name = random.choice(TEXTS) if random.random() < 0.5 else value(random, model)
     elif what == "twice":
@@ -74,8 +74,8 @@ def change_interface(random: Random, model: ModelProto) -> str:
     else:
         leaf.attr_info.type = AttributeProto.TUPLE
         leaf.attr_info.values.add(type=AttributeProto.TENSORS).tensors.extend(leaf.tensor)
-        return f"{told}: {change_elements(random, leaf.attr_info)}"
-    return f"{told}: {what}"
+        return f"{message}: {change_elements(random, leaf.attr_info)}"
+    return f"{message}: {what}"
 
 
 def change_parameter(random: Random, model: ModelProto) -> str:
@@ -84,10 +84,10 @@ def change_parameter(random: Random, model: ModelProto) -> str:
     if not len(g.parameter):
         return ""
     at = random.randrange(len(g.parameter))
-    parameter, told = g.parameter[at], g.parameter[at].name[:60]
+    parameter, message = g.parameter[at], g.parameter[at].name[:60]
     what = random.choice(("type", "type", "place", "name", "twice", "gone", "both", "none"))
     if what == "type":
-        return f"{told}: {change_tensor(random, parameter)}"
+        return f"{message}: {change_tensor(random, parameter)}"
     if what == "place":
         external = parameter.external_data
         elsewhere = ("", "../data_0", "/etc/hostname", "\0", "x")
@@ -105,7 +105,7 @@ def change_parameter(random: Random, model: ModelProto) -> str:
     else:
         parameter.ClearField("raw_data")
         parameter.ClearField("external_data")
-    return f"parameter {told}: {what}"
+    return f"parameter {message}: {what}"
 
 
 def change_primitive(random: Random, model: ModelProto) -> str:
@@ -114,7 +114,7 @@ def change_primitive(random: Random, model: ModelProto) -> str:
         return ""
     at = random.randrange(len(model.primitives))
     entry = model.primitives[at]
-    told = entry.name[:40]
+    message = entry.name[:40]
     what = random.choice(("operator", "operator", "operator", "kind", "name", "twice", "gone", "attributes", "none"))
     if what == "operator":
         entry.op_type = random.choice(OPERATORS)
@@ -137,7 +137,7 @@ def change_primitive(random: Random, model: ModelProto) -> str:
         what = change_attribute(random, entry.attribute.add(name=random.choice(("side_effect_mem", "mode", "x"))))
     else:
         entry.ClearField(random.choice(("op_type", "prim_type", "name", "instance_name")))
-    return f"primitive {told}: {what}"
+    return f"primitive {message}: {what}"
 
 
 def function_of_rest(random: Random, model: ModelProto) -> str:

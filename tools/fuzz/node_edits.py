@@ -26,9 +26,9 @@ def drop_node(random: Random, model: ModelProto) -> str:
     if not len(g.node):
         return ""
     at = random.randrange(len(g.node))
-    told = name_of(g.node[at])
+    message = name_of(g.node[at])
     del g.node[at]
-    return f"drop node {told}"
+    return f"drop node {message}"
 
 
 def skip_node(random: Random, model: ModelProto) -> str:
@@ -145,14 +145,14 @@ def change_outputs(random: Random, model: ModelProto) -> str:
     if n is None or not len(n.output):
         return ""
     what = random.choice(("none", "two", "text", "taken", "text", "taken"))
-    told = name_of(n)
+    message = name_of(n)
     if what == "none":
         del n.output[:]
     elif what == "two":
         n.output.append(f"{n.output[0]}_2")
     else:
         n.output[0] = random.choice(TEXTS) if what == "text" else value(random, model)
-    return f"output of {told}: {what}"
+    return f"output of {message}: {what}"
 
 
 def rename_value(random: Random, model: ModelProto) -> str:

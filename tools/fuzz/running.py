@@ -112,9 +112,9 @@ class Place:
         written = sorted(path.name for path in (self.folder / "out").iterdir())
         if left or (code != 0 and written):
             return Outcome(mutant.number, "left behind", "", f"exit {code}: {left} {written}")
-        if DEFECT in (told := " ".join(f"{stdout} {stderr}".split())):  # lines are wrapped
-            told = told[told.index(DEFECT) :][:200]
-            return Outcome(mutant.number, "defect", told, told)
+        if DEFECT in (printed := " ".join(f"{stdout} {stderr}".split())):  # lines are wrapped
+            message = printed[printed.index(DEFECT) :][:200]
+            return Outcome(mutant.number, "defect", message, message)
         if code == 0:
             return Outcome(mutant.number, "written")
         return _refusal(mutant, code, stderr)
@@ -128,21 +128,21 @@ def _call(arguments: list[str]) -> tuple[int, str, str]:
 
 
 def _refusal(mutant: Mutant, code: int, stderr: str) -> Outcome:
-    told = stderr.strip()
-    sentence = told.splitlines()[-1] if told else ""
+    message = stderr.strip()
+    sentence = message.splitlines()[-1] if message else ""
     without_names = re.sub(r"'[^']*'|\"[^\"]*\"|/\S+|\S*:\S*|\d+|\[[^\]]*\]", "…", sentence)[:100]
     if (
         code not in (UsageError.exit_code, SourceError.exit_code)
         or not sentence.startswith("error: ")
         or not sentence.endswith(".")
     ):
-        return Outcome(mutant.number, "half a sentence", f"exit {code}: {without_names}", told)
+        return Outcome(mutant.number, "half a sentence", f"exit {code}: {without_names}", message)
     if code == UsageError.exit_code:
-        return Outcome(mutant.number, "usage", without_names, told)
+        return Outcome(mutant.number, "usage", without_names, message)
     if not mutant.parses:
-        return Outcome(mutant.number, "no message", without_names, told)
+        return Outcome(mutant.number, "no message", without_names, message)
     named = names_a_place(sentence, codec.parse(mutant.data, "a mutant"))
-    return Outcome(mutant.number, "refused" if named else "no place named", without_names, told)
+    return Outcome(mutant.number, "refused" if named else "no place named", without_names, message)
 
 
 def names_a_place(sentence: str, message: ModelProto) -> bool:

@@ -53,8 +53,8 @@ def changed() -> Iterator[Changed]:
         for at, node in enumerate(sound.graph.node):
             for place in range(len(_numbers(node.attribute[0]))) if node.op_type == "Constant" else ():
                 for number in NUMBERS:
-                    told = f"number {place} of constant {at} is {number}"
-                    yield Changed(seed.name, told, partial(_with_number, seed, at, place, number))
+                    message = f"number {place} of constant {at} is {number}"
+                    yield Changed(seed.name, message, partial(_with_number, seed, at, place, number))
 
 
 def _with_number(seed: Seed, at: int, place: int, number: int) -> ModelProto:
@@ -106,7 +106,7 @@ def failures(them: Iterable[Changed]) -> Iterator[list[str]]:
         data = message.SerializeToString(deterministic=True)
         component = Component(name="graph", owner="graph", where="it", data=data, graph_name="it.mindir")
         failed = ((runtime, _failure(component, Target(runtime, "ascend910b"), passes)) for runtime in RUNTIMES)
-        yield [f"{one.name}, {one.change}, for {runtime}: {told}" for runtime, told in failed if told]
+        yield [f"{one.name}, {one.change}, for {runtime}: {message}" for runtime, message in failed if message]
 
 
 def _failure(component: Component, target: Target, passes: Sequence[pass_manager.Pass]) -> str:

@@ -206,10 +206,10 @@ def _line(found: dict[str, Any]) -> str:
         return f"not traced: {found['reason']}"
     if "error" in found:
         return f"ERROR {found['error']}"
-    told = f"{found['sites']} unsupported {found['unsupported']}"
-    told += f" share {found['share_of_outputs']:.2f}/{found['share_of_sites']:.2f}"
-    told += f" {found['seconds']} s, {found['peak_bytes'] >> 20} MiB"
-    return told if found["full"] else f"FAILED {told} {found['findings'][:2]}"
+    message = f"{found['sites']} unsupported {found['unsupported']}"
+    message += f" share {found['share_of_outputs']:.2f}/{found['share_of_sites']:.2f}"
+    message += f" {found['seconds']} s, {found['peak_bytes'] >> 20} MiB"
+    return message if found["full"] else f"FAILED {message} {found['findings'][:2]}"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from attnfuse.ir.types import Kind, Literal, ScalarType, Special, TensorType, told
+from attnfuse.ir.types import Literal, ScalarType, Special, TensorType, ValueType, describe
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 
@@ -50,23 +50,23 @@ Known: TypeAlias = "Literal | Computed"
 
 
 class Argument:
-    """What is known of one value: its kind, and its number, text or elements where it is a constant.
+    """What is known of one value: its type, and its number, text or elements where it is a constant.
 
-    `elements` are those of a tuple that the graph makes or holds; None where only their kinds are known.
+    `elements` are those of a tuple that the graph makes or holds; None where only their types are known.
     """
 
-    __slots__ = ("_read", "_value", "elements", "kind")
+    __slots__ = ("_read", "_value", "elements", "value_type")
 
     def __init__(
         self,
-        kind: Kind,
+        value_type: ValueType,
         value: Known = COMPUTED,
         *,
         elements: tuple[Argument, ...] | None = None,
         read: Callable[[], Known] | None = None,
     ) -> None:
         """`read` is asked for the value when it is first wanted: most constant tensors never are."""
-        self.kind = kind
+        self.value_type = value_type
         self.elements = elements
         self._value = value
         self._read = read
@@ -94,7 +94,7 @@ class Parameter:
     variadic: bool
     has_default: bool
     default: Argument
-    takes: Callable[[Kind], bool]
+    takes: Callable[[ValueType], bool]
     """Whether a value of that kind, which is known and not None, may be given."""
 
 
@@ -167,11 +167,11 @@ def constant(value: Literal) -> Argument:
     """A literal as an argument. (Tensors are read from their message.)"""
     if isinstance(value, tuple):
         elements = tuple(constant(element) for element in value)
-        return Argument(tuple(element.kind for element in elements), value, elements=elements)
-    return Argument(_kind_of(value), value)
+        return Argument(tuple(element.value_type for element in elements), value, elements=elements)
+    return Argument(_type_of_literal(value), value)
 
 
-def _kind_of(value: Literal) -> Kind:
+def _type_of_literal(value: Literal) -> ValueType:
     if isinstance(value, bool):
         return _BOOL
     if isinstance(value, int):
@@ -186,56 +186,58 @@ def _kind_of(value: Literal) -> Kind:
 _BOOL, _INT, _FLOAT = (ScalarType(dtype) for dtype in (dtypes.BOOL, dtypes.INT64, dtypes.FLOAT32))
 
 
-# --- which kinds a parameter takes
+# --- which types a parameter takes
 
 
-def _is_tensor(kind: Kind) -> bool:
-    return type(kind) is TensorType
+def _is_tensor(value_type: ValueType) -> bool:
+    return type(value_type) is TensorType
 
 
-def _is_number(kind: Kind) -> bool:
-    return isinstance(kind, ScalarType) or (isinstance(kind, TensorType) and not kind.dims)
+def _is_number(value_type: ValueType) -> bool:
+    return isinstance(value_type, ScalarType) or (isinstance(value_type, TensorType) and not value_type.dims)
 
 
-def _is_whole(kind: Kind) -> bool:
-    sort = type(kind)
+def _is_whole(value_type: ValueType) -> bool:
+    sort = type(value_type)
     if sort is ScalarType:
-        return not kind.dtype.is_float  # type: ignore[union-attr]  # its type was just looked at
-    return sort is TensorType and len(kind.dims) <= 1 and not kind.dtype.is_float  # type: ignore[union-attr]
+        return not value_type.dtype.is_float  # type: ignore[union-attr]  # its type was just looked at
+    return sort is TensorType and len(value_type.dims) <= 1 and not value_type.dtype.is_float  # type: ignore[union-attr]
 
 
-def _is_bool(kind: Kind) -> bool:
-    return isinstance(kind, ScalarType) and not kind.dtype.is_float
+def _is_bool(value_type: ValueType) -> bool:
+    return isinstance(value_type, ScalarType) and not value_type.dtype.is_float
 
 
-def _are_wholes(kind: Kind) -> bool:
-    if isinstance(kind, tuple):
-        return all(element is None or _is_whole(element) for element in kind)
-    return _is_whole(kind)
+def _are_wholes(value_type: ValueType) -> bool:
+    if isinstance(value_type, tuple):
+        return all(element is None or _is_whole(element) for element in value_type)
+    return _is_whole(value_type)
 
 
-def _are_numbers(kind: Kind) -> bool:
-    if isinstance(kind, tuple):
-        return all(element is None or _is_number(element) for element in kind)
-    return _is_number(kind) or (isinstance(kind, TensorType) and len(kind.dims) == 1)
+def _are_numbers(value_type: ValueType) -> bool:
+    if isinstance(value_type, tuple):
+        return all(element is None or _is_number(element) for element in value_type)
+    return _is_number(value_type) or (isinstance(value_type, TensorType) and len(value_type.dims) == 1)
 
 
-def _are_tensors(kind: Kind) -> bool:
-    return isinstance(kind, tuple) and all(element is None or isinstance(element, TensorType) for element in kind)
+def _are_tensors(value_type: ValueType) -> bool:
+    return isinstance(value_type, tuple) and all(
+        element is None or isinstance(element, TensorType) for element in value_type
+    )
 
 
-def _is_enum(kind: Kind) -> bool:
-    return kind is Special.TEXT or (isinstance(kind, ScalarType) and kind.dtype is dtypes.INT64)
+def _is_enum(value_type: ValueType) -> bool:
+    return value_type is Special.TEXT or (isinstance(value_type, ScalarType) and value_type.dtype is dtypes.INT64)
 
 
-def _are_texts(kind: Kind) -> bool:
-    return kind is Special.TEXT or (isinstance(kind, tuple) and all(e is Special.TEXT for e in kind))
+def _are_texts(value_type: ValueType) -> bool:
+    return value_type is Special.TEXT or (isinstance(value_type, tuple) and all(e is Special.TEXT for e in value_type))
 
 
-KINDS: dict[str, tuple[str, Callable[[Kind], bool]]] = {
+KINDS: dict[str, tuple[str, Callable[[ValueType], bool]]] = {
     "tensor": ("a tensor", _is_tensor),
     "tensors": ("a tuple of tensors", _are_tensors),
-    "operand": ("a tensor or a number", lambda kind: isinstance(kind, (TensorType, ScalarType))),
+    "operand": ("a tensor or a number", lambda given: isinstance(given, (TensorType, ScalarType))),
     "int": ("a whole number", _is_whole),
     "float": ("a number", _is_number),
     "number": ("a number", _is_number),
@@ -244,16 +246,16 @@ KINDS: dict[str, tuple[str, Callable[[Kind], bool]]] = {
     "numbers": ("numbers", _are_numbers),
     "dtype": ("the number of an element type", _is_whole),
     "enum": ("a number or a word", _is_enum),
-    "text": ("a word", lambda kind: kind is Special.TEXT),
+    "text": ("a word", lambda given: given is Special.TEXT),
     "texts": ("words", _are_texts),
-    "monad": ("a monad", lambda kind: kind is Special.MONAD),
-    "function": ("a function", lambda kind: kind is Special.FUNCTION),
-    "any": ("a value", lambda kind: True),
+    "monad": ("a monad", lambda given: given is Special.MONAD),
+    "function": ("a function", lambda given: given is Special.FUNCTION),
+    "any": ("a value", lambda given: True),
 }
 
 
 class Arguments:
-    """The arguments of one node, by name. Every accessor raises TypeMismatch for a value of a wrong kind, and NotKnown
+    """The arguments of one node, by name. Every accessor raises TypeMismatch for a value of a wrong type, and NotKnown
     for one of which too little is known before run time.
     """
 
@@ -271,25 +273,25 @@ class Arguments:
         self._attribute = attribute
 
     def check(self) -> None:
-        """Raise TypeMismatch for a wrong number of inputs, one missing, or one of a kind the operator does not take."""
+        """Raise TypeMismatch for a wrong number of inputs, one missing, or one of a type the operator does not take."""
         signature, inputs = self._signature, self._inputs
         count = len(inputs)
         if signature.most >= 0 and count > signature.most:
             # MindSpore ties a node to the order of effects by a monad behind its arguments.
             extra = inputs[signature.most :]
-            if any(argument.kind is not Special.MONAD and argument.kind is not None for argument in extra):
+            if any(argument.value_type is not Special.MONAD and argument.value_type is not None for argument in extra):
                 raise TypeMismatch(f"has {count} arguments; it takes {self._counts()}")
         for parameter, argument in zip(signature.inputs, inputs, strict=False):
-            kind = argument.kind
-            if kind is not None and not parameter.takes(kind):
-                _check_kind(parameter, argument)
+            value_type = argument.value_type
+            if value_type is not None and not parameter.takes(value_type):
+                _check_type(parameter, argument)
         if signature.most < 0:
             for argument in inputs[len(signature.inputs) :]:
-                _check_kind(signature.inputs[-1], argument)
+                _check_type(signature.inputs[-1], argument)
         for parameter in (*signature.inputs[count:], *signature.attributes):
             found = self._attribute(parameter.name)
             if found is not None:
-                _check_kind(parameter, found)
+                _check_type(parameter, found)
             elif parameter.kind == "monad":
                 if not parameter.optional:
                     raise Unordered("changes memory, and no monad orders it")
@@ -319,20 +321,20 @@ class Arguments:
         """All arguments of a parameter that takes all that follow."""
         return self._inputs[self._signature.positions[name] :]
 
-    def kind(self, name: str) -> Kind:
-        """The argument's kind."""
-        return self.get(name).kind
+    def value_type(self, name: str) -> ValueType:
+        """The argument's type."""
+        return self.get(name).value_type
 
     def is_none(self, name: str) -> bool:
         """Whether None is given for it, or nothing."""
-        return self.get(name).kind is Special.NONE
+        return self.get(name).value_type is Special.NONE
 
     def tensor(self, name: str) -> TensorType:
         """Type of a tensor."""
-        kind = self.get(name).kind
-        if type(kind) is TensorType:
-            return kind
-        if kind is None:
+        value_type = self.get(name).value_type
+        if type(value_type) is TensorType:
+            return value_type
+        if value_type is None:
             raise NotKnown(name)
         raise self._wrong(name, "a tensor")
 
@@ -342,15 +344,15 @@ class Arguments:
 
     def tensors(self, name: str) -> tuple[TensorType, ...]:
         """Types of a tuple of tensors, of which there is at least one."""
-        kind = self.get(name).kind
-        if kind is None:
+        value_type = self.get(name).value_type
+        if value_type is None:
             raise NotKnown(name)
-        if not isinstance(kind, tuple):
+        if not isinstance(value_type, tuple):
             raise self._wrong(name, "a tuple of tensors")
-        if not kind:
+        if not value_type:
             raise TypeMismatch(f"has no element in its {name}")
         found = []
-        for element in kind:
+        for element in value_type:
             if element is None:
                 raise NotKnown(name)
             if not isinstance(element, TensorType):
@@ -369,7 +371,7 @@ class Arguments:
         """The same, None where it is computed."""
         argument = self.get(name)
         if argument.value is COMPUTED:
-            if argument.kind is None or _is_whole(argument.kind):
+            if argument.value_type is None or _is_whole(argument.value_type):
                 return None
             raise self._wrong(name, "a whole number")
         return self.integer(name)
@@ -403,12 +405,12 @@ class Arguments:
             return self.integers(name)
         if argument.elements is not None:
             return tuple(self._element(name, element) for element in argument.elements)
-        kind = argument.kind
-        if isinstance(kind, tuple):
-            return (None,) * len(kind)
-        if isinstance(kind, TensorType) and len(kind.dims) == 1 and 0 <= kind.dims[0] <= _MOST_SIZES:
-            return (None,) * kind.dims[0]
-        if isinstance(kind, ScalarType):
+        value_type = argument.value_type
+        if isinstance(value_type, tuple):
+            return (None,) * len(value_type)
+        if isinstance(value_type, TensorType) and len(value_type.dims) == 1 and 0 <= value_type.dims[0] <= _MOST_SIZES:
+            return (None,) * value_type.dims[0]
+        if isinstance(value_type, ScalarType):
             return (None,)
         raise NotKnown(name)
 
@@ -451,17 +453,17 @@ class Arguments:
 
     def scalar(self, name: str) -> DType:
         """Element type of a number, which may be computed: bool, int64 or float32 of a plain one."""
-        kind = self.get(name).kind
-        if kind is None:
+        value_type = self.get(name).value_type
+        if value_type is None:
             raise NotKnown(name)
-        if isinstance(kind, ScalarType) or (isinstance(kind, TensorType) and not kind.dims):
-            return kind.dtype
+        if isinstance(value_type, ScalarType) or (isinstance(value_type, TensorType) and not value_type.dims):
+            return value_type.dtype
         raise self._wrong(name, "a number")
 
     def dtype(self, name: str) -> DType | None:
         """The element type that a number of MindSpore's stands for; None where None is given."""
         argument = self.get(name)
-        if argument.kind is Special.NONE:
+        if argument.value_type is Special.NONE:
             return None
         number = self.integer(name)
         dtype = dtypes.from_type_id(number)
@@ -487,12 +489,12 @@ _MOST_SIZES = 64
 """No tensor has more axes: what claims more of them is left alone."""
 
 
-def _check_kind(parameter: Parameter, argument: Argument) -> None:
-    kind = argument.kind
-    if kind is None or parameter.takes(kind):
+def _check_type(parameter: Parameter, argument: Argument) -> None:
+    value_type = argument.value_type
+    if value_type is None or parameter.takes(value_type):
         return
-    if kind is Special.NONE:
-        if parameter.optional or (parameter.has_default and parameter.default.kind is Special.NONE):
+    if value_type is Special.NONE:
+        if parameter.optional or (parameter.has_default and parameter.default.value_type is Special.NONE):
             return
         raise TypeMismatch(f"lacks its argument {parameter.name}")
     raise TypeMismatch(f"has {_told(argument)} as its {parameter.name}; it takes {KINDS[parameter.kind][0]}")
@@ -500,8 +502,8 @@ def _check_kind(parameter: Parameter, argument: Argument) -> None:
 
 def _told(argument: Argument) -> str:
     value = argument.value
-    if isinstance(value, Computed) or isinstance(argument.kind, TensorType):
-        return told(argument.kind)
+    if isinstance(value, Computed) or isinstance(argument.value_type, TensorType):
+        return describe(argument.value_type)
     return _quoted(value)
 
 

@@ -6,7 +6,7 @@ from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role
 from attnfuse.ir.operators.inference import axis_of, meet, one_type, shape, with_axis
 from attnfuse.ir.operators.row import CANN, CORE, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 from attnfuse.mindir.dtypes import FLOAT32
 
 LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND", 4: "TND", 8: "BNSD_BSND"}
@@ -23,9 +23,9 @@ def _operands(a: Arguments, layout: str) -> tuple[TensorType, TensorType, Tensor
     """Query, key and value, of one type and of the layout's axes."""
     operands = a.tensor("query"), a.tensor("key"), a.tensor("value")
     one_type(*operands)
-    for name, kind in zip(("query", "key", "value"), operands, strict=True):
-        if kind.rank != len(layout):
-            raise TypeMismatch(f"has a {name} of {shape(kind.dims)} in layout {layout}")
+    for name, tensor_type in zip(("query", "key", "value"), operands, strict=True):
+        if tensor_type.rank != len(layout):
+            raise TypeMismatch(f"has a {name} of {shape(tensor_type.dims)} in layout {layout}")
     return operands
 
 
@@ -40,7 +40,7 @@ def _check_heads(heads: int, query: TensorType, layout: str) -> None:
             raise TypeMismatch(f"has a query of width {width}, no multiple of its {heads} heads")
 
 
-def _flash_attention_score(a: Arguments) -> Kind:
+def _flash_attention_score(a: Arguments) -> ValueType:
     """Largest score and sum of each row, softmax (left out), and the attention, of the value's head size."""
     layout = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if "_" not in word})
     query, key, value = _operands(a, layout)
@@ -59,13 +59,13 @@ def _flash_attention_score(a: Arguments) -> Kind:
     return statistics, statistics, TensorType((1,), query.dtype), out
 
 
-def _prompt_flash_attention(a: Arguments) -> Kind:
+def _prompt_flash_attention(a: Arguments) -> ValueType:
     """The attention: the query's type. Key and value agree in every axis, and with the query in batch and head size.
 
     MindSpore gives no shape for BSND and BNSD_BSND; CANN gives [B, S, N, D].
     """
-    told = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if word not in ("SBH", "TND")})
-    layout = told.partition("_")[0]
+    message = a.choice("input_layout", {n: word for n, word in LAYOUTS.items() if word not in ("SBH", "TND")})
+    layout = message.partition("_")[0]
     query, key, value = _operands(a, layout)
     _check_heads(a.integer("num_heads"), query, layout)
     if None in map(meet, key.dims, value.dims):
@@ -75,7 +75,7 @@ def _prompt_flash_attention(a: Arguments) -> Kind:
         at = layout.index(letter)
         if meet(query.dims[at], key.dims[at]) is None:
             raise TypeMismatch(f"has a query of {shape(query.dims)} and a key of {shape(key.dims)} in {layout}")
-    if told != layout:
+    if message != layout:
         batch, heads, tokens, size = query.dims
         return TensorType((batch, tokens, heads, size), query.dtype)
     return query
@@ -86,31 +86,31 @@ def _half(operand: str) -> Infer:
     return lambda a: _halved(a, a.tensor(operand))
 
 
-def _half_and_activation(a: Arguments) -> Kind:
+def _half_and_activation(a: Arguments) -> ValueType:
     """The gated half, and what the activation gave of it."""
     half = _halved(a, a.tensor("x"))
     return half, half
 
 
-def _halved(a: Arguments, kind: TensorType) -> TensorType:
-    axis = axis_of(a.integer("dim"), kind.rank)
-    size = kind.dims[axis]
+def _halved(a: Arguments, tensor_type: TensorType) -> TensorType:
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
+    size = tensor_type.dims[axis]
     if size % 2 and size != UNKNOWN_DIM:
         raise TypeMismatch(f"halves {size} elements")
-    return TensorType(with_axis(kind.dims, axis, size if size == UNKNOWN_DIM else size // 2), kind.dtype)
+    return TensorType(with_axis(tensor_type.dims, axis, size if size == UNKNOWN_DIM else size // 2), tensor_type.dtype)
 
 
-def _rotated(a: Arguments) -> Kind:
-    kind, cos, sin = a.tensor("x"), a.tensor("cos"), a.tensor("sin")
+def _rotated(a: Arguments) -> ValueType:
+    tensor_type, cos, sin = a.tensor("x"), a.tensor("cos"), a.tensor("sin")
     if cos.rank != sin.rank or None in map(meet, cos.dims, sin.dims):
         raise TypeMismatch(f"has cosines of {shape(cos.dims)} and sines of {shape(sin.dims)}")
-    return kind
+    return tensor_type
 
 
-def _custom(a: Arguments) -> Kind:
+def _custom(a: Arguments) -> ValueType:
     """What CANN infers of the operator that is named; the declared type stands where nothing here knows that."""
     name, inputs = a.get("reg_op_name").value, a.rest("inputs")
-    first = inputs[0].kind if inputs else None
+    first = inputs[0].value_type if inputs else None
     if not isinstance(first, TensorType) or name not in _HALVING | _OF_ITS_FIRST:
         raise NotKnown("reg_op_name")
     return _halved(a, first) if name in _HALVING else first

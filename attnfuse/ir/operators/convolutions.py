@@ -9,7 +9,7 @@ from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, picked
 from attnfuse.ir.operators.inference import meet, one_type, reshaped, shape
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 
 
 def _per_axis(a: Arguments, name: str, axes: int, *, least: int) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def _check_bias(bias: TensorType | None, features: int) -> None:
 def _convolution(axes: int) -> Infer:
     """Arguments in a row; the input's element type."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         x, weight = a.tensor("input"), a.tensor("weight")
         if weight.rank != axes + 2 or x.rank not in (axes + 1, axes + 2):
             raise TypeMismatch(f"convolves {shape(x.dims)} with a weight of {shape(weight.dims)} over {axes} axes")
@@ -76,7 +76,7 @@ def _convolution(axes: int) -> Infer:
 def _convolution_by_attributes(axes: int) -> Infer:
     """The older operators, whose arguments are attributes; only with channels before space."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         x, weight = a.tensor("x"), a.tensor("w")
         if a.get("format").value not in ("NCHW", "NCDHW"):
             raise NotKnown("format")
@@ -104,7 +104,7 @@ def _spread(
     groups: int,
     axes: int,
     numbers: Sequence[Sequence[int]],
-) -> Kind:
+) -> ValueType:
     """A transposed convolution. `numbers` are strides, paddings of both ends, what is added behind, and dilations."""
     if weight.rank != axes + 2 or x.rank not in (axes + 1, axes + 2):
         raise TypeMismatch(f"convolves {shape(x.dims)} with a weight of {shape(weight.dims)} over {axes} axes")
@@ -112,17 +112,17 @@ def _spread(
         raise TypeMismatch(f"convolves {shape(x.dims)} in {groups} groups with a weight of {shape(weight.dims)}")
     space = []
     for size, kernel, stride, padding, behind, dilation in zip(x.dims[-axes:], weight.dims[2:], *numbers, strict=True):
-        told = UNKNOWN_DIM
+        out_size = UNKNOWN_DIM
         if size != UNKNOWN_DIM:
-            told = (size - 1) * stride - padding + dilation * (kernel - 1) + behind + 1
-            if told < 0:
+            out_size = (size - 1) * stride - padding + dilation * (kernel - 1) + behind + 1
+            if out_size < 0:
                 raise TypeMismatch(f"takes {padding} elements off the ends of an axis that has fewer")
-        space.append(told)
+        space.append(out_size)
     features = UNKNOWN_DIM if weight.dims[1] == UNKNOWN_DIM else weight.dims[1] * groups
     return TensorType((*x.dims[: x.rank - axes - 1], features, *space), x.dtype)
 
 
-def _transposed(a: Arguments) -> Kind:
+def _transposed(a: Arguments) -> ValueType:
     strides, paddings, behind, dilations = (
         _per_axis(a, name, 2, least=least)
         for name, least in (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1))
@@ -132,7 +132,7 @@ def _transposed(a: Arguments) -> Kind:
     return _spread(a.tensor("input"), a.tensor("weight"), a.integer("groups"), 2, numbers)
 
 
-def _transposed_volume(a: Arguments) -> Kind:
+def _transposed_volume(a: Arguments) -> ValueType:
     if a.get("format").value != "NCDHW" or a.get("pad_mode").value == "same":
         raise NotKnown("format")
     strides, behind, dilations = (
@@ -142,7 +142,7 @@ def _transposed_volume(a: Arguments) -> Kind:
     return _spread(a.tensor("x"), a.tensor("filter"), a.integer("group"), 3, (strides, both, behind, dilations))
 
 
-def _of_sizes(a: Arguments) -> Kind:
+def _of_sizes(a: Arguments) -> ValueType:
     """A transposed convolution that is told its result's sizes."""
     x, sizes = a.tensor("out_backprop"), a.sizes("input_sizes")
     if len(sizes) != x.rank or any(size is not None and size < UNKNOWN_DIM for size in sizes):
@@ -153,7 +153,7 @@ def _of_sizes(a: Arguments) -> Kind:
 # --- pooling
 
 
-def _average(a: Arguments) -> Kind:
+def _average(a: Arguments) -> ValueType:
     x = a.tensor("input")
     if x.rank not in (3, 4):
         raise TypeMismatch(f"pools {shape(x.dims)}; it takes images")
@@ -168,16 +168,16 @@ def _average(a: Arguments) -> Kind:
     return TensorType((*x.dims[:-2], *space), x.dtype)
 
 
-def _adaptive_average(a: Arguments) -> Kind:
+def _adaptive_average(a: Arguments) -> ValueType:
     """The sizes wanted; −1 keeps one."""
     x, wanted = a.tensor("input"), a.sizes("output_size")
     if x.rank not in (3, 4) or len(wanted) != 2:
         raise TypeMismatch(f"pools {shape(x.dims)} to {len(wanted)} sizes; it takes images")
     space = []
-    for size, told in zip(x.dims[-2:], wanted, strict=True):
-        if told is not None and told < UNKNOWN_DIM:
-            raise TypeMismatch(f"pools {size} elements to {told}")
-        space.append(UNKNOWN_DIM if told is None else size if told == UNKNOWN_DIM else told)
+    for size, out_size in zip(x.dims[-2:], wanted, strict=True):
+        if out_size is not None and out_size < UNKNOWN_DIM:
+            raise TypeMismatch(f"pools {size} elements to {out_size}")
+        space.append(UNKNOWN_DIM if out_size is None else size if out_size == UNKNOWN_DIM else out_size)
     return TensorType((*x.dims[:-2], *space), x.dtype)
 
 
@@ -185,7 +185,7 @@ def _adaptive_average(a: Arguments) -> Kind:
 
 
 def _resized(operand: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         x, sizes = a.tensor(operand), a.sizes("size")
         if x.rank != 4 or len(sizes) != 2 or any(size is not None and size < 0 for size in sizes):
             raise TypeMismatch(f"resizes {shape(x.dims)} to {len(sizes)} sizes; it takes images")
@@ -197,7 +197,7 @@ def _resized(operand: str) -> Infer:
 def _upsampled(axes: int) -> Infer:
     """To sizes, or by factors; one of the two is None."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         x = a.tensor("x")
         if x.rank != axes + 2:
             raise TypeMismatch(f"resizes {shape(x.dims)} over {axes} axes")

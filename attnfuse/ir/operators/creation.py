@@ -8,7 +8,7 @@ from attnfuse.ir.operators.arguments import LARGEST, Arguments, NotKnown, TypeMi
 from attnfuse.ir.operators.columns import Kernel
 from attnfuse.ir.operators.inference import dtype_or, range_length, same_as
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, ScalarType, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, ScalarType, TensorType, ValueType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
 
 
@@ -24,29 +24,29 @@ def _of_size(dtype: str) -> Infer:
     return lambda a: TensorType(_dims(a, "size"), dtype_or(a, dtype, FLOAT32))
 
 
-def _of_size_like(a: Arguments) -> Kind:
+def _of_size_like(a: Arguments) -> ValueType:
     return TensorType(_dims(a, "size"), dtype_or(a, "dtype", a.tensor("input").dtype))
 
 
-def _like(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    dtype = dtype_or(a, "dtype", kind.dtype)
-    return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
+def _like(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    dtype = dtype_or(a, "dtype", tensor_type.dtype)
+    return tensor_type if dtype is tensor_type.dtype else TensorType(tensor_type.dims, dtype)
 
 
-def _filled(a: Arguments) -> Kind:
+def _filled(a: Arguments) -> ValueType:
     """Sizes and a number, whose own type counts where none is given."""
     return TensorType(_dims(a, "size"), a.dtype("dtype") or a.scalar("fill_value"))
 
 
-def _filled_with_tensor(a: Arguments) -> Kind:
+def _filled_with_tensor(a: Arguments) -> ValueType:
     value = a.tensor("value")
     if value.dims:
         raise TypeMismatch(f"fills with {value}; it takes a tensor without axes")
     return TensorType(_dims(a, "shape"), value.dtype)
 
 
-def _filled_as_tensor(a: Arguments) -> Kind:
+def _filled_as_tensor(a: Arguments) -> ValueType:
     """Sizes and a tensor of one element, whose type counts where none is given."""
     value = a.tensor("fill_value")
     if value.rank > 1 or value.dims not in ((), (1,), (UNKNOWN_DIM,)):
@@ -54,12 +54,12 @@ def _filled_as_tensor(a: Arguments) -> Kind:
     return TensorType(_dims(a, "size"), dtype_or(a, "dtype", value.dtype))
 
 
-def _filled_like(a: Arguments) -> Kind:
+def _filled_like(a: Arguments) -> ValueType:
     """The operand's shape, and a number, whose own type counts where none is given."""
     return TensorType(a.tensor("input").dims, a.dtype("dtype") or a.scalar("fill_value"))
 
 
-def _identity(a: Arguments) -> Kind:
+def _identity(a: Arguments) -> ValueType:
     rows, columns = a.size("n"), a.size("m")
     if (rows is not None and rows < 0) or (columns is not None and columns < 0):
         raise TypeMismatch("has a negative size")
@@ -67,13 +67,13 @@ def _identity(a: Arguments) -> Kind:
     return TensorType(tuple(UNKNOWN_DIM if size is None else size for size in (rows, columns)), dtype)
 
 
-def _counted(a: Arguments) -> Kind:
+def _counted(a: Arguments) -> ValueType:
     """int64 without a type, unless a number of the three is a constant fraction."""
     dtype = a.dtype("dtype")
     names = ("start", "end", "step")
     if dtype is None:
-        kinds = [a.kind(name) for name in names]
-        if not all(isinstance(kind, ScalarType) and not kind.dtype.is_float for kind in kinds):
+        types = [a.value_type(name) for name in names]
+        if not all(isinstance(value_type, ScalarType) and not value_type.dtype.is_float for value_type in types):
             raise NotKnown("dtype")
         dtype = INT64
     try:
@@ -92,7 +92,7 @@ def _steps(low: float, high: float, step: float) -> int:
     return math.ceil(count)
 
 
-def _ranged(a: Arguments) -> Kind:
+def _ranged(a: Arguments) -> ValueType:
     names = ("start", "end", "step")
     types = [a.scalar(name) for name in names]
     if any(dtype is not types[0] for dtype in types):
@@ -104,18 +104,18 @@ def _ranged(a: Arguments) -> Kind:
     return TensorType((range_length(low, high, step),), types[0])
 
 
-def _spaced(a: Arguments) -> Kind:
+def _spaced(a: Arguments) -> ValueType:
     count = a.size("steps")
     if count is not None and count < 0:
         raise TypeMismatch(f"makes {count} numbers")
     return TensorType((UNKNOWN_DIM if count is None else count,), dtype_or(a, "dtype", FLOAT32))
 
 
-def _distinct(a: Arguments) -> Kind:
+def _distinct(a: Arguments) -> ValueType:
     """Elements once each, where each one went, and how often it was there."""
-    kind = a.tensor("input")
-    counts: Kind = TensorType((UNKNOWN_DIM,), INT64) if a.flag("return_counts") else ScalarType(INT64)
-    return TensorType((UNKNOWN_DIM,), kind.dtype), TensorType(kind.dims, INT64), counts
+    tensor_type = a.tensor("input")
+    counts: ValueType = TensorType((UNKNOWN_DIM,), INT64) if a.flag("return_counts") else ScalarType(INT64)
+    return TensorType((UNKNOWN_DIM,), tensor_type.dtype), TensorType(tensor_type.dims, INT64), counts
 
 
 def _made(name: str, args: str, infer: Infer, *examples: str, source: str | None = None) -> Operator:

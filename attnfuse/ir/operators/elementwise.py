@@ -14,7 +14,7 @@ from attnfuse.ir.operators.inference import (
     with_number,
 )
 from attnfuse.ir.operators.row import CLASSIC, OTHER, Infer, Operator, row
-from attnfuse.ir.types import COMPLEX64, Kind, ScalarType, TensorType
+from attnfuse.ir.types import COMPLEX64, ScalarType, TensorType, ValueType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, FLOAT64, DType
 
 # --- two operands
@@ -32,7 +32,7 @@ def _result(like: TensorType, dims: tuple[int, ...], dtype: DType) -> TensorType
 def _sum(left: str, right: str) -> Infer:
     """Operands of one type, or one complex."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         one, other, dims = _pair(a, left, right)
         return _result(one, dims, arithmetic(one, other))
 
@@ -42,7 +42,7 @@ def _sum(left: str, right: str) -> Infer:
 def _strict(left: str, right: str) -> Infer:
     """Operands of one type, which the result has."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         one, other, dims = _pair(a, left, right)
         return _result(one, dims, one_type(one, other))
 
@@ -52,7 +52,7 @@ def _strict(left: str, right: str) -> Infer:
 def _first(left: str, right: str) -> Infer:
     """The first operand's type, whatever the second's is."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         one, _, dims = _pair(a, left, right)
         return _result(one, dims, one.dtype)
 
@@ -62,14 +62,14 @@ def _first(left: str, right: str) -> Infer:
 def _promoted(left: str, right: str) -> Infer:
     """The type that holds both."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         one, other, dims = _pair(a, left, right)
         return _result(one, dims, common(one.dtype, other.dtype))
 
     return infer
 
 
-def _quotient(a: Arguments) -> Kind:
+def _quotient(a: Arguments) -> ValueType:
     """float32 of a whole dividend; else operands of one type."""
     one, other, dims = _pair(a, "input", "other")
     dtype = arithmetic(one, other) if one.dtype.is_float else floating(one.dtype)
@@ -79,14 +79,16 @@ def _quotient(a: Arguments) -> Kind:
 def _rounded_quotient(divisor: str) -> Infer:
     """Without a rounding float32 of a whole dividend; with one its own type. Two tensors of one type, or a number."""
 
-    def infer(a: Arguments) -> Kind:
-        kind, other = a.tensor("input"), a.kind(divisor)
-        dims = kind.dims
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, other = a.tensor("input"), a.value_type(divisor)
+        dims = tensor_type.dims
         if isinstance(other, TensorType):
             dims = broadcast(dims, other.dims)
-            if kind.dtype.is_float:
-                one_type(kind, other)
-        return _result(kind, dims, floating(kind.dtype) if a.is_none("rounding_mode") else kind.dtype)
+            if tensor_type.dtype.is_float:
+                one_type(tensor_type, other)
+        return _result(
+            tensor_type, dims, floating(tensor_type.dtype) if a.is_none("rounding_mode") else tensor_type.dtype
+        )
 
     return infer
 
@@ -94,72 +96,72 @@ def _rounded_quotient(divisor: str) -> Infer:
 def _with_number(number: str, *, quotient: bool = False) -> Infer:
     """A tensor and a plain number, which changes the type only where it must."""
 
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor("input")
-        dtype = with_number(kind.dtype, a.scalar(number))
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor("input")
+        dtype = with_number(tensor_type.dtype, a.scalar(number))
         if quotient:
             dtype = floating(dtype)
-        return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
+        return tensor_type if dtype is tensor_type.dtype else TensorType(tensor_type.dims, dtype)
 
     return infer
 
 
-def _outer(a: Arguments) -> Kind:
+def _outer(a: Arguments) -> ValueType:
     one, other = a.tensor("input"), a.tensor("vec2")
     if one.rank != 1 or other.rank != 1:
         raise TypeMismatch(f"multiplies {shape(one.dims)} and {shape(other.dims)}; it takes vectors")
     return TensorType((*one.dims, *other.dims), one.dtype)
 
 
-def _clamp(a: Arguments) -> Kind:
+def _clamp(a: Arguments) -> ValueType:
     """Bounds are numbers or tensors that do not enlarge the operand; one of them may be None."""
-    kind = a.tensor("input")
+    tensor_type = a.tensor("input")
     for name in ("min", "max"):
-        bound = a.kind(name)
-        if isinstance(bound, TensorType) and broadcast(kind.dims, bound.dims) != kind.dims:
-            raise TypeMismatch(f"bounds {shape(kind.dims)} by {shape(bound.dims)}")
+        bound = a.value_type(name)
+        if isinstance(bound, TensorType) and broadcast(tensor_type.dims, bound.dims) != tensor_type.dims:
+            raise TypeMismatch(f"bounds {shape(tensor_type.dims)} by {shape(bound.dims)}")
     if a.is_none("min") and a.is_none("max"):
         raise TypeMismatch("has neither a least nor a largest number")
-    return kind
+    return tensor_type
 
 
 # --- a choice by a condition
 
 
 def _choose(condition: str, yes: str, no: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         dims, types = a.tensor(condition).dims, []
         for name in (yes, no):
-            if isinstance(a.kind(name), ScalarType):  # MindSpore 2.10 leaves numbers as they are
+            if isinstance(a.value_type(name), ScalarType):  # MindSpore 2.10 leaves numbers as they are
                 continue
             dims = broadcast(dims, a.tensor(name).dims)
             types.append(a.tensor(name).dtype)
         if not types:
             raise NotKnown(yes)
         if len(types) == 1:
-            number = a.scalar(yes if isinstance(a.kind(yes), ScalarType) else no)
+            number = a.scalar(yes if isinstance(a.value_type(yes), ScalarType) else no)
             return TensorType(dims, with_number(types[0], number))
         return TensorType(dims, common(*types))
 
     return infer
 
 
-def _fill(a: Arguments) -> Kind:
-    kind, mask = a.tensor("input_x"), a.tensor("mask")
-    value = a.kind("value")
+def _fill(a: Arguments) -> ValueType:
+    tensor_type, mask = a.tensor("input_x"), a.tensor("mask")
+    value = a.value_type("value")
     if mask.dtype is not BOOL:
         raise TypeMismatch(f"has a mask of {mask.dtype}; it takes bool")
     if isinstance(value, TensorType) and value.dims:
         raise TypeMismatch(f"fills with {value}; it takes a tensor without axes")
-    return reshaped(kind, broadcast(kind.dims, mask.dims))
+    return reshaped(tensor_type, broadcast(tensor_type.dims, mask.dims))
 
 
-def _fill_with_number(a: Arguments) -> Kind:
-    kind, mask = a.tensor("input"), a.tensor("mask")
-    return reshaped(kind, broadcast(kind.dims, mask.dims))
+def _fill_with_number(a: Arguments) -> ValueType:
+    tensor_type, mask = a.tensor("input"), a.tensor("mask")
+    return reshaped(tensor_type, broadcast(tensor_type.dims, mask.dims))
 
 
-def _complex(a: Arguments) -> Kind:
+def _complex(a: Arguments) -> ValueType:
     one, other, dims = _pair(a, "real", "imag")
     one_type(one, other)
     if one.dtype not in (FLOAT32, FLOAT64):

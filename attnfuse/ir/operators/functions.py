@@ -6,31 +6,31 @@ from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, alias, converted, same
 from attnfuse.ir.operators.inference import real_function, same_as
 from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, Infer, Operator, row
-from attnfuse.ir.types import COMPLEX64, Kind, ScalarType, TensorType
+from attnfuse.ir.types import COMPLEX64, ScalarType, TensorType, ValueType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
 
 
-def _cast(a: Arguments) -> Kind:
-    kind, dtype = a.tensor("input_x"), a.dtype("dtype")
+def _cast(a: Arguments) -> ValueType:
+    tensor_type, dtype = a.tensor("input_x"), a.dtype("dtype")
     if dtype is None:
         raise TypeMismatch("has no element type to cast to")
-    return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
+    return tensor_type if dtype is tensor_type.dtype else TensorType(tensor_type.dims, dtype)
 
 
-def _error_function(a: Arguments) -> Kind:
+def _error_function(a: Arguments) -> ValueType:
     """float32 of int64 and bool; other whole numbers stay."""
-    kind = a.tensor("input")
-    return TensorType(kind.dims, FLOAT32) if kind.dtype in (INT64, BOOL) else kind
+    tensor_type = a.tensor("input")
+    return TensorType(tensor_type.dims, FLOAT32) if tensor_type.dtype in (INT64, BOOL) else tensor_type
 
 
-def _part(a: Arguments) -> Kind:
+def _part(a: Arguments) -> ValueType:
     """The real or imaginary part; of real numbers themselves."""
-    kind = a.tensor("input")
-    return TensorType(kind.dims, FLOAT32) if kind.dtype is COMPLEX64 else kind
+    tensor_type = a.tensor("input")
+    return TensorType(tensor_type.dims, FLOAT32) if tensor_type.dtype is COMPLEX64 else tensor_type
 
 
-def _number_to_tensor(a: Arguments) -> Kind:
-    number = a.kind("input_scalar")
+def _number_to_tensor(a: Arguments) -> ValueType:
+    number = a.value_type("input_scalar")
     dtype = a.dtype("dtype")
     if dtype is None and isinstance(number, ScalarType):
         dtype = number.dtype

@@ -6,22 +6,22 @@ from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, writes
 from attnfuse.ir.operators.inference import broadcast, meet, same_as, shape
 from attnfuse.ir.operators.row import CLASSIC, DEFINED, Infer, Operator, row
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 
 
-def _in_place(a: Arguments) -> Kind:
+def _in_place(a: Arguments) -> ValueType:
     """The changed operand, whose shape the other one cannot enlarge."""
-    kind, other = a.tensor("input"), a.kind("other")
+    tensor_type, other = a.tensor("input"), a.value_type("other")
     if isinstance(other, TensorType):
-        broadcast(kind.dims, other.dims[max(0, other.rank - kind.rank) :])
-    return kind
+        broadcast(tensor_type.dims, other.dims[max(0, other.rank - tensor_type.rank) :])
+    return tensor_type
 
 
-def _assigned(a: Arguments) -> Kind:
-    kind, value = a.tensor("variable"), a.tensor("value")
-    if kind.rank != value.rank or None in map(meet, kind.dims, value.dims):
-        raise TypeMismatch(f"assigns {shape(value.dims)} to {shape(kind.dims)}")
-    return kind
+def _assigned(a: Arguments) -> ValueType:
+    tensor_type, value = a.tensor("variable"), a.tensor("value")
+    if tensor_type.rank != value.rank or None in map(meet, tensor_type.dims, value.dims):
+        raise TypeMismatch(f"assigns {shape(value.dims)} to {shape(tensor_type.dims)}")
+    return tensor_type
 
 
 def _written(

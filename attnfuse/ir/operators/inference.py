@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import as_copy, as_view
 from attnfuse.ir.operators.row import Infer
-from attnfuse.ir.types import COMPLEX64, UNKNOWN_DIM, Kind, TensorType, is_complex
+from attnfuse.ir.types import COMPLEX64, UNKNOWN_DIM, TensorType, ValueType, is_complex
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT16, INT64, UINT8, DType
 
 Dims = tuple[int, ...]
@@ -143,14 +143,14 @@ def with_number(tensor: DType, number: DType) -> DType:
     return INT64 if tensor is BOOL else tensor
 
 
-def one_type(*kinds: TensorType | None) -> DType:
+def one_type(*types: TensorType | None) -> DType:
     """The element type that all have (None: no tensor, which has any)."""
-    given = [kind for kind in kinds if kind is not None]
+    given = [tensor_type for tensor_type in types if tensor_type is not None]
     first = given[0].dtype
-    for kind in given:
-        if kind.dtype is not first:
-            told = sorted({str(kind.dtype) for kind in given})
-            raise TypeMismatch(f"has operands of {' and '.join(told)}; they must be of one type")
+    for tensor_type in given:
+        if tensor_type.dtype is not first:
+            found = sorted({str(tensor_type.dtype) for tensor_type in given})
+            raise TypeMismatch(f"has operands of {' and '.join(found)}; they must be of one type")
     return first
 
 
@@ -177,9 +177,9 @@ def same_as(name: str) -> Infer:
     return lambda a: a.tensor(name)
 
 
-def kind_of(name: str) -> Infer:
+def type_of_argument(name: str) -> Infer:
     """The argument's own kind, which need be no tensor."""
-    return lambda a: a.kind(name)
+    return lambda a: a.value_type(name)
 
 
 def shaped_as(name: str, dtype: DType) -> Infer:
@@ -190,17 +190,17 @@ def shaped_as(name: str, dtype: DType) -> Infer:
 def real_function(name: str) -> Infer:
     """The argument's shape; float32 where it holds whole numbers."""
 
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(name)
-        dtype = floating(kind.dtype)
-        return kind if dtype is kind.dtype else TensorType(kind.dims, dtype)
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(name)
+        dtype = floating(tensor_type.dtype)
+        return tensor_type if dtype is tensor_type.dtype else TensorType(tensor_type.dims, dtype)
 
     return infer
 
 
-def reshaped(kind: TensorType, dims: Dims) -> TensorType:
+def reshaped(tensor_type: TensorType, dims: Dims) -> TensorType:
     """The same element type in another shape."""
-    return kind if dims == kind.dims else TensorType(dims, kind.dtype)
+    return tensor_type if dims == tensor_type.dims else TensorType(dims, tensor_type.dtype)
 
 
 def with_axis(dims: Sequence[int], axis: int, size: int) -> Dims:

@@ -14,25 +14,25 @@ from attnfuse.ir.operators.inference import (
     with_axis,
 )
 from attnfuse.ir.operators.row import OTHER, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 
 
-def _reshape(a: Arguments) -> Kind:
+def _reshape(a: Arguments) -> ValueType:
     """A −1 takes what the other sizes leave; a size that is computed is not known."""
-    kind, target = a.tensor("input"), a.sizes("shape")
+    tensor_type, target = a.tensor("input"), a.sizes("shape")
     known = [size for size in target if size is not None]
     if any(size < UNKNOWN_DIM for size in known) or known.count(UNKNOWN_DIM) > 1:
-        raise TypeMismatch(f"reshapes {shape(kind.dims)} to {shape_of(target)}")
-    if len(known) < len(target) or not is_known(kind.dims):
-        return TensorType(tuple(UNKNOWN_DIM if size is None else size for size in target), kind.dtype)
-    size, rest = kind.size, product(dim for dim in known if dim >= 0)
+        raise TypeMismatch(f"reshapes {shape(tensor_type.dims)} to {shape_of(target)}")
+    if len(known) < len(target) or not is_known(tensor_type.dims):
+        return TensorType(tuple(UNKNOWN_DIM if size is None else size for size in target), tensor_type.dtype)
+    size, rest = tensor_type.size, product(dim for dim in known if dim >= 0)
     dims = tuple(known)
     if UNKNOWN_DIM in dims:
         fill = size // rest if rest else 0
         dims = tuple(fill if dim == UNKNOWN_DIM else dim for dim in dims)
     if product(dims) != size:
-        raise TypeMismatch(f"reshapes {shape(kind.dims)} to {shape_of(target)}")
-    return reshaped(kind, dims)
+        raise TypeMismatch(f"reshapes {shape(tensor_type.dims)} to {shape_of(target)}")
+    return reshaped(tensor_type, dims)
 
 
 def shape_of(sizes: tuple[int | None, ...]) -> str:
@@ -40,88 +40,88 @@ def shape_of(sizes: tuple[int | None, ...]) -> str:
     return f"[{', '.join('?' if size is None else str(size) for size in sizes)}]"
 
 
-def _as_other(a: Arguments) -> Kind:
-    kind, other = a.tensor("input"), a.tensor("other")
-    if is_known(kind.dims) and is_known(other.dims) and kind.size != other.size:
-        raise TypeMismatch(f"reshapes {shape(kind.dims)} to {shape(other.dims)}")
-    return reshaped(kind, other.dims)
+def _as_other(a: Arguments) -> ValueType:
+    tensor_type, other = a.tensor("input"), a.tensor("other")
+    if is_known(tensor_type.dims) and is_known(other.dims) and tensor_type.size != other.size:
+        raise TypeMismatch(f"reshapes {shape(tensor_type.dims)} to {shape(other.dims)}")
+    return reshaped(tensor_type, other.dims)
 
 
 def _expand_dims(axis: str, operand: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(operand)
-        at = axis_of(a.integer(axis), kind.rank + 1)
-        return TensorType((*kind.dims[:at], 1, *kind.dims[at:]), kind.dtype)
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(operand)
+        at = axis_of(a.integer(axis), tensor_type.rank + 1)
+        return TensorType((*tensor_type.dims[:at], 1, *tensor_type.dims[at:]), tensor_type.dtype)
 
     return infer
 
 
-def _squeeze(a: Arguments) -> Kind:
+def _squeeze(a: Arguments) -> ValueType:
     """Without axes all of one element go; with them those named, as far as they are of one element."""
-    kind = a.tensor("input")
-    given = axes_of(a.integers("axis"), kind.rank)
-    candidates = given or range(kind.rank)
-    if any(kind.dims[axis] == UNKNOWN_DIM for axis in candidates):
+    tensor_type = a.tensor("input")
+    given = axes_of(a.integers("axis"), tensor_type.rank)
+    candidates = given or range(tensor_type.rank)
+    if any(tensor_type.dims[axis] == UNKNOWN_DIM for axis in candidates):
         raise NotKnown("axis")
-    gone = {axis for axis in candidates if kind.dims[axis] == 1}
-    return reshaped(kind, tuple(dim for axis, dim in enumerate(kind.dims) if axis not in gone))
+    gone = {axis for axis in candidates if tensor_type.dims[axis] == 1}
+    return reshaped(tensor_type, tuple(dim for axis, dim in enumerate(tensor_type.dims) if axis not in gone))
 
 
-def _flatten_between(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    rank = max(kind.rank, 1)
+def _flatten_between(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    rank = max(tensor_type.rank, 1)
     first, last = axis_of(a.integer("start_dim"), rank), axis_of(a.integer("end_dim"), rank)
     if first > last:
         raise TypeMismatch(f"flattens the axes from {first} to {last}")
-    inner = kind.dims[first : last + 1]
-    return reshaped(kind, (*kind.dims[:first], _joined(inner), *kind.dims[last + 1 :]))
+    inner = tensor_type.dims[first : last + 1]
+    return reshaped(tensor_type, (*tensor_type.dims[:first], _joined(inner), *tensor_type.dims[last + 1 :]))
 
 
 def _joined(dims: tuple[int, ...]) -> int:
     return product(dims) if is_known(dims) else UNKNOWN_DIM
 
 
-def _flatten(a: Arguments) -> Kind:
-    kind = a.tensor("input_x")
-    if not kind.dims:
+def _flatten(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input_x")
+    if not tensor_type.dims:
         raise TypeMismatch("flattens a tensor without axes")
-    return reshaped(kind, (kind.dims[0], _joined(kind.dims[1:])))
+    return reshaped(tensor_type, (tensor_type.dims[0], _joined(tensor_type.dims[1:])))
 
 
 def _transpose(axes: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
-        kind, order = a.tensor("input"), a.integers(axes)
-        if len(order) != kind.rank or len(axes_of(order, kind.rank)) != kind.rank:
-            raise TypeMismatch(f"permutes {kind.rank} axes by {list(order[:16])}")
-        return TensorType(tuple(kind.dims[axis] for axis in order), kind.dtype)
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, order = a.tensor("input"), a.integers(axes)
+        if len(order) != tensor_type.rank or len(axes_of(order, tensor_type.rank)) != tensor_type.rank:
+            raise TypeMismatch(f"permutes {tensor_type.rank} axes by {list(order[:16])}")
+        return TensorType(tuple(tensor_type.dims[axis] for axis in order), tensor_type.dtype)
 
     return infer
 
 
-def _swap(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    one, other = axis_of(a.integer("dim0"), kind.rank), axis_of(a.integer("dim1"), kind.rank)
-    dims = list(kind.dims)
+def _swap(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    one, other = axis_of(a.integer("dim0"), tensor_type.rank), axis_of(a.integer("dim1"), tensor_type.rank)
+    dims = list(tensor_type.dims)
     dims[one], dims[other] = dims[other], dims[one]
-    return TensorType(tuple(dims), kind.dtype)
+    return TensorType(tuple(dims), tensor_type.dtype)
 
 
-def _turn(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    if kind.rank > 2:
-        raise TypeMismatch(f"transposes a tensor of {kind.rank} axes; it takes 2")
-    return TensorType(kind.dims[::-1], kind.dtype)
+def _turn(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    if tensor_type.rank > 2:
+        raise TypeMismatch(f"transposes a tensor of {tensor_type.rank} axes; it takes 2")
+    return TensorType(tensor_type.dims[::-1], tensor_type.dtype)
 
 
-def _broadcast_to(a: Arguments) -> Kind:
+def _broadcast_to(a: Arguments) -> ValueType:
     """A −1 keeps the operand's size, which then must be there."""
-    kind, target = a.tensor("input"), a.sizes("shape")
-    added = len(target) - kind.rank
+    tensor_type, target = a.tensor("input"), a.sizes("shape")
+    added = len(target) - tensor_type.rank
     if added < 0:
-        raise TypeMismatch(f"broadcasts {shape(kind.dims)} to {shape_of(target)}")
+        raise TypeMismatch(f"broadcasts {shape(tensor_type.dims)} to {shape_of(target)}")
     dims = []
     for axis, wanted in enumerate(target):
-        own = kind.dims[axis - added] if axis >= added else 1
+        own = tensor_type.dims[axis - added] if axis >= added else 1
         if wanted is None:
             dims.append(UNKNOWN_DIM if own in (1, UNKNOWN_DIM) else own)
         elif wanted == UNKNOWN_DIM and axis >= added:
@@ -129,28 +129,28 @@ def _broadcast_to(a: Arguments) -> Kind:
         elif wanted >= 0 and own in (1, UNKNOWN_DIM, wanted):
             dims.append(wanted)
         else:
-            raise TypeMismatch(f"broadcasts {shape(kind.dims)} to {shape_of(target)}")
-    return reshaped(kind, tuple(dims))
+            raise TypeMismatch(f"broadcasts {shape(tensor_type.dims)} to {shape_of(target)}")
+    return reshaped(tensor_type, tuple(dims))
 
 
-def _expand_as(a: Arguments) -> Kind:
-    kind, other = a.tensor("input"), a.tensor("other")
-    return reshaped(kind, other.dims)
+def _expand_as(a: Arguments) -> ValueType:
+    tensor_type, other = a.tensor("input"), a.tensor("other")
+    return reshaped(tensor_type, other.dims)
 
 
 def _tile(counts: str, *, fewer: bool) -> Infer:
     """The whole operand several times along each axis. `fewer` counts than axes may be given: the first are once."""
 
-    def infer(a: Arguments) -> Kind:
-        kind, times = a.tensor("input"), a.sizes(counts)
-        if len(times) < kind.rank and not fewer:
-            raise TypeMismatch(f"repeats {kind.rank} axes {shape_of(times)} times")
-        rank = max(len(times), kind.rank)
-        dims = (1,) * (rank - kind.rank) + kind.dims
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, times = a.tensor("input"), a.sizes(counts)
+        if len(times) < tensor_type.rank and not fewer:
+            raise TypeMismatch(f"repeats {tensor_type.rank} axes {shape_of(times)} times")
+        rank = max(len(times), tensor_type.rank)
+        dims = (1,) * (rank - tensor_type.rank) + tensor_type.dims
         every = (1,) * (rank - len(times)) + times
         if any(count is not None and count < 0 for count in every):
             raise TypeMismatch(f"repeats its axes {shape_of(times)} times")
-        return reshaped(kind, tuple(_times(dim, count) for dim, count in zip(dims, every, strict=True)))
+        return reshaped(tensor_type, tuple(_times(dim, count) for dim, count in zip(dims, every, strict=True)))
 
     return infer
 
@@ -159,21 +159,21 @@ def _times(dim: int, count: int | None) -> int:
     return UNKNOWN_DIM if count is None or dim == UNKNOWN_DIM else dim * count
 
 
-def _repeat_interleave(a: Arguments) -> Kind:
+def _repeat_interleave(a: Arguments) -> ValueType:
     """Each element several times in a row, along one axis or, without one, of the flattened operand."""
-    kind, count = a.tensor("input"), a.size("repeats")
+    tensor_type, count = a.tensor("input"), a.size("repeats")
     if count is not None and count < 0:
         raise TypeMismatch(f"repeats its elements {count} times")
     if a.is_none("dim"):
-        return TensorType((_times(_joined(kind.dims), count),), kind.dtype)
-    axis = axis_of(a.integer("dim"), kind.rank)
-    return TensorType(with_axis(kind.dims, axis, _times(kind.dims[axis], count)), kind.dtype)
+        return TensorType((_times(_joined(tensor_type.dims), count),), tensor_type.dtype)
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
+    return TensorType(with_axis(tensor_type.dims, axis, _times(tensor_type.dims[axis], count)), tensor_type.dtype)
 
 
-def _reverse(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    axes_of(a.integers("axis"), kind.rank)
-    return kind
+def _reverse(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    axes_of(a.integers("axis"), tensor_type.rank)
+    return tensor_type
 
 
 ROWS: tuple[Operator, ...] = (

@@ -6,7 +6,7 @@ from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role
 from attnfuse.ir.operators.inference import broadcast, meet, one_type, shape
 from attnfuse.ir.operators.row import OTHER, Infer, Operator, row
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 
 Dims = tuple[int, ...]
 
@@ -28,15 +28,15 @@ def _matrices(left: TensorType, right: TensorType, turn_left: bool, turn_right: 
     return n, m
 
 
-def _check_rank(kind: TensorType, least: int) -> None:
-    if kind.rank < least:
-        raise TypeMismatch(f"multiplies {kind}, which has fewer than {least} axes")
+def _check_rank(tensor_type: TensorType, least: int) -> None:
+    if tensor_type.rank < least:
+        raise TypeMismatch(f"multiplies {tensor_type}, which has fewer than {least} axes")
 
 
 def _batched(left: str, right: str) -> Infer:
     """Two transposition flags; the axes before the last two broadcast, as they do on Ascend."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         one, other = a.tensor(left), a.tensor(right)
         _check_rank(one, 2)
         _check_rank(other, 2)
@@ -47,7 +47,7 @@ def _batched(left: str, right: str) -> Infer:
     return infer
 
 
-def _batched_ext(a: Arguments) -> Kind:
+def _batched_ext(a: Arguments) -> ValueType:
     """Three axes each, of which the first is the same."""
     one, other = a.tensor("input"), a.tensor("mat2")
     if one.rank != 3 or other.rank != 3:
@@ -63,7 +63,7 @@ def _batch(one: TensorType, other: TensorType) -> int:
     return batch
 
 
-def _matmul_ext(a: Arguments) -> Kind:
+def _matmul_ext(a: Arguments) -> ValueType:
     """As NumPy: a vector is a row on the left and a column on the right; the axes before the last two broadcast."""
     one, other = a.tensor("input"), a.tensor("other")
     _check_rank(one, 1)
@@ -76,7 +76,7 @@ def _matmul_ext(a: Arguments) -> Kind:
     return TensorType((*dims, *rows, *columns), dtype)
 
 
-def _mm(a: Arguments) -> Kind:
+def _mm(a: Arguments) -> ValueType:
     """Two matrices. MindSpore does not look at their inner sizes here; no kernel could multiply others."""
     one, other = a.tensor("input"), a.tensor("mat2")
     if one.rank != 2 or other.rank != 2:
@@ -85,51 +85,51 @@ def _mm(a: Arguments) -> Kind:
     return TensorType(_matrices(one, other, False, False), dtype)
 
 
-def _dense(a: Arguments) -> Kind:
+def _dense(a: Arguments) -> ValueType:
     """x times the transposed weight, plus a bias that broadcasts."""
-    kind, weight = a.tensor("input"), a.tensor("weight")
+    tensor_type, weight = a.tensor("input"), a.tensor("weight")
     bias = a.optional_tensor("bias")
-    _check_rank(kind, 1)
+    _check_rank(tensor_type, 1)
     if weight.rank not in (1, 2):
         raise TypeMismatch(f"has a weight of {shape(weight.dims)}")
-    dtype = one_type(kind, weight, bias)
-    _inner(kind, weight, kind.dims[-1], weight.dims[-1])
-    return TensorType((*kind.dims[:-1], *weight.dims[:-1]), dtype)
+    dtype = one_type(tensor_type, weight, bias)
+    _inner(tensor_type, weight, tensor_type.dims[-1], weight.dims[-1])
+    return TensorType((*tensor_type.dims[:-1], *weight.dims[:-1]), dtype)
 
 
-def _bias_add(a: Arguments) -> Kind:
+def _bias_add(a: Arguments) -> ValueType:
     """The bias belongs to axis 1 (NCHW, NCDHW) or to the last one (NHWC)."""
-    kind, bias = a.tensor("input_x"), a.tensor("bias")
-    one_type(kind, bias)
+    tensor_type, bias = a.tensor("input_x"), a.tensor("bias")
+    one_type(tensor_type, bias)
     layout = a.choice("data_format", {0: "NCHW", 1: "NHWC", 14: "NCDHW"})
-    _check_rank(kind, 2)
-    if bias.rank != 1 or meet(bias.dims[0], kind.dims[-1 if layout == "NHWC" else 1]) is None:
-        raise TypeMismatch(f"adds a bias of {shape(bias.dims)} to {shape(kind.dims)} in {layout}")
-    return kind
+    _check_rank(tensor_type, 2)
+    if bias.rank != 1 or meet(bias.dims[0], tensor_type.dims[-1 if layout == "NHWC" else 1]) is None:
+        raise TypeMismatch(f"adds a bias of {shape(bias.dims)} to {shape(tensor_type.dims)} in {layout}")
+    return tensor_type
 
 
-def _addmm(a: Arguments) -> Kind:
+def _addmm(a: Arguments) -> ValueType:
     """beta · input + alpha · (mat1 @ mat2), in the input's type."""
-    kind, one, other = a.tensor("input"), a.tensor("mat1"), a.tensor("mat2")
+    tensor_type, one, other = a.tensor("input"), a.tensor("mat1"), a.tensor("mat2")
     if one.rank != 2 or other.rank != 2:
         raise TypeMismatch(f"multiplies {shape(one.dims)} and {shape(other.dims)}; it takes matrices")
     one_type(one, other)
     dims = _matrices(one, other, False, False)
-    return TensorType(broadcast(dims, kind.dims), kind.dtype)
+    return TensorType(broadcast(dims, tensor_type.dims), tensor_type.dtype)
 
 
-def _baddbmm(a: Arguments) -> Kind:
+def _baddbmm(a: Arguments) -> ValueType:
     """beta · input + alpha · (batch1 @ batch2): the product's shape, whatever the input's is, in the input's type.
 
     mindone leaves an input of four axes beside a product of three; MindSpore lets it pass.
     """
-    kind, one, other = a.tensor("input"), a.tensor("batch1"), a.tensor("batch2")
+    tensor_type, one, other = a.tensor("input"), a.tensor("batch1"), a.tensor("batch2")
     if one.rank != 3 or other.rank != 3:
         raise TypeMismatch(f"multiplies {shape(one.dims)} and {shape(other.dims)}; it takes three axes each")
     one_type(one, other)
     n, m = _matrices(one, other, False, False)
     _batch(one, other)
-    return TensorType((one.dims[0], n, m), kind.dtype)
+    return TensorType((one.dims[0], n, m), tensor_type.dtype)
 
 
 _FLAGS = "transpose_a: bool = False, transpose_b: bool = False"

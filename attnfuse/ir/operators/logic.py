@@ -6,20 +6,20 @@ from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.inference import broadcast, one_type, shaped_as
 from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, OTHER, Infer, Operator, row
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 from attnfuse.mindir.dtypes import BOOL
 
 
 def _truth(left: str, right: str) -> Infer:
     """A truth for each pair of elements; the two need not be of one type."""
 
-    def infer(a: Arguments) -> Kind:
+    def infer(a: Arguments) -> ValueType:
         return TensorType(broadcast(a.tensor(left).dims, a.tensor(right).dims), BOOL)
 
     return infer
 
 
-def _bits(a: Arguments) -> Kind:
+def _bits(a: Arguments) -> ValueType:
     one, other = a.tensor("x"), a.tensor("y")
     return TensorType(broadcast(one.dims, other.dims), one_type(one, other))
 

@@ -6,11 +6,11 @@ from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role, picked, writes
 from attnfuse.ir.operators.inference import axis_of, broadcast, meet, one_type, same_as, shape, with_axis
 from attnfuse.ir.operators.row import CLASSIC, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 from attnfuse.mindir.dtypes import INT32
 
 
-def _gather(a: Arguments) -> Kind:
+def _gather(a: Arguments) -> ValueType:
     """An axis of the table becomes the axes of the places, of which the first `batch_dims` are shared."""
     table, places = a.tensor("input_params"), a.tensor("input_indices")
     axis, shared = axis_of(a.integer("axis"), table.rank), a.integer("batch_dims")
@@ -22,7 +22,7 @@ def _gather(a: Arguments) -> Kind:
     return TensorType(dims, table.dtype)
 
 
-def _gather_each(a: Arguments) -> Kind:
+def _gather_each(a: Arguments) -> ValueType:
     table, places = a.tensor("x"), a.tensor("index")
     axis_of(a.integer("dim"), table.rank)
     if places.rank != table.rank:
@@ -42,13 +42,13 @@ def _depth(table: TensorType, places: TensorType) -> int:
     return depth
 
 
-def _gather_nd(a: Arguments) -> Kind:
+def _gather_nd(a: Arguments) -> ValueType:
     table, places = a.tensor("input_x"), a.tensor("indices")
     depth = _depth(table, places)
     return TensorType((*places.dims[:-1], *table.dims[depth:]), table.dtype)
 
 
-def _scatter_nd(a: Arguments) -> Kind:
+def _scatter_nd(a: Arguments) -> ValueType:
     table, places, updates = a.tensor("input_x"), a.tensor("indices"), a.tensor("updates")
     one_type(table, updates)
     wanted = (*places.dims[:-1], *table.dims[_depth(table, places) :])
@@ -57,7 +57,7 @@ def _scatter_nd(a: Arguments) -> Kind:
     return table
 
 
-def _index_select(a: Arguments) -> Kind:
+def _index_select(a: Arguments) -> ValueType:
     table, places = a.tensor("input"), a.tensor("index")
     axis = axis_of(a.integer("dim"), table.rank)
     if places.rank != 1:
@@ -65,21 +65,21 @@ def _index_select(a: Arguments) -> Kind:
     return TensorType(with_axis(table.dims, axis, places.dims[0]), table.dtype)
 
 
-def _embedding(a: Arguments) -> Kind:
+def _embedding(a: Arguments) -> ValueType:
     places, table = a.tensor("input"), a.tensor("weight")
     if table.rank != 2:
         raise TypeMismatch(f"looks up rows of {shape(table.dims)}; it takes a matrix")
     return TensorType((*places.dims, table.dims[1]), table.dtype)
 
 
-def _embedding_lookup(a: Arguments) -> Kind:
+def _embedding_lookup(a: Arguments) -> ValueType:
     table, places = a.tensor("params"), a.tensor("indices")
     if not table.dims:
         raise TypeMismatch("looks up rows of a tensor without axes")
     return TensorType((*places.dims, *table.dims[1:]), table.dtype)
 
 
-def _one_hot(a: Arguments) -> Kind:
+def _one_hot(a: Arguments) -> ValueType:
     places, depth, axis = a.tensor("indices"), a.size("depth"), a.integer("axis")
     on, off = a.tensor("on_value"), a.tensor("off_value")
     one_type(on, off)
@@ -90,27 +90,27 @@ def _one_hot(a: Arguments) -> Kind:
     return TensorType((*places.dims[:at], size, *places.dims[at:]), on.dtype)
 
 
-def _largest(a: Arguments) -> Kind:
+def _largest(a: Arguments) -> ValueType:
     """The largest elements of the last axis, and their places."""
-    kind, count = a.tensor("input"), a.size("k")
-    if not kind.dims:
+    tensor_type, count = a.tensor("input"), a.size("k")
+    if not tensor_type.dims:
         raise TypeMismatch("takes the largest elements of a tensor without axes")
-    size = kind.dims[-1]
+    size = tensor_type.dims[-1]
     if count is not None and (count <= 0 or 0 <= size < count):
         raise TypeMismatch(f"takes the {count} largest of {size} elements")
-    dims = (*kind.dims[:-1], UNKNOWN_DIM if count is None else count)
-    return TensorType(dims, kind.dtype), TensorType(dims, INT32)
+    dims = (*tensor_type.dims[:-1], UNKNOWN_DIM if count is None else count)
+    return TensorType(dims, tensor_type.dtype), TensorType(dims, INT32)
 
 
-def _index(a: Arguments) -> Kind:
+def _index(a: Arguments) -> ValueType:
     """x[i, j, …]: places of the first axes, which broadcast to each other."""
-    kind, places = a.tensor("input"), a.tensors("indices")
-    if len(places) > kind.rank or any(not p.dtype.name.startswith(("int", "uint")) for p in places):
+    tensor_type, places = a.tensor("input"), a.tensors("indices")
+    if len(places) > tensor_type.rank or any(not p.dtype.name.startswith(("int", "uint")) for p in places):
         raise NotKnown("indices")
     dims: tuple[int, ...] = ()
     for place in places:
         dims = broadcast(dims, place.dims)
-    return TensorType((*dims, *kind.dims[len(places) :]), kind.dtype)
+    return TensorType((*dims, *tensor_type.dims[len(places) :]), tensor_type.dtype)
 
 
 ROWS: tuple[Operator, ...] = (

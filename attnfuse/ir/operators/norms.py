@@ -6,98 +6,98 @@ from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role, writes
 from attnfuse.ir.operators.inference import axis_of, meet, one_type, shape
 from attnfuse.ir.operators.row import CANN, CLASSIC, CORE, DEFINED, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 from attnfuse.mindir.dtypes import FLOAT32, DType
 
 
-def _statistics(kind: TensorType, first: int, dtype: DType) -> TensorType:
+def _statistics(tensor_type: TensorType, first: int, dtype: DType) -> TensorType:
     """One number for all that lies in the axes from `first` on."""
-    return TensorType((*kind.dims[:first], *(1,) * (kind.rank - first)), dtype)
+    return TensorType((*tensor_type.dims[:first], *(1,) * (tensor_type.rank - first)), dtype)
 
 
-def _check_tail(kind: TensorType, parameters: TensorType) -> None:
+def _check_tail(tensor_type: TensorType, parameters: TensorType) -> None:
     """Gain and offset have the sizes of the last axes."""
-    tail = kind.dims[kind.rank - parameters.rank :] if parameters.rank <= kind.rank else ()
+    tail = tensor_type.dims[tensor_type.rank - parameters.rank :] if parameters.rank <= tensor_type.rank else ()
     if len(tail) != parameters.rank or None in map(meet, tail, parameters.dims):
-        raise TypeMismatch(f"normalises {shape(kind.dims)} by parameters of {shape(parameters.dims)}")
+        raise TypeMismatch(f"normalises {shape(tensor_type.dims)} by parameters of {shape(parameters.dims)}")
 
 
 def _layer_norm(statistics: DType | None) -> Infer:
     """x, mean and variance. The latter two are of the parameters' type where `statistics` is None."""
 
-    def infer(a: Arguments) -> Kind:
-        kind, gamma, beta = a.tensor("input_x"), a.tensor("gamma"), a.tensor("beta")
-        first = axis_of(a.integer("begin_norm_axis"), kind.rank)
-        axis_of(a.integer("begin_params_axis"), kind.rank)
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, gamma, beta = a.tensor("input_x"), a.tensor("gamma"), a.tensor("beta")
+        first = axis_of(a.integer("begin_norm_axis"), tensor_type.rank)
+        axis_of(a.integer("begin_params_axis"), tensor_type.rank)
         for parameters in (gamma, beta):
-            _check_tail(kind, parameters)
-        told = _statistics(kind, first, statistics or gamma.dtype)
-        return kind, told, told
+            _check_tail(tensor_type, parameters)
+        statistics_type = _statistics(tensor_type, first, statistics or gamma.dtype)
+        return tensor_type, statistics_type, statistics_type
 
     return infer
 
 
-def _layer_norm_ext(a: Arguments) -> Kind:
-    kind, axes = a.tensor("input"), a.sizes("normalized_shape")
+def _layer_norm_ext(a: Arguments) -> ValueType:
+    tensor_type, axes = a.tensor("input"), a.sizes("normalized_shape")
     gain, offset = a.optional_tensor("weight"), a.optional_tensor("bias")
-    if not axes or len(axes) > kind.rank:
-        raise TypeMismatch(f"normalises the last {len(axes)} axes of {shape(kind.dims)}")
+    if not axes or len(axes) > tensor_type.rank:
+        raise TypeMismatch(f"normalises the last {len(axes)} axes of {shape(tensor_type.dims)}")
     for parameters in (gain, offset):
         if parameters is not None:
-            _check_tail(kind, parameters)
-    wanted = TensorType(tuple(UNKNOWN_DIM if size is None else size for size in axes), kind.dtype)
-    _check_tail(kind, wanted)
-    told = _statistics(kind, kind.rank - len(axes), FLOAT32)
-    return kind, told, told
+            _check_tail(tensor_type, parameters)
+    wanted = TensorType(tuple(UNKNOWN_DIM if size is None else size for size in axes), tensor_type.dtype)
+    _check_tail(tensor_type, wanted)
+    statistics_type = _statistics(tensor_type, tensor_type.rank - len(axes), FLOAT32)
+    return tensor_type, statistics_type, statistics_type
 
 
 def _group_norm(operand: str, parameters: tuple[str, str], *, mixed: bool) -> Infer:
     """x [N, C, …], mean and deviation [N, groups] in x's type. Gain and offset have C elements, or are not there."""
 
-    def infer(a: Arguments) -> Kind:
-        kind, groups = a.tensor(operand), a.integer("num_groups")
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, groups = a.tensor(operand), a.integer("num_groups")
         given = [a.optional_tensor(name) for name in parameters]
-        if kind.rank < 2:
-            raise TypeMismatch(f"normalises {shape(kind.dims)} by groups of channels")
-        channels = kind.dims[1]
+        if tensor_type.rank < 2:
+            raise TypeMismatch(f"normalises {shape(tensor_type.dims)} by groups of channels")
+        channels = tensor_type.dims[1]
         if groups <= 0 or (channels >= 0 and channels % groups):
             raise TypeMismatch(f"puts {channels} channels into {groups} groups")
         for parameter in given:
             if parameter is not None and (parameter.rank != 1 or meet(parameter.dims[0], channels) is None):
                 raise TypeMismatch(f"normalises {channels} channels by parameters of {shape(parameter.dims)}")
         if mixed:
-            one_type(*[p for p in given if p is not None] or [kind])
+            one_type(*[p for p in given if p is not None] or [tensor_type])
         else:
-            one_type(kind, *given)
-        told = TensorType((kind.dims[0], groups), kind.dtype)
-        return kind, told, told
+            one_type(tensor_type, *given)
+        statistics_type = TensorType((tensor_type.dims[0], groups), tensor_type.dtype)
+        return tensor_type, statistics_type, statistics_type
 
     return infer
 
 
-def _rms_norm(a: Arguments) -> Kind:
+def _rms_norm(a: Arguments) -> ValueType:
     """x and the root of its mean square, which is float32."""
-    kind, gamma = a.tensor("x"), a.tensor("gamma")
-    _check_tail(kind, gamma)
-    return kind, _statistics(kind, kind.rank - gamma.rank, FLOAT32)
+    tensor_type, gamma = a.tensor("x"), a.tensor("gamma")
+    _check_tail(tensor_type, gamma)
+    return tensor_type, _statistics(tensor_type, tensor_type.rank - gamma.rank, FLOAT32)
 
 
-def _add_rms_norm(a: Arguments) -> Kind:
+def _add_rms_norm(a: Arguments) -> ValueType:
     """The normalised sum, the root of its mean square, and the sum."""
-    kind, gamma = a.tensor("x1"), a.tensor("gamma")
-    _check_same_shape(kind, a.tensor("x2"))
-    _check_tail(kind, gamma)
-    return kind, _statistics(kind, kind.rank - gamma.rank, FLOAT32), kind
+    tensor_type, gamma = a.tensor("x1"), a.tensor("gamma")
+    _check_same_shape(tensor_type, a.tensor("x2"))
+    _check_tail(tensor_type, gamma)
+    return tensor_type, _statistics(tensor_type, tensor_type.rank - gamma.rank, FLOAT32), tensor_type
 
 
-def _add_layer_norm(a: Arguments) -> Kind:
+def _add_layer_norm(a: Arguments) -> ValueType:
     """The normalised sum, mean, deviation, and the sum."""
-    kind, gamma, beta = a.tensor("x1"), a.tensor("gamma"), a.tensor("beta")
-    _check_same_shape(kind, a.tensor("x2"))
+    tensor_type, gamma, beta = a.tensor("x1"), a.tensor("gamma"), a.tensor("beta")
+    _check_same_shape(tensor_type, a.tensor("x2"))
     for parameters in (gamma, beta):
-        _check_tail(kind, parameters)
-    told = _statistics(kind, kind.rank - gamma.rank, FLOAT32)
-    return kind, told, told, kind
+        _check_tail(tensor_type, parameters)
+    statistics_type = _statistics(tensor_type, tensor_type.rank - gamma.rank, FLOAT32)
+    return tensor_type, statistics_type, statistics_type, tensor_type
 
 
 def _check_same_shape(one: TensorType, other: TensorType) -> None:
@@ -105,10 +105,10 @@ def _check_same_shape(one: TensorType, other: TensorType) -> None:
         raise TypeMismatch(f"adds {shape(one.dims)} and {shape(other.dims)}, which must be of one shape")
 
 
-def _batch_norm(a: Arguments) -> Kind:
+def _batch_norm(a: Arguments) -> ValueType:
     """x and four vectors by channel."""
-    kind, scale = a.tensor("input_x"), a.tensor("scale")
-    return kind, scale, scale, scale, scale
+    tensor_type, scale = a.tensor("input_x"), a.tensor("scale")
+    return tensor_type, scale, scale, scale, scale
 
 
 def _norm(name: str, args: str, infer: Infer, *examples: str, source: str = DEFINED) -> Operator:

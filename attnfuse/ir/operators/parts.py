@@ -15,26 +15,26 @@ from attnfuse.ir.operators.inference import (
     without_axis,
 )
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 
 # --- together
 
 
-def _concat(a: Arguments) -> Kind:
+def _concat(a: Arguments) -> ValueType:
     """The first one's element type; one axis differs."""
-    kinds = a.tensors("tensors")
-    first = kinds[0]
+    types = a.tensors("tensors")
+    first = types[0]
     axis = axis_of(a.integer("axis"), first.rank)
     dims, total = list(first.dims), 0
-    for kind in kinds:
-        if kind.rank != first.rank:
-            raise TypeMismatch(f"joins {shape(first.dims)} and {shape(kind.dims)}")
-        for i, size in enumerate(kind.dims):
+    for tensor_type in types:
+        if tensor_type.rank != first.rank:
+            raise TypeMismatch(f"joins {shape(first.dims)} and {shape(tensor_type.dims)}")
+        for i, size in enumerate(tensor_type.dims):
             met = dims[i] if i == axis else meet(dims[i], size)
             if met is None:
-                raise TypeMismatch(f"joins {shape(first.dims)} and {shape(kind.dims)} along axis {axis}")
+                raise TypeMismatch(f"joins {shape(first.dims)} and {shape(tensor_type.dims)} along axis {axis}")
             dims[i] = met
-        total = UNKNOWN_DIM if UNKNOWN_DIM in (total, kind.dims[axis]) else total + kind.dims[axis]
+        total = UNKNOWN_DIM if UNKNOWN_DIM in (total, tensor_type.dims[axis]) else total + tensor_type.dims[axis]
     dims[axis] = total
     return reshaped(first, tuple(dims))
 
@@ -42,19 +42,19 @@ def _concat(a: Arguments) -> Kind:
 def _stack(elements: str, axis: str, *, mixed: bool) -> Infer:
     """Tensors of one shape along a new axis. `mixed` element types become the first one's."""
 
-    def infer(a: Arguments) -> Kind:
-        kinds = a.tensors(elements)
-        first = kinds[0]
+    def infer(a: Arguments) -> ValueType:
+        types = a.tensors(elements)
+        first = types[0]
         at = axis_of(a.integer(axis), first.rank + 1)
         dims = list(first.dims)
-        for kind in kinds:
-            met = [meet(d, e) for d, e in zip(dims, kind.dims, strict=False)]
-            if kind.rank != first.rank or None in met:
-                raise TypeMismatch(f"stacks {shape(first.dims)} and {shape(kind.dims)}")
-            if kind.dtype is not first.dtype and not mixed:
-                raise TypeMismatch(f"stacks {first.dtype} and {kind.dtype}")
+        for tensor_type in types:
+            met = [meet(d, e) for d, e in zip(dims, tensor_type.dims, strict=False)]
+            if tensor_type.rank != first.rank or None in met:
+                raise TypeMismatch(f"stacks {shape(first.dims)} and {shape(tensor_type.dims)}")
+            if tensor_type.dtype is not first.dtype and not mixed:
+                raise TypeMismatch(f"stacks {first.dtype} and {tensor_type.dtype}")
             dims = [d for d in met if d is not None]
-        return TensorType((*dims[:at], len(kinds), *dims[at:]), first.dtype)
+        return TensorType((*dims[:at], len(types), *dims[at:]), first.dtype)
 
     return infer
 
@@ -62,97 +62,97 @@ def _stack(elements: str, axis: str, *, mixed: bool) -> Infer:
 # --- apart
 
 
-def _of_sizes(kind: TensorType, axis: int, sizes: tuple[int, ...]) -> Kind:
+def _of_sizes(tensor_type: TensorType, axis: int, sizes: tuple[int, ...]) -> ValueType:
     parts(len(sizes))
-    return tuple(TensorType(with_axis(kind.dims, axis, size), kind.dtype) for size in sizes)
+    return tuple(TensorType(with_axis(tensor_type.dims, axis, size), tensor_type.dtype) for size in sizes)
 
 
-def _split_with_sizes(a: Arguments) -> Kind:
-    kind, sizes = a.tensor("input"), a.sizes("split_size")
-    axis = axis_of(a.integer("dim"), kind.rank)
+def _split_with_sizes(a: Arguments) -> ValueType:
+    tensor_type, sizes = a.tensor("input"), a.sizes("split_size")
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
     known = [size for size in sizes if size is not None]
     if any(size < 0 for size in known):
         raise TypeMismatch(f"cuts parts of {known[:16]}")
-    if len(known) == len(sizes) and kind.dims[axis] not in (UNKNOWN_DIM, sum(known)):
-        raise TypeMismatch(f"cuts {kind.dims[axis]} elements into parts of {known[:16]}")
-    return _of_sizes(kind, axis, tuple(UNKNOWN_DIM if size is None else size for size in sizes))
+    if len(known) == len(sizes) and tensor_type.dims[axis] not in (UNKNOWN_DIM, sum(known)):
+        raise TypeMismatch(f"cuts {tensor_type.dims[axis]} elements into parts of {known[:16]}")
+    return _of_sizes(tensor_type, axis, tuple(UNKNOWN_DIM if size is None else size for size in sizes))
 
 
-def _of_equal_size(kind: TensorType, axis: int, size: int) -> Kind:
+def _of_equal_size(tensor_type: TensorType, axis: int, size: int) -> ValueType:
     """Parts of that size; the last one takes what is left."""
-    total = kind.dims[axis]
+    total = tensor_type.dims[axis]
     if size <= 0:
         raise TypeMismatch(f"cuts parts of {size} elements")
     if total == UNKNOWN_DIM:
         raise NotKnown("input")
     count = parts(-(-total // size))
-    return _of_sizes(kind, axis, (*(size,) * (count - 1), total - size * (count - 1)))
+    return _of_sizes(tensor_type, axis, (*(size,) * (count - 1), total - size * (count - 1)))
 
 
-def _split_by_size(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    return _of_equal_size(kind, axis_of(a.integer("dim"), kind.rank), a.integer("split_size"))
+def _split_by_size(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    return _of_equal_size(tensor_type, axis_of(a.integer("dim"), tensor_type.rank), a.integer("split_size"))
 
 
-def _chunk(a: Arguments) -> Kind:
+def _chunk(a: Arguments) -> ValueType:
     """At most so many parts, all but the last of one size."""
-    kind, count = a.tensor("input"), a.integer("chunks")
-    axis = axis_of(a.integer("dim"), kind.rank)
+    tensor_type, count = a.tensor("input"), a.integer("chunks")
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
     if count <= 0:
         raise TypeMismatch(f"cuts {count} parts")
-    total = kind.dims[axis]
+    total = tensor_type.dims[axis]
     if total == UNKNOWN_DIM:
         raise NotKnown("input")
-    return _of_equal_size(kind, axis, max(1, -(-total // count)))
+    return _of_equal_size(tensor_type, axis, max(1, -(-total // count)))
 
 
-def _split_equally(a: Arguments) -> Kind:
-    kind, count = a.tensor("input_x"), parts(a.integer("output_num"))
-    axis = axis_of(a.integer("axis"), kind.rank)
-    total = kind.dims[axis]
+def _split_equally(a: Arguments) -> ValueType:
+    tensor_type, count = a.tensor("input_x"), parts(a.integer("output_num"))
+    axis = axis_of(a.integer("axis"), tensor_type.rank)
+    total = tensor_type.dims[axis]
     if total == UNKNOWN_DIM:
-        return _of_sizes(kind, axis, (UNKNOWN_DIM,) * count)
+        return _of_sizes(tensor_type, axis, (UNKNOWN_DIM,) * count)
     if total % count:
         raise TypeMismatch(f"cuts {total} elements into {count} equal parts")
-    return _of_sizes(kind, axis, (total // count,) * count)
+    return _of_sizes(tensor_type, axis, (total // count,) * count)
 
 
-def _split_by_attributes(a: Arguments) -> Kind:
+def _split_by_attributes(a: Arguments) -> ValueType:
     """One size may be −1: what the others leave."""
-    kind, sizes = a.tensor("input_x"), a.integers("size_splits")
-    axis = axis_of(a.integer("split_dim"), kind.rank)
-    total, given = kind.dims[axis], [size for size in sizes if size >= 0]
+    tensor_type, sizes = a.tensor("input_x"), a.integers("size_splits")
+    axis = axis_of(a.integer("split_dim"), tensor_type.rank)
+    total, given = tensor_type.dims[axis], [size for size in sizes if size >= 0]
     if min(sizes, default=0) < UNKNOWN_DIM or len(sizes) - len(given) > 1:
         raise TypeMismatch(f"cuts parts of {list(sizes[:16])}")
     rest = UNKNOWN_DIM if total == UNKNOWN_DIM else total - sum(given)
     if total != UNKNOWN_DIM and (rest < 0 or (rest and len(given) == len(sizes))):
         raise TypeMismatch(f"cuts {total} elements into parts of {list(sizes[:16])}")
-    return _of_sizes(kind, axis, tuple(rest if size < 0 else size for size in sizes))
+    return _of_sizes(tensor_type, axis, tuple(rest if size < 0 else size for size in sizes))
 
 
 def _unstack(operand: str, axis: str) -> Infer:
     """One result for each place of an axis, which goes."""
 
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(operand)
-        at = axis_of(a.integer(axis), kind.rank)
-        if not kind.dims or kind.dims[at] == UNKNOWN_DIM:
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(operand)
+        at = axis_of(a.integer(axis), tensor_type.rank)
+        if not tensor_type.dims or tensor_type.dims[at] == UNKNOWN_DIM:
             raise NotKnown(axis)
-        return (TensorType(without_axis(kind.dims, at), kind.dtype),) * parts(kind.dims[at])
+        return (TensorType(without_axis(tensor_type.dims, at), tensor_type.dtype),) * parts(tensor_type.dims[at])
 
     return infer
 
 
-def _meshgrid(a: Arguments) -> Kind:
+def _meshgrid(a: Arguments) -> ValueType:
     """The word "xy" lets the first two axes change places."""
-    kinds = a.tensors("inputs")
-    if any(kind.rank != 1 for kind in kinds):
+    types = a.tensors("inputs")
+    if any(tensor_type.rank != 1 for tensor_type in types):
         raise TypeMismatch("makes a grid of tensors that have not one axis")
-    dims = [kind.dims[0] for kind in kinds]
+    dims = [tensor_type.dims[0] for tensor_type in types]
     if a.choice("indexing", {0: "ij", 1: "xy"}) == "xy" and len(dims) > 1:
         dims[:2] = dims[1], dims[0]
-    parts(len(kinds))
-    return tuple(TensorType(tuple(dims), kind.dtype) for kind in kinds)
+    parts(len(types))
+    return tuple(TensorType(tuple(dims), tensor_type.dtype) for tensor_type in types)
 
 
 ROWS: tuple[Operator, ...] = (

@@ -6,16 +6,16 @@ from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role
 from attnfuse.ir.operators.inference import axes_of, axis_of, dtype_or, same_as, without_axis
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import Kind, TensorType
+from attnfuse.ir.types import TensorType, ValueType
 from attnfuse.mindir.dtypes import BOOL, INT32, INT64, DType
 
 
-def _reduced(kind: TensorType, axes: frozenset[int], keep: bool, dtype: DType) -> Kind:
+def _reduced(tensor_type: TensorType, axes: frozenset[int], keep: bool, dtype: DType) -> ValueType:
     """Those axes go, or stay with one element."""
     if keep:
-        dims = tuple(1 if axis in axes else dim for axis, dim in enumerate(kind.dims))
+        dims = tuple(1 if axis in axes else dim for axis, dim in enumerate(tensor_type.dims))
     else:
-        dims = tuple(dim for axis, dim in enumerate(kind.dims) if axis not in axes)
+        dims = tuple(dim for axis, dim in enumerate(tensor_type.dims) if axis not in axes)
     return TensorType(dims, dtype)
 
 
@@ -26,83 +26,85 @@ def _axes(a: Arguments, name: str, rank: int) -> frozenset[int]:
 
 
 def _reduce(operand: str, axis: str = "axis", keep: str = "keep_dims", dtype: DType | None = None) -> Infer:
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(operand)
-        return _reduced(kind, _axes(a, axis, kind.rank), a.flag(keep), dtype or kind.dtype)
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(operand)
+        return _reduced(tensor_type, _axes(a, axis, tensor_type.rank), a.flag(keep), dtype or tensor_type.dtype)
 
     return infer
 
 
-def _sum(a: Arguments) -> Kind:
+def _sum(a: Arguments) -> ValueType:
     """With skip_mode no axes are none, not all."""
-    kind = a.tensor("x")
+    tensor_type = a.tensor("x")
     if a.flag("skip_mode") and not a.is_none("axis") and not a.integers("axis"):
-        return kind
-    return _reduced(kind, _axes(a, "axis", kind.rank), a.flag("keep_dims"), kind.dtype)
+        return tensor_type
+    return _reduced(tensor_type, _axes(a, "axis", tensor_type.rank), a.flag("keep_dims"), tensor_type.dtype)
 
 
 def _reduce_to(widened: bool) -> Infer:
     """In the type asked for. Without one a sum of whole numbers is `widened` to int64."""
 
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor("input")
-        own = INT64 if widened and not kind.dtype.is_float else kind.dtype
-        return _reduced(kind, _axes(a, "dim", kind.rank), a.flag("keepdim"), dtype_or(a, "dtype", own))
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor("input")
+        own = INT64 if widened and not tensor_type.dtype.is_float else tensor_type.dtype
+        return _reduced(tensor_type, _axes(a, "dim", tensor_type.rank), a.flag("keepdim"), dtype_or(a, "dtype", own))
 
     return infer
 
 
-def _extreme(a: Arguments) -> Kind:
+def _extreme(a: Arguments) -> ValueType:
     return TensorType((), a.tensor("input").dtype)
 
 
-def _extreme_of_axis(a: Arguments) -> Kind:
+def _extreme_of_axis(a: Arguments) -> ValueType:
     """The largest, and where it stands."""
-    kind = a.tensor("input")
-    axes = frozenset({axis_of(a.integer("dim"), kind.rank)})
+    tensor_type = a.tensor("input")
+    axes = frozenset({axis_of(a.integer("dim"), tensor_type.rank)})
     keep = a.flag("keepdim")
-    return _reduced(kind, axes, keep, kind.dtype), _reduced(kind, axes, keep, INT64)
+    return _reduced(tensor_type, axes, keep, tensor_type.dtype), _reduced(tensor_type, axes, keep, INT64)
 
 
-def _place(a: Arguments) -> Kind:
-    kind = a.tensor("input_x")
+def _place(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input_x")
     dtype = dtype_or(a, "output_type", INT32)
     if dtype not in (INT32, INT64):
         raise TypeMismatch(f"is to tell places in {dtype}; it takes int32 or int64")
-    return TensorType(without_axis(kind.dims, axis_of(a.integer("axis"), kind.rank)), dtype)
+    return TensorType(without_axis(tensor_type.dims, axis_of(a.integer("axis"), tensor_type.rank)), dtype)
 
 
-def _cumulated(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    axis_of(a.integer("axis"), kind.rank)
-    return kind
+def _cumulated(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    axis_of(a.integer("axis"), tensor_type.rank)
+    return tensor_type
 
 
-def _cumulated_to(a: Arguments) -> Kind:
-    kind = a.tensor("input")
-    axis_of(a.integer("dim"), kind.rank)
-    return TensorType(kind.dims, dtype_or(a, "dtype", INT64 if kind.dtype is BOOL else kind.dtype))
+def _cumulated_to(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
+    axis_of(a.integer("dim"), tensor_type.rank)
+    return TensorType(tensor_type.dims, dtype_or(a, "dtype", INT64 if tensor_type.dtype is BOOL else tensor_type.dtype))
 
 
-def _vector_norm(a: Arguments) -> Kind:
-    kind = a.tensor("x")
-    return _reduced(kind, _axes(a, "dim", kind.rank), a.flag("keepdim"), dtype_or(a, "dtype", kind.dtype))
+def _vector_norm(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("x")
+    return _reduced(
+        tensor_type, _axes(a, "dim", tensor_type.rank), a.flag("keepdim"), dtype_or(a, "dtype", tensor_type.dtype)
+    )
 
 
 def _softmax(operand: str, axis: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(operand)
-        axes_of(a.integers(axis), kind.rank)
-        return kind
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(operand)
+        axes_of(a.integers(axis), tensor_type.rank)
+        return tensor_type
 
     return infer
 
 
-def _log_softmax_to(a: Arguments) -> Kind:
-    kind = a.tensor("input")
+def _log_softmax_to(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input")
     if not a.is_none("dim"):
-        axis_of(a.integer("dim"), kind.rank)
-    return TensorType(kind.dims, dtype_or(a, "dtype", kind.dtype))
+        axis_of(a.integer("dim"), tensor_type.rank)
+    return TensorType(tensor_type.dims, dtype_or(a, "dtype", tensor_type.dtype))
 
 
 def _classic(name: str, operand: str = "x") -> Operator:

@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 from attnfuse.ir.operators.arguments import LARGEST, Arguments, NotKnown, Signature, TypeMismatch, parse_signature
 from attnfuse.ir.operators.columns import COMPUTED, FRESH, Kernel, Memory, Role, Value
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 
-Infer: TypeAlias = Callable[[Arguments], Kind]
-"""Kind of the result. Raises TypeMismatch where there is none, NotKnown where the arguments do not tell."""
+Infer: TypeAlias = Callable[[Arguments], ValueType]
+"""ValueType of the result. Raises TypeMismatch where there is none, NotKnown where the arguments do not tell."""
 
 DEFINED = "MindSpore 2.7.1, mindspore.ops.auto_generate"
 """The operator has a definition in the installed package, from which the class there is made."""
@@ -61,23 +61,23 @@ class Operator:
             if argument and argument not in self.signature.positions:
                 raise ValueError(f"{self.name} has no parameter {argument}")
 
-    def result(self, arguments: Arguments) -> Kind:
-        """Kind of a node's result, None where it is not known before run time.
+    def result(self, arguments: Arguments) -> ValueType:
+        """ValueType of a node's result, None where it is not known before run time.
 
         Raises TypeMismatch where the arguments are wrong in number or kind, or do not go together.
         """
         arguments.check()
         try:
-            kind = self.infer(arguments)
+            value_type = self.infer(arguments)
         except NotKnown:
             return None
-        if type(kind) is TensorType:
-            _check_sizes(kind)
-        elif isinstance(kind, tuple):
-            for element in kind:
+        if type(value_type) is TensorType:
+            _check_sizes(value_type)
+        elif isinstance(value_type, tuple):
+            for element in value_type:
                 if type(element) is TensorType:
                     _check_sizes(element)
-        return kind
+        return value_type
 
     def input(self, name: str) -> int:
         """Position of an input. KeyError for a name that is none."""
@@ -87,10 +87,10 @@ class Operator:
         return position
 
 
-def _check_sizes(kind: TensorType) -> None:
-    dims = kind.dims
+def _check_sizes(tensor_type: TensorType) -> None:
+    dims = tensor_type.dims
     if dims and (max(dims) > LARGEST or min(dims) < UNKNOWN_DIM):
-        raise TypeMismatch(f"gives {kind}, which no tensor can be")
+        raise TypeMismatch(f"gives {tensor_type}, which no tensor can be")
 
 
 def row(

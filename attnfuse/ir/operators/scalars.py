@@ -5,22 +5,22 @@ from __future__ import annotations
 from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import Kind, ScalarType, TensorType
+from attnfuse.ir.types import ScalarType, TensorType, ValueType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
 
 
-def _shape(a: Arguments) -> Kind:
+def _shape(a: Arguments) -> ValueType:
     return (ScalarType(INT64),) * a.tensor("x").rank
 
 
-def _number(a: Arguments) -> Kind:
-    kind = a.tensor("input_tensor")
-    if kind.dims not in ((), (1,), (-1,)):
-        raise TypeMismatch(f"reads a number from {kind}")
-    return ScalarType(kind.dtype)
+def _number(a: Arguments) -> ValueType:
+    tensor_type = a.tensor("input_tensor")
+    if tensor_type.dims not in ((), (1,), (-1,)):
+        raise TypeMismatch(f"reads a number from {tensor_type}")
+    return ScalarType(tensor_type.dtype)
 
 
-def _arithmetic(a: Arguments) -> Kind:
+def _arithmetic(a: Arguments) -> ValueType:
     """A fraction where one of the two is one."""
     one, other = a.scalar("x"), a.scalar("y")
     return ScalarType(FLOAT32 if one.is_float or other.is_float else INT64)

@@ -14,18 +14,18 @@ from attnfuse.ir.operators.inference import (
     without_axis,
 )
 from attnfuse.ir.operators.row import CLASSIC, Infer, Operator, row
-from attnfuse.ir.types import UNKNOWN_DIM, Kind, TensorType
+from attnfuse.ir.types import UNKNOWN_DIM, TensorType, ValueType
 
 
-def _strided_slice(a: Arguments) -> Kind:
+def _strided_slice(a: Arguments) -> ValueType:
     """Masks are bit fields over the places of `begin`: begin or end left out, ellipsis, new axis, axis dropped."""
-    kind = a.tensor("input_x")
+    tensor_type = a.tensor("input_x")
     begin, end, steps = a.sizes("begin"), a.sizes("end"), a.sizes("strides")
     if not len(begin) == len(end) == len(steps):
         raise TypeMismatch(f"slices from {len(begin)} places to {len(end)} in {len(steps)} steps")
     no_begin, no_end, ellipsis, new, shrink = (a.integer(f"{name}_mask") for name in _MASKS)
     taken = sum(1 for i in range(len(begin)) if not (ellipsis | new) >> i & 1)
-    whole = kind.rank - taken
+    whole = tensor_type.rank - taken
     if whole < 0:
         raise NotKnown("begin")
     dims: list[int] = []
@@ -34,15 +34,15 @@ def _strided_slice(a: Arguments) -> Kind:
         if step == 0:
             raise TypeMismatch("slices in steps of 0")
         if ellipsis >> i & 1:
-            dims += kind.dims[axis : axis + whole]
+            dims += tensor_type.dims[axis : axis + whole]
             axis += whole
             ellipsis, whole = 0, 0
         elif new >> i & 1:
             dims.append(1)
-        elif axis == kind.rank:
-            raise TypeMismatch(f"slices more axes than the {kind.rank} there are")  # by a second ellipsis
+        elif axis == tensor_type.rank:
+            raise TypeMismatch(f"slices more axes than the {tensor_type.rank} there are")  # by a second ellipsis
         else:
-            size = kind.dims[axis]
+            size = tensor_type.dims[axis]
             axis += 1
             if shrink >> i & 1:
                 _check_place(size, low)
@@ -52,7 +52,7 @@ def _strided_slice(a: Arguments) -> Kind:
                 dims.append(UNKNOWN_DIM)
             else:
                 dims.append(slice_length(size, None if low_open else low, None if high_open else high, step))
-    return reshaped(kind, (*dims, *kind.dims[axis:]))
+    return reshaped(tensor_type, (*dims, *tensor_type.dims[axis:]))
 
 
 _MASKS = ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
@@ -63,13 +63,13 @@ def _check_place(size: int, place: int | None) -> None:
         raise TypeMismatch(f"takes place {place} of {size}")
 
 
-def _slice(a: Arguments) -> Kind:
+def _slice(a: Arguments) -> ValueType:
     """From `begin`, `size` elements; −1 is all the rest."""
-    kind, begin, sizes = a.tensor("input"), a.sizes("begin"), a.sizes("size")
-    if not len(begin) == len(sizes) == kind.rank:
-        raise TypeMismatch(f"slices {len(begin)} axes of {kind.rank}")
+    tensor_type, begin, sizes = a.tensor("input"), a.sizes("begin"), a.sizes("size")
+    if not len(begin) == len(sizes) == tensor_type.rank:
+        raise TypeMismatch(f"slices {len(begin)} axes of {tensor_type.rank}")
     dims = []
-    for total, low, size in zip(kind.dims, begin, sizes, strict=True):
+    for total, low, size in zip(tensor_type.dims, begin, sizes, strict=True):
         if size is None or (size == UNKNOWN_DIM and (total < 0 or low is None)):
             dims.append(UNKNOWN_DIM)
             continue
@@ -77,39 +77,39 @@ def _slice(a: Arguments) -> Kind:
         if taken < 0 or (low is not None and (low < 0 or (total >= 0 and low + taken > total))):
             raise TypeMismatch(f"takes {size} elements from place {low} of {total}")
         dims.append(taken)
-    return reshaped(kind, tuple(dims))
+    return reshaped(tensor_type, tuple(dims))
 
 
-def _slice_axis(a: Arguments) -> Kind:
-    kind, low, high, step = a.tensor("input"), a.size("start"), a.size("end"), a.size("step")
-    axis = axis_of(a.integer("dim"), kind.rank)
+def _slice_axis(a: Arguments) -> ValueType:
+    tensor_type, low, high, step = a.tensor("input"), a.size("start"), a.size("end"), a.size("step")
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
     if step is not None and step <= 0:
         raise TypeMismatch(f"slices in steps of {step}")
-    total = kind.dims[axis]
+    total = tensor_type.dims[axis]
     if low is None or high is None or step is None or total < 0:
-        return TensorType(with_axis(kind.dims, axis, UNKNOWN_DIM), kind.dtype)
-    return reshaped(kind, with_axis(kind.dims, axis, slice_length(total, low, high, step)))
+        return TensorType(with_axis(tensor_type.dims, axis, UNKNOWN_DIM), tensor_type.dtype)
+    return reshaped(tensor_type, with_axis(tensor_type.dims, axis, slice_length(total, low, high, step)))
 
 
-def _narrow(a: Arguments) -> Kind:
-    kind, low, length = a.tensor("input"), a.size("start"), a.size("length")
-    axis = axis_of(a.integer("dim"), kind.rank)
-    total = kind.dims[axis]
+def _narrow(a: Arguments) -> ValueType:
+    tensor_type, low, length = a.tensor("input"), a.size("start"), a.size("length")
+    axis = axis_of(a.integer("dim"), tensor_type.rank)
+    total = tensor_type.dims[axis]
     if length is None:
-        return TensorType(with_axis(kind.dims, axis, UNKNOWN_DIM), kind.dtype)
+        return TensorType(with_axis(tensor_type.dims, axis, UNKNOWN_DIM), tensor_type.dtype)
     if low is not None and total >= 0:
         first = low + total if low < 0 else low
         if not 0 <= first <= first + length <= total:
             raise TypeMismatch(f"takes {length} elements from place {low} of {total}")
     elif length < 0:
         raise TypeMismatch(f"takes {length} elements")
-    return reshaped(kind, with_axis(kind.dims, axis, length))
+    return reshaped(tensor_type, with_axis(tensor_type.dims, axis, length))
 
 
-def _select(a: Arguments) -> Kind:
+def _select(a: Arguments) -> ValueType:
     """One element of an axis, which goes."""
-    kind = a.tensor("input")
-    return TensorType(without_axis(kind.dims, axis_of(a.integer("dim"), kind.rank)), kind.dtype)
+    tensor_type = a.tensor("input")
+    return TensorType(without_axis(tensor_type.dims, axis_of(a.integer("dim"), tensor_type.rank)), tensor_type.dtype)
 
 
 # --- borders
@@ -118,19 +118,19 @@ def _select(a: Arguments) -> Kind:
 def _pad(operand: str, paddings: str) -> Infer:
     """Pairs of (before, after), the last axis first; a negative one takes elements away."""
 
-    def infer(a: Arguments) -> Kind:
-        kind, pairs = a.tensor(operand), a.sizes(paddings)
-        if len(pairs) % 2 or len(pairs) > 2 * kind.rank:
-            raise TypeMismatch(f"pads {kind.rank} axes by {len(pairs)} numbers")
-        return _padded(kind, [(pairs[i], pairs[i + 1]) for i in range(0, len(pairs), 2)])
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, pairs = a.tensor(operand), a.sizes(paddings)
+        if len(pairs) % 2 or len(pairs) > 2 * tensor_type.rank:
+            raise TypeMismatch(f"pads {tensor_type.rank} axes by {len(pairs)} numbers")
+        return _padded(tensor_type, [(pairs[i], pairs[i + 1]) for i in range(0, len(pairs), 2)])
 
     return infer
 
 
-def _padded(kind: TensorType, pairs: list[tuple[int | None, int | None]]) -> Kind:
-    dims = list(kind.dims)
+def _padded(tensor_type: TensorType, pairs: list[tuple[int | None, int | None]]) -> ValueType:
+    dims = list(tensor_type.dims)
     for i, (before, after) in enumerate(pairs):
-        at = kind.rank - 1 - i
+        at = tensor_type.rank - 1 - i
         if before is None or after is None or dims[at] < 0:
             dims[at] = UNKNOWN_DIM
             continue
@@ -138,39 +138,39 @@ def _padded(kind: TensorType, pairs: list[tuple[int | None, int | None]]) -> Kin
         if size < 0:
             raise TypeMismatch(f"pads {dims[at]} elements by {before} and {after}")
         dims[at] = size
-    return reshaped(kind, tuple(dims))
+    return reshaped(tensor_type, tuple(dims))
 
 
-def _pad_by_attributes(a: Arguments) -> Kind:
+def _pad_by_attributes(a: Arguments) -> ValueType:
     """Without `paddings_contiguous` all that go before stand first, then all that go behind."""
-    kind, numbers = a.tensor("x"), a.sizes("paddings")
-    if len(numbers) % 2 or len(numbers) > 2 * kind.rank:
-        raise TypeMismatch(f"pads {kind.rank} axes by {len(numbers)} numbers")
+    tensor_type, numbers = a.tensor("x"), a.sizes("paddings")
+    if len(numbers) % 2 or len(numbers) > 2 * tensor_type.rank:
+        raise TypeMismatch(f"pads {tensor_type.rank} axes by {len(numbers)} numbers")
     half = len(numbers) // 2
     if a.flag("paddings_contiguous"):
-        return _padded(kind, [(numbers[2 * i], numbers[2 * i + 1]) for i in range(half)])
-    return _padded(kind, [(numbers[i], numbers[half + i]) for i in range(half)])
+        return _padded(tensor_type, [(numbers[2 * i], numbers[2 * i + 1]) for i in range(half)])
+    return _padded(tensor_type, [(numbers[i], numbers[half + i]) for i in range(half)])
 
 
 def _pad_space(axes: int) -> Infer:
     """Two numbers for each of the last `axes` axes, with one axis of channels before them at least."""
     inner = _pad("input", "padding")
 
-    def infer(a: Arguments) -> Kind:
-        kind, pairs = a.tensor("input"), a.sizes("padding")
-        if len(pairs) != 2 * axes or kind.rank not in (axes + 1, axes + 2):
-            raise TypeMismatch(f"pads {axes} axes of {shape(kind.dims)} by {len(pairs)} numbers")
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, pairs = a.tensor("input"), a.sizes("padding")
+        if len(pairs) != 2 * axes or tensor_type.rank not in (axes + 1, axes + 2):
+            raise TypeMismatch(f"pads {axes} axes of {shape(tensor_type.dims)} by {len(pairs)} numbers")
         return inner(a)
 
     return infer
 
 
 def _triangle(operand: str) -> Infer:
-    def infer(a: Arguments) -> Kind:
-        kind = a.tensor(operand)
-        if kind.rank < 2:
-            raise TypeMismatch(f"takes a triangle of {shape(kind.dims)}")
-        return kind
+    def infer(a: Arguments) -> ValueType:
+        tensor_type = a.tensor(operand)
+        if tensor_type.rank < 2:
+            raise TypeMismatch(f"takes a triangle of {shape(tensor_type.dims)}")
+        return tensor_type
 
     return infer
 

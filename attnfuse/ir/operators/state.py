@@ -14,28 +14,28 @@ from attnfuse.ir.operators.columns import (
     same,
     writes,
 )
-from attnfuse.ir.operators.inference import kind_of, same_as
+from attnfuse.ir.operators.inference import same_as, type_of_argument
 from attnfuse.ir.operators.row import CLASSIC, CORE, OTHER, Operator, row
-from attnfuse.ir.types import Kind, Special
+from attnfuse.ir.types import Special, ValueType
 
 
-def _tuple(a: Arguments) -> Kind:
-    return tuple(element.kind for element in a.rest("elements"))
+def _tuple(a: Arguments) -> ValueType:
+    return tuple(element.value_type for element in a.rest("elements"))
 
 
-def _element(a: Arguments) -> Kind:
+def _element(a: Arguments) -> ValueType:
     """A negative place counts from the end."""
-    kind, place = a.kind("input"), a.integer("index")
-    if kind is None:
+    value_type, place = a.value_type("input"), a.integer("index")
+    if value_type is None:
         raise NotKnown("input")
-    if not isinstance(kind, tuple):
+    if not isinstance(value_type, tuple):
         raise TypeMismatch("takes an element of what is no tuple")
-    if not -len(kind) <= place < len(kind):
-        raise TypeMismatch(f"reads element {place} of {len(kind)}")
-    return kind[place]
+    if not -len(value_type) <= place < len(value_type):
+        raise TypeMismatch(f"reads element {place} of {len(value_type)}")
+    return value_type[place]
 
 
-def _not_known(a: Arguments) -> Kind:
+def _not_known(a: Arguments) -> ValueType:
     raise NotKnown("inputs")
 
 
@@ -84,7 +84,7 @@ ROWS: tuple[Operator, ...] = (
     row(
         "Depend",
         "value: any, expr: any",
-        kind_of("value"),
+        type_of_argument("value"),
         value=same("value"),
         memory=alias("value"),
         kernel=Kernel.HOST,

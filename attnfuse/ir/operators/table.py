@@ -28,7 +28,7 @@ from attnfuse.ir.operators import (
 from attnfuse.ir.operators.arguments import Arguments, NotKnown
 from attnfuse.ir.operators.columns import COMPUTED, FRESH, Kernel, Memory, alias, writes
 from attnfuse.ir.operators.row import Operator
-from attnfuse.ir.types import Kind
+from attnfuse.ir.types import ValueType
 
 FAMILIES = (
     *(layout, parts, slices, elementwise, functions, in_place, logic, linear, reductions, norms, lookups),
@@ -81,5 +81,5 @@ def opaque(name: str) -> Operator:
     )
 
 
-def _not_known(a: Arguments) -> Kind:
+def _not_known(a: Arguments) -> ValueType:
     raise NotKnown("arguments")

@@ -89,11 +89,11 @@ class _Printer:
 
     def lines(self) -> Iterator[str]:
         """One after the other."""
-        told = {"graph", "functions", "primitives"}
+        printed = {"graph", "functions", "primitives"}
         if self._own_unknown(self.model):
             yield self._message("mindir", self.model)
             return
-        yield f"mindir{self._rest(self.model, told)}"
+        yield f"mindir{self._rest(self.model, printed)}"
         for primitive in self.model.primitives:
             yield self._primitive(primitive)
         if self.model.HasField("graph"):
@@ -114,9 +114,9 @@ class _Printer:
     def _plain(self, message: Message) -> bool:
         return not (self.unknown_fields and has_unknown_fields(message))
 
-    def _rest(self, message: Message, told: set[str]) -> str:
+    def _rest(self, message: Message, printed: set[str]) -> str:
         """` with {…}` of the fields that are not told otherwise."""
-        names = [field.name for field, _ in message.ListFields() if field.name not in told]
+        names = [field.name for field, _ in message.ListFields() if field.name not in printed]
         return f" with {fields_text(message, names, keep_data=self.keep_data)}" if names else ""
 
     def _message(self, word: str, message: Message) -> str:
@@ -138,11 +138,11 @@ class _Printer:
     # --- a graph
 
     def _graph(self, word: str, graph: GraphProto) -> Iterator[str]:
-        told = {"name", "node", "parameter", "input", "output", "attribute"}
+        printed = {"name", "node", "parameter", "input", "output", "attribute"}
         if not is_text(graph.name) or not graph.HasField("name") or self._own_unknown(graph):
             yield self._message(word, graph)
             return
-        yield f"{word} {quoted(graph.name)}{self._rest(graph, told)}"
+        yield f"{word} {quoted(graph.name)}{self._rest(graph, printed)}"
         prefix = graph.name + ":"
         for attribute in graph.attribute:
             yield f"  {self._attribute(attribute)}"
@@ -190,22 +190,22 @@ class _Printer:
 
     def _interface(self, word: str, value: ValueInfoProto, prefix: str) -> str:
         """An input or output: a tensor, an attribute that is its type, or without a type."""
-        told = {"name"}
+        printed = {"name"}
         kind: str | None = None
         if not value.tensor and not value.HasField("attr_info"):
             kind = ""
         elif len(value.tensor) == 1 and not value.HasField("attr_info"):
-            told.add("tensor")
+            printed.add("tensor")
             kind = self.values.tensor_type(value.tensor[0])
         elif value.HasField("attr_info") and not value.tensor and not value.attr_info.HasField("name"):
-            told.add("attr_info")
+            printed.add("attr_info")
             kind = self.values.type(value.attr_info)
             if value.attr_info.type == AttributeProto.TENSORS:
                 kind = None
         if kind is None or not value.HasField("name") or not self._plain(value):
             return self._message(word, value)
         typed = f" : {kind}" if kind else ""
-        return f"{word} {_value(value.name, prefix)}{typed}{self._rest(value, told)}"
+        return f"{word} {_value(value.name, prefix)}{typed}{self._rest(value, printed)}"
 
     # --- a node
 
@@ -231,11 +231,11 @@ class _Printer:
         what = self._what(node, prefix)
         if what is None:
             return self._message("node", node)
-        told = {"input", "output", "name", "op_type", "domain"}
+        printed = {"input", "output", "name", "op_type", "domain"}
         kind = ""
         if [a.name for a in attributes] == ["shape"]:
             kind = f" : {self.values.type(attributes[0])}"
-            told.add("attribute")
+            printed.add("attribute")
         where = ""
         if scope is not None:
             where = f" op{scope[3]}"
@@ -243,9 +243,9 @@ class _Printer:
             where = f" loc {quoted(node.domain)}"
         mark = "" if node.node_attr else " unmarked"
         if [a.SerializeToString(deterministic=True) for a in node.node_attr] == [_CHECKPOINT]:
-            told.add("node_attr")
+            printed.add("node_attr")
         arguments = ", ".join(_value(name, prefix) for name in node.input)
-        return f"{result} = {what}({arguments}){kind}{where}{mark}{self._rest(node, told)}"
+        return f"{result} = {what}({arguments}){kind}{where}{mark}{self._rest(node, printed)}"
 
     def _what(self, node: NodeProto, prefix: str) -> str | None:
         """The operator of a node, or what it calls."""
@@ -467,9 +467,9 @@ class _Parser:
             return self.operators[key], key
         keys = self.keys.get(token.text, [])
         if len(keys) != 1:
-            told = f"{len(keys)} primitives of operator" if keys else "no primitive of operator"
+            message = f"{len(keys)} primitives of operator" if keys else "no primitive of operator"
             hint = f"; name one by its key: {', '.join(map(quoted, keys))}" if keys else ""
-            raise self.cursor.error(f"the table has {told} {token.text}{hint}.", token)
+            raise self.cursor.error(f"the table has {message} {token.text}{hint}.", token)
         return token.text, keys[0]
 
     def _where(self, node: NodeProto, operator: str | None) -> None:

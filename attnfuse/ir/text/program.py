@@ -403,9 +403,9 @@ class _Parser:
         self, op: str, arguments: Sequence[str], attributes: Sequence[AttributeProto]
     ) -> AttributeProto | None:
         if op == "MakeTuple":
-            kinds = [self.types.get(value) for value in arguments]
-            known = [kind for kind in kinds if kind is not None]
-            if len(known) < len(kinds):
+            types = [self.types.get(value) for value in arguments]
+            known = [kind for kind in types if kind is not None]
+            if len(known) < len(types):
                 return None
             made = AttributeProto(type=_A.TUPLE)
             made.values.extend(known)
@@ -417,8 +417,8 @@ class _Parser:
             return whole.values[index] if whole is not None and known_length and index < len(whole.values) else None
         if self.infer is None:
             return None
-        told = [Argument(self.types.get(value), self.values.get(value)) for value in arguments]
-        return self.infer(op, told, {a.name: a for a in attributes})
+        written = [Argument(self.types.get(value), self.values.get(value)) for value in arguments]
+        return self.infer(op, written, {a.name: a for a in attributes})
 
 
 def _declared(tensors: Sequence[TensorProto], info: AttributeProto) -> AttributeProto | None:
@@ -524,8 +524,8 @@ def _application(model: Model, node: Node, names: Mapping[str, str], writer: Wri
         callee = node.proto.op_type.removeprefix("REF::")
         return f"call {names.get(callee, value_name('@', callee))}({arguments})"
     held = model.primitives[node.proto.op_type].attribute if node.proto.op_type in model.primitives else ()
-    told = [f"{a.name}={writer.constant(a)}" for a in held if a.name not in _NAMES_OF_ARGUMENTS]
-    return f"{node.op}({arguments}{'; ' if told else ''}{', '.join(told)})"
+    written = [f"{a.name}={writer.constant(a)}" for a in held if a.name not in _NAMES_OF_ARGUMENTS]
+    return f"{node.op}({arguments}{'; ' if written else ''}{', '.join(written)})"
 
 
 def _told(model: Model, value: str, names: Mapping[str, str], writer: Writer) -> str:

@@ -12,7 +12,7 @@ from attnfuse.ir.operators.table import operator
 from attnfuse.ir.text.lexer import quoted
 from attnfuse.ir.text.messages import float_text
 from attnfuse.ir.text.program import Argument
-from attnfuse.ir.types import Special, declaration, declared_kind
+from attnfuse.ir.types import Special, declaration, declared_type
 from attnfuse.ir.values import applied, read_constant
 from attnfuse.mindir.schema import AttributeProto
 
@@ -25,11 +25,11 @@ def infer(op: str, arguments: Sequence[Argument], attributes: Mapping[str, Attri
     if operator(op).is_opaque:
         return None
     given = [
-        table.Argument(declared_kind(told.type)) if told.value is None else read_constant(told.value)
+        table.Argument(declared_type(told.type)) if told.value is None else read_constant(told.value)
         for told in arguments
     ]
-    kind = applied(op, given, {name: read_constant(proto) for name, proto in attributes.items()}).kind
-    return AttributeProto(type=AttributeProto.UMONAD) if kind is Special.MONAD else declaration(kind)
+    value_type = applied(op, given, {name: read_constant(proto) for name, proto in attributes.items()}).value_type
+    return AttributeProto(type=AttributeProto.UMONAD) if value_type is Special.MONAD else declaration(value_type)
 
 
 def signature(op: str) -> Mapping[str, str] | None:

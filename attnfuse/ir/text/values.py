@@ -126,12 +126,12 @@ class Writer:
         self, brackets: str, values: Sequence[AttributeProto], tell: Callable[[AttributeProto], str | None]
     ) -> str:
         """`(a, b)`, `(a,)`, `[a]`: an element that has a name, or no short form, as a message."""
-        told = []
+        texts = []
         for value in values:
             short = None if value.HasField("name") else tell(value)
-            told.append(message_text(value, keep_data=self.keep_data) if short is None else short)
-        comma = "," if len(told) == 1 and brackets == "()" else ""
-        return f"{brackets[0]}{', '.join(told)}{comma}{brackets[1]}"
+            texts.append(message_text(value, keep_data=self.keep_data) if short is None else short)
+        comma = "," if len(texts) == 1 and brackets == "()" else ""
+        return f"{brackets[0]}{', '.join(texts)}{comma}{brackets[1]}"
 
     def _tensor(self, proto: TensorProto) -> str | None:
         if _fields(proto) - {"dims"} != {"data_type", "name", "raw_data"} or proto.data_type not in _WIRE_NAMES:
@@ -144,10 +144,10 @@ class Writer:
     def data(self, proto: TensorProto) -> str:
         """What a tensor holds in `raw_data`: `2.0` of all elements, `(1.0, 2.0)`, or `bytes"…"`."""
         dtype = dtypes.from_wire(proto.data_type)
-        told = None
+        message = None
         if dtype is not None and min(proto.dims, default=0) >= 0 and len(proto.raw_data) == _size(proto, dtype):
-            told = _elements(np.frombuffer(proto.raw_data, dtype.numpy))
-        return data_text(proto.raw_data, keep_data=self.keep_data) if told is None else told
+            message = _elements(np.frombuffer(proto.raw_data, dtype.numpy))
+        return data_text(proto.raw_data, keep_data=self.keep_data) if message is None else message
 
 
 def tensor_type_text(proto: TensorProto) -> str:
@@ -231,8 +231,8 @@ def _elements(array: Array) -> str | None:
         return _element(array[0])
     if array.size > MAX_ELEMENTS:
         return None
-    told = [_element(value) for value in array]
-    return None if any(text is None for text in told) else f"({', '.join(filter(None, told))})"
+    texts = [_element(value) for value in array]
+    return None if any(text is None for text in texts) else f"({', '.join(filter(None, texts))})"
 
 
 def _element(value: np.generic) -> str | None:

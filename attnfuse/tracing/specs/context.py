@@ -135,7 +135,7 @@ class SpecContext:
         """The configuration's file, for messages."""
         return self.pipeline.folders[model or self.model] / "config.json"
 
-    def image(self, default: Callable[[], tuple[int, int]], multiple: int, told: str) -> tuple[int, int]:
+    def image(self, default: Callable[[], tuple[int, int]], multiple: int, message: str) -> tuple[int, int]:
         """Height and width in pixels: what was asked for, else the default. UsageError for what is no `multiple`.
 
         `told` says whose multiple it is. The default is only computed where it is needed: a configuration may have
@@ -147,7 +147,7 @@ class SpecContext:
             height, width = height or given[0], width or given[1]
         for name, value in (("height", height), ("width", width)):
             if value % multiple:
-                raise UsageError(f"{name} {value} is not a multiple of {multiple}, {told}.")
+                raise UsageError(f"{name} {value} is not a multiple of {multiple}, {message}.")
         return height, width
 
     def latent_frames(self, default: int, temporal: int) -> tuple[int, int]:

@@ -82,14 +82,14 @@ def _plain(model: Model, node: Node) -> list[NodeProto]:
 
 def _copied(model: Model, node: Node) -> list[NodeProto]:
     """The source, brought to the parameter's type, then to its shape."""
-    kind, source = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
-    if kind is None or source is None:
+    tensor_type, source = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
+    if tensor_type is None or source is None:
         raise _refused(node, "copies a value of unknown type into a parameter")
     cast = _node(node, "Cast", node.inputs[1:2])
-    if source.dims == kind.dims:
+    if source.dims == tensor_type.dims:
         return [cast]
     cast.name = cast.output[0] = f"{node.name}_{_PRIMITIVE}source"
-    _declare(cast, TensorType(source.dims, kind.dtype))
+    _declare(cast, TensorType(source.dims, tensor_type.dtype))
     return [cast, _node(node, "BroadcastTo", [cast.name])]
 
 
@@ -102,11 +102,11 @@ def _node(node: Node, op: str, inputs: Sequence[str]) -> NodeProto:
     return message
 
 
-def _declare(message: NodeProto, kind: TensorType) -> None:
+def _declare(message: NodeProto, tensor_type: TensorType) -> None:
     for attribute in message.attribute:
         for tensor in attribute.tensors:
-            tensor.data_type = kind.dtype.wire
-            tensor.dims[:] = kind.dims
+            tensor.data_type = tensor_type.dtype.wire
+            tensor.dims[:] = tensor_type.dims
 
 
 def _refused(node: Node, why: str) -> VerificationError:

@@ -192,28 +192,28 @@ def read(model: Model, node: Node) -> FusedAttention:
 def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: TensorType) -> Sizes:
     """Sizes that the operand types and the layout imply. Raises MalformedError where they contradict each other."""
     layout = fused.layout
-    kinds = {"query": query, "key": key, "value": value}
-    for name, kind in kinds.items():
-        if kind.rank != len(layout):
-            raise MalformedError(f"has a {name} of rank {kind.rank} in layout {layout}")
+    types = {"query": query, "key": key, "value": value}
+    for name, tensor_type in types.items():
+        if tensor_type.rank != len(layout):
+            raise MalformedError(f"has a {name} of rank {tensor_type.rank} in layout {layout}")
         # Batch and sequence may be left to run time; what the node's arguments and limits are about may not.
-        if any(dim < 0 and letter not in "BST" for dim, letter in zip(kind.dims, layout, strict=True)):
-            raise MalformedError(f"has a {name} of unknown head size ({kind})")
+        if any(dim < 0 and letter not in "BST" for dim, letter in zip(tensor_type.dims, layout, strict=True)):
+            raise MalformedError(f"has a {name} of unknown head size ({tensor_type})")
     if fused.heads <= 0:
         raise MalformedError(f"has {fused.heads} heads")
 
     def dim(name: str, letter: str) -> int:
-        return kinds[name].dims[layout.index(letter)]
+        return types[name].dims[layout.index(letter)]
 
     if "N" in layout:
-        heads, kv_heads, value_heads = (dim(name, "N") for name in kinds)
+        heads, kv_heads, value_heads = (dim(name, "N") for name in types)
         if heads != fused.heads:
             raise MalformedError(f"has a head count of {fused.heads}, and a query of {heads} heads")
         if kv_heads != value_heads:
             raise MalformedError(f"has a key of {kv_heads} heads and a value of {value_heads}")
         if fused.kv_heads not in (0, kv_heads):
             raise MalformedError(f"has num_key_value_heads {fused.kv_heads}, and a key of {kv_heads} heads")
-        head_dim, key_dim, value_dim = (dim(name, "D") for name in kinds)
+        head_dim, key_dim, value_dim = (dim(name, "D") for name in types)
     else:
         heads = fused.heads
         if dim("query", "H") % heads:
@@ -236,8 +236,8 @@ def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: Tens
         names = ("query", "key", "value") if letter == "B" else ("key", "value")
         found = {name: dim(name, letter) for name in names}
         if len(set(found.values())) != 1:
-            told = ", ".join(f"{name} {size}" for name, size in found.items())
-            raise MalformedError(f"has operands of different {what}: {told}")
+            message = ", ".join(f"{name} {size}" for name, size in found.items())
+            raise MalformedError(f"has operands of different {what}: {message}")
     return Sizes(
         batch=dim("query", "B"),
         heads=heads,

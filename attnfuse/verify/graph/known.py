@@ -29,8 +29,8 @@ def range_size(model: Model, value: str) -> int | None:
     if node is None:
         return None
     if node.op == "Arange":
-        kind = model.type_of(node.name)
-        return kind.size if kind is not None and kind.is_static else None
+        tensor_type = model.type_of(node.name)
+        return tensor_type.size if tensor_type is not None and tensor_type.is_static else None
     literal = model.literal(node.name) if model.is_literal(node.name) else None
     if not isinstance(literal, np.ndarray) or literal.dtype.kind in "USObV":
         return None

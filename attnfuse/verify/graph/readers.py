@@ -187,8 +187,8 @@ class _Walk:
             return [replace(state, value=result)]
         taken = handed_on(node)
         if taken is not None:
-            kind = self.model.type_of(result)
-            if hands(node) is Hands.CONVERTED and kind is not None and kind.dtype is dtypes.BOOL:
+            tensor_type = self.model.type_of(result)
+            if hands(node) is Hands.CONVERTED and tensor_type is not None and tensor_type.dtype is dtypes.BOOL:
                 self.found = replace(self.found, condition=True)
                 return []
             return [replace(state, value=result)] if node.inputs[position] == taken else []
@@ -242,16 +242,16 @@ class _Walk:
         number = known_number(self.model, other)
         if number is None:
             self._span(other)
-            kind = self.model.type_of(other)
-            many = kind is not None and kind.is_static and max(kind.dims, default=1) > 1
+            tensor_type = self.model.type_of(other)
+            many = tensor_type is not None and tensor_type.is_static and max(tensor_type.dims, default=1) > 1
             if (
                 self.found.span is None
-                and kind is not None
+                and tensor_type is not None
                 and many
                 and node.op in _ORDERS
                 and not depends_on_inputs(self.model, other)
             ):
-                self.found = replace(self.found, span=max(kind.dims))
+                self.found = replace(self.found, span=max(tensor_type.dims))
         elif node.op in _EQUALS and state.exact and state.at(number) in (0.0, 1.0):
             self.found = replace(self.found, condition=True)
 

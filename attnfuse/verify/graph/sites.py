@@ -102,11 +102,11 @@ def find(original: Model, fused: Model) -> Found:
     for output, op in changed:
         made = _made_anew(original, fused, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
-            told = f"{short_name(output)} is made anew and stands neither for one attention nor for none"
+            message = f"{short_name(output)} is made anew and stands neither for one attention nor for none"
             return Found(
                 (),
                 (),
-                (f"sites were not compared one by one, as the graphs do not name the same values alike: {told}",),
+                (f"sites were not compared one by one, as the graphs do not name the same values alike: {message}",),
             )
         if isinstance(made, Site):
             sites.append(made)
@@ -235,8 +235,8 @@ def _frontier(model: Model, output: str, other: Model) -> set[str]:
                 continue
             seen.add(value)
             made = model.producer(value)
-            kind = model.type_of(value)
-            known = kind is not None and kind.dtype.is_float and kind == other.type_of(value)
+            tensor_type = model.type_of(value)
+            known = tensor_type is not None and tensor_type.dtype.is_float and tensor_type == other.type_of(value)
             if known and (made is None or made.op != CONSTANT):
                 found.add(value)
             else:
@@ -316,12 +316,12 @@ def _behind(model: Model, outputs: Sequence[str], stops: Set[str]) -> tuple[list
             continue
         seen.add(value)
         node = None if value in stops else model.producer(value)
-        kind = model.type_of(value)
+        tensor_type = model.type_of(value)
         if node is not None:
             nodes.add(value)
             stack += _values(model, node)
-        elif kind is not None and (value in stops or not model.is_parameter(value)):
-            leaves[value] = kind
+        elif tensor_type is not None and (value in stops or not model.is_parameter(value)):
+            leaves[value] = tensor_type
     ordered = [node for node in model.nodes if node.name in nodes]
     # Functions use constants of the top graph, which stands first among a model's nodes.
     return ordered, dict(sorted(leaves.items()))
@@ -330,10 +330,10 @@ def _behind(model: Model, outputs: Sequence[str], stops: Set[str]) -> tuple[list
 def _part(model: Model, nodes: list[Node], leaves: dict[str, TensorType], outputs: Sequence[str]) -> Model:
     graph = GraphProto(name="site")
     used = {value for node in nodes for value in node.inputs}
-    for value, kind in leaves.items():
+    for value, tensor_type in leaves.items():
         tensor = graph.input.add(name=value).tensor.add()
-        tensor.dims.extend(kind.dims)
-        tensor.data_type = kind.dtype.wire
+        tensor.dims.extend(tensor_type.dims)
+        tensor.data_type = tensor_type.dtype.wire
     graph.parameter.extend(p for p in model.parameters() if p.name in used and p.name not in leaves)
     for node in nodes:
         message = NodeProto()

@@ -12,8 +12,8 @@ import math
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name, tensor_type
 from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
-from attnfuse.ir.types import TensorType, agree, declared_kind
-from attnfuse.ir.values import input_kind
+from attnfuse.ir.types import TensorType, agree, declared_type
+from attnfuse.ir.values import input_type
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
@@ -93,7 +93,7 @@ def _declared(value: ValueInfoProto) -> str:
 
 def _leaves_open(value: ValueInfoProto, made: TensorType | tuple[TensorType | None, ...]) -> bool:
     """Whether the declared type differs only in sizes that it, or what is made, leaves to run time."""
-    declared = declared_kind(value.attr_info) if value.HasField("attr_info") else input_kind(value)
+    declared = declared_type(value.attr_info) if value.HasField("attr_info") else input_type(value)
     return declared is not None and agree(made, declared)
 
 
@@ -103,8 +103,8 @@ def _declared_tuple(proto: AttributeProto) -> str:
     return f"({', '.join(elements)})"
 
 
-def _told(kind: TensorType | tuple[TensorType | None, ...]) -> str:
-    return str(kind) if isinstance(kind, TensorType) else f"({', '.join(str(k) for k in kind)})"
+def _told(value_type: TensorType | tuple[TensorType | None, ...]) -> str:
+    return str(value_type) if isinstance(value_type, TensorType) else f"({', '.join(str(k) for k in value_type)})"
 
 
 def _kind(proto: TensorProto) -> str:
@@ -134,8 +134,8 @@ def _check_parameters(original: Model, fused: Model) -> list[str]:
 def _check_fused(model: Model, node: Node) -> list[str]:
     try:
         fused = read(model, node)
-        kinds = [model.type_of(v) for v in (fused.query, fused.key, fused.value)]
-        query, key, value = (k for k in kinds if k is not None)
+        types = [model.type_of(v) for v in (fused.query, fused.key, fused.value)]
+        query, key, value = (k for k in types if k is not None)
         of = sizes(fused, query, key, value)
     except MalformedError as error:
         return [str(error)]

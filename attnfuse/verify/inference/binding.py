@@ -66,8 +66,8 @@ class Bound:
 
 def is_open(model: Model) -> bool:
     """Whether a size of an input is not known before run time."""
-    kinds = (model.type_of(value.name) for value in model.proto.graph.input)
-    return any(kind is not None and not kind.is_static for kind in kinds)
+    types = (model.type_of(value.name) for value in model.proto.graph.input)
+    return any(tensor_type is not None and not tensor_type.is_static for tensor_type in types)
 
 
 def bind(
@@ -114,8 +114,8 @@ def bind(
 
 def _plans(model: Model) -> list[list[_Dims]]:
     """Sizes of all inputs to try together, in the order in which they are tried."""
-    kinds = [model.type_of(value.name) for value in model.proto.graph.input]
-    declared = [kind.dims if kind is not None else () for kind in kinds]
+    types = [model.type_of(value.name) for value in model.proto.graph.input]
+    declared = [tensor_type.dims if tensor_type is not None else () for tensor_type in types]
     first = [_filled(declared, rows, [size] * len(declared)) for rows, size in zip((1, 2), _FIRST, strict=True)]
     apart = _filled(declared, 2, [_FIRST[0] + 4, *[_FIRST[0]] * (len(declared) - 1)])
     others = [_filled(declared, rows, [size] * len(declared)) for size in _OTHERS for rows in (1, 2)]
@@ -134,8 +134,8 @@ def _label(model: Model, dims: _Dims) -> str:
     """The inputs whose sizes are open, as they are bound."""
     told = []
     for value, bound in zip(model.proto.graph.input, dims, strict=True):
-        kind = model.type_of(value.name)
-        if kind is not None and not kind.is_static:
+        tensor_type = model.type_of(value.name)
+        if tensor_type is not None and not tensor_type.is_static:
             told.append(f"{leaf_name(value.name)} {list(bound)}")
     return ", ".join(told)
 
@@ -186,9 +186,9 @@ class _Binder:
                 continue
             self._write(node, self.known.get(position))
         for output in self.model.proto.graph.output:
-            kind = self._type_of(output.name)
-            if kind is not None and len(output.tensor) == 1:
-                output.tensor[0].dims[:] = kind.dims
+            tensor_type = self._type_of(output.name)
+            if tensor_type is not None and len(output.tensor) == 1:
+                output.tensor[0].dims[:] = tensor_type.dims
 
     def _type_of(self, value: str) -> TensorType | None:
         return self.types.get(value) or self.model.type_of(value)
@@ -204,8 +204,8 @@ class _Binder:
     def _folded(self, node: Node) -> Literal:
         """What the node gives where that follows from shapes; None where it does not."""
         if node.op in ("Shape", "TensorShape"):
-            kind = self._type_of(node.inputs[0])
-            return kind.dims if kind is not None and kind.is_static else None
+            tensor_type = self._type_of(node.inputs[0])
+            return tensor_type.dims if tensor_type is not None and tensor_type.is_static else None
         if takes_element(node):
             elements, index = self.values.get(node.inputs[0]), self._literal(node.inputs[1])
             return elements[index] if isinstance(elements, tuple) and isinstance(index, int) else None
@@ -223,17 +223,17 @@ class _Binder:
         if isinstance(known, TensorType) and shape.type == AttributeProto.TENSORS:
             self._take(node.name, shape, known)
         elif isinstance(known, tuple) and len(known) == len(shape.values):
-            for element, kind in zip(shape.values, known, strict=True):
-                if kind is not None and len(element.tensors) == 1:
-                    element.tensors[0].dims[:] = kind.dims
+            for element, tensor_type in zip(shape.values, known, strict=True):
+                if tensor_type is not None and len(element.tensors) == 1:
+                    element.tensors[0].dims[:] = tensor_type.dims
         elif isinstance(declared, TensorType) and not declared.is_static:
             dims = self._worked_out(node, declared)
             if dims is not None:
                 self._take(node.name, shape, TensorType(dims, declared.dtype))
 
-    def _take(self, value: str, shape: AttributeProto, kind: TensorType) -> None:
-        shape.tensors[0].dims[:] = kind.dims
-        self.types[value] = kind
+    def _take(self, value: str, shape: AttributeProto, tensor_type: TensorType) -> None:
+        shape.tensors[0].dims[:] = tensor_type.dims
+        self.types[value] = tensor_type
 
     def _worked_out(self, node: Node, declared: TensorType) -> tuple[int, ...] | None:
         """The shape of what depends on no input: ranges, fills, and what is made of them element by element."""
@@ -247,25 +247,25 @@ class _Binder:
             sizes = target if isinstance(target, tuple) else (target,)
             known = tuple(size for size in sizes if isinstance(size, int) and size >= 0)
             return known if len(known) == len(sizes) else None
-        kinds = [kind for value in node.inputs if (kind := self._type_of(value)) is not None]
-        if not all(kind.is_static for kind in kinds) or not kinds:
+        types = [tensor_type for value in node.inputs if (tensor_type := self._type_of(value)) is not None]
+        if not all(tensor_type.is_static for tensor_type in types) or not types:
             return None
         if node.op == "ExpandDims":
             axis = self._literal(node.inputs[1])
             if not isinstance(axis, int):
                 return None
-            expanded = list(kinds[0].dims)
+            expanded = list(types[0].dims)
             expanded.insert(axis if axis >= 0 else axis + len(expanded) + 1, 1)
             return tuple(expanded)
         if node.op == "Transpose":
             axes = self._literal(node.inputs[1])
             return (
-                tuple(kinds[0].dims[axis] for axis in axes if isinstance(axis, int))
+                tuple(types[0].dims[axis] for axis in axes if isinstance(axis, int))
                 if isinstance(axes, tuple)
                 else None
             )
         try:
-            dims = np.broadcast_shapes(*(kind.dims for kind in kinds))
+            dims = np.broadcast_shapes(*(tensor_type.dims for tensor_type in types))
         except ValueError:
             return None
         agrees = len(dims) == declared.rank and all(b in (a, -1) for a, b in zip(dims, declared.dims, strict=True))

@@ -230,10 +230,10 @@ def _differences(model: Model, inferred: Model) -> tuple[list[str], int]:
     return findings, compared
 
 
-def _told(kind: TensorType | Sequence[TensorType | None] | None) -> str:
-    if isinstance(kind, TensorType) or kind is None:
-        return str(kind)
-    return f"({', '.join(str(k) for k in kind)})" if len(kind) != 1 else str(kind[0])
+def _told(value_type: TensorType | Sequence[TensorType | None] | None) -> str:
+    if isinstance(value_type, TensorType) or value_type is None:
+        return str(value_type)
+    return f"({', '.join(str(k) for k in value_type)})" if len(value_type) != 1 else str(value_type[0])
 
 
 def _one_line(text: str) -> str:

@@ -27,7 +27,7 @@ class Tensor:
     """A value of the ONNX graph, with the type MindIR declares for it (held in `arithmetic.carry` of that)."""
 
     name: str
-    kind: TensorType
+    tensor_type: TensorType
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +91,10 @@ class LoweringContext:
         """Declared types of several results."""
         if not isinstance(self.declared, tuple):
             raise self.unsupported("its result is no tuple")
-        kinds = tuple(k for k in self.declared if k is not None)
-        if len(kinds) != len(self.declared) or not all(k.is_static for k in kinds):
+        types = tuple(k for k in self.declared if k is not None)
+        if len(types) != len(self.declared) or not all(k.is_static for k in types):
             raise self.unsupported("one of its results is of an unknown type or size")
-        return kinds
+        return types
 
     def unsupported(self, why: str) -> UnsupportedOpError:
         """The error to raise."""
@@ -102,18 +102,18 @@ class LoweringContext:
 
     # --- operands
 
-    def kind(self, position: int) -> TensorType:
+    def tensor_type(self, position: int) -> TensorType:
         """Type of a tensor operand (of a constant array, the array's)."""
         operand = self.operands[position]
         if isinstance(operand, Tensor):
-            return operand.kind
+            return operand.tensor_type
         if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
             return array_type(operand.value)
         raise self.unsupported(f"operand {position} is no tensor")
 
     def dims(self, position: int) -> tuple[int, ...]:
         """Shape of a tensor operand."""
-        return self.kind(position).dims
+        return self.tensor_type(position).dims
 
     def tensor(self, position: int) -> str:
         """The operand as it is carried."""
@@ -124,7 +124,7 @@ class LoweringContext:
             name = operand.name
         else:
             raise self.unsupported(f"operand {position} is no tensor")
-        rounding, dtype = self.rounding, self.kind(position).dtype
+        rounding, dtype = self.rounding, self.tensor_type(position).dtype
         if rounding is None or position not in rounding.operands or not dtype.is_float:
             return name
         return self.writer.round_to(name, rounding.dtype, self.writer.arithmetic.carry(dtype))
@@ -136,7 +136,7 @@ class LoweringContext:
             self.beyond |= dtype.is_low_precision and _largest(operand.value) >= first_infinite(dtype)
             if isinstance(operand.value, bool | int | float):
                 return self.writer.number(operand.value, dtype)
-        return self.writer.convert(self.tensor(position), self.kind(position).dtype, dtype)
+        return self.writer.convert(self.tensor(position), self.tensor_type(position).dtype, dtype)
 
     def is_absent(self, position: int) -> bool:
         """Whether an optional operand is None or not given."""
@@ -202,7 +202,7 @@ class LoweringContext:
         names = []
         for element in self.elements(position):
             if isinstance(element, Tensor):
-                names.append(self.writer.convert(element.name, element.kind.dtype, dtype))
+                names.append(self.writer.convert(element.name, element.tensor_type.dtype, dtype))
             elif isinstance(element, Constant) and isinstance(element.value, np.ndarray):
                 names.append(self.writer.constant(element.value.astype(self.writer.arithmetic.carry(dtype).numpy)))
             else:

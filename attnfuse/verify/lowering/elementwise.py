@@ -53,17 +53,17 @@ def _power(at: LoweringContext) -> Result:
 
 def _common(at: LoweringContext) -> DType:
     """The type two compared operands are brought to; a scalar takes the tensor's, if that holds it."""
-    kinds: list[DType] = []
+    types: list[DType] = []
     fraction = False
     for i, operand in enumerate(at.operands[:2]):
         if isinstance(operand, Constant) and isinstance(operand.value, bool | int | float):
             fraction |= not float(operand.value).is_integer()
         else:
-            kinds.append(at.kind(i).dtype)
-    floats = [k for k in kinds if k.is_float]
+            types.append(at.tensor_type(i).dtype)
+    floats = [k for k in types if k.is_float]
     if fraction and not floats:
         return dtypes.FLOAT64
-    return max(floats or kinds, key=lambda k: (k is not dtypes.BOOL, k.itemsize))
+    return max(floats or types, key=lambda k: (k is not dtypes.BOOL, k.itemsize))
 
 
 @lowers(*_COMPARISONS, moves=True)

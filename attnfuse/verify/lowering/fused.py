@@ -37,10 +37,10 @@ def lower_fused(at: LoweringContext, fused: FusedAttention, of: Sizes) -> list[s
 
     def operand(value: str) -> Tensor:
         position = at.node.inputs.index(value)
-        return Tensor(at.tensor(position), at.kind(position))
+        return Tensor(at.tensor(position), at.tensor_type(position))
 
     query, key, value = (operand(v) for v in (fused.query, fused.key, fused.value))
-    dtype = query.kind.dtype
+    dtype = query.tensor_type.dtype
     compute = at.rounding.dtype if at.rounding is not None else dtype
     q = _heads_apart(at, fused, query.name, of.heads, of.head_dim, of.query_length, of.batch)
     k = _heads_apart(at, fused, key.name, of.kv_heads, of.head_dim, of.key_length, of.batch)
@@ -65,9 +65,9 @@ def lower_fused(at: LoweringContext, fused: FusedAttention, of: Sizes) -> list[s
 
     scores = masked(scores)
     if at.rounding is not None and bias is not None:
-        kind = TensorType((of.batch, of.heads, of.query_length, of.key_length), dtype)
+        tensor_type = TensorType((of.batch, of.heads, of.query_length, of.key_length), dtype)
         alone = w.emit("Mul", bias, scale) if fused.bias_before_scale else bias
-        scores = w.moved(scores, masked(alone), kind, at.rounding)
+        scores = w.moved(scores, masked(alone), tensor_type, at.rounding)
     weights = w.emit("Softmax", scores, axis=-1)
     out = w.emit("MatMul", w.round_to(weights, compute, w.arithmetic.carry(dtype)), v)
     return _results(fused, _heads_together(at, fused, out, of))
@@ -154,8 +154,8 @@ def _discarded(at: LoweringContext, fused: FusedAttention, of: Sizes, mask: Tens
         return w.constant((columns > rows + behind) | (columns < rows - before))
     if mask is None:
         return None
-    result = w.convert(mask.name, mask.kind.dtype, dtypes.BOOL)
-    if mask.kind.rank == 3:
+    result = w.convert(mask.name, mask.tensor_type.dtype, dtypes.BOOL)
+    if mask.tensor_type.rank == 3:
         result = w.emit("Unsqueeze", result, w.integers([1]))
     if fused.sparse_mode == _DEFAULT:
         outside = (columns > rows + fused.next_tokens) | (columns < rows - fused.pre_tokens)

@@ -49,7 +49,7 @@ class Feed:
 
     name: str
     value: str
-    kind: TensorType
+    tensor_type: TensorType
     parameter: TensorProto | None
 
 
@@ -130,16 +130,19 @@ class _Walk:
         graph = helper.make_graph(
             self.writer.nodes,
             "lowered",
-            [helper.make_tensor_value_info(f.name, onnx_type(f.kind.dtype), f.kind.dims) for f in self.feeds],
             [
-                helper.make_tensor_value_info(n, onnx_type(self.writer.arithmetic.carry(t.kind.dtype)), None)
+                helper.make_tensor_value_info(f.name, onnx_type(f.tensor_type.dtype), f.tensor_type.dims)
+                for f in self.feeds
+            ],
+            [
+                helper.make_tensor_value_info(n, onnx_type(self.writer.arithmetic.carry(t.tensor_type.dtype)), None)
                 for n, t in zip(names, outputs, strict=True)
             ],
             self.writer.initialisers,
         )
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
         proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
-        return Lowered(proto, tuple(self.feeds), tuple(t.kind for t in outputs))
+        return Lowered(proto, tuple(self.feeds), tuple(t.tensor_type for t in outputs))
 
     def _output(self, name: str) -> Value:
         """What the graph hands out, which may be a weight or a constant that no node reads."""
@@ -165,24 +168,24 @@ class _Walk:
         name = self.writer.products.get(node.name, tensor.name)
         most = self.writer.emit("ReduceMax", name, keepdims=0)
         least = self.writer.emit("Neg", self.writer.emit("ReduceMin", name, keepdims=0))
-        return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.kind.dtype))
+        return Tensor(self.writer.emit("Max", most, least), TensorType((), tensor.tensor_type.dtype))
 
     def _sample(self, node: Node) -> Tensor:
         """Some hundred elements, evenly and an odd number apart: an even one may meet the same few columns only."""
         (tensor,) = self._leaves(self.env[node.name], node.name)
-        step = tensor.kind.size // _SAMPLED | 1
+        step = tensor.tensor_type.size // _SAMPLED | 1
         bounds = [self.writer.integers([n]) for n in (0, INT64_MAX, 0, step)]
-        flat = self.writer.emit("Slice", self.writer.reshape(tensor.name, [tensor.kind.size]), *bounds)
-        return Tensor(flat, TensorType((-(-tensor.kind.size // step),), tensor.kind.dtype))
+        flat = self.writer.emit("Slice", self.writer.reshape(tensor.name, [tensor.tensor_type.size]), *bounds)
+        return Tensor(flat, TensorType((-(-tensor.tensor_type.size // step),), tensor.tensor_type.dtype))
 
-    def _feed(self, value: str, kind: TensorType, parameter: TensorProto | None) -> None:
+    def _feed(self, value: str, tensor_type: TensorType, parameter: TensorProto | None) -> None:
         name = f"{'w' if parameter is not None else 'in'}{len(self.feeds)}"
-        self.feeds.append(Feed(name, value, kind, parameter))
-        carrier = self.writer.arithmetic.carry(kind.dtype)
-        held = name if carrier is kind.dtype else self.writer.emit("Cast", name, to=onnx_type(carrier))
+        self.feeds.append(Feed(name, value, tensor_type, parameter))
+        carrier = self.writer.arithmetic.carry(tensor_type.dtype)
+        held = name if carrier is tensor_type.dtype else self.writer.emit("Cast", name, to=onnx_type(carrier))
         if self.writer.instead is not None and parameter is not None:
-            held = self.writer.round_to(held, kind.dtype, carrier)
-        self.env[value] = Tensor(held, kind)
+            held = self.writer.round_to(held, tensor_type.dtype, carrier)
+        self.env[value] = Tensor(held, tensor_type)
 
     def _graph(self, graph: GraphProto) -> None:
         """Every needed node of the graph, in file order, which is topological."""
@@ -262,13 +265,13 @@ class _Walk:
         product, *others = (self.model.producer(name) for name in rounding.stored)
         assert product is not None
         (scores,) = self._leaves(self.env[product.name], product.name)
-        carrier = self.writer.arithmetic.carry(scores.kind.dtype)
+        carrier = self.writer.arithmetic.carry(scores.tensor_type.dtype)
         if product.name in self.writer.products:
             rest = self.writer.emit("Sub", scores.name, self.writer.products[product.name])
         else:
-            zero = self.writer.constant(np.zeros([1] * scores.kind.rank, carrier.numpy))
-            rest = self.writer.emit("Expand", zero, self.writer.integers(scores.kind.dims))
-        self.env[product.name] = Tensor(rest, scores.kind)
+            zero = self.writer.constant(np.zeros([1] * scores.tensor_type.rank, carrier.numpy))
+            rest = self.writer.emit("Expand", zero, self.writer.integers(scores.tensor_type.dims))
+        self.env[product.name] = Tensor(rest, scores.tensor_type)
         for node in others:
             assert node is not None
             self.env[node.name] = self._node(node)
@@ -278,7 +281,7 @@ class _Walk:
         axis = self.model.literal(softmax.inputs[1])
         last = axis[0] if isinstance(axis, tuple) else axis
         assert isinstance(last, int)
-        return Tensor(self.writer.moved(scores.name, bias.name, scores.kind, rounding, last), scores.kind)
+        return Tensor(self.writer.moved(scores.name, bias.name, scores.tensor_type, rounding, last), scores.tensor_type)
 
     def _element(self, at: LoweringContext) -> Value:
         elements, index = at.elements(0), at.integer(1)
@@ -298,8 +301,8 @@ class _Walk:
     def _fused(self, at: LoweringContext) -> Result:
         try:
             fused = read(self.model, at.node)
-            kinds = [self.model.type_of(v) for v in (fused.query, fused.key, fused.value)]
-            query, key, value = (k for k in kinds if k is not None)
+            types = [self.model.type_of(v) for v in (fused.query, fused.key, fused.value)]
+            query, key, value = (k for k in types if k is not None)
             return lower_fused(at, fused, sizes(fused, query, key, value))
         except MalformedError as error:
             raise at.unsupported(str(error)) from None
@@ -308,27 +311,27 @@ class _Walk:
         if isinstance(result, str):
             return self._rounded(at, result, at.out, moves)
         # Results that no rule computes may be of unknown type, so they are not looked at.
-        kinds = at.declared if isinstance(at.declared, tuple) else ()
+        types = at.declared if isinstance(at.declared, tuple) else ()
         values: list[Value] = []
-        for name, kind in zip(result, kinds, strict=True):
-            values.append(None if name is None or kind is None else self._rounded(at, name, kind, moves))
+        for name, declared in zip(result, types, strict=True):
+            values.append(None if name is None or declared is None else self._rounded(at, name, declared, moves))
         return tuple(values)
 
-    def _rounded(self, at: LoweringContext, name: str, kind: TensorType, moves: bool) -> Tensor:
+    def _rounded(self, at: LoweringContext, name: str, tensor_type: TensorType, moves: bool) -> Tensor:
         """In NATIVE arithmetic as the type holds it; in EXACT, a constant that it cannot hold is infinite.
 
         So it is where the constant itself stands in the result. What an operator computes with a number is not: it
         takes the number as it is, and only its result leaves the type's range.
         """
-        carrier = self.writer.arithmetic.carry(kind.dtype)
-        if kind.dtype.is_float and at.rounding is not None and at.rounding.result:
+        carrier = self.writer.arithmetic.carry(tensor_type.dtype)
+        if tensor_type.dtype.is_float and at.rounding is not None and at.rounding.result:
             name = self.writer.round_to(name, at.rounding.dtype, carrier)
-        if kind.dtype.is_low_precision and (at.beyond or not moves):
-            name = self.writer.round_to(name, kind.dtype, carrier)
+        if tensor_type.dtype.is_low_precision and (at.beyond or not moves):
+            name = self.writer.round_to(name, tensor_type.dtype, carrier)
         placed = at.beyond and (moves or at.op == "Cast")
-        if kind.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
-            name = self.writer.in_range(name, kind.dtype, carrier)
-        return Tensor(name, kind)
+        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
+            name = self.writer.in_range(name, tensor_type.dtype, carrier)
+        return Tensor(name, tensor_type)
 
 
 def _attribute(proto: AttributeProto) -> Literal:

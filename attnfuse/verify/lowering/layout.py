@@ -76,7 +76,7 @@ def _split_evenly(at: LoweringContext) -> Result:
 def _parts(at: LoweringContext, axis: int) -> Result:
     """The sizes are those declared, which follow from the operator's own arguments."""
     axis %= len(at.dims(0))
-    sizes = [kind.dims[axis] for kind in at.outs]
+    sizes = [tensor_type.dims[axis] for tensor_type in at.outs]
     return at.writer.emit_many("Split", at.tensor(0), at.writer.integers(sizes), outputs=len(sizes), axis=axis)
 
 
@@ -179,7 +179,7 @@ def _repeat(at: LoweringContext) -> Result:
     repeats, dims = at.integer(1), at.dims(0)
     x = at.tensor(0)
     if at.is_absent(2):
-        dims, axis = (at.kind(0).size,), 0
+        dims, axis = (at.tensor_type(0).size,), 0
         x = at.writer.reshape(x, dims)
     else:
         axis = at.integer(2) % len(dims)

@@ -129,7 +129,7 @@ def _softmax(at: LoweringContext) -> Result:
 def _normalised(at: LoweringContext, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:
     """(x − mean) / √(variance + ε), or x / √(mean square + ε)."""
     over = at.writer.integers(axes)
-    dtype = at.kind(0).dtype
+    dtype = at.tensor_type(0).dtype
     if centre:
         x = at.emit("Sub", x, at.emit("ReduceMean", x, over, keepdims=1))
     variance = at.emit("ReduceMean", at.emit("Mul", x, x), over, keepdims=1)
@@ -143,7 +143,7 @@ def _affine(
     """x · gain + offset, operands by position, reshaped to `dims` where given."""
     for op, position in (("Mul", gain), ("Add", offset)):
         if position is not None and not at.is_absent(position):
-            operand = at.converted(position, at.kind(0).dtype)
+            operand = at.converted(position, at.tensor_type(0).dtype)
             x = at.emit(op, x, operand if dims is None else at.writer.reshape(operand, dims))
     return x
 

@@ -100,7 +100,7 @@ class OnnxWriter:
         beyond = self.emit("GreaterOrEqual", self.emit("Abs", name), self.number(first_infinite(dtype), carrier))
         return self.emit("Where", beyond, self.emit("Mul", name, self.number(np.inf, carrier)), name)
 
-    def moved(self, scores: str, bias: str, kind: TensorType, rounding: Rounding, axis: int = -1) -> str:
+    def moved(self, scores: str, bias: str, tensor_type: TensorType, rounding: Rounding, axis: int = -1) -> str:
         """Scores, each off by the most that holding its bias in a fused node may cost; signs are as good as random.
 
         With u the unit roundoff of the node's type and d how far the bias of a key is below the largest of its row:
@@ -108,7 +108,7 @@ class OnnxWriter:
         the unit roundoff of the type that the formula adds in times the bias, where that is more. Keys that are
         NEGLIGIBLE below the largest stay as they are.
         """
-        carrier = self.arithmetic.carry(kind.dtype)
+        carrier = self.arithmetic.carry(tensor_type.dtype)
 
         def number(value: float) -> str:
             return self.number(value, carrier)
@@ -122,16 +122,16 @@ class OnnxWriter:
         off = self.emit("Max", stored, own)
         # Of a row of −inf alone the distance is no number, and neither more nor less than anything.
         counts = self.emit("Less", below, number(NEGLIGIBLE))
-        last, rows = axis % kind.rank, (axis - 1) % kind.rank
-        keys = self.integers([size if i == last else 1 for i, size in enumerate(kind.dims)])
+        last, rows = axis % tensor_type.rank, (axis - 1) % tensor_type.rank
+        keys = self.integers([size if i == last else 1 for i, size in enumerate(tensor_type.dims)])
         # Signs go by a key's place among those of its row that count: were they by its position, the few keys that a
         # mask leaves could have one sign, which shifts the row and costs nothing.
         seen = self.emit("Cast", self.emit("Expand", counts, keys), to=onnx_type(dtypes.INT32))
         place = self.emit("CumSum", seen, self.constant(np.array(last, np.int64)))
-        signs = self.constant(_signs_by_place(kind.dims[last], last).astype(carrier.numpy))
+        signs = self.constant(_signs_by_place(tensor_type.dims[last], last).astype(carrier.numpy))
         off = self.emit("Mul", off, self.emit("Gather", signs, place))
         if rows != last:
-            dims = [size if i == rows else 1 for i, size in enumerate(kind.dims)]
+            dims = [size if i == rows else 1 for i, size in enumerate(tensor_type.dims)]
             off = self.emit("Mul", off, self.constant(_signs(dims, rows).astype(carrier.numpy)))
         return self.emit("Add", scores, self.emit("Where", counts, off, number(0.0)))
 

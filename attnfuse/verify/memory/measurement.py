@@ -106,8 +106,8 @@ def _job(graph: Path, weights: Path, at_sizes: Path, seed: int, data: Path | Non
 def _is_lean(model: Model, node: Node) -> bool:
     try:
         attention = read(model, node)
-        kinds = [model.type_of(v) for v in (attention.query, attention.key, attention.value)]
-        query, key, value = (kind for kind in kinds if kind is not None)
+        types = [model.type_of(v) for v in (attention.query, attention.key, attention.value)]
+        query, key, value = (tensor_type for tensor_type in types if tensor_type is not None)
         return is_lean(attention, sizes(attention, query, key, value))
     except MalformedError as error:
         raise VerificationError(f"{node.op} {error}; attnfuse verify tells more.") from None

@@ -36,7 +36,9 @@ def measure(job: Job) -> dict[str, int]:
     lowered = lower(model, Arithmetic.PLAIN)
     inputs = draw_inputs(model, job.seed) if job.data is None else _given(model, job.data)
     del second
-    stored = sum(feed.kind.size * feed.kind.dtype.itemsize for feed in lowered.feeds if feed.parameter is not None)
+    stored = sum(
+        feed.tensor_type.size * feed.tensor_type.dtype.itemsize for feed in lowered.feeds if feed.parameter is not None
+    )
     computed = peak_bytes(lowered)
     predicted = processes.peak_memory() + stored + computed
     run(lowered, inputs, weights)

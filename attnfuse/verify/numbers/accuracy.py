@@ -53,16 +53,18 @@ def warn(
         else f"is {_percent(worst.original)} off its float64 value"
     )
     own = _types(original)
-    told = f"the source itself, in its own types ({' and '.join(d.name for d in own)}), {far} at output {worst.output}"
+    message = (
+        f"the source itself, in its own types ({' and '.join(d.name for d in own)}), {far} at output {worst.output}"
+    )
     where = _first_module(original, weights, inputs)
     if where:
-        told += f"; first more than {_percent(OWN_ERROR)} off in {where}"
+        message += f"; first more than {_percent(OWN_ERROR)} off in {where}"
     trials = {dtype: _error_in(dtype, original, weights, inputs, reference) for dtype in _candidates(own)}
     holds = [dtype.name for dtype, error in trials.items() if error <= OWN_ERROR]
     if trials:
-        told += f"; {holds[0]} holds it" if holds else "; no other type that was tried holds it"
-        told += f" ({', '.join(f'{dtype.name}: {_percent(error)} off' for dtype, error in trials.items())})"
-    return (f"{told}. The fused graph is as good as its source and no better.",)
+        message += f"; {holds[0]} holds it" if holds else "; no other type that was tried holds it"
+        message += f" ({', '.join(f'{dtype.name}: {_percent(error)} off' for dtype, error in trials.items())})"
+    return (f"{message}. The fused graph is as good as its source and no better.",)
 
 
 def _cast(outputs: Sequence[OutputFigures]) -> tuple[str, ...]:
@@ -70,12 +72,12 @@ def _cast(outputs: Sequence[OutputFigures]) -> tuple[str, ...]:
     worst = max(outputs, key=lambda figures: figures.fused, default=None)
     if worst is None or worst.fused <= OWN_ERROR:
         return ()
-    told = (
+    message = (
         f"the fused graph is {_percent(worst.fused)} off the float64 value at output {worst.output}, and its source "
         f"{_percent(worst.original)}: that is what the type costs that attention is computed in; another one "
         "(--force-cast-dtype), or none, may hold it."
     )
-    return (told,)
+    return (message,)
 
 
 def _percent(error: float) -> str:
@@ -86,7 +88,7 @@ def _percent(error: float) -> str:
 
 def _types(model: Model) -> list[DType]:
     """Floating-point types that the graph computes in, the coarsest first; float64 is none of them."""
-    found = {kind.dtype.name for node in model.nodes if (kind := model.type_of(node.name)) is not None}
+    found = {tensor_type.dtype.name for node in model.nodes if (tensor_type := model.type_of(node.name)) is not None}
     return [d for d in (dtypes.BFLOAT16, dtypes.FLOAT16, dtypes.FLOAT32) if d.name in found]
 
 
@@ -138,6 +140,12 @@ def _first_module(model: Model, weights: WeightProvider, inputs: Mapping[str, Ar
 
 def _is_sampled(model: Model, node: Node) -> bool:
     """Whether the node gives the result of a layer: what merely adds or moves may cancel, and means nothing alone."""
-    kind = model.type_of(node.name)
+    tensor_type = model.type_of(node.name)
     of_layer = role(node) in _LAYERS or kernel(node) is Kernel.CONVOLUTION
-    return of_layer and kind is not None and kind.dtype.is_float and kind.is_static and kind.size > 0
+    return (
+        of_layer
+        and tensor_type is not None
+        and tensor_type.dtype.is_float
+        and tensor_type.is_static
+        and tensor_type.size > 0
+    )

@@ -26,7 +26,9 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
 
     Nodes that the original computes so itself are left out.
     """
-    types = [kind.dtype for node in fused_nodes(fused) if (kind := fused.type_of(node.inputs[0])) is not None]
+    types = [
+        tensor_type.dtype for node in fused_nodes(fused) if (tensor_type := fused.type_of(node.inputs[0])) is not None
+    ]
     low = [t for t in types if t.is_low_precision]
     if not low:
         return {}
@@ -71,8 +73,10 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
         found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
     adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
     if adding:
-        kinds = [kind.dtype for node in before[adding[0] :] if (kind := model.type_of(node.name)) is not None]
-        added = max((k for k in kinds if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
+        types = [
+            tensor_type.dtype for node in before[adding[0] :] if (tensor_type := model.type_of(node.name)) is not None
+        ]
+        added = max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
         stored = tuple(node.name for node in before)
         found[softmax.name] = Rounding(dtype, stored=stored, added=added)
     return found
@@ -83,7 +87,7 @@ def _multiplied(product: Node) -> tuple[int, ...]:
 
 
 def _is_of(model: Model, dtype: DType, *values: str) -> bool:
-    return all((kind := model.type_of(value)) is not None and kind.dtype is dtype for value in values)
+    return all((tensor_type := model.type_of(value)) is not None and tensor_type.dtype is dtype for value in values)
 
 
 def _coarseness(dtype: DType) -> float:
@@ -97,9 +101,15 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
     """
     known = {other.name for other in path}
     for position, value in enumerate(node.inputs):
-        kind = model.type_of(value)
+        tensor_type = model.type_of(value)
         multiplied = role(node) is Role.PRODUCT and position in _multiplied(node)
-        if kind is not None and kind.dtype.is_float and kind.size != 1 and value not in known and not multiplied:
+        if (
+            tensor_type is not None
+            and tensor_type.dtype.is_float
+            and tensor_type.size != 1
+            and value not in known
+            and not multiplied
+        ):
             return True
     return False
 
@@ -126,8 +136,8 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
     if node is None or value in seen:
         return False
     seen.add(value)
-    kind = model.type_of(value)
-    if kind is None or not kind.is_static or kind.size != size:
+    tensor_type = model.type_of(value)
+    if tensor_type is None or not tensor_type.is_static or tensor_type.size != size:
         return False
     leads = [_before(model, v, size, region, seen) for v in node.inputs] if role(node) is not Role.PRODUCT else [True]
     if any(leads):
@@ -139,8 +149,8 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
 def _compute_type(original: Model, fused: Model, product: Node) -> DType | None:
     """The type that the fused node that stands for this product computes in, where that is one of 16 bits."""
     made = _stands_for(original, fused, product)
-    kind = fused.type_of(made.inputs[0]) if made is not None else None
-    return kind.dtype if kind is not None and kind.dtype.is_low_precision else None
+    tensor_type = fused.type_of(made.inputs[0]) if made is not None else None
+    return tensor_type.dtype if tensor_type is not None and tensor_type.dtype.is_low_precision else None
 
 
 def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:

@@ -86,7 +86,7 @@ def compare(
     Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
     """
     inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
-    wanted = {value: kind for value, kind in (taps or {}).items() if value not in inputs}
+    wanted = {value: tensor_type for value, tensor_type in (taps or {}).items() if value not in inputs}
     try:
         exact = lower(original.model, Arithmetic.EXACT)
         reference = run(exact, inputs, original.weights)
@@ -109,8 +109,8 @@ def compare(
     except (UnsupportedOpError, VerificationError) as error:
         return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), (), values)
     if [r.shape for r in result] != [r.shape for r in reference]:
-        told = ", ".join(str(list(r.shape)) for r in result)
-        return Comparison((), (f"the fused graph gives outputs of {told} instead of the original's.",), (), values)
+        message = ", ".join(str(list(r.shape)) for r in result)
+        return Comparison((), (f"the fused graph gives outputs of {message} instead of the original's.",), (), values)
     figures = []
     for i, (a, b, c, d, e, f) in enumerate(zip(reference, native, formula, algebra, result, allowed, strict=True)):
         name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
@@ -230,10 +230,12 @@ def relative_error(values: Array, exact: Array, where: Array) -> float:
 
 def uncompared(output: str, given: str = "") -> str:
     """What is said where the original defines nothing of a result; `given` says on which real inputs, if on any."""
-    told = f"{output} could not be compared: the original itself has no finite value there"
+    message = f"{output} could not be compared: the original itself has no finite value there"
     if given:
-        return f"{told} on {given}; give other numbers, or use --verify static, which asks for none."
-    return f"{told}; --data gives it real inputs, another dtype may hold it, and --verify static asks for no numbers."
+        return f"{message} on {given}; give other numbers, or use --verify static, which asks for none."
+    return (
+        f"{message}; --data gives it real inputs, another dtype may hold it, and --verify static asks for no numbers."
+    )
 
 
 def problems(figures: OutputFigures, output: str, given: str = "") -> list[str]:

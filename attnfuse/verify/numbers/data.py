@@ -121,8 +121,8 @@ def batches_of(files: Sequence[Path], graphs: Mapping[int, bytes]) -> dict[int, 
             shapes = {name: _header(file, archive, info)[0] for name, info in entries.items()}
         batches = {
             one + (size - a) * (two - one) / (b - a)
-            for name, (_, kind) in first.items()
-            for a, b, size in zip(kind.dims, second[name][1].dims, shapes[name], strict=False)
+            for name, (_, tensor_type) in first.items()
+            for a, b, size in zip(tensor_type.dims, second[name][1].dims, shapes[name], strict=False)
             if a != b
         }
         batch = batches.pop() if len(batches) == 1 else 0.0
@@ -136,7 +136,7 @@ def batches_of(files: Sequence[Path], graphs: Mapping[int, bytes]) -> dict[int, 
 
 
 def _listed(wanted: Mapping[str, tuple[str, TensorType]]) -> str:
-    return ", ".join(f"{name} {kind}" for name, (_, kind) in wanted.items())
+    return ", ".join(f"{name} {tensor_type}" for name, (_, tensor_type) in wanted.items())
 
 
 def _read(model: Model, file: Path) -> DataSet:
@@ -149,8 +149,8 @@ def _read(model: Model, file: Path) -> DataSet:
     with _opened(file) as archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         _check_names(file, wanted, entries)
-        for name, (value, kind) in wanted.items():
-            inputs[value] = _array(file, archive, entries[name], name, kind)
+        for name, (value, tensor_type) in wanted.items():
+            inputs[value] = _array(file, archive, entries[name], name, tensor_type)
     return DataSet(ComparedFile(file.name, found.sha256, found.bytes), inputs)
 
 
@@ -161,17 +161,17 @@ def input_types(model: Model) -> dict[str, tuple[str, TensorType]]:
     """
     wanted = {}
     for value in model.proto.graph.input:
-        kind, name = model.type_of(value.name), leaf_name(value.name)
-        if kind is None:
+        tensor_type, name = model.type_of(value.name), leaf_name(value.name)
+        if tensor_type is None:
             raise UsageError(f"input {name} is no tensor of a known type: --data cannot give it.")
-        wanted[name] = (value.name, kind)
+        wanted[name] = (value.name, tensor_type)
     return wanted
 
 
 def told(model: Model) -> str:
     """What a file for this graph holds: `sample float16[2, 4, 64, 64], timestep int64[1]`."""
-    kinds = ((leaf_name(v.name), model.type_of(v.name)) for v in model.proto.graph.input)
-    return ", ".join(f"{name} {kind}" for name, kind in kinds)
+    types = ((leaf_name(v.name), model.type_of(v.name)) for v in model.proto.graph.input)
+    return ", ".join(f"{name} {tensor_type}" for name, tensor_type in types)
 
 
 def _check_names(file: Path, wanted: Mapping[str, object], entries: Mapping[str, object]) -> None:
@@ -211,16 +211,18 @@ def _header(
     return shape, dtype
 
 
-def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, kind: TensorType) -> Array:
+def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, tensor_type: TensorType) -> Array:
     shape, dtype = _header(file, archive, info)
-    fits = len(shape) == kind.rank and all(b in (a, -1) for a, b in zip(shape, kind.dims, strict=False))
-    if not fits or (not kind.is_static and 0 in shape):
-        raise UsageError(f"{file}: {name} is of shape {list(shape)}, and the graph takes {kind}.")
-    if int(np.prod(shape, dtype=object)) * dtype.itemsize > LARGEST and not kind.is_static:
+    fits = len(shape) == tensor_type.rank and all(b in (a, -1) for a, b in zip(shape, tensor_type.dims, strict=False))
+    if not fits or (not tensor_type.is_static and 0 in shape):
+        raise UsageError(f"{file}: {name} is of shape {list(shape)}, and the graph takes {tensor_type}.")
+    if int(np.prod(shape, dtype=object)) * dtype.itemsize > LARGEST and not tensor_type.is_static:
         raise UsageError(f"{file}: {name} of shape {list(shape)} is larger than {LARGEST >> 30} GiB.")
-    held = kind.dtype is dtypes.BFLOAT16 and dtype == np.dtype("V2")  # how numpy stores a type that it does not know
-    if not held and _kind_of(dtype) != _kind_of(kind.dtype.numpy):
-        raise UsageError(f"{file}: {name} is {dtype}, and the graph takes {kind}.")
+    held = tensor_type.dtype is dtypes.BFLOAT16 and dtype == np.dtype(
+        "V2"
+    )  # how numpy stores a type that it does not know
+    if not held and _kind_of(dtype) != _kind_of(tensor_type.dtype.numpy):
+        raise UsageError(f"{file}: {name} is {dtype}, and the graph takes {tensor_type}.")
     try:
         with archive.open(info) as stream:
             values: Array = npy.read_array(stream, allow_pickle=False)  # type: ignore[no-untyped-call]
@@ -228,7 +230,7 @@ def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: st
         raise SourceError(f"{file}: {name} of shape {list(shape)} does not fit into memory.") from None
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise SourceError(f"{file}: {name} ends too early or is damaged; write the file again.") from None
-    return values.view(kind.dtype.numpy) if held else _converted(file, name, values, kind)
+    return values.view(tensor_type.dtype.numpy) if held else _converted(file, name, values, tensor_type)
 
 
 def _kind_of(dtype: np.dtype[np.generic]) -> str:
@@ -238,16 +240,16 @@ def _kind_of(dtype: np.dtype[np.generic]) -> str:
     return "int" if dtype.kind in "iu" else "bool" if dtype.kind == "b" else dtype.kind
 
 
-def _converted(file: Path, name: str, values: Array, kind: TensorType) -> Array:
+def _converted(file: Path, name: str, values: Array, tensor_type: TensorType) -> Array:
     """In the input's type, where that holds every one of the numbers."""
     with np.errstate(over="ignore", invalid="ignore"):
-        made = values.astype(kind.dtype.numpy)
-    same = made.astype(np.float64) == values.astype(np.float64) if kind.dtype.is_float else made == values
-    if kind.dtype.is_float:
+        made = values.astype(tensor_type.dtype.numpy)
+    same = made.astype(np.float64) == values.astype(np.float64) if tensor_type.dtype.is_float else made == values
+    if tensor_type.dtype.is_float:
         same |= np.isnan(values.astype(np.float64))
     if not np.all(same):
         raise UsageError(
-            f"{file}: {name} is {values.dtype} with numbers that {kind.dtype} does not hold; round them to "
-            f"{kind.dtype} first, as the pipeline does."
+            f"{file}: {name} is {values.dtype} with numbers that {tensor_type.dtype} does not hold; round them to "
+            f"{tensor_type.dtype} first, as the pipeline does."
         )
     return made

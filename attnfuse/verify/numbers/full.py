@@ -127,7 +127,7 @@ def _at_sizes(
         parts = [(site, sites.cut(before, after, site)) for site in anew.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in anew.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
-        taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+        taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
         values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.never_fully_masked, given)

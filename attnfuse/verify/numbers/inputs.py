@@ -71,13 +71,13 @@ def _in_turns(label: str, patterns: Sequence[str], rows: int) -> list[Draw]:
 def _fewest_rows(model: Model) -> int | None:
     found = []
     for value in model.proto.graph.input:
-        kind = model.type_of(value.name)
-        if kind is not None:
+        tensor_type = model.type_of(value.name)
+        if tensor_type is not None:
             asked, name = needs(model, value.name), leaf_name(value.name).lower()
-            if _is_length(name, kind, asked):
-                found.append(kind.size)
-            elif _is_mask(name, kind, asked) or asked.weighs:
-                found.append(math.prod(kind.dims[:-1]))
+            if _is_length(name, tensor_type, asked):
+                found.append(tensor_type.size)
+            elif _is_mask(name, tensor_type, asked) or asked.weighs:
+                found.append(math.prod(tensor_type.dims[:-1]))
     return min(found, default=None)
 
 
@@ -92,42 +92,42 @@ def draw_inputs(model: Model, seed: int, how: Draw = OPEN) -> dict[str, Array]:
     """
     drawn = {}
     for value in model.proto.graph.input:
-        name, kind = leaf_name(value.name), model.type_of(value.name)
-        if kind is None:
+        name, tensor_type = leaf_name(value.name), model.type_of(value.name)
+        if tensor_type is None:
             raise VerificationError(
                 f"input {name} is no tensor of a known type, and nothing can be drawn for it: export the graph with "
                 "each tensor as an input of its own, or use --verify static."
             )
-        if not kind.is_static:
+        if not tensor_type.is_static:
             raise VerificationError(
-                f"input {name} is {kind}, and its sizes must be known to run the graph: give inputs with --data, or "
-                "use --verify static."
+                f"input {name} is {tensor_type}, and its sizes must be known to run the graph: give inputs with "
+                "--data, or use --verify static."
             )
-        drawn[value.name] = _draw(model, value.name, kind, seed, how)
+        drawn[value.name] = _draw(model, value.name, tensor_type, seed, how)
     return drawn
 
 
-def _draw(model: Model, value: str, kind: TensorType, seed: int, how: Draw) -> Array:
+def _draw(model: Model, value: str, tensor_type: TensorType, seed: int, how: Draw) -> Array:
     name, asked = leaf_name(value).lower(), needs(model, value)
     generator = np.random.Generator(np.random.Philox(zlib.crc32(f"{seed}:{name}".encode())))
-    dims = kind.dims
-    if _is_length(name, kind, asked):
-        return _lengths(asked.span or 1, dims, how, generator).astype(kind.dtype.numpy)
-    if _is_mask(name, kind, asked):
-        return _mask(name, kind, asked, how, generator)
+    dims = tensor_type.dims
+    if _is_length(name, tensor_type, asked):
+        return _lengths(asked.span or 1, dims, how, generator).astype(tensor_type.dtype.numpy)
+    if _is_mask(name, tensor_type, asked):
+        return _mask(name, tensor_type, asked, how, generator)
     if "timestep" in name or name in ("t", "time"):
-        if kind.dtype.is_float and _is_multiplied(model, value):
-            return generator.uniform(0.0, 1.0, dims).astype(kind.dtype.numpy)
-        return generator.integers(1, TIMESTEPS, dims).astype(kind.dtype.numpy)
-    if not kind.dtype.is_float:
+        if tensor_type.dtype.is_float and _is_multiplied(model, value):
+            return generator.uniform(0.0, 1.0, dims).astype(tensor_type.dtype.numpy)
+        return generator.integers(1, TIMESTEPS, dims).astype(tensor_type.dtype.numpy)
+    if not tensor_type.dtype.is_float:
         if "position" in name:  # positions run on in order, as a text encoder gets them
-            return np.broadcast_to(np.arange(dims[-1] if dims else 1), dims).astype(kind.dtype.numpy)
+            return np.broadcast_to(np.arange(dims[-1] if dims else 1), dims).astype(tensor_type.dtype.numpy)
         low = 0 if asked.low == -math.inf and 0.0 not in asked.avoid else max(1, math.floor(asked.low) + 1)
-        return generator.integers(low, max(asked.rows or 2, low + 1), dims).astype(kind.dtype.numpy)
+        return generator.integers(low, max(asked.rows or 2, low + 1), dims).astype(tensor_type.dtype.numpy)
     numbers = _numbers(dims, asked, generator)
     if asked.weighs and how is not OPEN:
         numbers = np.where(_rows(dims, how, generator), numbers, 0.0)
-    return numbers.astype(kind.dtype.numpy)
+    return numbers.astype(tensor_type.dtype.numpy)
 
 
 # --- numbers
@@ -151,43 +151,43 @@ def _numbers(dims: tuple[int, ...], asked: Needs, generator: np.random.Generator
 # --- masks and lengths
 
 
-def _is_length(name: str, kind: TensorType, asked: Needs) -> bool:
+def _is_length(name: str, tensor_type: TensorType, asked: Needs) -> bool:
     """Whole numbers, or numbers one a row, that are compared with positions and are no positions themselves."""
-    counted = kind.rank < 2 if kind.dtype.is_float else kind.dtype is not dtypes.BOOL
+    counted = tensor_type.rank < 2 if tensor_type.dtype.is_float else tensor_type.dtype is not dtypes.BOOL
     other = asked.condition or asked.rows is not None or "mask" in name or "position" in name
     return counted and asked.span is not None and not other
 
 
-def _is_mask(name: str, kind: TensorType, asked: Needs) -> bool:
-    if kind.dtype is dtypes.BOOL:
+def _is_mask(name: str, tensor_type: TensorType, asked: Needs) -> bool:
+    if tensor_type.dtype is dtypes.BOOL:
         return True
     if "mask" in name.replace("masked", ""):
         return asked.low <= 0.0 and asked.high >= 1.0
-    if kind.dtype.is_float:
+    if tensor_type.dtype.is_float:
         return asked.additive or asked.condition
     return asked.condition and asked.rows is None and "position" not in name and "timestep" not in name
 
 
-def _mask(name: str, kind: TensorType, asked: Needs, how: Draw, generator: np.random.Generator) -> Array:
+def _mask(name: str, tensor_type: TensorType, asked: Needs, how: Draw, generator: np.random.Generator) -> Array:
     """0 and 1; or, where it is added to scores as it is, numbers that hide and numbers that do not."""
-    seen = _rows(kind.dims, how, generator)
-    if not (asked.additive and kind.dtype.is_float):
-        return seen.astype(kind.dtype.numpy)
+    seen = _rows(tensor_type.dims, how, generator)
+    if not (asked.additive and tensor_type.dtype.is_float):
+        return seen.astype(tensor_type.dtype.numpy)
     named = "mask" in name
-    numbers = np.zeros(kind.dims) if named else generator.standard_normal(kind.dims)
+    numbers = np.zeros(tensor_type.dims) if named else generator.standard_normal(tensor_type.dims)
     if how is OPEN and not named:
-        return numbers.astype(kind.dtype.numpy)  # a bias may hide nothing at all
+        return numbers.astype(tensor_type.dtype.numpy)  # a bias may hide nothing at all
     with np.errstate(over="ignore"):
-        return np.where(seen, numbers, _fills(kind, how)).astype(kind.dtype.numpy)
+        return np.where(seen, numbers, _fills(tensor_type, how)).astype(tensor_type.dtype.numpy)
 
 
-def _fills(kind: TensorType, how: Draw) -> Array:
+def _fills(tensor_type: TensorType, how: Draw) -> Array:
     """What hides a key, for each row."""
-    lowest = -kind.dtype.largest
+    lowest = -tensor_type.dtype.largest
     numbers = {"lowest": lowest, "-inf": -math.inf, "-10000": -1e4}
-    rows = math.prod(kind.dims[:-1])
+    rows = math.prod(tensor_type.dims[:-1])
     fills = [numbers[_FILLS.get(how.patterns[row % len(how.patterns)], "lowest")] for row in range(rows)]
-    return np.array(fills).reshape((*kind.dims[:-1], 1)) if kind.dims else np.array(fills[0])
+    return np.array(fills).reshape((*tensor_type.dims[:-1], 1)) if tensor_type.dims else np.array(fills[0])
 
 
 def _rows(dims: tuple[int, ...], how: Draw, generator: np.random.Generator) -> Array:

@@ -66,7 +66,9 @@ def _difference(original: Side, fused: Side, seed: int) -> str | None:
 
 def _rounding(original: Model, fused: Model) -> float:
     """A unit of the last place of the coarsest 16-bit constant that only the fused part has."""
-    own = {kind.dtype.name for node in original.nodes if (kind := original.type_of(node.name)) is not None}
+    own = {
+        tensor_type.dtype.name for node in original.nodes if (tensor_type := original.type_of(node.name)) is not None
+    }
     before = {array.tobytes() for _, array in _constants(original)}
     fresh = [name for name, array in _constants(fused) if name in own and array.tobytes() not in before]
     return max((2 * dtypes.from_name(name).unit_roundoff for name in fresh), default=0.0)

@@ -53,9 +53,9 @@ def _gain(site: Site, fused: Model, spread: float) -> float:
     """A score is the scale times a sum of as many products of normal numbers as a head has elements."""
     if site.attention is None:
         return 1.0
-    kinds = [fused.type_of(v) for v in (site.attention.query, site.attention.key, site.attention.value)]
+    types = [fused.type_of(v) for v in (site.attention.query, site.attention.key, site.attention.value)]
     try:
-        query, key, value = (kind for kind in kinds if kind is not None)
+        query, key, value = (tensor_type for tensor_type in types if tensor_type is not None)
         head = sizes(site.attention, query, key, value).head_dim
     except (MalformedError, ValueError):
         return 1.0

@@ -98,9 +98,9 @@ def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array
         (result,) = run(lower(part.fused, Arithmetic.NATIVE), values, fused.weights)
     except (UnsupportedOpError, VerificationError) as error:
         return f"cannot be run: {error}"
-    kind = part.original.type_of(site.output)
-    if kind is not None and kind.dims != result.shape:
-        return f"gives {list(result.shape)} and the original {list(kind.dims)}"
+    tensor_type = part.original.type_of(site.output)
+    if tensor_type is not None and tensor_type.dims != result.shape:
+        return f"gives {list(result.shape)} and the original {list(tensor_type.dims)}"
     return result
 
 
@@ -162,11 +162,11 @@ def _compare(
 
 def _types(site: Site, part: Cut) -> list[str]:
     """A source that is float16 or bfloat16 all through asks for that type: no policy casts between the two."""
-    kinds = [part.leaves[value].dtype for value in site.entries.values() if value in part.leaves]
+    types = [part.leaves[value].dtype for value in site.entries.values() if value in part.leaves]
     result = part.original.type_of(site.output)
-    own = {kind.name for kind in [*kinds, *([result.dtype] if result is not None else [])]}
-    if len(own) == 1 and kinds[0].is_low_precision and kinds[0] is not site.compute:
-        return [f"computes in {site.compute}, and the original in {kinds[0]}."]
+    own = {kind.name for kind in [*types, *([result.dtype] if result is not None else [])]}
+    if len(own) == 1 and types[0].is_low_precision and types[0] is not site.compute:
+        return [f"computes in {site.compute}, and the original in {types[0]}."]
     return []
 
 
@@ -184,7 +184,7 @@ def _scores(model: Model) -> list[str]:
 
 def _product(model: Model, value: str) -> str | None:
     """The nearest product behind the softmax, through values of the scores' size."""
-    kind = model.type_of(value)
+    tensor_type = model.type_of(value)
     level, seen = [value], {value}
     while level:
         for name in level:
@@ -192,7 +192,7 @@ def _product(model: Model, value: str) -> str | None:
             if node is not None and role(node) is Role.PRODUCT:
                 return name
         behind = [v for name in level if (node := model.producer(name)) is not None for v in node.inputs]
-        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(kind)]
+        level = [v for v in dict.fromkeys(behind) if v not in seen and _size(model.type_of(v)) == _size(tensor_type)]
         seen.update(level)
     return None
 
@@ -207,21 +207,21 @@ def _scaled(model: Model, product: str) -> list[str]:
         if len(users) != 1 or not (users[0].op in _FACTORS or source(users[0], LAYOUTS) == found[-1]):
             return found
         others = [v for v in users[0].inputs if v != found[-1]]
-        sizes_of_others = [kind.size for v in others if (kind := model.type_of(v)) is not None]
+        sizes_of_others = [tensor_type.size for v in others if (tensor_type := model.type_of(v)) is not None]
         if any(size != 1 for size in sizes_of_others):
             return found
         found.append(users[0].name)
 
 
-def _size(kind: TensorType | None) -> int:
-    return kind.size if kind is not None and kind.is_static else -1
+def _size(tensor_type: TensorType | None) -> int:
+    return tensor_type.size if tensor_type is not None and tensor_type.is_static else -1
 
 
 def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> list[str]:
     """The first scores that the formula's own type, or the type the site is computed in, cannot hold."""
     for value, peak in peaks.items():
-        kind = original.type_of(value)
-        own = kind.dtype if kind is not None else dtypes.FLOAT32
+        tensor_type = original.type_of(value)
+        own = tensor_type.dtype if tensor_type is not None else dtypes.FLOAT32
         what = f"scores reach {peak:.4g} at {short_name(value)}"
         if own.is_low_precision and not peak <= own.largest:
             return [f"{what}, more than {own} holds: the original overflows there"]

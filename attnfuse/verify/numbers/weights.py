@@ -112,5 +112,5 @@ def both_sides(
         for name, parameter in here.items()
         if not external.has_data(parameter) and not (name in beyond and external.has_data(beyond[name]))
     ]
-    told = f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"
-    return sides, [told] if made_up else []
+    message = f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"
+    return sides, [message] if made_up else []

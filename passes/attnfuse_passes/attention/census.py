@@ -6,8 +6,8 @@ A spelling of several operators that nobody can read must not pass for no attent
 from __future__ import annotations
 
 from attnfuse.api import Kernel, Model, Node, Role, effective_uses, kernel, role
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, is_scores, read_product
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.mask_values import is_learned
 
 # Nodes looked at on each side of a softmax to tell whether it might be attention; the longest chain has 9.
@@ -39,7 +39,7 @@ def enters_product(model: Model, node: Node) -> bool:
         if read_product(model, node.name) is not None:
             return True
         onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
-        if len(onward) != 1 or peel(model, node.name, SitePart.WEIGHTS) is None:
+        if len(onward) != 1 or read_back(model, node.name, SitePart.WEIGHTS) is None:
             return False
         node = onward[0]
     return False

@@ -1,6 +1,6 @@
 """Around a Softmax: back to the product that made the scores, forward to the one that the weights enter.
 
-Only the chain of nodes is found here, step by step through the peelers; what their axes mean is for `formula.py`.
+Only the chain of nodes is found here, step by step through the identities; what their axes mean is for `formula.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from attnfuse.api import MatchFailure, Model, Node, Role, Use, effective_uses, role
 from attnfuse_passes.attention.census import enters_product, looks_like_attention, soft_cap
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import NanToZero, Step
 
 
@@ -32,7 +32,7 @@ def find_scores(model: Model, softmax: Node) -> tuple[list[Step], Product]:
         found = read_product(model, value)
         if found is not None:
             return steps, found
-        step = peel(model, value, SitePart.SCORES)
+        step = read_back(model, value, SitePart.SCORES)
         if step is None:
             break
         steps.append(step)
@@ -54,7 +54,7 @@ def _no_scores(model: Model, softmax: Node, value: str) -> MatchFailure:
     return MatchFailure(
         "structure.scores",
         value,
-        "scores made by one matrix product, through identities the peelers know",
+        "scores made by one matrix product, through known identities",
         "an input or a weight" if node is None else node.op,
         is_attention=like,
     )
@@ -89,7 +89,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
             if found.left == found.right:
                 break
             return Forward(steps, found, found.left == value, tests)
-        step = peel(model, node.name, SitePart.WEIGHTS)
+        step = read_back(model, node.name, SitePart.WEIGHTS)
         if step is None or step.input != value:
             raise _weights_changed(model, softmax, node)
         steps.append(step)
@@ -103,7 +103,7 @@ def _guarded(model: Model, value: str, users: list[Node]) -> Node | None:
     others = [n for n in users if n not in tests]
     if len(tests) != 1 or len({n.name for n in others}) != 1:
         return None
-    step = peel(model, others[0].name, SitePart.WEIGHTS)
+    step = read_back(model, others[0].name, SitePart.WEIGHTS)
     if step is None or not isinstance(step.effect, NanToZero) or len(effective_uses(model, tests[0].name)) != 1:
         return None
     return others[0]

@@ -16,9 +16,9 @@ from attnfuse.api import (
     Decision,
     DType,
     Effects,
+    FailureReason,
     FusedRequest,
     MatchFailure,
-    Miss,
     Model,
     NotWritableError,
     PolicyDecision,
@@ -91,7 +91,7 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         if isinstance(failure, NotWritableError):
             expected = "a tensor of a known type that goes with the others"
             failure = MatchFailure("facts.type", failure.at, expected, failure.found)
-        decision = _missed(form, failure.miss, at)
+        decision = _missed(form, failure.reason, at)
         return decision if failure.is_attention else replace(decision, status="not_attention")
 
     def record(self, outcome: RewriteOutcome[Raised, AttentionCandidate], at: RewriteContext) -> None:
@@ -103,14 +103,14 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         at.context.sites.append(made)
 
 
-def _missed(form: Raised | None, miss: Miss, at: RewriteContext) -> _Decision:
+def _missed(form: Raised | None, failure: FailureReason, at: RewriteContext) -> _Decision:
     """What could not be proved, or not be stated otherwise; a fused node that the target may load stays."""
-    reason = f"expected {miss.expected}, found {miss.found}"
+    reason = f"expected {failure.expected}, found {failure.found}"
     if form is None or form.origin.form == "formula":
-        return Decision(code=miss.code, reason=f"{reason} at {short_name(miss.at)}", failure=miss)
+        return Decision(code=failure.code, reason=f"{reason} at {short_name(failure.at)}", failure=failure)
     stays = _may_stay(at)
     reason += "; the fused node is left as it is" if stays else ""
-    return Decision(code=miss.code, reason=reason, failure=miss, node=at.node.op if stays else None)
+    return Decision(code=failure.code, reason=reason, failure=failure, node=at.node.op if stays else None)
 
 
 def _veto(policy: PolicyDecision, *, is_cast: bool) -> tuple[Unsupported, str] | None:
@@ -153,7 +153,7 @@ def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, 
     origin = attention.origin
     if origin.anchor in at.replaced:
         failure = MatchFailure("safety.shared_product", origin.anchor, "a product of one site", "one of two sites")
-        return _missed(attention, failure.miss, at)
+        return _missed(attention, failure.reason, at)
     own = _own_dtype(attention)
     dtype = own or policy.force_cast_dtype
     veto = _veto(policy, is_cast=own is None)
@@ -196,8 +196,8 @@ def _left(
     """A formula that stays, for the reason that the target's own node cannot be."""
     why = next(candidate.unsupported for candidate in candidates if candidate.form == at.target.node)
     assert why is not None
-    if why.miss is not None:
-        return _missed(attention, why.miss, at)
+    if why.failure is not None:
+        return _missed(attention, why.failure, at)
     return Decision(status="kept", code=why.code, reason=why.reason, rule=None if veto is None else veto[1])
 
 
@@ -238,8 +238,8 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
         )
     candidate = _fused_candidate(form, recast, sites, policy, at)
     if candidate.unsupported is not None:
-        if candidate.unsupported.miss is not None:
-            return replace(_missed(form, candidate.unsupported.miss, at), others=(candidate, formula))
+        if candidate.unsupported.failure is not None:
+            return replace(_missed(form, candidate.unsupported.failure, at), others=(candidate, formula))
         # Lite has no FlashAttentionScore at all: what its node cannot say is said by the formula.
         return _restored(form, formula, candidate.unsupported, None, at, candidate)
     converted = target.node != op
@@ -320,8 +320,8 @@ def _candidate(form: Raised, name: str, at: RewriteContext, *, is_recast: bool) 
 
 
 def _unread(form: UnreadFusedNode) -> Unsupported:
-    miss = form.failure
-    return Unsupported(miss.code, f"expected {miss.expected}, found {miss.found}", miss)
+    failure = form.failure
+    return Unsupported(failure.code, f"expected {failure.expected}, found {failure.found}", failure)
 
 
 def _restored(
@@ -334,8 +334,8 @@ def _restored(
 ) -> _Decision:
     """The formula again, for a reason of policy or target; the node stays where that cannot be had."""
     refused = replace(refused, unsupported=why)
-    if formula.unsupported is not None and formula.unsupported.miss is not None:
-        return replace(_missed(form, formula.unsupported.miss, at), others=(refused, formula))
+    if formula.unsupported is not None and formula.unsupported.failure is not None:
+        return replace(_missed(form, formula.unsupported.failure, at), others=(refused, formula))
     reason = f"{why.reason}: the formula is restored"
     return Decision(chosen=formula, others=(refused,), status="kept", code=why.code, reason=reason, rule=rule)
 
@@ -346,7 +346,7 @@ def _refused(form: Raised, at: RewriteContext) -> Unsupported | None:
     Operands in float32 are the producer's doing, which gets a warning by name and stays (see producers.py).
     """
     request = _request(form, at)
-    if isinstance(request, Miss):
+    if isinstance(request, FailureReason):
         return None
     no = [n for n in refusals(at.target, request) if (n.code, request.dtype) != ("target.dtype", "float32")]
     return Unsupported(no[0].code, no[0].message(FUSED_OPERATORS[at.node.op].form, at.target.soc)) if no else None
@@ -355,14 +355,14 @@ def _refused(form: Raised, at: RewriteContext) -> Unsupported | None:
 def _doubts(form: Raised, at: RewriteContext) -> tuple[str, ...]:
     """What is not known to be right of a node that is carried over as it is."""
     op, request = at.node.op, _request(form, at)
-    if isinstance(request, Miss):
+    if isinstance(request, FailureReason):
         return (f"{op} of the source: expected {request.expected}, found {request.found}",)
     if head_padding(at.target, request):
         return (f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented",)
     return ()
 
 
-def _request(form: Raised, at: RewriteContext) -> FusedRequest | Miss:
+def _request(form: Raised, at: RewriteContext) -> FusedRequest | FailureReason:
     """What the node as it is asks of a target."""
     if not isinstance(form, Attention):
         return form.request

@@ -1,7 +1,8 @@
 """From a Softmax to the normal form: the chain that `chain.py` finds, read axis by axis.
 
-Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through peels, from one
-matrix product, and the weights go, through peels, into another that contracts exactly the axis the softmax ran over.
+Nothing here knows a spelling. It knows that softmax(scores)·V is attention if the scores come, through identities, from
+one matrix product, and the weights go, through identities, into another that contracts exactly the axis the softmax ran
+over.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
 from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.layout import integers
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
@@ -123,10 +124,12 @@ class _Reader:
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
         self._check_private(forward.product.node)
-        kind = self._type(self.softmax.inputs[0])
+        tensor_type = self._type(self.softmax.inputs[0])
         output = self._type(forward.product.node.name)
-        if not (kind.dtype.is_float and output.dtype.is_float):
-            raise MatchFailure("facts.type", self.softmax.name, "scores of floating-point numbers", str(kind.dtype))
+        if not (tensor_type.dtype.is_float and output.dtype.is_float):
+            raise MatchFailure(
+                "facts.type", self.softmax.name, "scores of floating-point numbers", str(tensor_type.dtype)
+            )
         self.interior.append(forward.product.node)
         operands = [self._final(operand) for operand in (query, key, value)]
         axes = self._axes(operands, heads_in_scores)
@@ -138,7 +141,7 @@ class _Reader:
             axes=axes,
             output=self.space["output"].axes,
             output_dtype=output.dtype,
-            scores_dtype=kind.dtype,
+            scores_dtype=tensor_type.dtype,
             scale=scale,
             factors=tuple(factors),
             terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
@@ -190,17 +193,17 @@ class _Reader:
     # --- operands
 
     def _type(self, value: str) -> TensorType:
-        kind = self.model.type_of(value)
-        if kind is None:
+        tensor_type = self.model.type_of(value)
+        if tensor_type is None:
             raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
-        return kind
+        return tensor_type
 
     def _operand(self, name: str, value: str, place: SitePart, *, swap: bool) -> _Operand:
-        """Peel an operand down to where its numbers come from, then describe how its axes came about."""
+        """Read an operand back to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
         for _ in range(MAX_CHAIN):
-            step = peel(self.model, at, place)
+            step = read_back(self.model, at, place)
             if step is None or (isinstance(step.effect, Convert) and not step.effect.wider):
                 break
             steps.append(step)
@@ -211,8 +214,8 @@ class _Reader:
         """Replay the steps from the source outward; where a layout cannot be expressed, start after it instead."""
         while True:
             source = steps[-1].input if steps else value
-            kind = self._type(source)
-            self.space.identity(name, kind.dims)
+            tensor_type = self._type(source)
+            self.space.identity(name, tensor_type.dims)
             layouts = [(source, self._keep(name, 0))]
             pure, failed = True, None
             for position in range(len(steps) - 1, -1, -1):
@@ -239,7 +242,7 @@ class _Reader:
             if isinstance(step.effect, Scale):
                 factors.append(step.effect.factor)
         self._factors[name] = factors
-        return _Operand(source, kind.dtype, name, layouts)
+        return _Operand(source, tensor_type.dtype, name, layouts)
 
     def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
@@ -386,8 +389,8 @@ class _Reader:
 
     def _added_in(self, node: Node) -> DType:
         """The element type in which a term meets the scores; that of the softmax where the node has none."""
-        kind = self.model.type_of(node.name)
-        return self._type(self.softmax.inputs[0]).dtype if kind is None else kind.dtype
+        tensor_type = self.model.type_of(node.name)
+        return self._type(self.softmax.inputs[0]).dtype if tensor_type is None else tensor_type.dtype
 
     def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
         """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
@@ -540,9 +543,9 @@ class _Reader:
         """
         total = 0
         for value in (self.softmax.inputs[0], self.softmax.name):
-            kind = self.model.type_of(value)
-            if kind is not None and kind.is_static:
-                total += kind.size * kind.dtype.itemsize
+            tensor_type = self.model.type_of(value)
+            if tensor_type is not None and tensor_type.is_static:
+                total += tensor_type.size * tensor_type.dtype.itemsize
         return total
 
 

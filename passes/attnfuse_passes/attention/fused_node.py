@@ -14,9 +14,9 @@ from functools import partial
 from typing import TypeVar
 
 from attnfuse.api import (
+    FailureReason,
     FusedRequest,
     MatchFailure,
-    Miss,
     Model,
     Node,
     RewriteContext,
@@ -75,25 +75,30 @@ def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | 
     """The attention that a fused node says or, where it says more than that, what is known of it."""
     casts = find_casts(model, node)
     found = _attempt(partial(read_arguments, model, node))
-    sizes = found if isinstance(found, Miss) else _attempt(partial(_sizes, model, found))
+    sizes = found if isinstance(found, FailureReason) else _attempt(partial(_sizes, model, found))
     output = _attempt(partial(_output, model, node))
-    plain = found if isinstance(found, Miss) else _attempt(partial(check_plain, found))
+    plain = found if isinstance(found, FailureReason) else _attempt(partial(check_plain, found))
     origin = _origin(model, node, names, found, sizes, casts)
-    if isinstance(found, Miss) or isinstance(plain, Miss) or isinstance(sizes, Miss) or isinstance(output, Miss):
+    if (
+        isinstance(found, FailureReason)
+        or isinstance(plain, FailureReason)
+        or isinstance(sizes, FailureReason)
+        or isinstance(output, FailureReason)
+    ):
         return UnreadFusedNode(
             origin=origin,
             op=node.op,
             types=tuple(model.type_of(name) for name in node.inputs[:3]),
             scale=literal_scale(model, node),
             casts=casts,
-            failure=next(miss for miss in (found, plain, sizes, output) if isinstance(miss, Miss)),
-            request=sizes if isinstance(sizes, Miss) else sizes.request,
+            failure=next(reason for reason in (found, plain, sizes, output) if isinstance(reason, FailureReason)),
+            request=sizes if isinstance(sizes, FailureReason) else sizes.request,
         )
     try:
         return _attention(model, found, sizes, output, origin, casts)
     except MatchFailure as failure:
         types = sizes.types
-        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.miss, sizes.request)
+        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.request)
 
 
 class FusedNodeOfSource(AttentionRewrite):
@@ -107,32 +112,32 @@ class FusedNodeOfSource(AttentionRewrite):
         return raise_fused_node(at.model, at.node, self.sites.names)
 
 
-def _attempt(check: Callable[[], T]) -> T | Miss:
+def _attempt(check: Callable[[], T]) -> T | FailureReason:
     try:
         return check()
     except MatchFailure as failure:
-        return failure.miss
+        return failure.reason
 
 
 def _output(model: Model, node: Node) -> TensorType:
     """The type of the attention. Raises MatchFailure where it is not known, or another output is read."""
-    kind = model.type_of(only_output(model, node).name)
-    if kind is None:
+    tensor_type = model.type_of(only_output(model, node).name)
+    if tensor_type is None:
         raise MatchFailure("facts.type", node.name, "a result of known type", "none")
-    return kind
+    return tensor_type
 
 
 def _origin(
     model: Model,
     node: Node,
     names: SiteNames,
-    found: FusedArguments | Miss,
-    sizes: _Sizes | Miss,
+    found: FusedArguments | FailureReason,
+    sizes: _Sizes | FailureReason,
     casts: SurroundingCasts | None,
 ) -> Origin:
     anchor = _attempt(partial(only_output, model, node))
-    result = node if isinstance(anchor, Miss) else anchor
-    head_dim = None if isinstance(sizes, Miss) else sizes.request.head_dim
+    result = node if isinstance(anchor, FailureReason) else anchor
+    head_dim = None if isinstance(sizes, FailureReason) else sizes.request.head_dim
     return Origin(
         form="fused",
         module=names.of_values(node, *node.inputs[:3]),
@@ -142,15 +147,15 @@ def _origin(
         interior=(node.name, result.name),
         region=region_lines(model, [node]),
         facts=_facts(model, node, sizes, casts),
-        warnings=() if isinstance(found, Miss) else known_wrong(model, found, head_dim),
+        warnings=() if isinstance(found, FailureReason) else known_wrong(model, found, head_dim),
     )
 
 
-def _facts(model: Model, node: Node, sizes: _Sizes | Miss, casts: SurroundingCasts | None) -> SiteFacts:
+def _facts(model: Model, node: Node, sizes: _Sizes | FailureReason, casts: SurroundingCasts | None) -> SiteFacts:
     attention = self_or_cross(model, *node.inputs[:3]) if len(node.inputs) >= 3 else None
     query = model.type_of(node.inputs[0]) if node.inputs else None
     dtype = casts.dtype.name if casts is not None else None if query is None else query.dtype.name
-    if isinstance(sizes, Miss):
+    if isinstance(sizes, FailureReason):
         return SiteFacts(dtype=dtype, attention=attention)
     request = sizes.request
     query_length, key_length, head_dim = (
@@ -165,13 +170,13 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
     layout = next((name for name in _LAYOUTS if LAYOUT_NUMBERS[name] == found.layout), None)
     if layout is None:
         raise MatchFailure(CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
-    kinds = [model.type_of(name) for name in node.inputs[:3]]
-    q, k, v = kinds
+    types = [model.type_of(name) for name in node.inputs[:3]]
+    q, k, v = types
     if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
         expected = "query, key and value in float16 or bfloat16"
-        raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in kinds))
+        raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in types))
     rank = 3 if layout == "BSH" else 4
-    if any(kind.rank != rank for kind in (q, k, v)):
+    if any(tensor_type.rank != rank for tensor_type in (q, k, v)):
         raise MatchFailure(CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
     if layout != "BSH" and q.dims[_HEAD_AXIS[layout]] != found.heads:
         raise MatchFailure(CODE, node.name, f"a query of {found.heads} heads", str(q))
@@ -199,17 +204,17 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
 
 def _is_shared(model: Model, found: FusedArguments, mask: str) -> bool:
     """Whether the mask is one for all heads. Raises MatchFailure where it is no mask."""
-    kind = model.type_of(mask)
-    if kind is None or kind.dtype not in found.operator.mask_dtypes:
-        raise MatchFailure(CODE, found.node.name, "a boolean mask", str(kind))
-    return kind.rank != 4 or kind.dims[1] == 1
+    tensor_type = model.type_of(mask)
+    if tensor_type is None or tensor_type.dtype not in found.operator.mask_dtypes:
+        raise MatchFailure(CODE, found.node.name, "a boolean mask", str(tensor_type))
+    return tensor_type.rank != 4 or tensor_type.dims[1] == 1
 
 
 def find_casts(model: Model, node: Node) -> SurroundingCasts | None:
     """The casts that were put around the node for its sake; None where there are none such."""
     casts = [model.producer(name) for name in node.inputs[:3]]
     result = _attempt(partial(only_output, model, node))
-    if isinstance(result, Miss):
+    if isinstance(result, FailureReason):
         return None
     readers = [use.node for use in model.uses(result.name)]
     back = readers[0] if len(readers) == 1 else None
@@ -294,11 +299,11 @@ def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ..
     terms: list[Term] = []
     at = found.node.name
     if found.bias is not None:
-        kind = model.type_of(found.bias)
-        if kind is None:
+        tensor_type = model.type_of(found.bias)
+        if tensor_type is None:
             raise MatchFailure("facts.type", found.bias, "a bias of a known type", "none")
         before_scale = found.operator.bias_before_scale
-        terms.append(Bias(found.bias, kind.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
+        terms.append(Bias(found.bias, tensor_type.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
     if found.mask is not None:
         terms.append(BooleanMask(found.mask, None, per_head=sizes.request.mask == "per_head"))
     return tuple(terms)

@@ -81,13 +81,13 @@ class ConstantFolder:
             pass
         else:
             return literal if isinstance(literal, np.ndarray) else None
-        kind = model.type_of(name)
+        tensor_type = model.type_of(name)
         rule = _same_order if hands(node) in SEQUENCES else _FOLD.get(node.op)
-        if kind is None or not kind.is_static or kind.size > self._largest:
+        if tensor_type is None or not tensor_type.is_static or tensor_type.size > self._largest:
             return None
         everywhere = uniform(model, name)
         if everywhere is not None:
-            return np.full(kind.dims, everywhere, kind.dtype.numpy)
+            return np.full(tensor_type.dims, everywhere, tensor_type.dtype.numpy)
         if rule is None:
             return None
         try:
@@ -96,9 +96,9 @@ class ConstantFolder:
                 result = rule(self, node, depth - 1)
         except (NotALiteralError, ValueError, IndexError, TypeError):
             return None
-        if result is None or result.shape != kind.dims:
+        if result is None or result.shape != tensor_type.dims:
             return None
-        return result.astype(kind.dtype.numpy)
+        return result.astype(tensor_type.dtype.numpy)
 
     def operand(self, name: str, depth: int) -> Array:
         """A tensor or scalar operand. Raises NotALiteralError where it is no constant."""
@@ -154,13 +154,13 @@ class ConstantFolder:
         everywhere = uniform(model, name)
         if everywhere is not None:
             return frozenset((everywhere + 0.0,))
-        kind, node = model.type_of(name), model.producer(name)
-        if kind is None or depth == 0 or not self._effects.is_never_mutated(model, name):
+        tensor_type, node = model.type_of(name), model.producer(name)
+        if tensor_type is None or depth == 0 or not self._effects.is_never_mutated(model, name):
             return None
         constant = self.value(name)
         if constant is not None:
             return _bounded(np.unique(constant.astype(np.float64)).tolist())
-        if kind.dtype is dtypes.BOOL:
+        if tensor_type.dtype is dtypes.BOOL:
             return frozenset((0.0, 1.0))
         if node is None:
             return None
@@ -182,7 +182,9 @@ class ConstantFolder:
         else:
             numbers = {x for s in known for x in s}
         with np.errstate(all="ignore"):
-            return _bounded([np.asarray(x).astype(kind.dtype.numpy).astype(np.float64).item() for x in sorted(numbers)])
+            return _bounded(
+                [np.asarray(x).astype(tensor_type.dtype.numpy).astype(np.float64).item() for x in sorted(numbers)]
+            )
 
 
 FoldRule: TypeAlias = Callable[[ConstantFolder, Node, int], Array | None]
@@ -217,13 +219,13 @@ def _cast(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
 
 
 def _same_order(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
-    kind = fold._model.type_of(node.name)
-    return None if kind is None else fold.operand(node.inputs[0], depth).reshape(kind.dims)
+    tensor_type = fold._model.type_of(node.name)
+    return None if tensor_type is None else fold.operand(node.inputs[0], depth).reshape(tensor_type.dims)
 
 
 def _broadcast(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
-    kind = fold._model.type_of(node.name)
-    return None if kind is None else np.broadcast_to(fold.operand(node.inputs[0], depth), kind.dims)
+    tensor_type = fold._model.type_of(node.name)
+    return None if tensor_type is None else np.broadcast_to(fold.operand(node.inputs[0], depth), tensor_type.dims)
 
 
 def _triangle(function: Callable[..., Array]) -> FoldRule:

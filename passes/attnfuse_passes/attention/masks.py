@@ -392,12 +392,12 @@ class _Sorter:
         node = self.model.producer(term.value)
         if node is None or node.op != "Add":
             return []
-        kind, parts = self.model.type_of(term.value), []
-        if kind is None:
+        tensor_type, parts = self.model.type_of(term.value), []
+        if tensor_type is None:
             return []
         if term.source is None:
             return []
-        axes = _axes_of(term.source, kind.dims)
+        axes = _axes_of(term.source, tensor_type.dims)
         for name in node.inputs[:2]:
             part = self.model.type_of(name)
             if part is None or not part.dtype.is_float or part.rank > len(axes):

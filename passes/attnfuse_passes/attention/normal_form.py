@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AppliedIdentity, DType, Form, FusedRequest, Miss, Obligation, SiteFacts, TensorType
+from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedRequest, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
 
 _FLOAT32 = np.finfo(np.float32)
@@ -201,8 +201,8 @@ class UnreadFusedNode:
     types: tuple[TensorType | None, ...]
     scale: float | None
     casts: SurroundingCasts | None
-    failure: Miss
-    request: FusedRequest | Miss
+    failure: FailureReason
+    request: FusedRequest | FailureReason
 
 
 def flat(axes: tuple[Axis, ...]) -> list[Atom]:

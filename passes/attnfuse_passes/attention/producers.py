@@ -45,10 +45,11 @@ def _scale(found: FusedArguments, head_dim: int | None) -> str | None:
 
 
 def _type(model: Model, node: Node) -> str | None:
-    kind = model.type_of(node.inputs[0])
-    if kind is None or kind.dtype.is_low_precision:
+    tensor_type = model.type_of(node.inputs[0])
+    if tensor_type is None or tensor_type.dtype.is_low_precision:
         return None
-    return f"its query is {kind.dtype}, which the operator does not take: mindone's autoencoder_kl_qwenimage casts none"
+    dtype = tensor_type.dtype
+    return f"its query is {dtype}, which the operator does not take: mindone's autoencoder_kl_qwenimage casts none"
 
 
 def _compressed(found: FusedArguments) -> str | None:
@@ -132,5 +133,7 @@ def _origin(model: Model, mask: str) -> Node | None:
 
 def _keeps_bool(model: Model, node: Node) -> bool:
     """A cast between bool and the 0 and 1 of uint8."""
-    kinds = [model.type_of(name) for name in (node.name, *node.inputs[:1])]
-    return node.op == "Cast" and all(kind is not None and kind.dtype in (dtypes.BOOL, dtypes.UINT8) for kind in kinds)
+    types = [model.type_of(name) for name in (node.name, *node.inputs[:1])]
+    return node.op == "Cast" and all(
+        tensor_type is not None and tensor_type.dtype in (dtypes.BOOL, dtypes.UINT8) for tensor_type in types
+    )

@@ -77,7 +77,9 @@ def _not_taken(candidate: AttentionCandidate) -> NotTaken:
 def _shapes(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None) -> tuple[_Shape, _Shape, _Shape]:
     """Of query, key and value: as a formula's fused node is given them, and else as found."""
     if isinstance(form, UnreadFusedNode):
-        query, key, value = (None if kind is None else kind.dims for kind in (*form.types, None, None, None)[:3])
+        query, key, value = (
+            None if tensor_type is None else tensor_type.dims for tensor_type in (*form.types, None, None, None)[:3]
+        )
         return query, key, value
     axes = form.axes
     if form.layout is not None:

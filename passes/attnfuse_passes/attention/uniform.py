@@ -46,13 +46,13 @@ def uniform(model: Model, value: str, depth: int = _DEPTH) -> float | None:
     What a float type cannot hold is an infinity in it (−1e9 in float16), as an operator would give. NaN is no number.
     """
     number = _read(model, value, depth)
-    kind = model.type_of(value)
+    tensor_type = model.type_of(value)
     if number is None or math.isnan(number):
         return None
-    if kind is None or not kind.dtype.is_float:
+    if tensor_type is None or not tensor_type.dtype.is_float:
         return number
     with np.errstate(over="ignore"):
-        return float(np.array(number).astype(kind.dtype.numpy))
+        return float(np.array(number).astype(tensor_type.dtype.numpy))
 
 
 def makers(model: Model, value: str) -> Iterator[Node]:

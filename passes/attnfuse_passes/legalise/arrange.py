@@ -43,17 +43,17 @@ def repeat(at: RuleContext) -> Result:
 
     A new axis after the repeated one is tiled, then both are regrouped.
     """
-    times, x, kind = at.integer(1), at.input(0), at.type(0)
+    times, x, tensor_type = at.integer(1), at.input(0), at.type(0)
     if times < 1:
         raise cannot(f"it repeats {times} times")
     if at.literal(2) is None:
-        axis, kind = 0, TensorType((at.static(0).size,), kind.dtype)
-        x = at.build.reshape(x, kind.dims)
+        axis, tensor_type = 0, TensorType((at.static(0).size,), tensor_type.dtype)
+        x = at.build.reshape(x, tensor_type.dims)
     else:
-        axis = at.axis(2, kind.rank)
+        axis = at.axis(2, tensor_type.rank)
     if times == 1:
         return x
-    if kind.dims[axis] == 1:
+    if tensor_type.dims[axis] == 1:
         return nodes.tile(at.build, x, axis, times)
     if at.out.dims.count(UNKNOWN_DIM) > 1:
         raise cannot(f"{at.out} has sizes that are not known before run time")

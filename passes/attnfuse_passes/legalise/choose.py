@@ -73,7 +73,7 @@ def _spread(at: RuleContext, value: str) -> str:
 def _tensor(at: RuleContext, position: int, dtype: DType) -> str:
     """An argument as a tensor of that type: a constant is written in it, anything else is cast."""
     value = at.input(position)
-    kind = at.model.type_of(value)
-    if at.model.is_literal(value) and (kind is None or kind.dtype != dtype):
+    tensor_type = at.model.type_of(value)
+    if at.model.is_literal(value) and (tensor_type is None or tensor_type.dtype != dtype):
         return at.build.tensor(np.asarray(at.literal(position)), dtype)
     return at.build.cast(value, dtype)

@@ -250,11 +250,11 @@ def _common_attributes(
 
 def _with_bias(at: RuleContext, y: str) -> str:
     """y + bias by channel, in the type of y; the result in the node's."""
-    bias, kind = at.optional(2), at.build.type_of(y)
+    bias, tensor_type = at.optional(2), at.build.type_of(y)
     if bias is None:
         return at.build.cast(y, at.out.dtype)
-    bias = at.build.cast(bias, kind.dtype)
-    if kind.rank == 4:
+    bias = at.build.cast(bias, tensor_type.dtype)
+    if tensor_type.rank == 4:
         return nodes.bias_add(at.build, y, bias)
-    by_channel = at.build.reshape(bias, (kind.dims[1], *(1,) * (kind.rank - 2)))
+    by_channel = at.build.reshape(bias, (tensor_type.dims[1], *(1,) * (tensor_type.rank - 2)))
     return at.build.cast(at.build.op("Add", y, by_channel), at.out.dtype)

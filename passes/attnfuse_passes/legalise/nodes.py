@@ -99,10 +99,10 @@ def bias_add(build: Builder, value: str, bias: str) -> str:
 
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
     """A tensor of one number: a constant, as MindSpore folds it, or FillV2 where that would swell the graph."""
-    kind = TensorType(dims, dtype)
-    if not kind.is_static:
-        raise build.refusal(f"filled with {kind}, of a size not known before run time")
-    if kind.size <= INLINE:
+    tensor_type = TensorType(dims, dtype)
+    if not tensor_type.is_static:
+        raise build.refusal(f"filled with {tensor_type}, of a size not known before run time")
+    if tensor_type.size <= INLINE:
         return build.tensor(np.full(dims, value), dtype)
     shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
     return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)
@@ -115,11 +115,11 @@ def concat(build: Builder, values: Sequence[str], axis: int) -> str:
 
 def border(build: Builder, value: str, axis: int, before: int, after: int, number: bool | int | float) -> str:
     """Elements of one number before and after those of an axis. The other axes must be of known size."""
-    kind = build.type_of(value)
+    tensor_type = build.type_of(value)
     parts = []
     for count in (before, after):
-        dims = tuple(count if i == axis else dim for i, dim in enumerate(kind.dims))
-        parts.append(filled(build, dims, number, kind.dtype) if count else "")
+        dims = tuple(count if i == axis else dim for i, dim in enumerate(tensor_type.dims))
+        parts.append(filled(build, dims, number, tensor_type.dtype) if count else "")
     return concat(build, [part for part in (parts[0], value, parts[1]) if part], axis)
 
 

@@ -20,10 +20,10 @@ from attnfuse_passes.legalise.rules import RuleContext, legalises
 def layer_norm(at: RuleContext) -> Result:
     """(x, shape of the normalised axes, gain or None, bias or None, epsilon): LayerNorm wants all, and a first axis."""
     _only_the_tensor(at)
-    shape, kind = at.integers(1), at.type(0)
-    first = at.build.constant(kind.rank - len(shape))
+    shape, tensor_type = at.integers(1), at.type(0)
+    first = at.build.constant(tensor_type.rank - len(shape))
     gain, bias = (
-        at.optional(position) or nodes.filled(at.build, shape, number, kind.dtype)
+        at.optional(position) or nodes.filled(at.build, shape, number, tensor_type.dtype)
         for position, number in ((2, 1.0), (3, 0.0))
     )
     epsilon = at.build.constant(float(at.number(4)))
@@ -34,15 +34,15 @@ def layer_norm(at: RuleContext) -> Result:
 def group_norm(at: RuleContext) -> Result:
     """(x [N, C, …], groups, gain [C] or None, bias [C] or None, epsilon)."""
     _only_the_tensor(at)
-    kind, groups = at.static(0), at.integer(1)
-    batch, channels = kind.dims[:2]
+    tensor_type, groups = at.static(0), at.integer(1)
+    batch, channels = tensor_type.dims[:2]
     x = _in_float32(at, at.input(0))
-    grouped = at.build.reshape(x, (batch, groups, math.prod(kind.dims[1:]) // groups))
-    y = at.build.reshape(_normalised(at, grouped, (2,), at.number(4), centred=True), kind.dims)
+    grouped = at.build.reshape(x, (batch, groups, math.prod(tensor_type.dims[1:]) // groups))
+    y = at.build.reshape(_normalised(at, grouped, (2,), at.number(4), centred=True), tensor_type.dims)
     for op, position in (("Mul", 2), ("Add", 3)):
         operand = at.optional(position)
         if operand is not None:
-            by_channel = at.build.reshape(_in_float32(at, operand), (channels, *(1,) * (kind.rank - 2)))
+            by_channel = at.build.reshape(_in_float32(at, operand), (channels, *(1,) * (tensor_type.rank - 2)))
             y = at.build.op(op, y, by_channel)
     return _first_of(at, y)
 
@@ -54,9 +54,13 @@ def rms_norm(at: RuleContext) -> Result:
     RmsNorm itself is taken with one epsilon: Lite loses it on the way.
     """
     _only_the_tensor(at)
-    kind, gain = at.type(0), at.type(1)
+    tensor_type, gain = at.type(0), at.type(1)
     y = _normalised(
-        at, _in_float32(at, at.input(0)), range(kind.rank - gain.rank, kind.rank), at.number(2), centred=False
+        at,
+        _in_float32(at, at.input(0)),
+        range(tensor_type.rank - gain.rank, tensor_type.rank),
+        at.number(2),
+        centred=False,
     )
     y = at.build.op("Mul", y, _in_float32(at, at.input(1)))
     return _first_of(at, y)
@@ -77,10 +81,10 @@ def _normalised(at: RuleContext, x: str, axes: Sequence[int], epsilon: float, *,
 
 
 def _in_float32(at: RuleContext, value: str) -> str:
-    kind = at.build.type_of(value)
-    if not kind.dtype.is_float:
-        raise cannot(f"it normalises {kind}")
-    return at.build.cast(value, dtypes.FLOAT32) if kind.dtype.is_low_precision else value
+    tensor_type = at.build.type_of(value)
+    if not tensor_type.dtype.is_float:
+        raise cannot(f"it normalises {tensor_type}")
+    return at.build.cast(value, dtypes.FLOAT32) if tensor_type.dtype.is_low_precision else value
 
 
 def _only_the_tensor(at: RuleContext) -> None:

@@ -32,9 +32,9 @@ def mm(at: RuleContext) -> Result:
 @legalises("MatMulExt")
 def matmul_ext(at: RuleContext) -> Result:
     """(a, b): the last two axes, the others broadcast; a vector is a row on the left, a column on the right."""
-    a, b, kinds = at.input(0), at.input(1), (at.type(0), at.type(1))
-    _same_types(at, *kinds)
-    left, right = kinds[0].dims, kinds[1].dims
+    a, b, types = at.input(0), at.input(1), (at.type(0), at.type(1))
+    _same_types(at, *types)
+    left, right = types[0].dims, types[1].dims
     if not left or not right:
         raise cannot("one of its operands has no axis")
     if len(left) == 1:
@@ -72,9 +72,9 @@ def baddbmm(at: RuleContext) -> Result:
     alpha goes to a, before sums of products in float16 could overflow. The bias may have one axis more than the
     product, [B or 1, N or 1, S or 1, T] beside [B·N, S, T]: mindone leaves it so, and MindSpore's inference takes it.
     """
-    bias, kind = at.input(0), at.type(0)
-    if kind.rank == at.out.rank + 1:
-        bias = _joined_heads(at, kind)
+    bias, tensor_type = at.input(0), at.type(0)
+    if tensor_type.rank == at.out.rank + 1:
+        bias = _joined_heads(at, tensor_type)
     a = at.build.scaled(at.input(1), float(at.number(4)))
     return _sum(at, "BatchMatMul", bias, a)
 
@@ -100,11 +100,11 @@ def outer(at: RuleContext) -> Result:
 @legalises("BiasAdd")
 def bias_add(at: RuleContext) -> Result:
     """(x, bias, format): Add of the bias, shaped to the axis the format tells."""
-    kind, bias, layout = at.type(0), at.input(1), at.integer(2)
+    tensor_type, bias, layout = at.type(0), at.input(1), at.integer(2)
     if layout not in (*_CHANNELS_FIRST, _CHANNELS_LAST):
         raise cannot(f"its format is {layout}, none of those it documents")
     if layout in _CHANNELS_FIRST:
-        bias = at.build.reshape(bias, (*at.type(1).dims, *(1,) * (kind.rank - 2)))
+        bias = at.build.reshape(bias, (*at.type(1).dims, *(1,) * (tensor_type.rank - 2)))
     return at.build.op("Add", at.input(0), bias)
 
 
@@ -143,27 +143,27 @@ def _regrouped(at: RuleContext, value: str) -> str:
 
 def _sum(at: RuleContext, op: str, bias: str, a: str) -> str:
     """beta · bias + a · b, beta the node's fourth argument and b its third."""
-    product, kind = _product(at, op, a, at.input(2)), at.build.type_of(bias)
-    if broadcast_dims(kind.dims, at.out.dims) != at.out.dims:
-        raise cannot(f"its bias is {kind}, which does not broadcast to {at.out}")  # no inference looks at it
+    product, tensor_type = _product(at, op, a, at.input(2)), at.build.type_of(bias)
+    if broadcast_dims(tensor_type.dims, at.out.dims) != at.out.dims:
+        raise cannot(f"its bias is {tensor_type}, which does not broadcast to {at.out}")  # no inference looks at it
     return at.build.op("Add", at.build.scaled(bias, float(at.number(3))), product)
 
 
-def _joined_heads(at: RuleContext, kind: TensorType) -> str:
+def _joined_heads(at: RuleContext, tensor_type: TensorType) -> str:
     """A bias [B or 1, N or 1, S or 1, T] as [B·N or 1, S or 1, T], batches outside."""
-    batch, heads = kind.dims[:2]
+    batch, heads = tensor_type.dims[:2]
     whole = at.out.dims[0]
     if min(batch, heads, whole) < 0:
-        raise cannot(f"its bias {kind} is of a size not known before run time")
+        raise cannot(f"its bias {tensor_type} is of a size not known before run time")
     if (batch, heads) == (1, 1):
-        return at.build.reshape(at.input(0), kind.dims[1:])
+        return at.build.reshape(at.input(0), tensor_type.dims[1:])
     if batch * heads != whole:
         if 0 in (batch, heads, whole) or whole % (batch if heads == 1 else heads):
-            raise cannot(f"its bias {kind} does not go with {whole} products")
+            raise cannot(f"its bias {tensor_type} does not go with {whole} products")
         batch = batch if heads == 1 else whole // heads
         heads = whole // batch
-    spread = at.build.broadcast(at.input(0), (batch, heads, *kind.dims[2:]))
-    return at.build.reshape(spread, (batch * heads, *kind.dims[2:]))
+    spread = at.build.broadcast(at.input(0), (batch, heads, *tensor_type.dims[2:]))
+    return at.build.reshape(spread, (batch * heads, *tensor_type.dims[2:]))
 
 
 def _same_types(at: RuleContext, a: TensorType, b: TensorType) -> None:

@@ -34,9 +34,9 @@ def running_sum(at: RuleContext) -> Result:
 @legalises("LinalgVectorNorm")
 def vector_norm(at: RuleContext) -> Result:
     """(x, order, axes or None for all, whether they stay, element type or None): of order 2, summed in float32."""
-    kind, axes = at.type(0), at.axes(2, at.type(0).rank)
-    if at.number(1) != 2 or not kind.dtype.is_float or not axes:
-        raise cannot(f"its order is {at.number(1)}, its operand {kind}")
+    tensor_type, axes = at.type(0), at.axes(2, at.type(0).rank)
+    if at.number(1) != 2 or not tensor_type.dtype.is_float or not axes:
+        raise cannot(f"its order is {at.number(1)}, its operand {tensor_type}")
     x = at.build.cast(at.input(0), dtypes.FLOAT32)
     squares = at.build.op("Mul", x, x)
     return at.build.cast(at.build.op("Sqrt", _reduced(at, "ReduceSum", squares, axes)), at.out.dtype)
@@ -56,11 +56,11 @@ def reduce(at: RuleContext) -> Result:
     Whether the axes of ReduceAny stay is lost on the way through MindSpore Lite: a Reshape brings them back. The fourth
     argument of ReduceSum makes () mean no axis; then nothing is summed.
     """
-    kind, op = at.type(0), at.node.op
+    tensor_type, op = at.type(0), at.node.op
     if op == "ReduceSum" and len(at.node.inputs) > 3 and at.flag(3) and at.literal(1) in (None, ()):
         return at.input(0)
-    x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, kind.rank)
-    if kind.rank == 0:
+    x, axes = at.build.cast(at.input(0), at.out.dtype), at.axes(1, tensor_type.rank)
+    if tensor_type.rank == 0:
         return x
     if op != "ReduceAny" or not at.flag(2):
         return _reduced(at, op, x, axes)

@@ -82,14 +82,14 @@ class RuleContext(RewriteContext):
     def elements(self, position: int) -> tuple[str, ...]:
         """The tensors of a tuple input, whoever makes it. Raises MatchFailure where one is of an unknown type."""
         value = self.input(position)
-        kinds = self.model.types_of(value)
+        types = self.model.types_of(value)
         producer = self.model.producer(value)
         if producer is not None and makes_tuple(producer):
             for element in producer.inputs:
                 self.tensor(element, f"an element of input {position}")
             return tuple(producer.inputs)
-        if isinstance(kinds, tuple) and all(kinds):
-            return tuple(nodes.element(self.build, value, i) for i in range(len(kinds)))
+        if isinstance(types, tuple) and all(types):
+            return tuple(nodes.element(self.build, value, i) for i in range(len(types)))
         literal = self.literal(position)
         if not isinstance(literal, tuple) or not all(isinstance(element, np.ndarray) for element in literal):
             raise cannot(f"input {position} is no tuple of tensors")

@@ -19,9 +19,9 @@ def pieces(at: RuleContext) -> Result:
     The sizes are read off the node's type: Chunk's last piece may be smaller, and there may be fewer than asked for.
     """
     at.unshared()
-    kinds = at.outs
+    types = at.outs
     axis = at.axis(2, at.type(0).rank)
-    sizes = [kind.dims[axis] for kind in kinds]
+    sizes = [tensor_type.dims[axis] for tensor_type in types]
     if min(sizes) < 0:
         raise cannot("the size of a piece is not known before run time")
     x = at.input(0)
@@ -84,20 +84,20 @@ def grid(at: RuleContext) -> Result:
 
     The operator has an adapter, but Lite does not expand a tuple for it.
     """
-    vectors, kinds = at.elements(0), at.outs
+    vectors, types = at.elements(0), at.outs
     indexing = at.integer(1)
     if indexing not in (0, 1):
         raise cannot(f"its indexing is {indexing}, neither 0 nor 1")
-    if not all(kind.is_static for kind in kinds):
+    if not all(tensor_type.is_static for tensor_type in types):
         raise cannot("its sizes are not known before run time")
-    swapped = indexing == 1 and len(kinds) > 1
+    swapped = indexing == 1 and len(types) > 1
     return tuple(
-        _spread(at, vector, kind, 1 - i if swapped and i < 2 else i)
-        for i, (vector, kind) in enumerate(zip(vectors, kinds, strict=True))
+        _spread(at, vector, tensor_type, 1 - i if swapped and i < 2 else i)
+        for i, (vector, tensor_type) in enumerate(zip(vectors, types, strict=True))
     )
 
 
-def _spread(at: RuleContext, vector: str, kind: TensorType, axis: int) -> str:
-    dims = [1] * kind.rank
-    dims[axis] = kind.dims[axis]
-    return at.build.broadcast(at.build.reshape(vector, dims), kind.dims)
+def _spread(at: RuleContext, vector: str, tensor_type: TensorType, axis: int) -> str:
+    dims = [1] * tensor_type.rank
+    dims[axis] = tensor_type.dims[axis]
+    return at.build.broadcast(at.build.reshape(vector, dims), tensor_type.dims)

@@ -66,11 +66,11 @@ def exchange(at: RuleContext) -> Result:
 def _axis(at: RuleContext) -> tuple[int, int]:
     """The axis of a view that is not changed in place, and its size. Raises MatchFailure where that is not known."""
     at.unshared()
-    kind = at.type(0)
-    axis = at.axis(1, kind.rank)
-    if kind.dims[axis] == UNKNOWN_DIM:
-        raise cannot(f"axis {axis} of {kind} is of a size not known before run time")
-    return axis, kind.dims[axis]
+    tensor_type = at.type(0)
+    axis = at.axis(1, tensor_type.rank)
+    if tensor_type.dims[axis] == UNKNOWN_DIM:
+        raise cannot(f"axis {axis} of {tensor_type} is of a size not known before run time")
+    return axis, tensor_type.dims[axis]
 
 
 def _regrouped(at: RuleContext, value: str) -> str:

@@ -37,7 +37,7 @@ def test_every_row_has_an_example_of_its_own() -> None:
 @pytest.mark.parametrize("example", INFERRED, ids=str)
 def test_inferred(example: Example) -> None:
     model, node = example.model()
-    assert Values(model).infer(node) == example.kind
+    assert Values(model).infer(node) == example.value_type
     assert check_graph(model) == []
 
 
@@ -57,7 +57,7 @@ def test_inferred(example: Example) -> None:
 def test_forms_of_a_newer_mindspore(text: str) -> None:
     """MindSpore 2.10 writes these; 2.7.1 refuses to infer them."""
     model, node = parse_example(text).model()
-    assert Values(model).infer(node) == parse_example(text).kind
+    assert Values(model).infer(node) == parse_example(text).value_type
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_forms_of_a_newer_mindspore(text: str) -> None:
 def test_forms_that_only_lite_takes(text: str) -> None:
     """Primitives with attributes in place of arguments, and CANN's layouts: they arrive in CANN's graph as written."""
     model, node = parse_example(text).model()
-    assert Values(model).infer(node) == parse_example(text).kind
+    assert Values(model).infer(node) == parse_example(text).value_type
 
 
 @pytest.mark.parametrize("example", REFUSED, ids=str)
@@ -115,16 +115,16 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Answer]:
 def test_mindspore_infers_the_same(answers: Mapping[str, Answer]) -> None:
     answer = answers["held"]
     assert answer.error is None
-    assert isinstance(answer.kind, tuple)
+    assert isinstance(answer.value_type, tuple)
     assert len(HELD) > 400
-    inferred = zip(HELD, answer.kind, strict=True)
-    assert {example.text: kind for example, kind in inferred if kind != example.kind} == {}
+    inferred = zip(HELD, answer.value_type, strict=True)
+    assert {example.text: value_type for example, value_type in inferred if value_type != example.value_type} == {}
 
 
 @pytest.mark.mindspore
 def test_mindspore_infers_none_of_the_others(answers: Mapping[str, Answer]) -> None:
     """Once it does, their rows are to be held to it."""
-    assert answers["not held"].kind == (ANOTHER,) * len(NOT_HELD)
+    assert answers["not held"].value_type == (ANOTHER,) * len(NOT_HELD)
 
 
 @pytest.mark.slow

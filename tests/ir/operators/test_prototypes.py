@@ -72,11 +72,13 @@ def test_results_have_the_types_of_the_prototype(name: str) -> None:
     for example in map(parse_example, OPERATORS[name].examples):
         if example.refused:
             continue
-        kinds = example.kind if isinstance(example.kind, tuple) else (example.kind,)
+        types = example.value_type if isinstance(example.value_type, tuple) else (example.value_type,)
         dtypes = dict(
             zip(names, (argument.split(": ")[1].partition("[")[0] for argument in example.arguments), strict=False)
         )
-        assert [str(kind).partition("[")[0] for kind in kinds] == [dtypes.get(o, o) for o in prototype.outputs]
+        assert [str(value_type).partition("[")[0] for value_type in types] == [
+            dtypes.get(o, o) for o in prototype.outputs
+        ]
 
 
 @pytest.mark.parametrize("name", COMPOSITE_OPERATORS)
@@ -99,6 +101,8 @@ def test_row_is_what_the_adapter_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPOSITE_OPERATORS)
 def test_results_are_as_many_as_the_adapter_has(name: str) -> None:
-    kinds = [e.kind for e in map(parse_example, OPERATORS[name].examples) if not e.refused]
-    assert kinds
-    assert {len(kind) if isinstance(kind, tuple) else 1 for kind in kinds} == {tables().adapters[name].outputs}
+    types = [e.value_type for e in map(parse_example, OPERATORS[name].examples) if not e.refused]
+    assert types
+    assert {len(value_type) if isinstance(value_type, tuple) else 1 for value_type in types} == {
+        tables().adapters[name].outputs
+    }

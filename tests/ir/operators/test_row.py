@@ -9,7 +9,7 @@ from attnfuse.ir.operators.columns import FRESH, Effect, Hands, writes
 from attnfuse.ir.operators.inference import broadcast, range_length, slice_length
 from attnfuse.ir.operators.row import Operator, row
 from attnfuse.ir.operators.table import OPERATORS, operator
-from attnfuse.ir.types import ScalarType, Special, TensorType, agree, told
+from attnfuse.ir.types import ScalarType, Special, TensorType, agree, describe
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
 
 X = TensorType((2, 3), FLOAT16)
@@ -142,11 +142,11 @@ def test_kinds_agree_but_for_what_is_open() -> None:
 
 
 def test_a_tuple_that_holds_itself_many_times_is_told_in_short() -> None:
-    kind = (X,) * 3
+    value_type = (X,) * 3
     for _ in range(200):
-        kind = (kind, kind)  # type: ignore[assignment]
-    assert len(told(kind)) < 200
-    value = Argument(kind, constant((1,)).value)
+        value_type = (value_type, value_type)  # type: ignore[assignment]
+    assert len(describe(value_type)) < 200
+    value = Argument(value_type, constant((1,)).value)
     with pytest.raises(TypeMismatch) as caught:
         arguments("x: tensor", value).check()
     assert len(str(caught.value)) < 300

@@ -107,9 +107,9 @@ def test_what_a_primitive_calls_its_arguments_is_not_told() -> None:
 def test_tuples_and_their_elements() -> None:
     model = Model(parse_program("t = (x: float32[2], y: float16[3]); return t[1], x"))
     assert operators(model) == ["MakeTuple", "TupleGetItem", "MakeTuple"]
-    kinds = model.types_of(model.nodes[-1].name)
-    assert isinstance(kinds, tuple)
-    assert [str(kind) for kind in kinds] == ["float16[3]", "float32[2]"]
+    types = model.types_of(model.nodes[-1].name)
+    assert isinstance(types, tuple)
+    assert [str(tensor_type) for tensor_type in types] == ["float16[3]", "float32[2]"]
 
 
 def test_a_types_name_is_its_number() -> None:
@@ -134,8 +134,8 @@ def test_values_of_no_tensor_type() -> None:
     model = Model(
         parse_program("Load(x: float32[2], u: monad) -> float32[2]; Op(n: int64, z: unknown) -> (int64, bool)")
     )
-    kinds = {value.name.partition(":")[2]: value.attr_info.type for value in model.proto.graph.input}
-    assert kinds == {"x": 0, "u": AttributeProto.UMONAD, "n": AttributeProto.SCALAR, "z": 0}
+    types = {value.name.partition(":")[2]: value.attr_info.type for value in model.proto.graph.input}
+    assert types == {"x": 0, "u": AttributeProto.UMONAD, "n": AttributeProto.SCALAR, "z": 0}
 
 
 def test_a_type_that_is_written_as_unknown_is_left_out() -> None:

@@ -20,7 +20,7 @@ from attnfuse.ir.text.values import Writer, parse_constant, parse_type
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, ModelProto
-from tests.support.graphs import Kind, fill_literal, fill_type, transformer
+from tests.support.graphs import ValueType, fill_literal, fill_type, transformer
 from tests.support.messages import change, data, fill
 from tools.corpus import store
 
@@ -118,22 +118,22 @@ def test_tensors(dtype: type, dims: tuple[int, ...], random: Random) -> None:
     assert data(read) == data(proto)
 
 
-def kinds() -> st.SearchStrategy[Kind]:
+def kinds() -> st.SearchStrategy[ValueType]:
     dims = st.lists(st.integers(-2, 9), max_size=4).map(tuple)
     tensors = st.builds(TensorType, dims, st.sampled_from(dtypes.ALL))
     return st.recursive(tensors, lambda inner: st.lists(inner, max_size=3).map(tuple), max_leaves=6)
 
 
 @given(kinds())
-def test_types(kind: Kind) -> None:
+def test_types(value_type: ValueType) -> None:
     proto = AttributeProto()
-    fill_type(proto, kind)
+    fill_type(proto, value_type)
     text = Writer().type(proto)
     read = AttributeProto()
     parse_type(Cursor(text), read)
     assert data(read) == data(proto)
-    if isinstance(kind, TensorType) and min(kind.dims, default=0) >= -1:
-        assert text == str(kind)
+    if isinstance(value_type, TensorType) and min(value_type.dims, default=0) >= -1:
+        assert text == str(value_type)
 
 
 TEXT = print_model(SMALL)

@@ -25,15 +25,15 @@ def test_types_of_results(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("Mul(x: float16[2], y: float16[3])", "line 1, column 1: this Mul "),
         ("Unheard(x: float16[2])", "the type of this Unheard is not known; write it"),
         ("Reshape(x: float16[6], (n: int64, 2))", "the type of this Reshape is not known; write it"),
     ],
 )
-def test_types_that_nobody_knows(text: str, told: str) -> None:
-    with pytest.raises(TextError, match=told):
+def test_types_that_nobody_knows(text: str, message: str) -> None:
+    with pytest.raises(TextError, match=message):
         parse_program(text, infer=infer)
 
 

@@ -89,8 +89,8 @@ def test_a_nan_test_that_others_read_makes_weights_escape(guard: bool) -> None:
     """With a guard or without one: the test has to be computed, and for it the weights."""
 
     def tested(g: GraphBuilder, p: str) -> str:
-        kind = g.type_of(p)
-        test = as_output(g, g.node("IsNan", [p], TensorType(kind.dims, BOOL)))
+        tensor_type = g.type_of(p)
+        test = as_output(g, g.node("IsNan", [p], TensorType(tensor_type.dims, BOOL)))
         return g.select(test, np.zeros((), np.float16), p) if guard else p
 
     assert Site(weights=tested).refused() == "safety.weights_escape"

@@ -194,7 +194,7 @@ def test_groups_as_an_axis_of_their_own(runtime: str) -> None:
 
 
 def test_heads_that_are_grouped_in_two_ways_at_once() -> None:
-    """3 · 2 and 2 · 3 have no common refinement: a miss, and no wrong guess."""
+    """3 · 2 and 2 · 3 have no common refinement: a failure, and no wrong guess."""
     proto = attention(six, shared(2, tiled=True), shared(2)).build()
     (site,) = fuse(Model(proto))
     assert site.code == "structure.batch"

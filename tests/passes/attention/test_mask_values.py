@@ -76,10 +76,10 @@ FOLDED: dict[str, Make] = {
 @pytest.mark.parametrize("name", FOLDED)
 def test_constants_are_folded_as_the_operators_compute(name: str) -> None:
     known, model, value = folder(FOLDED[name])
-    found, kind = known.value(value), model.type_of(value)
+    found, tensor_type = known.value(value), model.type_of(value)
     assert found is not None
-    assert kind is not None
-    assert found.dtype == kind.dtype.numpy
+    assert tensor_type is not None
+    assert found.dtype == tensor_type.dtype.numpy
     expected = oracle.run(model, {})[0]
     np.testing.assert_array_equal(found.astype(np.float64), expected.astype(np.float64))
 

@@ -207,9 +207,11 @@ def execute(model: Model, case: Case, arithmetic: Arithmetic) -> list[npt.NDArra
     """The outputs, for the case's inputs, or drawn ones."""
     given: dict[str, Array] = {}
     for value in model.proto.graph.input:
-        kind, leaf = model.type_of(value.name), leaf_name(value.name)
-        assert kind is not None
-        given[value.name] = case.inputs[leaf] if leaf in case.inputs else seeded(leaf, kind.dims, kind.dtype)
+        tensor_type, leaf = model.type_of(value.name), leaf_name(value.name)
+        assert tensor_type is not None
+        given[value.name] = (
+            case.inputs[leaf] if leaf in case.inputs else seeded(leaf, tensor_type.dims, tensor_type.dtype)
+        )
     return run(lower(model, arithmetic), given, stored_weights(model.proto, Path("/none/x.mindir")))
 
 

@@ -26,7 +26,7 @@ class Written:
 
     def __init__(self, held: Array = HELD) -> None:
         self.g = GraphBuilder("block")
-        self.kind: TensorType = self.g.type_of(self.g.parameter("cache", held))
+        self.tensor_type: TensorType = self.g.type_of(self.g.parameter("cache", held))
         self.held = held
         self.parameter = str(self.g.graph.parameter[-1].name)
         self.state = self.g.monad()
@@ -39,12 +39,14 @@ class Written:
 
     def write(self, op: str, array: Array, *scalars: float | bool) -> Written:
         operands = [self.parameter, self.given(array), *map(self.g.constant, scalars), self.state]
-        made = self.g.node(op, operands, self.kind, primitive=PRIMITIVE)
+        made = self.g.node(op, operands, self.tensor_type, primitive=PRIMITIVE)
         self.state = self.g.node("UpdateState", [self.state, made], None, primitive=PRIMITIVE)
         return self
 
     def read(self) -> str:
-        return self.g.op("Neg", self.g.node("Load", [self.parameter, self.state], self.kind, primitive=PRIMITIVE))
+        return self.g.op(
+            "Neg", self.g.node("Load", [self.parameter, self.state], self.tensor_type, primitive=PRIMITIVE)
+        )
 
     def values(self, *outputs: str) -> list[Array]:
         self.g.output(*outputs)

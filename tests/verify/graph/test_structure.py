@@ -197,12 +197,12 @@ def test_a_statistic_taken_for_the_attention(index: int) -> None:
     assert any(f"is read at index {index}" in f for f in check_structure(g.model()))
 
 
-def change_declared(model: Model, op: str, kind: TensorType) -> Model:
+def change_declared(model: Model, op: str, tensor_type: TensorType) -> Model:
     node = next(n for n in model.nodes if n.op == op)
     shape = node.proto.attribute[0]
     shape.Clear()
     shape.name = "shape"
-    fill_type(shape, kind)
+    fill_type(shape, tensor_type)
     return Model(model.proto)
 
 

@@ -31,8 +31,8 @@ OPEN = (-1, 4, -1, 16)
 
 def whole(g: GraphBuilder, op: str, operands: list[str], count: int | None = None) -> str:
     """A node that gives a whole number, or a tuple of them, with its type as MindSpore writes it."""
-    kind = TensorType((0,), INT64)
-    value = g.node(op, operands, kind if count is None else (kind,) * count)
+    tensor_type = TensorType((0,), INT64)
+    value = g.node(op, operands, tensor_type if count is None else (tensor_type,) * count)
     (shape,) = (a for a in g.graph.node[-1].attribute if a.name == "shape")
     for told in [shape] if count is None else shape.values:
         told.type = AttributeProto.SCALAR

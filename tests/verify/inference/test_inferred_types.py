@@ -20,12 +20,12 @@ def infer(model: Model, folder: Path) -> inferred_types.Inference:
     return inferred_types.infer(model, "block", folder)
 
 
-def declare(model: Model, op: str, kind: TensorType) -> Model:
+def declare(model: Model, op: str, tensor_type: TensorType) -> Model:
     node = next(n for n in model.nodes if n.op == op)
     shape = node.proto.attribute[0]
     shape.Clear()
     shape.name = "shape"
-    fill_type(shape, kind)
+    fill_type(shape, tensor_type)
     return Model(model.proto)
 
 

@@ -157,12 +157,12 @@ def test_a_band_counts_beside_a_whole_mask_in_mode_0_only(masked: bool, mode: in
 
 
 @pytest.mark.parametrize(
-    ("mask", "mode", "told"),
+    ("mask", "mode", "message"),
     [(1 - TRIANGLE, 4, "another mask than the lower triangle"), (TRIANGLE, 5, "sparse_mode 5; 0 to 4 are known")],
 )
-def test_what_a_sparse_mode_does_not_say_is_refused(mask: Array, mode: int, told: str) -> None:
+def test_what_a_sparse_mode_does_not_say_is_refused(mask: Array, mode: int, message: str) -> None:
     model, _ = sparse("FlashAttentionScore", 4, 4, mask, mode, 1, 0)
-    with pytest.raises(UnsupportedOpError, match=told):
+    with pytest.raises(UnsupportedOpError, match=message):
         lower(model, EXACT)
 
 

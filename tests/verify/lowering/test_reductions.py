@@ -90,8 +90,8 @@ def test_norms(op: str, arguments: list[Array | Literal], formula: Callable[[Flo
     g = GraphBuilder("norm")
     value = g.input("x", dims)
     others = [g.parameter(f"p{i}", a) if isinstance(a, np.ndarray) else g.constant(a) for i, a in enumerate(arguments)]
-    kind = TensorType(dims, FLOAT32)
-    out = g.node(op, [value, *others], (kind, kind, kind)[: 2 if op == "RmsNorm" else 3])
+    tensor_type = TensorType(dims, FLOAT32)
+    out = g.node(op, [value, *others], (tensor_type, tensor_type, tensor_type)[: 2 if op == "RmsNorm" else 3])
     g.output(g.tuple_get_item(out, 0))
     expected = formula(x.astype(np.float64))
     model = g.model()

@@ -201,9 +201,9 @@ def test_an_output_of_no_elements_is_as_it_should_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heads", "told"), [(4, "could not be compared"), (1, "compared without 768 of its 3072 values")]
+    ("heads", "message"), [(4, "could not be compared"), (1, "compared without 768 of its 3072 values")]
 )
-def test_an_output_that_overflows_is_not_passed_over(heads: int, told: str, tmp_path: Path) -> None:
+def test_an_output_that_overflows_is_not_passed_over(heads: int, message: str, tmp_path: Path) -> None:
     def build() -> Model:
         g = GraphBuilder("large")
         q = g.input("q", (2, 4, 24, 16), FLOAT16)
@@ -219,7 +219,7 @@ def test_an_output_that_overflows_is_not_passed_over(heads: int, told: str, tmp_
     fuse(fused, "lite")
     result = compare(build(), fused, tmp_path)
     assert result.outputs[0].undefined == heads * 768
-    assert [told in text for text in (result.findings if heads == 4 else result.notes)] == [True]
+    assert [message in text for text in (result.findings if heads == 4 else result.notes)] == [True]
     assert bool(result.findings) == (heads == 4)
 
 

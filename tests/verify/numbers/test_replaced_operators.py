@@ -51,7 +51,7 @@ def test_a_graph_that_was_fused_and_legalised_passes_value_by_value(name: str) -
     sides = Side(original, weights), Side(fused, weights)
     pairs = [(site, part) for site in found.sites if (part := cut(original, fused, site)) is not None]
     assert len(pairs) == len(found.sites)
-    taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+    taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
     compared = comparison.compare(*sides, 0, taps)
     assert compared.findings == ()
     for result in site_numbers.compare_sites(*sides, pairs, compared.values, 0):
@@ -73,11 +73,11 @@ def times_constant(factor: float) -> Build:
 
 def normalised(epsilon: float) -> Build:
     def build(g: GraphBuilder, x: str) -> str:
-        kind = g.type_of(x)
-        gain = g.parameter("norm.weight", np.ones(8, kind.dtype.numpy))
+        tensor_type = g.type_of(x)
+        gain = g.parameter("norm.weight", np.ones(8, tensor_type.dtype.numpy))
         row = TensorType((4, 1), FLOAT32)
         arguments = [x, gain, gain, *(g.constant(c) for c in (1, 1, epsilon))]
-        return g.tuple_get_item(g.node("LayerNorm", arguments, (kind, row, row)), 0)
+        return g.tuple_get_item(g.node("LayerNorm", arguments, (tensor_type, row, row)), 0)
 
     return build
 
@@ -121,28 +121,28 @@ def test_the_same_function_written_otherwise_is_found_and_passes(before: Build, 
 
 @pytest.mark.parametrize(("before", "after", "dtype"), OTHER)
 def test_another_function_is_a_finding(before: Build, after: Build, dtype: DType) -> None:
-    (told,) = differences(*pair(before, after, dtype))
-    assert "was replaced, and its replacement differs in float64 by" in told
+    (message,) = differences(*pair(before, after, dtype))
+    assert "was replaced, and its replacement differs in float64 by" in message
 
 
 def test_a_constant_of_a_coarser_type_than_the_sources_is_a_mistake() -> None:
     """Its last place is no allowance: in bfloat16 1/3 is 0.3340, in the source's float32 or float16 it is not."""
 
     for dtype in (FLOAT16, FLOAT32):
-        (told,) = differences(
+        (message,) = differences(
             *pair(times(1 / 3), lambda g, x: g.op("Mul", x, np.array(1 / 3, BFLOAT16.numpy), like=x), dtype)
         )
-        assert "was replaced, and its replacement differs in float64 by 1.95e-03" in told
+        assert "was replaced, and its replacement differs in float64 by 1.95e-03" in message
 
 
 def test_an_operator_that_nobody_can_run_is_a_finding() -> None:
-    (told,) = differences(*pair(of("SiLU"), of("Unknowable"), FLOAT32))
-    assert "cannot be run: Unknowable" in told
+    (message,) = differences(*pair(of("SiLU"), of("Unknowable"), FLOAT32))
+    assert "cannot be run: Unknowable" in message
 
 
 def test_nothing_is_shown_where_the_original_gives_no_number() -> None:
-    (told,) = differences(*pair(times(float("nan")), times(2.0), FLOAT32))
-    assert "could not be compared" in told
+    (message,) = differences(*pair(times(float("nan")), times(2.0), FLOAT32))
+    assert "could not be compared" in message
 
 
 def test_equal_rewrites_are_run_once_and_weights_are_operands(monkeypatch: pytest.MonkeyPatch) -> None:

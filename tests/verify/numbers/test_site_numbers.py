@@ -37,7 +37,7 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     assert len(pairs) == len(sites)
     weights = drawn_weights(0)
     sides = Side(result.before, weights), Side(result.after, weights)
-    taps = {value: kind for _, part in pairs for value, kind in part.leaves.items()}
+    taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
     compared = comparison.compare(*sides, seed=0, taps=taps)
     assert compared.findings == ()
     for result_ in site_numbers.compare_sites(*sides, pairs, compared.values, seed=0):

@@ -28,8 +28,8 @@ def _lumina_2(context: SpecContext) -> Sizes:
     Tokens: 256, or as many as the transformer has turns for on the first of its axes (`axes_lens`, 300 in mindone); no
     text has more. With and without the prompt are two calls: rows are not doubled.
     """
-    told = context.has("transformer") and context.option("axes_lens", model="transformer") is not None
-    turns = context.numbers("axes_lens", "transformer")[0] if told else 300
+    has_axes = context.has("transformer") and context.option("axes_lens", model="transformer") is not None
+    turns = context.numbers("axes_lens", "transformer")[0] if has_axes else 300
     tokens = context.text(min(256, turns), turns, "transformer's (axes_lens)")
     return {**picture_sizes(context, 8, 16, guided=False), "tokens": tokens}
 

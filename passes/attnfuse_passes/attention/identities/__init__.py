@@ -1,4 +1,4 @@
-"""The algebraic identities that attention is read through, a family a file; `peelers.py` is their registry.
+"""The algebraic identities that attention is read through, a family a file; `registry.py` is their registry.
 
 `scale.py`, `casts.py`, `layout.py`, `kv_repeat.py` and `mask.py` hold the identities, `steps.py` what one of them says;
 `product.py` reads matrix products, the two ends of every chain of them.

@@ -1,9 +1,9 @@
-"""Peelers of conversions between float types, and of nodes that pass their input on unchanged."""
+"""Identities of conversions between float types, and of nodes that pass their input on unchanged."""
 
 from __future__ import annotations
 
 from attnfuse.api import Model, Node, NotALiteralError, dtypes
-from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Convert, Effect, Ordered, Same
 
 # Every value of the left type is a value of the right one.
@@ -16,7 +16,7 @@ _WIDER = {
 }
 
 
-@peeler(
+@identity(
     "cast.float",
     ops=("Cast",),
     identity="cast(x) = x, exactly where the type widens",
@@ -33,20 +33,20 @@ _WIDER = {
 def cast(model: Model, node: Node) -> tuple[str, Effect] | None:
     """Between float types only: from anything else a cast is a computation."""
     value = node.inputs[0]
-    kind = model.type_of(value)
+    tensor_type = model.type_of(value)
     try:
         number = model.literal(node.inputs[1])
     except NotALiteralError:
         return None
     target = dtypes.from_type_id(number) if isinstance(number, int) else None
-    if kind is None or target is None or not (kind.dtype.is_float and target.is_float):
+    if tensor_type is None or target is None or not (tensor_type.dtype.is_float and target.is_float):
         return None
-    if kind.dtype == target:
+    if tensor_type.dtype == target:
         return value, Same()
-    return value, Convert(kind.dtype, target, wider=(kind.dtype.name, target.name) in _WIDER)
+    return value, Convert(tensor_type.dtype, target, wider=(tensor_type.dtype.name, target.name) in _WIDER)
 
 
-@peeler(
+@identity(
     "pass.through",
     ops=("Contiguous", "Clone", "TensorMove", "StopGradient", "Identity"),
     identity="f(x) = x",
@@ -64,7 +64,7 @@ def pass_through(model: Model, node: Node) -> tuple[str, Effect] | None:
     return (node.inputs[0], Same()) if _same_type(model, node) else None
 
 
-@peeler(
+@identity(
     "pass.ordered",
     ops=("Load", "Depend"),
     identity="load(x) = x, where nothing else reaches x",
@@ -86,5 +86,5 @@ def ordered(model: Model, node: Node) -> tuple[str, Effect] | None:
 
 
 def _same_type(model: Model, node: Node) -> bool:
-    kind = model.type_of(node.inputs[0])
-    return kind is not None and kind == model.type_of(node.name)
+    tensor_type = model.type_of(node.inputs[0])
+    return tensor_type is not None and tensor_type == model.type_of(node.name)

@@ -1,4 +1,4 @@
-"""Peelers of repetition: key and value heads shared by groups of query heads, masks shared by heads or rows.
+"""Identities of repetition: key and value heads shared by groups of query heads, masks shared by heads or rows.
 
 A repeated tensor does not depend on the index that repeats it. Whether that index is the inner or the outer part of
 the head axis is what the algebra of layouts keeps apart: only the inner one is what grouped-query attention means
@@ -10,11 +10,11 @@ from __future__ import annotations
 from attnfuse.api import Model, Node
 from attnfuse_passes.attention.axes import Space
 from attnfuse_passes.attention.identities.layout import axis_of, integers, shapes
-from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Effect, Layout, Same
 
 
-@peeler(
+@identity(
     "repeat.tile",
     ops=("Tile",),
     identity="tile(x)[i + n·j] = x[i]",
@@ -45,7 +45,7 @@ def tile(model: Model, node: Node) -> tuple[str, Effect] | None:
     return node.inputs[0], Layout(apply)
 
 
-@peeler(
+@identity(
     "repeat.interleave",
     ops=("RepeatInterleaveInt",),
     identity="repeat(x)[m·i + j] = x[i]",
@@ -78,7 +78,7 @@ def interleave(model: Model, node: Node) -> tuple[str, Effect] | None:
     return node.inputs[0], Layout(apply)
 
 
-@peeler(
+@identity(
     "repeat.broadcast",
     ops=("BroadcastTo", "ExpandAs", "BroadcastToView"),
     identity="broadcast(x)[…, j, …] = x[…, 0, …]",

@@ -1,4 +1,4 @@
-"""Peelers of layout: the same numbers with their axes moved or regrouped."""
+"""Identities of layout: the same numbers with their axes moved or regrouped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attnfuse.api import Model, Node, NotALiteralError
 from attnfuse_passes.attention.axes import Space
-from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Effect, Layout, Same
 
 
@@ -36,7 +36,7 @@ def shapes(model: Model, node: Node) -> tuple[tuple[int, ...], tuple[int, ...]] 
     return before.dims, after.dims
 
 
-@peeler(
+@identity(
     "layout.transpose",
     ops=("Transpose", "TransposeView"),
     identity="x with its axes permuted",
@@ -63,7 +63,7 @@ def transpose(model: Model, node: Node) -> tuple[str, Effect] | None:
     return node.inputs[0], Layout(apply)
 
 
-@peeler(
+@identity(
     "layout.reshape",
     ops=("Reshape", "FlattenExt", "ExpandDims", "Squeeze", "ReshapeView", "ExpandDimsView", "SqueezeView"),
     identity="x with its axes regrouped in row-major order",
@@ -93,7 +93,7 @@ def reshape(model: Model, node: Node) -> tuple[str, Effect] | None:
     return node.inputs[0], Layout(apply)
 
 
-@peeler(
+@identity(
     "layout.whole_slice",
     ops=("StridedSlice",),
     identity="x[:] = x",

@@ -1,12 +1,12 @@
-"""Peelers of what is added to the scores or put in their place: masks and biases."""
+"""Identities of what is added to the scores or put in their place: masks and biases."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from attnfuse.api import Model, Node, Role, role
-from attnfuse_passes.attention.identities.peelers import peeler
 from attnfuse_passes.attention.identities.product import is_scores, same_shape, summands
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.scale import constant_factor
 from attnfuse_passes.attention.identities.steps import Effect, FillWhere, NanToZero
 from attnfuse_passes.attention.uniform import uniform
@@ -17,15 +17,15 @@ def _fill_value(model: Model, value: str, scores: str) -> float | None:
 
     MaskedFill casts its number to the type of what it fills, so −1e9 is −inf among float16 scores.
     """
-    number, kind = uniform(model, value), model.type_of(scores)
-    if number is None or kind is None or not kind.dtype.is_float:
+    number, tensor_type = uniform(model, value), model.type_of(scores)
+    if number is None or tensor_type is None or not tensor_type.dtype.is_float:
         return None
     with np.errstate(over="ignore"):
-        number = float(np.array(number).astype(kind.dtype.numpy))
+        number = float(np.array(number).astype(tensor_type.dtype.numpy))
     return number if number < float("inf") else None
 
 
-@peeler(
+@identity(
     "bias.add",
     ops=("Add", "AddExt", "InplaceAddExt"),
     identity="scores + bias",
@@ -47,7 +47,7 @@ def add(model: Model, node: Node) -> tuple[str, Effect] | None:
     return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
-@peeler(
+@identity(
     "bias.subtract",
     ops=("Sub", "SubExt"),
     identity="scores − bias",
@@ -66,7 +66,7 @@ def subtract(model: Model, node: Node) -> tuple[str, Effect] | None:
     return next(((scores, term) for scores, term in summands(model, node) if is_scores(model, scores)), None)
 
 
-@peeler(
+@identity(
     "mask.fill",
     ops=("MaskedFill",),
     identity="where(mask, fill, scores)",
@@ -89,7 +89,7 @@ def masked_fill(model: Model, node: Node) -> tuple[str, Effect] | None:
     return scores, FillWhere(condition, when=True, fill=number)
 
 
-@peeler(
+@identity(
     "mask.select",
     ops=("Select", "Where"),
     identity="where(keep, scores, fill), or where(drop, fill, scores)",
@@ -114,7 +114,7 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
     return None
 
 
-@peeler(
+@identity(
     "nan.guard",
     ops=("Select", "Where", "MaskedFill"),
     identity="where(isnan(P), 0, P): only a fully masked row is not a number",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.scale import constant_factor
 from attnfuse_passes.attention.identities.steps import AddTerm
 
@@ -56,7 +56,7 @@ def read_product(model: Model, value: str) -> Product | None:
 
 
 def is_scores(model: Model, value: str) -> bool:
-    """Whether a matrix product lies behind `value`, through what the peelers of scores can read.
+    """Whether a matrix product lies behind `value`, through what the identities of scores can read.
 
     Of the two operands of an addition, this tells the scores from the bias.
     """
@@ -72,11 +72,11 @@ def is_scores(model: Model, value: str) -> bool:
 
 
 def _before(model: Model, value: str) -> list[str]:
-    """What the value may be read back to. A sum is not peeled here: that would ask of its summands what is asked."""
+    """What the value may be read back to. A sum is not read back here: that would ask of its summands what is asked."""
     node = model.producer(value)
     if node is not None and node.op in _SUMS:
         return [name for name, _ in summands(model, node)]
-    step = peel(model, value, SitePart.SCORES)
+    step = read_back(model, value, SitePart.SCORES)
     return [] if step is None else [step.input]
 
 
@@ -98,8 +98,8 @@ def summands(model: Model, node: Node) -> list[tuple[str, AddTerm]]:
         sides.append((second, first, 1.0))
     found = []
     for scores, term, factor in sides:
-        kind = model.type_of(term)
-        if kind is not None and kind.dtype.is_float and same_shape(model, node, scores):
+        tensor_type = model.type_of(term)
+        if tensor_type is not None and tensor_type.dtype.is_float and same_shape(model, node, scores):
             found.append((scores, AddTerm(term, factor)))
     return found
 
@@ -111,5 +111,5 @@ def _alpha(model: Model, node: Node) -> float | None:
 
 def same_shape(model: Model, node: Node, value: str) -> bool:
     """Whether the node's output has the type of `value`, which is a tensor of floating-point numbers."""
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+    tensor_type = model.type_of(value)
+    return tensor_type is not None and tensor_type == model.type_of(node.name) and tensor_type.dtype.is_float

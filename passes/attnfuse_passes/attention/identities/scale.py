@@ -1,4 +1,4 @@
-"""Peelers of constant factors: (c·x)·yᵀ = c·(x·yᵀ), wherever in the formula the factor stands."""
+"""Identities of constant factors: (c·x)·yᵀ = c·(x·yᵀ), wherever in the formula the factor stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from attnfuse.api import Model, Node, NotALiteralError
-from attnfuse_passes.attention.identities.peelers import peeler
+from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Effect, Scale
 
 
@@ -28,11 +28,11 @@ def constant_factor(model: Model, value: str) -> float | None:
 
 def keeps_shape(model: Model, node: Node, value: str) -> bool:
     """Whether the node's output has the type of `value`: a one-element operand of higher rank would change it."""
-    kind = model.type_of(value)
-    return kind is not None and kind == model.type_of(node.name) and kind.dtype.is_float
+    tensor_type = model.type_of(value)
+    return tensor_type is not None and tensor_type == model.type_of(node.name) and tensor_type.dtype.is_float
 
 
-@peeler(
+@identity(
     "scale.multiply",
     ops=("Mul", "Muls"),
     identity="(c·x)·yᵀ = c·(x·yᵀ)",
@@ -63,7 +63,7 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
     return None
 
 
-@peeler(
+@identity(
     "scale.divide",
     ops=("Div", "Divs", "RealDiv"),
     identity="(x/c)·yᵀ = (1/c)·(x·yᵀ)",
@@ -92,7 +92,7 @@ def divide(model: Model, node: Node) -> tuple[str, Effect] | None:
     return value, Scale(1.0 / factor)
 
 
-@peeler(
+@identity(
     "scale.in_place",
     ops=("InplaceMuls", "InplaceDivs"),
     identity="x *= c leaves c·x, x /= c leaves (1/c)·x",

@@ -1,7 +1,7 @@
-"""What one peel says: where to go on, and what the node that was peeled did to the value.
+"""What one step says: where to go on, and what the node that was read back did to the value.
 
 Each effect is an algebraic statement about `output = f(input)`; tests evaluate it in float64 against the operator
-itself, on the examples every peeler carries.
+itself, on the examples every identity carries.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def is_effect(effect: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One peel: go on at value `input`; `effect` turns it into the peeled node's output."""
+    """One step: go on at value `input`; `effect` turns it into the node read back's output."""
 
     node: Node
     input: str

@@ -34,10 +34,10 @@ class Formula:
         lengths = (product(attention.axes.query_length), product(attention.axes.key_length))
         values = [mask.value for mask in _masks(attention)] + [bias.value for bias in _biases(attention)]
         for value in values:
-            kind = at.model.type_of(value)
-            if kind is not None and kind.dims[-2:] != lengths:
+            tensor_type = at.model.type_of(value)
+            if tensor_type is not None and tensor_type.dims[-2:] != lengths:
                 expected = f"a mask or bias of the scores' {lengths}"
-                return Unsupported.found("structure.fused_arguments", root, expected, str(kind))
+                return Unsupported.found("structure.fused_arguments", root, expected, str(tensor_type))
         return None
 
     def write(self, b: Builder, attention: Attention, candidate: AttentionCandidate) -> str:

@@ -117,16 +117,16 @@ class Terms:
         guard = self.candidate.masks.guard
         if guard is None or condition is None:
             return result
-        kind = b.type_of(result)
+        tensor_type = b.type_of(result)
         shifted = bool(self.candidate.masks.shifted)
         masked = self._per_row(b, condition if shifted else b.reduce_last("ReduceAll", condition, -1))
         if guard == "mean":
             # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
-            mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), kind.dtype)
+            mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), tensor_type.dtype)
             axes = self.attention.axes
-            other = b.broadcast(repeat_heads(b, mean, product(axes.heads), product(axes.kv_heads)), kind.dims)
+            other = b.broadcast(repeat_heads(b, mean, product(axes.heads), product(axes.kv_heads)), tensor_type.dims)
         else:
-            other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), kind.dtype)
+            other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
         return b.op("Select", masked, other, result)
 
     def _written(self, b: Builder, term: Bias | BooleanMask | Fill) -> str:

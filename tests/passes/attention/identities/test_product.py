@@ -12,8 +12,8 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import ModelProto
-from attnfuse_passes.attention.identities.peelers import SitePart, peel
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, seeded
@@ -115,7 +115,7 @@ def test_sums_of_sums_are_followed_no_further_either(op: str, length: int) -> No
     g.output(value)
     model = g.model()
     assert not is_scores(model, value)
-    assert peel(model, value, SitePart.SCORES) is None
+    assert read_back(model, value, SitePart.SCORES) is None
 
 
 @pytest.mark.parametrize(("beta", "alpha"), [(1, 1), (0.5, 0.25), (0, 0.25), (2.0, 1), (-1.0, 0.5)])

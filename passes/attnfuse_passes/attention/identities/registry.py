@@ -1,15 +1,15 @@
-"""The registry of peelers: small algebraic identities, found by the operator they are about.
+"""The registry of identities: small algebraic identities, found by the operator they are about.
 
 To teach attnfuse a spelling, write one function in one file of this folder:
 
-    @peeler("scale.muls", ops=("Muls",), identity="(c·x)·y = c·(x·y)",
+    @identity("scale.muls", ops=("Muls",), identity="(c·x)·y = c·(x·y)",
             examples=("Muls(x: float32[2, 3], 0.5)",),
             counter_examples=("Muls(x: float32[2, 3], c: float32[2, 3])",))
     def muls(model, node): ...
 
-It returns the value to go on at and the effect, or None where the identity does not hold. Where a peel is allowed (on
-query/key/value, on the scores, on the weights) follows from its effect, see `ALLOWED`. The tests collect every
-peeler's examples: each is evaluated against its effect in float64, and each counter-example must be refused.
+It returns the value to go on at and the effect, or None where the identity does not hold. Where an identity is allowed
+(on query/key/value, on the scores, on the weights) follows from its effect, see `ALLOWED`. The tests collect every
+identity's examples: each is evaluated against its effect in float64, and each counter-example must be refused.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _PLUGGED: dict[str, list[tuple[Identity, Extension]]] = {}
 """Those of plugins, with what brings them."""
 
 
-def peeler(
+def identity(
     name: str,
     *,
     ops: tuple[str, ...],
@@ -98,7 +98,7 @@ def extend(extensions: Iterable[Extension]) -> None:
     Raises PluginError for what is no identity, and for a name that another has.
     """
     _PLUGGED.clear()
-    taken = {entry.name for entry in all_peelers()}
+    taken = {entry.name for entry in all_identities()}
     for extension in extensions:
         entry = extension.value
         if not isinstance(entry, Identity):
@@ -111,13 +111,13 @@ def extend(extensions: Iterable[Extension]) -> None:
             _PLUGGED.setdefault(op, []).append((entry, extension))
 
 
-def all_peelers() -> tuple[Identity, ...]:
-    """Every peeler of our own, once each, by name."""
+def all_identities() -> tuple[Identity, ...]:
+    """Every identity of our own, once each, by name."""
     return tuple(sorted({p.name: p for entries in _BY_OP.values() for p in entries}.values(), key=lambda p: p.name))
 
 
-def peel(model: Model, value: str, place: SitePart) -> Step | None:
-    """The first peeler that applies to the node making `value`, at that place."""
+def read_back(model: Model, value: str, place: SitePart) -> Step | None:
+    """The first identity that applies to the node making `value`, at that place."""
     node = model.producer(value)
     if node is None:
         return None

@@ -1,4 +1,4 @@
-"""Every peeler's own examples: the effect it states is what its operator does; its counter-examples are refused."""
+"""Every identity's own examples: the effect it states is what its operator does; its counter-examples are refused."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ import pytest
 
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.text import TextError
-from attnfuse_passes.attention.identities.peelers import ALLOWED, Identity, SitePart, all_peelers, peel
+from attnfuse_passes.attention.identities.registry import ALLOWED, Identity, SitePart, all_identities, read_back
 from attnfuse_passes.attention.identities.steps import AddTerm, Convert, FillWhere, NanToZero, Same, Scale
 from attnfuse_passes.testing import applied
 from tests.support.programs import Program, parse
 
 # The registry is filled by importing the package, which the line below also proves.
-PEELERS = all_peelers()
+PEELERS = all_identities()
 EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.examples]
 COUNTER_EXAMPLES = [pytest.param(p, text, id=f"{p.name}: {text}") for p in PEELERS for text in p.counter_examples]
 
 
-def test_peelers_are_registered() -> None:
+def test_identities_are_registered() -> None:
     assert len(PEELERS) >= 15
     assert {op for p in PEELERS for op in p.ops} >= {"Muls", "Cast", "Transpose", "Tile", "Add", "Select"}
 
 
-@pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
-def test_peeler_has_both_kinds_of_examples(peeler: Identity) -> None:
-    assert peeler.examples
-    assert peeler.counter_examples
+@pytest.mark.parametrize("identity", PEELERS, ids=lambda p: p.name)
+def test_identity_has_both_kinds_of_examples(identity: Identity) -> None:
+    assert identity.examples
+    assert identity.counter_examples
 
 
-@pytest.mark.parametrize("peeler", PEELERS, ids=lambda p: p.name)
-def test_examples_cover_every_operator(peeler: Identity) -> None:
-    assert set(peeler.ops) == {parse(text).node.op for text in peeler.examples}
+@pytest.mark.parametrize("identity", PEELERS, ids=lambda p: p.name)
+def test_examples_cover_every_operator(identity: Identity) -> None:
+    assert set(identity.ops) == {parse(text).node.op for text in identity.examples}
 
 
-@pytest.mark.parametrize(("peeler", "text"), EXAMPLES)
-def test_effect_is_what_the_operator_does(peeler: Identity, text: str) -> None:
+@pytest.mark.parametrize(("identity", "text"), EXAMPLES)
+def test_effect_is_what_the_operator_does(identity: Identity, text: str) -> None:
     program = parse(text)
-    found = peeler.rule(program.model, program.node)
+    found = identity.rule(program.model, program.node)
     assert found is not None, "the rule refuses its own example"
     value, effect = found
     values = program.values()
     np.testing.assert_allclose(applied(effect, values[value], values), values[program.node.name], rtol=1e-15, atol=0)
 
 
-@pytest.mark.parametrize(("peeler", "text"), COUNTER_EXAMPLES)
-def test_counter_example_is_refused(peeler: Identity, text: str) -> None:
+@pytest.mark.parametrize(("identity", "text"), COUNTER_EXAMPLES)
+def test_counter_example_is_refused(identity: Identity, text: str) -> None:
     program = parse(text)
-    assert program.node.op in peeler.ops
-    assert peeler.rule(program.model, program.node) is None
+    assert program.node.op in identity.ops
+    assert identity.rule(program.model, program.node) is None
 
 
 @pytest.mark.parametrize("text", [text for p in PEELERS for text in (*p.examples, *p.counter_examples) if "->" in text])
@@ -80,9 +80,9 @@ def left_out(text: str) -> Iterator[Program]:
 def test_an_argument_that_is_left_out_is_no_accident() -> None:
     """A source is not refused for a missing number that has a default, nor for a missing monad."""
     tried = 0
-    for peeler in PEELERS:
-        for program in (program for text in peeler.examples for program in left_out(text)):
-            peeler.rule(program.model, program.node)  # it may refuse; it does not raise
+    for identity in PEELERS:
+        for program in (program for text in identity.examples for program in left_out(text)):
+            identity.rule(program.model, program.node)  # it may refuse; it does not raise
             tried += 1
     assert tried > 5
 
@@ -97,16 +97,16 @@ def test_conversion_says_what_it_loses(text: str) -> None:
     found = CAST.rule(program.model, program.node)
     assert found is not None
     value, effect = found
-    kind, output = program.model.type_of(value), program.model.type_of(program.node.name)
-    assert kind is not None
+    tensor_type, output = program.model.type_of(value), program.model.type_of(program.node.name)
+    assert tensor_type is not None
     assert output is not None
     if isinstance(effect, Same):
-        assert kind == output
+        assert tensor_type == output
         return
     assert isinstance(effect, Convert)
-    assert (effect.source, effect.target) == (kind.dtype, output.dtype)
-    source, target = kind.dtype.numpy, output.dtype.numpy
-    largest = np.float64({"float16": 65504.0}.get(kind.dtype.name, 3.3895313892515355e38))
+    assert (effect.source, effect.target) == (tensor_type.dtype, output.dtype)
+    source, target = tensor_type.dtype.numpy, output.dtype.numpy
+    largest = np.float64({"float16": 65504.0}.get(tensor_type.dtype.name, 3.3895313892515355e38))
     samples = np.array([1 / 3, 1 + 2.0**-7, 1 + 2.0**-10, 1 + 2.0**-20, 2.0**-14, largest]).astype(source)
     with np.errstate(over="ignore"):
         back = samples.astype(target).astype(source)
@@ -114,21 +114,21 @@ def test_conversion_says_what_it_loses(text: str) -> None:
 
 
 @pytest.mark.parametrize("place", SitePart)
-def test_effects_are_peeled_only_where_the_identity_holds(place: SitePart) -> None:
-    """At each place: what is not allowed there is not peeled, what is allowed is."""
-    for peeler in PEELERS:
-        for text in peeler.examples:
+def test_effects_are_read_back_only_where_the_identity_holds(place: SitePart) -> None:
+    """At each place: what is not allowed there is not read back, what is allowed is."""
+    for identity in PEELERS:
+        for text in identity.examples:
             program = parse(text)
-            found = peeler.rule(program.model, program.node)
+            found = identity.rule(program.model, program.node)
             assert found is not None
-            step = peel(program.model, program.node.name, place)
+            step = read_back(program.model, program.node.name, place)
             assert step is None or isinstance(step.effect, ALLOWED[place])
             if isinstance(found[1], ALLOWED[place]):
                 assert step is not None, (text, place)
                 assert (step.node.name, step.input) == (program.node.name, found[0])
-                assert step.identity == f"{peeler.name}: {peeler.identity}"
+                assert step.identity == f"{identity.name}: {identity.identity}"
             else:
-                assert step is None or not step.identity.startswith(f"{peeler.name}:"), (text, place)
+                assert step is None or not step.identity.startswith(f"{identity.name}:"), (text, place)
 
 
 def test_no_factor_and_no_term_is_moved_past_the_softmax() -> None:
@@ -140,6 +140,6 @@ def test_no_factor_and_no_term_is_moved_past_the_softmax() -> None:
     assert NanToZero not in ALLOWED[SitePart.SCORES]
 
 
-def test_inputs_and_weights_are_not_peeled() -> None:
+def test_inputs_and_weights_are_not_read_back() -> None:
     program = parse("Muls(x: float32[2, 3], 0.5)")
-    assert peel(program.model, program.node.inputs[0], SitePart.SCORES) is None
+    assert read_back(program.model, program.node.inputs[0], SitePart.SCORES) is None
