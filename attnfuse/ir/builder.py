@@ -134,12 +134,18 @@ class Builder:
             self._constants[key] = self._constant(_value_attribute(value))
         return self._constants[key]
 
+    @property
+    def constant_bytes(self) -> int:
+        """Of all constant tensors that builders of this pass made up to now."""
+        return self._edit.constant_bytes
+
     def tensor(self, array: npt.NDArray[np.generic], dtype: DType) -> str:
         """A constant tensor."""
         tensor_type = TensorType(tuple(array.shape), dtype)
         a = AttributeProto(name="value", type=AttributeProto.TENSORS)
         with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
             data = np.ascontiguousarray(array.astype(dtype.numpy))
+        self._edit.constant_bytes += data.nbytes
         a.tensors.append(
             TensorProto(dims=tensor_type.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes())
         )

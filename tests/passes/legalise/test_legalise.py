@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
+from attnfuse_passes.legalise import nodes
 from tests.passes.legalise.programs import after, kind, load
 from tests.passes.legalise.support import legalise, operators
+from tests.support.costs import graph
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
 
@@ -39,6 +43,15 @@ def test_what_only_gave_its_type_goes_too() -> None:
     assert legalise(model) == {}
     assert operators(model) == ("Maximum",)
     assert primitives(model) == ["Maximum"]
+
+
+def test_filled_tensors_do_not_swell_the_graph_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has 24 bytes. After the second there are more than 40: the third is made when the graph is run."""
+    monkeypatch.setattr(nodes, "TOGETHER", 40)
+    zeros = "\n".join(f"z{i} = ZerosLikeExt(x, None)" for i in range(3))
+    model = graph(f"x: float32[2, 3]\n{zeros}\nConcat(MakeTuple(z0, z1, z2), 0)")
+    assert legalise(model) == {}
+    assert operators(model) == ("FillV2", "MakeTuple", "Concat")
 
 
 def test_what_nothing_used_before_stays() -> None:
