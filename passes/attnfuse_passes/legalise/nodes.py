@@ -43,9 +43,14 @@ def texts(name: str, values: Sequence[str]) -> AttributeProto:
     return a
 
 
+def is_written(build: Builder, count: int) -> bool:
+    """Whether so many numbers go into the graph as a constant, beside the constants that it was given already."""
+    return 0 <= count <= WRITTEN and build.constant_bytes <= TOGETHER
+
+
 def places(build: Builder, value: str, count: int) -> npt.NDArray[np.int64]:
     """0, 1, … count − 1, to look elements of a value up by. Raises NotWritableError for more than a constant holds."""
-    if not 0 <= count <= WRITTEN:
+    if not is_written(build, count):
         raise NotWritableError(value, f"{build.type_of(value)}, of which {count} places would be written out")
     return np.arange(count)
 

@@ -54,6 +54,21 @@ def test_filled_tensors_do_not_swell_the_graph_together(monkeypatch: pytest.Monk
     assert operators(model) == ("FillV2", "MakeTuple", "Concat")
 
 
+def test_rows_of_numbers_do_not_swell_the_graph_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has 24 bytes, and stays an operator after more than 40."""
+    monkeypatch.setattr(nodes, "TOGETHER", 40)
+    rows = "\n".join(f"r{i} = Arange(0, {end}, 1) -> int64[3]" for i, end in enumerate((3, 3, 3)))
+    model = graph(f"{rows}\nConcat(MakeTuple(r0, r1, r2), 0)")
+    assert len(legalise(model)) == 1
+    assert operators(model) == ("Arange", "MakeTuple", "Concat")
+
+
+def test_more_windows_than_a_constant_holds_are_not_counted_out() -> None:
+    text = "x: float16[1, 1, 65537, 65537]\nAdaptiveAvgPool2DExt(x, (65536, 65536))"
+    (reason,) = legalise(graph(text)).values()
+    assert "more windows than are written out" in reason
+
+
 def test_what_nothing_used_before_stays() -> None:
     """What the pass did not leave unused is not its own to take away."""
     g = GraphBuilder()
