@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attnfuse.ir.check import Checker, Sort
-from attnfuse.ir.effects import Numbering, Writer, lost, writers_of
 from attnfuse.ir.graph import Model
+from attnfuse.ir.numbering import Numbering
 from attnfuse.ir.readable import unreadable_leaves
+from attnfuse.ir.writers import Writer, lost, writers_of
 
 
 class Verifier:

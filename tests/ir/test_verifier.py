@@ -8,9 +8,10 @@ import pytest
 
 from attnfuse.errors import SourceError
 from attnfuse.ir.check import Checker, check_graph
-from attnfuse.ir.effects import Numbering, writers_of
 from attnfuse.ir.graph import Model
+from attnfuse.ir.numbering import Numbering
 from attnfuse.ir.types import TensorType
+from attnfuse.ir.writers import writers_of
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.mindir.schema import ModelProto

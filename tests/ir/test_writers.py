@@ -1,4 +1,4 @@
-"""Thousands of nodes may write to one memory: what is asked of each may not grow with how many there are.
+"""Who changes memory. Thousands may change the same: what is asked of each may not grow with how many there are.
 
 Calls of Python functions are counted, as time would depend on the machine.
 """
@@ -12,8 +12,10 @@ from types import FrameType
 import pytest
 
 from attnfuse.ir.check import check_graph
-from attnfuse.ir.effects import Effects, Numbering, lost, may_change, writers_of
+from attnfuse.ir.effects import Effects, may_change
 from attnfuse.ir.graph import Model
+from attnfuse.ir.numbering import Numbering
+from attnfuse.ir.writers import lost, writers_of
 from tests.passes.legalise.support import legalise
 from tests.support.costs import graph
 
