@@ -72,6 +72,8 @@ def report_of(
             r.component.dtype_from,
             options,
             plugins,
+            made.simplified,
+            made.without_kernel,
         )
         for r in results
         for made in (r.rewritten,)

@@ -20,8 +20,16 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
-from attnfuse.report.build import check_census, count_sites, legalised_entries, unsupported_entries, with_ids
-from attnfuse.report.model import LegalisedEntry, UnsupportedEntry
+from attnfuse.report.build import (
+    check_census,
+    count_sites,
+    kernel_entries,
+    legalised_entries,
+    simplified_entries,
+    unsupported_entries,
+    with_ids,
+)
+from attnfuse.report.model import KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
@@ -44,6 +52,8 @@ class Rewritten:
     sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
+    simplified: tuple[SimplifiedEntry, ...]
+    without_kernel: tuple[KernelEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Comparison
@@ -158,6 +168,8 @@ def _rewrite(
         sites=with_ids(name, context.sites),
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
+        simplified=simplified_entries(context.simplified),
+        without_kernel=kernel_entries(model, target),
         inputs=inputs,
         outputs=outputs,
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),

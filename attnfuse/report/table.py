@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from attnfuse.report.model import Report, Totals
+from attnfuse.report.model import AT_COMPILE_TIME, Report, Totals
 
 _SHOWN_IDS = 3
 
@@ -136,9 +136,23 @@ def _operators(report: Report, *, every: bool) -> list[Text]:
         several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
         where = _some(list(dict.fromkeys(places[reason])))
         lines.append(Text(f"unsupported {found.total()} ({', '.join(several)}): {reason}: {where}"))
+    lines += _without_kernel(report)
     if not nodes and report.runtime == "lite":
         lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
     return lines
+
+
+def _without_kernel(report: Report) -> list[Text]:
+    """One line for each outcome of nodes that have no AI Core kernel, with their operators."""
+    groups: dict[str, Counter[str]] = {}
+    for component in report.components:
+        for entry in (entry for entry in component.without_kernel if entry.otherwise != AT_COMPILE_TIME):
+            operators = groups.setdefault(entry.otherwise, Counter())
+            operators[f"{component.name}: {entry.op} of {entry.types}"] += entry.count
+    return [
+        Text(f"no AI Core kernel on {report.soc}, {found.total()} nodes: {otherwise}: {_some(sorted(found))}")
+        for otherwise, found in sorted(groups.items())
+    ]
 
 
 def _some(names: list[str]) -> str:
