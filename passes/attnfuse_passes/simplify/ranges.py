@@ -124,12 +124,15 @@ _ARITY = {"Neg": 1, "Abs": 1, "Sin": 1, "Cos": 1, "Add": 2, "Sub": 2, "Mul": 2, 
 
 def of_type(dtype: DType) -> Range | None:
     """What a type of whole numbers holds, up to 32 bits."""
-    if dtype.name not in _FIXED:
-        return None
-    if dtype.name == "bool":
-        return Range(0, 1, whole=True)
-    limits = np.iinfo(dtype.numpy)
-    return Range(limits.min, limits.max, whole=True)
+    return _limits(dtype) if dtype.name in _FIXED else None
+
+
+def _limits(dtype: DType) -> Range:
+    """What a type of whole numbers holds."""
+    bits = 1 if dtype.name == "bool" else 8 * dtype.itemsize
+    if dtype.name == "bool" or dtype.name.startswith("uint"):
+        return Range(0, 2**bits - 1, whole=True)
+    return Range(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, whole=True)
 
 
 def _computed(op: str, operands: list[Range]) -> Range | None:
@@ -167,9 +170,7 @@ def _held(found: Range, dtype: DType, limits: Range | None) -> Range | None:
         return (
             None if found.magnitude + far > dtype.largest else Range(found.least - far, found.most + far, found.whole)
         )
-    held = np.iinfo(dtype.numpy) if dtype.name != "bool" else None
-    whole = Range(0, 1, whole=True) if held is None else Range(held.min, held.max, whole=True)
-    return found if found.whole and found.within(whole) else limits
+    return found if found.whole and found.within(_limits(dtype)) else limits
 
 
 def _of_constant(at: RewriteContext, value: str) -> Range | None:
