@@ -24,7 +24,7 @@ def by_one(at: RewriteContext) -> Simpler | None:
 @simplifies("Div", "Divs", "RealDiv")
 def over_one(at: RewriteContext) -> Simpler | None:
     """x / 1 is x, for every x; of whole numbers the quotient is a fraction, of another type."""
-    if at.out.dtype.is_float and _keeps(at, 0) and _is_all(_constant(at, 1), 1):
+    if _keeps(at, 0) and _is_all(_constant(at, 1), 1):
         return Simpler("a quotient by one", at.input(0))
     return None
 
