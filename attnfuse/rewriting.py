@@ -25,6 +25,7 @@ from attnfuse.report.build import (
     count_sites,
     kernel_entries,
     legalised_entries,
+    not_rewritten_entries,
     simplified_entries,
     unsupported_entries,
     with_ids,
@@ -52,6 +53,7 @@ class Rewritten:
     sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
+    not_rewritten: tuple[UnsupportedEntry, ...]
     simplified: tuple[SimplifiedEntry, ...]
     without_kernel: tuple[KernelEntry, ...]
     inputs: tuple[TensorSpec, ...]
@@ -123,7 +125,7 @@ def _rewrite_for_any(
     first = next(iter(results.values()))[0]
     if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
         raise TraceError(
-            f"component {name} cannot be written for any batch: its operators are legalised otherwise from batch to "
+            f"component {name} cannot be written for any batch: its operators are legalised differently from batch to "
             "batch; compile it without --dynamic, once for each batch."
         )
     sites = merge_records(name, {batch: one.sites for batch, (one, _) in results.items()})
@@ -168,6 +170,7 @@ def _rewrite(
         sites=with_ids(name, context.sites),
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
+        not_rewritten=not_rewritten_entries(model, target, context.unsupported),
         simplified=simplified_entries(context.simplified),
         without_kernel=kernel_entries(model, target),
         inputs=inputs,

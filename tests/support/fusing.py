@@ -20,7 +20,7 @@ def fuse(
     cast: CastName = "float16",
     no_fully_masked_rows: bool = False,
 ) -> list[SiteRecord]:
-    """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
+    """Fuse in place; the records of the sites. The model is indexed again, so an inconsistent graph raises."""
     rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, assume_no_fully_masked_rows=no_fully_masked_rows)
     context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc), weights=WeightValues(model.proto))
     before = model.proto.SerializeToString(deterministic=True)

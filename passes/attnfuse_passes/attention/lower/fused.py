@@ -83,7 +83,7 @@ class FusedOperator:
         if no:
             return Unsupported(no[0].code, no[0].message(self.form, at.target.soc))
         if not self._holds_bias(attention, candidate):
-            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
         if _has_open_head(attention, candidate):
             expected = "known sizes, or a head size that needs no padding"
