@@ -161,12 +161,11 @@ def _without_kernel(report: Report) -> list[Text]:
         for entry in (entry for entry in component.without_kernel if entry.otherwise != AT_COMPILE_TIME):
             operators = groups.setdefault(entry.otherwise, Counter())
             operators[f"{component.name}: {entry.op} of {entry.types}"] += entry.count
-    return [
-        Text(
-            f"no AI Core kernel on {report.soc} for {counted(found.total(), 'node')}: {otherwise}: {_some(sorted(found))}"
-        )
-        for otherwise, found in sorted(groups.items())
-    ]
+    lines = []
+    for otherwise, found in sorted(groups.items()):
+        what = f"no AI Core kernel on {report.soc} for {counted(found.total(), 'node')}"
+        lines.append(Text(f"{what}: {otherwise}: {_some(sorted(found))}"))
+    return lines
 
 
 def _some(names: list[str]) -> str:
