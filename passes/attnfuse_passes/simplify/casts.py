@@ -5,7 +5,7 @@ float16 to float32 and back is exact; float32 to float16 and back rounds, and st
 
 from __future__ import annotations
 
-from attnfuse.api import DType, Hands, RewriteContext, effective_uses, hands
+from attnfuse.api import DType, Hands, RewriteContext, effective_uses, hands, source
 from attnfuse_passes.simplify.rules import Again, Simpler, Step, simplifies
 
 _MOVES = frozenset({Hands.REGROUPED, Hands.MOVED, Hands.REPEATED, Hands.PICKED})
@@ -36,8 +36,9 @@ def back(at: RewriteContext) -> Simpler | None:
     value, between = at.input(0), list[Step]()
     through = [value]
     while (node := at.model.producer(value)) is not None and hands(node) in _MOVES and at.out.dtype.is_float:
+        kinds = at.model.type_of(node.inputs[0]), at.model.type_of(value)
         alone = len(effective_uses(at.model, value)) == 1
-        if not alone or at.model.type_of(value) is None or at.model.type_of(node.inputs[0]) is None:
+        if None in kinds or not alone or source(node, _MOVES) != node.inputs[0]:
             return None
         between.append(Again(node, at.model))
         value = node.inputs[0]
@@ -61,5 +62,5 @@ def holds(wide: DType, narrow: DType) -> bool:
         return False
     digits, signed = _WHOLE[narrow.name]
     if wide.name in _FRACTIONS:
-        return digits <= _FRACTIONS[wide.name][0] and digits < 16
+        return digits <= _FRACTIONS[wide.name][0]
     return wide.name in _WHOLE and digits <= _WHOLE[wide.name][0] and signed <= _WHOLE[wide.name][1]
