@@ -68,6 +68,8 @@ from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets.composites import CompositeFacts, composite_refusals
+from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "AttributeProto",
     "Builder",
     "Candidate",
+    "CompositeFacts",
     "Context",
     "DType",
     "Decision",
@@ -134,6 +137,7 @@ __all__ = [
     "SiteRecord",
     "TakeExtensions",
     "Target",
+    "TensorFacts",
     "TensorProto",
     "TensorType",
     "TypeMismatch",
@@ -149,6 +153,7 @@ __all__ = [
     "cannot",
     "changed",
     "columns",
+    "composite_refusals",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",

@@ -20,6 +20,8 @@ from attnfuse.targets.ge import Adapter, kernel_refusal, tables
 from attnfuse.targets.limits import Target
 
 FUSED = "PromptFlashAttention"
+_OF_KERNELS = "kernel."
+"""How the codes of `kernel_refusal` begin."""
 
 
 def node_refusals(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
@@ -55,11 +57,14 @@ def missing_kernel(
     """Why the SoC has no AI Core kernel for the node's element types, or for those that stand for them in `instead`.
 
     None where it has one, and of what no kernel list judges: calls, constants, fused attention, and operators that
-    no adapter hands to CANN.
+    no adapter hands to CANN. A composite is asked for its own types only.
     """
     adapter = tables().adapters.get(node.op)
     if adapter is None or node.op in (CONSTANT, CALL, FUSED):
         return None
+    if adapter.ge in JUDGED:
+        refused = (found for found in _launch(target, values, node) if found.code.startswith(_OF_KERNELS))
+        return next(refused, None)
     others = instead or {}
     inputs, outputs = (
         [None if dtype is None else others.get(dtype, dtype) for dtype in dtypes]
