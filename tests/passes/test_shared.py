@@ -18,7 +18,7 @@ LAYERS = 3
 
 
 def layers(masks: int = 1, keys: tuple[int, ...] = (8,) * LAYERS) -> GraphBuilder:
-    """Attention after attention; the layers read `masks` paddings of the keys in turn, in float32, from a boolean."""
+    """Attention after attention; the layers read `masks` paddings of the keys in turn."""
     g = GraphBuilder("encoder")
     x = g.input("x", (2, 2, 8, 16), FLOAT16)
     given = [g.input(f"mask{i}", (2, 1, 1, 8), BOOL) for i in range(masks)]

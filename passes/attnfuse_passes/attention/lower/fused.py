@@ -156,8 +156,9 @@ class FusedOperator:
         if self.bias_before_scale and masks.biased and not masks.divide:
             query, scale = b.scaled(query, scale), 1.0
         terms = Terms(form, candidate)
-        written = terms.write(b, query, self._bias_factor(form, scale))
-        result = self._node(b, form, candidate, (written.query, key, value), scale, written.mask, written.bias)
+        written = terms.write(b, query, key, self._bias_factor(form, scale))
+        operands = (written.query, written.key, value)
+        result = self._node(b, form, candidate, operands, scale, written.mask, written.bias)
         result = _Exit(form, candidate).unpadded(b, result)
         result = terms.guarded(b, result, written.condition, unpadded)
         result = _Exit(form, candidate).restored(b, result)
