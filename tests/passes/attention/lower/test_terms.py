@@ -368,10 +368,10 @@ def test_a_batch_without_keys_is_the_mean_without_a_node_behind(runtime: str, co
     """The node is given all keys there, and zeros for the shorter of query and key, so that all scores are 0."""
 
     def case() -> Site:
-        return Site(columns=columns, scores=lambda g, s: filled_in(g, s, g.input("mask", (2, 1, 1, columns), BOOL)))
+        return Site(key_length=columns, scores=lambda g, s: filled_in(g, s, g.input("mask", (2, 1, 1, columns), BOOL)))
 
     def filled_in(g: GraphBuilder, s: str, mask: str) -> str:
-        return g.masked_fill(s, mask, LOWEST["float16"])
+        return g.masked_fill(s, mask, np.array(LOWEST["float16"], np.float16))
 
     site = case().fused(runtime, mask=np.array([[True], [False]]).repeat(columns, 1).reshape(2, 1, 1, columns))
     assert site.fully_masked_rows == "mean"
