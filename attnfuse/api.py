@@ -78,6 +78,7 @@ from attnfuse.targets import (
     head_padding,
     refusals,
 )
+from attnfuse.targets.composites import CompositeFacts, composite_refusals
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "AttributeProto",
     "Builder",
     "Candidate",
+    "CompositeFacts",
     "Context",
     "DType",
     "Decision",
@@ -160,6 +162,7 @@ __all__ = [
     "cannot",
     "changed",
     "columns",
+    "composite_refusals",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
