@@ -65,7 +65,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import (
@@ -141,6 +141,7 @@ __all__ = [
     "RewriteContext",
     "RewriteOutcome",
     "Role",
+    "Simplified",
     "SiteFacts",
     "SiteQuery",
     "SiteRecord",
