@@ -21,6 +21,7 @@ from attnfuse.decisions import (
     MatchFailure,
     NotTaken,
     Obligation,
+    Precision,
     SiteFacts,
     SiteRecord,
     Unsupported,
@@ -67,9 +68,17 @@ from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets import (
+    FusedNodeFacts,
+    NodeKind,
+    Refusal,
+    Target,
+    TensorFacts,
+    accepts,
+    head_padding,
+    refusals,
+)
 from attnfuse.targets.composites import CompositeFacts, composite_refusals
-from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -101,7 +110,7 @@ __all__ = [
     "FailureReason",
     "Form",
     "FullyMaskedRows",
-    "FusedRequest",
+    "FusedNodeFacts",
     "GraphProto",
     "Hands",
     "Kernel",
@@ -122,6 +131,7 @@ __all__ = [
     "OperatorRewrite",
     "Pass",
     "PolicyDecision",
+    "Precision",
     "PrimitiveProto",
     "Property",
     "Refusal",

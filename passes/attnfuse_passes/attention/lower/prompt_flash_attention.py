@@ -7,7 +7,7 @@ here. With the operator's default of 0 for next_tokens, keys behind the query wo
 from __future__ import annotations
 
 from attnfuse.api import dtypes
-from attnfuse_passes.attention.lower.fused import HIGH_PRECISION, FusedOperator
+from attnfuse_passes.attention.lower.fused import FusedOperator
 
 OPERATOR = FusedOperator(
     form="PromptFlashAttention",
@@ -18,5 +18,6 @@ OPERATOR = FusedOperator(
     bias_before_scale=False,
     element=None,
     mask_dtypes=(dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
-    fixed={"inner_precise": HIGH_PRECISION, "sparse_mode": 0},
+    precisions=("high", "fast"),
+    fixed={"sparse_mode": 0},
 )

@@ -17,9 +17,11 @@ from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Query as the node gets it, the mask and the bias, and the condition that the guard of fully masked rows asks."""
+    """Query and key as the node gets them, the mask and the bias, and the condition that the guard of fully masked rows
+    asks."""
 
     query: str
+    key: str
     mask: str | None
     bias: str | None
     condition: str | None
@@ -104,13 +106,37 @@ class Terms:
 
     # --- writing
 
-    def write(self, b: Builder, query: str, factor: float) -> Written:
+    def write(self, b: Builder, query: str, key: str, factor: float) -> Written:
         """Write them; `factor` is what the node's own arithmetic wants of the bias."""
+        if self._is_mean_of_all_rows:
+            return self._levelled(b, query, key)
         mask, condition = self._mask(b)
         if not self.candidate.masks.shifted:
-            return Written(query, mask, self._bias(b, factor), condition)
+            return Written(query, key, mask, self._bias(b, factor), condition)
         query, bias, condition = self._shifted_bias(b, query)
-        return Written(query, mask, bias, condition)
+        return Written(query, key, mask, bias, condition)
+
+    @property
+    def _is_mean_of_all_rows(self) -> bool:
+        """Whether a batch is masked whole or not at all, and means the mean of the values then."""
+        masks, own = self.candidate.masks, self.own_mask_dims
+        return masks.guard == "mean" and not masks.biased and own is not None and own[2] == 1
+
+    def _levelled(self, b: Builder, query: str, key: str) -> Written:
+        """Where no key is left to a batch the node is given all, and scores that are all 0: their softmax is the mean.
+
+        Zeros in the shorter of query and key see to that. Behind the node nothing is left to do.
+        """
+        condition = self._condition(b)
+        assert condition is not None
+        empty = b.reduce_last("ReduceAll", condition, -1)
+        mask = b.broadcast(b.op("LogicalAnd", condition, b.op("LogicalNot", empty)), self.mask_dims or ())
+        lengths = product(self.attention.axes.query_length), product(self.attention.axes.key_length)
+        is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and b.type_of(empty).dims[1] == 1
+        levelled = key if is_key else query
+        zero = b.tensor(np.array(0.0), b.type_of(levelled).dtype)
+        levelled = b.op("MaskedFill", levelled, self._per_row(b, empty), zero)
+        return Written(query if is_key else levelled, levelled if is_key else key, mask, None, None)
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
         """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
@@ -125,9 +151,9 @@ class Terms:
             mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), tensor_type.dtype)
             axes = self.attention.axes
             other = b.broadcast(repeat_heads(b, mean, product(axes.heads), product(axes.kv_heads)), tensor_type.dims)
-        else:
-            other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
-        return b.op("Select", masked, other, result)
+            return b.op("Select", masked, other, result)
+        other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
+        return b.op("MaskedFill", result, masked, other)
 
     def _written(self, b: Builder, term: Bias | BooleanMask | Fill) -> str:
         value = term.condition if isinstance(term, Fill) else term.value
@@ -138,6 +164,12 @@ class Terms:
         masks = self.candidate.masks
         if any(mask.source is None for mask in masks.masks):
             return masks.masks[0].value, None  # a fused node's own, as it is
+        whole = self._condition(b)
+        return (None if whole is None else b.broadcast(whole, self.mask_dims or ())), whole
+
+    def _condition(self, b: Builder) -> str | None:
+        """Where keys are discarded, of the sizes that the masks have; None where there is no mask."""
+        masks = self.candidate.masks
         parts: list[str] = []
         if masks.constant_mask is not None:
             parts.append(b.tensor(masks.constant_mask, dtypes.BOOL))
@@ -151,11 +183,11 @@ class Terms:
                 value = b.op("LogicalNot", value)
             parts.append(value)
         if not parts:
-            return None, None
+            return None
         whole = parts[0]
         for part in parts[1:]:
             whole = b.op("LogicalOr", whole, part)
-        return b.broadcast(whole, self.mask_dims or ()), whole
+        return whole
 
     def _bias(self, b: Builder, factor: float) -> str | None:
         masks, compute = self.candidate.masks, self.candidate.dtype
