@@ -62,6 +62,7 @@ from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import Cut, NotEditableError, Pad, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
@@ -88,6 +89,7 @@ __all__ = [
     "Builder",
     "Candidate",
     "Context",
+    "Cut",
     "DType",
     "Decision",
     "DecisionStage",
@@ -111,12 +113,14 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotEditableError",
     "NotKnown",
     "NotTaken",
     "NotWritableError",
     "Obligation",
     "Operator",
     "OperatorRewrite",
+    "Pad",
     "Pass",
     "PolicyDecision",
     "PrimitiveProto",
@@ -138,6 +142,7 @@ __all__ = [
     "TypeMismatch",
     "Unsupported",
     "Use",
+    "WeightEdits",
     "WeightReader",
     "accepts",
     "aliased",
