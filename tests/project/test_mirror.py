@@ -25,6 +25,7 @@ _ACROSS = {
     "ir/operators/test_definitions": "every row, held to MindSpore's classes",
     "ir/operators/test_examples": "the examples of every row",
     "ir/operators/test_prototypes": "rows held to CANN's prototypes",
+    "ir/test_edited_weights": "weights that a pass asks for edited: edit, builder, interface and values",
     "ir/test_shadow": "the inference of every row, over the corpus",
     "ir/text/test_round_trip": "the text form and MindIR, over the corpus",
     "passes/legalise/test_corpus": "all rules, over the corpus",
