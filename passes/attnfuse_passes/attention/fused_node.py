@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attnfuse.api import (
     Effects,
@@ -264,7 +264,8 @@ def _attention(
         read_operand(model, space, f"operand {position}", value, f"{position}", mutated)
         for position, value in enumerate(values)
     ]
-    axes = replace(axes, **{name: space[name].axes[0] for name in _NAMES})
+    final: dict[str, Any] = {name: space[name].axes[0] for name in _NAMES}  # an atom may have been split
+    axes = replace(axes, **final)
     dtype = sizes.types[0].dtype
     inside = {origin.root, *(value for layouts in read for value, _ in layouts)}
 
