@@ -73,6 +73,7 @@ def report_of(
             made.legalised,
             made.unsupported,
             made.cost,
+            made.beside,
             r.component.fixed,
             r.component.dtype,
             r.component.dtype_from,

@@ -16,6 +16,7 @@ from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Legalised
+from attnfuse.report.beside import BesideEntry
 from attnfuse.report.model import (
     ComponentEntry,
     FailedEntry,
@@ -111,6 +112,7 @@ def component_entry(
     legalised: tuple[LegalisedEntry, ...] = (),
     unsupported: tuple[UnsupportedEntry, ...] = (),
     cost: Comparison = NO_ESTIMATE,
+    beside: tuple[BesideEntry, ...] = (),
     fixed: tuple[FixedValue, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
@@ -130,6 +132,7 @@ def component_entry(
         legalised=legalised,
         unsupported=unsupported,
         cost=cost,
+        beside=beside,
         totals=totals(sites, legalised, unsupported),
     )
 

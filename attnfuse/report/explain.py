@@ -63,6 +63,8 @@ def _form(record: SiteRecord) -> Iterator[str]:
         layout = "" if record.layout is None else f" in {record.layout}"
         types = f"computed in {record.compute_dtype}, result in {record.output_dtype}"
         yield f"operator  {record.operator}{layout}, {types}"
+        if record.layout_reason:
+            yield f"layout    {record.layout_reason}"
         padding = f"{record.head_dim_padding} zeros per head"
         yield f"cost      {record.casts} casts, {padding}, {record.mask_bytes} bytes of mask"
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"

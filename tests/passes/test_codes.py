@@ -120,6 +120,13 @@ def already_fused(runtime: str, soc: str = "ascend910b", item: int = 3, **argume
     return code_of(g, runtime, soc)
 
 
+def laid_out() -> str:
+    g = GraphBuilder()
+    q, k, v = (g.transpose(g.input(name, (2, 4, 2, 16), FLOAT16), (0, 2, 1, 3)) for name in "qkv")
+    g.output(g.transpose(g.flash_attention_score(q, k, v, heads=2, scale=0.25), (0, 2, 1, 3)))
+    return code_of(g)
+
+
 def recast() -> str:
     g = GraphBuilder()
     q, k, v = (g.cast(g.input(name, (2, 2, 4, 16), FLOAT32), FLOAT16) for name in "qkv")
@@ -193,6 +200,7 @@ CASES: dict[str, Callable[[], str]] = {
     "fused": lambda: code(Site()),
     "fused.carried_over": lambda: already_fused("mindspore"),
     "fused.converted": lambda: already_fused("lite"),
+    "fused.laid_out": laid_out,
     "fused.recast": recast,
     "anchor.no_product": gate,
     "anchor.key_is_weight": lambda: code(Site(key=lambda g, k: g.weight("codes", (2, 2, 5, 16), FLOAT16))),

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from attnfuse import cli
+from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.types import Literal, TensorType
@@ -32,7 +33,7 @@ from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type, transformer
-from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
+from tests.verify.rewritten import BATCH, HEADS, LENGTH, Attention, constant_operand, feed, pair, the_node
 
 LITE, MINDSPORE = "lite", "mindspore"
 SCALE = {LITE: 13, MINDSPORE: 12}
@@ -144,6 +145,22 @@ def another_element(fused: Model, runtime: str) -> None:
     item.proto.input[1] = "planted"
 
 
+def swapped(*order: int) -> Callable[[Model, str], None]:
+    """Query's tokens, heads and elements (axes 1, 2 and 3) in another order in the same memory."""
+
+    def plant(fused: Model, runtime: str) -> None:
+        node, edit = the_node(fused), Edit(fused)
+        b = Builder(edit, node, "planted")
+        dims = b.type_of(node.inputs[0]).dims
+        moved = b.transpose(b.reshape(node.inputs[0], (BATCH, LENGTH, HEADS, dims[-1] // HEADS)), (0, *order))
+        query = b.reshape(moved, dims)
+        b.stand_before()
+        edit.apply()
+        the_node(fused).proto.input[0] = query
+
+    return plant
+
+
 def not_restored(fused: Model, runtime: str) -> None:
     skip(fused, [n for n in fused.nodes if n.op == "Cast"][-1])
 
@@ -221,6 +238,8 @@ MUTANTS = {
     "mask inverted": Mutant(Attention(masked=True), inverted_mask, "output site drawn"),
     "mask shifted by one row": Mutant(Attention(masked=True), mask_a_row_down, "output site drawn"),
     "key and value exchanged": Mutant(Attention(), exchanged, "output site drawn"),
+    "tokens taken for heads": Mutant(Attention(), swapped(2, 1, 3), "output site drawn"),
+    "heads taken for elements": Mutant(Attention(), swapped(1, 3, 2), "output site drawn"),
     "another element of the tuple": Mutant(Attention(), another_element, "structure", (MINDSPORE,)),
     "not restored to the source's type": Mutant(Attention(), not_restored, "structure"),
     "bfloat16 for float16": Mutant(Attention(dtype=FLOAT16), in_another_type, "types", (LITE,)),
@@ -324,7 +343,7 @@ def test_the_largest_score_is_that_of_the_product_where_one_operator_adds_the_ma
 def test_scores_that_the_sources_own_type_cannot_hold_are_told_with_site_and_value(tmp_path: Path) -> None:
     result = verify(*pair(Attention(dtype=FLOAT16, gain=120.0), LITE), tmp_path)
     (note,) = [n for n in result.notes if "overflows" in n]
-    assert note.startswith("site CNode_17:17 (attn.to_q): scores reach ")
+    assert note.startswith("site CNode_19:19 (attn.to_q): scores reach ")
     assert "more than float16 holds" in note
 
 

@@ -17,7 +17,7 @@ from attnfuse.ir.types import Literal, TensorType
 COMPRESSED_MASK = 2048
 """Rows and columns of the lower-triangular mask that the causal sparse modes ask for."""
 
-_LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND"}
+_LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND", 8: "BNSD_BSND"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             bias_before_scale=False,
             mask_dtypes=("bool", "int8", "uint8"),
             mask_sizes=("ST", "1ST", "BST", "B1ST", "11ST"),
-            layouts=("BSH", "BNSD"),
+            layouts=("BSH", "BNSD", "BSND", "BNSD_BSND"),
             element=None,
             is_aligned=False,
             is_square=True,
@@ -119,6 +119,9 @@ class FusedAttention:
     pre_tokens: int
     next_tokens: int
     layout: str
+    """Of query, key and value."""
+    result_layout: str
+    """Of the attention: that of the operands, but where the layout's name has two parts."""
     sparse_mode: int
 
     @property
@@ -184,7 +187,8 @@ def read(model: Model, node: Node) -> FusedAttention:
         keep_prob=numbers.get("keep_prob", 1.0),
         pre_tokens=int(numbers["pre_tokens"]),
         next_tokens=int(numbers["next_tokens"]),
-        layout=layout,
+        layout=layout.partition("_")[0],
+        result_layout=layout.rpartition("_")[2],
         sparse_mode=int(numbers["sparse_mode"]),
     )
 
@@ -250,13 +254,10 @@ def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: Tens
 
 
 def output_type(fused: FusedAttention, query: TensorType, of: Sizes) -> TensorType:
-    """Type of the attention: query's, with value's head size."""
-    dims = list(query.dims)
-    if "N" in fused.layout:
-        dims[fused.layout.index("D")] = of.value_head_dim
-    else:
-        dims[fused.layout.index("H")] = of.heads * of.value_head_dim
-    return TensorType(tuple(dims), query.dtype)
+    """Type of the attention: query's batch, tokens and heads, value's head size, in the layout of the result."""
+    width = of.heads * of.value_head_dim
+    dims = {"B": of.batch, "S": of.query_length, "N": of.heads, "D": of.value_head_dim, "H": width}
+    return TensorType(tuple(dims[letter] for letter in fused.result_layout), query.dtype)
 
 
 def _operand(model: Model, name: str, value: str) -> str | None:

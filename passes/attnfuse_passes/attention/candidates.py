@@ -14,15 +14,28 @@ from attnfuse_passes.attention.normal_form import Attention, Layout
 class AttentionCandidate(Candidate):
     """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
 
-    `padding` zeros are appended to each head of `Attention.width`. `recast`: the surrounding casts are replaced with
-    the node, and it is given what they were given.
+    It stands for the value `result` of `Attention.results`, which is the anchor. `layout_reason` tells why it is this
+    layout. `padding` zeros are appended to each head of `Attention.width`. `recast`: the surrounding casts are replaced
+    with the node, and it is given what they were given.
     """
 
     dtype: DType
     layout: Layout
+    layout_reason: str = ""
+    result: int = 0
     padding: int = 0
     masks: MaskPlan = field(default_factory=MaskPlan)
     recast: bool = False
+
+    @property
+    def given_in(self) -> Layout:
+        """The layout of query, key and value."""
+        return "BNSD" if self.layout == "BNSD_BSND" else self.layout
+
+    @property
+    def gives_in(self) -> Layout:
+        """The layout of the node's result."""
+        return "BSND" if self.layout == "BNSD_BSND" else self.layout
 
     def form_of(self, attention: Attention) -> Attention:
         """The attention that is written: with the surrounding casts inside, where they are replaced."""

@@ -34,12 +34,13 @@ from attnfuse.api import (
     short_name,
 )
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.layouts import laid_out, leaves_less
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.attention.lower.formula import Formula
 from attnfuse_passes.attention.lower.fused import FusedOperator
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import as_given, plan_masks
-from attnfuse_passes.attention.normal_form import Attention, Layout, UnreadFusedNode
+from attnfuse_passes.attention.normal_form import Attention, UnreadFusedNode
 from attnfuse_passes.attention.record import failed_record, site_record
 from attnfuse_passes.naming import SiteNames, slug
 
@@ -125,7 +126,7 @@ def _veto(policy: PolicyDecision, *, is_cast: bool) -> tuple[Unsupported, str] |
 def _propose(
     candidate: AttentionCandidate, attention: Attention, sites: Sites, policy: PolicyDecision, at: RewriteContext
 ) -> AttentionCandidate:
-    """The candidate with its masks, the zeros its heads need, and what speaks against it."""
+    """The candidate with its masks, the zeros its heads need, its layout, and what speaks against it."""
     operator = FUSED_OPERATORS[candidate.form]
     if operator.form == at.target.node:
         try:
@@ -142,7 +143,12 @@ def _propose(
             return replace(candidate, unsupported=Unsupported.of(failure))
         candidate = replace(candidate, masks=masks)
         candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
-    return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
+    tried = []
+    for each in laid_out(candidate, attention, operator.layouts):
+        tried.append(replace(each, unsupported=operator.unsupported_reason(attention, each, at)))
+        if tried[-1].unsupported is None:
+            return tried[-1]
+    return tried[0]
 
 
 # --- a formula of the source
@@ -151,7 +157,7 @@ def _propose(
 def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, at: RewriteContext) -> _Decision:
     """The fused node of the target, or the formula as it is."""
     origin = attention.origin
-    if origin.anchor in at.replaced:
+    if any(view.value in at.replaced for view in attention.results):
         failure = MatchFailure("safety.shared_product", origin.anchor, "a product of one site", "one of two sites")
         return _missed(attention, failure.reason, at)
     own = _own_dtype(attention)
@@ -227,6 +233,17 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
         refused = _refused(form, at)
         if refused is not None:
             return _restored(form, formula, refused, None, at, as_it_is)
+        anew = _fused_candidate(form, None, sites, policy, at)
+        if isinstance(form, Attention) and anew.unsupported is None and leaves_less(anew, form):
+            return Decision(
+                chosen=anew,
+                others=(as_it_is, formula),
+                status="fused",
+                code="fused.laid_out",
+                reason=f"{op} of the source, in {anew.layout}",
+                rule=rule,
+                node=op,
+            )
         return Decision(
             others=(formula,),
             status="fused",
@@ -291,8 +308,7 @@ def _fused_candidate(
     candidate = _candidate(form, at.target.node, at, is_recast=recast is not None)
     if not isinstance(form, Attention):
         return candidate
-    layout: Layout = "BNSD" if form.layout == "BNSD" else "BSH"
-    candidate = replace(candidate, layout=layout, dtype=recast or form.query.dtype)
+    candidate = replace(candidate, dtype=recast or form.query.dtype)
     return _propose(candidate, form, sites, policy, at)
 
 

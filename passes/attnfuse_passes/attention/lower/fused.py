@@ -8,7 +8,7 @@ source (`attention/fused_node.py`).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
@@ -35,12 +35,12 @@ from attnfuse_passes.attention.lower.operands import (
     rearrange,
 )
 from attnfuse_passes.attention.lower.terms import Terms
-from attnfuse_passes.attention.normal_form import Attention, Bias, Operand, holds_scale
+from attnfuse_passes.attention.normal_form import Attention, Bias, Layout, Operand, ResultView, holds_scale
 
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
 HIGH_PRECISION = 0
-LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3})
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
 Scalar: TypeAlias = "bool | int | float"
@@ -52,7 +52,8 @@ class FusedOperator:
 
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
-    is, None where it has one. `fixed` are arguments that are always given so.
+    is, None where it has one. `layouts` are those that it is written in, of equal ones the first. `fixed` are arguments
+    that are always given so.
     """
 
     form: NodeKind
@@ -63,6 +64,7 @@ class FusedOperator:
     bias_before_scale: bool
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
+    layouts: tuple[Layout, ...] = ("BNSD", "BSH")
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
     # --- before writing
@@ -121,8 +123,7 @@ class FusedOperator:
         result = self._node(b, form, candidate, (written.query, key, value), scale, written.mask, written.bias)
         result = _Exit(form, candidate).unpadded(b, result)
         result = terms.guarded(b, result, written.condition, unpadded)
-        result = _Exit(form, candidate).restored(b, result)
-        return b.cast(result, form.output_dtype)
+        return _Exit(form, candidate).restored(b, result)
 
     def _bias_factor(self, attention: Attention, scale: float) -> float:
         """What a bias is multiplied by, for this operator to add it as the normal form says."""
@@ -179,6 +180,17 @@ class FusedOperator:
         return tuple(parameter.name for parameter in inputs_of(self.form))
 
 
+def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
+    """The casts that bring a value of `dtype` through some element types, without those that change no number."""
+    casts: list[DType] = []
+    for this, following in zip(types, (*types[1:], None), strict=True):
+        exact = dtype.is_low_precision and not this.is_low_precision
+        if this != dtype and not (exact and following is not None):
+            casts.append(this)
+            dtype = this
+    return tuple(casts)
+
+
 def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
     """Whether heads are of unknown size, or padded beside any unknown size.
 
@@ -228,8 +240,8 @@ def _entry(
 ) -> _Entry:
     axes = attention.axes
     padding = attention.width + candidate.padding - product(last)
-    wanted = in_layout(axes, candidate.layout, heads, length, last)
-    if candidate.layout != "BSH" or not axes.heads_known:
+    wanted = in_layout(axes, candidate.given_in, heads, length, last)
+    if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
         return _Entry(value, arrangement, candidate.dtype, padding, Arrangement(), Arrangement())
     apart = in_layout(axes, "BSND", heads, length, last)
@@ -256,13 +268,14 @@ class _Exit:
 
     @property
     def _is_apart(self) -> bool:
-        """Whether heads that share the last axis are told apart, for the zeros of each to be taken off."""
-        return self.candidate.layout == "BSH" and self.attention.axes.heads_known and self._padding > 0
+        """Whether heads that share the last axis are told apart: zeros of each are taken off, or rows replaced."""
+        rows = self._padding > 0 or self.candidate.masks.guard is not None
+        return self.candidate.gives_in == "BSH" and self.attention.axes.heads_known and rows
 
     @property
     def _axes(self) -> tuple[Axis, ...]:
         axes = self.attention.axes
-        layout = "BSND" if self._is_apart else self.candidate.layout
+        layout: Layout = "BSND" if self._is_apart else self.candidate.gives_in
         return in_layout(axes, layout, axes.heads, axes.query_length, axes.value_head_dim)
 
     @property
@@ -273,13 +286,20 @@ class _Exit:
         return Arrangement((Reshape((*lead, last + self._padding)),))
 
     @property
+    def _wanted(self) -> ResultView:
+        return self.attention.results[self.candidate.result]
+
+    @property
     def is_open(self) -> bool:
-        return self._apart.is_open or rearrange(self._axes, self.attention.output).is_open
+        return self._apart.is_open or rearrange(self._axes, self._wanted.axes).is_open
 
     def unpadded(self, b: Builder, value: str) -> str:
         """The result with its own head size."""
         return b.take_last(self._apart.write(b, value), dims_of(self._axes)[-1])
 
     def restored(self, b: Builder, value: str) -> str:
-        """The unpadded result with the axes of the replaced value."""
-        return rearrange(self._axes, self.attention.output).write(b, value)
+        """The unpadded result with the axes of the replaced value, and through the types it was rounded to."""
+        value = rearrange(self._axes, self._wanted.axes).write(b, value)
+        for dtype in casts_through(self.candidate.dtype, self._wanted.dtypes):
+            value = b.cast(value, dtype)
+        return value

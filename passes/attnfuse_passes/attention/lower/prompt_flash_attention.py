@@ -18,5 +18,6 @@ OPERATOR = FusedOperator(
     bias_before_scale=False,
     element=None,
     mask_dtypes=(dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
+    layouts=("BNSD", "BSH", "BNSD_BSND"),
     fixed={"inner_precise": HIGH_PRECISION, "sparse_mode": 0},
 )
