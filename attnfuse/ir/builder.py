@@ -213,6 +213,13 @@ class Builder:
         self._made[name] = made
         return name
 
+    def again(self, value: str, inputs: Sequence[str]) -> str:
+        """The operator of the node that makes a value of the graph, with its attributes, over other inputs."""
+        node = self._edit.model.producer(value)
+        assert node is not None, f"no node makes {value}"
+        primitive = self._edit.model.primitives[node.proto.op_type]
+        return self.op(node.op, *inputs, prim_type=primitive.prim_type, attributes=list(primitive.attribute))
+
     def variant(self, message: NodeProto) -> str:
         """The replaced node itself, changed: a copy of its message with other arguments, another type or value.
 

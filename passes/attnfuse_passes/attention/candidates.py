@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from attnfuse.api import Candidate, DType, FusedRequest
 from attnfuse_passes.attention.axes import product
+from attnfuse_passes.attention.free_padding import FreePadding
 from attnfuse_passes.attention.masks import MaskPlan
 from attnfuse_passes.attention.normal_form import Attention, Layout
 
@@ -15,8 +16,8 @@ class AttentionCandidate(Candidate):
     """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
 
     It stands for the value `result` of `Attention.results`, which is the anchor. `layout_reason` tells why it is this
-    layout. `padding` zeros are appended to each head of `Attention.width`. `recast`: the surrounding casts are replaced
-    with the node, and it is given what they were given.
+    layout. `padding` zeros are appended to each head of `Attention.width`, by weights as far as `free` says. `recast`:
+    the surrounding casts are replaced with the node, and it is given what they were given.
     """
 
     dtype: DType
@@ -24,6 +25,7 @@ class AttentionCandidate(Candidate):
     layout_reason: str = ""
     result: int = 0
     padding: int = 0
+    free: FreePadding = field(default_factory=FreePadding)
     masks: MaskPlan = field(default_factory=MaskPlan)
     recast: bool = False
 

@@ -34,6 +34,7 @@ from attnfuse.api import (
     short_name,
 )
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.free_padding import find_free_padding
 from attnfuse_passes.attention.layouts import laid_out, leaves_less
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.attention.lower.formula import Formula
@@ -144,11 +145,22 @@ def _propose(
         candidate = replace(candidate, masks=masks)
         candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
     tried = []
-    for each in laid_out(candidate, attention, operator.layouts):
+    for laid in laid_out(candidate, attention, operator.layouts):
+        each = _padded_by_weights(laid, attention, at)
         tried.append(replace(each, unsupported=operator.unsupported_reason(attention, each, at)))
         if tried[-1].unsupported is None:
             return tried[-1]
     return tried[0]
+
+
+def _padded_by_weights(candidate: AttentionCandidate, attention: Attention, at: RewriteContext) -> AttentionCandidate:
+    """The candidate with the zeros that cost nothing in the weights around it."""
+    form = candidate.form_of(attention)
+    width = form.width + candidate.padding
+    free = find_free_padding(at, form, width, together=candidate.masks.guard == "mean")
+    anchor = candidate.anchor if free.result is None else free.result.layer.value
+    removes = (*candidate.removes, *sorted(free.made - {anchor}))
+    return replace(candidate, free=free, anchor=anchor, removes=removes)
 
 
 # --- a formula of the source
