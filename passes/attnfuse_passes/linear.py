@@ -25,8 +25,6 @@ from attnfuse.api import (
     reads_memory,
 )
 
-_TURNED = frozenset({"Dense"})
-"""Those whose weight is [out, in]."""
 _ADDS = frozenset({"Add", "AddExt", "BiasAdd"})
 """Those that add a bias behind a product. AddExt multiplies one of both before: zeros stay zeros."""
 
@@ -90,7 +88,8 @@ def read_product(model: Model, node: Node, effects: Effects) -> Linear | None:
     flags = [_flag(model, node, names, name) for name in ("transpose_a", "transpose_b")]
     if weight is None or len(weight) != 2 or flags[0] is not False or flags[1] is None:
         return None
-    turned = (flags[1] or node.op in _TURNED) != (turning is not None)
+    # What an operator calls its weight, as Dense does, is [out, in].
+    turned = (flags[1] or names[right] == "weight") != (turning is not None)
     biases = list[tuple[str, int]]()
     for position, name in enumerate(node.inputs):
         if names[position] != "bias" and position >= left:

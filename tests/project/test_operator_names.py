@@ -45,6 +45,7 @@ _ABOUT = {
     ),
     "passes/attention/lower/flash_attention_score.py": ("FlashAttentionScore", "it is the operator"),
     "passes/attention/lower/prompt_flash_attention.py": ("PromptFlashAttention", "it is the operator"),
+    "passes/linear.py": ("Add AddExt BiasAdd", "what adds a bias behind a product"),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),
