@@ -65,7 +65,8 @@ def _form(record: SiteRecord) -> Iterator[str]:
         yield f"operator  {record.operator}{layout}, {types}"
         if record.layout_reason:
             yield f"layout    {record.layout_reason}"
-        padding = f"{record.head_dim_padding} zeros per head"
+        weights = f" ({', '.join(record.padded_by_weights)}: in weights)" if record.padded_by_weights else ""
+        padding = f"{record.head_dim_padding} zeros per head{weights}"
         yield f"cost      {record.casts} casts, {padding}, {record.mask_bytes} bytes of mask"
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"
 

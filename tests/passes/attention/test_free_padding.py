@@ -50,6 +50,8 @@ def fused(before: Model) -> tuple[Model, Counter[str]]:
     proto.CopyFrom(before.proto)
     after = Model(proto)
     (site,) = fuse(after, "mindspore")
+    pads = Counter(node.op for node in after.nodes)["PadV3"]
+    assert len({"query", "key", "value"} & set(site.padded_by_weights)) == 3 - pads
     assert (site.status, site.head_dim_padding) == ("fused", 8)
     assert Verifier(before).fault(after, {}) is None
     assert new_findings(before, after)[0] + check_interface(before, after) == []
