@@ -108,7 +108,9 @@ def _turning(model: Model, value: str) -> Application | None:
     node = model.producer(value)
     if node is None or hands(node) is not Hands.MOVED or len(node.inputs) != 2 or not model.is_literal(node.inputs[1]):
         return None
-    return Application(node.name, tuple(node.inputs)) if model.literal(node.inputs[1]) in ((1, 0), (-1, -2)) else None
+    order = model.literal(node.inputs[1])
+    is_turned = order in ((1, 0), (-1, 0), (1, -2), (-1, -2))
+    return Application(node.name, tuple(node.inputs)) if is_turned else None
 
 
 def _biased(model: Model, node: Node, effects: Effects) -> Linear | None:
