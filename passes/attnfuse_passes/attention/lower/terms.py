@@ -113,7 +113,8 @@ class Terms:
         return Written(query, mask, bias, condition)
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
-        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
+        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is padded as
+        `result` is: by weights or not at all."""
         guard = self.candidate.masks.guard
         if guard is None or condition is None:
             return result
@@ -129,8 +130,9 @@ class Terms:
 
     def _mean(self, b: Builder, value: str, dtype: DType) -> str:
         """The mean of the values of each head, to be broadcast to the result with its heads apart."""
-        axes, candidate = self.attention.axes, self.candidate
-        heads, kv_heads, width = product(axes.heads), product(axes.kv_heads), product(axes.value_head_dim)
+        axes, candidate, free = self.attention.axes, self.candidate, self.candidate.free.value
+        last = axes.value_head_dim if free is None else free.last
+        heads, kv_heads, width = product(axes.heads), product(axes.kv_heads), product(last)
         # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
         tokens = -3 if candidate.given_in != "BNSD" and b.type_of(value).rank == 4 else -2
         mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), tokens), dtype)
