@@ -21,6 +21,7 @@ from attnfuse.decisions import (
     MatchFailure,
     NotTaken,
     Obligation,
+    Precision,
     SiteFacts,
     SiteRecord,
     Unsupported,
@@ -67,7 +68,16 @@ from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets import (
+    FusedNodeFacts,
+    NodeKind,
+    Refusal,
+    Target,
+    TensorFacts,
+    accepts,
+    head_padding,
+    refusals,
+)
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -98,7 +108,7 @@ __all__ = [
     "FailureReason",
     "Form",
     "FullyMaskedRows",
-    "FusedRequest",
+    "FusedNodeFacts",
     "GraphProto",
     "Hands",
     "Kernel",
@@ -119,6 +129,7 @@ __all__ = [
     "OperatorRewrite",
     "Pass",
     "PolicyDecision",
+    "Precision",
     "PrimitiveProto",
     "Property",
     "Refusal",
@@ -133,6 +144,7 @@ __all__ = [
     "SiteRecord",
     "TakeExtensions",
     "Target",
+    "TensorFacts",
     "TensorProto",
     "TensorType",
     "TypeMismatch",

@@ -65,6 +65,8 @@ def _form(record: SiteRecord) -> Iterator[str]:
         yield f"operator  {record.operator}{layout}, {types}"
         if record.layout_reason:
             yield f"layout    {record.layout_reason}"
+        if record.precision is not None:
+            yield f"precision {record.precision}: {record.precision_reason}"
         padding = f"{record.head_dim_padding} zeros per head"
         yield f"cost      {record.casts} casts, {padding}, {record.mask_bytes} bytes of mask"
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"
