@@ -21,6 +21,7 @@ from attnfuse.decisions import (
     MatchFailure,
     NotTaken,
     Obligation,
+    Precision,
     SiteFacts,
     SiteRecord,
     Unsupported,
@@ -69,7 +70,16 @@ from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
-from attnfuse.targets import FusedRequest, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets import (
+    FusedNodeFacts,
+    NodeKind,
+    Refusal,
+    Target,
+    TensorFacts,
+    accepts,
+    head_padding,
+    refusals,
+)
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -101,7 +111,7 @@ __all__ = [
     "FailureReason",
     "Form",
     "FullyMaskedRows",
-    "FusedRequest",
+    "FusedNodeFacts",
     "GraphProto",
     "Hands",
     "Kernel",
@@ -124,6 +134,7 @@ __all__ = [
     "Pad",
     "Pass",
     "PolicyDecision",
+    "Precision",
     "PrimitiveProto",
     "Property",
     "Refusal",
@@ -138,6 +149,7 @@ __all__ = [
     "SiteRecord",
     "TakeExtensions",
     "Target",
+    "TensorFacts",
     "TensorProto",
     "TensorType",
     "TypeMismatch",

@@ -27,6 +27,11 @@ _CODES = (
         "The source already held the fused node; it was written anew in a layout that needs fewer transposes.",
     ),
     Code("fused.recast", None, "The source already held the fused node; its casts are now those of the policy."),
+    Code(
+        "fused.rewritten",
+        None,
+        "The source already held the fused node, in a way that the target does not launch; it was written anew.",
+    ),
     # anchor: a softmax of another kind
     Code("anchor.no_product", DecisionStage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
     Code(
@@ -153,7 +158,12 @@ _CODES = (
     Code("target.batch", DecisionStage.TARGET, "The batch is beyond the operator's."),
     Code("target.heads", DecisionStage.TARGET, "There are more heads than the operator takes."),
     Code("target.sequence", DecisionStage.TARGET, "A sequence is longer than the operator takes, or empty."),
-    Code("target.grouped_heads", DecisionStage.TARGET, "The operator takes no grouped key heads on this SoC."),
+    Code(
+        "target.grouped_heads",
+        DecisionStage.TARGET,
+        "More query heads share a key head than the operator takes, or they do not share them equally.",
+    ),
+    Code("target.inner_precise", DecisionStage.TARGET, "The operator does not compute in that precision on this SoC."),
     Code("target.bias", DecisionStage.TARGET, "The operator takes no additive bias on this SoC."),
     Code(
         "target.bias_rounded",
@@ -162,6 +172,9 @@ _CODES = (
         "adds it behind the scale.",
     ),
     Code("target.mask_per_head", DecisionStage.TARGET, "The operator takes one mask for all heads only."),
+    Code("target.bias_dtype", DecisionStage.TARGET, "The operator takes a bias in the query's type only."),
+    Code("target.bias_shape", DecisionStage.TARGET, "The operator takes no bias of that shape."),
+    Code("target.mask_dtype", DecisionStage.TARGET, "The operator takes no mask of that type on this SoC."),
     Code("target.mask_shape", DecisionStage.TARGET, "The operator takes no mask of these lengths on this SoC."),
 )
 

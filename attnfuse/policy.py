@@ -10,6 +10,7 @@ Rules come from the settings found on a live pipeline, then from a TOML file, th
     flash = true
     force_cast_dtype = "float16"          # "float16" | "bfloat16" | "none": keep the formula
     assume_no_fully_masked_rows = false   # true: your word that every query row has a key it may attend to
+    precision = "high"                    # "high" | "fast": of a fused node's scores and softmax
 
     [[rules]]
     match = "unet.down_blocks.*"          # a component, a module, or a glob over either
@@ -44,7 +45,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from attnfuse import documents
-from attnfuse.decisions import AttentionKind, SiteFacts
+from attnfuse.decisions import AttentionKind, Precision, SiteFacts
 from attnfuse.errors import PolicyError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, DType
@@ -58,6 +59,7 @@ SCHEMA = "attnfuse.policy/2"
 DECISIONS_SCHEMA = "attnfuse.policy-decisions/2"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "force_cast_dtype": CAST_NAMES,
+    "precision": get_args(Precision),
     "dtype": get_args(SiteDType),
     "attention": get_args(AttentionKind),
 }
@@ -80,6 +82,7 @@ class PolicyDecision:
 
     `force_cast_dtype` is what inputs of other types than float16 and bfloat16 are cast to; None keeps the formula.
     `assume_no_fully_masked_rows` is the user's word that every query row has at least one key it may attend to.
+    `precision` is that of a fused node's scores and softmax; None leaves it to the site.
     """
 
     flash: bool
@@ -88,6 +91,8 @@ class PolicyDecision:
     force_cast_dtype_rule: str
     assume_no_fully_masked_rows: bool = False
     assume_no_fully_masked_rows_rule: str = BUILT_IN
+    precision: Precision | None = None
+    precision_rule: str = BUILT_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Rule:
     flash: bool | None = None
     force_cast_dtype: CastName | None = None
     assume_no_fully_masked_rows: bool | None = None
+    precision: Precision | None = None
     min_sequence_length: int | None = None
     head_dim: int | None = None
     dtype: SiteDType | None = None
@@ -169,6 +175,8 @@ class Policy:
         cast: DType | None = FLOAT16
         cast_rule = BUILT_IN
         no_masked_rows, rows_rule = False, BUILT_IN
+        precision: Precision | None = None
+        precision_rule = BUILT_IN
         for rule in self.rules:
             if not rule.matches(site):
                 continue
@@ -179,7 +187,9 @@ class Policy:
                 cast_rule = rule.label
             if rule.assume_no_fully_masked_rows is not None:
                 no_masked_rows, rows_rule = rule.assume_no_fully_masked_rows, rule.label
-        return PolicyDecision(flash, flash_rule, cast, cast_rule, no_masked_rows, rows_rule)
+            if rule.precision is not None:
+                precision, precision_rule = rule.precision, rule.label
+        return PolicyDecision(flash, flash_rule, cast, cast_rule, no_masked_rows, rows_rule, precision, precision_rule)
 
     def unmatched(self, sites: Iterable[SiteQuery]) -> tuple[Rule, ...]:
         """The rules that fit none of the sites: mostly typos."""
@@ -286,6 +296,10 @@ class _Settings(BaseModel):
     )
     assume_no_fully_masked_rows: bool | None = Field(
         default=None, description="Your word that every query row has a key it may attend to."
+    )
+    precision: Precision | None = Field(
+        default=None,
+        description="What a fused node computes scores and softmax in: high, float32; fast, float16.",
     )
 
 

@@ -209,6 +209,7 @@ def test_the_schema_knows_every_key() -> None:
         "flash",
         "force_cast_dtype",
         "assume_no_fully_masked_rows",
+        "precision",
         "min_sequence_length",
         "head_dim",
         "dtype",

@@ -13,9 +13,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
-from attnfuse.targets.attention import LAUNCH_LIMITS, TILING
+from attnfuse.targets.attention import LAUNCH_LIMITS, TILING, LaunchLimits
+from attnfuse.targets.flash_attention_score import LIMITS as SCORE_LIMITS
+from attnfuse.targets.flash_attention_score import SOURCE, ScoreLimits
 from attnfuse.targets.ge import tables
-from attnfuse.targets.limits import FLOATS, LIMITS, OLDEST_MINDSPORE
+from attnfuse.targets.limits import FLOATS, OLDEST_MINDSPORE, SOCS_OF
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import FixedSetting, Input
@@ -60,21 +62,17 @@ def identities() -> str:
 
 def targets() -> str:
     """The limits of the two fused operators on each SoC, and the operators MindSpore Lite takes and does not take."""
-    names = [f.name for f in dataclasses.fields(next(iter(LIMITS.values())))]
-    columns = list(LIMITS)
-    rows = ((name.replace("_", " "), *(_cell(getattr(LIMITS[key], name)) for key in columns)) for name in names)
     refused = ((f"`{row.name}`", row.why, row.instead) for row in REFUSED.values())
     lines = [
         "# Targets",
         "",
         _MADE,
         "",
-        "Read in the documentation named under source; nothing was run on a device. A SoC that is not listed for an",
-        "operator does not have it, and the formula stays; so it does in a graph of a MindSpore before "
-        + ".".join(map(str, OLDEST_MINDSPORE))
-        + ".",
+        "Nothing was run on a device. Where a SoC does not have the operator the formula stays; so it does in a graph",
+        f"of a MindSpore before {'.'.join(map(str, OLDEST_MINDSPORE))}, and of a node that is refused. `refusals`",
+        "(`attnfuse/targets/fused.py`) is asked about every fused node as it would be written, before it is.",
         "",
-        *_table(("limit", *(f"{node} on {soc}" for soc, node in columns)), rows),
+        *_table(("operator", "SoCs"), ((f"`{node}`", ", ".join(socs)) for node, socs in SOCS_OF.items())),
         "",
         *_launch_limits(),
         "## Types",
@@ -104,22 +102,31 @@ def targets() -> str:
 
 
 def _launch_limits() -> Iterator[str]:
-    """What CANN's tiling takes, which is not asked when a node is written."""
-    names = [f.name for f in dataclasses.fields(next(iter(LAUNCH_LIMITS.values())))]
+    """What CANN's tiling takes of PromptFlashAttention, and MindSpore of FlashAttentionScore."""
     limits = LAUNCH_LIMITS.values()
-    rows = ((name.replace("_", " "), *(_cell(getattr(row, name)) for row in limits)) for name in names)
+    rows = ((name.replace("_", " "), *(_cell(getattr(row, name)) for row in limits)) for name in _fields(LaunchLimits))
+    scores = ((name.replace("_", " "), _cell(getattr(SCORE_LIMITS, name))) for name in _fields(ScoreLimits))
     yield from (
-        "## What a device launches",
+        "## PromptFlashAttention, as a device launches it",
         "",
-        f"PromptFlashAttention as {TILING}, has it: run on x86-64, no device. What each limit means",
+        f"As {TILING}, has it: run on x86-64, no device. What each limit means",
         "is told in `attnfuse/targets/attention.py`, the rules of composite operators in `composites.py` beside it.",
-        "Nothing asks either yet.",
         "Kernels by type and SoC, prototypes and adapters are in `attnfuse/targets/data/ge_operators.json`, taken from",
         "; ".join(tables().sources.values()) + ".",
         "",
         *_table(("limit", *LAUNCH_LIMITS), rows),
         "",
+        "## FlashAttentionScore",
+        "",
+        f"Read in {SOURCE}; one for all SoCs that have it.",
+        "",
+        *_table(("limit", "value"), scores),
+        "",
     )
+
+
+def _fields(kind: type[LaunchLimits | ScoreLimits]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _operator(row: Operator) -> tuple[str, ...]:

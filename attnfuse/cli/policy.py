@@ -48,6 +48,8 @@ def _decision_text(decision: Mapping[str, Any], facts: Mapping[str, Any]) -> str
     ]
     if decision["assume_no_fully_masked_rows"]:
         parts.append(f"no fully masked rows assumed ({decision['assume_no_fully_masked_rows_rule']})")
+    if decision["precision"] is not None:
+        parts.append(f"{decision['precision']} precision ({decision['precision_rule']})")
     lengths = [facts["query_length"], facts["key_length"]]
     known = [facts["dtype"], facts["attention"]]
     known.append(None if facts["head_dim"] is None else f"head_dim {facts['head_dim']}")

@@ -65,6 +65,8 @@ def _form(record: SiteRecord) -> Iterator[str]:
         yield f"operator  {record.operator}{layout}, {types}"
         if record.layout_reason:
             yield f"layout    {record.layout_reason}"
+        if record.precision is not None:
+            yield f"precision {record.precision}: {record.precision_reason}"
         weights = f" ({', '.join(record.padded_by_weights)}: in weights)" if record.padded_by_weights else ""
         padding = f"{record.head_dim_padding} zeros per head{weights}"
         yield f"cost      {record.casts} casts, {padding}, {record.mask_bytes} bytes of mask"

@@ -4,16 +4,10 @@
 protobuf cannot be.
 """
 
-from attnfuse.targets.facts import Refusal
-from attnfuse.targets.limits import (
-    RUNTIMES,
-    SOCS,
-    FusedRequest,
-    NodeKind,
-    Target,
-    head_padding,
-    refusals,
-)
+from attnfuse.targets.attention import FusedNodeFacts
+from attnfuse.targets.facts import Refusal, TensorFacts
+from attnfuse.targets.fused import head_padding, refusals
+from attnfuse.targets.limits import RUNTIMES, SOCS, NodeKind, Target
 from attnfuse.targets.lite_config import LITE_CONFIG
 from attnfuse.targets.operators import OPERATORS, Operator, accepts
 
@@ -22,11 +16,12 @@ __all__ = [
     "OPERATORS",
     "RUNTIMES",
     "SOCS",
-    "FusedRequest",
+    "FusedNodeFacts",
     "NodeKind",
     "Operator",
     "Refusal",
     "Target",
+    "TensorFacts",
     "accepts",
     "head_padding",
     "refusals",

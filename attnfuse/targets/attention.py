@@ -25,6 +25,8 @@ ONE_HEAD = "CANN's kernel reads the mask of one head only"
 
 LAYOUTS = ("BSH", "BNSD", "BSND", "BNSD_BSND")
 """Of query, key and value; BNSD_BSND gives its result in BSND."""
+HEAD_MULTIPLE = "target.head_multiple"
+"""The code of what zeros behind each head cure."""
 COMPRESSED_MASK = 2048
 """Both sizes of the triangular mask that sparse_mode 2, 3 and 4 want, whatever the sequences."""
 
@@ -35,9 +37,9 @@ class LaunchLimits:
 
     `precisions` are values of `inner_precise`: bit 0 clear computes in high precision, set in high performance, bit 1
     mends fully masked rows. `max_group` bounds query heads for each head of key and value. `aligned_head` is what
-    head_dim must be a multiple of in float16 and high precision, which a float16 bias forces, and in any mode where the
-    batch is above `unaligned_batch`. `mask_multiple`: 0, any mask; n, one only where both sequences are equal and a
-    multiple of n.
+    head_dim must be a multiple of in bfloat16, in float16 and high precision, which a float16 bias forces, and in any
+    mode where the batch is above `unaligned_batch`. `mask_multiple`: 0, any mask; n, one only where both sequences are
+    equal and a multiple of n.
     """
 
     dtypes: tuple[str, ...]
@@ -87,9 +89,9 @@ LAUNCH_LIMITS = {"ascend310p": ASCEND_310P, "ascend910b": ASCEND_910B, "ascend91
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedNodeFacts:
-    """A PromptFlashAttention node as it would be written: its attributes by CANN's names, None for an absent tensor.
+    """A fused node as it would be written: its attributes by PromptFlashAttention's names, None for an absent tensor.
 
-    `kv_heads` of 0 stands for as many as `heads`.
+    `pse_shift` is the bias, before or behind the scale. `kv_heads` of 0 stands for as many as `heads`.
     """
 
     layout: str
@@ -105,7 +107,9 @@ class FusedNodeFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
+class Sizes:
+    """Of the attention behind a layout; -1 where one is not known before run time."""
+
     batch: int
     heads: int
     kv_heads: int
@@ -123,7 +127,7 @@ def launch_refusals(target: Target, node: FusedNodeFacts) -> tuple[Refusal, ...]
     limits = LAUNCH_LIMITS.get(target.soc)
     if limits is None:
         return (Refusal("target.no_operator", "a SoC with PromptFlashAttention", target.soc, KERNELS),)
-    sizes = _sizes(node)
+    sizes = sizes_of(node)
     if isinstance(sizes, Refusal):
         return (sizes,)
     return (
@@ -135,7 +139,7 @@ def launch_refusals(target: Target, node: FusedNodeFacts) -> tuple[Refusal, ...]
     )
 
 
-def _sizes(node: FusedNodeFacts) -> _Sizes | Refusal:
+def sizes_of(node: FusedNodeFacts) -> Sizes | Refusal:
     """The sizes behind the layout, or why query, key and value do not fit each other."""
     if node.layout not in LAYOUTS:
         return Refusal("target.layout", f"the layouts {', '.join(LAYOUTS)}", node.layout, TILING)
@@ -157,7 +161,7 @@ def _sizes(node: FusedNodeFacts) -> _Sizes | Refusal:
         return Refusal("target.operands", wanted, message, SHAPES)
     if 0 in (q["S"], k["S"]):
         return Refusal("target.sequence", "sequences that are not empty", message, SHAPES)
-    return _Sizes(q["B"], heads, kv_heads, q["S"], k["S"], max(q["D"], k["D"]))
+    return Sizes(q["B"], heads, kv_heads, q["S"], k["S"], max(q["D"], k["D"]))
 
 
 def _quotient(width: int, heads: int) -> int:
@@ -182,7 +186,7 @@ def _types(limits: LaunchLimits, node: FusedNodeFacts) -> Iterator[Refusal]:
         yield Refusal("target.mask_dtype", f"a mask in {' or '.join(limits.mask_dtypes)}", node.mask.dtype, source)
 
 
-def _bounds(limits: LaunchLimits, sizes: _Sizes) -> Iterator[Refusal]:
+def _bounds(limits: LaunchLimits, sizes: Sizes) -> Iterator[Refusal]:
     longest = max(sizes.query_length, sizes.key_length)
     for code, what, bound, value, source in (
         ("target.head_dim", "a head_dim", limits.max_head_dim, sizes.head_dim, TILING),
@@ -198,7 +202,7 @@ def _bounds(limits: LaunchLimits, sizes: _Sizes) -> Iterator[Refusal]:
         yield Refusal("target.grouped_heads", wanted, f"{sizes.heads} and {sizes.kv_heads}", TILING)
 
 
-def _precision(limits: LaunchLimits, node: FusedNodeFacts, sizes: _Sizes) -> Iterator[Refusal]:
+def _precision(limits: LaunchLimits, node: FusedNodeFacts, sizes: Sizes) -> Iterator[Refusal]:
     if node.inner_precise not in limits.precisions:
         wanted = f"an inner_precise of {' or '.join(map(str, limits.precisions))}"
         yield Refusal("target.inner_precise", wanted, str(node.inner_precise), TILING)
@@ -207,14 +211,16 @@ def _precision(limits: LaunchLimits, node: FusedNodeFacts, sizes: _Sizes) -> Ite
     aligned = f"a head_dim that is a multiple of {limits.aligned_head}"
     if not 0 <= sizes.batch <= limits.unaligned_batch:
         wanted = f"{aligned} where the batch may be above {limits.unaligned_batch}"
-        yield Refusal("target.head_dim", wanted, str(sizes.head_dim), TILING)
+        yield Refusal(HEAD_MULTIPLE, wanted, str(sizes.head_dim), TILING)
+    if node.query.dtype == "bfloat16":  # the tiling takes any, MindSpore does not load the graph
+        yield Refusal(HEAD_MULTIPLE, f"{aligned} in bfloat16", str(sizes.head_dim), SHAPES)
     has_bias = node.pse_shift is not None
     if node.query.dtype == "float16" and (node.inner_precise % 2 == 0 or has_bias):
         why = "a bias in float16" if has_bias else "float16 in high precision"
-        yield Refusal("target.head_dim", f"{aligned} with {why}", str(sizes.head_dim), TILING)
+        yield Refusal(HEAD_MULTIPLE, f"{aligned} with {why}", str(sizes.head_dim), TILING)
 
 
-def _mask(limits: LaunchLimits, node: FusedNodeFacts, sizes: _Sizes) -> Iterator[Refusal]:
+def _mask(limits: LaunchLimits, node: FusedNodeFacts, sizes: Sizes) -> Iterator[Refusal]:
     mode, mask = node.sparse_mode, node.mask
     if mode not in range(5):
         yield Refusal("target.sparse_mode", "a sparse_mode of 0 to 4", str(mode), TILING)
@@ -229,7 +235,7 @@ def _mask(limits: LaunchLimits, node: FusedNodeFacts, sizes: _Sizes) -> Iterator
         yield Refusal("target.mask_shape", wanted, f"{sizes.query_length} and {sizes.key_length}", TILING)
 
 
-def _mask_shape(mask: TensorFacts, mode: int, sizes: _Sizes) -> Iterator[Refusal]:
+def _mask_shape(mask: TensorFacts, mode: int, sizes: Sizes) -> Iterator[Refusal]:
     """[Sq, Sk], [1 or B, Sq, Sk] or [1 or B, 1, Sq, Sk], or larger in the last two; triangular in modes 2 to 4."""
     if len(mask.dims) not in (2, 3, 4):
         yield Refusal("target.mask_shape", "a mask of 2, 3 or 4 axes", str(mask), TILING)
@@ -260,7 +266,7 @@ def _covers(size: int, length: int) -> bool:
     return size < 0 or size >= length
 
 
-def _bias(limits: LaunchLimits, node: FusedNodeFacts, sizes: _Sizes) -> Iterator[Refusal]:
+def _bias(limits: LaunchLimits, node: FusedNodeFacts, sizes: Sizes) -> Iterator[Refusal]:
     bias = node.pse_shift
     if bias is None:
         return

@@ -1,6 +1,6 @@
 """A node of a graph as the target's tables ask about it, and everything that they have against it.
 
-Nothing else asks yet: what a file is called deployable by is `support`.
+What a file is called deployable by is `support`.
 """
 
 from __future__ import annotations

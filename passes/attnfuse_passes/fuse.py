@@ -15,6 +15,7 @@ from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
 from attnfuse_passes.rewrite import rewrite
+from attnfuse_passes.shared import share_equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class Fuse:
     largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 
     def run(self, model: Model, context: Context) -> bool:
-        """Raise, decide and lower each site, in file order."""
+        """Raise, decide and lower each site, in file order; what they write alike is written once."""
         effects = Effects.of(model)
         sites = Sites.of(model, effects, context.weights, self.largest_constant)
-        return rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))
+        changed = rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))
+        if changed:
+            share_equal(model, effects)
+        return changed

@@ -127,6 +127,21 @@ def laid_out() -> str:
     return code_of(g)
 
 
+def prompt(
+    soc: str = "ascend910b",
+    *,
+    mask: tuple[tuple[int, ...], DType] | None = None,
+    bias: tuple[tuple[int, ...], DType] | None = None,
+) -> str:
+    """Of a PromptFlashAttention of the source, in high precision."""
+    g = GraphBuilder()
+    q, k, v = (g.input(name, (2, 2, 4, 16), FLOAT16) for name in "qkv")
+    discarded = None if mask is None else g.input("mask", *mask)
+    added = None if bias is None else g.input("bias", *bias)
+    g.output(g.prompt_flash_attention(q, k, v, heads=2, scale=0.25, attn_mask=discarded, pse_shift=added))
+    return code_of(g, "lite", soc)
+
+
 def recast() -> str:
     g = GraphBuilder()
     q, k, v = (g.cast(g.input(name, (2, 2, 4, 16), FLOAT32), FLOAT16) for name in "qkv")
@@ -202,6 +217,7 @@ CASES: dict[str, Callable[[], str]] = {
     "fused.converted": lambda: already_fused("lite"),
     "fused.laid_out": laid_out,
     "fused.recast": recast,
+    "fused.rewritten": lambda: prompt("ascend310p"),
     "anchor.no_product": gate,
     "anchor.key_is_weight": lambda: code(Site(key=lambda g, k: g.weight("codes", (2, 2, 5, 16), FLOAT16))),
     "structure.scores": lambda: code(Site(scores=lambda g, s: g.op("Sigmoid", s))),
@@ -265,15 +281,17 @@ CASES: dict[str, Callable[[], str]] = {
     "target.head_dim": lambda: code(Site(inner=528, outer=528)),
     "target.batch": lambda: code(Site(soc="ascend310p", batch=129), "lite"),
     "target.heads": lambda: code(Site(heads=257)),
-    "target.sequence": lambda: code(Site(soc="ascend310p", columns=65536), "lite"),
+    "target.sequence": lambda: code(Site(soc="ascend310p", columns=65537), "lite"),
     "target.grouped_heads": lambda: code(
         Site(
             soc="ascend310p",
-            key=lambda g, k: g.repeat_interleave(g.input("k1", (2, 1, 5, 16), FLOAT16), 2, 1),
-            value=lambda g, v: g.repeat_interleave(g.input("v1", (2, 1, 5, 16), FLOAT16), 2, 1),
+            heads=65,
+            key=lambda g, k: g.repeat_interleave(g.input("k1", (2, 1, 5, 16), FLOAT16), 65, 1),
+            value=lambda g, v: g.repeat_interleave(g.input("v1", (2, 1, 5, 16), FLOAT16), 65, 1),
         ),
         "lite",
     ),
+    "target.inner_precise": lambda: code(Site(soc="ascend310p", precision="high"), "lite"),
     "target.bias": lambda: code(Site(soc="ascend310p", scores=bias), "lite"),
     "target.bias_rounded": lambda: already_fused("lite", scale=0.3, bias=(2, 2, 4, 4)),
     "target.mask_per_head": lambda: code(
@@ -282,6 +300,9 @@ CASES: dict[str, Callable[[], str]] = {
         ),
         "lite",
     ),
+    "target.bias_dtype": lambda: prompt(bias=((2, 2, 4, 4), BFLOAT16)),
+    "target.bias_shape": lambda: prompt(bias=((2, 1, 4, 4), FLOAT16)),
+    "target.mask_dtype": lambda: prompt("ascend310p", mask=((2, 1, 4, 4), dtypes.UINT8)),
     "target.mask_shape": lambda: code(Site(soc="ascend310p", scores=mask), "lite"),
 }
 

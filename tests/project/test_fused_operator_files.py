@@ -6,7 +6,7 @@ import pytest
 
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import OPERATORS
-from attnfuse.targets.limits import LIMITS
+from attnfuse.targets.fused import REFUSALS
 from attnfuse.verify.graph.fused_nodes import MEANINGS
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 
@@ -14,7 +14,7 @@ ROWS = {name for name, row in OPERATORS.items() if row.role is Role.FUSED_ATTENT
 PLACES: dict[str, set[str]] = {
     "attnfuse/ir/operators/attention.py": ROWS,
     "passes/attnfuse_passes/attention/lower/": {str(name) for name in FUSED_OPERATORS},
-    "attnfuse/targets/limits.py": {str(node) for _, node in LIMITS},
+    "attnfuse/targets/fused.py": {str(node) for node in REFUSALS},
     "attnfuse/verify/graph/fused_nodes.py": set(MEANINGS),
 }
 NAMES = sorted({name for known in PLACES.values() for name in known})

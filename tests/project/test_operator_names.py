@@ -63,6 +63,7 @@ _ABOUT = {
     "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
+    "attnfuse/targets/fused.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/converter.py": (
         "BiasAdd Cast Contiguous Conv2D Conv3D Custom Load RmsNorm RotaryPositionEmbedding Shape",
         "what of each the converter loses, and what a learned bias and a convolution are",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attnfuse.decisions import SiteRecord
+from attnfuse.decisions import Precision, SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.values import WeightValues
 from attnfuse.pass_manager import Context
@@ -19,9 +19,17 @@ def fuse(
     flash: bool = True,
     cast: CastName = "float16",
     no_fully_masked_rows: bool = False,
+    precision: Precision | None = None,
 ) -> list[SiteRecord]:
     """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
-    rule = Rule("*", "test", flash=flash, force_cast_dtype=cast, assume_no_fully_masked_rows=no_fully_masked_rows)
+    rule = Rule(
+        "*",
+        "test",
+        flash=flash,
+        force_cast_dtype=cast,
+        assume_no_fully_masked_rows=no_fully_masked_rows,
+        precision=precision,
+    )
     context = Context("unet", "unet", Policy((rule,)), Target(runtime, soc), weights=WeightValues(model.proto))
     before = model.proto.SerializeToString(deterministic=True)
     changed = Fuse().run(model, context)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from attnfuse.decisions import SiteRecord
+from attnfuse.decisions import Precision, SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import FLOAT16, DType
 from attnfuse.mindir.schema import ModelProto
@@ -51,6 +51,7 @@ class Site:
     outer: int = 16
     cast: CastName = "float16"
     no_fully_masked_rows: bool = False
+    precision: Precision | None = None
     soc: str = "ascend910b"
     builder: GraphBuilder = field(default_factory=lambda: GraphBuilder("site"))
 
@@ -70,7 +71,14 @@ class Site:
         copy = ModelProto()
         copy.CopyFrom(proto)
         model = Model(copy)
-        return model, fuse(model, runtime, self.soc, cast=self.cast, no_fully_masked_rows=self.no_fully_masked_rows)
+        return model, fuse(
+            model,
+            runtime,
+            self.soc,
+            cast=self.cast,
+            no_fully_masked_rows=self.no_fully_masked_rows,
+            precision=self.precision,
+        )
 
     def fused(self, runtime: str = "mindspore", within: float = 1e-5, **inputs: Any) -> SiteRecord:
         """The record of the one site, which is fused and gives the formula's numbers on these and made-up inputs."""

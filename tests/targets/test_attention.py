@@ -30,7 +30,8 @@ CODES = {
     "attenMask should not be null": "target.sparse_mode",
     "attention mask must be NULL": "target.mask_shape",
     "batch size": "target.batch",
-    "d should": "target.head_dim",
+    "d should <=": "target.head_dim",
+    "d should be align": "target.head_multiple",
     "invalid maskType": "target.mask_dtype",
     "no kernel for this mode": "target.inner_precise",
     "not support #P when pse": "target.bias",
@@ -39,7 +40,7 @@ CODES = {
     "pse shift shape": "target.bias_shape",
     "q type is": "target.bias_dtype",
     "the query's heads num": "target.heads",
-    "when D axis size": "target.head_dim",
+    "when D axis size": "target.head_multiple",
 }
 """By the beginning of CANN's reason, the code under which it is told here."""
 
@@ -95,7 +96,8 @@ def test_what_is_refused_beyond_that_says_on_whose_word(judged: Judged) -> None:
     told = Counter(next((r.code, r.source) for r in refusals if r.source != TILING) for _, refusals in stricter)
     assert told == {
         ("target.dtype", KERNELS): 528,  # bfloat16 on the 310P
-        ("target.mask_per_head", ONE_HEAD): 86,
+        ("target.head_multiple", SHAPES): 484,  # bfloat16
+        ("target.mask_per_head", ONE_HEAD): 54,
         ("target.mask_dtype", SHAPES): 24,  # float16
         ("target.sequence", SHAPES): 8,
     }
@@ -133,8 +135,8 @@ def wide(*dims: int, dtype: str = "float16") -> dict[str, TensorFacts]:
         (B, {"key": TensorFacts((2, 8, 256, 64), "bfloat16")}, ["target.dtype"]),
         # A size not known before run time goes beyond no bound, and is no multiple of anything.
         (B, wide(-1, 8, -1, 64), []),
-        (B, {"inner_precise": 1} | wide(-1, 8, 256, 40), ["target.head_dim"]),
-        (B, {"inner_precise": 0} | wide(2, 8, 256, -1), ["target.head_dim"]),
+        (B, {"inner_precise": 1} | wide(-1, 8, 256, 40), ["target.head_multiple"]),
+        (B, {"inner_precise": 0} | wide(2, 8, 256, -1), ["target.head_multiple"]),
         (B, {"layout": "BSH"} | wide(2, 256, -1), []),
         (B, {"mask": TensorFacts((-1, 1, -1, -1), "bool")} | wide(-1, 8, -1, 64), []),
         (B, {"mask": TensorFacts((2, 1, 1, -1), "bool")} | wide(2, 8, -1, 64), ["target.mask_shape"]),
@@ -175,7 +177,8 @@ def attention(
         ("SD 1.5, in high precision", attention(40), False, False),
         ("SD 1.5, padded", attention(48), True, False),
         ("SD 1.5, in high performance", attention(40, precise=1), True, True),
-        ("SD 1.5, bfloat16", attention(40, dtype="bfloat16"), True, False),
+        ("SD 1.5, bfloat16", attention(40, dtype="bfloat16"), False, False),
+        ("SD 1.5, bfloat16, padded", attention(48, dtype="bfloat16"), True, False),
         ("PixArt and DiT, padded", attention(80, mask=True), True, False),
         ("PixArt and DiT, in high performance", attention(72, precise=1, mask=True), True, True),
         ("HunyuanDiT, padded", attention(96), True, False),

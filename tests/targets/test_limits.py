@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from attnfuse.targets import SOCS, FusedRequest, NodeKind, Target, refusals
+from attnfuse.targets import SOCS, FusedNodeFacts, NodeKind, Target, TensorFacts, refusals
 
 NODES: tuple[NodeKind, ...] = ("FlashAttentionScore", "PromptFlashAttention")
 
@@ -32,10 +32,9 @@ def test_mindspore_has_the_operator_from_2_3_on(mindspore: str, lacks: bool) -> 
     found = target.missing_operator("FlashAttentionScore", mindspore)
     assert (found is not None) == lacks
     assert found is None or (found.code, found.found) == ("target.version", mindspore)
-    request = FusedRequest(
-        batch=1, heads=1, kv_heads=1, query_length=4, key_length=4, head_dim=16, dtype="float16", mask=None, bias=False
-    )
-    assert [refusal.code for refusal in refusals(target, request, mindspore)] == ["target.version"] * lacks
+    operand = TensorFacts((1, 1, 4, 16), "float16")
+    node = FusedNodeFacts(layout="BNSD", query=operand, key=operand, value=operand, heads=1)
+    assert [refusal.code for refusal in refusals(target, node, mindspore)] == ["target.version"] * lacks
 
 
 def test_which_soc_has_which_operator() -> None:

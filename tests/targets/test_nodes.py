@@ -217,9 +217,9 @@ def test_a_fused_node_is_read_in_full() -> None:
     ("target", "precise", "expected"),
     [
         (B, 1, []),
-        (B, 0, ["target.head_dim"]),
+        (B, 0, ["target.head_multiple"]),
         (P, 1, ["target.mask_shape"]),
-        (P, 0, ["target.inner_precise", "target.head_dim", "target.mask_shape"]),
+        (P, 0, ["target.inner_precise", "target.head_multiple", "target.mask_shape"]),
     ],
 )
 def test_a_fused_node_is_held_to_the_tiling(target: Target, precise: int, expected: list[str]) -> None:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name
 from attnfuse.ir.types import Literal, TensorType
+from attnfuse.mindir import dtypes
 
 COMPRESSED_MASK = 2048
 """Rows and columns of the lower-triangular mask that the causal sparse modes ask for."""
@@ -100,8 +101,9 @@ class MalformedError(Exception):
 class FusedAttention:
     """A fused node with its arguments by meaning. Names of values; None for an absent operand.
 
-    `keep_prob` is 1.0 where the operator has none. `unused` are operands that are given although attention of
-    the kind handled here has no use for them.
+    `keep_prob` is 1.0 where the operator has none. `is_fast`: scores and softmax are held in float16, by bit 0 of
+    inner_precise; bfloat16, and float16 with a bias, CANN computes in float32 all the same. `unused` are operands that
+    are given although attention of the kind handled here has no use for them.
     """
 
     node: Node
@@ -123,6 +125,7 @@ class FusedAttention:
     result_layout: str
     """Of the attention: that of the operands, but where the layout's name has two parts."""
     sparse_mode: int
+    is_fast: bool
 
     @property
     def bias_before_scale(self) -> bool:
@@ -190,6 +193,7 @@ def read(model: Model, node: Node) -> FusedAttention:
         layout=layout.partition("_")[0],
         result_layout=layout.rpartition("_")[2],
         sparse_mode=int(numbers["sparse_mode"]),
+        is_fast=bool(int(numbers["inner_precise"]) & 1) and operands[meaning.bias] is None and _is_half(model, query),
     )
 
 
@@ -258,6 +262,11 @@ def output_type(fused: FusedAttention, query: TensorType, of: Sizes) -> TensorTy
     width = of.heads * of.value_head_dim
     dims = {"B": of.batch, "S": of.query_length, "N": of.heads, "D": of.value_head_dim, "H": width}
     return TensorType(tuple(dims[letter] for letter in fused.result_layout), query.dtype)
+
+
+def _is_half(model: Model, value: str) -> bool:
+    tensor_type = model.type_of(value)
+    return tensor_type is not None and tensor_type.dtype is dtypes.FLOAT16
 
 
 def _operand(model: Model, name: str, value: str) -> str | None:

@@ -11,8 +11,9 @@
 
 In NATIVE arithmetic scores, scale, bias and softmax are float32 whatever the type of the operands; the weights are
 rounded to that type before they meet V. That is what CANN documents for its high-precision mode and what its
-matrix unit takes; it is an assumption about a device nobody ran here. In PLAIN arithmetic a node without mask and bias
-is onnxruntime's own attention, which keeps no scores either.
+matrix unit takes. In its high-performance mode the scores are held in float16, before the scale and behind it, so that
+large ones are infinite. Both are assumptions about a device nobody ran here. In PLAIN arithmetic a node without mask
+and bias is onnxruntime's own attention, which keeps no scores either.
 """
 
 from __future__ import annotations
@@ -50,12 +51,16 @@ def lower_fused(at: LoweringContext, fused: FusedAttention, of: Sizes) -> list[s
         v = _repeated(at, v, of, of.value_head_dim)
     if w.arithmetic is Arithmetic.PLAIN and is_lean(fused, of):
         return _results(fused, _heads_together(at, fused, _lean(at, fused, of, (q, k, v)), of))
-    scores = w.emit("MatMul", q, w.emit("Transpose", k, perm=[0, 1, 3, 2]))
+
+    def held(value: str) -> str:
+        return w.round_to(value, dtype, w.arithmetic.carry(dtype)) if fused.is_fast else value
+
+    scores = held(w.emit("MatMul", q, w.emit("Transpose", k, perm=[0, 1, 3, 2])))
     scale = w.number(fused.scale, dtype)
     bias = operand(fused.bias).name if fused.bias is not None else None
     if bias is not None and fused.bias_before_scale:
         scores = w.emit("Add", scores, bias)
-    scores = w.emit("Mul", scores, scale)
+    scores = held(w.emit("Mul", scores, scale))
     if bias is not None and not fused.bias_before_scale:
         scores = w.emit("Add", scores, bias)
     discard = _discarded(at, fused, of, operand(fused.mask) if fused.mask is not None else None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from attnfuse.api import Candidate, DType, FusedRequest
-from attnfuse_passes.attention.axes import product
+from attnfuse.api import Candidate, DType, Precision
 from attnfuse_passes.attention.free_padding import FreePadding
 from attnfuse_passes.attention.masks import MaskPlan
 from attnfuse_passes.attention.normal_form import Attention, Layout
@@ -16,8 +15,9 @@ class AttentionCandidate(Candidate):
     """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
 
     It stands for the value `result` of `Attention.results`, which is the anchor. `layout_reason` tells why it is this
-    layout. `padding` zeros are appended to each head of `Attention.width`, by weights as far as `free` says. `recast`:
-    the surrounding casts are replaced with the node, and it is given what they were given.
+    layout. `padding` zeros are appended to each head of `Attention.width`, by weights as far as `free` says.
+    `precision` is that of a fused node's scores and softmax, and `precision_reason` why. `recast`: the surrounding
+    casts are replaced with the node, and it is given what they were given.
     """
 
     dtype: DType
@@ -26,6 +26,8 @@ class AttentionCandidate(Candidate):
     result: int = 0
     padding: int = 0
     free: FreePadding = field(default_factory=FreePadding)
+    precision: Precision = "high"
+    precision_reason: str = ""
     masks: MaskPlan = field(default_factory=MaskPlan)
     recast: bool = False
 
@@ -42,18 +44,3 @@ class AttentionCandidate(Candidate):
     def form_of(self, attention: Attention) -> Attention:
         """The attention that is written: with the surrounding casts inside, where they are replaced."""
         return attention.outside_casts() if self.recast else attention
-
-    def request(self, attention: Attention) -> FusedRequest:
-        """What a target is asked for."""
-        axes, masks = attention.axes, self.masks
-        return FusedRequest(
-            batch=product(axes.batch),
-            heads=product(axes.heads),
-            kv_heads=product(axes.kv_heads),
-            query_length=product(axes.query_length),
-            key_length=product(axes.key_length),
-            head_dim=attention.width,
-            dtype=self.dtype.name,
-            mask=None if not masks.masking else "per_head" if masks.per_head else "shared",
-            bias=masks.biased,
-        )

@@ -17,11 +17,12 @@ from attnfuse.api import (
     DType,
     Effects,
     FailureReason,
-    FusedRequest,
+    FusedNodeFacts,
     MatchFailure,
     Model,
     NotWritableError,
     PolicyDecision,
+    Refusal,
     Rewrite,
     RewriteContext,
     RewriteOutcome,
@@ -29,19 +30,18 @@ from attnfuse.api import (
     Unsupported,
     WeightReader,
     dtypes,
-    head_padding,
     refusals,
     short_name,
 )
 from attnfuse_passes.attention.candidates import AttentionCandidate
-from attnfuse_passes.attention.free_padding import find_free_padding
-from attnfuse_passes.attention.layouts import laid_out, leaves_less
+from attnfuse_passes.attention.layouts import leaves_less
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.attention.lower.formula import Formula
 from attnfuse_passes.attention.lower.fused import FusedOperator
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
-from attnfuse_passes.attention.masks import as_given, plan_masks
+from attnfuse_passes.attention.masks import plan_masks
 from attnfuse_passes.attention.normal_form import Attention, UnreadFusedNode
+from attnfuse_passes.attention.precision import settled
 from attnfuse_passes.attention.record import failed_record, site_record
 from attnfuse_passes.naming import SiteNames, slug
 
@@ -127,7 +127,7 @@ def _veto(policy: PolicyDecision, *, is_cast: bool) -> tuple[Unsupported, str] |
 def _propose(
     candidate: AttentionCandidate, attention: Attention, sites: Sites, policy: PolicyDecision, at: RewriteContext
 ) -> AttentionCandidate:
-    """The candidate with its masks, the zeros its heads need, its layout, and what speaks against it."""
+    """The candidate with its masks, precision and layout, the zeros its heads need, and what speaks against it."""
     operator = FUSED_OPERATORS[candidate.form]
     if operator.form == at.target.node:
         try:
@@ -142,25 +142,8 @@ def _propose(
             )
         except MatchFailure as failure:
             return replace(candidate, unsupported=Unsupported.of(failure))
-        candidate = replace(candidate, masks=masks)
-        candidate = replace(candidate, padding=head_padding(at.target, candidate.request(attention)))
-    tried = []
-    for laid in laid_out(candidate, attention, operator.layouts):
-        each = _padded_by_weights(laid, attention, at)
-        tried.append(replace(each, unsupported=operator.unsupported_reason(attention, each, at)))
-        if tried[-1].unsupported is None:
-            return tried[-1]
-    return tried[0]
-
-
-def _padded_by_weights(candidate: AttentionCandidate, attention: Attention, at: RewriteContext) -> AttentionCandidate:
-    """The candidate with the zeros that cost nothing in the weights around it."""
-    form = candidate.form_of(attention)
-    width = form.width + candidate.padding
-    free = find_free_padding(at, form, width, together=candidate.masks.guard == "mean")
-    anchor = candidate.anchor if free.result is None else free.result.layer.value
-    removes = (*candidate.removes, *sorted(free.made - {anchor}))
-    return replace(candidate, free=free, anchor=anchor, removes=removes)
+        return settled(operator, replace(candidate, masks=masks), attention, policy, at)
+    return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
 
 
 # --- a formula of the source
@@ -241,10 +224,8 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
         reason = f"a {op} of the source is left as it is for the {target.runtime} runtime"
         return Decision(status="kept", code="structure.fused_arguments", reason=reason, node=op, others=(formula,))
     rule = policy.flash_rule if form.casts is None else policy.force_cast_dtype_rule
-    if _may_stay(at) and recast is None:
-        refused = _refused(form, at)
-        if refused is not None:
-            return _restored(form, formula, refused, None, at, as_it_is)
+    refused = _refused(form, at) if _may_stay(at) and recast is None else None
+    if _may_stay(at) and recast is None and refused is None:
         anew = _fused_candidate(form, None, sites, policy, at)
         if isinstance(form, Attention) and anew.unsupported is None and leaves_less(anew, form):
             return Decision(
@@ -266,18 +247,25 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
             warnings=_doubts(form, at),
         )
     candidate = _fused_candidate(form, recast, sites, policy, at)
+    if candidate.unsupported is not None and refused is not None:
+        return _restored(form, formula, refused, None, at, as_it_is)
     if candidate.unsupported is not None:
         if candidate.unsupported.failure is not None:
             return replace(_missed(form, candidate.unsupported.failure, at), others=(candidate, formula))
         # Lite has no FlashAttentionScore at all: what its node cannot say is said by the formula.
         return _restored(form, formula, candidate.unsupported, None, at, candidate)
     converted = target.node != op
-    reason = "rewritten for MindSpore Lite" if converted else "cast as the policy says"
+    if refused is not None:
+        code, reason = "fused.rewritten", f"written anew: {refused.reason}"
+    elif converted:
+        code, reason = "fused.converted", "rewritten for MindSpore Lite"
+    else:
+        code, reason = "fused.recast", "cast as the policy says"
     return Decision(
         chosen=candidate,
         others=(formula,),
         status="fused",
-        code="fused.converted" if converted else "fused.recast",
+        code=code,
         reason=f"{op} of the source, {reason}",
         rule=rule,
         node=target.node,
@@ -369,30 +357,28 @@ def _restored(
 
 
 def _refused(form: Raised, at: RewriteContext) -> Unsupported | None:
-    """What the target's documentation says against the node as it is, if it can be read at all.
+    """What the target has against the node as it is, if it can be read at all.
 
-    Operands in float32 are the producer's doing, which gets a warning by name and stays (see producers.py).
+    FlashAttentionScore with a head size that its documentation does not take gets a warning and stays.
     """
-    request = _request(form, at)
-    if isinstance(request, FailureReason):
+    given = form.given
+    if not isinstance(given, FusedNodeFacts):
         return None
-    no = [n for n in refusals(at.target, request) if (n.code, request.dtype) != ("target.dtype", "float32")]
-    return Unsupported(no[0].code, no[0].message(FUSED_OPERATORS[at.node.op].form, at.target.soc)) if no else None
+    no = [n for n in refusals(at.target, given) if not _is_doubt(n, at)]
+    return Unsupported(no[0].code, no[0].message(at.node.op, at.target.soc)) if no else None
 
 
 def _doubts(form: Raised, at: RewriteContext) -> tuple[str, ...]:
     """What is not known to be right of a node that is carried over as it is."""
-    op, request = at.node.op, _request(form, at)
-    if isinstance(request, FailureReason):
-        return (f"{op} of the source: expected {request.expected}, found {request.found}",)
-    if head_padding(at.target, request):
-        return (f"{op} of the source has a head size of {request.head_dim}, not a multiple of 16 as documented",)
+    op, given = at.node.op, form.given
+    if isinstance(given, FailureReason):
+        return (f"{op} of the source: expected {given.expected}, found {given.found}",)
+    if given is not None and any(_is_doubt(refusal, at) for refusal in refusals(at.target, given)):
+        head = form.origin.facts.head_dim
+        return (f"{op} of the source has a head size of {head}, not a multiple of 16 as documented",)
     return ()
 
 
-def _request(form: Raised, at: RewriteContext) -> FusedRequest | FailureReason:
-    """What the node as it is asks of a target."""
-    if not isinstance(form, Attention):
-        return form.request
-    candidate = _candidate(form, at.node.op, at, is_recast=False)
-    return replace(candidate, dtype=form.query.dtype, masks=as_given(form.terms)).request(form)
+def _is_doubt(refusal: Refusal, at: RewriteContext) -> bool:
+    """Whether it is only told of: MindSpore itself infers a fused node of any head size."""
+    return at.target.runtime != "lite" and refusal.code == "target.head_multiple"

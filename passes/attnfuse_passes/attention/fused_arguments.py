@@ -31,6 +31,7 @@ class FusedArguments:
     scale: float
     layout: int
     sparse_mode: int
+    inner_precise: int
     pre_tokens: int
     next_tokens: int
 
@@ -79,6 +80,7 @@ def read_arguments(model: Model, node: Node) -> FusedArguments:
         next_tokens=int(number("next_tokens")),
         layout=int(number("input_layout")),
         sparse_mode=int(number("sparse_mode")),
+        inner_precise=int(number("inner_precise")),
     )
 
 
@@ -101,6 +103,8 @@ def check_plain(found: FusedArguments) -> None:
         raise MatchFailure(CODE, at, "no dropout", f"keep_prob {found.keep_prob}")
     if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
         raise MatchFailure(CODE, at, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
+    if found.mask is not None and found.inner_precise & 2:
+        raise MatchFailure(CODE, at, "rows without a key left as they come", f"inner_precise {found.inner_precise}")
 
 
 def only_output(model: Model, node: Node) -> Node:

@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 from attnfuse.api import (
     Effects,
     FailureReason,
-    FusedRequest,
+    FusedNodeFacts,
     MatchFailure,
     Model,
     Node,
     RewriteContext,
     Role,
     SiteFacts,
+    TensorFacts,
     TensorType,
     operators_of,
     region_lines,
@@ -69,11 +70,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Sizes:
-    """What query, key and value say of the attention, and what the node asks of a target; −1 where not known."""
+    """What query, key and value say of the attention, and the node as a target is asked about it; −1: not known."""
 
     layout: Layout
     types: tuple[TensorType, TensorType, TensorType]
-    request: FusedRequest
+    batch: int
+    heads: int
+    kv_heads: int
+    query_length: int
+    key_length: int
+    head_dim: int
+    per_head: bool
+    given: FusedNodeFacts
 
 
 def raise_fused_node(model: Model, node: Node, effects: Effects, names: SiteNames) -> Attention | UnreadFusedNode:
@@ -97,13 +105,13 @@ def raise_fused_node(model: Model, node: Node, effects: Effects, names: SiteName
             scale=literal_scale(model, node),
             casts=casts,
             failure=next(reason for reason in (found, plain, sizes, output) if isinstance(reason, FailureReason)),
-            request=sizes if isinstance(sizes, FailureReason) else sizes.request,
+            given=sizes if isinstance(sizes, FailureReason) else sizes.given,
         )
     try:
         return _attention(model, found, sizes, output, origin, casts, effects.mutated)
     except MatchFailure as failure:
         types = sizes.types
-        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.request)
+        return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.given)
 
 
 class FusedNodeOfSource(AttentionRewrite):
@@ -142,7 +150,7 @@ def _origin(
 ) -> Origin:
     anchor = _attempt(partial(only_output, model, node))
     result = node if isinstance(anchor, FailureReason) else anchor
-    head_dim = None if isinstance(sizes, FailureReason) else sizes.request.head_dim
+    head_dim = None if isinstance(sizes, FailureReason) else sizes.head_dim
     return Origin(
         form="fused",
         module=names.of_values(node, *node.inputs[:3]),
@@ -162,9 +170,8 @@ def _facts(model: Model, node: Node, sizes: _Sizes | FailureReason, casts: Surro
     dtype = casts.dtype.name if casts is not None else None if query is None else query.dtype.name
     if isinstance(sizes, FailureReason):
         return SiteFacts(dtype=dtype, attention=attention)
-    request = sizes.request
     query_length, key_length, head_dim = (
-        size if size >= 0 else None for size in (request.query_length, request.key_length, request.head_dim)
+        size if size >= 0 else None for size in (sizes.query_length, sizes.key_length, sizes.head_dim)
     )
     return SiteFacts(query_length, key_length, head_dim, dtype, attention)
 
@@ -193,26 +200,43 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
         raise MatchFailure(CODE, node.name, "key and value of query's head size", f"{k} and {v}")
     if found.kv_heads not in (None, kv_heads):
         raise MatchFailure(CODE, node.name, f"{kv_heads} key heads, as key has", str(found.kv_heads))
-    request = FusedRequest(
+    mask = None if found.mask is None else _mask(model, found, found.mask)
+    bias = None if found.bias is None else model.type_of(found.bias)
+    return _Sizes(
+        layout=layout,
+        types=(q, k, v),
         batch=q.dims[0],
         heads=found.heads,
         kv_heads=kv_heads,
         query_length=q.dims[_LENGTH_AXIS[layout]],
         key_length=k.dims[_LENGTH_AXIS[layout]],
         head_dim=head_dim,
-        dtype=q.dtype.name,
-        mask=None if found.mask is None else "shared" if _is_shared(model, found, found.mask) else "per_head",
-        bias=found.bias is not None,
+        per_head=mask is not None and mask.rank == 4 and mask.dims[1] != 1,
+        given=FusedNodeFacts(
+            layout=layout,
+            query=_facts_of(q),
+            key=_facts_of(k),
+            value=_facts_of(v),
+            heads=found.heads,
+            kv_heads=max(kv_heads, 0),
+            sparse_mode=found.sparse_mode,
+            inner_precise=found.inner_precise,
+            mask=None if mask is None else _facts_of(mask),
+            pse_shift=None if bias is None else _facts_of(bias),
+        ),
     )
-    return _Sizes(layout, (q, k, v), request)
 
 
-def _is_shared(model: Model, found: FusedArguments, mask: str) -> bool:
-    """Whether the mask is one for all heads. Raises MatchFailure where it is no mask."""
+def _facts_of(tensor_type: TensorType) -> TensorFacts:
+    return TensorFacts(tensor_type.dims, tensor_type.dtype.name)
+
+
+def _mask(model: Model, found: FusedArguments, mask: str) -> TensorType:
+    """The mask's type. Raises MatchFailure where it is no mask."""
     tensor_type = model.type_of(mask)
     if tensor_type is None or tensor_type.dtype not in found.operator.mask_dtypes:
         raise MatchFailure(CODE, found.node.name, "a boolean mask", str(tensor_type))
-    return tensor_type.rank != 4 or tensor_type.dims[1] == 1
+    return tensor_type
 
 
 def find_casts(model: Model, node: Node) -> SurroundingCasts | None:
@@ -251,7 +275,7 @@ def _attention(
     mutated: Collection[str],
 ) -> Attention:
     space = Space()
-    axes = _axes(found, sizes.request, space)
+    axes = _axes(found, sizes, space)
     lengths = (axes.query_length, axes.key_length, axes.key_length)
     heads = (axes.heads, axes.kv_heads, axes.kv_heads)
     for position, (own, length) in enumerate(zip(heads, lengths, strict=True)):
@@ -292,31 +316,32 @@ def _attention(
         scale=found.scale,
         terms=_terms(model, found, sizes),
         layout=sizes.layout,
+        given=sizes.given,
         casts=casts,
     )
 
 
-def _axes(found: FusedArguments, request: FusedRequest, space: Space) -> AttentionAxes:
+def _axes(found: FusedArguments, sizes: _Sizes, space: Space) -> AttentionAxes:
     """One atom an axis; query head h reads key head h // group. Raises MatchFailure for heads in unequal groups."""
 
     def axis(size: int) -> Axis:
         return () if size == 1 else (space.fresh(size),)
 
-    kv_heads = axis(request.kv_heads)
-    if request.kv_heads < 0:
-        heads = axis(request.heads)
-    elif request.kv_heads == 0 or request.heads % request.kv_heads:
-        expected = f"query heads in equal groups of {request.kv_heads}"
-        raise MatchFailure(CODE, found.node.name, expected, str(request.heads))
+    kv_heads = axis(sizes.kv_heads)
+    if sizes.kv_heads < 0:
+        heads = axis(sizes.heads)
+    elif sizes.kv_heads == 0 or sizes.heads % sizes.kv_heads:
+        expected = f"query heads in equal groups of {sizes.kv_heads}"
+        raise MatchFailure(CODE, found.node.name, expected, str(sizes.heads))
     else:
-        heads = (*kv_heads, *axis(request.heads // request.kv_heads))
-    head_dim = axis(request.head_dim)
+        heads = (*kv_heads, *axis(sizes.heads // sizes.kv_heads))
+    head_dim = axis(sizes.head_dim)
     return AttentionAxes(
-        batch=axis(request.batch),
+        batch=axis(sizes.batch),
         heads=heads,
         kv_heads=kv_heads,
-        query_length=axis(request.query_length),
-        key_length=axis(request.key_length),
+        query_length=axis(sizes.query_length),
+        key_length=axis(sizes.key_length),
         head_dim=head_dim,
         value_head_dim=head_dim,
     )
@@ -332,5 +357,5 @@ def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ..
         before_scale = found.operator.bias_before_scale
         terms.append(Bias(found.bias, tensor_type.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
     if found.mask is not None:
-        terms.append(BooleanMask(found.mask, None, per_head=sizes.request.mask == "per_head"))
+        terms.append(BooleanMask(found.mask, None, per_head=sizes.per_head))
     return tuple(terms)

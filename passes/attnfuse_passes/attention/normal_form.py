@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedRequest, Obligation, SiteFacts, TensorType
+from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedNodeFacts, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
 
 _FLOAT32 = np.finfo(np.float32)
@@ -153,8 +153,8 @@ class Attention:
     `output` are the axes of the anchor. `behind` are values made of it by moving and regrouping its axes, and by casts,
     each from the one before it alone, which nothing else reads: what is written may stand for any of them. `factors`
     are the constants whose float64 product is the scale. `score_bytes` are those of the softmax's operand and result.
-    `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND" or "BSH"), and None for
-    a formula.
+    `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND" or "BSH"), and `given`
+    the node as it stands; both are None for a formula.
     """
 
     origin: Origin
@@ -172,6 +172,7 @@ class Attention:
     nan_guard: bool = False
     score_bytes: int = 0
     layout: Layout | None = None
+    given: FusedNodeFacts | None = None
     casts: SurroundingCasts | None = None
 
     @property
@@ -222,8 +223,8 @@ class Attention:
 class UnreadFusedNode:
     """A fused node of the source that says more than the normal form does, or cannot be read: it may only stay.
 
-    `types` are those of its query, key and value, None where not known. `failure` tells what is in the way. `request`
-    is what the node asks of a target, or why that cannot be told.
+    `types` are those of its query, key and value, None where not known. `failure` tells what is in the way. `given`
+    is the node as a target is asked about it, or why that cannot be told.
     """
 
     origin: Origin
@@ -232,7 +233,7 @@ class UnreadFusedNode:
     scale: float | None
     casts: SurroundingCasts | None
     failure: FailureReason
-    request: FusedRequest | FailureReason
+    given: FusedNodeFacts | FailureReason
 
 
 def flat(axes: tuple[Axis, ...]) -> list[Atom]:

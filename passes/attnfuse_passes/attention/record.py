@@ -44,6 +44,8 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
         fully_masked_rows=None if fused is None else fused.masks.guard,
         head_dim_padding=_head_dim_padding(form, fused),
         padded_by_weights=() if fused is None else fused.free.told,
+        precision=None if fused is None else fused.precision,
+        precision_reason="" if fused is None else fused.precision_reason,
         casts=0 if fused is None else casts,
         score_bytes_saved=0 if fused is None or not isinstance(form, Attention) else form.score_bytes,
         mask_bytes=_mask_bytes(form, fused),

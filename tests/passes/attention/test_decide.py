@@ -22,7 +22,17 @@ from tests.passes.test_codes import CASES
 from tests.support.graphs import GraphBuilder
 from tests.support.sites import Site
 
-WRITTEN = {"fused", "fused.converted", "fused.recast", "target.bias_rounded"}
+WRITTEN = {
+    "fused",
+    "fused.converted",
+    "fused.laid_out",
+    "fused.recast",
+    "fused.rewritten",
+    "target.bias_dtype",
+    "target.bias_rounded",
+    "target.bias_shape",
+    "target.mask_dtype",
+}
 """Codes of sites in whose place something is written: the fused node, or the formula."""
 
 

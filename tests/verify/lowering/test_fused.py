@@ -10,10 +10,10 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
-from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
 from attnfuse.verify.lowering import UnsupportedOpError, lower
 from tests.support.graphs import MAX_TOKENS, GraphBuilder
-from tests.verify.lowering.support import EXACT, Floats, execute, f
+from tests.verify.lowering.support import EXACT, NATIVE, Floats, execute, f
 
 
 def heads_first(x: Floats, layout: str, heads: int) -> Floats:
@@ -183,3 +183,20 @@ def test_a_statistic_of_a_fused_node_is_not_made_up() -> None:
     g.output(g.flash_attention_score(q, q, q, heads=4, scale=0.25, item=0))
     with pytest.raises(UnsupportedOpError, match="statistic"):
         lower(g.model(), EXACT)
+
+
+@pytest.mark.parametrize(
+    ("precise", "dtype", "bias", "is_finite"),
+    [(0, FLOAT16, False, True), (1, FLOAT16, False, False), (1, FLOAT16, True, True), (1, BFLOAT16, False, True)],
+)
+def test_fast_precision_holds_scores_in_float16(precise: int, dtype: DType, bias: bool, is_finite: bool) -> None:
+    """Scores of 160,000 before the scale are infinite there; bfloat16, and float16 with a bias, are computed high."""
+    g = GraphBuilder("fused")
+    q, k, v = (g.input(name, (1, 1, 2, 16), dtype) for name in "qkv")
+    added = g.constant(np.zeros((1, 1, 2, 2), dtype.numpy)) if bias else None
+    fused = g.prompt_flash_attention(q, k, v, heads=1, scale=1e-4, inner_precise=precise, pse_shift=added)
+    g.output(fused)
+    large = np.full((1, 1, 2, 16), 100.0, dtype.numpy)
+    for arithmetic, expected in ((EXACT, True), (NATIVE, is_finite)):
+        out, *_ = execute(g.model(), {"q": large, "k": large, "v": large}, arithmetic)
+        assert bool(np.isfinite(out).all()) is expected

@@ -7,7 +7,7 @@ runs over what is written here.
 from __future__ import annotations
 
 from attnfuse.api import dtypes
-from attnfuse_passes.attention.lower.fused import HIGH_PRECISION, FusedOperator
+from attnfuse_passes.attention.lower.fused import FusedOperator
 
 OPERATOR = FusedOperator(
     form="FlashAttentionScore",
@@ -18,5 +18,5 @@ OPERATOR = FusedOperator(
     bias_before_scale=True,
     element=3,
     mask_dtypes=(dtypes.BOOL, dtypes.UINT8),
-    fixed={"keep_prob": 1.0, "inner_precise": HIGH_PRECISION, "sparse_mode": 0},
+    fixed={"keep_prob": 1.0, "sparse_mode": 0},
 )

@@ -16,8 +16,12 @@ from typing import TypeAlias
 from attnfuse.api import (
     Builder,
     DType,
+    FusedNodeFacts,
+    Model,
     NodeKind,
+    Precision,
     RewriteContext,
+    TensorFacts,
     Unsupported,
     dtypes,
     inputs_of,
@@ -36,12 +40,13 @@ from attnfuse_passes.attention.lower.operands import (
     rearrange,
 )
 from attnfuse_passes.attention.lower.terms import Terms
-from attnfuse_passes.attention.normal_form import Attention, Bias, Layout, Operand, ResultView, holds_scale
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout, Operand, ResultView, holds_scale
 from attnfuse_passes.linear import PaddedLinear
 
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
-HIGH_PRECISION = 0
+INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1})
+"""Bit 0 of the argument. Bit 1, which mends rows without a key, stays clear: `guarded` puts in what the formula has."""
 LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
@@ -54,8 +59,8 @@ class FusedOperator:
 
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
-    is, None where it has one. `layouts` are those that it is written in, of equal ones the first. `fixed` are arguments
-    that are always given so.
+    is, None where it has one. `layouts` are those that it is written in, of equal ones the first, `precisions` those it
+    may be written in. `fixed` are arguments that are always given so.
     """
 
     form: NodeKind
@@ -67,6 +72,7 @@ class FusedOperator:
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
     layouts: tuple[Layout, ...] = ("BNSD", "BSH")
+    precisions: tuple[Precision, ...] = ("high",)
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
     # --- before writing
@@ -83,20 +89,52 @@ class FusedOperator:
         if attention.layout is not None and min(product(attention.axes.kv_heads), attention.width) < 0:
             expected = "a known number and size of heads"
             return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
-        no = refusals(at.target, candidate.request(attention), at.model.proto.model_version)
-        if no:
-            return Unsupported(no[0].code, no[0].message(self.form, at.target.soc))
-        if not self._holds_bias(attention, candidate):
-            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
-            return Unsupported("target.bias_rounded", reason)
+        lack = at.target.missing_operator(self.form, at.model.proto.model_version)
+        if lack is not None:
+            return Unsupported(lack.code, lack.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
             expected = "known sizes, or a head size that needs no padding"
             return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
+        if not self._holds_bias(attention, candidate):
+            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+            return Unsupported("target.bias_rounded", reason)
+        no = refusals(at.target, self.facts(at.model, attention, candidate))
+        if no:
+            return Unsupported(no[0].code, no[0].message(self.form, at.target.soc))
         form = candidate.form_of(attention)
         open_layout = Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
         if any(entry.is_open for entry in _entries(form, candidate)):
             return open_layout
         return Terms(form, candidate).unsupported_reason() or (open_layout if _Exit(form, candidate).is_open else None)
+
+    def facts(self, model: Model, attention: Attention, candidate: AttentionCandidate) -> FusedNodeFacts:
+        """The node as it would be written, for a target to be asked about. The head size is known."""
+        form, axes = candidate.form_of(attention), attention.axes
+        width, terms, masks = attention.width + candidate.padding, Terms(form, candidate), candidate.masks
+
+        def operand(heads: Axis, length: Axis) -> TensorFacts:
+            *lead, last = dims_of(in_layout(axes, candidate.given_in, heads, length, ()))
+            return TensorFacts((*lead, last * width), candidate.dtype.name)
+
+        def term(own: Sequence[Bias | BooleanMask], dims: tuple[int, ...] | None, dtype: DType) -> TensorFacts | None:
+            given = next((term.value for term in own if term.source is None), None)  # a fused node's own, as it is
+            tensor_type = None if given is None else model.type_of(given)
+            if tensor_type is not None:
+                return TensorFacts(tensor_type.dims, tensor_type.dtype.name)
+            return None if dims is None else TensorFacts(dims, dtype.name)
+
+        key = operand(axes.kv_heads, axes.key_length)
+        return FusedNodeFacts(
+            layout=candidate.layout,
+            query=operand(axes.heads, axes.query_length),
+            key=key,
+            value=key,
+            heads=product(axes.heads),
+            kv_heads=product(axes.kv_heads),
+            inner_precise=INNER_PRECISE[candidate.precision],
+            mask=term(masks.masks, terms.mask_dims, dtypes.BOOL),
+            pse_shift=term(masks.biases, terms.bias_dims, candidate.dtype),
+        )
 
     def _holds_bias(self, attention: Attention, candidate: AttentionCandidate) -> bool:
         """Whether the new node has a fused node's own bias exactly: the same type, and a factor of a power of two.
@@ -156,6 +194,7 @@ class FusedOperator:
             self.heads: product(axes.heads),
             "scale_value": scale,
             "input_layout": LAYOUT_NUMBERS[candidate.layout],
+            "inner_precise": INNER_PRECISE[candidate.precision],
             **({} if self.kv_heads is None else {self.kv_heads: product(axes.kv_heads)}),
             **self.fixed,
         }

@@ -7,7 +7,7 @@ here. With the operator's default of 0 for next_tokens, keys behind the query wo
 from __future__ import annotations
 
 from attnfuse.api import dtypes
-from attnfuse_passes.attention.lower.fused import HIGH_PRECISION, FusedOperator
+from attnfuse_passes.attention.lower.fused import FusedOperator
 
 OPERATOR = FusedOperator(
     form="PromptFlashAttention",
@@ -19,5 +19,6 @@ OPERATOR = FusedOperator(
     element=None,
     mask_dtypes=(dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
     layouts=("BNSD", "BSH", "BNSD_BSND"),
-    fixed={"inner_precise": HIGH_PRECISION, "sparse_mode": 0},
+    precisions=("high", "fast"),
+    fixed={"sparse_mode": 0},
 )

@@ -1,0 +1,75 @@
+"""In which precision a fused node is written, and why: as the report tells it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from attnfuse.decisions import SiteRecord
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from tests.passes.test_codes import bias
+from tests.support.fused_nodes import assert_equal, compile_with, prompt_source
+from tests.support.graphs import GraphBuilder
+from tests.support.sites import Site
+
+WIDE: dict[str, Any] = {"rows": 64, "columns": 512, "inner": 40, "outer": 40}
+"""Heads that want zeros, which cost less than the scores."""
+FEW: dict[str, Any] = WIDE | {"columns": 16}
+"""The same, where they cost more."""
+
+
+def record(runtime: str = "lite", **case: Any) -> SiteRecord:
+    site = Site(**case)
+    _, (made,) = site.run(site.proto(), runtime)
+    assert made.status == "fused", (made.code, made.reason)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("case", "precision", "zeros", "reason"),
+    [
+        ({}, "high", 0, "the default"),
+        (WIDE, "high", 8, "the default; 8 zeros a head move"),
+        (FEW, "fast", 0, "8 zeros a head move"),
+        # Scores that the formula has in float32 may be larger than float16 holds.
+        (FEW | {"dtype": FLOAT32}, "high", 8, "the default; 8 zeros a head move"),
+        (FEW | {"precision": "high"}, "high", 8, "test"),
+        (WIDE | {"precision": "fast"}, "fast", 0, "test"),
+        (FEW | {"dtype": BFLOAT16}, "high", 8, "bfloat16 is computed in no other"),
+        (FEW | {"dtype": BFLOAT16, "precision": "fast"}, "high", 8, "bfloat16 is computed in no other"),
+        ({"scores": bias, "inner": 40, "outer": 40, "precision": "fast"}, "high", 8, "a bias in float16 is computed"),
+        (WIDE | {"batch": 129, "precision": "fast"}, "fast", 8, "test"),
+        (WIDE | {"soc": "ascend310p"}, "fast", 0, "ascend310p has no other"),
+        # Value's own zeros are put there in any precision, and say nothing for either.
+        ({"inner": 16, "outer": 8}, "high", 0, "the default"),
+    ],
+    ids=str,
+)
+def test_the_precision_and_why(case: dict[str, Any], precision: str, zeros: int, reason: str) -> None:
+    made = record(**case)
+    assert (made.precision, made.head_dim_padding) == (precision, zeros)
+    assert made.precision_reason.startswith(reason)
+
+
+def test_flash_attention_score_is_written_in_high_precision() -> None:
+    made = record("mindspore", **FEW, precision="fast")
+    assert (made.precision, made.precision_reason) == ("high", "FlashAttentionScore is written in no other")
+
+
+def test_what_cannot_be_padded_is_fast() -> None:
+    """Zeros are put behind heads of known sizes only."""
+    g = GraphBuilder()
+    q, k, v = (g.input(name, (2, 2, -1 if name == "q" else 512, 40), FLOAT16) for name in "qkv")
+    g.output(g.matmul_ext(g.softmax(g.muls(g.batch_matmul(q, k, transpose_b=True), 0.25)), v))
+    _, made = compile_with(g.model(), "lite")
+    assert (made.status, made.precision, made.head_dim_padding) == ("fused", "fast", 0)
+    assert made.precision_reason.startswith("in high precision it cannot be written: expected known sizes")
+
+
+def test_a_node_of_the_source_that_is_not_launched_is_written_anew() -> None:
+    before = prompt_source()
+    after, made = compile_with(before, "lite", "ascend310p")
+    assert (made.code, made.precision) == ("fused.rewritten", "fast")
+    assert "inner_precise of 1, not 0" in made.reason
+    assert_equal(before, after)
