@@ -79,6 +79,7 @@ def report_of(
             r.component.dtype_from,
             options,
             plugins,
+            made.not_rewritten,
         )
         for r in results
         for made in (r.rewritten,)

@@ -124,7 +124,7 @@ class Edit:
         return added
 
     def apply(self) -> None:
-        """Write the changes into the message and index it anew."""
+        """Write the changes into the message and index it again."""
         if self.is_empty:
             return
         for graph in self.model.graphs:

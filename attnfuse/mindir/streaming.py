@@ -28,7 +28,7 @@ def variables(model: ModelProto, weights: StoredWeights, location: str, lossy: l
             continue
         if written != parameter.external_data.offset:
             name = parameter_name(parameter)
-            raise InternalError(f"the variables file stands at {written} instead of at parameter {name!r}.")
+            raise InternalError(f"the variables file is at {written} instead of at parameter {name!r}.")
         for chunk in value_chunks(parameter, weights, lossy):
             yield chunk
             written += len(chunk)

@@ -73,7 +73,7 @@ def test_a_plan_that_does_not_fit_is_a_defect(tmp_path: Path) -> None:
     save_file(zeros, tmp_path / "m.safetensors")
     next(p for p in parameters(model) if parameter_name(p) == names[1]).external_data.offset += 64
     sources = {n: Tensor(tmp_path / "m.safetensors", n) for n in names}
-    with pytest.raises(InternalError, match="stands at"):
+    with pytest.raises(InternalError, match="is at"):
         list(variables(model, StoredWeights(model, sources=sources), "v/data_0", []))
 
 

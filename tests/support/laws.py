@@ -86,10 +86,10 @@ def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
     assert site.key_shape is not None
     assert site.value_shape is not None
     lengths = (site.query_shape[-2], site.key_shape[-2], site.value_shape[-2])
-    assert lengths == (form.rows, form.columns, form.columns)
-    width = max(form.inner, form.outer)
+    assert lengths == (form.query_length, form.key_length, form.key_length)
+    width = max(form.head_dim, form.value_head_dim)
     assert site.query_shape[-1] == site.key_shape[-1] == site.value_shape[-1] >= width
-    assert site.head_dim_padding == site.query_shape[-1] - form.inner
+    assert site.head_dim_padding == site.query_shape[-1] - form.head_dim
     if spelling.shows_heads:
         assert site.layout == "BNSD"
         # With one batch entry or one head, which of the two axes is which does not show.

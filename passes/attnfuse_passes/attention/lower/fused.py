@@ -89,14 +89,14 @@ class FusedOperator:
         if attention.layout is not None and min(product(attention.axes.kv_heads), attention.width) < 0:
             expected = "a known number and size of heads"
             return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
-        lack = at.target.missing_operator(self.form, at.model.proto.model_version)
-        if lack is not None:
-            return Unsupported(lack.code, lack.message(self.form, at.target.soc))
+        missing = at.target.missing_operator(self.form, at.model.proto.model_version)
+        if missing is not None:
+            return Unsupported(missing.code, missing.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
             expected = "known sizes, or a head size that needs no padding"
             return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
         if not self._holds_bias(attention, candidate):
-            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
         no = refusals(at.target, self.facts(at.model, attention, candidate))
         if no:
@@ -160,8 +160,9 @@ class FusedOperator:
         if self.bias_before_scale and masks.biased and not masks.divide:
             query, scale = b.scaled(query, scale), 1.0
         terms = Terms(form, candidate)
-        written = terms.write(b, query, self._bias_factor(form, scale))
-        result = self._node(b, form, candidate, (written.query, key, value), scale, written.mask, written.bias)
+        written = terms.write(b, query, key, self._bias_factor(form, scale))
+        operands = (written.query, written.key, value)
+        result = self._node(b, form, candidate, operands, scale, written.mask, written.bias)
         result = _Exit(form, candidate).unpadded(b, result)
         result = terms.guarded(b, result, written.condition, unpadded)
         return _Exit(form, candidate).restored(b, result)
