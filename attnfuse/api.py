@@ -70,16 +70,9 @@ from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
-from attnfuse.targets import (
-    FusedNodeFacts,
-    NodeKind,
-    Refusal,
-    Target,
-    TensorFacts,
-    accepts,
-    head_padding,
-    refusals,
-)
+from attnfuse.targets import FusedNodeFacts, NodeKind, Refusal, Target, accepts, head_padding, refusals
+from attnfuse.targets.composites import CompositeFacts, composite_refusals
+from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -99,6 +92,7 @@ __all__ = [
     "AttributeProto",
     "Builder",
     "Candidate",
+    "CompositeFacts",
     "Context",
     "Cut",
     "DType",
@@ -166,6 +160,7 @@ __all__ = [
     "cannot",
     "changed",
     "columns",
+    "composite_refusals",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",

@@ -126,7 +126,7 @@ def _rewrite_for_any(
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
-    if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
+    if any(_operators(one) != _operators(first) for one, _ in results.values()):
         raise TraceError(
             f"component {name} cannot be written for any batch: its operators are legalised differently from batch to "
             "batch; compile it without --dynamic, once for each batch."
@@ -140,6 +140,11 @@ def _rewrite_for_any(
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
     return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
+
+
+def _operators(one: Rewritten) -> tuple[object, ...]:
+    """What became of which operators, and what stays; not in whose place, for that names sizes."""
+    return [(entry.op, entry.count, entry.into) for entry in one.legalised], one.unsupported
 
 
 def _rewrite(
@@ -213,7 +218,14 @@ def _run(
 ) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, _index(work.component, work.source)
-    context = pass_manager.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
+    context = pass_manager.Context(
+        component.name,
+        component.owner,
+        work.policy,
+        work.target,
+        weights=work.values,
+        any_batch=bool(component.batches),
+    )
 
     def check(ran: pass_manager.Ran) -> None:
         if between is not None:

@@ -43,6 +43,12 @@ LEGALISED = legalised_entries(
 )
 
 
+def test_each_reason_why_a_composite_was_refused_is_told_once() -> None:
+    refused = [Legalised("GroupNorm", ("Mul",), refused=reason) for reason in ("too wide", "", "too few", "too wide")]
+    (entry,) = legalised_entries(refused)
+    assert (entry.count, entry.refused) == (4, ("too few", "too wide"))
+
+
 def unsupported(target: Target = TARGET) -> tuple[UnsupportedEntry, ...]:
     """Three operators that nobody knows: one with a weight, one with a scope, one with neither but a reason."""
     g = GraphBuilder()

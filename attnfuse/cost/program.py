@@ -281,6 +281,8 @@ class _Reader:
                 done.flops = convolution_flops(refs[1].dims, first)
         elif sort is Sort.GROUP_NORM:
             done.passes = 2
+        elif node.op == "AddLayerNorm" and self.values.arguments(node).get("additional_output").value is not True:
+            done.writes = writes[:-1]  # the sum is not given out
         elif sort is Sort.TRANSPOSE:
             done.permutation = self.permutation(node, refs[0].dims)
         elif sort in (Sort.CONCAT, Sort.SPLIT):

@@ -113,6 +113,8 @@ class Builder:
         self._made: dict[str, Argument] = {}
         """What is known of each value made."""
         self._constants: dict[object, str] | None = {} if share else None
+        self.others: dict[str, str] = {}
+        """What stands for other values of the graph than the replaced node, by these."""
         self.casts = 0
         self.ops: list[str] = []
         """The operators of the nodes made, constants aside."""
@@ -350,6 +352,16 @@ class Builder:
         last.name = last.output[0] = self._anchor.name
         self.stand_before()
         self._edit.replace[self._anchor.name] = last
+
+    def take_over(self, value: str, made: str) -> None:
+        """Let `made` stand for another value of the graph too. All that reads it must come behind the replaced node.
+
+        Raises NotWritableError where it is of another type.
+        """
+        replaced, found = self._edit.model.type_of(value), self.type_of(made)
+        if replaced is not None and not agree(found, replaced):
+            raise NotWritableError(value, f"{replaced}, and what was to stand for it {found}")
+        self.others[value] = made
 
     def refusal(self, found: str) -> NotWritableError:
         """The error that the replaced node cannot be written otherwise; `found` completes `it is …`."""

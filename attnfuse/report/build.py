@@ -69,12 +69,20 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
     counts: Counter[str] = Counter()
     into: dict[str, set[str]] = defaultdict(set)
     absorbed: dict[str, set[str]] = defaultdict(set)
+    refused: dict[str, set[str]] = defaultdict(set)
     for node in nodes:
         counts[node.op] += 1
         into[node.op].update(node.into)
         absorbed[node.op].update(node.absorbed)
+        refused[node.op].update({node.refused} - {""})
     return tuple(
-        LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op])), absorbed=tuple(sorted(absorbed[op])))
+        LegalisedEntry(
+            op=op,
+            count=counts[op],
+            into=tuple(sorted(into[op])),
+            absorbed=tuple(sorted(absorbed[op])),
+            refused=tuple(sorted(refused[op])),
+        )
         for op in sorted(counts)
     )
 

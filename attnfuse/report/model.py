@@ -36,13 +36,15 @@ class LegalisedEntry(_Document):
     """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away.
 
     `absorbed` are the operators of the nodes that went with them, as nothing else read them: where a formula of several
-    nodes became one operator, `op` is that of its last node and these are the others'.
+    nodes became one operator, `op` is that of its last node and these are the others'. `refused` says why some were not
+    written as the operator that the target has for them.
     """
 
     op: str
     count: int
     into: tuple[str, ...]
     absorbed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class UnsupportedEntry(_Document):

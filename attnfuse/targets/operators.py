@@ -31,6 +31,7 @@ from attnfuse.targets.limits import Target
 LimitKind: TypeAlias = Literal[
     "constant",
     "only",
+    "only of a function",
     "no empty list",
     "no empty tensor",
     "no -1",
@@ -51,6 +52,7 @@ class Limit:
 
     constant       these arguments are constants
     only           this argument does not arrive: it is a constant and `value`, which is what CANN takes without it
+    only of a function  the same, where MindSpore's operator definition tells Lite which arguments to move
     no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
     no empty tensor  none of the tensors of this argument is without elements: nothing tells that CANN takes one
     no -1          this argument is a constant without -1
@@ -252,9 +254,16 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_norm_ops",
+        ("AddLayerNorm", "epsilon and additional_output are attributes", ()),
+        ("GroupNormSilu", "all but its tensors are attributes", ()),
         ("LayerNorm", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
+        ("LayerNormV3", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
         ("LogSoftmax", "", (_constant("axis"),)),
-        ("RmsNorm", "epsilon does not arrive", (Limit("only", ("epsilon",), 1e-6),)),
+        (
+            "RmsNorm",
+            "epsilon arrives as an input of a primitive that is no function",
+            (Limit("only of a function", ("epsilon",), 1e-6),),
+        ),
         ("Softmax", "", (_constant("axis"),)),
     )
     yield from _ge(
@@ -379,7 +388,11 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")
-    yield Refused("GroupNorm", "no adapter (there is one for GroupNormSilu)", "its formula: ReduceMean, Sub, Rsqrt, …")
+    yield Refused(
+        "GroupNorm",
+        "no adapter (there is one for GroupNormSilu)",
+        "GroupNormSilu, and where that is refused ReduceMean, Sub, Rsqrt, …",
+    )
     yield Refused("IndexSelect", _NONE, "Gather")
     yield Refused("InplaceAddExt", _NONE, "Add, where nothing else reads the changed tensor")
     yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")

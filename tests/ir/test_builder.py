@@ -104,6 +104,15 @@ def test_what_stands_for_a_value_is_of_its_type() -> None:
     b.finish(b.cast(half, FLOAT32))
 
 
+def test_what_stands_for_another_value_is_of_its_type_too() -> None:
+    b, x, _ = builder()
+    with pytest.raises(NotWritableError, match=r"float32\[2, 3\], and what was to stand for it float16\[2, 3\]"):
+        b.take_over(x, b.cast(x, FLOAT16))
+    made = b.op("Abs", x)
+    b.take_over(x, made)
+    assert b.others == {x: made}
+
+
 @pytest.mark.parametrize(
     ("left", "right", "together"),
     [

@@ -48,6 +48,8 @@ _ACROSS = {
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
     "tracing/test_trace": "real traces: runner, worker and build",
     "plugin/tests/test_example": "the example plugin, whose own tests these are",
+    "verify/lowering/test_composites": "the meaning of composites, in the files of their sorts",
+    "verify/test_composites": "composites with mistakes planted in them",
     "test_forks": "how these tests start processes with MindSpore in them",
     "verify/test_mutants": "all checks, over planted mistakes",
     "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",

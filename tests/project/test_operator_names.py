@@ -46,6 +46,10 @@ _ABOUT = {
     "passes/attention/lower/flash_attention_score.py": ("FlashAttentionScore", "it is the operator"),
     "passes/attention/lower/prompt_flash_attention.py": ("PromptFlashAttention", "it is the operator"),
     "passes/linear.py": ("Add AddExt BiasAdd", "what adds a bias behind a product"),
+    # Composites: what they begin at and take in.
+    "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
+    "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),
+    "passes/composites/group_norm.py": ("GroupNorm Mul SiLU Sigmoid", "the norm, and both spellings of SiLU behind it"),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),
@@ -59,7 +63,10 @@ _ABOUT = {
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
     ),
-    "attnfuse/cost/program.py": ("Add Cast", "the bias of a product, and a cast of a number, which is a constant"),
+    "attnfuse/cost/program.py": (
+        "Add AddLayerNorm Cast",
+        "the bias of a product, a sum that need not be given out, and a cast of a number, which is a constant",
+    ),
     "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
