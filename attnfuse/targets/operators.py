@@ -190,6 +190,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "fusion_ops",
+        ("GeGluV2", "dim, approximate and activate_left are attributes", ()),
         (
             "PromptFlashAttention",
             "all eight scalars are put back",
@@ -235,7 +236,7 @@ def _rows() -> Iterator[Operator]:
         ("BatchMatMul", "rank 3 and more", (_constant("transpose_a", "transpose_b"),)),
         (
             "MatMul",
-            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2",
+            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2; a primitive takes a bias as third",
             (_constant("transpose_a", "transpose_b"),),
         ),
         "TensorScatterUpdate",
@@ -244,7 +245,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_calculation_ops",
-        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW", ()),
+        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW; takes a bias", ()),
         ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", _NO_BFLOAT16),
         (
             "Conv3DTranspose",
@@ -265,6 +266,16 @@ def _rows() -> Iterator[Operator]:
             (Limit("only of a function", ("epsilon",), 1e-6),),
         ),
         ("Softmax", "", (_constant("axis"),)),
+    )
+    yield Operator(
+        "Custom",
+        "GE adapter",
+        f"{GE_FOLDER.removesuffix('/op_declare')}/op_adapter.cc",
+        "GE's operator whose name is the attribute reg_op_name; held to GE's ports by `converter.py`",
+    )
+    yield from _ge(
+        "nn_other_ops",
+        ("RotaryPositionEmbedding", "a mode that is an attribute is lost", (_constant("mode"),)),
     )
     yield from _ge(
         "nonlinear_fuc_ops",
@@ -384,7 +395,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
-    yield Refused("GeluExt", _NONE, "GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
+    yield Refused("GeluExt", _NONE, "GeGluV2 in a gate; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_what_is_written_arrives_and_is_launched(fixture: Fixture) -> None:
     graph, told = fixture.model(), fixture.context()
     Composites().run(graph, told)
     values = Values(graph)
-    composites = [node for node in graph.nodes if node.op in COMPOSITE_OPERATORS]
+    composites = [node for node in graph.nodes if node.op in (*COMPOSITE_OPERATORS, "GeLU")]
     assert composites
     assert [refusal for node in composites for refusal in node_refusals(told.target, values, node)] == []
 
@@ -76,3 +77,44 @@ def test_a_graph_that_is_to_be_for_any_batch_is_judged_as_such(batch: int) -> No
     assert not Composites().run(graph, told)
     (reason,) = told.unsupported.values()
     assert WHOLE_BLOCKS in reason
+
+
+GATE = "a = Chunk(x: float16[2, 5, {size}], 2, -1); Mul(SiLU(a[{one}]), a[{other}])"
+
+
+def test_a_gate_by_silu_is_a_custom_node_where_that_is_asked_for() -> None:
+    graph, told = model(GATE.format(size=64, one=0, other=1)), context("ascend310p")
+    assert Composites(swiglu="custom").run(graph, told)
+    values = Values(graph)
+    (node,) = [node for node in graph.nodes if node.op == "Custom"]
+    assert node_refusals(told.target, values, node) == ()
+    attributes = {
+        a.name: values.arguments(node).get(a.name).value for a in graph.primitives[node.proto.op_type].attribute
+    }
+    assert attributes == {"reg_op_name": "SwiGlu", "input_names": ("x",), "output_names": ("y",), "dim": -1}
+
+
+@pytest.mark.parametrize(
+    ("size", "one", "asked"),
+    [
+        (64, 1, "custom"),  # SwiGlu activates the first half
+        (24, 0, "custom"),  # halves of 24 bytes, which the 310P's kernel does not take
+        (64, 0, "off"),
+    ],
+)
+def test_a_gate_by_silu_stays(size: int, one: int, asked: Literal["off", "custom"]) -> None:
+    graph, told = model(GATE.format(size=size, one=one, other=1 - one)), context("ascend310p")
+    assert not Composites(swiglu=asked).run(graph, told)
+    assert ["halves of a multiple of 64 bytes" in reason for reason in told.unsupported.values()] == [True] * (
+        size == 24
+    )
+
+
+@pytest.mark.parametrize("any_batch", [False, True])
+def test_a_rotation_of_heads_first_needs_to_know_how_many_they_are(any_batch: bool) -> None:
+    """CANN refuses a thousand heads in all with cosines of [1, 1, S, D]."""
+    text = """
+    a = Chunk(x: float32[2, 3, 5, 8], 2, -1); r = Concat((Neg(a[1]), a[0]), -1)
+    Add(Mul(x, c: float32[1, 1, 5, 8]), Mul(r, s: float32[1, 1, 5, 8]))
+    """
+    assert Composites().run(model(text), context("ascend910b", any_batch=any_batch)) is not any_batch

@@ -50,6 +50,19 @@ _ABOUT = {
     "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
     "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),
     "passes/composites/group_norm.py": ("GroupNorm Mul SiLU Sigmoid", "the norm, and both spellings of SiLU behind it"),
+    "passes/composites/gate.py": ("GeluExt GeLU SiLU Mul", "the activation within, and the product that is the gate"),
+    "passes/composites/gelu.py": (
+        "Tanh Add Adds Mul Muls Pow PowTensorScalar Square",
+        "the formula, with numbers as tensors or plain",
+    ),
+    "passes/composites/matching.py": (
+        "Chunk ChunkView Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView StridedSlice",
+        "what cuts an axis in halves",
+    ),
+    "passes/composites/rotation.py": (
+        "Neg Mul Add Cast Concat StackExt UnstackExtView",
+        "the formula, by pairs and by halves",
+    ),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),
@@ -58,7 +71,7 @@ _ABOUT = {
     "passes/legalise/nodes.py": ("ReduceSum", "has an argument more than other reductions"),
     "passes/legalise/normalise.py": ("ReduceMean", "written for the statistics of a norm"),
     "passes/legalise/pool.py": ("ReduceMean ReduceSum", "written for a pool"),
-    "passes/legalise/products.py": ("MatMul BatchMatMul", "written for other products"),
+    "passes/legalise/products.py": ("BatchMatMul", "written for other products"),
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
@@ -85,6 +98,10 @@ _ABOUT = {
     "attnfuse/verify/graph/assigned.py": (
         f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
+    ),
+    "attnfuse/verify/inference/inferred_types.py": (
+        "MatMul Custom Swiglu",
+        "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/site_numbers.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),

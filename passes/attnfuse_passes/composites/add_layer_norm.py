@@ -26,7 +26,7 @@ from attnfuse.api import (
     kernel,
 )
 from attnfuse_passes.attention.identities.scale import constant_factor, keeps_shape
-from attnfuse_passes.composites.composite import CompositeLowering, CompositeRewrite, facts_of, flag, number
+from attnfuse_passes.composites.composite import CompositeLowering, CompositeRewrite, facts_of, number
 from attnfuse_passes.composites.layer_norm import ROOTS, LayerNorm, read
 from attnfuse_passes.legalise import nodes
 
@@ -72,7 +72,7 @@ class AddLayerNorm(CompositeLowering[SumAndLayerNorm]):
             value or nodes.filled(build, tail, fill, form.parameters)
             for value, fill in ((form.gain, 1.0), (form.offset, 0.0))
         )
-        attributes = (number("epsilon", form.epsilon), flag("additional_output", value=form.is_read))
+        attributes = (number("epsilon", form.epsilon), nodes.flag("additional_output", value=form.is_read))
         several = build.op(
             "AddLayerNorm", form.one, form.other, gain, offset, prim_type=build.PRIMITIVE, attributes=attributes
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from attnfuse.api import (
@@ -26,9 +26,13 @@ from attnfuse.api import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composite:
-    """A form of this package: at least the value that the composite stands for."""
+    """A form of this package: at least the value that the composite stands for.
+
+    `interior` are values that the source makes on the way and names to order effects: without purpose when it is gone.
+    """
 
     anchor: str
+    interior: tuple[str, ...] = ()
 
 
 F = TypeVar("F", bound=Composite)
@@ -38,7 +42,9 @@ class CompositeRewrite(OperatorRewrite[F]):
     """A rewrite to composites; what they stand for need not be its root, but may be behind it."""
 
     def decide(self, form: F, at: RewriteContext) -> Decision[Candidate]:
-        return first_supported(self.lowerings, form, at, form.anchor)
+        decision = first_supported(self.lowerings, form, at, form.anchor)
+        chosen = decision.chosen
+        return decision if chosen is None else replace(decision, chosen=replace(chosen, removes=form.interior))
 
 
 class CompositeLowering(ABC, Generic[F]):
@@ -77,8 +83,3 @@ def facts_of(tensor_type: TensorType) -> TensorFacts:
 def number(name: str, value: float) -> AttributeProto:
     """A number as an attribute of a primitive: adapters take FLOAT and no DOUBLE."""
     return AttributeProto(name=name, type=AttributeProto.FLOAT, f=value)
-
-
-def flag(name: str, *, value: bool) -> AttributeProto:
-    """A truth value as an attribute of a primitive."""
-    return AttributeProto(name=name, type=AttributeProto.BOOL, i=int(value))

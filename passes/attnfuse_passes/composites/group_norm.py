@@ -27,7 +27,6 @@ from attnfuse_passes.composites.composite import (
     CompositeLowering,
     CompositeRewrite,
     facts_of,
-    flag,
     number,
 )
 from attnfuse_passes.legalise import nodes
@@ -70,7 +69,7 @@ class GroupNormSilu(CompositeLowering[GroupNorm]):
         attributes = (
             nodes.whole("num_groups", form.groups),
             number("eps", form.epsilon),
-            flag("activate_silu", value=form.activated),
+            nodes.flag("activate_silu", value=form.activated),
         )
         several = build.op("GroupNormSilu", form.x, gain, offset, prim_type=build.PRIMITIVE, attributes=attributes)
         return nodes.element(build, several, 0) if form.activated else several

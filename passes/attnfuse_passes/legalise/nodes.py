@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import AttributeProto, Builder, DType, NotWritableError, TensorType, dtypes
+from attnfuse.api import (
+    ELEMENTS,
+    AttributeProto,
+    Builder,
+    DType,
+    Model,
+    NotWritableError,
+    TensorType,
+    behind,
+    dtypes,
+)
 
 WRITTEN = 1 << 24
 """Elements up to which a row of numbers is written into the graph: longer than any sequence."""
@@ -26,6 +36,11 @@ def wholes(name: str, values: Sequence[int]) -> AttributeProto:
     for value in values:
         a.values.add(type=AttributeProto.INT64).ints.append(value)
     return a
+
+
+def flag(name: str, *, value: bool) -> AttributeProto:
+    """A truth value as an attribute of a primitive."""
+    return AttributeProto(name=name, type=AttributeProto.BOOL, i=int(value))
 
 
 def text(name: str, value: str) -> AttributeProto:
@@ -92,9 +107,21 @@ def tile(build: Builder, value: str, axis: int, times: int) -> str:
     return build.op("Tile", value, build.constant(counts))
 
 
-def bias_add(build: Builder, value: str, bias: str) -> str:
-    """A bias by column of a matrix, or by channel of an image [N, C, H, W]."""
-    return build.op("BiasAdd", value, bias, build.constant(0))  # 0 is the format NCHW
+def bias_add(build: Builder, matrix: str, bias: str) -> str:
+    """A bias by column of a matrix. (By channel of an image it would arrive for the last axis: see `targets`.)"""
+    return build.op("BiasAdd", matrix, bias, build.constant(0))  # 0 is the format NCHW
+
+
+def is_learned(model: Model, value: str) -> bool:
+    """Whether the numbers are those of one weight or constant: what is a constant in CANN's graph, too."""
+    origin = behind(model, value, ELEMENTS)
+    return model.is_parameter(origin) or model.is_literal(origin)
+
+
+def as_third_input(build: Builder, bias: str) -> str:
+    """A bias in the type that CANN's products and convolutions take it in: float32 beside bfloat16, else their own."""
+    is_bfloat16 = build.type_of(bias).dtype == dtypes.BFLOAT16
+    return build.cast(bias, dtypes.FLOAT32) if is_bfloat16 else bias
 
 
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
