@@ -67,7 +67,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import Cut, NotEditableError, Pad, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedNodeFacts, NodeKind, Refusal, Target, accepts, head_padding, refusals
@@ -138,6 +138,7 @@ __all__ = [
     "RewriteContext",
     "RewriteOutcome",
     "Role",
+    "Simplified",
     "SiteFacts",
     "SiteQuery",
     "SiteRecord",

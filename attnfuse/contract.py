@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -21,9 +21,11 @@ from attnfuse.ir.effects import Effects, effective_uses
 from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name
 from attnfuse.ir.questions import argument_name, takes_element
 from attnfuse.ir.types import TensorType
+from attnfuse.ir.values import Values
 from attnfuse.mindir.schema import AttributeProto
 from attnfuse.pass_manager import Context, Legalised
-from attnfuse.targets import Target
+from attnfuse.targets import Refusal, Target
+from attnfuse.targets.nodes import missing_kernel
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"
 """What a lowering wrote, and so what takes the replaced node's place: the node it made last, or a value that was there
@@ -163,6 +165,10 @@ class RewriteContext:
             return self.model.literal(reader.inputs[1]) == index
         except NotALiteralError:
             return False
+
+    def missing_kernel(self, instead: Mapping[str, str] | None = None) -> Refusal | None:
+        """Why the SoC has no AI Core kernel for the node, of its element types or of those that stand for them."""
+        return missing_kernel(self.target, Values(self.model), self.node, instead)
 
     def only_first(self) -> None:
         """Raise MatchFailure where more than the first element of the node's tuple is read."""

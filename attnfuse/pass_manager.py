@@ -52,6 +52,19 @@ class Legalised:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Simplified:
+    """A node that is gone, or computed in another type: its operator, and what it was.
+
+    `error` is how far a number may be off because of that, before it is rounded to the type that is given: 0 where the
+    numbers stay as they are.
+    """
+
+    op: str
+    what: str
+    error: float = 0.0
+
+
 class WeightReader(Protocol):
     """Gives the value of a weight by its full name in the graph, of the shape and type it has there.
 
@@ -73,10 +86,11 @@ class Context:
 
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
     is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
-    and of operators; `unsupported` tells, by the node's value, why one that the target does not take stays, or is not
-    written as one operator. `unneeded` tells, by the node's value, why one that had an effect beside its value is gone,
-    and nobody can tell. `weights` gives the value of a weight, where it is known. With `any_batch` the graph is one of
-    several batches, which become one: the size of the batch is not known before run time.
+    and of operators, `simplified` what was simplified; `unsupported` tells, by the node's value, why one that the
+    target does not take stays, or is not written as one operator. `unneeded` tells, by the node's value, why one that
+    had an effect beside its value is gone, and nobody can tell. `weights` gives the value of a weight, where it is
+    known. With `any_batch` the graph is one of several batches, which become one: the size of the batch is not known
+    before run time.
     """
 
     component: str
@@ -85,6 +99,7 @@ class Context:
     target: Target
     sites: list[SiteRecord] = field(default_factory=list)
     legalised: list[Legalised] = field(default_factory=list)
+    simplified: list[Simplified] = field(default_factory=list)
     unsupported: dict[str, str] = field(default_factory=dict)
     unneeded: dict[str, str] = field(default_factory=dict)
     weights: WeightReader = no_weights

@@ -24,12 +24,14 @@ from attnfuse.report.beside import BesideEntry, beside
 from attnfuse.report.build import (
     check_census,
     count_sites,
+    kernel_entries,
     legalised_entries,
     not_rewritten_entries,
+    simplified_entries,
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import LegalisedEntry, UnsupportedEntry
+from attnfuse.report.model import KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
@@ -56,6 +58,8 @@ class Rewritten:
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
     not_rewritten: tuple[UnsupportedEntry, ...]
+    simplified: tuple[SimplifiedEntry, ...]
+    without_kernel: tuple[KernelEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Comparison
@@ -181,6 +185,8 @@ def _rewrite(
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
         not_rewritten=not_rewritten_entries(model, target, context.unsupported),
+        simplified=simplified_entries(context.simplified),
+        without_kernel=kernel_entries(model, target),
         inputs=inputs,
         outputs=outputs,
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),

@@ -47,6 +47,8 @@ class Edit:
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     new_weights: dict[str, TensorProto] = field(default_factory=dict)
     """By name; those that nothing written reads are left out."""
+    constant_bytes: int = 0
+    """Of the constant tensors made for these changes, those for nodes that came to nothing with them."""
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
     _values: Values | None = None

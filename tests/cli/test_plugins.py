@@ -129,7 +129,7 @@ def test_a_cache_knows_options_and_versions(
 def test_an_option_of_no_pass_is_refused_before_anything_is_written(run: Command, graph: Path, tmp_path: Path) -> None:
     answer = run("compile", graph, "-o", tmp_path / "out", "--pass", "mark.text=x")
     assert answer.code == 2
-    known = "fuse, composites, legalise, deduplicate_constants, marks"
+    known = "fuse, composites, legalise, simplify, deduplicate_constants, marks"
     assert f"there is no pass 'mark'; did you mean 'marks'? Known: {known}." in answer.error
     assert not (tmp_path / "out").exists()
 
@@ -187,13 +187,14 @@ def test_a_dry_run_has_no_place_for_a_reporter(run: Command, graph: Path) -> Non
 def test_the_time_of_passes_is_told_and_kept_nowhere(run: Command, graph: Path, tmp_path: Path) -> None:
     first = run("compile", graph, "-o", tmp_path / "out", "--time-passes")
     lines = first.err[first.err.index("time of passes") :].splitlines()
-    assert [line.split()[:2] for line in lines[2:8]] == [
+    assert [line.split()[:2] for line in lines[2:9]] == [
         ["fuse", "1"],
         ["composites", "1"],
         ["legalise", "1"],
+        ["simplify", "1"],
         ["deduplicate_constants", "1"],
         ["marks", "1"],
-        ["total", "5"],
+        ["total", "6"],
     ]
     assert not first.out
     before = tree(tmp_path / "out")

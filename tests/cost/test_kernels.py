@@ -68,3 +68,12 @@ def test_arithmetic_is_that_of_the_product_in_the_kernel() -> None:
         "x: float16[4, 64]; Add(MatMul(x, w: parameter float16[64, 64], False, False), b: parameter float16[64])"
     )
     assert (kernel.flops, kernel.dtype) == (2 * 4 * 64 * 64, "float16")
+
+
+def test_memory_within_memory_may_be_deep() -> None:
+    """Each transposition only names what the one before it gave."""
+    lines = [
+        "x: float16[1, 4, 1, 64]; v0 = Neg(x)",
+        *(f"v{i + 1} = Transpose(v{i}, (2, 1, 0, 3))" for i in range(1200)),
+    ]
+    assert [kernel.what for kernel in tasks("\n".join([*lines, "Softmax(v1200, (-1,))"]))] == ["Neg", "Softmax"]

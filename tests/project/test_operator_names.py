@@ -15,7 +15,7 @@ from attnfuse.ir.operators.table import OPERATORS
 _FOLDERS = {"attnfuse": Path(attnfuse.__file__).parent, "passes": Path(attnfuse_passes.__file__).parent}
 _TABLE = "attnfuse/ir/operators/"
 _NAME = re.compile(r"[A-Z]\w*[a-z]\w*|[a-z]+_[a-z]+")
-_REGISTER = {"identity", "legalises", "lowers"}
+_REGISTER = {"identity", "legalises", "lowers", "simplifies"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
@@ -76,6 +76,11 @@ _ABOUT = {
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
     ),
+    "passes/simplify/ranges.py": (
+        "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
+        "between which numbers the results of some lie",
+    ),
+    "passes/simplify/doubles.py": ("Neg Add Sub Mul Div Sin Cos Concat", "how errors go through each"),
     "attnfuse/cost/program.py": (
         "Add AddLayerNorm Cast",
         "the bias of a product, a sum that need not be given out, and a cast of a number, which is a constant",

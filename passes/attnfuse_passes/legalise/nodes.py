@@ -23,6 +23,8 @@ WRITTEN = 1 << 24
 """Elements up to which a row of numbers is written into the graph: longer than any sequence."""
 INLINE = 1 << 20
 """Elements up to which a filled tensor is written into the graph."""
+TOGETHER = 1 << 28
+"""Bytes of constants after which none is any more: a graph is one message, which may not have 2 GiB."""
 
 
 def whole(name: str, value: int) -> AttributeProto:
@@ -56,9 +58,14 @@ def texts(name: str, values: Sequence[str]) -> AttributeProto:
     return a
 
 
+def is_written(build: Builder, count: int) -> bool:
+    """Whether so many numbers go into the graph as a constant, beside the constants that it was given already."""
+    return 0 <= count <= WRITTEN and build.constant_bytes <= TOGETHER
+
+
 def places(build: Builder, value: str, count: int) -> npt.NDArray[np.int64]:
     """0, 1, … count − 1, to look elements of a value up by. Raises NotWritableError for more than a constant holds."""
-    if not 0 <= count <= WRITTEN:
+    if not is_written(build, count):
         raise NotWritableError(value, f"{build.type_of(value)}, of which {count} places would be written out")
     return np.arange(count)
 
@@ -129,7 +136,7 @@ def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dty
     tensor_type = TensorType(dims, dtype)
     if not tensor_type.is_static:
         raise build.refusal(f"filled with {tensor_type}, of a size not known before run time")
-    if tensor_type.size <= INLINE:
+    if tensor_type.size <= INLINE and build.constant_bytes <= TOGETHER:
         return build.tensor(np.full(dims, value), dtype)
     shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
     return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)
