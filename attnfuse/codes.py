@@ -19,30 +19,28 @@ class Code:
 
 _CODES = (
     Code("fused", None, "The site is one fused node in the output."),
-    Code("fused.carried_over", None, "The source already held the fused node, and the target takes it as it is."),
-    Code("fused.converted", None, "The source held the other runtime's fused node; it was rewritten to the target's."),
+    Code("fused.carried_over", None, "The source already has the fused node, and the target takes it as it is."),
+    Code("fused.converted", None, "The source has the other runtime's fused node; it was rewritten to the target's."),
     Code(
         "fused.laid_out",
         None,
-        "The source already held the fused node; it was written anew in a layout that needs fewer transposes.",
+        "The source already has the fused node; it was written again in a layout that needs fewer transposes.",
     ),
-    Code("fused.recast", None, "The source already held the fused node; its casts are now those of the policy."),
+    Code("fused.recast", None, "The source already has the fused node; its casts are now those of the policy."),
     Code(
         "fused.rewritten",
         None,
-        "The source already held the fused node, in a way that the target does not launch; it was written anew.",
+        "The source already has the fused node, in a way that the target does not launch; it was written again.",
     ),
     # anchor: a softmax of another kind
     Code("anchor.no_product", DecisionStage.ANCHOR, "The softmax's result enters no matrix product: not attention."),
-    Code(
-        "anchor.key_is_weight", DecisionStage.ANCHOR, "What stands for key is a weight: a linear layer, not attention."
-    ),
+    Code("anchor.key_is_weight", DecisionStage.ANCHOR, "The key is a weight: this is a linear layer, not attention."),
     # structure
     Code(
         "structure.scores",
         DecisionStage.STRUCTURE,
         "No matrix product was found behind the softmax through known identities.",
-        "an identity for the operator named under found (see docs/adding-an-identity.md)",
+        "add an identity for the operator named after `found`: docs/adding-an-identity.md says how",
     ),
     Code(
         "structure.soft_cap",
@@ -58,7 +56,7 @@ _CODES = (
         "structure.weights_changed",
         DecisionStage.STRUCTURE,
         "Between the softmax and the product with value something changes the weights.",
-        "drop the operator named under found before export (dropout at inference, a head mask)",
+        "drop the operator named after `found` before export (dropout at inference, a head mask)",
     ),
     Code("structure.rank", DecisionStage.STRUCTURE, "An operand of the product is a vector."),
     Code("structure.contraction", DecisionStage.STRUCTURE, "The contracted axes of query and key do not correspond."),
@@ -168,7 +166,7 @@ _CODES = (
     Code(
         "target.bias_rounded",
         DecisionStage.TARGET,
-        "The bias of a fused node of the source would be rounded anew: the target's node takes it in another type, or "
+        "The bias of a fused node of the source would be rounded again: the target's node takes it in another type, or "
         "adds it behind the scale.",
     ),
     Code("target.mask_per_head", DecisionStage.TARGET, "The operator takes one mask for all heads only."),

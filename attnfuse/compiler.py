@@ -2,7 +2,7 @@
 
     find the source → for each component: read or trace → rewrite → weights → verify → report and manifest → publish
 
-Nothing is published unless everything held. A component that cannot be traced is left out and told of; the others
+Nothing is published unless everything held. A component that cannot be traced is left out and reported; the others
 are written. `inspect` is the same story without an output. What an earlier compile left in the output, and a cache
 folder says would be made again, is taken over: see `attnfuse.incremental`.
 """
@@ -59,12 +59,12 @@ class CompileRequest:
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
-    dry run); with `check` nothing is written either, and what would be is held against what stands there. `seed` is
+    dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is
     that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder
     (see `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
     `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left
     out. `reporters` are those that write a document of their own into the output. `between` is called after each pass
-    over each component, and has each graph made anew.
+    over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -91,9 +91,9 @@ class CompileOutcome:
     """What came of a request. `unmet` are requirements that do not hold; with any, nothing was written.
 
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
-    components that could not be traced are in the report's `failed`. `trouble` is why something could not be kept in
-    the cache, which harms nothing but the next compile. Of a compile of some components, `kept` are those that stay in
-    the output beside them, which the written documents tell of too; `report` is of this compile. `dropped` says what a
+    components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
+    in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
+    in the output beside them, which the written documents list too; `report` is of this compile. `dropped` says what a
     verification that stood there is no longer about.
     """
 
@@ -103,7 +103,7 @@ class CompileOutcome:
     verification: Verification | None = None
     files: Mapping[str, FileDigest] | None = None
     written: bool = False
-    trouble: str = ""
+    cache_error: str = ""
     kept: tuple[str, ...] = ()
     dropped: str = ""
 
@@ -116,7 +116,7 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
 def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
     """Compile a source.
 
-    Raises UsageError, PolicyError, SourceError, TraceError, OutputError for what the user can mend,
+    Raises UsageError, PolicyError, SourceError, TraceError, OutputError for what the user can fix,
     VerificationError where verification cannot be carried out, RequirementError where `check` finds a difference,
     InternalError for a defect. A requirement that does not hold, or a verification that fails, is told in the
     outcome. Whatever happens, the output is as it was or whole.
@@ -137,7 +137,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     target = place(request.output, source.paths)
     check_free(target, [document.file for document in documents])
     if target.is_file and not source.single_file:
-        raise UsageError(f"the output {request.output} is one file, and {_told(request)} a pipeline; name a folder.")
+        source_text = request.source if isinstance(request.source, str) else "the source"
+        raise UsageError(f"the output {request.output} is one file, and {source_text} a pipeline; name a folder.")
     if request.check:
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
@@ -157,11 +158,7 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
     known.end(stage)
-    return replace(outcome, written=True, trouble=known.trouble)
-
-
-def _told(request: CompileRequest) -> str:
-    return request.source if isinstance(request.source, str) else "the source"
+    return replace(outcome, written=True, cache_error=known.cache_error)
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
@@ -182,8 +179,8 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             known.traces,
             Terms(floats=request.target.floats, strict_config=request.strict_config),
         )
-    check_components(request.target, source.held)
-    check_policy(request.target, request.policy, source.held)
+    check_components(request.target, source.component_types)
+    check_policy(request.target, request.policy, source.component_types)
     return known, source, passes
 
 
@@ -210,7 +207,7 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
     if refused is not None and not results:
         raise refused
     report = report_of(request.policy, request.target, passes, results, failed)
-    return CompileOutcome(report, tuple(results), _unmet(request, report), trouble=known.trouble)
+    return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
 
 
 def _produce(
@@ -230,7 +227,7 @@ def _produce(
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
-    _standing(request, source, target, known)  # what nothing can be added to is told before the long work
+    _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
     for component in _components(source, work, progress, failed, weights=True):
         name = component.name
@@ -396,7 +393,7 @@ def _unmet(request: CompileRequest, report: Report) -> tuple[str, ...]:
 
 
 def _compare(target: OutputPlace, outcome: CompileOutcome) -> None:
-    """Hold what would be written against what is there; `files` of the outcome are what would be."""
+    """Compare what would be written with what is there; `files` of the outcome are what would be."""
     for name, wanted in (outcome.files or {}).items():
         path = target.folder / name
         if not path.is_file():

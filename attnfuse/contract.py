@@ -202,7 +202,8 @@ class Lowering(Protocol[F_contra, C_contra]):
 class RewriteOutcome(Generic[F, C]):
     """What became of one root: the form it was raised to (None where that failed), what was decided, what was written.
 
-    `ops` are the operators of the nodes written, constants aside, `casts` how many of them convert types.
+    `ops` are the operators of the nodes written, constants aside, `casts` how many of them convert types, `absorbed`
+    those of the nodes that go with the root (see `Legalised`).
     """
 
     node: Node
@@ -210,6 +211,7 @@ class RewriteOutcome(Generic[F, C]):
     decision: Decision[C]
     ops: tuple[str, ...] = ()
     casts: int = 0
+    absorbed: tuple[str, ...] = ()
 
 
 class Rewrite(ABC, Generic[F, C]):
@@ -256,7 +258,7 @@ class OperatorRewrite(Rewrite[F, Candidate]):
         if outcome.decision.chosen is None:
             at.context.unsupported[outcome.node.name] = outcome.decision.reason
         else:
-            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops))
+            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops, outcome.absorbed))
 
 
 def first_supported(lowerings: Sequence[Lowering[F, Candidate]], form: F, at: RewriteContext) -> Decision[Candidate]:

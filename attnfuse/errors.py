@@ -9,7 +9,7 @@ from typing import ClassVar
 
 
 class AttnfuseError(Exception):
-    """Base of every error that is the user's to mend (or, for InternalError, ours)."""
+    """Base of every error that is the user's to fix (or, for InternalError, ours)."""
 
     exit_code: ClassVar[int] = 70
 
@@ -41,7 +41,7 @@ class TraceError(SourceError):
 
 
 class PluginError(AttnfuseError):
-    """A plugin's pass fails, or leaves a graph that is wrong: its authors' to mend."""
+    """A plugin's pass fails, or leaves a graph that is wrong: its authors' to fix."""
 
     exit_code = 3
 

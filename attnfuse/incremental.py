@@ -5,7 +5,7 @@
     key of its weights   the source graph, where each weight lies, the digests of those files, attnfuse's sources
 
 Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
-the output that stands, and only where a file of it still has the digest is it taken over; else it is made anew. So
+the output that stands, and only where a file of it still has the digest is it taken over; else it is made again. So
 output bytes are those of a compile without a cache.
 """
 
@@ -64,7 +64,7 @@ _Known = TypeVar("_Known", KnownGraph, KnownWeights)
 class Incremental:
     """What earlier compiles came to, as far as a cache folder tells; without one, nothing.
 
-    `digests` and `traces` are for whoever reads the source. With `check` everything but traces is made anew, and every
+    `digests` and `traces` are for whoever reads the source. With `check` everything but traces is made again, and every
     digest is of bytes read in this run.
     """
 
@@ -81,9 +81,9 @@ class Incremental:
         self._place: OutputPlace | None = None
 
     @property
-    def trouble(self) -> str:
+    def cache_error(self) -> str:
         """Why something could not be kept, or nothing."""
-        return "" if self._store is None else self._store.trouble
+        return "" if self._store is None else self._store.error
 
     def begin(self, place: OutputPlace, policy: Policy, target: Target, passes: Sequence[Pass]) -> None:
         """Say where the result will be, and how it will be made."""
@@ -116,7 +116,7 @@ class Incremental:
         if known is None or not self.digests.holds(self.standing(name), known.file):
             return None
         values = component.values()
-        same = all(values.digest(weight) == held for weight, held in known.rewritten.weights)
+        same = all(values.digest(weight) == known_digest for weight, known_digest in known.rewritten.weights)
         return known if same else None
 
     def keep_graph(self, component: Component, known: KnownGraph) -> None:
@@ -174,8 +174,8 @@ class Incremental:
 
     def _weights_key(self, component: Component) -> str:
         files = {source.file for source in component.weights.values()}
-        held = {file: self.digests.of(file).sha256 for file in sorted(files)}
-        lies = [[name, held[source.file], source.key] for name, source in component.weights.items()]
+        digests = {file: self.digests.of(file).sha256 for file in sorted(files)}
+        lies = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
         return _key([component.streamed_name, key_of(component.data), lies, self._engine])
 
     def _sources(self, packages: Sequence[str]) -> str:
@@ -191,8 +191,8 @@ def check_apart(cache: Path, output: Path | None, source: Path) -> None:
     """Raise UsageError where the cache lies in the source or the output, or is one, or no folder, or holds them."""
     folder = Path(os.path.realpath(cache))  # Path.resolve has an error of its own for links in a circle
     for other in filter(None, (source, output)):
-        held = Path(os.path.realpath(other))
-        if folder == held or held in folder.parents or folder / FORMAT in held.parents:
+        path = Path(os.path.realpath(other))
+        if folder == path or path in folder.parents or folder / FORMAT in path.parents:
             raise UsageError(f"the cache {cache} would lie in or over {other}; name another place for it.")
     try:
         is_circle = folder.is_symlink()
@@ -217,9 +217,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return key_of(value)
     if isinstance(value, Mapping):
-        return {str(name): _plain(held) for name, held in value.items()}
+        return {str(name): _plain(element) for name, element in value.items()}
     if isinstance(value, tuple):
-        return [_plain(held) for held in value]
+        return [_plain(element) for element in value]
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return value

@@ -1,4 +1,4 @@
-"""What to say where a name that the user gave is unknown.
+"""Words of messages: how many of something, and what to say where a name that the user gave is unknown.
 
 Imports nothing of the project.
 """
@@ -22,3 +22,8 @@ def suggestion(given: str, known: Iterable[str]) -> str:
         return "there are none."
     near, listed = nearest(given, known), ", ".join(known)
     return f"known: {listed}." if near is None else f"did you mean {near!r}? Known: {listed}."
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 node`, `2 nodes`: for nouns that take an s."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")

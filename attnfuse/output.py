@@ -171,7 +171,7 @@ def check_free(found: OutputPlace, names: Iterable[str]) -> None:
             raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
         there = found.beside(name)
         if found.is_file and (found.folder / there).exists() and there not in listed:
-            raise UsageError(f"{found.folder / there} stands there already; move it, or choose another output.")
+            raise UsageError(f"{found.folder / there} exists already; move it, or choose another output.")
 
 
 def _listed(found: OutputPlace) -> set[str] | None:

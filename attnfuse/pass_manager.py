@@ -2,7 +2,7 @@
 
 A pass is a frozen dataclass whose fields are its options. It may import `attnfuse.api` and nothing else of the
 engine. The engine never imports the passes: built-in ones come in by the same door as a plugin's. What is wrong after
-a pass is told with the pass's name: a plugin's is its authors' to mend, one of attnfuse's a defect of attnfuse.
+a pass is reported with the pass's name: a plugin's is its authors' to fix, one of attnfuse's a defect of attnfuse.
 """
 
 from __future__ import annotations
@@ -39,10 +39,15 @@ class Property(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Legalised:
-    """A node that was written with other operators: its own operator, and those of the nodes that stand for it."""
+    """A node that was written with other operators: its own operator, and those of the nodes that stand for it.
+
+    `absorbed` are the operators of the nodes that went with it, as nothing else read them: of a formula that became one
+    operator, all but its last.
+    """
 
     op: str
     into: tuple[str, ...]
+    absorbed: tuple[str, ...] = ()
 
 
 class WeightReader(Protocol):
@@ -101,7 +106,7 @@ class Pass(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A pass that has just run: the graph it left, indexed anew, and how long both took, in seconds."""
+    """A pass that has just run: the graph it left, indexed again, and how long both took, in seconds."""
 
     step: Pass
     model: Model
@@ -269,8 +274,8 @@ def _check_promises(step: Pass, model: Model, context: Context) -> None:
 
 def _undecided(model: Model, context: Context) -> str | None:
     """Each softmax that is left, or came back where a fused node was written out, belongs to a record."""
-    left, told = sum(role(node) is Role.SOFTMAX for node in model.nodes), len(context.sites)
-    return f"{left} softmax nodes are left, and {told} sites are on record" if left > told else None
+    left, recorded = sum(role(node) is Role.SOFTMAX for node in model.nodes), len(context.sites)
+    return f"{left} softmax nodes are left, and {recorded} sites are on record" if left > recorded else None
 
 
 def _not_inlined(model: Model, context: Context) -> str | None:

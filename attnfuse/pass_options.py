@@ -1,6 +1,6 @@
 """Options of passes: the fields of their classes, set by name from the command line and the policy file.
 
-A value is held to the field's type by pydantic, so `Annotated[int, Field(ge=1)]` says more than `int`. A class may
+A value is checked by pydantic, by the field's type, so `Annotated[int, Field(ge=1)]` says more than `int`. A class may
 refuse what does not go together with a ValueError of its `__post_init__`.
 """
 

@@ -156,11 +156,11 @@ def load() -> Extensions:
             raise extension.refused(f"is a row for {row.name!r}")
         if row.name in table.OPERATORS:
             raise extension.refused("has a row in attnfuse already")
-    table.extend([_held(extension) for extension in found.of(OPERATORS)])
+    table.extend([_checked_row(extension) for extension in found.of(OPERATORS)])
     return found
 
 
-def _held(extension: Extension) -> Operator:
+def _checked_row(extension: Extension) -> Operator:
     """The row, whose inference is a plugin's: what it gives is a type, or the plugin is refused."""
     row: Operator = extension.value
 
@@ -225,15 +225,15 @@ def _checked(extension: Extension, kind: type[_Value], why: str) -> _Value:
     return extension.value
 
 
-def made(extension: Extension, kind: type[_Value], lacks: str, name: str) -> _Value:
+def made(extension: Extension, kind: type[_Value], missing: str, name: str) -> _Value:
     """An instance of the class that an extension is, made without arguments; `name` is the attribute that names it.
 
-    Raises PluginError where it cannot be made, is not as `kind` describes it (`lacks` says what that is), or bears
+    Raises PluginError where it cannot be made, is not as `kind` describes it (`missing` says what that is), or bears
     another name than its entry point.
     """
     instance = extension.made()
     if not isinstance(instance, kind):
-        raise extension.refused(f"has no {lacks}")
+        raise extension.refused(f"has no {missing}")
     if getattr(instance, name) != extension.name:
         raise extension.refused(f"calls itself {getattr(instance, name)!r}")
     return instance

@@ -73,6 +73,7 @@ def report_of(
             r.component.dtype_from,
             options,
             plugins,
+            made.not_rewritten,
         )
         for r in results
         for made in (r.rewritten,)

@@ -21,7 +21,14 @@ from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
 from attnfuse.report.beside import BesideEntry, beside
-from attnfuse.report.build import check_census, count_sites, legalised_entries, unsupported_entries, with_ids
+from attnfuse.report.build import (
+    check_census,
+    count_sites,
+    legalised_entries,
+    not_rewritten_entries,
+    unsupported_entries,
+    with_ids,
+)
 from attnfuse.report.model import LegalisedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
@@ -45,6 +52,7 @@ class Rewritten:
     sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
+    not_rewritten: tuple[UnsupportedEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Comparison
@@ -115,7 +123,7 @@ def _rewrite_for_any(
     first = next(iter(results.values()))[0]
     if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
         raise TraceError(
-            f"component {name} cannot be written for any batch: its operators are legalised otherwise from batch to "
+            f"component {name} cannot be written for any batch: its operators are legalised differently from batch to "
             "batch; compile it without --dynamic, once for each batch."
         )
     sites = merge_records(name, {batch: one.sites for batch, (one, _) in results.items()})
@@ -161,6 +169,7 @@ def _rewrite(
         sites=sites,
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
+        not_rewritten=not_rewritten_entries(model, target, context.unsupported),
         inputs=inputs,
         outputs=outputs,
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),

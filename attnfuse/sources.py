@@ -19,7 +19,7 @@ from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.values import WeightValues
-from attnfuse.preflight import Held, held_by
+from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
@@ -118,7 +118,7 @@ class Source(Protocol):
         """The components it has (or those asked for) that are known not to be had, with the reasons."""
 
     @property
-    def held(self) -> Mapping[str, Held]:
+    def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
@@ -175,7 +175,7 @@ def survey_source(
     if _is_graph(path):
         with contextlib.suppress(OSError):
             codec.check_format(path)
-        raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect tells what it holds.")
+        raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect lists what is in it.")
     folder = tracing_source.resolve(source, weights=False)
     # What is here was not fetched without its weights.
     return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
@@ -222,8 +222,8 @@ class MindirSource:
         return {}
 
     @property
-    def held(self) -> Mapping[str, Held]:
-        return {self.name: Held(self.name)}
+    def component_types(self) -> Mapping[str, ComponentTypes]:
+        return {self.name: ComponentTypes(self.name)}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""
@@ -248,7 +248,7 @@ class MindirSource:
 
 
 def _present(model: ModelProto, path: Path) -> Mapping[str, Path]:
-    """The variables files beside a graph that need not have any: where one is amiss, it is a graph without weights."""
+    """The variables files beside a graph that need not have any: where one is damaged, it has no weights."""
     try:
         return external.check_weights(model, path, required=False)
     except SourceError:
@@ -284,8 +284,8 @@ class PipelineSource:
         return self.planned.failures
 
     @property
-    def held(self) -> Mapping[str, Held]:
-        return {plan.name: held_by(plan) for plan in self.planned.plans}
+    def component_types(self) -> Mapping[str, ComponentTypes]:
+        return {plan.name: types_of(plan) for plan in self.planned.plans}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `Source.load`."""

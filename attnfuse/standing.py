@@ -50,7 +50,7 @@ class Standing:
         outputs = self.manifest.outputs
         named = (component.graph, *component.variables)
         if missing := [name for name in named if name not in outputs]:
-            raise _damaged(self.place, f"its {MANIFEST} does not tell of {missing[0]}")
+            raise _damaged(self.place, f"its {MANIFEST} has no entry for {missing[0]}")
         return {name: outputs[name] for name in named}
 
     @property
@@ -75,7 +75,7 @@ class Standing:
         reported = {entry.name for entry in self.report.components}
         for component in self.kept:
             if component.name not in reported:
-                raise _damaged(self.place, f"its {REPORT} does not tell of {component.name}")
+                raise _damaged(self.place, f"its {REPORT} has no entry for {component.name}")
             for name, wrote in self.files(component).items():
                 if holds is not None and not holds(self.place.folder / name, wrote):
                     raise OutputError(
@@ -113,7 +113,7 @@ def read_standing(place: OutputPlace, asked: Collection[str]) -> Standing | None
     except OutputError:
         if others:
             raise
-        return None  # all that it tells of is made anew
+        return None  # all that it lists is made again
     kept = tuple(component for component in manifest.components if component.name in others)
     return Standing(place, content, manifest, report, kept)
 
@@ -153,7 +153,7 @@ def merge_manifest(standing: Standing, made: Manifest, order: Sequence[str]) -> 
         for name in component.sources:
             entry = standing.manifest.inputs.get(name)
             if entry is None:
-                raise _damaged(standing.place, f"its {MANIFEST} does not tell of {name}")
+                raise _damaged(standing.place, f"its {MANIFEST} has no entry for {name}")
             if inputs.setdefault(name, entry) != entry:
                 raise OutputError(
                     f"{where} holds {component.name}, which was made of another {name}: compile {component.name} again "
@@ -214,12 +214,12 @@ def _warnings(standing: Standing, made: Report, same_policy: bool, names: Sequen
     stood = [text for text in standing.report.warnings if stays and (about(text) is None or about(text) in stays)]
     both = list(dict.fromkeys([*made.warnings, *stood]))
     whole = [text for text in both if about(text) is None]
-    slips = [text for text in whole if text.startswith("the policy's ")]
+    unmatched = [text for text in whole if text.startswith("the policy's ")]
     if same_policy and stays:
-        slips = [text for text in slips if text in made.warnings and text in stood]
+        unmatched = [text for text in unmatched if text in made.warnings and text in stood]
     others = sorted(text for text in whole if not text.startswith("the policy's "))
     own = sorted((text for text in both if about(text) is not None), key=lambda text: names.index(about(text) or ""))
-    return (*others, *slips, *own)
+    return (*others, *unmatched, *own)
 
 
 def _ordered(

@@ -1,4 +1,4 @@
-"""For the tests of passes, a plugin's as well as ours: graphs before and after in text, and what is held to them.
+"""For the tests of passes, a plugin's as well as ours: graphs before and after in text, and the checks of them.
 
     # fixtures/scale.txt
     pass: fuse
@@ -102,7 +102,7 @@ class Fixture:
         return f"{self.file.stem}: {self.keys['title']}"
 
     def model(self) -> Model:
-        """The graph before, made anew. Raises TextError, with the place in the file, for text that is no graph."""
+        """The graph before, made again. Raises TextError, with the place in the file, for text that is no graph."""
         with _Place(self.file, self.line):
             return Model(parse_program(self.before, infer=infer, signature=signature, like=self._given()))
 
@@ -229,7 +229,7 @@ def check_fixture(fixture: Fixture, passes: Sequence[Pass] | None = None) -> Non
     _hold(fixture, "the pass leaves a wrong graph", faults)
     if changed != (codec.serialise(after.proto) != codec.serialise(before.proto)):
         raise AssertionError(f"{fixture}: the pass says {changed} to whether it changed anything")
-    _check_told(fixture, context)
+    _check_outcome(fixture, context)
 
 
 def check_laws(fixture: Fixture, passes: Sequence[Pass] | None = None) -> None:
@@ -348,7 +348,7 @@ def _difference(expected: str, got: str) -> list[str]:
     return list(difflib.unified_diff(one, other, "expected", "got", lineterm="", n=len(one) + len(other)))
 
 
-def _check_told(fixture: Fixture, context: Context) -> None:
+def _check_outcome(fixture: Fixture, context: Context) -> None:
     for key, found in (("status", [s.status for s in context.sites]), ("code", [s.code for s in context.sites])):
         if key in fixture.keys and [one.strip() for one in fixture.keys[key].split(",")] != found:
             raise AssertionError(f"{fixture}: {key} is {', '.join(found) or 'that of no site'}: {_why(context)}")

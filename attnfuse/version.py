@@ -1,4 +1,4 @@
-"""The version of attnfuse, in a room of its own so that every other may read it."""
+"""The version of attnfuse, in a module of its own so that every other may read it."""
 
 __version__ = "0.1.0"
 

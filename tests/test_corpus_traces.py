@@ -1,4 +1,4 @@
-"""The stored corpus is what the tool traces today: some graphs traced anew. Minutes; needs MindSpore.
+"""The stored corpus is what the tool traces today: some graphs traced again. Minutes; needs MindSpore.
 
 With MindSpore 2.7.1, which the corpus is of, byte for byte; with another the graphs have other operators, and what must
 be the same is what became of every site.

@@ -105,8 +105,8 @@ def twice(model: Model, context: Context) -> None:
     nodes[first].CopyFrom(moved)
 
 
-def slip(model: Model, context: Context) -> None:
-    raise ZeroDivisionError("a slip")
+def crash(model: Model, context: Context) -> None:
+    raise ZeroDivisionError("a bug")
 
 
 def no_such_size(model: Model, context: Context) -> None:
@@ -152,7 +152,7 @@ def renamed_input(model: Model, context: Context) -> None:
     ("change", "message"),
     [
         (twice, "which nothing before it defines"),
-        (slip, "ZeroDivisionError: a slip"),
+        (crash, "ZeroDivisionError: a bug"),
         (no_such_size, "Add CNode_.* is declared a tensor of a dimension of -7"),
         (ill_typed, r"Add CNode_.* is declared float16\[3, 24, 64\] and gives float16\[2, 24, 64\]"),
         (of_another_element_type, r"Add CNode_.* is declared bool\[2, 24, 64\] and gives float16\[2, 24, 64\]"),

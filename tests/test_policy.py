@@ -182,7 +182,7 @@ def test_what_a_selector_admits(selector: str, facts: SiteFacts, expected: bool)
     policy = parse_policy(f'[[rules]]\nmatch = "*"\nflash = false\n{selector}\n', "p.toml")
     site = SiteQuery("unet", "unet", ATTN1.module, facts)
     assert policy.decide(site).flash is not expected
-    # With a selector even `*` may be a slip.
+    # With a selector even `*` may be a mistake.
     assert (policy.unmatched([site]) == ()) is expected
 
 
@@ -197,7 +197,7 @@ def test_rules_from_plain_values_are_those_of_the_file() -> None:
         policy_of({"rules": [{"match": "vae", "flsh": True}]}, "policy")
 
 
-def test_a_rule_that_was_read_off_a_pipeline_is_no_slip() -> None:
+def test_a_rule_that_was_read_off_a_pipeline_is_no_mistake() -> None:
     assert Policy((Rule("vae", "pipe.vae: …", flash=False, from_pipeline=True),)).unmatched([ATTN1]) == ()
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from attnfuse.errors import PolicyError, UsageError
 from attnfuse.policy import Policy, Rule, command_line_rules, policy_of
-from attnfuse.preflight import Held, check_asked, check_components, check_policy
+from attnfuse.preflight import ComponentTypes, check_asked, check_components, check_policy
 from attnfuse.targets import SOCS, Target
 
 WITHOUT = ("ascend310p", "ascend910")
-UNET = {"unet": Held("unet", "float32", {"sample": "float32", "timestep": "int64"})}
-VAE = {"vae_decoder": Held("vae", "float16", {})}
+UNET = {"unet": ComponentTypes("unet", "float32", {"sample": "float32", "timestep": "int64"})}
+VAE = {"vae_decoder": ComponentTypes("vae", "float16", {})}
 
 
 @pytest.mark.parametrize("soc", SOCS)
@@ -29,11 +29,11 @@ def test_the_type_that_is_asked_for(soc: str, runtime: str) -> None:
 
 def test_the_type_a_component_would_be_held_in() -> None:
     check_components(Target("lite", "ascend310p"), UNET | VAE)
-    held = {**UNET, "vae_decoder": Held("vae", "bfloat16", {})}
-    check_components(Target("lite", "ascend910b"), held)
-    with pytest.raises(UsageError, match="component vae_decoder is held in it: give --dtype float16 or float32"):
-        check_components(Target("lite", "ascend310p"), held)
-    given = {"unet": Held("unet", "float16", {"sample": "bfloat16"})}
+    types = {**UNET, "vae_decoder": ComponentTypes("vae", "bfloat16", {})}
+    check_components(Target("lite", "ascend910b"), types)
+    with pytest.raises(UsageError, match="which component vae_decoder has: give --dtype float16 or float32"):
+        check_components(Target("lite", "ascend310p"), types)
+    given = {"unet": ComponentTypes("unet", "float16", {"sample": "bfloat16"})}
     with pytest.raises(UsageError, match="component unet would be called with sample in it"):
         check_components(Target("lite", "ascend910"), given)
 
@@ -62,7 +62,7 @@ IDLE = [
     _policy({"match": "text*", "force_cast_dtype": "bfloat16"}),
     _policy({"match": "*", "force_cast_dtype": "bfloat16", "dtype": "float16"}),
     Policy(command_line_rules("bfloat16", ())).and_then(command_line_rules("float16", ())),
-    # Found on a pipeline whose decoder is held in float16: nothing there is cast.
+    # Found on a pipeline whose decoder is types in float16: nothing there is cast.
     Policy((Rule("vae", "pipe.vae: …", force_cast_dtype="bfloat16", from_pipeline=True),)),
 ]
 
@@ -82,4 +82,4 @@ def test_a_rule_that_cannot_come_to_bear(policy: Policy) -> None:
 
 def test_of_a_graph_that_is_there_nothing_is_known_but_its_name() -> None:
     with pytest.raises(PolicyError):
-        check_policy(Target("lite", "ascend310p"), BEARING[0], {"unet": Held("unet")})
+        check_policy(Target("lite", "ascend310p"), BEARING[0], {"unet": ComponentTypes("unet")})

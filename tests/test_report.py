@@ -33,10 +33,10 @@ from tests.support.graphs import GraphBuilder, transformer
 TARGET = Target("lite", "ascend910b")
 
 
-NO_RULE = "no adapter is known for it; no rule writes it otherwise"
+NO_RULE = "no adapter is known for it; no rule replaces it"
 LEGALISED = legalised_entries(
     [
-        Legalised("Dense", ("Reshape", "MatMul")),
+        Legalised("Dense", ("Reshape", "MatMul"), ("Cast",)),
         Legalised("Contiguous", ()),
         Legalised("Dense", ("MatMul", "BiasAdd")),
     ]
@@ -151,6 +151,7 @@ def test_the_document() -> None:
         "sites",
         "legalised",
         "unsupported",
+        "not_rewritten",
         "cost",
         "beside",
         "totals",
@@ -189,7 +190,7 @@ def test_the_table_tells_counts_and_reasons() -> None:
     assert "total" not in text
     assert "kept 1 (code.kept): because kept: part0/b" in text
     assert "missed 1 (code.missed): because missed: part0/c" in text
-    assert "warning: mask lost (1 sites)" in text
+    assert "warning: mask lost (1 site)" in text
     assert "warning: a rule matches no site" in text
     row = next(line for line in text.splitlines() if "part0" in line and "│" in line)
     assert [cell.strip() for cell in row.split("│")[1:-1]] == ["part0", "4", "2", "1", "1", "1", "5", "1"]
@@ -306,9 +307,9 @@ def test_what_is_left_beside_fused_nodes_is_told_for_each_component() -> None:
 
 
 def test_legalised_nodes_are_counted_by_operator() -> None:
-    assert [(e.op, e.count, e.into) for e in LEGALISED] == [
-        ("Contiguous", 1, ()),
-        ("Dense", 2, ("BiasAdd", "MatMul", "Reshape")),
+    assert [(e.op, e.count, e.into, e.absorbed) for e in LEGALISED] == [
+        ("Contiguous", 1, (), ()),
+        ("Dense", 2, ("BiasAdd", "MatMul", "Reshape"), ("Cast",)),
     ]
 
 

@@ -9,10 +9,13 @@ import dataclasses
 import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attnfuse.codes import CODES
+from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.operators.table import OPERATORS as ROWS
 from attnfuse.targets.attention import LAUNCH_LIMITS, TILING, LaunchLimits
 from attnfuse.targets.flash_attention_score import LIMITS as SCORE_LIMITS
 from attnfuse.targets.flash_attention_score import SOURCE, ScoreLimits
@@ -22,6 +25,8 @@ from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSE
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import FixedSetting, Input
 from attnfuse_passes.attention.identities.registry import all_identities
+from attnfuse_passes.legalise.legalise import FAMILIES as RULE_FAMILIES
+from attnfuse_passes.legalise.rules import RULES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _MADE = "<!-- Made by tools/docs.py from the code; edit that instead. -->"
@@ -84,7 +89,7 @@ def targets() -> str:
         "",
         "## Operators that MindSpore Lite takes",
         "",
-        "From MindIR, on Ascend, within the limits beside each; `attnfuse/targets/operators.py` tells what they mean.",
+        "From MindIR, on Ascend, within the limits beside each; `attnfuse/targets/operators.py` says what they mean.",
         "Arguments are named as MindSpore names them.",
         "Read in the sources of MindSpore Lite (July 2025) and MindSpore 2.7.0, not run.",
         f"GE adapters are in `{GE_FOLDER}`,",
@@ -97,6 +102,8 @@ def targets() -> str:
         "Or only in a way not to be relied on. attnfuse writes them otherwise where it can prove that it may.",
         "",
         *_table(("operator", "why", "what says the same"), refused),
+        "",
+        *_without_rule(),
     ]
     return "\n".join(lines) + "\n"
 
@@ -110,7 +117,7 @@ def _launch_limits() -> Iterator[str]:
         "## PromptFlashAttention, as a device launches it",
         "",
         f"As {TILING}, has it: run on x86-64, no device. What each limit means",
-        "is told in `attnfuse/targets/attention.py`, the rules of composite operators in `composites.py` beside it.",
+        "is said in `attnfuse/targets/attention.py`; the rules of composite operators are in `composites.py`.",
         "Kernels by type and SoC, prototypes and adapters are in `attnfuse/targets/data/ge_operators.json`, taken from",
         "; ".join(tables().sources.values()) + ".",
         "",
@@ -127,6 +134,21 @@ def _launch_limits() -> Iterator[str]:
 
 def _fields(kind: type[LaunchLimits | ScoreLimits]) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
+
+
+def _without_rule() -> Iterator[str]:
+    """Operators whose meaning is known and that neither MindSpore Lite nor a rule takes."""
+    assert RULE_FAMILIES  # importing them is what filled the registry
+    handled = OPERATORS.keys() | RULES.keys()
+    names = sorted(name for name, row in ROWS.items() if name not in handled and row.role is not Role.FUSED_ATTENTION)
+    yield from (
+        "## Operators without a rule",
+        "",
+        "These are in the operator table (`attnfuse/ir/operators/`), MindSpore Lite is not known to take them, and no",
+        "rule in `passes/attnfuse_passes/legalise/` writes them with others. A result that has one is not deployable:",
+        "",
+        *textwrap.wrap(", ".join(f"`{name}`" for name in names) + ".", 120),
+    )
 
 
 def _operator(row: Operator) -> tuple[str, ...]:
@@ -165,14 +187,14 @@ def components() -> str:
 
 
 _COMPONENTS_HEAD = (
-    "What attnfuse traces the models of a mindone pipeline with. `attnfuse components SOURCE` tells it for one, in",
+    "What attnfuse traces the models of a mindone pipeline with. `attnfuse components SOURCE` lists it for one, in",
     "numbers. A name in a shape is a size of the family (rows of the batch, latents, tokens), or else a number of the",
     "model's own config.json. The type *float* is the one the component is traced in; *timestep* is float32 or int64,",
     "as the pipeline's scheduler has it. A single model, outside of a pipeline, is taken for one of the first family",
     "named. The files that are mirrored are those of mindone 0.5.0 below mindone/diffusers/pipelines/.",
     "",
-    "What a pipeline may set at run time and a graph has fixed is told for each component by `attnfuse components`, in",
-    "report.json and in manifest.json, as a list of name, value and meaning. Beside what is named below, that is",
+    "What a pipeline may set at run time and a graph has fixed is listed for each component by `attnfuse components`,",
+    "in report.json and in manifest.json, as a list of name, value and meaning. Beside what is named below, that is",
     "`guidance_rows`, 2 where both halves of classifier-free guidance are rows of one batch; `timestep_dtype`, where",
     "the scheduler says it or, with none, int64 is assumed; and what the table fixes as arguments of the call.",
 )

@@ -1,6 +1,6 @@
 """Digests of what is written: SHA-256 of every rewritten graph of tests/corpus × runtime × SoC × three policies.
 
-    python -m tools.freeze                             write tests/golden/bytes.txt anew, after a change that is meant
+    python -m tools.freeze                             write tests/golden/bytes.txt again, after a change that is meant
     python -m tools.freeze FOLDER                      the same over the .mindir files below FOLDER: one digest of all
     python -m tools.freeze FOLDER --table FILE         and keep every digest in FILE
     python -m tools.freeze FOLDER --against FILE       and tell what is no longer as FILE has it (exit code 1)

@@ -1,4 +1,4 @@
-"""Write attnfuse/targets/data/ge_operators.json anew: what CANN and MindSpore's converter say of the operators we emit.
+"""Write attnfuse/targets/data/ge_operators.json: what CANN and MindSpore's converter say of the operators we emit.
 
     python tools/ge_operators.py ADAPTERS PROTOTYPES KERNELS
 

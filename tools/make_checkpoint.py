@@ -5,7 +5,7 @@
 
 FOLDER must not exist; it gets a model_index.json that lists the UNet or transformer only (and the scheduler's class is
 left out, so a UNet's timesteps are int64). Weights are written tensor by tensor: memory stays under 200 MB. `--zeros`
-leaves a hole in their place, for a model that the disk has no room for twice. Imports attnfuse.tracing's checkpoint
+leaves a hole in their place, for a model that the disk cannot hold twice. Imports attnfuse.tracing's checkpoint
 writers; needs no MindSpore.
 """
 

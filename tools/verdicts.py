@@ -1,4 +1,4 @@
-"""Write tests/targets/data anew: what CANN's own tiling said of nodes of fused operators, in a form that a test reads.
+"""Write tests/targets/data: what CANN's own tiling said of nodes of fused operators, in a form that a test reads.
 
     python tools/verdicts.py PFA COMPOSITES
 

@@ -91,12 +91,12 @@ class KnownDigests:
         if self._store is None:
             return
         seen = self._found | {state: stage.files[name] for name, state in stage.identities.items()}
-        held = {(state.content, found) for state, found in seen.items()}
+        published = {(state.content, found) for state, found in seen.items()}
         states: dict[Identity, FileDigest] = {}
         for name, found in stage.files.items():
             with suppress(OSError):
                 now = identity((target.folder / name).stat())
-                if (now.content, found) in held:
+                if (now.content, found) in published:
                     states[now] = found
         if states and _settled(target.path.parent, max(state.changed_ns for state in states)):
             for now, found in states.items():

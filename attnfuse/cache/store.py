@@ -32,12 +32,12 @@ def key_of(content: str | bytes) -> str:
 
 
 class Store:
-    """A cache folder. `trouble` is why something could not be kept, the first time that happened."""
+    """A cache folder. `error` is why something could not be kept, the first time that happened."""
 
     def __init__(self, folder: Path) -> None:
         """Make the folder, and tidy up after runs that were killed. Raises OutputError where it cannot be written."""
         self.folder = folder.resolve() / FORMAT
-        self.trouble = ""
+        self.error = ""
         self._writing = self.folder / "writing"
         self._kinds: set[str] = set()
         try:
@@ -63,7 +63,7 @@ class Store:
         return content
 
     def put(self, kind: str, key: str, content: bytes) -> None:
-        """Keep an entry, in place of an older one. Where the disk refuses, nothing is kept and `trouble` says why."""
+        """Keep an entry, in place of an older one. Where the disk refuses, nothing is kept and `error` says why."""
         assert _KEY.fullmatch(key)
         self._kinds.add(kind)
         written: Path | None = None
@@ -80,7 +80,7 @@ class Store:
         except FileNotFoundError:
             pass  # another run took the file for a dead one's before the lock held
         except OSError as error:
-            self.trouble = self.trouble or f"the cache {self.folder} cannot be written: {error.strerror or error}"
+            self.error = self.error or f"the cache {self.folder} cannot be written: {error.strerror or error}"
         finally:
             if written is not None:
                 written.unlink(missing_ok=True)

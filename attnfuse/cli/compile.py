@@ -15,6 +15,7 @@ from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
+from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
 
 
@@ -74,7 +75,7 @@ def compile_command(
     code = report_outcome(outcome, shared)
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())
-        say(f"wrote {output} ({len(outcome.files or {})} files, {human_bytes(size)}).")
+        say(f"wrote {output} ({counted(len(outcome.files or {}), 'file')}, {human_bytes(size)}).")
         if outcome.kept:
             say(f"{', '.join(outcome.kept)} stayed there as before.")
         if outcome.dropped:

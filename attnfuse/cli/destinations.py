@@ -14,13 +14,13 @@ def check_apart(what: str, report: Path, source: Path, output: Path | None) -> N
     """Raise UsageError where the report, or `what`, would be written over, or into, the source or the output."""
     path = report.resolve()
     for other in filter(None, (source, output)):
-        held = other.resolve()
-        graph = held if held.suffix == SUFFIX else None
+        resolved = other.resolve()
+        graph = resolved if resolved.suffix == SUFFIX else None
         # Weights beside a graph lie in a folder of this name, and those of source and output may be one file.
         among_weights = graph is not None and any(
             folder.parent == graph.parent and folder.name.endswith("_variables") for folder in path.parents
         )
-        if path == held or held in path.parents or among_weights:
+        if path == resolved or resolved in path.parents or among_weights:
             raise UsageError(f"the {what} {report} would lie in or over {other}; name another place for it.")
     if output is not None and output.suffix == SUFFIX:
         target = OutputPlace(output.resolve(), is_file=True)

@@ -30,8 +30,8 @@ def report_outcome(outcome: CompileOutcome, options: SourceOptions, *, operators
             say(f"warning: {warning}")
     else:
         stderr_console().print(render(outcome.report, operators=operators))
-    if outcome.trouble:
-        say(f"warning: {outcome.trouble}; the next compile may take longer.")
+    if outcome.cache_error:
+        say(f"warning: {outcome.cache_error}; the next compile may take longer.")
     for failed in outcome.report.failed:
         say(f"error: component {failed.name} was left out: {failed.reason}.")
     for unmet in outcome.unmet:

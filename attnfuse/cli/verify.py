@@ -15,6 +15,7 @@ from attnfuse.cli.console import say
 from attnfuse.cli.options import PATH
 from attnfuse.cli.outcome import say_verification
 from attnfuse.errors import UsageError
+from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
 from attnfuse.verify import Verification, check_certificate, verify_component
 
@@ -48,7 +49,7 @@ def verify_command(
     """
     if certificate is not None and (original is None) == (fused is None):
         checked = check_certificate(certificate, original, fused)
-        say(f"{checked} files are those that {certificate} is about.")
+        say(f"unchanged since {certificate} was written: {counted(checked, 'file')}.")
         return 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")

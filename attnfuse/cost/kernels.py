@@ -20,7 +20,7 @@ TRANSDATA = "TransData"
 
 @dataclass(slots=True)
 class Kernel:
-    """One task of the device, or none where `is_task` is not set: then it only names memory anew."""
+    """One task of the device, or none where `is_task` is not set: then it only renames memory."""
 
     what: str
     reads: list[int]

@@ -119,7 +119,7 @@ def is_operator(node: Node) -> bool:
     return node.op not in (CONSTANT, CALL)
 
 
-def _told(value: str) -> str:
+def _named(value: str) -> str:
     """A value's name for people."""
     return short_name(value) if value.count(":") > 1 else value.rpartition(":")[2]
 
@@ -156,7 +156,7 @@ class _Reader:
 
     def tensor(self, tensor_type: TensorType, name: str, *, constant: bool = False, is_state: bool = False) -> Ref:
         if not tensor_type.is_static:
-            raise NotEstimated(f"sizes are left to run time: {_told(name)} is {tensor_type}")
+            raise NotEstimated(f"sizes are left to run time: {_named(name)} is {tensor_type}")
         number = len(self.program.tensors)
         self.program.tensors.append(Tensor(tensor_type, number, constant, is_state))
         return Ref(number, tensor_type.dims)
@@ -192,13 +192,13 @@ class _Reader:
             try:
                 entries[node.name] = self.call(node, entries) if node.op == CALL else self.node(node, entries)
             except (NotKnown, TypeMismatch) as error:
-                raise NotEstimated(f"{_told(node.name)}: the arguments of {node.op} are not known ({error})") from None
+                raise NotEstimated(f"{_named(node.name)}: the arguments of {node.op} are not known ({error})") from None
         return [self.entry(output, entries) for output in outputs]
 
     def call(self, node: Node, entries: dict[str, _Entry]) -> _Entry:
         callee = self.functions.get(node.proto.op_type.removeprefix("REF::"))
         if callee is None:
-            raise NotEstimated(f"control flow decides what runs: {_told(node.name)} calls a value")
+            raise NotEstimated(f"control flow decides what runs: {_named(node.name)} calls a value")
         given = [self.entry(name, entries) for name in node.inputs]
         return self.run(callee, dict(zip((value.name for value in callee.input), given, strict=True)))[0]
 
@@ -208,7 +208,7 @@ class _Reader:
         if sort is Sort.SAME:
             return self.entry(node.inputs[0], entries)
         if sort is Sort.CONTROL:
-            raise NotEstimated(f"control flow decides what runs: {_told(node.name)} is a {node.op}")
+            raise NotEstimated(f"control flow decides what runs: {_named(node.name)} is a {node.op}")
         if sort is Sort.NUMBERS:
             return None
         given = tuple(self.entry(value, entries) for value in node.inputs)
@@ -220,7 +220,7 @@ class _Reader:
         folded = sort is Sort.CREATE or all(self.program.tensors[ref.tensor].constant for ref in refs)
         if sort is Sort.VIEW and refs and isinstance(value_type, TensorType):
             if not value_type.is_static:
-                raise NotEstimated(f"sizes are left to run time: {_told(node.name)} is {value_type}")
+                raise NotEstimated(f"sizes are left to run time: {_named(node.name)} is {value_type}")
             return Ref(refs[0].tensor, value_type.dims)
         if node.op == "Cast" and not folded and isinstance(value_type, TensorType):
             undone = self.cast_back(refs[0], value_type)
@@ -251,13 +251,13 @@ class _Reader:
         if isinstance(value_type, tuple):
             return tuple(self.results(node, element, constant=constant) for element in value_type)
         if value_type is None:
-            raise NotEstimated(f"the type of {_told(node.name)} ({node.op}) is not known")
+            raise NotEstimated(f"the type of {_named(node.name)} ({node.op}) is not known")
         return None
 
     def element(self, node: Node, several: _Entry) -> _Entry:
         index = self.values.argument(node.inputs[1]).value
         if isinstance(several, Ref) or several is None or not isinstance(index, int):
-            raise NotEstimated(f"what {_told(node.name)} takes out of a tuple is not known")
+            raise NotEstimated(f"what {_named(node.name)} takes out of a tuple is not known")
         return several[index]
 
     def operation(self, node: Node, sort: Sort, given: tuple[_Entry, ...], refs: list[Ref], results: _Entry) -> _Entry:

@@ -2,7 +2,7 @@
 
 MindSpore can trace with an unknown batch, but what it writes then (a Switch, computed shapes, every body twice) can be
 neither matched nor given to MindSpore Lite. So everything is traced, proved and rewritten at known sizes
-(`attnfuse.tracing.contract.DYNAMIC_BATCHES`), and here the results are held against each other, field by field:
+(`attnfuse.tracing.contract.DYNAMIC_BATCHES`), and here the results are compared with each other, field by field:
 
     lines        a number that follows the batch lies on one straight line through all the sizes
     family       several graphs that differ in nothing but such numbers (and in constants of equal or counted rows)

@@ -107,7 +107,7 @@ def family_of(component: str, models: Mapping[int, ModelProto]) -> BatchFamily:
         ):
             comparison.expect_one({len(messages) for messages in lists}, f"the number of {kind}s")
             for position, several in enumerate(zip(*lists, strict=True)):
-                found = comparison.places(several, _told(kind, several[0]))
+                found = comparison.places(several, _place_text(kind, several[0]))
                 if found:
                     places[_owner(kind, at_once[0], position)] = found
     return BatchFamily(component, messages[0], batches[0], places)
@@ -137,7 +137,7 @@ def _owner(kind: str, graph: GraphProto, position: int) -> Owner:
     return kind, f"{graph.name}:{position}"
 
 
-def _told(kind: str, message: Any) -> str:
+def _place_text(kind: str, message: Any) -> str:
     if isinstance(message, NodeProto):
         return f"node {short_name(message.output[0])}"
     return f"{kind} {short_name(message.name)}"
@@ -182,23 +182,23 @@ class _Comparison:
         if any(message != messages[0] for message in messages):
             raise self.refuse(what)
 
-    def places(self, messages: Sequence[Any], told: str) -> tuple[BatchDependentNumber, ...]:
+    def places(self, messages: Sequence[Any], place: str) -> tuple[BatchDependentNumber, ...]:
         """Where the messages differ. Most do not: they are compared by their bytes first."""
         first = messages[0].SerializeToString(deterministic=True)
         if all(message.SerializeToString(deterministic=True) == first for message in messages[1:]):
             return ()
-        return tuple(self._walk(messages, (), told))
+        return tuple(self._walk(messages, (), place))
 
-    def _walk(self, messages: Sequence[Any], path: Path, told: str) -> Iterator[BatchDependentNumber]:
+    def _walk(self, messages: Sequence[Any], path: Path, place: str) -> Iterator[BatchDependentNumber]:
         fields = [[field.name for field, _ in message.ListFields()] for message in messages]
         if any(names != fields[0] for names in fields):
-            raise self.refuse(told)
+            raise self.refuse(place)
         for name in fields[0]:
             values = [getattr(message, name) for message in messages]
             if isinstance(messages[0], TensorProto) and name == "raw_data":
-                yield from self._rows(messages, (*path, name), told)
+                yield from self._rows(messages, (*path, name), place)
             else:
-                yield from self._values(values, (*path, name), told)
+                yield from self._values(values, (*path, name), place)
 
     def _values(self, values: Sequence[Any], path: Path, message: str) -> Iterator[BatchDependentNumber]:
         first = values[0]

@@ -107,7 +107,7 @@ def _rewrite_uses(
             raise family.refuse(use.node, f"its argument {argument_name(use.node, use.position)} follows the batch")
     if not targets:
         edit.remove.add(constant.name)  # those that were made longer have another shape
-    # Where the shape has a -1 already, which is now known and gives way, its uses may need different ones.
+    # Where the shape has a -1 already, which is now known and is replaced, its uses may need different ones.
     for number, (target, reshapes) in enumerate(targets.items()):
         made = NodeProto()
         made.CopyFrom(constant.proto)

@@ -295,8 +295,8 @@ class Builder:
             return value
         tensor_type = self.type_of(value)
         with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
-            is_held = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
-        if tensor_type.dtype.is_low_precision and not is_held:
+            is_exact = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
+        if tensor_type.dtype.is_low_precision and not is_exact:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), tensor_type.dtype)
         return self.op("Mul", value, self.tensor(np.array(factor), tensor_type.dtype))
 
@@ -329,7 +329,7 @@ class Builder:
         replaced, made = self._edit.model.type_of(self._anchor.name), self._made.get(value)
         value_type: ValueType = self._edit.model.types_of(value) if made is None else made.value_type
         if replaced is not None and not agree(value_type, replaced):
-            raise self.refusal(f"{replaced}, and what was to stand for it {describe(value_type)}")
+            raise self.refusal(f"{replaced}, and its replacement is {describe(value_type)}")
 
     def stand_before(self) -> None:
         """Let the site's nodes stand before the node, which stays."""

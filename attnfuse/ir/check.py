@@ -1,4 +1,4 @@
-"""The verifier of graphs: what a file says of its values held against what the operator table infers.
+"""The verifier of graphs: what a file says of its values compared with what the operator table infers.
 
 It is asked about a source before anything is done to it, and after every pass. It looks at each node by itself: number
 and types of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
@@ -94,7 +94,7 @@ class Checker:
 
 
 _LONGEST = 1 << 16
-"""Bytes of a constant that is known again: a longer one is read anew."""
+"""Bytes of a constant that is known again: a longer one is read again."""
 
 
 class _Look:
@@ -117,9 +117,9 @@ class _Look:
     def run(self) -> list[Finding]:
         for node in self.model.nodes:
             if node.op == CONSTANT:
-                made, told_of = self.checker.constant(node)
-                if told_of is not None:
-                    self._say(node, told_of)
+                made, problem = self.checker.constant(node)
+                if problem is not None:
+                    self._say(node, problem)
             else:
                 made = self._made(node)
                 if self.functions:
@@ -167,7 +167,7 @@ class _Look:
         return found
 
     def _call(self, node: Node, inputs: Sequence[Argument]) -> ValueType:
-        """The type of what a function gives, its arguments held to what it takes. A value that is called tells none."""
+        """The type of what a function gives, its arguments checked. A value that is called has none."""
         callee = node.proto.op_type.removeprefix("REF::")
         function = self.functions.get(callee)
         if function is None:
@@ -218,8 +218,8 @@ class _Look:
         for use in self.model.uses(state):
             other = use.node
             if other is not None and other is not node and changed in other.inputs and not _orders(other):
-                told_of = short_name(other.name)
-                self._say(node, f"changes memory, and nothing orders it before or behind {told_of}", Sort.EFFECTS)
+                unordered = short_name(other.name)
+                self._say(node, f"changes memory, and nothing orders it before or behind {unordered}", Sort.EFFECTS)
                 return
 
     def _is_monad(self, name: str) -> bool:
@@ -251,9 +251,9 @@ class _Judging:
         self._problems.append((sentence, sort))
 
     def _made(self, shape: AttributeProto | None, called: ValueType) -> Argument:
-        told_of = unreadable_node(self._node)
-        if told_of is not None:
-            self._say(told_of)
+        problem = unreadable_node(self._node)
+        if problem is not None:
+            self._say(problem)
             return Argument(None)
         declared = declared_type(shape)
         made = Argument(called) if self._node.op == CALL else self._apply(operator(self._node.op))

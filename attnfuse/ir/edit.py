@@ -74,7 +74,7 @@ class Edit:
         return self._references[signature]
 
     def apply(self) -> None:
-        """Write the changes into the message and index it anew."""
+        """Write the changes into the message and index it again."""
         if self.is_empty:
             return
         for graph in self.model.graphs:

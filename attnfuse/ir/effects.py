@@ -32,7 +32,7 @@ from attnfuse.ir.questions import (
 )
 
 
-def _named_anew(node: Node) -> list[str]:
+def _renamed_inputs(node: Node) -> list[str]:
     """The values whose memory the node may give back under another name."""
     memory = operator(node.op).memory
     return arguments(node, memory.argument) if memory.effect is Effect.WRITES else aliased(node)
@@ -333,7 +333,7 @@ class _Reader:
             # No operator gives tensors that overlap: the other elements of its tuple are other memory.
             maker, same = element
             return [], same, _is_own(maker)
-        onward = [] if node is None or node.op in (CONSTANT, CALL) else _named_anew(node)
+        onward = [] if node is None or node.op in (CONSTANT, CALL) else _renamed_inputs(node)
         return onward, [], bool(onward) or _is_own(node)
 
     def _readers(self, writer: Node, names: frozenset[str]) -> frozenset[str]:
@@ -343,14 +343,14 @@ class _Reader:
     def _renaming(self, name: str) -> frozenset[str]:
         """The nodes that may give the value's memory another name."""
         nodes = (use.node for use in self._model.uses(name))
-        return frozenset(n.name for n in nodes if n is not None and n.op != CALL and name in _named_anew(n))
+        return frozenset(n.name for n in nodes if n is not None and n.op != CALL and name in _renamed_inputs(n))
 
     def _readers_of(self, name: str) -> frozenset[str]:
         """The nodes that read the memory under that name, or change it."""
         nodes = (use.node for use in self._model.uses(name))
         found = [node for node in nodes if node is not None and not _orders(self._model, node)]
-        anew = self._renamings[name]
-        return frozenset(node.name for node in found if node.name not in anew or changed(self._model, node))
+        renamed = self._renamings[name]
+        return frozenset(node.name for node in found if node.name not in renamed or changed(self._model, node))
 
 
 class _Known(dict[str, frozenset[str]]):
@@ -369,7 +369,7 @@ def _element(model: Model, node: Node) -> tuple[Node, list[str]] | None:
     if not _picks(node) or not model.is_literal(node.inputs[1]):
         return None
     maker = model.producer(node.inputs[0])
-    if maker is None or maker.op in (CONSTANT, CALL) or _named_anew(maker):
+    if maker is None or maker.op in (CONSTANT, CALL) or _renamed_inputs(maker):
         return None
     index = model.literal(node.inputs[1])
     users = [use.node for use in model.uses(maker.name)]

@@ -186,7 +186,7 @@ class Model:
             self.index()
 
     def index(self) -> None:
-        """Read the message anew, after a change of it. Raises as `Model` does."""
+        """Read the message again, after a change of it. Raises as `Model` does."""
         proto = self.proto
         self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
         self.primitives: dict[str, PrimitiveProto] = {"REF::" + p.name: p for p in proto.primitives}

@@ -1,6 +1,6 @@
 """Whether what a file declares can be read at all: sizes a tensor can have, and bytes that are as many as they say.
 
-The first thing a source is held to, before anything is computed from its numbers. What agrees with what is the
+The first check of a source, before anything is computed from its numbers. What agrees with what is the
 operators' matter: see `attnfuse.ir.check`.
 """
 

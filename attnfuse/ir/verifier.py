@@ -1,4 +1,4 @@
-"""What a source is held to before anything is done with it, and what every pass leaves to what it was given."""
+"""What a source is checked for before anything is done with it, and what every pass leaves to what it was given."""
 
 from __future__ import annotations
 

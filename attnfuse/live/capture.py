@@ -1,6 +1,6 @@
 """Traces the cells of a live pipeline and saves their weights, in the user's process.
 
-The only module of this room that imports MindSpore, which the user's process holds already. Leaves behind what the
+The only module of this package that imports MindSpore, which the user's process holds already. Leaves behind what the
 tracing worker leaves (`TracedComponent`s), for the subprocess to compile.
 """
 

@@ -19,7 +19,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.errors import AttnfuseError, InternalError
 from attnfuse.policy import PassOption, Policy, Rule
-from attnfuse.preflight import Held, held_by
+from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
@@ -28,7 +28,7 @@ from attnfuse.sources import Component, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
 
-_HELD = "the live model is held in it"
+_LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
 
 
@@ -60,15 +60,15 @@ class CapturedSource:
         return {}
 
     @property
-    def held(self) -> Mapping[str, Held]:
-        return {name: held_by(traced.plan) for name, traced in self.traces.items()}
+    def component_types(self) -> Mapping[str, ComponentTypes]:
+        return {name: types_of(traced.plan) for name, traced in self.traces.items()}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         """See `attnfuse.sources.Source`."""
         progress.stage(name, "read")
         traced = self.traces[name]
         inputs = {path.name: path for path in sorted({source.file for source in traced.weights})}
-        plan = dataclasses.replace(traced.plan, dtype_from=_HELD, warnings=self.warnings.get(name, ()))
+        plan = dataclasses.replace(traced.plan, dtype_from=_LIVE_TYPE, warnings=self.warnings.get(name, ()))
         return from_trace(dataclasses.replace(traced, plan=plan), inputs)
 
 
@@ -77,17 +77,17 @@ class _Lines:
 
     def stage(self, component: str, stage: str) -> None:
         """See `attnfuse.progress.Progress`."""
-        self._tell({"stage": [component, stage]})
+        self._send({"stage": [component, stage]})
 
     def amount(self, done: int, total: int) -> None:
         """See `attnfuse.progress.Progress`."""
-        self._tell({"amount": [done, total]})
+        self._send({"amount": [done, total]})
 
     def memory(self, peak: int) -> None:
         """See `attnfuse.progress.Progress`."""
-        self._tell({"memory": peak})
+        self._send({"memory": peak})
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
 
@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
     die_with(request["parent"])
     try:
         outcome = compiler.compile(_request(request), _Lines())
-        result: dict[str, Any] = _told(outcome)
+        result: dict[str, Any] = _plain_outcome(outcome)
     except AttnfuseError as error:
         result = {"error": type(error).__name__, "text": str(error)}
     except Exception as error:
@@ -127,7 +127,7 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
     )
 
 
-def _told(outcome: CompileOutcome) -> dict[str, Any]:
+def _plain_outcome(outcome: CompileOutcome) -> dict[str, Any]:
     return {
         "report": outcome.report.to_json(),
         "unmet": list(outcome.unmet),

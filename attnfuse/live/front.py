@@ -34,7 +34,7 @@ from attnfuse.live.plans import LivePlan, plan_live
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
 from attnfuse.policy import Policy
-from attnfuse.preflight import check_components, check_policy, held_by
+from attnfuse.preflight import check_components, check_policy, types_of
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
@@ -92,7 +92,7 @@ def compile(  # noqa: A001  # it is what it does
     docs/verification-inputs.md). `progress` shows a bar in a terminal or a notebook, or tells an object of
     yours.
 
-    Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can mend, RequirementError
+    Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can fix, RequirementError
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
     ours. Whatever is raised, nothing was written.
     """
@@ -122,9 +122,9 @@ def compile(  # noqa: A001  # it is what it does
         configs.mkdir()
         plan = plan_live(source, configs, shapes, components, inputs)
         found = live_rules(plan.cells, plan.prefix)
-        held = {one.name: held_by(one) for one in plan.plans}
-        check_components(Target(runtime, soc), held, "convert it first (pipe.to), to")
-        check_policy(Target(runtime, soc), Policy((*found, *given.rules)), held)
+        component_types = {one.name: types_of(one) for one in plan.plans}
+        check_components(Target(runtime, soc), component_types, "convert it first (pipe.to), to")
+        check_policy(Target(runtime, soc), Policy((*found, *given.rules)), component_types)
         request["rules"] = [dataclasses.asdict(rule) for rule in (*found, *given.rules)]
         request["options"] = [dataclasses.asdict(option) for option in given.options]
         request["warnings"] = plan.warnings
@@ -143,7 +143,7 @@ def _check_choices(runtime: str, soc: str, verify: str) -> None:
 
 @contextlib.contextmanager
 def _work_folder(beside: Path | None) -> Iterator[Path]:
-    """A folder for graphs and weights; beside the output, where there is room for weights, if it can be."""
+    """A folder for graphs and weights; beside the output, where weights have space, if it can be."""
     existing = None if beside is None else next(p for p in (beside, *beside.parents) if p.is_dir())
     try:
         folder = tempfile.TemporaryDirectory(prefix=".attnfuse-", dir=existing, ignore_cleanup_errors=True)

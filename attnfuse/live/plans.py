@@ -56,15 +56,15 @@ def plan_live(
     for name in names:
         (plan,) = _planned(work, "float32", shapes, [name])
         model = parts[MODEL if single else plan.model]
-        held = dtype_of(model, name)
-        (wished,) = _planned(work, held, shapes, [name])
+        own_dtype = dtype_of(model, name)
+        (wished,) = _planned(work, own_dtype, shapes, [name])
         warnings[name] = wished.warnings
-        if wished.dtype != held:
-            message = f"it is held in {held}, and the pipeline would run it in {wished.dtype}"
+        if wished.dtype != own_dtype:
+            message = f"its type is {own_dtype}, and the pipeline would run it in {wished.dtype}"
             warnings[name] += (
                 f"{message}: convert it before compiling (pipe.upcast_vae()), or its numbers may overflow",
             )
-        plans += (_with_lora(one, model) for one in _planned(work, held, shapes, [name], exactly=True))
+        plans += (_with_lora(one, model) for one in _planned(work, own_dtype, shapes, [name], exactly=True))
     models = {plan.model: parts[MODEL if single else plan.model] for plan in plans}
     cells = models if single else models | {name: part for name, part in parts.items() if _is_cell(part)}
     return LivePlan(tuple(plans), models, cells, "" if single else "pipe.", warnings)
@@ -82,7 +82,7 @@ def _with_lora(plan: ComponentPlan, model: Any) -> ComponentPlan:
     )
     if not scales:
         return plan
-    meaning = "of each LoRA that is loaded: the graph has it as it stands; for another scale set it and compile again"
+    meaning = "of each LoRA that is loaded: the graph has its present value; for another scale set it and compile again"
     scale_value = FixedValue("lora_scale", [list(one) for one in scales], meaning)
     return replace(plan, fixed=(scale_value, *(one for one in plan.fixed if one.name != scale_value.name)))
 

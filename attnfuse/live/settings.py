@@ -42,7 +42,7 @@ def live_rules(models: Mapping[str, Any], prefix: str) -> tuple[Rule, ...]:
     """The rules that say what is set on `models`, by the pipeline's attribute; `prefix` begins their labels ("pipe.").
 
     Of a pipeline all models must be given, those too that are not compiled. A rule that speaks of cells that are not
-    compiled is no slip: none of them is expected to match.
+    compiled is no mistake: none of them is expected to match.
     """
     rules = [
         Rule(match, f"{place}: {_CAST.method}({text})", force_cast_dtype=cast, from_pipeline=True)

@@ -178,7 +178,7 @@ def variables(model: ModelProto, sources: Mapping[str, WeightLocation], lossy: l
                 f"parameter {name!r} has {list(parameter.dims)}."
             )
         if written != parameter.external_data.offset:
-            raise InternalError(f"the variables file stands at {written} instead of at parameter {name!r}.")
+            raise InternalError(f"the variables file is at {written} instead of at parameter {name!r}.")
         overflow: list[str] = []
         for chunk in file.read(source.key, dtype, overflow):
             yield chunk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -67,11 +67,16 @@ def with_ids(component: str, records: Iterable[SiteRecord]) -> tuple[SiteRecord,
 def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
     """What became of which operators, by the operator's name."""
     counts: Counter[str] = Counter()
-    into: dict[str, set[str]] = {}
+    into: dict[str, set[str]] = defaultdict(set)
+    absorbed: dict[str, set[str]] = defaultdict(set)
     for node in nodes:
         counts[node.op] += 1
-        into.setdefault(node.op, set()).update(node.into)
-    return tuple(LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op]))) for op in sorted(counts))
+        into[node.op].update(node.into)
+        absorbed[node.op].update(node.absorbed)
+    return tuple(
+        LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op])), absorbed=tuple(sorted(absorbed[op])))
+        for op in sorted(counts)
+    )
 
 
 def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[UnsupportedEntry, ...]:
@@ -79,13 +84,30 @@ def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]
 
     `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else.
     """
-    groups: dict[tuple[str, str], list[Node]] = {}
+    found = []
     for node in model.nodes:
         reason = unsupported_type(target, model, node)
         if reason is None and (why := unsupported_reason(target, model, node)) is not None:
-            reason = reasons.get(node.name, f"{why}; no rule writes it otherwise")
+            reason = reasons.get(node.name, f"{why}; no rule replaces it")
         if reason is not None:
-            groups.setdefault((node.op, reason), []).append(node)
+            found.append((node, reason))
+    return _entries(model, found)
+
+
+def not_rewritten_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[UnsupportedEntry, ...]:
+    """The nodes of a finished graph that a pass gave a reason for and the target takes, by operator and reason."""
+    left = [node for node in model.nodes if node.name in reasons]
+    taken = (node for node in left if unsupported_reason(target, model, node) is None)
+    return _entries(
+        model, [(node, reasons[node.name]) for node in taken if unsupported_type(target, model, node) is None]
+    )
+
+
+def _entries(model: Model, found: Iterable[tuple[Node, str]]) -> tuple[UnsupportedEntry, ...]:
+    """Nodes with the reason why each stays, by operator and reason."""
+    groups: dict[tuple[str, str], list[Node]] = defaultdict(list)
+    for node, reason in found:
+        groups[node.op, reason].append(node)
     modules = Modules(model)
     return tuple(
         UnsupportedEntry(
@@ -101,8 +123,8 @@ def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]
 
 def type_warnings(target: Target, component: str, unsupported: Iterable[UnsupportedEntry]) -> list[str]:
     """A warning for each type that the component computes in and the SoC does not."""
-    lacking = {entry.reason for entry in unsupported if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
-    return [f"{component}: not deployable: {reason}" for reason in sorted(lacking)]
+    missing = {entry.reason for entry in unsupported if entry.reason in map(target.cure_of, FLOAT_DTYPES)}
+    return [f"{component}: not deployable: {reason}" for reason in sorted(missing)]
 
 
 def component_entry(
@@ -118,6 +140,7 @@ def component_entry(
     dtype_from: str = "",
     options: Mapping[str, Any] = MappingProxyType({}),
     plugins: Mapping[str, str] = MappingProxyType({}),
+    not_rewritten: tuple[UnsupportedEntry, ...] = (),
 ) -> ComponentEntry:
     """The report of one component; `options` are those of all passes, `plugins` versions by name."""
     return ComponentEntry(
@@ -131,6 +154,7 @@ def component_entry(
         sites=sites,
         legalised=legalised,
         unsupported=unsupported,
+        not_rewritten=not_rewritten,
         cost=cost,
         beside=beside,
         totals=totals(sites, legalised, unsupported),

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from attnfuse.codes import CODES
 from attnfuse.decisions import DecisionStage, NotTaken, SiteRecord
 from attnfuse.ir.graph import short_name
+from attnfuse.names import counted
 
 
 def explain(record: SiteRecord) -> str:
@@ -68,7 +69,7 @@ def _form(record: SiteRecord) -> Iterator[str]:
         if record.precision is not None:
             yield f"precision {record.precision}: {record.precision_reason}"
         padding = f"{record.head_dim_padding} zeros per head"
-        yield f"cost      {record.casts} casts, {padding}, {record.mask_bytes} bytes of mask"
+        yield f"cost      {counted(record.casts, 'cast')}, {padding}, {record.mask_bytes} bytes of mask"
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"
 
 

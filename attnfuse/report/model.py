@@ -33,16 +33,22 @@ class _Document(BaseModel):
 
 
 class LegalisedEntry(_Document):
-    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away."""
+    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away.
+
+    `absorbed` are the operators of the nodes that went with them, as nothing else read them: where a formula of several
+    nodes became one operator, `op` is that of its last node and these are the others'.
+    """
 
     op: str
     count: int
     into: tuple[str, ...]
+    absorbed: tuple[str, ...] = ()
 
 
 class UnsupportedEntry(_Document):
     """Nodes of the result of one operator that the runtime does not take, and the one reason why they stay.
 
+    Or that it takes, and a rewrite left as they are.
     `nodes` are values of the graph, `modules` the parts of the model they belong to, as far as weights or scopes tell.
     """
 
@@ -86,8 +92,9 @@ class ComponentEntry(_Document):
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
     was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
     are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
-    SoC, by the rules of docs/cost.md: nothing of it was measured. `beside` are the transposes, pads, slices and splits
-    that are left beside fused nodes, each a kernel; at any batch, those of the smallest.
+    SoC, by the rules of docs/cost.md: nothing of it was measured. `not_rewritten` are nodes that the runtime takes and
+    that a rewrite was for, a plugin's as a rule, but did not write otherwise. `beside` are the transposes, pads, slices
+    and splits that are left beside fused nodes, each a kernel; at any batch, those of the smallest.
     """
 
     name: str
@@ -100,6 +107,7 @@ class ComponentEntry(_Document):
     sites: tuple[SiteRecord, ...]
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
+    not_rewritten: tuple[UnsupportedEntry, ...] = ()
     cost: Comparison = Comparison()
     beside: tuple[BesideEntry, ...] = ()
     totals: Totals

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from attnfuse.report.model import Report, Totals
+from attnfuse.names import counted
+from attnfuse.report.model import ComponentEntry, Report, Totals, UnsupportedEntry
 
 _SHOWN_IDS = 3
 
@@ -110,8 +111,8 @@ def _reasons(report: Report) -> list[Text]:
     lines = []
     for (status, code, reason), ids in sorted(groups.items()):
         lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {_some(ids)}"))
-    counted = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
-    return lines + [Text(f"warning: {w} ({n} sites)", style="yellow") for w, n in sorted(counted.items())]
+    warned = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
+    return lines + [Text(f"warning: {w} ({counted(n, 'site')})", style="yellow") for w, n in sorted(warned.items())]
 
 
 def _beside(report: Report) -> list[Text]:
@@ -133,28 +134,39 @@ def _beside(report: Report) -> list[Text]:
 def _operators(report: Report, *, every: bool) -> list[Text]:
     """What was legalised, and one line for each reason that keeps the graphs from the target, with its operators."""
     counts: Counter[str] = Counter()
-    into: dict[str, set[str]] = {}
-    places: dict[str, list[str]] = {}
-    nodes: dict[str, Counter[str]] = {}
-    for component in report.components:
-        for legalised in component.legalised:
-            counts[legalised.op] += legalised.count
-            into.setdefault(legalised.op, set()).update(legalised.into)
-        for entry in component.unsupported:
-            nodes.setdefault(entry.reason, Counter())[entry.op] += entry.count
-            there = places.setdefault(entry.reason, [])
-            there += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
-    lines = [Text(f"legalised {counts.total()} nodes of {len(counts)} operators")] if counts else []
+    into: dict[str, set[str]] = defaultdict(set)
+    absorbed: dict[str, set[str]] = defaultdict(set)
+    for legalised in (entry for component in report.components for entry in component.legalised):
+        counts[legalised.op] += legalised.count
+        into[legalised.op].update(legalised.into)
+        absorbed[legalised.op].update(legalised.absorbed)
+    total = f"legalised {counted(counts.total(), 'node')} of {counted(len(counts), 'operator')}"
+    lines = [Text(total)] if counts else []
+    for op, n in sorted(counts.items()) if every else ():
+        others = f" with {', '.join(sorted(absorbed[op]))}" if absorbed[op] else ""
+        lines.append(Text(f"  {op} {n}{others}: {', '.join(sorted(into[op])) or 'nothing left'}"))
+    left = _left(report, "unsupported", lambda component: component.unsupported)
+    lines += left
     if every:
-        lines += [
-            Text(f"  {op} {n}: {', '.join(sorted(into[op])) or 'nothing left'}") for op, n in sorted(counts.items())
-        ]
+        lines += _left(report, "not rewritten", lambda component: component.not_rewritten)
+    if not left and report.runtime == "lite":
+        lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
+    return lines
+
+
+def _left(report: Report, what: str, entries_of: Callable[[ComponentEntry], Iterable[UnsupportedEntry]]) -> list[Text]:
+    """One line for each reason why nodes stay, with their operators and some of the places."""
+    places: dict[str, list[str]] = defaultdict(list)
+    nodes: dict[str, Counter[str]] = defaultdict(Counter)
+    for component in report.components:
+        for entry in entries_of(component):
+            nodes[entry.reason][entry.op] += entry.count
+            places[entry.reason] += [f"{component.name}/{place}" for place in entry.modules or entry.nodes]
+    lines = []
     for reason, found in sorted(nodes.items(), key=lambda item: (sorted(item[1]), item[0])):
         several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
         where = _some(list(dict.fromkeys(places[reason])))
-        lines.append(Text(f"unsupported {found.total()} ({', '.join(several)}): {reason}: {where}"))
-    if not nodes and report.runtime == "lite":
-        lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
+        lines.append(Text(f"{what} {found.total()} ({', '.join(several)}): {reason}: {where}"))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""What each runtime and SoC accepts: data with sources, and what holds a request against it.
+"""What each runtime and SoC accepts: data with sources, and what checks a request against it.
 
 `support`, which looks at graphs, is imported by its own name: the rest is needed where MindSpore is loaded, and
 protobuf cannot be.

@@ -36,7 +36,7 @@ class LaunchLimits:
     """What PromptFlashAttention takes on one SoC. Sizes are inclusive upper bounds.
 
     `precisions` are values of `inner_precise`: bit 0 clear computes in high precision, set in high performance, bit 1
-    mends fully masked rows. `max_group` bounds query heads for each head of key and value. `aligned_head` is what
+    repairs fully masked rows. `max_group` bounds query heads for each head of key and value. `aligned_head` is what
     head_dim must be a multiple of in bfloat16, in float16 and high precision, which a float16 bias forces, and in any
     mode where the batch is above `unaligned_batch`. `mask_multiple`: 0, any mask; n, one only where both sequences are
     equal and a multiple of n.

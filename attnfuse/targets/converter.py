@@ -4,7 +4,7 @@ Lite hands a graph to MindSpore's converter, which finds an adapter by the opera
 attributes where the adapter says. What the adapter cannot place is lost without a word, or ends in an exception. The
 rules were found by running both converters (Lite of July 2025, MindSpore 2.7.1) on small graphs, without a device.
 
-Types written on nodes are held to those inferred by `attnfuse.ir.check`, and not looked at again here.
+Types written on nodes are checked against those inferred by `attnfuse.ir.check`, and not looked at again here.
 """
 
 from __future__ import annotations
@@ -92,22 +92,22 @@ def _primitive(model: Model, node: Node) -> PrimitiveProto:
     return model.primitives[node.proto.op_type]
 
 
-def _held(model: Model, node: Node) -> dict[str, AttributeProto]:
+def _stored(model: Model, node: Node) -> dict[str, AttributeProto]:
     """The attributes of the node's primitive."""
     return {a.name: a for a in _primitive(model, node).attribute}
 
 
 def _epsilon(model: Model, node: Node) -> Iterator[Refusal]:
     """RmsNorm's epsilon arrives as third input of a primitive that is no function; anywhere else it is lost."""
-    held = _held(model, node).get("epsilon")
-    if held is None and len(node.inputs) < _EPSILON:
+    stored = _stored(model, node).get("epsilon")
+    if stored is None and len(node.inputs) < _EPSILON:
         return
     try:
-        epsilon = model.literal(node.inputs[_EPSILON - 1]) if held is None else read_literal(held)
+        epsilon = model.literal(node.inputs[_EPSILON - 1]) if stored is None else read_literal(stored)
     except NotALiteralError:
         epsilon = None
     is_function = _primitive(model, node).prim_type == PrimitiveProto.PRIMITIVE_FUNCTION
-    arrives = held is None and not is_function and epsilon is not None
+    arrives = stored is None and not is_function and epsilon is not None
     is_default = isinstance(epsilon, float) and np.float32(epsilon) == np.float32(_DEFAULT_EPSILON)
     if not (arrives or is_default):
         wanted = "a constant epsilon as third input of a primitive that is no function, or 1e-6"
@@ -131,12 +131,12 @@ def _given(model: Model, node: Node, position: int) -> bool:
 
 def _ports(model: Model, node: Node, adapter: Adapter, prototype: Prototype) -> Iterator[Refusal]:
     """Required inputs that nothing reaches."""
-    held = _held(model, node)
+    stored = _stored(model, node)
     placed = {ge: name for name, ge in adapter.attribute_inputs.items()}
     for port in prototype.inputs:
         position = adapter.inputs.get(port.name) or adapter.dynamic_inputs.get(port.name)
         names = {placed.get(port.name), None if position is None else _parameter(node, position)}
-        reached = (position is not None and _given(model, node, position)) or names & held.keys()
+        reached = (position is not None and _given(model, node, position)) or names & stored.keys()
         if port.required and not reached:
             yield Refusal("converter.input", f"a value for {adapter.ge}'s input {port.name}", "none", CONVERTER)
 
@@ -146,7 +146,7 @@ def _attributes(model: Model, node: Node, adapter: Adapter, prototype: Prototype
 
     CANN's defaults of a composite's attributes are not MindSpore's, or none of them would ask for: all are written.
     """
-    held = _held(model, node)
+    stored = _stored(model, node)
     sources = {ge: name for name, ge in adapter.attributes.items()}
     wanted = set(prototype.required)
     if node.op in COMPOSITE_OPERATORS:
@@ -154,7 +154,7 @@ def _attributes(model: Model, node: Node, adapter: Adapter, prototype: Prototype
     for name in sorted(wanted):
         position = adapter.input_attributes.get(name)
         # A rotation's mode is read as an argument only.
-        from_held = (
+        from_stored = (
             {sources.get(name)}
             if node.op == "RotaryPositionEmbedding"
             else {
@@ -163,11 +163,11 @@ def _attributes(model: Model, node: Node, adapter: Adapter, prototype: Prototype
             }
         )
         given = position is not None and _given(model, node, position)
-        if not given and not from_held & held.keys() and not (name == "N" and adapter.dynamic_inputs):
+        if not given and not from_stored & stored.keys() and not (name == "N" and adapter.dynamic_inputs):
             yield Refusal("converter.attribute", f"a value for {adapter.ge}'s attribute {name}", "none", CONVERTER)
     for ge, name in {**sources, **{ge: _parameter(node, at) for ge, at in adapter.input_attributes.items()}}.items():
         kinds = _KINDS.get(prototype.attributes.get(ge, ""), _ANY_KIND)
-        for found in filter(None, (held.get(name), _constant(model, node, adapter.input_attributes.get(ge)))):
+        for found in filter(None, (stored.get(name), _constant(model, node, adapter.input_attributes.get(ge)))):
             if found.type not in (*kinds, _A.NONE) and ge != "N":
                 message = _A.AttributeType.Name(found.type)
                 yield Refusal("converter.attribute_type", f"{ge} as {_names(kinds)}", message, CONVERTER)
@@ -189,7 +189,7 @@ def _constant(model: Model, node: Node, position: int | None) -> AttributeProto 
 def _dtypes(target: Target, model: Model, node: Node, adapter: Adapter, prototype: Prototype) -> Iterator[Refusal]:
     """Tensors of types that neither the prototype lists nor a kernel of the SoC.
 
-    Nobody holds a graph to the prototype's list when it is loaded (run), so a kernel that has the type takes it.
+    Nothing checks a graph against the prototype's list when it is loaded (run), so a kernel that has the type takes it.
     """
     if adapter.ge == _IN_PLACE:
         return
@@ -239,11 +239,11 @@ def _taken_apart(model: Model, node: Node, count: int | None) -> Iterator[Refusa
     made = model.types_of(node.name)
     if count == 1:
         if isinstance(made, tuple):
-            yield Refusal("converter.tuple", "one type on an operator of one output", _told(made), CONVERTER)
+            yield Refusal("converter.tuple", "one type on an operator of one output", _type_text(made), CONVERTER)
         return
     if not isinstance(made, tuple) or (count is not None and len(made) != count):
         wanted = f"a tuple of {count or 'its'} types on an operator of several outputs"
-        yield Refusal("converter.tuple", wanted, _told(made), CONVERTER)
+        yield Refusal("converter.tuple", wanted, _type_text(made), CONVERTER)
     for use in model.uses(node.name):
         reader = use.node
         if reader is None or not (takes_element(reader) or keeps_order(reader) or orders_effects(reader)):
@@ -251,7 +251,7 @@ def _taken_apart(model: Model, node: Node, count: int | None) -> Iterator[Refusa
             yield Refusal("converter.tuple", "several outputs read by TupleGetItem only", message, CONVERTER)
 
 
-def _told(made: TensorType | tuple[TensorType | None, ...] | None) -> str:
+def _type_text(made: TensorType | tuple[TensorType | None, ...] | None) -> str:
     return f"({', '.join(map(str, made))})" if isinstance(made, tuple) else str(made)
 
 
@@ -283,20 +283,20 @@ def _is_learned(model: Model, value: str) -> bool:
 
 def _custom(model: Model, node: Node) -> Iterator[Refusal]:
     """A `Custom` names its GE operator, whose ports GE compares by name and order, all given ones being required."""
-    held = _held(model, node)
-    lost = sorted(name for name, a in held.items() if a.type in (_A.DOUBLE, _A.NONE))
+    stored = _stored(model, node)
+    lost = sorted(name for name, a in stored.items() if a.type in (_A.DOUBLE, _A.NONE))
     if lost:
         yield Refusal("converter.attribute_type", "no DOUBLE and no NONE beside others", ", ".join(lost), CONVERTER)
-    foreign = sorted({"type", "func_type", "func_name"} & held.keys())
+    foreign = sorted({"type", "func_type", "func_name"} & stored.keys())
     if foreign:
         yield Refusal("converter.attribute", "only reg_op_name as the operator's name", ", ".join(foreign), CONVERTER)
-    named = held.get("reg_op_name")
+    named = stored.get("reg_op_name")
     name = "" if named is None else named.s.decode("utf-8", "replace")
     prototype = tables().prototypes.get(name)
     if prototype is None:
         yield Refusal("converter.adapter", "a reg_op_name whose prototype is known", name or "none", CONVERTER)
         return
-    given, made = (_texts(held.get(key)) for key in ("input_names", "output_names"))
+    given, made = (_texts(stored.get(key)) for key in ("input_names", "output_names"))
     required = tuple(port.name for port in prototype.inputs if port.required)
     if given != required or len(node.inputs) != len(required):
         yield Refusal("converter.input", f"the input_names {', '.join(required)}", ", ".join(given), CONVERTER)
@@ -304,10 +304,10 @@ def _custom(model: Model, node: Node) -> Iterator[Refusal]:
     if made != outputs:
         yield Refusal("converter.tuple", f"the output_names {', '.join(outputs)}", ", ".join(made), CONVERTER)
     yield from _taken_apart(model, node, len(outputs))
-    for missing in sorted(set(prototype.required) - held.keys()):
+    for missing in sorted(set(prototype.required) - stored.keys()):
         yield Refusal("converter.attribute", f"a value for {name}'s attribute {missing}", "none", CONVERTER)
     for ge, kind in prototype.attributes.items():
-        found = held.get(ge)
+        found = stored.get(ge)
         if found is not None and found.type not in _KINDS.get(kind, _ANY_KIND):
             message = _A.AttributeType.Name(found.type)
             yield Refusal("converter.attribute_type", f"{ge} as {_names(_KINDS[kind])}", message, CONVERTER)

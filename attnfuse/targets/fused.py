@@ -24,9 +24,9 @@ def refusals(target: Target, node: FusedNodeFacts, mindspore: str = "") -> tuple
 
     `mindspore` is the version that wrote the graph, "" where that is not known.
     """
-    lack = target.missing_operator(target.node, mindspore)
-    if lack is not None:
-        return (lack,)
+    missing = target.missing_operator(target.node, mindspore)
+    if missing is not None:
+        return (missing,)
     return REFUSALS[target.node](target, node)
 
 

@@ -171,11 +171,11 @@ def kernel_refusal(
         wanted = f"types that kernels of {ge_operator} are listed for"
     if not code:
         return None
-    message = f"{', '.join(map(_told, inputs))} -> {', '.join(map(_told, outputs))}"
+    message = f"{', '.join(map(_dtype_text, inputs))} -> {', '.join(map(_dtype_text, outputs))}"
     return Refusal(code, wanted, f"{message}: {_OTHERWISE[code]}", source)
 
 
-def _told(dtype: str | None) -> str:
+def _dtype_text(dtype: str | None) -> str:
     return dtype or "-"
 
 

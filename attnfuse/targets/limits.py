@@ -62,13 +62,13 @@ class Target:
         """Whether a component can be traced in that float type, and the SoC has none of it."""
         return dtype in FLOATS["ascend910b"] and dtype not in self.floats
 
-    def told_of(self, dtype: str) -> str:
+    def missing_type(self, dtype: str) -> str:
         """That it lacks the type, as a sentence without its end."""
         return f"{dtype} is not on {self.soc}"
 
     def cure_of(self, dtype: str) -> str:
         """The same, with what to do about it."""
-        return f"{self.told_of(dtype)}: compute in {' or '.join(self.floats)}"
+        return f"{self.missing_type(dtype)}: compute in {' or '.join(self.floats)}"
 
     def missing_operator(self, node: NodeKind, mindspore: str) -> Refusal | None:
         """Why there is no such operator, on this SoC or in the MindSpore that wrote the graph; None where there is.

@@ -15,7 +15,7 @@ LITE_CONFIG = """\
 # chosen by the policy and by the model: a softmax or a normalisation in float32, attention in bfloat16.
 precision_mode=enforce_origin
 # plugin_custom_ops is left out on purpose. With FlashAttention or All in it, MindSpore Lite's own fusion rewrites the
-# attention that attnfuse left as it is for a reason, with a scale it works out anew and without some of the operands.
+# attention that attnfuse left as it is for a reason, with a scale that it recomputes and without some of the operands.
 
 [ge_global_options]
 # The same as precision_mode, for context.ascend.provider = "ge", which sets force_fp16 and reads its own section only.

@@ -80,23 +80,23 @@ def _facts(tensor_type: TensorType) -> TensorFacts:
 
 def composite_facts(values: Values, node: Node) -> CompositeFacts | None:
     """A composite node by GE's names; None for any other."""
-    held = _held(values.model, node)
+    stored = _stored(values.model, node)
     if node.op == "Custom":
-        name = held.get("reg_op_name")
+        name = stored.get("reg_op_name")
         inputs = tuple(_facts_of(values.argument(value).value_type) for value in node.inputs)
-        return CompositeFacts(name, inputs, held) if isinstance(name, str) and name in JUDGED else None
+        return CompositeFacts(name, inputs, stored) if isinstance(name, str) and name in JUDGED else None
     adapter = tables().adapters.get(node.op)
     if adapter is None or adapter.ge not in JUDGED:
         return None
     listed = tables().prototypes[adapter.ge].inputs
     inputs = tuple(_facts_of(_port(values, node, adapter.inputs.get(port.name)).value_type) for port in listed)
-    attributes = {ge: held[name] for name, ge in adapter.attributes.items() if name in held}
+    attributes = {ge: stored[name] for name, ge in adapter.attributes.items() if name in stored}
     arguments = {ge: _port(values, node, at).value for ge, at in adapter.input_attributes.items()}
     given = {ge: value for ge, value in arguments.items() if isinstance(value, bool | int | float)}
     return CompositeFacts(adapter.ge, inputs, attributes | given)
 
 
-def _held(model: Model, node: Node) -> dict[str, object]:
+def _stored(model: Model, node: Node) -> dict[str, object]:
     """The attributes of the node's primitive."""
     return {a.name: read_constant(a).value for a in model.primitives[node.proto.op_type].attribute}
 

@@ -16,7 +16,7 @@ How a graph goes through (`converter_lite --optimize=ascend_oriented` and `Model
    does not read as an attribute is lost, without a word: CANN's default stands ("only").
 6. DfGraphConvertor looks the adapter up by the operator's name. Where there is none, conversion fails.
 
-MindSpore's own graph engine backend mends in passes of its own what its adapters cannot say; MindSpore Lite runs none
+MindSpore's own graph engine backend corrects in its own passes what its adapters cannot say; MindSpore Lite runs none
 of them ("no empty list", "no -1", "one shape", "float", "bool").
 """
 
@@ -444,7 +444,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("UpsampleNearest2D", _NONE, "ResizeNearestNeighbor; Reshape and BroadcastTo for whole factors")
     yield Refused(
         "UpsampleNearest3D",
-        "an adapter; nothing tells what becomes of the one of its two arguments that is None",
+        "an adapter; what becomes of the one of its two arguments that is None is not documented",
         "ResizeNearestNeighbor of its pictures, Gather of its depth",
     )
     yield Refused("View", _NONE, "Reshape")

@@ -18,8 +18,8 @@ from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, acc
 def unsupported_reason(target: Target, model: Model, node: Node) -> str | None:
     """Why the target does not take the node as it stands, or None where it does.
 
-    Constants are data, not operators: no runtime objects to one. What is not known (a type this project does not
-    compute with, a shape) is no proof that a limit is kept, and objected to.
+    Constants are data, not operators: every runtime takes them. What is not known (a type this project does not
+    compute with, a shape) is no proof that a limit is kept, and refused.
     """
     if node.op == CONSTANT or target.runtime != "lite":
         return None
@@ -158,9 +158,9 @@ def _element(model: Model, node: Node, limit: Limit, holds: Callable[[TensorType
 
 def _arguments(model: Model, node: Node, limit: Limit) -> list[tuple[str, str]]:
     """Name and value of those there are: others a primitive that is no function keeps as attributes, which arrive."""
-    held = frozenset(a.name for a in model.primitives[node.proto.op_type].attribute)
-    signature = operator(node.op).signature.with_attributes(held)
-    positions = ((name, signature.positions[name]) for name in limit.arguments if name not in held)
+    stored = frozenset(a.name for a in model.primitives[node.proto.op_type].attribute)
+    signature = operator(node.op).signature.with_attributes(stored)
+    positions = ((name, signature.positions[name]) for name in limit.arguments if name not in stored)
     return [(name, node.inputs[at]) for name, at in positions if at < len(node.inputs)]
 
 

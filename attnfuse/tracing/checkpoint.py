@@ -1,7 +1,7 @@
 """Finds the safetensors files of one model folder and lists the tensors in them, reading headers only.
 
 The worker reads it to plan the stream of weights, the plan to learn how they are stored. Imports `contract` of this
-room, `attnfuse.documents`, `attnfuse.errors` and what of `attnfuse.mindir` is free of protobuf; no MindSpore.
+package, `attnfuse.documents`, `attnfuse.errors` and what of `attnfuse.mindir` is free of protobuf; no MindSpore.
 """
 
 from __future__ import annotations

@@ -195,9 +195,9 @@ def _of_configuration(name: str, index: Mapping[str, Path]) -> Options | None:
         names |= set(attributes) | (_arguments(node) or set()) | set(_looked_up(node))
     names |= _texts(attributes.get("attribute_map"))
     parts = {}
-    held = attributes.get("sub_configs")
-    if isinstance(held, ast.Dict):
-        for key, value in zip(held.keys, held.values, strict=True):
+    entries = attributes.get("sub_configs")
+    if isinstance(entries, ast.Dict):
+        for key, value in zip(entries.keys, entries.values, strict=True):
             part = _of_configuration(_last_name(value), index)
             if isinstance(key, ast.Constant) and part is not None:
                 parts[str(key.value)] = part

@@ -21,9 +21,9 @@ from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupport
 
 def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ...]) -> ComponentPlan:
     """The component `name` of an entry of the table, with what is to be told of the part's configuration."""
-    held = context.dtype if context.exactly else spec.dtype(context)
+    model_dtype = context.dtype if context.exactly else spec.dtype(context)
     given = [one for entry in spec.inputs for one in _expand(entry, spec, context)]
-    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, held, context)) for entry, shape in given)
+    inputs = tuple(TensorSpec(entry.name, shape, _dtype(entry.dtype, model_dtype, context)) for entry, shape in given)
     fixed = {**spec.fixed, **(spec.constants(context) if spec.constants is not None else {})}
     entries = [entry for entry, _ in given]
     call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
@@ -37,11 +37,11 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         library=spec.library,
         folder=context.pipeline.folders[context.model],
         call=call,
-        dtype=held,
+        dtype=model_dtype,
         inputs=inputs,
         patches=spec.patches,
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
-        dtype_from=context.dtype_from if held == context.dtype else "the pipeline runs it in that type",
+        dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
     )
 
@@ -97,9 +97,9 @@ def _expand(entry: Input, spec: Spec, context: SpecContext) -> list[tuple[Input,
     ]
 
 
-def _dtype(wanted: str, held: str, context: SpecContext) -> str:
+def _dtype(wanted: str, model_dtype: str, context: SpecContext) -> str:
     if wanted == FLOAT:
-        return held
+        return model_dtype
     if wanted == "timestep":
         return timestep_dtype(context.pipeline.classes.get("scheduler"))
     return wanted

@@ -38,7 +38,7 @@ HARMLESS: Mapping[str, str] = {
     "model_type": "the name of the class",
     "n_positions": "of T5, which has relative positions: no model reads it",
     "output_past": "of the first transformers, whose models have returned it since by another option",
-    "quantization_config": "told by itself: see `quantisation`",
+    "quantization_config": "reported separately: see `quantisation`",
     "torch_dtype": "the type it was saved in: see `stored_types`",
     "transformers_version": "who wrote it",
     "use_cache": "of generation",

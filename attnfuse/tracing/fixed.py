@@ -62,7 +62,7 @@ def _rows(spec: Spec, context: SpecContext) -> Iterator[FixedValue]:
         meaning = "two rows an image: without and with the prompt in one run; --no-guidance traces for one row"
         yield FixedValue("guidance_rows", 2, meaning)
     else:
-        meaning = "one row an image: where the pipeline guides, run it once without and once with the prompt"
+        meaning = "one row an image: with classifier-free guidance run it once without and once with the prompt"
         yield FixedValue("guidance_rows", 1, f"{meaning}; --guidance traces for both rows in one run")
 
 

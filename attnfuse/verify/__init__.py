@@ -77,7 +77,7 @@ def verify_component(
 
     `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
     existing folder for temporary files. `compute` tells of attention results, by the name of the value in the
-    original, which dtype the policy asks them to be computed in; level "full" holds the fused nodes to it.
+    original, which dtype the policy asks them to be computed in; level "full" checks the fused nodes against it.
     `never_fully_masked` are results of which it says that each row has a key: no fully masked row is drawn for them.
     `data` are .npz files, each a set of inputs by name, that level "full" runs the graphs on in place of drawn ones.
     A difference is a finding in the result, not an exception.
@@ -135,7 +135,7 @@ def verify_batches(
 
 
 def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
-    """Hold files to the digests of a `verification.json`; the number of files that were.
+    """Check files against the digests of a `verification.json`; the number of files that were checked.
 
     Raises VerificationError where one differs, and SourceError for a certificate that cannot be read.
     """

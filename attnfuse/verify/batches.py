@@ -1,6 +1,6 @@
 """A component for any batch: the written file's types, and the whole check at some batches.
 
-The written file goes through MindSpore's inference with its batch left open. At each batch it is then held against the
+The written file goes through MindSpore's inference with its batch left open. At each batch it is then compared with the
 source's graph of that batch, as a file that differs from the written one in nothing but its declared types.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.names import counted
 from attnfuse.verify import certificate
 from attnfuse.verify.component import check
 from attnfuse.verify.inference import inferred_types
@@ -34,7 +35,7 @@ def check_batches(
     model = Model(codec.parse(codec.read_bytes(written), str(written)))
     inferred = inferred_types.infer(model, name, work)
     findings = [f"MindSpore's inference, for any batch: {finding}" for finding in inferred.findings]
-    notes = [f"MindSpore re-inferred {inferred.compared} node types for any batch"]
+    notes = [f"MindSpore re-inferred {counted(inferred.compared, 'node type')} for any batch"]
     results: dict[int, ComponentVerification] = {}
     for batch, (original, fused) in pairs.items():
         result = check(

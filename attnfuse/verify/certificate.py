@@ -78,12 +78,12 @@ class _Certificate(_Part):
 
 
 def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
-    """Hold files to a certificate; the number of files that were.
+    """Check files against a certificate; the number of files that were checked.
 
     Without graphs, the fused files of every component are looked for beside the certificate. With both, the component
-    whose fused graph has the digest of `fused` is meant, and both sides are held to it. Raises VerificationError where
-    a file is missing or differs, or the certificate tells of a verification that failed; SourceError for a certificate
-    that cannot be read.
+    whose fused graph has the digest of `fused` is meant, and both sides are checked against it. Raises
+    VerificationError where a file is missing or differs, or the certificate records a verification that failed;
+    SourceError for a certificate that cannot be read.
     """
     parts = _read(certificate).components
     if original is None or fused is None:
@@ -100,7 +100,7 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
         parts = parts[:1]
     for part in parts:
         if not part.passed:
-            raise VerificationError(f"{certificate} tells of a verification of {part.name} that failed.")
+            raise VerificationError(f"{certificate} records a failed verification of {part.name}.")
     for folder, file in checks:
         if _sha256(folder / file.name) != file.sha256:
             raise VerificationError(f"{folder / file.name} is not what was verified: its digest differs.")

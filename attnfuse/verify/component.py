@@ -9,10 +9,11 @@ from pathlib import Path
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.names import counted
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate
 from attnfuse.verify.graph.fused_nodes import fused_nodes
-from attnfuse.verify.graph.structure import check_interface, new_findings
+from attnfuse.verify.graph.structure import check_interface, has_same_types, new_findings
 from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.result import ComponentVerification, Level
 from attnfuse.verify.stages import timed
@@ -54,9 +55,9 @@ def check(
         if inferred.rejected is not None and not findings:
             _check_inferable(before, name, work)
     findings += [f"MindSpore's inference: {finding}" for finding in inferred.findings]
-    notes.append(f"MindSpore re-inferred {inferred.compared} node types")
+    notes.append(f"MindSpore re-inferred {counted(inferred.compared, 'node type')}")
     executors = [f"mindspore {inferred.mindspore} (type and shape inference)"]
-    told = ComponentVerification(
+    result = ComponentVerification(
         name=name,
         level=level,
         seed=seed,
@@ -69,7 +70,9 @@ def check(
         seconds=seconds,
     )
     if level != "full":
-        return told
+        return result
+    if not has_same_types(before, after):
+        return replace(result, notes=(*result.notes, "neither graph was run: their inputs or outputs differ"))
     # Here, so that the static level needs no onnxruntime.
     from attnfuse.verify.numbers import comparison, full
 
@@ -85,11 +88,11 @@ def check(
     )
     found = full.check_numbers(before, after, request, seconds)
     return replace(
-        told,
-        findings=(*told.findings, *found.findings),
-        notes=(*told.notes, *found.notes),
+        result,
+        findings=(*result.findings, *found.findings),
+        notes=(*result.notes, *found.notes),
         warnings=tuple(found.warnings),
-        executors=(*told.executors, *comparison.EXECUTORS),
+        executors=(*result.executors, *comparison.EXECUTORS),
         outputs=tuple(found.outputs),
         sites=tuple(found.sites),
         drawn=tuple(found.drawn),

@@ -26,9 +26,12 @@ from attnfuse.api import (
     Rewrite,
     RewriteContext,
     RewriteOutcome,
+    Role,
     cannot,
     effective_uses,
     eliminate_dead_code,
+    keeps_order,
+    role,
     short_name,
     sites_built,
     takes_element,
@@ -107,7 +110,22 @@ class _Run:
             return RewriteOutcome(outcome.node, form, each.failed(form, failure, at))
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
-        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts)
+        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, self._absorbed(anchor, result))
+
+    def _absorbed(self, anchor: Node, result: Result) -> tuple[str, ...]:
+        """Operators of the nodes that nothing read but the replaced one and each other; the last first."""
+        written = [*self.edit.before.get(anchor.name, ()), *filter(None, [self.edit.replace.get(anchor.name)])]
+        read = {name for message in written for name in message.input}
+        read.update((result,) if isinstance(result, str) else filter(None, result or ()))
+        gone, names = [anchor], {anchor.name}
+        for node in gone:
+            for maker in filter(None, map(self.model.producer, node.inputs)):
+                if maker.op == CONSTANT or maker.name in read or maker.name in names:
+                    continue
+                if all(use.node is not None and use.node.name in names for use in self.model.uses(maker.name)):
+                    names.add(maker.name)
+                    gone.append(maker)
+        return tuple(node.op for node in gone[1:] if role(node) is not Role.TUPLE and not keeps_order(node))
 
     def _elements(self, node: Node, parts: Result) -> dict[str, str]:
         """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
@@ -120,7 +138,7 @@ class _Run:
             index = self.model.literal(item.inputs[1]) if self.model.is_literal(item.inputs[1]) else None
             part = parts[index] if isinstance(index, int) and -len(parts) <= index < len(parts) else None
             if part is None:
-                raise cannot(f"{short_name(item.name)} reads an element that what stands for it does not have")
+                raise cannot(f"{short_name(item.name)} reads an element that its replacement does not have")
             stead[item.name] = part
         return stead
 
@@ -173,7 +191,7 @@ def _as_one(builder: Builder, result: Result) -> Result:
 def _tidy(edit: Edit, arguments: set[str]) -> None:
     """Take away the constants and primitives that only replaced nodes used.
 
-    Dead-code elimination would find them too, but it indexes the graph anew, which takes longer than all the rules.
+    Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
     """
     model = edit.model
     written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())

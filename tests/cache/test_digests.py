@@ -99,17 +99,17 @@ def test_what_changed_while_it_was_published_is_not(tmp_path: Path, file: Path) 
 def test_a_tree_is_its_names_and_contents(tmp_path: Path) -> None:
     store = Store(tmp_path / "cache")
     tree = tmp_path / "tree"
-    (tree / "room" / "__pycache__").mkdir(parents=True)
-    (tree / "room" / "a.py").write_text("a")
+    (tree / "package" / "__pycache__").mkdir(parents=True)
+    (tree / "package" / "a.py").write_text("a")
     first = KnownDigests(store).tree(tree)
-    (tree / "room" / "__pycache__" / "a.pyc").write_text("compiled")
+    (tree / "package" / "__pycache__" / "a.pyc").write_text("compiled")
     assert KnownDigests(store).tree(tree) == first
-    (tree / "room" / "data.txt").write_text("b")
+    (tree / "package" / "data.txt").write_text("b")
     assert KnownDigests(store).tree(tree, (".py",)) == first
     assert KnownDigests(store).tree(tree) != first
-    (tree / "room" / "data.txt").rename(tree / "room" / "b.py")
+    (tree / "package" / "data.txt").rename(tree / "package" / "b.py")
     assert KnownDigests(store).tree(tree, (".py",)) != first
-    copy = tmp_path / "copy" / "room"
+    copy = tmp_path / "copy" / "package"
     copy.mkdir(parents=True)
     (copy / "a.py").write_text("a")
     assert KnownDigests(store).tree(tmp_path / "copy") == first, "where it lies does not count"

@@ -64,7 +64,7 @@ def test_a_disk_that_refuses_is_told_of_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (tmp_path / FORMAT / "kind").write_text("a file in its way")
     store.put("kind", KEY, b"")
-    assert "cannot be written" in store.trouble
+    assert "cannot be written" in store.error
     assert list((tmp_path / FORMAT / "writing").iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"the cache .*file/cache cannot be written"):

@@ -227,7 +227,7 @@ class Crash(ToyPass):
     """A pass with a defect."""
 
     def run(self, model: object, context: object) -> bool:
-        raise ZeroDivisionError("a slip\nof ours")
+        raise ZeroDivisionError("a bug\nof ours")
 
 
 class Rename(ToyPass):
@@ -257,7 +257,7 @@ class Twice(ToyPass):
         (ToyPass(forget=1), "the census does not add up: 2 sites of form formula in the graph, 1 on record"),
         (Twice(), "the census does not add up"),
         (Rename(), "component unet: the rewritten graph is wrong: input sample is now called sample_2"),
-        (Crash(), "ZeroDivisionError: a slip of ours"),
+        (Crash(), "ZeroDivisionError: a bug of ours"),
     ],
 )
 def test_a_defect_of_ours_leaves_what_reproduces_it(
@@ -288,13 +288,13 @@ def test_a_plugins_defect_is_told_with_its_name(
     answer = command("compile", model, "-o", tmp_path / "out")
     assert answer.code == 3
     assert (
-        "pass 'toy' of the plugin 'tests' left component unet broken: ZeroDivisionError: a slip of ours" in answer.error
+        "pass 'toy' of the plugin 'tests' left component unet broken: ZeroDivisionError: a bug of ours" in answer.error
     )
     match = re.search(r"Details are in (\S+\.json)", answer.error)
     assert match is not None
     content = json.loads(Path(match[1]).read_bytes())
     Path(match[1]).unlink()
-    assert any("a slip" in line for line in content["traceback"])
+    assert any("a bug" in line for line in content["traceback"])
     assert set(tree(tmp_path)) == {"unet.mindir"}
 
 

@@ -57,7 +57,7 @@ def odd(tmp_path: Path) -> Path:
 def test_inspect_tells_what_is_legalised(attnfuse: Run, plain: Path) -> None:
     code, said = attnfuse("inspect", plain)
     assert code == 0
-    assert "legalised 8 nodes of 1 operators" in said
+    assert "legalised 8 nodes of 1 operator" in said
     (line,) = (line for line in said.splitlines() if line.startswith("  "))
     assert line.startswith("  Dense 8: ")
     assert "MatMul" in line

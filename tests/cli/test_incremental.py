@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from attnfuse import compiler, incremental, pass_manager
-from attnfuse.cache import traces as traces_room
+from attnfuse.cache import traces as traces_package
 from attnfuse.cache.digests import KnownDigests
 from attnfuse.cache.store import Store
 from attnfuse.compiler import CompileRequest
@@ -44,7 +44,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("attnfuse", "tests", "mindone"):
         edit(folder / name)
     monkeypatch.setattr(incremental, "_places", lambda name: [folder / name])
-    monkeypatch.setattr(traces_room, "_sources", lambda: [folder / "mindone"])
+    monkeypatch.setattr(traces_package, "_sources", lambda: [folder / "mindone"])
     return folder
 
 
@@ -59,7 +59,7 @@ def edit(package: Path, text: str = "") -> None:
 def tracer(monkeypatch: pytest.MonkeyPatch) -> Tracer:
     found = Tracer()
     monkeypatch.setattr(runner, "trace_component", found)
-    monkeypatch.setattr(traces_room, "version", lambda name: "1.0")
+    monkeypatch.setattr(traces_package, "version", lambda name: "1.0")
     return found
 
 
@@ -175,7 +175,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], object] | None, list[str], list[
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.usefixtures("tracer", "later")
-def test_what_changed_is_made_anew(compiled: Callable[..., Answer], source: Path, tmp_path: Path, change: str) -> None:
+def test_what_changed_is_made_again(compiled: Callable[..., Answer], source: Path, tmp_path: Path, change: str) -> None:
     edit, options, expected = CHANGES[change]
     compiled()
     if edit is not None:
@@ -186,23 +186,23 @@ def test_what_changed_is_made_anew(compiled: Callable[..., Answer], source: Path
 
 @pytest.mark.usefixtures("later")
 @pytest.mark.parametrize("part", ["mindspore", "environment", "mindone", "attnfuse", "tests", "another pass"])
-def test_another_tool_makes_it_anew(
+def test_another_tool_makes_it_again(
     compiled: Callable[..., Answer], tracer: Tracer, sources: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled()
-    anew = ["tracing", "hashing inputs", "unchanged"]
+    again = ["tracing", "hashing inputs", "unchanged"]
     if part == "mindspore":
-        monkeypatch.setattr(traces_room, "version", lambda name: "2.0" if name == "mindspore" else "1.0")
+        monkeypatch.setattr(traces_package, "version", lambda name: "2.0" if name == "mindspore" else "1.0")
     elif part == "environment":
         monkeypatch.setenv("MS_DEV_JIT_SYNTAX_LEVEL", "0")
     elif part == "another pass":
         monkeypatch.setattr(pass_manager, "discover", lambda: (ToyPass(), AnotherPass()))
-        anew = ["trace from cache", "hashing inputs", "fusing"]
+        again = ["trace from cache", "hashing inputs", "fusing"]
     else:
         edit(sources / part, "edited = True")
         if part != "mindone":
-            anew = ["trace from cache", *(MADE if part == "attnfuse" else MADE[:2])]
-    assert stages(compiled()) == anew
+            again = ["trace from cache", *(MADE if part == "attnfuse" else MADE[:2])]
+    assert stages(compiled()) == again
 
 
 @pytest.mark.usefixtures("tracer", "later")
@@ -310,7 +310,7 @@ def test_check_reads_bytes(command: Command, source: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("tracer", "later")
-def test_check_makes_anew_what_the_cache_tells_of(command: Command, source: Path, tmp_path: Path) -> None:
+def test_check_makes_again_what_the_cache_tells_of(command: Command, source: Path, tmp_path: Path) -> None:
     graph, cache = tmp_path / "out" / "unet_graph.mindir", tmp_path / "cache"
     assert command("compile", source, "-o", tmp_path / "out", "--cache-dir", cache).code == 0
     was = digest(graph).sha256.encode()

@@ -107,21 +107,21 @@ def test_a_cache_knows_options_and_versions(
     os.utime(old, (0, 0))
     monkeypatch.setattr(incremental, "_places", lambda name: [old])
 
-    def is_made_anew(*options: str) -> bool:
+    def is_made_again(*options: str) -> bool:
         answer = run("compile", graph, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache", *options)
         assert answer.code == 0
         return "unet: unchanged" not in answer.err.splitlines()
 
-    assert is_made_anew("--pass", "marks.text=one")
-    assert not is_made_anew("--pass", "marks.text=one")
-    assert is_made_anew("--pass", "marks.text=two")
+    assert is_made_again("--pass", "marks.text=one")
+    assert not is_made_again("--pass", "marks.text=one")
+    assert is_made_again("--pass", "marks.text=two")
     assert b"two" in (tmp_path / "out" / "unet.mindir").read_bytes()
-    assert not is_made_anew("--pass", "marks.text=two", "--reporter", "lines")
+    assert not is_made_again("--pass", "marks.text=two", "--reporter", "lines")
     shutil.rmtree(tmp_path / "site-packages")
     (tmp_path / "site-packages").mkdir()
     plugin("attnfuse-marks", MARKS + LINES, ENTRIES, "1.3")
     plugins.load.cache_clear()
-    assert is_made_anew("--pass", "marks.text=two")
+    assert is_made_again("--pass", "marks.text=two")
     assert document(tmp_path / "out")["components"][0]["plugins"] == {"attnfuse-marks": "1.3"}
 
 
@@ -150,7 +150,7 @@ def test_a_reporter_beside_a_graph_overwrites_nothing_of_others(run: Command, gr
     (tmp_path / "a.lines.txt").write_bytes(b"mine")
     answer = run("compile", graph, "-o", out, "--reporter", "lines")
     assert answer.code == 2
-    assert "a.lines.txt stands there already; move it" in answer.error
+    assert "a.lines.txt exists already; move it" in answer.error
     assert (tmp_path / "a.lines.txt").read_bytes() == b"mine"
     (tmp_path / "a.lines.txt").unlink()
     for _ in range(2):
@@ -264,9 +264,18 @@ def test_what_a_plugin_does_wrong_is_its_own(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_rewrite_that_writes_nothing_for_what_is_read_says_so(plugin: Install, graph: Path, tmp_path: Path) -> None:
+def test_a_rewrite_that_writes_nothing_for_what_is_read_says_so(
+    plugin: Install, graph: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The node stays, and nothing is told of as legalised."""
     plugin("attnfuse-own", REWRITE.format("None"), {"attnfuse.rewrites:own": "Own"})
     assert cli.run(["compile", str(graph), "-o", str(tmp_path / "out")]) == 0
     (component,) = document(tmp_path / "out")["components"]
-    assert [entry for entry in component["legalised"] if entry["op"] == "Softmax"] == []
+    assert [entry for entry in component["legalised"] if entry["op"] == "Transpose"] == []
+    (entry,) = component["not_rewritten"]
+    assert (entry["op"], entry["reason"]) == ("Transpose", "nothing is written for it, and it is read")
+    assert component["unsupported"] == []  # MindSpore Lite takes it
+    capfd.readouterr()
+    assert cli.run(["inspect", str(graph)]) == 0
+    told = f"not rewritten {entry['count']} (Transpose): nothing is written for it, and it is read: unet/"
+    assert told in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""What is decided by the numbers of a weight: the same by every command, and made anew when they change."""
+"""What is decided by the numbers of a weight: the same by every command, and made again when they change."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_weight_beside_the_graph_is_looked_at(command: Command, graph: Path, t
 
 
 def test_a_cache_knows_what_a_graph_was_decided_by(command: Command, graph: Path, tmp_path: Path) -> None:
-    """Another table makes the graph anew, another weight does not, and the first table finds nothing of the second."""
+    """Another table has the graph made again, another weight has not; the first table finds nothing of the second."""
     cache = ("--cache-dir", tmp_path / "cache")
     compiled(command, graph, *cache)
     assert "unchanged" in compiled(command, graph, *cache).err

@@ -14,7 +14,7 @@ from attnfuse.compiler import CompileRequest, inspect
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
-from attnfuse.preflight import Held
+from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
 from attnfuse.sources import Component, PipelineSource
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions
@@ -44,8 +44,8 @@ class _Source:
         return self.names
 
     @property
-    def held(self) -> Mapping[str, Held]:
-        return {name: Held(name) for name in self.makes}
+    def component_types(self) -> Mapping[str, ComponentTypes]:
+        return {name: ComponentTypes(name) for name in self.makes}
 
     def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
         batches = {batch: codec.serialise(graph(self.makes[name], batch)) for batch in DYNAMIC_BATCHES}

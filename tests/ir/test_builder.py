@@ -1,4 +1,4 @@
-"""What the maker of nodes refuses: slips of whoever writes a site, which must not reach a file."""
+"""What the maker of nodes refuses: mistakes of the author of a site, which must not reach a file."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_a_row_leaves_open_is_declared() -> None:
 def test_what_stands_for_a_value_is_of_its_type() -> None:
     b, x, _ = builder()
     half = b.cast(x, FLOAT16)
-    with pytest.raises(NotWritableError, match=r"is float32\[2, 3\], and what was to stand for it float16\[2, 3\]"):
+    with pytest.raises(NotWritableError, match=r"is float32\[2, 3\], and its replacement is float16\[2, 3\]"):
         b.finish(half)
     b.finish(b.cast(half, FLOAT32))
 

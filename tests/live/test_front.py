@@ -62,7 +62,7 @@ def test_the_package_has_just_these() -> None:
         ({"inputs": []}, UsageError, "inputs are for the call of one cell"),
     ],
 )
-def test_slips_are_told_at_once(keywords: dict[str, Any], kind: type[AttnfuseError], message: str) -> None:
+def test_mistakes_are_reported_at_once(keywords: dict[str, Any], kind: type[AttnfuseError], message: str) -> None:
     with pytest.raises(kind) as caught:
         attnfuse.compile(object(), None, **keywords)
     assert message in str(caught.value)

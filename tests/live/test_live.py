@@ -150,7 +150,7 @@ def test_progress_and_the_table(told: Any) -> None:
         (
             "no such type",
             "UsageError",
-            "bfloat16 is not on ascend310p, and component vae_decoder is held in it",
+            "bfloat16 is not on ascend310p, which component vae_decoder has",
         ),
         ("unknown class", "TraceError", "Attention is not supported; give the inputs"),
     ],

@@ -63,7 +63,9 @@ class Case:
             p = self.weights(g, p)
             return g.cast(p, dtype) if g.type_of(p).dtype is not dtype else p
 
-        site = Site(scores=wide(self.scores), weights=result, dtype=dtype, batch=B, heads=N, rows=S, columns=T)
+        site = Site(
+            scores=wide(self.scores), weights=result, dtype=dtype, batch=B, heads=N, query_length=S, key_length=T
+        )
         return site.proto()
 
 

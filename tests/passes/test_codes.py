@@ -82,7 +82,7 @@ def dynamic(
     lengths: tuple[int, int] = (4, 5),
     *,
     product: str = "BatchMatMulExt",
-    inner: int = 16,
+    head_dim: int = 16,
     masked: bool = False,
     other_lead: tuple[int, ...] | None = None,
     across: bool = False,
@@ -100,13 +100,13 @@ def dynamic(
         value = g.input(name, (lead[0], dims[0], lead[1], dims[1]), FLOAT16)
         return g.node("Transpose", [g.muls(value, 0.5), g.constant((0, 2, 1, 3))], kind(*dims))
 
-    q, k = g.input("q", (*lead, rows, inner), FLOAT16), operand("k", columns, inner)
-    v = g.input("v", (*lead, columns, inner), FLOAT16)
-    kt = g.node("Transpose", [k, g.constant((0, 1, 3, 2))], TensorType((*g.dims(k)[:2], inner, columns), FLOAT16))
+    q, k = g.input("q", (*lead, rows, head_dim), FLOAT16), operand("k", columns, head_dim)
+    v = g.input("v", (*lead, columns, head_dim), FLOAT16)
+    kt = g.node("Transpose", [k, g.constant((0, 1, 3, 2))], TensorType((*g.dims(k)[:2], head_dim, columns), FLOAT16))
     scores = g.node(product, [q, kt], kind(rows, columns))
     if masked:
         scores = g.node("Add", [scores, g.input("mask", (lead[0], 1, 1, columns), FLOAT16)], kind(rows, columns))
-    g.output(g.node(product, [g.softmax(scores), v], kind(rows, inner)))
+    g.output(g.node(product, [g.softmax(scores), v], kind(rows, head_dim)))
     return code_of(g)
 
 
@@ -208,7 +208,7 @@ def key_of_two_factorings(first: tuple[int, ...], second: tuple[int, ...]) -> Si
     """Key and value of 6 positions, which come from axes that have no common refinement."""
     shapes = ((2, 2, *first, 16), (2, 2, *second, 16))
     key, value = (regrouped(shape, (2, 2, 6, 16)) for shape in shapes)
-    return Site(columns=6, key=key, value=value)
+    return Site(key_length=6, key=key, value=value)
 
 
 CASES: dict[str, Callable[[], str]] = {
@@ -227,7 +227,7 @@ CASES: dict[str, Callable[[], str]] = {
     "structure.rank": vector_query,
     "structure.contraction": lambda: code(
         Site(
-            inner=6,
+            head_dim=6,
             query=regrouped((2, 2, 4, 2, 3), (2, 2, 4, 6)),
             key=regrouped((2, 2, 5, 3, 2), (2, 2, 5, 6)),
         )
@@ -246,7 +246,7 @@ CASES: dict[str, Callable[[], str]] = {
     "structure.weights_layout": lambda: code(
         Site(weights=lambda g, p: g.transpose(g.reshape(p, (2, 2, 5, 4)), (0, 1, 3, 2)))
     ),
-    "structure.value_axis": lambda: code(Site(rows=5, weights=lambda g, p: g.transpose(p, (0, 1, 3, 2)))),
+    "structure.value_axis": lambda: code(Site(query_length=5, weights=lambda g, p: g.transpose(p, (0, 1, 3, 2)))),
     "structure.value_length": lambda: code(key_of_two_factorings((2, 3), (3, 2))),
     "structure.value_batch": lambda: code(Site(batch=1, value=lambda g, v: g.input("other", (3, 2, 5, 16), FLOAT16))),
     "structure.outputs": lambda: already_fused("lite", item=0),
@@ -266,7 +266,7 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "facts.dynamic_batch": lambda: dynamic(product="MatMulExt", other_lead=(1, UNKNOWN)),
     "facts.dynamic_mask": lambda: dynamic(masked=True),
-    "facts.dynamic_head_dim": lambda: dynamic(inner=12),
+    "facts.dynamic_head_dim": lambda: dynamic(head_dim=12),
     "facts.dynamic_layout": lambda: dynamic((UNKNOWN, 2), (UNKNOWN, UNKNOWN), across=True),
     "safety.weights_escape": lambda: code(Site(weights=as_output)),
     "safety.scores_escape": lambda: code(Site(scores=as_output)),
@@ -278,10 +278,10 @@ CASES: dict[str, Callable[[], str]] = {
     "target.no_operator": lambda: code(Site(soc="ascend910")),
     "target.version": lambda: of_version("2.2.14"),
     "target.dtype": lambda: code(Site(soc="ascend310p", dtype=BFLOAT16), "lite"),
-    "target.head_dim": lambda: code(Site(inner=528, outer=528)),
+    "target.head_dim": lambda: code(Site(head_dim=528, value_head_dim=528)),
     "target.batch": lambda: code(Site(soc="ascend310p", batch=129), "lite"),
     "target.heads": lambda: code(Site(heads=257)),
-    "target.sequence": lambda: code(Site(soc="ascend310p", columns=65537), "lite"),
+    "target.sequence": lambda: code(Site(soc="ascend310p", key_length=65537), "lite"),
     "target.grouped_heads": lambda: code(
         Site(
             soc="ascend310p",
@@ -332,7 +332,7 @@ def test_refused_sites_leave_the_graph_as_it_was() -> None:
 
 
 def test_an_unknown_head_size_is_never_padded() -> None:
-    assert dynamic((2, 2), inner=UNKNOWN) == "facts.dynamic_head_dim"
+    assert dynamic((2, 2), head_dim=UNKNOWN) == "facts.dynamic_head_dim"
 
 
 def test_fused_dynamic_sizes() -> None:

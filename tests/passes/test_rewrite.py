@@ -23,6 +23,7 @@ from attnfuse.api import (
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import FLOAT32, INT64
+from attnfuse.pass_manager import Legalised
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse_passes.rewrite import rewrite
@@ -75,6 +76,34 @@ class AsOther:
 
     def write(self, build: Builder, form: Negation, candidate: Candidate) -> Result:
         return build.reshape(build.op("Neg", form.value), (-1,))
+
+
+@dataclass
+class AsIdentity:
+    """x, of what adds −x · 2 and x · 3."""
+
+    form: str = "identity"
+
+    def unsupported_reason(self, form: Negation, candidate: Candidate, at: RewriteContext) -> Unsupported | None:
+        return None
+
+    def write(self, build: Builder, form: Negation, candidate: Candidate) -> Result:
+        return build.op("Abs", form.value)
+
+
+class Sums(OperatorRewrite[Negation]):
+    """Of several nodes: the sum of products of one value."""
+
+    roots: ClassVar[frozenset[str]] = frozenset(("Add",))  # type: ignore[misc]
+    lowerings = (AsIdentity(),)
+
+    def raise_(self, at: RewriteContext) -> Negation:
+        first = at.model.producer(at.input(0))
+        assert first is not None
+        return Negation(first.inputs[0])
+
+    def name(self, form: Negation, at: RewriteContext) -> str:
+        return "sum"
 
 
 class Negations(OperatorRewrite[Negation]):
@@ -167,7 +196,7 @@ def test_what_the_builder_does_not_take_is_dropped() -> None:
     run = Run(negated(), Negations(AsOther()))
     assert not run.changed
     (reason,) = run.context.unsupported.values()
-    assert "what was to stand for it float32[6]" in reason
+    assert "its replacement is float32[6]" in reason
     assert run.rewrites.outcomes[0].decision.chosen is None
 
 
@@ -179,6 +208,30 @@ def test_nodes_are_named_after_the_rewrite_and_apart_from_those_of_before(twice:
     run = Run(g.model(), Negations(AsDifference()))
     sites = {node.name.rsplit(":", 2)[-2] for node in run.model.nodes if node.op == "Add"}
     assert sites == {"attnfuse_negation_0_Add", "attnfuse_negation-2_0_Add"} if twice else {"attnfuse_negation_0_Add"}
+
+
+def test_the_operators_that_go_with_a_root_are_reported() -> None:
+    g = GraphBuilder()
+    x = g.input("x", (2, 3))
+    kept = g.op("Exp", g.op("Neg", x))
+    g.output(g.add(g.muls(kept, 2.0), g.op("Sqrt", g.op("Sin", g.muls(kept, 3.0)))), kept)
+    model = g.model()
+    context = Context("unet", "unet", Policy(), LITE)
+    assert rewrite(model, context, Effects.of(model), [Sums()])
+    assert operators(model) == ["Neg", "Exp", "Abs", "MakeTuple"]
+    assert context.legalised == [Legalised("Add", ("Abs",), ("Muls", "Sqrt", "Sin", "Muls"))]
+
+
+def test_what_is_read_elsewhere_does_not_go_with_a_root() -> None:
+    g = GraphBuilder()
+    x = g.input("x", (2, 3))
+    left, right = (g.muls(x, factor) for factor in (2.0, 3.0))
+    g.output(g.add(left, right), right)
+    model = g.model()
+    context = Context("unet", "unet", Policy(), LITE)
+    assert rewrite(model, context, Effects.of(model), [Sums()])
+    assert operators(model) == ["Muls", "Abs", "MakeTuple"]
+    assert context.legalised == [Legalised("Add", ("Abs",), ("Muls",))]
 
 
 def test_what_one_rewrite_wrote_no_other_writes_over() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ LAYERS = 3
 
 
 def layers(masks: int = 1, keys: tuple[int, ...] = (8,) * LAYERS) -> GraphBuilder:
-    """Attention after attention; the layers read `masks` paddings of the keys in turn, in float32, from a boolean."""
+    """Attention after attention; the layers read `masks` paddings of the keys in turn."""
     g = GraphBuilder("encoder")
     x = g.input("x", (2, 2, 8, 16), FLOAT16)
     given = [g.input(f"mask{i}", (2, 1, 1, 8), BOOL) for i in range(masks)]
@@ -37,7 +38,7 @@ def fused(g: GraphBuilder) -> Model:
     proto.CopyFrom(g.build())
     model = Model(proto)
     assert {site.status for site in fuse(model, "lite")} == {"fused"}
-    inputs = {"x": seeded("x", (2, 2, 8, 16), FLOAT16).astype(np.float64)}
+    inputs: dict[str, Any] = {"x": seeded("x", (2, 2, 8, 16), FLOAT16).astype(np.float64)}
     for i in range(2):
         inputs[f"mask{i}"] = np.arange(16).reshape(2, 1, 1, 8) >= (8 if i else 4)
     named = {value.name.rsplit(":", 1)[-1] for value in proto.graph.input}

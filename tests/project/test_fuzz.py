@@ -64,7 +64,7 @@ def _warns(arguments: Sequence[str]) -> int:
 
 
 def _defect(arguments: Sequence[str]) -> int:
-    return defects.report_defect(ZeroDivisionError("a slip"), arguments)
+    return defects.report_defect(ZeroDivisionError("a bug"), arguments)
 
 
 def _leaves(arguments: Sequence[str]) -> int:

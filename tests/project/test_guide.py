@@ -8,11 +8,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from attnfuse.ir.graph import Model
+from attnfuse.ir.operators import elementwise, table
+from attnfuse.mindir import codec
+from attnfuse.testing import check_operator
 from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.identities.registry import Identity, all_identities
 from tests.passes.attention.identities.test_registry import test_counter_example_is_refused as refuses
 from tests.passes.attention.identities.test_registry import test_effect_is_what_the_operator_does as reads
 from tests.support import oracle
+from tests.support.graphs import operators
 
 GRAPHS = '"""Scores divided with DivNoNan: by a number that is a scale; by zero, nothing is left of them."""'
 IDENTITY = '"""Identities of operators that put 0 where a division by zero would stand."""'
@@ -31,6 +36,14 @@ def written(start: str) -> str:
     return "\n".join(block)
 
 
+def line(start: str) -> str:
+    """The line of code in the guide that begins so."""
+    (found,) = (
+        text.strip() for text in GUIDE.read_text(encoding="utf-8").split("\n") if text.startswith(f"    {start}")
+    )
+    return found
+
+
 def module(name: str, start: str) -> ModuleType:
     made = ModuleType(name)
     exec(compile(written(start), f"docs/adding-an-identity.md ({name})", "exec"), made.__dict__)
@@ -39,13 +52,15 @@ def module(name: str, start: str) -> ModuleType:
 
 @pytest.fixture
 def added(monkeypatch: pytest.MonkeyPatch) -> Identity:
-    """The guide's identity, registered for one test, and its operator in the oracle."""
+    """The guide's identity, registered for one test, and its operator in the operator table and in the oracle."""
+    (row,) = eval(f"({line('_binary(')})", vars(elementwise))
+    monkeypatch.setattr(table, "OPERATORS", {**table.OPERATORS, row.name: row})
     known = {identity.name for identity in all_identities()}
     monkeypatch.setattr(registry, "_BY_OP", {op: list(entries) for op, entries in registry._BY_OP.items()})
     module("no_nan", IDENTITY)
     (identity,) = (identity for identity in all_identities() if identity.name not in known)
     (op,) = identity.ops
-    entry = next(line.strip() for line in GUIDE.read_text(encoding="utf-8").split("\n") if f'"{op}": lambda' in line)
+    entry = line(f'"{op}": lambda')
     monkeypatch.setitem(oracle._OPS, op, eval(f"{{{entry}}}", {"np": np})[op])
     return identity
 
@@ -71,6 +86,17 @@ def test_the_guides_small_graphs_are_fused(start: str) -> None:
     """Each block asserts that itself."""
     assert "assert" in written(start)
     module("graph", start)
+
+
+def test_the_guides_row_infers_what_its_example_says(added: Identity) -> None:
+    check_operator(*added.ops)
+
+
+def test_the_guides_text_is_a_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module("text", "from pathlib import Path")
+    model = Model(codec.parse(codec.read_bytes(tmp_path / "text.mindir"), "text.mindir"))
+    assert operators(model) == ["Transpose", "MatMulExt", "DivNoNan", "Softmax", "MatMulExt"]
 
 
 def test_the_guides_graphs_are_missed_without_it() -> None:

@@ -1,4 +1,4 @@
-"""docs/matrix.md is what `python -m tools.matrix` makes: it has every class, adds up, and one row is made anew."""
+"""docs/matrix.md is what `python -m tools.matrix` makes: it has every class, adds up, and one row is made again."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ _ABOUT = {
         "Custom PromptFlashAttention",
         "the one names another, the other has limits of its own",
     ),
-    # Verification reads meaning by itself, so that a slip in the table is seen.
+    # Verification reads meaning by itself, so that a mistake in the table is seen.
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
     "attnfuse/verify/graph/assigned.py": (

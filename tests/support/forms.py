@@ -50,10 +50,10 @@ class Form:
     batch: int
     heads: int
     kv_heads: int
-    rows: int
-    columns: int
-    inner: int
-    outer: int
+    query_length: int
+    key_length: int
+    head_dim: int
+    value_head_dim: int
     dtype: DType
     operand_factors: tuple[float, ...]
     steps: tuple[float | Term, ...]
@@ -76,7 +76,15 @@ class Form:
 
     def size(self, axis: str) -> int:
         """Length of an axis by its letter: B N K S T D V."""
-        lengths = (self.batch, self.heads, self.kv_heads, self.rows, self.columns, self.inner, self.outer)
+        lengths = (
+            self.batch,
+            self.heads,
+            self.kv_heads,
+            self.query_length,
+            self.key_length,
+            self.head_dim,
+            self.value_head_dim,
+        )
         return lengths["BNKSTDV".index(axis)]
 
 
@@ -111,9 +119,9 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
     dtype = random.choice((FLOAT16, FLOAT16, BFLOAT16, FLOAT32))
     kv_heads = random.choice((1, 1, 2, 3))
     heads = kv_heads * random.choice((1, 1, 2, 3))
-    rows = random.randrange(2, 6)
-    columns = rows if random.random() < 0.4 else random.randrange(2, 7)
-    inner = random.choice((2, 3, 4, 8, 16))
+    query_length = random.randrange(2, 6)
+    key_length = query_length if random.random() < 0.4 else random.randrange(2, 7)
+    head_dim = random.choice((2, 3, 4, 8, 16))
     scores_dtype = FLOAT32 if random.random() < 0.4 else dtype
     no_fully_masked_rows = random.random() < 0.3
     before = [_factor(random) for _ in range(random.choice((0, 0, 1, 1, 2)))]
@@ -134,10 +142,10 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
         batch=random.choice((1, 2, 2, 3)),
         heads=heads,
         kv_heads=kv_heads,
-        rows=rows,
-        columns=columns,
-        inner=inner,
-        outer=inner if random.random() < 0.7 else random.choice((2, 5, 16)),
+        query_length=query_length,
+        key_length=key_length,
+        head_dim=head_dim,
+        value_head_dim=head_dim if random.random() < 0.7 else random.choice((2, 5, 16)),
         dtype=dtype,
         operand_factors=tuple(before),
         steps=tuple(steps),
@@ -182,9 +190,9 @@ def draw_numbers(form: Form, random: Random) -> Numbers:
             numbers = rng.random(dims) < rng.choice((0.2, 0.5, 0.8))
         terms.append(numbers)
     found = Numbers(
-        normal(form.batch, form.heads, form.rows, form.inner),
-        normal(form.batch, form.kv_heads, form.columns, form.inner),
-        normal(form.batch, form.kv_heads, form.columns, form.outer),
+        normal(form.batch, form.heads, form.query_length, form.head_dim),
+        normal(form.batch, form.kv_heads, form.key_length, form.head_dim),
+        normal(form.batch, form.kv_heads, form.key_length, form.value_head_dim),
         tuple(terms),
     )
     return _attend(form, found) if form.no_fully_masked_rows else found
@@ -223,13 +231,13 @@ def fine_rows(form: Form, numbers: Numbers) -> Array:
     In a low-precision type, a row all of whose keys have been given a large number keeps little of its scores, and
     where several terms add up to that number, not even the order in which it is rounded is told.
     """
-    shape = (form.batch, form.heads, form.rows, form.columns)
+    shape = (form.batch, form.heads, form.query_length, form.key_length)
     if len(numbers.terms) < 2 or not form.scores_dtype.is_low_precision:
-        return np.ones((*shape[:-1], form.outer), bool)
+        return np.ones((*shape[:-1], form.value_head_dim), bool)
     with np.errstate(all="ignore"):
         largest = _with_terms(form, numbers, np.zeros(shape)).max(-1, keepdims=True)
     fine = 2 * np.abs(largest) * _step(form.scores_dtype) < 0.5
-    return np.broadcast_to(fine | np.isinf(largest), (*shape[:-1], form.outer))
+    return np.broadcast_to(fine | np.isinf(largest), (*shape[:-1], form.value_head_dim))
 
 
 def _step(dtype: DType) -> float:

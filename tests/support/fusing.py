@@ -21,7 +21,7 @@ def fuse(
     no_fully_masked_rows: bool = False,
     precision: Precision | None = None,
 ) -> list[SiteRecord]:
-    """Fuse in place; the records of the sites. The model is indexed anew, so an inconsistent graph raises."""
+    """Fuse in place; the records of the sites. The model is indexed again, so an inconsistent graph raises."""
     rule = Rule(
         "*",
         "test",

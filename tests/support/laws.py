@@ -86,13 +86,13 @@ def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
     assert site.key_shape is not None
     assert site.value_shape is not None
     lengths = (site.query_shape[-2], site.key_shape[-2], site.value_shape[-2])
-    assert lengths == (form.rows, form.columns, form.columns)
-    width = form.inner + site.head_dim_padding
-    assert width >= max(form.inner, form.outer)
+    assert lengths == (form.query_length, form.key_length, form.key_length)
+    width = form.head_dim + site.head_dim_padding
+    assert width >= max(form.head_dim, form.value_head_dim)
     shapes = (site.query_shape, site.key_shape, site.value_shape)
     heads = (form.heads, form.kv_heads, form.kv_heads)
     if not spelling.shows_heads:
-        assert int(np.prod(site.query_shape)) == form.batch * form.heads * form.rows * width
+        assert int(np.prod(site.query_shape)) == form.batch * form.heads * form.query_length * width
         return
     # With one batch entry or one head, which of the two axes is which does not show.
     shown = form.batch > 1 and form.heads > 1

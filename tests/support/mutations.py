@@ -66,13 +66,15 @@ def suited(form: Form, mutation: str | None) -> Form:
     match mutation:
         case "mask transposed" | "padding over queries":
             over = "ST" if mutation == "mask transposed" else "BT"
-            return reshaped(columns=form.rows, steps=(Term("fill", "input", over, -np.inf, dtype=form.scores_dtype),))
+            return reshaped(
+                key_length=form.query_length, steps=(Term("fill", "input", over, -np.inf, dtype=form.scores_dtype),)
+            )
         case "value contracted over queries":
-            return reshaped(columns=form.rows)
+            return reshaped(key_length=form.query_length)
         case "key and head size swapped":
-            return reshaped(columns=form.inner)
+            return reshaped(key_length=form.head_dim)
         case "value transposed":
-            return reshaped(columns=form.outer)
+            return reshaped(key_length=form.value_head_dim)
         case "heads and batch of key swapped" | "heads and batch of mask swapped":
             heads = max(2, form.heads)
             steps: tuple[float | Term, ...] = form.steps
@@ -81,9 +83,9 @@ def suited(form: Form, mutation: str | None) -> Form:
             changes = {} if steps == form.steps else {"steps": steps}
             return reshaped(batch=heads, heads=heads, kv_heads=heads, **changes)
         case "query read as another shape":
-            return reshaped(batch=max(2, form.rows), rows=max(2, form.rows))
+            return reshaped(batch=max(2, form.query_length), query_length=max(2, form.query_length))
         case "key permuted in 3-D":
-            return reshaped(batch=2, heads=2, kv_heads=2, columns=4)
+            return reshaped(batch=2, heads=2, kv_heads=2, key_length=4)
         case "key heads tiled":
             return reshaped(heads=4, kv_heads=2)
         case "mask tiled over heads":
@@ -101,5 +103,5 @@ def suited(form: Form, mutation: str | None) -> Form:
         case "guard of another value" | "guard puts one":
             return reshaped(nan_guard=True)
         case "scores read as another shape":
-            return reshaped(columns=form.rows + 1)
+            return reshaped(key_length=form.query_length + 1)
     return form

@@ -45,10 +45,10 @@ class Site:
     dtype: DType = FLOAT16
     batch: int = 2
     heads: int = 2
-    rows: int = 4
-    columns: int = 5
-    inner: int = 16
-    outer: int = 16
+    query_length: int = 4
+    key_length: int = 5
+    head_dim: int = 16
+    value_head_dim: int = 16
     cast: CastName = "float16"
     no_fully_masked_rows: bool = False
     precision: Precision | None = None
@@ -58,9 +58,9 @@ class Site:
     def proto(self) -> ModelProto:
         """The graph. Call it once."""
         g, lead = self.builder, (self.batch, self.heads)
-        q = self.query(g, g.input("query", (*lead, self.rows, self.inner), self.dtype))
-        k = self.key(g, g.input("key", (*lead, self.columns, self.inner), self.dtype))
-        v = self.value(g, g.input("value", (*lead, self.columns, self.outer), self.dtype))
+        q = self.query(g, g.input("query", (*lead, self.query_length, self.head_dim), self.dtype))
+        k = self.key(g, g.input("key", (*lead, self.key_length, self.head_dim), self.dtype))
+        v = self.value(g, g.input("value", (*lead, self.key_length, self.value_head_dim), self.dtype))
         scores = self.scores(g, g.muls(g.batch_matmul(q, k, transpose_b=True), 0.25))
         weights = self.weights(g, self.softmax(g, scores))
         g.output(self.result(g, g.matmul_ext(weights, v)))

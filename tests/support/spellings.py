@@ -400,7 +400,7 @@ class _Speller:
         if term.what == "fill":
             if self.mutation == "mask transposed":
                 numbers = numbers.swapaxes(-1, -2)
-                numbers = numbers.reshape([*numbers.shape[:-2], self.form.rows, self.form.columns])
+                numbers = numbers.reshape([*numbers.shape[:-2], self.form.query_length, self.form.key_length])
             return self._leaf(numbers, dtypes.BOOL, term.source)
         if term.source != "arithmetic":
             return self._leaf(np.where(numbers, term.low, 0.0), dtype, term.source)

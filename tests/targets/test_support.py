@@ -79,7 +79,7 @@ def test_a_lost_argument_has_the_value_that_stands_without_it(case: Case, epsilo
     assert message == (None if taken else "MindSpore Lite loses its argument epsilon, which is not 1e-06")
 
 
-def test_a_lost_argument_that_is_computed_is_objected_to(case: Case) -> None:
+def test_a_lost_argument_that_is_computed_is_refused(case: Case) -> None:
     message = case.unsupported_reason("RmsNorm", case.tensor(), case.tensor((3,)), case.tensor(()))
     assert message == "MindSpore Lite loses its argument epsilon, which is not 1e-06"
 
@@ -134,7 +134,7 @@ def test_select_does_not_broadcast(case: Case, condition: tuple[int, ...], other
     assert (message is None) == taken
 
 
-def test_select_of_unknown_sizes_is_objected_to(case: Case) -> None:
+def test_select_of_unknown_sizes_is_refused(case: Case) -> None:
     message = case.unsupported_reason("Select", case.tensor((-1, 3), BOOL), case.tensor((-1, 3)), case.tensor((-1, 3)))
     assert message is not None
 
@@ -162,7 +162,7 @@ def test_a_filling_is_of_the_type_of_what_it_fills(case: Case) -> None:
 
 
 @pytest.mark.parametrize("dtype", [FLOAT16, None])
-def test_a_filling_of_another_type_is_objected_to(case: Case, dtype: DType | None) -> None:
+def test_a_filling_of_another_type_is_refused(case: Case, dtype: DType | None) -> None:
     number = case.constant(1.5) if dtype is None else case.tensor((), dtype)
     message = case.unsupported_reason("MaskedFill", case.tensor(), case.tensor((2, 3), BOOL), number)
     found = "a number" if dtype is None else "float16[]"
@@ -174,7 +174,7 @@ def test_attributes_stand_for_arguments_that_are_not_there(case: Case) -> None:
 
 
 @pytest.mark.parametrize("op", ["BiasAdd", "Select", "LogicalNot"])
-def test_what_is_no_tensor_of_a_known_type_is_objected_to(case: Case, op: str) -> None:
+def test_what_is_no_tensor_of_a_known_type_is_refused(case: Case, op: str) -> None:
     pair = case.graph.node("MakeTuple", (case.tensor(), case.tensor()), (TensorType((2, 3), FLOAT32),) * 2)
     assert case.unsupported_reason(op, pair) is not None
 

@@ -63,9 +63,9 @@ result["masked"] = [a is not b for a, b in zip(before, inside)]
 result["masked_restored"] = [place.scaled_dot_product_attention for place in places] == before
 attention = mindspore.nn.MultiheadAttention(8, 2)
 attention.in_proj_weight.set_dtype(mindspore.float16)
-with tracing_patches(["told_type"]):
-    result["told_type"] = str(attention.dtype)
-result["told_type_restored"] = str(attention.dtype)
+with tracing_patches(["attention_type"]):
+    result["attention_type"] = str(attention.dtype)
+result["attention_type_restored"] = str(attention.dtype)
 print("\\n" + json.dumps(result))
 """
 
@@ -104,7 +104,7 @@ def test_patches() -> None:
     assert result["restored_after_error"]
     assert result["masked"] == [True, True, True]  # wherever it was imported to
     assert result["masked_restored"]
-    assert (result["told_type"], result["told_type_restored"]) == ("Float16", "Float32")
+    assert (result["attention_type"], result["attention_type_restored"]) == ("Float16", "Float32")
 
 
 @pytest.mark.mindspore

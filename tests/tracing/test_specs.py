@@ -375,7 +375,7 @@ def test_hunyuan_dit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["kandinsky22_hint", "flux_controlnet"])
-def test_frames_of_a_picture_are_a_slip(tmp_path: Path, name: str) -> None:
+def test_frames_of_a_picture_are_a_mistake(tmp_path: Path, name: str) -> None:
     planned(tmp_path / "a", SMALL[name])
     with pytest.raises(UsageError, match=r"^9 frames are of a video, and .*Pipeline is for pictures; drop them\.$"):
         plan_all(tmp_path / "a", "float16", ShapeOptions(frames=9))

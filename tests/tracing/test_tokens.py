@@ -74,7 +74,7 @@ def test_a_tokenizer_beyond_its_encoders_positions(tmp_path: Path) -> None:
     folder = tokenize(pipeline(tmp_path, SD), 128)
     message = (
         r"text_encoder/config\.json: text_encoder has 77 positions, and tokenizer fills texts up to 128 tokens"
-        r" \(model_max_length in tokenizer_config\.json\), with which the pipeline itself fails; mend it, or give"
+        r" \(model_max_length in tokenizer_config\.json\), with which the pipeline itself fails; fix it, or give"
         r" --sequence-length\."
     )
     with pytest.raises(SourceError, match=message):

@@ -67,7 +67,7 @@ def test_a_verification_that_failed_certifies_nothing(certified: Path) -> None:
     document = json.loads(certified.read_bytes())
     document["components"][0]["passed"] = False
     certified.write_text(json.dumps(document))
-    with pytest.raises(VerificationError, match="a verification of unet that failed"):
+    with pytest.raises(VerificationError, match="records a failed verification of unet"):
         check_certificate(certified)
 
 
@@ -99,7 +99,7 @@ def test_it_reaches_nothing_outside_its_folder(certified: Path, name: str) -> No
 
 def test_the_command(certified: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["verify", "--certificate", str(certified)]) == 0
-    assert "2 files are those" in capfd.readouterr().err
+    assert "was written: 2 files." in capfd.readouterr().err
     graph = certified.parent / "unet_graph.mindir"
     graph.unlink()
     transformer(sites=1).write(graph)

@@ -73,6 +73,33 @@ def test_a_fused_node_recast_is_held_to_its_new_type(tmp_path: Path) -> None:
     assert not verify(tmp_path, before, wrong).passed
 
 
+@pytest.mark.parametrize(
+    ("names", "dims", "outputs", "message"),
+    [
+        (("x", "y"), (2, 3), 1, "the graph has 2 inputs (x, y), the original 1 input (x)."),
+        (("x",), (2, 4), 1, "input x was float32[2, 3] and is float32[2, 4]."),
+        (("x",), (2, 3), 2, "output CNode_2:2 was float32[2, 3] and is (float32[2, 3], float32[2, 3])."),
+    ],
+)
+def test_graphs_of_other_inputs_or_outputs_are_not_run(
+    tmp_path: Path, names: tuple[str, ...], dims: tuple[int, ...], outputs: int, message: str
+) -> None:
+    def graph(names: tuple[str, ...], dims: tuple[int, ...], outputs: int) -> GraphBuilder:
+        g = GraphBuilder("block")
+        values = [g.input(name, dims) for name in names]
+        total = g.op("Abs", values[0])
+        for value in values[1:]:
+            total = g.add(total, value)
+        g.output(*(g.op("Neg", total) for _ in range(outputs)))
+        return g
+
+    result = verify(tmp_path, graph(("x",), (2, 3), 1), graph(names, dims, outputs))
+    assert result.findings[0] == message
+    assert not any("onnxruntime" in finding for finding in result.findings)
+    assert "neither graph was run: their inputs or outputs differ" in result.notes
+    assert result.outputs == ()
+
+
 def test_static_runs_no_numbers(tmp_path: Path) -> None:
     block = Block(mistake=Mistake(scale=9.0))
     result = verify(tmp_path, block.original(), block.fused(), "static")

@@ -177,7 +177,7 @@ def result_of(model: Model) -> str:
 
 
 def rename_result(model: Model, name: str) -> None:
-    """A rewrite keeps the name of what it computes anew."""
+    """A rewrite keeps the name of what it recomputes."""
     old = result_of(model)
     for node in model.proto.graph.node:
         values = [name if value == old else value for value in node.input]

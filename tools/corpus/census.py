@@ -67,7 +67,7 @@ def stored() -> dict[str, str]:
 
 
 def render() -> str:
-    """The whole table, computed anew."""
+    """The whole table, computed again."""
     parts = [_HEADER]
     for name in store.names():
         data = store.read(name)

@@ -43,7 +43,7 @@ def _fill(message: ModelProto) -> None:
 
 
 def lay_weights(message: ModelProto, known: int) -> int:
-    """Give weights beside the graph their places anew, as far as they may be; the bytes of the file."""
+    """Give weights beside the graph new places, as far as they may be; the bytes of the file."""
     parameters = list(external.parameters(message))
     sizes = [external.byte_size(parameter) for parameter in parameters]
     if not known or any(size is None or size > LARGEST for size in sizes):

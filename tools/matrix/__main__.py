@@ -146,7 +146,7 @@ def _distinct(pairs: Iterable[tuple[str, Row]]) -> dict[Row, str]:
 
 
 def _rows(results: Path, group: str) -> list[tuple[str, Row]]:
-    """Write the group's configurations anew where they changed, and return its rows as `rows_of` does."""
+    """Write the group's configurations again where they changed, and return its rows as `rows_of` does."""
     folder = _folder(results, group)
     fresh = results / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)

@@ -482,7 +482,7 @@ class Arguments:
         raise TypeMismatch(f"has {_quoted(value)} as its {name}; it takes {' or '.join(words.values())}")
 
     def _wrong(self, name: str, expected: str) -> TypeMismatch:
-        return TypeMismatch(f"has {_told(self.get(name))} as its {name}; it takes {expected}")
+        return TypeMismatch(f"has {_argument_text(self.get(name))} as its {name}; it takes {expected}")
 
 
 _MOST_SIZES = 64
@@ -497,10 +497,10 @@ def _check_type(parameter: Parameter, argument: Argument) -> None:
         if parameter.optional or (parameter.has_default and parameter.default.value_type is Special.NONE):
             return
         raise TypeMismatch(f"lacks its argument {parameter.name}")
-    raise TypeMismatch(f"has {_told(argument)} as its {parameter.name}; it takes {KINDS[parameter.kind][0]}")
+    raise TypeMismatch(f"has {_argument_text(argument)} as its {parameter.name}; it takes {KINDS[parameter.kind][0]}")
 
 
-def _told(argument: Argument) -> str:
+def _argument_text(argument: Argument) -> str:
     value = argument.value
     if isinstance(value, Computed) or isinstance(argument.value_type, TensorType):
         return describe(argument.value_type)

@@ -1,6 +1,6 @@
 """What inference functions are made of: shapes that broadcast, types that meet, axes, slices.
 
-A size of −1 is not known before run time. The rules are MindSpore 2.7.1's, each held to it by the rows' examples.
+A size of −1 is not known before run time. The rules are MindSpore 2.7.1's, each checked by the rows' examples.
 """
 
 from __future__ import annotations

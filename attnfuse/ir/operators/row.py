@@ -39,7 +39,7 @@ OTHER = "no MindSpore at hand has it"
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One row. `args` is told as `attnfuse.ir.operators.arguments` says, `examples` as `Op(…) -> kind` or
-    `refused: Op(…)`: both are run against `infer`, and held to `source`.
+    `refused: Op(…)`: both are run against `infer`, and checked against `source`.
     """
 
     name: str

@@ -193,11 +193,11 @@ class Cursor:
     def data(self) -> bytes:
         """What `bytes"…"` holds."""
         token = self.expect_kind("data", 'data such as bytes"…"')
-        word, _, held = token.text[:-1].partition('"')
+        word, _, content = token.text[:-1].partition('"')
         if word == "sha256":
             raise self.error("the data were left out when this was printed, and only their digest kept.", token)
         try:
-            return base64.b64decode(held, validate=True)
+            return base64.b64decode(content, validate=True)
         except binascii.Error:
             raise self.error("this is not base64.", token) from None
 

@@ -155,9 +155,9 @@ def parse_message(cursor: Cursor, message: Message) -> list[str]:
 def _parse_field(cursor: Cursor, message: Message, field: _AnyField) -> None:
     if not field.is_repeated:
         if field.message_type is not None:
-            held = getattr(message, field.name)
-            held.SetInParent()
-            parse_message(cursor, held)
+            inner = getattr(message, field.name)
+            inner.SetInParent()
+            parse_message(cursor, inner)
         else:
             setattr(message, field.name, _parse_value(cursor, field))
         return

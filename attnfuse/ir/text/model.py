@@ -130,8 +130,8 @@ class _Printer:
         if not fields >= {"name", "op_type", "prim_type", "instance_name"} or not named or not self._plain(primitive):
             return self._message("primitive", primitive)
         instance = f" instance {quoted(primitive.instance_name)}" if primitive.instance_name else ""
-        held = ", ".join(f"{_word(a.name)}={self.values.constant(a)}" for a in primitive.attribute)
-        attributes = f" ({held})" if held else ""
+        entries = ", ".join(f"{_word(a.name)}={self.values.constant(a)}" for a in primitive.attribute)
+        attributes = f" ({entries})" if entries else ""
         what = f"{_word(primitive.op_type)} {_KINDS[primitive.prim_type]}{instance}{attributes}"
         return f"primitive {quoted(primitive.name)} = {what}"
 
@@ -289,7 +289,10 @@ class _Parser:
         cursor = self.cursor
         cursor.skip_lines()
         if not cursor.accept("mindir"):
-            raise cursor.error(f"the full form of a graph starts with 'mindir'; found {cursor.found()}.")
+            raise cursor.error(
+                "the full form of a graph starts with 'mindir' (what --short prints is for reading only); "
+                f"found {cursor.found()}."
+            )
         if cursor.sees("{") or cursor.next.kind == "data":
             parse_message(cursor, self.model)
         else:

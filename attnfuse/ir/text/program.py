@@ -474,15 +474,15 @@ def program_text(model: Model, *, keep_data: bool = True) -> str:
             continue
         names[node.name] = f"{letter}{len(lines) + 1}"
         lines.append(f"{names[node.name]} = {_application(model, node, names, writer)}")
-    results = ", ".join(_told(model, value, names, writer) for value in outputs)
+    results = ", ".join(_value_text(model, value, names, writer) for value in outputs)
     return "\n".join([*lines, f"return {results}"]) + "\n"
 
 
 def _is_first_state(model: Model, value: str) -> bool:
     """Whether it is the state before any effect."""
     node = model.producer(value)
-    held = attribute(node.proto, "value") if node is not None and node.op == CONSTANT else None
-    return held is not None and held.type == _A.UMONAD
+    constant = attribute(node.proto, "value") if node is not None and node.op == CONSTANT else None
+    return constant is not None and constant.type == _A.UMONAD
 
 
 def _reads_weight(model: Model, node: Node) -> bool:
@@ -519,19 +519,19 @@ def _own(prefix: str, name: str) -> str:
 
 
 def _application(model: Model, node: Node, names: Mapping[str, str], writer: Writer) -> str:
-    arguments = ", ".join(_told(model, value, names, writer) for value in node.inputs)
+    arguments = ", ".join(_value_text(model, value, names, writer) for value in node.inputs)
     if node.op == CALL:
         callee = node.proto.op_type.removeprefix("REF::")
         return f"call {names.get(callee, value_name('@', callee))}({arguments})"
-    held = model.primitives[node.proto.op_type].attribute if node.proto.op_type in model.primitives else ()
-    written = [f"{a.name}={writer.constant(a)}" for a in held if a.name not in _NAMES_OF_ARGUMENTS]
+    entries = model.primitives[node.proto.op_type].attribute if node.proto.op_type in model.primitives else ()
+    written = [f"{a.name}={writer.constant(a)}" for a in entries if a.name not in _NAMES_OF_ARGUMENTS]
     return f"{node.op}({arguments}{'; ' if written else ''}{', '.join(written)})"
 
 
-def _told(model: Model, value: str, names: Mapping[str, str], writer: Writer) -> str:
+def _value_text(model: Model, value: str, names: Mapping[str, str], writer: Writer) -> str:
     """An argument: a constant itself, or a name."""
     node = model.producer(value)
-    held = attribute(node.proto, "value") if node is not None and node.op == CONSTANT else None
-    if held is not None:
-        return writer.constant(held)
+    constant = attribute(node.proto, "value") if node is not None and node.op == CONSTANT else None
+    if constant is not None:
+        return writer.constant(constant)
     return names.get(value) or value_name("@", value)

@@ -25,8 +25,8 @@ def infer(op: str, arguments: Sequence[Argument], attributes: Mapping[str, Attri
     if operator(op).is_opaque:
         return None
     given = [
-        table.Argument(declared_type(told.type)) if told.value is None else read_constant(told.value)
-        for told in arguments
+        table.Argument(declared_type(argument.type)) if argument.value is None else read_constant(argument.value)
+        for argument in arguments
     ]
     value_type = applied(op, given, {name: read_constant(proto) for name, proto in attributes.items()}).value_type
     return AttributeProto(type=AttributeProto.UMONAD) if value_type is Special.MONAD else declaration(value_type)

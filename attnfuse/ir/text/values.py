@@ -117,18 +117,18 @@ class Writer:
         if kind in _WORDS and fields == {"type"}:
             return _WORDS[kind]
         if kind in _SEQUENCES and fields - {"values"} == {"type"}:
-            return self._sequence(_SEQUENCES[kind], proto.values, lambda held: self._constant(held, element=True))
+            return self._sequence(_SEQUENCES[kind], proto.values, lambda stored: self._constant(stored, element=True))
         if kind == _A.TENSORS and fields == {"type", "tensors"} and len(proto.tensors) == 1:
             return self._tensor(proto.tensors[0])
         return _scalar(proto, fields, element=element)
 
     def _sequence(
-        self, brackets: str, values: Sequence[AttributeProto], tell: Callable[[AttributeProto], str | None]
+        self, brackets: str, values: Sequence[AttributeProto], short_form: Callable[[AttributeProto], str | None]
     ) -> str:
         """`(a, b)`, `(a,)`, `[a]`: an element that has a name, or no short form, as a message."""
         texts = []
         for value in values:
-            short = None if value.HasField("name") else tell(value)
+            short = None if value.HasField("name") else short_form(value)
             texts.append(message_text(value, keep_data=self.keep_data) if short is None else short)
         comma = "," if len(texts) == 1 and brackets == "()" else ""
         return f"{brackets[0]}{', '.join(texts)}{comma}{brackets[1]}"
@@ -179,10 +179,10 @@ def _scalar(proto: AttributeProto, fields: set[str], *, element: bool) -> str | 
     field = _scalar_field(kind, element=element)
     if field is None or fields != {"type", field}:
         return None
-    held = getattr(proto, field)
-    if element and len(held) != 1:
+    stored = getattr(proto, field)
+    if element and len(stored) != 1:
         return None
-    value = held[0] if element else held
+    value = stored[0] if element else stored
     if kind == _A.STRING:
         text = _utf8(value)
         return None if text is None else quoted(text)
@@ -311,7 +311,7 @@ def parse_constant(cursor: Cursor, proto: AttributeProto, *, element: bool = Fal
     if cursor.sees("{") or token.kind == "data":
         parse_message(cursor, proto)
     elif cursor.sees("(", "["):
-        _parse_sequence(cursor, proto, lambda inner, held: parse_constant(inner, held, element=True))
+        _parse_sequence(cursor, proto, lambda inner, stored: parse_constant(inner, stored, element=True))
     elif cursor.sees(*_KINDS):
         proto.type = _KINDS[cursor.take().text]
     elif cursor.sees("True", "False"):
@@ -404,7 +404,7 @@ def _parse_element(cursor: Cursor, dtype: DType) -> bytes:
         return np.array(_integer(cursor, token, dtype), dtype.numpy).tobytes()
     value = np.float64(token.text)
     with np.errstate(over="ignore"):
-        held = value.astype(dtype.numpy)
-    if np.isinf(held) and not np.isinf(value):
+        stored = value.astype(dtype.numpy)
+    if np.isinf(stored) and not np.isinf(value):
         raise cursor.error(f"{token.text} is too large for {dtype}.", token)
-    return held.tobytes()
+    return stored.tobytes()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
-from attnfuse.tracing.patches.attention import masked_attention, told_type
+from attnfuse.tracing.patches.attention import attention_type, masked_attention
 from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
 from attnfuse.tracing.patches.results import normed_weights, plain_results
@@ -33,7 +33,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "qwen_rotary": qwen_rotary,
     "real_rotary": real_rotary,
     "text_decoder": text_decoder,
-    "told_type": told_type,
+    "attention_type": attention_type,
     "two_axes": two_axes,
     "unchunked": unchunked,
     "whole_video": whole_video,

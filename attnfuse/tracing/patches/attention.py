@@ -65,18 +65,18 @@ def masked_attention() -> Iterator[None]:
 
 
 @contextmanager
-def told_type() -> Iterator[None]:
+def attention_type() -> Iterator[None]:
     """MindSpore's `MultiheadAttention` computes in the type it was made with, whatever its weights have become since.
 
     The pipelines with a ControlNetUnionModel tell its attention the type of the latents before they call it. Here it is
     told that of its weights, which is the same.
     """
 
-    def told(self):  # type: ignore[no-untyped-def]
+    def type_of_weights(self):  # type: ignore[no-untyped-def]
         return self.in_proj_weight.dtype
 
     # It is a member since it was built; a property of its class comes before that.
-    mindspore.nn.MultiheadAttention.dtype = property(told)
+    mindspore.nn.MultiheadAttention.dtype = property(type_of_weights)
     try:
         yield
     finally:

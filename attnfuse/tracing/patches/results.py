@@ -1,4 +1,4 @@
-"""For models that hand out records, or write their weights anew at every call.
+"""For models that hand out records, or rewrite their weights at every call.
 
 Imports mindspore, and mindone late.
 """
@@ -62,7 +62,7 @@ def plain_results() -> Iterator[None]:
 
 @contextmanager
 def normed_weights() -> Iterator[None]:
-    """`WeightNorm` writes the weight of its convolution anew each time it is called, into a parameter that no
+    """`WeightNorm` rewrites the weight of its convolution each time it is called, into a parameter that no
     checkpoint has. It comes to the same each time: `weights.find_sources` computes it, once.
     """
     from mindone.utils import WeightNorm

@@ -87,7 +87,7 @@ class SpecContext:
             raise SourceError(f"{path}: model_max_length is {json.dumps(value)}, not a positive number.")
         return int(value) if value <= _MOST_TOKENS else None
 
-    def filled(self, *models: str, tokenizer: str = "", remedy: str = "mend it") -> int:
+    def filled(self, *models: str, tokenizer: str = "", remedy: str = "fix it") -> int:
         """The tokens of a text for these text encoders: what their tokenizers fill it up to, else their positions.
 
         `tokenizer` names one for all where it is not each encoder's own ("tokenizer_2" of "text_encoder_2"). 77 where
@@ -96,13 +96,13 @@ class SpecContext:
         """
         found: dict[str, int] = {}
         for model in models:
-            told_by = tokenizer or model.replace("text_encoder", "tokenizer")
-            filled, positions = self.filled_up_to(told_by), self._positions(model, needed=not found)
+            tokenizer_name = tokenizer or model.replace("text_encoder", "tokenizer")
+            filled, positions = self.filled_up_to(tokenizer_name), self._positions(model, needed=not found)
             if filled is not None and positions is not None and filled > positions:
                 raise SourceError(
-                    f"{self.path(model)}: {model} has {positions} positions, and {told_by} fills texts up to {filled}"
-                    " tokens (model_max_length in tokenizer_config.json), with which the pipeline itself fails;"
-                    f" {remedy}."
+                    f"{self.path(model)}: {model} has {positions} positions, and {tokenizer_name} fills texts up to"
+                    f" {filled} tokens (model_max_length in tokenizer_config.json), with which the pipeline itself"
+                    f" fails; {remedy}."
                 )
             if filled or positions:
                 found[model] = filled or positions or 0
@@ -117,8 +117,8 @@ class SpecContext:
     def _positions(self, model: str, *, needed: bool) -> int | None:
         """A text encoder's positions, if it says them; a damaged configuration is told here only where it is needed."""
         try:
-            told = self.option("max_position_embeddings", model=model) is not None
-            return self.number("max_position_embeddings", model) if told else None
+            is_given = self.option("max_position_embeddings", model=model) is not None
+            return self.number("max_position_embeddings", model) if is_given else None
         except SourceError:
             if needed:
                 raise
@@ -127,7 +127,7 @@ class SpecContext:
     def text_filled(self, *models: str) -> int:
         """Tokens of a text for these text encoders: what was asked for, else `filled`; UsageError beyond positions."""
         if self.shapes.sequence_length is None:
-            return self.filled(*models, remedy="mend it, or give --sequence-length")
+            return self.filled(*models, remedy="fix it, or give --sequence-length")
         places = [self.number("max_position_embeddings", model, 0) for model in models]
         return self.text(0, min(filter(None, places), default=0))
 
@@ -158,7 +158,7 @@ class SpecContext:
         return frames, (frames - 1) // temporal + 1
 
     def rows(self, *, guided: bool) -> int:
-        """Rows of a batch: twice the images where the pipeline guides (or is asked to), once where it does not."""
+        """Rows of a batch: twice the images with classifier-free guidance, once without."""
         batch = self.shapes.batch or 1
         asked = self.shapes.guidance
         return 2 * batch if (guided if asked is None else asked) else batch

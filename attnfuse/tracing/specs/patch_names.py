@@ -21,7 +21,7 @@ MASKED_TEXT = "masked_text"
 """For attention of Mochi's transformer."""
 
 NORMED_WEIGHTS = "normed_weights"
-"""For convolutions that write their weight anew."""
+"""For convolutions that rewrite their weight."""
 
 ONE_TILE = "one_tile"
 """For Allegro's autoencoder."""
@@ -38,8 +38,8 @@ REAL_ROTARY = "real_rotary"
 TEXT_DECODER = "text_decoder"
 """For what is around the layers of mindone's decoders."""
 
-TOLD_TYPE = "told_type"
-"""For attention that has to be told its type."""
+ATTENTION_TYPE = "attention_type"
+"""For attention that is asked its type."""
 
 UNCHUNKED = "unchunked"
 """For Mochi's autoencoder."""

@@ -127,7 +127,7 @@ def _writer(model: Model, parameter: str, state: str) -> Node | None:
         for effect in _effects(model, node):
             if parameter in changed(model, effect):
                 if effect.op not in (*_ADDS, _COPY, "Assign"):
-                    raise _refused(effect, "writes into a parameter, and no rule tells what")
+                    raise _refused(effect, "writes into a parameter, and no rule knows what")
                 return effect
         node = model.producer(node.inputs[0])
     return None

@@ -1,6 +1,6 @@
-"""What a rewrite made anew, found by names, and that part of both graphs cut out to be run alone.
+"""What a rewrite replaced, found by names, and that part of both graphs cut out to be run alone.
 
-Found by nothing the rewriter tells: a rewrite keeps the name of the value it computes anew, so every value that both
+Found by nothing the rewriter says: a rewrite keeps the name of the value it recomputes, so every value that both
 graphs have, and that they make in different ways, is a result of a rewrite. It is a site where a fused node is behind
 it on one of the two sides, and a replaced operator where there is none. That reading is trusted only if all
 such values keep their type, and none has two fused nodes behind it. Then each being equal proves the whole: all other
@@ -65,7 +65,7 @@ class ReplacedOperator:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was made anew, in the fused graph's order; `notes` tell why some or all cannot be told from the rest."""
+    """What was replaced, in the fused graph's order; `notes` say why some or all could not be found."""
 
     sites: tuple[Site, ...]
     replaced: tuple[ReplacedOperator, ...]
@@ -100,9 +100,9 @@ def find(original: Model, fused: Model) -> Found:
     sites: list[Site] = []
     replaced: list[ReplacedOperator] = []
     for output, op in changed:
-        made = _made_anew(original, fused, output, op)
+        made = _replacement(original, fused, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
-            message = f"{short_name(output)} is made anew and stands neither for one attention nor for none"
+            message = f"{short_name(output)} was replaced and replaces neither one attention nor none"
             return Found(
                 (),
                 (),
@@ -159,8 +159,8 @@ def _operands(model: Model, node: Node) -> list[str | bytes]:
     found: list[str | bytes] = []
     for value in _values(model, node):
         made = model.producer(value)
-        held = attribute(made.proto, "value") if made is not None and made.op == CONSTANT else None
-        found.append(value if held is None else held.SerializeToString(deterministic=True))
+        constant = attribute(made.proto, "value") if made is not None and made.op == CONSTANT else None
+        found.append(value if constant is None else constant.SerializeToString(deterministic=True))
     return found
 
 
@@ -172,7 +172,7 @@ def _values(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _made_anew(original: Model, fused: Model, output: str, op: str) -> Site | ReplacedOperator | None:
+def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | ReplacedOperator | None:
     behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):

@@ -8,6 +8,7 @@ the documentation of the two operators states for every product; those of one pr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from attnfuse.ir.check import Sort, check_graph
 from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name, tensor_type
@@ -17,6 +18,7 @@ from attnfuse.ir.values import input_type
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
+from attnfuse.names import counted
 from attnfuse.verify.graph.fused_nodes import (
     COMPRESSED_MASK,
     FUSED_OPS,
@@ -66,22 +68,35 @@ def check_interface(original: Model, fused: Model) -> list[str]:
     before, after = original.proto.graph, fused.proto.graph
     for what, left, right in (("input", before.input, after.input), ("output", before.output, after.output)):
         if len(left) != len(right):
-            findings.append(f"the graph has {len(right)} {what}s, the original {len(left)}.")
+            findings.append(f"the graph has {_listed(right, what)}, the original {_listed(left, what)}.")
             continue
         for a, b in zip(left, right, strict=True):
             # An output is called after the node that makes it, which a rewrite may change; nobody asks for it by name.
             if what == "input" and leaf_name(a.name) != leaf_name(b.name):
                 findings.append(f"{what} {leaf_name(a.name)} is now called {leaf_name(b.name)}.")
             name = leaf_name(a.name)
-            told_a, told_b = _declared(a), _declared(b)
-            if told_a != told_b:
-                findings.append(f"{what} {name} was {told_a} and is {told_b}.")
+            was, now = _declared(a), _declared(b)
+            if was != now:
+                findings.append(f"{what} {name} was {was} and is {now}.")
             made = fused.types_of(b.name)
             nested = isinstance(made, tuple) and None in made  # a result that is a tuple itself has no type there
             # An output that declares no type contradicts none: the source left it open, and so does what is written.
-            if told_b and made is not None and not nested and told_b != _told(made) and not _leaves_open(b, made):
-                findings.append(f"{what} {name} is declared {told_b} and made as {_told(made)}.")
+            if now and made is not None and not nested and now != _text(made) and not _leaves_open(b, made):
+                findings.append(f"{what} {name} is declared {now} and made as {_text(made)}.")
     return findings + _check_parameters(original, fused)
+
+
+def has_same_types(original: Model, fused: Model) -> bool:
+    """Whether the files take and give values of the same types, as many: whether both can be run and compared."""
+    before, after = original.proto.graph, fused.proto.graph
+    sides = ((graph.input, graph.output) for graph in (before, after))
+    one, other = ([list(map(_declared, values)) for values in side] for side in sides)
+    return one == other
+
+
+def _listed(values: Sequence[ValueInfoProto], what: str) -> str:
+    """`2 inputs (q, k)`."""
+    return f"{counted(len(values), what)} ({', '.join(leaf_name(value.name) for value in values)})"
 
 
 def _declared(value: ValueInfoProto) -> str:
@@ -103,7 +118,7 @@ def _declared_tuple(proto: AttributeProto) -> str:
     return f"({', '.join(elements)})"
 
 
-def _told(value_type: TensorType | tuple[TensorType | None, ...]) -> str:
+def _text(value_type: TensorType | tuple[TensorType | None, ...]) -> str:
     return str(value_type) if isinstance(value_type, TensorType) else f"({', '.join(str(k) for k in value_type)})"
 
 
@@ -229,7 +244,7 @@ def _check_result(model: Model, node: Node, expected: TensorType) -> list[str]:
         elif takes_element(user) and use.position == 0:
             index = _literal(model, user.inputs[1])
             if index != element:
-                findings.append(f"is read at index {index}; the attention stands at index {element}")
+                findings.append(f"is read at index {index}; the attention is at index {element}")
         elif not (orders_effects(user) or keeps_order(user) or makes_tuple(user)):
             findings.append(f"is used by {user.op} {short_name(user.name)} as a tuple")
     return findings

@@ -132,12 +132,12 @@ def _filled(declared: Sequence[tuple[int, ...]], rows: int, sizes: Sequence[int]
 
 def _label(model: Model, dims: _Dims) -> str:
     """The inputs whose sizes are open, as they are bound."""
-    told = []
+    bound_sizes = []
     for value, bound in zip(model.proto.graph.input, dims, strict=True):
         tensor_type = model.type_of(value.name)
         if tensor_type is not None and not tensor_type.is_static:
-            told.append(f"{leaf_name(value.name)} {list(bound)}")
-    return ", ".join(told)
+            bound_sizes.append(f"{leaf_name(value.name)} {list(bound)}")
+    return ", ".join(bound_sizes)
 
 
 # --- types

@@ -1,4 +1,4 @@
-"""MindSpore's own inference over the result: what it re-emits is held against what was written.
+"""MindSpore's own inference over the result: what it re-emits is compared with what was written.
 
 The graph is sent without its weights (types suffice), with every node renamed to its number, so that each
 re-emitted node is traced back to the written one for certain. MindSpore runs in a subprocess: it cannot share one
@@ -180,7 +180,7 @@ def _run(request: object, name: str, work: Path, seconds: float) -> dict[str, An
 def _agree(declared: Types, found: Types, *, is_open: bool) -> bool:
     """Whether the types are the same; in a graph for any batch, MindSpore may not know a size (-1) that is written.
 
-    It gives up all of them where it meets an open one in some operators (PadV3). What is written is held to its
+    It gives up all of them where it meets an open one in some operators (PadV3). What is written is checked against its
     inference at given batches as well.
     """
     if declared == found:
@@ -242,19 +242,19 @@ def _differences(model: Model, inferred: Model) -> tuple[list[str], int]:
         compared += 1
         if not _agree(declared, found, is_open=is_open):
             findings.append(
-                f"{node.op} {short_name(node.name)} is written as {_told(declared)}, inferred as {_told(found)}."
+                f"{node.op} {short_name(node.name)} is written as {_text(declared)}, inferred as {_text(found)}."
             )
     written, emitted = model.proto.graph.output, inferred.proto.graph.output
     if len(written) != len(emitted):
         findings.append(f"the graph is written with {len(written)} outputs, inferred with {len(emitted)}.")
     for a, b in zip(written, emitted, strict=False):
-        told_a, told_b = ([tensor_type(t) for t in value.tensor] for value in (a, b))
-        if not _agree(tuple(told_a), tuple(told_b), is_open=is_open):
-            findings.append(f"output {leaf_name(a.name)} is written as {_told(told_a)}, inferred as {_told(told_b)}.")
+        was, now = ([tensor_type(t) for t in value.tensor] for value in (a, b))
+        if not _agree(tuple(was), tuple(now), is_open=is_open):
+            findings.append(f"output {leaf_name(a.name)} is written as {_text(was)}, inferred as {_text(now)}.")
     return findings, compared
 
 
-def _told(value_type: TensorType | Sequence[TensorType | None] | None) -> str:
+def _text(value_type: TensorType | Sequence[TensorType | None] | None) -> str:
     if isinstance(value_type, TensorType) or value_type is None:
         return str(value_type)
     return f"({', '.join(str(k) for k in value_type)})" if len(value_type) != 1 else str(value_type[0])

@@ -144,7 +144,7 @@ def _transposed_convolution_by_attributes(at: LoweringContext) -> Result:
     if at.attributes.get("format") not in ("NCHW", "NCDHW"):
         raise at.unsupported("an unknown format")
     if at.op == "Conv3DTranspose" and at.attributes.get("pad_mode") == "same":
-        raise at.unsupported("padding that is not told")
+        raise at.unsupported("padding that is not given")
     rank = len(at.dims(0)) - 2
     stride, dilation, padding = stride[-rank:], dilation[-rank:], pads[::2]
     least = [

@@ -110,7 +110,7 @@ def _is_lean(model: Model, node: Node) -> bool:
         query, key, value = (tensor_type for tensor_type in types if tensor_type is not None)
         return is_lean(attention, sizes(attention, query, key, value))
     except MalformedError as error:
-        raise VerificationError(f"{node.op} {error}; attnfuse verify tells more.") from None
+        raise VerificationError(f"{node.op} {error}; attnfuse verify says more.") from None
 
 
 def _peak(job: Job) -> Peak:

@@ -44,16 +44,16 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
         elif node.op in FUSED_OPS:
             made = _stands_for(original, fused, node)
             now = _compute_type(original, fused, node)
-            if made is not None and now is not None and _rounds_anew(original, node, made, now):
+            if made is not None and now is not None and _rounds_again(original, node, made, now):
                 found[node.name] = Rounding(now, operands=(0, 1, 2), result=True)
     return found
 
 
-def _rounds_anew(original: Model, node: Node, made: Node, now: DType) -> bool:
+def _rounds_again(original: Model, node: Node, made: Node, now: DType) -> bool:
     """Whether a fused node of the source is no yardstick for what it became.
 
     It may be told to compute in another type, or become the other operator, whose bias is scaled otherwise: that is
-    stored anew then.
+    stored again then.
     """
     if not _is_of(original, now, node.inputs[0]):
         return True

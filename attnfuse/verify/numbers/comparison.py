@@ -1,16 +1,16 @@
-"""Numbers: original and fused graph run on the same inputs and weights, held against the original in float64.
+"""Numbers: original and fused graph run on the same inputs and weights, compared with the original in float64.
 
 Two questions, kept apart, and a third about the original alone. Where each bound comes from is derived in
 docs/verification.md; none comes from what the rewrite made.
 
 1. Does the fused graph stand for the same mathematics? Both graphs are computed in float64, casts between
    floating-point types dropped. They may then differ by what any file would round: `scale_value` is a float32
-   (ALGEBRA_BOUND), and where a bias is stored anew as a 16-bit constant, MARGIN times what it costs the original, in
+   (ALGEBRA_BOUND), and where a bias is stored again as a 16-bit constant, MARGIN times what it costs the original, in
    float64, to have its bias stored so. A wrong scale, mask, axis or operand is orders of magnitude above both.
 2. Is the fused graph accurate enough at its own types? Its error may be at most MARGIN times the larger of two
    errors nobody would object to: that of the original graph at its own types, and that of the original with the
    roundings of an honest fused node (`baseline`). Both sides are samples of the same rounding noise, taken over one
-   output each; 2 leaves room for their scatter and for nothing systematic. FLOOR is what four float32 roundings cost,
+   output each; 2 allows for their scatter and for nothing systematic. FLOOR is what four float32 roundings cost,
    the carrier of every run.
 
 An element that the original defines, in float64 or at its own types, and that is NaN or infinite in the fused graph is
@@ -141,7 +141,7 @@ def algebra_bounds(
 ) -> list[float]:
     """How far each output may be from the original's, `exact`, in float64: what any file would have to round.
 
-    Where the fused file stores a bias anew, the original is run once more, in float64, with its scores moved by what
+    Where the fused file stores a bias again, the original is run once more, in float64, with its scores moved by what
     storing their bias costs. What the file holds decides whether that is asked, and never how much it is.
     """
     stored = {name: r for name, r in rounding.items() if r.stored or r.result}
@@ -166,7 +166,7 @@ def stores_a_bias(original: Model, fused: Model) -> bool:
             continue
         for array in _arrays(fused, live_values(fused, (bias,))) if bias is not None else ():
             if before is None:
-                before = {held.tobytes() for held in _arrays(original, (n.name for n in original.nodes))}
+                before = {constant.tobytes() for constant in _arrays(original, (n.name for n in original.nodes))}
             if array.tobytes() not in before:
                 return True
     return False

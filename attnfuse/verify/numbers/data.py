@@ -127,9 +127,9 @@ def batches_of(files: Sequence[Path], graphs: Mapping[int, bytes]) -> dict[int, 
         }
         batch = batches.pop() if len(batches) == 1 else 0.0
         if batch < 1 or batch != int(batch):
-            told_shapes = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            given_shapes = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
             raise UsageError(
-                f"{file}: {told_shapes} is of no one batch; at batch {one} the graph takes {_listed(first)}."
+                f"{file}: {given_shapes} is of no one batch; at batch {one} the graph takes {_listed(first)}."
             )
         found.setdefault(int(batch), []).append(file)
     return found
@@ -168,7 +168,7 @@ def input_types(model: Model) -> dict[str, tuple[str, TensorType]]:
     return wanted
 
 
-def told(model: Model) -> str:
+def described_inputs(model: Model) -> str:
     """What a file for this graph holds: `sample float16[2, 4, 64, 64], timestep int64[1]`."""
     types = ((leaf_name(v.name), model.type_of(v.name)) for v in model.proto.graph.input)
     return ", ".join(f"{name} {tensor_type}" for name, tensor_type in types)
@@ -177,10 +177,11 @@ def told(model: Model) -> str:
 def _check_names(file: Path, wanted: Mapping[str, object], entries: Mapping[str, object]) -> None:
     missing, extra = ([n for n in a if n not in b] for a, b in ((wanted, entries), (entries, wanted)))
     if missing or extra:
-        lacks = f"lacks {', '.join(missing)}" if missing else ""
+        without = f"lacks {', '.join(missing)}" if missing else ""
         has = f"has {', '.join(extra)}, which no input is called" if extra else ""
         raise UsageError(
-            f"{file} {' and '.join(filter(None, (lacks, has)))}; the graph's inputs are {', '.join(wanted) or 'none'}."
+            f"{file} {' and '.join(filter(None, (without, has)))}; "
+            f"the graph's inputs are {', '.join(wanted) or 'none'}."
         )
 
 
@@ -218,10 +219,10 @@ def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: st
         raise UsageError(f"{file}: {name} is of shape {list(shape)}, and the graph takes {tensor_type}.")
     if int(np.prod(shape, dtype=object)) * dtype.itemsize > LARGEST and not tensor_type.is_static:
         raise UsageError(f"{file}: {name} of shape {list(shape)} is larger than {LARGEST >> 30} GiB.")
-    held = tensor_type.dtype is dtypes.BFLOAT16 and dtype == np.dtype(
+    is_bit_pattern = tensor_type.dtype is dtypes.BFLOAT16 and dtype == np.dtype(
         "V2"
     )  # how numpy stores a type that it does not know
-    if not held and _kind_of(dtype) != _kind_of(tensor_type.dtype.numpy):
+    if not is_bit_pattern and _kind_of(dtype) != _kind_of(tensor_type.dtype.numpy):
         raise UsageError(f"{file}: {name} is {dtype}, and the graph takes {tensor_type}.")
     try:
         with archive.open(info) as stream:
@@ -230,7 +231,7 @@ def _array(file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: st
         raise SourceError(f"{file}: {name} of shape {list(shape)} does not fit into memory.") from None
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         raise SourceError(f"{file}: {name} ends too early or is damaged; write the file again.") from None
-    return values.view(tensor_type.dtype.numpy) if held else _converted(file, name, values, tensor_type)
+    return values.view(tensor_type.dtype.numpy) if is_bit_pattern else _converted(file, name, values, tensor_type)
 
 
 def _kind_of(dtype: np.dtype[np.generic]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.types import Array, TensorType
+from attnfuse.names import counted
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
@@ -123,9 +124,9 @@ def _at_sizes(
     before, after = (side.model for side in sides)
     found = Found()
     with timed(seconds, "numbers"):
-        anew = sites.find(before, after)
-        parts = [(site, sites.cut(before, after, site)) for site in anew.sites]
-        others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in anew.replaced]
+        written = sites.find(before, after)
+        parts = [(site, sites.cut(before, after, site)) for site in written.sites]
+        others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
         values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
@@ -136,11 +137,11 @@ def _at_sizes(
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
-    found.findings += [*sites.check_compute(anew.sites, request.compute), *differences]
+    found.findings += [*sites.check_compute(written.sites, request.compute), *differences]
     apart = [f"site {site.label}" for site, part in parts if part is None]
     if moved := [short_name(replaced.value) for replaced, part in others if part is None]:
-        apart.append(f"{moved[0]} (of {len(moved)} replaced operators)")
-    found.notes += [*anew.notes, *remarked]
+        apart.append(f"{moved[0]} (of {counted(len(moved), 'replaced operator')})")
+    found.notes += [*written.notes, *remarked]
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]
     return found
@@ -175,7 +176,7 @@ def _run_whole(
         # Only the best one's values are kept: they are large.
         runs.append(_Run(_light(feed), replace(run.compared, values={})))
     assert best is not None  # there is one feed at least
-    _tell(runs, sides[0].model, found)
+    _report(runs, sides[0].model, found)
     found.warnings += _warnings(runs)
     return best.compared.values, best.feed.given
 
@@ -218,12 +219,12 @@ def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorTyp
         raise
 
 
-def _tell(runs: Sequence[_Run], model: Model, found: Found) -> None:
+def _report(runs: Sequence[_Run], model: Model, found: Found) -> None:
     """Findings of every run, and of each output the worst figures."""
     compared = {f.output for run in runs for f in run.figures() if f.compared}
-    is_told_apart = len(runs) > 1 or runs[0].feed.draw is None
+    is_labelled = len(runs) > 1 or runs[0].feed.draw is None
     for run in runs:
-        label = f"on {run.feed.label}: " if is_told_apart else ""
+        label = f"on {run.feed.label}: " if is_labelled else ""
         found.drawn += [run.feed.draw.label] if run.feed.draw is not None else []
         usual = {text for figures in run.compared.outputs for text in problems(figures, f"output {figures.output}")}
         texts = [text for text in run.compared.findings if text not in usual]
@@ -241,7 +242,7 @@ def _tell(runs: Sequence[_Run], model: Model, found: Found) -> None:
     for output, several in outputs.items():
         if output not in compared:
             given = ", and on ".join(run.feed.given for run in runs if run.feed.given)
-            asked = "" if given else f" Such a file holds {data.told(model)}."
+            asked = "" if given else f" Such a file holds {data.described_inputs(model)}."
             found.findings.append(uncompared(f"output {output}", given) + asked)
         # The order of the runs decides among equals, so that the same is told each time.
         found.outputs.append(max(several, key=_badness))

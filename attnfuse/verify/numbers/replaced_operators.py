@@ -1,10 +1,10 @@
 """Numbers of replaced operators, one value at a time: other operators that must be the same function.
 
 Both parts are run in float64 on drawn operands, weights drawn too, once for all that compute the same. The whole graph
-alone would not do: there a small slip, an epsilon of another size, is within what rounding costs. What the file itself
-rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type. BOUND
-is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types that
-the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
+alone would not do: there a small mistake, an epsilon of another size, is within what rounding costs. What the file
+itself rounds is allowed: a number that an operator takes as it is may have become a constant of the tensor's own type.
+BOUND is for float32 constants, sixteen roundings of them; 16-bit ones are allowed a unit in their last place, of types
+that the original itself computes in there: a constant of a coarser type than the source's is a mistake, no rounding.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
+from attnfuse.names import counted
 from attnfuse.verify.graph.sites import Cut, ReplacedOperator
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.comparison import Side, relative_error
@@ -30,17 +31,17 @@ def compare_replaced(
     original: Side, fused: Side, parts: Sequence[tuple[ReplacedOperator, Cut]], seed: int
 ) -> tuple[list[str], list[str]]:
     """Findings and notes. An operator without a lowering, in either part, is a finding: nothing was shown of it."""
-    told: dict[bytes, str | None] = {}
+    checked: dict[bytes, str | None] = {}
     findings = []
     for replaced, part in parts:
         key = key_of(part)
-        if key not in told:
+        if key not in checked:
             sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
-            told[key] = _difference(*sides, seed)
-        if (difference := told[key]) is not None:
+            checked[key] = _difference(*sides, seed)
+        if (difference := checked[key]) is not None:
             name = f"{replaced.op} {short_name(replaced.value)}"
             findings.append(f"{name} was replaced, and its replacement {difference}.")
-    notes = [f"{len(parts)} replaced operators checked ({len(told)} distinct)"] if parts else []
+    notes = [f"{counted(len(parts), 'replaced operator')} checked ({len(checked)} distinct)"] if parts else []
     return findings, notes
 
 

@@ -1,4 +1,4 @@
-"""Numbers of one attention at a time: what the rewrite put there, held against the formula that stood there.
+"""Numbers of one attention at a time: what the rewrite put there, compared with the formula that was there.
 
 Two kinds of values enter a site.
 
@@ -70,7 +70,7 @@ def compare_sites(
     never_fully_masked: Set[str] = frozenset(),
     given: str = "",
 ) -> list[SiteResult]:
-    """Hold each site to its formula.
+    """Compare each site with its formula.
 
     `values` are those of the cuts' leaves in the original graph's run, in their own types. `never_fully_masked` are
     results of sites whose rows have a key each, by the policy. `given` says which real inputs the values are of,
@@ -238,7 +238,7 @@ def _draws(
 ) -> dict[str, _Drawn]:
     """What each draw shows, by its label.
 
-    What storing a bias costs depends on the weights it moves, so each draw is held to its own bound: where the values
+    What storing a bias costs depends on the weights it moves, so each draw has its own bound: where the values
     of the graph's run leave a row a single weight, the bias costs nothing there, and much where scores are small.
     """
     original, fused = sides
@@ -261,7 +261,8 @@ def at_own_types(figures: OutputFigures) -> OutputFigures:
     """Figures on drawn masks, without the question of the mathematics where the original is itself far from it.
 
     A score that float16 absorbs in an added −65504 comes back in float64: what a row of them means is decided by the
-    original's own rounding, and its float64 value is nobody's. The result is still held to the original's error there.
+    original's own rounding, and its float64 value is nobody's. There the result is still compared, within the
+    original's error.
     """
     if figures.original <= OWN_ERROR:
         return figures
@@ -275,13 +276,13 @@ def key_of(part: Cut) -> bytes:
     def number(value: str) -> bytes:
         return numbers.setdefault(value, b"%d" % len(numbers))
 
-    told: list[bytes] = []
+    described: list[bytes] = []
     for model in (part.original, part.fused):
-        told += [b"w:" + p.name.encode() + b"=" + number(p.name) for p in model.parameters()]
-        told += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
+        described += [b"w:" + p.name.encode() + b"=" + number(p.name) for p in model.parameters()]
+        described += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
         for node in model.nodes:
             entry = model.primitives.get(node.proto.op_type)
             attributes = [*node.proto.attribute, *(entry.attribute if entry is not None else ())]
-            told.append(node.op.encode() + b" ".join(number(v) for v in (*node.inputs, node.name)))
-            told += [a.SerializeToString(deterministic=True) for a in attributes]
-    return b"\n".join(told)
+            described.append(node.op.encode() + b" ".join(number(v) for v in (*node.inputs, node.name)))
+            described += [a.SerializeToString(deterministic=True) for a in attributes]
+    return b"\n".join(described)

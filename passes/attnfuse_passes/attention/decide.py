@@ -256,7 +256,7 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
         return _restored(form, formula, candidate.unsupported, None, at, candidate)
     converted = target.node != op
     if refused is not None:
-        code, reason = "fused.rewritten", f"written anew: {refused.reason}"
+        code, reason = "fused.rewritten", f"written again: {refused.reason}"
     elif converted:
         code, reason = "fused.converted", "rewritten for MindSpore Lite"
     else:

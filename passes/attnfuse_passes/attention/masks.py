@@ -102,7 +102,7 @@ def plan_masks(
 ) -> MaskPlan:
     """Sort the terms into masks and biases. Raises MatchFailure where a term's meaning in `compute` cannot be proved.
 
-    `folder` knows constants, which may be written anew; `known` the weights' values too. `before_scale`: the fused node
+    `folder` knows constants, which may be rewritten; `known` the weights' values too. `before_scale`: the fused node
     adds its bias before the scale. A fused node's own terms are handed on as they are.
     """
     if attention.layout is not None:
@@ -337,9 +337,9 @@ class _Sorter:
         if low:
             self._take_apart(term)
             return
-        held = np.array(sorted(numbers))
-        self._bound(held)
-        self.parts.append(_Part(held, term.added_in))
+        stored = np.array(sorted(numbers))
+        self._bound(stored)
+        self.parts.append(_Part(stored, term.added_in))
         self.biases.append(term)
 
     def _bound(self, numbers: Reals) -> None:

@@ -29,7 +29,7 @@ FINE = 4.0
 """Biases whose magnitudes add up to less are stored, and summed, to within 2u."""
 
 MAX_PAIRED = 4096
-"""As many different numbers are held against each other one by one; of more, each must be fine by itself."""
+"""As many different numbers are compared with each other one by one; of more, each must be fine by itself."""
 
 _CHUNK = 256
 
@@ -68,8 +68,8 @@ def survives(numbers: Reals, stored: DType, factor: float, added: DType) -> bool
 def lost_by(numbers: Reals, stored: DType, factor: float) -> Reals:
     """What is added to each number by storing `factor` times it, seen through the same factor."""
     with np.errstate(all="ignore"):
-        held = (numbers * factor).astype(stored.numpy).astype(np.float64) / factor
-        found: Reals = np.where(held == numbers, 0.0, held - numbers)
+        rounded = (numbers * factor).astype(stored.numpy).astype(np.float64) / factor
+        found: Reals = np.where(rounded == numbers, 0.0, rounded - numbers)
     return found
 
 

@@ -99,7 +99,7 @@ def _first_head(model: Model, mask: str) -> str | None:
 
 def _same_for_all(model: Model, mask: str, heads: int) -> bool:
     """Whether the mask was made for all heads by repeating one, so that the first says all there is."""
-    while (node := model.producer(mask)) is not None and (handed := _told_by(node)) is not None:
+    while (node := model.producer(mask)) is not None and (handed := _source_of_mask(node)) is not None:
         before, after = model.type_of(handed), model.type_of(node.name)
         if before is None or after is None or not (before.is_static and after.is_static):
             return False
@@ -113,7 +113,7 @@ def _same_for_all(model: Model, mask: str, heads: int) -> bool:
     return False
 
 
-def _told_by(node: Node) -> str | None:
+def _source_of_mask(node: Node) -> str | None:
     """What a mask is the same for all heads with: another type and the negation keep that."""
     return node.inputs[0] if node.op == "LogicalNot" else source(node, ELEMENTS)
 

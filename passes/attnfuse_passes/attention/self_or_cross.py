@@ -36,7 +36,7 @@ def _sources(model: Model, operand: str) -> set[str]:
             # Projections of one value may each have a reshape of their own.
             found.add(behind(model, product[0], LAYOUTS))
             continue
-        # Where numbers are only laid out anew the other inputs are shapes, or the order of effects.
+        # Where numbers are only laid out again the other inputs are shapes, or the order of effects.
         laid_out = source(node, LAYOUTS)
         inputs: Sequence[str] = node.inputs if laid_out is None else [laid_out]
         for name in inputs:

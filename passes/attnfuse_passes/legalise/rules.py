@@ -13,7 +13,7 @@ that nothing reads); None for a node that nothing reads but the order of effects
 MatchFailure (`cannot` makes one) with the reason: the node stays, and the report tells.
 
 A rule is the short form of a rewrite with one root and one lowering, which finds out while it writes. It is asked for
-the nodes that the target objects to: all of an operator it does not take, and of one that it takes within limits
+the nodes that the target does not take: all of an operator it does not take, and of one that it takes within limits
 (`attnfuse/targets/operators.py`) those beyond them.
 """
 
@@ -125,7 +125,7 @@ class _Application:
 
 
 class RuleRewrite(OperatorRewrite[RewriteContext]):
-    """One operator that the target objects to, written by its rule."""
+    """One operator that the target does not take, written by its rule."""
 
     def __init__(self, op: str, rule: LegalisationRule) -> None:
         self.roots = frozenset((op,))

@@ -1,4 +1,4 @@
-"""Parts of a tensor along one axis, and regroupings that only name it anew.
+"""Parts of a tensor along one axis, and regroupings that only rename it.
 
 Argument orders: MindSpore 2.7.1's and 2.10.0's operator definitions, which agree. MindSpore 2.10 writes as views, named
 `…View`, what 2.7 writes as copies; one takes the state of effects as an argument more, and gives another name to the

@@ -167,7 +167,7 @@ def test_a_mask_that_is_causal_for_the_first_of_a_batch_only(runtime: str) -> No
 
 def test_a_single_row_is_not_causal() -> None:
     """One query that sees only the first key: a triangle by its numbers alone."""
-    assert Site(rows=1, scores=added_constant(np.where(causal(1, 5), -np.inf, 0.0))).fused().mask == "bool"
+    assert Site(query_length=1, scores=added_constant(np.where(causal(1, 5), -np.inf, 0.0))).fused().mask == "bool"
 
 
 def test_a_constant_mask_per_head_is_not_for_lite() -> None:

@@ -13,9 +13,9 @@ from tests.support.fused_nodes import assert_equal, compile_with, prompt_source
 from tests.support.graphs import GraphBuilder
 from tests.support.sites import Site
 
-WIDE: dict[str, Any] = {"rows": 64, "columns": 512, "inner": 40, "outer": 40}
+WIDE: dict[str, Any] = {"query_length": 64, "key_length": 512, "head_dim": 40, "value_head_dim": 40}
 """Heads that want zeros, which cost less than the scores."""
-FEW: dict[str, Any] = WIDE | {"columns": 16}
+FEW: dict[str, Any] = WIDE | {"key_length": 16}
 """The same, where they cost more."""
 
 
@@ -38,11 +38,16 @@ def record(runtime: str = "lite", **case: Any) -> SiteRecord:
         (WIDE | {"precision": "fast"}, "fast", 0, "test"),
         (FEW | {"dtype": BFLOAT16}, "high", 8, "bfloat16 is computed in no other"),
         (FEW | {"dtype": BFLOAT16, "precision": "fast"}, "high", 8, "bfloat16 is computed in no other"),
-        ({"scores": bias, "inner": 40, "outer": 40, "precision": "fast"}, "high", 8, "a bias in float16 is computed"),
+        (
+            {"scores": bias, "head_dim": 40, "value_head_dim": 40, "precision": "fast"},
+            "high",
+            8,
+            "a bias in float16 is computed",
+        ),
         (WIDE | {"batch": 129, "precision": "fast"}, "fast", 8, "test"),
         (WIDE | {"soc": "ascend310p"}, "fast", 0, "ascend310p has no other"),
         # Value's own zeros are put there in any precision, and say nothing for either.
-        ({"inner": 16, "outer": 8}, "high", 0, "the default"),
+        ({"head_dim": 16, "value_head_dim": 8}, "high", 0, "the default"),
     ],
     ids=str,
 )

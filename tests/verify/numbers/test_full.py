@@ -178,7 +178,7 @@ def test_given_inputs_that_leave_nothing_to_compare_are_told(tmp_path: Path) -> 
 
 
 def test_given_inputs_of_nan_are_told_to_be_so(tmp_path: Path) -> None:
-    """Of the whole graph and of the site: what is to be mended is the file."""
+    """Of the whole graph and of the site: what is to be fixed is the file."""
     before = formula(by_mask)
     arrays = {key: seeded(key, DIMS, FLOAT16) for key in "qkv"}
     arrays["q"] = np.full_like(arrays["q"], np.nan)

@@ -19,7 +19,7 @@ def _kandinsky_prior(context: SpecContext) -> Sizes:
         raise SourceError(
             f"{context.pipeline.root}: the prior has places for {tokens} tokens (num_embeddings), and the tokenizer"
             f" fills texts up to {filled} (model_max_length in tokenizer_config.json);"
-            " mend that, or give --sequence-length."
+            " fix that, or give --sequence-length."
         )
     return {
         "batch": context.shapes.batch or 1,

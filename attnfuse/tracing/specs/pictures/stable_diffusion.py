@@ -23,8 +23,8 @@ def stable_diffusion_sizes(context: SpecContext) -> Sizes:
         if context.has("unet"):
             size, factor = context.numbers("sample_size", "unet"), scale
         elif context.has("vae"):  # AutoencoderTiny does not tell
-            told = context.option("sample_size", model="vae") is not None
-            size, factor = context.numbers("sample_size", "vae") if told else [512], 1
+            is_given = context.option("sample_size", model="vae") is not None
+            size, factor = context.numbers("sample_size", "vae") if is_given else [512], 1
         else:
             return scale, scale
         return size[0] * factor, size[-1] * factor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnfuse.tracing.specs.context import SpecContext
 from attnfuse.tracing.specs.fixed_settings import ADAPTER_SCALE, CONDITIONING_SCALE, GUESS_MODE, UNION_OF_ONE
-from attnfuse.tracing.specs.patch_names import TOLD_TYPE
+from attnfuse.tracing.specs.patch_names import ATTENTION_TYPE
 from attnfuse.tracing.specs.pictures.stable_diffusion import (
     ADDED_CONDITIONS,
     STABLE_DIFFUSION,
@@ -83,7 +83,7 @@ CONTROLNET_UNION = Spec(
     sizes=lambda context: {**condition_sizes(context), "types": context.number("num_control_type", default=6)},
     check=one_context,
     refuse=CONTROLNET.refuse,
-    patches=(TOLD_TYPE,),
+    patches=(ATTENTION_TYPE,),
     fixed_settings=(
         CONDITIONING_SCALE,
         GUESS_MODE,

@@ -18,8 +18,8 @@ def _cosmos(context: SpecContext) -> Sizes:
     rows are not doubled.
     """
     second = context.pipeline.class_name.startswith("Cosmos2")
-    told = ("scale_factor_spatial", "scale_factor_temporal") if second else COMPRESSION_RATIOS
-    spatial, temporal = context.number(told[0], "vae", 8), context.number(told[1], "vae", 4 if second else 8)
+    names = ("scale_factor_spatial", "scale_factor_temporal") if second else COMPRESSION_RATIOS
+    spatial, temporal = context.number(names[0], "vae", 8), context.number(names[1], "vae", 4 if second else 8)
     pictures = context.pipeline.class_name == "Cosmos2TextToImagePipeline"
     size, frames = ((768, 1360), 1) if pictures else ((704, 1280), 93 if second else 121)
     sizes = video_sizes(context, size, spatial, 2 * spatial, (frames, temporal), guided=False)

@@ -87,14 +87,14 @@ class FusedOperator:
         if attention.layout is not None and min(product(attention.axes.kv_heads), attention.width) < 0:
             expected = "a known number and size of heads"
             return Unsupported.found("facts.dynamic_layout", root, expected, "an unknown one")
-        lack = at.target.missing_operator(self.form, at.model.proto.model_version)
-        if lack is not None:
-            return Unsupported(lack.code, lack.message(self.form, at.target.soc))
+        missing = at.target.missing_operator(self.form, at.model.proto.model_version)
+        if missing is not None:
+            return Unsupported(missing.code, missing.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
             expected = "known sizes, or a head size that needs no padding"
             return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
         if not self._holds_bias(attention, candidate):
-            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded anew"
+            reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
         no = refusals(at.target, self.facts(at.model, attention, candidate))
         if no:
@@ -157,8 +157,9 @@ class FusedOperator:
         if self.bias_before_scale and masks.biased and not masks.divide:
             query, scale = b.scaled(query, scale), 1.0
         terms = Terms(form, candidate)
-        written = terms.write(b, query, self._bias_factor(form, scale))
-        result = self._node(b, form, candidate, (written.query, key, value), scale, written.mask, written.bias)
+        written = terms.write(b, query, key, self._bias_factor(form, scale))
+        operands = (written.query, written.key, value)
+        result = self._node(b, form, candidate, operands, scale, written.mask, written.bias)
         result = _Exit(form, candidate).unpadded(b, result)
         result = terms.guarded(b, result, written.condition, unpadded)
         return _Exit(form, candidate).restored(b, result)
@@ -308,8 +309,10 @@ class _Exit:
     @property
     def _is_apart(self) -> bool:
         """Whether heads that share the last axis are told apart: zeros of each are taken off, or rows replaced."""
-        rows = self._padding > 0 or self.candidate.masks.guard is not None
-        return self.candidate.gives_in == "BSH" and self.attention.axes.heads_known and rows
+        if self.candidate.gives_in != "BSH" or not self.attention.axes.heads_known:
+            return False
+        guarded = self.candidate.masks.guard is not None
+        return self._padding > 0 or (guarded and not Terms(self.attention, self.candidate).is_mean_of_all_rows)
 
     @property
     def _axes(self) -> tuple[Axis, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from attnfuse.api import Builder, DType, Unsupported, broadcast_dims, dtypes
-from attnfuse_passes.attention.axes import UNKNOWN, product
+from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange, repeat_heads
 from attnfuse_passes.attention.masks import ABSORBING
@@ -17,9 +17,11 @@ from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Query as the node gets it, the mask and the bias, and the condition that the guard of fully masked rows asks."""
+    """Query and key as the node gets them, the mask and the bias, and the condition that the guard of fully masked rows
+    asks."""
 
     query: str
+    key: str
     mask: str | None
     bias: str | None
     condition: str | None
@@ -104,13 +106,40 @@ class Terms:
 
     # --- writing
 
-    def write(self, b: Builder, query: str, factor: float) -> Written:
+    def write(self, b: Builder, query: str, key: str, factor: float) -> Written:
         """Write them; `factor` is what the node's own arithmetic wants of the bias."""
+        if self.is_mean_of_all_rows:
+            return self._levelled(b, query, key)
         mask, condition = self._mask(b)
         if not self.candidate.masks.shifted:
-            return Written(query, mask, self._bias(b, factor), condition)
+            return Written(query, key, mask, self._bias(b, factor), condition)
         query, bias, condition = self._shifted_bias(b, query)
-        return Written(query, mask, bias, condition)
+        return Written(query, key, mask, bias, condition)
+
+    @property
+    def is_mean_of_all_rows(self) -> bool:
+        """Whether a batch is masked whole or not at all, and means the mean of the values then."""
+        masks, own = self.candidate.masks, self.own_mask_dims
+        return masks.guard == "mean" and not masks.biased and own is not None and own[2] == 1
+
+    def _levelled(self, b: Builder, query: str, key: str) -> Written:
+        """Where no key is left to a batch the node is given all, and scores that are all 0: their softmax is the mean.
+
+        Zeros in the shorter of query and key see to that. Behind the node nothing is left to do.
+        """
+        condition = self._condition(b)
+        assert condition is not None
+        empty = b.reduce_last("ReduceAll", condition, -1)
+        mask = b.broadcast(b.op("LogicalAnd", condition, b.op("LogicalNot", empty)), self.mask_dims or ())
+        lengths = product(self.attention.axes.query_length), product(self.attention.axes.key_length)
+        is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and b.type_of(empty).dims[1] == 1
+        levelled = key if is_key else query
+        zero = b.tensor(np.array(0.0), b.type_of(levelled).dtype)
+        axes, dims = self.attention.axes, b.type_of(levelled).dims
+        apart = self._apart(b, levelled, axes.kv_heads if is_key else axes.heads)
+        filled = b.op("MaskedFill", apart, self._per_row(b, empty, self.candidate.given_in), zero)
+        levelled = b.reshape(filled, dims)
+        return Written(query if is_key else levelled, levelled if is_key else key, mask, None, None)
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
         """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
@@ -123,9 +152,9 @@ class Terms:
         masked = self._per_row(b, rows, self.candidate.gives_in)
         if guard == "mean":
             other = b.broadcast(self._mean(b, value, tensor_type.dtype), tensor_type.dims)
-        else:
-            other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
-        return b.op("Select", masked, other, result)
+            return b.op("Select", masked, other, result)
+        other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
+        return b.op("MaskedFill", result, masked, other)
 
     def _mean(self, b: Builder, value: str, dtype: DType) -> str:
         """The mean of the values of each head, to be broadcast to the result with its heads apart."""
@@ -149,6 +178,12 @@ class Terms:
         masks = self.candidate.masks
         if any(mask.source is None for mask in masks.masks):
             return masks.masks[0].value, None  # a fused node's own, as it is
+        whole = self._condition(b)
+        return (None if whole is None else b.broadcast(whole, self.mask_dims or ())), whole
+
+    def _condition(self, b: Builder) -> str | None:
+        """Where keys are discarded, of the sizes that the masks have; None where there is no mask."""
+        masks = self.candidate.masks
         parts: list[str] = []
         if masks.constant_mask is not None:
             parts.append(b.tensor(masks.constant_mask, dtypes.BOOL))
@@ -162,11 +197,11 @@ class Terms:
                 value = b.op("LogicalNot", value)
             parts.append(value)
         if not parts:
-            return None, None
+            return None
         whole = parts[0]
         for part in parts[1:]:
             whole = b.op("LogicalOr", whole, part)
-        return b.broadcast(whole, self.mask_dims or ()), whole
+        return whole
 
     def _bias(self, b: Builder, factor: float) -> str | None:
         masks, compute = self.candidate.masks, self.candidate.dtype
@@ -195,16 +230,12 @@ class Terms:
             return b.reshape(condition, (batch, rows, heads, last))
         return b.transpose(condition, (0, 2, 1, 3))
 
-    def _where_absorbed(self, b: Builder, condition: str, query: str) -> str:
-        """Query with zeros in those rows."""
-        layout, dims = self.candidate.given_in, b.type_of(query).dims
-        zero = b.tensor(np.array(0.0), self.candidate.dtype)
-        rows = self._per_row(b, condition, layout)
-        if layout == "BNSD" or not self.attention.axes.heads_known:
-            return b.op("Select", rows, zero, query)
-        heads = product(self.attention.axes.heads)
-        apart = b.reshape(query, (*dims[:2], heads, dims[-1] // heads))
-        return b.reshape(b.op("Select", rows, zero, apart), dims)
+    def _apart(self, b: Builder, operand: str, heads: Axis) -> str:
+        """Query or key, as the node is given it, with its heads in an axis of their own."""
+        if self.candidate.given_in == "BNSD" or not self.attention.axes.heads_known:
+            return operand
+        batch, tokens, width = b.type_of(operand).dims
+        return b.reshape(operand, (batch, tokens, product(heads), width // product(heads)))
 
     def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
@@ -221,7 +252,10 @@ class Terms:
         bias = b.broadcast(shifted, self.bias_dims or ())
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
         magnitude = b.op("Abs", largest)
-        query = self._where_absorbed(b, b.op("Greater", magnitude, limit), query)
+        absorbed = self._per_row(b, b.op("Greater", magnitude, limit), self.candidate.given_in)
+        zero = b.tensor(np.array(0.0), compute)
+        apart = self._apart(b, query, self.attention.axes.heads)
+        query = b.reshape(b.op("Select", absorbed, zero, apart), b.type_of(query).dims)
         if masks.guard is None:
             return query, bias, None
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)

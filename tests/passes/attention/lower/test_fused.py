@@ -39,15 +39,15 @@ def test_casts_are_counted() -> None:
 @pytest.mark.parametrize(
     ("runtime", "case", "width"),
     [
-        ("mindspore", {"inner": 20, "outer": 20}, 32),
-        ("mindspore", {"inner": 16, "outer": 16}, 16),
-        ("lite", {"inner": 20, "outer": 20}, 20),
-        ("lite", {"inner": 20, "outer": 20, "dtype": BFLOAT16}, 32),
-        ("lite", {"inner": 20, "outer": 20, "batch": 129, "rows": 1, "columns": 2}, 32),
-        ("lite", {"inner": 8, "outer": 24}, 24),
-        ("lite", {"inner": 24, "outer": 8}, 24),
-        ("mindspore", {"inner": 24, "outer": 8}, 32),
-        ("mindspore", {"inner": 512, "outer": 512}, 512),
+        ("mindspore", {"head_dim": 20, "value_head_dim": 20}, 32),
+        ("mindspore", {"head_dim": 16, "value_head_dim": 16}, 16),
+        ("lite", {"head_dim": 20, "value_head_dim": 20}, 20),
+        ("lite", {"head_dim": 20, "value_head_dim": 20, "dtype": BFLOAT16}, 32),
+        ("lite", {"head_dim": 20, "value_head_dim": 20, "batch": 129, "query_length": 1, "key_length": 2}, 32),
+        ("lite", {"head_dim": 8, "value_head_dim": 24}, 24),
+        ("lite", {"head_dim": 24, "value_head_dim": 8}, 24),
+        ("mindspore", {"head_dim": 24, "value_head_dim": 8}, 32),
+        ("mindspore", {"head_dim": 512, "value_head_dim": 512}, 512),
     ],
 )
 def test_heads_are_padded_to_what_the_operator_takes(runtime: str, case: dict[str, object], width: int) -> None:
@@ -57,7 +57,7 @@ def test_heads_are_padded_to_what_the_operator_takes(runtime: str, case: dict[st
     assert site.key_shape is not None
     assert site.value_shape is not None
     assert site.query_shape[-1] == site.key_shape[-1] == site.value_shape[-1] == width
-    assert site.head_dim_padding == width - int(str(case["inner"]))
+    assert site.head_dim_padding == width - int(str(case["head_dim"]))
 
 
 def test_what_a_record_counts() -> None:
@@ -78,7 +78,9 @@ def test_what_a_record_counts() -> None:
 def test_the_same_graph_gives_the_same_bytes(runtime: str) -> None:
     def once() -> bytes:
         case = Site(
-            dtype=FLOAT32, inner=20, scores=lambda g, s: g.add(s, np.triu(np.full((4, 5), -1e38), 1).astype(np.float32))
+            dtype=FLOAT32,
+            head_dim=20,
+            scores=lambda g, s: g.add(s, np.triu(np.full((4, 5), -1e38), 1).astype(np.float32)),
         )
         model, _ = case.run(case.proto(), runtime)
         return model.proto.SerializeToString(deterministic=True)

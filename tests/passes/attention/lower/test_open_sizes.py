@@ -26,7 +26,7 @@ AXES["head size"] = {D, PADDED, N * D, N * PADDED}
 
 
 def site(head: int = D, **changes: Any) -> ModelProto:
-    return Site(batch=B, heads=N, rows=S, columns=T, inner=head, outer=head, **changes).proto()
+    return Site(batch=B, heads=N, query_length=S, key_length=T, head_dim=head, value_head_dim=head, **changes).proto()
 
 
 def fused(layout: str, *, is_cast: bool = False, head: int = D) -> ModelProto:

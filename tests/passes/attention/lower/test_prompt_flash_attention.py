@@ -37,12 +37,12 @@ def grouped(name: str, dtype: DType) -> Callable[[GraphBuilder, str], str]:
 
 SPELLINGS: dict[str, Callable[[DType], dict[str, Any]]] = {
     "plain": lambda dtype: {},
-    "cross-attention": lambda dtype: {"columns": 77},
-    "few keys": lambda dtype: {"columns": 4},
+    "cross-attention": lambda dtype: {"key_length": 77},
+    "few keys": lambda dtype: {"key_length": 4},
     "grouped heads": lambda dtype: {"key": grouped("k1", dtype), "value": grouped("v1", dtype)},
     "a mask by key": lambda dtype: {"scores": hidden(2, 1, 1, S)},
     "a mask by query and key": lambda dtype: {"scores": hidden(S, S)},
-    "a mask of keys that are 77": lambda dtype: {"scores": hidden(2, 1, 1, 77), "columns": 77},
+    "a mask of keys that are 77": lambda dtype: {"scores": hidden(2, 1, 1, 77), "key_length": 77},
     "a bias for all": lambda dtype: {"scores": added(1, 1, 1, S)},
     "a bias by head": lambda dtype: {"scores": added(1, 4, S, S)},
 }
@@ -66,7 +66,9 @@ STAY_ON_310P = {
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_what_is_written_is_launched(spelling: str, soc: str, dtype: DType) -> None:
     for head_dim in HEADS:
-        case = {"rows": S, "columns": S, "inner": head_dim, "outer": head_dim} | SPELLINGS[spelling](dtype)
+        case = {"query_length": S, "key_length": S, "head_dim": head_dim, "value_head_dim": head_dim} | SPELLINGS[
+            spelling
+        ](dtype)
         site = Site(heads=4, soc=soc, dtype=dtype, **case)
         model, (record,) = site.run(site.proto(), "lite")
         code = STAY_ON_310P.get(spelling, "fused") if soc == "ascend310p" else "fused"

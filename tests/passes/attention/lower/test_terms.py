@@ -7,8 +7,8 @@ import pytest
 
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
-from tests.support.graphs import GraphBuilder
+from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32
+from tests.support.graphs import GraphBuilder, operators
 from tests.support.masks import (
     FULLY_MASKED,
     LOWEST,
@@ -360,3 +360,23 @@ def test_a_narrower_type_between_mask_and_softmax_stays_a_formula() -> None:
 def test_a_negative_factor_turns_no_fill_into_a_mask() -> None:
     scores = both(filled(-np.inf), lambda g, s: g.muls(s, -1.0))
     assert Site(scores=scores, query=lambda g, q: g.muls(q, -1.0)).refused() == "facts.fill"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("columns", [3, 5])
+def test_a_batch_without_keys_is_the_mean_without_a_node_behind(runtime: str, columns: int) -> None:
+    """The node is given all keys there, and zeros for the shorter of query and key, so that all scores are 0."""
+
+    def case() -> Site:
+        return Site(key_length=columns, scores=lambda g, s: filled_in(g, s, g.input("mask", (2, 1, 1, columns), BOOL)))
+
+    def filled_in(g: GraphBuilder, s: str, mask: str) -> str:
+        return g.masked_fill(s, mask, np.array(LOWEST["float16"], np.float16))
+
+    site = case().fused(runtime, mask=np.array([[True], [False]]).repeat(columns, 1).reshape(2, 1, 1, columns))
+    assert site.fully_masked_rows == "mean"
+    model, _ = case().run(case().proto(), runtime)
+    (zeros,) = (node for node in model.nodes if node.op == "MaskedFill")
+    zeroed = model.type_of(zeros.name)
+    assert zeroed is not None
+    assert (zeroed.dims[2], "Select" in operators(model)) == (min(columns, 4), False)
