@@ -65,7 +65,7 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
-from attnfuse.pass_manager import Context, Legalised, Pass, Property, WeightReader, no_weights
+from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import (
@@ -73,11 +73,12 @@ from attnfuse.targets import (
     NodeKind,
     Refusal,
     Target,
-    TensorFacts,
     accepts,
     head_padding,
     refusals,
 )
+from attnfuse.targets.composites import CompositeFacts, composite_refusals
+from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "AttributeProto",
     "Builder",
     "Candidate",
+    "CompositeFacts",
     "Context",
     "DType",
     "Decision",
@@ -139,6 +141,7 @@ __all__ = [
     "RewriteContext",
     "RewriteOutcome",
     "Role",
+    "Simplified",
     "SiteFacts",
     "SiteQuery",
     "SiteRecord",
@@ -160,6 +163,7 @@ __all__ = [
     "cannot",
     "changed",
     "columns",
+    "composite_refusals",
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",

@@ -7,22 +7,25 @@ written; and the lowering of the chosen candidate *writes* it. Whoever drives re
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from attnfuse.decisions import Candidate, Decision, MatchFailure, Unsupported, cannot
 from attnfuse.ir.builder import Builder, NotWritableError
-from attnfuse.ir.effects import Effects
-from attnfuse.ir.graph import Model, Node, NotALiteralError
-from attnfuse.ir.questions import argument_name
+from attnfuse.ir.effects import Effects, effective_uses
+from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name
+from attnfuse.ir.questions import argument_name, takes_element
 from attnfuse.ir.types import TensorType
+from attnfuse.ir.values import Values
 from attnfuse.mindir.schema import AttributeProto
 from attnfuse.pass_manager import Context, Legalised
-from attnfuse.targets import Target
+from attnfuse.targets import Refusal, Target
+from attnfuse.targets.nodes import missing_kernel
 
 Result: TypeAlias = "str | tuple[str | None, ...] | None"
 """What a lowering wrote, and so what takes the replaced node's place: the node it made last, or a value that was there
@@ -163,6 +166,17 @@ class RewriteContext:
         except NotALiteralError:
             return False
 
+    def missing_kernel(self, instead: Mapping[str, str] | None = None) -> Refusal | None:
+        """Why the SoC has no AI Core kernel for the node, of its element types or of those that stand for them."""
+        return missing_kernel(self.target, Values(self.model), self.node, instead)
+
+    def only_first(self) -> None:
+        """Raise MatchFailure where more than the first element of the node's tuple is read."""
+        for use in effective_uses(self.model, self.node.name):
+            reader = use.node
+            if reader is None or not takes_element(reader) or not self.reads_item(reader, 0):
+                raise cannot("its mean or deviation is read")
+
     def unshared(self) -> None:
         """Raise MatchFailure where something changes the node's first input or its result in place.
 
@@ -249,25 +263,38 @@ class Rewrite(ABC, Generic[F, C]):
 
 
 class OperatorRewrite(Rewrite[F, Candidate]):
-    """One of operators: of its lowerings the first that is supported writes it, and it is told as legalised."""
+    """One of operators: of its lowerings the first that is supported writes it, and it is told as legalised.
+
+    Where none is, the reason waits in `Context.unsupported` for whoever writes the node otherwise.
+    """
 
     def decide(self, form: F, at: RewriteContext) -> Decision[Candidate]:
         return first_supported(self.lowerings, form, at)
+
+    def name(self, form: F, at: RewriteContext) -> str:
+        """The root's own name, which only its graph need keep unique."""
+        return re.sub(r"\W+", "_", short_name(at.node.name))
 
     def record(self, outcome: RewriteOutcome[F, Candidate], at: RewriteContext) -> None:
         if outcome.decision.chosen is None:
             at.context.unsupported[outcome.node.name] = outcome.decision.reason
         else:
-            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops, outcome.absorbed))
+            refused = at.context.unsupported.pop(outcome.node.name, "")
+            at.context.legalised.append(Legalised(outcome.node.op, outcome.ops, outcome.absorbed, refused))
 
 
-def first_supported(lowerings: Sequence[Lowering[F, Candidate]], form: F, at: RewriteContext) -> Decision[Candidate]:
-    """The decision for the first lowering, in their order, that is supported; each is asked."""
+def first_supported(
+    lowerings: Sequence[Lowering[F, Candidate]], form: F, at: RewriteContext, anchor: str | None = None
+) -> Decision[Candidate]:
+    """The decision for the first lowering, in their order, that is supported; each is asked.
+
+    `anchor` is the candidates', None for the root.
+    """
     candidates = []
     for lowering in lowerings:
-        candidate = Candidate(form=lowering.form, anchor=at.node.name)
+        candidate = Candidate(form=lowering.form, anchor=anchor or at.node.name)
         reason = lowering.unsupported_reason(form, candidate, at)
-        candidates.append(Candidate(form=lowering.form, anchor=at.node.name, unsupported=reason))
+        candidates.append(replace(candidate, unsupported=reason))
     chosen = next((candidate for candidate in candidates if candidate.unsupported is None), None)
     first = candidates[0].unsupported if chosen is None else None
     return Decision(

@@ -42,12 +42,27 @@ class Legalised:
     """A node that was written with other operators: its own operator, and those of the nodes that stand for it.
 
     `absorbed` are the operators of the nodes that went with it, as nothing else read them: of a formula that became one
-    operator, all but its last.
+    operator, all but its last. `refused` says why it was not written as the operator that would have come first; it is
+    "" where it was, or there is none.
     """
 
     op: str
     into: tuple[str, ...]
     absorbed: tuple[str, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Simplified:
+    """A node that is gone, or computed in another type: its operator, and what it was.
+
+    `error` is how far a number may be off because of that, before it is rounded to the type that is given: 0 where the
+    numbers stay as they are.
+    """
+
+    op: str
+    what: str
+    error: float = 0.0
 
 
 class WeightReader(Protocol):
@@ -71,9 +86,11 @@ class Context:
 
     `component` is the part of the pipeline ("unet", "vae_decoder"), `owner` the attribute of the pipeline that it
     is made from ("unet", "vae"); both name it in policy rules. `sites` and `legalised` are what became of attention
-    and of operators; `unsupported` tells, by the node's value, why one that the target does not take stays. `unneeded`
-    tells, by the node's value, why one that had an effect beside its value is gone, and nobody can tell. `weights`
-    gives the value of a weight, where it is known.
+    and of operators, `simplified` what was simplified; `unsupported` tells, by the node's value, why one that the
+    target does not take stays, or is not written as one operator. `unneeded` tells, by the node's value, why one that
+    had an effect beside its value is gone, and nobody can tell. `weights` gives the value of a weight, where it is
+    known. With `any_batch` the graph is one of several batches, which become one: the size of the batch is not known
+    before run time.
     """
 
     component: str
@@ -82,9 +99,11 @@ class Context:
     target: Target
     sites: list[SiteRecord] = field(default_factory=list)
     legalised: list[Legalised] = field(default_factory=list)
+    simplified: list[Simplified] = field(default_factory=list)
     unsupported: dict[str, str] = field(default_factory=dict)
     unneeded: dict[str, str] = field(default_factory=dict)
     weights: WeightReader = no_weights
+    any_batch: bool = False
 
 
 @runtime_checkable

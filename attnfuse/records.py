@@ -74,6 +74,8 @@ def report_of(
             options,
             plugins,
             made.not_rewritten,
+            made.simplified,
+            made.without_kernel,
         )
         for r in results
         for made in (r.rewritten,)

@@ -24,12 +24,14 @@ from attnfuse.report.beside import BesideEntry, beside
 from attnfuse.report.build import (
     check_census,
     count_sites,
+    kernel_entries,
     legalised_entries,
     not_rewritten_entries,
+    simplified_entries,
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import LegalisedEntry, UnsupportedEntry
+from attnfuse.report.model import KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
@@ -53,6 +55,8 @@ class Rewritten:
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
     not_rewritten: tuple[UnsupportedEntry, ...]
+    simplified: tuple[SimplifiedEntry, ...]
+    without_kernel: tuple[KernelEntry, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Comparison
@@ -121,7 +125,7 @@ def _rewrite_for_any(
         for batch, data in component.batches.items()
     }
     first = next(iter(results.values()))[0]
-    if any((one.legalised, one.unsupported) != (first.legalised, first.unsupported) for one, _ in results.values()):
+    if any(_operators(one) != _operators(first) for one, _ in results.values()):
         raise TraceError(
             f"component {name} cannot be written for any batch: its operators are legalised differently from batch to "
             "batch; compile it without --dynamic, once for each batch."
@@ -135,6 +139,11 @@ def _rewrite_for_any(
         raise InternalError(f"component {name}: the graph for any batch is wrong: {findings[0]}")
     inputs, outputs = _interface(model.proto.graph)
     return replace(first, sites=sites, inputs=inputs, outputs=outputs, weights=values.asked), made, sources
+
+
+def _operators(one: Rewritten) -> tuple[object, ...]:
+    """What became of which operators, and what stays; not in whose place, for that names sizes."""
+    return [(entry.op, entry.count, entry.into) for entry in one.legalised], one.unsupported
 
 
 def _rewrite(
@@ -170,6 +179,8 @@ def _rewrite(
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
         not_rewritten=not_rewritten_entries(model, target, context.unsupported),
+        simplified=simplified_entries(context.simplified),
+        without_kernel=kernel_entries(model, target),
         inputs=inputs,
         outputs=outputs,
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),
@@ -205,7 +216,14 @@ def _run(
 ) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
     component, model = work.component, _index(work.component, work.source)
-    context = pass_manager.Context(component.name, component.owner, work.policy, work.target, weights=work.values)
+    context = pass_manager.Context(
+        component.name,
+        component.owner,
+        work.policy,
+        work.target,
+        weights=work.values,
+        any_batch=bool(component.batches),
+    )
 
     def check(ran: pass_manager.Ran) -> None:
         if between is not None:

@@ -81,9 +81,10 @@ def test_passes_that_cannot_be_ordered_are_refused(steps: list[Step], message: s
 
 def test_the_installed_passes_are_ordered_by_what_they_promise() -> None:
     found = pass_manager.discover()
-    assert [step.id for step in found] == ["fuse", "legalise", "deduplicate_constants"]
-    assert [step.id for step in pass_manager.in_order(found[::-1])] == ["fuse", "legalise", "deduplicate_constants"]
-    assert [pass_manager.plugin_of(step) for step in found] == [None] * 3
+    order = ["fuse", "composites", "legalise", "simplify", "deduplicate_constants"]
+    assert [step.id for step in found] == order
+    assert [step.id for step in pass_manager.in_order(found[::-1])] == order
+    assert [pass_manager.plugin_of(step) for step in found] == [None] * len(order)
 
 
 def source() -> Component:

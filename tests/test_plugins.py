@@ -36,15 +36,15 @@ class Lines:
 
 def test_without_plugins_there_is_what_attnfuse_brings() -> None:
     assert {(e.group, e.name, e.plugin) for e in plugins.load().all} == {
-        (plugins.PASSES, name, None) for name in ("fuse", "legalise", "deduplicate_constants")
+        (plugins.PASSES, name, None) for name in ("fuse", "composites", "legalise", "simplify", "deduplicate_constants")
     }
 
 
 def test_a_pass_runs_among_the_others_and_bears_its_distribution(plugin: Install) -> None:
     plugin("attnfuse-own", PASS, {"attnfuse.passes:own": "Own"}, "2.1")
     found = pass_manager.discover()
-    assert [step.id for step in found] == ["fuse", "own", "legalise", "deduplicate_constants"]
-    assert [pass_manager.plugin_of(step) for step in found] == [None, "attnfuse-own", None, None]
+    assert [step.id for step in found] == ["fuse", "composites", "own", "legalise", "simplify", "deduplicate_constants"]
+    assert [pass_manager.plugin_of(step) for step in found] == [None, None, "attnfuse-own", None, None, None]
     assert plugins.load().plugins == (plugins.Plugin("attnfuse-own", "2.1"),)
 
 

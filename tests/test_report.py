@@ -13,21 +13,24 @@ from rich.console import Console
 from attnfuse.cost.records import Comparison, Estimate
 from attnfuse.decisions import FailureReason, Form, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
-from attnfuse.pass_manager import Legalised
+from attnfuse.pass_manager import Legalised, Simplified
 from attnfuse.report.beside import BesideEntry
 from attnfuse.report.build import (
     check_census,
     component_entry,
     count_sites,
+    kernel_entries,
     legalised_entries,
     report,
+    simplified_entries,
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import Report, UnsupportedEntry
+from attnfuse.report.model import AT_COMPILE_TIME, Report, UnsupportedEntry
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import Target
+from tests.support.costs import graph
 from tests.support.graphs import GraphBuilder, transformer
 
 TARGET = Target("lite", "ascend910b")
@@ -41,6 +44,12 @@ LEGALISED = legalised_entries(
         Legalised("Dense", ("MatMul", "BiasAdd")),
     ]
 )
+
+
+def test_each_reason_why_a_composite_was_refused_is_told_once() -> None:
+    refused = [Legalised("GroupNorm", ("Mul",), refused=reason) for reason in ("too wide", "", "too few", "too wide")]
+    (entry,) = legalised_entries(refused)
+    assert (entry.count, entry.refused) == (4, ("too few", "too wide"))
 
 
 def unsupported(target: Target = TARGET) -> tuple[UnsupportedEntry, ...]:
@@ -152,6 +161,8 @@ def test_the_document() -> None:
         "legalised",
         "unsupported",
         "not_rewritten",
+        "simplified",
+        "without_kernel",
         "cost",
         "beside",
         "totals",
@@ -349,3 +360,59 @@ def test_bytes_for_people() -> None:
     assert [human_bytes(n) for n in (0, 1023, 1024, 671088640, 5 * 2**40)] == [
         "0 B", "1023 B", "1.0 KiB", "640.0 MiB", "5120.0 GiB",
     ]  # fmt: skip
+
+
+def without_kernel(text: str, soc: str = "ascend910b", runtime: str = "lite") -> list[tuple[str, int, str, str]]:
+    found = kernel_entries(graph(text), Target(runtime, soc))
+    return [(entry.op, entry.count, entry.types, entry.otherwise) for entry in found]
+
+
+def test_what_has_no_kernel_is_told_with_what_happens() -> None:
+    angles = "Cast(Sin(Mul(Cast(x: int64[4], float64), tensor float64[] 0.5)), float32)"
+    assert without_kernel(angles) == [
+        ("Cast", 1, "float64 -> float32", "AI CPU, or a build error"),
+        ("Cast", 1, "int64 -> float64", "AI CPU, or a build error"),
+        ("Mul", 1, "float64, float64 -> float64", "AI CPU, or a build error"),
+        ("Sin", 1, "float64 -> float64", "AI CPU, or a build error"),
+    ]
+    assert without_kernel(angles, runtime="mindspore") == []
+    assert without_kernel("Add(x: float32[4], y: float32[4])") == []
+
+
+def test_of_what_constants_alone_make_nothing_runs() -> None:
+    angles = "Add(x: float32[4], Cast(Sin(Mul(tensor float64[4] 3.0, tensor float64[] 0.5)), float32))"
+    assert [(op, otherwise) for op, _, _, otherwise in without_kernel(angles)] == [
+        ("Cast", AT_COMPILE_TIME),
+        ("Mul", AT_COMPILE_TIME),
+        ("Sin", AT_COMPILE_TIME),
+    ]
+    of_a_weight = "Mul(x: float32[4], Cast(Sin(Cast(w: parameter float32[4], float64)), float32))"
+    assert {otherwise for _, _, _, otherwise in without_kernel(of_a_weight)} == {AT_COMPILE_TIME}
+
+
+def test_products_of_float32_on_310p_are_told() -> None:
+    product = "BatchMatMul(x: float32[2, 4, 8], y: float32[2, 8, 4], False, False)"
+    assert without_kernel(product, "ascend310p") == [
+        ("BatchMatMul", 1, "float32, float32, - -> float32", "AI CPU, or a build error")
+    ]
+    assert without_kernel(product) == []
+
+
+def test_the_table_tells_of_kernels_that_are_missed_at_run_time() -> None:
+    text = "Add(Sin(Cast(x: float32[4], float64)), Sin(tensor float64[4] 3.0))"
+    entries = kernel_entries(graph(text), TARGET)
+    made = report(TARGET, [component_entry("unet", 9, (), without_kernel=entries)], [])
+    console = Console(file=StringIO(), width=200)
+    with console.capture() as capture:
+        console.print(render(made))
+    lines = [line for line in capture.get().splitlines() if "AI Core" in line]
+    assert len(lines) == 1
+    assert "no AI Core kernel on ascend910b for 3 nodes: AI CPU, or a build error: unet: Add of float64" in lines[0]
+
+
+def test_what_was_simplified_is_counted_with_its_largest_error() -> None:
+    nodes = [Simplified("Cast", "narrow", 1e-6), Simplified("Div", "by one"), Simplified("Cast", "narrow", 1e-5)]
+    assert [entry.to_json() for entry in simplified_entries(nodes)] == [
+        {"op": "Cast", "what": "narrow", "count": 2, "error": 1e-5},
+        {"op": "Div", "what": "by one", "count": 1, "error": 0.0},
+    ]

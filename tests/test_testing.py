@@ -109,9 +109,8 @@ def test_blocks_that_are_no_fixtures(tmp_path: Path, text: str, line: int, messa
 
 
 def test_a_pass_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(
-        UsageError, match="it: it: there is no pass 'fold'; there are fuse, legalise, deduplicate_constants"
-    ):
+    known = "fuse, composites, legalise, simplify, deduplicate_constants"
+    with pytest.raises(UsageError, match=f"it: it: there is no pass 'fold'; there are {known}"):
         check_fixture(block(tmp_path, "Abs(x: float16[2])\n", "fold"))
 
 

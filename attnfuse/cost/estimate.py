@@ -17,7 +17,7 @@ from attnfuse.targets.socs import SPECIFICATIONS, Soc
 def estimate(model: Model, soc: str) -> Estimate:
     """Estimate a graph on a SoC, one of `attnfuse.targets.SOCS`.
 
-    Raises NotEstimated where sizes are left to run time, control flow decides what runs, or a type is not known.
+    Raises NotEstimated as `read_program` does.
     """
     about = SPECIFICATIONS[soc]
     with collector.paused():

@@ -85,18 +85,26 @@ class _Scheduler:
 
     def buffer(self, tensor: int, layout: Format, dims: tuple[int, ...] = ()) -> int:
         """The memory of a tensor in a format; `dims` are those it is read in, where blocks depend on them."""
+        number, is_new = self.allocated(tensor, layout, dims)
+        inner, block = number, self.groups.tensors[tensor].block
+        while is_new and block != tensor:
+            outer, is_new = self.allocated(block, layout, ())
+            self.done.within[inner] = outer
+            inner, tensor, block = outer, block, self.groups.tensors[block].block
+        return number
+
+    def allocated(self, tensor: int, layout: Format, dims: tuple[int, ...]) -> tuple[int, bool]:
+        """As `buffer`, but for what it lies in; and whether it was not there yet."""
         about = self.groups.tensors[tensor]
         key = (tensor, layout, () if layout is Format.ND else dims or about.tensor_type.dims)
-        if key not in self.buffers:
-            self.buffers[key] = number = len(self.done.sizes)
-            self.done.sizes.append(
-                bytes_in(TensorType(dims or about.tensor_type.dims, about.tensor_type.dtype), layout)
-            )
-            if about.block != tensor:
-                self.done.within[number] = self.buffer(about.block, layout)
-            if about.constant or about.is_state:
-                self.done.weights.add(number)
-        return self.buffers[key]
+        known = self.buffers.get(key)
+        if known is not None:
+            return known, False
+        self.buffers[key] = number = len(self.done.sizes)
+        self.done.sizes.append(bytes_in(TensorType(dims or about.tensor_type.dims, about.tensor_type.dtype), layout))
+        if about.constant or about.is_state:
+            self.done.weights.add(number)
+        return number, True
 
     def read(self, ref: Ref, layout: Format) -> int:
         """The memory that holds a tensor in that format; where there is none yet, a TransData makes it."""

@@ -29,6 +29,11 @@ from attnfuse.ir.values import Values
 from attnfuse.mindir.dtypes import BOOL
 from attnfuse.mindir.schema import GraphProto
 
+_DEEPEST = 64
+"""Calls within each other."""
+_MOST = 200_000
+"""Nodes carried out, and tensors read by one: of functions and tuples, each twice in the next, nobody sees the end."""
+
 
 class NotEstimated(Exception):  # noqa: N818  # a verdict about a graph, no failure of this program
     """The graph cannot be estimated; the message says why."""
@@ -90,7 +95,8 @@ _Entry: TypeAlias = "Ref | tuple[_Entry, ...] | None"
 def read_program(model: Model) -> Program:
     """The program of a graph.
 
-    Raises NotEstimated where sizes are left to run time, control flow decides what runs, or a type is not known.
+    Raises NotEstimated where sizes are left to run time, control flow decides what runs, a type is not known, or a node
+    is given what its operator does not take, which no check of the graph could tell.
     """
     reader = _Reader(model)
     graph = model.proto.graph
@@ -125,11 +131,17 @@ def _named(value: str) -> str:
 
 
 def _refs(entries: Iterable[_Entry]) -> Iterator[Ref]:
-    for entry in entries:
+    pending = list(entries)[::-1]
+    looked_at = 0
+    while pending:
+        entry = pending.pop()
+        looked_at += 1
+        if looked_at > _MOST:
+            raise NotEstimated(f"a tuple holds more than {_MOST} values")
         if isinstance(entry, Ref):
             yield entry
         elif isinstance(entry, tuple):
-            yield from _refs(entry)
+            pending += reversed(entry)
 
 
 class _Reader:
@@ -143,6 +155,7 @@ class _Reader:
             self.stored_in(value) for node in model.nodes if is_operator(node) for value in changed(model, node)
         }
         self.needed: dict[str, set[str]] = {}
+        self.depth = self.carried_out = 0
         self.casts: dict[int, int] = {}
         """The tensor that each Cast reads, by the one it makes."""
 
@@ -189,18 +202,31 @@ class _Reader:
             node = self.model.producer(message.output[0])
             if node is None or node.op == CONSTANT or node.name not in needed:
                 continue
+            self.carried_out += 1
+            if self.carried_out > _MOST:
+                raise NotEstimated(f"functions are called too often: {_named(node.name)} is one node too many")
             try:
                 entries[node.name] = self.call(node, entries) if node.op == CALL else self.node(node, entries)
             except (NotKnown, TypeMismatch) as error:
                 raise NotEstimated(f"{_named(node.name)}: the arguments of {node.op} are not known ({error})") from None
+            except (LookupError, ArithmeticError, ValueError) as error:
+                # What reads an operator takes it as its row and CANN have it; a graph need not.
+                raise NotEstimated(f"{_named(node.name)} is given what {node.op} does not take") from error
         return [self.entry(output, entries) for output in outputs]
 
     def call(self, node: Node, entries: dict[str, _Entry]) -> _Entry:
         callee = self.functions.get(node.proto.op_type.removeprefix("REF::"))
         if callee is None:
             raise NotEstimated(f"control flow decides what runs: {_named(node.name)} calls a value")
+        if not len(callee.output):
+            raise NotEstimated(f"{_named(node.name)} calls {callee.name}, which gives nothing")
+        if self.depth == _DEEPEST:
+            raise NotEstimated(f"functions are called too deep within each other: {callee.name}")
         given = [self.entry(name, entries) for name in node.inputs]
-        return self.run(callee, dict(zip((value.name for value in callee.input), given, strict=True)))[0]
+        self.depth += 1
+        outputs = self.run(callee, dict(zip((value.name for value in callee.input), given, strict=True)))
+        self.depth -= 1
+        return outputs[0]
 
     def node(self, node: Node, entries: dict[str, _Entry]) -> _Entry:
         value_type = self.values.argument(node.name).value_type
@@ -281,6 +307,8 @@ class _Reader:
                 done.flops = convolution_flops(refs[1].dims, first)
         elif sort is Sort.GROUP_NORM:
             done.passes = 2
+        elif node.op == "AddLayerNorm" and self.values.arguments(node).get("additional_output").value is not True:
+            done.writes = writes[:-1]  # the sum is not given out
         elif sort is Sort.TRANSPOSE:
             done.permutation = self.permutation(node, refs[0].dims)
         elif sort in (Sort.CONCAT, Sort.SPLIT):
@@ -297,7 +325,8 @@ class _Reader:
             self.program.operations.append(done)
             return results
         result = self.program.tensors[done.writes[0]].tensor_type
-        done.flops = product_flops(next(_refs([given[positions[1]]])).dims, result.dims)
+        (factor,) = _refs([given[positions[1]]])
+        done.flops = product_flops(factor.dims, result.dims)
         self.program.operations.append(done)
         if not positions[0]:
             return results

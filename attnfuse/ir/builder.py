@@ -111,6 +111,8 @@ class Builder:
         self._made: dict[str, Argument] = {}
         """What is known of each value made."""
         self._constants: dict[object, str] | None = {} if share else None
+        self.others: dict[str, str] = {}
+        """What stands for other values of the graph than the replaced node, by these."""
         self.casts = 0
         self.ops: list[str] = []
         """The operators of the nodes made, constants aside."""
@@ -134,12 +136,18 @@ class Builder:
             self._constants[key] = self._constant(_value_attribute(value))
         return self._constants[key]
 
+    @property
+    def constant_bytes(self) -> int:
+        """Of all constant tensors that builders of this pass made up to now."""
+        return self._edit.constant_bytes
+
     def tensor(self, array: npt.NDArray[np.generic], dtype: DType) -> str:
         """A constant tensor."""
         tensor_type = TensorType(tuple(array.shape), dtype)
         a = AttributeProto(name="value", type=AttributeProto.TENSORS)
         with np.errstate(over="ignore"):  # what the type cannot hold is an infinity in it, as an operator would give
             data = np.ascontiguousarray(array.astype(dtype.numpy))
+        self._edit.constant_bytes += data.nbytes
         a.tensors.append(
             TensorProto(dims=tensor_type.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes())
         )
@@ -289,15 +297,18 @@ class Builder:
         """factor · value, in the value's type.
 
         A factor that the type does not hold is applied in float32: rounded, it would scale every score alike, which
-        no rounding of the formula does.
+        no rounding of the formula does. Raises NotWritableError for a factor that whole numbers do not hold.
         """
         if factor == 1.0:
             return value
         tensor_type = self.type_of(value)
-        with np.errstate(over="ignore"):  # a factor past the type's largest number is one that it does not hold
+        # A factor past the type's largest number is one that it does not hold, as is no number among whole ones.
+        with np.errstate(over="ignore", invalid="ignore"):
             is_exact = float(np.array(factor).astype(tensor_type.dtype.numpy)) == factor
         if tensor_type.dtype.is_low_precision and not is_exact:
             return self.cast(self.scaled(self.cast(value, dtypes.FLOAT32), factor), tensor_type.dtype)
+        if not (tensor_type.dtype.is_float or is_exact):
+            raise self.refusal(f"{factor} times {tensor_type}")
         return self.op("Mul", value, self.tensor(np.array(factor), tensor_type.dtype))
 
     def reduce_last(self, op: str, value: str, axis: int) -> str:
@@ -319,6 +330,16 @@ class Builder:
         last.name = last.output[0] = self._anchor.name
         self.stand_before()
         self._edit.replace[self._anchor.name] = last
+
+    def take_over(self, value: str, made: str) -> None:
+        """Let `made` stand for another value of the graph too. All that reads it must come behind the replaced node.
+
+        Raises NotWritableError where it is of another type.
+        """
+        replaced, found = self._edit.model.type_of(value), self.type_of(made)
+        if replaced is not None and not agree(found, replaced):
+            raise NotWritableError(value, f"{replaced}, and what was to stand for it {found}")
+        self.others[value] = made
 
     def refusal(self, found: str) -> NotWritableError:
         """The error that the replaced node cannot be written otherwise; `found` completes `it is …`."""

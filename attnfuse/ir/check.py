@@ -215,9 +215,11 @@ class _Look:
         if not any(use.node is not None and self._is_tied(use.node) for use in uses):
             self._say(node, "changes memory, and nothing orders what follows behind it", Sort.EFFECTS)
         changed = node.inputs[position]
-        for use in self.model.uses(state):
+        for use in min(self.model.uses(state), self.model.uses(changed), key=len):
             other = use.node
-            if other is not None and other is not node and changed in other.inputs and not _orders(other):
+            if other is None or other is node or _orders(other):
+                continue
+            if state in other.inputs and changed in other.inputs:
                 unordered = short_name(other.name)
                 self._say(node, f"changes memory, and nothing orders it before or behind {unordered}", Sort.EFFECTS)
                 return

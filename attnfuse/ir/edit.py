@@ -36,6 +36,8 @@ class Edit:
     drop_primitives: set[str] = field(default_factory=set)
     drop_functions: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
+    constant_bytes: int = 0
+    """Of the constant tensors made for these changes, those for nodes that came to nothing with them."""
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
     _values: Values | None = None

@@ -12,9 +12,9 @@ graph; an `op_type` of `REF::x`, where x is a value or a function instead of an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from attnfuse.mindir.schema import (
     PrimitiveProto,
     TensorProto,
 )
+
+T = TypeVar("T")
 
 CONSTANT = "Constant"
 CALL = "<call>"
@@ -202,6 +204,7 @@ class Model:
         self._uses: dict[str, list[Use]] = {}
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
         self._literal_cache: dict[str, Literal | NotALiteralError] = {}
+        self._remembered: dict[object, object] = {}
         uses, producers, leaves = self._uses, self._producers, self._leaves
         operators = {reference: primitive.op_type for reference, primitive in self.primitives.items()}
         for graph in self.graphs:
@@ -267,6 +270,12 @@ class Model:
         self._leaf_messages[name] = message
 
     # --- reading
+
+    def remembered(self, read: Callable[[Model], T]) -> T:
+        """What `read`, a function of a module, tells of the graph: it is asked once until the graph changes."""
+        if read not in self._remembered:
+            self._remembered[read] = read(self)
+        return self._remembered[read]  # type: ignore[return-value]  # it is what `read` gave
 
     def producer(self, value: str) -> Node | None:
         """The node that makes the value; None for an input, a parameter or a function."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from attnfuse.ir.check import Checker, Sort
-from attnfuse.ir.effects import Effects, lost
 from attnfuse.ir.graph import Model
+from attnfuse.ir.numbering import Numbering
 from attnfuse.ir.readable import unreadable_leaves
+from attnfuse.ir.writers import Writer, lost, writers_of
 
 
 class Verifier:
@@ -19,7 +20,8 @@ class Verifier:
         self._leaves = list(unreadable_leaves(source))
         self._found = dict.fromkeys(self._checker.check(source))
         self._source = source
-        self._effects: Effects | None = None
+        self._numbering = Numbering()
+        self._writers: Mapping[str, Writer] | None = None
         """Of the graph that was looked at last; read when they are first wanted, as of a faulty source they are not."""
 
     def source_faults(self) -> Iterator[str]:
@@ -33,5 +35,7 @@ class Verifier:
         if leaf is not None:
             return leaf
         found = next((finding for finding in self._checker.check(model) if finding not in self._found), None)
-        before, self._effects = self._effects or Effects.of(self._source), Effects.of(model)
-        return next(lost(before, self._effects, model, unneeded), None) if found is None else str(found)
+        before = writers_of(self._source, self._numbering) if self._writers is None else self._writers
+        self._writers = writers_of(model, self._numbering)
+        said = lost(before, self._writers, model, unneeded, self._numbering)
+        return next(said, None) if found is None else str(found)

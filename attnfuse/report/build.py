@@ -11,21 +11,28 @@ from typing import Any
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import InternalError
-from attnfuse.ir.graph import Model, Node, short_name
+from attnfuse.ir.effects import Effects
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
 from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import role
+from attnfuse.ir.values import Values
 from attnfuse.modules import Modules
-from attnfuse.pass_manager import Legalised
+from attnfuse.pass_manager import Legalised, Simplified
 from attnfuse.report.beside import BesideEntry
 from attnfuse.report.model import (
+    AT_COMPILE_TIME,
     ComponentEntry,
     FailedEntry,
+    KernelEntry,
     LegalisedEntry,
     Report,
+    SimplifiedEntry,
     Totals,
     UnsupportedEntry,
 )
 from attnfuse.targets import Target
+from attnfuse.targets.nodes import missing_kernel
 from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
@@ -69,12 +76,20 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
     counts: Counter[str] = Counter()
     into: dict[str, set[str]] = defaultdict(set)
     absorbed: dict[str, set[str]] = defaultdict(set)
+    refused: dict[str, set[str]] = defaultdict(set)
     for node in nodes:
         counts[node.op] += 1
         into[node.op].update(node.into)
         absorbed[node.op].update(node.absorbed)
+        refused[node.op].update({node.refused} - {""})
     return tuple(
-        LegalisedEntry(op=op, count=counts[op], into=tuple(sorted(into[op])), absorbed=tuple(sorted(absorbed[op])))
+        LegalisedEntry(
+            op=op,
+            count=counts[op],
+            into=tuple(sorted(into[op])),
+            absorbed=tuple(sorted(absorbed[op])),
+            refused=tuple(sorted(refused[op])),
+        )
         for op in sorted(counts)
     )
 
@@ -115,10 +130,74 @@ def _entries(model: Model, found: Iterable[tuple[Node, str]]) -> tuple[Unsupport
             count=len(nodes),
             reason=reason,
             nodes=tuple(short_name(node.name) for node in nodes),
-            modules=tuple(sorted({name for node in nodes if (name := modules.of(node))})),
+            modules=_modules_of(modules, nodes),
         )
         for (op, reason), nodes in sorted(groups.items())
     )
+
+
+def simplified_entries(nodes: Iterable[Simplified]) -> tuple[SimplifiedEntry, ...]:
+    """What was simplified, by operator and reason; of each the largest error."""
+    groups: dict[tuple[str, str], list[float]] = {}
+    for node in nodes:
+        groups.setdefault((node.op, node.what), []).append(node.error)
+    return tuple(
+        SimplifiedEntry(op=op, what=what, count=len(errors), error=max(errors))
+        for (op, what), errors in sorted(groups.items())
+    )
+
+
+def kernel_entries(model: Model, target: Target) -> tuple[KernelEntry, ...]:
+    """The nodes of a finished graph for MindSpore Lite that have no AI Core kernel, by operator, types and outcome.
+
+    What is made of weights and constants alone CANN computes when it compiles the graph (docs/cost.md, rule 1).
+    """
+    if target.runtime != "lite":
+        return ()
+    values, groups = Values(model), dict[tuple[str, str, str, str, str], list[Node]]()
+    computed = _computed(model)
+    for node in model.nodes:
+        found = missing_kernel(target, values, node)
+        if found is None:
+            continue
+        types, _, otherwise = found.found.rpartition(": ")
+        types = "any" if found.code == "kernel.none" else types
+        if node.name not in computed:
+            otherwise = AT_COMPILE_TIME
+        key = (node.op, types, otherwise, found.code, found.source)
+        groups.setdefault(key, []).append(node)
+    modules = Modules(model)
+    return tuple(
+        KernelEntry(
+            op=op,
+            count=len(nodes),
+            code=code,
+            types=types,
+            otherwise=otherwise,
+            source=source,
+            nodes=tuple(short_name(node.name) for node in nodes),
+            modules=_modules_of(modules, nodes),
+        )
+        for (op, types, otherwise, code, source), nodes in sorted(groups.items())
+    )
+
+
+def _computed(model: Model) -> set[str]:
+    """The values that are known at run time only.
+
+    Made of an input of the graph, of memory that is written, or by an operator of which nothing is known.
+    """
+    effects = Effects.of(model)
+    found = {value.name for graph in model.graphs for value in graph.input} | effects.mutated | effects.written
+    for node in model.nodes:
+        unknown = node.op == CALL or (node.op != CONSTANT and operator(node.op).is_opaque)
+        if unknown or not found.isdisjoint(node.inputs):
+            found.add(node.name)
+    return found
+
+
+def _modules_of(modules: Modules, nodes: Iterable[Node]) -> tuple[str, ...]:
+    return tuple(sorted({name for node in nodes if (name := modules.of(node))}))
 
 
 def type_warnings(target: Target, component: str, unsupported: Iterable[UnsupportedEntry]) -> list[str]:
@@ -141,6 +220,8 @@ def component_entry(
     options: Mapping[str, Any] = MappingProxyType({}),
     plugins: Mapping[str, str] = MappingProxyType({}),
     not_rewritten: tuple[UnsupportedEntry, ...] = (),
+    simplified: tuple[SimplifiedEntry, ...] = (),
+    without_kernel: tuple[KernelEntry, ...] = (),
 ) -> ComponentEntry:
     """The report of one component; `options` are those of all passes, `plugins` versions by name."""
     return ComponentEntry(
@@ -155,6 +236,8 @@ def component_entry(
         legalised=legalised,
         unsupported=unsupported,
         not_rewritten=not_rewritten,
+        simplified=simplified,
+        without_kernel=without_kernel,
         cost=cost,
         beside=beside,
         totals=totals(sites, legalised, unsupported),

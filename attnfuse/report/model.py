@@ -36,13 +36,15 @@ class LegalisedEntry(_Document):
     """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away.
 
     `absorbed` are the operators of the nodes that went with them, as nothing else read them: where a formula of several
-    nodes became one operator, `op` is that of its last node and these are the others'.
+    nodes became one operator, `op` is that of its last node and these are the others'. `refused` says why some were not
+    written as the operator that the target has for them.
     """
 
     op: str
     count: int
     into: tuple[str, ...]
     absorbed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 class UnsupportedEntry(_Document):
@@ -57,6 +59,40 @@ class UnsupportedEntry(_Document):
     reason: str
     nodes: tuple[str, ...]
     modules: tuple[str, ...]
+
+
+AT_COMPILE_TIME = "computed when the graph is compiled: nothing runs"
+"""What CANN does with nodes that constants alone go into, whether or not they have a kernel."""
+
+
+class KernelEntry(_Document):
+    """Nodes of the result of one operator that have no AI Core kernel for their element types on the SoC.
+
+    `types` are those of inputs and outputs, `otherwise` is what CANN does instead: it casts, hands the nodes to the AI
+    CPU (or the build fails), or computes them when it compiles the graph, of constants alone. `source` says of which
+    CANN that was read. Nothing was run. `nodes` and `modules` as in `UnsupportedEntry`.
+    """
+
+    op: str
+    count: int
+    code: str
+    types: str
+    otherwise: str
+    source: str
+    nodes: tuple[str, ...]
+    modules: tuple[str, ...]
+
+
+class SimplifiedEntry(_Document):
+    """Nodes of one operator that changed nothing and are gone, or that are computed in another type.
+
+    `what` says why. `error` is how far a number may be off because of it, at most: 0 where all stay as they are.
+    """
+
+    op: str
+    what: str
+    count: int
+    error: float
 
 
 class Totals(_Document):
@@ -93,8 +129,9 @@ class ComponentEntry(_Document):
     was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
     are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
     SoC, by the rules of docs/cost.md: nothing of it was measured. `not_rewritten` are nodes that the runtime takes and
-    that a rewrite was for, a plugin's as a rule, but did not write otherwise. `beside` are the transposes, pads, slices
-    and splits that are left beside fused nodes, each a kernel; at any batch, those of the smallest.
+    that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is told for MindSpore
+    Lite. `beside` are the transposes, pads, slices and splits that are left beside fused nodes, each a kernel; at any
+    batch, those of the smallest.
     """
 
     name: str
@@ -108,6 +145,8 @@ class ComponentEntry(_Document):
     legalised: tuple[LegalisedEntry, ...]
     unsupported: tuple[UnsupportedEntry, ...]
     not_rewritten: tuple[UnsupportedEntry, ...] = ()
+    simplified: tuple[SimplifiedEntry, ...] = ()
+    without_kernel: tuple[KernelEntry, ...] = ()
     cost: Comparison = Comparison()
     beside: tuple[BesideEntry, ...] = ()
     totals: Totals

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from attnfuse.names import counted
-from attnfuse.report.model import ComponentEntry, Report, Totals, UnsupportedEntry
+from attnfuse.report.model import AT_COMPILE_TIME, ComponentEntry, Report, Totals, UnsupportedEntry
 
 _SHOWN_IDS = 3
 
@@ -149,6 +149,7 @@ def _operators(report: Report, *, every: bool) -> list[Text]:
     lines += left
     if every:
         lines += _left(report, "not rewritten", lambda component: component.not_rewritten)
+    lines += _without_kernel(report)
     if not left and report.runtime == "lite":
         lines.append(Text("deployable: MindSpore Lite takes every operator of the result (docs/targets.md)"))
     return lines
@@ -167,6 +168,20 @@ def _left(report: Report, what: str, entries_of: Callable[[ComponentEntry], Iter
         several = sorted(found) if len(found) == 1 else [f"{op} {n}" for op, n in sorted(found.items())]
         where = _some(list(dict.fromkeys(places[reason])))
         lines.append(Text(f"{what} {found.total()} ({', '.join(several)}): {reason}: {where}"))
+    return lines
+
+
+def _without_kernel(report: Report) -> list[Text]:
+    """One line for each outcome of nodes that have no AI Core kernel, with their operators."""
+    groups: dict[str, Counter[str]] = {}
+    for component in report.components:
+        for entry in (entry for entry in component.without_kernel if entry.otherwise != AT_COMPILE_TIME):
+            operators = groups.setdefault(entry.otherwise, Counter())
+            operators[f"{component.name}: {entry.op} of {entry.types}"] += entry.count
+    lines = []
+    for otherwise, found in sorted(groups.items()):
+        what = f"no AI Core kernel on {report.soc} for {counted(found.total(), 'node')}"
+        lines.append(Text(f"{what}: {otherwise}: {_some(sorted(found))}"))
     return lines
 
 

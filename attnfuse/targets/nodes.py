@@ -1,11 +1,11 @@
 """A node of a graph as the target's tables ask about it, and everything that they have against it.
 
-What a file is called deployable by is `support`.
+The report tells of kernels that are missing; what a file is called deployable by is `support`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.operators.arguments import Argument, Arguments, NotKnown, TypeMismatch
@@ -20,6 +20,8 @@ from attnfuse.targets.ge import Adapter, kernel_refusal, tables
 from attnfuse.targets.limits import Target
 
 FUSED = "PromptFlashAttention"
+_OF_KERNELS = "kernel."
+"""How the codes of `kernel_refusal` begin."""
 
 
 def node_refusals(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
@@ -43,10 +45,32 @@ def _launch(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
 
 def _kernel(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
     adapter = tables().adapters.get(node.op)
-    if adapter is None or node.op == FUSED or adapter.ge in JUDGED:
+    if adapter is not None and adapter.ge in JUDGED:
         return ()
-    found = kernel_refusal(target, adapter.ge, *_port_types(target, values, node, adapter))
+    found = missing_kernel(target, values, node)
     return () if found is None else (found,)
+
+
+def missing_kernel(
+    target: Target, values: Values, node: Node, instead: Mapping[str, str] | None = None
+) -> Refusal | None:
+    """Why the SoC has no AI Core kernel for the node's element types, or for those that stand for them in `instead`.
+
+    None where it has one, and of what no kernel list judges: calls, constants, fused attention, and operators that
+    no adapter hands to CANN. A composite is asked for its own types only.
+    """
+    adapter = tables().adapters.get(node.op)
+    if adapter is None or node.op in (CONSTANT, CALL, FUSED):
+        return None
+    if adapter.ge in JUDGED:
+        refused = (found for found in _launch(target, values, node) if found.code.startswith(_OF_KERNELS))
+        return next(refused, None)
+    others = instead or {}
+    inputs, outputs = (
+        [None if dtype is None else others.get(dtype, dtype) for dtype in dtypes]
+        for dtypes in _port_types(target, values, node, adapter)
+    )
+    return kernel_refusal(target, adapter.ge, inputs, outputs)
 
 
 def fused_facts(values: Values, node: Node) -> FusedNodeFacts | None:

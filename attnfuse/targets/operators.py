@@ -31,6 +31,7 @@ from attnfuse.targets.limits import Target
 LimitKind: TypeAlias = Literal[
     "constant",
     "only",
+    "only of a function",
     "no empty list",
     "no empty tensor",
     "no -1",
@@ -51,6 +52,7 @@ class Limit:
 
     constant       these arguments are constants
     only           this argument does not arrive: it is a constant and `value`, which is what CANN takes without it
+    only of a function  the same, where MindSpore's operator definition tells Lite which arguments to move
     no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
     no empty tensor  none of the tensors of this argument is without elements: nothing tells that CANN takes one
     no -1          this argument is a constant without -1
@@ -188,6 +190,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "fusion_ops",
+        ("GeGluV2", "dim, approximate and activate_left are attributes", ()),
         (
             "PromptFlashAttention",
             "all eight scalars are put back",
@@ -233,7 +236,7 @@ def _rows() -> Iterator[Operator]:
         ("BatchMatMul", "rank 3 and more", (_constant("transpose_a", "transpose_b"),)),
         (
             "MatMul",
-            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2",
+            "becomes MatMulV2, or BatchMatMul where its result is not of rank 2; a primitive takes a bias as third",
             (_constant("transpose_a", "transpose_b"),),
         ),
         "TensorScatterUpdate",
@@ -242,7 +245,7 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_calculation_ops",
-        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW", ()),
+        ("Conv2D", "reads the attributes stride (4), pad_list (4), dilation (4), group, format NCHW; takes a bias", ()),
         ("Conv3D", "reads the attributes strides (5), pad_list (6), dilations (5), groups, format NCDHW", _NO_BFLOAT16),
         (
             "Conv3DTranspose",
@@ -252,10 +255,27 @@ def _rows() -> Iterator[Operator]:
     )
     yield from _ge(
         "nn_norm_ops",
+        ("AddLayerNorm", "epsilon and additional_output are attributes", ()),
+        ("GroupNormSilu", "all but its tensors are attributes", ()),
         ("LayerNorm", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
+        ("LayerNormV3", "", (_constant("begin_norm_axis", "begin_params_axis", "epsilon"),)),
         ("LogSoftmax", "", (_constant("axis"),)),
-        ("RmsNorm", "epsilon does not arrive", (Limit("only", ("epsilon",), 1e-6),)),
+        (
+            "RmsNorm",
+            "epsilon arrives as an input of a primitive that is no function",
+            (Limit("only of a function", ("epsilon",), 1e-6),),
+        ),
         ("Softmax", "", (_constant("axis"),)),
+    )
+    yield Operator(
+        "Custom",
+        "GE adapter",
+        f"{GE_FOLDER.removesuffix('/op_declare')}/op_adapter.cc",
+        "GE's operator whose name is the attribute reg_op_name; held to GE's ports by `converter.py`",
+    )
+    yield from _ge(
+        "nn_other_ops",
+        ("RotaryPositionEmbedding", "a mode that is an attribute is lost", (_constant("mode"),)),
     )
     yield from _ge(
         "nonlinear_fuc_ops",
@@ -375,11 +395,15 @@ def _refused() -> Iterator[Refused]:
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
-    yield Refused("GeluExt", _NONE, "GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
+    yield Refused("GeluExt", _NONE, "GeGluV2 in a gate; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")
-    yield Refused("GroupNorm", "no adapter (there is one for GroupNormSilu)", "its formula: ReduceMean, Sub, Rsqrt, …")
+    yield Refused(
+        "GroupNorm",
+        "no adapter (there is one for GroupNormSilu)",
+        "GroupNormSilu, and where that is refused ReduceMean, Sub, Rsqrt, …",
+    )
     yield Refused("IndexSelect", _NONE, "Gather")
     yield Refused("InplaceAddExt", _NONE, "Add, where nothing else reads the changed tensor")
     yield Refused("InplaceMul", _NONE, "Mul, where nothing else reads the changed tensor")

@@ -11,6 +11,7 @@ from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import keeps_order, orders_effects, role
 from attnfuse.ir.types import TensorType
+from attnfuse.mindir.schema import PrimitiveProto
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS, REFUSED, Limit, LimitKind, accepts
 
@@ -66,6 +67,11 @@ def _only(model: Model, node: Node, limit: Limit) -> str | None:
         if not same:
             return f"MindSpore Lite loses its argument {name}, which is not {limit.value}"
     return None
+
+
+def _only_of_a_function(model: Model, node: Node, limit: Limit) -> str | None:
+    is_function = model.primitives[node.proto.op_type].prim_type == PrimitiveProto.PRIMITIVE_FUNCTION
+    return _only(model, node, limit) if is_function else _constant(model, node, limit)
 
 
 def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
@@ -167,6 +173,7 @@ def _arguments(model: Model, node: Node, limit: Limit) -> list[tuple[str, str]]:
 _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
     "constant": _constant,
     "only": _only,
+    "only of a function": _only_of_a_function,
     "no empty list": _no_empty_list,
     "no empty tensor": _no_empty_tensor,
     "no -1": _no_minus_one,

@@ -7,7 +7,7 @@ was. What is written for a node that in the end is refused is dropped.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -110,14 +110,19 @@ class _Run:
             return RewriteOutcome(outcome.node, form, each.failed(form, failure, at))
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
-        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, self._absorbed(anchor, result))
+        replaced = [anchor, *filter(None, map(self.model.producer, builder.others))]
+        absorbed = self._absorbed(outcome.node, replaced, result)
+        return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, absorbed)
 
-    def _absorbed(self, anchor: Node, result: Result) -> tuple[str, ...]:
-        """Operators of the nodes that nothing read but the replaced one and each other; the last first."""
+    def _absorbed(self, root: Node, replaced: Sequence[Node], result: Result) -> tuple[str, ...]:
+        """Operators beside the root's that are gone: of replaced nodes, first the one in whose place all is written,
+        and of those that nothing read but these and each other; the last first.
+        """
+        anchor = replaced[0]
         written = [*self.edit.before.get(anchor.name, ()), *filter(None, [self.edit.replace.get(anchor.name)])]
         read = {name for message in written for name in message.input}
         read.update((result,) if isinstance(result, str) else filter(None, result or ()))
-        gone, names = [anchor], {anchor.name}
+        gone, names = [*replaced], {node.name for node in replaced}
         for node in gone:
             for maker in filter(None, map(self.model.producer, node.inputs)):
                 if maker.op == CONSTANT or maker.name in read or maker.name in names:
@@ -125,7 +130,8 @@ class _Run:
                 if all(use.node is not None and use.node.name in names for use in self.model.uses(maker.name)):
                     names.add(maker.name)
                     gone.append(maker)
-        return tuple(node.op for node in gone[1:] if role(node) is not Role.TUPLE and not keeps_order(node))
+        others = (node for node in gone if node.name != root.name)
+        return tuple(node.op for node in others if role(node) is not Role.TUPLE and not keeps_order(node))
 
     def _elements(self, node: Node, parts: Result) -> dict[str, str]:
         """What stands for each value that is one element of the node's tuple. Raises MatchFailure for one without."""
@@ -145,9 +151,10 @@ class _Run:
     def _replace(self, builder: Builder, node: Node, result: Result, whole: Result, items: dict[str, str]) -> None:
         """Enter into the edit what stands for the node, and for the elements of its tuple."""
         edit = self.edit
-        edit.rename.update(items)
-        edit.remove.update(items)
-        self.replaced += [node, *(item for name in items if (item := self.model.producer(name)) is not None)]
+        stead = items | builder.others
+        edit.rename.update(stead)
+        edit.remove.update(stead)
+        self.replaced += [node, *(made for name in stead if (made := self.model.producer(name)) is not None)]
         if isinstance(whole, tuple):
             read = set(items.values())
             self.dead |= {part for part in whole if part is not None and part not in read and builder.made(part)}

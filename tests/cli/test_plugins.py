@@ -91,7 +91,8 @@ def test_an_option_changes_the_graph_and_is_told(run: Command, graph: Path, tmp_
     assert run("compile", graph, "-o", out, "--policy", policy).code == 0
     assert b"from the file" in (out / "unet.mindir").read_bytes()
     (component,) = document(out)["components"]
-    assert component["options"] == {"fuse.largest_constant": 1 << 26, "marks.text": "from the file"}
+    own = {"composites.swiglu": "off", "fuse.largest_constant": 1 << 26}
+    assert component["options"] == own | {"marks.text": "from the file"}
     assert component["plugins"] == {"attnfuse-marks": "1.2"}
     assert document(out, "manifest.json")["versions"]["attnfuse-marks"] == "1.2"
     again = run("compile", graph, "-o", out, "--policy", policy, "--pass", "marks.text=from the line", "--check")
@@ -128,7 +129,7 @@ def test_a_cache_knows_options_and_versions(
 def test_an_option_of_no_pass_is_refused_before_anything_is_written(run: Command, graph: Path, tmp_path: Path) -> None:
     answer = run("compile", graph, "-o", tmp_path / "out", "--pass", "mark.text=x")
     assert answer.code == 2
-    known = "fuse, legalise, deduplicate_constants, marks"
+    known = "fuse, composites, legalise, simplify, deduplicate_constants, marks"
     assert f"there is no pass 'mark'; did you mean 'marks'? Known: {known}." in answer.error
     assert not (tmp_path / "out").exists()
 
@@ -186,12 +187,14 @@ def test_a_dry_run_has_no_place_for_a_reporter(run: Command, graph: Path) -> Non
 def test_the_time_of_passes_is_told_and_kept_nowhere(run: Command, graph: Path, tmp_path: Path) -> None:
     first = run("compile", graph, "-o", tmp_path / "out", "--time-passes")
     lines = first.err[first.err.index("time of passes") :].splitlines()
-    assert [line.split()[:2] for line in lines[2:7]] == [
+    assert [line.split()[:2] for line in lines[2:9]] == [
         ["fuse", "1"],
+        ["composites", "1"],
         ["legalise", "1"],
+        ["simplify", "1"],
         ["deduplicate_constants", "1"],
         ["marks", "1"],
-        ["total", "4"],
+        ["total", "6"],
     ]
     assert not first.out
     before = tree(tmp_path / "out")

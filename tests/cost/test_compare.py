@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from attnfuse.cost import compare as comparing
 from attnfuse.cost.compare import compare
 from tests.support.costs import graph
 
@@ -26,3 +29,14 @@ def test_where_one_cannot_be_estimated_neither_is() -> None:
     found = compare(graph(ONE), graph(ONE.replace("4,", "?,")), "ascend910b")
     assert (found.before, found.after, found.ratio("bytes_moved")) == (None, None, None)
     assert found.not_estimated == "sizes are left to run time: x is float16[?, 64]"
+
+
+def test_a_defect_of_the_model_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise AssertionError("kernels wait for each other")
+
+    monkeypatch.setattr(comparing, "estimate", broken)
+    found = compare(graph(ONE), graph(ONE), "ascend910b")
+    assert found.before is None
+    assert found.not_estimated.startswith("the cost model has a defect: AssertionError at test_compare.py:")
+    assert found.not_estimated.endswith(": kernels wait for each other")

@@ -31,6 +31,15 @@ def test_an_operand_that_is_read_twice_in_one_kernel_counts_once() -> None:
     assert told("x: float16[4, 64]; Mul(x, x)") == [("Mul", 512, 512)]
 
 
+@pytest.mark.parametrize(("given_out", "written"), [(True, 512), (False, 0)])
+def test_a_sum_is_written_where_it_is_given_out(given_out: bool, written: int) -> None:
+    # Two summands and the norm of 4 · 64 · 2 = 512 bytes each, 256 of gain and offset, mean and deviation of 4 · 4.
+    parameters = "g: parameter float16[64], b: parameter float16[64]"
+    attributes = f"epsilon=1e-5, additional_output={given_out}"
+    text = f"AddLayerNorm(x: float16[4, 64], y: float16[4, 64], {parameters}; {attributes})[0]"
+    assert told(text) == [("AddLayerNorm", 1024 + 256, 512 + 32 + written)]
+
+
 def test_a_gather_reads_the_rows_it_takes() -> None:
     # 3 of 1000 rows of 64: 384 bytes read, 384 written, and 3 · 8 = 24 of numbers of rows.
     assert told("i: int64[3]; Gather(t: parameter float16[1000, 64], i, 0, 0)") == [("Gather", 384 + 24, 384)]
@@ -59,3 +68,12 @@ def test_arithmetic_is_that_of_the_product_in_the_kernel() -> None:
         "x: float16[4, 64]; Add(MatMul(x, w: parameter float16[64, 64], False, False), b: parameter float16[64])"
     )
     assert (kernel.flops, kernel.dtype) == (2 * 4 * 64 * 64, "float16")
+
+
+def test_memory_within_memory_may_be_deep() -> None:
+    """Each transposition only names what the one before it gave."""
+    lines = [
+        "x: float16[1, 4, 1, 64]; v0 = Neg(x)",
+        *(f"v{i + 1} = Transpose(v{i}, (2, 1, 0, 3))" for i in range(1200)),
+    ]
+    assert [kernel.what for kernel in tasks("\n".join([*lines, "Softmax(v1200, (-1,))"]))] == ["Neg", "Softmax"]

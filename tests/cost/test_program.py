@@ -6,11 +6,14 @@ import re
 
 import pytest
 
+from attnfuse.cost import program
 from attnfuse.cost.program import NotEstimated, read_program
 from attnfuse.ir.graph import Model
+from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.schema import GraphProto
 from tests.support.costs import graph, told
-from tests.support.graphs import GraphBuilder
+from tests.support.graphs import GraphBuilder, fill_type
 
 
 def test_what_constants_make_is_a_constant_and_is_read_where_it_is_used() -> None:
@@ -83,7 +86,8 @@ def test_baddbmm_with_a_beta_of_0_reads_nothing_of_what_it_adds() -> None:
     assert told(text) == [("Baddbmm", 128 + 512, 256)]
 
 
-def test_a_called_function_counts_once_for_each_call() -> None:
+def with_function(calls: int = 2) -> GraphBuilder:
+    """A softmax, and calls of a function that is another, one behind the other."""
     g = GraphBuilder("net")
     x = g.input("x", (4, 64), FLOAT16)
     made = g.softmax(x)
@@ -94,14 +98,67 @@ def test_a_called_function_counts_once_for_each_call() -> None:
     body.name = body.output[0] = "block:y"
     body.input[0] = "block:p"
     function.output.add(name="block:y").tensor.add(data_type=FLOAT16.wire).dims.extend((4, 64))
-    for index in range(2):
-        call = g.graph.node.add(name=f"call{index}", op_type="REF::block")
-        call.input.append(f"call{index - 1}" if index else made)
-        call.output.append(f"call{index}")
-        call.attribute.add().CopyFrom(body.attribute[0])
-    g.graph.output.add(name="call1").tensor.add(data_type=FLOAT16.wire).dims.extend((4, 64))
-    operations = read_program(Model(g.proto)).operations
+    for index in range(calls):
+        _add_call(g.graph, f"call{index}", "block", f"call{index - 1}" if index else made)
+    g.graph.output.add(name=f"call{calls - 1}").tensor.add(data_type=FLOAT16.wire).dims.extend((4, 64))
+    return g
+
+
+def _add_call(graph: GraphProto, name: str, callee: str, argument: str) -> None:
+    call = graph.node.add(name=name, op_type=f"REF::{callee}", input=[argument], output=[name])
+    fill_type(call.attribute.add(name="shape"), TensorType((4, 64), FLOAT16))
+
+
+def test_a_called_function_counts_once_for_each_call() -> None:
+    operations = read_program(Model(with_function().proto)).operations
     assert [operation.op for operation in operations] == ["Softmax"] * 3
+
+
+def test_a_function_that_gives_nothing_is_not_estimated() -> None:
+    g = with_function()
+    del g.proto.functions[0].output[:]
+    with pytest.raises(NotEstimated, match="call0 calls block, which gives nothing"):
+        read_program(Model(g.proto))
+
+
+def test_a_function_that_calls_itself_is_not_estimated() -> None:
+    g = with_function()
+    function = g.proto.functions[0]
+    _add_call(function, "block:again", "block", "block:y")
+    function.output[0].name = "block:again"
+    with pytest.raises(NotEstimated, match="called too deep within each other: block"):
+        read_program(Model(g.proto))
+
+
+def test_functions_that_double_calls_are_not_counted_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_MOST", 1000)
+    g = with_function()
+    callee = "block"
+    for level in range(40):
+        function = g.proto.functions.add(name=f"f{level}")
+        function.input.add(name=f"f{level}:p").tensor.add(data_type=FLOAT16.wire).dims.extend((4, 64))
+        _add_call(function, f"f{level}:a", callee, f"f{level}:p")
+        _add_call(function, f"f{level}:b", callee, f"f{level}:a")
+        function.output.add(name=f"f{level}:b")
+        callee = f"f{level}"
+    for call in g.graph.node[-2:]:
+        call.op_type = f"REF::{callee}"
+    with pytest.raises(NotEstimated, match="functions are called too often"):
+        read_program(Model(g.proto))
+
+
+@pytest.mark.parametrize(
+    ("text", "node"),
+    [
+        # No rule of inference holds these: what the file says of the product is taken for true.
+        ("x: float16[4]; MatMulExt(x, 2.0) -> float16[4]", "MatMulExt"),
+        ("x: float16[4]; FlashAttentionScore(x) -> float16[4]", "FlashAttentionScore"),
+        ("x: float16[]; Transpose(x, (1, 0)) -> float16[]", "Transpose"),
+    ],
+)
+def test_a_node_that_is_given_what_it_does_not_take_is_not_estimated(text: str, node: str) -> None:
+    with pytest.raises(NotEstimated, match=node):
+        read_program(graph(text))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +172,21 @@ def test_a_called_function_counts_once_for_each_call() -> None:
 def test_what_is_not_known_before_run_time_is_not_estimated(text: str, why: str) -> None:
     with pytest.raises(NotEstimated, match=re.escape(why)):
         read_program(graph(text))
+
+
+@pytest.mark.parametrize(
+    ("make", "count", "why"),
+    [("MakeTuple({0})", 2000, ""), ("MakeTuple({0}, {0})", 40, "a tuple holds more than 1000 values")],
+)
+def test_tuples_may_be_deep_but_not_endless(make: str, count: int, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_MOST", 1000 if why else 10_000)
+    lines = [f"t{i + 1} = {make.format(f't{i}')} -> unknown" for i in range(count)]
+    text = "\n".join(["t0: float16[4]", *lines, f"Nonsense(t{count}) -> float16[4]"])
+    if why:
+        with pytest.raises(NotEstimated, match=why):
+            read_program(graph(text))
+    else:
+        assert [operation.op for operation in read_program(graph(text)).operations] == ["Nonsense"]
 
 
 def test_what_nobody_needs_does_not_count() -> None:

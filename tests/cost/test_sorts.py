@@ -40,6 +40,7 @@ def test_every_row_has_a_sort() -> None:
         ("GeluExt", Sort.ELEMENTWISE),
         ("GeGluV2", Sort.COPY),
         ("LayerNormExt", Sort.NORM),
+        ("AddLayerNorm", Sort.COPY),
         ("GroupNorm", Sort.GROUP_NORM),
         ("Conv2DExt", Sort.CONVOLUTION),
         ("Dense", Sort.PRODUCT),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from attnfuse import pass_manager
@@ -9,6 +10,7 @@ from attnfuse.cost.records import Comparison
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
+from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
 from attnfuse.sources import Component
@@ -66,3 +68,25 @@ def _decided_by_size(g: GraphBuilder, batch: int) -> str:
 def test_a_decision_that_follows_the_batch_is_refused() -> None:
     with pytest.raises(TraceError, match="compile it without --dynamic"):
         rewrite(_component(_decided_by_size), Policy(), Target("lite", "ascend310p"), pass_manager.discover())
+
+
+def _norms(g: GraphBuilder, batch: int) -> str:
+    """A GroupNorm and its SiLU, over a plane of 9 elements, and a LayerNorm of a residual sum behind them."""
+    x, channels = g.input("x", (batch, 32, 3, 3), FLOAT16), np.ones(32, np.float16)
+    gain, offset = g.parameter("gain", channels), g.parameter("offset", channels)
+    normalised = g.op("GroupNorm", x, g.constant(32), gain, offset, g.constant(1e-6))
+    y = g.op("SiLU", g.tuple_get_item(normalised, 0))
+    y = g.reshape(g.transpose(y, (0, 2, 3, 1)), (batch, 9, 32))
+    y = g.tuple_get_item(g.op("LayerNormExt", y, g.constant((32,)), gain, offset, g.constant(1e-5)), 0)
+    total = g.add(y, g.input("y", (batch, 9, 32), FLOAT16))
+    return g.tuple_get_item(g.op("LayerNormExt", total, g.constant((32,)), gain, offset, g.constant(1e-5)), 0)
+
+
+@pytest.mark.parametrize(("soc", "composed"), [("ascend910b", 1), ("ascend310p", 0)])
+def test_composites_are_written_for_any_batch_where_each_is_launched(soc: str, composed: int) -> None:
+    """The 310P's kernel for a batch of 1 computes this plane wrongly, the one for more of them does not."""
+    rewritten, data = rewrite(_component(_norms), Policy(), Target("lite", soc), pass_manager.discover())
+    names = operators(Model(codec.parse(data, "net")))
+    assert [names.count(op) for op in ("GroupNormSilu", "LayerNormV3", "AddLayerNorm")] == [composed, 1, 1]
+    assert not rewritten.unsupported
+    assert [entry.op for entry in rewritten.legalised if entry.refused] == ["GroupNorm"] * (1 - composed)

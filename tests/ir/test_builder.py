@@ -8,7 +8,7 @@ import pytest
 from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.types import TensorType, ValueType
-from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT32
 from tests.support.graphs import GraphBuilder
 
 
@@ -46,6 +46,15 @@ def test_a_factor_that_16_bits_do_not_hold_is_applied_in_32() -> None:
         before = len(b.ops)
         assert b.type_of(b.scaled(half, factor)).dtype == FLOAT16
         assert b.ops[before:] == ["Cast", "Mul", "Cast"]
+
+
+@pytest.mark.parametrize("factor", [0.5, float("-inf"), 1e30])
+def test_a_factor_that_whole_numbers_do_not_hold_is_not_applied(factor: float) -> None:
+    b, x, _ = builder()
+    whole = b.cast(x, INT32)
+    with pytest.raises(NotWritableError, match="times int32"):
+        b.scaled(whole, factor)
+    assert b.type_of(b.scaled(whole, 2.0)).dtype == INT32
 
 
 def test_tensors_that_do_not_go_together_are_not_written() -> None:
@@ -102,6 +111,15 @@ def test_what_stands_for_a_value_is_of_its_type() -> None:
     with pytest.raises(NotWritableError, match=r"is float32\[2, 3\], and its replacement is float16\[2, 3\]"):
         b.finish(half)
     b.finish(b.cast(half, FLOAT32))
+
+
+def test_what_stands_for_another_value_is_of_its_type_too() -> None:
+    b, x, _ = builder()
+    with pytest.raises(NotWritableError, match=r"float32\[2, 3\], and what was to stand for it float16\[2, 3\]"):
+        b.take_over(x, b.cast(x, FLOAT16))
+    made = b.op("Abs", x)
+    b.take_over(x, made)
+    assert b.others == {x: made}
 
 
 @pytest.mark.parametrize(

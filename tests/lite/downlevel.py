@@ -121,7 +121,8 @@ class _Writer:
 
     def as_it_is(self, node: Node) -> str:
         """The node with its constant arguments as attributes."""
-        named = ATTRIBUTES.get(node.op, {})
+        held = {a.name for a in self.source.primitives[node.proto.op_type].attribute}
+        named = {at: name for at, name in ATTRIBUTES.get(node.op, {}).items() if name not in held}
         inputs = [self.value(v) for i, v in enumerate(node.inputs) if i not in named]
         if node.op in HELD and node.op not in self.plain:
             tensor_type = self.type(node.inputs[0])

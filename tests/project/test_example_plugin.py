@@ -116,7 +116,9 @@ def test_all_that_it_brings_has_its_say(environment: Environment, graph: Path, t
     assert component["options"]["cancel_negations.most"] == 1
     assert count(model, "Neg") == 2
     # The operator, which the rewrite takes apart for MindSpore Lite.
-    assert component["legalised"] == [{"op": "ExampleGate", "count": 1, "into": ["Mul", "Sigmoid"]}]
+    assert component["legalised"] == [
+        {"op": "ExampleGate", "count": 1, "into": ["Mul", "Sigmoid"], "absorbed": [], "refused": []}
+    ]
     assert (component["unsupported"], count(model, "ExampleGate"), count(model, "Sigmoid")) == ([], 0, 1)
     # The reporter.
     assert (tmp_path / "out" / "report.md").read_text().endswith("| unet | 1 | 1 |\n")

@@ -15,7 +15,7 @@ from attnfuse.ir.operators.table import OPERATORS
 _FOLDERS = {"attnfuse": Path(attnfuse.__file__).parent, "passes": Path(attnfuse_passes.__file__).parent}
 _TABLE = "attnfuse/ir/operators/"
 _NAME = re.compile(r"[A-Z]\w*[a-z]\w*|[a-z]+_[a-z]+")
-_REGISTER = {"identity", "legalises", "lowers"}
+_REGISTER = {"identity", "legalises", "lowers", "simplifies"}
 _WRITE = {"op", "emit", "emit_many", "reduce_last"}
 """Methods of builders: their first argument is the operator that is written."""
 _OTHER_WORDS = {
@@ -45,6 +45,23 @@ _ABOUT = {
     ),
     "passes/attention/lower/flash_attention_score.py": ("FlashAttentionScore", "it is the operator"),
     "passes/attention/lower/prompt_flash_attention.py": ("PromptFlashAttention", "it is the operator"),
+    # Composites: what they begin at and take in.
+    "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
+    "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),
+    "passes/composites/group_norm.py": ("GroupNorm Mul SiLU Sigmoid", "the norm, and both spellings of SiLU behind it"),
+    "passes/composites/gate.py": ("GeluExt GeLU SiLU Mul", "the activation within, and the product that is the gate"),
+    "passes/composites/gelu.py": (
+        "Tanh Add Adds Mul Muls Pow PowTensorScalar Square",
+        "the formula, with numbers as tensors or plain",
+    ),
+    "passes/composites/matching.py": (
+        "Chunk ChunkView Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView StridedSlice",
+        "what cuts an axis in halves",
+    ),
+    "passes/composites/rotation.py": (
+        "Neg Mul Add Cast Concat StackExt UnstackExtView",
+        "the formula, by pairs and by halves",
+    ),
     # Rules: what they write by name kept aside, or what another function writes for them.
     "passes/legalise/activate.py": ("Maximum Minimum", "written for the ends of a clamp"),
     "passes/legalise/choose.py": ("LogicalAnd LogicalOr", "written for bits of booleans"),
@@ -53,12 +70,20 @@ _ABOUT = {
     "passes/legalise/nodes.py": ("ReduceSum", "has an argument more than other reductions"),
     "passes/legalise/normalise.py": ("ReduceMean", "written for the statistics of a norm"),
     "passes/legalise/pool.py": ("ReduceMean ReduceSum", "written for a pool"),
-    "passes/legalise/products.py": ("MatMul BatchMatMul", "written for other products"),
+    "passes/legalise/products.py": ("BatchMatMul", "written for other products"),
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
     ),
-    "attnfuse/cost/program.py": ("Add Cast", "the bias of a product, and a cast of a number, which is a constant"),
+    "passes/simplify/ranges.py": (
+        "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
+        "between which numbers the results of some lie",
+    ),
+    "passes/simplify/doubles.py": ("Neg Add Sub Mul Div Sin Cos Concat", "how errors go through each"),
+    "attnfuse/cost/program.py": (
+        "Add AddLayerNorm Cast",
+        "the bias of a product, a sum that need not be given out, and a cast of a number, which is a constant",
+    ),
     "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
@@ -77,6 +102,10 @@ _ABOUT = {
     "attnfuse/verify/graph/assigned.py": (
         f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
+    ),
+    "attnfuse/verify/inference/inferred_types.py": (
+        "MatMul Custom Swiglu",
+        "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/site_numbers.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),

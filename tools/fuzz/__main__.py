@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from tools.fuzz import mutants, seeds, workers
 from tools.fuzz.minimising import minimise
 from tools.fuzz.running import Outcome, Place
-from tools.fuzz.sweeping import failures
+from tools.fuzz.sweeping import failures, in_turn
 
 SHOWN = 12
 """Sentences of refusals that are told, the commonest first."""
@@ -28,6 +29,7 @@ def run(first: int, count: int, jobs: int) -> int:
         kinds[outcome.kind] += 1
         if outcome.failed:
             failed.setdefault((outcome.kind, outcome.where), []).append(outcome)
+            print(f"mutant {outcome.number}: {outcome.kind}: {outcome.where}", file=sys.stderr)
         elif outcome.kind == "refused":
             refusals[outcome.where] += 1
         if sum(kinds.values()) % 1000 == 0:
@@ -60,11 +62,19 @@ def show(number: int) -> int:
     return 1 if outcome.failed else 0
 
 
-def sweep(every: int) -> int:
+def sweep(every: int, seconds: float) -> int:
     """What rewriting does that it must not when sizes and numbers are changed one by one."""
-    started, found = time.monotonic(), list(failures(every))
-    print("\n".join(found))
-    print(f"{len(found)} failures, {time.monotonic() - started:.0f} s")
+    started, them, done, found = time.monotonic(), in_turn(every), 0, 0
+    for done, failed in enumerate(failures(them), 1):
+        found += len(failed)
+        if failed:
+            print("\n".join(failed), flush=True)
+        spent = time.monotonic() - started
+        if done % 1000 == 0:
+            print(f"{done} of {len(them)} after {spent:.0f} s: {found} failures", file=sys.stderr)
+        if spent > seconds:
+            break
+    print(f"{done} of {len(them)} changes, {found} failures, {time.monotonic() - started:.0f} s")
     return 1 if found else 0
 
 
@@ -85,9 +95,10 @@ def main() -> int:
     one.add_argument("-o", "--output", type=Path, help="write the graph there")
     all_of_them = commands.add_parser("sweep", help="sizes and numbers of small graphs, changed one by one")
     all_of_them.add_argument("--every", type=int, default=1, help="of as many changes only one")
+    all_of_them.add_argument("--seconds", type=float, default=math.inf, help="after which it stops")
     options = parser.parse_args()
     if options.command == "sweep":
-        return sweep(options.every)
+        return sweep(options.every, options.seconds)
     if options.command == "run":
         return run(options.first, options.count, options.jobs)
     if options.command == "show":

@@ -25,6 +25,7 @@ from types import FrameType
 
 from attnfuse import cli
 from attnfuse.cli import exit_codes
+from attnfuse.cost.compare import DEFECT
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto
@@ -56,8 +57,8 @@ class Outcome:
         return self.kind in FAILURES
 
 
-class _HangError(BaseException):
-    """Not an Exception: nothing on the way may take it for an error of its own."""
+class HangError(BaseException):
+    """Out of time. Not an Exception: nothing on the way may take it for an error of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +95,13 @@ class Place:
     def _judge(self, mutant: Mutant, arguments: list[str], temporary: Path) -> Outcome:
         with _temporary(temporary):
             try:
-                with _limits(), warnings.catch_warnings():
+                with limits(), warnings.catch_warnings():
                     warnings.simplefilter("error")  # nothing but sentences of ours is to be read on stderr
                     code, stdout, stderr = _call(arguments)
                     sites = re.findall(r"^\S+ +\S+ +(\S.*)$", stdout, re.MULTILINE) if arguments[0] == "explain" else []
                     for site in sites[:_EXPLAINED]:
                         code, _, stderr = _call([*arguments, "--", site])
-            except _HangError as error:
+            except HangError as error:
                 return Outcome(mutant.number, "hang", _frames(error), "".join(traceback.format_exception(error)))
             except BaseException as error:  # that is what is looked for
                 return Outcome(mutant.number, "escaped", _frames(error), "".join(traceback.format_exception(error)))
@@ -111,6 +112,9 @@ class Place:
         written = sorted(path.name for path in (self.folder / "out").iterdir())
         if left or (code != 0 and written):
             return Outcome(mutant.number, "left behind", "", f"exit {code}: {left} {written}")
+        if DEFECT in (printed := " ".join(f"{stdout} {stderr}".split())):  # lines are wrapped
+            message = printed[printed.index(DEFECT) :][:200]
+            return Outcome(mutant.number, "defect", message, message)
         if code == 0:
             return Outcome(mutant.number, "written")
         return _refusal(mutant, code, stderr)
@@ -167,11 +171,11 @@ def _temporary(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _limits() -> Iterator[None]:
+def limits() -> Iterator[None]:
     """Bounds of time and memory. Code that never comes back to Python is ended by the process that waits for this."""
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise _HangError(f"more than {SECONDS} s of processor time")
+        raise HangError(f"more than {SECONDS} s of processor time")
 
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     before = resource.getrlimit(resource.RLIMIT_AS)

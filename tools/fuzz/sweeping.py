@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
 from attnfuse import pass_manager
+from attnfuse.cost.compare import DEFECT
 from attnfuse.errors import SourceError
 from attnfuse.mindir.schema import AttributeProto, ModelProto
 from attnfuse.policy import Policy
@@ -23,10 +24,12 @@ from attnfuse.targets import RUNTIMES, Target
 from tools.fuzz import seeds
 from tools.fuzz.agreeing import agree
 from tools.fuzz.drawing import types
+from tools.fuzz.running import HangError, limits
 from tools.fuzz.seeds import Seed
 
 SIZES = (0, 1, -1, 2, 3, 17)
 NUMBERS = (0, -1, 1, 2, 5)
+_STRIDE = 97
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +91,34 @@ def _set(value: AttributeProto, number: int) -> None:
         value.f = float(number)
 
 
-def failures(every: int = 1) -> Iterator[str]:
-    """What rewriting does to each `every`-th of them that it must not: anything but a result or a SourceError."""
+def in_turn(every: int = 1) -> list[Changed]:
+    """Each `every`-th of them, far apart ones one after the other: where a sweep is stopped it has seen all graphs."""
+    them = list(islice(changed(), 0, None, every))
+    return [one for first in range(_STRIDE) for one in them[first::_STRIDE]]
+
+
+def failures(them: Iterable[Changed]) -> Iterator[list[str]]:
+    """For each of them, what rewriting does that it must not: anything but a result or a SourceError, in bounds."""
     passes = pass_manager.discover()
-    for one in islice(changed(), 0, None, every):
+    for one in them:
         message = one.make()
         agree(message)
         data = message.SerializeToString(deterministic=True)
         component = Component(name="graph", owner="graph", where="it", data=data, graph_name="it.mindir")
-        for runtime in RUNTIMES:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error")
-                    rewrite(component, Policy(), Target(runtime, "ascend910b"), passes)
-            except SourceError:
-                continue
-            except Exception as error:
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                told = f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
-                yield f"{one.name}, {one.change}, for {runtime}: {told}"
+        failed = ((runtime, _failure(component, Target(runtime, "ascend910b"), passes)) for runtime in RUNTIMES)
+        yield [f"{one.name}, {one.change}, for {runtime}: {message}" for runtime, message in failed if message]
+
+
+def _failure(component: Component, target: Target, passes: Sequence[pass_manager.Pass]) -> str:
+    """What went wrong, and where; "" for nothing."""
+    try:
+        with limits(), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            rewritten, _ = rewrite(component, Policy(), target, passes)
+    except SourceError:
+        return ""
+    except (Exception, HangError) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} ({last.filename.rpartition('/')[2]}:{last.lineno})"
+    why = rewritten.cost.not_estimated
+    return why if why.startswith(DEFECT) else ""

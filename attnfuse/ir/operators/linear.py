@@ -47,6 +47,19 @@ def _batched(left: str, right: str) -> Infer:
     return infer
 
 
+def _with_bias(product: Infer) -> Infer:
+    """The product, held to a bias by column of it, where there is one."""
+
+    def infer(a: Arguments) -> ValueType:
+        tensor_type, bias = product(a), a.optional_tensor("bias")
+        assert isinstance(tensor_type, TensorType)
+        if bias is not None and (bias.rank != 1 or meet(bias.dims[0], tensor_type.dims[-1]) is None):
+            raise TypeMismatch(f"adds a bias of {shape(bias.dims)} to a product of {shape(tensor_type.dims)}")
+        return tensor_type
+
+    return infer
+
+
 def _batched_ext(a: Arguments) -> ValueType:
     """Three axes each, of which the first is the same."""
     one, other = a.tensor("input"), a.tensor("mat2")
@@ -138,7 +151,7 @@ ROWS: tuple[Operator, ...] = (
     row(
         "MatMul",
         f"input: tensor, mat2: tensor, {_FLAGS}, bias: tensor? = None",  # CANN takes a bias, MindSpore none
-        _batched("input", "mat2"),
+        _with_bias(_batched("input", "mat2")),
         kernel=Kernel.PRODUCT,
         role=Role.PRODUCT,
         examples=(

@@ -24,7 +24,7 @@ from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
-from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto, PrimitiveProto
 from attnfuse.verify.names import leaf_name
 
 TIMEOUT_SECONDS = 1800.0
@@ -33,6 +33,8 @@ LEAST_SECONDS, SECONDS_A_NODE = 300.0, 0.3
 Types: TypeAlias = TensorType | tuple[TensorType | None, ...] | None
 _NO_SHAPE = (-2,)
 """How MindSpore writes the sizes of a tensor of which it does not know how many axes there are."""
+_INSTEAD = "attnfuse_instead"
+"""What primitives and constants are called that stand for what MindSpore does not take."""
 _NUMBERED = re.compile(r"attnfuse_n(\d+)")
 
 
@@ -139,7 +141,48 @@ def _stripped(model: Model) -> ModelProto:
             message.name = message.output[0]
         for output in graph.output:
             output.name = new_name.get(output.name, output.name)
+    _in_mindspores_words(copy)
     return copy
+
+
+def _in_mindspores_words(proto: ModelProto) -> None:
+    """What MindSpore Lite takes and MindSpore does not, as the operator of MindSpore that gives the same types.
+
+    A product with a bias is one without; GE's SwiGlu, a `Custom` there, has a namesake.
+    """
+    functions = {name: found for name, found in map(_function, proto.primitives) if found is not None}
+    for op in sorted({op for op, _, _ in functions.values()}):
+        function = PrimitiveProto.PRIMITIVE_FUNCTION
+        proto.primitives.add(name=f"{_INSTEAD}_{op}", op_type=op, instance_name=op, prim_type=function)
+    for graph in (proto.graph, *proto.functions):
+        constants: dict[str, NodeProto] = {}
+        for message in graph.node:
+            if message.op_type not in functions:
+                continue
+            op, operands, arguments = functions[message.op_type]
+            del message.input[operands:]
+            for argument in arguments:
+                name = f"{graph.name}:{_INSTEAD}_{argument.type}_{argument.i}"
+                message.input.append(name)
+                if name not in constants:
+                    constants[name] = NodeProto(name=name, op_type=CONSTANT, output=[name])
+                    constants[name].attribute.add(name="value", type=argument.type, i=argument.i)
+            message.op_type = f"REF::{_INSTEAD}_{op}"
+        for constant in constants.values():
+            graph.node.insert(0, constant)
+
+
+def _function(primitive: PrimitiveProto) -> tuple[str, tuple[str, int, list[AttributeProto]] | None]:
+    """A primitive's name, and where MindSpore does not take it the operator in its place, how many operands that has,
+    and which attributes are arguments behind these.
+    """
+    held = {a.name: a for a in primitive.attribute}
+    name = f"REF::{primitive.name}"
+    if primitive.op_type == "MatMul" and primitive.prim_type == PrimitiveProto.PRIMITIVE:
+        return name, ("MatMul", 2, [held["transpose_a"], held["transpose_b"]])
+    if primitive.op_type == "Custom" and held["reg_op_name"].s == b"SwiGlu":
+        return name, ("Swiglu", 1, [held["dim"]])
+    return name, None
 
 
 def seconds_for(models: Iterable[Model]) -> float:

@@ -7,6 +7,7 @@
     layout        operators that only move values
     linear        products, convolutions
     reductions    sums, means, norms, softmax
+    composites    gates and rotations, as CANN's kernels compute them
     fused         FlashAttentionScore and PromptFlashAttention, as the formula their documentation gives
     graph         the walk over a whole file: calls inlined, dead code left out
 

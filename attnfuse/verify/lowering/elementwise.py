@@ -164,18 +164,41 @@ def _erf_node(at: LoweringContext) -> Result:
     return erf(at, at.converted(0, at.out.dtype))
 
 
-@lowers("GeLU", "GeluExt")
+@lowers("GeLU")
 def _gelu(at: LoweringContext) -> Result:
-    """GeLU is the tanh form; GeluExt says which (0 exact, 1 tanh)."""
+    return gelu_of_tanh(at, at.tensor(0), at.out.dtype)
+
+
+@lowers("GeluExt")
+def _gelu_ext(at: LoweringContext) -> Result:
+    """The argument says which form: 0 exact, 1 tanh."""
     x = at.tensor(0)
-    half = at.emit("Mul", x, at.scalar(0.5))
-    if at.op == "GeluExt" and at.literal(1) in (0, "none"):
-        inner = erf(at, at.emit("Mul", x, at.scalar(math.sqrt(0.5))))
-    else:
-        cube = at.emit("Mul", at.emit("Mul", x, x), x)
-        sum_ = at.emit("Add", x, at.emit("Mul", cube, at.scalar(0.044715)))
-        inner = at.emit("Tanh", at.emit("Mul", sum_, at.scalar(math.sqrt(2 / math.pi))))
-    return at.emit("Mul", half, at.emit("Add", inner, at.scalar(1.0)))
+    if at.literal(1) in (0, "none"):
+        return gelu_of_erf(at, x, at.out.dtype)
+    inner = at.emit("Tanh", at.emit("Mul", _bent(at, x, at.out.dtype), at.scalar(math.sqrt(2 / math.pi))))
+    return at.emit("Mul", at.emit("Mul", x, at.scalar(0.5)), at.emit("Add", inner, at.scalar(1.0)))
+
+
+def gelu_of_erf(at: LoweringContext, x: str, dtype: DType) -> str:
+    """x / 2 · (1 + erf(x / √2)), x of that type."""
+
+    def number(value: float) -> str:
+        return at.writer.number(value, dtype)
+
+    grown = at.emit("Add", erf(at, at.emit("Mul", x, number(math.sqrt(0.5)))), number(1.0))
+    return at.emit("Mul", at.emit("Mul", x, number(0.5)), grown)
+
+
+def gelu_of_tanh(at: LoweringContext, x: str, dtype: DType) -> str:
+    """x · σ(2 √(2/π) (x + 0.044715 x³)): the form with tanh, as CANN's kernels compute it."""
+    bent = at.emit("Mul", _bent(at, x, dtype), at.writer.number(math.sqrt(8 / math.pi), dtype))
+    return at.emit("Mul", x, at.emit("Sigmoid", bent))
+
+
+def _bent(at: LoweringContext, x: str, dtype: DType) -> str:
+    """x + 0.044715 x³."""
+    cube = at.emit("Mul", at.emit("Mul", x, x), x)
+    return at.emit("Add", x, at.emit("Mul", cube, at.writer.number(0.044715, dtype)))
 
 
 @lowers("ClampScalar", "ClampTensor")

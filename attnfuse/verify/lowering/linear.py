@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from attnfuse.verify.lowering.arithmetic import Arithmetic
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
+_FLAGS = ("transpose_a", "transpose_b")
+
 
 def _transposed(at: LoweringContext, name: str, rank: int) -> str:
     """The last two axes exchanged."""
@@ -26,11 +28,15 @@ def _product(at: LoweringContext) -> Result:
 
 @lowers("MatMul", "BatchMatMul")
 def _product_with_flags(at: LoweringContext) -> Result:
+    """The flags behind the operands; or attributes, and CANN's bias by column, added before it rounds, behind them."""
+    held = "transpose_a" in at.attributes
+    flags = [at.attributes.get(name) if held else at.literal(2 + i) for i, name in enumerate(_FLAGS)]
     operands = []
-    for i in (0, 1):
+    for i, turned in enumerate(flags):
         x = at.converted(i, at.out.dtype)
-        operands.append(_transposed(at, x, len(at.dims(i))) if at.literal(2 + i) else x)
-    return at.emit("MatMul", *operands)
+        operands.append(_transposed(at, x, len(at.dims(i))) if turned else x)
+    y, bias = at.emit("MatMul", *operands), 2 if held else 4
+    return y if at.is_absent(bias) else at.emit("Add", y, at.converted(bias, at.out.dtype))
 
 
 @lowers("Dense")
@@ -97,16 +103,20 @@ def _convolution(at: LoweringContext) -> Result:
 
 @lowers("Conv2D", "Conv3D")
 def _convolution_by_attributes(at: LoweringContext) -> Result:
-    """The same without bias, its arguments attributes: pad_list is (before, after) of each axis of space.
+    """The same, all but the tensors attributes: pad_list is (before, after) of each axis of space.
 
-    Conv2D's stride and dilation are those of all axes, Conv3D's those of space.
+    Conv2D's stride and dilation are those of all axes, Conv3D's those of space. A bias, which may be float32 beside
+    another type, is added before the sum is rounded.
     """
     rank = len(at.dims(0)) - 2
     stride, pads, dilation = (_attribute(at, name) for name in ("stride", "pad_list", "dilation"))
     (groups,) = _attribute(at, "group")
     if pads[::2] != pads[1::2] or at.attributes.get("format") not in ("NCHW", "NCDHW"):
         raise at.unsupported("unequal padding or an unknown format")
-    return _convolved(at, stride[-rank:], pads[::2], dilation[-rank:], groups)
+    y = _convolved(at, stride[-rank:], pads[::2], dilation[-rank:], groups)
+    if at.is_absent(2):
+        return y
+    return at.emit("Add", y, at.writer.reshape(at.converted(2, at.out.dtype), [1, -1] + [1] * rank))
 
 
 def _attribute(at: LoweringContext, name: str) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.arithmetic import onnx_type
+from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _REDUCTIONS = {
@@ -157,6 +157,36 @@ def _layer_norm(at: LoweringContext) -> Result:
     return [_affine(at, y, 1, 2), None, None]
 
 
+@lowers("LayerNormV3")
+def _layer_norm_v3(at: LoweringContext) -> Result:
+    """As LayerNorm. CANN's kernel rounds mean and deviation to the type of gamma, and nothing else but the result."""
+    rank = len(at.dims(0))
+    first = at.integer(3) % rank
+    w, dtype, statistics = at.writer, at.tensor_type(0).dtype, at.tensor_type(1).dtype
+    over, carrier = w.integers(range(first, rank)), w.arithmetic.carry(dtype)
+    mean = at.emit("ReduceMean", at.tensor(0), over, keepdims=1)
+    centred = at.emit("Sub", at.tensor(0), mean)
+    variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
+    raised = at.emit("Sqrt", at.emit("Add", variance, w.number(at.number(5), dtype)))
+    inverse = w.round_to(at.emit("Reciprocal", raised), statistics, carrier)
+    centred = at.emit("Sub", at.tensor(0), w.round_to(mean, statistics, carrier))
+    return [_affine(at, at.emit("Mul", centred, inverse), 1, 2), None, None]
+
+
+@lowers("AddLayerNorm")
+def _add_layer_norm(at: LoweringContext) -> Result:
+    """x1, x2, gamma, beta, bias or none; the sum is the fourth result, and is normalised before it is rounded."""
+    epsilon, gives_sum = at.attributes.get("epsilon"), at.attributes.get("additional_output")
+    if not isinstance(epsilon, float) or not isinstance(gives_sum, bool):
+        raise at.unsupported("an attribute is left to CANN")
+    dtype, rank = at.tensor_type(0).dtype, len(at.dims(0))
+    total = at.emit("Add", at.tensor(0), at.converted(1, dtype))
+    if not at.is_absent(4):
+        total = at.emit("Add", total, at.converted(4, dtype))
+    y = _normalised(at, total, range(rank - len(at.dims(2)), rank), epsilon)
+    return [_affine(at, y, 2, 3), None, None, total if gives_sum else None]
+
+
 @lowers("LayerNormExt")
 def _layer_norm_ext(at: LoweringContext) -> Result:
     """x, normalized_shape, weight, bias, epsilon."""
@@ -172,6 +202,36 @@ def _group_norm(at: LoweringContext) -> Result:
     grouped = at.writer.reshape(at.tensor(0), [dims[0], groups, math.prod(dims[1:]) // groups])
     y = at.writer.reshape(_normalised(at, grouped, [2], at.number(4)), dims)
     return [_affine(at, y, 2, 3, [1, dims[1], *[1] * (len(dims) - 2)]), None, None]
+
+
+@lowers("GroupNormSilu")
+def _group_norm_silu(at: LoweringContext) -> Result:
+    """x [N, C, *space], gamma [C], beta [C]; groups, epsilon and whether SiLU follows are attributes.
+
+    As CANN's kernel computes it: in float32, the variance as mean square less squared mean, gain and offset folded into
+    one product and one sum, SiLU of what is not rounded yet. Float64 has the formula's own variance.
+    """
+    dims, groups, epsilon = at.dims(0), at.attributes.get("num_groups"), at.attributes.get("eps")
+    activated = at.attributes.get("activate_silu")
+    if not isinstance(groups, int) or not isinstance(epsilon, float) or not isinstance(activated, bool):
+        raise at.unsupported("an attribute is left to CANN")
+    w, dtype = at.writer, at.tensor_type(0).dtype
+    x = w.reshape(at.tensor(0), [dims[0], groups, dims[1] // groups, math.prod(dims[2:])])
+    over = w.integers([2, 3])
+    mean = at.emit("ReduceMean", x, over, keepdims=1)
+    if w.arithmetic is Arithmetic.EXACT:
+        centred = at.emit("Sub", x, mean)
+        variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
+    else:
+        mean_square = at.emit("ReduceMean", at.emit("Mul", x, x), over, keepdims=1)
+        variance = at.emit("Sub", mean_square, at.emit("Mul", mean, mean))
+    deviation = at.emit("Sqrt", at.emit("Add", variance, w.number(epsilon, dtype)))
+    gamma, beta = (w.reshape(at.converted(i, dtype), [1, groups, dims[1] // groups, 1]) for i in (1, 2))
+    gain = at.emit("Div", gamma, deviation)
+    y = at.emit("Add", at.emit("Mul", x, gain), at.emit("Sub", beta, at.emit("Mul", gain, mean)))
+    if activated:
+        y = at.emit("Mul", y, at.emit("Sigmoid", y))
+    return [w.reshape(y, dims), None, None]
 
 
 @lowers("RmsNorm")

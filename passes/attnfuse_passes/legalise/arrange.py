@@ -99,7 +99,7 @@ def extend(at: RuleContext) -> Result:
         before, after = padding[2 * i : 2 * i + 2]
         axis = at.out.rank - 1 - i
         places = nodes.places(at.build, value, dims[axis])
-        if before + after > nodes.WRITTEN or places.size == 0:
+        if not nodes.is_written(at.build, before + after) or places.size == 0:
             raise cannot(f"its padding is {padding}, more than is written out, or there is nothing to extend")
         whole = np.pad(places, (before, after), mode="reflect" if at.node.op.startswith("Reflection") else "edge")
         front, behind = whole[:before], whole[before + places.size :]

@@ -1,16 +1,21 @@
 """Convolutions and changes of resolution.
 
 Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`); Conv2D and Conv3D keep their
-arguments as attributes, all of which are written, as MindSpore exports them. The bias of an image is added by BiasAdd,
-as MindSpore's own convolutions export it; that of a video by Add, for BiasAdd loses its format on the way through
-MindSpore Lite, and without one takes the last of five axes.
+arguments as attributes, all of which are written, as MindSpore exports them. The bias of Conv2D is its third input,
+which MindSpore Lite hands to CANN's convolution: a BiasAdd loses its format on the way, and works only where the graph
+engine takes it into a convolution, which it does not where a size is not known before run time. All other biases are
+added by Add, and so is one that is computed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attnfuse.api import AttributeProto, Result, TensorType, argument_name, cannot, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import RuleContext, legalises
+
+_PORT_NAMES = {"input_names": ("x", "w"), "output_names": ("output",)}
 
 
 @legalises("Conv2DExt")
@@ -26,14 +31,13 @@ def convolution_2d(at: RuleContext) -> Result:
     if groups != 1 and not groups == x.dims[1] == weight.dims[0]:
         if (weight.dims[2:], stride, padding) != ((1, 1), (1, 1), (0, 0)) or not x.is_static:
             raise cannot(f"it has {groups} groups of several channels")
-        return _with_bias(at, _product_of_groups(at, x, weight, groups))
+        return _with_bias(at, _product_of_groups(at, x, weight, groups), at.optional(2))
     attributes = (
         *_common_attributes(weight, padding, groups, "NCHW"),
         nodes.wholes("stride", (1, 1, *stride)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    y = at.build.op("Conv2D", *at.node.inputs[:2], prim_type=at.build.PRIMITIVE, attributes=attributes)
-    return _with_bias(at, y)
+    return _convolution(at, at.input(0), at.input(1), attributes, at.optional(2))
 
 
 @legalises("Conv3DExt")
@@ -47,7 +51,7 @@ def convolution_3d(at: RuleContext) -> Result:
     groups = at.integer(6)
     side_by_side = stride == weight.dims[2:] and not any(padding) and max(dilation) == 1
     if groups == x.dims[1] == weight.dims[0] != 1 and side_by_side and x.is_static:
-        return _with_bias(at, _windows_of_channels(at, x, weight))
+        return _with_bias(at, _windows_of_channels(at, x, weight), at.optional(2))
     if groups != 1 or dilation[0] != 1:
         raise cannot(f"it has {groups} groups and a depth dilated by {dilation[0]}")
     attributes = (
@@ -61,14 +65,14 @@ def convolution_3d(at: RuleContext) -> Result:
     inside = dtypes.FLOAT32 if x.dtype == dtypes.BFLOAT16 else x.dtype
     operands = [at.build.cast(at.input(i), inside) for i in (0, 1)]
     y = at.build.op("Conv3D", *operands, prim_type=at.build.PRIMITIVE, attributes=attributes)
-    return _with_bias(at, y)
+    return _with_bias(at, y, at.optional(2))
 
 
 @legalises("ConvTranspose2D")
 def transposed_2d(at: RuleContext) -> Result:
     """(x, weight [C, O, …], bias, stride, padding, padding of the far edge, groups, dilation)."""
     stride, padding, dilation = (_pair(at, position, 2) for position in (3, 4, 7))
-    return _with_bias(at, _turned_round(at, stride, padding, dilation, at.integer(6)))
+    return _turned_round(at, stride, padding, dilation, at.integer(6), at.optional(2))
 
 
 @legalises("Conv2DTranspose", "Conv2DBackpropInput")
@@ -85,7 +89,12 @@ def transposed_by_attributes(at: RuleContext) -> Result:
 
 
 def _turned_round(
-    at: RuleContext, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int
+    at: RuleContext,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    bias: str | None = None,
 ) -> str:
     """The transposed convolution of x [N, C, H, W] with weight [C, O, …]: each place of x lays a kernel down.
 
@@ -100,9 +109,9 @@ def _turned_round(
     if (kernel, dilation, padding, at.out.dims[2:]) == (stride, (1, 1), (0, 0), beside):
         by_place = build.transpose(at.input(1), (1, 2, 3, 0))
         flat = build.reshape(by_place, (weight.size // channels, channels, 1, 1))
-        y = _plain_convolution(at, at.input(0), flat, (0, 0), (1, 1), tuple(space))
+        y = _plain_convolution(at, at.input(0), flat, (0, 0), (1, 1))
         apart = build.reshape(y, (batch, weight.dims[1], *kernel, *space))
-        return build.reshape(build.transpose(apart, (0, 1, 4, 2, 5, 3)), at.out.dims)
+        return _with_bias(at, build.reshape(build.transpose(apart, (0, 1, 4, 2, 5, 3)), at.out.dims), bias)
     value, turned = at.input(0), build.transpose(at.input(1), (1, 0, 2, 3))
     reach = tuple(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
     near = tuple(r - p for r, p in zip(reach, padding, strict=True))
@@ -115,7 +124,7 @@ def _turned_round(
             value = nodes.border(build, value, axis, 0, at.out.dims[axis] - size, 0)
         if kernel[axis - 2] > 1:
             turned = nodes.look_up(build, turned, axis, nodes.places(build, turned, kernel[axis - 2])[::-1])
-    return _plain_convolution(at, value, turned, near, dilation, at.out.dims[2:])
+    return _plain_convolution(at, value, turned, near, dilation, bias)
 
 
 def _zeros_between(at: RuleContext, value: str, axis: int, stride: int) -> str:
@@ -129,7 +138,12 @@ def _zeros_between(at: RuleContext, value: str, axis: int, stride: int) -> str:
 
 
 def _plain_convolution(
-    at: RuleContext, value: str, weight: str, padding: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]
+    at: RuleContext,
+    value: str,
+    weight: str,
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    bias: str | None = None,
 ) -> str:
     """Conv2D of stride 1 and one group, in the type of the node's result."""
     attributes = (
@@ -137,7 +151,22 @@ def _plain_convolution(
         nodes.wholes("stride", (1, 1, 1, 1)),
         nodes.wholes("dilation", (1, 1, *dilation)),
     )
-    return at.build.op("Conv2D", value, weight, prim_type=at.build.PRIMITIVE, attributes=attributes)
+    return _convolution(at, value, weight, attributes, bias)
+
+
+def _convolution(
+    at: RuleContext, value: str, weight: str, attributes: Sequence[AttributeProto], bias: str | None
+) -> str:
+    """Conv2D of an image, and the bias in the same node where it is learned.
+
+    MindSpore's names of its ports are of two inputs: with a third they are left out, as they were where it arrived.
+    """
+    if bias is None or not nodes.is_learned(at.model, bias):
+        y = at.build.op("Conv2D", value, weight, prim_type=at.build.PRIMITIVE, attributes=attributes)
+        return _with_bias(at, y, bias)
+    kept = [attribute for attribute in attributes if attribute.name not in _PORT_NAMES]
+    third = nodes.as_third_input(at.build, bias)
+    return at.build.op("Conv2D", value, weight, third, prim_type=at.build.PRIMITIVE, attributes=kept)
 
 
 @legalises("UpsampleNearest1D", "UpsampleNearest2D", "UpsampleNearest3D")
@@ -243,18 +272,16 @@ def _common_attributes(
         nodes.whole("group", groups),
         nodes.whole("groups", groups),
         nodes.text("format", layout),
-        nodes.texts("input_names", ("x", "w")),
-        nodes.texts("output_names", ("output",)),
+        *(nodes.texts(name, ports) for name, ports in _PORT_NAMES.items()),
     )
 
 
-def _with_bias(at: RuleContext, y: str) -> str:
+def _with_bias(at: RuleContext, y: str, bias: str | None) -> str:
     """y + bias by channel, in the type of y; the result in the node's."""
-    bias, tensor_type = at.optional(2), at.build.type_of(y)
     if bias is None:
         return at.build.cast(y, at.out.dtype)
-    bias = at.build.cast(bias, tensor_type.dtype)
-    if tensor_type.rank == 4:
-        return nodes.bias_add(at.build, y, bias)
-    by_channel = at.build.reshape(bias, (tensor_type.dims[1], *(1,) * (tensor_type.rank - 2)))
+    tensor_type = at.build.type_of(y)
+    outside = (1,) if tensor_type.rank == 4 else ()  # of four axes it can take the format that convolutions give
+    channels = (*outside, tensor_type.dims[1], *(1,) * (tensor_type.rank - 2))
+    by_channel = at.build.reshape(at.build.cast(bias, tensor_type.dtype), channels)
     return at.build.cast(at.build.op("Add", y, by_channel), at.out.dtype)

@@ -49,7 +49,7 @@ def arange(at: RuleContext) -> Result:
     dtype = at.out.dtype
     if not all(math.isfinite(number) for number in (start, end, step)) or step == 0:
         raise cannot(f"it goes from {start} to {end} by {step}, which never ends")
-    if at.out.dims != (max(math.ceil((end - start) / step), 0),) or at.out.size > nodes.WRITTEN:
+    if at.out.dims != (max(math.ceil((end - start) / step), 0),) or not nodes.is_written(at.build, at.out.size):
         raise cannot(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
     values = np.arange(start, end, step)
     if not np.array_equal(values, values.astype(dtype.numpy).astype(values.dtype)):
@@ -65,7 +65,7 @@ def linear_space(at: RuleContext) -> Result:
     than the half of a last place that a constant is.
     """
     start, end, number = at.number(0), at.number(1), at.integer(2)
-    if not at.out.dtype.is_float or at.out.dims != (number,) or number > nodes.WRITTEN:
+    if not at.out.dtype.is_float or at.out.dims != (number,) or not nodes.is_written(at.build, number):
         raise cannot(
             f"its result is {at.out}, of whole numbers or a size not known before run time, or too large for a constant"
         )

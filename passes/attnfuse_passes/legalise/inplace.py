@@ -11,14 +11,15 @@ from attnfuse.api import (
     CALL,
     CONSTANT,
     DType,
+    Model,
     Node,
     Result,
     aliased,
     cannot,
     changed,
     dtypes,
-    effective_uses,
     makes_tuple,
+    only_orders,
     reads_memory,
     takes_element,
 )
@@ -56,18 +57,38 @@ def _rank(dtype: DType) -> int:
 
 def _check_alone(at: RuleContext) -> None:
     """Raise MatchFailure where anything but this node may read the memory it changes, under any of its names."""
-    value, reader = at.input(0), at.node
-    while True:
+    known = at.model.remembered(_known)
+    value, reader, names = at.input(0), at.node, list[tuple[str, str]]()
+    while (found := known.get((value, reader.name))) is None:
+        names.append((value, reader.name))
+        found = _seen_by_others(at.model, value, reader)
         made_by = at.model.producer(value)
-        if made_by is None or not _gives_own_memory(made_by):
-            raise cannot("it changes a weight, an input, a constant or what a function gives")
-        for use in effective_uses(at.model, value):
-            if use.node is not reader and not _another_element(at, reader, use.node):
-                raise cannot("something else reads what it changes")
-        same = changed(at.model, made_by) or aliased(made_by)
-        if not same:
-            return
+        same = [] if found or made_by is None else changed(at.model, made_by) or aliased(made_by)
+        if made_by is None or not same:
+            break
         value, reader = same[0], made_by
+    known.update(dict.fromkeys(names, found))
+    if found:
+        raise cannot(found)
+
+
+def _known(model: Model) -> dict[tuple[str, str], str]:
+    """Of the names that a reader has memory by, why the memory is not its alone, or nothing: chains of changes have
+    most of their names in common."""
+    return {}
+
+
+def _seen_by_others(model: Model, value: str, reader: Node) -> str:
+    """Why the memory of a value is not for one reader of it to change, or nothing."""
+    made_by = model.producer(value)
+    if made_by is None or not _gives_own_memory(made_by):
+        return "it changes a weight, an input, a constant or what a function gives"
+    for use in model.uses(value):
+        if use.node is reader or (use.node is not None and only_orders(model, use.node)):
+            continue
+        if not _another_element(model, reader, use.node):
+            return "something else reads what it changes"
+    return ""
 
 
 def _gives_own_memory(node: Node) -> bool:
@@ -75,8 +96,9 @@ def _gives_own_memory(node: Node) -> bool:
     return node.op not in (CONSTANT, CALL) and not reads_memory(node) and not makes_tuple(node)
 
 
-def _another_element(at: RuleContext, reader: Node, other: Node | None) -> bool:
+def _another_element(model: Model, reader: Node, other: Node | None) -> bool:
     """Whether both read elements of a tuple, and different ones: no operator gives tensors that overlap."""
     if other is None or not (takes_element(reader) and takes_element(other)):
         return False
-    return at.model.literal(reader.inputs[1]) != at.model.literal(other.inputs[1])
+    indices = reader.inputs[1], other.inputs[1]
+    return all(map(model.is_literal, indices)) and model.literal(indices[0]) != model.literal(indices[1])

@@ -7,12 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import AttributeProto, Builder, DType, NotWritableError, TensorType, dtypes
+from attnfuse.api import (
+    ELEMENTS,
+    AttributeProto,
+    Builder,
+    DType,
+    Model,
+    NotWritableError,
+    TensorType,
+    behind,
+    dtypes,
+)
 
 WRITTEN = 1 << 24
 """Elements up to which a row of numbers is written into the graph: longer than any sequence."""
 INLINE = 1 << 20
 """Elements up to which a filled tensor is written into the graph."""
+TOGETHER = 1 << 28
+"""Bytes of constants after which none is any more: a graph is one message, which may not have 2 GiB."""
 
 
 def whole(name: str, value: int) -> AttributeProto:
@@ -28,6 +40,11 @@ def wholes(name: str, values: Sequence[int]) -> AttributeProto:
     return a
 
 
+def flag(name: str, *, value: bool) -> AttributeProto:
+    """A truth value as an attribute of a primitive."""
+    return AttributeProto(name=name, type=AttributeProto.BOOL, i=int(value))
+
+
 def text(name: str, value: str) -> AttributeProto:
     """A word as an attribute of a primitive."""
     return AttributeProto(name=name, type=AttributeProto.STRING, s=value.encode())
@@ -41,9 +58,14 @@ def texts(name: str, values: Sequence[str]) -> AttributeProto:
     return a
 
 
+def is_written(build: Builder, count: int) -> bool:
+    """Whether so many numbers go into the graph as a constant, beside the constants that it was given already."""
+    return 0 <= count <= WRITTEN and build.constant_bytes <= TOGETHER
+
+
 def places(build: Builder, value: str, count: int) -> npt.NDArray[np.int64]:
     """0, 1, … count − 1, to look elements of a value up by. Raises NotWritableError for more than a constant holds."""
-    if not 0 <= count <= WRITTEN:
+    if not is_written(build, count):
         raise NotWritableError(value, f"{build.type_of(value)}, of which {count} places would be written out")
     return np.arange(count)
 
@@ -92,9 +114,21 @@ def tile(build: Builder, value: str, axis: int, times: int) -> str:
     return build.op("Tile", value, build.constant(counts))
 
 
-def bias_add(build: Builder, value: str, bias: str) -> str:
-    """A bias by column of a matrix, or by channel of an image [N, C, H, W]."""
-    return build.op("BiasAdd", value, bias, build.constant(0))  # 0 is the format NCHW
+def bias_add(build: Builder, matrix: str, bias: str) -> str:
+    """A bias by column of a matrix. (By channel of an image it would arrive for the last axis: see `targets`.)"""
+    return build.op("BiasAdd", matrix, bias, build.constant(0))  # 0 is the format NCHW
+
+
+def is_learned(model: Model, value: str) -> bool:
+    """Whether the numbers are those of one weight or constant: what is a constant in CANN's graph, too."""
+    origin = behind(model, value, ELEMENTS)
+    return model.is_parameter(origin) or model.is_literal(origin)
+
+
+def as_third_input(build: Builder, bias: str) -> str:
+    """A bias in the type that CANN's products and convolutions take it in: float32 beside bfloat16, else their own."""
+    is_bfloat16 = build.type_of(bias).dtype == dtypes.BFLOAT16
+    return build.cast(bias, dtypes.FLOAT32) if is_bfloat16 else bias
 
 
 def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dtype: DType) -> str:
@@ -102,7 +136,7 @@ def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dty
     tensor_type = TensorType(dims, dtype)
     if not tensor_type.is_static:
         raise build.refusal(f"filled with {tensor_type}, of a size not known before run time")
-    if tensor_type.size <= INLINE:
+    if tensor_type.size <= INLINE and build.constant_bytes <= TOGETHER:
         return build.tensor(np.full(dims, value), dtype)
     shape, number = build.constant(dims), build.tensor(np.array(value), dtype)
     return build.op("FillV2", shape, number, prim_type=build.PRIMITIVE)

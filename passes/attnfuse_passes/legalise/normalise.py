@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from attnfuse.api import Result, cannot, dtypes, effective_uses, takes_element
+from attnfuse.api import Result, cannot, dtypes
 from attnfuse_passes.legalise import nodes
 from attnfuse_passes.legalise.rules import RuleContext, legalises
 
@@ -19,7 +19,7 @@ from attnfuse_passes.legalise.rules import RuleContext, legalises
 @legalises("LayerNormExt")
 def layer_norm(at: RuleContext) -> Result:
     """(x, shape of the normalised axes, gain or None, bias or None, epsilon): LayerNorm wants all, and a first axis."""
-    _only_the_tensor(at)
+    at.only_first()
     shape, tensor_type = at.integers(1), at.type(0)
     first = at.build.constant(tensor_type.rank - len(shape))
     gain, bias = (
@@ -33,7 +33,7 @@ def layer_norm(at: RuleContext) -> Result:
 @legalises("GroupNorm")
 def group_norm(at: RuleContext) -> Result:
     """(x [N, C, …], groups, gain [C] or None, bias [C] or None, epsilon)."""
-    _only_the_tensor(at)
+    at.only_first()
     tensor_type, groups = at.static(0), at.integer(1)
     batch, channels = tensor_type.dims[:2]
     x = _in_float32(at, at.input(0))
@@ -53,7 +53,7 @@ def rms_norm(at: RuleContext) -> Result:
 
     RmsNorm itself is taken with one epsilon: Lite loses it on the way.
     """
-    _only_the_tensor(at)
+    at.only_first()
     tensor_type, gain = at.type(0), at.type(1)
     y = _normalised(
         at,
@@ -85,14 +85,6 @@ def _in_float32(at: RuleContext, value: str) -> str:
     if not tensor_type.dtype.is_float:
         raise cannot(f"it normalises {tensor_type}")
     return at.build.cast(value, dtypes.FLOAT32) if tensor_type.dtype.is_low_precision else value
-
-
-def _only_the_tensor(at: RuleContext) -> None:
-    """Raise MatchFailure where more than the first element of the node's tuple is read."""
-    for use in effective_uses(at.model, at.node.name):
-        reader = use.node
-        if reader is None or not takes_element(reader) or not at.reads_item(reader, 0):
-            raise cannot("its mean or deviation is read")
 
 
 def _first_of(at: RuleContext, value: str) -> Result:

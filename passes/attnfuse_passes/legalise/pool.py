@@ -45,6 +45,8 @@ def adaptive_average(at: RuleContext) -> Result:
         raise cannot(f"it makes {out} of {x}: of a size not known before run time, or nothing")
     if all(n % m == 0 for n, m in zip(x.dims[-2:], out.dims[-2:], strict=True)):
         return _mean_of_blocks(at, at.input(0))
+    if not nodes.is_written(at.build, out.dims[-2] * out.dims[-1]):
+        raise cannot(f"it makes {out}, of more windows than are written out")
     value, lengths = at.build.cast(at.input(0), dtypes.FLOAT32), []
     for axis in (x.rank - 2, x.rank - 1):
         n, m = x.dims[axis], out.dims[axis]

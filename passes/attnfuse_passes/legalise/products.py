@@ -1,7 +1,10 @@
 """Matrix products: the mint products as MatMul, BatchMatMul and the sums around them.
 
-Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). The bias of a linear layer is
-added by BiasAdd to a matrix, as MindSpore's own linear layers export it: the graph engine makes one product of both.
+Argument orders: MindSpore 2.7.1's operator definitions (`mindspore/ops/op_def/yaml`). The bias of a linear layer is the
+third input of MatMul, which is no primitive function then and keeps its flags as attributes: MindSpore knows no such
+input, MindSpore Lite hands it to CANN's MatMulV2, which adds it before it rounds. Left to a BiasAdd behind the product
+it would be so too, if the graph engine takes both together: not where two products share a bias. A bias that is
+computed is added by BiasAdd.
 """
 
 from __future__ import annotations
@@ -84,8 +87,8 @@ def addmm(at: RuleContext) -> Result:
     """(bias, a, b, beta, alpha): beta · bias + alpha · (a · b) of matrices; the bias broadcasts."""
     a = at.build.scaled(at.input(1), float(at.number(4)))
     if at.type(0).dims == at.out.dims[1:]:
-        product = _product(at, "MatMul", a, at.input(2))
-        return nodes.bias_add(at.build, product, at.build.scaled(at.input(0), float(at.number(3))))
+        bias = at.build.scaled(at.input(0), float(at.number(3)))
+        return _product_with_bias(at, a, at.input(2), bias, learned=nodes.is_learned(at.model, at.input(0)))
     return _sum(at, "MatMul", at.input(0), a)
 
 
@@ -125,10 +128,19 @@ def _matrix_product(
     """x of any number of axes, times one matrix: all axes but the last of x are rows."""
     rows = UNKNOWN_DIM if UNKNOWN_DIM in dims[:-1] else int(np.prod(dims[:-1], dtype=np.int64))
     flat = x if len(dims) == 2 else at.build.reshape(x, (rows, dims[-1]))
-    y = _product(at, "MatMul", flat, matrix, transposed)
-    if bias is not None:
-        y = nodes.bias_add(at.build, y, bias)
-    return _regrouped(at, y)
+    if bias is None:
+        return _regrouped(at, _product(at, "MatMul", flat, matrix, transposed))
+    learned = nodes.is_learned(at.model, bias)
+    return _regrouped(at, _product_with_bias(at, flat, matrix, bias, learned=learned, transposed=transposed))
+
+
+def _product_with_bias(at: RuleContext, a: str, b: str, bias: str, *, learned: bool, transposed: bool = False) -> str:
+    """Two matrices multiplied, and a bias by column; `transposed` is the second matrix."""
+    if not learned:
+        return nodes.bias_add(at.build, _product(at, "MatMul", a, b, transposed), bias)
+    flags = (nodes.flag("transpose_a", value=False), nodes.flag("transpose_b", value=transposed))
+    third = nodes.as_third_input(at.build, bias)
+    return at.build.op("MatMul", a, b, third, prim_type=at.build.PRIMITIVE, attributes=flags)
 
 
 def _regrouped(at: RuleContext, value: str) -> str:

@@ -19,7 +19,6 @@ the nodes that the target does not take: all of an operator it does not take, an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -37,7 +36,6 @@ from attnfuse.api import (
     Unsupported,
     cannot,
     makes_tuple,
-    short_name,
     unsupported_reason,
 )
 from attnfuse_passes.legalise import nodes
@@ -134,7 +132,3 @@ class RuleRewrite(OperatorRewrite[RewriteContext]):
     def raise_(self, at: RewriteContext) -> RewriteContext | None:
         """The node itself, where the target does not take it as it is."""
         return None if unsupported_reason(at.target, at.model, at.node) is None else at
-
-    def name(self, form: RewriteContext, at: RewriteContext) -> str:
-        """The replaced node's own name, which only its graph need keep unique."""
-        return re.sub(r"\W+", "_", short_name(at.node.name))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir.dtypes import BOOL, FLOAT16, INT64
+from attnfuse_passes.legalise import nodes
 from tests.passes.legalise.programs import after, kind, load
 from tests.passes.legalise.support import legalise, operators
+from tests.support.costs import graph
 from tests.support.graphs import PRIMITIVE, GraphBuilder
 
 
@@ -39,6 +43,30 @@ def test_what_only_gave_its_type_goes_too() -> None:
     assert legalise(model) == {}
     assert operators(model) == ("Maximum",)
     assert primitives(model) == ["Maximum"]
+
+
+def test_filled_tensors_do_not_swell_the_graph_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has 24 bytes. After the second there are more than 40: the third is made when the graph is run."""
+    monkeypatch.setattr(nodes, "TOGETHER", 40)
+    zeros = "\n".join(f"z{i} = ZerosLikeExt(x, None)" for i in range(3))
+    model = graph(f"x: float32[2, 3]\n{zeros}\nConcat(MakeTuple(z0, z1, z2), 0)")
+    assert legalise(model) == {}
+    assert operators(model) == ("FillV2", "MakeTuple", "Concat")
+
+
+def test_rows_of_numbers_do_not_swell_the_graph_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has 24 bytes, and stays an operator after more than 40."""
+    monkeypatch.setattr(nodes, "TOGETHER", 40)
+    rows = "\n".join(f"r{i} = Arange(0, {end}, 1) -> int64[3]" for i, end in enumerate((3, 3, 3)))
+    model = graph(f"{rows}\nConcat(MakeTuple(r0, r1, r2), 0)")
+    assert len(legalise(model)) == 1
+    assert operators(model) == ("Arange", "MakeTuple", "Concat")
+
+
+def test_more_windows_than_a_constant_holds_are_not_counted_out() -> None:
+    text = "x: float16[1, 1, 65537, 65537]\nAdaptiveAvgPool2DExt(x, (65536, 65536))"
+    (reason,) = legalise(graph(text)).values()
+    assert "more windows than are written out" in reason
 
 
 def test_what_nothing_used_before_stays() -> None:

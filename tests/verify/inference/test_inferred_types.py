@@ -9,8 +9,10 @@ import pytest
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
+from attnfuse.ir.text import infer as infer_node
+from attnfuse.ir.text import parse_program
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify.inference import inferred_types
 from tests.support.graphs import GraphBuilder, fill_type
 from tests.verify.pairs import Block, Mistake
@@ -39,6 +41,23 @@ def test_a_right_graph_is_inferred_as_written(node: str, tmp_path: Path) -> None
     assert result.compared == len(typed)
     assert result.mindspore.startswith("2.")
     assert list(tmp_path.glob("infer-*")) == []
+
+
+CANNS_OWN = """
+y = MatMul(x: bfloat16[6, 8], w: parameter bfloat16[10, 8], Cast(b: parameter bfloat16[10], 43); transpose_a=False,
+    transpose_b=True)
+Neg(Custom(y; reg_op_name="SwiGlu", input_names=("x",), output_names=("y",), dim=-1))
+"""
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize(("size", "found"), [(5, False), (4, True)])
+def test_what_mindspore_does_not_take_is_asked_in_its_own_words(size: int, found: bool, tmp_path: Path) -> None:
+    """A product with a bias, and GE's SwiGlu: the types behind them are those of its own operators."""
+    model = Model(parse_program(CANNS_OWN, infer=infer_node))
+    result = infer(declare(model, "Custom", TensorType((6, size), BFLOAT16)), tmp_path)
+    assert result.rejected is None
+    assert any("Custom" in finding for finding in result.findings) is found
 
 
 @pytest.mark.mindspore

@@ -9,9 +9,9 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from attnfuse.ir.types import Array, Literal
-from attnfuse.mindir.dtypes import FLOAT32
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
-from tests.verify.lowering.support import C3, EXACT, NATIVE, Case, Floats, X, Y, check, f, one
+from tests.verify.lowering.support import C3, EXACT, NATIVE, TOLERANCES, Case, Floats, X, Y, check, f, one
 
 CASES: list[Case] = [
     ("Dense", [C3, f(7, 5), f(7)], C3.astype(float) @ f(7, 5).T.astype(float) + f(7), FLOAT32),
@@ -31,6 +31,22 @@ CASES: list[Case] = [
 @pytest.mark.parametrize("case", CASES, ids=[c[0] for c in CASES])
 def test_operators(case: Case, arithmetic: Arithmetic) -> None:
     check(case, arithmetic)
+
+
+@pytest.mark.parametrize("arithmetic", [EXACT, NATIVE])
+def test_a_product_that_is_no_function_has_flags_as_attributes_and_a_bias(arithmetic: Arithmetic) -> None:
+    flags: dict[str, Literal] = {"transpose_a": True, "transpose_b": False}
+    got = one("MatMul", [X, Y, f(4)], (4, 4), arithmetic=arithmetic, attributes=flags)
+    np.testing.assert_allclose(got, X.T.astype(float) @ Y + f(4), rtol=TOLERANCES[arithmetic], atol=1e-6)
+
+
+def test_a_bias_is_added_before_the_sum_is_rounded() -> None:
+    """1 + 2⁻¹² is 1 in float16; with a bias of 2⁻¹¹ it is 1 + 2⁻¹⁰ if the sum was not rounded before."""
+    x, w = np.array([[1, 2**-12]], np.float16), np.ones((1, 2), np.float16)
+    flags: dict[str, Literal] = {"transpose_a": False, "transpose_b": True}
+    bias = np.array([2**-11], np.float16)
+    (got,) = one("MatMul", [x, w, bias], (1, 1), FLOAT16, NATIVE, flags).ravel()
+    assert got == 1 + 2**-10
 
 
 @pytest.mark.parametrize("bias", [(2, 2, 1, 7), (1, 2, 1, 7), (2, 1, 1, 7), (1, 1, 3, 7), (4, 3, 7)])
@@ -111,6 +127,10 @@ def test_convolutions_by_attributes(
     for arithmetic, bound in ((EXACT, 1e-12), (NATIVE, 2e-5)):
         got = one(f"Conv{space}D", [a, k], expected.shape, arithmetic=arithmetic, attributes=attributes)
         np.testing.assert_allclose(got, expected, rtol=0, atol=bound * np.abs(expected).max())
+        bias = f(w[0], name="bias")
+        got = one(f"Conv{space}D", [a, k, bias], expected.shape, arithmetic=arithmetic, attributes=attributes)
+        summed = expected + bias.astype(float).reshape(-1, *(1,) * space)
+        np.testing.assert_allclose(got, summed, rtol=0, atol=bound * np.abs(summed).max())
 
 
 def test_unequal_padding_is_refused() -> None:
@@ -182,5 +202,5 @@ def test_transposed_convolutions_of_volumes(mode: str, pads: tuple[int, ...], be
     for arithmetic, tolerance in ((EXACT, 1e-12), (NATIVE, 2e-5)):
         got = one("Conv3DTranspose", [a, k], cut.shape, arithmetic=arithmetic, attributes=attributes)
         np.testing.assert_allclose(got, cut, rtol=tolerance, atol=tolerance)
-    with pytest.raises(UnsupportedOpError, match="padding that is not told"):
+    with pytest.raises(UnsupportedOpError, match="padding that is not given"):
         one("Conv3DTranspose", [a, k], cut.shape, attributes={**attributes, "pad_mode": "same"})
