@@ -2,7 +2,7 @@
 
     # fixtures/scale.txt
     pass: fuse
-    given: q, k, v: float16[2, 8, 64, 40]
+    given: q, k, v: float16[2, 8, 64, 48]
 
     title: the scale on query
     status: fused

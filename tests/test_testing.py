@@ -18,7 +18,7 @@ from attnfuse.ir.text import TextError
 from attnfuse.pass_manager import Context
 from attnfuse.testing import Fixture, check_fixture, check_laws, check_operator, read_fixtures
 
-ATTENTION = """given: q, k, v: float16[2, 8, 64, 40]
+ATTENTION = """given: q, k, v: float16[2, 8, 64, 48]
 s = MatMulExt(Muls(q, 0.125), Transpose(k, (0, 1, 3, 2))); MatMulExt(Softmax(s, (-1,)), v)
 """
 FUSED = """=> PromptFlashAttention(q, k, v, num_heads=8, scale_value=0.125, next_tokens=2147483647, input_layout=1,
