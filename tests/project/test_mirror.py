@@ -48,6 +48,9 @@ _ACROSS = {
     "tracing/test_trace": "real traces: runner, worker and build",
     "plugin/tests/test_example": "the example plugin, whose own tests these are",
     "test_forks": "how these tests start processes with MindSpore in them",
+    "verify/lowering/test_gates": "gates and rotations among the composites",
+    "verify/test_composites": "all checks, over mistakes planted in norms",
+    "verify/test_gates": "all checks, over mistakes planted in gates, GELUs and rotations",
     "verify/test_mutants": "all checks, over planted mistakes",
     "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",
 }
