@@ -36,6 +36,7 @@ from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
+from attnfuse.written_weights import settle
 
 ANY_BATCH = "sizes are left to run time: the graph is for any batch"
 """Why a component for any batch has no estimate."""
@@ -47,7 +48,9 @@ class Rewritten:
 
     `inputs` and `outputs` are the graph's, as it names them. `cost` is the estimate of source and result, `beside` what
     is left beside fused nodes. `weights` are those whose values were asked for, with their digests (see
-    `WeightValues.asked`): with other values something else might have become of the graph.
+    `WeightValues.asked`): with other values something else might have become of the graph. `edited` are the weights
+    that are made of the source's (see `mindir.edits`), and `edited_file` is where they alone are written, "" where it
+    is with the others.
     """
 
     nodes: int
@@ -62,6 +65,8 @@ class Rewritten:
     cost: Comparison
     beside: tuple[BesideEntry, ...] = ()
     weights: tuple[tuple[str, str], ...] = ()
+    edited: tuple[str, ...] = ()
+    edited_file: str = ""
 
 
 Between: TypeAlias = Callable[[str, pass_manager.Ran], None]
@@ -163,6 +168,7 @@ def _rewrite(
     work = _Work(component, source, policy, target, values)
     try:
         model, context, changed = _run(work, passes, verifier, between)
+        edited, edited_file = settle(model, component)
         _check_result(name, original, model, context)
     except Exception as error:
         if not _is_defect(error):
@@ -186,6 +192,8 @@ def _rewrite(
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),
         beside=beside(model, sites),
         weights=values.asked,
+        edited=edited,
+        edited_file=edited_file,
     )
     return rewritten, codec.serialise(model.proto) if changed else source
 

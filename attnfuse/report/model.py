@@ -128,10 +128,10 @@ class ComponentEntry(_Document):
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
     was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
     are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
-    SoC, by the rules of docs/cost.md: nothing of it was measured. `not_rewritten` are nodes that the runtime takes and
-    that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is told for MindSpore
-    Lite. `beside` are the transposes, pads, slices and splits that are left beside fused nodes, each a kernel; at any
-    batch, those of the smallest.
+    SoC, by the rules of docs/cost.md: nothing of it was measured. `beside` are the transposes, pads, slices and splits
+    that are left beside fused nodes, each a kernel; at any batch, those of the smallest. `not_rewritten` are nodes that
+    the runtime takes and that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is
+    told for MindSpore Lite.
     """
 
     name: str

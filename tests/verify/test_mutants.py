@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,9 @@ SOUND = [
     Attention(biased=True),
     Attention(masked=True, biased=True),
     Attention(head=24),
+    Attention(head=24, apart=True),
     Attention(head=40, dtype=FLOAT16),
+    Attention(head=24, masked=True, kv_heads=2),
     Attention(kv_heads=2),
     Attention(dtype=FLOAT16, masked=True, biased=True),
     Attention(dtype=BFLOAT16, masked=True),
@@ -228,6 +231,29 @@ def not_sliced(fused: Model, runtime: str) -> None:
     skip(fused, next(n for n in fused.nodes if n.op == "StridedSlice"))
 
 
+def zeros_at_the_end(weight: str) -> Callable[[Model, str], None]:
+    """As many zeros, in one piece."""
+
+    def plant(fused: Model, runtime: str) -> None:
+        renamed(fused, weight, lambda name: re.sub(r"(pad_\d)_4_8", r"\1_1_32", name))
+
+    return plant
+
+
+def zeros_along_the_other_axis(fused: Model, runtime: str) -> None:
+    renamed(fused, "to_q.weight", lambda name: name.replace("pad_0", "pad_1"))
+
+
+def renamed(fused: Model, weight: str, to: Callable[[str], str]) -> None:
+    """Have a weight made otherwise, which is what its name says."""
+    (parameter,) = [p for p in fused.parameters() if f"{weight}__" in p.name]
+    before, parameter.name = parameter.name, to(parameter.name)
+    assert parameter.name != before
+    for use in fused.uses(before):
+        assert use.node is not None
+        use.node.proto.input[use.position] = parameter.name
+
+
 MUTANTS = {
     "scale times √2": Mutant(Attention(), scale_by(math.sqrt(2)), "output site drawn"),
     "scale off by one part in ten thousand": Mutant(Attention(), scale_by(1.0001), "output site drawn"),
@@ -243,10 +269,20 @@ MUTANTS = {
     "another element of the tuple": Mutant(Attention(), another_element, "structure", (MINDSPORE,)),
     "not restored to the source's type": Mutant(Attention(), not_restored, "structure"),
     "bfloat16 for float16": Mutant(Attention(dtype=FLOAT16), in_another_type, "types", (LITE,)),
-    "padding not sliced off": Mutant(Attention(head=24), not_sliced, "structure", (MINDSPORE,)),
+    "padding not sliced off": Mutant(Attention(head=24, apart=True), not_sliced, "structure", (MINDSPORE,)),
     "padding sliced off at the wrong end": Mutant(
-        Attention(head=24), sliced_at_the_wrong_end, "output site drawn", (MINDSPORE,)
+        Attention(head=24, apart=True), sliced_at_the_wrong_end, "output site drawn", (MINDSPORE,)
     ),
+    "zeros behind all heads of query": Mutant(
+        Attention(head=24), zeros_at_the_end("to_q.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros behind all heads of value": Mutant(
+        Attention(head=24), zeros_at_the_end("to_v.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros behind all that the result goes into": Mutant(
+        Attention(head=24), zeros_at_the_end("to_out.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros along the other axis": Mutant(Attention(head=24), zeros_along_the_other_axis, "structure", (MINDSPORE,)),
 }
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from attnfuse.api import DType, RewriteContext
 from attnfuse_passes.attention.axes import UNKNOWN, Atom, Axis, keys, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.free_padding import find_free_padding
 from attnfuse_passes.attention.lower.fused import FusedOperator, casts_through
 from attnfuse_passes.attention.lower.operands import Transpose, bring, dims_of, in_layout, rearrange
 from attnfuse_passes.attention.normal_form import Attention, Layout, Operand, flat
@@ -72,11 +73,21 @@ def in_best_layout(
 ) -> AttentionCandidate:
     """The candidate in the best layout that it can be written in; of none, in the best, with what speaks against it."""
     tried: list[AttentionCandidate] = []
-    for each in _laid_out(candidate, attention, operator.layouts):
+    for laid in _laid_out(candidate, attention, operator.layouts):
+        each = _padded_by_weights(laid, attention, at)
         tried.append(replace(each, unsupported=operator.unsupported_reason(attention, each, at)))
         if tried[-1].unsupported is None:
             return tried[-1]
     return tried[0]
+
+
+def _padded_by_weights(candidate: AttentionCandidate, attention: Attention, at: RewriteContext) -> AttentionCandidate:
+    """The candidate with the zeros that cost nothing in the weights around it."""
+    form = candidate.form_of(attention)
+    free = find_free_padding(at, form, form.width + candidate.padding, together=candidate.masks.guard == "mean")
+    anchor = candidate.anchor if free.result is None else free.result.layer.value
+    removes = (*candidate.removes, *sorted(free.made - {anchor}))
+    return replace(candidate, free=free, anchor=anchor, removes=removes)
 
 
 def _laid_out(

@@ -69,21 +69,21 @@ def _chosen(
 def padded_bytes(attention: Attention, candidate: AttentionCandidate) -> int:
     """What is read and written to put zeros behind heads and to take them off the result; sizes are known.
 
-    One kernel for each of query, key and value, and one for the result.
+    One kernel for each of query, key and value, and one for the result, where weights do not have the zeros.
     """
     axes = attention.axes
     batch = product(axes.batch)
     width = attention.width + candidate.padding
     rows = (
-        (axes.heads, axes.query_length, axes.head_dim),
-        (axes.kv_heads, axes.key_length, axes.head_dim),
-        (axes.kv_heads, axes.key_length, axes.value_head_dim),
-        (axes.heads, axes.query_length, axes.value_head_dim),
+        ("query", axes.heads, axes.query_length, axes.head_dim),
+        ("key", axes.kv_heads, axes.key_length, axes.head_dim),
+        ("value", axes.kv_heads, axes.key_length, axes.value_head_dim),
+        ("result", axes.heads, axes.query_length, axes.value_head_dim),
     )
     elements = sum(
         batch * product(heads) * product(length) * (product(last) + width)
-        for heads, length, last in rows
-        if product(last) != width
+        for name, heads, length, last in rows
+        if product(last) != width and name not in candidate.free.told
     )
     return elements * candidate.dtype.itemsize
 

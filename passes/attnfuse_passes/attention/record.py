@@ -43,6 +43,7 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
         mask=None if fused is None else fused.masks.kind,
         fully_masked_rows=None if fused is None else fused.masks.guard,
         head_dim_padding=_head_dim_padding(form, fused),
+        padded_by_weights=() if fused is None else fused.free.told,
         precision=None if fused is None else fused.precision,
         precision_reason="" if fused is None else fused.precision_reason,
         casts=0 if fused is None else casts,

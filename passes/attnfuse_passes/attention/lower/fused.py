@@ -29,6 +29,7 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.free_padding import PaddedOperand
 from attnfuse_passes.attention.lower.operands import (
     Arrangement,
     Reshape,
@@ -40,6 +41,7 @@ from attnfuse_passes.attention.lower.operands import (
 )
 from attnfuse_passes.attention.lower.terms import Terms
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout, Operand, ResultView, holds_scale
+from attnfuse_passes.linear import PaddedLinear
 
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
@@ -150,9 +152,10 @@ class FusedOperator:
         """The node, with the layouts around it; the value that stands in the anchor's place."""
         form = candidate.form_of(attention)
         entries = _entries(form, candidate)
-        query, _ = entries[0].write(b)
-        key, _ = entries[1].write(b)
-        value, unpadded = entries[2].write(b)
+        layers: dict[PaddedLinear, str] = {}
+        query, _ = entries[0].write(b, layers)
+        key, _ = entries[1].write(b, layers)
+        value, unpadded = entries[2].write(b, layers)
         masks, scale = candidate.masks, form.scale
         if self.bias_before_scale and masks.biased and not masks.divide:
             query, scale = b.scaled(query, scale), 1.0
@@ -246,9 +249,11 @@ def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
 class _Entry:
     """Query, key or value on its way into the node: arranged, cast, padded.
 
-    `apart` and `together` are the shapes around the padding, where heads share the last axis.
+    `layer` makes it with its zeros, where weights have them. `apart` and `together` are the shapes around the padding,
+    where heads share the last axis.
     """
 
+    layer: PaddedLinear | None
     value: str
     arrangement: Arrangement
     dtype: DType
@@ -260,39 +265,52 @@ class _Entry:
     def is_open(self) -> bool:
         return self.arrangement.is_open or self.apart.is_open or self.together.is_open
 
-    def write(self, b: Builder) -> tuple[str, str]:
-        """The value for the node, and the same as it is before it is cast and padded."""
-        arranged = self.arrangement.write(b, self.value)
+    def write(self, b: Builder, layers: dict[PaddedLinear, str]) -> tuple[str, str]:
+        """The value for the node, and the same as it is before it is cast and padded. `layers` are those written."""
+        value = self.value
+        if self.layer is not None:
+            value = layers[self.layer] = layers.get(self.layer) or self.layer.write(b)
+        arranged = self.arrangement.write(b, value)
         value = self.apart.write(b, b.cast(arranged, self.dtype))
         return self.together.write(b, b.pad_last(value, self.padding)), arranged
 
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
-    axes = attention.axes
-    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim)
-    key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim)
-    value = _entry(attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim)
+    axes, free = attention.axes, candidate.free
+    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query)
+    key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim, free.key)
+    value = _entry(
+        attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim, free.value
+    )
     return query, key, value
 
 
 def _entry(
-    attention: Attention, candidate: AttentionCandidate, operand: Operand, heads: Axis, length: Axis, last: Axis
+    attention: Attention,
+    candidate: AttentionCandidate,
+    operand: Operand,
+    heads: Axis,
+    length: Axis,
+    last: Axis,
+    free: PaddedOperand | None,
 ) -> _Entry:
-    axes = attention.axes
+    axes, layer = attention.axes, None
+    if free is not None:
+        layer, operand, last = free.layer, free.operand, free.last
     padding = attention.width + candidate.padding - product(last)
     wanted = in_layout(axes, candidate.given_in, heads, length, last)
     if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
-        return _Entry(value, arrangement, candidate.dtype, padding, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, candidate.dtype, padding, Arrangement(), Arrangement())
     apart = in_layout(axes, "BSND", heads, length, last)
     whole = existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
     batch, tokens, count, size = dims_of(apart)
     together = Reshape((batch, tokens, count * (size + padding)))
     if whole is not None and not padding:
-        return _Entry(value, arrangement, candidate.dtype, 0, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, candidate.dtype, 0, Arrangement(), Arrangement())
     before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
-    return _Entry(value, arrangement, candidate.dtype, padding, before, Arrangement((together,)))
+    return _Entry(layer, value, arrangement, candidate.dtype, padding, before, Arrangement((together,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +322,13 @@ class _Exit:
 
     @property
     def _padding(self) -> int:
-        return self.attention.width + self.candidate.padding - product(self.attention.axes.value_head_dim)
+        return self.attention.width + self.candidate.padding - product(self._last)
+
+    @property
+    def _last(self) -> Axis:
+        """The last axis of a head of the result, with its zeros where they go into weights."""
+        free = self.candidate.free.result
+        return self.attention.axes.value_head_dim if free is None else free.last
 
     @property
     def _is_apart(self) -> bool:
@@ -318,7 +342,7 @@ class _Exit:
     def _axes(self) -> tuple[Axis, ...]:
         axes = self.attention.axes
         layout: Layout = "BSND" if self._is_apart else self.candidate.gives_in
-        return in_layout(axes, layout, axes.heads, axes.query_length, axes.value_head_dim)
+        return in_layout(axes, layout, axes.heads, axes.query_length, self._last)
 
     @property
     def _apart(self) -> Arrangement:
@@ -329,7 +353,8 @@ class _Exit:
 
     @property
     def _wanted(self) -> ResultView:
-        return self.attention.results[self.candidate.result]
+        free = self.candidate.free.result
+        return self.attention.results[self.candidate.result] if free is None else free.view
 
     @property
     def is_open(self) -> bool:
@@ -340,8 +365,10 @@ class _Exit:
         return b.take_last(self._apart.write(b, value), dims_of(self._axes)[-1])
 
     def restored(self, b: Builder, value: str) -> str:
-        """The unpadded result with the axes of the replaced value, and through the types it was rounded to."""
+        """The unpadded result with the axes of the replaced value, and through the types it was rounded to; or, with
+        its zeros, what the layer makes of it that takes them."""
         value = rearrange(self._axes, self._wanted.axes).write(b, value)
         for dtype in casts_through(self.candidate.dtype, self._wanted.dtypes):
             value = b.cast(value, dtype)
-        return value
+        free = self.candidate.free.result
+        return value if free is None else free.layer.write(b, value)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from attnfuse.api import Builder, DType, Unsupported, broadcast_dims, dtypes
-from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
+from attnfuse_passes.attention.axes import UNKNOWN, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange, repeat_heads
 from attnfuse_passes.attention.masks import ABSORBING
@@ -134,15 +135,13 @@ class Terms:
         lengths = product(self.attention.axes.query_length), product(self.attention.axes.key_length)
         is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and b.type_of(empty).dims[1] == 1
         levelled = key if is_key else query
-        zero = b.tensor(np.array(0.0), b.type_of(levelled).dtype)
-        axes, dims = self.attention.axes, b.type_of(levelled).dims
-        apart = self._apart(b, levelled, axes.kv_heads if is_key else axes.heads)
-        filled = b.op("MaskedFill", apart, self._per_row(b, empty, self.candidate.given_in), zero)
-        levelled = b.reshape(filled, dims)
+        heads = self.attention.axes.kv_heads if is_key else self.attention.axes.heads
+        levelled = self._zeroed(b, "MaskedFill", empty, levelled, product(heads))
         return Written(query if is_key else levelled, levelled if is_key else key, mask, None, None)
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
-        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
+        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is padded as
+        `result` is: by weights or not at all."""
         guard = self.candidate.masks.guard
         if guard is None or condition is None:
             return result
@@ -158,8 +157,9 @@ class Terms:
 
     def _mean(self, b: Builder, value: str, dtype: DType) -> str:
         """The mean of the values of each head, to be broadcast to the result with its heads apart."""
-        axes, candidate = self.attention.axes, self.candidate
-        heads, kv_heads, width = product(axes.heads), product(axes.kv_heads), product(axes.value_head_dim)
+        axes, candidate, free = self.attention.axes, self.candidate, self.candidate.free.value
+        last = axes.value_head_dim if free is None else free.last
+        heads, kv_heads, width = product(axes.heads), product(axes.kv_heads), product(last)
         # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
         tokens = -3 if candidate.given_in != "BNSD" and b.type_of(value).rank == 4 else -2
         mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), tokens), dtype)
@@ -230,12 +230,15 @@ class Terms:
             return b.reshape(condition, (batch, rows, heads, last))
         return b.transpose(condition, (0, 2, 1, 3))
 
-    def _apart(self, b: Builder, operand: str, heads: Axis) -> str:
-        """Query or key, as the node is given it, with its heads in an axis of their own."""
-        if self.candidate.given_in == "BNSD" or not self.attention.axes.heads_known:
-            return operand
-        batch, tokens, width = b.type_of(operand).dims
-        return b.reshape(operand, (batch, tokens, product(heads), width // product(heads)))
+    def _zeroed(self, b: Builder, op: Literal["MaskedFill", "Select"], rows: str, value: str, heads: int) -> str:
+        """Query or key, of so many heads, with zeros in rows that a condition tells."""
+        layout, dims = self.candidate.given_in, b.type_of(value).dims
+        zero = b.tensor(np.array(0.0), b.type_of(value).dtype)
+        condition = self._per_row(b, rows, layout)
+        is_apart = layout != "BNSD" and self.attention.axes.heads_known
+        apart = b.reshape(value, (*dims[:2], heads, dims[-1] // heads)) if is_apart else value
+        arguments = (apart, condition, zero) if op == "MaskedFill" else (condition, zero, apart)
+        return b.reshape(b.op(op, *arguments), dims)
 
     def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
@@ -252,10 +255,8 @@ class Terms:
         bias = b.broadcast(shifted, self.bias_dims or ())
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
         magnitude = b.op("Abs", largest)
-        absorbed = self._per_row(b, b.op("Greater", magnitude, limit), self.candidate.given_in)
-        zero = b.tensor(np.array(0.0), compute)
-        apart = self._apart(b, query, self.attention.axes.heads)
-        query = b.reshape(b.op("Select", absorbed, zero, apart), b.type_of(query).dims)
+        absorbed = b.op("Greater", magnitude, limit)
+        query = self._zeroed(b, "Select", absorbed, query, product(self.attention.axes.heads))
         if masks.guard is None:
             return query, bias, None
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
