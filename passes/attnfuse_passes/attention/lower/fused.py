@@ -333,8 +333,10 @@ class _Exit:
     @property
     def _is_apart(self) -> bool:
         """Whether heads that share the last axis are told apart: zeros of each are taken off, or rows replaced."""
-        rows = self._padding > 0 or self.candidate.masks.guard is not None
-        return self.candidate.gives_in == "BSH" and self.attention.axes.heads_known and rows
+        if self.candidate.gives_in != "BSH" or not self.attention.axes.heads_known:
+            return False
+        guarded = self.candidate.masks.guard is not None
+        return self._padding > 0 or (guarded and not Terms(self.attention, self.candidate).is_mean_of_all_rows)
 
     @property
     def _axes(self) -> tuple[Axis, ...]:
