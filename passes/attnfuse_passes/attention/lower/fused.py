@@ -103,7 +103,7 @@ class FusedOperator:
             return Unsupported(no[0].code, no[0].message(self.form, at.target.soc))
         form = candidate.form_of(attention)
         open_layout = Unsupported.found("facts.dynamic_layout", anchor, "at most one unknown size", "more")
-        if any(entry.is_open for entry in _entries(form, candidate)):
+        if any(entry.is_open(at.model) for entry in _entries(form, candidate)):
             return open_layout
         return Terms(form, candidate).unsupported_reason() or (open_layout if _Exit(form, candidate).is_open else None)
 
@@ -247,23 +247,27 @@ def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Query, key or value on its way into the node: arranged, cast, padded.
+    """Query, key or value on its way into the node: arranged to `dims`, cast, padded.
 
-    `layer` makes it with its zeros, where weights have them. `apart` and `together` are the shapes around the padding,
-    where heads share the last axis.
+    `layer` makes it with its zeros, where weights have them. `dims` may give a size that the graph leaves to run time
+    in this operand, but not in another. `apart` and `together` are the shapes around the padding, where heads share
+    the last axis.
     """
 
     layer: PaddedLinear | None
     value: str
     arrangement: Arrangement
+    dims: tuple[int, ...]
     dtype: DType
     padding: int
     apart: Arrangement
     together: Arrangement
 
-    @property
-    def is_open(self) -> bool:
-        return self.arrangement.is_open or self.apart.is_open or self.together.is_open
+    def is_open(self, model: Model) -> bool:
+        """Whether more than one size of a shape that a Reshape gives would have to be worked out at run time."""
+        given = None if self.arrangement.steps else model.type_of(self.value)
+        stated = Arrangement((Reshape(self.dims),) if given is not None and given.dims != self.dims else ())
+        return any(each.is_open for each in (self.arrangement, stated, self.apart, self.together))
 
     def write(self, b: Builder, layers: dict[PaddedLinear, str]) -> tuple[str, str]:
         """The value for the node, and the same as it is before it is cast and padded. `layers` are those written."""
@@ -271,6 +275,8 @@ class _Entry:
         if self.layer is not None:
             value = layers[self.layer] = layers.get(self.layer) or self.layer.write(b)
         arranged = self.arrangement.write(b, value)
+        if UNKNOWN in b.type_of(arranged).dims != self.dims:
+            arranged = b.reshape(arranged, self.dims)
         value = self.apart.write(b, b.cast(arranged, self.dtype))
         return self.together.write(b, b.pad_last(value, self.padding)), arranged
 
@@ -301,16 +307,18 @@ def _entry(
     wanted = in_layout(axes, candidate.given_in, heads, length, last)
     if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
-        return _Entry(layer, value, arrangement, candidate.dtype, padding, Arrangement(), Arrangement())
+        none = Arrangement()
+        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none)
     apart = in_layout(axes, "BSND", heads, length, last)
     whole = existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
     batch, tokens, count, size = dims_of(apart)
+    dims = dims_of(apart if whole is None else wanted)
     together = Reshape((batch, tokens, count * (size + padding)))
     if whole is not None and not padding:
-        return _Entry(layer, value, arrangement, candidate.dtype, 0, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement())
     before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
-    return _Entry(layer, value, arrangement, candidate.dtype, padding, before, Arrangement((together,)))
+    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.verify.graph.structure import check_fused_nodes
 from attnfuse_passes.attention.decide import AttentionRewrite
+from tests.support.costs import graph
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder
 from tests.support.masks import added, filled, guarded, selected
@@ -114,3 +116,39 @@ def test_nothing_is_found_out_while_writing(case: str) -> None:
                     for record in fuse(opened(CASES[case], axes), runtime, **settings):
                         statuses.add(record.status)
     assert statuses >= {"fused", "kept"}
+
+
+@pytest.mark.usefixtures("strict")
+@pytest.mark.parametrize("runtime", ["mindspore", "lite"])
+@pytest.mark.parametrize(
+    ("key", "value", "is_fused"),
+    [
+        ("2, 3, ?, 16", "2, 3, 5, 16", True),
+        ("2, 3, 5, ?", "2, 3, 5, 16", True),
+        ("2, 3, 5, 16", "2, 3, ?, 16", True),
+        ("2, 3, ?, ?", "2, 3, ?, 16", True),
+        ("2, 3, 5, 16", "2, 3, ?, ?", False),
+        ("2, 3, ?, ?", "2, 3, 5, ?", False),
+    ],
+)
+def test_a_size_that_another_operand_tells_is_stated(key: str, value: str, is_fused: bool, runtime: str) -> None:
+    """The node has operands that agree: a Reshape says of the one what is known of the other."""
+    model = graph(
+        f"q: float16[2, 3, 7, 16]; k: float16[{key}]; v: float16[{value}]; kt = Transpose(k, (0, 1, 3, 2))\n"
+        "MatMulExt(Softmax(Muls(MatMulExt(q, kt), 0.25), (-1,)), v)"
+    )
+    (record,) = fuse(model, runtime)
+    assert (record.status == "fused") is is_fused
+    assert list(check_fused_nodes(model)) == []
+
+
+@pytest.mark.usefixtures("strict")
+def test_sizes_that_no_reshape_can_state_are_not_written() -> None:
+    """Batch and length are unknown everywhere, and of the key the head size too, which the query tells."""
+    model = graph(
+        "q: float16[?, ?, 16]; k: float16[?, ?, ?]; v: float16[?, ?, 16]; kt = Transpose(k, (0, 2, 1))\n"
+        "BatchMatMulExt(Softmax(Muls(BatchMatMulExt(q, kt), 0.25), (-1,)), v)"
+    )
+    (record,) = fuse(model, "mindspore")
+    assert (record.status, record.code) == ("missed", "facts.dynamic_layout")
+    assert list(check_fused_nodes(model)) == []
