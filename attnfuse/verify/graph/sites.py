@@ -266,9 +266,9 @@ def _exists(model: Model, value: str) -> bool:
 def _common(model: Model, other: Model, value: str) -> list[str]:
     """The nearest tensors that both graphs have on the way back from an operand.
 
-    Casts, layouts and padding have one operand of the tensor's size; a factor or a condition beside it is smaller, and
-    what it is joined with to be padded leads to none. A product that is made anew is followed to what its new weight
-    multiplies, a norm to what it norms: several tensors of one size, where it takes their sum.
+    Casts, layouts and padding have one operand of the tensor's size; a factor beside it is smaller, a condition is of
+    truth values, and what it is joined with to be padded leads to none. A product that is made anew is followed to what
+    its new weight multiplies, a norm to what it norms: several tensors of one size, where it takes their sum.
     """
     if model.type_of(value) is not None and _exists(other, value):
         return [value]
@@ -278,7 +278,7 @@ def _common(model: Model, other: Model, value: str) -> list[str]:
     if takes_element(node):
         return _common(model, other, node.inputs[0])
     joined = (v for v in _joined(model, node) if not _is_new_weight(model, other, v))
-    known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static}
+    known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static and t.dtype.is_float}
     largest = [v for v, size in known.items() if size == max(known.values())]
     if not largest:  # of a tuple's element, or of a size not known before run time
         return []

@@ -11,7 +11,8 @@ docs/verification.md; none comes from what the rewrite made.
    to: that of the original graph at its own types, and that of the original with the roundings of an honest fused node
    (`baseline`). A site may be off by no more than that, but for the scatter of two samples of rounding noise, which
    is nothing where there are many elements (`site_margin`); a whole graph, whose layers amplify what they are given,
-   by MARGIN times that. FLOOR is what four float32 roundings cost, the carrier of every run.
+   by MARGIN times that; AMPLIFIED where the original itself is useless. FLOOR is
+   what four float32 roundings cost, the carrier of every run.
 
 An element that the original defines, in float64 or at its own types, and that is NaN or infinite in the fused graph is
 a finding; so is one that the original overflows at its own types, unless the fused graph gives the same there.
@@ -48,6 +49,7 @@ from attnfuse.verify.result import OutputFigures
 ALGEBRA_BOUND = 2 * 64 * 2.0**-24
 MARGIN = 1.25
 SCATTER = 4.0
+AMPLIFIED = 2.0
 FLOOR = 4 * 2.0**-24
 
 EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
@@ -201,11 +203,15 @@ def judge(
     allowed: float,
     margin: float = MARGIN,
 ) -> OutputFigures:
-    """Figures of one output, over the elements that the original defines. `margin` is of the original's error."""
+    """Figures of one output, over the elements that the original defines.
+
+    It may be off by `margin` times what the original is, and by AMPLIFIED where that is more than OWN_ERROR.
+    """
     exact, own, got = (values.astype(np.float64) for values in (reference, native, fused))
     defined = np.isfinite(exact) & np.isfinite(own)
     errors = {"original": relative_error(native, exact, defined), "formula": relative_error(formula, exact, defined)}
-    finite = [e for e in errors.values() if np.isfinite(e)]
+    own_error = max((e for e in errors.values() if np.isfinite(e)), default=0.0)
+    margin = margin if own_error <= accuracy.OWN_ERROR else AMPLIFIED
     good = defined & np.isfinite(got)
     return OutputFigures(
         output=name,
@@ -216,7 +222,7 @@ def judge(
         max_abs=float(np.max(np.abs(got - exact), initial=0.0, where=good)),
         original=errors["original"],
         baseline=errors["formula"],
-        tolerance=margin * max(finite, default=0.0) + FLOOR,
+        tolerance=margin * own_error + FLOOR,
         not_finite=int(np.count_nonzero(_lost(exact, own, got))),
         undefined=int(np.count_nonzero(~defined)),
         overflowed=int(np.count_nonzero(np.isfinite(exact) & ~np.isfinite(own))),

@@ -35,7 +35,6 @@ from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import SCALING, honest_rounding
 from attnfuse.verify.numbers.comparison import (
-    FLOOR,
     Side,
     algebra_bounds,
     formula_values,
@@ -47,9 +46,6 @@ from attnfuse.verify.numbers.comparison import (
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
-
-UNDECIDED = 2.0
-"""What may be made of a row without a key, where the source's own rounding decides what it makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,13 +283,12 @@ def at_own_types(figures: OutputFigures) -> OutputFigures:
     """Figures on drawn masks, without the question of the mathematics where the original is itself far from it.
 
     A score that float16 absorbs in an added −65504 comes back in float64: what a row of them means is decided by the
-    original's own rounding, and its float64 value is nobody's. There the result is still compared, within UNDECIDED
-    times the original's error: both are means of the same values, by other weights.
+    original's own rounding, and its float64 value is nobody's. There the result is still compared, within AMPLIFIED
+    times the original's error.
     """
     if figures.original <= OWN_ERROR:
         return figures
-    own = max(e for e in (figures.original, figures.baseline, 0.0) if np.isfinite(e))
-    return replace(figures, tolerance_in_float64=float("inf"), tolerance=UNDECIDED * own + FLOOR)
+    return replace(figures, tolerance_in_float64=float("inf"))
 
 
 def key_of(part: Cut) -> bytes:
