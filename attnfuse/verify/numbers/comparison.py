@@ -189,7 +189,7 @@ def site_margin(rounded: int) -> float:
     A root of a sum of squares of n independent errors scatters by 1/√(2n) of itself, and the ratio of two such by 1/√n:
     SCATTER times that, and never more than MARGIN.
     """
-    return min(MARGIN, 1 + SCATTER / max(rounded, 1) ** 0.5)
+    return min(MARGIN, 1 + SCATTER / math.sqrt(max(rounded, 1)))
 
 
 def judge(

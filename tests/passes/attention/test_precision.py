@@ -84,8 +84,17 @@ def of_source(inner_precise: int, **terms: tuple[int, ...]) -> Model:
     """A PromptFlashAttention with heads of 24, which high precision does not take."""
     g = GraphBuilder("unet")
     operands = [g.input(name, (2, 2, 8, 24), FLOAT16) for name in "qkv"]
-    given = {name: g.input(name, dims, BOOL if name == "attn_mask" else FLOAT16) for name, dims in terms.items()}
-    g.output(g.prompt_flash_attention(*operands, heads=2, kv_heads=2, scale=0.25, inner_precise=inner_precise, **given))
+    mask, shift = terms.get("attn_mask"), terms.get("pse_shift")
+    node = g.prompt_flash_attention(
+        *operands,
+        heads=2,
+        kv_heads=2,
+        scale=0.25,
+        inner_precise=inner_precise,
+        attn_mask=None if mask is None else g.input("mask", mask, BOOL),
+        pse_shift=None if shift is None else g.input("shift", shift, FLOAT16),
+    )
+    g.output(node)
     return g.model()
 
 
