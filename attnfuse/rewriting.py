@@ -20,7 +20,7 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
-from attnfuse.report.beside import BesideEntry, beside
+from attnfuse.report.beside import beside
 from attnfuse.report.build import (
     check_census,
     count_sites,
@@ -31,7 +31,7 @@ from attnfuse.report.build import (
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
+from attnfuse.report.model import BesideEntry, KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec

@@ -14,7 +14,6 @@ from attnfuse.cost.records import Comparison, Estimate
 from attnfuse.decisions import FailureReason, Form, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
 from attnfuse.pass_manager import Legalised, Simplified
-from attnfuse.report.beside import BesideEntry
 from attnfuse.report.build import (
     check_census,
     component_entry,
@@ -26,7 +25,7 @@ from attnfuse.report.build import (
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import AT_COMPILE_TIME, Report, UnsupportedEntry
+from attnfuse.report.model import AT_COMPILE_TIME, BesideEntry, Report, UnsupportedEntry
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import Target

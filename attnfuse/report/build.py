@@ -19,9 +19,9 @@ from attnfuse.ir.questions import role
 from attnfuse.ir.values import Values
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Legalised, Simplified
-from attnfuse.report.beside import BesideEntry
 from attnfuse.report.model import (
     AT_COMPILE_TIME,
+    BesideEntry,
     ComponentEntry,
     FailedEntry,
     KernelEntry,

@@ -7,6 +7,7 @@ Neither holds an absolute path, a time, or anything else that differs between tw
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,6 @@ from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
-from attnfuse.report.beside import BesideEntry
 from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.version import __version__
 
@@ -30,6 +30,22 @@ class _Document(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `schema` is a method of pydantic's, so the field has another name in Python."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BesideEntry:
+    """One kernel beside a fused node: of which site, on the way of query, key, value or result.
+
+    `node` is its value, `bytes` what it reads and writes, -1 where that is not known before run time. `needed_by` are
+    the nodes that make or take the numbers as they are where the fused node does not: `Concat CNode_12`.
+    """
+
+    site: str
+    of: str
+    op: str
+    node: str
+    bytes: int
+    needed_by: tuple[str, ...]
 
 
 class LegalisedEntry(_Document):
