@@ -147,8 +147,9 @@ def _rewrite_for_any(
 
 
 def _operators(one: Rewritten) -> tuple[object, ...]:
-    """What became of which operators, and what stays; not in whose place, for that names sizes."""
-    return [(entry.op, entry.count, entry.into) for entry in one.legalised], one.unsupported
+    """What became of which operators, and what stays; not in whose place, nor why, for that names sizes."""
+    left = [(entry.op, entry.code, entry.nodes) for entry in one.unsupported]
+    return [(entry.op, entry.count, entry.into) for entry in one.legalised], left
 
 
 def _rewrite(

@@ -50,13 +50,14 @@ class LegalisedEntry(_Document):
 class UnsupportedEntry(_Document):
     """Nodes of the result of one operator that the runtime does not take, and the one reason why they stay.
 
-    Or that it takes, and a rewrite left as they are.
+    Or that it takes, and a rewrite left as they are. `code` is one of docs/codes.md, "" where a rewrite has the reason.
     `nodes` are values of the graph, `modules` the parts of the model they belong to, as far as weights or scopes tell.
     """
 
     op: str
     count: int
     reason: str
+    code: str = ""
     nodes: tuple[str, ...]
     modules: tuple[str, ...]
 
@@ -160,16 +161,33 @@ class FailedEntry(_Document):
 
 
 class Report(_Document):
-    """`attnfuse.report/2`: the census of a source."""
+    """`attnfuse.report/2`: the census of a source.
+
+    `judged_by` are the versions of MindSpore, MindSpore Lite and CANN whose tables the result was held to.
+    """
 
     schema_: Literal["attnfuse.report/2"] = Field(default="attnfuse.report/2", alias="schema")
     attnfuse: str = __version__
     runtime: str
     soc: str
+    judged_by: dict[str, str] = {}
     components: tuple[ComponentEntry, ...]
     failed: tuple[FailedEntry, ...] = ()
     totals: Totals
     warnings: tuple[str, ...]
+
+
+class ManifestInput(_Document):
+    """One input of a graph, as `TensorSpec`; `converted_dtype` is its type in the model MindSpore Lite makes of it.
+
+    int64 becomes int32 there, everything else stays (run); what is fed is what `get_inputs()` says. Null where no Lite
+    converts the graph.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    converted_dtype: str | None = None
 
 
 class ManifestComponent(_Document):
@@ -187,7 +205,7 @@ class ManifestComponent(_Document):
     warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...]
+    inputs: tuple[ManifestInput, ...]
     outputs: tuple[TensorSpec, ...]
     fixed: tuple[FixedValue, ...] = ()
     sources: tuple[str, ...]
@@ -197,13 +215,15 @@ class ManifestComponent(_Document):
 class Manifest(_Document):
     """`attnfuse.manifest/2`: what was made from what. File names are relative to the source and to the output.
 
-    Of several compiles into one folder, each of some components, `policy` is that of the last.
+    Of several compiles into one folder, each of some components, `policy` is that of the last. `judged_by` as in
+    `Report`.
     """
 
     schema_: Literal["attnfuse.manifest/2"] = Field(default=MANIFEST_SCHEMA, alias="schema")
     versions: dict[str, str]
     runtime: str
     soc: str
+    judged_by: dict[str, str] = {}
     policy: tuple[Rule, ...]
     components: tuple[ManifestComponent, ...]
     inputs: dict[str, FileDigest]

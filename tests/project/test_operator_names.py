@@ -72,6 +72,7 @@ _ABOUT = {
     "passes/legalise/normalise.py": ("ReduceMean", "written for the statistics of a norm"),
     "passes/legalise/pool.py": ("ReduceMean ReduceSum", "written for a pool"),
     "passes/legalise/products.py": ("BatchMatMul", "written for other products"),
+    "passes/legalise/rules.py": ("Contiguous", "a copy that is taken, and written as its argument"),
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
@@ -90,9 +91,10 @@ _ABOUT = {
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/fused.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/converter.py": (
-        "BiasAdd Cast Contiguous Conv2D Conv3D Custom Load RmsNorm RotaryPositionEmbedding Shape",
-        "what of each the converter loses, and what a learned bias and a convolution are",
+        "Custom RmsNorm RotaryPositionEmbedding Shape",
+        "what of each the converter loses",
     ),
+    "attnfuse/targets/support.py": ("Cast Load", "what a learned bias may go through"),
     "attnfuse/targets/nodes.py": (
         "Custom PromptFlashAttention",
         "the one names another, the other has limits of its own",
