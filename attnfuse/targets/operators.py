@@ -406,7 +406,9 @@ def _refused() -> Iterator[Refused]:
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
-    yield Refused("GeluExt", _NONE, "GeGluV2 in a gate; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
+    yield Refused(
+        "GeluExt", _NONE, "GeGluV2 in a gate, or cut weights; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none"
+    )
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")

@@ -50,7 +50,7 @@ _ABOUT = {
     "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
     "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),
     "passes/composites/group_norm.py": ("GroupNorm Mul SiLU Sigmoid", "the norm, and both spellings of SiLU behind it"),
-    "passes/composites/gate.py": ("GeluExt GeLU SiLU Mul", "the activation within, and the product that is the gate"),
+    "passes/composites/gate.py": ("SiLU", "the activation within, which is not written"),
     "passes/composites/gelu.py": (
         "Tanh Add Adds Mul Muls Pow PowTensorScalar Square",
         "the formula, with numbers as tensors or plain",

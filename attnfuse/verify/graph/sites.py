@@ -22,6 +22,7 @@ from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.questions import makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, FusedAttention, MalformedError, read
@@ -177,6 +178,7 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
         nearest = _frontier(fused, output, original) | _frontier(original, output, fused)
+        nearest -= _edited_weights(original, fused)
         return ReplacedOperator(output, op, _elements(original, fused, output), frozenset(nearest))
     if len(attentions[0]) > 1:
         return None
@@ -242,6 +244,13 @@ def _frontier(model: Model, output: str, other: Model) -> set[str]:
             else:
                 stack.append(value)
     return found
+
+
+def _edited_weights(original: Model, fused: Model) -> set[str]:
+    """The original's weights of which the fused graph has edited ones: drawn for themselves, both would differ."""
+    parameters = {parameter_name(parameter): parameter.name for parameter in original.parameters()}
+    made = (edited_weight(parameter_name(parameter), parameters) for parameter in fused.parameters())
+    return {parameters[found.source] for found in made if found is not None}
 
 
 def _exists(model: Model, value: str) -> bool:
