@@ -73,6 +73,7 @@ from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
 from attnfuse.targets import FusedNodeFacts, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.composites import CompositeFacts, composite_refusals
 from attnfuse.targets.facts import TensorFacts
+from attnfuse.targets.socs import SPECIFICATIONS
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "LAYOUTS",
     "REWRITES",
     "SEQUENCES",
+    "SPECIFICATIONS",
     "UNKNOWN_DIM",
     "AppliedIdentity",
     "Arguments",

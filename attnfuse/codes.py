@@ -1,4 +1,4 @@
-"""Every code a site can carry, with its stage and meaning, in one place; the documentation's table is made from it."""
+"""Every code a site or a node can carry, with its meaning, in one place; the documentation is made from it."""
 
 from __future__ import annotations
 
@@ -177,3 +177,43 @@ _CODES = (
 )
 
 CODES: dict[str, Code] = {code.code: code for code in _CODES}
+"""Of sites."""
+
+_NODE_CODES = (
+    # What becomes of a node on its way through MindSpore Lite's converter into CANN's graph.
+    Code("converter.adapter", None, "The operator has no adapter: the converter stops, or goes on without the node."),
+    Code("converter.limit", None, "The operator is taken, but not in this form: see its limits in docs/targets.md."),
+    Code("converter.input", None, "Nothing reaches an input that CANN's operator requires, or a Custom's are others."),
+    Code(
+        "converter.attribute",
+        None,
+        "An attribute does not arrive, so that CANN's default stands where it is required or is another.",
+    ),
+    Code(
+        "converter.attribute_type",
+        None,
+        "An attribute is stored in a type that ends in an exception, or takes the others of a Custom with it.",
+    ),
+    Code("converter.dtype", None, "Neither the operator's declaration nor a kernel on the SoC lists the element type."),
+    Code(
+        "converter.tuple",
+        None,
+        "The node has another number of results than the operator, or several are read without TupleGetItem.",
+    ),
+    Code("converter.bias", None, "The bias of a product is lost: of more than two axes it becomes a BatchMatMul."),
+    # What a device does not launch, beside what codes of sites say of fused attention.
+    Code("composite.shape", None, "CANN's tiling or kernel does not take the shapes."),
+    Code("composite.dtype", None, "The kernel does not take these element types together."),
+    Code("composite.attribute", None, "An attribute has a value that the tiling or the kernel does not take."),
+    Code("target.head_multiple", None, "In this precision the head size is a multiple of 16."),
+    Code("target.layout", None, "The layout does not go with the tensors' ranks, or with what else the node has."),
+    Code("target.operands", None, "Query, key and value do not go together."),
+    Code("target.sparse_mode", None, "The sparse mode is none that the operator takes, or wants a mask."),
+    # Without an AI Core kernel: told as `without_kernel`; the graph is deployable all the same.
+    Code("kernel.cast", None, "No AI Core kernel takes these element types together: the engine casts."),
+    Code("kernel.ai_cpu", None, "No AI Core kernel takes an element type: AI CPU, or a build error."),
+    Code("kernel.none", None, "The SoC has no AI Core kernel of the operator: AI CPU, or a build error."),
+)
+
+NODE_CODES: dict[str, Code] = {code.code: code for code in _NODE_CODES}
+"""Of nodes of a result for MindSpore Lite, which may carry those of sites that begin with `target.` too."""

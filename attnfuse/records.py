@@ -15,12 +15,15 @@ from attnfuse.plugins import load as installed_extensions
 from attnfuse.policy import DECISIONS_SCHEMA, Policy, PolicyDecision, SiteQuery
 from attnfuse.report.build import component_entry, type_warnings
 from attnfuse.report.build import report as build_report
-from attnfuse.report.model import Manifest, ManifestComponent, Report
+from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, Report
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
 from attnfuse.sources import Component
 from attnfuse.standing import certificates, still_holds
 from attnfuse.targets import Target
+from attnfuse.targets.converter import converted_type
+from attnfuse.targets.nodes import judged_by
+from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
@@ -150,8 +153,9 @@ def manifest_of(
         versions=_versions(results),
         runtime=target.runtime,
         soc=target.soc,
+        judged_by=judged_by(target),
         policy=policy.rules,
-        components=tuple(_manifest_component(result) for result in results),
+        components=tuple(_manifest_component(result, target) for result in results),
         inputs=dict(sorted(inputs.items())),
         outputs=dict(sorted(outputs.items())),
     )
@@ -174,7 +178,7 @@ def _versions(results: Sequence[ComponentResult]) -> dict[str, str]:
     return dict(sorted(versions.items()))
 
 
-def _manifest_component(result: ComponentResult) -> ManifestComponent:
+def _manifest_component(result: ComponentResult, target: Target) -> ManifestComponent:
     component = result.component
     return ManifestComponent(
         name=component.name,
@@ -184,11 +188,16 @@ def _manifest_component(result: ComponentResult) -> ManifestComponent:
         warnings=component.warnings,
         graph=result.graph,
         variables=result.variables,
-        inputs=result.rewritten.inputs,
+        inputs=tuple(_manifest_input(one, target) for one in result.rewritten.inputs),
         outputs=result.rewritten.outputs if component.outputs is None else component.outputs,
         fixed=component.fixed,
         sources=tuple(sorted(component.inputs)),
     )
+
+
+def _manifest_input(spec: TensorSpec, target: Target) -> ManifestInput:
+    made = converted_type(target, spec.dtype)
+    return ManifestInput(name=spec.name, shape=spec.shape, dtype=spec.dtype, converted_dtype=made)
 
 
 def certificate(

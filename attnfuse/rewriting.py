@@ -20,7 +20,7 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
-from attnfuse.report.beside import BesideEntry, beside
+from attnfuse.report.beside import beside
 from attnfuse.report.build import (
     check_census,
     count_sites,
@@ -31,7 +31,7 @@ from attnfuse.report.build import (
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
+from attnfuse.report.model import BesideEntry, KernelEntry, LegalisedEntry, SimplifiedEntry, UnsupportedEntry
 from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
@@ -147,8 +147,9 @@ def _rewrite_for_any(
 
 
 def _operators(one: Rewritten) -> tuple[object, ...]:
-    """What became of which operators, and what stays; not in whose place, for that names sizes."""
-    return [(entry.op, entry.count, entry.into) for entry in one.legalised], one.unsupported
+    """What became of which operators, and what stays; not in whose place, nor why, for that names sizes."""
+    left = [(entry.op, entry.code, entry.nodes) for entry in one.unsupported]
+    return [(entry.op, entry.count, entry.into) for entry in one.legalised], left
 
 
 def _rewrite(

@@ -14,7 +14,6 @@ from attnfuse.cost.records import Comparison, Estimate
 from attnfuse.decisions import FailureReason, Form, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
 from attnfuse.pass_manager import Legalised, Simplified
-from attnfuse.report.beside import BesideEntry
 from attnfuse.report.build import (
     check_census,
     component_entry,
@@ -26,7 +25,7 @@ from attnfuse.report.build import (
     unsupported_entries,
     with_ids,
 )
-from attnfuse.report.model import AT_COMPILE_TIME, Report, UnsupportedEntry
+from attnfuse.report.model import AT_COMPILE_TIME, BesideEntry, Report, UnsupportedEntry
 from attnfuse.report.require import parse_requirement
 from attnfuse.report.table import human_bytes, render
 from attnfuse.targets import Target
@@ -147,7 +146,18 @@ def test_components_that_are_not_there_are_counted_and_named() -> None:
 
 def test_the_document() -> None:
     document = json.loads(report(TARGET, [component_entry("unet", 9, SITES)], ["a warning"]).to_bytes())
-    assert list(document) == ["schema", "attnfuse", "runtime", "soc", "components", "failed", "totals", "warnings"]
+    assert list(document) == [
+        *("schema", "attnfuse", "runtime", "soc", "judged_by"),
+        *("components", "failed", "totals", "warnings"),
+    ]
+    assert document["judged_by"] == {
+        "adapters": "MindSpore 2.7.1, op_adapter/op_declare",
+        "prototypes": "CANN, operator prototypes of June 2025",
+        "kernels": "CANN 8.1.RC1, aic-*-ops-info.json",
+        "passes": "MindSpore Lite at 2b28870, July 2025",
+        "launches": "CANN's tiling, November 2025; CANN's tiling, August 2026",
+    }
+    assert report(Target("mindspore", "ascend910b"), [], []).judged_by == {}
     assert document["schema"] == "attnfuse.report/2"
     assert list(document["components"][0]) == [
         "name",
@@ -325,11 +335,11 @@ def test_legalised_nodes_are_counted_by_operator() -> None:
 
 
 def test_unsupported_operators_are_listed_with_why_and_where() -> None:
-    told = [entry.to_json() for entry in unsupported()]
+    told = [(e.op, e.count, e.reason, e.code, e.nodes, e.modules) for e in unsupported()]
     assert told == [
-        {"op": "Fancy", "count": 1, "reason": NO_RULE, "nodes": ["CNode_2:2"], "modules": ["blocks.3.norm"]},
-        {"op": "Odd", "count": 1, "reason": "its axis is odd", "nodes": ["CNode_4:4"], "modules": []},
-        {"op": "Odd", "count": 1, "reason": NO_RULE, "nodes": ["CNode_3:3"], "modules": ["blocks.3"]},
+        ("Fancy", 1, NO_RULE, "converter.adapter", ("CNode_2:2",), ("blocks.3.norm",)),
+        ("Odd", 1, "its axis is odd", "converter.adapter", ("CNode_4:4",), ()),
+        ("Odd", 1, NO_RULE, "converter.adapter", ("CNode_3:3",), ("blocks.3",)),
     ]
     assert unsupported(Target("mindspore", "ascend910b")) == ()
 

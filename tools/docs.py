@@ -13,14 +13,15 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from attnfuse.codes import CODES
+from attnfuse.codes import CODES, NODE_CODES
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import OPERATORS as ROWS
 from attnfuse.targets.attention import LAUNCH_LIMITS, TILING, LaunchLimits
 from attnfuse.targets.flash_attention_score import LIMITS as SCORE_LIMITS
 from attnfuse.targets.flash_attention_score import SOURCE, ScoreLimits
 from attnfuse.targets.ge import tables
-from attnfuse.targets.limits import FLOATS, OLDEST_MINDSPORE, SOCS_OF
+from attnfuse.targets.limits import FLOATS, OLDEST_MINDSPORE, SOCS_OF, Target
+from attnfuse.targets.nodes import judged_by
 from attnfuse.targets.operators import GE_FOLDER, LITE_FOLDER, OPERATORS, REFUSED, Operator
 from attnfuse.tracing.specs import FAMILIES, SPECS
 from attnfuse.tracing.specs.record import FixedSetting, Input
@@ -40,7 +41,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 
 def codes() -> str:
-    """Every code a site can carry."""
+    """Every code a site can carry, and every one of a node that MindSpore Lite does not take."""
     rows = ((f"`{c.code}`", "" if c.stage is None else c.stage.name.lower(), c.meaning, c.hint) for c in CODES.values())
     lines = [
         "# Codes of sites",
@@ -51,6 +52,13 @@ def codes() -> str:
         "structure, facts, safety, then the policy's and the target's word.",
         "",
         *_table(("code", "stage", "meaning", "what would make it match"), rows),
+        "",
+        "## Codes of nodes",
+        "",
+        "Of nodes of a result for MindSpore Lite: `unsupported` of a report has those that keep it from being",
+        "deployed, with those above that begin with `target.`, `without_kernel` those that begin with `kernel.`.",
+        "",
+        *_table(("code", "meaning"), ((f"`{c.code}`", c.meaning) for c in NODE_CODES.values())),
     ]
     return "\n".join(lines) + "\n"
 
@@ -79,6 +87,7 @@ def targets() -> str:
         "",
         *_table(("operator", "SoCs"), ((f"`{node}`", ", ".join(socs)) for node, socs in SOCS_OF.items())),
         "",
+        *_deployable(),
         *_launch_limits(),
         "## Types",
         "",
@@ -106,6 +115,33 @@ def targets() -> str:
         *_without_rule(),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _deployable() -> Iterator[str]:
+    """What the word means, by which versions, and what becomes of types."""
+    yield from (
+        "## Deployable",
+        "",
+        "A result for MindSpore Lite is called deployable where each of its nodes passes `deployment_refusals`",
+        "(`attnfuse/targets/nodes.py`): its operator has an adapter and is in a form that arrives whole, every input",
+        "and attribute that CANN requires is reached by a value of the right kind, results are declared and read as",
+        "the operator has them, each element type is listed, and fused attention and composites are what CANN's",
+        "tiling takes. What is refused is in the report's `unsupported`, with node, reason and a code of",
+        "`docs/codes.md`. A",
+        "kernel that is missing (a cast by the engine, the AI CPU) is in `without_kernel` and keeps nothing from being",
+        "deployed. A rank-4 BiasAdd loses its format: it stays only where CANN takes it into the Conv2D before it.",
+        "",
+        "Report and manifest say under `judged_by` which versions the tables were taken from:",
+        "",
+        *_table(("what", "taken from"), judged_by(Target("lite", "ascend910b")).items()),
+        "",
+        "Types in the converted model: an int64 input of the graph is int32 there (the manifest's `converted_dtype`),",
+        "so feed what `get_inputs()[i].dtype` says. Python's `mindspore_lite.Converter` makes float16 inputs float32,",
+        "up to the first of int64, unless",
+        "`input_data_type = mindspore_lite.DataType.UNKNOWN` is set; the program converter_lite leaves them. Without",
+        "`lite.cfg` (`precision_mode=enforce_origin`) the default force_fp16 computes float32 and bfloat16 in float16.",
+        "",
+    )
 
 
 def _launch_limits() -> Iterator[str]:

@@ -1,9 +1,10 @@
 """In which format each kernel takes and gives its tensors, and the kernels that turn one format into another.
 
-Rules 11 and 12: convolutions take and give NC1HWC0, on some SoCs products take and give FRACTAL_NZ; elementwise
-regions and a few others follow where all they touch is of one format, everything else is ND. Where two kernels do not
-agree, one TransData for each tensor and format reads the one and writes the other. May import `regions`, `program` and
-`sorts` of this package.
+Rules 11 and 12: convolutions take and give NC1HWC0, on some SoCs products take and give FRACTAL_NZ. From there the
+format spreads to elementwise regions and a few others, forwards and backwards, whatever else these touch (GE,
+`HeavyFormatPropagation::RunPropagation`: what it comes to is asked whether it has a kernel of the format, and not what
+stands round it); everything else is ND. Where two kernels do not agree, one TransData for each tensor and format reads
+the one and writes the other. May import `regions`, `program` and `sorts` of this package.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _FOLLOWS = {
     Format.CHANNELS: (Sort.ELEMENTWISE, Sort.CONCAT),
     Format.BLOCKS: (Sort.ELEMENTWISE, Sort.NORM, Sort.SOFTMAX),
 }
+_LEAST_RANK = {Format.CHANNELS: 3, Format.BLOCKS: 2}
+"""Axes that a tensor has at least for the format to be another one than row-major."""
 
 
 def up(size: int, block: int) -> int:
@@ -43,9 +46,9 @@ def up(size: int, block: int) -> int:
 def bytes_in(tensor_type: TensorType, layout: Format) -> int:
     """Bytes of a tensor in that format, the padding of blocks with it."""
     dims, item = tensor_type.dims, tensor_type.dtype.itemsize
-    if layout is Format.CHANNELS and len(dims) > 2:
+    if layout is Format.CHANNELS and len(dims) >= _LEAST_RANK[layout]:
         return prod((dims[0], up(dims[1], CHANNELS), *dims[2:])) * item
-    if layout is Format.BLOCKS and len(dims) > 1:
+    if layout is Format.BLOCKS and len(dims) >= _LEAST_RANK[layout]:
         return prod((*dims[:-2], up(dims[-2], _ROWS), up(dims[-1], _ROWS))) * item
     return prod(dims) * item
 
@@ -72,29 +75,20 @@ class Formats:
         return Format.ND
 
     def spread(self, layout: Format) -> None:
-        """Give the format to those kernels that can have it and touch no other."""
-        candidates = {
-            group
-            for group, members in self.groups.members.items()
-            if self.of[group] is Format.ND and self.can_follow(members, layout)
-        }
-        neighbours = {group: self.neighbours(group, layout) for group in candidates}
-        todo = list(candidates)
+        """Give the format to those kernels that can have it and touch one that has, and on from these."""
+        todo = [group for group in self.of if self.of[group] is layout]
         while todo:
-            group = todo.pop()
-            if group not in candidates:
-                continue
-            if any(n is None or (n not in candidates and self.of[n] is not layout) for n in neighbours[group]):
-                candidates.discard(group)
-                todo += [n for n in neighbours[group] if n is not None and n in candidates]
-        while touching := {g for g in candidates if any(n is not None and self.of[n] is layout for n in neighbours[g])}:
-            for group in touching:
-                self.of[group] = layout
-            candidates -= touching
+            for group in self.neighbours(todo.pop(), layout):
+                if self.of[group] is Format.ND and self.can_follow(self.groups.members[group], layout):
+                    self.of[group] = layout
+                    todo.append(group)
 
     def can_follow(self, members: list[int], layout: Format) -> bool:
         operations = [self.groups.operations[at] for at in members]
         if any(operation.sort not in _FOLLOWS[layout] for operation in operations):
+            return False
+        made = (self.groups.tensors[tensor].tensor_type.rank for operation in operations for tensor in operation.writes)
+        if any(rank < _LEAST_RANK[layout] for rank in made):
             return False
         if layout is Format.CHANNELS:
             return all(
@@ -104,23 +98,21 @@ class Formats:
             )
         return True
 
-    def neighbours(self, group: int, layout: Format) -> set[int | None]:
-        """Kernels that give to and take from this one; None for what is row-major: the graph's own, and reshaped."""
-        groups, found = self.groups, set[int | None]()
+    def neighbours(self, group: int, layout: Format) -> set[int]:
+        """Kernels that give to and take from this one what no Reshape made another tensor of."""
+        groups, found = self.groups, set[int]()
         made = {tensor for at in groups.members[group] for tensor in groups.operations[at].writes}
         for at in groups.members[group]:
             for ref in groups.activations(groups.operations[at]):
-                if ref.tensor not in made:
-                    maker = groups.producer.get(ref.tensor)
-                    found.add(None if maker is None or not self.keeps(ref, layout) else groups.group[maker])
+                maker = groups.producer.get(ref.tensor)
+                if ref.tensor not in made and maker is not None and self.keeps(ref, layout):
+                    found.add(groups.group[maker])
         for tensor in made:
-            if tensor in groups.results:
-                found.add(None)
             for at in groups.consumers.get(tensor, ()):
-                if groups.group[at] != group:
-                    refs = [ref for ref in groups.operations[at].reads if ref.tensor == tensor]
-                    found.add(groups.group[at] if all(self.keeps(ref, layout) for ref in refs) else None)
-        return found
+                refs = [ref for ref in groups.operations[at].reads if ref.tensor == tensor]
+                if all(self.keeps(ref, layout) for ref in refs):
+                    found.add(groups.group[at])
+        return found - {group}
 
     def keeps(self, ref: Ref, layout: Format) -> bool:
         """Whether the shape that is read lies in memory as the shape that was made does, in that format."""

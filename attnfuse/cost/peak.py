@@ -1,11 +1,11 @@
 """The most memory that is alive at once while the kernels run one after the other, in the order the engine gives them.
 
 Rule 14. The order is that of GE's default (`ge.topoSortingMode` 1; graph_metadef, DFSTopologicalSorting): a kernel is
-put on a stack when the last of what it reads is there, and the one put there last runs first. A buffer is alive from
-the kernel that writes it to the last that reads it; nothing is written over what is read, which CANN allows for no
-operator on these SoCs (`outputInplaceAbility`). Sizes are rounded up as its allocator does it (tensor_utils.cc,
-mem_assigner.h). The graph's inputs and results stay, weights are apart, workspaces are not known: a lower bound.
-May import `kernels` of this package.
+put on a stack when the last of what it reads is there, in the order in which the converter listed them (see `program`),
+and the one put there last runs first. A buffer is alive from the kernel that writes it to the last that reads it;
+nothing is written over what is read, which CANN allows for no operator on these SoCs (`outputInplaceAbility`). Sizes
+are rounded up as its allocator does it (tensor_utils.cc, mem_assigner.h). The graph's inputs and results stay, weights
+are apart, workspaces are not known: a lower bound. May import `kernels` of this package.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Operation:
 
 @dataclass(slots=True)
 class Program:
-    """Operations in an order in which they can run."""
+    """Operations in an order in which they can run, that of the engine's nodes (`put_in_converter_order`)."""
 
     tensors: list[Tensor]
     operations: list[Operation]
@@ -106,6 +106,7 @@ def read_program(model: Model) -> Program:
     reader.program.inputs = [ref.tensor for ref in _refs(entries.values())]
     reader.program.outputs = list(_refs(reader.run(graph, entries)))
     drop_unread_casts(reader.program)
+    put_in_converter_order(reader.program)
     return reader.program
 
 
@@ -118,6 +119,29 @@ def drop_unread_casts(program: Program) -> None:
             kept.append(operation)
             read |= {ref.tensor for ref in operation.reads}
     program.operations = kept[::-1]
+
+
+def put_in_converter_order(program: Program) -> None:
+    """Put the operations in the order in which MindSpore's converter makes the engine's nodes of them.
+
+    The order of the file is lost when a graph is loaded. The converter lists its nodes anew, depth first from what the
+    graph gives, of each node the last operand first (`GetOrderedCNodes` of graph_ir/convert.cc, `TopoSort` of
+    graph_utils.cc: operands are put on a stack from first to last). A program that changes memory in place keeps the
+    order of the file, for effects are not among its operands.
+    """
+    maker = {tensor: at for at, operation in enumerate(program.operations) for tensor in operation.writes}
+    todo = [maker[ref.tensor] for ref in program.outputs if ref.tensor in maker]
+    seen, order = set[int](), dict[int, None]()
+    while todo:
+        at = todo[-1]
+        if at in seen:
+            order[todo.pop()] = None
+            continue
+        seen.add(at)
+        reads = program.operations[at].reads
+        todo += [maker[ref.tensor] for ref in reads if ref.tensor in maker and maker[ref.tensor] not in order]
+    if len(order) == len(program.operations):
+        program.operations = [program.operations[at] for at in order]
 
 
 def is_operator(node: Node) -> bool:

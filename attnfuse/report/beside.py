@@ -17,28 +17,13 @@ from attnfuse.ir.operators.attention import LAYOUTS
 from attnfuse.ir.operators.columns import Hands, Role
 from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, role
 from attnfuse.ir.types import TensorType
+from attnfuse.report.model import BesideEntry
 
 _KERNELS = (Sort.TRANSPOSE, Sort.PAD, Sort.PICK, Sort.SPLIT)
 _OPERANDS = ("query", "key", "value")
 _HEADS_FIRST = "BNSD"
 _MOST = 64
 """Nodes that one way is followed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class BesideEntry:
-    """One kernel beside a fused node: of which site, on the way of query, key, value or result.
-
-    `node` is its value, `bytes` what it reads and writes, -1 where that is not known before run time. `needed_by` are
-    the nodes that make or take the numbers as they are where the fused node does not: `Concat CNode_12`.
-    """
-
-    site: str
-    of: str
-    op: str
-    node: str
-    bytes: int
-    needed_by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from attnfuse.ir.questions import role
 from attnfuse.ir.values import Values
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Legalised, Simplified
-from attnfuse.report.beside import BesideEntry
 from attnfuse.report.model import (
     AT_COMPILE_TIME,
+    BesideEntry,
     ComponentEntry,
     FailedEntry,
     KernelEntry,
@@ -32,7 +32,7 @@ from attnfuse.report.model import (
     UnsupportedEntry,
 )
 from attnfuse.targets import Target
-from attnfuse.targets.nodes import missing_kernel
+from attnfuse.targets.nodes import deployment_refusals, judged_by, missing_kernel
 from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
 
@@ -97,15 +97,18 @@ def legalised_entries(nodes: Iterable[Legalised]) -> tuple[LegalisedEntry, ...]:
 def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]) -> tuple[UnsupportedEntry, ...]:
     """The nodes of a finished graph that the target does not take as they stand, by operator and reason.
 
-    `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else.
+    `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else; of
+    what the converter loses and what no device launches, the first is told.
     """
-    found = []
+    values, found = Values(model), []
     for node in model.nodes:
-        reason = unsupported_type(target, model, node)
-        if reason is None and (why := unsupported_reason(target, model, node)) is not None:
-            reason = reasons.get(node.name, f"{why}; no rule replaces it")
-        if reason is not None:
-            found.append((node, reason))
+        if (missing := unsupported_type(target, model, node)) is not None:
+            found.append((node, "target.dtype", missing))
+        elif refusals := deployment_refusals(target, values, node):
+            why = unsupported_reason(target, model, node)
+            told = refusals[0].message(node.op, target.soc)
+            reason = told if why is None else reasons.get(node.name, f"{why}; no rule replaces it")
+            found.append((node, refusals[0].code, reason))
     return _entries(model, found)
 
 
@@ -114,25 +117,26 @@ def not_rewritten_entries(model: Model, target: Target, reasons: Mapping[str, st
     left = [node for node in model.nodes if node.name in reasons]
     taken = (node for node in left if unsupported_reason(target, model, node) is None)
     return _entries(
-        model, [(node, reasons[node.name]) for node in taken if unsupported_type(target, model, node) is None]
+        model, [(node, "", reasons[node.name]) for node in taken if unsupported_type(target, model, node) is None]
     )
 
 
-def _entries(model: Model, found: Iterable[tuple[Node, str]]) -> tuple[UnsupportedEntry, ...]:
-    """Nodes with the reason why each stays, by operator and reason."""
-    groups: dict[tuple[str, str], list[Node]] = defaultdict(list)
-    for node, reason in found:
-        groups[node.op, reason].append(node)
+def _entries(model: Model, found: Iterable[tuple[Node, str, str]]) -> tuple[UnsupportedEntry, ...]:
+    """Nodes with code and reason why each stays, by operator and reason."""
+    groups: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
+    for node, code, reason in found:
+        groups[node.op, reason, code].append(node)
     modules = Modules(model)
     return tuple(
         UnsupportedEntry(
             op=op,
             count=len(nodes),
             reason=reason,
+            code=code,
             nodes=tuple(short_name(node.name) for node in nodes),
             modules=_modules_of(modules, nodes),
         )
-        for (op, reason), nodes in sorted(groups.items())
+        for (op, reason, code), nodes in sorted(groups.items())
     )
 
 
@@ -256,6 +260,7 @@ def report(
     return Report(
         runtime=target.runtime,
         soc=target.soc,
+        judged_by=judged_by(target),
         components=entries,
         failed=failures,
         totals=totals_of(entries, len(failures)),

@@ -7,6 +7,7 @@ Neither holds an absolute path, a time, or anything else that differs between tw
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +16,6 @@ from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
-from attnfuse.report.beside import BesideEntry
 from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.version import __version__
 
@@ -30,6 +30,22 @@ class _Document(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `schema` is a method of pydantic's, so the field has another name in Python."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BesideEntry:
+    """One kernel beside a fused node: of which site, on the way of query, key, value or result.
+
+    `node` is its value, `bytes` what it reads and writes, -1 where that is not known before run time. `needed_by` are
+    the nodes that make or take the numbers as they are where the fused node does not: `Concat CNode_12`.
+    """
+
+    site: str
+    of: str
+    op: str
+    node: str
+    bytes: int
+    needed_by: tuple[str, ...]
 
 
 class LegalisedEntry(_Document):
@@ -50,13 +66,14 @@ class LegalisedEntry(_Document):
 class UnsupportedEntry(_Document):
     """Nodes of the result of one operator that the runtime does not take, and the one reason why they stay.
 
-    Or that it takes, and a rewrite left as they are.
+    Or that it takes, and a rewrite left as they are. `code` is one of docs/codes.md, "" where a rewrite has the reason.
     `nodes` are values of the graph, `modules` the parts of the model they belong to, as far as weights or scopes tell.
     """
 
     op: str
     count: int
     reason: str
+    code: str = ""
     nodes: tuple[str, ...]
     modules: tuple[str, ...]
 
@@ -160,16 +177,33 @@ class FailedEntry(_Document):
 
 
 class Report(_Document):
-    """`attnfuse.report/2`: the census of a source."""
+    """`attnfuse.report/2`: the census of a source.
+
+    `judged_by` are the versions of MindSpore, MindSpore Lite and CANN whose tables the result was held to.
+    """
 
     schema_: Literal["attnfuse.report/2"] = Field(default="attnfuse.report/2", alias="schema")
     attnfuse: str = __version__
     runtime: str
     soc: str
+    judged_by: dict[str, str] = {}
     components: tuple[ComponentEntry, ...]
     failed: tuple[FailedEntry, ...] = ()
     totals: Totals
     warnings: tuple[str, ...]
+
+
+class ManifestInput(_Document):
+    """One input of a graph, as `TensorSpec`; `converted_dtype` is its type in the model MindSpore Lite makes of it.
+
+    int64 becomes int32 there, everything else stays (run); what is fed is what `get_inputs()` says. Null where no Lite
+    converts the graph.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    converted_dtype: str | None = None
 
 
 class ManifestComponent(_Document):
@@ -187,7 +221,7 @@ class ManifestComponent(_Document):
     warnings: tuple[str, ...] = ()
     graph: str
     variables: tuple[str, ...]
-    inputs: tuple[TensorSpec, ...]
+    inputs: tuple[ManifestInput, ...]
     outputs: tuple[TensorSpec, ...]
     fixed: tuple[FixedValue, ...] = ()
     sources: tuple[str, ...]
@@ -197,13 +231,15 @@ class ManifestComponent(_Document):
 class Manifest(_Document):
     """`attnfuse.manifest/2`: what was made from what. File names are relative to the source and to the output.
 
-    Of several compiles into one folder, each of some components, `policy` is that of the last.
+    Of several compiles into one folder, each of some components, `policy` is that of the last. `judged_by` as in
+    `Report`.
     """
 
     schema_: Literal["attnfuse.manifest/2"] = Field(default=MANIFEST_SCHEMA, alias="schema")
     versions: dict[str, str]
     runtime: str
     soc: str
+    judged_by: dict[str, str] = {}
     policy: tuple[Rule, ...]
     components: tuple[ManifestComponent, ...]
     inputs: dict[str, FileDigest]

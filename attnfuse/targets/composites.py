@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from attnfuse.targets.facts import Refusal, TensorFacts
-from attnfuse.targets.ge import kernel_refusal
+from attnfuse.targets.ge import CAST, kernel_refusal
 from attnfuse.targets.limits import Target
 
 TILING = "CANN's tiling, August 2026"
@@ -190,12 +190,12 @@ def _layer_norm(target: Target, node: CompositeFacts) -> Iterator[Refusal]:
         mixed = {gamma.dtype, beta.dtype} == {"float32"}
     if not mixed:
         wanted = "gamma and beta in x's type, or in float32 beside float16"
-        yield Refusal("composite.dtype", wanted, f"{x.dtype}, {gamma.dtype}, {beta.dtype}", KERNEL)
+        yield Refusal("kernel.cast", wanted, f"{x.dtype}, {gamma.dtype}, {beta.dtype}: {CAST}", KERNEL)
         return
-    rows, width = (1, *x.dims)[-2:]
+    rows, width = (1, 1, *x.dims)[-2:]
     if (rows < 0 or rows % 16 == 0) and width < 4096:
         wanted = "with float32 gamma and beta, a second last size that is no multiple of 16, or a last one from 4096 on"
-        yield Refusal("composite.dtype", wanted, str(x), KERNEL)
+        yield Refusal("kernel.cast", wanted, f"{x}, {gamma.dtype}, {beta.dtype}: {CAST}", KERNEL)
 
 
 def _layer_norm_v4(target: Target, node: CompositeFacts) -> Iterator[Refusal]:

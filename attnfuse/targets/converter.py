@@ -14,8 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from attnfuse.ir.graph import CONSTANT, Model, Node, NotALiteralError, attribute, read_literal
+from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.questions import keeps_order, orders_effects, takes_element
+from attnfuse.ir.questions import keeps_order, orders_effects, role, takes_element
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
 from attnfuse.targets.composites import COMPOSITE_OPERATORS
@@ -23,6 +24,7 @@ from attnfuse.targets.facts import Refusal
 from attnfuse.targets.ge import Adapter, Kernels, Port, Prototype, tables
 from attnfuse.targets.limits import Target
 from attnfuse.targets.operators import OPERATORS
+from attnfuse.targets.ports import place
 from attnfuse.targets.support import unsupported_reason
 
 CONVERTER = "MindSpore Lite's and MindSpore 2.7.1's converters"
@@ -41,13 +43,17 @@ _KINDS: dict[str, tuple[int, ...]] = {
 }
 """By GE's kind of an attribute, how a primitive may hold it. Anything else is cast without asking, and that raises."""
 _ANY_KIND = (_A.INT64, _A.FLOAT, _A.BOOL, _A.STRING, *_SEQUENCES)
-_CONVOLUTIONS = ("Conv2D", "Conv3D")
 _EPSILON, _DEFAULT_EPSILON = 3, 1e-6
 """Where RmsNorm has it, counted from 1, and what CANN takes without it."""
-_TAKEN = frozenset((*COMPOSITE_OPERATORS, "Contiguous"))
-"""Taken, and not in the table of `operators`: composites, and a copy that is written as its argument all the same."""
 _IN_PLACE = "IdentityN"
 """What tuples and dependencies become, and the engine takes away."""
+
+
+def converted_type(target: Target, dtype: str) -> str | None:
+    """The type that an input of the graph has in the converted model; None where nothing converts it."""
+    if target.runtime != "lite":
+        return None
+    return "int32" if dtype == "int64" else dtype
 
 
 def converter_refusals(target: Target, model: Model, node: Node) -> tuple[Refusal, ...]:
@@ -63,7 +69,7 @@ def converter_refusals(target: Target, model: Model, node: Node) -> tuple[Refusa
     taken = OPERATORS.get(node.op)
     if taken is not None and taken.accepted_by != "GE adapter":
         return ()
-    if adapter is None or (taken is None and node.op not in _TAKEN):
+    if adapter is None or taken is None:
         return (Refusal("converter.adapter", "operators with an adapter", _why(target, model, node), CONVERTER),)
     prototype = tables().prototypes[adapter.ge]
     return (
@@ -72,7 +78,7 @@ def converter_refusals(target: Target, model: Model, node: Node) -> tuple[Refusa
         *_attributes(model, node, adapter, prototype),
         *_dtypes(target, model, node, adapter, prototype),
         *_result(model, node, adapter),
-        *_bias(model, node),
+        *_bias(model, node, adapter),
     )
 
 
@@ -121,10 +127,11 @@ def _parameter(node: Node, position: int) -> str:
 
 
 def _given(model: Model, node: Node, position: int) -> bool:
-    """Whether there is an argument there, and it is not None."""
-    if position > len(node.inputs):
+    """Whether there is an argument where the adapter looks, and it is not None."""
+    at = place(model, node, position)
+    if at is None or at > len(node.inputs):
         return False
-    producer = model.producer(node.inputs[position - 1])
+    producer = model.producer(node.inputs[at - 1])
     value = None if producer is None or producer.op != CONSTANT else attribute(producer.proto, "value")
     return value is None or value.type not in (_A.NONE, _A.UMONAD, _A.IOMONAD)
 
@@ -181,7 +188,8 @@ def _constant(model: Model, node: Node, position: int | None) -> AttributeProto 
     """The value of an argument that is a constant and no tensor."""
     if position is None or not _given(model, node, position):
         return None
-    producer = model.producer(node.inputs[position - 1])
+    at = place(model, node, position)
+    producer = None if at is None else model.producer(node.inputs[at - 1])
     value = None if producer is None or producer.op != CONSTANT else attribute(producer.proto, "value")
     return None if value is None or value.type == _A.TENSORS else value
 
@@ -195,10 +203,10 @@ def _dtypes(target: Target, model: Model, node: Node, adapter: Adapter, prototyp
         return
     kernels = tables().kernels.get((adapter.ge, target.soc))
     for port in (*prototype.inputs, *prototype.dynamic):
-        position = adapter.inputs.get(port.name) or adapter.dynamic_inputs.get(port.name)
-        if position is not None and position <= len(node.inputs):
+        at = place(model, node, adapter.inputs.get(port.name) or adapter.dynamic_inputs.get(port.name))
+        if at is not None and at <= len(node.inputs):
             listed = frozenset() if kernels is None else _listed_by(kernels, kernels.inputs, 0, port)
-            yield from _listed(adapter, port, listed, model.types_of(node.inputs[position - 1]))
+            yield from _listed(adapter, port, listed, model.types_of(node.inputs[at - 1]))
     made = model.types_of(node.name)
     for port, tensor_type in zip(prototype.outputs, made if isinstance(made, tuple) else (made,), strict=False):
         first = 0 if kernels is None else len(kernels.inputs)
@@ -255,30 +263,14 @@ def _type_text(made: TensorType | tuple[TensorType | None, ...] | None) -> str:
     return f"({', '.join(map(str, made))})" if isinstance(made, tuple) else str(made)
 
 
-def _bias(model: Model, node: Node) -> Iterator[Refusal]:
-    """A BiasAdd of rank 4 arrives as NHWC beside NCHW: only where CANN takes it into a convolution is it harmless."""
-    if node.op != "BiasAdd":
+def _bias(model: Model, node: Node, adapter: Adapter) -> Iterator[Refusal]:
+    """The bias of a product: with more than two axes MatMul becomes BatchMatMul, which has no input for it."""
+    position = adapter.inputs.get("bias")
+    if role(node) is not Role.PRODUCT or position is None or not _given(model, node, position):
         return
-    tensor_type, bias = model.type_of(node.inputs[0]), model.type_of(node.inputs[1])
-    if tensor_type is None or tensor_type.rank != 4:
-        return
-    before = model.producer(node.inputs[0])
-    is_convolution = before is not None and before.op in _CONVOLUTIONS and len(before.inputs) == 2
-    readers = [use for use in model.uses(node.inputs[0]) if use.node is None or not orders_effects(use.node)]
-    learned = bias is not None and bias.rank == 1 and _is_learned(model, node.inputs[1])
-    if not (is_convolution and len(readers) == 1 and learned):
-        wanted = "a BiasAdd of rank 4 as the only reader of a convolution without a bias, with a constant of rank 1"
-        found = f"{tensor_type} of {'an input' if before is None else before.op}, {len(readers)} readers"
-        yield Refusal("converter.bias", wanted, found, CONVERTER)
-
-
-def _is_learned(model: Model, value: str) -> bool:
-    """A weight, or a constant: what is Const in CANN's graph."""
-    producer = model.producer(value)
-    while producer is not None and (keeps_order(producer) or producer.op in ("Load", "Cast")):
-        value = producer.inputs[0]
-        producer = model.producer(value)
-    return model.is_parameter(value) or (producer is not None and producer.op == CONSTANT)
+    made = model.type_of(node.name)
+    if made is None or made.rank != 2:
+        yield Refusal("converter.bias", "a bias on a product of two axes", str(made), CONVERTER)
 
 
 def _custom(model: Model, node: Node) -> Iterator[Refusal]:

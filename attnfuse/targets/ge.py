@@ -26,8 +26,9 @@ WITHOUT_KERNEL = frozenset(
 SPECIALISED = MappingProxyType({"Concat": "ConcatD", "Split": "SplitD"})
 """What the engine makes of an operator whose axis is a constant, before it looks for a kernel."""
 
+CAST = "the engine casts"
 _OTHERWISE = {
-    "kernel.cast": "the engine casts",
+    "kernel.cast": CAST,
     "kernel.ai_cpu": "AI CPU, or a build error",
     "kernel.none": "AI CPU, or a build error",
 }

@@ -11,8 +11,9 @@ LITE_CONFIG = """\
 # Names of sections and keys were read in MindSpore Lite's sources; nothing was run on a device.
 
 [ascend_context]
-# Every operator computes in the type it has in the graph. The default is enforce_fp16, which would undo the types
-# chosen by the policy and by the model: a softmax or a normalisation in float32, attention in bfloat16.
+# Every operator computes in the type it has in the graph. The default, Lite's and CANN's, is force_fp16: all that is
+# float32 or bfloat16 and has a float16 kernel computes and stores float16, whatever policy and model chose, a softmax
+# or a normalisation in float32 among it. A square in float16 overflows from 256 on.
 precision_mode=enforce_origin
 # plugin_custom_ops is left out on purpose. With FlashAttention or All in it, MindSpore Lite's own fusion rewrites the
 # attention that attnfuse left as it is for a reason, with a scale that it recomputes and without some of the operands.

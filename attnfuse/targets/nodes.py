@@ -1,6 +1,7 @@
 """A node of a graph as the target's tables ask about it, and everything that they have against it.
 
-The report tells of kernels that are missing; what a file is called deployable by is `support`.
+A graph is deployable where `deployment_refusals` has nothing to say of its nodes; kernels that are missing the report
+tells beside it. What legalisation asks, operator by operator, is `support`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from attnfuse.ir.operators.arguments import Argument, Arguments, NotKnown, TypeM
 from attnfuse.ir.operators.attention import LAYOUTS
 from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType
 from attnfuse.ir.values import Values, read_constant
+from attnfuse.targets.attention import TILING as ATTENTION
 from attnfuse.targets.attention import FusedNodeFacts, launch_refusals
 from attnfuse.targets.composites import JUDGED, CompositeFacts, composite_refusals
+from attnfuse.targets.composites import TILING as COMPOSITES
 from attnfuse.targets.converter import converter_refusals
 from attnfuse.targets.facts import Refusal, TensorFacts
 from attnfuse.targets.ge import Adapter, kernel_refusal, tables
 from attnfuse.targets.limits import Target
+from attnfuse.targets.ports import place
 
 FUSED = "PromptFlashAttention"
 _OF_KERNELS = "kernel."
@@ -33,6 +37,22 @@ def node_refusals(target: Target, values: Values, node: Node) -> tuple[Refusal, 
         *_launch(target, values, node),
         *_kernel(target, values, node),
     )
+
+
+def deployment_refusals(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
+    """Those of `node_refusals` that keep a graph from MindSpore Lite: what is lost, refused, or never launched.
+
+    Not a missing kernel: the engine casts, or the AI CPU computes the node. The runtime mindspore has no converter.
+    """
+    if target.runtime != "lite":
+        return ()
+    found = node_refusals(target, values, node)
+    return tuple(refusal for refusal in found if not refusal.code.startswith(_OF_KERNELS))
+
+
+def judged_by(target: Target) -> dict[str, str]:
+    """The versions that a graph for the target is held to, by what was taken from each; none for mindspore."""
+    return {**tables().sources, "launches": f"{ATTENTION}; {COMPOSITES}"} if target.runtime == "lite" else {}
 
 
 def _launch(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:
@@ -129,10 +149,9 @@ _ABSENT = Argument(Special.NONE, None)
 
 
 def _port(values: Values, node: Node, position: int | None) -> Argument:
-    """What is at a position that counts from 1."""
-    if position is None or position > len(node.inputs):
-        return _ABSENT
-    return values.argument(node.inputs[position - 1])
+    """What an adapter finds at a position that counts from 1."""
+    at = place(values.model, node, position)
+    return _ABSENT if at is None or at > len(node.inputs) else values.argument(node.inputs[at - 1])
 
 
 def _facts_of(value_type: ValueType) -> TensorFacts | None:

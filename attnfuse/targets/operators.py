@@ -34,10 +34,12 @@ LimitKind: TypeAlias = Literal[
     "only of a function",
     "no empty list",
     "no empty tensor",
+    "no bool",
     "no -1",
     "no bfloat16",
     "made by",
     "rank",
+    "joins",
     "one shape",
     "one type",
     "float",
@@ -55,10 +57,12 @@ class Limit:
     only of a function  the same, where MindSpore's operator definition tells Lite which arguments to move
     no empty list  this argument is no constant `()`: MindSpore reads it as all axes, CANN as none
     no empty tensor  none of the tensors of this argument is without elements: nothing tells that CANN takes one
+    no bool        none of the tensors of this argument is boolean: neither declaration nor kernel has the type
     no -1          this argument is a constant without -1
     no bfloat16    this argument is of another type (MindSpore's operators say so)
     made by        this argument is made by the operator `value`
     rank           this argument has one of the ranks `value`
+    joins          of four axes, CANN takes it into the operator `value` that makes the first of these arguments
     one shape      these arguments have one shape, known before run time
     one type       these arguments are tensors of one element type
     float, …       these arguments have a float type; are whole numbers; are boolean
@@ -134,6 +138,7 @@ _SCALAR = "on sizes only; becomes the tensor operator, in int32"
 def _rows() -> Iterator[Operator]:
     yield from _ge(
         "array_ops",
+        ("Contiguous", "Identity, which the graph engine takes away", ()),
         "Depend",
         "ExpandDims",
         "MakeTuple",
@@ -149,8 +154,12 @@ def _rows() -> Iterator[Operator]:
         ("Argmax", "", (_constant("axis", "output_type"),)),
         (
             "BiasAdd",
-            "data_format does not arrive: CANN takes axis 1 of rank 4, else the last",
-            (Limit("rank", ("input_x",), (2, 4)), Limit("only", ("data_format",), 0)),
+            "data_format does not arrive: CANN takes the last axis, but in a convolution",
+            (
+                Limit("rank", ("input_x",), (2, 4)),
+                Limit("only", ("data_format",), 0),
+                Limit("joins", ("input_x", "bias"), "Conv2D"),
+            ),
         ),
         ("BitwiseAnd", "", _WHOLE),
         ("BitwiseOr", "", _WHOLE),
@@ -327,7 +336,12 @@ def _rows() -> Iterator[Operator]:
         (
             "Concat",
             "",
-            (Limit("made by", ("tensors",), "MakeTuple"), Limit("no empty tensor", ("tensors",)), _constant("axis")),
+            (
+                Limit("made by", ("tensors",), "MakeTuple"),
+                Limit("no empty tensor", ("tensors",)),
+                Limit("no bool", ("tensors",)),
+                _constant("axis"),
+            ),
         ),
         ("Split", "into equal parts", (_constant("axis", "output_num"),)),
         ("SplitV", "size_splits, split_dim and num_split are attributes", ()),
@@ -372,9 +386,6 @@ def _refused() -> Iterator[Refused]:
     yield Refused("ClampTensor", _NONE, "Maximum and Minimum")
     yield Refused("Clone", _NONE, "its argument")
     yield Refused("ConstantPadND", _NONE, "Concat with constants")
-    yield Refused(
-        "Contiguous", "an adapter, to Identity: a copy that says nothing more than its argument", "its argument"
-    )
     yield Refused("Conv2DBackpropInput", "an adapter; what format it gets there was not read", "as Conv2DTranspose")
     yield Refused("Conv2DExt", _NONE, "Conv2D, or BatchMatMul by groups, and Add of the bias as [1, C, 1, 1]")
     yield Refused(
@@ -395,7 +406,9 @@ def _refused() -> Iterator[Refused]:
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
-    yield Refused("GeluExt", _NONE, "GeGluV2 in a gate; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none")
+    yield Refused(
+        "GeluExt", _NONE, "GeGluV2 in a gate, or cut weights; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none"
+    )
     yield Refused("Generator", _NONE, "nothing: no result reads it")
     yield Refused("GreaterEqualScalar", _NONE, "GreaterEqual with a tensor of its type")
     yield Refused("GreaterScalar", _NONE, "Greater with a tensor of its type")

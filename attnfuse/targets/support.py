@@ -82,11 +82,19 @@ def _no_empty_list(model: Model, node: Node, limit: Limit) -> str | None:
 
 
 def _no_empty_tensor(model: Model, node: Node, limit: Limit) -> str | None:
+    return _no_tensor(model, node, limit, "a tensor without elements", lambda tensor_type: 0 in tensor_type.dims)
+
+
+def _no_bool(model: Model, node: Node, limit: Limit) -> str | None:
+    return _no_tensor(model, node, limit, "a boolean tensor", lambda tensor_type: tensor_type.dtype.name == "bool")
+
+
+def _no_tensor(model: Model, node: Node, limit: Limit, what: str, is_one: Callable[[TensorType], bool]) -> str | None:
     for name, value in _arguments(model, node, limit):
         types = model.types_of(value)
         for tensor_type in types if isinstance(types, tuple) else (types,):
-            if tensor_type is not None and 0 in tensor_type.dims:
-                return f"its argument {name} holds {tensor_type}, a tensor without elements"
+            if tensor_type is not None and is_one(tensor_type):
+                return f"its argument {name} holds {tensor_type}, {what}"
     return None
 
 
@@ -113,6 +121,34 @@ def _rank(model: Model, node: Node, limit: Limit) -> str | None:
         if tensor_type is None or not isinstance(limit.value, tuple) or tensor_type.rank not in limit.value:
             return f"its argument {name} is of rank {'?' if tensor_type is None else tensor_type.rank}"
     return None
+
+
+def _joins(model: Model, node: Node, limit: Limit) -> str | None:
+    """Of four axes it arrives as channels last: harmless only where CANN takes it into the convolution before it.
+
+    Of that operator, without a bias, read by nothing else, of sizes known before run time; what is added is learned.
+    """
+    values = [value for _, value in _arguments(model, node, limit)]
+    types = [model.type_of(value) for value in values]
+    if len(values) != 2 or types[0] is None or types[0].rank != 4:
+        return None
+    (value, bias), (tensor_type, added) = values, types
+    assert tensor_type is not None
+    before = model.producer(value)
+    joined = before is not None and before.op == limit.value and len(before.inputs) == 2 and tensor_type.is_static
+    readers = [use for use in model.uses(value) if use.node is None or not orders_effects(use.node)]
+    if joined and len(readers) == 1 and added is not None and added.rank == 1 and _is_learned(model, bias):
+        return None
+    return f"its format is lost, and CANN takes it into no {limit.value} before it"
+
+
+def _is_learned(model: Model, value: str) -> bool:
+    """A weight, or a constant: what is Const in CANN's graph."""
+    producer = model.producer(value)
+    while producer is not None and (keeps_order(producer) or producer.op in ("Load", "Cast")):
+        value = producer.inputs[0]
+        producer = model.producer(value)
+    return model.is_parameter(value) or (producer is not None and producer.op == CONSTANT)
 
 
 def _one_shape(model: Model, node: Node, limit: Limit) -> str | None:
@@ -176,10 +212,12 @@ _CHECKS: dict[LimitKind, Callable[[Model, Node, Limit], str | None]] = {
     "only of a function": _only_of_a_function,
     "no empty list": _no_empty_list,
     "no empty tensor": _no_empty_tensor,
+    "no bool": _no_bool,
     "no -1": _no_minus_one,
     "no bfloat16": _no_bfloat16,
     "made by": _made_by,
     "rank": _rank,
+    "joins": _joins,
     "one shape": _one_shape,
     "one type": _one_type,
     "float": _float,

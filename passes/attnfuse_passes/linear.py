@@ -1,16 +1,18 @@
 """Linear layers: a product with a weight, and with a bias where there is one, as MindSpore spells them.
 
 Read where weights are edited in place of what they give (see `Builder.weight`): zeros behind the heads of a projection
-are zeros in its weight and bias, and zeros behind those of what it takes are met by zeros in its weight.
+are zeros in its weight and bias, and zeros behind those of what it takes are met by zeros in its weight. A part of what
+it gives is what a part of its weight and bias gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from attnfuse.api import (
     Builder,
+    Cut,
     Edit,
     Effects,
     Hands,
@@ -151,6 +153,63 @@ def _weight_dims(model: Model, value: str, effects: Effects) -> tuple[int, ...] 
     return None if {value, parameter} & effects.mutated else tensor_type.dims
 
 
+_Edited: TypeAlias = "tuple[tuple[str, WeightEdits], ...]"
+"""Weights, and what is done to each."""
+
+
+def _is_editable(model: Model, edited: _Edited) -> bool:
+    """Whether all the weights take the edits."""
+    edit = Edit(model)
+    try:
+        for value, edits in edited:
+            load = model.producer(value)
+            edit.weight(value if load is None else load.inputs[0], edits)
+    except NotEditableError:
+        return False
+    return True
+
+
+def _write(b: Builder, linear: Linear, edited: _Edited, instead: dict[str, str], *, adds: bool) -> str:
+    """The layer of the edited weights, and of other values `instead` of its own; `adds` the bias behind its product."""
+    edits = dict(edited)
+
+    def applied(application: Application) -> str:
+        inputs = [
+            instead.get(name) or (b.weight(name, edits[name]) if name in edits else name) for name in application.inputs
+        ]
+        return b.again(application.value, inputs)
+
+    if linear.turning is not None:
+        instead[linear.turning.value] = applied(linear.turning)
+    value = applied(linear.product)
+    if linear.adding is None or not adds:
+        return value
+    instead[linear.product.value] = value
+    return applied(linear.adding)
+
+
+@dataclass(frozen=True, slots=True)
+class CutLinear:
+    """The elements `begin` to `end`, which it leaves out, of the last axis of what a linear layer gives."""
+
+    linear: Linear
+    begin: int
+    end: int
+
+    def is_editable(self, model: Model) -> bool:
+        """Whether all its weights can be cut."""
+        return _is_editable(model, self._edited())
+
+    def _edited(self) -> _Edited:
+        cut = WeightEdits(cuts=(Cut(0 if self.linear.turned else 1, self.begin, self.end),))
+        biases = ((bias, WeightEdits(cuts=(Cut(axis, self.begin, self.end),))) for bias, axis in self.linear.biases)
+        return ((self.linear.weight, cut), *biases)
+
+    def write(self, b: Builder) -> str:
+        """The layer with the part of its weights."""
+        return _write(b, self.linear, self._edited(), {}, adds=True)
+
+
 @dataclass(frozen=True, slots=True)
 class PaddedLinear:
     """A linear layer that gives `count` zeros behind each of `groups` parts of its last axis.
@@ -170,40 +229,19 @@ class PaddedLinear:
 
     def is_editable(self, model: Model) -> bool:
         """Whether all its weights take the zeros."""
-        edit = Edit(model)
-        try:
-            for value, edits in self._edits():
-                load = model.producer(value)
-                edit.weight(value if load is None else load.inputs[0], edits)
-        except NotEditableError:
-            return False
-        return True
+        return _is_editable(model, self._edited())
 
-    def _edits(self) -> Iterator[tuple[str, WeightEdits]]:
-        """Each weight, and what is done to it."""
+    def _edited(self) -> _Edited:
         last = 0 if self.linear.turned else 1
-        yield self.linear.weight, self._pad(1 - last if self.of_input else last)
-        for bias, axis in () if self.of_input else self.linear.biases:
-            yield bias, self._pad(axis)
+        weight = self._pad(1 - last if self.of_input else last)
+        biases = () if self.of_input else self.linear.biases
+        return ((self.linear.weight, weight), *((bias, self._pad(axis)) for bias, axis in biases))
 
     def _pad(self, axis: int) -> WeightEdits:
         return WeightEdits(pads=(Pad(axis, self.groups, self.count),))
 
     def write(self, b: Builder, operand: str | None = None) -> str:
         """The layer with the zeros in its weights, of its own operand or of another."""
-        linear, edits = self.linear, dict(self._edits())
-
-        def edited(application: Application, instead: dict[str, str]) -> str:
-            inputs = [
-                instead.get(name) or (b.weight(name, edits[name]) if name in edits else name)
-                for name in application.inputs
-            ]
-            return b.again(application.value, inputs)
-
+        linear = self.linear
         instead = {} if operand is None else {linear.product.inputs[linear.operand]: operand}
-        if linear.turning is not None:
-            instead[linear.turning.value] = edited(linear.turning, {})
-        value = edited(linear.product, instead)
-        if linear.adding is None or self.of_input:
-            return value
-        return edited(linear.adding, {linear.product.value: value})
+        return _write(b, linear, self._edited(), instead, adds=not self.of_input)

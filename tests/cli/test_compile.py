@@ -57,8 +57,8 @@ def test_the_manifest_tells_what_was_made_from_what(command: Command, model: Pat
     assert [rule["match"] for rule in manifest["policy"]] == ["unet.blocks.0"]
     (component,) = manifest["components"]
     assert component["inputs"] == [
-        {"name": "sample", "shape": [2, 24, 64], "dtype": "float16"},
-        {"name": "context", "shape": [2, 7, 64], "dtype": "float16"},
+        {"name": "sample", "shape": [2, 24, 64], "dtype": "float16", "converted_dtype": "float16"},
+        {"name": "context", "shape": [2, 7, 64], "dtype": "float16", "converted_dtype": "float16"},
     ]
     assert [o["shape"] for o in component["outputs"]] == [[2, 24, 64]]
     text = (tmp_path / "out" / "manifest.json").read_text() + (tmp_path / "out" / "report.json").read_text()

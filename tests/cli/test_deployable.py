@@ -11,11 +11,13 @@ import pytest
 
 from attnfuse import cli
 from attnfuse.ir.graph import CONSTANT, Model
+from attnfuse.ir.text import parse_program
+from attnfuse.ir.values import Values
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.targets import OPERATORS, Target
-from attnfuse.targets.support import unsupported_reason
+from attnfuse.targets.nodes import deployment_refusals
 from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
@@ -61,7 +63,7 @@ def test_inspect_tells_what_is_legalised(attnfuse: Run, plain: Path) -> None:
     (line,) = (line for line in said.splitlines() if line.startswith("  "))
     assert line.startswith("  Dense 8: ")
     assert "MatMul" in line
-    assert "deployable: MindSpore Lite takes every operator of the result" in said
+    assert "deployable: MindSpore Lite takes every node of the result" in said
     code, said = attnfuse("inspect", plain, "--runtime", "mindspore")
     assert code == 0
     assert "legalised" not in said
@@ -94,6 +96,52 @@ def test_deployable_is_required(attnfuse: Run, plain: Path, odd: Path, tmp_path:
     assert attnfuse("compile", odd, *arguments, "--runtime", "mindspore")[0] == 0  # MindSpore takes all of its own
     assert attnfuse("compile", plain, *arguments[2:], "-o", tmp_path / "plain")[0] == 0
     assert unsupported(tmp_path / "plain" / "unet.mindir") == []
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "reason"),
+    [
+        (
+            "GeGluV2(x: float16[2, 8]; dim=-1, activate_left=False) -> (float16[2, 4], float16[2, 4])[0]",
+            "converter.attribute",
+            "GeGluV2 on ascend910b takes a value for GeGluV2's attribute approximate, not none",
+        ),
+        (
+            "RotaryPositionEmbedding(x: float16[2, 7, 8, 64], c: float16[2, 7, 1, 64], s: float16[2, 7, 1, 64], 1)",
+            "composite.shape",
+            "RotaryPositionEmbedding on ascend910b takes cosines of [1, S, 1, D], [1, 1, S, D] or [S, 1, 1, D], not ",
+        ),
+    ],
+)
+def test_a_node_that_loses_something_or_is_not_launched_is_not_deployable(
+    attnfuse: Run, tmp_path: Path, program: str, code: str, reason: str
+) -> None:
+    """Its operator is one that MindSpore Lite takes."""
+    graph = tmp_path / "gate.mindir"
+    graph.write_bytes(codec.serialise(parse_program(program)))
+    exit_code, said = attnfuse("compile", graph, "-o", tmp_path / "out", "--require", "deployable")
+    assert exit_code == 1
+    assert "error: required deployable (unsupported==0), but unsupported is 1; nothing was written." in said
+    assert reason in " ".join(said.split())
+    (component,) = json.loads(attnfuse("inspect", graph, "--json")[1])["components"]
+    (entry,) = component["unsupported"]
+    assert (entry["op"], entry["code"], len(entry["nodes"])) == (program.partition("(")[0], code, 1)
+    assert entry["reason"].startswith(reason)
+
+
+def test_the_manifest_tells_types_after_conversion_and_what_the_result_was_judged_by(
+    attnfuse: Run, tmp_path: Path
+) -> None:
+    graph = tmp_path / "sum.mindir"
+    graph.write_bytes(codec.serialise(parse_program("Add(Cast(n: int64[2], 42), x: float16[2])")))
+    for runtime, types, judged in (("lite", ["int32", "float16"], True), ("mindspore", [None, None], False)):
+        assert attnfuse("compile", graph, "-o", tmp_path / runtime, "--runtime", runtime)[0] == 0
+        manifest, report = (json.loads((tmp_path / runtime / f"{n}.json").read_bytes()) for n in ("manifest", "report"))
+        given = manifest["components"][0]["inputs"]
+        assert [(one["name"], one["dtype"]) for one in given] == [("n", "int64"), ("x", "float16")]
+        assert [one["converted_dtype"] for one in given] == types
+        assert manifest["judged_by"] == report["judged_by"]
+        assert (manifest["judged_by"].get("kernels") == "CANN 8.1.RC1, aic-*-ops-info.json") == judged
 
 
 def test_what_two_layers_have_alike_is_written_once(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
@@ -137,11 +185,12 @@ def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path
 
 
 def unsupported(graph: Path) -> list[str]:
-    """The nodes of a written graph whose operator is not in the table, or that are not within its limits there."""
+    """The nodes of a written graph that the converter does not carry over whole, or no device launches."""
     model, target = Model(codec.parse(graph.read_bytes(), "x")), Target("lite", "ascend910b")
+    values = Values(model)
     nodes = [node for node in model.nodes if node.op != CONSTANT]
     assert len(nodes) > 10
-    return [repr(node) for node in nodes if node.op not in OPERATORS or unsupported_reason(target, model, node)]
+    return [repr(node) for node in nodes if deployment_refusals(target, values, node)]
 
 
 @pytest.mark.mindspore

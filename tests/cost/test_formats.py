@@ -41,6 +41,27 @@ def test_a_group_norm_between_convolutions_is_row_major_and_read_twice() -> None
     assert ("SiLU", 2048, 2048) in kernels
 
 
+def test_a_residual_between_convolutions_and_norms_is_in_the_format_of_convolutions() -> None:
+    # The sum takes both convolutions' results as they are, only what the norm reads of it is turned: TransData of x, of
+    # the sum, and before and behind the last convolution.
+    norm = "GroupNorm(s, 4, g: parameter float16[16], b: parameter float16[16], 1e-5)[0]"
+    sum_ = f"s = Add({CONV.format('x', 1)}, {CONV.format('x', 2)})"
+    kernels = told(f"x: float16[1, 16, 8, 8]; {sum_}; {CONV.format(norm, 3)}")
+    assert kernels.count(("TransData", 2048, 2048)) == 4
+    assert ("Add", 4096, 2048) in kernels
+
+
+def test_a_format_spreads_through_elementwise_operations_to_others_and_not_through_a_reshape() -> None:
+    # Channels of 4 are rounded up to 16: what is in the convolution's format has 2048 bytes, what is not 512.
+    text = "x: float16[1, 4, 8, 8]; y: float16[1, 4, 8, 8]; w: parameter float16[4, 4, 1, 1]; t = Softmax(x, (-1,))"
+    conv = "Conv2DExt(y, w, None, (1, 1), (0, 0), (1, 1), 1)"
+    kernels = told(f"{text}; Softmax(Exp(Softmax(Add(t, {conv}), (-1,))), (-1,))")
+    assert ("Add", 4096, 2048) in kernels
+    assert ("Exp", 512, 512) in kernels
+    reshaped = told(f"{text}; Softmax(Exp(Reshape({conv}, (4, 64))), (-1,))")
+    assert ("Exp", 512, 512) in reshaped
+
+
 def test_a_value_is_turned_once_however_many_read_it() -> None:
     # Both convolutions read one copy of x in their format; their sum joins neither the one nor the other norm.
     text = f"x: float16[1, 16, 8, 8]; return {CONV.format('x', 1)}, {CONV.format('x', 2)}"

@@ -71,11 +71,23 @@ def test_a_part_of_a_free_split_lies_in_what_is_split() -> None:
     assert peak_bytes(scheduled(text)) == T + 2 * 16896
 
 
-def test_of_two_branches_the_one_whose_kernel_waited_last_runs_first() -> None:
-    # Both softmaxes wait for e; the second is put on the stack last. Then comes what reads it, not the first.
-    done = scheduled(f"""{X}
-        e = Transpose(x, (1, 0))
-        a = Softmax(e, (-1,))
-        return a, Tile(ReduceMean(e, (-1,), True), (1, 2))
-    """)
-    assert [done.kernels[at].what for at in depth_first(done)] == ["Transpose", "ReduceMean", "Tile", "Softmax"]
+@pytest.mark.parametrize("results", ["Tile(r, (1, 2)), a", "a, Tile(r, (1, 2))"])
+@pytest.mark.parametrize("nodes", ["a = Softmax(e, (-1,)); r = {}", "r = {}; a = Softmax(e, (-1,))"])
+def test_of_two_branches_the_one_whose_kernel_waited_last_runs_first(nodes: str, results: str) -> None:
+    # Softmax and ReduceMean wait for e. The converter lists first what makes the last result, whatever stands first in
+    # the file; what it lists last is put on the stack last. Then comes what reads that, not the other.
+    nodes = nodes.format("ReduceMean(e, (-1,), True)")
+    done = scheduled(f"{X}e = Transpose(x, (1, 0)); {nodes}; return {results}")
+    branches = [["Softmax"], ["ReduceMean", "Tile"]]
+    first, last = branches[::-1] if results.startswith("Tile") else branches
+    assert [done.kernels[at].what for at in depth_first(done)] == ["Transpose", *first, *last]
+
+
+def test_a_shortcut_that_is_the_first_operand_runs_before_the_long_way() -> None:
+    # x and the result stay: 2. The small s is there before the softmaxes run, and e is gone with the first of them.
+    # With the operands the other way round e waits for the end of the softmaxes beside what they read and write.
+    way = "Softmax(Softmax(Softmax(e, (-1,)), (-1,)), (-1,))"
+    text = f"{X}e = Transpose(x, (1, 0)); s = ReduceMean(e, (-1,), True); t = {way}"
+    small = allocated(128 * 2)
+    assert peak_bytes(scheduled(f"{text}; Sub(s, t)")) == (2 + 2) * T + small
+    assert peak_bytes(scheduled(f"{text}; Sub(t, s)")) == (2 + 3) * T

@@ -50,7 +50,7 @@ _ABOUT = {
     "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
     "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),
     "passes/composites/group_norm.py": ("GroupNorm Mul SiLU Sigmoid", "the norm, and both spellings of SiLU behind it"),
-    "passes/composites/gate.py": ("GeluExt GeLU SiLU Mul", "the activation within, and the product that is the gate"),
+    "passes/composites/gate.py": ("SiLU", "the activation within, which is not written"),
     "passes/composites/gelu.py": (
         "Tanh Add Adds Mul Muls Pow PowTensorScalar Square",
         "the formula, with numbers as tensors or plain",
@@ -72,6 +72,7 @@ _ABOUT = {
     "passes/legalise/normalise.py": ("ReduceMean", "written for the statistics of a norm"),
     "passes/legalise/pool.py": ("ReduceMean ReduceSum", "written for a pool"),
     "passes/legalise/products.py": ("BatchMatMul", "written for other products"),
+    "passes/legalise/rules.py": ("Contiguous", "a copy that is taken, and written as its argument"),
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
@@ -90,9 +91,10 @@ _ABOUT = {
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/fused.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/converter.py": (
-        "BiasAdd Cast Contiguous Conv2D Conv3D Custom Load RmsNorm RotaryPositionEmbedding Shape",
-        "what of each the converter loses, and what a learned bias and a convolution are",
+        "Custom RmsNorm RotaryPositionEmbedding Shape",
+        "what of each the converter loses",
     ),
+    "attnfuse/targets/support.py": ("Cast Load", "what a learned bias may go through"),
     "attnfuse/targets/nodes.py": (
         "Custom PromptFlashAttention",
         "the one names another, the other has limits of its own",

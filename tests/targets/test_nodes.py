@@ -5,19 +5,22 @@ The forms that arrive, and the ways in which others do not, were found with Mind
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from attnfuse.codes import CODES, NODE_CODES
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import parse_program
 from attnfuse.ir.values import Values
 from attnfuse.mindir.codec import serialise
 from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import AttributeProto, PrimitiveProto
+from attnfuse.targets import converter
 from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.limits import Target
-from attnfuse.targets.nodes import composite_facts, fused_facts
+from attnfuse.targets.nodes import composite_facts, deployment_refusals, fused_facts
 from tests.support.graphs import GraphBuilder
 from tests.support.launching import refusals_in, refusals_of
 
@@ -118,7 +121,7 @@ def test_what_arrives_and_is_launched(program: str) -> None:
         (f"Select(c: bool[2], {X}, None) -> float16[2, 77, 768]", ["converter.limit", "converter.input"]),
         (f"Softmax({X}, a: int64[1]) -> float16[2, 77, 768]", ["converter.limit"]),
         # Types: a prototype's, where no kernel has more.
-        ("Concat((x: bool[2], y: bool[2]), 0) -> bool[4]", ["converter.dtype", "converter.dtype"]),
+        ("Concat((x: bool[2], y: bool[2]), 0) -> bool[4]", ["converter.limit", *["converter.dtype"] * 2]),
         ("StridedSlice(x: bool[4], (0,), (2,), (1,), 0, 0, 0, 0, 0) -> bool[2]", []),
         ("Sin(x: float64[2]) -> float64[2]", ["kernel.ai_cpu"]),
         # A Custom names ports as GE does, in order, and gives none that is optional.
@@ -190,7 +193,39 @@ def test_a_bias_of_rank_4_goes_into_a_convolution() -> None:
     assert told(biased()) == []
     assert told(biased(rank=2, convolved=False)) == []
     for other in (biased(learned=False), biased(readers=2), biased(convolved=False)):
-        assert told(other) == ["converter.bias"]
+        assert told(other) == ["converter.limit"]
+
+
+def test_a_bias_of_a_product_is_seen_where_it_stands() -> None:
+    """Third in the node, whose transposes are attributes, and fifth for the adapter; without a port in a batch."""
+    assert codes(PRODUCT.replace("b: float16", "b: float64")) == ["converter.dtype", "kernel.ai_cpu"]
+    assert codes(PRODUCT.replace("[2, 8]", "[3, 2, 8]").replace("-> float16[", "-> float16[3, ")) == ["converter.bias"]
+
+
+def test_a_graph_is_deployable_without_a_kernel_and_not_with_a_loss() -> None:
+    def told(program: str, runtime: str = "lite") -> list[str]:
+        model = model_of(program)
+        target = Target(runtime, "ascend910b")
+        return [r.code for node in model.nodes for r in deployment_refusals(target, Values(model), node)]
+
+    assert told("Sin(x: float64[2]) -> float64[2]") == []
+    lost = NORM.format("num_groups=32, eps=1e-5") + "[0]"
+    assert told(lost) == ["converter.attribute"]
+    assert told(lost, "mindspore") == []
+    mixed = "LayerNorm(x: bfloat16[2, 77, 768], g: float32[768], b: float32[768], 2, 2, 1e-6)"
+    types = "(bfloat16[2, 77, 768], float32[2, 77, 1], float32[2, 77, 1])"
+    assert codes(f"{mixed} -> {types}[0]") == ["kernel.cast"]
+    assert told(f"{mixed} -> {types}[0]") == []
+
+
+def test_every_code_of_a_node_is_documented() -> None:
+    folder = Path(converter.__file__).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    used = set(re.findall(r'"((?:converter|composite|kernel|target)\.[a-z_]+)"', text))
+    assert len(used) > 30
+    assert used <= CODES.keys() | NODE_CODES.keys()
+    assert NODE_CODES.keys() <= used
+    assert not NODE_CODES.keys() & CODES.keys()
 
 
 FUSED = (

@@ -31,8 +31,12 @@ from tests.verify.test_composites import (
 __all__ = ["no_inference"]  # a fixture, for every test of this module
 
 PROJECTED = "Dense(x: float16[2, 6, 16], w: parameter float16[64, 16], b: parameter float16[64])"
-GATE = f"a = Chunk({PROJECTED}, 2, -1); Mul(a[0], GeluExt(a[1], 0))"
-TANH_GATE = f"a = Chunk({PROJECTED}, 2, -1); Mul(a[0], GeluExt(a[1], 1))"
+WIDE = PROJECTED.replace("16]", "32]")
+"""Of as many features as half of what it gives: its weights are not cut."""
+GATE = f"a = Chunk({WIDE}, 2, -1); Mul(a[0], GeluExt(a[1], 0))"
+TANH_GATE = f"a = Chunk({WIDE}, 2, -1); Mul(a[0], GeluExt(a[1], 1))"
+CUT_GATE = f"a = Chunk({PROJECTED}, 2, -1); Mul(a[0], GeluExt(a[1], 0))"
+CUT_TANH_GATE = f"a = Chunk({PROJECTED}, 2, -1); Mul(a[0], GeluExt(a[1], 1))"
 SWIGLU = f"a = Chunk({PROJECTED}, 2, -1); Mul(SiLU(a[0]), a[1])"
 CHAIN = """
 a = Muls(Add(x: float32[4, 64], Muls(PowTensorScalar(x, 3), 0.044715)), 0.7978845608028654)
@@ -93,7 +97,28 @@ def of_another_operator(fused: Model) -> None:
     attribute("Custom", "reg_op_name")(fused).s = b"GeluV2"
 
 
+def halves_exchanged(fused: Model) -> None:
+    """The activation takes what the gate should."""
+    gate, gelu = the(fused, "Mul").proto, the(fused, "GeluExt").proto
+    gate.input[0], gelu.input[0] = gelu.input[0], gate.input[0]
+
+
+def another_half(fused: Model) -> None:
+    """The first product's weight in the second as well."""
+    first, second = (node.proto for node in fused.nodes if node.op == "Dense")
+    second.input[1] = first.input[1]
+
+
+def with_tanh(fused: Model) -> None:
+    constant = fused.producer(the(fused, "GeluExt").inputs[1])
+    assert constant is not None
+    next(a for a in constant.proto.attribute if a.name == "value").i = 1
+
+
 MUTANTS = {
+    "cut halves exchanged": Mutant(CUT_GATE, halves_exchanged, NUMBERS),
+    "one half of the weights twice": Mutant(CUT_GATE, another_half, NUMBERS),
+    "tanh for erf behind cut weights": Mutant(CUT_GATE, with_tanh, NUMBERS),
     "gate halves swapped": Mutant(GATE, whole("GeGluV2", "activate_left", 1), NUMBERS),
     "tanh for erf": Mutant(GATE, whole("GeGluV2", "approximate", 1), NUMBERS),
     "erf for tanh": Mutant(TANH_GATE, whole("GeGluV2", "approximate", 0), NUMBERS),
@@ -110,7 +135,7 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("text", [GATE, TANH_GATE, SWIGLU, CHAIN, PAIRS, HALVES, *LEGALISED])
+@pytest.mark.parametrize("text", [GATE, TANH_GATE, CUT_GATE, CUT_TANH_GATE, SWIGLU, CHAIN, PAIRS, HALVES, *LEGALISED])
 def test_a_sound_rewrite_passes_every_check(text: str, tmp_path: Path) -> None:
     result = verify(*pair(text), tmp_path)
     assert result.findings == ()

@@ -22,6 +22,7 @@ from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.questions import makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, FusedAttention, MalformedError, read
@@ -178,7 +179,8 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
     behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
-        return ReplacedOperator(output, op, _elements(original, fused, output), _nearest(original, fused, output))
+        nearest = _nearest(original, fused, output) - _edited_weights(original, fused)
+        return ReplacedOperator(output, op, _elements(original, fused, output), nearest)
     if len(attentions[0]) > 1:
         return None
     model, node = (fused, attentions[0][0]) if attentions[0] else (original, attentions[1][0])
@@ -257,6 +259,13 @@ def _frontier(model: Model, output: str, other: Model) -> set[str]:
             else:
                 stack.append(value)
     return found
+
+
+def _edited_weights(original: Model, fused: Model) -> set[str]:
+    """The original's weights of which the fused graph has edited ones: drawn for themselves, both would differ."""
+    parameters = {parameter_name(parameter): parameter.name for parameter in original.parameters()}
+    made = (edited_weight(parameter_name(parameter), parameters) for parameter in fused.parameters())
+    return {parameters[found.source] for found in made if found is not None}
 
 
 def _exists(model: Model, value: str) -> bool:

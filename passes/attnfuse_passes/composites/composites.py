@@ -21,7 +21,9 @@ class Composites:
     """Writes composite operators where the target launches them; what it refuses stays, and legalisation says why.
 
     With `swiglu` "custom" a gate by SiLU whose first half is activated becomes a `Custom` node of CANN's SwiGlu, which
-    no device has taken yet; with "off" it stays.
+    no device has taken yet; with "off" it stays. With `gelu_gate` "operator" a gate by GELU is GeGluV2; with "cost" it
+    is two products of cut weights where these are expected to move fewer bytes, if the graph engine makes one kernel of
+    the elementwise operations behind them.
     """
 
     id: ClassVar[str] = "composites"
@@ -30,6 +32,7 @@ class Composites:
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
 
     swiglu: Literal["off", "custom"] = "off"
+    gelu_gate: Literal["cost", "operator"] = "cost"
 
     def run(self, model: Model, context: Context) -> bool:
         """Raise, decide and lower each candidate, in file order."""
@@ -37,7 +40,7 @@ class Composites:
             return False
         rewrites: list[AnyRewrite] = [
             *(GroupNormRewrite(), AddLayerNormRewrite(model), LayerNormRewrite(), RmsNormRewrite()),
-            *(GeluGate(), GeluChain(), RotationRewrite()),
+            *(GeluGate(cuts=self.gelu_gate == "cost"), GeluChain(), RotationRewrite()),
         ]
         if self.swiglu == "custom":
             rewrites.append(SiluGate())

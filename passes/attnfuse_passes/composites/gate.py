@@ -1,36 +1,53 @@
 """The gate of a feed-forward: one half of a projection times an activation of the other half.
 
-GELU is GeGluV2, on all SoCs. SiLU is CANN's SwiGlu, which has no adapter and so is a `Custom`; only where the first
-half is the activated one, for SwiGlu has no other order, and only where the pass is asked for it: such a node went
-through GE's graph library and was never compiled. Another way to write a gate, as two products of cut weights, would be
-a second lowering of the same form.
+GELU is GeGluV2, on all SoCs, or two products, each of one half of the projection's weights, with the activation and a
+product behind them, whichever moves fewer bytes by the rules of the estimate (docs/cost.md). In sizes of the gated
+tensor, GeGluV2 reads two and writes two, for it gives out the activated half as well. The elementwise operations read
+two and write one, if the graph engine makes one kernel of them, as rule 4 says it does; and the projection's operand is
+read twice.
+
+SiLU is CANN's SwiGlu, which has no adapter and so is a `Custom`; only where the first half is the activated one, for
+SwiGlu has no other order, and only where the pass is asked for it: such a node went through GE's graph library and was
+never compiled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from attnfuse.api import (
+    SPECIFICATIONS,
     Builder,
     Candidate,
     CompositeFacts,
+    Decision,
     Node,
     Result,
     RewriteContext,
     TensorType,
+    Unsupported,
     cannot,
+    effective_uses,
+    first_supported,
 )
 from attnfuse_passes.composites.composite import Composite, CompositeLowering, CompositeRewrite, facts_of
 from attnfuse_passes.composites.matching import Half, beside, half_of, only_reader
 from attnfuse_passes.legalise import nodes
+from attnfuse_passes.linear import CutLinear, Linear, read_linear
+
+_OPERATIONS = {True: 2, False: 6}
+"""Elementwise operations of a gate, its product with them: with tanh, and with erf."""
+_CASTS = 2
+"""Those around erf of a type that it is not computed in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate(Composite):
     """`x`, whose axis `axis` is halved: one half times the activation of the other, the first where `first_activated`.
 
-    `tanh` is GELU's approximation, None where the activation has none.
+    `tanh` is GELU's approximation, None where the activation has none. `linear` is the layer that makes `x`, where it
+    is to be cut; `whole` says why it is not.
     """
 
     x: str
@@ -38,6 +55,8 @@ class Gate(Composite):
     axis: int
     first_activated: bool
     tanh: bool | None
+    linear: Linear | None = None
+    whole: str = ""
 
 
 class GeGluV2(CompositeLowering[Gate]):
@@ -60,6 +79,23 @@ class GeGluV2(CompositeLowering[Gate]):
         )
         several = build.op("GeGluV2", form.x, prim_type=build.PRIMITIVE, attributes=attributes)
         return nodes.element(build, several, 0)
+
+
+class CutWeights:
+    """Two products of halves of the projection's weights, an activation and a product."""
+
+    form: ClassVar[str] = "cut weights"
+
+    def unsupported_reason(self, form: Gate, candidate: Candidate, at: RewriteContext) -> Unsupported | None:
+        return None if form.linear is not None else Unsupported("composite.cut_weights", form.whole)
+
+    def write(self, build: Builder, form: Gate, candidate: Candidate) -> Result:
+        assert form.linear is not None
+        first, second = (half.write(build) for half in _halves(form, form.linear))
+        activated, other = (first, second) if form.first_activated else (second, first)
+        if form.tanh:
+            return build.op("Mul", other, build.op("GeLU", activated))
+        return build.op("Mul", other, build.op("GeluExt", activated, build.constant(0)))
 
 
 class SwiGlu(CompositeLowering[Gate]):
@@ -86,10 +122,16 @@ def _dim(form: Gate) -> int:
 
 
 class GeluGate(CompositeRewrite[Gate]):
-    """GeluExt(half, approximate: 0 none, 1 tanh) or GeLU(half), the form with tanh."""
+    """GeluExt(half, approximate: 0 none, 1 tanh) or GeLU(half), the form with tanh.
+
+    With `cuts`, weights are cut where that costs less.
+    """
 
     roots = frozenset(("GeluExt", "GeLU"))
-    lowerings = (GeGluV2(),)
+    lowerings = (GeGluV2(), CutWeights())
+
+    def __init__(self, *, cuts: bool) -> None:
+        self.cuts = cuts
 
     def raise_(self, at: RewriteContext) -> Gate | None:
         found = _gated(at)
@@ -98,7 +140,48 @@ class GeluGate(CompositeRewrite[Gate]):
         approximate = 1 if at.node.op == "GeLU" else at.integer(1)
         if approximate not in (0, 1):
             raise cannot(f"its approximation is {approximate}, neither 0 nor 1")
-        return _gate(*found, tanh=approximate == 1)
+        gate = _gate(*found, tanh=approximate == 1)
+        if not self.cuts:
+            return replace(gate, whole="the pass is not asked for it")
+        linear = read_linear(at.model, gate.x, at.effects)
+        if linear is None:
+            return replace(gate, whole="no linear layer whose weights may be edited makes what is halved")
+        whole = _whole(at, gate, linear)
+        return replace(gate, whole=whole) if whole else replace(gate, linear=linear)
+
+    def decide(self, form: Gate, at: RewriteContext) -> Decision[Candidate]:
+        if form.linear is None:
+            return super().decide(form, at)
+        decision = first_supported(self.lowerings[::-1], form, at, form.anchor)
+        assert decision.chosen is not None
+        removes = (*form.interior, *sorted(form.linear.values))
+        return replace(decision, chosen=replace(decision.chosen, removes=removes))
+
+
+def _whole(at: RewriteContext, gate: Gate, linear: Linear) -> str:
+    """Why the weights of the layer that makes what is halved are not cut; "" where they are."""
+    model, half = at.model, gate.tensor_type.dims[-1] // 2
+    inside = {at.node.name, gate.anchor, *gate.interior, *linear.values}
+    made = (gate.x, *gate.interior, *linear.values)
+    if any(use.node is None or use.node.name not in inside for value in made for use in effective_uses(model, value)):
+        return "what is halved, or a weight of it, is read elsewhere"
+    if any(value in at.replaced for value in linear.values):
+        return "another rewrite stands for something of the layer"
+    if gate.axis != gate.tensor_type.rank - 1 or not all(cut.is_editable(model) for cut in _halves(gate, linear)):
+        return "its weights cannot be cut so"
+    operand = model.type_of(linear.product.inputs[linear.operand])
+    if operand is None or operand.dims[-1] >= half:
+        return "to read the layer's operand twice costs more than is saved"
+    operations = _OPERATIONS[bool(gate.tanh)]
+    if not gate.tanh and gate.tensor_type.dtype.is_low_precision:
+        operations += _CASTS
+    limit = SPECIFICATIONS[at.target.soc].region_limit
+    return "" if operations <= limit else f"{operations} elementwise operations are no one kernel on {at.target.soc}"
+
+
+def _halves(gate: Gate, linear: Linear) -> tuple[CutLinear, CutLinear]:
+    half = gate.tensor_type.dims[-1] // 2
+    return CutLinear(linear, 0, half), CutLinear(linear, half, 2 * half)
 
 
 class SiluGate(CompositeRewrite[Gate]):

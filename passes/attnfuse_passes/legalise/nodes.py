@@ -143,7 +143,10 @@ def filled(build: Builder, dims: tuple[int, ...], value: bool | int | float, dty
 
 
 def concat(build: Builder, values: Sequence[str], axis: int) -> str:
-    """Tensors of one element type one after the other along an axis."""
+    """Tensors of one element type one after the other along an axis; booleans as int8, for CANN joins no others."""
+    dtype = build.type_of(values[0]).dtype
+    if dtype is dtypes.BOOL:
+        return build.cast(concat(build, [build.cast(value, dtypes.INT8) for value in values], axis), dtypes.BOOL)
     return build.op("Concat", make_tuple(build, values), build.constant(axis))
 
 

@@ -14,7 +14,7 @@ MatchFailure (`cannot` makes one) with the reason: the node stays, and the repor
 
 A rule is the short form of a rewrite with one root and one lowering, which finds out while it writes. It is asked for
 the nodes that the target does not take: all of an operator it does not take, and of one that it takes within limits
-(`attnfuse/targets/operators.py`) those beyond them.
+(`attnfuse/targets/operators.py`) those beyond them. `SAY_NOTHING` are taken and asked for all the same.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from attnfuse_passes.legalise import nodes
 LegalisationRule: TypeAlias = "Callable[[RuleContext], Result]"
 
 RULES: dict[str, LegalisationRule] = {}
+SAY_NOTHING = frozenset({"Contiguous"})
+"""A copy that the target takes, and that says no more than its argument."""
 _PLUGGED: list[Rewrite[Any, Any]] = []
 """What plugins bring."""
 
@@ -130,5 +132,6 @@ class RuleRewrite(OperatorRewrite[RewriteContext]):
         self.lowerings = (_Application(op, rule),)
 
     def raise_(self, at: RewriteContext) -> RewriteContext | None:
-        """The node itself, where the target does not take it as it is."""
-        return None if unsupported_reason(at.target, at.model, at.node) is None else at
+        """The node itself, where the target does not take it as it is, or it says nothing."""
+        is_taken = unsupported_reason(at.target, at.model, at.node) is None
+        return None if is_taken and at.node.op not in SAY_NOTHING else at

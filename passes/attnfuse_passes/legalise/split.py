@@ -59,13 +59,13 @@ def stack_of_a_result(at: RuleContext) -> Result:
 
 @legalises("Concat")
 def join(at: RuleContext) -> Result:
-    """(tensors, axis), of a tuple that another operator than MakeTuple makes, or with tensors that have no elements."""
+    """(tensors, axis): of a tuple that another operator than MakeTuple makes, of booleans, or with empty tensors."""
     axis = at.axis(1, at.out.rank)
     values = [value for value in at.elements(0) if 0 not in at.build.type_of(value).dims]
     if not values:
         raise cannot("it joins nothing")
     if len(values) > 1:
-        return at.build.op("Concat", nodes.make_tuple(at.build, values), at.build.constant(axis))
+        return nodes.concat(at.build, values, axis)
     if {at.node.name, values[0]} & at.effects.mutated:
         raise cannot("what it reads or gives is changed in place")
     return values[0]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
+from attnfuse.ir.values import Values
 from attnfuse.mindir import codec
-from attnfuse.targets.support import unsupported_reason
+from attnfuse.targets.nodes import deployment_refusals
 from attnfuse.verify.graph.structure import check_interface, new_findings
 from attnfuse.verify.inference.inferred_types import Inference, infer_all
 from attnfuse.verify.lowering import Arithmetic, lower
@@ -57,7 +58,8 @@ def compiled(name: str) -> Model:
 @pytest.mark.parametrize("name", store.names())
 def test_what_is_left(name: str) -> None:
     before, after = source(name), compiled(name)
-    left = {node.op for node in after.nodes if unsupported_reason(LITE, after, node) is not None}
+    values = Values(after)
+    left = {node.op for node in after.nodes if deployment_refusals(LITE, values, node)}
     assert left == LEFT.get(name, set())
     assert new_findings(before, after)[0] + check_interface(before, after) == []
 

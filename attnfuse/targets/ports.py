@@ -1,0 +1,23 @@
+"""Where in a node's inputs an argument is that MindSpore's converter looks for by its position."""
+
+from __future__ import annotations
+
+from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.operators.table import operator
+
+
+def place(model: Model, node: Node, position: int | None) -> int | None:
+    """Position in the node's inputs of an argument that an adapter finds at `position`, both counted from 1.
+
+    What a primitive holds as attributes is put back as arguments before the adapter counts (Lite's AttrToArgsPass), so
+    that arguments behind them stand further to the front in the node: the bias of a MatMul whose transposes are
+    attributes is third there, and fifth for the adapter (run). None for an argument that is an attribute.
+    """
+    if position is None:
+        return None
+    signature = operator(node.op).signature
+    if position > len(signature.inputs):
+        return position
+    stored = frozenset(a.name for a in model.primitives[node.proto.op_type].attribute)
+    at = signature.with_attributes(stored).positions.get(signature.inputs[position - 1].name)
+    return None if at is None else at + 1
