@@ -24,6 +24,7 @@ the pass must change nothing.
 
     title     what the block shows; a name no other of the file has
     pass      the id of the pass that runs
+    option    options of that pass, with `;` between them, such as largest_constant = 16
     runtime   lite (default), mindspore
     soc       ascend910b (default) or another of `attnfuse.targets`
     policy    settings of a policy's defaults in TOML, with `;` between them, such as flash = false
@@ -66,13 +67,14 @@ from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.pass_manager import Context, Pass
-from attnfuse.policy import Policy, policy_of
+from attnfuse.pass_options import configured
+from attnfuse.policy import Policy, command_line_options, policy_of
 from attnfuse.targets import Target
 from attnfuse.verify.graph.structure import check_interface, new_findings
 
 __all__ = ["Fixture", "check_fixture", "check_laws", "check_operator", "node_of", "numbers_of", "read_fixtures"]
 
-_KEYS = ("title", "pass", "runtime", "soc", "policy", "given", "status", "code", "reason", "exact", "native")
+_KEYS = ("title", "pass", "option", "runtime", "soc", "policy", "given", "status", "code", "reason", "exact", "native")
 _KEY = re.compile(rf"({'|'.join(_KEYS)}): *(.*?) *")
 _BLOCK = re.compile(r"\n(?:[ \t]*\n)+")
 _ARROW = re.compile(r"^[ \t]*=>", re.MULTILINE)
@@ -329,7 +331,10 @@ def _run(fixture: Fixture, model: Model, context: Context, passes: Sequence[Pass
     known = {step.id: step for step in (_installed() if passes is None else passes)}
     if wanted not in known:
         raise UsageError(f"{fixture}: there is no pass {wanted!r}; there are {', '.join(known)}.")
-    return pass_manager.run(model, context, [known[wanted]])
+    given = fixture.keys.get("option", "").split(";")
+    options = command_line_options([f"{wanted}.{option.strip()}" for option in given if option.strip()])
+    step = next(step for step in configured(known, options) if step.id == wanted)
+    return pass_manager.run(model, context, [step])
 
 
 @cache

@@ -91,7 +91,7 @@ def test_an_option_changes_the_graph_and_is_told(run: Command, graph: Path, tmp_
     assert run("compile", graph, "-o", out, "--policy", policy).code == 0
     assert b"from the file" in (out / "unet.mindir").read_bytes()
     (component,) = document(out)["components"]
-    own = {"composites.gelu_gate": "cost", "composites.swiglu": "off", "fuse.largest_constant": 1 << 26}
+    own = {"composites.gelu_gate": "operator", "composites.swiglu": "off", "fuse.largest_constant": 1 << 26}
     assert component["options"] == own | {"marks.text": "from the file"}
     assert component["plugins"] == {"attnfuse-marks": "1.2"}
     assert document(out, "manifest.json")["versions"]["attnfuse-marks"] == "1.2"

@@ -60,7 +60,7 @@ LEGALISED = (PROJECTED, CONVOLUTION)
 def pair(text: str) -> tuple[Model, Model]:
     """A graph, and what the pass makes of it; of a bias, what legalisation does."""
     original, fused = (Model(parse_program(text, infer=infer, signature=signature)) for _ in range(2))
-    step = Legalise() if text in LEGALISED else Composites(swiglu="custom")
+    step = Legalise() if text in LEGALISED else Composites(swiglu="custom", gelu_gate="cost")
     assert step.run(fused, Context("part", "part", Policy(), Target("lite", "ascend910b")))
     return original, Model(codec.parse(codec.serialise(fused.proto), "the rewritten graph"))
 

@@ -39,7 +39,8 @@ class Site:
 
     `output` is the value that both graphs make, each in its own way. `attention` is the fused node behind it in the
     fused graph; None where the rewrite put a formula in place of a fused node. `entries` are the values of both graphs
-    that its operands are made from, by operand; equal where query and key are one value.
+    that its operands are made from, by operand; equal where query and key are one value. `beside` are values of both
+    graphs that such an operand is made from too: a norm of a sum, made by one operator, reads two.
     """
 
     output: str
@@ -47,6 +48,7 @@ class Site:
     attention: FusedAttention | None
     entries: dict[str, str]
     compute: DType
+    beside: frozenset[str] = frozenset()
 
     @property
     def label(self) -> str:
@@ -134,7 +136,7 @@ def check_compute(sites: Iterable[Site], asked: Mapping[str, str]) -> list[str]:
 def cut(original: Model, fused: Model, site: Site) -> Cut | None:
     """The site's part of both graphs; None where it calls a function, or is in one that the fused graph does not call:
     it is then run with the whole graph only."""
-    return _cut(original, fused, (site.output,), set(site.entries.values()))
+    return _cut(original, fused, (site.output,), {*site.entries.values(), *site.beside})
 
 
 def cut_replaced(original: Model, fused: Model, replaced: ReplacedOperator) -> Cut | None:
@@ -177,9 +179,8 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
     behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
-        nearest = _frontier(fused, output, original) | _frontier(original, output, fused)
-        nearest -= _edited_weights(original, fused)
-        return ReplacedOperator(output, op, _elements(original, fused, output), frozenset(nearest))
+        nearest = _nearest(original, fused, output) - _edited_weights(original, fused)
+        return ReplacedOperator(output, op, _elements(original, fused, output), nearest)
     if len(attentions[0]) > 1:
         return None
     model, node = (fused, attentions[0][0]) if attentions[0] else (original, attentions[1][0])
@@ -190,14 +191,15 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
         return None
     entries = {name: _common(model, other, getattr(attention, name)) for name in OPERANDS}
     query = model.type_of(attention.query)
-    if query is None or None in entries.values():
+    if query is None or not all(entries.values()):
         return None
     return Site(
         output=output,
         module=module_behind(model, attention.query),
         attention=attention if model is fused else None,
-        entries={name: value for name, value in entries.items() if value is not None},
+        entries={name: values[0] for name, values in entries.items()},
         compute=query.dtype,
+        beside=frozenset(value for values in entries.values() for value in values[1:]),
     )
 
 
@@ -222,6 +224,19 @@ def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
     users = (use.node for use in original.uses(value))
     read = dict.fromkeys(node.name for node in users if node is not None and takes_element(node))
     return tuple(name for name in read if fused.type_of(name) is not None)
+
+
+def _nearest(original: Model, fused: Model, output: str) -> frozenset[str]:
+    """The nearest tensors behind `output` that both graphs have, and of these only what is not made of the others.
+
+    One graph may read a value, and the other what that value is a view of: drawn apart they would not agree.
+    """
+
+    def behind(value: str) -> set[str]:
+        return _frontier(fused, value, original) | _frontier(original, value, fused)
+
+    nearest = behind(output)
+    return frozenset(value for value in nearest if not (made := behind(value)) or not made <= nearest)
 
 
 def _frontier(model: Model, output: str, other: Model) -> set[str]:
@@ -257,21 +272,26 @@ def _exists(model: Model, value: str) -> bool:
     return model.producer(value) is not None or model.is_input(value) or model.is_parameter(value)
 
 
-def _common(model: Model, other: Model, value: str) -> str | None:
-    """The nearest value that both graphs have on the way back from an operand.
+def _common(model: Model, other: Model, value: str) -> list[str]:
+    """The nearest tensors that both graphs have on the way back from an operand.
 
-    Casts, layouts and padding have one operand of the tensor's size; a factor or a condition beside it is smaller, and
-    what it is joined with to be padded is constant. A product that is made anew is followed to what its new weight
-    multiplies.
+    Casts, layouts and padding have one operand of the tensor's size; a factor beside it is smaller, a condition is of
+    truth values, and what it is joined with to be padded leads to none. A product that is made anew is followed to what
+    its new weight multiplies, a norm to what it norms: several tensors of one size, where it takes their sum.
     """
-    while not _exists(other, value):
-        node = model.producer(value)
-        joined = () if node is None else (v for v in _joined(model, node) if not _is_new_weight(model, other, v))
-        known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static}
-        if not known:
-            return None
-        value = max(known, key=lambda name: known[name])
-    return value
+    if model.type_of(value) is not None and _exists(other, value):
+        return [value]
+    node = model.producer(value)
+    if node is None:
+        return []
+    if takes_element(node):
+        return _common(model, other, node.inputs[0])
+    joined = (v for v in _joined(model, node) if not _is_new_weight(model, other, v))
+    known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static and t.dtype.is_float}
+    largest = [v for v, size in known.items() if size == max(known.values())]
+    if not largest:  # of a tuple's element, or of a size not known before run time
+        return []
+    return list(dict.fromkeys(found for v in largest for found in _common(model, other, v)))
 
 
 def _is_new_weight(model: Model, other: Model, value: str) -> bool:

@@ -39,7 +39,8 @@ class Rounding:
     `operands` are positions of operands that are rounded first. `stored` is for the softmax: the nodes between the
     product that made the scores and the softmax, in order, that product first; all they do to the scores but scale
     them is a bias, and the scores are moved by what storing it costs (`OnnxWriter.moved`). `added` is the coarsest
-    type in which the formula itself holds the sum of scores and bias.
+    type in which the formula itself holds the sum of scores and bias. `scores` is for a fused node: its scores are held
+    in that type too.
     """
 
     dtype: DType
@@ -47,6 +48,7 @@ class Rounding:
     result: bool = False
     stored: tuple[str, ...] = ()
     added: DType = dtypes.FLOAT32
+    scores: bool = False
 
 
 def onnx_type(dtype: DType) -> int:

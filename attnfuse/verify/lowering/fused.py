@@ -52,8 +52,10 @@ def lower_fused(at: LoweringContext, fused: FusedAttention, of: Sizes) -> list[s
     if w.arithmetic is Arithmetic.PLAIN and is_lean(fused, of):
         return _results(fused, _heads_together(at, fused, _lean(at, fused, of, (q, k, v)), of))
 
+    is_fast = fused.is_fast or (at.rounding is not None and at.rounding.scores)
+
     def held(value: str) -> str:
-        return w.round_to(value, dtype, w.arithmetic.carry(dtype)) if fused.is_fast else value
+        return w.round_to(value, compute, w.arithmetic.carry(dtype)) if is_fast else value
 
     scores = held(w.emit("MatMul", q, w.emit("Transpose", k, perm=[0, 1, 3, 2])))
     scale = w.number(fused.scale, dtype)

@@ -3,7 +3,8 @@
 The yardstick of the numbers is the original with these roundings: derived from the source and the type that was asked
 for, never from what the rewrite made. Query, key and value are rounded to the node's type before they are multiplied,
 the weights and the result too; sums, scores, masks and the softmax are float32; a bias costs what storing it as a
-distance from its row's largest costs (`lowering.OnnxWriter.moved`; docs/verification.md derives all of it).
+distance from its row's largest costs (`lowering.OnnxWriter.moved`; docs/verification.md derives all of it). Where the
+node was asked to hold its scores in float16, which is high performance, they are rounded, before the scale and behind.
 
 The formula is found from the two graphs alone, by code that shares nothing with the matcher: a Softmax that is gone
 marks an attention; the nodes between the product that made its scores and the product that uses its weights are the
@@ -12,6 +13,9 @@ formula.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import factor_positions, orders_effects, reads_memory, role
@@ -19,6 +23,9 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
 from attnfuse.verify.lowering import Rounding
+
+SCALING = ("Muls", "Mul", "Div", "Divs", "RealDiv")
+"""Operators that make one score of one score."""
 
 
 def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
@@ -41,24 +48,48 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
             before, last = _formula(original, node)
             dtype = _compute_type(original, fused, last) or coarsest
             found |= _of_formula(original, node, before, last, dtype)
+            if _is_fast(fused, _stands_for(original, fused, last)):
+                found |= _scores_held(original, before, found, dtype)
         elif node.op in FUSED_OPS:
             made = _stands_for(original, fused, node)
             now = _compute_type(original, fused, node)
-            if made is not None and now is not None and _rounds_again(original, node, made, now):
-                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True)
+            if made is not None and now is not None and _rounds_again(original, fused, node, made, now):
+                found[node.name] = Rounding(now, operands=(0, 1, 2), result=True, scores=_is_fast(fused, made))
     return found
 
 
-def _rounds_again(original: Model, node: Node, made: Node, now: DType) -> bool:
+def _is_fast(fused: Model, made: Node | None) -> bool:
+    """Whether a fused node holds its scores in float16."""
+    try:
+        return made is not None and read(fused, made).is_fast
+    except MalformedError:
+        return False
+
+
+def _scores_held(
+    model: Model, before: Sequence[Node], found: Mapping[str, Rounding], dtype: DType
+) -> dict[str, Rounding]:
+    """The product and what scales it right behind it, their results rounded; those that are rounded anyway left out."""
+    held: dict[str, Rounding] = {}
+    for node in before:
+        if node is not before[0] and node.op not in SCALING:
+            break
+        if not _is_of(model, dtype, node.name):
+            held[node.name] = replace(found.get(node.name, Rounding(dtype)), result=True)
+    return held
+
+
+def _rounds_again(original: Model, fused: Model, node: Node, made: Node, now: DType) -> bool:
     """Whether a fused node of the source is no yardstick for what it became.
 
-    It may be told to compute in another type, or become the other operator, whose bias is scaled otherwise: that is
-    stored again then.
+    It may be told to compute in another type, to hold its scores in float16, or become the other operator, whose bias
+    is scaled otherwise: that is stored again then.
     """
     if not _is_of(original, now, node.inputs[0]):
         return True
     try:
-        return node.op != made.op and read(original, node).bias is not None
+        before = read(original, node)
+        return (node.op != made.op and before.bias is not None) or (_is_fast(fused, made) and not before.is_fast)
     except MalformedError:
         return False
 

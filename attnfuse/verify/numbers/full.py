@@ -133,9 +133,17 @@ def _at_sizes(
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
-        values, given = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
+        met = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
     with timed(seconds, "sites"):
-        results = site_numbers.compare_sites(*sides, pairs, values, request.seed, request.never_fully_masked, given)
+        results = site_numbers.compare_sites(
+            *sides,
+            pairs,
+            met.compared.values,
+            request.seed,
+            request.never_fully_masked,
+            met.feed.given,
+            are_about_masks=met.is_about_masks,
+        )
     with timed(seconds, "restated"):
         whole = [(replaced, part) for replaced, part in others if part is not None]
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
@@ -169,8 +177,8 @@ def _drawn(model: Model, seed: int, draw: Draw) -> _Feed:
 
 def _run_whole(
     sides: tuple[Side, Side], feeds: Iterator[_Feed], taps: Mapping[str, TensorType], seed: int, found: Found
-) -> tuple[Mapping[str, Array], str]:
-    """Add to what is found; the values asked for, of the run that left the least undefined, and its `given`."""
+) -> _Run:
+    """Add to what is found; the run that left the least undefined, with the values asked for."""
     runs: list[_Run] = []
     best: _Run | None = None
     for feed in _with_open(sides[0].model, feeds, seed, runs):
@@ -182,7 +190,7 @@ def _run_whole(
     assert best is not None  # there is one feed at least
     _report(runs, sides[0].model, found)
     found.warnings += _warnings(runs)
-    return best.compared.values, best.feed.given
+    return replace(best, feed=_light(best.feed))
 
 
 def _warnings(runs: Sequence[_Run]) -> list[str]:

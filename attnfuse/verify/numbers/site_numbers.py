@@ -30,17 +30,22 @@ from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.graph.sites import Cut, Site
+from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import honest_rounding
-from attnfuse.verify.numbers.comparison import Side, algebra_bounds, formula_values, judge, problems, relative_error
+from attnfuse.verify.numbers.baseline import SCALING, honest_rounding
+from attnfuse.verify.numbers.comparison import (
+    Side,
+    algebra_bounds,
+    formula_values,
+    judge,
+    problems,
+    relative_error,
+    site_margin,
+)
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
-
-_FACTORS = ("Muls", "Mul", "Div", "Divs", "RealDiv")
-"""Operators of scale: one score of one score, as what converts or moves them makes too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +74,15 @@ def compare_sites(
     seed: int,
     never_fully_masked: Set[str] = frozenset(),
     given: str = "",
+    *,
+    are_about_masks: bool = False,
 ) -> list[SiteResult]:
     """Compare each site with its formula.
 
-    `values` are those of the cuts' leaves in the original graph's run, in their own types. `never_fully_masked` are
-    results of sites whose rows have a key each, by the policy. `given` says which real inputs the values are of,
-    if of any. Raises VerificationError where the original's part cannot be run; that the fused one cannot is a finding.
+    `values` are those of the cuts' leaves in the original graph's run, in their own types; `are_about_masks`: the run
+    was on masks drawn to hide whole rows, too. `never_fully_masked` are results of sites whose rows have a key each, by
+    the policy. `given` says which real inputs the values are of, if of any. Raises VerificationError where the
+    original's part cannot be run; that the fused one cannot is a finding.
     """
     drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
     results = []
@@ -88,7 +96,9 @@ def compare_sites(
         key = (key_of(part), site.output in never_fully_masked)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
-        results.append(_compare(site, part, sides, met, result, drawn.get(key, {}), given))
+        met_figures, peaks = _figures(site, part, sides, met, result)
+        figures = at_own_types(met_figures) if are_about_masks else met_figures
+        results.append(_result(site, part, figures, peaks, drawn.get(key, {}), given))
     return results
 
 
@@ -121,20 +131,27 @@ def _figures(
         algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
         fused=result,
         allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
+        margin=site_margin(_rounded(site, part)),
     )
     return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
 
 
-def _compare(
+def _rounded(site: Site, part: Cut) -> int:
+    """Elements of the smallest tensor that the attention rounds: query, key, value or result."""
+    operands = site.entries.values() if site.attention is None else (getattr(site.attention, name) for name in OPERANDS)
+    model = part.original if site.attention is None else part.fused
+    types = (*(model.type_of(value) for value in operands), part.original.type_of(site.output))
+    return min((known.size for known in types if known is not None and known.is_static), default=1)
+
+
+def _result(
     site: Site,
     part: Cut,
-    sides: tuple[Side, Side],
-    values: Mapping[str, Array],
-    result: Array,
+    figures: OutputFigures,
+    peaks: Mapping[str, float],
     drawn: Mapping[str, _Drawn],
     given: str,
 ) -> SiteResult:
-    figures, peaks = _figures(site, part, sides, values, result)
     where = f"site {site.label}"
     findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
     for how, on in drawn.items():
@@ -146,6 +163,11 @@ def _compare(
                 f"more than the {on.bound:.2e} that storing the scale and bias costs: it is another function."
             )
     notes = [f"{where}: {text}" for text in _overflow(part.original, site.compute, peaks)]
+    if site.attention is not None and site.attention.is_fast and not figures.fused <= figures.original:
+        notes.append(
+            f"{where}: scores are held in float16, as high performance asks for: off by {figures.fused:.2e} "
+            f"(relative), the formula at its own types by {figures.original:.2e}"
+        )
     if figures.undefined and figures.compared:
         notes.append(f"{where}: the original itself gives values that are NaN or infinite")
     if not drawn:
@@ -204,7 +226,7 @@ def _scaled(model: Model, product: str) -> list[str]:
         return found  # its result has the mask in it already; only the product inside is told
     while True:
         users = [u.node for u in model.uses(found[-1]) if u.node is not None]
-        if len(users) != 1 or not (users[0].op in _FACTORS or source(users[0], LAYOUTS) == found[-1]):
+        if len(users) != 1 or not (users[0].op in SCALING or source(users[0], LAYOUTS) == found[-1]):
             return found
         others = [v for v in users[0].inputs if v != found[-1]]
         sizes_of_others = [tensor_type.size for v in others if (tensor_type := model.type_of(v)) is not None]
@@ -261,8 +283,8 @@ def at_own_types(figures: OutputFigures) -> OutputFigures:
     """Figures on drawn masks, without the question of the mathematics where the original is itself far from it.
 
     A score that float16 absorbs in an added −65504 comes back in float64: what a row of them means is decided by the
-    original's own rounding, and its float64 value is nobody's. There the result is still compared, within the
-    original's error.
+    original's own rounding, and its float64 value is nobody's. There the result is still compared, within AMPLIFIED
+    times the original's error.
     """
     if figures.original <= OWN_ERROR:
         return figures

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from attnfuse.api import MatchFailure, Model, Node, NotALiteralError, inputs_of, takes_element
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
-from attnfuse_passes.attention.lower.fused import ALL_TOKENS, FusedOperator
+from attnfuse_passes.attention.lower.fused import ALL_TOKENS, MENDS_ROWS, FusedOperator
 
 CODE = "structure.fused_arguments"
 
@@ -103,7 +103,7 @@ def check_plain(found: FusedArguments) -> None:
         raise MatchFailure(CODE, at, "no dropout", f"keep_prob {found.keep_prob}")
     if found.sparse_mode != 0 or min(found.pre_tokens, found.next_tokens) < ALL_TOKENS:
         raise MatchFailure(CODE, at, "sparse_mode 0 over all tokens", f"{found.sparse_mode}")
-    if found.mask is not None and found.inner_precise & 2:
+    if (found.mask is not None or found.bias is not None) and found.inner_precise & MENDS_ROWS:
         raise MatchFailure(CODE, at, "rows without a key left as they come", f"inner_precise {found.inner_precise}")
 
 

@@ -32,7 +32,7 @@ class Composites:
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
 
     swiglu: Literal["off", "custom"] = "off"
-    gelu_gate: Literal["cost", "operator"] = "cost"
+    gelu_gate: Literal["operator", "cost"] = "operator"
 
     def run(self, model: Model, context: Context) -> bool:
         """Raise, decide and lower each candidate, in file order."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from attnfuse.decisions import SiteRecord
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from attnfuse.ir.graph import Model
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32
 from tests.passes.test_codes import bias
 from tests.support.fused_nodes import assert_equal, compile_with, prompt_source
 from tests.support.graphs import GraphBuilder
@@ -77,3 +78,43 @@ def test_a_node_of_the_source_that_is_not_launched_is_written_anew() -> None:
     assert (made.code, made.precision) == ("fused.rewritten", "fast")
     assert "inner_precise of 1, not 0" in made.reason
     assert_equal(before, after)
+
+
+def of_source(inner_precise: int, **terms: tuple[int, ...]) -> Model:
+    """A PromptFlashAttention with heads of 24, which high precision does not take."""
+    g = GraphBuilder("unet")
+    operands = [g.input(name, (2, 2, 8, 24), FLOAT16) for name in "qkv"]
+    mask, shift = terms.get("attn_mask"), terms.get("pse_shift")
+    node = g.prompt_flash_attention(
+        *operands,
+        heads=2,
+        kv_heads=2,
+        scale=0.25,
+        inner_precise=inner_precise,
+        attn_mask=None if mask is None else g.input("mask", mask, BOOL),
+        pse_shift=None if shift is None else g.input("shift", shift, FLOAT16),
+    )
+    g.output(node)
+    return g.model()
+
+
+@pytest.mark.parametrize("inner_precise", [0, 1, 2, 3])
+def test_a_node_that_is_written_anew_mends_rows_as_before(inner_precise: int) -> None:
+    before = of_source(inner_precise)
+    after, made = compile_with(before, "lite", precision="high")
+    if inner_precise & 1:
+        assert made.code == "fused.carried_over"  # high performance takes any head
+        return
+    (node,) = (node for node in after.nodes if node.op == "PromptFlashAttention")
+    assert made.head_dim_padding == 8
+    assert after.literal(node.inputs[19]) == inner_precise
+    assert_equal(before, after)
+
+
+@pytest.mark.parametrize("term", [{"attn_mask": (2, 1, 8, 8)}, {"pse_shift": (2, 2, 8, 8)}])
+def test_a_node_that_mends_rows_which_may_have_no_key_stays(term: dict[str, tuple[int, ...]]) -> None:
+    """The formula has nothing to put there."""
+    after, made = compile_with(of_source(2, **term), "lite")
+    assert made.code == "structure.fused_arguments"
+    (node,) = (node for node in after.nodes if node.op == "PromptFlashAttention")
+    assert after.literal(node.inputs[19]) == 2

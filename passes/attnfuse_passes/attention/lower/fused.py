@@ -46,7 +46,10 @@ from attnfuse_passes.linear import PaddedLinear
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
 INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1})
-"""Bit 0 of the argument. Bit 1, which mends rows without a key, stays clear: `guarded` puts in what the formula has."""
+"""Bit 0 of the argument."""
+MENDS_ROWS = 2
+"""Bit 1: rows without a key are mended. Set where a fused node of the source has it; `guarded` puts in what a formula
+has."""
 LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
@@ -131,7 +134,7 @@ class FusedOperator:
             value=key,
             heads=product(axes.heads),
             kv_heads=product(axes.kv_heads),
-            inner_precise=INNER_PRECISE[candidate.precision],
+            inner_precise=_inner_precise(attention, candidate),
             mask=term(masks.masks, terms.mask_dims, dtypes.BOOL),
             pse_shift=term(masks.biases, terms.bias_dims, candidate.dtype),
         )
@@ -195,7 +198,7 @@ class FusedOperator:
             self.heads: product(axes.heads),
             "scale_value": scale,
             "input_layout": LAYOUT_NUMBERS[candidate.layout],
-            "inner_precise": INNER_PRECISE[candidate.precision],
+            "inner_precise": _inner_precise(attention, candidate),
             **({} if self.kv_heads is None else {self.kv_heads: product(axes.kv_heads)}),
             **self.fixed,
         }
@@ -221,6 +224,12 @@ class FusedOperator:
     def arguments(self) -> tuple[str, ...]:
         """The names of all arguments, in order."""
         return tuple(parameter.name for parameter in inputs_of(self.form))
+
+
+def _inner_precise(attention: Attention, candidate: AttentionCandidate) -> int:
+    """The precision, and whether the fused node that was there mends rows without a key."""
+    own = 0 if attention.given is None else attention.given.inner_precise & MENDS_ROWS
+    return INNER_PRECISE[candidate.precision] | own
 
 
 def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
