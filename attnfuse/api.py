@@ -45,6 +45,7 @@ from attnfuse.ir.questions import (
     argument_name,
     behind,
     changed,
+    factor_positions,
     factors,
     hands,
     inputs_of,
@@ -63,22 +64,15 @@ from attnfuse.ir.text import region_lines
 from attnfuse.ir.types import UNKNOWN_DIM, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import Cut, NotEditableError, Pad, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, GraphProto, NodeProto, PrimitiveProto, TensorProto
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Context, Legalised, Pass, Property, Simplified, WeightReader, no_weights
 from attnfuse.plugins import IDENTITIES, REWRITES, Extension, Reporter, TakeExtensions
 from attnfuse.policy import BUILT_IN, PolicyDecision, SiteQuery
-from attnfuse.targets import (
-    FusedNodeFacts,
-    NodeKind,
-    Refusal,
-    Target,
-    TensorFacts,
-    accepts,
-    head_padding,
-    refusals,
-)
+from attnfuse.targets import FusedNodeFacts, NodeKind, Refusal, Target, accepts, head_padding, refusals
 from attnfuse.targets.composites import CompositeFacts, composite_refusals
+from attnfuse.targets.facts import TensorFacts
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
@@ -100,6 +94,7 @@ __all__ = [
     "Candidate",
     "CompositeFacts",
     "Context",
+    "Cut",
     "DType",
     "Decision",
     "DecisionStage",
@@ -123,12 +118,14 @@ __all__ = [
     "NodeKind",
     "NodeProto",
     "NotALiteralError",
+    "NotEditableError",
     "NotKnown",
     "NotTaken",
     "NotWritableError",
     "Obligation",
     "Operator",
     "OperatorRewrite",
+    "Pad",
     "Pass",
     "PolicyDecision",
     "Precision",
@@ -153,6 +150,7 @@ __all__ = [
     "TypeMismatch",
     "Unsupported",
     "Use",
+    "WeightEdits",
     "WeightReader",
     "accepts",
     "aliased",
@@ -167,6 +165,7 @@ __all__ = [
     "dtypes",
     "effective_uses",
     "eliminate_dead_code",
+    "factor_positions",
     "factors",
     "first_supported",
     "hands",

@@ -21,6 +21,11 @@ _CODES = (
     Code("fused", None, "The site is one fused node in the output."),
     Code("fused.carried_over", None, "The source already has the fused node, and the target takes it as it is."),
     Code("fused.converted", None, "The source has the other runtime's fused node; it was rewritten to the target's."),
+    Code(
+        "fused.laid_out",
+        None,
+        "The source already has the fused node; it was written again in a layout that needs fewer transposes.",
+    ),
     Code("fused.recast", None, "The source already has the fused node; its casts are now those of the policy."),
     Code(
         "fused.rewritten",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.mindir import codec
 from attnfuse.output import (
     LITE_CONFIG,
     MANIFEST,
@@ -49,6 +50,7 @@ from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.verify import Verification, data_files, require_executor
+from attnfuse.written_weights import streamed_chunks
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 
@@ -236,12 +238,14 @@ def _produce(
             if given not in inputs:
                 inputs[given] = _digest(path, known, progress)
         graph = target.path.name if target.is_file else component.graph_name
+        component = replace(component, graph_name=graph)  # a file of edited weights is called after it
         try:
-            rewritten = _write_graph(component, graph, request, passes, known, sink, progress)
+            rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
         except TraceError as error:
             refused = _refused(failed, component, error, refused)
             continue
-        result = ComponentResult(component, rewritten, graph, _write_weights(component, inputs, known, sink, progress))
+        lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
+        result = ComponentResult(component, rewritten, graph, lossy)
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
             files = data.get(name, ())
@@ -355,35 +359,45 @@ def _write_graph(
     known: Incremental,
     sink: Sink,
     progress: Progress,
-) -> Rewritten:
-    """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output."""
+) -> tuple[Rewritten, Callable[[], bytes]]:
+    """Hand the component's graph to the sink as `name`: rewritten, or as it stands in the output. What reads it anew
+    comes with it."""
     standing = known.graph(component, name) if request.between is None else None
     if standing is not None:
         progress.stage(component.name, "unchanged")
         sink.adopt(name, known.standing(name), standing.file)
-        return standing.rewritten
+        return standing.rewritten, known.standing(name).read_bytes
     progress.stage(component.name, "rewrite")
     rewritten, data = rewrite(component, request.policy, request.target, passes, request.between)
     known.keep_graph(component, KnownGraph(rewritten, sink.write(name, [data])))
-    return rewritten
+    return rewritten, lambda: data
 
 
 def _write_weights(
-    component: Component, inputs: Mapping[str, FileDigest], known: Incremental, sink: Sink, progress: Progress
+    component: Component,
+    rewritten: Rewritten,
+    data_of: Callable[[], bytes],
+    inputs: Mapping[str, FileDigest],
+    known: Incremental,
+    sink: Sink,
+    progress: Progress,
 ) -> tuple[str, ...]:
-    """Hand the component's weights to the sink; the parameters that lost values to their type."""
+    """Hand the component's weights to the sink, those of the graph that `data_of` reads; the parameters that lost
+    values to their type."""
     for location, path in component.adopted.items():
         sink.adopt(location, path, inputs[location])
-    if component.streamed_name is None:
+    location = component.streamed_name or rewritten.edited_file
+    if not location:
         return ()
-    standing = known.weights(component)
+    standing = known.weights(component, rewritten, location)
     if standing is not None:
-        sink.adopt(component.streamed_name, known.standing(component.streamed_name), standing.file)
+        sink.adopt(location, known.standing(location), standing.file)
         return standing.lossy
     progress.stage(component.name, "weights")
     lossy: list[str] = []
-    written = sink.write(component.streamed_name, component.weight_chunks(progress, lossy))
-    known.keep_weights(component, KnownWeights(written, tuple(lossy)))
+    graph = codec.parse(data_of(), component.where) if rewritten.edited else component.parse()
+    written = sink.write(location, streamed_chunks(component, graph, location, progress, lossy))
+    known.keep_weights(component, rewritten, location, KnownWeights(written, tuple(lossy)))
     return tuple(lossy)
 
 

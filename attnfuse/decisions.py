@@ -168,13 +168,16 @@ class SiteRecord:
     as found): query [B, N, Sq, D] and so on, in `layout`; -1 is a size that is not known before run time. `scale` is
     the float64 product of `scale_factors`, finite. `mask` is what the node is given as "bool", "causal" or "additive";
     `fully_masked_rows` is what was put in place, behind the node, for query rows that no key is left to: "nan", "mean"
-    or "zero", None where nothing had to be. `head_dim_padding` are the zeros each head of query has been appended.
-    `precision` is that of the fused node's scores and softmax, "high" or "fast", and `precision_reason` why; None and
-    empty for the formula, and for a fused node of the source that is left as it is.
-    Byte counts are of one execution: `score_bytes_saved` is what the softmax's operand and result took in the source,
-    which are alive together, `mask_bytes` what the fused node's mask and bias take. `failure` says what was in the way,
-    where that was neither policy nor target. `region` are the nodes of the source that the site consists of, as text
-    lines in graph order. `not_taken` are the other forms it could have had, in the order they were considered.
+    or "zero", None where nothing had to be. `layout_reason` compares the Transposes that each layout would leave, and
+    `stands_for` is the value of the source that what was written stands for, None where nothing was.
+    `head_dim_padding` are the zeros each head of query has been appended, and `padded_by_weights` tells which of query,
+    key, value and result have theirs in weights, at no cost at run time. `precision` is that of the fused node's scores
+    and softmax, "high" or "fast", and `precision_reason` why; None and empty for the formula, and for a fused node of
+    the source that is left as it is. Byte counts are of one execution: `score_bytes_saved` is what the softmax's
+    operand and result took in the source, which are alive together, `mask_bytes` what the fused node's mask and bias
+    take. `failure` says what was in the way, where that was neither policy nor target. `region` are the nodes of the
+    source that the site consists of, as text lines in graph order. `not_taken` are the other forms it could have had,
+    in the order they were considered.
     """
 
     id: str = ""
@@ -188,6 +191,8 @@ class SiteRecord:
     rule: str | None = None
     operator: str | None = None
     layout: str | None = None
+    layout_reason: str = ""
+    stands_for: str | None = None
     query_shape: tuple[int, ...] | None = None
     key_shape: tuple[int, ...] | None = None
     value_shape: tuple[int, ...] | None = None
@@ -198,6 +203,7 @@ class SiteRecord:
     mask: str | None = None
     fully_masked_rows: FullyMaskedRows | None = None
     head_dim_padding: int = 0
+    padded_by_weights: tuple[str, ...] = ()
     precision: Precision | None = None
     precision_reason: str = ""
     casts: int = 0

@@ -2,7 +2,8 @@
 
     key of a graph       the source graph, the policy, the target, the passes, attnfuse's and their sources; and, told
                          with the entry, the values of those weights that something was decided by
-    key of its weights   the source graph, where each weight lies, the digests of those files, attnfuse's sources
+    key of its weights   the source graph, where each weight lies, the digests of those files, which weights are made
+                         of them, attnfuse's sources
 
 Under its key the cache folder tells what a compile came to, digests included. It holds no result itself: that is
 the output that stands, and only where a file of it still has the digest is it taken over; else it is made again. So
@@ -124,24 +125,24 @@ class Incremental:
         if self._store is not None:
             self._put(self._store, self._graph_key(component), known)
 
-    def weights(self, component: Component) -> KnownWeights | None:
-        """What the component's weights were streamed to, if that stands in the output."""
-        if self._store is None or component.streamed_name is None:
+    def weights(self, component: Component, rewritten: Rewritten, location: str) -> KnownWeights | None:
+        """What the component's weights were streamed to, at `location`, if that stands in the output."""
+        if self._store is None:
             return None
-        known = self._get(KnownWeights, self._weights_key(component))
-        stands = known is not None and self.digests.holds(self.standing(component.streamed_name), known.file)
+        known = self._get(KnownWeights, self._weights_key(component, rewritten, location))
+        stands = known is not None and self.digests.holds(self.standing(location), known.file)
         return known if stands else None
 
-    def keep_weights(self, component: Component, known: KnownWeights) -> None:
+    def keep_weights(self, component: Component, rewritten: Rewritten, location: str, known: KnownWeights) -> None:
         """Tell later compiles what the component's weights were streamed to.
 
         Raises SourceError where a file is no longer what it was when its digest was taken.
         """
-        for file in sorted({source.file for source in component.weights.values()}):
+        for file in _read_for_weights(component):
             if self.digests.changed(file):
                 raise SourceError(f"{file} changed while it was read; compile again.")
         if self._store is not None:
-            self._put(self._store, self._weights_key(component), known)
+            self._put(self._store, self._weights_key(component, rewritten, location), known)
 
     def standing(self, name: str) -> Path:
         """Where a file of the output stands."""
@@ -172,11 +173,11 @@ class Incremental:
         content = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.name not in _BESIDE}
         return _key([_plain(content), self._engine, self._made_by])
 
-    def _weights_key(self, component: Component) -> str:
-        files = {source.file for source in component.weights.values()}
-        digests = {file: self.digests.of(file).sha256 for file in sorted(files)}
+    def _weights_key(self, component: Component, rewritten: Rewritten, location: str) -> str:
+        digests = {file: self.digests.of(file).sha256 for file in _read_for_weights(component)}
         lies = [[name, digests[source.file], source.key] for name, source in component.weights.items()]
-        return _key([component.streamed_name, key_of(component.data), lies, self._engine])
+        lies += [[place, digests[file]] for place, file in component.adopted.items()]
+        return _key([location, key_of(component.data), lies, rewritten.edited, self._engine])
 
     def _sources(self, packages: Sequence[str]) -> str:
         """What says that these packages, and the libraries below all, are the same."""
@@ -203,6 +204,11 @@ def check_apart(cache: Path, output: Path | None, source: Path) -> None:
         raise UsageError(f"the cache {cache} is a link that leads to itself; name a folder.")
     if is_other:
         raise UsageError(f"the cache {cache} is a file; name a folder.")
+
+
+def _read_for_weights(component: Component) -> list[Path]:
+    """The files that weights are streamed from."""
+    return sorted({*(source.file for source in component.weights.values()), *component.adopted.values()})
 
 
 def _read(kind: type[_Known], content: bytes) -> _Known | None:

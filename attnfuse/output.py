@@ -130,6 +130,11 @@ class OutputPlace:
         return f"{self.path.stem}.{name}" if self.is_file else name
 
 
+def edited_weights(graph: str, number: int | str) -> str:
+    """Name of a file of weights that were edited for one graph file alone, beside it: `unet_variables/edited_0`."""
+    return f"{Path(graph).stem.removesuffix('_graph')}_variables/edited_{number}"
+
+
 def place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     """Check that `output` may be written without harm to `inputs` (files or folders).
 
@@ -312,7 +317,9 @@ class OutputStage:
         """The graph goes last: where it is new, all that belongs to it lies there before it appears."""
         target = self.place
         config, listed = target.beside(LITE_CONFIG), _listed(target) or set()
-        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)), *({config} & listed)}
+        folder = edited_weights(target.path.name, "")
+        before = {name for name in listed if name == config or name.startswith(folder)}
+        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)), *before}
         # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too, and a
         # configuration that no manifest of ours lists may be somebody's own.
         standing = [name for name in self.files if name not in own and (target.folder / name).exists()]
@@ -324,7 +331,7 @@ class OutputStage:
             path = target.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             (self.root / name).replace(path)
-        for stale in {target.beside(VERIFICATION), *({config} & listed)} - self.files.keys():
+        for stale in {target.beside(VERIFICATION), *before} - self.files.keys():
             (target.folder / stale).unlink(missing_ok=True)
 
 

@@ -43,6 +43,12 @@ class ComponentResult:
         return self.component.name
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """The files beside the result's graph, relative to it."""
+        beside = self.rewritten.edited_file
+        return (*self.component.variables, beside) if beside else self.component.variables
+
+    @property
     def sites(self) -> tuple[SiteRecord, ...]:
         """What became of each site."""
         return self.rewritten.sites
@@ -67,6 +73,7 @@ def report_of(
             made.legalised,
             made.unsupported,
             made.cost,
+            made.beside,
             r.component.fixed,
             r.component.dtype,
             r.component.dtype_from,
@@ -176,7 +183,7 @@ def _manifest_component(result: ComponentResult) -> ManifestComponent:
         dtype_from=component.dtype_from,
         warnings=component.warnings,
         graph=result.graph,
-        variables=component.variables,
+        variables=result.variables,
         inputs=result.rewritten.inputs,
         outputs=result.rewritten.outputs if component.outputs is None else component.outputs,
         fixed=component.fixed,
@@ -231,6 +238,9 @@ def _original(
 ) -> tuple[str, dict[str, FileDigest]]:
     """The digest of the graph that a verification holds the result against, and its weights."""
     component = result.component
+    weights = component.variables
+    if component.original is None and result.rewritten.edited:
+        weights = ()  # those of the output are not the original's, which are in no file of one graph
     data = original_at(component, VERIFIED_BATCHES[0]) if component.batches else component.data
     read = inputs if component.original is not None else files
-    return hashlib.sha256(data).hexdigest(), {name: read[name] for name in component.variables}
+    return hashlib.sha256(data).hexdigest(), {name: read[name] for name in weights}

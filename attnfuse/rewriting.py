@@ -20,6 +20,7 @@ from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
+from attnfuse.report.beside import BesideEntry, beside
 from attnfuse.report.build import (
     check_census,
     count_sites,
@@ -35,6 +36,7 @@ from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.verify.graph.structure import check_fused_nodes, check_interface, check_structure
+from attnfuse.written_weights import settle
 
 ANY_BATCH = "sizes are left to run time: the graph is for any batch"
 """Why a component for any batch has no estimate."""
@@ -44,9 +46,11 @@ ANY_BATCH = "sizes are left to run time: the graph is for any batch"
 class Rewritten:
     """What became of one graph: of each site and of operators. `nodes` counts those of the source.
 
-    `inputs` and `outputs` are the graph's, as it names them. `cost` is the estimate of source and result. `weights` are
-    those whose values were asked for, with their digests (see `WeightValues.asked`): with other values something else
-    might have become of the graph.
+    `inputs` and `outputs` are the graph's, as it names them. `cost` is the estimate of source and result, `beside` what
+    is left beside fused nodes. `weights` are those whose values were asked for, with their digests (see
+    `WeightValues.asked`): with other values something else might have become of the graph. `edited` are the weights
+    that are made of the source's (see `mindir.edits`), and `edited_file` is where they alone are written, "" where it
+    is with the others.
     """
 
     nodes: int
@@ -59,7 +63,10 @@ class Rewritten:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     cost: Comparison
+    beside: tuple[BesideEntry, ...] = ()
     weights: tuple[tuple[str, str], ...] = ()
+    edited: tuple[str, ...] = ()
+    edited_file: str = ""
 
 
 Between: TypeAlias = Callable[[str, pass_manager.Ran], None]
@@ -161,6 +168,7 @@ def _rewrite(
     work = _Work(component, source, policy, target, values)
     try:
         model, context, changed = _run(work, passes, verifier, between)
+        edited, edited_file = settle(model, component)
         _check_result(name, original, model, context)
     except Exception as error:
         if not _is_defect(error):
@@ -170,9 +178,10 @@ def _rewrite(
             raise
         raise blamed from error
     inputs, outputs = _interface(original.proto.graph)
+    sites = with_ids(name, context.sites)
     rewritten = Rewritten(
         nodes=len(original.nodes),
-        sites=with_ids(name, context.sites),
+        sites=sites,
         legalised=legalised_entries(context.legalised),
         unsupported=unsupported_entries(model, target, context.unsupported),
         not_rewritten=not_rewritten_entries(model, target, context.unsupported),
@@ -181,7 +190,10 @@ def _rewrite(
         inputs=inputs,
         outputs=outputs,
         cost=Comparison(not_estimated=ANY_BATCH) if component.batches else compare(original, model, target.soc),
+        beside=beside(model, sites),
         weights=values.asked,
+        edited=edited,
+        edited_file=edited_file,
     )
     return rewritten, codec.serialise(model.proto) if changed else source
 

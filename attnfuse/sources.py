@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from attnfuse.cache.traces import Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.values import WeightValues
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
@@ -60,7 +61,6 @@ class Component:
     graph_name: str
     adopted: Mapping[str, Path] = field(default_factory=dict)
     streamed_name: str | None = None
-    streamed_bytes: int = 0
     weights: Mapping[str, StoredWeight] = field(default_factory=dict)
     outputs: tuple[TensorSpec, ...] | None = None
     dtype: str | None = None
@@ -85,13 +85,9 @@ class Component:
         """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for."""
         return WeightValues(self.parse(), self.adopted, self.weights)
 
-    def weight_chunks(self, progress: Progress, lossy: list[str]) -> Iterator[bytes]:
-        """The bytes of the streamed variables file; see `external.variables` for `lossy`."""
-        done = 0
-        for chunk in external.variables(self.parse(), self.weights, lossy):
-            yield chunk
-            done += len(chunk)
-            progress.amount(done, self.streamed_bytes)
+    def stored(self) -> StoredWeights:
+        """Its weights, where they lie."""
+        return StoredWeights(self.parse(), self.adopted, self.weights)
 
 
 class Source(Protocol):
@@ -342,7 +338,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
     where = f"the trace of {name}"
     model = codec.parse(codec.read_bytes(traced.graph), where)
     location = f"{name}_variables/data_0"
-    size = external.lay_out(model, location)
+    external.lay_out(model, location)
     return Component(
         name=name,
         owner=plan.model,
@@ -350,7 +346,6 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
         data=codec.serialise(model),
         graph_name=f"{name}_graph{SUFFIX}",
         streamed_name=location,
-        streamed_bytes=size,
         weights={source.parameter: source for source in traced.weights},
         outputs=traced.outputs,
         dtype=plan.dtype,

@@ -13,9 +13,9 @@ from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches
-from attnfuse.sources import Component
 from attnfuse.targets import Target
 from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, batches_of, verify_batches, verify_component
+from attnfuse.written_weights import hold_original
 
 
 def verify_staged(
@@ -30,7 +30,8 @@ def verify_staged(
     seed: int,
     data: Sequence[Path],
 ) -> ComponentVerification:
-    """Check the staged graph `fused` against the source's; a traced one is put beside the same variables for it.
+    """Check the staged graph `fused` against the source's; a traced one is put beside the same variables for it, unless
+    they hold edited weights: the source's own values are then kept apart (see `hold_original`).
 
     `seed` is that of drawn inputs, `data` are files of given ones, `work` is a folder for what is made on the way.
     Raises VerificationError where the check cannot be carried out.
@@ -39,6 +40,9 @@ def verify_staged(
     folder = work / "verify"
     folder.mkdir()
     compute, never_fully_masked = _asked(policy, result)
+    held = None
+    if component.original is None and result.rewritten.edited:
+        held = hold_original(component, fused, work / "held")
     if component.batches:
         at = at_batches(component, policy, target, passes)
         by_batch = batches_of(data, {batch: at(batch)[0] for batch in VERIFIED_BATCHES}) if data else {}
@@ -47,8 +51,8 @@ def verify_staged(
             source, made = at(batch)
             place = work / f"at_{batch}"
             pairs[batch] = (
-                _beside_weights(place / "original", component, source, fused.parent),
-                _beside_weights(place / "fused", component, made, fused.parent),
+                _beside_weights(place / "original", result, source, None if held else fused.parent),
+                _beside_weights(place / "fused", result, made, fused.parent),
             )
         return verify_batches(
             name=component.name,
@@ -57,13 +61,14 @@ def verify_staged(
             level=level,
             seed=seed,
             work=folder,
+            held=held,
             compute=compute,
             data=by_batch,
             never_fully_masked=never_fully_masked,
         )
     original = component.original
     if original is None:
-        original = _beside_weights(work / "original", component, component.data, fused.parent)
+        original = _beside_weights(work / "original", result, component.data, None if held else fused.parent)
     return verify_component(
         name=component.name,
         original=original,
@@ -71,21 +76,23 @@ def verify_staged(
         level=level,
         seed=seed,
         work=folder,
+        held=held,
         compute=compute,
         data=data,
         never_fully_masked=never_fully_masked,
     )
 
 
-def _beside_weights(folder: Path, component: Component, data: bytes, variables: Path) -> Path:
-    """The graph written into a new folder, beside links to the component's weights in `variables`."""
+def _beside_weights(folder: Path, result: ComponentResult, data: bytes, variables: Path | None) -> Path:
+    """The graph written into a new folder, beside links to the component's weights in `variables`, if it is given."""
     folder.mkdir(parents=True)
-    graph = folder / component.graph_name
+    graph = folder / result.component.graph_name
     graph.write_bytes(data)
-    for name in component.variables:
-        linked = folder / name
-        linked.parent.mkdir(parents=True, exist_ok=True)
-        linked.hardlink_to(variables / name)
+    if variables is not None:
+        for name in result.variables:
+            linked = folder / name
+            linked.parent.mkdir(parents=True, exist_ok=True)
+            linked.hardlink_to(variables / name)
     return graph
 
 

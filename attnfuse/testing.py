@@ -319,7 +319,7 @@ def numbers_of(model: Model, values: Sequence[str]) -> list[npt.NDArray[Any]]:
         shown.proto.graph.output.add(name=value).tensor.add(data_type=tensor_type.dtype.wire).dims.extend(
             tensor_type.dims
         )
-    found = dict(zip(made, _outputs(Model(shown.proto), given, "exact") if made else (), strict=True))
+    found = dict(zip(made, _outputs(Model(shown.proto), given, "exact", model) if made else (), strict=True))
     found |= {name: array if array.dtype.kind in "biu" else array.astype(np.float64) for name, array in given.items()}
     return [found[value] for value in values]
 
@@ -378,7 +378,9 @@ def _check_numbers(fixture: Fixture, before: Model, after: Model) -> None:
     if "native" in fixture.keys:
         bounds["native"] = float(fixture.keys["native"])
     for arithmetic, bound in bounds.items():
-        pairs = zip(_outputs(before, given, arithmetic), _outputs(after, given, arithmetic), strict=True)
+        pairs = zip(
+            _outputs(before, given, arithmetic, before), _outputs(after, given, arithmetic, before), strict=True
+        )
         for index, (expected, got) in enumerate(pairs):
             what = f"{fixture}: output {index} is not the same, {arithmetic}"
             _hold_near(expected, got, bound, what)
@@ -415,12 +417,16 @@ def _drawn(name: str, tensor_type: TensorType, has_masked_rows: bool) -> Array:
     return np.asarray(random.standard_normal(tensor_type.dims), tensor_type.dtype.numpy)
 
 
-def _outputs(model: Model, given: Mapping[str, Array], arithmetic: str) -> list[npt.NDArray[Any]]:
-    """What is imported here needs the verify extra, and the rest of this module does not."""
+def _outputs(model: Model, given: Mapping[str, Array], arithmetic: str, original: Model) -> list[npt.NDArray[Any]]:
+    """What the graph gives; weights that a pass made of others are worked out from the original's.
+
+    What is imported here needs the verify extra, and the rest of this module does not.
+    """
 
     from attnfuse.verify.lowering import Arithmetic, lower
     from attnfuse.verify.numbers.execution import run
-    from attnfuse.verify.numbers.weights import drawn_weights, first_of, stored_weights
+    from attnfuse.verify.numbers.weights import both_sides
 
-    weights = first_of(stored_weights(model.proto, Path("fixture.mindir")), drawn_weights(0))
+    here = Path("fixture.mindir")
+    (_, weights), _ = both_sides(original.proto, here, model.proto, here, 0)
     return run(lower(model, Arithmetic[arithmetic.upper()]), given, weights)

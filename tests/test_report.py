@@ -14,6 +14,7 @@ from attnfuse.cost.records import Comparison, Estimate
 from attnfuse.decisions import FailureReason, Form, SiteRecord, Status
 from attnfuse.errors import InternalError, UsageError
 from attnfuse.pass_manager import Legalised, Simplified
+from attnfuse.report.beside import BesideEntry
 from attnfuse.report.build import (
     check_census,
     component_entry,
@@ -163,6 +164,7 @@ def test_the_document() -> None:
         "simplified",
         "without_kernel",
         "cost",
+        "beside",
         "totals",
     ]
     first, _, missed, *_ = document["components"][0]["sites"]
@@ -294,6 +296,25 @@ def test_the_document_tells_estimates() -> None:
     assert list(told["cost"]) == ["before", "after", "not_estimated"]
     assert told["cost"]["before"]["bytes_moved"] == 100 * 2**30
     assert Report.model_validate_json(costing(COST).to_bytes()) == costing(COST)
+
+
+def test_what_is_left_beside_fused_nodes_is_told_for_each_component() -> None:
+    add, mul = ("Add CNode_1", "Add CNode_2"), ("Mul CNode_9",)
+    left = tuple(
+        BesideEntry(f"unet/{n}", of, op, f"CNode_{n}", 64, needed_by)
+        for n, (of, op, needed_by) in enumerate(
+            [("value", "Transpose", add), ("value", "Transpose", add[:1]), ("result", "StridedSlice", mul)]
+        )
+    )
+    made = report(TARGET, [component_entry("unet", 9, SITES, beside=left), component_entry("vae", 9, SITES)], [])
+    assert Report.model_validate_json(made.to_bytes()) == made
+    console = Console(file=StringIO(), width=200)
+    console.print(render(made, operators=True))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    assert "beside the fused nodes of unet: 2 Transpose of value for Add; 1 StridedSlice of result for Mul\n" in text
+    assert "beside the fused nodes of vae: nothing\n" in text
+    assert "beside" not in shown(1)
 
 
 def test_legalised_nodes_are_counted_by_operator() -> None:

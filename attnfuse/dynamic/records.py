@@ -18,7 +18,7 @@ from attnfuse.errors import TraceError
 _NUMBER = re.compile(r"\d+")
 _BYTES = ("score_bytes_saved", "mask_bytes")
 _SHAPES = ("query_shape", "key_shape", "value_shape")
-_TEXTS = ("reason", "warnings", "failure", "identities", "obligations", "not_taken", "region")
+_TEXTS = ("reason", "layout_reason", "warnings", "failure", "identities", "obligations", "not_taken", "region")
 _SIZES = ("query_length", "key_length", "head_dim")
 
 

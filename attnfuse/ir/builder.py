@@ -20,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name
+from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, short_name, tensor_type
 from attnfuse.ir.operators.arguments import Argument, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
+from attnfuse.ir.questions import reads_memory
 from attnfuse.ir.types import TensorType, ValueType, agree, declaration, declared_type, describe
 from attnfuse.ir.values import applied, read_constant
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import NotEditableError, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
 _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
@@ -161,6 +163,28 @@ class Builder:
         self._made[node.name] = read_constant(value)
         return node.name
 
+    # --- weights
+
+    def weight(self, value: str, edits: WeightEdits) -> str:
+        """A weight with the edits, read as `value` reads it: a weight of the graph, or what Load gives of one.
+
+        Nothing is computed at run time: the other values are written in place of the weight's, and who else reads the
+        weight has its own as before. Raises NotWritableError where that cannot be: `value` is no weight, one of
+        another graph than the top one, or of a type or shape that does not take the edits. A weight that the graph
+        itself changes must not be asked for (`Effects.written`).
+        """
+        load = self._edit.model.producer(value)
+        if self._anchor.graph is not self._edit.model.graphs[0] or (load is not None and not reads_memory(load)):
+            raise NotWritableError(value, "no weight of the top graph")
+        try:
+            made = self._edit.weight(value if load is None else load.inputs[0], edits)
+        except NotEditableError as error:
+            raise NotWritableError(value, f"a weight that {error}") from error
+        self._made[made.name] = Argument(tensor_type(made))
+        if load is None:
+            return made.name
+        return self.op(load.op, made.name, *load.inputs[1:], prim_type=self.PRIMITIVE)
+
     # --- nodes
 
     def op(
@@ -196,6 +220,13 @@ class Builder:
         self._nodes.append(node)
         self._made[name] = made
         return name
+
+    def again(self, value: str, inputs: Sequence[str]) -> str:
+        """The operator of the node that makes a value of the graph, with its attributes, over other inputs."""
+        node = self._edit.model.producer(value)
+        assert node is not None, f"no node makes {value}"
+        primitive = self._edit.model.primitives[node.proto.op_type]
+        return self.op(node.op, *inputs, prim_type=primitive.prim_type, attributes=list(primitive.attribute))
 
     def variant(self, message: NodeProto) -> str:
         """The replaced node itself, changed: a copy of its message with other arguments, another type or value.

@@ -6,16 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, tensor_type
 from attnfuse.ir.values import Values
-from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto
+from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import EditedWeight, NotEditableError, WeightEdits, edited_weight
+from attnfuse.mindir.external import parameter_name
+from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
 
+_OTHER_VALUES = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
 
 
 def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
     """What tells one entry of the primitive table from another; attributes in any order."""
     return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
+
+
+def _is_wider(wanted: DType | None, own: DType) -> bool:
+    """Whether a float type holds every number of the other."""
+    return wanted is not None and wanted.is_float and own.is_float and wanted.itemsize > own.itemsize
 
 
 @dataclass(slots=True)
@@ -36,6 +45,8 @@ class Edit:
     drop_primitives: set[str] = field(default_factory=set)
     drop_functions: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
+    new_weights: dict[str, TensorProto] = field(default_factory=dict)
+    """By name; those that nothing written reads are left out."""
     constant_bytes: int = 0
     """Of the constant tensors made for these changes, those for nodes that came to nothing with them."""
     _references: dict[_Signature, str] = field(default_factory=dict)
@@ -74,6 +85,45 @@ class Edit:
             self.new_primitives[f"REF::{name}"] = primitive
             self._references[signature] = f"REF::{name}"
         return self._references[signature]
+
+    def weight(self, value: str, edits: WeightEdits) -> TensorProto:
+        """The weight made of weight `value` by the edits, entered among the graph's weights where it is not there yet.
+
+        The other stays as it is, for whoever reads it. Raises NotEditableError where the weight is of no known type or
+        does not take the edits, where another element type would round it, where its values stand in the message
+        otherwise than as bytes, and where the name is that of another weight.
+        """
+        parameter = self.new_weights.get(value) or self.model.parameter(value)
+        kind = None if parameter is None else tensor_type(parameter)
+        if parameter is None or kind is None or not kind.is_static:
+            raise NotEditableError("is no weight of a known type")
+        if any(len(getattr(parameter, name)) for name in _OTHER_VALUES):
+            raise NotEditableError("has its values otherwise than as bytes")
+        own, prefix = parameter_name(parameter), parameter.name.removesuffix(parameter_name(parameter))
+        made = edited_weight(own, self.model.sources) or EditedWeight(own, WeightEdits())
+        source = self.model.parameter(prefix + made.source)
+        if source is None:
+            raise NotEditableError("is made of one that the graph does not have")
+        if edits.dtype not in (None, kind.dtype) and not _is_wider(edits.dtype, kind.dtype):
+            raise NotEditableError(f"of {kind.dtype} cannot be {edits.dtype} without being rounded")
+        whole = made.edits.then(edits, tuple(source.dims))
+        name = whole.name(made.source)
+        if prefix + name == value:
+            return parameter
+        if name in self.model.sources:
+            raise NotEditableError(f"would be called {name}, as another is")
+        known = self.new_weights.get(prefix + name) or self.model.parameter(prefix + name)
+        if known is not None:
+            return known
+        added = TensorProto(
+            name=prefix + name,
+            ref_key=name,
+            dims=whole.dims(tuple(source.dims)),
+            compression_type=source.compression_type,
+        )
+        added.data_type = source.data_type if whole.dtype is None else whole.dtype.wire
+        self.new_weights[added.name] = added
+        return added
 
     def apply(self) -> None:
         """Write the changes into the message and index it again."""
@@ -123,6 +173,8 @@ class Edit:
         written = [message for messages in self.before.values() for message in messages] + [*self.replace.values()]
         called = {message.op_type for message in written}
         primitives.extend(entry for reference, entry in self.new_primitives.items() if reference in called)
+        read = {name for message in written for name in message.input}
+        self.model.proto.graph.parameter.extend(w for name, w in self.new_weights.items() if name in read)
         self.model.index()
         self._values = None
 

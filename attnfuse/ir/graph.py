@@ -23,6 +23,7 @@ from attnfuse.errors import SourceError
 from attnfuse.ir.types import UNKNOWN_DIM, UNKNOWN_RANK, Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import (
     AttributeProto,
     GraphProto,
@@ -186,6 +187,9 @@ class Model:
         self.proto = proto
         with collector.paused():
             self.index()
+        self.sources = frozenset(map(parameter_name, self.parameters()))
+        """The names of the weights that the message had when it was read, without the graph's: what passes add is made
+        of those (see `attnfuse.mindir.edits`)."""
 
     def index(self) -> None:
         """Read the message again, after a change of it. Raises as `Model` does."""
@@ -292,6 +296,10 @@ class Model:
     def is_input(self, value: str) -> bool:
         """Whether the value is an input of some graph (weights enter functions as inputs)."""
         return value in self._leaves and self._leaves[value] is None
+
+    def parameter(self, value: str) -> TensorProto | None:
+        """The weight's declaration; None for a value that is no weight."""
+        return self._leaves.get(value)
 
     def parameters(self) -> Iterator[TensorProto]:
         """All weights of the file."""

@@ -1,4 +1,4 @@
-"""Weights kept beside the graph: checked where they are read, laid out and streamed where they are written.
+"""Weights kept beside the graph: checked where they are read, and laid out where they are written.
 
 Facts (MindSpore 2.7.1, `mindspore/train/serialization.py`, seen by exporting): `X_graph.mindir` goes with
 `X_variables/data_0`; the file opens with 64 bytes of which the first is 0x01 (the byte order) and the rest 0, each
@@ -9,28 +9,16 @@ them but this module.
 
 from __future__ import annotations
 
-import math
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
-from attnfuse.errors import InternalError, SourceError
+from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import ModelProto, TensorProto
-from attnfuse.mindir.tensorfile import TensorFile
 
 HEADER = b"\x01" + bytes(63)
 ALIGNMENT = 64
-
-
-class WeightLocation(Protocol):
-    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
-
-    @property
-    def file(self) -> Path: ...
-    @property
-    def key(self) -> str: ...
 
 
 def parameters(model: ModelProto) -> Iterator[TensorProto]:
@@ -133,13 +121,16 @@ def _confined(folder: Path, location: str, name: str, where: Path) -> Path:
     return path
 
 
-def lay_out(model: ModelProto, location: str) -> int:
-    """Give every weight its place in one variables file at `location`; returns the file's size in bytes.
+def lay_out(model: ModelProto, location: str, names: Container[str] | None = None) -> int:
+    """Give every weight, or those of these `names`, its place in one variables file at `location`; returns the file's
+    size in bytes.
 
     Inline values are dropped. Raises SourceError for a parameter of an unknown type or shape.
     """
     offset = len(HEADER)
     for parameter in sorted(parameters(model), key=parameter_name):
+        if names is not None and parameter_name(parameter) not in names:
+            continue
         size = byte_size(parameter)
         if size is None:
             raise SourceError(f"parameter {parameter_name(parameter)!r} is of a type or shape that is not supported.")
@@ -151,41 +142,7 @@ def lay_out(model: ModelProto, location: str) -> int:
     return offset
 
 
-def variables(model: ModelProto, sources: Mapping[str, WeightLocation], lossy: list[str]) -> Iterator[bytes]:
-    """The bytes of the variables file that `lay_out` planned, in chunks of at most `tensorfile.CHUNK_BYTES`.
-
-    `sources` names where each parameter's value lies, by parameter name; the names of those with finite values that
-    became infinite in the graph's type are added to `lossy`. Raises SourceError, naming the parameter,
-    where one has no source, and where the source has another number of elements.
-    """
-    yield HEADER
-    written = len(HEADER)
-    opened: dict[Path, TensorFile] = {}
-    for parameter in sorted(parameters(model), key=parameter_name):
-        name = parameter_name(parameter)
-        source = sources.get(name)
-        if source is None:
-            raise SourceError(f"parameter {name!r} has no weight in the checkpoint.")
-        if source.file not in opened:
-            opened[source.file] = TensorFile(source.file)
-        file = opened[source.file]
-        dtype = dtypes.from_wire(parameter.data_type)
-        size = byte_size(parameter)
-        entry = file.entry(source.key)
-        if dtype is None or size is None or math.prod(entry.shape) != size // dtype.itemsize:
-            raise SourceError(
-                f"tensor {source.key!r} of {source.file} has shape {list(entry.shape)}; "
-                f"parameter {name!r} has {list(parameter.dims)}."
-            )
-        if written != parameter.external_data.offset:
-            raise InternalError(f"the variables file is at {written} instead of at parameter {name!r}.")
-        overflow: list[str] = []
-        for chunk in file.read(source.key, dtype, overflow):
-            yield chunk
-            written += len(chunk)
-        if overflow:
-            lossy.append(name)
-        if written % ALIGNMENT:
-            padding = bytes(-written % ALIGNMENT)
-            yield padding
-            written += len(padding)
+def end_of(model: ModelProto, location: str) -> int:
+    """The size in bytes of the variables file at `location`, as `lay_out` planned it."""
+    places = [p.external_data for p in parameters(model) if p.external_data.location == location]
+    return max((at.offset + at.length + -(at.offset + at.length) % ALIGNMENT for at in places), default=len(HEADER))

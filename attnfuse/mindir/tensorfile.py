@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,11 @@ class TensorFile:
         data = bytearray().join(self._bytes(entry, CHUNK_BYTES))
         return np.frombuffer(data, dtype.numpy).reshape(entry.shape)
 
-    def read(self, key: str, dtype: DType, overflow: list[str]) -> Iterator[bytes]:
-        """The values of tensor `key` converted to `dtype` (round to nearest even), at most CHUNK_BYTES at a time.
+    def read(
+        self, key: str, dtype: DType, overflow: list[str], first: int = 0, last: int | None = None
+    ) -> Iterator[bytes]:
+        """The values of tensor `key` converted to `dtype` (round to nearest even), at most CHUNK_BYTES at a time: from
+        element `first` to `last`, which is left out, in row-major order.
 
         What `dtype` cannot hold becomes infinite, as in mindone's loader; `key` is then added to `overflow`.
         Raises SourceError where the tensor is absent, or not of that type and one of the two is no float type.
@@ -117,12 +120,15 @@ class TensorFile:
         if stored != dtype and not (stored.is_float and dtype.is_float):
             raise SourceError(f"tensor {key!r} of {self.path} is of type {stored}; the graph wants {dtype}.")
         limit = dtype.largest if dtype.is_float else 0.0
+        begin, size = first * stored.itemsize, stored.itemsize
+        end = entry.length if last is None else last * size
+        entry = replace(entry, offset=entry.offset + begin, length=end - begin)
 
         def within(values: npt.NDArray[Any]) -> bool:
             """Whether all are numbers that `dtype` holds: quicker than to look for infinities in the result."""
             return bool(-limit <= values.min() and values.max() <= limit)
 
-        for chunk in self._bytes(entry, CHUNK_BYTES - CHUNK_BYTES % stored.itemsize):
+        for chunk in self._bytes(entry, CHUNK_BYTES - CHUNK_BYTES % size):
             if stored == dtype:
                 yield chunk
                 continue

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.errors import SourceError
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.external import WeightLocation, byte_size, parameter_name, parameters
-from attnfuse.mindir.schema import ModelProto, TensorProto
-from attnfuse.mindir.tensorfile import TensorFile
+from attnfuse.mindir.edits import EditedWeight, WeightEdits, edited_chunks, edited_weight
+from attnfuse.mindir.external import byte_size
+from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.stored import StoredWeights, WeightLocation
 
 MAX_BYTES = 2**28
 """A weight larger than this (256 MiB: a float32 mask of 8192 by 8192) is not looked at: its value is not known."""
@@ -27,7 +27,8 @@ class WeightValues:
     """Reads the weights of one graph, by their names, with or without the graph's.
 
     `files` are the variables files by location, `sources` where a checkpoint has a weight, by the name without the
-    graph's. Whoever asks for a weight that has no value, is too large or is of an unknown type gets None.
+    graph's. Whoever asks for a weight that has no value, is too large or is of an unknown type gets None. A name may be
+    that of a weight made of one of the graph's (see `edits`).
     """
 
     def __init__(
@@ -36,9 +37,7 @@ class WeightValues:
         files: Mapping[str, Path] | None = None,
         sources: Mapping[str, WeightLocation] | None = None,
     ) -> None:
-        self._parameters = {parameter_name(parameter): parameter for parameter in parameters(model)}
-        self._files = files or {}
-        self._sources = sources or {}
+        self._weights = StoredWeights(model, files, sources)
         self._asked: dict[str, str] = {}
 
     @property
@@ -52,48 +51,32 @@ class WeightValues:
         Raises SourceError where a file cannot be read or does not hold what it should.
         """
         own = name.partition(":")[2] or name
-        data = self._data(own)
-        self._asked[own] = _digest(data)
+        parameters = self._weights.parameters
+        made = edited_weight(own, parameters) or EditedWeight(own, WeightEdits())
+        data = self._data(made.source)
+        self._asked[made.source] = _digest(data)
         if data is None:
             return None
-        parameter = self._parameters[own]
-        dtype = dtypes.from_wire(parameter.data_type)
+        dims, dtype = tuple(parameters[made.source].dims), dtypes.from_wire(parameters[made.source].data_type)
         assert dtype is not None  # else it has no size
-        return np.frombuffer(data, dtype.numpy).reshape(tuple(parameter.dims))
+        edits, size = made.edits, dtype.itemsize
+        if edits == WeightEdits():
+            return np.frombuffer(data, dtype.numpy).reshape(dims)
+        chunks = edited_chunks(edits, dims, dtype, lambda first, last: data[first * size : last * size], MAX_BYTES)
+        return np.frombuffer(b"".join(chunks), (edits.dtype or dtype).numpy).reshape(edits.dims(dims))
 
     def digest(self, name: str) -> str:
         """The SHA-256 of the bytes of a weight's value, by its own name; empty where it is not known."""
         return _digest(self._data(name))
 
     def _data(self, name: str) -> bytes | None:
-        parameter = self._parameters.get(name)
+        parameter = self._weights.parameters.get(name)
         size = None if parameter is None else byte_size(parameter)
-        if parameter is None or size is None or size > MAX_BYTES:
+        if size is None or size > MAX_BYTES:
             return None
-        source = self._sources.get(name)
-        data = self._stored(parameter) if source is None else self._streamed(parameter, source)
+        chunks = self._weights.read(name, [])
+        data = None if chunks is None else b"".join(chunks)
         return data if data is not None and len(data) == size else None
-
-    def _stored(self, parameter: TensorProto) -> bytes | None:
-        if not parameter.HasField("external_data"):
-            return parameter.raw_data or None
-        at = parameter.external_data
-        path = self._files.get(at.location)
-        if path is None:
-            return None
-        try:
-            with path.open("rb") as file:
-                file.seek(at.offset)
-                return file.read(at.length)
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None
-
-    def _streamed(self, parameter: TensorProto, source: WeightLocation) -> bytes | None:
-        """The bytes that `external.variables` writes for it."""
-        dtype = dtypes.from_wire(parameter.data_type)
-        if dtype is None:
-            return None
-        return b"".join(TensorFile(source.file).read(source.key, dtype, []))
 
 
 def _digest(data: bytes | None) -> str:

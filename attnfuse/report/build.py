@@ -19,6 +19,7 @@ from attnfuse.ir.questions import role
 from attnfuse.ir.values import Values
 from attnfuse.modules import Modules
 from attnfuse.pass_manager import Legalised, Simplified
+from attnfuse.report.beside import BesideEntry
 from attnfuse.report.model import (
     AT_COMPILE_TIME,
     ComponentEntry,
@@ -212,6 +213,7 @@ def component_entry(
     legalised: tuple[LegalisedEntry, ...] = (),
     unsupported: tuple[UnsupportedEntry, ...] = (),
     cost: Comparison = NO_ESTIMATE,
+    beside: tuple[BesideEntry, ...] = (),
     fixed: tuple[FixedValue, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
@@ -237,6 +239,7 @@ def component_entry(
         simplified=simplified,
         without_kernel=without_kernel,
         cost=cost,
+        beside=beside,
         totals=totals(sites, legalised, unsupported),
     )
 

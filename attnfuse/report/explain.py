@@ -64,9 +64,12 @@ def _form(record: SiteRecord) -> Iterator[str]:
         layout = "" if record.layout is None else f" in {record.layout}"
         types = f"computed in {record.compute_dtype}, result in {record.output_dtype}"
         yield f"operator  {record.operator}{layout}, {types}"
+        if record.layout_reason:
+            yield f"layout    {record.layout_reason}"
         if record.precision is not None:
             yield f"precision {record.precision}: {record.precision_reason}"
-        padding = f"{record.head_dim_padding} zeros per head"
+        weights = f" ({', '.join(record.padded_by_weights)}: in weights)" if record.padded_by_weights else ""
+        padding = f"{record.head_dim_padding} zeros per head{weights}"
         yield f"cost      {counted(record.casts, 'cast')}, {padding}, {record.mask_bytes} bytes of mask"
         yield f"saved     {record.score_bytes_saved} bytes of scores and weights"
 

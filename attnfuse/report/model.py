@@ -15,6 +15,7 @@ from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
+from attnfuse.report.beside import BesideEntry
 from attnfuse.tracing.contract import FixedValue, TensorSpec
 from attnfuse.version import __version__
 
@@ -127,9 +128,10 @@ class ComponentEntry(_Document):
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
     was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
     are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
-    SoC, by the rules of docs/cost.md: nothing of it was measured. `not_rewritten` are nodes that the runtime takes and
-    that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is told
-    for MindSpore Lite.
+    SoC, by the rules of docs/cost.md: nothing of it was measured. `beside` are the transposes, pads, slices and splits
+    that are left beside fused nodes, each a kernel; at any batch, those of the smallest. `not_rewritten` are nodes that
+    the runtime takes and that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is
+    told for MindSpore Lite.
     """
 
     name: str
@@ -146,6 +148,7 @@ class ComponentEntry(_Document):
     simplified: tuple[SimplifiedEntry, ...] = ()
     without_kernel: tuple[KernelEntry, ...] = ()
     cost: Comparison = Comparison()
+    beside: tuple[BesideEntry, ...] = ()
     totals: Totals
 
 

@@ -32,6 +32,7 @@ def render(report: Report, *, operators: bool = False) -> RenderableType:
         *_types(report),
         *_not_estimated(report),
         *_reasons(report),
+        *(_beside(report) if operators else []),
         *_operators(report, every=operators),
         *(Text(f"warning: {w}", style="yellow") for w in report.warnings),
     )
@@ -112,6 +113,22 @@ def _reasons(report: Report) -> list[Text]:
         lines.append(Text(f"{status} {len(ids)} ({code}): {reason}: {_some(ids)}"))
     warned = Counter(warning for c in report.components for site in c.sites for warning in site.warnings)
     return lines + [Text(f"warning: {w} ({counted(n, 'site')})", style="yellow") for w, n in sorted(warned.items())]
+
+
+def _beside(report: Report) -> list[Text]:
+    """What is left beside the fused nodes of each component, with who needs it; a line for each component with any."""
+    lines = []
+    for component in report.components:
+        groups: dict[tuple[str, str, tuple[str, ...]], int] = {}
+        for entry in component.beside:
+            # Of a node only its operator: the same is needed in each block.
+            needed_by = tuple(dict.fromkeys(node.partition(" ")[0] for node in entry.needed_by))
+            key = (entry.op, entry.of, needed_by)
+            groups[key] = groups.get(key, 0) + 1
+        told = [f"{n} {op} of {of} for {', '.join(needed_by)}" for (op, of, needed_by), n in groups.items()]
+        if component.totals.fused:
+            lines.append(Text(f"beside the fused nodes of {component.name}: {'; '.join(told) or 'nothing'}"))
+    return lines
 
 
 def _operators(report: Report, *, every: bool) -> list[Text]:

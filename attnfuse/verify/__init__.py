@@ -69,6 +69,7 @@ def verify_component(
     level: Level,
     seed: int,
     work: Path,
+    held: Path | None = None,
     compute: Mapping[str, str] | None = None,
     data: Sequence[Path] = (),
     never_fully_masked: Set[str] = frozenset(),
@@ -76,8 +77,9 @@ def verify_component(
     """Check one component's rewritten graph against its original.
 
     `original` and `fused` are .mindir files whose external data lie relative to their own folders; `work` is an
-    existing folder for temporary files. `compute` tells of attention results, by the name of the value in the
-    original, which dtype the policy asks them to be computed in; level "full" checks the fused nodes against it.
+    existing folder for temporary files. `held` is a graph file whose weights hold the original's values, where its own
+    files do not. `compute` tells of attention results, by the name of the value in the original, which dtype the policy
+    asks them to be computed in; level "full" checks the fused nodes against it.
     `never_fully_masked` are results of which it says that each row has a key: no fully masked row is drawn for them.
     `data` are .npz files, each a set of inputs by name, that level "full" runs the graphs on in place of drawn ones.
     A difference is a finding in the result, not an exception.
@@ -95,6 +97,7 @@ def verify_component(
         level=level,
         seed=seed,
         work=work,
+        held=held,
         compute=compute or {},
         data=data,
         never_fully_masked=never_fully_masked,
@@ -109,6 +112,7 @@ def verify_batches(
     level: Level,
     seed: int,
     work: Path,
+    held: Path | None = None,
     compute: Mapping[str, str] | None = None,
     data: Mapping[int, Sequence[Path]] | None = None,
     never_fully_masked: Set[str] = frozenset(),
@@ -128,6 +132,7 @@ def verify_batches(
         level=level,
         seed=seed,
         work=work,
+        held=held,
         compute=compute or {},
         data=data or {},
         never_fully_masked=never_fully_masked,

@@ -15,7 +15,7 @@ from tests.support.graphs import transformer
     ("requirement", "code", "said"),
     [
         ("bytes<=0.9", 0, "estimate for ascend910b, source → result (docs/cost.md; not measured)"),
-        ("bytes<=0.3", 1, "error: required bytes<=0.3, but the estimate of unet is 0."),
+        ("bytes<=0.1", 1, "error: required bytes<=0.1, but the estimate of unet is 0."),
         ("bytes<=half", 2, "give a number"),
     ],
 )

@@ -67,7 +67,7 @@ def test_written_with_the_batch_open(tmp_path: Path) -> None:
     (entry,) = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["components"]
     assert [one["shape"] for one in entry["inputs"]] == [[-1, 6, 8], [1]]
     (component,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["components"]
-    assert component["sites"][0]["query_shape"] == [-1, 2, 6, 4]
+    assert component["sites"][0]["query_shape"] == [-1, 6, 32]
 
 
 def test_one_that_cannot_be_written_does_not_lose_the_others(tmp_path: Path) -> None:

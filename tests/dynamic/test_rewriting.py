@@ -42,7 +42,9 @@ def test_a_site_is_fused_for_any_batch(component: Component) -> None:
     assert not rewritten.unsupported
     assert rewritten.cost == Comparison(not_estimated="sizes are left to run time: the graph is for any batch")
     (site,) = rewritten.sites
-    assert (site.status, site.query_shape) == ("fused", (-1, 2, 6, 4))
+    assert (site.status, site.query_shape) == ("fused", (-1, 6, 32))
+    assert all("__pad_0_2_12" in name for name in rewritten.edited)
+    assert len(rewritten.edited) == 6
     assert [entry.shape for entry in rewritten.inputs] == [(-1, 6, 8), (1,)]
     assert [entry.shape for entry in rewritten.outputs] == [(-1, 6, 8)]
     assert rewritten.nodes == len(Model(graph(attention, 1)).nodes)

@@ -9,17 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from attnfuse.errors import InternalError, SourceError
+from attnfuse.errors import SourceError
 from attnfuse.mindir import codec
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, DType
-from attnfuse.mindir.external import check_weights, lay_out, parameter_name, parameters, variables
+from attnfuse.mindir.external import check_weights, parameter_name, parameters
 from attnfuse.mindir.schema import ModelProto, TensorProto
 from tests.support import forks
-from tests.support.graphs import seeded, transformer
+from tests.support.graphs import transformer
 from tests.support.split import write_split
 
 
@@ -147,56 +144,6 @@ def test_inline_values_of_another_length_are_refused(tmp_path: Path) -> None:
     first(model).raw_data = first(model).raw_data[:-2]
     with pytest.raises(SourceError, match="takes 8192 bytes, but 8190 are given"):
         check_weights(model, tmp_path / "x.mindir", required=True)
-
-
-@pytest.mark.parametrize("dtype", [FLOAT16, BFLOAT16])
-def test_weights_are_streamed_to_where_the_graph_looks_for_them(tmp_path: Path, dtype: DType) -> None:
-    builder = transformer(weights=False, dtype=dtype)
-    builder.weight("between", (3, 5), dtype)  # 30 bytes: what follows is moved to a multiple of 64
-    model = builder.build()
-    checkpoint = tmp_path / "model.safetensors"
-    tensors = {f"old.{parameter_name(p)}": seeded(parameter_name(p), p.dims) for p in parameters(model)}
-    save_file(tensors, checkpoint)
-    sources = {parameter_name(p): Tensor(checkpoint, f"old.{parameter_name(p)}") for p in parameters(model)}
-    size = lay_out(model, "unet_variables/data_0")
-    data = b"".join(variables(model, sources, []))
-    assert len(data) == size
-    assert data[:64] == b"\x01" + bytes(63)
-    for parameter in parameters(model):
-        where = parameter.external_data
-        assert where.offset % 64 == 0
-        value = np.frombuffer(data[where.offset : where.offset + where.length], dtype.numpy)
-        expected = tensors[f"old.{parameter_name(parameter)}"].astype(dtype.numpy)
-        np.testing.assert_array_equal(value, expected.ravel())
-
-
-def test_a_parameter_without_a_weight_is_named(tmp_path: Path) -> None:
-    model = transformer(weights=False).build()
-    lay_out(model, "v/data_0")
-    with pytest.raises(SourceError, match=r"parameter 'blocks\.0\.attn1\.to_k\.weight' has no weight"):
-        list(variables(model, {}, []))
-
-
-def test_a_weight_of_another_size_is_named(tmp_path: Path) -> None:
-    model = transformer(weights=False).build()
-    lay_out(model, "v/data_0")
-    save_file({"w": np.zeros(3, np.float32)}, tmp_path / "m.safetensors")
-    sources = {parameter_name(p): Tensor(tmp_path / "m.safetensors", "w") for p in parameters(model)}
-    with pytest.raises(
-        SourceError, match=r"has shape \[3\]; parameter 'blocks\.0\.attn1\.to_k\.weight' has \[64, 64\]"
-    ):
-        list(variables(model, sources, []))
-
-
-def test_a_plan_that_does_not_fit_is_a_defect(tmp_path: Path) -> None:
-    model = transformer(weights=False).build()
-    lay_out(model, "v/data_0")
-    names = sorted(map(parameter_name, parameters(model)))
-    zeros = {parameter_name(p): np.zeros(tuple(p.dims), np.float32) for p in parameters(model)}
-    save_file(zeros, tmp_path / "m.safetensors")
-    next(p for p in parameters(model) if parameter_name(p) == names[1]).external_data.offset += 64
-    with pytest.raises(InternalError, match="stands at"):
-        list(variables(model, {n: Tensor(tmp_path / "m.safetensors", n) for n in names}, []))
 
 
 READ_BACK = """

@@ -120,6 +120,13 @@ def already_fused(runtime: str, soc: str = "ascend910b", item: int = 3, **argume
     return code_of(g, runtime, soc)
 
 
+def laid_out() -> str:
+    g = GraphBuilder()
+    q, k, v = (g.transpose(g.input(name, (2, 4, 2, 16), FLOAT16), (0, 2, 1, 3)) for name in "qkv")
+    g.output(g.transpose(g.flash_attention_score(q, k, v, heads=2, scale=0.25), (0, 2, 1, 3)))
+    return code_of(g)
+
+
 def prompt(
     soc: str = "ascend910b",
     *,
@@ -208,6 +215,7 @@ CASES: dict[str, Callable[[], str]] = {
     "fused": lambda: code(Site()),
     "fused.carried_over": lambda: already_fused("mindspore"),
     "fused.converted": lambda: already_fused("lite"),
+    "fused.laid_out": laid_out,
     "fused.recast": recast,
     "fused.rewritten": lambda: prompt("ascend310p"),
     "anchor.no_product": gate,

@@ -45,6 +45,7 @@ _ABOUT = {
     ),
     "passes/attention/lower/flash_attention_score.py": ("FlashAttentionScore", "it is the operator"),
     "passes/attention/lower/prompt_flash_attention.py": ("PromptFlashAttention", "it is the operator"),
+    "passes/linear.py": ("Add AddExt BiasAdd", "what adds a bias behind a product"),
     # Composites: what they begin at and take in.
     "passes/composites/add_layer_norm.py": ("Add AddExt Mul Muls Div Divs", "the sum, and factors of 1 in it"),
     "passes/composites/layer_norm.py": ("LayerNorm LayerNormExt", "the norms that it begins at"),

@@ -37,7 +37,7 @@ ValueType: TypeAlias = "TensorType | tuple[ValueType, ...]"
 
 PRIMITIVE = PrimitiveProto.PRIMITIVE
 FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
-LAYOUTS = {"BSH": 0, "BNSD": 1, "SBH": 2, "BSND": 3, "TND": 4}
+LAYOUTS = {"BSH": 0, "BNSD": 1, "SBH": 2, "BSND": 3, "TND": 4, "BNSD_BSND": 8}
 MAX_TOKENS = 2147483647
 
 
@@ -405,7 +405,11 @@ class GraphBuilder:
         tensors = [query, key, value, attn_mask or none, none, none, pse_shift or none, none, none, none, none, none]
         layout_number = LAYOUTS[layout]
         scalars = (heads, float(scale), pre_tokens, next_tokens, layout_number, kv_heads, sparse_mode, inner_precise)
-        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], self.value_type(query))
+        made = self.type_of(query)
+        if layout == "BNSD_BSND":
+            batch, own, tokens, width = made.dims
+            made = TensorType((batch, tokens, own, width), made.dtype)
+        return self.node("PromptFlashAttention", [*tensors, *map(self.constant, scalars)], made)
 
     # --- finishing
 

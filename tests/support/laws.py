@@ -87,20 +87,22 @@ def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
     assert site.value_shape is not None
     lengths = (site.query_shape[-2], site.key_shape[-2], site.value_shape[-2])
     assert lengths == (form.query_length, form.key_length, form.key_length)
-    width = max(form.head_dim, form.value_head_dim)
-    assert site.query_shape[-1] == site.key_shape[-1] == site.value_shape[-1] >= width
-    assert site.head_dim_padding == site.query_shape[-1] - form.head_dim
-    if spelling.shows_heads:
-        assert site.layout == "BNSD"
-        # With one batch entry or one head, which of the two axes is which does not show.
-        if form.batch > 1 and form.heads > 1:
-            assert site.query_shape[:2] == (form.batch, form.heads)
-            assert site.key_shape[:2] == site.value_shape[:2] == (form.batch, form.kv_heads), (
-                site.key_shape,
-                site.value_shape,
-            )
+    width = form.head_dim + site.head_dim_padding
+    assert width >= max(form.head_dim, form.value_head_dim)
+    shapes = (site.query_shape, site.key_shape, site.value_shape)
+    heads = (form.heads, form.kv_heads, form.kv_heads)
+    if not spelling.shows_heads:
+        assert int(np.prod(site.query_shape)) == form.batch * form.heads * form.query_length * width
+        return
+    # With one batch entry or one head, which of the two axes is which does not show.
+    shown = form.batch > 1 and form.heads > 1
+    if site.layout == "BSH":
+        assert all(shape[0] == form.batch for shape in shapes) or not shown
+        assert [shape[-1] for shape in shapes] == [own * width for own in heads] or not shown, shapes
     else:
-        assert int(np.prod(site.query_shape[:-2])) == form.batch * form.heads
+        assert site.layout in ("BNSD", "BNSD_BSND")
+        assert all(shape[-1] == width for shape in shapes)
+        assert [shape[:2] for shape in shapes] == [(form.batch, own) for own in heads] or not shown, shapes
 
 
 def _is_discard(term: Term) -> bool:

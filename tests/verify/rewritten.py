@@ -28,6 +28,7 @@ class Attention:
     """What the block is like. Queries and keys are as many, so that an axis mistaken for another is no error of shape.
 
     `kv_heads` fewer than HEADS are repeated, each next to itself. `gain` is that of the query's and key's weights.
+    `apart`: something stands between the linear layers and the attention, so that heads are padded at run time.
     """
 
     dtype: DType = FLOAT32
@@ -38,6 +39,7 @@ class Attention:
     repeat: Literal["each", "whole"] = "each"
     gain: float = 2.0
     softmax_axis: int = -1
+    apart: bool = False
 
     def model(self) -> Model:
         """The formula."""
@@ -53,13 +55,16 @@ class Attention:
         if self.masked:
             scores = g.masked_fill(scores, discarded(), np.array(LOWEST[self.dtype.name], self.dtype.numpy))
         attention = g.matmul_ext(g.softmax(scores, self.softmax_axis), v)
-        joined = g.reshape(g.transpose(attention, (0, 2, 1, 3)), (BATCH, LENGTH, HEADS * self.head))
+        joined = self._apart(g, g.reshape(g.transpose(attention, (0, 2, 1, 3)), (BATCH, LENGTH, HEADS * self.head)))
         g.output(self._dense(g, joined, "attn.to_out", HEADS * self.head, 1.0))
         return g.model()
 
     def _heads(self, g: GraphBuilder, x: str, name: str, heads: int, gain: float) -> str:
-        y = self._dense(g, x, f"attn.{name}", heads * self.head, gain)
+        y = self._apart(g, self._dense(g, x, f"attn.{name}", heads * self.head, gain))
         return g.transpose(g.reshape(y, (BATCH, LENGTH, heads, self.head)), (0, 2, 1, 3))
+
+    def _apart(self, g: GraphBuilder, x: str) -> str:
+        return g.op("Neg", x) if self.apart else x
 
     def _dense(self, g: GraphBuilder, x: str, name: str, features: int, gain: float) -> str:
         inputs = g.dims(x)[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from attnfuse import cli
+from attnfuse.ir.builder import Builder
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.types import Literal, TensorType
@@ -32,7 +34,7 @@ from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder, fill_literal, fill_type, transformer
-from tests.verify.rewritten import Attention, constant_operand, feed, pair, the_node
+from tests.verify.rewritten import BATCH, HEADS, LENGTH, Attention, constant_operand, feed, pair, the_node
 
 LITE, MINDSPORE = "lite", "mindspore"
 SCALE = {LITE: 13, MINDSPORE: 12}
@@ -74,7 +76,9 @@ SOUND = [
     Attention(biased=True),
     Attention(masked=True, biased=True),
     Attention(head=24),
+    Attention(head=24, apart=True),
     Attention(head=40, dtype=FLOAT16),
+    Attention(head=24, masked=True, kv_heads=2),
     Attention(kv_heads=2),
     Attention(dtype=FLOAT16, masked=True, biased=True),
     Attention(dtype=BFLOAT16, masked=True),
@@ -144,6 +148,22 @@ def another_element(fused: Model, runtime: str) -> None:
     item.proto.input[1] = "planted"
 
 
+def swapped(*order: int) -> Callable[[Model, str], None]:
+    """Query's tokens, heads and elements (axes 1, 2 and 3) in another order in the same memory."""
+
+    def plant(fused: Model, runtime: str) -> None:
+        node, edit = the_node(fused), Edit(fused)
+        b = Builder(edit, node, "planted")
+        dims = b.type_of(node.inputs[0]).dims
+        moved = b.transpose(b.reshape(node.inputs[0], (BATCH, LENGTH, HEADS, dims[-1] // HEADS)), (0, *order))
+        query = b.reshape(moved, dims)
+        b.stand_before()
+        edit.apply()
+        the_node(fused).proto.input[0] = query
+
+    return plant
+
+
 def not_restored(fused: Model, runtime: str) -> None:
     skip(fused, [n for n in fused.nodes if n.op == "Cast"][-1])
 
@@ -211,6 +231,29 @@ def not_sliced(fused: Model, runtime: str) -> None:
     skip(fused, next(n for n in fused.nodes if n.op == "StridedSlice"))
 
 
+def zeros_at_the_end(weight: str) -> Callable[[Model, str], None]:
+    """As many zeros, in one piece."""
+
+    def plant(fused: Model, runtime: str) -> None:
+        renamed(fused, weight, lambda name: re.sub(r"(pad_\d)_4_8", r"\1_1_32", name))
+
+    return plant
+
+
+def zeros_along_the_other_axis(fused: Model, runtime: str) -> None:
+    renamed(fused, "to_q.weight", lambda name: name.replace("pad_0", "pad_1"))
+
+
+def renamed(fused: Model, weight: str, to: Callable[[str], str]) -> None:
+    """Have a weight made otherwise, which is what its name says."""
+    (parameter,) = [p for p in fused.parameters() if f"{weight}__" in p.name]
+    before, parameter.name = parameter.name, to(parameter.name)
+    assert parameter.name != before
+    for use in fused.uses(before):
+        assert use.node is not None
+        use.node.proto.input[use.position] = parameter.name
+
+
 MUTANTS = {
     "scale times √2": Mutant(Attention(), scale_by(math.sqrt(2)), "output site drawn"),
     "scale off by one part in ten thousand": Mutant(Attention(), scale_by(1.0001), "output site drawn"),
@@ -221,13 +264,25 @@ MUTANTS = {
     "mask inverted": Mutant(Attention(masked=True), inverted_mask, "output site drawn"),
     "mask shifted by one row": Mutant(Attention(masked=True), mask_a_row_down, "output site drawn"),
     "key and value exchanged": Mutant(Attention(), exchanged, "output site drawn"),
+    "tokens taken for heads": Mutant(Attention(), swapped(2, 1, 3), "output site drawn"),
+    "heads taken for elements": Mutant(Attention(), swapped(1, 3, 2), "output site drawn"),
     "another element of the tuple": Mutant(Attention(), another_element, "structure", (MINDSPORE,)),
     "not restored to the source's type": Mutant(Attention(), not_restored, "structure"),
     "bfloat16 for float16": Mutant(Attention(dtype=FLOAT16), in_another_type, "types", (LITE,)),
-    "padding not sliced off": Mutant(Attention(head=24), not_sliced, "structure", (MINDSPORE,)),
+    "padding not sliced off": Mutant(Attention(head=24, apart=True), not_sliced, "structure", (MINDSPORE,)),
     "padding sliced off at the wrong end": Mutant(
-        Attention(head=24), sliced_at_the_wrong_end, "output site drawn", (MINDSPORE,)
+        Attention(head=24, apart=True), sliced_at_the_wrong_end, "output site drawn", (MINDSPORE,)
     ),
+    "zeros behind all heads of query": Mutant(
+        Attention(head=24), zeros_at_the_end("to_q.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros behind all heads of value": Mutant(
+        Attention(head=24), zeros_at_the_end("to_v.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros behind all that the result goes into": Mutant(
+        Attention(head=24), zeros_at_the_end("to_out.weight"), "output site drawn", (MINDSPORE,)
+    ),
+    "zeros along the other axis": Mutant(Attention(head=24), zeros_along_the_other_axis, "structure", (MINDSPORE,)),
 }
 
 
@@ -324,7 +379,7 @@ def test_the_largest_score_is_that_of_the_product_where_one_operator_adds_the_ma
 def test_scores_that_the_sources_own_type_cannot_hold_are_told_with_site_and_value(tmp_path: Path) -> None:
     result = verify(*pair(Attention(dtype=FLOAT16, gain=120.0), LITE), tmp_path)
     (note,) = [n for n in result.notes if "overflows" in n]
-    assert note.startswith("site CNode_17:17 (attn.to_q): scores reach ")
+    assert note.startswith("site CNode_19:19 (attn.to_q): scores reach ")
     assert "more than float16 holds" in note
 
 

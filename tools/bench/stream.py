@@ -26,8 +26,10 @@ from pathlib import Path
 from safetensors import safe_open
 
 from attnfuse.mindir import dtypes
-from attnfuse.mindir.external import lay_out, variables
+from attnfuse.mindir.external import lay_out
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.mindir.stored import StoredWeights
+from attnfuse.mindir.streaming import variables
 from attnfuse.output import OutputStage, place
 from attnfuse.processes import peak_memory
 
@@ -53,10 +55,10 @@ def stream(checkpoint: Path, dtype: str, out: Path) -> dict[str, float]:
     for key, shape in shapes.items():
         model.graph.parameter.add(name=f"bench:{key}", data_type=_TYPES[dtype].wire).dims.extend(shape)
     lay_out(model, _LOCATION)
-    sources = {key: Stored(checkpoint, key) for key in shapes}
+    weights = StoredWeights(model, sources={key: Stored(checkpoint, key) for key in shapes})
     with OutputStage(place(out, [checkpoint])) as stage:
         before, wall, cpu = peak_memory(), time.monotonic(), time.process_time()
-        stage.write(_LOCATION, variables(model, sources, []))
+        stage.write(_LOCATION, variables(model, weights, _LOCATION, []))
         figures = {"wall": time.monotonic() - wall, "cpu": time.process_time() - cpu, "added": peak_memory() - before}
         stage.publish()
     return figures

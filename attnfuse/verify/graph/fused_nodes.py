@@ -18,7 +18,7 @@ from attnfuse.mindir import dtypes
 COMPRESSED_MASK = 2048
 """Rows and columns of the lower-triangular mask that the causal sparse modes ask for."""
 
-_LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND"}
+_LAYOUTS = {0: "BSH", 1: "BNSD", 2: "SBH", 3: "BSND", 8: "BNSD_BSND"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
             bias_before_scale=False,
             mask_dtypes=("bool", "int8", "uint8"),
             mask_sizes=("ST", "1ST", "BST", "B1ST", "11ST"),
-            layouts=("BSH", "BNSD"),
+            layouts=("BSH", "BNSD", "BSND", "BNSD_BSND"),
             element=None,
             is_aligned=False,
             is_square=True,
@@ -121,6 +121,9 @@ class FusedAttention:
     pre_tokens: int
     next_tokens: int
     layout: str
+    """Of query, key and value."""
+    result_layout: str
+    """Of the attention: that of the operands, but where the layout's name has two parts."""
     sparse_mode: int
     is_fast: bool
 
@@ -187,7 +190,8 @@ def read(model: Model, node: Node) -> FusedAttention:
         keep_prob=numbers.get("keep_prob", 1.0),
         pre_tokens=int(numbers["pre_tokens"]),
         next_tokens=int(numbers["next_tokens"]),
-        layout=layout,
+        layout=layout.partition("_")[0],
+        result_layout=layout.rpartition("_")[2],
         sparse_mode=int(numbers["sparse_mode"]),
         is_fast=bool(int(numbers["inner_precise"]) & 1) and operands[meaning.bias] is None and _is_half(model, query),
     )
@@ -254,13 +258,10 @@ def sizes(fused: FusedAttention, query: TensorType, key: TensorType, value: Tens
 
 
 def output_type(fused: FusedAttention, query: TensorType, of: Sizes) -> TensorType:
-    """Type of the attention: query's, with value's head size."""
-    dims = list(query.dims)
-    if "N" in fused.layout:
-        dims[fused.layout.index("D")] = of.value_head_dim
-    else:
-        dims[fused.layout.index("H")] = of.heads * of.value_head_dim
-    return TensorType(tuple(dims), query.dtype)
+    """Type of the attention: query's batch, tokens and heads, value's head size, in the layout of the result."""
+    width = of.heads * of.value_head_dim
+    dims = {"B": of.batch, "S": of.query_length, "N": of.heads, "D": of.value_head_dim, "H": width}
+    return TensorType(tuple(dims[letter] for letter in fused.result_layout), query.dtype)
 
 
 def _is_half(model: Model, value: str) -> bool:

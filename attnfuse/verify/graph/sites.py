@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
-from attnfuse.ir.questions import makes_tuple, orders_effects, takes_element, value_inputs
+from attnfuse.ir.questions import makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
@@ -252,17 +252,24 @@ def _common(model: Model, other: Model, value: str) -> str | None:
     """The nearest value that both graphs have on the way back from an operand.
 
     Casts, layouts and padding have one operand of the tensor's size; a factor or a condition beside it is smaller, and
-    what it is joined with to be padded is constant.
+    what it is joined with to be padded is constant. A product that is made anew is followed to what its new weight
+    multiplies.
     """
     while not _exists(other, value):
         node = model.producer(value)
-        known = (
-            {} if node is None else {v: t.size for v in _joined(model, node) if (t := model.type_of(v)) and t.is_static}
-        )
+        joined = () if node is None else (v for v in _joined(model, node) if not _is_new_weight(model, other, v))
+        known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static}
         if not known:
             return None
         value = max(known, key=lambda name: known[name])
     return value
+
+
+def _is_new_weight(model: Model, other: Model, value: str) -> bool:
+    """Whether the value is a weight, as it is or as it is read, that the other graph does not have."""
+    node = model.producer(value)
+    weight = node.inputs[0] if node is not None and reads_memory(node) else value
+    return model.is_parameter(weight) and not other.is_parameter(weight)
 
 
 def _joined(model: Model, node: Node) -> Iterator[str]:

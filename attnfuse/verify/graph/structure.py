@@ -11,14 +11,16 @@ import math
 from collections.abc import Sequence
 
 from attnfuse.ir.check import Sort, check_graph
-from attnfuse.ir.graph import Model, Node, NotALiteralError, short_name, tensor_type
+from attnfuse.ir.graph import Model, Node, NotALiteralError, read_tensor, short_name, tensor_type
 from attnfuse.ir.questions import keeps_order, makes_tuple, orders_effects, takes_element
 from attnfuse.ir.types import TensorType, agree, declared_type
 from attnfuse.ir.values import input_type
 from attnfuse.mindir import dtypes
+from attnfuse.mindir.edits import NotEditableError, WeightEdits, edited_weight
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
 from attnfuse.names import counted
+from attnfuse.verify.graph.edited import edited
 from attnfuse.verify.graph.fused_nodes import (
     COMPRESSED_MASK,
     FUSED_OPS,
@@ -62,7 +64,8 @@ def new_findings(original: Model, fused: Model) -> tuple[list[str], list[str]]:
 def check_interface(original: Model, fused: Model) -> list[str]:
     """Whether both files take the same inputs, give outputs of the same types, and hold the same weights.
 
-    Weights are compared by name, shape, type and place; their values where both files embed them.
+    Weights are compared by name, shape and type, edited ones with what their name says; their values where both files
+    embed them.
     """
     findings = []
     before, after = original.proto.graph, fused.proto.graph
@@ -127,11 +130,16 @@ def _kind(proto: TensorProto) -> str:
 
 
 def _check_parameters(original: Model, fused: Model) -> list[str]:
+    """A weight is the original's, or made of one as its name says, which alone may then be gone."""
     findings = []
     before = {parameter_name(p): p for p in original.parameters()}
     after = {parameter_name(p): p for p in fused.parameters()}
-    findings += [f"parameter {n} is gone." for n in before if n not in after]
-    findings += [f"parameter {n} is new." for n in after if n not in before]
+    made = {name: found for name in after if (found := edited_weight(name, before)) is not None}
+    replaced = {found.source for found in made.values()}
+    findings += [f"parameter {n} is gone." for n in before if n not in after and n not in replaced]
+    findings += [f"parameter {n} is new." for n in after if n not in before and n not in made]
+    for name, found in made.items():
+        findings += _check_made(name, after[name], before[found.source], found.edits)
     for name, a in before.items():
         b = after.get(name)
         if b is None:
@@ -141,6 +149,20 @@ def _check_parameters(original: Model, fused: Model) -> list[str]:
         elif a.raw_data and b.raw_data and a.raw_data != b.raw_data:
             findings.append(f"parameter {name} holds other values than in the original.")
     return findings
+
+
+def _check_made(name: str, made: TensorProto, source: TensorProto, edits: WeightEdits) -> list[str]:
+    """Type, shape and, where both files embed them, values of a weight that is made of one of the original's."""
+    wanted = tensor_type(source)
+    try:
+        wanted = None if wanted is None else TensorType(edits.dims(wanted.dims), edits.dtype or wanted.dtype)
+    except NotEditableError as error:
+        return [f"parameter {name} is made of one that {error}."]
+    if wanted is None or wanted != tensor_type(made):
+        return [f"parameter {name} is {_kind(made)}, and what it is made of gives {wanted}."]
+    if source.raw_data and made.raw_data and edited(read_tensor(source), edits).tobytes() != made.raw_data:
+        return [f"parameter {name} holds other values than what it is made of gives."]
+    return []
 
 
 # --- fused nodes

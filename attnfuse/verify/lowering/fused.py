@@ -129,7 +129,7 @@ def _heads_together(at: LoweringContext, fused: FusedAttention, x: str, of: Size
     """From [B, N, S, D]."""
     w = at.writer
     width = of.heads * of.value_head_dim
-    match fused.layout:
+    match fused.result_layout:
         case "BNSD":
             return x
         case "BSND":

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import factor_positions, orders_effects, role
+from attnfuse.ir.questions import factor_positions, orders_effects, reads_memory, role
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
@@ -161,9 +161,16 @@ def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
         value = users[0].name if users else None
     while value is not None:
         node = fused.producer(value)
-        if node is None or not node.inputs or role(node) is Role.PRODUCT:
+        if node is None or not node.inputs or (role(node) is Role.PRODUCT and not _is_projection(fused, node)):
             return None
         if node.op in FUSED_OPS:
             return node
         value = node.inputs[0]
     return None
+
+
+def _is_projection(model: Model, product: Node) -> bool:
+    """Whether it multiplies by a weight: the result of a fused node may go into it with zeros behind its heads."""
+    made = model.producer(product.inputs[_multiplied(product)[1]])
+    weight = product.inputs[_multiplied(product)[1]] if made is None or not reads_memory(made) else made.inputs[0]
+    return model.is_parameter(weight)

@@ -31,14 +31,16 @@ from attnfuse.verify.stages import timed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to verify, and on what. `data` are files of inputs; `never_fully_masked` are results of sites whose rows
-    have a key each, by the policy; `compute` the dtypes it asks for, by result."""
+    """What to verify, and on what. `held` is where the original's weights lie, if not with it; `data` are files of
+    inputs; `never_fully_masked` are results of sites whose rows have a key each, by the policy; `compute` the dtypes it
+    asks for, by result."""
 
     name: str
     original: Path
     fused: Path
     seed: int
     work: Path
+    held: Path | None = None
     data: Sequence[Path] = ()
     never_fully_masked: Set[str] = frozenset()
     compute: Mapping[str, str] = field(default_factory=dict)
@@ -102,7 +104,9 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
     sets = data.read_sets(before, request.data)
     found = Found(data=[given.file for given in sets])
     before, after = read_through(before), read_through(after)
-    provided, remarks = weights.both_sides(before.proto, request.original, after.proto, request.fused, request.seed)
+    provided, remarks = weights.both_sides(
+        before.proto, request.original, after.proto, request.fused, request.seed, request.held
+    )
     if binding.is_open(before):
         for bound in binding.bind(before, after, [given.inputs for given in sets], request.name, request.work):
             graphs = bound.graphs()

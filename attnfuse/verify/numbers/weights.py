@@ -10,8 +10,10 @@ import numpy as np
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.types import Array
-from attnfuse.mindir import dtypes, external
+from attnfuse.mindir import codec, dtypes, external
+from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.verify.graph.edited import edited
 
 
 class WeightProvider(Protocol):
@@ -92,25 +94,46 @@ def by_name(provider: WeightProvider, parameters: dict[str, TensorProto]) -> Wei
     return read
 
 
+def edited_from(provider: WeightProvider, sources: dict[str, TensorProto]) -> WeightProvider:
+    """Values of weights that are made of another graph's, `sources`, whose values the provider gives."""
+
+    def read(parameter: TensorProto) -> Array | None:
+        made = edited_weight(external.parameter_name(parameter), sources)
+        value = None if made is None else provider(sources[made.source])
+        return None if made is None or value is None else edited(value, made.edits)
+
+    return read
+
+
 def both_sides(
-    original: ModelProto, where: Path, fused: ModelProto, there: Path, seed: int
+    original: ModelProto, where: Path, fused: ModelProto, there: Path, seed: int, held: Path | None = None
 ) -> tuple[tuple[WeightProvider, WeightProvider], list[str]]:
     """Weights of the original and of the fused graph, and a remark where they had to be made up.
 
-    Each graph has its own file's; one without takes the other's, and where neither has any they are drawn.
+    Each graph has its own file's; `held` is a graph file of the original's weights that tells where their values lie,
+    if its own does not. One without takes the other's, and where neither has any they are drawn: an edited one is then
+    made of what it says it is made of.
+    Raises VerificationError where the original lacks a weight of which the fused graph has the edited values alone.
     """
-    stored = stored_weights(original, where), stored_weights(fused, there)
     here = {external.parameter_name(p): p for p in external.parameters(original)}
     beyond = {external.parameter_name(p): p for p in external.parameters(fused)}
-    drawn = drawn_weights(seed)
-    sides = (
-        first_of(stored[0], by_name(stored[1], beyond), drawn),
-        first_of(stored[1], by_name(stored[0], here), drawn),
-    )
-    made_up = [
-        name
-        for name, parameter in here.items()
-        if not external.has_data(parameter) and not (name in beyond and external.has_data(beyond[name]))
-    ]
+    if held is None:
+        own, holders = stored_weights(original, where), here
+    else:
+        model = codec.parse(codec.read_bytes(held), str(held))
+        holders = {external.parameter_name(p): p for p in external.parameters(model)}
+        own = by_name(stored_weights(model, held), holders)
+    others = stored_weights(fused, there)
+    made = {name: found.source for name in beyond if (found := edited_weight(name, here)) is not None}
+    lacking = {name for name, parameter in holders.items() if not external.has_data(parameter)}
+    for name, source in made.items():
+        if source in lacking and source not in beyond and external.has_data(beyond[name]):
+            raise VerificationError(
+                f"parameter {source!r} of {where} has no value, and {there} holds it edited; give the original with its"
+                " weights, or use --verify static."
+            )
+    before = first_of(own, by_name(others, beyond), drawn_weights(seed))
+    sides = before, first_of(others, by_name(own, here), edited_from(before, here), drawn_weights(seed))
+    made_up = [name for name in here if name in lacking and not (name in beyond and external.has_data(beyond[name]))]
     message = f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"
     return sides, [message] if made_up else []

@@ -119,6 +119,12 @@ class Space:
         self._views[name] = view
         return view
 
+    def branch(self) -> Space:
+        """The same views, to be changed apart from these."""
+        other = Space()
+        other._views, other._next = dict(self._views), self._next
+        return other
+
     def fresh(self, size: int) -> Atom:
         """A new atom."""
         self._next += 1

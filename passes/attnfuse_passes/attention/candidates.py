@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from attnfuse.api import Candidate, DType, Precision
+from attnfuse_passes.attention.free_padding import FreePadding
 from attnfuse_passes.attention.masks import MaskPlan
 from attnfuse_passes.attention.normal_form import Attention, Layout
 
@@ -13,18 +14,32 @@ from attnfuse_passes.attention.normal_form import Attention, Layout
 class AttentionCandidate(Candidate):
     """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
 
-    `padding` zeros are appended to each head of `Attention.width`. `precision` is that of a fused node's scores and
-    softmax, and `precision_reason` why. `recast`: the surrounding casts are replaced with the node, and it is given
-    what they were given.
+    It stands for the value `result` of `Attention.results`, which is the anchor. `layout_reason` tells why it is this
+    layout. `padding` zeros are appended to each head of `Attention.width`, by weights as far as `free` says.
+    `precision` is that of a fused node's scores and softmax, and `precision_reason` why. `recast`: the surrounding
+    casts are replaced with the node, and it is given what they were given.
     """
 
     dtype: DType
     layout: Layout
+    layout_reason: str = ""
+    result: int = 0
     padding: int = 0
+    free: FreePadding = field(default_factory=FreePadding)
     precision: Precision = "high"
     precision_reason: str = ""
     masks: MaskPlan = field(default_factory=MaskPlan)
     recast: bool = False
+
+    @property
+    def given_in(self) -> Layout:
+        """The layout of query, key and value."""
+        return "BNSD" if self.layout == "BNSD_BSND" else self.layout
+
+    @property
+    def gives_in(self) -> Layout:
+        """The layout of the node's result."""
+        return "BSND" if self.layout == "BNSD_BSND" else self.layout
 
     def form_of(self, attention: Attention) -> Attention:
         """The attention that is written: with the surrounding casts inside, where they are replaced."""

@@ -34,12 +34,13 @@ from attnfuse.api import (
     short_name,
 )
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.layouts import leaves_less
 from attnfuse_passes.attention.lower import FUSED_OPERATORS
 from attnfuse_passes.attention.lower.formula import Formula
 from attnfuse_passes.attention.lower.fused import FusedOperator
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import plan_masks
-from attnfuse_passes.attention.normal_form import Attention, Layout, UnreadFusedNode
+from attnfuse_passes.attention.normal_form import Attention, UnreadFusedNode
 from attnfuse_passes.attention.precision import settled
 from attnfuse_passes.attention.record import failed_record, site_record
 from attnfuse_passes.naming import SiteNames, slug
@@ -126,7 +127,7 @@ def _veto(policy: PolicyDecision, *, is_cast: bool) -> tuple[Unsupported, str] |
 def _propose(
     candidate: AttentionCandidate, attention: Attention, sites: Sites, policy: PolicyDecision, at: RewriteContext
 ) -> AttentionCandidate:
-    """The candidate with its masks, its precision, the zeros its heads need, and what speaks against it."""
+    """The candidate with its masks, precision and layout, the zeros its heads need, and what speaks against it."""
     operator = FUSED_OPERATORS[candidate.form]
     if operator.form == at.target.node:
         try:
@@ -151,7 +152,7 @@ def _propose(
 def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, at: RewriteContext) -> _Decision:
     """The fused node of the target, or the formula as it is."""
     origin = attention.origin
-    if origin.anchor in at.replaced:
+    if any(view.value in at.replaced for view in attention.results):
         failure = MatchFailure("safety.shared_product", origin.anchor, "a product of one site", "one of two sites")
         return _missed(attention, failure.reason, at)
     own = _own_dtype(attention)
@@ -225,6 +226,17 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
     rule = policy.flash_rule if form.casts is None else policy.force_cast_dtype_rule
     refused = _refused(form, at) if _may_stay(at) and recast is None else None
     if _may_stay(at) and recast is None and refused is None:
+        anew = _fused_candidate(form, None, sites, policy, at)
+        if isinstance(form, Attention) and anew.unsupported is None and leaves_less(anew, form):
+            return Decision(
+                chosen=anew,
+                others=(as_it_is, formula),
+                status="fused",
+                code="fused.laid_out",
+                reason=f"{op} of the source, in {anew.layout}",
+                rule=rule,
+                node=op,
+            )
         return Decision(
             others=(formula,),
             status="fused",
@@ -296,8 +308,7 @@ def _fused_candidate(
     candidate = _candidate(form, at.target.node, at, is_recast=recast is not None)
     if not isinstance(form, Attention):
         return candidate
-    layout: Layout = "BNSD" if form.layout == "BNSD" else "BSH"
-    candidate = replace(candidate, layout=layout, dtype=recast or form.query.dtype)
+    candidate = replace(candidate, dtype=recast or form.query.dtype)
     return _propose(candidate, form, sites, policy, at)
 
 

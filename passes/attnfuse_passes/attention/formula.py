@@ -54,10 +54,12 @@ from attnfuse_passes.attention.normal_form import (
     Fill,
     Operand,
     Origin,
+    ResultView,
     flat,
     holds_scale,
 )
 from attnfuse_passes.attention.self_or_cross import self_or_cross
+from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import makers
 from attnfuse_passes.naming import SiteNames
 
@@ -73,6 +75,8 @@ class _Operand:
     dtype: DType
     view: str
     layouts: list[tuple[str, str]]
+    path: tuple[str, ...]
+    """The nodes it is read back through."""
 
 
 def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteNames) -> Attention:
@@ -131,15 +135,18 @@ class _Reader:
                 "facts.type", self.softmax.name, "scores of floating-point numbers", str(tensor_type.dtype)
             )
         self.interior.append(forward.product.node)
-        operands = [self._final(operand) for operand in (query, key, value)]
+        inside = {node.name for node in self.interior}.union(query.path, key.path, value.path)
+        operands = [self._final(operand, inside) for operand in (query, key, value)]
         axes = self._axes(operands, heads_in_scores)
+        result = ResultView(forward.product.node.name, self.space["output"].axes, (output.dtype,))
         return Attention(
             origin=self._origin(forward.product.node, operands, axes, names),
             query=operands[0],
             key=operands[1],
             value=operands[2],
             axes=axes,
-            output=self.space["output"].axes,
+            output=result.axes,
+            behind=read_behind(self.model, self.space, result, self.effects.mutated),
             output_dtype=output.dtype,
             scores_dtype=tensor_type.dtype,
             scale=scale,
@@ -151,9 +158,11 @@ class _Reader:
 
     # --- the result: all axes have been paired, so no atom is split any more
 
-    def _final(self, operand: _Operand) -> Operand:
+    def _final(self, operand: _Operand, inside: set[str]) -> Operand:
+        """The operand; `inside` are the nodes that nothing needs without the site."""
         layouts = tuple((value, self.space[name].axes) for value, name in operand.layouts)
-        return Operand(operand.value, operand.dtype, self.space[operand.view].source, layouts)
+        shared = shared_values(self.model, (value for value, _ in layouts), inside)
+        return Operand(operand.value, operand.dtype, self.space[operand.view].source, layouts, shared)
 
     def _axes(self, operands: list[Operand], heads_in_scores: int | None) -> AttentionAxes:
         axes = AttentionAxes(
@@ -242,7 +251,7 @@ class _Reader:
             if isinstance(step.effect, Scale):
                 factors.append(step.effect.factor)
         self._factors[name] = factors
-        return _Operand(source, tensor_type.dtype, name, layouts)
+        return _Operand(source, tensor_type.dtype, name, layouts, tuple(step.node.name for step in steps))
 
     def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""

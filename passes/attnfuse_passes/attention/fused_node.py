@@ -8,12 +8,13 @@ policy's to decide, as they are mindone's settings' there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attnfuse.api import (
+    Effects,
     FailureReason,
     FusedNodeFacts,
     MatchFailure,
@@ -27,7 +28,7 @@ from attnfuse.api import (
     operators_of,
     region_lines,
 )
-from attnfuse_passes.attention.axes import Axis, Space
+from attnfuse_passes.attention.axes import Axis, Space, View
 from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.fused_arguments import (
     CODE,
@@ -47,6 +48,7 @@ from attnfuse_passes.attention.normal_form import (
     Layout,
     Operand,
     Origin,
+    ResultView,
     SurroundingCasts,
     Term,
     UnreadFusedNode,
@@ -54,11 +56,14 @@ from attnfuse_passes.attention.normal_form import (
 )
 from attnfuse_passes.attention.producers import known_wrong
 from attnfuse_passes.attention.self_or_cross import self_or_cross
+from attnfuse_passes.attention.surroundings import read_behind, read_operand, shared_values
 from attnfuse_passes.naming import SiteNames
 
 _HEAD_AXIS = {"BNSD": 1, "BSND": 2}
 _LENGTH_AXIS = {"BSH": 1, "BNSD": 2, "BSND": 1}
 _LAYOUTS: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
+_NAMES = ("batch", "heads", "kv_heads", "query_length", "key_length", "head_dim", "value_head_dim")
+"""The axes of an attention."""
 
 T = TypeVar("T")
 
@@ -79,7 +84,7 @@ class _Sizes:
     given: FusedNodeFacts
 
 
-def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | UnreadFusedNode:
+def raise_fused_node(model: Model, node: Node, effects: Effects, names: SiteNames) -> Attention | UnreadFusedNode:
     """The attention that a fused node says or, where it says more than that, what is known of it."""
     casts = find_casts(model, node)
     found = _attempt(partial(read_arguments, model, node))
@@ -103,7 +108,7 @@ def raise_fused_node(model: Model, node: Node, names: SiteNames) -> Attention | 
             given=sizes if isinstance(sizes, FailureReason) else sizes.given,
         )
     try:
-        return _attention(model, found, sizes, output, origin, casts)
+        return _attention(model, found, sizes, output, origin, casts, effects.mutated)
     except MatchFailure as failure:
         types = sizes.types
         return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.given)
@@ -117,7 +122,7 @@ class FusedNodeOfSource(AttentionRewrite):
         self.roots = operators_of(Role.FUSED_ATTENTION)  # plugins may bring some
 
     def raise_(self, at: RewriteContext) -> Attention | UnreadFusedNode:
-        return raise_fused_node(at.model, at.node, self.sites.names)
+        return raise_fused_node(at.model, at.node, at.effects, self.sites.names)
 
 
 def _attempt(check: Callable[[], T]) -> T | FailureReason:
@@ -267,22 +272,45 @@ def _attention(
     output: TensorType,
     origin: Origin,
     casts: SurroundingCasts | None,
+    mutated: Collection[str],
 ) -> Attention:
-    axes = _axes(found, sizes)
+    space = Space()
+    axes = _axes(found, sizes, space)
+    lengths = (axes.query_length, axes.key_length, axes.key_length)
+    heads = (axes.heads, axes.kv_heads, axes.kv_heads)
+    for position, (own, length) in enumerate(zip(heads, lengths, strict=True)):
+        layout = in_layout(axes, sizes.layout, own, length, axes.head_dim)
+        space.put(f"{position}", View(tuple(flat(layout)), layout))
+    for name in _NAMES:
+        space.put(name, View((), (getattr(axes, name),)))
+    values = found.node.inputs[:3]
+    read = [
+        read_operand(model, space, f"operand {position}", value, f"{position}", mutated)
+        for position, value in enumerate(values)
+    ]
+    final: dict[str, Any] = {name: space[name].axes[0] for name in _NAMES}  # an atom may have been split
+    axes = replace(axes, **final)
     dtype = sizes.types[0].dtype
+    inside = {origin.root, *(value for layouts in read for value, _ in layouts)}
 
-    def operand(position: int, heads: Axis, length: Axis) -> Operand:
-        layout = in_layout(axes, sizes.layout, heads, length, axes.head_dim)
-        value = found.node.inputs[position]
-        return Operand(value, dtype, tuple(flat(layout)), ((value, layout),))
+    def operand(position: int) -> Operand:
+        layouts = tuple((value, space[view].axes) for value, view in read[position])
+        shared = shared_values(model, (value for value, _ in layouts), inside)
+        return Operand(values[position], dtype, tuple(flat(layouts[-1][1])), layouts, shared)
 
+    result = ResultView(
+        origin.anchor,
+        in_layout(axes, sizes.layout, axes.heads, axes.query_length, axes.value_head_dim),
+        (output.dtype,),
+    )
     return Attention(
         origin=origin,
-        query=operand(0, axes.heads, axes.query_length),
-        key=operand(1, axes.kv_heads, axes.key_length),
-        value=operand(2, axes.kv_heads, axes.key_length),
+        query=operand(0),
+        key=operand(1),
+        value=operand(2),
         axes=axes,
-        output=in_layout(axes, sizes.layout, axes.heads, axes.query_length, axes.value_head_dim),
+        output=result.axes,
+        behind=read_behind(model, space, result, mutated),
         output_dtype=output.dtype,
         scores_dtype=dtype,
         scale=found.scale,
@@ -293,9 +321,8 @@ def _attention(
     )
 
 
-def _axes(found: FusedArguments, sizes: _Sizes) -> AttentionAxes:
+def _axes(found: FusedArguments, sizes: _Sizes, space: Space) -> AttentionAxes:
     """One atom an axis; query head h reads key head h // group. Raises MatchFailure for heads in unequal groups."""
-    space = Space()
 
     def axis(size: int) -> Axis:
         return () if size == 1 else (space.fresh(size),)

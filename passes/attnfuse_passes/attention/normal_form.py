@@ -22,14 +22,26 @@ _FLOAT32 = np.finfo(np.float32)
 class Operand:
     """Query, key or value: a value of the graph, and the atoms of its axes in row-major order.
 
-    `layouts` are values of the graph that hold exactly this operand's numbers in other layouts, each with its axes:
-    what is written may start from any of them. The first is `value` itself.
+    `layouts` are values of the graph that hold exactly this operand's numbers, each with its axes and each made from
+    the one before it: what is written may start from any of them. `value` is the first, or of a fused node the last.
+    `shared` are those of them that are made whatever becomes of the attention, as others read them too.
     """
 
     value: str
     dtype: DType
     source: Axis
     layouts: tuple[tuple[str, tuple[Axis, ...]], ...]
+    shared: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ResultView:
+    """A value of the graph that holds exactly the result's numbers: its axes, and the element types they are rounded to
+    on the way to it, in order."""
+
+    value: str
+    axes: tuple[Axis, ...]
+    dtypes: tuple[DType, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +111,8 @@ class BooleanMask:
 
 
 Term: TypeAlias = Bias | BooleanMask | Fill
-Layout: TypeAlias = Literal["BNSD", "BSND", "BSH"]
-"""Batch, heads, sequence, head size; in BSH heads and head size are one axis."""
+Layout: TypeAlias = Literal["BNSD", "BSND", "BSH", "BNSD_BSND"]
+"""Batch, heads, sequence, head size; in BSH heads and head size are one axis. BNSD_BSND takes BNSD and gives BSND."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +150,11 @@ class Origin:
 class Attention:
     """One attention, equal to the region of the graph it was raised from.
 
-    `output` are the axes of the replaced value. `factors` are the constants whose float64 product is the scale.
-    `score_bytes` are those of the softmax's operand and result. `nan_guard`: weights that are NaN become 0. `layout` is
-    that of a fused node ("BNSD", "BSND" or "BSH"), and `given` the node as it stands; both are None for a formula.
+    `output` are the axes of the anchor. `behind` are values made of it by moving and regrouping its axes, and by casts,
+    each from the one before it alone, which nothing else reads: what is written may stand for any of them. `factors`
+    are the constants whose float64 product is the scale. `score_bytes` are those of the softmax's operand and result.
+    `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND" or "BSH"), and `given`
+    the node as it stands; both are None for a formula.
     """
 
     origin: Origin
@@ -152,6 +166,7 @@ class Attention:
     output_dtype: DType
     scores_dtype: DType
     scale: float
+    behind: tuple[ResultView, ...] = ()
     factors: tuple[float, ...] = ()
     terms: tuple[Term, ...] = ()
     nan_guard: bool = False
@@ -163,6 +178,11 @@ class Attention:
     @property
     def operands(self) -> tuple[Operand, Operand, Operand]:
         return self.query, self.key, self.value
+
+    @property
+    def results(self) -> tuple[ResultView, ...]:
+        """The anchor, and what is behind it."""
+        return ResultView(self.origin.anchor, self.output, (self.output_dtype,)), *self.behind
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -182,11 +202,21 @@ class Attention:
         if casts is None:
             return self
         query, key, value = (
-            replace(operand, value=before, dtype=casts.dtype, layouts=((before, operand.layouts[0][1]),))
+            replace(operand, value=before, dtype=casts.dtype, layouts=((before, operand.layouts[-1][1]),))
             for operand, before in zip(self.operands, casts.operands, strict=True)
         )
         origin = replace(self.origin, anchor=casts.result)
-        return replace(self, origin=origin, query=query, key=key, value=value, output_dtype=casts.dtype, casts=None)
+        behind = tuple(replace(view, dtypes=view.dtypes[1:]) for view in self.behind if len(view.dtypes) > 1)[1:]
+        return replace(
+            self,
+            origin=origin,
+            query=query,
+            key=key,
+            value=value,
+            output_dtype=casts.dtype,
+            behind=behind,
+            casts=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

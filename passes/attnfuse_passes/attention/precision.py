@@ -18,6 +18,7 @@ from dataclasses import replace
 from attnfuse.api import PolicyDecision, Precision, RewriteContext, Target, dtypes, head_padding
 from attnfuse_passes.attention.axes import product
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.layouts import in_best_layout
 from attnfuse_passes.attention.lower.fused import FusedOperator
 from attnfuse_passes.attention.normal_form import Attention
 
@@ -68,21 +69,21 @@ def _chosen(
 def padded_bytes(attention: Attention, candidate: AttentionCandidate) -> int:
     """What is read and written to put zeros behind heads and to take them off the result; sizes are known.
 
-    One kernel for each of query, key and value, and one for the result.
+    One kernel for each of query, key and value, and one for the result, where weights do not have the zeros.
     """
     axes = attention.axes
     batch = product(axes.batch)
     width = attention.width + candidate.padding
     rows = (
-        (axes.heads, axes.query_length, axes.head_dim),
-        (axes.kv_heads, axes.key_length, axes.head_dim),
-        (axes.kv_heads, axes.key_length, axes.value_head_dim),
-        (axes.heads, axes.query_length, axes.value_head_dim),
+        ("query", axes.heads, axes.query_length, axes.head_dim),
+        ("key", axes.kv_heads, axes.key_length, axes.head_dim),
+        ("value", axes.kv_heads, axes.key_length, axes.value_head_dim),
+        ("result", axes.heads, axes.query_length, axes.value_head_dim),
     )
     elements = sum(
         batch * product(heads) * product(length) * (product(last) + width)
-        for heads, length, last in rows
-        if product(last) != width
+        for name, heads, length, last in rows
+        if product(last) != width and name not in candidate.free.told
     )
     return elements * candidate.dtype.itemsize
 
@@ -101,7 +102,7 @@ def _written(
     at: RewriteContext,
     precision: Precision,
 ) -> AttentionCandidate:
-    """The candidate in a precision, with as many zeros as the target wants, and what speaks against it."""
+    """The candidate in a precision and its best layout, with the zeros the target wants, and what speaks against it."""
     candidate = replace(candidate, precision=precision)
     zeros = head_padding(
         at.target,
@@ -109,7 +110,7 @@ def _written(
         lambda count: operator.facts(at.model, attention, replace(candidate, padding=count)),
     )
     candidate = replace(candidate, padding=zeros)
-    return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
+    return in_best_layout(operator, candidate, attention, at)
 
 
 def _lacks_precision(candidate: AttentionCandidate) -> bool:

@@ -18,11 +18,12 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
     """The record of a site; `casts` is how many were written for it."""
     origin = form.origin
     fused = decision.chosen if decision.status == "fused" else None
+    anchor = origin.anchor if fused is None else fused.anchor
     query, key, value = _shapes(form, fused)
     return SiteRecord(
         module=origin.module,
         graph=origin.graph,
-        anchor=origin.anchor if origin.form == "formula" else origin.root,
+        anchor=anchor if origin.form == "formula" else origin.root,
         form=origin.form,
         status=decision.status,
         code=decision.code,
@@ -30,6 +31,8 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
         rule=decision.rule,
         operator=decision.node,
         layout=None if fused is None else fused.layout,
+        layout_reason="" if fused is None else fused.layout_reason,
+        stands_for=None if decision.chosen is None else decision.chosen.anchor,
         query_shape=query,
         key_shape=key,
         value_shape=value,
@@ -40,6 +43,7 @@ def site_record(form: Attention | UnreadFusedNode, decision: Decision[AttentionC
         mask=None if fused is None else fused.masks.kind,
         fully_masked_rows=None if fused is None else fused.masks.guard,
         head_dim_padding=_head_dim_padding(form, fused),
+        padded_by_weights=() if fused is None else fused.free.told,
         precision=None if fused is None else fused.precision,
         precision_reason="" if fused is None else fused.precision_reason,
         casts=0 if fused is None else casts,
@@ -85,7 +89,7 @@ def _shapes(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None)
         return query, key, value
     axes = form.axes
     if form.layout is not None:
-        query, key, value = (dims_of(operand.layouts[0][1]) for operand in form.operands)
+        query, key, value = (dims_of(operand.layouts[-1][1]) for operand in form.operands)
         return query, key, value
     if fused is None:
         batch = (*axes.batch, *axes.heads)
@@ -97,7 +101,8 @@ def _shapes(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None)
     width = form.width + fused.padding
 
     def dims(heads: Axis, length: Axis) -> tuple[int, ...]:
-        return (*dims_of(in_layout(axes, fused.layout, heads, length, ()))[:-1], width)
+        *lead, together = dims_of(in_layout(axes, fused.given_in, heads, length, ()))
+        return (*lead, together * width)
 
     return (
         dims(axes.heads, axes.query_length),

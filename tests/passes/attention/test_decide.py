@@ -25,6 +25,7 @@ from tests.support.sites import Site
 WRITTEN = {
     "fused",
     "fused.converted",
+    "fused.laid_out",
     "fused.recast",
     "fused.rewritten",
     "target.bias_dtype",

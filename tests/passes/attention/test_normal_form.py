@@ -42,7 +42,7 @@ def _raised(model: Model, node: Node) -> Attention | UnreadFusedNode:
     names = SiteNames(model)
     if role(node) is Role.SOFTMAX:
         return raise_formula(model, node, Effects.of(model), names)
-    return raise_fused_node(model, node, names)
+    return raise_fused_node(model, node, Effects.of(model), names)
 
 
 def operands(g: GraphBuilder, kv_heads: int = N, dtype: dtypes.DType = FLOAT16) -> tuple[str, str, str]:

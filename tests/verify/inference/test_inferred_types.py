@@ -14,7 +14,7 @@ from attnfuse.ir.text import parse_program
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify.inference import inferred_types
-from tests.support.graphs import fill_type
+from tests.support.graphs import GraphBuilder, fill_type
 from tests.verify.pairs import Block, Mistake
 
 
@@ -175,3 +175,27 @@ def test_a_size_that_mindspore_does_not_know_agrees_only_where_a_batch_is_open()
     assert not inferred_types._agree(written, TensorType((-1, -1), FLOAT16), is_open=True)
     assert not inferred_types._agree(written, TensorType((-1, -1, -1), FLOAT32), is_open=True)
     assert not inferred_types._agree((written,), (unknown, None), is_open=True)
+
+
+def test_a_fused_node_of_which_mindspore_infers_no_shape_and_what_is_made_of_it() -> None:
+    """Up to the Reshape that says it; elsewhere a shape that is not inferred is a finding."""
+    g = GraphBuilder("open")
+    q = g.input("q", (2, 4, 6, 16), FLOAT16)
+    fused = g.prompt_flash_attention(q, q, q, heads=4, scale=0.25, layout="BNSD_BSND")
+    scaled = g.muls(fused, 2.0)
+    g.output(g.reshape(scaled, (2, 6, 64)))
+    model = g.model()
+    nodes = {node.op: node for node in model.nodes}
+    declared, unknown = TensorType((2, 6, 4, 16), FLOAT16), TensorType((-2,), FLOAT16)
+
+    def accepted(op: str, found: TensorType, *without_shape: str) -> bool:
+        return inferred_types._gives_no_shape(nodes[op], declared, found, set(without_shape))
+
+    assert accepted("PromptFlashAttention", unknown)
+    assert accepted("Muls", unknown, fused)
+    assert accepted("Muls", TensorType((-1, -1, -1, 16), FLOAT16), fused)
+    assert not accepted("Muls", unknown)
+    assert not accepted("Muls", TensorType((2, 6, 4, 17), FLOAT16), fused)
+    assert not accepted("PromptFlashAttention", TensorType((-2,), FLOAT32))
+    assert not accepted("PromptFlashAttention", TensorType((2, 4, 6, 16), FLOAT16))
+    assert not accepted("PromptFlashAttention", declared)  # that is compared

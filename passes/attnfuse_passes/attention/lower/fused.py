@@ -29,6 +29,7 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.free_padding import PaddedOperand
 from attnfuse_passes.attention.lower.operands import (
     Arrangement,
     Reshape,
@@ -39,13 +40,14 @@ from attnfuse_passes.attention.lower.operands import (
     rearrange,
 )
 from attnfuse_passes.attention.lower.terms import Terms
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Operand, holds_scale
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout, Operand, ResultView, holds_scale
+from attnfuse_passes.linear import PaddedLinear
 
 ALL_TOKENS = 2147483647
 """For pre_tokens and next_tokens: no key is cut off."""
 INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1})
 """Bit 0 of the argument. Bit 1, which mends rows without a key, stays clear: `guarded` puts in what the formula has."""
-LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3})
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
 Scalar: TypeAlias = "bool | int | float"
@@ -57,8 +59,8 @@ class FusedOperator:
 
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
-    is, None where it has one. `precisions` are those it may be written in. `fixed` are arguments that are always given
-    so.
+    is, None where it has one. `layouts` are those that it is written in, of equal ones the first, `precisions` those it
+    may be written in. `fixed` are arguments that are always given so.
     """
 
     form: NodeKind
@@ -69,6 +71,7 @@ class FusedOperator:
     bias_before_scale: bool
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
+    layouts: tuple[Layout, ...] = ("BNSD", "BSH")
     precisions: tuple[Precision, ...] = ("high",)
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -110,7 +113,7 @@ class FusedOperator:
         width, terms, masks = attention.width + candidate.padding, Terms(form, candidate), candidate.masks
 
         def operand(heads: Axis, length: Axis) -> TensorFacts:
-            *lead, last = dims_of(in_layout(axes, candidate.layout, heads, length, ()))
+            *lead, last = dims_of(in_layout(axes, candidate.given_in, heads, length, ()))
             return TensorFacts((*lead, last * width), candidate.dtype.name)
 
         def term(own: Sequence[Bias | BooleanMask], dims: tuple[int, ...] | None, dtype: DType) -> TensorFacts | None:
@@ -149,9 +152,10 @@ class FusedOperator:
         """The node, with the layouts around it; the value that stands in the anchor's place."""
         form = candidate.form_of(attention)
         entries = _entries(form, candidate)
-        query, _ = entries[0].write(b)
-        key, _ = entries[1].write(b)
-        value, unpadded = entries[2].write(b)
+        layers: dict[PaddedLinear, str] = {}
+        query, _ = entries[0].write(b, layers)
+        key, _ = entries[1].write(b, layers)
+        value, unpadded = entries[2].write(b, layers)
         masks, scale = candidate.masks, form.scale
         if self.bias_before_scale and masks.biased and not masks.divide:
             query, scale = b.scaled(query, scale), 1.0
@@ -161,8 +165,7 @@ class FusedOperator:
         result = self._node(b, form, candidate, operands, scale, written.mask, written.bias)
         result = _Exit(form, candidate).unpadded(b, result)
         result = terms.guarded(b, result, written.condition, unpadded)
-        result = _Exit(form, candidate).restored(b, result)
-        return b.cast(result, form.output_dtype)
+        return _Exit(form, candidate).restored(b, result)
 
     def _bias_factor(self, attention: Attention, scale: float) -> float:
         """What a bias is multiplied by, for this operator to add it as the normal form says."""
@@ -220,6 +223,17 @@ class FusedOperator:
         return tuple(parameter.name for parameter in inputs_of(self.form))
 
 
+def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
+    """The casts that bring a value of `dtype` through some element types, without those that change no number."""
+    casts: list[DType] = []
+    for this, following in zip(types, (*types[1:], None), strict=True):
+        exact = dtype.is_low_precision and not this.is_low_precision
+        if this != dtype and not (exact and following is not None):
+            casts.append(this)
+            dtype = this
+    return tuple(casts)
+
+
 def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
     """Whether heads are of unknown size, or padded beside any unknown size.
 
@@ -235,10 +249,12 @@ def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
 class _Entry:
     """Query, key or value on its way into the node: arranged to `dims`, cast, padded.
 
-    `dims` may tell a size that the graph leaves to run time in this operand, but not in another. `apart` and `together`
-    are the shapes around the padding, where heads share the last axis.
+    `dims` may tell a size that the graph leaves to run time in this operand, but not in another. `layer` makes it with
+    its zeros, where weights have them. `apart` and `together` are the shapes around the padding, where heads share the
+    last axis.
     """
 
+    layer: PaddedLinear | None
     value: str
     arrangement: Arrangement
     dims: tuple[int, ...]
@@ -249,13 +265,16 @@ class _Entry:
 
     def is_open(self, model: Model) -> bool:
         """Whether more than one size of a shape that a Reshape gives would have to be worked out at run time."""
-        given = None if self.arrangement.steps else model.type_of(self.value)
+        given = None if self.layer or self.arrangement.steps else model.type_of(self.value)
         stated = Arrangement((Reshape(self.dims),) if given is not None and given.dims != self.dims else ())
         return any(each.is_open for each in (self.arrangement, stated, self.apart, self.together))
 
-    def write(self, b: Builder) -> tuple[str, str]:
-        """The value for the node, and the same as it is before it is cast and padded."""
-        arranged = self.arrangement.write(b, self.value)
+    def write(self, b: Builder, layers: dict[PaddedLinear, str]) -> tuple[str, str]:
+        """The value for the node, and the same as it is before it is cast and padded. `layers` are those written."""
+        value = self.value
+        if self.layer is not None:
+            value = layers[self.layer] = layers.get(self.layer) or self.layer.write(b)
+        arranged = self.arrangement.write(b, value)
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
         value = self.apart.write(b, b.cast(arranged, self.dtype))
@@ -263,22 +282,34 @@ class _Entry:
 
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
-    axes = attention.axes
-    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim)
-    key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim)
-    value = _entry(attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim)
+    axes, free = attention.axes, candidate.free
+    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query)
+    key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim, free.key)
+    value = _entry(
+        attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim, free.value
+    )
     return query, key, value
 
 
 def _entry(
-    attention: Attention, candidate: AttentionCandidate, operand: Operand, heads: Axis, length: Axis, last: Axis
+    attention: Attention,
+    candidate: AttentionCandidate,
+    operand: Operand,
+    heads: Axis,
+    length: Axis,
+    last: Axis,
+    free: PaddedOperand | None,
 ) -> _Entry:
-    axes = attention.axes
+    axes, layer = attention.axes, None
+    if free is not None:
+        layer, operand, last = free.layer, free.operand, free.last
     padding = attention.width + candidate.padding - product(last)
-    wanted = in_layout(axes, candidate.layout, heads, length, last)
-    if candidate.layout != "BSH" or not axes.heads_known:
+    wanted = in_layout(axes, candidate.given_in, heads, length, last)
+    if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
-        return _Entry(value, arrangement, dims_of(wanted), candidate.dtype, padding, Arrangement(), Arrangement())
+        return _Entry(
+            layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, Arrangement(), Arrangement()
+        )
     apart = in_layout(axes, "BSND", heads, length, last)
     whole = existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
@@ -286,9 +317,9 @@ def _entry(
     dims = dims_of(apart if whole is None else wanted)
     together = Reshape((batch, tokens, count * (size + padding)))
     if whole is not None and not padding:
-        return _Entry(value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement())
     before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
-    return _Entry(value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)))
+    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,18 +331,25 @@ class _Exit:
 
     @property
     def _padding(self) -> int:
-        return self.attention.width + self.candidate.padding - product(self.attention.axes.value_head_dim)
+        return self.attention.width + self.candidate.padding - product(self._last)
+
+    @property
+    def _last(self) -> Axis:
+        """The last axis of a head of the result, with its zeros where they go into weights."""
+        free = self.candidate.free.result
+        return self.attention.axes.value_head_dim if free is None else free.last
 
     @property
     def _is_apart(self) -> bool:
-        """Whether heads that share the last axis are told apart, for the zeros of each to be taken off."""
-        return self.candidate.layout == "BSH" and self.attention.axes.heads_known and self._padding > 0
+        """Whether heads that share the last axis are told apart: zeros of each are taken off, or rows replaced."""
+        rows = self._padding > 0 or self.candidate.masks.guard is not None
+        return self.candidate.gives_in == "BSH" and self.attention.axes.heads_known and rows
 
     @property
     def _axes(self) -> tuple[Axis, ...]:
         axes = self.attention.axes
-        layout = "BSND" if self._is_apart else self.candidate.layout
-        return in_layout(axes, layout, axes.heads, axes.query_length, axes.value_head_dim)
+        layout: Layout = "BSND" if self._is_apart else self.candidate.gives_in
+        return in_layout(axes, layout, axes.heads, axes.query_length, self._last)
 
     @property
     def _apart(self) -> Arrangement:
@@ -321,13 +359,23 @@ class _Exit:
         return Arrangement((Reshape((*lead, last + self._padding)),))
 
     @property
+    def _wanted(self) -> ResultView:
+        free = self.candidate.free.result
+        return self.attention.results[self.candidate.result] if free is None else free.view
+
+    @property
     def is_open(self) -> bool:
-        return self._apart.is_open or rearrange(self._axes, self.attention.output).is_open
+        return self._apart.is_open or rearrange(self._axes, self._wanted.axes).is_open
 
     def unpadded(self, b: Builder, value: str) -> str:
         """The result with its own head size."""
         return b.take_last(self._apart.write(b, value), dims_of(self._axes)[-1])
 
     def restored(self, b: Builder, value: str) -> str:
-        """The unpadded result with the axes of the replaced value."""
-        return rearrange(self._axes, self.attention.output).write(b, value)
+        """The unpadded result with the axes of the replaced value, and through the types it was rounded to; or, with
+        its zeros, what the layer makes of it that takes them."""
+        value = rearrange(self._axes, self._wanted.axes).write(b, value)
+        for dtype in casts_through(self.candidate.dtype, self._wanted.dtypes):
+            value = b.cast(value, dtype)
+        free = self.candidate.free.result
+        return value if free is None else free.layer.write(b, value)

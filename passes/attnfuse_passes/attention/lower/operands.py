@@ -71,9 +71,9 @@ class Arrangement:
 def in_layout(axes: AttentionAxes, layout: Layout, heads: Axis, length: Axis, last: Axis) -> tuple[Axis, ...]:
     """Query, key, value or result of those heads in a layout. Where no heads are known, BSH has none in its last axis.
 
-    A BSH whose heads are to be told apart is BSND.
+    A BSH whose heads are to be told apart is BSND. Of BNSD_BSND it is what the node is given.
     """
-    if layout == "BNSD":
+    if layout in ("BNSD", "BNSD_BSND"):
         return axes.batch, heads, length, last
     if layout == "BSND":
         return axes.batch, length, heads, last

@@ -18,6 +18,7 @@ OPERATOR = FusedOperator(
     bias_before_scale=False,
     element=None,
     mask_dtypes=(dtypes.BOOL, dtypes.INT8, dtypes.UINT8),
+    layouts=("BNSD", "BSH", "BNSD_BSND"),
     precisions=("high", "fast"),
     fixed={"sparse_mode": 0},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from attnfuse_passes.attention.axes import UNKNOWN, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange, repeat_heads
 from attnfuse_passes.attention.masks import ABSORBING
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill, Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +135,39 @@ class Terms:
         lengths = product(self.attention.axes.query_length), product(self.attention.axes.key_length)
         is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and b.type_of(empty).dims[1] == 1
         levelled = key if is_key else query
-        zero = b.tensor(np.array(0.0), b.type_of(levelled).dtype)
-        levelled = b.op("MaskedFill", levelled, self._per_row(b, empty), zero)
+        heads = self.attention.axes.kv_heads if is_key else self.attention.axes.heads
+        levelled = self._zeroed(b, "MaskedFill", empty, levelled, product(heads))
         return Written(query if is_key else levelled, levelled if is_key else key, mask, None, None)
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
-        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is not padded."""
+        """What the formula gives for fully masked rows in place of what the kernel gives; `value` is padded as
+        `result` is: by weights or not at all."""
         guard = self.candidate.masks.guard
         if guard is None or condition is None:
             return result
         tensor_type = b.type_of(result)
         shifted = bool(self.candidate.masks.shifted)
-        masked = self._per_row(b, condition if shifted else b.reduce_last("ReduceAll", condition, -1))
+        rows = condition if shifted else b.reduce_last("ReduceAll", condition, -1)
+        masked = self._per_row(b, rows, self.candidate.gives_in)
         if guard == "mean":
-            # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
-            mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), -2), tensor_type.dtype)
-            axes = self.attention.axes
-            other = b.broadcast(repeat_heads(b, mean, product(axes.heads), product(axes.kv_heads)), tensor_type.dims)
+            other = b.broadcast(self._mean(b, value, tensor_type.dtype), tensor_type.dims)
             return b.op("Select", masked, other, result)
         other = b.tensor(np.array(np.nan if guard == "nan" else 0.0), tensor_type.dtype)
         return b.op("MaskedFill", result, masked, other)
+
+    def _mean(self, b: Builder, value: str, dtype: DType) -> str:
+        """The mean of the values of each head, to be broadcast to the result with its heads apart."""
+        axes, candidate, free = self.attention.axes, self.candidate, self.candidate.free.value
+        last = axes.value_head_dim if free is None else free.last
+        heads, kv_heads, width = product(axes.heads), product(axes.kv_heads), product(last)
+        # In float32: a float16 sum of long sequences would lose what the formula's float32 softmax keeps.
+        tokens = -3 if candidate.given_in != "BNSD" and b.type_of(value).rank == 4 else -2
+        mean = b.cast(b.reduce_last("ReduceMean", b.cast(value, dtypes.FLOAT32), tokens), dtype)
+        if not axes.heads_known:
+            return mean
+        batch = b.type_of(mean).dims[0]
+        mean = repeat_heads(b, b.reshape(mean, (batch, kv_heads, 1, width)), heads, kv_heads)
+        return mean if candidate.gives_in == "BNSD" else b.reshape(mean, (batch, 1, heads, width))
 
     def _written(self, b: Builder, term: Bias | BooleanMask | Fill) -> str:
         value = term.condition if isinstance(term, Fill) else term.value
@@ -205,11 +219,26 @@ class Terms:
             whole = b.op("Add", whole, part)
         return b.broadcast(whole, self.bias_dims or ())
 
-    def _per_row(self, b: Builder, condition: str) -> str:
-        """[batch, heads, query, 1] beside query or the result: without the head axis where these have none."""
-        if self.attention.axes.heads_known:
+    def _per_row(self, b: Builder, condition: str, layout: Layout) -> str:
+        """[batch, heads, query, 1] beside query or the result in a layout, heads apart; or these have no head axis."""
+        batch, heads, rows, last = b.type_of(condition).dims
+        if not self.attention.axes.heads_known:
+            return b.reshape(condition, (batch, rows, last))
+        if layout == "BNSD":
             return condition
-        return b.reshape(condition, [d for i, d in enumerate(b.type_of(condition).dims) if i != 1])
+        if 1 in (heads, rows):
+            return b.reshape(condition, (batch, rows, heads, last))
+        return b.transpose(condition, (0, 2, 1, 3))
+
+    def _zeroed(self, b: Builder, op: Literal["MaskedFill", "Select"], rows: str, value: str, heads: int) -> str:
+        """Query or key, of so many heads, with zeros in rows that a condition tells."""
+        layout, dims = self.candidate.given_in, b.type_of(value).dims
+        zero = b.tensor(np.array(0.0), b.type_of(value).dtype)
+        condition = self._per_row(b, rows, layout)
+        is_apart = layout != "BNSD" and self.attention.axes.heads_known
+        apart = b.reshape(value, (*dims[:2], heads, dims[-1] // heads)) if is_apart else value
+        arguments = (apart, condition, zero) if op == "MaskedFill" else (condition, zero, apart)
+        return b.reshape(b.op(op, *arguments), dims)
 
     def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
@@ -226,9 +255,8 @@ class Terms:
         bias = b.broadcast(shifted, self.bias_dims or ())
         limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
         magnitude = b.op("Abs", largest)
-        absorbed = self._per_row(b, b.op("Greater", magnitude, limit))
-        zero = b.tensor(np.array(0.0), compute)
-        query = b.op("Select", absorbed, zero, query)
+        absorbed = b.op("Greater", magnitude, limit)
+        query = self._zeroed(b, "Select", absorbed, query, product(self.attention.axes.heads))
         if masks.guard is None:
             return query, bias, None
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)

@@ -1,0 +1,90 @@
+"""The weights of a source, read where they lie: in the graph, beside it, or in a checkpoint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from attnfuse.errors import SourceError
+from attnfuse.mindir import dtypes
+from attnfuse.mindir.external import byte_size, parameter_name, parameters
+from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.tensorfile import CHUNK_BYTES, TensorFile
+
+
+class WeightLocation(Protocol):
+    """Where the value of a parameter lies: tensor `key` of the safetensors file `file`."""
+
+    @property
+    def file(self) -> Path: ...
+    @property
+    def key(self) -> str: ...
+
+
+class StoredWeights:
+    """Reads the weights of one graph, by their names without the graph's.
+
+    `files` are the variables files by location, `sources` where a checkpoint has a weight. `parameters` are the graph's
+    declarations.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        files: Mapping[str, Path] | None = None,
+        sources: Mapping[str, WeightLocation] | None = None,
+    ) -> None:
+        self.parameters: Mapping[str, TensorProto] = {parameter_name(p): p for p in parameters(model)}
+        self._files = files or {}
+        self._sources = sources or {}
+        self._opened: dict[Path, TensorFile] = {}
+
+    def read(self, name: str, overflow: list[str], first: int = 0, last: int | None = None) -> Iterator[bytes] | None:
+        """The elements from `first` to `last`, which is left out, in the type that the graph declares: row-major, at
+        most `CHUNK_BYTES` at a time.
+
+        None where the weight has no value, or is of no known type. A word is added to `overflow` where finite values
+        of a checkpoint become infinite in the graph's type. Raises SourceError where a file cannot be read, has no
+        such tensor, or one of another number of elements.
+        """
+        parameter = self.parameters.get(name)
+        dtype = None if parameter is None else dtypes.from_wire(parameter.data_type)
+        if parameter is None or dtype is None or byte_size(parameter) is None:
+            return None
+        source = self._sources.get(name)
+        if source is not None:
+            return self._file(parameter, source).read(source.key, dtype, overflow, first, last)
+        begin, end = first * dtype.itemsize, None if last is None else last * dtype.itemsize
+        if not parameter.HasField("external_data"):
+            return iter((parameter.raw_data[begin:end],)) if parameter.raw_data else None
+        path = self._files.get(parameter.external_data.location)
+        if path is None:
+            return None
+        at = parameter.external_data
+        return _bytes(path, at.offset + begin, (at.length if end is None else end) - begin)
+
+    def _file(self, parameter: TensorProto, source: WeightLocation) -> TensorFile:
+        if source.file not in self._opened:
+            self._opened[source.file] = TensorFile(source.file)
+        file = self._opened[source.file]
+        shape = file.entry(source.key).shape
+        if math.prod(shape) != math.prod(parameter.dims):
+            raise SourceError(
+                f"tensor {source.key!r} of {source.file} has shape {list(shape)}; "
+                f"parameter {parameter_name(parameter)!r} has {list(parameter.dims)}."
+            )
+        return file
+
+
+def _bytes(path: Path, offset: int, length: int) -> Iterator[bytes]:
+    """Bytes of a file; fewer where it ends before them."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            while length and (chunk := file.read(min(length, CHUNK_BYTES))):
+                length -= len(chunk)
+                yield chunk
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}.") from None

@@ -1,0 +1,222 @@
+"""What is left beside the fused nodes of a finished graph: transposes, pads, slices and splits, and who needs each.
+
+Each is a kernel of its own (docs/cost.md, rules 8 to 10). They are looked for between a fused node and the nearest node
+in front of each operand, and behind the result, that does more than hand numbers on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+
+from attnfuse.cost.sorts import Sort, sort_of
+from attnfuse.decisions import SiteRecord
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name
+from attnfuse.ir.operators.attention import LAYOUTS
+from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, role
+from attnfuse.ir.types import TensorType
+
+_KERNELS = (Sort.TRANSPOSE, Sort.PAD, Sort.PICK, Sort.SPLIT)
+_OPERANDS = ("query", "key", "value")
+_HEADS_FIRST = "BNSD"
+_MOST = 64
+"""Nodes that one way is followed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class BesideEntry:
+    """One kernel beside a fused node: of which site, on the way of query, key, value or result.
+
+    `node` is its value, `bytes` what it reads and writes, -1 where that is not known before run time. `needed_by` are
+    the nodes that make or take the numbers as they are where the fused node does not: `Concat CNode_12`.
+    """
+
+    site: str
+    of: str
+    op: str
+    node: str
+    bytes: int
+    needed_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What hands on one operand or the result; `parts` are the pieces that the result is cut into at the end."""
+
+    of: str
+    kernels: tuple[Node, ...]
+    end: str
+    """What stands at the end, as people read it."""
+    is_plain: bool
+    """Whether that is a linear layer, which makes or takes its last axis whole: it needs no layout."""
+    parts: tuple[Node, ...] = ()
+
+
+def beside(model: Model, sites: Iterable[SiteRecord]) -> tuple[BesideEntry, ...]:
+    """Of each fused site of a finished graph, in the order of the sites."""
+    found: list[BesideEntry] = []
+    for site in sites:
+        node = _fused_node(model, site) if site.status == "fused" else None
+        if node is not None:
+            found += _entries(model, site.id, node)
+    return tuple(found)
+
+
+def _fused_node(model: Model, site: SiteRecord) -> Node | None:
+    """The node that stands for the site: the nearest fused one behind the value that was written, or the one there."""
+    level, seen = [site.stands_for or site.anchor], set[str]()
+    while level and len(seen) < _MOST:
+        nodes = [node for value in level if (node := model.producer(value)) is not None and node.op != CONSTANT]
+        fused = next((node for node in nodes if role(node) is Role.FUSED_ATTENTION), None)
+        if fused is not None:
+            return fused
+        seen.update(level)
+        level = [value for node in nodes for value in node.inputs if value not in seen]
+    return None
+
+
+def _entries(model: Model, site: str, fused: Node) -> Iterator[BesideEntry]:
+    names = [parameter.name for parameter in inputs_of(fused.op)]
+    ways = [_back(model, name, fused.inputs[names.index(name)]) for name in _OPERANDS if name in names]
+    ways.append(_forward(model, fused))
+    given, _, gives = _layout(model, fused).partition("_")
+    # Where heads stand before tokens, whoever makes or takes them so is why a linear layer's are moved.
+    others = tuple(
+        dict.fromkeys(
+            way.end
+            for way in ways
+            if not way.is_plain and (gives or given if way.of == "result" else given) == _HEADS_FIRST
+        )
+    )
+    told: set[str] = set()
+    for way in ways:
+        for node in way.kernels:
+            if node.name not in told:
+                is_layout = way.is_plain and sort_of(node, several=False) is Sort.TRANSPOSE
+                yield _entry(model, site, way.of, node, others if is_layout and others else (way.end,))
+            told.add(node.name)
+        for node in way.parts:
+            yield _entry(model, site, way.of, node, tuple(dict.fromkeys(_takers(model, node))))
+
+
+def _layout(model: Model, fused: Node) -> str:
+    """The name of the node's layout; empty where that is no constant."""
+    position = [parameter.name for parameter in inputs_of(fused.op)].index("input_layout")
+    try:
+        number = model.literal(fused.inputs[position])
+    except (NotALiteralError, IndexError):
+        return ""
+    return LAYOUTS.get(number, "") if isinstance(number, int) else ""
+
+
+def _entry(model: Model, site: str, of: str, node: Node, needed_by: tuple[str, ...]) -> BesideEntry:
+    return BesideEntry(site, of, node.op, short_name(node.name), _bytes(model, node), needed_by)
+
+
+def _takers(model: Model, node: Node) -> Iterator[str]:
+    """Who takes a piece, or what is made of it by handing its numbers on."""
+    for use in model.uses(node.name):
+        reader = use.node
+        if reader is None:
+            yield f"output {short_name(node.name)}"
+        elif _handed_on(model, reader) == node.name:
+            yield from _takers(model, reader)
+        else:
+            yield f"{reader.op} {short_name(reader.name)}"
+
+
+def _back(model: Model, of: str, value: str) -> _Way:
+    kernels: list[Node] = []
+    for _ in range(_MOST):
+        node = model.producer(value)
+        before = None if node is None else _handed_on(model, node)
+        if node is None or before is None:
+            break
+        if _is_kernel(model, node):
+            kernels.append(node)
+        value = before
+    end = model.producer(value)
+    return _Way(
+        of,
+        tuple(kernels),
+        _told(model, value),
+        end is not None and end.op not in (CALL, CONSTANT) and _is_linear(model, end),
+    )
+
+
+def _forward(model: Model, fused: Node) -> _Way:
+    kernels: list[Node] = []
+    value, reader = fused.name, None
+    for _ in range(_MOST):
+        readers = {use.node.name: use.node for use in model.uses(value) if use.node is not None}
+        reader = next(iter(readers.values())) if len(readers) == 1 else None
+        if reader is None or reader.op == CALL or _handed_on(model, reader) != value:
+            break
+        if _is_kernel(model, reader):
+            kernels.append(reader)
+        value = reader.name
+    if reader is not None:
+        plain = reader.op != CALL and _is_linear(model, reader)
+        return _Way("result", tuple(kernels), f"{reader.op} {short_name(reader.name)}", plain)
+    parts = {use.node.name: use.node for use in model.uses(value) if use.node is not None}
+    cut = tuple(node for node in parts.values() if node.op != CALL and _is_kernel(model, node))
+    return _Way("result", tuple(kernels), _told(model, value), bool(cut), cut)
+
+
+def _is_linear(model: Model, node: Node) -> bool:
+    """Whether the node is a product, or adds a bias to one."""
+    if factors(node) is not None:
+        return True
+    if hands(node) is not Hands.COMPUTED or not any((t := model.type_of(v)) and t.rank == 1 for v in node.inputs):
+        return False
+    made = (model.producer(behind(model, value, SEQUENCES)) for value in node.inputs)
+    return any(one is not None and one.op not in (CALL, CONSTANT) and factors(one) is not None for one in made)
+
+
+def _handed_on(model: Model, node: Node) -> str | None:
+    """The argument whose numbers the node hands on: as they are, in another type, shape or order, or some of them."""
+    if node.op in (CALL, CONSTANT):
+        return None
+    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+    if sort is Sort.PAD or hands(node) in (Hands.SAME, Hands.CONVERTED, Hands.REGROUPED, Hands.MOVED, Hands.PICKED):
+        return node.inputs[0] if node.inputs and role(node) is not Role.LOOKUP else None
+    return None
+
+
+def _is_kernel(model: Model, node: Node) -> bool:
+    """Whether it is one of those that are counted; a Transpose that moves axes of one element only is no kernel."""
+    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+    if sort is not Sort.TRANSPOSE:
+        return sort in _KERNELS
+    before = model.type_of(node.inputs[0])
+    try:
+        order = model.literal(node.inputs[1])
+    except (NotALiteralError, IndexError):
+        return True
+    if before is None or not isinstance(order, tuple):
+        return True
+    moved = [axis % before.rank for axis in order if isinstance(axis, int) and before.dims[axis % before.rank] != 1]
+    return moved != sorted(moved)
+
+
+def _bytes(model: Model, node: Node) -> int:
+    """Read and written: a pad reads its operand, a slice no more than it writes, the parts of a split are all."""
+    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+    read = model.type_of(node.inputs[0])
+    made = model.type_of(node.name) if sort in (Sort.PAD, Sort.PICK) else read
+    read = made if sort is Sort.PICK else read
+    sizes = [_size(tensor_type) for tensor_type in (read, made)]
+    return -1 if -1 in sizes else sum(sizes)
+
+
+def _size(tensor_type: TensorType | None) -> int:
+    return (
+        -1 if tensor_type is None or not tensor_type.is_static else prod(tensor_type.dims) * tensor_type.dtype.itemsize
+    )
+
+
+def _told(model: Model, value: str) -> str:
+    node = model.producer(value)
+    return f"input {short_name(value)}" if node is None else f"{node.op} {short_name(node.name)}"
