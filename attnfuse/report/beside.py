@@ -15,7 +15,7 @@ from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name
 from attnfuse.ir.operators.attention import LAYOUTS
 from attnfuse.ir.operators.columns import Hands, Role
-from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, role
+from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, role
 from attnfuse.ir.types import TensorType
 
 _KERNELS = (Sort.TRANSPOSE, Sort.PAD, Sort.PICK, Sort.SPLIT)
@@ -179,15 +179,31 @@ def _handed_on(model: Model, node: Node) -> str | None:
     """The argument whose numbers the node hands on: as they are, in another type, shape or order, or some of them."""
     if node.op in (CALL, CONSTANT):
         return None
-    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+    sort = _sort(model, node)
+    if sort is Sort.CONCAT:
+        return _beside_constants(model, node)
     if sort is Sort.PAD or hands(node) in (Hands.SAME, Hands.CONVERTED, Hands.REGROUPED, Hands.MOVED, Hands.PICKED):
         return node.inputs[0] if node.inputs and role(node) is not Role.LOOKUP else None
     return None
 
 
+def _sort(model: Model, node: Node) -> Sort:
+    return sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+
+
+def _beside_constants(model: Model, node: Node) -> str | None:
+    """The one value that is joined with constants alone, as zeros are put behind heads for MindSpore Lite."""
+    makers = [model.producer(value) for value in node.inputs]
+    parts = [value for made in makers if made is not None and makes_tuple(made) for value in made.inputs]
+    open_parts = [value for value in parts if not model.is_literal(value)]
+    return open_parts[0] if len(open_parts) == 1 < len(parts) else None
+
+
 def _is_kernel(model: Model, node: Node) -> bool:
     """Whether it is one of those that are counted; a Transpose that moves axes of one element only is no kernel."""
-    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
+    sort = _sort(model, node)
+    if sort is Sort.CONCAT:
+        return _beside_constants(model, node) is not None
     if sort is not Sort.TRANSPOSE:
         return sort in _KERNELS
     before = model.type_of(node.inputs[0])
@@ -203,11 +219,11 @@ def _is_kernel(model: Model, node: Node) -> bool:
 
 def _bytes(model: Model, node: Node) -> int:
     """Read and written: a pad reads its operand, a slice no more than it writes, the parts of a split are all."""
-    sort = sort_of(node, several=not isinstance(model.types_of(node.name), TensorType))
-    read = model.type_of(node.inputs[0])
-    made = model.type_of(node.name) if sort in (Sort.PAD, Sort.PICK) else read
-    read = made if sort is Sort.PICK else read
-    sizes = [_size(tensor_type) for tensor_type in (read, made)]
+    sort, made = _sort(model, node), model.type_of(node.name)
+    if sort is Sort.CONCAT:
+        return 2 * _size(made) if _size(made) >= 0 else -1
+    read = made if sort is Sort.PICK else model.type_of(node.inputs[0])
+    sizes = [_size(tensor_type) for tensor_type in (read, read if sort is Sort.SPLIT else made)]
     return -1 if -1 in sizes else sum(sizes)
 
 

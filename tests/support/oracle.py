@@ -155,8 +155,8 @@ def attention(
 
 
 def _heads_apart(x: Array, layout: int, heads: int) -> Array:
-    """BSH (0), BNSD (1) or BSND (3) → [B, N, S, D]."""
-    if layout == 1:
+    """BSH (0), BNSD (1), BSND (3) or BNSD_BSND (8) → [B, N, S, D]."""
+    if layout in (1, 8):
         return x
     if layout == 3:
         return x.transpose(0, 2, 1, 3)
@@ -166,9 +166,10 @@ def _heads_apart(x: Array, layout: int, heads: int) -> Array:
 
 
 def _heads_together(x: Array, layout: int) -> Array:
+    """And back; BNSD_BSND gives [B, S, N, D]."""
     if layout == 1:
         return x
-    if layout == 3:
+    if layout in (3, 8):
         return x.transpose(0, 2, 1, 3)
     batch, heads, length, width = x.shape
     return x.transpose(0, 2, 1, 3).reshape(batch, length, heads * width)

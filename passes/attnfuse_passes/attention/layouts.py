@@ -100,6 +100,8 @@ def _laid_out(
     form = candidate.form_of(attention)
     if not form.axes.heads_known:
         layouts = ("BSH",)
+    elif (candidate.masks.guard is not None or candidate.masks.shifted) and _open_sizes(form) > 1:
+        layouts = ("BNSD",)  # heads cannot be told apart to have rows replaced
     choices = [choice for layout in layouts if (choice := _choice(form, candidate, layout)) is not None]
     is_open = any(choice.is_open for choice in choices)
     choices.sort(key=lambda choice: choice.cost(is_open=is_open))
@@ -114,6 +116,12 @@ def _laid_out(
             anchor=results[choice.result].value,
             removes=(*candidate.removes, *(view.value for view in results[: choice.result])),
         )
+
+
+def _open_sizes(form: Attention) -> int:
+    """How many of the sizes are not known before run time that a Reshape around the node would have to tell."""
+    axes = form.axes
+    return [product(axis) for axis in (axes.batch, axes.query_length, axes.key_length)].count(UNKNOWN)
 
 
 def leaves_less(candidate: AttentionCandidate, attention: Attention) -> bool:

@@ -49,7 +49,6 @@ def record(runtime: str = "lite", **case: Any) -> SiteRecord:
         # Value's own zeros are put there in any precision, and say nothing for either.
         ({"head_dim": 16, "value_head_dim": 8}, "high", 0, "the default"),
     ],
-    ids=str,
 )
 def test_the_precision_and_why(case: dict[str, Any], precision: str, zeros: int, reason: str) -> None:
     made = record(**case)

@@ -17,23 +17,21 @@ from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.verify.graph.sites import cut, cut_replaced, find
 from attnfuse.verify.numbers import comparison, replaced_operators, site_numbers
-from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.replaced_operators import compare_replaced
-from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.fuse import Fuse
 from attnfuse_passes.legalise.legalise import Legalise
 from tests.support.graphs import GraphBuilder
+from tests.support.sides import drawn_sides
 from tools.corpus import store
 
 CORPUS = ("unet_sd15-float16", "vae_kl_decode-float16", "bert-float32", "t5_encoder_mask-float32", "sd3-bfloat16")
 
 
 def differences(original: Model, fused: Model) -> list[str]:
-    weights = drawn_weights(0)
     parts = [(replaced, cut_replaced(original, fused, replaced)) for replaced in find(original, fused).replaced]
     assert all(part is not None for _, part in parts)
     whole = [(replaced, part) for replaced, part in parts if part is not None]
-    return compare_replaced(Side(original, weights), Side(fused, weights), whole, 0)[0]
+    return compare_replaced(*drawn_sides(original, fused), whole, 0)[0]
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -47,8 +45,7 @@ def test_a_graph_that_was_fused_and_legalised_passes_value_by_value(name: str) -
     assert len(found.sites) == sum(site.status == "fused" for site in context.sites)
     assert found.replaced != ()
     assert differences(original, fused) == []
-    weights = drawn_weights(0)
-    sides = Side(original, weights), Side(fused, weights)
+    sides = drawn_sides(original, fused)
     pairs = [(site, part) for site in found.sites if (part := cut(original, fused, site)) is not None]
     assert len(pairs) == len(found.sites)
     taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}

@@ -11,8 +11,7 @@ import pytest
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers import comparison, site_numbers
-from attnfuse.verify.numbers.comparison import Side
-from attnfuse.verify.numbers.weights import drawn_weights
+from tests.support.sides import drawn_sides
 from tools.corpus import census, store
 
 # Its length of the text is computed at run time (Unique2), which the executor has no rule for.
@@ -35,8 +34,7 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     assert len(sites) == len(changed)
     pairs = [(site, part) for site in sites if (part := cut(result.before, result.after, site)) is not None]
     assert len(pairs) == len(sites)
-    weights = drawn_weights(0)
-    sides = Side(result.before, weights), Side(result.after, weights)
+    sides = drawn_sides(result.before, result.after)
     taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
     compared = comparison.compare(*sides, seed=0, taps=taps)
     assert compared.findings == ()

@@ -249,9 +249,9 @@ def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
 class _Entry:
     """Query, key or value on its way into the node: arranged to `dims`, cast, padded.
 
-    `dims` may tell a size that the graph leaves to run time in this operand, but not in another. `layer` makes it with
-    its zeros, where weights have them. `apart` and `together` are the shapes around the padding, where heads share the
-    last axis.
+    `layer` makes it with its zeros, where weights have them. `dims` may give a size that the graph leaves to run time
+    in this operand, but not in another. `apart` and `together` are the shapes around the padding, where heads share
+    the last axis.
     """
 
     layer: PaddedLinear | None
@@ -265,7 +265,7 @@ class _Entry:
 
     def is_open(self, model: Model) -> bool:
         """Whether more than one size of a shape that a Reshape gives would have to be worked out at run time."""
-        given = None if self.layer or self.arrangement.steps else model.type_of(self.value)
+        given = None if self.arrangement.steps else model.type_of(self.value)
         stated = Arrangement((Reshape(self.dims),) if given is not None and given.dims != self.dims else ())
         return any(each.is_open for each in (self.arrangement, stated, self.apart, self.together))
 
@@ -307,9 +307,8 @@ def _entry(
     wanted = in_layout(axes, candidate.given_in, heads, length, last)
     if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
-        return _Entry(
-            layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, Arrangement(), Arrangement()
-        )
+        none = Arrangement()
+        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none)
     apart = in_layout(axes, "BSND", heads, length, last)
     whole = existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
@@ -342,8 +341,10 @@ class _Exit:
     @property
     def _is_apart(self) -> bool:
         """Whether heads that share the last axis are told apart: zeros of each are taken off, or rows replaced."""
-        rows = self._padding > 0 or self.candidate.masks.guard is not None
-        return self.candidate.gives_in == "BSH" and self.attention.axes.heads_known and rows
+        if self.candidate.gives_in != "BSH" or not self.attention.axes.heads_known:
+            return False
+        guarded = self.candidate.masks.guard is not None
+        return self._padding > 0 or (guarded and not Terms(self.attention, self.candidate).is_mean_of_all_rows)
 
     @property
     def _axes(self) -> tuple[Axis, ...]:

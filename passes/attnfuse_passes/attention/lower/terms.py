@@ -109,7 +109,7 @@ class Terms:
 
     def write(self, b: Builder, query: str, key: str, factor: float) -> Written:
         """Write them; `factor` is what the node's own arithmetic wants of the bias."""
-        if self._is_mean_of_all_rows:
+        if self.is_mean_of_all_rows:
             return self._levelled(b, query, key)
         mask, condition = self._mask(b)
         if not self.candidate.masks.shifted:
@@ -118,7 +118,7 @@ class Terms:
         return Written(query, key, mask, bias, condition)
 
     @property
-    def _is_mean_of_all_rows(self) -> bool:
+    def is_mean_of_all_rows(self) -> bool:
         """Whether a batch is masked whole or not at all, and means the mean of the values then."""
         masks, own = self.candidate.masks, self.own_mask_dims
         return masks.guard == "mean" and not masks.biased and own is not None and own[2] == 1
