@@ -5,9 +5,7 @@ Calls of Python functions are counted, as time would depend on the machine.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import FrameType
 
 import pytest
 
@@ -18,6 +16,7 @@ from attnfuse.ir.numbering import Numbering
 from attnfuse.ir.writers import lost, writers_of
 from tests.passes.legalise.support import legalise
 from tests.support.costs import graph
+from tests.support.growth import calls
 
 
 def in_turn(count: int) -> Model:
@@ -41,23 +40,6 @@ def read_by_many(count: int) -> Model:
     lines += [f"v{i + 1} = ReshapeView(v{i}, (4,), u) -> float16[4]" for i in range(count)]
     lines += [f"r{i} = Abs(v{count})" for i in range(count)]
     return graph("\n".join([*lines, f"return {', '.join(f'r{i}' for i in range(count))}"]))
-
-
-def calls(ask: Callable[[Model], object], model: Model) -> int:
-    """How many functions are called."""
-    counted = 0
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal counted
-        counted += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        ask(model)
-    finally:
-        sys.setprofile(before)
-    return counted
 
 
 def all_never_mutated(model: Model) -> None:

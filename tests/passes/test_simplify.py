@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnfuse.api import RewriteContext
+from attnfuse.api import Model, RewriteContext
 from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
 from attnfuse.testing import read_fixtures
+from attnfuse_passes.simplify import layout
 from attnfuse_passes.simplify.rules import RULES, Rule, Simpler
 from attnfuse_passes.simplify.simplify import Simplify
 from tests.support.costs import graph
+from tests.support.growth import calls
 
 FIXTURES = read_fixtures(Path(__file__).parent / "fixtures" / "simplify")
 
@@ -65,3 +67,19 @@ def test_what_is_exact_is_told_to_be() -> None:
 def test_a_graph_with_nothing_to_simplify_is_left_alone() -> None:
     model = graph("MatMul(x: float16[2, 4], y: float16[4, 3], False, False)")
     assert not Simplify().run(model, Context("unet", "unet", Policy(), Target("lite", "ascend910b")))
+
+
+@pytest.mark.parametrize("views", [("Reshape({}, (3, 2))", "Reshape({}, (2, 3))"), ("Transpose({}, (1, 0))",)])
+def test_a_long_row_of_views_is_not_gone_through_for_each(
+    views: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_LONGEST", 4)
+
+    def row(count: int) -> Model:
+        lines = [f"v{i + 1} = {views[i % len(views)].format(f'v{i}')}" for i in range(count)]
+        return graph("\n".join(["v0: float16[2, 3]", *lines, f"Abs(v{count})"]))
+
+    def simplify(model: Model) -> None:
+        Simplify().run(model, Context("unet", "unet", Policy(), Target("lite", "ascend910b")))
+
+    assert calls(simplify, row(80)) < 2.3 * calls(simplify, row(40))

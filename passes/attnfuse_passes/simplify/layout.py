@@ -27,6 +27,8 @@ from attnfuse_passes.simplify.rules import Permute, Regroup, Simpler, simplifies
 
 _MOST_AXES = 8
 """What CANN's Transpose takes."""
+_LONGEST = 16
+"""Nodes in a row that are looked through: more than models have, and few enough for each of thousands to ask."""
 _LAYOUTS = frozenset({Hands.REGROUPED, Hands.MOVED})
 _VALUE = "x"
 
@@ -44,6 +46,8 @@ def regrouped_again(at: RewriteContext) -> Simpler | None:
     """Of a regrouping: the shape alone says what both do. Two ExpandDims stay: they say no size, a Reshape would."""
     value, through, reshapes = at.input(0), list[str](), int(at.node.op == "Reshape")
     while (node := at.model.producer(value)) is not None and hands(node) is Hands.REGROUPED:
+        if len(through) == _LONGEST:
+            break
         through.append(value)
         value = node.inputs[0]
         reshapes += node.op == "Reshape"
@@ -143,6 +147,8 @@ def _chain(at: RewriteContext) -> list[Node]:
     """The node, and what stands before it of permutations and regroupings, up to the first permutation."""
     chain, nodes = [at.node], [at.node]
     while (node := at.model.producer(nodes[-1].inputs[0])) is not None and hands(node) in _LAYOUTS:
+        if len(nodes) == _LONGEST:
+            break
         nodes.append(node)
         if hands(node) is Hands.MOVED:
             chain = list(nodes)

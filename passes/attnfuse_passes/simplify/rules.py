@@ -180,12 +180,24 @@ def _may_stand(at: RewriteContext, found: Simpler) -> bool:
 
 def is_fixed(at: RewriteContext, value: str) -> bool:
     """Whether the value is the same whenever it is read: nothing changes its memory, under whatever name."""
-    pending = [value]
-    while pending:
+    known = at.model.remembered(_known)
+    pending, walked, is_chain = [value], list[str](), True
+    fixed = True
+    while pending and fixed:
         name = pending.pop()
-        if not at.effects.is_never_mutated(at.model, name):
-            return False
+        if name in known:
+            fixed = known[name]
+            continue
+        walked.append(name)
+        fixed = at.effects.is_never_mutated(at.model, name)
         node = at.model.producer(name)
-        if node is not None:
-            pending += node.inputs[:1] if reads_memory(node) else aliased(node)
-    return True
+        onward = [] if node is None else node.inputs[:1] if reads_memory(node) else aliased(node)
+        is_chain = is_chain and len(onward) <= 1
+        pending += onward
+    known.update(dict.fromkeys(walked if fixed or is_chain else [value], fixed))
+    return fixed
+
+
+def _known(model: Model) -> dict[str, bool]:
+    """Which values are fixed, as far as it was asked: long chains of names are gone through once."""
+    return {}
