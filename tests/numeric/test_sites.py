@@ -36,6 +36,10 @@ DRAWS = ("mixed", "large", "whole")
 """mixed: scores around 1, each row with hidden and seen keys. large: scores of ±30. whole: rows with every key hidden
 and rows with none, whichever way round the mask is meant."""
 
+SAMPLE, MOST_DRAWS = 4096, 16
+"""Elements of results that one comparison is over, so that two samples of one error hardly differ, and the most draws.
+Large scores leave one key a query, so that few elements make the error."""
+
 NAMES = [name for name in store.names() if store.sites()[name].softmax + store.sites()[name].fused]
 
 
@@ -49,15 +53,16 @@ def rewritten_sites(name: str, runtime: str) -> Iterator[tuple[SiteRecord, Cut]]
         result = census.rewrite(store.read(name), runtime)
     for record in result.sites:
         if record.status == "fused" and record.code != "fused.carried_over":
-            output = record.anchor
-            if record.form == "fused":  # the anchor is a tuple; what took the attention out of it is in both graphs
+            output = record.stands_for or record.anchor
+            if output == record.anchor and record.form == "fused":
+                # The anchor is a tuple; what took the attention out of it is in both graphs.
                 output = next(u.node.name for u in result.before.uses(record.anchor) if u.node is not None)
             yield record, cut(result.before, result.after, output)
 
 
-def draw(part: Cut, how: str, scale: float) -> dict[str, Array]:
-    """A value for each input; query and key such that scores are of the size wanted."""
-    values = draw_inputs(part.original, seed=DRAWS.index(how))
+def draw(part: Cut, how: str, scale: float, repeat: int = 0) -> dict[str, Array]:
+    """A value for each input, others in each `repeat`; query and key such that scores are of the size wanted."""
+    values = draw_inputs(part.original, seed=DRAWS.index(how) + len(DRAWS) * repeat)
     # A score is the scale times a sum of products of two normal numbers, as many as a head has elements.
     spread = 8.0 if how == "large" else 1.0
     gain = (spread / (scale * _head_size(part) ** 0.5)) ** 0.5
@@ -87,16 +92,21 @@ def _whole(mask: Array) -> Array:
 
 
 def compare(part: Cut, scale: float, how: str) -> list[str]:
-    """What is wrong with the fused site on one draw."""
-    values = draw(part, how, scale)
-    weights = drawn_weights(0)
-    exact = run(lower(part.original, Arithmetic.EXACT), values, weights)[0]
-    algebra = run(lower(part.fused, Arithmetic.EXACT), values, weights)[0]
-    native = run(lower(part.original, Arithmetic.NATIVE), values, weights)[0]
-    rounding = honest_rounding(part.original, part.fused)
+    """What is wrong with the fused site on as many draws of one sort as a sample of rounding errors wants."""
+    weights, rounding = drawn_weights(0), honest_rounding(part.original, part.fused)
     original = Side(part.original, weights)
-    formula = formula_values(original, rounding, values, [native])[0]
-    fused = run(lower(part.fused, Arithmetic.NATIVE), values, weights)[0]
+    both = {
+        (which, arithmetic): lower(model, arithmetic)
+        for which, model in (("original", part.original), ("fused", part.fused))
+        for arithmetic in (Arithmetic.EXACT, Arithmetic.NATIVE)
+    }
+    drawn, bounds = [], []
+    while sum(values[0].size for values in drawn) < SAMPLE and len(drawn) < MOST_DRAWS:
+        values = draw(part, how, scale, len(drawn))
+        exact, native, algebra, fused = (run(lowered, values, weights)[0] for lowered in both.values())
+        drawn.append((exact, native, formula_values(original, rounding, values, [native])[0], algebra, fused))
+        bounds.append(algebra_bounds(original, part.fused, rounding, values, [exact])[0])
+    exact, native, formula, algebra, fused = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     figures = judge(
         "site",
         reference=exact,
@@ -104,7 +114,7 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
         formula=formula,
         algebra=algebra,
         fused=fused,
-        allowed=algebra_bounds(original, part.fused, rounding, values, [exact])[0],
+        allowed=max(bounds),
     )
     wrong = []
     if not np.array_equal(np.isfinite(native), np.isfinite(fused)):
