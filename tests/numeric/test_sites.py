@@ -100,7 +100,8 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
         for which, model in (("original", part.original), ("fused", part.fused))
         for arithmetic in (Arithmetic.EXACT, Arithmetic.NATIVE)
     }
-    drawn, bounds = [], []
+    drawn: list[tuple[Array, ...]] = []
+    bounds: list[float] = []
     while sum(values[0].size for values in drawn) < SAMPLE and len(drawn) < MOST_DRAWS:
         values = draw(part, how, scale, len(drawn))
         exact, native, algebra, fused = (run(lowered, values, weights)[0] for lowered in both.values())
