@@ -7,17 +7,18 @@ may differ by the rounding of the factors: at most one unit in the last place.
 
 from __future__ import annotations
 
-import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from attnfuse.decisions import SiteRecord
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir import codec
 from attnfuse.pass_manager import Context
 from attnfuse.policy import CastName, Policy, Rule
 from attnfuse.targets import Target
+from attnfuse.verify.graph.fused_nodes import fused_nodes, read, sizes
 from attnfuse_passes.fuse import Fuse
 
 #: Attention that mindone computes by a formula of its own, outside class Attention: no setting reaches it there.
@@ -45,20 +46,32 @@ def policy_of(setting: str) -> Policy:
 
 
 def mindones(data: bytes) -> dict[str, Placed | None]:
-    """By module, what mindone placed; None where it kept the formula."""
+    """By module, what mindone placed, in whatever layout we leave it; None where it kept the formula."""
     found: dict[str, Placed | None] = {}
-    for record in _records(data, Policy()):
-        assert record.form == "formula" or record.code == "fused.carried_over", record
-        found[record.module] = None if record.form == "formula" else _placed(record, 0)
+    source = Model(codec.parse(data, "a trace"))
+    records, written = _fused(data, Policy())
+    for record in records:
+        if record.form == "formula":
+            found[record.module] = None
+            continue
+        assert record.code in ("fused.carried_over", "fused.laid_out"), record
+        placed = _placed(source, _source_node(source, record), record, 0)
+        if record.code == "fused.laid_out":
+            assert _placed(written, _written_node(written, record), record, record.head_dim_padding) == placed, record
+        found[record.module] = placed
     return found
 
 
 def ours(data: bytes, setting: str) -> dict[str, tuple[Placed | None, SiteRecord]]:
     """By module, what attnfuse places in the formula's graph under the setting's policy; None where it keeps it."""
     found: dict[str, tuple[Placed | None, SiteRecord]] = {}
-    for record in _records(data, policy_of(setting)):
+    records, written = _fused(data, policy_of(setting))
+    for record in records:
         assert record.status in ("fused", "kept"), record
-        found[record.module] = (_placed(record, record.head_dim_padding) if record.status == "fused" else None, record)
+        placed = None
+        if record.status == "fused":
+            placed = _placed(written, _written_node(written, record), record, record.head_dim_padding)
+        found[record.module] = (placed, record)
     return found
 
 
@@ -87,21 +100,45 @@ def differences(case: str, ascend: bytes, formula: bytes, setting: str) -> list[
     return told
 
 
-def _records(data: bytes, policy: Policy) -> list[SiteRecord]:
+def _fused(data: bytes, policy: Policy) -> tuple[list[SiteRecord], Model]:
+    """The sites of a trace, and the graph that was made of it."""
     context = Context("model", "model", policy, Target("mindspore", "ascend910b"))
-    Fuse().run(Model(codec.parse(data, "a trace")), context)
-    return context.sites
+    model = Model(codec.parse(data, "a trace"))
+    Fuse().run(model, context)
+    return context.sites, Model(model.proto)
 
 
-def _placed(record: SiteRecord, padded: int) -> Placed:
-    assert record.compute_dtype is not None
+def _source_node(source: Model, record: SiteRecord) -> Node:
+    (node,) = (node for node in fused_nodes(source) if node.name == record.anchor)
+    return node
+
+
+def _written_node(written: Model, record: SiteRecord) -> Node:
+    name = re.compile(rf"{re.escape(record.graph)}:attnfuse_{re.escape(record.module)}_\d+_FlashAttentionScore:.*")
+    (node,) = (node for node in fused_nodes(written) if name.fullmatch(node.name))
+    return node
+
+
+def _placed(model: Model, node: Node, record: SiteRecord, padded: int) -> Placed:
+    """The node as the graph has it, its heads apart and without the `padded` zeros of each."""
+    attention = read(model, node)
+    query, key, value = (model.type_of(name) for name in (attention.query, attention.key, attention.value))
+    assert query is not None
+    assert key is not None
+    assert value is not None
+    of = sizes(attention, query, key, value)
+    compute = query.dtype.name
+    assert (record.compute_dtype, key.dtype, value.dtype) == (compute, query.dtype, query.dtype)
     assert record.output_dtype is not None
     assert record.scale is not None
-
-    def sizes(dims: tuple[int, ...] | None) -> tuple[int, int, int]:
-        assert dims is not None
-        return math.prod(dims[:-2]), dims[-2], dims[-1] - padded
-
     scale = float(np.float32(record.scale))
-    operands = (sizes(record.query_shape), sizes(record.key_shape), sizes(record.value_shape))
-    return Placed(*operands, record.compute_dtype, record.output_dtype, scale)
+    # The operator adds a bias before it scales: query has been scaled where there is one.
+    assert float(np.float32(attention.scale)) == (scale if attention.bias is None else 1)
+    return Placed(
+        (of.batch * of.heads, of.query_length, of.head_dim - padded),
+        (of.batch * of.kv_heads, of.key_length, of.head_dim - padded),
+        (of.batch * of.kv_heads, of.key_length, of.value_head_dim - padded),
+        compute,
+        record.output_dtype,
+        scale,
+    )

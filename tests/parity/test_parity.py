@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
-from attnfuse.mindir import codec, dtypes
+from attnfuse.ir.types import Array
+from attnfuse.mindir import codec, dtypes, external
+from attnfuse.mindir.schema import TensorProto
 from attnfuse.pass_manager import Context
 from attnfuse.policy import Policy
 from attnfuse.targets import Target
+from attnfuse.verify.numbers.weights import edited_from, first_of
 from attnfuse_passes.fuse import Fuse
 from tests.parity.compare import differences, mindones, ours
 from tests.support import forks
@@ -92,11 +95,18 @@ def test_a_soft_mask_is_where_mindone_differs_from_the_formula_and_we_do_not(tra
     With a mask of 0 and 1 the two agree; with one that only weakens keys (here by up to 3 nats) mindone's node
     discards them. All three graphs are run in float64, with the same weights and inputs.
     """
-    models = [_weighted(store.read("pixart_mask-float32")), _weighted(trace("pixart_mask/float32/float16"))]
-    fused = _weighted(store.read("pixart_mask-float32"))
+    formula, ascend, fused = (
+        Model(codec.parse(data, "a trace"))
+        for data in (
+            store.read("pixart_mask-float32"),
+            trace("pixart_mask/float32/float16"),
+            store.read("pixart_mask-float32"),
+        )
+    )
     context = Context("model", "model", Policy(), Target("mindspore", "ascend910b"))
     Fuse().run(fused, context)
     assert [site.status for site in context.sites] == ["fused", "fused"]
+    models = [_weighted(model, formula) for model in (formula, ascend, Model(fused.proto))]
     rng = np.random.default_rng(0)
     inputs: dict[str, Any] = {}
     for value in fused.proto.graph.input:
@@ -108,22 +118,28 @@ def test_a_soft_mask_is_where_mindone_differs_from_the_formula_and_we_do_not(tra
     hard[:, 0] = soft[:, 0] = 1
     errors = {}
     for kind, mask in (("hard", hard), ("soft", soft)):
-        exact, theirs, mine = (execute(m, {**inputs, "mask": mask})[0] for m in (*models, Model(fused.proto)))
+        exact, theirs, mine = (execute(m, {**inputs, "mask": mask})[0] for m in models)
         errors[kind] = [float(np.linalg.norm(x - exact) / np.linalg.norm(exact)) for x in (theirs, mine)]
     assert max(errors["hard"]) < 1e-7, errors
     assert errors["soft"][1] < 1e-7, errors
     assert errors["soft"][0] > 1e-3, errors  # 1.6e-2 when this was written
 
 
-def _weighted(data: bytes) -> Model:
-    """The graph with made-up weights, the same for the same name."""
-    model = Model(codec.parse(data, "a trace"))
+def _weighted(model: Model, source: Model) -> Model:
+    """The graph with made-up weights, the same for the same name, and those made of them that a rewrite edited."""
+    sources = {external.parameter_name(parameter): parameter for parameter in external.parameters(source.proto)}
+    weights = first_of(edited_from(_drawn, sources), _drawn)
     for parameter in model.parameters():
-        dtype = dtypes.from_wire(parameter.data_type)
-        assert dtype is not None
-        name = parameter.name.partition(":")[2]
-        parameter.raw_data = seeded(name, tuple(parameter.dims), dtype, 0.3).tobytes()
+        value = weights(parameter)
+        assert value is not None
+        parameter.raw_data = value.tobytes()
     return model
+
+
+def _drawn(parameter: TensorProto) -> Array:
+    dtype = dtypes.from_wire(parameter.data_type)
+    assert dtype is not None
+    return seeded(external.parameter_name(parameter), tuple(parameter.dims), dtype, 0.3)
 
 
 def test_the_comparison_compares(trace: Trace) -> None:
