@@ -22,7 +22,7 @@ WRITERS = {"op": 0, "reduce_last": 0}
 #: Written for the runtime mindspore only.
 MINDSPORE_ONLY = {"FlashAttentionScore"}
 #: Written by fusing, for both runtimes; legalised for Lite.
-LEGALISED = {"PadV3"}
+LEGALISED = {"GeluExt", "PadV3"}
 
 
 def written_operators() -> set[str]:
