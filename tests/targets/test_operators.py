@@ -21,7 +21,7 @@ LITE = Target("lite", "ascend910b")
 WRITERS = {"op": 0, "reduce_last": 0}
 #: Written for the runtime mindspore only.
 MINDSPORE_ONLY = {"FlashAttentionScore"}
-#: Written by fusing, for both runtimes; legalised for Lite.
+#: Written by passes before legalisation, which writes them for Lite with others.
 LEGALISED = {"GeluExt", "PadV3"}
 
 
