@@ -40,7 +40,7 @@ def back(at: RewriteContext) -> Simpler | None:
         alone = len(effective_uses(at.model, value)) == 1
         if None in kinds or not alone or source(node, _MOVES) != node.inputs[0]:
             return None
-        between.append(Again(node, at.model))
+        between.append(Again(node))
         value = node.inputs[0]
         through.append(value)
     if node is None or hands(node) is not Hands.CONVERTED:

@@ -195,10 +195,10 @@ class _InFloat32:
         if hands(node) is Hands.CONVERTED:
             return build.cast(node.inputs[0], dtypes.FLOAT32)
         if hands(node) in _MOVES:
-            return Again(node, at.model).write(build, self._written(build, node.inputs[0], done))
+            return Again(node).write(build, self._written(build, node.inputs[0], done))
         parts = parts_of(at, node)
         if parts is not None:
             made = [self._written(build, part, done) for part in parts]
             joined = build.op("MakeTuple", *made, prim_type=build.PRIMITIVE)
-            return Again(node, at.model).write(build, joined)
+            return Again(node).write(build, joined)
         return build.op(node.op, *(self._written(build, name, done) for name in node.inputs))

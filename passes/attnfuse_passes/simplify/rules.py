@@ -63,12 +63,9 @@ class Again:
     """What `node` does to its first input, done to another value."""
 
     node: Node
-    model: Model
 
     def write(self, build: Builder, value: str) -> str:
-        primitive = self.model.primitives[self.node.proto.op_type]
-        others, kind = self.node.inputs[1:], primitive.prim_type
-        return build.op(self.node.op, value, *others, prim_type=kind, attributes=tuple(primitive.attribute))
+        return build.again(self.node.name, (value, *self.node.inputs[1:]))
 
 
 class Step(Protocol):
