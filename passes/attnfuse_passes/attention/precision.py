@@ -13,9 +13,11 @@ bfloat16, and float16 with a bias, the kernel computes in high precision whateve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from attnfuse.api import PolicyDecision, Precision, RewriteContext, Target, dtypes, head_padding
+from attnfuse.api import PolicyDecision, Precision, RewriteContext, dtypes, head_padding
 from attnfuse_passes.attention.axes import product
 from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.layouts import in_best_layout
@@ -34,25 +36,31 @@ def settled(
     high = _written(operator, candidate, attention, at, "high")
     if "fast" not in operator.precisions:
         return replace(high, precision_reason=f"{operator.form} is written in no other")
-    fast = _written(operator, candidate, attention, at, "fast")
-    chosen, reason = _chosen(high, fast, attention, policy, at.target)
+    chosen, reason = _chosen(high, partial(_written, operator, candidate, attention, at, "fast"), attention, policy, at)
     return replace(chosen, precision_reason=reason)
 
 
 def _chosen(
-    high: AttentionCandidate, fast: AttentionCandidate, attention: Attention, policy: PolicyDecision, target: Target
+    high: AttentionCandidate,
+    make_fast: Callable[[], AttentionCandidate],
+    attention: Attention,
+    policy: PolicyDecision,
+    at: RewriteContext,
 ) -> tuple[AttentionCandidate, str]:
-    """One of the two, and why."""
+    """One of the two, and why. The fast one is only worked out where it may be chosen."""
     if policy.precision == "high":
         return high, policy.precision_rule
     if _lacks_precision(high):
-        return fast, f"{target.soc} has no other"
+        return make_fast(), f"{at.target.soc} has no other"
     if high.dtype == dtypes.BFLOAT16:
         return high, "bfloat16 is computed in no other"
     if high.masks.biased:
         return high, "a bias in float16 is computed in no other"
     if policy.precision == "fast":
-        return fast, policy.precision_rule
+        return make_fast(), policy.precision_rule
+    if high.unsupported is None and not high.padding:
+        return high, "the default"
+    fast = make_fast()
     if fast.unsupported is not None:
         return high, "the default"
     if high.unsupported is not None:
