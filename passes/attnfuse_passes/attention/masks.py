@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -37,7 +36,7 @@ from attnfuse.api import DType, FullyMaskedRows, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill, Term
+from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -106,16 +105,20 @@ def plan_masks(
     adds its bias before the scale. A fused node's own terms are handed on as they are.
     """
     if attention.layout is not None:
-        return as_given(attention.terms)
-    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
+        return as_given(attention)
+    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask | Band))
     return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
 
 
-def as_given(terms: Sequence[Term]) -> MaskPlan:
-    """The mask and the bias of a fused node of the source, which go on as they are."""
-    masks = tuple(term for term in terms if isinstance(term, BooleanMask))
-    biases = tuple(term for term in terms if isinstance(term, Bias))
-    return MaskPlan(masks=masks, biases=biases, kind="additive" if biases else "bool" if masks else None)
+def as_given(attention: Attention) -> MaskPlan:
+    """The mask and the bias of a fused node of the source, which go on as they are, and what its mode discards."""
+    masks = tuple(term for term in attention.terms if isinstance(term, BooleanMask))
+    biases = tuple(term for term in attention.terms if isinstance(term, Bias))
+    bands = [term for term in attention.terms if isinstance(term, Band)]
+    lengths = (product(attention.axes.query_length), product(attention.axes.key_length))
+    outside = bands[0].discarded(*lengths) if bands else None
+    kind = "bool" if masks else None if outside is None else "causal" if _is_causal(outside) else "bool"
+    return MaskPlan(masks=masks, constant_mask=outside, biases=biases, kind="additive" if biases else kind)
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1}
 MENDS_ROWS = 2
 """Bit 1: rows without a key are mended. Set where a fused node of the source has it; `guarded` puts in what a formula
 has."""
-LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "SBH": 2, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
 Scalar: TypeAlias = "bool | int | float"
@@ -63,7 +63,7 @@ class FusedOperator:
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
     is, None where it has one. `layouts` are those that it is written in, of equal ones the first, `precisions` those it
-    may be written in. `fixed` are arguments that are always given so.
+    may be written in. `takes` are those that the source may have it in. `fixed` are arguments that are always given so.
     """
 
     form: NodeKind
@@ -75,6 +75,7 @@ class FusedOperator:
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
     layouts: tuple[Layout, ...] = ("BNSD", "BSH")
+    takes: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
     precisions: tuple[Precision, ...] = ("high",)
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
