@@ -32,6 +32,7 @@ from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.inline import inline_calls
 from attnfuse.ir.operators import columns, inference
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
@@ -173,6 +174,7 @@ __all__ = [
     "hands",
     "head_padding",
     "inference",
+    "inline_calls",
     "inputs_of",
     "keeps_order",
     "kernel",
