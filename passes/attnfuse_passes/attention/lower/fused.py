@@ -97,8 +97,8 @@ class FusedOperator:
         if missing is not None:
             return Unsupported(missing.code, missing.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
-            expected = "known sizes, or a head size that needs no padding"
-            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
+            expected = "a known head size, and at most one unknown size where it needs padding"
+            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "others")
         if not self._holds_bias(attention, candidate):
             reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
@@ -245,14 +245,15 @@ def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
 
 
 def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
-    """Whether heads are of unknown size, or padded beside any unknown size.
+    """Whether heads are of unknown size, or padded beside more than one unknown size.
 
-    MindSpore's inference forgets every size of a padded value of which it does not know all.
+    MindSpore's inference forgets every size of a padded value of which it does not know all: a Reshape tells them
+    again, where all but one are known.
     """
     axes = attention.axes
-    lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
+    is_open = product(axes.batch) < 0 and min(product(axes.query_length), product(axes.key_length)) < 0
     sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
-    return min(sizes) < 0 or (candidate.padding > 0 and UNKNOWN in lengths)
+    return min(sizes) < 0 or (candidate.padding > 0 and is_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,11 @@ class _Entry:
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
         value = self.apart.write(b, b.cast(arranged, self.dtype))
-        return self.together.write(b, b.pad_last(value, self.padding)), arranged
+        dims = b.type_of(value).dims
+        padded = b.pad_last(value, self.padding)
+        if UNKNOWN in dims and not self.together.steps:
+            padded = b.reshape(padded, (*dims[:-1], dims[-1] + self.padding))
+        return self.together.write(b, padded), arranged
 
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
