@@ -280,13 +280,13 @@ class Model:
                 waiting[caller] -= 1
                 if not waiting[caller]:
                     done.append(caller)
-        name = next((name for name in calls if waiting[name]), None)
-        if name is not None:
-            seen = set[str]()
-            while name not in seen:
-                seen.add(name)
-                name = next(callee for callee in calls[name] if waiting[callee])
-            raise SourceError(f"the graph is damaged: {name!r} calls itself, or what it calls does, without an end.")
+        endless = [name for name in calls if waiting[name]]
+        if endless:
+            seen, at = set[str](), endless[0]
+            while at not in seen:
+                seen.add(at)
+                at = next(callee for callee in calls[at] if waiting[callee])
+            raise SourceError(f"the graph is damaged: {at!r} calls itself, or what it calls does, without an end.")
 
     def _define_leaf(
         self, graph: GraphProto, name: str, parameter: TensorProto | None, message: TensorProto | None
