@@ -42,7 +42,7 @@ NO_ESTIMATE = Comparison()
 
 def count_sites(model: Model) -> Counter[str]:
     """How many sites of each form the source holds, those of a function as often as it is called."""
-    times, roles = occurrences(model), Counter[Role]()
+    times, roles = occurrences(model), Counter[Role | None]()
     for node in model.nodes:
         roles[role(node)] += times[node.graph.name]
     return Counter(formula=roles[Role.SOFTMAX], fused=roles[Role.FUSED_ATTENTION])

@@ -93,7 +93,7 @@ def check(
     **settings: object,
 ) -> None:
     """The one node that is written computes what the mode says, without a mode."""
-    after, record = compile_with(before, runtime, **settings)
+    after, record = compile_with(before, runtime, **settings)  # type: ignore[arg-type]
     assert record.status == ("kept" if settings else "fused"), record.reason
     assert expected in operators(after)
     assert "FlashAttentionScore" not in operators(after)
@@ -131,7 +131,7 @@ def test_sbh_is_read(runtime: str, flash: bool, kv: int) -> None:
     operands = (("q", N, queries), ("k", kv, keys), ("v", kv, keys))
     q, k, v = (g.input(name, (length, B, heads * D), FLOAT16) for name, heads, length in operands)
     g.output(g.flash_attention_score(q, k, v, heads=N, scale=SCALE, layout="SBH"))
-    after, record = compile_with(g.model(), runtime, **({} if flash else {"flash": False}))
+    after, record = compile_with(g.model(), runtime, **({} if flash else {"flash": False}))  # type: ignore[arg-type]
     assert record.status == ("fused" if flash else "kept"), record.reason
     assert "FlashAttentionScore" not in operators(after)
     values = {name: seeded(name, (length, B, heads * D)).astype(np.float64) for name, heads, length in operands}
