@@ -288,11 +288,9 @@ class _Entry:
         arranged = self.arrangement.write(b, value)
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
-        value = self.apart.write(b, b.cast(arranged, self.dtype))
-        dims = b.type_of(value).dims
-        padded = b.pad_last(value, self.padding)
-        if UNKNOWN in dims and not self.together.steps:
-            padded = b.reshape(padded, (*dims[:-1], dims[-1] + self.padding))
+        padded = b.pad_last(self.apart.write(b, b.cast(arranged, self.dtype)), self.padding)
+        if self.padding and UNKNOWN in self.dims and not self.together.steps:
+            padded = b.reshape(padded, (*self.dims[:-1], self.dims[-1] + self.padding))
         return self.together.write(b, padded), arranged
 
 
