@@ -53,6 +53,8 @@ _BLOCK = 16
 """Rows to a block of FRACTAL_NZ."""
 _MOST = 16
 """How many readers of a transposed tensor are looked at, and nodes in a row: more than models have."""
+_NEAR = 256
+"""Values in front of a tensor among which an input of the graph is looked for."""
 _ROW_MAJOR = frozenset({CONSTANT, "AddLayerNorm", "GroupNorm", "GroupNormSilu"})
 """What takes and gives no FRACTAL_NZ, of normalisations."""
 
@@ -146,17 +148,29 @@ def _product(at: RewriteContext) -> _Product:
 
 
 def _is_left_out(model: Model, transpose: Node) -> bool:
-    """Whether the engine makes a flag of the Transpose by itself (rule 8)."""
+    """Whether the Transpose is no kernel: of constants (rule 1), or the engine makes a flag of it itself (rule 8)."""
+    if not _is_computed(model, transpose.name):
+        return True
     uses, kind = effective_uses(model, transpose.name), model.type_of(transpose.inputs[0])
     if len(uses) != 1 or uses[0].node is None or uses[0].node.op not in _PRODUCTS or kind is None:
         return False
     order = model.literal(transpose.inputs[1]) if model.is_literal(transpose.inputs[1]) else None
-    last = kind.rank - 1
-    return isinstance(order, tuple) and [axis % kind.rank for axis in order if isinstance(axis, int)] == [
-        *range(last - 1),
-        last,
-        last - 1,
-    ]
+    swapped = [*range(kind.rank - 2), kind.rank - 1, kind.rank - 2]
+    return isinstance(order, tuple) and [axis % kind.rank for axis in order if isinstance(axis, int)] == swapped
+
+
+def _is_computed(model: Model, value: str) -> bool:
+    """Whether more than weights and constants goes into the value, as far as it is looked."""
+    pending, seen = [value], {value}
+    while pending and len(seen) < _NEAR:
+        name = pending.pop()
+        node = model.producer(name)
+        if node is None and not model.is_parameter(name):
+            return True
+        fresh = [] if node is None else [one for one in node.inputs if one not in seen]
+        pending += fresh
+        seen.update(fresh)
+    return bool(pending)
 
 
 def _around(atoms: Sequence[Atom], inner: Sequence[Atom]) -> tuple[Axis, Axis] | None:
