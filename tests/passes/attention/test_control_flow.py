@@ -13,23 +13,12 @@ import pytest
 from attnfuse.decisions import SiteRecord
 from attnfuse.ir.check import check_graph
 from attnfuse.ir.graph import CALL, Model
-from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.report.build import check_census, count_sites
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from tests.support.functions import DIMS, KIND, Body, attends, call, function
 from tests.support.fusing import fuse
 from tests.support.graphs import GraphBuilder
-
-DIMS = (2, 4, 6, 16)
-KIND = TensorType(DIMS, FLOAT16)
-Body = Callable[[GraphBuilder, str, str], str]
-
-
-def fused_form(b: GraphBuilder, x: str, weight: str) -> str:
-    """Attention of x, whose query is x times a weight."""
-    query = b.matmul_ext(x, weight)
-    scores = b.op("Muls", b.batch_matmul(query, x, transpose_b=True), 0.25)
-    return b.matmul_ext(b.softmax(scores), x)
 
 
 def capped(b: GraphBuilder, x: str, weight: str) -> str:
@@ -37,35 +26,6 @@ def capped(b: GraphBuilder, x: str, weight: str) -> str:
     query = b.matmul_ext(x, weight)
     scores = b.op("Tanh", b.batch_matmul(query, x, transpose_b=True))
     return b.matmul_ext(b.softmax(scores), x)
-
-
-def function(g: GraphBuilder, name: str, body: Body, layer: str, first: int, call: str = "") -> None:
-    """A function of x and a weight beside the graph of the builder; with `call` it ends in a call of that function."""
-    b = GraphBuilder(name, first=first)
-    x, weight = b.input("x", DIMS, FLOAT16), b.input(f"{layer}.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)
-    b.output(body(b, x, weight))
-    made = b.build()
-    renamed: dict[str, str] = {}
-    for entry in made.primitives:
-        renamed[entry.name] = entry.name + name
-        g.proto.primitives.add().CopyFrom(entry)
-        g.proto.primitives[-1].name = renamed[entry.name]
-    graph = g.proto.functions.add()
-    graph.CopyFrom(made.graph)
-    graph.name = name
-    for node in graph.node:
-        if node.op_type != "Constant":
-            node.op_type = "REF::" + renamed[node.op_type.removeprefix("REF::")]
-        else:
-            for message in graph.node:
-                message.input[:] = [f"{name}_{v}" if v == node.output[0] else v for v in message.input]
-            node.output[0] = f"{name}_{node.output[0]}"
-    if call:
-        last = graph.node.add(name=f"{name}:again:99", op_type=f"REF::{call}")
-        last.output.append(f"{name}:again:99")
-        last.input.extend([graph.output[0].name, weight])
-        last.attribute.extend(a for a in graph.node[-2].attribute if a.name == "shape")
-        graph.output[0].name = last.output[0]
 
 
 def choice(g: GraphBuilder, functions: tuple[str, str], *values: str) -> str:
@@ -79,7 +39,7 @@ def choice(g: GraphBuilder, functions: tuple[str, str], *values: str) -> str:
     return node.name
 
 
-def branches(one: Body = fused_form, other: Body = fused_form) -> Model:
+def branches(one: Body = attends, other: Body = attends) -> Model:
     g = GraphBuilder("cache")
     x, weight = g.input("x", DIMS, FLOAT16), g.weight("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)
     function(g, "8_yes", one, "layers.0", 100)
@@ -92,8 +52,8 @@ def loop() -> Model:
     """The body attends and calls the header, which hands on the body or what comes after."""
     g = GraphBuilder("sampling")
     x, weight = g.input("x", DIMS, FLOAT16), g.weight("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)
-    function(g, "8_body", fused_form, "layers.0", 100, call="6_header")
-    function(g, "9_after", fused_form, "layers.1", 200)
+    function(g, "8_body", attends, "layers.0", 100, call="6_header")
+    function(g, "9_after", attends, "layers.1", 200)
     b = GraphBuilder("header", first=300)
     own = [b.input("x", DIMS, FLOAT16), b.input("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)]
     condition = b.constant(True)
@@ -109,11 +69,7 @@ def loop() -> Model:
     header.name = "6_header"
     names = {entry.name for entry in g.proto.primitives}
     g.proto.primitives.extend(entry for entry in made.primitives if entry.name not in names)
-    call = g.graph.node.add(name=f"{g.prefix}:call:97", op_type="REF::6_header")
-    call.output.append(call.name)
-    call.input.extend([x, weight])
-    g._typed(call.name, KIND)
-    g.output(call.name)
+    g.output(call(g, "6_header", 97, x, weight))
     return g.model()
 
 
