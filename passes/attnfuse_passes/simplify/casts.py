@@ -63,12 +63,12 @@ def back(at: RewriteContext) -> Simpler | None:
 
 @simplifies("Cast")
 def before_joining(at: RewriteContext) -> Simpler | None:
-    """To a type of fewer bytes, of what elementwise operations made and nothing but this cast reads, put together.
+    """Of float32 to two bytes, of what elementwise operations made and nothing but this cast reads, put together.
 
-    Each part is cast instead, in the kernel that makes it: the same numbers are rounded the same way. Not of float64,
-    which another rule looks at as a whole.
+    Each part is cast instead, in the kernel that makes it: the same numbers are rounded the same way. Chains of float64
+    and of whole numbers other rules look at as a whole.
     """
-    if at.out.dtype.itemsize >= at.type(0).dtype.itemsize or at.type(0).dtype is dtypes.FLOAT64:
+    if at.type(0).dtype is not dtypes.FLOAT32 or not at.out.dtype.is_low_precision:
         return None
     moved = _moved(at, at.input(0))
     join = None if moved is None else at.model.producer(moved.value)
@@ -80,7 +80,7 @@ def before_joining(at: RewriteContext) -> Simpler | None:
     parts = tuple(tuple_.inputs)
     if not all(_is_elementwise(at, part) and _is_alone(at, part) for part in parts):
         return None
-    steps = (_CastParts(at.node, parts), Again(join), *moved.steps)
+    steps: tuple[Step, ...] = (_CastParts(at.node, parts), Again(join), *moved.steps)
     through = (*moved.through, moved.value, *parts)
     return Simpler("a cast of what is joined", tuple_.name, steps, through)
 
