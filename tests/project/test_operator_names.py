@@ -38,6 +38,10 @@ _ABOUT = {
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/open_sizes.py": (
+        "ExpandDims Reshape Shape Tile Transpose",
+        "what asks for a size, and which axis keeps one that is not known",
+    ),
     "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
