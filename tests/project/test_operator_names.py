@@ -32,8 +32,12 @@ _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
-        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm Add AddExt InplaceAddExt Sub SubExt",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Baddbmm Addmm Dense Mul Add AddExt InplaceAddExt Sub SubExt",
         "how each matrix product takes its operands, and which operands of a sum are scores",
+    ),
+    "passes/attention/identities/contraction.py": (
+        "Einsum SumExt ReduceSum Mul",
+        "einsum's equation, and a product that is summed",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import factor_positions, orders_effects, reads_memory, role
+from attnfuse.ir.questions import factor_positions, factors, orders_effects, reads_memory, role
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
@@ -100,7 +100,7 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
     product = before[0] if before else None  # of several the first: what is added to it is a bias
     if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
         found[product.name] = Rounding(dtype, operands=_multiplied(product))
-    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
+    if _is_product(model, last) and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
         found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
     adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
     if adding:
@@ -114,7 +114,8 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
 
 
 def _multiplied(product: Node) -> tuple[int, ...]:
-    return factor_positions(product) or ()
+    """The inputs that hold operands of a product: of einsum one tuple of both."""
+    return factor_positions(product) or ((0,) if role(product) is Role.PRODUCT else ())
 
 
 def _is_of(model: Model, dtype: DType, *values: str) -> bool:
@@ -133,7 +134,7 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
     known = {other.name for other in path}
     for position, value in enumerate(node.inputs):
         tensor_type = model.type_of(value)
-        multiplied = role(node) is Role.PRODUCT and position in _multiplied(node)
+        multiplied = _is_product(model, node) and position in _multiplied(node)
         if (
             tensor_type is not None
             and tensor_type.dtype.is_float
@@ -157,7 +158,7 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
         if len(users) != 1:
             return before, last
         last = users[0]
-        if role(last) is Role.PRODUCT:
+        if _is_product(model, last):
             return before, last
 
 
@@ -170,7 +171,7 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
     tensor_type = model.type_of(value)
     if tensor_type is None or not tensor_type.is_static or tensor_type.size != size:
         return False
-    leads = [_before(model, v, size, region, seen) for v in node.inputs] if role(node) is not Role.PRODUCT else [True]
+    leads = [_before(model, v, size, region, seen) for v in node.inputs] if not _is_product(model, node) else [True]
     if any(leads):
         region.append(node.name)
         return True
@@ -202,6 +203,14 @@ def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
 
 def _is_projection(model: Model, product: Node) -> bool:
     """Whether it multiplies by a weight: the result of a fused node may go into it with zeros behind its heads."""
-    made = model.producer(product.inputs[_multiplied(product)[1]])
-    weight = product.inputs[_multiplied(product)[1]] if made is None or not reads_memory(made) else made.inputs[0]
+    operands = factors(product)
+    if operands is None:
+        return False
+    made = model.producer(operands[1])
+    weight = operands[1] if made is None or not reads_memory(made) else made.inputs[0]
     return model.is_parameter(weight)
+
+
+def _is_product(model: Model, node: Node) -> bool:
+    """Whether it multiplies two computed values, a linear layer whose matrix is one among them."""
+    return role(node) is Role.PRODUCT or (role(node) is Role.PROJECTION and not _is_projection(model, node))
