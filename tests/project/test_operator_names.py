@@ -40,6 +40,21 @@ _ABOUT = {
         "einsum's equation, and a product that is summed",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
+    "passes/attention/joined/parts.py": (
+        (
+            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs StridedSlice "
+            "Split SplitTensor SplitWithSize Chunk"
+        ),
+        "products of which one is written over all keys, and what keys are cut by",
+    ),
+    "passes/attention/joined/scores.py": (
+        "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
+        "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
+    ),
+    "passes/attention/joined/chunks.py": (
+        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
+        "the exponentials of chunks, what scales and adds them, and the division at the end",
+    ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
     "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
