@@ -13,8 +13,8 @@ from attnfuse_passes.attention.decide import Sites
 from attnfuse_passes.attention.formula import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from attnfuse_passes.attention.identities import registry
-from attnfuse_passes.attention.joined.restate import restate
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
+from attnfuse_passes.attention.restated.restate import restate
 from attnfuse_passes.rewrite import rewrite
 from attnfuse_passes.shared import share_equal
 

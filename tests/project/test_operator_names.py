@@ -40,18 +40,18 @@ _ABOUT = {
         "einsum's equation, and a product that is summed",
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
-    "passes/attention/joined/parts.py": (
+    "passes/attention/restated/parts.py": (
         (
-            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs StridedSlice "
-            "Split SplitTensor SplitWithSize Chunk"
+            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
+            "StridedSlice Split SplitTensor SplitWithSize Chunk"
         ),
         "products of which one is written over all keys, and what keys are cut by",
     ),
-    "passes/attention/joined/scores.py": (
+    "passes/attention/restated/scores.py": (
         "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
         "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
     ),
-    "passes/attention/joined/chunks.py": (
+    "passes/attention/restated/chunks.py": (
         "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
     ),

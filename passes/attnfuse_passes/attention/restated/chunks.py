@@ -17,8 +17,8 @@ from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import Convert, Same
-from attnfuse_passes.attention.joined.parts import go_together, join, join_scores, read_scores
-from attnfuse_passes.attention.joined.scores import Restated
+from attnfuse_passes.attention.restated.parts import go_together, join, join_scores, read_scores
+from attnfuse_passes.attention.restated.scores import Restated
 from attnfuse_passes.attention.uniform import uniform
 
 DIVISIONS = frozenset({"Div", "RealDiv"})

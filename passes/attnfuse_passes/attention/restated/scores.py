@@ -17,7 +17,7 @@ from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import Convert, Same, Scale
-from attnfuse_passes.attention.joined.parts import (
+from attnfuse_passes.attention.restated.parts import (
     Write,
     go_together,
     join,
@@ -154,7 +154,7 @@ def _is_plain(product: Product, weights: str) -> bool:
 
 def _onward(model: Model, node: Node, value: str) -> list[tuple[str, int, int | None]] | None:
     """Values that hold the weights, or a slice of them, behind a node that reads them."""
-    found = []
+    found: list[tuple[str, int, int | None]] = []
     for name in [node.name, *(use.node.name for use in effective_uses(model, node.name) if use.node is not None)]:
         piece = read_slice(model, name, -1)
         if piece is not None and piece.source == value:

@@ -22,9 +22,9 @@ from attnfuse.api import (
     Unsupported,
     role,
 )
-from attnfuse_passes.attention.joined.chunks import DIVISIONS, read_chunks
-from attnfuse_passes.attention.joined.parts import Write
-from attnfuse_passes.attention.joined.scores import Restated, read_joined
+from attnfuse_passes.attention.restated.chunks import DIVISIONS, read_chunks
+from attnfuse_passes.attention.restated.parts import Write
+from attnfuse_passes.attention.restated.scores import Restated, read_joined
 from attnfuse_passes.rewrite import rewrite
 
 Fusing = Callable[[Model, Context], bool]
