@@ -167,15 +167,14 @@ def main(folder: Path) -> None:
     )
     told["call"] = report_of(called)
     keys = (np.zeros((2, 5, 8), np.float16),) * 2
-    crossed = attnfuse.compile(
+    attnfuse.compile(
         CrossAttention(),
-        None,
+        folder / "tuple",
         inputs=[np.zeros((2, 4, 8), np.float16), keys],
         require=["fused==1"],
         runtime="mindspore",
         progress="never",
     )
-    told["tuple"] = report_of(crossed)
     told["verification"] = called.verification
     told["errors"] = {
         "no cell": error_of(lambda: attnfuse.compile(3, None)),

@@ -51,6 +51,10 @@ _ABOUT = {
         "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
         "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
     ),
+    "passes/attention/restated/reweighted.py": (
+        "Mul SumExt ReduceSum Sigmoid ReLU Exp Abs Square",
+        "weights weighed again and their sum, and what gives no number below 0",
+    ),
     "passes/attention/restated/chunks.py": (
         "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
         "the exponentials of chunks, what scales and adds them, and the division at the end",

@@ -301,6 +301,11 @@ def _split(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
 
+def _log(x: Array) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
 def _assign(i: Interpreter, node: Node, a: list[Any]) -> Any:
     """What reads the memory from then on finds the new value."""
     i.env[node.inputs[0]] = a[1]
@@ -335,6 +340,7 @@ _OPS: dict[str, Op] = {
     "LogicalNot": lambda i, node, a: np.logical_not(a[0]),
     "Abs": lambda i, node, a: np.abs(a[0]),
     "Neg": lambda i, node, a: -a[0],
+    "Log": lambda i, node, a: _log(a[0]),
     "Exp": lambda i, node, a: np.exp(a[0]),
     "Tanh": lambda i, node, a: np.tanh(a[0]),
     **dict.fromkeys(("IsNan", "IsNaN"), lambda i, node, a: np.isnan(a[0])),

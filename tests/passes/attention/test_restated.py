@@ -94,7 +94,21 @@ SPELLINGS = {
     "running chunks": running((0, 4), (4, 8), (8, 10)),
 }
 
+WEIGHED = INPUTS + (
+    f"r: float16[2, 1, 1, 10]\nm = Mul(Softmax({product('k')}, (-1,)), Abs(r))\n"
+    "MatMulExt(Div(m, SumExt(m, (-1,), True, None)), v)"
+)
+SPELLINGS |= {
+    "weights weighed again": WEIGHED,
+    "weights weighed by a constant": WEIGHED.replace("Abs(r)", "tensor float16[1, 1, 1, 10] 0.5"),
+    "weights weighed by a mask": WEIGHED.replace("Abs(r)", "Cast(Greater(r, tensor float16[] -0.5), float16)"),
+}
+
 OTHERS = {
+    "weights weighed by any number": WEIGHED.replace("Abs(r)", "r"),
+    "weights weighed by a negative constant": WEIGHED.replace("Abs(r)", "tensor float16[1, 1, 1, 10] -0.5"),
+    "weights weighed, and divided by another sum": WEIGHED.replace("SumExt(m", "SumExt(Mul(m, m)"),
+    "weights weighed, summed over the queries": WEIGHED.replace("SumExt(m, (-1,)", "SumExt(m, (-2,)"),
     "a chunk that is not scaled": chunks((0, 5), (5, 10), second="Exp(Sub(t0, g))"),
     "a chunk that is left out of the sum": chunks((0, 5), (5, 10), below="b0, b0"),
     "a chunk scaled by something else": chunks((0, 5), (5, 10), second="Sub(t1, g)"),

@@ -1,4 +1,4 @@
-"""States an attention whose keys are in parts as one over all keys, where it then becomes a fused node.
+"""States an attention that is spelled in parts as one softmax over all keys, where it then becomes a fused node.
 
 Whether it does is tried on a copy of the graph: the same rewrites that fuse it decide. What would stay a formula stays
 as the source has it, since a formula over all keys at once takes the memory that chunks are there to save.
@@ -24,6 +24,7 @@ from attnfuse.api import (
 )
 from attnfuse_passes.attention.restated.chunks import DIVISIONS, read_chunks
 from attnfuse_passes.attention.restated.parts import Write
+from attnfuse_passes.attention.restated.reweighted import read_reweighted
 from attnfuse_passes.attention.restated.scores import Restated, read_joined
 from attnfuse_passes.rewrite import rewrite
 
@@ -32,13 +33,13 @@ Fusing = Callable[[Model, Context], bool]
 
 
 def find_joined(model: Model) -> list[Restated]:
-    """Attentions whose keys are in parts, in file order."""
+    """Attentions that are spelled in parts, in file order."""
     found: list[Restated | None] = []
     for node in model.nodes:
         if role(node) is Role.SOFTMAX:
             found.append(read_joined(model, node))
         elif node.op in DIVISIONS:
-            found.append(read_chunks(model, node))
+            found += [read_chunks(model, node), read_reweighted(model, node)]
     return [restated for restated in found if restated is not None]
 
 
