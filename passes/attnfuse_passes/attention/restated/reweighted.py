@@ -59,9 +59,9 @@ def is_not_negative(model: Model, value: str) -> bool:
     if tensor_type is None or model.type_of(value) is None:
         return False
     if model.is_literal(at):
-        numbers = model.literal(at)
-        is_array = isinstance(numbers, np.ndarray) and numbers.dtype.kind not in "OSU"
-        return bool(is_array and np.all(np.asarray(numbers).astype(np.float64) >= 0) and np.isfinite(numbers).all())
+        literal = model.literal(at)
+        numbers = literal.astype(np.float64) if isinstance(literal, np.ndarray) else np.array(np.nan)
+        return bool((numbers >= 0).all() and np.isfinite(numbers).all())
     node = model.producer(at)
     return tensor_type.dtype is dtypes.BOOL or (node is not None and node.op in _NOT_NEGATIVE)
 
