@@ -134,7 +134,10 @@ _ABOUT = {
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
-    "attnfuse/verify/numbers/baseline.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
+    "attnfuse/verify/numbers/baseline.py": (
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum",
+        "operators of scale, and products by hand",
+    ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

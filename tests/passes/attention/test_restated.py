@@ -8,6 +8,7 @@ import pytest
 from attnfuse.ir.graph import Model
 from attnfuse.ir.text import infer, parse_program
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.verify.numbers.baseline import honest_rounding
 from tests.support import oracle
 from tests.support.fusing import fuse
 from tests.support.graphs import seeded
@@ -163,3 +164,12 @@ def test_chunks_of_one_key_are_that_key() -> None:
     proto = parse_program(SPELLINGS["chunks"], infer=infer)
     model, _ = run(proto, "lite")
     assert {node.op for node in model.nodes} == {"Constant", "PromptFlashAttention"}
+
+
+@pytest.mark.parametrize(("spelling", "products"), [("two streams, cut", 4), ("a sink", 2), ("chunks", 4)])
+def test_the_yardstick_rounds_what_each_part_multiplies(spelling: str, products: int) -> None:
+    """Verification lays a fused node's roundings upon the formula, of which every part has products of its own."""
+    original = Model(parse_program(SPELLINGS[spelling].replace("float16", "float32"), infer=infer))
+    model, _ = run(original.proto, "lite")
+    rounded = [name for name, rounding in honest_rounding(original, model).items() if rounding.operands == (0, 1)]
+    assert len(rounded) == products
