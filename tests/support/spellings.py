@@ -272,9 +272,29 @@ class _Speller:
             flags = [self.chance(), self.chance()]
             left, right = (self._swapped(t) if flag else t for t, flag in zip((left, right), flags, strict=True))
             return _Tensor(g.batch_matmul(left.name, right.name, *flags), axes)
+        if self.chance(0.25) and g.dims(left.name)[:-2] == g.dims(right.name)[:-2]:
+            return self._contraction(left, right)
         if len(axes) == 3 and self.chance(0.6):
             return _Tensor(g.bmm(left.name, right.name), axes)
         return _Tensor(g.matmul_ext(left.name, right.name), axes)
+
+    def _contraction(self, left: _Tensor, right: _Tensor) -> _Tensor:
+        """The same by an equation, operands in any order and turned or not, or as a product that is summed."""
+        g, axes = self.g, (*left.axes[:-1], right.axes[-1])
+        rank = len(axes)
+        if self.chance(0.3):
+            both = g.mul(g.expand_dims(left.name, rank), g.expand_dims(right.name, rank - 2))
+            return _Tensor(g.op("SumExt", both, (-2,), False, None), axes)
+        lead = "abcd"[: rank - 2]
+        names, operands = [f"{lead}rk", f"{lead}kn"], [left, right]
+        for i in range(2):
+            if self.chance():
+                names[i] = names[i][:-2] + names[i][:-3:-1]
+                operands[i] = self._swapped(operands[i])
+        if self.chance(0.3):
+            names.reverse()
+            operands.reverse()
+        return _Tensor(g.einsum(f"{','.join(names)}->{lead}rn", *(t.name for t in operands)), axes)
 
     def _scores(self, query: _Tensor, key: _Tensor, factors: list[float]) -> _Tensor:
         """[lead, S, T], or [lead, T, S] where the product was written the other way round."""
