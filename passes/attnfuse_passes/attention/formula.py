@@ -35,6 +35,7 @@ from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, pro
 from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
 from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.heads import with_heads
+from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
@@ -58,7 +59,6 @@ from attnfuse_passes.attention.normal_form import (
     flat,
     holds_scale,
 )
-from attnfuse_passes.attention.open_sizes import integers
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import makers

@@ -8,25 +8,11 @@ different tensors never are.
 
 from __future__ import annotations
 
-from attnfuse.api import UNKNOWN_DIM, Hands, Model, Node, NotALiteralError, hands, makes_tuple, source, takes_element
+from attnfuse.api import UNKNOWN_DIM, Hands, Model, Node, hands, makes_tuple, source, takes_element
+from attnfuse_passes.attention.identities.layout import integers
 
 _DEEPEST = 32
 _KEPT = frozenset({Hands.SAME, Hands.CONVERTED})
-
-
-def integers(model: Model, value: str) -> tuple[int, ...] | None:
-    """A literal tuple of integers (one integer counts as one of length 1)."""
-    try:
-        literal = model.literal(value)
-    except NotALiteralError:
-        return None
-    if isinstance(literal, int) and not isinstance(literal, bool):
-        return (literal,)
-    if isinstance(literal, tuple):
-        numbers = tuple(x for x in literal if isinstance(x, int) and not isinstance(x, bool))
-        if len(numbers) == len(literal):
-            return numbers
-    return None
 
 
 def kept_axes(model: Model, reshape: Node) -> dict[int, int]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from attnfuse.api import Model, Node
 from attnfuse_passes.attention.axes import Space
-from attnfuse_passes.attention.identities.layout import axis_of, shapes
+from attnfuse_passes.attention.identities.layout import axis_of, integers, shapes
 from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Effect, Layout, Same
-from attnfuse_passes.attention.open_sizes import integers
 
 
 @identity(
