@@ -50,6 +50,8 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
             found |= _of_formula(original, node, before, last, dtype)
             if _is_fast(fused, _stands_for(original, fused, last)):
                 found |= _scores_held(original, before, found, dtype)
+        elif role(node) is Role.EXPONENTIAL and fused.producer(node.name) is None:
+            found |= _of_softmax_by_hand(original, fused, node)
         elif node.op in FUSED_OPS:
             made = _stands_for(original, fused, node)
             now = _compute_type(original, fused, node)
@@ -96,12 +98,7 @@ def _rounds_again(original: Model, fused: Model, node: Node, made: Node, now: DT
 
 def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dtype: DType) -> dict[str, Rounding]:
     """`before` are the nodes from the product to the softmax, `last` the product with the values, if there is one."""
-    found: dict[str, Rounding] = {}
-    product = before[0] if before else None  # of several the first: what is added to it is a bias
-    if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
-        found[product.name] = Rounding(dtype, operands=_multiplied(product))
-    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
-        found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
+    found = _of_products(model, before, last, dtype)
     adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
     if adding:
         types = [
@@ -110,6 +107,16 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
         added = max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
         stored = tuple(node.name for node in before)
         found[softmax.name] = Rounding(dtype, stored=stored, added=added)
+    return found
+
+
+def _of_products(model: Model, before: list[Node], last: Node, dtype: DType) -> dict[str, Rounding]:
+    found: dict[str, Rounding] = {}
+    product = before[0] if before else None  # of several the first: what is added to it is a bias
+    if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
+        found[product.name] = Rounding(dtype, operands=_multiplied(product))
+    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
+        found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
     return found
 
 
@@ -147,11 +154,7 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
 
 def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     """Nodes of the formula up to the softmax, in order, and the last one (the product with the values, if any)."""
-    scores = model.type_of(softmax.inputs[0])
-    names: list[str] = []
-    _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
-    before = [node for name in names if (node := model.producer(name)) is not None]
-    last = softmax
+    before, last = _to_scores(model, softmax.inputs[0]), softmax
     while True:
         users = [u.node for u in model.uses(last.name) if u.node is not None and not orders_effects(u.node)]
         if len(users) != 1:
@@ -159,6 +162,43 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
         last = users[0]
         if role(last) is Role.PRODUCT:
             return before, last
+
+
+def _to_scores(model: Model, value: str) -> list[Node]:
+    """Nodes from the product of query and key to the softmax's operand, in order."""
+    scores = model.type_of(value)
+    names: list[str] = []
+    _before(model, value, scores.size if scores is not None and scores.is_static else -1, names, set())
+    return [node for name in names if (node := model.producer(name)) is not None]
+
+
+def _of_softmax_by_hand(original: Model, fused: Model, exponential: Node) -> dict[str, Rounding]:
+    """The same for exponentials that were part of a site: both products round what they multiply.
+
+    A bias that the fused node stores in a narrower type is not told apart here from what is subtracted of a row.
+    """
+    before, last = _to_scores(original, exponential.inputs[-1]), _product_ahead(original, exponential)
+    dtype = None if last is None or not before else _compute_type(original, fused, last)
+    if last is None or dtype is None:
+        return {}
+    return _of_products(original, before, last, dtype)
+
+
+_SEARCHED = 24
+
+
+def _product_ahead(model: Model, node: Node) -> Node | None:
+    """The nearest product that a node's result enters, by whatever way."""
+    pending, seen = [node], {node.name}
+    while pending and len(seen) < _SEARCHED:
+        for use in model.uses(pending.pop(0).name):
+            if use.node is None or use.node.name in seen:
+                continue
+            if role(use.node) is Role.PRODUCT:
+                return use.node
+            seen.add(use.node.name)
+            pending.append(use.node)
+    return None
 
 
 def _before(model: Model, value: str, size: int, region: list[str], seen: set[str]) -> bool:
