@@ -18,6 +18,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from attnfuse.mindir.schema import ModelProto
+from tests.support.by_hand import softmax, untouched
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, draw_form, draw_numbers
 from tests.support.graphs import GraphBuilder
 from tests.support.mutations import suited
@@ -475,7 +476,9 @@ class _Speller:
         elif mutation == "softmax over heads":
             axis = 1
         shown = axis - rank if self.chance() else axis
-        weights = scores if mutation == "sink column" else _Tensor(g.softmax(scores.name, shown), scores.axes)
+        weights = (
+            scores if mutation == "sink column" else _Tensor(softmax(g, self.random, scores.name, shown), scores.axes)
+        )
         if mutation == "sink column":
             dims = g.dims(scores.name)
             sink = self._other("sink", scores, [1 if i == axis else d for i, d in enumerate(dims)])
@@ -489,6 +492,8 @@ class _Speller:
         if self.form.nan_guard:
             weights = self._guarded(weights)
         weights = self._cast(weights, self.form.dtype)
+        if self.chance(0.2):
+            weights = _Tensor(untouched(g, self.random, weights.name), weights.axes)
         return self._mutated_weights(weights), scores.axes
 
     def _guarded(self, weights: _Tensor) -> _Tensor:
@@ -498,7 +503,8 @@ class _Speller:
         if self.mutation == "guard of another value":
             self.inputs["other"] = np.zeros(tensor_type.dims)
             tested = g.input("other", tensor_type.dims, tensor_type.dtype)
-        test = g.node(self.random.choice(["IsNan", "IsNaN"]), [tested], TensorType(tensor_type.dims, dtypes.BOOL))
+        test, boolean = self.random.choice(["IsNan", "IsNaN", "NotEqual"]), TensorType(tensor_type.dims, dtypes.BOOL)
+        test = g.node(test, [tested, tested] if test == "NotEqual" else [tested], boolean)
         number = 1.0 if self.mutation == "guard puts one" else 0.0
         zero = g.constant(np.array(number, tensor_type.dtype.numpy))
         if self.chance():

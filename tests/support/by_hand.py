@@ -1,0 +1,47 @@
+"""Softmaxes written by hand, and what leaves attention weights as they are: drawn for random spellings."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tests.support.graphs import GraphBuilder
+
+
+def softmax(g: GraphBuilder, random: Random, scores: str, axis: int) -> str:
+    """As one operator, or by hand: less the largest number of each row, which gives the same numbers."""
+    if random.random() < 0.6:
+        return g.softmax(scores, axis)
+    if random.random() < 0.3:
+        op, *more = random.choice([("LogSoftmax",), ("LogSoftmaxExt", None)])
+        return g.op("Exp", g.op(op, scores, axis, *more))
+    match random.choice(["ReduceMax", "MaxDim", "ArgMaxWithValue"]):
+        case "ReduceMax":
+            largest = g.op("ReduceMax", scores, (axis,), True)
+        case "MaxDim":
+            largest = g.expand_dims(g.tuple_get_item(g.op("MaxDim", scores, axis, False), 0), axis)
+        case _:
+            largest = g.tuple_get_item(g.op("ArgMaxWithValue", scores, axis, True), 1)
+    if random.random() < 0.3:
+        largest = g.op("StopGradient", largest)
+    shifted = g.sub(scores, largest)
+    e = g.op("Exp", shifted)
+    if random.random() < 0.5:
+        total = g.op("SumExt", e, (axis,), True, None)
+    else:
+        total = g.expand_dims(g.op("ReduceSum", e, (axis,), False, False), axis)
+    return g.div(e, total) if random.random() < 0.7 else g.mul(g.op("Reciprocal", total), e)
+
+
+def untouched(g: GraphBuilder, random: Random, weights: str) -> str:
+    """Something done to the weights that leaves every number as it is."""
+    match random.choice(["one", "ones", "dropout", "cut"]):
+        case "one":
+            return g.muls(weights, 1.0)
+        case "ones":
+            return g.mul(weights, g.op("OnesLike", weights))
+        case "dropout":
+            return g.tuple_get_item(g.op("Dropout", weights, 1.0, 0, 0), 0)
+        case _:
+            axis = random.randrange(len(g.dims(weights)))
+            sizes = (1, g.dims(weights)[axis] - 1) if g.dims(weights)[axis] > 1 else (1,)
+            return g.concat(g.split_with_size(weights, sizes, axis), axis)
