@@ -12,8 +12,10 @@ def softmax(g: GraphBuilder, random: Random, scores: str, axis: int) -> str:
     if random.random() < 0.6:
         return g.softmax(scores, axis)
     if random.random() < 0.3:
-        op, *more = random.choice([("LogSoftmax",), ("LogSoftmaxExt", None)])
-        return g.op("Exp", g.op(op, scores, axis, *more))
+        logarithm = (
+            g.op("LogSoftmax", scores, axis) if random.random() < 0.5 else g.op("LogSoftmaxExt", scores, axis, None)
+        )
+        return g.op("Exp", logarithm)
     match random.choice(["ReduceMax", "MaxDim", "ArgMaxWithValue"]):
         case "ReduceMax":
             largest = g.op("ReduceMax", scores, (axis,), True)

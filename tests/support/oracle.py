@@ -311,6 +311,12 @@ def _log_sum_exp(x: Array, axis: Any, keep: bool) -> Array:
     return np.asarray(total + (largest if keep else largest.reshape(total.shape)))
 
 
+def _log_softmax(x: Array, axis: int) -> Array:
+    """The difference from the largest first: a row of one huge number gives −log n, as it does in the operator."""
+    less = x - np.max(x, axis=axis, keepdims=True)
+    return np.asarray(less - np.log(np.sum(np.exp(less), axis=axis, keepdims=True)))
+
+
 def _dropout(i: Interpreter, node: Node, a: list[Any]) -> Any:
     assert a[1] == 1.0, "dropout at random"
     return [a[0], np.ones_like(a[0])]
@@ -359,7 +365,7 @@ _OPS: dict[str, Op] = {
     "ArgMaxWithValue": lambda i, node, a: [None, _max(a[0], a[1], a[2])],
     "SumExt": lambda i, node, a: np.sum(a[0], axis=a[1], keepdims=a[2]),
     "LogSumExp": lambda i, node, a: _log_sum_exp(a[0], a[1], a[2]),
-    **dict.fromkeys(("LogSoftmax", "LogSoftmaxExt"), lambda i, node, a: a[0] - _log_sum_exp(a[0], a[1], True)),
+    **dict.fromkeys(("LogSoftmax", "LogSoftmaxExt"), lambda i, node, a: _log_softmax(a[0], a[1])),
     "Exp": lambda i, node, a: np.exp(a[0]),
     "Tanh": lambda i, node, a: np.tanh(a[0]),
     **dict.fromkeys(("IsNan", "IsNaN"), lambda i, node, a: np.isnan(a[0])),

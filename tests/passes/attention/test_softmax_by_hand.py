@@ -315,7 +315,8 @@ def test_a_row_without_a_key_is_no_number(softmax: Change, runtime: str) -> None
 def test_a_row_of_the_smallest_number_means_what_the_softmax_makes_of_it(runtime: str) -> None:
     """The mean where its largest is subtracted, as in a Softmax; 0 / 0 where nothing is; not told where a clamp is."""
     lowest = filled(-65504.0)
-    assert Site(scores=lowest, softmax=usual).fused(runtime, mask=ROWS).fully_masked_rows == "mean"
+    for known in (usual, log_softmax):
+        assert Site(scores=lowest, softmax=known).fused(runtime, mask=ROWS).fully_masked_rows == "mean"
     assert Site(scores=lowest, softmax=bare).fused(runtime, mask=ROWS).fully_masked_rows == "nan"
     for unclear in (clamped, log_sum):
         assert Site(scores=lowest, softmax=unclear).refused(runtime) == "facts.fully_masked_rows"
