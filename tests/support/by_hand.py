@@ -1,9 +1,11 @@
-"""Softmaxes written by hand, and what leaves attention weights as they are: drawn for random spellings."""
+"""Softmaxes written by hand, sums in place, and what leaves attention weights as they are: for random spellings."""
 
 from __future__ import annotations
 
 from random import Random
 
+from attnfuse.ir.types import TensorType
+from attnfuse.mindir import dtypes
 from tests.support.graphs import GraphBuilder
 
 
@@ -47,3 +49,17 @@ def untouched(g: GraphBuilder, random: Random, weights: str) -> str:
             axis = random.randrange(len(g.dims(weights)))
             sizes = (1, g.dims(weights)[axis] - 1) if g.dims(weights)[axis] > 1 else (1,)
             return g.concat(g.split_with_size(weights, sizes, axis), axis)
+
+
+def nan_test(g: GraphBuilder, random: Random, value: str) -> str:
+    """True where the value is not a number."""
+    op = random.choice(["IsNan", "IsNaN", "NotEqual"])
+    inputs = [value, value] if op == "NotEqual" else [value]
+    return g.node(op, inputs, TensorType(g.dims(value), dtypes.BOOL))
+
+
+def in_place(g: GraphBuilder, scores: str, term: str) -> str:
+    """MindSpore 2.10's in-place addition: read back after the effect it has."""
+    done = g.node("InplaceAddExt", [scores, term, g.constant(1)], g.type_of(scores))
+    state = g.node("UpdateState", [g.monad(), done], None)
+    return g.node("Load", [done, state], g.type_of(scores))

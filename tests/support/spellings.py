@@ -18,7 +18,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from attnfuse.mindir.schema import ModelProto
-from tests.support.by_hand import softmax, untouched
+from tests.support.by_hand import in_place, nan_test, softmax, untouched
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, draw_form, draw_numbers
 from tests.support.graphs import GraphBuilder
 from tests.support.mutations import suited
@@ -273,9 +273,29 @@ class _Speller:
             flags = [self.chance(), self.chance()]
             left, right = (self._swapped(t) if flag else t for t, flag in zip((left, right), flags, strict=True))
             return _Tensor(g.batch_matmul(left.name, right.name, *flags), axes)
+        if self.chance(0.25) and g.dims(left.name)[:-2] == g.dims(right.name)[:-2]:
+            return self._contraction(left, right)
         if len(axes) == 3 and self.chance(0.6):
             return _Tensor(g.bmm(left.name, right.name), axes)
         return _Tensor(g.matmul_ext(left.name, right.name), axes)
+
+    def _contraction(self, left: _Tensor, right: _Tensor) -> _Tensor:
+        """The same by an equation, operands in any order and turned or not, or as a product that is summed."""
+        g, axes = self.g, (*left.axes[:-1], right.axes[-1])
+        rank = len(axes)
+        if self.chance(0.3):
+            both = g.mul(g.expand_dims(left.name, rank), g.expand_dims(right.name, rank - 2))
+            return _Tensor(g.op("SumExt", both, (-2,), False, None), axes)
+        lead = "abcd"[: rank - 2]
+        names, operands = [f"{lead}rk", f"{lead}kn"], [left, right]
+        for i in range(2):
+            if self.chance():
+                names[i] = names[i][:-2] + names[i][:-3:-1]
+                operands[i] = self._swapped(operands[i])
+        if self.chance(0.3):
+            names.reverse()
+            operands.reverse()
+        return _Tensor(g.einsum(f"{','.join(names)}->{lead}rn", *(t.name for t in operands)), axes)
 
     def _scores(self, query: _Tensor, key: _Tensor, factors: list[float]) -> _Tensor:
         """[lead, S, T], or [lead, T, S] where the product was written the other way round."""
@@ -440,7 +460,7 @@ class _Speller:
                 case "AddExt":
                     return _Tensor(g.node("AddExt", [scores.name, name, g.constant(1)], tensor_type), scores.axes)
                 case _:
-                    return _Tensor(self._in_place(scores.name, name, tensor_type), scores.axes)
+                    return _Tensor(in_place(g, scores.name, name), scores.axes)
         inverted = self.chance()  # True where the score is kept
         if self.mutation == "polarity of a mask":
             inverted, numbers = True, ~numbers
@@ -457,13 +477,6 @@ class _Speller:
         if self.chance():
             return _Tensor(g.node("Select", [condition, fill, scores.name], tensor_type), scores.axes)
         return _Tensor(g.node("MaskedFill", [scores.name, condition, fill], tensor_type), scores.axes)
-
-    def _in_place(self, scores: str, term: str, tensor_type: TensorType) -> str:
-        """MindSpore 2.10's in-place addition: read back after the effect it has."""
-        g = self.g
-        done = g.node("InplaceAddExt", [scores, term, g.constant(1)], tensor_type)
-        state = g.node("UpdateState", [g.monad(), done], None)
-        return g.node("Load", [done, state], tensor_type)
 
     # --- softmax and the second product
 
@@ -503,8 +516,7 @@ class _Speller:
         if self.mutation == "guard of another value":
             self.inputs["other"] = np.zeros(tensor_type.dims)
             tested = g.input("other", tensor_type.dims, tensor_type.dtype)
-        test, boolean = self.random.choice(["IsNan", "IsNaN", "NotEqual"]), TensorType(tensor_type.dims, dtypes.BOOL)
-        test = g.node(test, [tested, tested] if test == "NotEqual" else [tested], boolean)
+        test = nan_test(g, self.random, tested)
         number = 1.0 if self.mutation == "guard puts one" else 0.0
         zero = g.constant(np.array(number, tensor_type.dtype.numpy))
         if self.chance():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from attnfuse.api import MatchFailure, Model, Node, Obligation, Use, effective_uses
 from attnfuse_passes.attention.census import enters_product, looks_like_attention, soft_cap
-from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, product_ahead, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import DivideBySum, Step
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, is_sum_of
@@ -107,7 +107,7 @@ def find_weights(model: Model, root: SoftmaxRoot, which: int = 0) -> Forward:
         if len(uses) != 1 or not users:
             raise _escape(model, root, value, uses)
         (node,) = users.values()
-        product = read_product(model, node.name)
+        product = product_ahead(model, value, node)
         if product is not None and value in (product.left, product.right):
             break
         raise _weights_changed(model, root, node)
@@ -124,7 +124,7 @@ def _next(model: Model, value: str, uses: list[Use], sums: set[str]) -> tuple[St
     Everything that reads the value must end there; else it is read elsewhere.
     """
     users = [use.node for use in uses if use.node is not None]
-    if not users or len(users) != len(uses) or any(read_product(model, user.name) is not None for user in users):
+    if not users or len(users) != len(uses) or any(product_ahead(model, value, user) is not None for user in users):
         return None, []
     reached: dict[str, Node] = {}
     pending = list(users)
@@ -163,7 +163,7 @@ def _products(model: Model, value: str, uses: list[Use]) -> list[Product]:
     """The products that the value enters, if it enters nothing else, and none twice; in file order."""
     found = []
     for use in uses:
-        product = None if use.node is None else read_product(model, use.node.name)
+        product = None if use.node is None else product_ahead(model, value, use.node)
         if product is None or product.term is not None or (product.left == value) == (product.right == value):
             return []
         found.append(product)
@@ -213,7 +213,7 @@ def check_private(model: Model, root: SoftmaxRoot, forward: Forward, interior: l
     Further products of the weights are sites too; what divides them reads the sum, and is looked at with them.
     """
     anchor, makers = forward.anchor, {node.name for node in root.sums}
-    others = {product.node.name for product in forward.others}
+    others = {node.name for product in forward.others for node in (product.node, *product.inner)}
     inside = {node.name for node in interior} | {anchor.name} | others
     for node in interior:
         outside = [
