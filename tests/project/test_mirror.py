@@ -37,6 +37,7 @@ _ACROSS = {
     "live/test_demo": "mindone's guide on the demo pipeline",
     "live/test_live": "a user's session, from outside",
     "passes/attention/lower/test_open_sizes": "all forms of attention, of sizes unknown before run time",
+    "passes/attention/test_products": "products that attention is written with: identities and what is written",
     "passes/test_ascend_to_lite": "all passes over graphs traced as on Ascend",
     "passes/test_codes": "every code a site can end with",
     "passes/test_fills": "fills of masked scores: identities, masks and what is written",

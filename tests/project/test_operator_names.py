@@ -101,6 +101,10 @@ _ABOUT = {
         "Chunk ChunkView Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView StridedSlice",
         "what cuts an axis in halves",
     ),
+    "passes/composites/rms_norm.py": (
+        "Mul Add Cast Pow PowTensorScalar Square MeanExt ReduceMean Rsqrt",
+        "the formula of mean squares",
+    ),
     "passes/composites/rotation.py": (
         "Neg Mul Add Cast Concat StackExt UnstackExtView",
         "the formula, by pairs and by halves",
@@ -118,6 +122,10 @@ _ABOUT = {
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
+    ),
+    "passes/simplify/transposed.py": (
+        "AddLayerNorm Cast GroupNorm GroupNormSilu Mul Sub",
+        "elementwise neighbours that take a bias in, and those that take row-major tensors",
     ),
     "passes/simplify/ranges.py": (
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
