@@ -423,6 +423,17 @@ def test_the_table_tells_of_kernels_that_are_missed_at_run_time() -> None:
     assert "no AI Core kernel on ascend910b for 3 nodes: AI CPU, or a build error: unet: Add of float64" in lines[0]
 
 
+def test_of_a_soc_whose_kernels_were_not_read_none_is_said_to_be_missing() -> None:
+    assert without_kernel("Add(x: float32[4], y: float32[4])", "ascend910") == []
+    made = report(Target("lite", "ascend910"), [component_entry("unet", 1, ())], [])
+    assert set(made.judged_by) == {"adapters", "prototypes", "passes", "launches"}
+    console = Console(file=StringIO(), width=200)
+    with console.capture() as capture:
+        console.print(render(made))
+    (line,) = [line for line in capture.get().splitlines() if line.startswith("deployable:")]
+    assert line.endswith("by its converter's and CANN's tables (docs/targets.md); which kernels ascend910 has is not known")
+
+
 def test_what_was_simplified_is_counted_with_its_largest_error() -> None:
     nodes = [Simplified("Cast", "narrow", 1e-6), Simplified("Div", "by one"), Simplified("Cast", "narrow", 1e-5)]
     assert [entry.to_json() for entry in simplified_entries(nodes)] == [
