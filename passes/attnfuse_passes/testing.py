@@ -16,6 +16,7 @@ from attnfuse_passes.attention.axes import Space
 from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     Effect,
     FillWhere,
@@ -24,6 +25,7 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
 )
 
 Array = npt.NDArray[Any]
@@ -60,7 +62,7 @@ def _check_example(identity: Identity, text: str) -> None:
     if found is None:
         raise AssertionError(f"{identity.name} does not read its example {text!r}")
     value, effect = found
-    others = {AddTerm: "term", FillWhere: "condition"}
+    others = {AddTerm: "term", FillWhere: "condition", ScaleBy: "value"}
     named = [getattr(effect, field) for kind, field in others.items() if isinstance(effect, kind)]
     output, x, *rest = numbers_of(model, [node.name, value, *named])
     expected = applied(effect, x, dict(zip(named, rest, strict=True)))
@@ -76,6 +78,10 @@ def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
             return x
         case Scale(factor):
             return np.asarray(factor * x)
+        case ScaleBy(value, divides):
+            return np.asarray(x / values[value] if divides else x * values[value])
+        case AtLeast(low):
+            return np.maximum(x, low)
         case AddTerm(term, factor):
             return np.asarray(x + factor * values[term])
         case FillWhere(condition, when, fill):

@@ -286,7 +286,8 @@ class _Speller:
             pairs.append((step, terms.pop(0) if isinstance(step, Term) else None))
         alpha = pairs.pop(0)[0] if len(pairs) > 1 and not isinstance(pairs[0][0], Term) and self.chance(0.3) else 1
         first, numbers = pairs[0] if pairs else (1.0, None)
-        if len(self.lead) == 1 and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
+        is_bare = len(self.lead) == 1 and form.temperature is None
+        if is_bare and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
             assert not isinstance(alpha, Term)
             assert numbers is not None
             scores = self._baddbmm(query, key, alpha, first, numbers)
@@ -299,7 +300,7 @@ class _Speller:
         else:
             scores = self._product(query, self._swapped(key))
         scores = self._cast(scores, form.scores_dtype)
-        scores = self._mutated_scores(scores)
+        scores = self._mutated_scores(self._tempered(scores))
         if alpha != 1:
             pairs.insert(0, (alpha, None))
         for step, numbers in pairs:
@@ -311,6 +312,26 @@ class _Speller:
             else:
                 scores = self._scaled(scores, step)
         return self._other_rank(scores) if random.random() < 0.15 else scores
+
+    def _tempered(self, scores: _Tensor) -> _Tensor:
+        """The scores times, or divided by, a factor that is an input; of heads where the scores show heads."""
+        g, numbers = self.g, self.numbers.temperature
+        if numbers is None:
+            return scores
+        if len(scores.axes) == 3:
+            whole = np.broadcast_to(numbers, (self.form.batch, self.form.heads, 1, 1))
+            numbers = (numbers if numbers.size == 1 else whole).reshape(-1, 1, 1)
+        elif numbers.shape[0] == 1 and self.chance():
+            numbers = numbers[0]
+        if numbers.size == 1 and self.chance():
+            numbers = numbers.reshape(())
+        divides = self.chance(0.3)
+        self.inputs["temperature"] = 1 / numbers if divides else numbers
+        factor = g.input("temperature", numbers.shape, g.type_of(scores.name).dtype)
+        if divides:
+            return _Tensor(g.op("Div", scores.name, factor), scores.axes)
+        operands = [factor, scores.name] if self.chance() else [scores.name, factor]
+        return _Tensor(g.node("Mul", operands, g.type_of(scores.name)), scores.axes)
 
     def _other_rank(self, scores: _Tensor) -> _Tensor:
         if self.mutation is not None:
@@ -531,8 +552,6 @@ class _Speller:
         axes = scores.axes
         ones = [1] * len(tensor_type.dims)
         match self.mutation:
-            case "factor is an input":
-                return _Tensor(g.mul(scores.name, self._other("factor", scores, ())), axes)
             case "factor is zero":
                 return _Tensor(g.muls(scores.name, 0.0), axes)
             case "factor per key" | "factor per query":

@@ -40,11 +40,13 @@ from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     FillWhere,
     Layout,
     NanToZero,
     Scale,
+    ScaleBy,
     Step,
 )
 from attnfuse_passes.attention.normal_form import (
@@ -55,9 +57,11 @@ from attnfuse_passes.attention.normal_form import (
     Operand,
     Origin,
     ResultView,
+    RunTimeFactor,
     flat,
     holds_scale,
 )
+from attnfuse_passes.attention.score_facts import largest_score, query_factors, score_bytes
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import makers
@@ -109,6 +113,9 @@ class _Reader:
         self._factors: dict[str, list[float]] = {}
         self._terms: dict[str, Bias | Fill] = {}
         """What is done to the scores, in order, by the name of its view."""
+        self._query_factors: dict[str, RunTimeFactor] = {}
+        self._reach = math.inf
+        """No score is larger in magnitude, as far as the scores have been read."""
 
     def read(self, names: SiteNames) -> Attention:
         """The story of one match, in order; each line either proves something or raises MatchFailure."""
@@ -149,11 +156,13 @@ class _Reader:
             behind=read_behind(self.model, self.space, result, self.effects.mutated),
             output_dtype=output.dtype,
             scores_dtype=tensor_type.dtype,
-            scale=scale,
+            scale=abs(scale),
             factors=tuple(factors),
+            negated=scale < 0,
+            query_factors=query_factors(self.space, self._query_factors),
             terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
             nan_guard=nan_guard,
-            score_bytes=self._score_bytes(),
+            score_bytes=score_bytes(self.model, self.softmax),
         )
 
     # --- the result: all axes have been paired, so no atom is split any more
@@ -309,6 +318,7 @@ class _Reader:
         """The factors on the scores, and how many batch atoms precede the heads in them, where they show it."""
         factors = [scores.alpha] if scores.alpha != 1.0 else []
         hint = self._heads_in_scores(None)
+        self._reach = largest_score(self.model, scores.node)
         if scores.term is not None and scores.beta != 0.0:
             self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
@@ -317,7 +327,12 @@ class _Reader:
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
-                self._terms = {name: _times(term, effect.factor) for name, term in self._terms.items()}
+                self._terms = {name: term.times(effect.factor) for name, term in self._terms.items()}
+                self._reach *= abs(effect.factor)
+            elif isinstance(effect, AtLeast):
+                self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
+            elif isinstance(effect, ScaleBy):
+                self._scale_by(step.node, effect)
             elif isinstance(effect, Layout):
                 if not effect.apply(self.space, "scores"):
                     raise MatchFailure(
@@ -328,6 +343,8 @@ class _Reader:
             elif isinstance(effect, FillWhere):
                 self._fill(step.node, effect)
                 self.interior.extend(self._makers_of_fill(step, effect))
+            unbound = isinstance(effect, ScaleBy | AddTerm)
+            self._reach = min(math.inf if unbound else self._reach, largest_score(self.model, step.node))
             hint = self._heads_in_scores(hint)
         return factors, self._heads_in_scores(hint)
 
@@ -394,7 +411,18 @@ class _Reader:
             raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
         source = self.space[name].source
-        self._terms[name] = Fill(operand.value, effect.when, effect.fill, source, self._added_in(node), node.name)
+        added_in = self._added_in(node)
+        self._terms[name] = Fill(
+            operand.value, effect.when, effect.fill, source, added_in, node.name, reach=self._reach
+        )
+
+    def _scale_by(self, node: Node, effect: ScaleBy) -> None:
+        if self._terms:
+            expected, found = "a run-time factor in front of masks and biases", "one behind them"
+            raise MatchFailure("facts.scale", node.name, expected, found)
+        name = f"factor{len(self._query_factors)}"
+        operand = self._term_view(name, effect.value, node)
+        self._query_factors[name] = RunTimeFactor(operand.value, effect.divides, self.space[name].source)
 
     def _added_in(self, node: Node) -> DType:
         """The element type in which a term meets the scores; that of the softmax where the node has none."""
@@ -510,10 +538,11 @@ class _Reader:
     def _check_scale(self, factors: list[float], scores: Product) -> float:
         with np.errstate(all="ignore"):
             total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
-        if total < 0 or not holds_scale(total):
-            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale in float32", repr(total))
+        if not holds_scale(total):
+            raise MatchFailure("facts.scale", scores.node.name, "a finite scale other than 0 in float32", repr(total))
+        sign = ", its sign put into query" if total < 0 else ""
         self.obligations.append(
-            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
+            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals{sign}")
         )
         return math.prod(factors, start=1.0)
 
@@ -543,25 +572,6 @@ class _Reader:
         self.obligations.append(
             Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
         )
-
-    def _score_bytes(self) -> int:
-        """Bytes of the score-shaped values alive at once: the softmax's operand and result.
-
-        CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
-        SoftmaxV2's does not (read in the sources of both).
-        """
-        total = 0
-        for value in (self.softmax.inputs[0], self.softmax.name):
-            tensor_type = self.model.type_of(value)
-            if tensor_type is not None and tensor_type.is_static:
-                total += tensor_type.size * tensor_type.dtype.itemsize
-        return total
-
-
-def _times(term: Bias | Fill, factor: float) -> Bias | Fill:
-    if isinstance(term, Bias):
-        return replace(term, factor=term.factor * factor)
-    return replace(term, fill=term.fill * factor)
 
 
 def _dims(space: Space, *names: str) -> str:

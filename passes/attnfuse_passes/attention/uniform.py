@@ -1,4 +1,4 @@
-"""Tensors that hold one number everywhere: a literal, `ones_like(x) · c`, `full_like(x, c)` and what copies them.
+"""Tensors that hold one number everywhere: a literal, `ones_like(x) · c`, `full_like(x, c)`, `rsqrt(c)` and copies.
 
 Nothing of the tensors that lend such a value its shape is read, so it may be known where they are not.
 """
@@ -40,6 +40,22 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 }
 
 
+def _root(x: float) -> float:
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
+# Operators of one number, each rounded to the type of its result as an operator would round it.
+_FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "Neg": operator.neg,
+    "Sqrt": _root,
+    "Rsqrt": lambda x: 1.0 / _root(x),
+    "Reciprocal": lambda x: 1.0 / x,
+    "Exp": math.exp,
+}
+
+_POWERS = ("Pow", "PowTensorScalar", "PowScalarTensor")
+
+
 def uniform(model: Model, value: str, depth: int = _DEPTH) -> float | None:
     """The number every element of a value is, as its element type holds it; None where it is not known to be one.
 
@@ -67,11 +83,11 @@ def makers(model: Model, value: str) -> Iterator[Node]:
 
 def _operands(node: Node) -> list[str]:
     """The inputs whose numbers make the node's one number."""
-    if node.op in _ARITHMETIC:
+    if node.op in _ARITHMETIC or node.op in _POWERS:
         return node.inputs[:2]
     if node.op in _FILL:
         return [node.inputs[_FILL[node.op]]]
-    copied = node.inputs[0] if node.op == "Neg" else source(node, ELEMENTS)
+    copied = node.inputs[0] if node.op in _FUNCTIONS else source(node, ELEMENTS)
     return [] if copied is None else [copied]
 
 
@@ -93,13 +109,13 @@ def _read(model: Model, value: str, depth: int) -> float | None:
     known = [number for number in numbers if number is not None]
     if not known or len(known) != len(numbers):
         return None
-    if node.op == "Neg":
-        return -known[0]
-    if node.op not in _ARITHMETIC:
-        return known[0]
     try:
-        return _ARITHMETIC[node.op](*known)
-    except (ZeroDivisionError, OverflowError):
+        if node.op in _FUNCTIONS:
+            return _FUNCTIONS[node.op](known[0])
+        if node.op in _POWERS:
+            return math.pow(*known)
+        return _ARITHMETIC[node.op](*known) if node.op in _ARITHMETIC else known[0]
+    except (ZeroDivisionError, OverflowError, ValueError):
         return None
 
 

@@ -22,6 +22,7 @@ from itertools import chain
 from attnfuse.api import Extension, Model
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     FillWhere,
     IdentityRule,
@@ -30,6 +31,7 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
     Step,
     is_effect,
 )
@@ -49,7 +51,7 @@ class SitePart(Enum):
 ALLOWED: dict[SitePart, tuple[type, ...]] = {
     SitePart.OPERAND: (Same, Scale, Convert, Layout),
     SitePart.VALUE: (Same, Convert, Layout),
-    SitePart.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere),
+    SitePart.SCORES: (Same, Ordered, Scale, ScaleBy, AtLeast, Convert, Layout, AddTerm, FillWhere),
     SitePart.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero),
 }
 

@@ -1,0 +1,42 @@
+"""Facts of the scores of one attention: how large they may get, what their factors vary along, what they take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from attnfuse.api import MatchFailure, Model, Node
+from attnfuse_passes.attention.axes import Space, keys
+from attnfuse_passes.attention.normal_form import RunTimeFactor, flat
+
+
+def largest_score(model: Model, node: Node) -> float:
+    """The largest number that the node's result can hold."""
+    tensor_type = model.type_of(node.name)
+    return math.inf if tensor_type is None or not tensor_type.dtype.is_float else tensor_type.dtype.largest
+
+
+def query_factors(space: Space, factors: Mapping[str, RunTimeFactor]) -> tuple[RunTimeFactor, ...]:
+    """The factors with their atoms; all axes have been paired. Raises MatchFailure where one varies within a head."""
+    made = tuple(replace(factor, source=space[name].source) for name, factor in factors.items())
+    own = set(keys(flat(space["batch"].axes)))
+    for factor in made:
+        if not own.issuperset(keys(factor.source)):
+            expected, found = "one factor for all queries and keys of a head", "one that varies along them"
+            raise MatchFailure("facts.scale", factor.value, expected, found)
+    return made
+
+
+def score_bytes(model: Model, softmax: Node) -> int:
+    """Bytes of the score-shaped values alive at once: the softmax's operand and result.
+
+    CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
+    SoftmaxV2's does not (read in the sources of both).
+    """
+    total = 0
+    for value in (softmax.inputs[0], softmax.name):
+        tensor_type = model.type_of(value)
+        if tensor_type is not None and tensor_type.is_static:
+            total += tensor_type.size * tensor_type.dtype.itemsize
+    return total
