@@ -15,7 +15,7 @@ from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
 from attnfuse_passes.rewrite import rewrite
-from attnfuse_passes.shared import share_equal
+from attnfuse_passes.shared import masks_once, share_equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +41,5 @@ class Fuse:
         changed = rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))
         if changed:
             share_equal(model, effects)
+            context.sites[:] = masks_once(model, context.sites)
         return changed
