@@ -23,7 +23,7 @@ from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.fused_nodes import fused_nodes, read, sizes
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.baseline import honest_rounding
-from attnfuse.verify.numbers.comparison import Side, algebra_bounds, formula_values, judge
+from attnfuse.verify.numbers.comparison import Reference, Side, algebra_bounds, formula_values, judge, own_reading
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
@@ -105,8 +105,12 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
     while sum(values[0].size for values in drawn) < SAMPLE and len(drawn) < MOST_DRAWS:
         values = draw(part, how, scale, len(drawn))
         exact, native, algebra, fused = (run(lowered, values, weights)[0] for lowered in both.values())
+        output = Reference(exact, algebra_bounds(original, part.fused, rounding, values, [exact])[0])
+        if how == "whole":
+            (output,) = own_reading(original, part.fused, values, [output], [native], [algebra])
+        exact = output.exact
         drawn.append((exact, native, formula_values(original, rounding, values, [native])[0], algebra, fused))
-        bounds.append(algebra_bounds(original, part.fused, rounding, values, [exact])[0])
+        bounds.append(output.allowed)
     exact, native, formula, algebra, fused = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     figures = judge(
         "site",

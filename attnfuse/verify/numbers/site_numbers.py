@@ -35,6 +35,7 @@ from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
+    Reference,
     Side,
     algebra_bounds,
     formula_values,
@@ -130,17 +131,18 @@ def _figures(
     exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
     native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
     rounding = honest_rounding(part.original, part.fused)
-    reference = exact[0]
+    output = Reference(exact[0], algebra_bounds(original, part.fused, rounding, values, exact[:1])[0])
+    algebra = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)
     if is_about_masks:
-        (reference,) = own_reading(original, part.fused, values, exact[:1], [native])
+        (output,) = own_reading(original, part.fused, values, [output], [native], algebra)
     figures = judge(
         short_name(site.output),
-        reference=reference,
+        reference=output.exact,
         native=native,
         formula=formula_values(original, rounding, values, [native])[0],
-        algebra=run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)[0],
+        algebra=algebra[0],
         fused=result,
-        allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
+        allowed=output.allowed,
         margin=site_margin(_rounded(site, part)),
     )
     return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}

@@ -38,7 +38,9 @@ Products of float16 query and key stay below 65504² · 512 ≈ 2.2e12 and float
 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
 """
 
-_SEARCHED = 64
+_DEPTH = 8
+
+_SUMS = ("Add", "AddExt", "Sub", "SubExt", "InplaceAddExt")
 
 
 def half_spacing(number: float, dtype: DType) -> float:
@@ -61,15 +63,16 @@ def hides_from(dtype: DType) -> float:
     return ABSORBING if dtype.is_low_precision else -absorbing(dtype)
 
 
-def is_weighed(model: Model, value: str) -> bool:
-    """Whether a bias is made by a product or holds elements of weights: it is learned, and masks no row whole."""
-    pending, seen = [value], {value}
-    while pending and len(seen) < _SEARCHED:
-        name = pending.pop(0)
-        node = model.producer(name)
-        if is_learned(model, name) or (node is not None and role(node) in (Role.PRODUCT, Role.PROJECTION)):
-            return True
-        further = [] if node is None else [before for before in node.inputs if before not in seen]
-        seen.update(further)
-        pending += further
-    return False
+def is_weighed(model: Model, value: str, depth: int = _DEPTH) -> bool:
+    """Whether a bias is made by a product or holds elements of weights: it is learned, and masks no row whole.
+
+    A sum is learned where all its summands are.
+    """
+    node = model.producer(value)
+    if is_learned(model, value) or (node is not None and role(node) in (Role.PRODUCT, Role.PROJECTION)):
+        return True
+    if node is None or depth == 0:
+        return False
+    tensors = [name for name in node.inputs if not model.is_literal(name)]
+    weighed = [is_weighed(model, name, depth - 1) for name in tensors]
+    return bool(weighed) and (all(weighed) if node.op in _SUMS else any(weighed))

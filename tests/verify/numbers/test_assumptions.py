@@ -67,11 +67,9 @@ def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dt
     assert findings(Site(scores=change, dtype=dtype)) == []
 
 
-@pytest.mark.parametrize(("change", "dtype"), [(masked(-1e4, FLOAT16), FLOAT16), (masked(-1e9, FLOAT32), FLOAT32)])
-def test_plain_attention_where_the_source_has_a_mean_is_found(change: Change, dtype: DType) -> None:
-    assert any(
-        "the mathematics is another" in text for text in findings(Site(scores=change, dtype=dtype), vouched=True)
-    )
+def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
+    told = findings(Site(scores=masked(-1e4, FLOAT16)), vouched=True)
+    assert any("the mathematics is another" in text for text in told), told
 
 
 def test_scores_that_reach_a_fill_are_found() -> None:
