@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -45,7 +45,7 @@ from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, l
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers import accuracy
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
-from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.execution import Executable, run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import WeightProvider
 from attnfuse.verify.result import OutputFigures
@@ -65,6 +65,43 @@ class Side:
 
     model: Model
     weights: WeightProvider
+
+    def run(
+        self,
+        arithmetic: Arithmetic,
+        values: Mapping[str, Array],
+        rounding: Mapping[str, Rounding] | None = None,
+        *,
+        taps: Sequence[str] = (),
+        peaks: Sequence[str] = (),
+    ) -> list[Array]:
+        """The outputs on these inputs, then what is asked for as in `lower`.
+
+        Raises UnsupportedOpError where the graph has no lowering, VerificationError where it cannot be run.
+        """
+        return run(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks), values, self.weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Side):
+    """A side that is small and run on many inputs: what it was lowered to is held, and lowered once."""
+
+    _lowered: dict[object, Executable] = field(default_factory=dict)
+
+    def run(
+        self,
+        arithmetic: Arithmetic,
+        values: Mapping[str, Array],
+        rounding: Mapping[str, Rounding] | None = None,
+        *,
+        taps: Sequence[str] = (),
+        peaks: Sequence[str] = (),
+    ) -> list[Array]:
+        """As of any side."""
+        key = arithmetic, frozenset((rounding or {}).items()), tuple(taps), tuple(peaks)
+        if key not in self._lowered:
+            self._lowered[key] = Executable(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks))
+        return self._lowered[key].run(values, self.weights)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +132,8 @@ def compare(
     inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
     wanted = {value: tensor_type for value, tensor_type in (taps or {}).items() if value not in inputs}
     try:
-        exact = lower(original.model, Arithmetic.EXACT)
-        reference = run(exact, inputs, original.weights)
-        native = run(lower(original.model, Arithmetic.NATIVE, taps=list(wanted)), inputs, original.weights)
+        reference = original.run(Arithmetic.EXACT, inputs)
+        native = original.run(Arithmetic.NATIVE, inputs, taps=list(wanted))
         native, tapped = native[: len(reference)], native[len(reference) :]
         values = {value: a.astype(wanted[value].dtype.numpy) for value, a in zip(wanted, tapped, strict=True)} | inputs
         del tapped
@@ -111,8 +147,8 @@ def compare(
     same = {a.name: inputs[b.name] for a, b in given if b.name in inputs}
     names = [leaf_name(o.name) for o in original.model.proto.graph.output]
     try:
-        algebra = run(lower(fused.model, Arithmetic.EXACT), same, fused.weights)
-        result = run(lower(fused.model, Arithmetic.NATIVE), same, fused.weights)
+        algebra = fused.run(Arithmetic.EXACT, same)
+        result = fused.run(Arithmetic.NATIVE, same)
     except (UnsupportedOpError, VerificationError) as error:
         return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), (), values)
     if [r.shape for r in result] != [r.shape for r in reference]:
@@ -144,7 +180,7 @@ def formula_values(
     """The original's outputs with the roundings of an honest fused node; `native` are those without."""
     if not rounding:
         return list(native)
-    return run(lower(original.model, Arithmetic.NATIVE, rounding), values, original.weights)
+    return original.run(Arithmetic.NATIVE, values, rounding)
 
 
 def algebra_bounds(
@@ -158,7 +194,7 @@ def algebra_bounds(
     stored = {name: r for name, r in rounding.items() if r.stored or r.result}
     if not stored or not stores_a_bias(original.model, fused):
         return [ALGEBRA_BOUND] * len(exact)
-    moved = run(lower(original.model, Arithmetic.EXACT, stored), values, original.weights)
+    moved = original.run(Arithmetic.EXACT, values, stored)
     bounds = []
     for a, b in zip(exact, moved, strict=True):
         truth = a.astype(np.float64)
@@ -192,7 +228,7 @@ def own_reading(
     lost = lost_rows(original.model, fused)
     if not lost:
         return list(outputs)
-    levelled = run(lower(original.model, Arithmetic.EXACT, lost), values, original.weights)
+    levelled = original.run(Arithmetic.EXACT, values, lost)
     found = []
     for output, row, own, result in zip(outputs, levelled, native, algebra, strict=True):
         keeps = relative_error(result, output.exact, np.isfinite(output.exact)) <= output.allowed

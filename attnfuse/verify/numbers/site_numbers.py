@@ -31,10 +31,11 @@ from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
+    Part,
     Reference,
     Side,
     algebra_bounds,
@@ -45,7 +46,6 @@ from attnfuse.verify.numbers.comparison import (
     relative_error,
     site_margin,
 )
-from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.site_draws import operands
 from attnfuse.verify.result import OutputFigures, SiteFigures
 
@@ -89,7 +89,7 @@ def compare_sites(
     drawn: dict[tuple[bytes, bool], dict[str, _Drawn]] = {}
     results = []
     for site, part in pairs:
-        sides = Side(part.original, original.weights), Side(part.fused, fused.weights)
+        sides = Part(part.original, original.weights), Part(part.fused, fused.weights)
         met = {value: values[value] for value in part.leaves}
         result = _fused_result(site, part, sides[1], met)
         if isinstance(result, str):
@@ -107,7 +107,7 @@ def compare_sites(
 def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array]) -> Array | str:
     """What stands in the site's place gives, at its own types; or why that cannot be compared at all."""
     try:
-        (result,) = run(lower(part.fused, Arithmetic.NATIVE), values, fused.weights)
+        (result,) = fused.run(Arithmetic.NATIVE, values)
     except (UnsupportedOpError, VerificationError) as error:
         return f"cannot be run: {error}"
     tensor_type = part.original.type_of(site.output)
@@ -128,11 +128,11 @@ def _figures(
     """Figures of the fused `result` on these values, and the largest size of each value that is a score."""
     original, fused = sides
     scores = _scores(part.original)
-    exact = run(lower(original.model, Arithmetic.EXACT, peaks=scores), values, original.weights)
-    native = run(lower(original.model, Arithmetic.NATIVE), values, original.weights)[0]
+    exact = original.run(Arithmetic.EXACT, values, peaks=scores)
+    native = original.run(Arithmetic.NATIVE, values)[0]
     rounding = honest_rounding(part.original, part.fused)
     output = Reference(exact[0], algebra_bounds(original, part.fused, rounding, values, exact[:1])[0])
-    algebra = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)
+    algebra = fused.run(Arithmetic.EXACT, values)
     if is_about_masks:
         (output,) = own_reading(original, part.fused, values, [output], [native], algebra)
     figures = judge(
@@ -293,12 +293,12 @@ def _draws(
     drawn: dict[str, _Drawn] = {}
     for made in operands(site, part, seed, no_fully_masked_rows=no_fully_masked_rows):
         if not made.masked:
-            exact = run(lower(original.model, Arithmetic.EXACT), made.values, original.weights)[0]
-            result = run(lower(fused.model, Arithmetic.EXACT), made.values, fused.weights)[0]
+            exact = original.run(Arithmetic.EXACT, made.values)[0]
+            result = fused.run(Arithmetic.EXACT, made.values)[0]
             bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
             drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
             continue
-        result = run(lower(fused.model, Arithmetic.NATIVE), made.values, fused.weights)[0]
+        result = fused.run(Arithmetic.NATIVE, made.values)[0]
         figures, _ = _figures(site, part, sides, made.values, result, is_about_masks=True)
         drawn[made.label] = _Drawn(figures.fused_in_float64, figures.tolerance_in_float64, at_own_types(figures))
     return drawn

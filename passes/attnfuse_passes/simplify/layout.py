@@ -10,8 +10,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 from attnfuse.api import (
+    CALL,
+    CONSTANT,
+    SPECIFICATIONS,
     UNKNOWN_DIM,
     Hands,
+    Kernel,
     Node,
     RewriteContext,
     Role,
@@ -19,11 +23,12 @@ from attnfuse.api import (
     effective_uses,
     hands,
     inputs_of,
+    kernel,
     makes_tuple,
     role,
 )
 from attnfuse_passes.attention.axes import Atom, Space, keys, product
-from attnfuse_passes.simplify.rules import Permute, Regroup, Simpler, simplifies
+from attnfuse_passes.simplify.rules import Again, Permute, Regroup, Simpler, simplifies
 
 _MOST_AXES = 8
 """What CANN's Transpose takes."""
@@ -56,6 +61,22 @@ def regrouped_again(at: RewriteContext) -> Simpler | None:
         return None
     same = at.tensor(value, "what is regrouped").dims == at.out.dims
     return Simpler("a regrouping of a regrouping", value, () if same else (Regroup(at.out.dims),), tuple(through))
+
+
+@simplifies("GeLU", "SiLU", "Sigmoid", "Tanh", "ReLU")
+def before_regrouping(at: RewriteContext) -> Simpler | None:
+    """Of a product whose rows are regrouped for this alone, where a product takes an activation behind it in."""
+    regrouping = at.model.producer(at.input(0))
+    if regrouping is None or regrouping.op != "Reshape" or not SPECIFICATIONS[at.target.soc].fuses_behind_products:
+        return None
+    made = at.model.producer(regrouping.inputs[0])
+    if made is None or made.op in (CALL, CONSTANT) or kernel(made) is not Kernel.PRODUCT or not _determined(at.out):
+        return None
+    if any(len(effective_uses(at.model, value)) != 1 for value in (regrouping.name, made.name)):
+        return None
+    return Simpler(
+        "an activation of what is regrouped", made.name, (Again(at.node), Regroup(at.out.dims)), (regrouping.name,)
+    )
 
 
 @simplifies("Transpose")
