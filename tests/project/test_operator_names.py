@@ -38,6 +38,7 @@ _ABOUT = {
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
     "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
@@ -111,7 +112,10 @@ _ABOUT = {
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
-    "attnfuse/verify/numbers/baseline.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
+    "attnfuse/verify/numbers/baseline.py": (
+        "Mul Muls Div Divs RealDiv MaskedFill MaskedFillScalar Select Where",
+        "operators of scale, and those that fill in a number",
+    ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -49,9 +48,10 @@ from attnfuse_passes.attention.hiding import (
     hides_from,
     is_weighed,
 )
+from attnfuse_passes.attention.mask_plan import MaskPlan, as_given
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill, Term
+from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -63,42 +63,6 @@ class _Part:
 
     numbers: Reals | None
     added: DType
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPlan:
-    """What the fused node is given. Constants have axes [batch, heads, query, key], 1 where they do not vary.
-
-    `kind` is "bool", "causal", "additive" or None. `guard` is what stands for fully masked rows behind the node.
-    `divide`: whether the bias may be divided by the scale. `shifted` are terms to be summed and shifted in float32; if
-    there are any, nothing else is used. `level`: rows whose largest bias is −level or less have none of their scores.
-    """
-
-    masks: tuple[BooleanMask, ...] = ()
-    constant_mask: npt.NDArray[np.bool_] | None = None
-    biases: tuple[Bias, ...] = ()
-    constant_bias: npt.NDArray[np.float64] | None = None
-    shifted: tuple[Bias | Fill, ...] = ()
-    guard: FullyMaskedRows | None = None
-    divide: bool = True
-    level: float | None = None
-    kind: str | None = None
-    obligations: tuple[Obligation, ...] = ()
-
-    @property
-    def masking(self) -> bool:
-        """Whether keys are discarded."""
-        return bool(self.masks) or self.constant_mask is not None
-
-    @property
-    def biased(self) -> bool:
-        return bool(self.biases or self.shifted) or self.constant_bias is not None
-
-    @property
-    def per_head(self) -> bool:
-        """Whether the mask of one head may differ from another's."""
-        constant = self.constant_mask
-        return any(mask.per_head for mask in self.masks) or (constant is not None and constant.shape[1] > 1)
 
 
 def plan_masks(
@@ -120,13 +84,6 @@ def plan_masks(
         return as_given(attention.terms)
     terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
     return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
-
-
-def as_given(terms: Sequence[Term]) -> MaskPlan:
-    """The mask and the bias of a fused node of the source, which go on as they are."""
-    masks = tuple(term for term in terms if isinstance(term, BooleanMask))
-    biases = tuple(term for term in terms if isinstance(term, Bias))
-    return MaskPlan(masks=masks, biases=biases, kind="additive" if biases else "bool" if masks else None)
 
 
 @dataclass(slots=True)
