@@ -32,6 +32,7 @@ from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
+from attnfuse.ir.equations import read_equation
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
 from attnfuse.ir.operators import columns, inference
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
@@ -187,6 +188,7 @@ __all__ = [
     "only_orders",
     "operators_of",
     "orders_effects",
+    "read_equation",
     "reads_memory",
     "refusals",
     "region_lines",

@@ -14,6 +14,7 @@ from attnfuse_passes.attention.formula import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
+from attnfuse_passes.attention.restated.restate import restate
 from attnfuse_passes.rewrite import rewrite
 from attnfuse_passes.shared import masks_once, share_equal
 
@@ -36,6 +37,10 @@ class Fuse:
 
     def run(self, model: Model, context: Context) -> bool:
         """Raise, decide and lower each site, in file order; what they write alike is written once."""
+        restated = restate(model, context, self._fuse)
+        return self._fuse(model, context) or restated
+
+    def _fuse(self, model: Model, context: Context) -> bool:
         effects = Effects.of(model)
         sites = Sites.of(model, effects, context.weights, self.largest_constant)
         changed = rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))

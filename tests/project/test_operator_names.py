@@ -32,10 +32,33 @@ _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
-        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm Add AddExt InplaceAddExt Sub SubExt",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Baddbmm Addmm Dense Mul Add AddExt InplaceAddExt Sub SubExt",
         "how each matrix product takes its operands, and which operands of a sum are scores",
     ),
+    "passes/attention/identities/contraction.py": (
+        "Einsum SumExt ReduceSum Mul",
+        "einsum's equation, and a product that is summed",
+    ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
+    "passes/attention/restated/parts.py": (
+        (
+            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
+            "StridedSlice Split SplitTensor SplitWithSize Chunk"
+        ),
+        "products of which one is written over all keys, and what keys are cut by",
+    ),
+    "passes/attention/restated/scores.py": (
+        "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
+        "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
+    ),
+    "passes/attention/restated/reweighted.py": (
+        "Mul SumExt ReduceSum Sigmoid ReLU Exp Abs Square",
+        "weights weighed again and their sum, and what gives no number below 0",
+    ),
+    "passes/attention/restated/chunks.py": (
+        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
+        "the exponentials of chunks, what scales and adds them, and the division at the end",
+    ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
     "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
@@ -113,8 +136,8 @@ _ABOUT = {
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/baseline.py": (
-        "Mul Muls Div Divs RealDiv MaskedFill MaskedFillScalar Select Where",
-        "operators of scale, and those that fill in a number",
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "operators of scale, products by hand, and operators that fill in a number",
     ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

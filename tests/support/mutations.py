@@ -28,7 +28,6 @@ MUST_REFUSE = (
     "scores escape",
     "scores through integers",
     "scores read as another shape",
-    "sink column",
     "softmax over heads",
     "softmax over queries",
     "softmax twice",
@@ -49,6 +48,7 @@ EITHER_OR = (
     "padding over queries",
     "polarity of a mask",
     "query read as another shape",
+    "sink column",
     "value transposed",
 )
 

@@ -309,6 +309,22 @@ def _split(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
 
+def _log(x: Array) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def _assign(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    """What reads the memory from then on finds the new value."""
+    i.env[node.inputs[0]] = a[1]
+    return a[1]
+
+
+def _einsum(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    (equation,) = i.model.primitives[node.proto.op_type].attribute
+    return np.einsum(equation.s.decode(), *a[0])
+
+
 def _tile(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return np.tile(a[0], a[1])
 
@@ -332,6 +348,7 @@ _OPS: dict[str, Op] = {
     "LogicalNot": lambda i, node, a: np.logical_not(a[0]),
     "Abs": lambda i, node, a: np.abs(a[0]),
     "Neg": lambda i, node, a: -a[0],
+    "Log": lambda i, node, a: _log(a[0]),
     "Exp": lambda i, node, a: np.exp(a[0]),
     "Sqrt": lambda i, node, a: np.sqrt(a[0]),
     "Rsqrt": lambda i, node, a: 1.0 / np.sqrt(a[0]),
@@ -363,14 +380,16 @@ _OPS: dict[str, Op] = {
     "Triu": lambda i, node, a: np.triu(a[0], a[1]),
     "Tril": lambda i, node, a: np.tril(a[0], a[1]),
     "PadV3": _pad,
-    **dict.fromkeys(("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul"), _matmul),
-    "Baddbmm": _baddbmm,
+    **dict.fromkeys(("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Mm"), _matmul),
+    **dict.fromkeys(("Baddbmm", "Addmm"), _baddbmm),
+    "Einsum": _einsum,
+    "Assign": _assign,
     "Dense": _dense,
     "Softmax": lambda i, node, a: softmax(a[0], a[1][0]),
     "ReduceAll": lambda i, node, a: np.all(a[0], axis=a[1], keepdims=a[2]),
     "ReduceMean": lambda i, node, a: np.mean(a[0], axis=a[1], keepdims=a[2]),
     "ReduceMax": lambda i, node, a: np.max(a[0], axis=a[1], keepdims=a[2]),
-    "ReduceSum": lambda i, node, a: np.sum(a[0], axis=a[1], keepdims=a[2]),
+    **dict.fromkeys(("ReduceSum", "SumExt"), lambda i, node, a: np.sum(a[0], axis=a[1], keepdims=a[2])),
     "FlashAttentionScore": _flash_attention_score,
     "PromptFlashAttention": _prompt_flash_attention,
 }

@@ -21,6 +21,7 @@ from attnfuse.mindir.schema import ModelProto
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, draw_form, draw_numbers
 from tests.support.graphs import GraphBuilder
 from tests.support.mutations import suited
+from tests.support.temperature import tempered
 
 Axes: TypeAlias = tuple[str, ...]
 """The axes of a tensor, each the letters it is made of: ("BN", "S", "D")."""
@@ -272,9 +273,29 @@ class _Speller:
             flags = [self.chance(), self.chance()]
             left, right = (self._swapped(t) if flag else t for t, flag in zip((left, right), flags, strict=True))
             return _Tensor(g.batch_matmul(left.name, right.name, *flags), axes)
+        if self.chance(0.25) and g.dims(left.name)[:-2] == g.dims(right.name)[:-2]:
+            return self._contraction(left, right)
         if len(axes) == 3 and self.chance(0.6):
             return _Tensor(g.bmm(left.name, right.name), axes)
         return _Tensor(g.matmul_ext(left.name, right.name), axes)
+
+    def _contraction(self, left: _Tensor, right: _Tensor) -> _Tensor:
+        """The same by an equation, operands in any order and turned or not, or as a product that is summed."""
+        g, axes = self.g, (*left.axes[:-1], right.axes[-1])
+        rank = len(axes)
+        if self.chance(0.3):
+            both = g.mul(g.expand_dims(left.name, rank), g.expand_dims(right.name, rank - 2))
+            return _Tensor(g.op("SumExt", both, (-2,), False, None), axes)
+        lead = "abcd"[: rank - 2]
+        names, operands = [f"{lead}rk", f"{lead}kn"], [left, right]
+        for i in range(2):
+            if self.chance():
+                names[i] = names[i][:-2] + names[i][:-3:-1]
+                operands[i] = self._swapped(operands[i])
+        if self.chance(0.3):
+            names.reverse()
+            operands.reverse()
+        return _Tensor(g.einsum(f"{','.join(names)}->{lead}rn", *(t.name for t in operands)), axes)
 
     def _scores(self, query: _Tensor, key: _Tensor, factors: list[float]) -> _Tensor:
         """[lead, S, T], or [lead, T, S] where the product was written the other way round."""
@@ -300,7 +321,8 @@ class _Speller:
         else:
             scores = self._product(query, self._swapped(key))
         scores = self._cast(scores, form.scores_dtype)
-        scores = self._mutated_scores(self._tempered(scores))
+        scores = _Tensor(tempered(self.random, self.g, form, self.numbers, self.inputs, scores.name), scores.axes)
+        scores = self._mutated_scores(scores)
         if alpha != 1:
             pairs.insert(0, (alpha, None))
         for step, numbers in pairs:
@@ -312,26 +334,6 @@ class _Speller:
             else:
                 scores = self._scaled(scores, step)
         return self._other_rank(scores) if random.random() < 0.15 else scores
-
-    def _tempered(self, scores: _Tensor) -> _Tensor:
-        """The scores times, or divided by, a factor that is an input; of heads where the scores show heads."""
-        g, numbers = self.g, self.numbers.temperature
-        if numbers is None:
-            return scores
-        if len(scores.axes) == 3:
-            whole = np.broadcast_to(numbers, (self.form.batch, self.form.heads, 1, 1))
-            numbers = (numbers if numbers.size == 1 else whole).reshape(-1, 1, 1)
-        elif numbers.shape[0] == 1 and self.chance():
-            numbers = numbers[0]
-        if numbers.size == 1 and self.chance():
-            numbers = numbers.reshape(())
-        divides = self.chance(0.3)
-        self.inputs["temperature"] = 1 / numbers if divides else numbers
-        factor = g.input("temperature", numbers.shape, g.type_of(scores.name).dtype)
-        if divides:
-            return _Tensor(g.op("Div", scores.name, factor), scores.axes)
-        operands = [factor, scores.name] if self.chance() else [scores.name, factor]
-        return _Tensor(g.node("Mul", operands, g.type_of(scores.name)), scores.axes)
 
     def _other_rank(self, scores: _Tensor) -> _Tensor:
         if self.mutation is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from attnfuse.api import MatchFailure, Model, Node, Role, Use, effective_uses, role
 from attnfuse_passes.attention.census import enters_product, looks_like_attention, soft_cap
-from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, product_ahead, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import NanToZero, Step
 
@@ -84,7 +84,7 @@ def find_weights(model: Model, softmax: Node) -> Forward:
         if len(uses) != 1 or not onward:
             raise _escape(model, value, uses)
         node = onward[0]
-        found = read_product(model, node.name)
+        found = product_ahead(model, value, node)
         if found is not None and found.term is None and value in (found.left, found.right):
             if found.left == found.right:
                 break

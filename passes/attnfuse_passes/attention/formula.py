@@ -49,6 +49,7 @@ from attnfuse_passes.attention.identities.steps import (
     ScaleBy,
     Step,
 )
+from attnfuse_passes.attention.memory import check_reads, is_cache, is_frozen_input
 from attnfuse_passes.attention.normal_form import (
     Attention,
     AttentionAxes,
@@ -61,7 +62,7 @@ from attnfuse_passes.attention.normal_form import (
     flat,
     holds_scale,
 )
-from attnfuse_passes.attention.score_facts import largest_score, query_factors, score_bytes
+from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors, score_bytes
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import makers
@@ -129,9 +130,12 @@ class _Reader:
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         sides = {query.view: "query", key.view: "key"}
         self.identities = [replace(p, operand=sides.get(p.operand, p.operand)) for p in self.identities]
-        self._check_key_is_computed(key)
+        self._check_key_is_computed(query, key, forward)
         nan_guard = self._walk_weights(forward)
+        self.interior.extend(forward.product.inner)
         value = self._value(forward)
+        for operand in (query, key, value):
+            check_reads(self.model, operand.value)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
         self._check_private(forward.product.node)
@@ -216,7 +220,7 @@ class _Reader:
             raise MatchFailure("facts.type", value, "a tensor of a known type", "another kind of value")
         return tensor_type
 
-    def _operand(self, name: str, value: str, place: SitePart, *, swap: bool) -> _Operand:
+    def _operand(self, name: str, value: str, place: SitePart, *, swap: bool, layout: Layout | None = None) -> _Operand:
         """Read an operand back to where its numbers come from, then describe how its axes came about."""
         steps: list[Step] = []
         at = value
@@ -226,9 +230,9 @@ class _Reader:
                 break
             steps.append(step)
             at = step.input
-        return self._describe(name, value, steps, swap=swap)
+        return self._describe(name, value, steps, swap=swap, layout=layout)
 
-    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool) -> _Operand:
+    def _describe(self, name: str, value: str, steps: list[Step], *, swap: bool, layout: Layout | None) -> _Operand:
         """Replay the steps from the source outward; where a layout cannot be expressed, start after it instead."""
         while True:
             source = steps[-1].input if steps else value
@@ -251,6 +255,7 @@ class _Reader:
         for read, _ in layouts:
             if read in self.effects.mutated:
                 raise MatchFailure("safety.mutated", read, "a value that nothing changes in place", "one that is")
+        self._lay(layout, name, value)
         if swap:
             rank = len(self.space[name].axes)
             self.space.transpose(name, [*range(rank - 2), rank - 1, rank - 2])
@@ -262,6 +267,11 @@ class _Reader:
         self._factors[name] = factors
         return _Operand(source, tensor_type.dtype, name, layouts, tuple(step.node.name for step in steps))
 
+    def _lay(self, layout: Layout | None, name: str, at: str) -> None:
+        """Bring a view to the axes of a matrix product, or back."""
+        if layout is not None and not layout.apply(self.space, name):
+            raise MatchFailure("structure.contraction", at, "one contracted axis", dims_of(self.space, name))
+
     def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
         kept = f"{name}/{number}"
@@ -272,8 +282,10 @@ class _Reader:
 
     def _multiply(self, scores: Product) -> tuple[_Operand, _Operand]:
         """Read both operands, pair their axes, and put the views "scores", "batch" and "product" into the space."""
-        left = self._operand("left", scores.left, SitePart.OPERAND, swap=scores.swap_left)
-        right = self._operand("right", scores.right, SitePart.OPERAND, swap=scores.swap_right)
+        left = self._operand("left", scores.left, SitePart.OPERAND, swap=scores.swap_left, layout=scores.left_layout)
+        right = self._operand(
+            "right", scores.right, SitePart.OPERAND, swap=scores.swap_right, layout=scores.right_layout
+        )
         space, at = self.space, scores.node.name
         rank = max(len(space["left"].axes), len(space["right"].axes))
         if min(len(space["left"].axes), len(space["right"].axes)) < 2:
@@ -283,7 +295,7 @@ class _Reader:
                 space.expand(name, 0)
         if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
             raise MatchFailure(
-                "structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right")
+                "structure.contraction", at, "one contracted axis on both sides", dims_of(space, "left", "right")
             )
         self._pair_batch("left", "right", rank, at, strict=scores.strict)
         a, b = space["left"].axes, space["right"].axes
@@ -292,7 +304,8 @@ class _Reader:
         space.put("scores", View(tuple(flat(axes)), axes))
         space.put("batch", View(tuple(flat(batch)), batch))
         space.put("product", View((), (a[-2], b[-1], a[-1])))
-        self.interior.append(scores.node)
+        self._lay(scores.result_layout, "scores", at)
+        self.interior.extend((*scores.inner, scores.node))
         head_dim = space["left"].axes[-1]
         self.obligations.append(
             Obligation("contraction", f"query and key are contracted over one axis of {product(head_dim)} elements")
@@ -310,7 +323,7 @@ class _Reader:
                     str(sizes),
                 )
             if not self.space.pair(one, axis, other, axis, broadcast=not strict):
-                raise MatchFailure("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+                raise MatchFailure("structure.batch", at, "batch axes that agree", dims_of(self.space, one, other))
 
     # --- scores: scale, masks, layout
 
@@ -360,28 +373,28 @@ class _Reader:
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
-            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
+            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", dims_of(space, name))
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
         before = space["scores"].dims
         if folded and not self._unfold_heads(name):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of [batch, heads, query, key]", dims_of(space, name, "scores")
             )
         while len(space[name].axes) < len(space["scores"].axes):
             space.expand(name, 0)
         if len(space[name].axes) != len(space["scores"].axes):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of no more axes than the scores", dims_of(space, name, "scores")
             )
         for axis, group in enumerate(space["scores"].axes):
             if not group and space[name].axes[axis]:
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask no larger than the scores", dims_of(space, name, "scores")
                 )
             if not space.pair("scores", axis, name, axis, broadcast=True):
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask that broadcasts to the scores", dims_of(space, name, "scores")
                 )
         if folded:
             space.reshape("scores", before)
@@ -487,6 +500,7 @@ class _Reader:
         at = second.node.name
         swap_weights = second.swap_left if forward.weights_left else second.swap_right
         swap_value = second.swap_right if forward.weights_left else second.swap_left
+        self._lay(second.left_layout if forward.weights_left else second.right_layout, "scores", at)
         # Read as weights[query, key] · value[key, head size] on either side: on the right both are swapped.
         if swap_weights == forward.weights_left:
             rank = len(space["scores"].axes)
@@ -497,23 +511,26 @@ class _Reader:
             second.right if forward.weights_left else second.left,
             SitePart.VALUE,
             swap=swap_value if forward.weights_left else not swap_value,
+            layout=second.right_layout if forward.weights_left else second.left_layout,
         )
         rank = max(len(space["scores"].axes), len(space[name].axes))
         for view in ("scores", name):
             while len(space[view].axes) < rank:
                 space.expand(view, 0)
         weights = space["scores"].axes
-        if keys(weights[-1]) != keys(self._axis("key_length")) or keys(weights[-2]) != keys(self._axis("query_length")):
+        # Rows may have been put in another order since: each is one query's all the same.
+        rows = sorted(keys(weights[-2])) == sorted(keys(self._axis("query_length")))
+        if keys(weights[-1]) != keys(self._axis("key_length")) or not rows:
             raise MatchFailure(
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
         if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
-            raise MatchFailure("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+            raise MatchFailure("structure.value_length", at, "a value as long as key", dims_of(space, "scores", name))
         self._pair_batch("scores", name, rank, at, strict=second.strict)
         extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
         if extra:
             raise MatchFailure(
-                "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+                "structure.value_batch", at, "a value with no batch axes beyond the weights'", dims_of(space, name)
             )
         own = set(keys(flat(space["batch"].axes)))
         if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
@@ -526,6 +543,7 @@ class _Reader:
             axes[-2:] = [axes[-1], axes[-2]]
         space.put("value_head_dim", View((), (value_head_dim,)))
         space.put("output", View((), tuple(axes)))
+        self._lay(second.result_layout, "output", at)
         self.obligations.append(
             Obligation(
                 "value_contraction", "the weights' key sequence is contracted with value's, row by row of the query"
@@ -546,9 +564,15 @@ class _Reader:
         )
         return math.prod(factors, start=1.0)
 
-    def _check_key_is_computed(self, key: _Operand) -> None:
+    def _check_key_is_computed(self, query: _Operand, key: _Operand, forward: Forward) -> None:
+        """Raise MatchFailure for a key that is a weight, or a constant like one: they make a linear layer."""
         at = behind(self.model, key.value, {Hands.SAME})
-        if self.model.is_parameter(at) or self.model.is_literal(at):
+        if self.model.is_literal(at):
+            value = forward.product.right if forward.weights_left else forward.product.left
+            computed = is_frozen_input(self.model, query.value, at, value)
+        else:
+            computed = not self.model.is_parameter(at) or is_cache(self.model, at)
+        if not computed:
             expected, found = "a key computed from an input", "a weight: a linear layer"
             raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
 
@@ -572,7 +596,3 @@ class _Reader:
         self.obligations.append(
             Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
         )
-
-
-def _dims(space: Space, *names: str) -> str:
-    return " and ".join(str(list(space[name].dims)) for name in names)

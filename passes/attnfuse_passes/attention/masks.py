@@ -117,6 +117,8 @@ class _Sorter:
     """What is added behind a fill is lost in it below this."""
     absorbing: float = math.inf
     """The smallest magnitude that absorbs scores in a type in which something is added."""
+    is_low: bool = False
+    """Whether scores are lost in some number of a known bias."""
     may_absorb: bool = False
     """Whether a stored bias may leave a row nothing but numbers that absorb scores."""
     parts: list[_Part] = field(default_factory=list)
@@ -132,11 +134,13 @@ class _Sorter:
         self._check_sums()
         for term in self.terms:
             self._check_range(term)
-            self.absorbing = min(self.absorbing, absorbing(term.added_in))
+            self.absorbing = min(self.absorbing, -self._lost_from(term))
             if isinstance(term, Fill):
                 self._fill(term)
             else:
                 self._bias(term)
+        if self._is_lost_beside_mask():
+            self.shift = True
         if not self.shift:
             self._store()
         self._rows()
@@ -298,7 +302,7 @@ class _Sorter:
     def _constant_bias(self, values: npt.NDArray[np.float64], term: Bias) -> None:
         if np.isnan(values).any() or (values == np.inf).any():
             raise MatchFailure("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
-        masked = values <= hides_from(term.added_in)
+        masked = values <= self._hides_from(term)
         if masked.any():
             self._check_clamped(values, term)
             self._assume_hidden(float(values[masked].max()))
@@ -308,6 +312,7 @@ class _Sorter:
         if rest.any():
             self.constants.append(term.added_in)
             self._bound(rest)
+            self.is_low = self.is_low or self._absorbs(float(rest.min()), term)
             if self._absorbs(float(values.max(axis=-1).min()), term):
                 self.shift = True
             known = self.constant_bias
@@ -317,7 +322,7 @@ class _Sorter:
         if math.inf in numbers:
             self.shift = True  # a row that holds it is not a number, which shifting finds out
             return
-        low = {x for x in numbers if x <= hides_from(term.added_in)}
+        low = {x for x in numbers if x <= self._hides_from(term)}
         if low and numbers - low <= {0.0}:
             # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
             nearest = max(ABSORBING, max(low))
@@ -337,6 +342,7 @@ class _Sorter:
         stored = np.array(sorted(numbers))
         self._bound(stored)
         constant = self._constant(self.known, term.value, term.source)
+        self.is_low = self.is_low or self._absorbs(float(stored.min()), term)
         if constant is None:
             self._note_absorbing(stored, term)
         elif self._absorbs(float((constant.astype(np.float64) * term.factor).max(axis=-1).min()), term):
@@ -382,7 +388,7 @@ class _Sorter:
         self.unbounded = True
         if is_weighed(self.model, term.value):
             self._assume_keys("numbers that are computed", term)
-        elif absorbing(term.added_in) <= _largest(term.dtype) * abs(term.factor):
+        elif absorbing(term.added_in) <= _largest(term.dtype):
             self.may_absorb = True
         self.parts.append(_Part(None, term.added_in))
         self.biases.append(term)
@@ -458,10 +464,19 @@ class _Sorter:
 
     def _level(self) -> float | None:
         """From which magnitude on a row of a stored bias has none of its scores; None where there is no such row."""
-        if self.shift or not self.may_absorb or self.no_fully_masked_rows:
+        may_absorb = self.may_absorb or (self.is_low and bool(self.masks or self.constant_mask is not None))
+        if self.shift or not may_absorb or self.no_fully_masked_rows:
             return None
         self._assume_lost()
         return self.absorbing
+
+    def _is_lost_beside_mask(self) -> bool:
+        """Whether a constant mask leaves a row nothing but constants in which its scores are lost."""
+        if self.constant_bias is None or self.constant_mask is None or not self.is_low:
+            return False
+        bias, mask = np.broadcast_arrays(self.constant_bias, self.constant_mask)
+        largest = np.where(mask, -np.inf, bias).max(axis=-1)
+        return bool((np.isfinite(largest) & (largest <= -self.absorbing)).any())
 
     def _assume_lost(self) -> None:
         if not self.no_fully_masked_rows:
@@ -472,14 +487,23 @@ class _Sorter:
 
     def _absorbs(self, largest: float, term: Bias) -> bool:
         """Whether a row whose largest bias is that has lost its scores; what hides keys is no bias any more."""
-        return -math.inf < largest <= -absorbing(term.added_in)
+        return -math.inf < largest <= self._lost_from(term)
+
+    def _lost_from(self, term: Bias | Fill) -> float:
+        """From where on scores are lost in the term, as it is behind all factors."""
+        return -absorbing(term.added_in) * (abs(term.factor) if isinstance(term, Bias) else 1.0)
+
+    def _hides_from(self, term: Bias) -> float:
+        """From where on what is added is a mask, as it is behind all factors."""
+        limit = hides_from(term.added_in)
+        return limit if limit <= ABSORBING else limit * max(abs(term.factor), 1.0)
 
     def _note_absorbing(self, numbers: Reals, term: Bias) -> None:
         """Note what becomes of a row of the smallest of these numbers, from which a bias is taken at run time."""
         low = float(numbers.min())
         if self._absorbs(low, term):
             self.may_absorb = True
-        elif low <= MASKING and half_spacing(low, term.added_in) > FELT and set(numbers) == {0.0, low}:
+        elif low <= MASKING and half_spacing(low / term.factor, term.added_in) > FELT and set(numbers) == {0.0, low}:
             self._assume_keys(f"{low:g}", term)
 
     def _assume_hidden(self, number: float) -> None:
@@ -496,8 +520,8 @@ class _Sorter:
     def _may_be_between(self, term: Bias) -> bool:
         """Whether numbers of the bias may absorb the scores in its type, and not in every type."""
         numbers = self.known.possible(term.value)
-        limit = -absorbing(term.added_in)
-        return numbers is None or any(hides_from(term.added_in) < x * term.factor <= limit for x in numbers)
+        above, limit = self._hides_from(term), self._lost_from(term)
+        return numbers is None or any(above < x * term.factor <= limit for x in numbers)
 
     def _check_clamped(self, numbers: Reals, term: Bias) -> None:
         """Of scores that are clamped, −inf is the type's smallest number, and a row that has both is no longer told."""

@@ -40,3 +40,8 @@ def score_bytes(model: Model, softmax: Node) -> int:
         if tensor_type is not None and tensor_type.is_static:
             total += tensor_type.size * tensor_type.dtype.itemsize
     return total
+
+
+def dims_of(space: Space, *names: str) -> str:
+    """The sizes of some views, for people."""
+    return " and ".join(str(list(space[name].dims)) for name in names)
