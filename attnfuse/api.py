@@ -34,6 +34,7 @@ from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
 from attnfuse.ir.equations import read_equation
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.inline import inline_calls
 from attnfuse.ir.operators import columns, inference
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
@@ -177,6 +178,7 @@ __all__ = [
     "hands",
     "head_padding",
     "inference",
+    "inline_calls",
     "inputs_of",
     "keeps_order",
     "kernel",

@@ -13,6 +13,7 @@ from attnfuse.decisions import SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
+from attnfuse.ir.inline import occurrences
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import role
@@ -40,8 +41,10 @@ NO_ESTIMATE = Comparison()
 
 
 def count_sites(model: Model) -> Counter[str]:
-    """How many sites of each form the source holds."""
-    roles = Counter(role(node) for node in model.nodes)
+    """How many sites of each form the source holds, those of a function as often as it is called."""
+    times, roles = occurrences(model), Counter[Role | None]()
+    for node in model.nodes:
+        roles[role(node)] += times[node.graph.name]
     return Counter(formula=roles[Role.SOFTMAX], fused=roles[Role.FUSED_ATTENTION])
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from attnfuse.api import IDENTITIES, Context, Effects, Model, Property, TakeExtensions
+from attnfuse.api import CALL, IDENTITIES, Context, Effects, Legalised, Model, Property, TakeExtensions, inline_calls
 from attnfuse_passes.attention.decide import Sites
 from attnfuse_passes.attention.formula import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
@@ -30,15 +30,22 @@ class Fuse:
     id: ClassVar[str] = "fuse"
     order: ClassVar[int] = 100
     summary: ClassVar[str] = "softmax(QKᵀ)V, however spelled, becomes one fused node"
-    ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
+    ensures: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED, Property.INLINED})
     takes: ClassVar[Mapping[str, TakeExtensions]] = {IDENTITIES: registry.extend}
 
     largest_constant: Annotated[int, Field(ge=0)] = MAX_ELEMENTS
 
     def run(self, model: Model, context: Context) -> bool:
-        """Raise, decide and lower each site, in file order; what they write alike is written once."""
+        """Raise, decide and lower each site, in file order; what they write alike is written once.
+
+        Before, functions that are called by name become nodes of their callers: each call of a block has sites of its
+        own then, with weights of its own, and MindSpore Lite, which takes no calls, has none left.
+        """
+        calls = inline_calls(model)
+        if context.target.runtime == "lite":
+            context.legalised += [Legalised(CALL, call.operators) for call in calls]
         restated = restate(model, context, self._fuse)
-        return self._fuse(model, context) or restated
+        return self._fuse(model, context) or restated or bool(calls)
 
     def _fuse(self, model: Model, context: Context) -> bool:
         effects = Effects.of(model)

@@ -266,7 +266,7 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "facts.dynamic_batch": lambda: dynamic(product="MatMulExt", other_lead=(1, UNKNOWN)),
     "facts.dynamic_mask": lambda: dynamic(masked=True),
-    "facts.dynamic_head_dim": lambda: dynamic(head_dim=12),
+    "facts.dynamic_head_dim": lambda: dynamic(lengths=(UNKNOWN, 5), head_dim=12),
     "facts.dynamic_layout": lambda: dynamic((UNKNOWN, 2), (UNKNOWN, UNKNOWN), across=True),
     "safety.weights_escape": lambda: code(Site(weights=as_output)),
     "safety.scores_escape": lambda: code(Site(scores=as_output)),

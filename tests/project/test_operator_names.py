@@ -62,6 +62,10 @@ _ABOUT = {
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
     "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
+    "passes/attention/open_sizes.py": (
+        "ExpandDims Reshape Shape Tile Transpose",
+        "what asks for a size, and which axis keeps one that is not known",
+    ),
     "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
@@ -83,6 +87,10 @@ _ABOUT = {
         "Chunk ChunkView Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView StridedSlice",
         "what cuts an axis in halves",
     ),
+    "passes/composites/rms_norm.py": (
+        "Mul Add Cast Pow PowTensorScalar Square MeanExt ReduceMean Rsqrt",
+        "the formula of mean squares",
+    ),
     "passes/composites/rotation.py": (
         "Neg Mul Add Cast Concat StackExt UnstackExtView",
         "the formula, by pairs and by halves",
@@ -100,6 +108,10 @@ _ABOUT = {
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
+    ),
+    "passes/simplify/transposed.py": (
+        "AddLayerNorm Cast GroupNorm GroupNormSilu Mul Sub",
+        "elementwise neighbours that take a bias in, and those that take row-major tensors",
     ),
     "passes/simplify/ranges.py": (
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import FullyMaskedRows, Obligation
-from attnfuse_passes.attention.normal_form import Bias, BooleanMask, Fill, Term
+from attnfuse_passes.attention.axes import product
+from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,23 @@ class MaskPlan:
         return any(mask.per_head for mask in self.masks) or (constant is not None and constant.shape[1] > 1)
 
 
-def as_given(terms: Sequence[Term]) -> MaskPlan:
-    """The mask and the bias of a fused node of the source, which go on as they are."""
-    masks = tuple(term for term in terms if isinstance(term, BooleanMask))
-    biases = tuple(term for term in terms if isinstance(term, Bias))
-    return MaskPlan(masks=masks, biases=biases, kind="additive" if biases else "bool" if masks else None)
+def as_given(attention: Attention) -> MaskPlan:
+    """The mask and the bias of a fused node of the source, which go on as they are, and what its mode discards."""
+    masks = tuple(term for term in attention.terms if isinstance(term, BooleanMask))
+    biases = tuple(term for term in attention.terms if isinstance(term, Bias))
+    bands = [term for term in attention.terms if isinstance(term, Band)]
+    lengths = (product(attention.axes.query_length), product(attention.axes.key_length))
+    outside = bands[0].discarded(*lengths) if bands else None
+    kind = "bool" if masks else None if outside is None else "causal" if is_causal(outside) else "bool"
+    return MaskPlan(masks=masks, constant_mask=outside, biases=biases, kind="additive" if biases else kind)
+
+
+def is_causal(mask: npt.NDArray[np.bool_]) -> bool:
+    """Whether a constant mask hides what comes after, from the first row on or up to the last."""
+    batch, heads, rows, columns = mask.shape
+    if (batch, heads) != (1, 1) or rows == 1:
+        return False
+    future = np.triu(np.ones((rows, columns), np.bool_), 1)
+    return bool((mask[0, 0] == future).all()) or bool(
+        (mask[0, 0] == np.triu(np.ones((rows, columns), np.bool_), 1 + columns - rows)).all()
+    )

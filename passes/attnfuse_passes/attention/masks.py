@@ -48,10 +48,10 @@ from attnfuse_passes.attention.hiding import (
     hides_from,
     is_weighed,
 )
-from attnfuse_passes.attention.mask_plan import MaskPlan, as_given
+from attnfuse_passes.attention.mask_plan import MaskPlan, as_given, is_causal
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill
+from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -81,8 +81,8 @@ def plan_masks(
     adds its bias before the scale. A fused node's own terms are handed on as they are.
     """
     if attention.layout is not None:
-        return as_given(attention.terms)
-    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask))
+        return as_given(attention)
+    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask | Band))
     return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
 
 
@@ -153,7 +153,7 @@ class _Sorter:
         elif self.masks:
             kind = "bool"
         elif self.constant_mask is not None:
-            kind = "causal" if _is_causal(self.constant_mask) else "bool"
+            kind = "causal" if is_causal(self.constant_mask) else "bool"
         return MaskPlan(
             masks=tuple(self.masks),
             constant_mask=self.constant_mask,
@@ -574,16 +574,6 @@ def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
         axes.append(source[start:end])
         start = end
     return axes
-
-
-def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
-    batch, heads, rows, columns = mask.shape
-    if (batch, heads) != (1, 1) or rows == 1:
-        return False
-    future = np.triu(np.ones((rows, columns), np.bool_), 1)
-    return bool((mask[0, 0] == future).all()) or bool(
-        (mask[0, 0] == np.triu(np.ones((rows, columns), np.bool_), 1 + columns - rows)).all()
-    )
 
 
 def _largest(dtype: DType) -> float:

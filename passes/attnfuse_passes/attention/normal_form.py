@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedNodeFacts, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
@@ -144,9 +145,25 @@ class BooleanMask:
     threshold: float | None = None
 
 
-Term: TypeAlias = Bias | BooleanMask | Fill
-Layout: TypeAlias = Literal["BNSD", "BSND", "BSH", "BNSD_BSND"]
-"""Batch, heads, sequence, head size; in BSH heads and head size are one axis. BNSD_BSND takes BNSD and gives BSND."""
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The keys that a fused node of the source discards by its sparse_mode: of query i those before key i − `before`
+    and those behind key i + `behind`."""
+
+    before: int
+    behind: int
+
+    def discarded(self, queries: int, keys: int) -> npt.NDArray[np.bool_]:
+        """Where keys are discarded, [1, 1, queries, keys]."""
+        rows, columns = np.arange(queries)[:, None], np.arange(keys)[None, :]
+        outside: npt.NDArray[np.bool_] = (columns > rows + self.behind) | (columns < rows - self.before)
+        return outside[None, None]
+
+
+Term: TypeAlias = Band | Bias | BooleanMask | Fill
+Layout: TypeAlias = Literal["BNSD", "BSND", "BSH", "SBH", "BNSD_BSND"]
+"""Batch, heads, sequence, head size; in BSH and SBH heads and head size are one axis. BNSD_BSND takes BNSD and gives
+BSND. In SBH no node is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +205,8 @@ class Attention:
     each from the one before it alone, which nothing else reads: what is written may stand for any of them. `factors`
     are the constants whose float64 product is the scale, or its negative where query is `negated`; query is multiplied
     by `query_factors` too. `score_bytes` are those of the softmax's operand and result.
-    `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND" or "BSH"), and `given`
-    the node as it stands; both are None for a formula.
+    `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND", "BSH" or "SBH"), and
+    `given` the node as it stands; both are None for a formula.
     """
 
     origin: Origin

@@ -15,6 +15,7 @@ from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse_passes.attention.axes import product
 from attnfuse_passes.attention.formula import raise_formula
 from attnfuse_passes.attention.fused_node import raise_fused_node
+from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import (
     Attention,
     AttentionAxes,
@@ -42,7 +43,7 @@ def _raised(model: Model, node: Node) -> Attention | UnreadFusedNode:
     names = SiteNames(model)
     if role(node) is Role.SOFTMAX:
         return raise_formula(model, node, Effects.of(model), names)
-    return raise_fused_node(model, node, Effects.of(model), names)
+    return raise_fused_node(model, node, Effects.of(model), names, ConstantFolder(model, Effects.of(model)))
 
 
 def operands(g: GraphBuilder, kv_heads: int = N, dtype: dtypes.DType = FLOAT16) -> tuple[str, str, str]:

@@ -51,7 +51,7 @@ INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1}
 MENDS_ROWS = 2
 """Bit 1: rows without a key are mended. Set where a fused node of the source has it; `guarded` puts in what a formula
 has."""
-LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "SBH": 2, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
 Scalar: TypeAlias = "bool | int | float"
@@ -64,7 +64,7 @@ class FusedOperator:
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
     is, None where it has one. `layouts` are those that it is written in, of equal ones the first, `precisions` those it
-    may be written in. `fixed` are arguments that are always given so.
+    may be written in. `takes` are those that the source may have it in. `fixed` are arguments that are always given so.
     """
 
     form: NodeKind
@@ -76,6 +76,7 @@ class FusedOperator:
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
     layouts: tuple[Layout, ...] = ("BNSD", "BSH")
+    takes: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
     precisions: tuple[Precision, ...] = ("high",)
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -97,8 +98,8 @@ class FusedOperator:
         if missing is not None:
             return Unsupported(missing.code, missing.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
-            expected = "known sizes, or a head size that needs no padding"
-            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
+            expected = "a known head size, and at most one unknown size where it needs padding"
+            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "others")
         if not self._holds_bias(attention, candidate):
             reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
@@ -245,14 +246,15 @@ def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
 
 
 def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
-    """Whether heads are of unknown size, or padded beside any unknown size.
+    """Whether heads are of unknown size, or padded beside more than one unknown size.
 
-    MindSpore's inference forgets every size of a padded value of which it does not know all.
+    MindSpore's inference forgets every size of a padded value of which it does not know all: a Reshape tells them
+    again, where all but one are known.
     """
     axes = attention.axes
-    lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
+    is_open = product(axes.batch) < 0 and min(product(axes.query_length), product(axes.key_length)) < 0
     sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
-    return min(sizes) < 0 or (candidate.padding > 0 and UNKNOWN in lengths)
+    return min(sizes) < 0 or (candidate.padding > 0 and is_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +292,10 @@ class _Entry:
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
         value = arranged if self.factors is None else self.factors.write(b, arranged)
-        value = self.apart.write(b, b.cast(value, self.dtype))
-        return self.together.write(b, b.pad_last(value, self.padding)), arranged
+        padded = b.pad_last(self.apart.write(b, b.cast(value, self.dtype)), self.padding)
+        if self.padding and UNKNOWN in self.dims and not self.together.steps:
+            padded = b.reshape(padded, (*self.dims[:-1], self.dims[-1] + self.padding))
+        return self.together.write(b, padded), arranged
 
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:

@@ -202,8 +202,11 @@ class Terms:
     def _mask(self, b: Builder) -> tuple[str | None, str | None]:
         """The mask for the node, and the same before its rows were written out (for the guard)."""
         masks = self.candidate.masks
-        if any(mask.source is None for mask in masks.masks):
-            return masks.masks[0].value, None  # a fused node's own, as it is
+        own = next((mask.value for mask in masks.masks if mask.source is None), None)
+        if own is not None and masks.constant_mask is not None:
+            return b.op("LogicalOr", b.cast(own, dtypes.BOOL), b.tensor(masks.constant_mask, dtypes.BOOL)), None
+        if own is not None:
+            return own, None  # a fused node's own, as it is
         whole = self._condition(b)
         return (None if whole is None else b.broadcast(whole, self.mask_dims or ())), whole
 
