@@ -53,6 +53,10 @@ class OutputFigures:
     overflowed: int = 0
     """Elements of the original that are finite in float64, and NaN or infinite at its own types."""
 
+    not_nan: int = 0
+    """Elements that the original leaves NaN, in float64 and at its own types, and of which the fused graph makes
+    something else in one of the two: a fully masked row has another result."""
+
     @property
     def compared(self) -> bool:
         """Whether there was anything to compare, where there are elements at all."""
@@ -63,7 +67,8 @@ class OutputFigures:
     @property
     def passed(self) -> bool:
         is_same = self.fused_in_float64 <= self.tolerance_in_float64
-        return self.compared and self.not_finite == 0 and is_same and self.fused <= self.tolerance
+        is_defined_alike = self.not_finite == 0 and self.not_nan == 0
+        return self.compared and is_defined_alike and is_same and self.fused <= self.tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

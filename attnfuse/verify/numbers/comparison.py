@@ -20,8 +20,10 @@ to that, the second question is asked of it, and the first is not (`own_reading`
 
 An element that the original defines, in float64 or at its own types, and that is NaN or infinite in the fused graph is
 a finding; so is one that the original overflows at its own types, unless the fused graph gives the same there.
-Elements that the original leaves NaN or infinite are otherwise compared by nobody; where it leaves all of them so,
-nothing was shown, and that is a finding.
+An element that the original leaves NaN in float64 and at its own types, as it does in a fully masked row, is NaN in
+the fused graph too, in both; where it is NaN in one of the two only, a type has decided that. Elements that the
+original leaves NaN or infinite are otherwise compared by nobody; where it leaves all of them so, nothing was shown, and
+that is a finding.
 
 Relative error is ‖x − reference‖₂ / ‖reference‖₂.
 """
@@ -30,7 +32,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -40,6 +42,7 @@ from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model, live_values
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
+from attnfuse.names import counted
 from attnfuse.verify.graph.fused_nodes import MalformedError, fused_nodes, read
 from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
 from attnfuse.verify.names import leaf_name
@@ -122,11 +125,14 @@ def compare(
     seed: int,
     taps: Mapping[str, TensorType] | None = None,
     inputs: Mapping[str, Array] | None = None,
+    *,
+    no_fully_masked_rows: bool = False,
 ) -> Comparison:
     """Run both graphs and judge the fused one.
 
     `taps` are values of the original, with their types, to be handed back as that graph computes them at its own types.
-    `inputs` are by the original's names; left out, they are drawn.
+    `inputs` are by the original's names; left out, they are drawn. `no_fully_masked_rows`: the policy rules such rows
+    out, and what stands in them is nobody's.
     Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
     """
     inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
@@ -161,7 +167,8 @@ def compare(
     figures = []
     for i, (a, b, c, d, e, f) in enumerate(zip(reference, native, formula, algebra, result, allowed, strict=True)):
         name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
-        figures.append(judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f))
+        judged = judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
+        figures.append(replace(judged, not_nan=0) if no_fully_masked_rows else judged)
     findings = [finding for figure in figures for finding in problems(figure, f"output {figure.output}")]
     notes = []
     for figure in figures:
@@ -311,7 +318,12 @@ def judge(
         not_finite=int(np.count_nonzero(_lost(exact, own, got))),
         undefined=int(np.count_nonzero(~defined)),
         overflowed=int(np.count_nonzero(np.isfinite(exact) & ~np.isfinite(own))),
+        not_nan=int(np.count_nonzero(np.isnan(exact) & np.isnan(own) & ~(np.isnan(got) & _is_nan(algebra)))),
     )
+
+
+def _is_nan(values: Array) -> Array:
+    return np.isnan(values.astype(np.float64))
 
 
 def _lost(exact: Array, own: Array, got: Array) -> Array:
@@ -347,11 +359,17 @@ def uncompared(output: str, given: str = "") -> str:
     )
 
 
+def rows_without_nan(count: int, output: str) -> list[str]:
+    """What is wrong where the fused graph makes something else of `count` elements that the original leaves NaN."""
+    if not count:
+        return []
+    where = f"in {counted(count, 'place')} where the original is, in float64 and at its own types"
+    return [f"{output} is not NaN {where}: a fully masked row has another result."]
+
+
 def problems(figures: OutputFigures, output: str, given: str = "") -> list[str]:
     """What these figures are out of bounds in; `output` is what the sentences call the result, `given` as above."""
-    findings = []
-    if not figures.compared:
-        findings.append(uncompared(output, given))
+    findings = [*([] if figures.compared else [uncompared(output, given)]), *rows_without_nan(figures.not_nan, output)]
     overflow = (
         "" if np.isfinite(figures.baseline) else "; the formula overflows there, so another type may suit it better"
     )

@@ -27,7 +27,7 @@ from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers import comparison, data, execution, replaced_operators, site_numbers, weights
-from attnfuse.verify.numbers.comparison import Comparison, Side, problems, uncompared
+from attnfuse.verify.numbers.comparison import Comparison, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
@@ -142,7 +142,7 @@ def _at_sizes(
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
-        met = _run_whole(sides, _feeds(before, sets, request), taps, request.seed, found)
+        met = _run_whole(sides, _feeds(before, sets, request), taps, request, found)
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(
             *sides,
@@ -201,13 +201,13 @@ def _drawn(model: Model, seed: int, draw: Draw) -> _Feed:
 
 
 def _run_whole(
-    sides: tuple[Side, Side], feeds: Iterator[_Feed], taps: Mapping[str, TensorType], seed: int, found: Found
+    sides: tuple[Side, Side], feeds: Iterator[_Feed], taps: Mapping[str, TensorType], request: Request, found: Found
 ) -> _Run:
     """Add to what is found; the run that left the least undefined, with the values asked for."""
     runs: list[_Run] = []
     best: _Run | None = None
-    for feed in _with_open(sides[0].model, feeds, seed, runs):
-        run = _Run(feed, _compare(sides, feed, taps, seed))
+    for feed in _with_open(sides[0].model, feeds, request.seed, runs):
+        run = _Run(feed, _compare(sides, feed, taps, request))
         if best is None or run.undefined < best.undefined:
             best = run
         # Only the best one's values are kept: they are large.
@@ -247,9 +247,10 @@ def _is_unanswered(runs: Sequence[_Run]) -> bool:
     return False
 
 
-def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], seed: int) -> Comparison:
+def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], request: Request) -> Comparison:
+    is_ruled_out = bool(request.never_fully_masked)
     try:
-        return comparison.compare(*sides, seed, taps, feed.inputs)
+        return comparison.compare(*sides, request.seed, taps, feed.inputs, no_fully_masked_rows=is_ruled_out)
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None
@@ -268,7 +269,9 @@ def _report(runs: Sequence[_Run], model: Model, found: Found) -> None:
         for figures in run.figures():
             if figures.compared:
                 texts += problems(figures, f"output {figures.output}")
-            elif figures.output in compared:
+                continue
+            texts += rows_without_nan(figures.not_nan, f"output {figures.output}")
+            if figures.output in compared:
                 found.notes.append(f"{label}the original gives output {figures.output} no finite value")
         found.findings += [label + text for text in dict.fromkeys(texts)]
         found.notes += [label + note for note in run.compared.notes]

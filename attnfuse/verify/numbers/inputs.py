@@ -22,7 +22,7 @@ TIMESTEPS = 1000
 """Diffusion schedules count their steps below this."""
 
 
-_FILLS = {"left": "lowest", "right": "-inf", "single": "-10000", "none": "lowest"}
+_FILLS = {"left": "lowest", "right": "-inf", "single": "-10000", "none": "lowest", "empty": "-inf"}
 """What hides a key in a row of that pattern where the mask is added to the scores; "lowest" is the type's own."""
 
 _NEAR = 0.1
@@ -34,8 +34,9 @@ class Draw:
     """How masks and lengths are drawn: the patterns of their rows in turn, and what to call that.
 
     Of a mask of 0 and 1: "left" starts with zeros, "right" ends with them, "single" has one 1, "other" one 0, "holes"
-    both at random, "none" only zeros, "all" only ones; "open" starts with 1 and ends with 0, at random between. Which
-    of the two numbers hides a key is the graph's affair, so each pattern but "holes" has its opposite here.
+    both at random, "none" and "empty" only zeros, "all" only ones; "open" starts with 1 and ends with 0, at random
+    between. Which of the two numbers hides a key is the graph's affair, so each pattern but "holes" has its opposite
+    here. Of a mask that is added, a row of "none" holds the type's lowest number, one of "empty" −inf.
     """
 
     label: str
@@ -46,6 +47,8 @@ OPEN = Draw("masks, if any, hide and show keys in each row", ("open",))
 """Leaves no row of a mask fully masked, whichever way round it is meant."""
 PADDED = Draw("masks padded left and right", ("left", "right", "single", "holes"))
 HIDDEN = Draw("masks hidden and seen whole", ("none", "all"))
+EMPTY = Draw("masks of −inf in whole rows", ("empty", "open"))
+"""For masks that are added: a row of the lowest number means the mean of value, and one of −inf is not a number."""
 
 _KEPT = ("left", "right", "single", "other", "holes")
 
@@ -55,12 +58,26 @@ def telling_draws(model: Model) -> tuple[Draw, ...]:
     rows = _fewest_rows(model)
     if rows is None:
         return ()
-    return (*_in_turns("masks", _KEPT, rows), *_in_turns("hidden", HIDDEN.patterns, rows))
+    empty = _in_turns("empty", EMPTY.patterns, rows) if _has_added_mask(model) else ()
+    return (*_in_turns("masks", _KEPT, rows), *_in_turns("hidden", HIDDEN.patterns, rows), *empty)
 
 
 def whole_draws(model: Model) -> tuple[Draw, ...]:
-    """Draws for a whole graph, which takes long: two where there are masks or lengths, else one."""
-    return (OPEN,) if _fewest_rows(model) is None else (PADDED, HIDDEN)
+    """Draws for a whole graph, which takes long: two where there are masks or lengths, else one; three where a mask is
+    added as it is."""
+    if _fewest_rows(model) is None:
+        return (OPEN,)
+    return (PADDED, HIDDEN, EMPTY) if _has_added_mask(model) else (PADDED, HIDDEN)
+
+
+def _has_added_mask(model: Model) -> bool:
+    for value in model.proto.graph.input:
+        tensor_type = model.type_of(value.name)
+        if tensor_type is not None and tensor_type.dtype.is_float:
+            asked, name = needs(model, value.name), leaf_name(value.name).lower()
+            if asked.additive and _is_mask(name, tensor_type, asked):
+                return True
+    return False
 
 
 def _in_turns(label: str, patterns: Sequence[str], rows: int) -> list[Draw]:
@@ -198,7 +215,7 @@ def _rows(dims: tuple[int, ...], how: Draw, generator: np.random.Generator) -> A
     for row in range(len(rows)):
         pattern = how.patterns[row % len(how.patterns)]
         if size < 2:
-            rows[row] = pattern != "none"
+            rows[row] = pattern not in ("none", "empty")
         else:
             _fill_row(rows[row], pattern, int(generator.integers(0, size)) if pattern in _PLACED else 0)
     return rows.reshape(dims)
@@ -221,7 +238,7 @@ def _fill_row(row: Array, pattern: str, place: int) -> None:
     elif pattern in _PLACED:
         row[:] = pattern == "other"
         row[place] = pattern == "single"
-    elif pattern in ("none", "all"):
+    elif pattern in ("none", "empty", "all"):
         row[:] = pattern == "all"
 
 
@@ -230,7 +247,7 @@ def _lengths(span: int, dims: tuple[int, ...], how: Draw, generator: np.random.G
     count = math.prod(dims)
     random = generator.permutation(np.arange(1, max(span, 2)))
     padded = max(1, span * 3 // 8)
-    known = {"left": span - padded, "right": padded, "single": 1, "other": span - 1, "none": 0, "all": span}
+    known = {"left": span - padded, "right": padded, "single": 1, "other": span - 1, "none": 0, "empty": 0, "all": span}
     patterns = (how.patterns[row % len(how.patterns)] for row in range(count))
     lengths = [known.get(pattern, int(random[row % len(random)])) for row, pattern in enumerate(patterns)]
     return np.array(lengths, np.int64).reshape(dims)

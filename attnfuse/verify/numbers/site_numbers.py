@@ -44,6 +44,7 @@ from attnfuse.verify.numbers.comparison import (
     own_reading,
     problems,
     relative_error,
+    rows_without_nan,
     site_margin,
 )
 from attnfuse.verify.numbers.site_draws import operands
@@ -61,10 +62,12 @@ class SiteResult:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """On drawn operands: the relative error in float64 and how large it may be there; of drawn masks all figures."""
+    """On drawn operands: the relative error in float64, how large it may be there, and the elements that the original
+    alone leaves NaN; of drawn masks all figures."""
 
     error: float
     bound: float
+    not_nan: int
     judged: OutputFigures | None = None
 
 
@@ -99,6 +102,8 @@ def compare_sites(
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
         met_figures, peaks = _figures(site, part, sides, met, result, is_about_masks=are_about_masks)
+        if key[1]:
+            met_figures = replace(met_figures, not_nan=0)
         figures = at_own_types(met_figures) if are_about_masks else met_figures
         results.append(_result(site, part, figures, peaks, drawn.get(key, {}), given))
     return results
@@ -169,8 +174,12 @@ def _result(
     findings += [f"{where} {text}" for text in _reached(part.original, peaks)]
     for how, on in drawn.items():
         if on.judged is not None:
-            findings += problems(on.judged, f"{where} on drawn operands ({how})") if on.judged.compared else []
-        elif not on.error <= on.bound:
+            on_these = f"{where} on drawn operands ({how})"
+            compared = on.judged.compared
+            findings += problems(on.judged, on_these) if compared else rows_without_nan(on.not_nan, on_these)
+            continue
+        findings += rows_without_nan(on.not_nan, f"{where} on {how} drawn operands")
+        if not on.error <= on.bound:
             findings.append(
                 f"{where} on {how} drawn operands, in float64, differs from the original by {on.error:.2e} (relative), "
                 f"more than the {on.bound:.2e} that storing the scale and bias costs: it is another function."
@@ -296,12 +305,24 @@ def _draws(
             exact = original.run(Arithmetic.EXACT, made.values)[0]
             result = fused.run(Arithmetic.EXACT, made.values)[0]
             bound = algebra_bounds(original, part.fused, rounding, made.values, [exact])[0]
-            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
+            not_nan = 0 if no_fully_masked_rows else _not_nan(original, made.values, exact, result)
+            drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound, not_nan)
             continue
         result = fused.run(Arithmetic.NATIVE, made.values)[0]
         figures, _ = _figures(site, part, sides, made.values, result, is_about_masks=True)
-        drawn[made.label] = _Drawn(figures.fused_in_float64, figures.tolerance_in_float64, at_own_types(figures))
+        drawn[made.label] = _Drawn(
+            figures.fused_in_float64, figures.tolerance_in_float64, figures.not_nan, at_own_types(figures)
+        )
     return drawn
+
+
+def _not_nan(original: Side, values: Mapping[str, Array], exact: Array, result: Array) -> int:
+    """How many elements the original leaves NaN, in float64 and at its own types, and the fused graph, in float64,
+    does not."""
+    missed = np.isnan(exact) & ~np.isnan(result)
+    if missed.any():
+        missed &= np.isnan(original.run(Arithmetic.NATIVE, values)[0].astype(np.float64))
+    return int(np.count_nonzero(missed))
 
 
 def at_own_types(figures: OutputFigures) -> OutputFigures:

@@ -180,19 +180,44 @@ def test_errors_are_relative_to_the_reference() -> None:
     assert not replace(result, fused_in_float64=result.tolerance_in_float64 * 1.01).passed
 
 
-def test_what_the_original_leaves_undefined_is_compared_by_nobody() -> None:
+def test_what_is_nan_in_one_type_of_the_original_is_compared_by_nobody() -> None:
+    """Overflow to ∞ − ∞ in a 16-bit type, or a number that hides keys in that type only."""
     nan = float("nan")
     result = judge(
         "out",
-        reference=np.array([nan, 4.0, 1.0]),
-        native=np.array([nan, 4.0, math.inf]),
-        formula=np.array([nan, 4.0, 1.0]),
-        algebra=np.array([0.0, 4.0, 1.0]),
-        fused=np.array([0.0, 4.0, 7.0]),
+        reference=np.array([nan, 4.0, 1.0, 3.0]),
+        native=np.array([2.0, 4.0, math.inf, nan]),
+        formula=np.array([2.0, 4.0, 1.0, 3.0]),
+        algebra=np.array([0.0, 4.0, 1.0, 3.0]),
+        fused=np.array([0.0, 4.0, 7.0, 3.0]),
         allowed=ALGEBRA_BOUND,
     )
     assert result.passed
     assert result.fused == 0.0
+
+
+@pytest.mark.parametrize(("algebra", "fused"), [(0.0, 0.0), (math.nan, 0.0), (0.0, math.nan), (math.nan, math.inf)])
+def test_what_is_nan_in_every_type_of_the_original_is_nan_in_the_fused_graph(algebra: float, fused: float) -> None:
+    def judged(algebra: float, fused: float, rest: float) -> OutputFigures:
+        def values(number: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+            return np.array([number, rest])
+
+        own = values(math.nan)
+        return judge(
+            "out",
+            reference=own,
+            native=own,
+            formula=own,
+            algebra=values(algebra),
+            fused=values(fused),
+            allowed=ALGEBRA_BOUND,
+        )
+
+    figures = judged(algebra, fused, 4.0)
+    assert (figures.passed, figures.not_nan) == (False, 1)
+    (finding,) = problems(figures, "output out")
+    assert finding.startswith("output out is not NaN in 1 place where the original is")
+    assert judged(math.nan, math.nan, 4.0).passed
 
 
 def undefined(reference: list[float], native: list[float], fused: list[float]) -> OutputFigures:
@@ -230,7 +255,7 @@ def test_where_the_original_defines_nothing_nothing_was_shown(
     assert not result.passed
     told = problems(result, "output out")
     assert "output out could not be compared" in told[0]
-    assert len(told) == (2 if result.not_finite else 1)
+    assert len(told) == (2 if result.not_finite or result.not_nan else 1)
 
 
 def test_an_output_of_no_elements_is_as_it_should_be() -> None:

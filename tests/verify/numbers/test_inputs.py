@@ -386,6 +386,21 @@ def test_what_the_graph_assigns_to_a_parameter_is_followed() -> None:
     assert set().union(*map(rows_of, seen)) == ALL_KINDS
 
 
+def test_what_is_added_as_it_is_is_minus_infinity_in_whole_rows_too() -> None:
+    """Beside rows that show a key; a mask of 0 and 1 hides whole rows anyway, with whatever the graph makes of it."""
+    g = GraphBuilder("g")
+    attend(g, g.add(scores(g), g.input("attention_mask", (2, 1, 8, 8), FLOAT16)))
+    drawn = drawn_each(g, "attention_mask")
+    assert [label for label, mask in drawn.items() if np.isneginf(mask).all(-1).any()] == [
+        "empty 1",
+        "masks of −inf in whole rows",
+    ]
+    assert (drawn["empty 1"] == 0).any(-1).any()
+    g = GraphBuilder("g")
+    attend(g, g.masked_fill(scores(g), g.input("attention_mask", (2, 1, 8, 8), BOOL), np.array(-np.inf, np.float16)))
+    assert not {label for label in drawn_each(g, "attention_mask") if "empty" in label or "whole rows" in label}
+
+
 def test_the_policy_may_say_that_each_row_has_a_key() -> None:
     """Then `OPEN` is what is drawn: hidden and seen keys in each row, in both directions."""
     g = GraphBuilder("g")
