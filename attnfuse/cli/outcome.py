@@ -12,12 +12,18 @@ from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import CompileOutcome
 from attnfuse.errors import OutputError, TraceError
+from attnfuse.names import counted
 from attnfuse.report.table import render
 from attnfuse.verify import NOT_VERIFIED, Verification
 
 
-def report_outcome(outcome: CompileOutcome, options: SourceOptions, *, operators: bool = False) -> int:
-    """Print and write the report, with `operators` each one that was legalised; the exit code it comes to."""
+def report_outcome(
+    outcome: CompileOutcome, options: SourceOptions, *, operators: bool = False, writes: bool = True
+) -> int:
+    """Print and write the report, with `operators` each one that was legalised; the exit code it comes to.
+
+    `writes`: the command writes what it compiles, where nothing is against that.
+    """
     document = outcome.report.to_json()
     if outcome.verification is not None:
         document["verification"] = outcome.verification.to_json()
@@ -35,7 +41,7 @@ def report_outcome(outcome: CompileOutcome, options: SourceOptions, *, operators
     for failed in outcome.report.failed:
         say(f"error: component {failed.name} was left out: {failed.reason}.")
     for unmet in outcome.unmet:
-        say(f"error: {unmet}; nothing was written.")
+        say(f"error: {unmet}{'; nothing was written' if writes else ''}.")
     if outcome.verification is not None:
         say_verification(outcome.verification)
         if not outcome.verification.passed:
@@ -65,9 +71,11 @@ def say_verification(verification: Verification) -> None:
             )
         worst = max(component.sites, key=lambda site: site.figures.fused, default=None)
         if worst is not None:
-            count = len({site.figures.output for site in component.sites})  # of any batch each is run at several
+            count = len(
+                {site.module for site in component.sites}
+            )  # one may have several results, and sizes it is run at
             say(
-                f"{component.name}: per-site check of {count} {'site' if count == 1 else 'sites'}: "
+                f"{component.name}: per-site check of {counted(count, 'site')}: "
                 f"relative error at most {worst.figures.fused:.2e}, tolerance {worst.figures.tolerance:.2e}"
             )
         for file in component.data:

@@ -31,6 +31,8 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import NotEditableError, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
+_PLACED = re.compile(r".*-attnfuse_(.+)_\d+")
+"""Scopes as `Builder` gives them, which a node keeps that took another one's name."""
 _BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 """Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
 
@@ -86,6 +88,12 @@ def sites_built(model: Model) -> set[str]:
     """The sites whose nodes a builder made before: a result that is compiled again has them already."""
     matches = (_BUILT.fullmatch(short_name(node.name)) for node in model.nodes)
     return {match.group(1) for match in matches if match is not None}
+
+
+def site_of(node: Node) -> str | None:
+    """The site that a builder made the node for; None where it was made by none."""
+    match = _PLACED.fullmatch(node.scope)
+    return None if match is None else match.group(1)
 
 
 def unused(site: str, taken: set[str]) -> str:

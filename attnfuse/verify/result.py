@@ -75,8 +75,9 @@ class OutputFigures:
 class SiteFigures:
     """One attention alone, on the values that enter it in the original graph, and on drawn ones.
 
-    `figures` are those of the site's result, of the parts of both graphs. `module` is what feeds its query, as far as
-    the graph tells. `largest_score` is the largest |scale · QKᵀ| met, None where the graph has no value of that kind.
+    `figures` are those of the site's result, of the parts of both graphs. `module` is what the report calls the site,
+    or what feeds its query in a graph that does not tell: entries with the same one are results of one site, or of one
+    at several sizes. `largest_score` is the largest |scale · QKᵀ| met, None where the graph has no value of that kind.
     `drawn` is the relative L2 error in float64 on each kind of drawn operands.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 import attnfuse
 from attnfuse import cli
+from attnfuse.cli.outcome import say_verification
 from attnfuse.errors import UsageError
 from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.verify import ComponentVerification, OutputFigures, SiteFigures, Verification
 from tests.support.graphs import GraphBuilder, seeded
 
 DIMS = (2, 4, 8, 16)
@@ -75,8 +78,24 @@ def test_the_certificate_names_what_was_run_on(graph: Path, tmp_path: Path, caps
     (component,) = json.loads((tmp_path / "out" / "m.verification.json").read_text())["components"]
     assert component["drawn"] == []
     assert [file["name"] for file in component["data"]] == ["a.npz", "b.npz"]
+    (site,) = component["sites"]
+    (record,) = json.loads((tmp_path / "out" / "m.report.json").read_text())["components"][0]["sites"]
+    assert site["module"] == record["module"] == record["id"].removeprefix("m/")
     for file in component["data"]:
         assert f"run on {file['name']} (sha256 {file['sha256']})" in message
+
+
+def test_results_of_one_site_are_counted_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """A site may have several results, and is run at several batches."""
+    figures = OutputFigures("a", (2,), *[0.0] * 7, not_finite=0)
+    sites = tuple(
+        SiteFigures(module=module, compute_dtype="float16", largest_score=None, drawn={}, figures=of)
+        for module in ("attn1", "attn2")
+        for of in (figures, replace(figures, output="b"))
+    )
+    for some, said in ((sites[:2], "1 site:"), (sites, "2 sites:")):
+        say_verification(Verification((ComponentVerification(name="m", level="full", seed=0, sites=some),)))
+        assert f"m: per-site check of {said}" in capsys.readouterr().err
 
 
 def test_in_python_it_is_the_same() -> None:

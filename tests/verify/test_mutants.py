@@ -92,7 +92,7 @@ def test_a_sound_rewrite_passes_every_check(block: Attention, runtime: str, tmp_
     assert result.findings == ()
     assert [n for n in result.notes if n.startswith("site")] == []
     (site,) = result.sites
-    assert site.module == "attn.to_q"
+    assert site.module == "attn"
     assert set(site.drawn) == {"mixed", "large"}
     assert site.largest_score is not None
     assert 4 < site.largest_score < 40
@@ -305,7 +305,7 @@ def test_another_type_than_the_policy_asks_for_is_found_where_the_source_leaves_
     changed = Model(fused.proto)
     assert checks(verify(original, changed, tmp_path)) == set()
     (finding,) = verify(original, changed, tmp_path, asked).findings
-    assert finding.endswith("(attn.to_q) computes in bfloat16, and the policy asks for float16.")
+    assert finding.endswith("(attn) computes in bfloat16, and the policy asks for float16.")
 
 
 @pytest.mark.parametrize(("cast", "code"), [("float16", 4), ("bfloat16", 0)])
@@ -379,7 +379,7 @@ def test_the_largest_score_is_that_of_the_product_where_one_operator_adds_the_ma
 def test_scores_that_the_sources_own_type_cannot_hold_are_told_with_site_and_value(tmp_path: Path) -> None:
     result = verify(*pair(Attention(dtype=FLOAT16, gain=120.0), LITE), tmp_path)
     (note,) = [n for n in result.notes if "overflows" in n]
-    assert note.startswith("site CNode_19:19 (attn.to_q): scores reach ")
+    assert note.startswith("site CNode_19:19 (attn): scores reach ")
     assert "more than float16 holds" in note
 
 

@@ -15,9 +15,11 @@ Nothing here is shared with the matcher.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from attnfuse.ir.builder import site_of
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.questions import makes_tuple, orders_effects, reads_memory, takes_element, value_inputs
 from attnfuse.ir.types import TensorType
@@ -37,10 +39,13 @@ OPERANDS = ("query", "key", "value")
 class Site:
     """One attention that the rewrite touched.
 
-    `output` is the value that both graphs make, each in its own way. `attention` is the fused node behind it in the
-    fused graph; None where the rewrite put a formula in place of a fused node. `entries` are the values of both graphs
-    that its operands are made from, by operand; equal where query and key are one value. `beside` are values of both
-    graphs that such an operand is made from too: a norm of a sum, made by one operator, reads two.
+    `output` is the value that both graphs make, each in its own way; several of one `module` are values of one
+    attention. `module` is what the report calls it, as the fused graph's own nodes tell; of a graph that tells
+    nothing, what holds the weight nearest to its query, numbered where another attention has the same. `attention` is
+    the fused node behind it in the fused graph; None where the rewrite put a formula in place of a fused node.
+    `entries` are the values of both graphs that its operands are made from, by operand; equal where query and key are
+    one value. `beside` are values of both graphs that such an operand is made from too: a norm of a sum, made by one
+    operator, reads two.
     """
 
     output: str
@@ -52,8 +57,8 @@ class Site:
 
     @property
     def label(self) -> str:
-        """For people: the value, and the weight that feeds its query."""
-        return f"{short_name(self.output)} ({self.module})" if self.module else short_name(self.output)
+        """For people: the value, and the attention it is of."""
+        return f"{short_name(self.output)} ({self.module})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,30 @@ def find(original: Model, fused: Model) -> Found:
         for node in fused.nodes
         if node.op in FUSED_OPS and node.name not in found and original.producer(node.name) is None
     )
-    return Found(tuple(sites), tuple(replaced), lost)
+    return Found(tuple(_numbered(sites)), tuple(replaced), lost)
+
+
+def _told(fused: Model, output: str, attention: FusedAttention | None) -> str | None:
+    """The site that the nodes in the attention's place were written for, by themselves.
+
+    One without weights is called as its value is, of which a node's name takes letters and digits only.
+    """
+    made = fused.producer(output) if attention is None else attention.node
+    told = None if made is None else site_of(made)
+    return short_name(output) if told == re.sub(r"[^\w.#]", "_", short_name(output)) else told
+
+
+def _numbered(sites: Iterable[Site]) -> Iterator[Site]:
+    """Each with a name that no site of another attention has."""
+    made: dict[str, list[str]] = {}
+    for site in sites:
+        own = site.output if site.attention is None else site.attention.node.name
+        name = site.module or short_name(own)
+        others = made.setdefault(name, [])
+        if own not in others:
+            others.append(own)
+        number = others.index(own) + 1
+        yield replace(site, module=name if number == 1 else f"{name}#{number}")
 
 
 def check_compute(sites: Iterable[Site], asked: Mapping[str, str]) -> list[str]:
@@ -195,7 +223,7 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
         return None
     return Site(
         output=output,
-        module=module_behind(model, attention.query),
+        module=_told(fused, output, attention if model is fused else None) or module_behind(model, attention.query),
         attention=attention if model is fused else None,
         entries={name: values[0] for name, values in entries.items()},
         compute=query.dtype,

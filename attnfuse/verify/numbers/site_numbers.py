@@ -175,8 +175,8 @@ def _result(
     for how, on in drawn.items():
         if on.judged is not None:
             on_these = f"{where} on drawn operands ({how})"
-            compared = on.judged.compared
-            findings += problems(on.judged, on_these) if compared else rows_without_nan(on.not_nan, on_these)
+            is_compared = on.judged.compared
+            findings += problems(on.judged, on_these) if is_compared else rows_without_nan(on.not_nan, on_these)
             continue
         findings += rows_without_nan(on.not_nan, f"{where} on {how} drawn operands")
         if not on.error <= on.bound:

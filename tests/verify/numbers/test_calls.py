@@ -43,23 +43,26 @@ def rewritten() -> Model:
 def test_each_call_is_a_site_that_is_run_alone(tmp_path: Path) -> None:
     found = checked(rewritten(), tmp_path)
     assert found.findings == []
-    assert [site.module for site in found.sites] == ["layers.0.attn.to_q", "layers.1.attn.to_q"]
+    assert [site.module for site in found.sites] == [record.module for record in fuse(blocks())]
     assert not [note for note in found.notes if "was not run alone" in note]
 
 
 def test_a_mistake_in_one_of_the_calls_is_found(tmp_path: Path) -> None:
     after = rewritten()
-    second = [node for node in after.nodes if node.op == "FlashAttentionScore"][1]
-    position = next(i for i, name in enumerate(second.inputs) if after.is_literal(name) and after.literal(name) == 0.25)
+    wrong_node = [node for node in after.nodes if node.op == "FlashAttentionScore"][1]
+    position = next(
+        i for i, name in enumerate(wrong_node.inputs) if after.is_literal(name) and after.literal(name) == 0.25
+    )
     wrong = after.proto.graph.node.add(name="wrong", op_type="Constant")
     wrong.output.append("wrong")
     fill_literal(wrong.attribute.add(name="value"), 0.125)
     after.proto.graph.node.insert(0, wrong)
     del after.proto.graph.node[-1]
-    second.proto.input[position] = "wrong"
+    wrong_node.proto.input[position] = "wrong"
     found = checked(Model(after.proto), tmp_path)
-    assert any("layers.1.attn" in finding for finding in found.findings)
-    assert not any("layers.0.attn" in finding for finding in found.findings)
+    first, second = (site.module for site in found.sites)
+    assert any(f"({second})" in finding for finding in found.findings)
+    assert not any(f"({first})" in finding for finding in found.findings)
 
 
 def test_calls_that_are_inlined_wrongly_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None
     assert (found.notes, found.replaced) == ((), ())
     sites = found.sites
     changed = [r for r in result.sites if r.status == "fused" and r.code != "fused.carried_over"]
+    assert {site.module for site in sites} == {record.module for record in changed}
     assert len(sites) == len(changed)
     pairs = [(site, part) for site in sites if (part := cut(result.before, result.after, site)) is not None]
     assert len(pairs) == len(sites)
