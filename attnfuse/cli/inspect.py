@@ -21,4 +21,4 @@ def inspect_command(**options: Any) -> int:
     take, with why and where.
     """
     shared = SourceOptions(**options)
-    return report_outcome(shared.execute(compiler.inspect, shared.request()), shared, operators=True)
+    return report_outcome(shared.execute(compiler.inspect, shared.request()), shared, operators=True, writes=False)

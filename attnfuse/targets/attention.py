@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from attnfuse.targets.facts import Refusal, TensorFacts
-from attnfuse.targets.limits import Target
+from attnfuse.targets.facts import NO_OPERATOR, Refusal, TensorFacts
+from attnfuse.targets.limits import SOCS_OF, Target, listed
 
 TILING = "CANN's tiling, November 2025"
 KERNELS = "CANN 8.1.RC1's list of kernels"
@@ -126,7 +126,7 @@ def launch_refusals(target: Target, node: FusedNodeFacts) -> tuple[Refusal, ...]
     """
     limits = LAUNCH_LIMITS.get(target.soc)
     if limits is None:
-        return (Refusal("target.no_operator", "a SoC with PromptFlashAttention", target.soc, KERNELS),)
+        return (Refusal(NO_OPERATOR, listed(SOCS_OF["PromptFlashAttention"]), target.soc, KERNELS),)
     sizes = sizes_of(node)
     if isinstance(sizes, Refusal):
         return (sizes,)
@@ -202,10 +202,19 @@ def _bounds(limits: LaunchLimits, sizes: Sizes) -> Iterator[Refusal]:
         yield Refusal("target.grouped_heads", wanted, f"{sizes.heads} and {sizes.kv_heads}", TILING)
 
 
+_PRECISIONS = ("high precision", "fast precision", "high precision with rows mended", "fast precision with rows mended")
+
+
+def _precision_name(inner_precise: int) -> str:
+    """What a policy calls it, and the argument; a value of no meaning is told as it is."""
+    argument = f"inner_precise {inner_precise}"
+    return f"{_PRECISIONS[inner_precise]} ({argument})" if inner_precise in range(len(_PRECISIONS)) else argument
+
+
 def _precision(limits: LaunchLimits, node: FusedNodeFacts, sizes: Sizes) -> Iterator[Refusal]:
     if node.inner_precise not in limits.precisions:
-        wanted = f"an inner_precise of {' or '.join(map(str, limits.precisions))}"
-        yield Refusal("target.inner_precise", wanted, str(node.inner_precise), TILING)
+        wanted = " or ".join(map(_precision_name, limits.precisions))
+        yield Refusal("target.inner_precise", f"{wanted} only", _precision_name(node.inner_precise), TILING)
     if sizes.head_dim % limits.aligned_head == 0:
         return
     aligned = f"a head_dim that is a multiple of {limits.aligned_head}"

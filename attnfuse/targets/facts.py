@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_OPERATOR = "target.no_operator"
+"""The code of a refusal where the SoC does not have the operator at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
@@ -20,7 +23,7 @@ class TensorFacts:
 class Refusal:
     """Why the target does not take a request: a code, what it accepts and what was asked, and the source.
 
-    The two are read as "takes EXPECTED, not FOUND".
+    The two are read as "takes EXPECTED, not FOUND"; where the operator is missing, as "is on EXPECTED, not on FOUND".
     """
 
     code: str
@@ -30,4 +33,6 @@ class Refusal:
 
     def message(self, operator: str, soc: str) -> str:
         """The refusal as a sentence without its end, for reports."""
+        if self.code == NO_OPERATOR:
+            return f"{operator} is on {self.expected}, not on {self.found} ({self.source})"
         return f"{operator} on {soc} takes {self.expected}, not {self.found} ({self.source})"

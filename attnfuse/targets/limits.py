@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from attnfuse.targets.facts import Refusal
+from attnfuse.targets.facts import NO_OPERATOR, Refusal
 
 NodeKind: TypeAlias = Literal["FlashAttentionScore", "PromptFlashAttention"]
 RUNTIMES: tuple[str, ...] = ("lite", "mindspore")
@@ -76,12 +76,17 @@ class Target:
         MindSpore reads graphs of its own version, and of a version that nobody can read nothing is said.
         """
         if self.soc not in SOCS_OF[node]:
-            return Refusal("target.no_operator", f"a SoC with {node}", self.soc, "CANN (operator support tables)")
+            return Refusal(NO_OPERATOR, listed(SOCS_OF[node]), self.soc, "CANN (operator support tables)")
         if _is_too_old(mindspore):
             oldest = ".".join(map(str, OLDEST_MINDSPORE))
             source = "mindone 0.5.0, attention_processor.py"
             return Refusal("target.version", f"a graph of MindSpore {oldest} or later", mindspore, source)
         return None
+
+
+def listed(socs: tuple[str, ...]) -> str:
+    """Two or more names in a sentence."""
+    return f"{', '.join(socs[:-1])} and {socs[-1]}"
 
 
 def _is_too_old(mindspore: str) -> bool:

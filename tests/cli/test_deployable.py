@@ -93,6 +93,9 @@ def test_deployable_is_required(attnfuse: Run, plain: Path, odd: Path, tmp_path:
     assert "error: required deployable (unsupported==0), but unsupported is 2; nothing was written." in said
     assert "unsupported 2 (Fancy)" in said
     assert not (tmp_path / "out").exists()
+    code, said = attnfuse("inspect", odd, "--require", "deployable")
+    assert (code, "written" in said) == (1, False)
+    assert "error: required deployable (unsupported==0), but unsupported is 2." in said
     assert attnfuse("compile", odd, *arguments, "--runtime", "mindspore")[0] == 0  # MindSpore takes all of its own
     assert attnfuse("compile", plain, *arguments[2:], "-o", tmp_path / "plain")[0] == 0
     assert unsupported(tmp_path / "plain" / "unet.mindir") == []

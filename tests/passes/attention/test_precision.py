@@ -76,7 +76,8 @@ def test_a_node_of_the_source_that_is_not_launched_is_written_anew() -> None:
     before = prompt_source()
     after, made = compile_with(before, "lite", "ascend310p")
     assert (made.code, made.precision) == ("fused.rewritten", "fast")
-    assert "inner_precise of 1, not 0" in made.reason
+    takes = "takes fast precision (inner_precise 1) only, not high precision (inner_precise 0)"
+    assert f"PromptFlashAttention on ascend310p {takes}" in made.reason
     assert_equal(before, after)
 
 
