@@ -43,6 +43,13 @@ _CODES = (
         "add an identity for the operator named after `found`: docs/adding-an-identity.md says how",
     ),
     Code(
+        "structure.softmax",
+        DecisionStage.STRUCTURE,
+        "Exponentials are divided by something else than their own sum: an epsilon that counts, a sum over another "
+        "axis, of other numbers, or of more.",
+        "write the softmax as one operator, or as exp(x − max) / sum",
+    ),
+    Code(
         "structure.soft_cap",
         DecisionStage.STRUCTURE,
         "The scores are bounded by a tanh before the mask (Gemma 2): no fused node can do that.",

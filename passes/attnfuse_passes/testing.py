@@ -17,6 +17,7 @@ from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
+    DivideBySum,
     Effect,
     FillWhere,
     Layout,
@@ -24,6 +25,8 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ShiftRows,
+    SubtractLogSum,
 )
 
 Array = npt.NDArray[Any]
@@ -60,7 +63,7 @@ def _check_example(identity: Identity, text: str) -> None:
     if found is None:
         raise AssertionError(f"{identity.name} does not read its example {text!r}")
     value, effect = found
-    others = {AddTerm: "term", FillWhere: "condition"}
+    others = {AddTerm: "term", FillWhere: "condition", ShiftRows: "by", DivideBySum: "of"}
     named = [getattr(effect, field) for kind, field in others.items() if isinstance(effect, kind)]
     output, x, *rest = numbers_of(model, [node.name, value, *named])
     expected = applied(effect, x, dict(zip(named, rest, strict=True)))
@@ -70,7 +73,7 @@ def _check_example(identity: Identity, text: str) -> None:
 
 
 def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
-    """What the effect says the node makes of its input `x`; `values` are those of terms and conditions, by name."""
+    """What the effect says the node makes of its input `x`; `values` are those of other values it names."""
     match effect:
         case Same() | Ordered() | Convert():
             return x
@@ -82,6 +85,12 @@ def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
             return np.where(values[condition] == when, fill, x)
         case NanToZero():
             return np.where(np.isnan(x), 0.0, x)
+        case ShiftRows(by):
+            return np.asarray(x - values[by])
+        case SubtractLogSum(axis, c):
+            return np.asarray(x - np.log(np.exp(c * x).sum(axis=axis, keepdims=True)) / c)
+        case DivideBySum(of, axes, _, epsilon, floor):
+            return np.asarray(x / np.maximum(values[of].sum(axis=axes, keepdims=True) + epsilon, floor))
         case Layout(apply):
             space = Space()
             space.identity("x", x.shape)

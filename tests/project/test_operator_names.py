@@ -29,11 +29,30 @@ _OTHER_WORDS = {
 
 _FUSED = "FlashAttentionScore PromptFlashAttention"
 _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
+_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2"
+_OF_ROWS = "Add AddExt Maximum Minimum ClampScalar ClampTensor Select Where MaskedFill Equal IsInf"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
         "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Baddbmm Addmm Dense Mul Add AddExt InplaceAddExt Sub SubExt",
         "how each matrix product takes its operands, and which operands of a sum are scores",
+    ),
+    "passes/attention/identities/rows.py": (
+        f"{_ROWS} {_OF_ROWS}",
+        "what makes a number for each row, and what may be done to it before the row meets it again",
+    ),
+    "passes/attention/identities/exponentials.py": (
+        "Exp Exp2 Pow PowScalarTensor PowTensorScalar Reciprocal",
+        "exponentials of any base, and what divides by their sum",
+    ),
+    "passes/attention/identities/nan_guard.py": ("LogicalNot Equal NotEqual IsFinite", "what tells NaN from numbers"),
+    "passes/attention/identities/weights.py": (
+        "Dropout Chunk Split SplitWithSize SplitTensor",
+        "what a TupleGetItem or a Concat undoes",
+    ),
+    "passes/attention/softmax.py": (
+        "ReduceSum SumExt LinalgVectorNorm LogSoftmax LogSoftmaxExt LogSumExp",
+        "sums that exponentials may enter, and logarithms of such sums",
     ),
     "passes/attention/identities/contraction.py": (
         "Einsum SumExt ReduceSum Mul",

@@ -301,6 +301,27 @@ def _split(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
 
+def _max(x: Array, axis: int, keep: bool) -> Array:
+    return np.asarray(np.max(x, axis=axis, keepdims=keep))
+
+
+def _log_sum_exp(x: Array, axis: Any, keep: bool) -> Array:
+    largest = np.max(x, axis=axis, keepdims=True)
+    total = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=keep))
+    return np.asarray(total + (largest if keep else largest.reshape(total.shape)))
+
+
+def _log_softmax(x: Array, axis: int) -> Array:
+    """The difference from the largest first: a row of one huge number gives −log n, as it does in the operator."""
+    less = x - np.max(x, axis=axis, keepdims=True)
+    return np.asarray(less - np.log(np.sum(np.exp(less), axis=axis, keepdims=True)))
+
+
+def _dropout(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    assert a[1] == 1.0, "dropout at random"
+    return [a[0], np.ones_like(a[0])]
+
+
 def _log(x: Array) -> Any:
     with np.errstate(divide="ignore"):
         return np.log(x)
@@ -340,6 +361,26 @@ _OPS: dict[str, Op] = {
     "LogicalNot": lambda i, node, a: np.logical_not(a[0]),
     "Abs": lambda i, node, a: np.abs(a[0]),
     "Neg": lambda i, node, a: -a[0],
+    "Log2": lambda i, node, a: np.log2(a[0]),
+    "Exp2": lambda i, node, a: np.exp2(a[0]),
+    **dict.fromkeys(("Pow", "PowScalarTensor", "PowTensorScalar"), _binary(np.power)),
+    "Reciprocal": lambda i, node, a: 1.0 / a[0],
+    "ClampScalar": lambda i, node, a: np.clip(a[0], a[1], a[2]),
+    "NotEqual": _binary(np.not_equal),
+    "IsFinite": lambda i, node, a: np.isfinite(a[0]),
+    "NanToNum": lambda i, node, a: np.nan_to_num(a[0], nan=a[1] or 0.0, posinf=a[2], neginf=a[3]),
+    **dict.fromkeys(("OnesLike", "OnesLikeExt"), lambda i, node, a: np.ones_like(a[0])),
+    **dict.fromkeys(("ZerosLike", "ZerosLikeExt"), lambda i, node, a: np.zeros_like(a[0])),
+    "Dropout": _dropout,
+    "Chunk": lambda i, node, a: np.array_split(a[0], a[1], a[2]),
+    "Split": lambda i, node, a: np.split(a[0], a[2], a[1]),
+    "SplitTensor": lambda i, node, a: np.split(a[0], range(a[1], a[0].shape[a[2]], a[1]), a[2]),
+    "Max": lambda i, node, a: np.max(a[0]),
+    "MaxDim": lambda i, node, a: [_max(a[0], a[1], a[2]), None],
+    "ArgMaxWithValue": lambda i, node, a: [None, _max(a[0], a[1], a[2])],
+    "SumExt": lambda i, node, a: np.sum(a[0], axis=a[1], keepdims=a[2]),
+    "LogSumExp": lambda i, node, a: _log_sum_exp(a[0], a[1], a[2]),
+    **dict.fromkeys(("LogSoftmax", "LogSoftmaxExt"), lambda i, node, a: _log_softmax(a[0], a[1])),
     "Log": lambda i, node, a: _log(a[0]),
     "Exp": lambda i, node, a: np.exp(a[0]),
     "Tanh": lambda i, node, a: np.tanh(a[0]),

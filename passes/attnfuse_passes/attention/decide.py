@@ -74,7 +74,7 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         self.sites = sites
 
     @abstractmethod
-    def raise_(self, at: RewriteContext) -> Raised: ...
+    def raise_(self, at: RewriteContext) -> Raised | None: ...
 
     def name(self, form: Raised, at: RewriteContext) -> str:
         """The site's, as part of a node's name."""

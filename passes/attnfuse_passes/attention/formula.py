@@ -21,31 +21,29 @@ from attnfuse.api import (
     Model,
     Node,
     Obligation,
-    RewriteContext,
-    Role,
     SiteFacts,
     TensorType,
     behind,
     dtypes,
     effective_uses,
-    operators_of,
     region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
-from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.decide import AttentionRewrite, Sites
+from attnfuse_passes.attention.chain import Forward, check_private, find_scores, find_weights
 from attnfuse_passes.attention.heads import with_heads
-from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
     Convert,
+    DivideBySum,
     FillWhere,
     Layout,
     NanToZero,
     Scale,
+    ShiftRows,
     Step,
+    SubtractLogSum,
 )
 from attnfuse_passes.attention.memory import check_reads, is_cache, is_frozen_input
 from attnfuse_passes.attention.normal_form import (
@@ -60,6 +58,7 @@ from attnfuse_passes.attention.normal_form import (
     holds_scale,
 )
 from attnfuse_passes.attention.self_or_cross import self_or_cross
+from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import makers
 from attnfuse_passes.naming import SiteNames
@@ -80,71 +79,65 @@ class _Operand:
     """The nodes it is read back through."""
 
 
-def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteNames) -> Attention:
-    """The attention around a Softmax. Raises MatchFailure, which says how far it got and what was found."""
-    return _Reader(model, softmax, effects).read(names)
-
-
-class FormulaOfAttention(AttentionRewrite):
-    """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
-
-    def __init__(self, sites: Sites) -> None:
-        super().__init__(sites)
-        self.roots = operators_of(Role.SOFTMAX)
-
-    def raise_(self, at: RewriteContext) -> Attention:
-        return raise_formula(at.model, at.node, at.effects, self.sites.names)
-
-
-class _Reader:
+class Reader:
     """One reading of one site. The steps share the space and what has been proved so far."""
 
-    def __init__(self, model: Model, softmax: Node, effects: Effects) -> None:
+    def __init__(self, model: Model, root: SoftmaxRoot, effects: Effects, which: int) -> None:
         self.model = model
         self.effects = effects
-        self.softmax = softmax
+        self.root = root
+        self.which = which
+        self.values = 1
+        """How many values the weights have."""
         self.space = Space()
         self.identities: list[AppliedIdentity] = []
         self.obligations: list[Obligation] = []
-        self.interior: list[Node] = [softmax]
+        self.interior: list[Node] = [root.node]
+        self._shifts: list[tuple[Node, frozenset[int]]] = []
+        """What subtracts a number from each row, and the atoms that the rows run along."""
         self._factors: dict[str, list[float]] = {}
         self._terms: dict[str, Bias | Fill] = {}
         """What is done to the scores, in order, by the name of its view."""
 
     def read(self, names: SiteNames) -> Attention:
         """The story of one match, in order; each line either proves something or raises MatchFailure."""
-        scores_steps, scores = find_scores(self.model, self.softmax)
-        forward = find_weights(self.model, self.softmax)
-        self.interior.extend(forward.tests)
+        scores_steps, scores = find_scores(self.model, self.root)
+        forward = find_weights(self.model, self.root, self.which)
+        self.values += len(forward.others)
+        self.interior.extend(forward.beside)
+        low, zero_for_infinite = low_rows(self.root, scores_steps)
         left, right = self._multiply(scores)
         factors, heads_in_scores = self._walk_scores(scores, scores_steps)
         softmax_axis = self._softmax_axis()
         self._name_axes(softmax_axis)
+        self._check_shifts()
+        normalised = check_divisions(self.root, [*forward.steps, *forward.behind], low, zero_for_infinite)
+        self.obligations += normalised.obligations
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         sides = {query.view: "query", key.view: "key"}
         self.identities = [replace(p, operand=sides.get(p.operand, p.operand)) for p in self.identities]
         self._check_key_is_computed(query, key, forward)
-        nan_guard = self._walk_weights(forward)
+        nan_guard = self._walk_weights(forward) or normalised.nan_guard
         self.interior.extend(forward.product.inner)
         value = self._value(forward)
         for operand in (query, key, value):
             check_reads(self.model, operand.value)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
-        self._check_private(forward.product.node)
-        tensor_type = self._type(self.softmax.inputs[0])
-        output = self._type(forward.product.node.name)
+        self.obligations.append(check_private(self.model, self.root, forward, self.interior))
+        tensor_type = self._type(self.root.scores)
+        output = self._type(forward.anchor.name)
         if not (tensor_type.dtype.is_float and output.dtype.is_float):
             raise MatchFailure(
-                "facts.type", self.softmax.name, "scores of floating-point numbers", str(tensor_type.dtype)
+                "facts.type", self.root.node.name, "scores of floating-point numbers", str(tensor_type.dtype)
             )
-        self.interior.append(forward.product.node)
+        self.interior.append(forward.anchor)
         inside = {node.name for node in self.interior}.union(query.path, key.path, value.path)
         operands = [self._final(operand, inside) for operand in (query, key, value)]
         axes = self._axes(operands, heads_in_scores)
-        result = ResultView(forward.product.node.name, self.space["output"].axes, (output.dtype,))
+        result = ResultView(forward.anchor.name, self.space["output"].axes, (output.dtype,))
         return Attention(
-            origin=self._origin(forward.product.node, operands, axes, names),
+            origin=self._origin(forward.anchor, operands, axes, names),
             query=operands[0],
             key=operands[1],
             value=operands[2],
@@ -157,7 +150,8 @@ class _Reader:
             factors=tuple(factors),
             terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
             nan_guard=nan_guard,
-            score_bytes=self._score_bytes(),
+            low_rows=low,
+            score_bytes=score_bytes(self.model, self.root),
         )
 
     # --- the result: all axes have been paired, so no atom is split any more
@@ -194,7 +188,7 @@ class _Reader:
             form="formula",
             module=names.of_values(anchor, *values),
             graph=anchor.graph.name,
-            root=self.softmax.name,
+            root=self.root.node.name,
             anchor=anchor.name,
             interior=tuple(node.name for node in self.interior),
             region=region_lines(self.model, self.interior),
@@ -341,8 +335,26 @@ class _Reader:
             elif isinstance(effect, FillWhere):
                 self._fill(step.node, effect)
                 self.interior.extend(self._makers_of_fill(step, effect))
+            elif isinstance(effect, ShiftRows | SubtractLogSum):
+                self.interior.extend(effect.makers)
+                self._shift(step.node, effect)
             hint = self._heads_in_scores(hint)
+        if self.root.log_base != 1.0:
+            factors.append(self.root.log_base)
+            self._terms = {name: _times(term, self.root.log_base) for name, term in self._terms.items()}
         return factors, self._heads_in_scores(hint)
+
+    def _shift(self, node: Node, effect: ShiftRows | SubtractLogSum) -> None:
+        axes = effect.axes if isinstance(effect, ShiftRows) else (effect.axis,)
+        along = [atom for axis in axes for atom in self.space["scores"].axes[axis]]
+        self._shifts.append((node, frozenset(keys(along))))
+
+    def _check_shifts(self) -> None:
+        """What is one number for a whole row changes no softmax; what varies along the row does."""
+        row = set(keys(self._axis("key_length")))
+        for node, along in self._shifts:
+            if not row <= along:
+                raise MatchFailure(CODE, node.name, "one number subtracted from the scores of all keys", "one for each")
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
@@ -412,7 +424,7 @@ class _Reader:
     def _added_in(self, node: Node) -> DType:
         """The element type in which a term meets the scores; that of the softmax where the node has none."""
         tensor_type = self.model.type_of(node.name)
-        return self._type(self.softmax.inputs[0]).dtype if tensor_type is None else tensor_type.dtype
+        return self._type(self.root.scores).dtype if tensor_type is None else tensor_type.dtype
 
     def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
         """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
@@ -426,10 +438,10 @@ class _Reader:
 
     def _softmax_axis(self) -> int:
         """0 or 1: which axis of the product the softmax runs over (1: the columns, as in Q·Kᵀ)."""
-        axes = integers(self.model, self.softmax.inputs[1]) if len(self.softmax.inputs) > 1 else None
+        axes = self.root.axes
         rank = len(self.space["scores"].axes)
         if axes is None or len(axes) != 1 or not -rank <= axes[0] < rank:
-            raise MatchFailure("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
+            raise MatchFailure("facts.softmax_axis", self.root.node.name, "a softmax over one literal axis", str(axes))
         ran = keys(self.space["scores"].axes[axes[0] % rank])
         for side in (1, 0):
             # An axis of one element has no atoms. A softmax over it gives ones, and so does one over a key sequence of
@@ -441,7 +453,7 @@ class _Reader:
                 return side
         raise MatchFailure(
             "structure.softmax_axis",
-            self.softmax.name,
+            self.root.node.name,
             "a softmax over the key sequence",
             f"over axis {axes[0]}",
             is_attention=False,
@@ -464,6 +476,13 @@ class _Reader:
                     "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                 )
             guard = guard or isinstance(step.effect, NanToZero)
+            if isinstance(step.effect, DivideBySum):
+                self.interior.extend(step.effect.makers)
+        if forward.behind:
+            self.interior.append(forward.product.node)
+        for step in forward.behind:
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "result"))
+        self.interior.extend(step.node for step in forward.behind[:-1])
         return guard
 
     def _value(self, forward: Forward) -> _Operand:
@@ -546,40 +565,6 @@ class _Reader:
         if not computed:
             expected, found = "a key computed from an input", "a weight: a linear layer"
             raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
-
-    def _check_private(self, anchor: Node) -> None:
-        """Scores and weights may have no reader outside the region: they would still have to be computed."""
-        inside = {node.name for node in self.interior} | {anchor.name}
-        for node in self.interior:
-            outside = [
-                use for use in effective_uses(self.model, node.name) if use.node is None or use.node.name not in inside
-            ]
-            if outside:
-                reader = outside[0].node
-                raise MatchFailure(
-                    "safety.scores_escape",
-                    node.name,
-                    "scores that only the softmax reads",
-                    "an output of the graph" if reader is None else reader.op,
-                )
-            if node.graph.name != anchor.graph.name:
-                raise MatchFailure("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
-        self.obligations.append(
-            Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
-        )
-
-    def _score_bytes(self) -> int:
-        """Bytes of the score-shaped values alive at once: the softmax's operand and result.
-
-        CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
-        SoftmaxV2's does not (read in the sources of both).
-        """
-        total = 0
-        for value in (self.softmax.inputs[0], self.softmax.name):
-            tensor_type = self.model.type_of(value)
-            if tensor_type is not None and tensor_type.is_static:
-                total += tensor_type.size * tensor_type.dtype.itemsize
-        return total
 
 
 def _times(term: Bias | Fill, factor: float) -> Bias | Fill:

@@ -34,6 +34,7 @@ import numpy.typing as npt
 
 from attnfuse.api import DType, FullyMaskedRows, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
+from attnfuse_passes.attention.low_rows import settled
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
@@ -106,7 +107,12 @@ def plan_masks(
     """
     if attention.layout is not None:
         return as_given(attention)
-    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask | Band))
+    terms = settled(
+        attention,
+        [term for term in attention.terms if not isinstance(term, BooleanMask | Band)],
+        known,
+        no_fully_masked_rows=no_fully_masked_rows,
+    )
     return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
 
 

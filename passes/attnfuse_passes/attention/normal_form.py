@@ -127,6 +127,10 @@ class Band:
 
 
 Term: TypeAlias = Band | Bias | BooleanMask | Fill
+LowRows: TypeAlias = Literal["mean", "nan", "unclear"]
+"""What a row gives whose scores are all one negative number, so large that it absorbs them: the mean of value, as in a
+softmax that subtracts the largest number of each row; no number; or either, which is not told."""
+
 Layout: TypeAlias = Literal["BNSD", "BSND", "BSH", "SBH", "BNSD_BSND"]
 """Batch, heads, sequence, head size; in BSH and SBH heads and head size are one axis. BNSD_BSND takes BNSD and gives
 BSND. In SBH no node is written."""
@@ -187,6 +191,7 @@ class Attention:
     factors: tuple[float, ...] = ()
     terms: tuple[Term, ...] = ()
     nan_guard: bool = False
+    low_rows: LowRows = "mean"
     score_bytes: int = 0
     layout: Layout | None = None
     given: FusedNodeFacts | None = None
