@@ -16,6 +16,7 @@ from attnfuse_passes.attention.axes import Space
 from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     DivideBySum,
     Effect,
@@ -25,6 +26,7 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
     ShiftRows,
     SubtractLogSum,
 )
@@ -63,7 +65,7 @@ def _check_example(identity: Identity, text: str) -> None:
     if found is None:
         raise AssertionError(f"{identity.name} does not read its example {text!r}")
     value, effect = found
-    others = {AddTerm: "term", FillWhere: "condition", ShiftRows: "by", DivideBySum: "of"}
+    others = {AddTerm: "term", FillWhere: "condition", ScaleBy: "value", ShiftRows: "by", DivideBySum: "of"}
     named = [getattr(effect, field) for kind, field in others.items() if isinstance(effect, kind)]
     output, x, *rest = numbers_of(model, [node.name, value, *named])
     expected = applied(effect, x, dict(zip(named, rest, strict=True)))
@@ -79,6 +81,10 @@ def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
             return x
         case Scale(factor):
             return np.asarray(factor * x)
+        case ScaleBy(value, divides):
+            return np.asarray(x / values[value] if divides else x * values[value])
+        case AtLeast(low):
+            return np.maximum(x, low)
         case AddTerm(term, factor):
             return np.asarray(x + factor * values[term])
         case FillWhere(condition, when, fill):

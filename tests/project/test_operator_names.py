@@ -80,6 +80,7 @@ _ABOUT = {
     ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
     "passes/attention/open_sizes.py": (
         "ExpandDims Reshape Shape Tile Transpose",
         "what asks for a size, and which axis keeps one that is not known",
@@ -166,8 +167,8 @@ _ABOUT = {
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/baseline.py": (
-        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum",
-        "operators of scale, and products by hand",
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "operators of scale, products by hand, and operators that fill in a number",
     ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

@@ -1,7 +1,8 @@
 """A NumPy interpreter of MindIR graphs: what an operator means, in exact arithmetic.
 
 Every number is a float64 whatever the graph says, so a cast changes nothing; only the range of a value's type is
-kept: what float16 cannot hold becomes an infinity, which is what masks are made of. So two graphs that are equal by
+kept: what float16 cannot hold becomes an infinity, and where neighbouring numbers of the type are 8 apart or more (from
+−8192 on in float16) a number is rounded to one of them. That is what masks are made of. So two graphs that are equal by
 algebra are equal here, and a rewrite that loses a mask to an overflow is seen.
 
 The fused nodes are read by the argument positions of MindSpore 2.7.1's operator definitions and computed as their
@@ -24,6 +25,9 @@ from attnfuse.mindir.schema import GraphProto
 
 Array: TypeAlias = npt.NDArray[Any]
 
+_STILL = 1 + 2.0**-12
+"""Half a unit in the last place beyond the largest number still rounds to it."""
+
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
 
 
@@ -35,8 +39,12 @@ def in_range(value: Array, dtype: DType) -> Array:
     largest = _LARGEST.get(dtype.name)
     if largest is None:
         return value
-    # Half a unit in the last place beyond the largest number still rounds to it.
-    beyond = np.abs(value) > largest * (1 + 2.0**-12)
+    coarse = np.isfinite(value) & (np.abs(value) >= 4 / dtype.unit_roundoff)
+    if coarse.any():
+        with np.errstate(over="ignore"):
+            rounded = np.clip(value, -largest, largest).astype(dtype.numpy).astype(np.float64)
+        value = np.where(coarse & ~(np.abs(value) > largest * _STILL), rounded, value)
+    beyond = np.abs(value) > largest * _STILL
     return np.where(beyond, np.copysign(np.inf, value), value) if beyond.any() else value
 
 
@@ -383,6 +391,12 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("LogSoftmax", "LogSoftmaxExt"), lambda i, node, a: _log_softmax(a[0], a[1])),
     "Log": lambda i, node, a: _log(a[0]),
     "Exp": lambda i, node, a: np.exp(a[0]),
+    "Sqrt": lambda i, node, a: np.sqrt(a[0]),
+    "Rsqrt": lambda i, node, a: 1.0 / np.sqrt(a[0]),
+    **dict.fromkeys(("Pow", "PowScalarTensor"), _binary(np.power)),
+    **dict.fromkeys(
+        ("ClampScalar", "ClampTensor"), lambda i, node, a: np.clip(a[0], a[1], a[2]) if a[1:] != [None, None] else a[0]
+    ),
     "Tanh": lambda i, node, a: np.tanh(a[0]),
     **dict.fromkeys(("IsNan", "IsNaN"), lambda i, node, a: np.isnan(a[0])),
     "IsInf": lambda i, node, a: np.isinf(a[0]),

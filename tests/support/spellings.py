@@ -22,6 +22,7 @@ from tests.support.by_hand import in_place, nan_test, softmax, untouched
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, draw_form, draw_numbers
 from tests.support.graphs import GraphBuilder
 from tests.support.mutations import suited
+from tests.support.temperature import tempered
 
 Axes: TypeAlias = tuple[str, ...]
 """The axes of a tensor, each the letters it is made of: ("BN", "S", "D")."""
@@ -307,7 +308,8 @@ class _Speller:
             pairs.append((step, terms.pop(0) if isinstance(step, Term) else None))
         alpha = pairs.pop(0)[0] if len(pairs) > 1 and not isinstance(pairs[0][0], Term) and self.chance(0.3) else 1
         first, numbers = pairs[0] if pairs else (1.0, None)
-        if len(self.lead) == 1 and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
+        is_bare = len(self.lead) == 1 and form.temperature is None
+        if is_bare and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
             assert not isinstance(alpha, Term)
             assert numbers is not None
             scores = self._baddbmm(query, key, alpha, first, numbers)
@@ -320,6 +322,7 @@ class _Speller:
         else:
             scores = self._product(query, self._swapped(key))
         scores = self._cast(scores, form.scores_dtype)
+        scores = _Tensor(tempered(self.random, self.g, form, self.numbers, self.inputs, scores.name), scores.axes)
         scores = self._mutated_scores(scores)
         if alpha != 1:
             pairs.insert(0, (alpha, None))
@@ -549,8 +552,6 @@ class _Speller:
         axes = scores.axes
         ones = [1] * len(tensor_type.dims)
         match self.mutation:
-            case "factor is an input":
-                return _Tensor(g.mul(scores.name, self._other("factor", scores, ())), axes)
             case "factor is zero":
                 return _Tensor(g.muls(scores.name, 0.0), axes)
             case "factor per key" | "factor per query":

@@ -146,7 +146,10 @@ def _softmax(at: LoweringContext) -> Result:
     axes = at.integers(1)
     if len(axes) != 1:
         raise at.unsupported(f"a softmax over the axes {axes}")
-    return at.emit("Softmax", at.converted(0, at.out.dtype), axis=axes[0])
+    scores = at.converted(0, at.out.dtype)
+    if at.rounding is not None and at.rounding.level is not None:
+        scores = at.writer.levelled(scores, at.out.dtype, at.rounding.level, axes[0])
+    return at.emit("Softmax", scores, axis=axes[0])
 
 
 def _normalised(at: LoweringContext, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:

@@ -25,7 +25,6 @@ from attnfuse.api import (
     TensorType,
     behind,
     dtypes,
-    effective_uses,
     region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
@@ -35,12 +34,14 @@ from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     DivideBySum,
     FillWhere,
     Layout,
     NanToZero,
     Scale,
+    ScaleBy,
     ShiftRows,
     Step,
     SubtractLogSum,
@@ -54,13 +55,15 @@ from attnfuse_passes.attention.normal_form import (
     Operand,
     Origin,
     ResultView,
+    RunTimeFactor,
     flat,
     holds_scale,
 )
+from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
-from attnfuse_passes.attention.uniform import makers
+from attnfuse_passes.attention.uniform import own_makers
 from attnfuse_passes.naming import SiteNames
 
 
@@ -98,6 +101,9 @@ class Reader:
         self._factors: dict[str, list[float]] = {}
         self._terms: dict[str, Bias | Fill] = {}
         """What is done to the scores, in order, by the name of its view."""
+        self._query_factors: dict[str, RunTimeFactor] = {}
+        self._reach = math.inf
+        """No score is larger in magnitude, as far as the scores have been read."""
 
     def read(self, names: SiteNames) -> Attention:
         """The story of one match, in order; each line either proves something or raises MatchFailure."""
@@ -146,8 +152,10 @@ class Reader:
             behind=read_behind(self.model, self.space, result, self.effects.mutated),
             output_dtype=output.dtype,
             scores_dtype=tensor_type.dtype,
-            scale=scale,
+            scale=abs(scale),
             factors=tuple(factors),
+            negated=scale < 0,
+            query_factors=query_factors(self.space, self._query_factors),
             terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
             nan_guard=nan_guard,
             low_rows=low,
@@ -255,7 +263,7 @@ class Reader:
     def _lay(self, layout: Layout | None, name: str, at: str) -> None:
         """Bring a view to the axes of a matrix product, or back."""
         if layout is not None and not layout.apply(self.space, name):
-            raise MatchFailure("structure.contraction", at, "one contracted axis", _dims(self.space, name))
+            raise MatchFailure("structure.contraction", at, "one contracted axis", dims_of(self.space, name))
 
     def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
@@ -280,7 +288,7 @@ class Reader:
                 space.expand(name, 0)
         if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
             raise MatchFailure(
-                "structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right")
+                "structure.contraction", at, "one contracted axis on both sides", dims_of(space, "left", "right")
             )
         self._pair_batch("left", "right", rank, at, strict=scores.strict)
         a, b = space["left"].axes, space["right"].axes
@@ -308,7 +316,7 @@ class Reader:
                     str(sizes),
                 )
             if not self.space.pair(one, axis, other, axis, broadcast=not strict):
-                raise MatchFailure("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+                raise MatchFailure("structure.batch", at, "batch axes that agree", dims_of(self.space, one, other))
 
     # --- scores: scale, masks, layout
 
@@ -316,6 +324,7 @@ class Reader:
         """The factors on the scores, and how many batch atoms precede the heads in them, where they show it."""
         factors = [scores.alpha] if scores.alpha != 1.0 else []
         hint = self._heads_in_scores(None)
+        self._reach = largest_score(self.model, scores.node)
         if scores.term is not None and scores.beta != 0.0:
             self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
@@ -324,25 +333,42 @@ class Reader:
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
-                self._terms = {name: _times(term, effect.factor) for name, term in self._terms.items()}
+                self._terms = {name: term.times(effect.factor) for name, term in self._terms.items()}
+                self._reach *= abs(effect.factor)
+            elif isinstance(effect, AtLeast):
+                self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
+            elif isinstance(effect, ScaleBy):
+                self._scale_by(step.node, effect)
             elif isinstance(effect, Layout):
                 if not effect.apply(self.space, "scores"):
                     raise MatchFailure(
                         "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                     )
             elif isinstance(effect, AddTerm):
+                self._check_unshifted(step.node, effect.factor)
                 self._bias(step.node, effect)
             elif isinstance(effect, FillWhere):
+                self._check_unshifted(step.node, effect.fill)
                 self._fill(step.node, effect)
-                self.interior.extend(self._makers_of_fill(step, effect))
+                fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
+                self.interior.extend(own_makers(self.model, step.node, fills))
             elif isinstance(effect, ShiftRows | SubtractLogSum):
                 self.interior.extend(effect.makers)
                 self._shift(step.node, effect)
+            unbound = isinstance(effect, ScaleBy | AddTerm | ShiftRows | SubtractLogSum)
+            self._reach = min(math.inf if unbound else self._reach, largest_score(self.model, step.node))
             hint = self._heads_in_scores(hint)
+        if self.root.log_base <= 0.0:  # the rows that overflow are others than those of the scores as they are
+            raise MatchFailure("facts.scale", self.root.node.name, "a power of a base above 1", "one that is not")
         if self.root.log_base != 1.0:
             factors.append(self.root.log_base)
-            self._terms = {name: _times(term, self.root.log_base) for name, term in self._terms.items()}
+            self._terms = {name: term.times(self.root.log_base) for name, term in self._terms.items()}
         return factors, self._heads_in_scores(hint)
+
+    def _check_unshifted(self, node: Node, number: float) -> None:
+        """Behind a shift only −∞ is known to lie below every score: what else does, is said of scores as they were."""
+        if self._shifts and number != -math.inf:
+            raise MatchFailure("facts.fill", node.name, "masks and biases in front of what is subtracted", node.op)
 
     def _shift(self, node: Node, effect: ShiftRows | SubtractLogSum) -> None:
         axes = effect.axes if isinstance(effect, ShiftRows) else (effect.axis,)
@@ -368,28 +394,28 @@ class Reader:
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
-            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
+            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", dims_of(space, name))
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
         before = space["scores"].dims
         if folded and not self._unfold_heads(name):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of [batch, heads, query, key]", dims_of(space, name, "scores")
             )
         while len(space[name].axes) < len(space["scores"].axes):
             space.expand(name, 0)
         if len(space[name].axes) != len(space["scores"].axes):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of no more axes than the scores", dims_of(space, name, "scores")
             )
         for axis, group in enumerate(space["scores"].axes):
             if not group and space[name].axes[axis]:
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask no larger than the scores", dims_of(space, name, "scores")
                 )
             if not space.pair("scores", axis, name, axis, broadcast=True):
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask that broadcasts to the scores", dims_of(space, name, "scores")
                 )
         if folded:
             space.reshape("scores", before)
@@ -419,20 +445,23 @@ class Reader:
             raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
         source = self.space[name].source
-        self._terms[name] = Fill(operand.value, effect.when, effect.fill, source, self._added_in(node), node.name)
+        added_in = self._added_in(node)
+        self._terms[name] = Fill(
+            operand.value, effect.when, effect.fill, source, added_in, node.name, reach=self._reach
+        )
+
+    def _scale_by(self, node: Node, effect: ScaleBy) -> None:
+        if self._terms:
+            expected, found = "a run-time factor in front of masks and biases", "one behind them"
+            raise MatchFailure("facts.scale", node.name, expected, found)
+        name = f"factor{len(self._query_factors)}"
+        operand = self._term_view(name, effect.value, node)
+        self._query_factors[name] = RunTimeFactor(operand.value, effect.divides, self.space[name].source)
 
     def _added_in(self, node: Node) -> DType:
         """The element type in which a term meets the scores; that of the softmax where the node has none."""
         tensor_type = self.model.type_of(node.name)
         return self._type(self.root.scores).dtype if tensor_type is None else tensor_type.dtype
-
-    def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
-        """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
-        fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
-        nodes = [node for name in fills for node in makers(self.model, name)]
-        inside = {step.node.name, *(node.name for node in nodes)}
-        users = (use.node for node in nodes for use in effective_uses(self.model, node.name))
-        return nodes if all(user is not None and user.name in inside for user in users) else []
 
     # --- the softmax and what follows
 
@@ -516,12 +545,12 @@ class Reader:
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
         if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
-            raise MatchFailure("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+            raise MatchFailure("structure.value_length", at, "a value as long as key", dims_of(space, "scores", name))
         self._pair_batch("scores", name, rank, at, strict=second.strict)
         extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
         if extra:
             raise MatchFailure(
-                "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+                "structure.value_batch", at, "a value with no batch axes beyond the weights'", dims_of(space, name)
             )
         own = set(keys(flat(space["batch"].axes)))
         if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
@@ -547,10 +576,11 @@ class Reader:
     def _check_scale(self, factors: list[float], scores: Product) -> float:
         with np.errstate(all="ignore"):
             total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
-        if total < 0 or not holds_scale(total):
-            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale in float32", repr(total))
+        if not holds_scale(total):
+            raise MatchFailure("facts.scale", scores.node.name, "a finite scale other than 0 in float32", repr(total))
+        sign = ", its sign put into query" if total < 0 else ""
         self.obligations.append(
-            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
+            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals{sign}")
         )
         return math.prod(factors, start=1.0)
 
@@ -565,13 +595,3 @@ class Reader:
         if not computed:
             expected, found = "a key computed from an input", "a weight: a linear layer"
             raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
-
-
-def _times(term: Bias | Fill, factor: float) -> Bias | Fill:
-    if isinstance(term, Bias):
-        return replace(term, factor=term.factor * factor)
-    return replace(term, fill=term.fill * factor)
-
-
-def _dims(space: Space, *names: str) -> str:
-    return " and ".join(str(list(space[name].dims)) for name in names)

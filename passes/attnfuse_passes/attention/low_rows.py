@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from attnfuse.api import MatchFailure
+from attnfuse_passes.attention.hiding import HIDING
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import Attention, Bias, Fill
 
@@ -35,7 +36,7 @@ def settled(
         if isinstance(term, Fill):
             if math.isfinite(term.fill) and attention.low_rows != "nan":
                 raise _failure(term, repr(term.fill))
-            found.append(replace(term, fill=-math.inf))
+            found.append(replace(term, fill=-math.inf) if term.fill <= HIDING else term)
             continue
         if not _is_harmless(term, known):
             raise _failure(term, "a bias that may lower all of a row")

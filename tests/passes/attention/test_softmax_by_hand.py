@@ -325,6 +325,19 @@ def test_a_row_of_the_smallest_number_means_what_the_softmax_makes_of_it(runtime
         )
 
 
+@pytest.mark.parametrize("softmax", [usual, bare, log_sum], ids=lambda f: f.__name__)
+def test_a_fill_that_scores_may_reach_is_a_score(softmax: Change) -> None:
+    assert Site(scores=filled(-4.0), softmax=softmax).refused() in ("facts.fill", "facts.fully_masked_rows")
+
+
+def test_behind_what_is_subtracted_only_minus_infinity_hides_a_key() -> None:
+    def masked_late(number: float) -> Change:
+        return lambda g, s: divided(g, g.op("Exp", filled(number)(g, less_largest(g, s))))
+
+    assert Site(softmax=masked_late(-np.inf)).fused(mask=ROWS).status == "fused"
+    assert Site(softmax=masked_late(-1e4)).refused() == "facts.fill"
+
+
 def test_a_row_that_a_guard_of_the_largest_and_of_the_sum_make_zero() -> None:
     """Where no key is left, the largest is put to 0, the sum is its floor, and 0 / floor is 0."""
 

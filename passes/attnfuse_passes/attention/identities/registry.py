@@ -22,6 +22,7 @@ from itertools import chain
 from attnfuse.api import Extension, Model
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
     DivideBySum,
     FillWhere,
@@ -31,6 +32,7 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
     ShiftRows,
     Step,
     SubtractLogSum,
@@ -54,7 +56,19 @@ class SitePart(Enum):
 ALLOWED: dict[SitePart, tuple[type, ...]] = {
     SitePart.OPERAND: (Same, Scale, Convert, Layout),
     SitePart.VALUE: (Same, Convert, Layout),
-    SitePart.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere, ShiftRows, SubtractLogSum),
+    SitePart.SCORES: (
+        Same,
+        Ordered,
+        Scale,
+        ScaleBy,
+        AtLeast,
+        Convert,
+        Layout,
+        AddTerm,
+        FillWhere,
+        ShiftRows,
+        SubtractLogSum,
+    ),
     SitePart.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero, DivideBySum),
     SitePart.RESULT: (Same, Convert, DivideBySum),
 }

@@ -32,6 +32,24 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleBy:
+    """output = input · value, or input / value (`divides`): a value of the graph, known at run time only.
+
+    It is broadcast to the input by its trailing axes.
+    """
+
+    value: str
+    divides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """output = max(input, low), where no finite number of the input's type is below `low`: −∞ becomes `low`."""
+
+    low: float
+
+
+@dataclass(frozen=True, slots=True)
 class Convert:
     """output = input in another float type. Exact where `wider`; a rounding otherwise."""
 
@@ -120,6 +138,8 @@ Effect: TypeAlias = (
     Same
     | Ordered
     | Scale
+    | ScaleBy
+    | AtLeast
     | Convert
     | Layout
     | AddTerm
@@ -130,7 +150,7 @@ Effect: TypeAlias = (
     | DivideBySum
 )
 
-_NUMBERS = {Scale: "factor", AddTerm: "factor", FillWhere: "fill"}
+_NUMBERS = {Scale: "factor", AtLeast: "low", AddTerm: "factor", FillWhere: "fill"}
 
 
 def is_effect(effect: object) -> bool:
