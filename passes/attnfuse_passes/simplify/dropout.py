@@ -8,7 +8,7 @@ from attnfuse_passes.simplify.rules import Simpler, simplifies
 
 @simplifies("TupleGetItem")
 def keeps_all(at: RewriteContext) -> Simpler | None:
-    """The first result of Dropout with keep_prob 1 is its input; the second, which were kept, stays where it is read."""
+    """The first result of Dropout with keep_prob 1 is its input; the second stays where it is read."""
     made = at.model.producer(at.input(0))
     if made is None or made.op != "Dropout" or at.literal(1) != 0 or len(made.inputs) < 2:
         return None
