@@ -302,8 +302,10 @@ class Terms:
         condition = self._per_row(b, rows, layout)
         is_apart = layout != "BNSD" and self.attention.axes.heads_known
         apart = b.reshape(value, (*dims[:2], heads, dims[-1] // heads)) if is_apart else value
-        arguments = (apart, condition, zero) if op == "MaskedFill" else (condition, zero, apart)
-        return b.reshape(b.op(op, *arguments), dims)
+        if op == "Select" and UNKNOWN not in dims:
+            return b.reshape(b.op(op, condition, zero, apart), dims)
+        # Lite has a Select of operands of one shape only, and none can be given another whose sizes are not known.
+        return b.reshape(b.op("MaskedFill", apart, condition, zero), dims)
 
     def _shifted_bias(self, b: Builder, query: str, key: str) -> tuple[str, str, str | None]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
