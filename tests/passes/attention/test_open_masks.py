@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ CASES: dict[str, Callable[[], Site]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_a_mask_of_either_length_gives_what_the_formula_gives(name: str, length: int, runtime: str) -> None:
     case = CASES[name]()
-    inputs = {
+    inputs: dict[str, Any] = {
         value.name.rpartition(":")[2]: made_up(value.name.rpartition(":")[2], tuple(value.tensor[0].dims), length)
         for value in case.proto().graph.input
     }
@@ -84,7 +85,7 @@ def test_a_mask_of_either_length_gives_what_the_formula_gives(name: str, length:
 @pytest.mark.parametrize("length", [1, LENGTHS["key"]])
 def test_a_mask_per_head_goes_into_the_node_that_takes_one(length: int) -> None:
     dims = (1, 2, 1, OPEN)
-    inputs = {name: made_up(name, (2, 2, OPEN, 16), length) for name in LENGTHS}
+    inputs: dict[str, Any] = {name: made_up(name, (2, 2, OPEN, 16), length) for name in LENGTHS}
     site(filled(-np.inf, dims)).fused("mindspore", mask=made_up("mask", dims, length), **inputs)
     assert site(filled(-np.inf, dims)).refused("lite") == "target.mask_per_head"
 
