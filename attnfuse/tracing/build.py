@@ -6,7 +6,8 @@ Worker side: imports mindspore and mindone; of this package `contract` and `patc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
 from attnfuse.errors import TraceError
-from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec
+from attnfuse.tracing.contract import Call, ComponentPlan, TensorKind, TensorSpec
 from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 
@@ -81,7 +82,7 @@ def _find_class(plan: ComponentPlan) -> Any:
     return getattr(import_module(f"mindone.{library}"), plan.class_name)
 
 
-class _Entry(nn.Cell):  # type: ignore[misc]
+class Entry(nn.Cell):  # type: ignore[misc]
     """A cell around a model whose `construct` is what the graph computes.
 
     The attribute has the pipeline's name for the model, which the graph's scopes then begin with;
@@ -99,7 +100,7 @@ class _Entry(nn.Cell):  # type: ignore[misc]
         return {}
 
 
-class _Call(_Entry):
+class _Call(Entry):
     """Any cell with the inputs it is called with."""
 
     def construct(self, *inputs):  # type: ignore[no-untyped-def]
@@ -112,7 +113,7 @@ def _source(plan: ComponentPlan, call: Call) -> str:
     arguments = ", ".join(f"{keyword}={expression}" for keyword, expression in call.arguments)
     outputs = ", ".join(expression for _, expression in call.outputs)
     return (
-        "class Entry(_Entry):\n"
+        "class Entry(Base):\n"
         f"    def construct(self, {', '.join(spec.name for spec in plan.inputs)}):\n"
         f"        result = self.{plan.model}{method}({arguments})\n"
         f"        return {outputs}\n"
@@ -129,8 +130,9 @@ def _check_method(plan: ComponentPlan, method: str, model: Any) -> None:
             raise TraceError(f"component {plan.name} cannot be traced: {kind} has no method {name!r}.")
 
 
-def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
-    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names.
+@contextmanager
+def entered(plan: ComponentPlan, model: Any) -> Iterator[Any]:
+    """The cell that makes the plan's call of `model`, which can be traced as long as this lasts.
 
     Raises TraceError where the model has no such method.
     """
@@ -141,25 +143,45 @@ def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
         source = _source(plan, plan.call)
         file.write_text(source, encoding="utf-8")
         # In this module's namespace, which MindSpore imports by name to look up what the source mentions.
-        names: dict[str, Any] = {"__name__": __name__, "_Entry": _Entry}
+        names: dict[str, Any] = {"__name__": __name__, "Base": Entry}
         exec(compile(source, str(file), "exec"), names)
-        proto = _trace_cell(names["Entry"](plan.model, model), plan.inputs)
-    return proto, tuple(name for name, _ in plan.call.outputs)
+        yield names["Entry"](plan.model, model)
+
+
+def output_names(plan: ComponentPlan) -> tuple[str, ...]:
+    """What the plan calls the outputs of the graph."""
+    assert plan.call is not None
+    return tuple(name for name, _ in plan.call.outputs)
+
+
+def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names.
+
+    Raises TraceError where the model has no such method.
+    """
+    with entered(plan, model) as cell:
+        return compile_cell(cell, plan.inputs), output_names(plan)
 
 
 def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:
     """Trace a call of any cell with tensors of these types; return the MindIR ModelProto, without values."""
-    return _trace_cell(_Call("model", model), specs)
+    return compile_cell(_Call("model", model), specs)
 
 
-def _trace_cell(cell: Any, specs: Sequence[TensorSpec]) -> Any:
-    inputs = [
-        mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=getattr(mindspore, spec.dtype)) for spec in specs
-    ]
+def compile_cell(cell: Any, specs: Sequence[TensorKind]) -> Any:
+    """Compile a cell called with tensors of these shapes and dtypes; return the MindIR ModelProto, without values."""
+    inputs = [mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=_element_type(spec.dtype)) for spec in specs]
     # What mindspore.export does, up to the point where it would want values for the parameters.
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
+    if cell.compile_cache:  # else MindSpore hands out what it compiled of that cell before
+        _cell_graph_executor.del_net_res(cell, set(cell.compile_cache))
+        cell.compile_cache.clear()
     graph_id, _ = _cell_graph_executor.compile(cell, *inputs, phase="export.mindir", do_convert=False)
     data = _cell_graph_executor._get_func_graph_proto(cell, graph_id, "mind_ir")
     proto = mind_ir_pb2.ModelProto()
     proto.ParseFromString(data)
     return proto
+
+
+def _element_type(name: str) -> Any:
+    return getattr(mindspore, "bool_" if name == "bool" else name)

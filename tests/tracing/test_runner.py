@@ -48,7 +48,13 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
     with pytest.raises(TraceError):
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
-    assert request == {"plan": to_json(PLAN), "work": str(work), "parent": os.getpid()}
+    assert request == {
+        "plan": to_json(PLAN),
+        "way": PLAN.way,
+        "why_whole": "",
+        "work": str(work),
+        "parent": os.getpid(),
+    }
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
