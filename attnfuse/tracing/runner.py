@@ -1,6 +1,7 @@
 """Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
 
-Imports `contract` of this package, `attnfuse.errors`, `attnfuse.processes` and `attnfuse.serialisation`.
+Imports `contract`, `assembly` and what of `blocks` imports no MindSpore of this package, `attnfuse.errors`,
+`attnfuse.processes` and `attnfuse.serialisation`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import Any
 from attnfuse import processes
 from attnfuse.errors import TraceError
 from attnfuse.serialisation import from_json, to_json
-from attnfuse.tracing.assembly import assemble
 from attnfuse.tracing.blocks.drafts import NotPutTogetherError
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, clear
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
@@ -53,6 +53,9 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
             traced = _read(plan, work, answer, code)
             if traced.traced.how == "whole":
                 return traced
+            # Late: it reads messages, and who only wants `environment` may be about to import MindSpore.
+            from attnfuse.tracing.assembly import assemble
+
             try:
                 return assemble(traced, work)
             except NotPutTogetherError as error:

@@ -136,6 +136,21 @@ def tree(abstract: Abstract) -> Tree:
     return None
 
 
+def paths(abstract: Abstract, path: str) -> Iterator[str]:
+    """Python expressions of the tensors of a structure, `path` being that of the structure."""
+    if isinstance(abstract, Leaf):
+        yield path
+    elif isinstance(abstract, Group):
+        keys = abstract.keys if abstract.kind == "dict" else range(len(abstract.parts))
+        for key, part in zip(keys, abstract.parts, strict=True):
+            yield from paths(part, f"{path}[{key!r}]")
+
+
+def has_dictionary(abstract: Abstract) -> bool:
+    """Whether there is a dictionary in a structure."""
+    return isinstance(abstract, Group) and (abstract.kind == "dict" or any(map(has_dictionary, abstract.parts)))
+
+
 def written(abstract: Abstract, leaf: Callable[[], str], fixed: Callable[[Fixed], str]) -> str:
     """A Python expression of that structure, its tensors and constants as the functions say."""
     if isinstance(abstract, Leaf):

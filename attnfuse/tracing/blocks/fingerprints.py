@@ -54,13 +54,12 @@ class Fingerprint:
     """What is known of one cell.
 
     Cells of one `digest` compute the same, with `parameters` in corresponding places. `size` counts cells, itself
-    included. `hooked` is whether a hook is registered on it or on a cell below.
+    included.
     """
 
     digest: str
     parameters: tuple[Any, ...]
     size: int
-    hooked: bool
 
 
 class Fingerprints:
@@ -69,7 +68,7 @@ class Fingerprints:
     def __init__(self) -> None:
         self._known: dict[int, Fingerprint] = {}
         self._objects: dict[int, Any] = {}
-        self._open: dict[int, int] = {}
+        self._open: set[int] = set()
         self._kept: list[Any] = []  # an id is that of an object only while there is one
         self._unknown = 0
 
@@ -95,7 +94,7 @@ class Fingerprints:
         for values in (cell._primitives, cell._buffers):
             members += [(name, self._value(value, cell)) for name, value in values.items()]
         own = {name: value for name, value in vars(cell).items() if name not in _IDENTITY}
-        members += [(name, self._value(value, cell)) for name, value in own.items()]
+        members += [(n, self._none() if _is_hook(n, value) else self._value(value, cell)) for n, value in own.items()]
         # A weight that stands in two places: which places, is part of what the cell computes.
         first: dict[int, int] = {}
         places = [first.setdefault(id(parameter), place) for place, parameter in enumerate(parameters)]
@@ -104,7 +103,6 @@ class Fingerprints:
             hashlib.sha256(text.encode()).hexdigest(),
             tuple(parameters),
             1 + sum(child.size for _, child in children if child is not None),
-            _has_hooks(own) or any(child.hooked for _, child in children if child is not None),
         )
 
     def _value(self, value: Any, cell: Any) -> Any:
@@ -151,14 +149,12 @@ class Fingerprints:
         """A plain object, as an attention processor or a configuration is, or a primitive: its class and attributes."""
         if not hasattr(value, "__dict__") or hasattr(type(value), "__slots__"):
             return self._none()
-        if id(value) in self._open:  # within itself
-            return ("again", self._open[id(value)])
+        if id(value) in self._open:  # an object that holds itself
+            return self._none()
         if id(value) not in self._objects:
-            self._open[id(value)] = len(self._open)
+            self._open.add(id(value))
             text = repr(("object", _class(type(value)), self._attributes(value, cell)))
-            del self._open[id(value)]
-            if self._open:  # what it holds of an object around it is told by where that is
-                return text
+            self._open.remove(id(value))
             self._objects[id(value)] = hashlib.sha256(text.encode()).hexdigest()
             self._identity(value)
         return self._objects[id(value)]
@@ -199,12 +195,12 @@ def _class(kind: type) -> Any:
     return (kind.__module__, kind.__qualname__, id(kind))
 
 
-def _has_hooks(attributes: Mapping[str, Any]) -> bool:
-    """Whether any hook is registered: MindSpore keeps them in attributes that are called so, None where there are none.
+def _is_hook(name: str, value: Any) -> bool:
+    """Whether hooks are registered under an attribute: MindSpore's are called so, and empty where there are none.
 
     Hooks of loading and saving states are none of the graph's.
     """
-    return any(bool(value) for name, value in attributes.items() if "_hook" in name and "state_dict" not in name)
+    return "_hook" in name and "state_dict" not in name and bool(value)
 
 
 def repeated(cells: Iterable[Any], prints: Fingerprints) -> dict[str, int]:

@@ -16,7 +16,7 @@ import mindspore
 import numpy as np
 from mindspore.ops import PrimitiveWithInfer
 
-from attnfuse.tracing.blocks.abstracts import Abstract, Constants, Fixed, Group, Leaf, answer, leaves, written
+from attnfuse.tracing.blocks.abstracts import Abstract, Constants, Fixed, Group, Leaf, answer, leaves, paths, written
 from attnfuse.tracing.blocks.pieces import BLOCK, MARK, RESULT
 
 _LITERALS = (bool, int, float, str, type(None))
@@ -124,8 +124,13 @@ class Writer:
     def _literal(self, fixed: Fixed) -> str:
         return repr(self._constants.value(fixed))
 
-    def entry(self, cell: Any, arguments: Sequence[Abstract]) -> tuple[Any, list[Leaf]]:
-        """A cell that calls `cell` as a stand-in was called, and the tensors that it takes."""
+    def entry(
+        self, cell: Any, arguments: Sequence[Abstract], structure: Abstract | None = None
+    ) -> tuple[Any, list[Leaf]]:
+        """A cell that calls `cell` as a stand-in was called, and the tensors that it takes.
+
+        Where the structure of what `cell` gives is told, the tensors are picked out of it.
+        """
         inputs: list[Leaf] = []
         held: list[Any] = []
 
@@ -141,9 +146,11 @@ class Writer:
             return f"self.held_{len(held) - 1}"
 
         given = ", ".join(_given(cell, arguments, leaf, fixed))
+        picked = "result" if structure is None else f"({', '.join(paths(structure, 'result'))},)"
         source = (
             f"class Block(Entry):\n    def construct(self, {', '.join(f'a{i}' for i in range(len(inputs)))}):\n"
-            f"        return self.result_operator(self.block({given}))\n"
+            f"        result = self.block({given})\n"
+            f"        return self.result_operator({picked})\n"
         )
         made = self._run(source, {"__name__": self._entry.__module__, "Entry": self._entry})["Block"]("block", cell)
         made.result_operator = ResultOperator()

@@ -317,17 +317,23 @@ class Stitcher:
     # --- the end
 
     def _with_state(self, output: Draft | str) -> Draft | str:
-        """The output behind an UpdateState that says that all weights were read, as MindSpore writes it."""
-        read = [node for node in in_order(output) if node.op == "Load" or id(node) in self._readers]
+        """The output behind the state after all that was read, as MindSpore writes it.
+
+        What Load reads comes to one UpdateState, as a tuple; every other reader has its own.
+        """
+        nodes = list(in_order(output))
+        loads = [node for node in nodes if node.op == "Load"]
+        read = [self._one(Several(tuple(loads))) if len(loads) > 1 else loads[0]] if loads else []
+        read += [node for node in nodes if id(node) in self._readers]
         if not read:
             return output
-        template, operator = self._template("UpdateState")
-        update = Draft(template, operator, "UpdateState")
-        pair = self._one(Several(tuple(read))) if len(read) > 1 else read[0]
-        update.inputs = [self._state(), pair]
+        state = self._state()
+        for one in read:
+            template, operator = self._template("UpdateState")
+            state = Draft(template, operator, "UpdateState", [state, one])
         template, operator = self._template("Depend")
         declared = output.type_attribute() if isinstance(output, Draft) else None
-        return Draft(template, operator, "Depend", [output, update], declared=declared)
+        return Draft(template, operator, "Depend", [output, state], declared=declared)
 
     def _parameter_order(self, number: int, renamed: Mapping[str, str]) -> list[str]:
         """Parameters in the order in which MindSpore meets them, each once; a block's where its mark is."""

@@ -28,6 +28,7 @@ from attnfuse.tracing.blocks.abstracts import (
     Leaf,
     UnknownTypeError,
     describe,
+    has_dictionary,
     leaves,
     places,
     plain,
@@ -53,11 +54,15 @@ class NoBlocksError(TraceError):
 
 @dataclass(slots=True)
 class Traced:
-    """One traced cell: its message, what it gives, and the cells cut out of it with what they are called with."""
+    """One traced cell: its message, what it gives, and the cells cut out of it with what they are called with.
+
+    `made` is what its graph gives: the same tensors, in a plainer structure where MindSpore does not take it.
+    """
 
     cell: Any
     message: Any
     result: Abstract | None
+    made: Abstract | None
     cut: Mapping[str, Any]
     calls: Mapping[str, tuple[Abstract, ...]]
 
@@ -93,6 +98,7 @@ class Tracer:
         self._whole: dict[int, str] = {}  # classes and cells that are not to be cut out, by id, and why
         self._scopes: dict[int, str] = {}
         self._attempts = 0
+        self._given: Abstract | None = None  # what a block was last seen to give
         self._writer: stand_ins.Writer | None = None
 
     @property
@@ -106,7 +112,7 @@ class Tracer:
         Raises NoBlocksError where the cell is to be traced whole.
         """
         self._name_scopes(cell, "Default")
-        lazy = next((below for _, below in cell.cells_and_names() if getattr(below, "_cell_init_args", None)), None)
+        lazy = next((below for _, below in cell.cells_and_names() if _is_lazy(below)), None)
         if lazy is not None:
             raise NoBlocksError(f"{type(lazy).__name__}: MindSpore itself compiles it once (lazy_inline)")
         if not self._choose(cell):
@@ -160,8 +166,6 @@ class Tracer:
             reason = stand_ins.why_not(kind)
             if reason:
                 self._refuse(kind, kind, reason)
-        if self._prints.of(cell).hooked:
-            self._refuse(cell, kind, "it has hooks")
         if "construct" in vars(cell):
             self._refuse(cell, kind, "its construct is its own, not its class's")
         return id(kind) not in self._whole and id(cell) not in self._whole
@@ -186,7 +190,7 @@ class Tracer:
             right = attempt.unknown is None and self._confirm(attempt)
             if message is not None and right:
                 calls = {key: next(iter(called)) for key, called in attempt.calls.items()}
-                return Traced(cell, message, attempt.given, attempt.cut, calls)
+                return Traced(cell, message, attempt.given, attempt.given, attempt.cut, calls)
             if self._progress() == progress:
                 raise error if error is not None else NoBlocksError("its blocks give now this, now that")
 
@@ -208,7 +212,7 @@ class Tracer:
         def given(result: Mapping[str, Any]) -> None:
             told = describe(result, self._constants)
             if attempt.given is None or plain(attempt.given) != plain(told):
-                attempt.given = told
+                attempt.given = self._given = told
 
         stand_ins.BlockOperator.infer = staticmethod(lambda key, arguments: self._infer(attempt, key, arguments))
         stand_ins.ResultOperator.told = staticmethod(given)
@@ -287,10 +291,8 @@ class Tracer:
         key = (self._prints.of(cell).digest, told)
         if key not in self._known:
             kind = type(cell)
-            assert self._writer is not None
-            entry, inputs = self._writer.entry(cell, told)
             try:
-                traced = self._trace(cell, entry, inputs)
+                traced = self._trace_block(cell, told)
             except NoBlocksError:
                 raise
             except Exception as error:
@@ -303,6 +305,26 @@ class Tracer:
             self._known[key] = traced
             self._remember(cell, traced, told)
         return self._known[key]
+
+    def _trace_block(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
+        """Trace one block; of what it gives, dictionaries are taken apart, which MindSpore does not write."""
+        assert self._writer is not None
+        self._given = None
+        try:
+            return self._trace(cell, *self._writer.entry(cell, told))
+        except NoBlocksError:
+            raise
+        except Exception:
+            given = self._last_given()
+            if given is None or not has_dictionary(given):
+                raise
+        traced = self._trace(cell, *self._writer.entry(cell, told, given))
+        assert traced.made is not None
+        traced.result = with_leaves(given, leaves(traced.made))
+        return traced
+
+    def _last_given(self) -> Abstract | None:
+        return self._given
 
     def _why_unfit(self, traced: Traced) -> str:
         result = traced.result
@@ -351,16 +373,21 @@ class Tracer:
 
     def _call(self, cell: Any, told: tuple[Abstract, ...], numbers: Mapping[int, int]) -> PieceCall:
         called = self._called(cell, told)
-        assert called.result is not None
+        assert called.made is not None
         theirs, ours = (self._prints.of(one).parameters for one in (called.cell, cell))
         return PieceCall(
             piece=numbers[id(called)],
             parameters={a.name: b.name for a, b in zip(theirs, ours, strict=True)},
             arguments=[tree(abstract) for abstract in told],
-            result=tree(called.result),
+            result=tree(called.made),
             traced_as=self._scopes[id(called.cell)],
             scope=self._scopes[id(cell)],
         )
+
+
+def _is_lazy(cell: Any) -> bool:
+    """Whether MindSpore compiles the cell once and calls it: `lazy_inline` marks it so."""
+    return str(getattr(cell, "_cell_init_args", None)).startswith("lazy_inline_")
 
 
 def _children(cell: Any) -> list[Any]:
