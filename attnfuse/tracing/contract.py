@@ -34,7 +34,7 @@ Library = Literal["diffusers", "transformers"]
 Way = Literal["blocks", "whole"]
 """How a model is traced: each distinct block once (see `attnfuse.tracing.blocks`), or as one flat graph."""
 
-DEFAULT_WAY: Way = "whole"
+DEFAULT_WAY: Way = "blocks"
 
 
 class TensorKind(Protocol):

@@ -14,7 +14,7 @@ import pytest
 from attnfuse.errors import TraceError
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import GraphProto, ModelProto
-from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.demo import TEXT_ENCODER, write_json
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.runner import trace_component
@@ -78,6 +78,16 @@ def test_demo_in_float16(traced_demo: TracedDemo, component: str) -> None:
         "text_encoder": "text_model.embeddings.token_embedding.embedding_table",
     }
     assert first[component] in {own_name(parameter.name) for parameter in graph.parameter}
+
+
+def test_the_demo_in_blocks(traced_demo: TracedDemo) -> None:
+    traces = traced_demo("float16")
+    assert {name: traced.traced for name, traced in traces.items()} == {
+        "unet": Traced("blocks", 4, 16),
+        "vae_decoder": Traced("whole", why_whole="no block occurs often enough"),
+        "vae_encoder": Traced("whole", why_whole="no block occurs often enough"),
+        "text_encoder": Traced("blocks", 1, 12),
+    }
 
 
 def test_demo_outputs(traced_demo: TracedDemo) -> None:
