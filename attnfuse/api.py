@@ -10,6 +10,7 @@ from attnfuse.contract import (
     first_supported,
 )
 from attnfuse.decisions import (
+    ASSUMPTION,
     AppliedIdentity,
     AttentionKind,
     Candidate,
@@ -31,7 +32,9 @@ from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims, sites
 from attnfuse.ir.dead_code import eliminate_dead_code
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.effects import Effects, effective_uses, may_change, only_orders
+from attnfuse.ir.equations import read_equation
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, Use, attribute, live_values, short_name
+from attnfuse.ir.inline import inline_calls
 from attnfuse.ir.operators import columns, inference
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
@@ -52,6 +55,7 @@ from attnfuse.ir.questions import (
     keeps_order,
     kernel,
     makes_tuple,
+    nearest,
     operators_of,
     orders_effects,
     reads_memory,
@@ -77,6 +81,7 @@ from attnfuse.targets.socs import SPECIFICATIONS
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
+    "ASSUMPTION",
     "BUILT_IN",
     "CALL",
     "CONSTANT",
@@ -173,16 +178,19 @@ __all__ = [
     "hands",
     "head_padding",
     "inference",
+    "inline_calls",
     "inputs_of",
     "keeps_order",
     "kernel",
     "live_values",
     "makes_tuple",
     "may_change",
+    "nearest",
     "no_weights",
     "only_orders",
     "operators_of",
     "orders_effects",
+    "read_equation",
     "reads_memory",
     "refusals",
     "region_lines",

@@ -28,9 +28,15 @@ class DecisionStage(IntEnum):
     TARGET = 5
 
 
+ASSUMPTION = "assumption"
+
+
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """Something that must hold for the fused node to mean what the formula meant, and why it does."""
+    """Something that must hold for the fused node to mean what the formula meant, and why it does.
+
+    Of the kind ASSUMPTION it is not proved: it says what is assumed of values that only a run knows.
+    """
 
     kind: str
     evidence: str
@@ -164,20 +170,20 @@ class SiteRecord:
     `id` is `<component>/<module>`, given once all sites of a graph are known. `module` is the dotted path of the module
     that owns the site; `anchor` the value the fused node stands for (for a site that is not attention: the Softmax
     itself). Values of the graph have the names that MindIR gives them. `operator` is the fused operator that stands
-    there now, None for the formula. Shapes are those entering the fused node (or, where there is none, of the operands
-    as found): query [B, N, Sq, D] and so on, in `layout`; -1 is a size that is not known before run time. `scale` is
-    the float64 product of `scale_factors`, finite. `mask` is what the node is given as "bool", "causal" or "additive";
-    `fully_masked_rows` is what was put in place, behind the node, for query rows that no key is left to: "nan", "mean"
-    or "zero", None where nothing had to be. `layout_reason` compares the Transposes that each layout would leave, and
-    `stands_for` is the value of the source that what was written stands for, None where nothing was.
+    there now, None for the formula. Shapes are those entering the fused node that is written (or, where none is, of the
+    operands as found): query [B, N, Sq, D] and so on, in `layout`; -1 is a size that is not known before run time.
+    `scale` is the float64 product of `scale_factors`, finite. `mask` is what the node is given as "bool", "causal" or
+    "additive"; `fully_masked_rows` is what was put in place, behind the node, for query rows that no key is left to:
+    "nan", "mean" or "zero", None where nothing had to be. `layout_reason` compares the Transposes that each layout
+    would leave, and `stands_for` is the value of the source that what was written stands for, None where nothing was.
     `head_dim_padding` are the zeros each head of query has been appended, and `padded_by_weights` tells which of query,
     key, value and result have theirs in weights, at no cost at run time. `precision` is that of the fused node's scores
     and softmax, "high" or "fast", and `precision_reason` why; None and empty for the formula, and for a fused node of
     the source that is left as it is. Byte counts are of one execution: `score_bytes_saved` is what the softmax's
     operand and result took in the source, which are alive together, `mask_bytes` what the fused node's mask and bias
-    take. `failure` says what was in the way, where that was neither policy nor target. `region` are the nodes of the
-    source that the site consists of, as text lines in graph order. `not_taken` are the other forms it could have had,
-    in the order they were considered.
+    take; a mask that several sites of a graph read counts at the first of them. `failure` says what was in the way,
+    where that was neither policy nor target. `region` are the nodes of the source that the site consists of, as text
+    lines in graph order. `not_taken` are the other forms it could have had, in the order they were considered.
     """
 
     id: str = ""

@@ -18,7 +18,8 @@ import networkx as nx
 from attnfuse import collector, plugins
 from attnfuse.decisions import SiteRecord
 from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceError, UsageError
-from attnfuse.ir.graph import CALL, Model, short_name
+from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.inline import inlinable
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import Array
@@ -34,7 +35,7 @@ class Property(Enum):
     """What a pass may ask of the graph it is given, and promise of the one it leaves. Promises are checked."""
 
     DECIDED = "every attention of the source has its record"
-    INLINED = "for MindSpore Lite, no function is called that one call of the top graph alone refers to"
+    INLINED = "no function is called by name that could be nodes of its callers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,17 +298,11 @@ def _undecided(model: Model, context: Context) -> str | None:
     return f"{left} softmax nodes are left, and {recorded} sites are on record" if left > recorded else None
 
 
-def _not_inlined(model: Model, context: Context) -> str | None:
-    if context.target.runtime != "lite":
-        return None
-    functions = {function.name: function for function in model.proto.functions}
-    for node in model.nodes:
-        callee = functions.get(node.proto.op_type.removeprefix("REF::")) if node.op == CALL else None
-        if callee is None or node.graph is not model.proto.graph or len(callee.output) != 1:
-            continue
-        if len(model.uses(callee.name)) == 1:
-            return f"{short_name(node.name)} calls {callee.name}"
-    return None
+def _not_inlined(model: Model, _: Context) -> str | None:
+    functions = inlinable(model)
+    called = (use.node for name in functions for use in model.uses(name))
+    node = next((node for node in called if node is not None), None)
+    return None if node is None else f"{short_name(node.name)} calls {node.proto.op_type.removeprefix('REF::')}"
 
 
 _BROKEN: dict[Property, Callable[[Model, Context], str | None]] = {

@@ -207,7 +207,7 @@ def test_a_promise_that_is_not_kept_is_told() -> None:
     component = Component(
         name="unet", owner="unet", where="m.mindir", data=codec.serialise(g.proto), graph_name="m.mindir"
     )
-    with pytest.raises(PluginError, match=r"it ensures that for MindSpore Lite, .* but call calls inner"):
+    with pytest.raises(PluginError, match=r"it ensures that no function is called by name .*, but call calls inner"):
         run(Step("idle", ensures=INLINED), component=component)
 
 

@@ -110,7 +110,7 @@ def test_ids_are_unique() -> None:
 
 
 def test_sites_are_counted_in_the_graph() -> None:
-    assert count_sites(transformer(sites=3).model()) == Counter(formula=3)
+    assert count_sites(transformer(sites=3).model())["formula"] == 3
     fused = GraphBuilder()
     x = fused.input("x", (2, 4, 8, 16))
     y = fused.flash_attention_score(x, x, x, heads=4, scale=0.25)
@@ -125,6 +125,8 @@ def test_sites_are_counted_in_the_graph() -> None:
         (Counter(formula=0, fused=0), [record("a")]),
         (Counter(formula=1, fused=1), [record("a"), record("b")]),
         (Counter(formula=2, fused=0), [record("a"), record("a")]),
+        (Counter(formula=2, more=5), [record("a")]),
+        (Counter(formula=1, more=1), [record("a"), record("b"), record("c")]),
     ],
 )
 def test_a_census_that_does_not_add_up_is_a_defect(counted: Counter[str], records: list[SiteRecord]) -> None:
@@ -134,6 +136,7 @@ def test_a_census_that_does_not_add_up_is_a_defect(counted: Counter[str], record
 
 def test_a_census_that_adds_up() -> None:
     check_census("unet", Counter(formula=4, fused=1), RECORDS)
+    check_census("unet", Counter(formula=3, fused=1, more=1), RECORDS)
 
 
 def test_components_that_are_not_there_are_counted_and_named() -> None:

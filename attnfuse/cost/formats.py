@@ -121,4 +121,11 @@ class Formats:
             return True
         if layout is Format.CHANNELS or min(len(dims), len(ref.dims)) < 2 or dims[-1] != ref.dims[-1]:
             return False
+        if _without_ones(dims) == _without_ones(ref.dims):
+            return True
         return dims[-2] % _ROWS == 0 and ref.dims[-2] % _ROWS == 0
+
+
+def _without_ones(dims: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes but for axes of one element before the last two: the blocks are those of one matrix all the same."""
+    return (*(size for size in dims[:-2] if size != 1), *dims[-2:])

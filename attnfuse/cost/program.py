@@ -336,7 +336,8 @@ class _Reader:
         elif sort is Sort.TRANSPOSE:
             done.permutation = self.permutation(node, refs[0].dims)
         elif sort in (Sort.CONCAT, Sort.SPLIT):
-            done.axis = self.axis(node, refs[0].dims)
+            whole = self.program.tensors[writes[0]].tensor_type.dims if sort is Sort.CONCAT else refs[0].dims
+            done.axis = self.axis(node, whole)
         elif node.op == "Cast":
             self.casts[writes[0]] = refs[0].tensor
         self.program.operations.append(done)
@@ -386,7 +387,7 @@ class _Reader:
         return (*order[:-2], rank - 1, rank - 2) if node.op in MATRIX_TRANSPOSES and rank > 1 else ()
 
     def axis(self, node: Node, dims: tuple[int, ...]) -> int:
-        """Along which axis parts are joined or taken; the last where it is not told."""
+        """Along which axis of the whole parts are joined or taken, a new one where they are stacked; else the last."""
         named = self.values.arguments(node)
         for name in ("axis", "dim", "split_dim"):
             if name in operator(node.op).signature.positions:

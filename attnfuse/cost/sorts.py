@@ -46,8 +46,8 @@ _BY_NAME: dict[str, Sort] = {
     **dict.fromkeys(("Partial", "Switch"), Sort.CONTROL),
     # Rows call these elementwise, as their numbers are; CANN has a kernel of its own for each (AscendC, no UB fusion).
     **dict.fromkeys(("RotaryPositionEmbedding", "GeGluV2", "Swiglu", "Custom"), Sort.COPY),
-    # A kernel of its own as well, which unlike other norms takes row-major memory only.
-    "AddLayerNorm": Sort.COPY,
+    # Kernels of their own as well, which unlike other norms take row-major memory only.
+    **dict.fromkeys(("AddLayerNorm", "RmsNorm"), Sort.COPY),
     **dict.fromkeys(("Tril", "TrilExt", "Triu"), Sort.COPY),
     # Rows call these reductions, as an axis is gone through; CANN's rule for reductions does not take them.
     **dict.fromkeys(("CumSum", "CumsumExt", "TopK", "Unique2", "AvgPool2D", "AdaptiveAvgPool2DExt"), Sort.COPY),

@@ -182,7 +182,7 @@ class Model:
 
         Raises SourceError where it is inconsistent: a value, a function or a primitive defined twice, a value without a
         name, an input that nothing defines, a node without exactly one output, nodes out of topological order, a call
-        of a function with another number of arguments than it has.
+        of a function with another number of arguments than it has, calls that never end.
         """
         self.proto = proto
         with collector.paused():
@@ -261,6 +261,32 @@ class Model:
                     place = f"output {output.name!r} of {graph.name!r}"
                     raise SourceError(f"the graph is damaged: {place} is not defined.")
                 uses.setdefault(output.name, []).append(Use(None, position))
+        if len(functions) > 1:
+            self._check_calls_end()
+
+    def _check_calls_end(self) -> None:
+        """A loop hands its functions on as values, and one is called or not; a call by name is always made."""
+        callers: dict[str, list[str]] = {graph.name: [] for graph in self.graphs}
+        calls: dict[str, list[str]] = {graph.name: [] for graph in self.graphs}
+        for graph in self.graphs:
+            for use in self.uses(graph.name):
+                if use.position == -1 and use.node is not None:
+                    callers[graph.name].append(use.node.graph.name)
+                    calls[use.node.graph.name].append(graph.name)
+        waiting = {name: len(called) for name, called in calls.items()}
+        done = [name for name in calls if not waiting[name]]
+        for name in done:  # it grows: each graph once all that it calls are there
+            for caller in callers[name]:
+                waiting[caller] -= 1
+                if not waiting[caller]:
+                    done.append(caller)
+        endless = [name for name in calls if waiting[name]]
+        if endless:
+            seen, at = set[str](), endless[0]
+            while at not in seen:
+                seen.add(at)
+                at = next(callee for callee in calls[at] if waiting[callee])
+            raise SourceError(f"the graph is damaged: {at!r} calls itself, or what it calls does, without an end.")
 
     def _define_leaf(
         self, graph: GraphProto, name: str, parameter: TensorProto | None, message: TensorProto | None

@@ -21,6 +21,9 @@ LAYOUTS = COPIES | SEQUENCES | {Hands.MOVED}
 ELEMENTS = LAYOUTS | {Hands.REPEATED, Hands.PICKED}
 """Numbers of one value and no others: some may be left out, some may come several times."""
 
+_NEAR = 64
+"""Values in front of another among which `nearest` looks."""
+
 
 def hands(node: Node) -> Hands:
     """What the node does with the numbers of an argument."""
@@ -51,6 +54,19 @@ def behind(model: Model, value: str, ways: Set[Hands]) -> str:
     while (node := model.producer(value)) is not None and (before := source(node, ways)) is not None:
         value = before
     return value
+
+
+def nearest(model: Model, value: str, sought: Role) -> Node | None:
+    """The node of that sort that makes the value, or the nearest in front of it; None where none is near."""
+    level, seen = [value], set[str]()
+    while level and len(seen) < _NEAR:
+        nodes = [node for name in level if (node := model.producer(name)) is not None]
+        found = next((node for node in nodes if role(node) is sought), None)
+        if found is not None:
+            return found
+        seen.update(level)
+        level = [name for node in nodes for name in node.inputs if name not in seen]
+    return None
 
 
 def operators_of(role: Role) -> frozenset[str]:

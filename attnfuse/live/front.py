@@ -77,7 +77,8 @@ def compile(  # noqa: A001  # it is what it does
     (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
     tokens, `frames` those of a video; left out, they are the pipeline's defaults. `guidance` says whether the denoiser
     gets two rows an image; left out, as the pipeline does. Any cell can be compiled as the call
-    `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read.
+    `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read, or tuples and
+    lists of such; each tensor is an input of the graph.
 
     Rules, of which the last that matches a site wins: first the settings found on the cells (`enable_flash_sdp`,
     `set_flash_attention_force_cast_dtype`), then `policy` (a TOML file, its content as a mapping, or a list of

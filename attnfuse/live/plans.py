@@ -9,7 +9,7 @@ Reads attributes of pipelines and models, and so imports no MindSpore.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
         raise UsageError(
             "inputs say all about the shapes of one call: drop them, or components, batch, height and so on."
         )
-    specs = tuple(_spec(position, value) for position, value in enumerate(inputs))
+    specs = tuple(spec for position, value in enumerate(inputs) for spec in _specs((position,), value))
     floats = {spec.dtype for spec in specs if spec.dtype in FLOAT_DTYPES}
     dtype = min(floats, default="float32")
     plan = ComponentPlan(
@@ -103,11 +103,22 @@ def _plan_call(source: Any, shapes: ShapeOptions, components: Sequence[str], inp
     return LivePlan((plan,), {MODEL: source}, {MODEL: source}, "", {})
 
 
-def _spec(position: int, value: Any) -> TensorSpec:
+def _specs(place: tuple[int, ...], value: Any) -> Iterator[TensorSpec]:
+    """The tensors of one argument, which may be a tuple or a list of such: `input_1_0` is the first of the second's."""
+    called = f"input {place[0]}" + "".join(f"[{number}]" for number in place[1:])
+    if isinstance(value, tuple | list):
+        if not value:
+            raise UsageError(
+                f"{called} is an empty {type(value).__name__}; give the tensors it holds, or leave it out."
+            )
+        for number, element in enumerate(value):
+            yield from _specs((*place, number), element)
+        return
     shape, dtype = getattr(value, "shape", None), _dtype_name(getattr(value, "dtype", None))
     if shape is None or dtype not in DTYPES:
-        raise UsageError(f"input {position} is no tensor of {', '.join(DTYPES)}; it is a {type(value).__name__}.")
-    return TensorSpec(f"input_{position}", tuple(int(n) for n in shape), dtype)
+        kinds = f"{', '.join(DTYPES)}, and no tuple or list of such"
+        raise UsageError(f"{called} is no tensor of {kinds}; it is a {type(value).__name__}.")
+    yield TensorSpec("_".join(["input", *map(str, place)]), tuple(int(n) for n in shape), dtype)
 
 
 def _dtype_name(dtype: object) -> str:

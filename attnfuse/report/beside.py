@@ -15,7 +15,7 @@ from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, NotALiteralError, short_name
 from attnfuse.ir.operators.attention import LAYOUTS
 from attnfuse.ir.operators.columns import Hands, Role
-from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, role
+from attnfuse.ir.questions import SEQUENCES, behind, factors, hands, inputs_of, makes_tuple, nearest, role
 from attnfuse.ir.types import TensorType
 from attnfuse.report.model import BesideEntry
 
@@ -43,23 +43,10 @@ def beside(model: Model, sites: Iterable[SiteRecord]) -> tuple[BesideEntry, ...]
     """Of each fused site of a finished graph, in the order of the sites."""
     found: list[BesideEntry] = []
     for site in sites:
-        node = _fused_node(model, site) if site.status == "fused" else None
-        if node is not None:
+        node = nearest(model, site.stands_for or site.anchor, Role.FUSED_ATTENTION)
+        if node is not None and site.status == "fused":
             found += _entries(model, site.id, node)
     return tuple(found)
-
-
-def _fused_node(model: Model, site: SiteRecord) -> Node | None:
-    """The node that stands for the site: the nearest fused one behind the value that was written, or the one there."""
-    level, seen = [site.stands_for or site.anchor], set[str]()
-    while level and len(seen) < _MOST:
-        nodes = [node for value in level if (node := model.producer(value)) is not None and node.op != CONSTANT]
-        fused = next((node for node in nodes if role(node) is Role.FUSED_ATTENTION), None)
-        if fused is not None:
-            return fused
-        seen.update(level)
-        level = [value for node in nodes for value in node.inputs if value not in seen]
-    return None
 
 
 def _entries(model: Model, site: str, fused: Node) -> Iterator[BesideEntry]:

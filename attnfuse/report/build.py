@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from attnfuse.cost.records import Comparison
-from attnfuse.decisions import SiteRecord
+from attnfuse.decisions import Form, SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
+from attnfuse.ir.inline import occurrences
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.questions import role
@@ -40,16 +41,28 @@ NO_ESTIMATE = Comparison()
 
 
 def count_sites(model: Model) -> Counter[str]:
-    """How many sites of each form the source holds."""
-    roles = Counter(role(node) for node in model.nodes)
-    return Counter(formula=roles[Role.SOFTMAX], fused=roles[Role.FUSED_ATTENTION])
+    """How many sites of each form the source holds, and how many formulas it may hold beyond its Softmax nodes.
+
+    Those are softmaxes written with exponentials, and further products of the same attention weights. Those of a
+    function count as often as it is called.
+    """
+    times, roles = occurrences(model), Counter[Role | None]()
+    for node in model.nodes:
+        roles[role(node)] += times[node.graph.name]
+    softmaxes, exponentials = roles[Role.SOFTMAX], roles[Role.EXPONENTIAL]
+    more = exponentials + roles[Role.PRODUCT] if softmaxes + exponentials else 0
+    return Counter(formula=softmaxes, fused=roles[Role.FUSED_ATTENTION], more=more)
 
 
 def check_census(component: str, counted: Counter[str], records: Sequence[SiteRecord]) -> None:
-    """Raise InternalError unless the records are as many as the sites of each form, each with an anchor of its own."""
+    """Raise InternalError unless the records are as many as the sites of each form, each with an anchor of its own.
+
+    Of formulas there may be as many `more` as `count_sites` says.
+    """
     found = Counter(record.form for record in records)
-    for form in ("formula", "fused"):
-        if found[form] != counted[form]:
+    forms: tuple[tuple[Form, int], ...] = (("formula", counted["more"]), ("fused", 0))
+    for form, more in forms:
+        if not counted[form] <= found[form] <= counted[form] + more:
             raise InternalError(
                 f"component {component}: the census does not add up: {counted[form]} sites of form {form} in the "
                 f"graph, {found[form]} on record."

@@ -138,14 +138,20 @@ def entered(plan: ComponentPlan, model: Any) -> Iterator[Any]:
     """
     assert plan.call is not None
     _check_method(plan, plan.call.method, model)
-    with tempfile.TemporaryDirectory() as folder, tracing_patches(plan.patches):
+    with tracing_patches(plan.patches), _made(_source(plan, plan.call), plan.model, model) as cell:
+        yield cell
+
+
+@contextmanager
+def _made(source: str, name: str, model: Any) -> Iterator[Any]:
+    """The cell that the source makes around a model."""
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "entry.py"  # read by MindSpore, through `inspect`
-        source = _source(plan, plan.call)
         file.write_text(source, encoding="utf-8")
         # In this module's namespace, which MindSpore imports by name to look up what the source mentions.
         names: dict[str, Any] = {"__name__": __name__, "Base": Entry}
         exec(compile(source, str(file), "exec"), names)
-        yield names["Entry"](plan.model, model)
+        yield names["Entry"](name, model)
 
 
 def output_names(plan: ComponentPlan) -> tuple[str, ...]:
@@ -164,8 +170,34 @@ def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:
-    """Trace a call of any cell with tensors of these types; return the MindIR ModelProto, without values."""
-    return compile_cell(_Call("model", model), specs)
+    """Trace a call of any cell with tensors of these types; return the MindIR ModelProto, without values.
+
+    `input_1_0` is the first element of a tuple, the second argument. MindSpore makes constants of tuples that a graph
+    is given: so each tensor is an input, and the tuple is made in the graph.
+    """
+    call = positional(specs)
+    if call == ", ".join(spec.name for spec in specs):
+        return compile_cell(_Call("model", model), specs)
+    names = ", ".join(spec.name for spec in specs)
+    source = f"class Entry(Base):\n    def construct(self, {names}):\n        return self.model({call})\n"
+    with _made(source, "model", model) as cell:
+        return compile_cell(cell, specs)
+
+
+def positional(specs: Sequence[TensorSpec]) -> str:
+    """The arguments of a call as Python: `input_0, (input_1_0, input_1_1,)`."""
+    tree: dict[str, Any] = {}
+    for spec in specs:
+        *path, last = spec.name.split("_")[1:]
+        at = tree
+        for number in path:
+            at = at.setdefault(number, {})
+        at[last] = spec.name
+    return ", ".join(map(_expression, tree.values()))
+
+
+def _expression(part: Any) -> str:
+    return part if isinstance(part, str) else f"({''.join(f'{_expression(element)}, ' for element in part.values())})"
 
 
 def compile_cell(cell: Any, specs: Sequence[TensorKind]) -> Any:

@@ -10,7 +10,7 @@
     [my_decoder.inputs.latents]     # in the order of the graph's inputs
     shape = [1, 4, 64, 64]
     dtype = "float"                 # the type the component is traced in, or one of contract.DTYPES
-    to = "z"                        # the argument, if it is not called as the input; "kwargs.key", "pair.0" for parts
+    to = "z"                        # the argument, if it has another name; "kwargs.key", "pair.0", "all.1.0" for parts
 
     [my_decoder.fixed]              # arguments that are no tensors
     return_dict = false
@@ -119,11 +119,12 @@ def _component(where: str, name: str, content: Any) -> GivenCall:
             raise UsageError(f"{where}: two outputs are called {given!r}; give each a name of its own.")
     inputs = []
     for given, entry in read.inputs.items():
-        argument, _, key = entry.to.partition(".")
-        for word in filter(None, (argument, "" if key.isdigit() else key)):
-            _check_name(f"{where} inputs.{given}: to", word)
+        for i, word in enumerate(entry.to.split(".") if entry.to else ()):
+            if not (i and word.isascii() and word.isdigit()):
+                _check_name(f"{where} inputs.{given}: to", word)
         inputs.append(GivenInput(given, tuple(entry.shape), entry.dtype, entry.to))
     _check_arguments(where, inputs, read.fixed)
+    _check_elements(where, [one.to or one.name for one in inputs])
     return GivenCall(name, read.part or name, read.method, tuple(inputs), read.fixed, _outputs(where, read.outputs))
 
 
@@ -136,6 +137,20 @@ def _check_arguments(where: str, inputs: Sequence[GivenInput], fixed: Mapping[st
             if f"{place}.".startswith(f"{taken}.") or f"{taken}.".startswith(f"{place}."):
                 raise UsageError(f"{where}: {other} and inputs.{one.name} both go to the argument {taken!r}; drop one.")
         given[f"inputs.{one.name}"] = place
+
+
+def _check_elements(where: str, places: Sequence[str]) -> None:
+    """Raise UsageError where elements of a tuple are not given as 0, 1, 2, … in their order."""
+    inner: dict[str, list[str]] = {}
+    for place in places:
+        first, _, rest = place.partition(".")
+        inner.setdefault(first, []).append(rest)
+    numbers = [first for first in inner if first.isdigit()]
+    if numbers and list(inner) != [str(number) for number in range(len(inner))]:
+        raise UsageError(f"{where}: its elements are {', '.join(inner)}; give all of them, in order, as 0, 1, ….")
+    for first, rests in inner.items():
+        if any(rests):
+            _check_elements(f"{where}.{first}" if numbers else f"{where} inputs to {first!r}", [r for r in rests if r])
 
 
 def _outputs(where: str, given: list[str] | dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from attnfuse.tracing.demo import TEXT_ENCODER, write_demo
 from tests.cli.conftest import tree
+from tests.support.checkpoints import write_model
 from tests.support.console import attnfuse
 from tests.support.graphs import transformer
 from tests.support.split import write_split
@@ -45,16 +47,15 @@ def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.mindspore
 def test_a_traced_component(tmp_path: Path) -> None:
-    """The smallest component of the demo: traced twice, from two folders, to two folders."""
+    """The demo's text encoder with one layer, of which the others are copies: traced from two folders, to two."""
     results: list[dict[str, bytes]] = []
-    for seed in ("1", "77"):
+    for seed, source in (("1", "demo"), ("77", "pipeline")):
         folder = tmp_path / f"run{seed}"
-        folder.mkdir()
+        (folder / source).mkdir(parents=True)
+        write_demo(folder / source)
+        shutil.rmtree(folder / source / "text_encoder")
+        write_model(folder / source / "text_encoder", {**TEXT_ENCODER, "num_hidden_layers": 1})
         (folder / "policy.toml").write_text(POLICY)
-        source = "demo:stable-diffusion"
-        if results:  # the second time as a folder of another name
-            shutil.copytree(next((tmp_path / "run1" / "cache" / "attnfuse").iterdir()), folder / "pipeline")
-            source = "pipeline"
         results.append(compiled(folder, seed, source, "--component", "text_encoder", toy=True))
     assert results[0] == results[1]
     assert set(results[0]) >= {"text_encoder_graph.mindir", "text_encoder_variables/data_0", "manifest.json"}

@@ -141,3 +141,14 @@ def test_a_reshape_before_a_product_of_310p_is_of_the_row_major_tensor() -> None
         ("TransData", 512, 128),
         ("TransData", 1280, 5120),
     ]
+
+
+def test_rows_of_one_picture_stay_in_blocks_whatever_their_number() -> None:
+    # [20, 24] and [1, 20, 24] are the same blocks of 16, 2048 bytes.
+    text = "x: float16[20, 24]; Softmax(Reshape(" + PRODUCT.format("x", 1) + ", (1, 20, 24)), (-1,))"
+    assert told(text, "ascend310p") == [
+        ("MatMul", 2048 + 1152, 2048),
+        ("Softmax", 2048, 2048),
+        ("TransData", 960, 2048),
+        ("TransData", 2048, 960),
+    ]

@@ -45,6 +45,28 @@ def test_a_gather_reads_the_rows_it_takes() -> None:
     assert told("i: int64[3]; Gather(t: parameter float16[1000, 64], i, 0, 0)") == [("Gather", 384 + 24, 384)]
 
 
+_BY_BATCHES = """
+a = BatchMatMul(x: float16[2, 16, 4], Reshape(w: parameter float16[8, 16], (1, 8, 16)), True, True)
+Add(a, b: parameter float16[8])
+"""
+
+
+def test_a_product_that_transposes_reads_its_operands_as_they_are_and_a_shared_matrix_once() -> None:
+    # x of 2 · 16 · 4 · 2 = 256 bytes, the matrix of 8 · 16 · 2 = 256 for both parts of the batch, a bias of 8 · 2 = 16;
+    # the result is of 2 · 4 · 8 · 2 = 128. Arithmetic: 2 · 16 for each of its 64 elements.
+    assert told(_BY_BATCHES) == [("BatchMatMul+Add", 256 + 256 + 16, 128)]
+    assert [kernel.flops for kernel in tasks(_BY_BATCHES)] == [2 * 16 * 64]
+
+
+def test_a_product_of_310p_that_transposes_takes_and_gives_blocks_of_what_is_there() -> None:
+    # x of [16, 4] is one block of 16 · 16 · 2 = 512 bytes for each part of the batch, the result of [4, 8] likewise.
+    assert told(_BY_BATCHES, "ascend310p") == [
+        ("BatchMatMul+Add", 1024 + 256 + 16, 1024),
+        ("TransData", 256, 1024),
+        ("TransData", 1024, 128),
+    ]
+
+
 def test_what_is_written_in_place_is_written() -> None:
     # A row of 128 bytes and its place of 8 go into a kept tensor; what reads that reads all of its 1280 bytes.
     g = GraphBuilder()

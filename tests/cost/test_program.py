@@ -121,12 +121,20 @@ def test_a_function_that_gives_nothing_is_not_estimated() -> None:
         read_program(Model(g.proto))
 
 
-def test_a_function_that_calls_itself_is_not_estimated() -> None:
+def test_calls_within_calls_are_not_followed_to_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that calls itself is none that `Model` takes."""
+    monkeypatch.setattr(program, "_DEEPEST", 3)
     g = with_function()
-    function = g.proto.functions[0]
-    _add_call(function, "block:again", "block", "block:y")
-    function.output[0].name = "block:again"
-    with pytest.raises(NotEstimated, match="called too deep within each other: block"):
+    callee = "block"
+    for level in range(4):
+        function = g.proto.functions.add(name=f"f{level}")
+        function.input.add(name=f"f{level}:p").tensor.add(data_type=FLOAT16.wire).dims.extend((4, 64))
+        _add_call(function, f"f{level}:a", callee, f"f{level}:p")
+        function.output.add(name=f"f{level}:a")
+        callee = f"f{level}"
+    for call in g.graph.node[-2:]:
+        call.op_type = f"REF::{callee}"
+    with pytest.raises(NotEstimated, match="called too deep within each other: f0"):
         read_program(Model(g.proto))
 
 

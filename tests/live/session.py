@@ -26,6 +26,15 @@ from tests.support.checkpoints import SD21_UNET, SMALL_VAE, write_model
 UNET = {**SD21_UNET, "upcast_attention": False}
 
 
+class CrossAttention(mindspore.nn.Cell):  # type: ignore[misc]
+    """Attention whose keys and values are handed over in a tuple."""
+
+    def construct(self, query, keys_and_values):  # type: ignore[no-untyped-def]
+        key, value = keys_and_values
+        scores = mindspore.mint.matmul(query, key.swapaxes(-1, -2)) * 0.25
+        return mindspore.mint.matmul(mindspore.mint.nn.functional.softmax(scores, -1), value)
+
+
 def state(pipe: Any) -> dict[str, Any]:
     """All that compiling must not change, of every cell and parameter, by identity or by value."""
     found: dict[str, Any] = {"mode": mindspore.get_context("mode")}
@@ -157,6 +166,15 @@ def main(folder: Path) -> None:
         progress="never",
     )
     told["call"] = report_of(called)
+    keys = (np.zeros((2, 5, 8), np.float16),) * 2
+    attnfuse.compile(
+        CrossAttention(),
+        folder / "tuple",
+        inputs=[np.zeros((2, 4, 8), np.float16), keys],
+        require=["fused==1"],
+        runtime="mindspore",
+        progress="never",
+    )
     told["verification"] = called.verification
     told["errors"] = {
         "no cell": error_of(lambda: attnfuse.compile(3, None)),
@@ -164,6 +182,8 @@ def main(folder: Path) -> None:
             lambda: attnfuse.compile(pipe.vae, folder / "no", components=["vae_decoder"], require=["kept==7"])
         ),
         "bad inputs": error_of(lambda: attnfuse.compile(attention, None, inputs=["text"])),
+        "bad tuple": error_of(lambda: attnfuse.compile(attention, None, inputs=[(np.zeros(1, np.float32), {})])),
+        "empty tuple": error_of(lambda: attnfuse.compile(attention, None, inputs=[()])),
         "wrong inputs": error_of(lambda: attnfuse.compile(attention, None, inputs=[np.zeros((1, 7), np.float32)])),
         "unknown component": error_of(lambda: attnfuse.compile(pipe, None, components=["uned"])),
         "absent component": error_of(lambda: attnfuse.compile(pipe, None, components=["text_encoder"])),

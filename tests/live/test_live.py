@@ -138,12 +138,24 @@ def test_progress_and_the_table(told: Any) -> None:
     assert "kept 8: flash attention is off (rule: pipe.unet: enable_flash_sdp(False))" in html
 
 
+def test_elements_of_a_tuple_are_inputs(told: Any, session: Path) -> None:
+    """And no constants, which MindSpore's export makes of them."""
+    manifest = Manifest.model_validate_json((session / "tuple" / "manifest.json").read_text())
+    assert [(one.name, tuple(one.shape)) for one in manifest.components[0].inputs] == [
+        ("input_0", (2, 4, 8)),
+        ("input_1_0", (2, 5, 8)),
+        ("input_1_1", (2, 5, 8)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("case", "kind", "part"),
     [
         ("no cell", "UsageError", "of type int"),
         ("unmet", "RequirementError", "required kept==7, but kept is 1; nothing was written."),
         ("bad inputs", "UsageError", "input 0 is no tensor"),
+        ("bad tuple", "UsageError", "input 0[1] is no tensor of float16, bfloat16"),
+        ("empty tuple", "UsageError", "input 0 is an empty tuple; give the tensors it holds"),
         ("wrong inputs", "TraceError", "component model cannot be traced"),
         ("unknown component", "UsageError", "did you mean 'unet'"),
         ("absent component", "UsageError", "did you mean 'vae_encoder'? Known: unet, vae_decoder, vae_encoder."),

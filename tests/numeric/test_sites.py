@@ -21,10 +21,9 @@ from attnfuse.ir.types import Array
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.fused_nodes import fused_nodes, read, sizes
-from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.lowering import Arithmetic
 from attnfuse.verify.numbers.baseline import honest_rounding
-from attnfuse.verify.numbers.comparison import Side, algebra_bounds, formula_values, judge
-from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.comparison import Part, Reference, algebra_bounds, formula_values, judge, own_reading
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.attention import layouts
@@ -91,22 +90,23 @@ def _whole(mask: Array) -> Array:
     return changed
 
 
-def compare(part: Cut, scale: float, how: str) -> list[str]:
+def compare(part: Cut, sides: tuple[Part, Part], scale: float, how: str) -> list[str]:
     """What is wrong with the fused site on as many draws of one sort as a sample of rounding errors wants."""
-    weights, rounding = drawn_weights(0), honest_rounding(part.original, part.fused)
-    original = Side(part.original, weights)
-    both = {
-        (which, arithmetic): lower(model, arithmetic)
-        for which, model in (("original", part.original), ("fused", part.fused))
-        for arithmetic in (Arithmetic.EXACT, Arithmetic.NATIVE)
-    }
+    original, rewritten = sides
+    rounding = honest_rounding(part.original, part.fused)
     drawn: list[tuple[Array, ...]] = []
     bounds: list[float] = []
     while sum(values[0].size for values in drawn) < SAMPLE and len(drawn) < MOST_DRAWS:
         values = draw(part, how, scale, len(drawn))
-        exact, native, algebra, fused = (run(lowered, values, weights)[0] for lowered in both.values())
-        drawn.append((exact, native, formula_values(original, rounding, values, [native])[0], algebra, fused))
-        bounds.append(algebra_bounds(original, part.fused, rounding, values, [exact])[0])
+        exact, native, algebra, fused = (
+            side.run(arithmetic, values)[0] for side in sides for arithmetic in (Arithmetic.EXACT, Arithmetic.NATIVE)
+        )
+        output = Reference(exact, algebra_bounds(original, rewritten.model, rounding, values, [exact])[0])
+        if how == "whole":
+            (output,) = own_reading(original, rewritten.model, values, [output], [native], [algebra])
+        formula = formula_values(original, rounding, values, [native])[0]
+        drawn.append((output.exact, native, formula, algebra, fused))
+        bounds.append(output.allowed)
     exact, native, formula, algebra, fused = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     figures = judge(
         "site",
@@ -133,8 +133,10 @@ def compare(part: Cut, scale: float, how: str) -> list[str]:
 @functools.cache
 def compare_once(key: tuple[bytes, bytes], scale: float) -> tuple[str, ...]:
     """`compare` over all draws; sites of one model repeat each other, and computing them again proves nothing new."""
-    original, fused = (Model(ModelProto.FromString(data)) for data in key)
-    return tuple(text for how in DRAWS for text in compare(Cut(original, fused), scale, how))
+    part = Cut(*(Model(ModelProto.FromString(data)) for data in key))
+    weights = drawn_weights(0)
+    sides = Part(part.original, weights), Part(part.fused, weights)
+    return tuple(text for how in DRAWS for text in compare(part, sides, scale, how))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -65,3 +65,24 @@ def test_all_layers_read_the_first_ones() -> None:
     assert len({node.inputs[3] for node in model.nodes if node.op == "PromptFlashAttention"}) == 1
     unread = [node.name for node in model.nodes if "attnfuse_" in node.name and not model.uses(node.name)]
     assert not unread
+
+
+@pytest.mark.parametrize(("masks", "expected"), [(1, [128, 0, 0]), (2, [128, 128, 0])])
+def test_the_bytes_of_a_mask_are_told_of_the_first_site_that_reads_it(masks: int, expected: list[int]) -> None:
+    # Two batches of 8 queries and 8 keys, a byte each.
+    proto = ModelProto()
+    proto.CopyFrom(layers(masks).build())
+    assert [site.mask_bytes for site in fuse(Model(proto), "lite")] == expected
+
+
+def test_a_constant_mask_that_each_site_has_for_itself_counts_once() -> None:
+    g = GraphBuilder()
+    x = g.input("x", (2, 2, 8, 16), FLOAT16)
+    for _ in range(2):
+        scores = g.muls(g.batch_matmul(x, x, transpose_b=True), 0.25)
+        mask = g.constant(np.arange(64).reshape(1, 1, 8, 8) % 3 == 1)
+        x = g.matmul_ext(g.softmax(g.masked_fill(scores, mask, np.array(-np.inf, np.float16))), x)
+    g.output(x)
+    proto = ModelProto()
+    proto.CopyFrom(g.build())
+    assert [site.mask_bytes for site in fuse(Model(proto), "lite")] == [64, 0]

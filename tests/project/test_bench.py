@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from tests.support.graphs import transformer
 from tools.bench import compile as whole
-from tools.bench import growth, measuring, rewrite, stream
+from tools.bench import growth, measuring, real_models, rewrite, stream
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -118,3 +118,23 @@ def test_growth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert growth.main() == 0
     few, more = (int(nodes) for nodes in rows(capsys.readouterr().out) if nodes.isdecimal())
     assert 100 < few < 300 < more < 500
+
+
+def test_real_models_are_told_before_and_after_on_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    transformer(sites=2, weights=False).write(tmp_path / "real_dit-float16.mindir")
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- tables --> old <!-- end of tables --> behind\n")
+    monkeypatch.setattr(sys, "argv", ["real_models", str(tmp_path), "--page", str(page)])
+    assert real_models.main() == 0
+    text = page.read_text()
+    assert text.startswith("before <!-- tables -->\n")
+    assert text.endswith("<!-- end of tables --> behind\n")
+    assert "old" not in text
+    sections = text.split("### ")[1:]
+    assert [section.splitlines()[0] for section in sections[:4]] == [
+        f"`--runtime {target.runtime} --soc {target.soc}`" for target in real_models.TARGETS
+    ]
+    for section in sections[:4]:
+        (row,) = [line for line in section.splitlines() if line.startswith("| DiT")]
+        before, after = row.split("|")[3].split("→")
+        assert float(after) <= float(before)

@@ -29,15 +29,62 @@ _OTHER_WORDS = {
 
 _FUSED = "FlashAttentionScore PromptFlashAttention"
 _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
+_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2"
+_OF_ROWS = "Add AddExt Maximum Minimum ClampScalar ClampTensor Select Where MaskedFill Equal IsInf"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
-        "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm Add AddExt InplaceAddExt Sub SubExt",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Baddbmm Addmm Dense Mul Add AddExt InplaceAddExt Sub SubExt",
         "how each matrix product takes its operands, and which operands of a sum are scores",
     ),
+    "passes/attention/identities/rows.py": (
+        f"{_ROWS} {_OF_ROWS}",
+        "what makes a number for each row, and what may be done to it before the row meets it again",
+    ),
+    "passes/attention/identities/exponentials.py": (
+        "Exp Exp2 Pow PowScalarTensor PowTensorScalar Reciprocal",
+        "exponentials of any base, and what divides by their sum",
+    ),
+    "passes/attention/identities/nan_guard.py": ("LogicalNot Equal NotEqual IsFinite", "what tells NaN from numbers"),
+    "passes/attention/identities/weights.py": (
+        "Dropout Chunk Split SplitWithSize SplitTensor",
+        "what a TupleGetItem or a Concat undoes",
+    ),
+    "passes/attention/softmax.py": (
+        "ReduceSum SumExt LinalgVectorNorm LogSoftmax LogSoftmaxExt LogSumExp",
+        "sums that exponentials may enter, and logarithms of such sums",
+    ),
+    "passes/attention/identities/contraction.py": (
+        "Einsum SumExt ReduceSum Mul",
+        "einsum's equation, and a product that is summed",
+    ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
+    "passes/attention/restated/parts.py": (
+        (
+            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
+            "StridedSlice Split SplitTensor SplitWithSize Chunk"
+        ),
+        "products of which one is written over all keys, and what keys are cut by",
+    ),
+    "passes/attention/restated/scores.py": (
+        "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
+        "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
+    ),
+    "passes/attention/restated/reweighted.py": (
+        "Mul SumExt ReduceSum Sigmoid ReLU Exp Abs Square",
+        "weights weighed again and their sum, and what gives no number below 0",
+    ),
+    "passes/attention/restated/chunks.py": (
+        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
+        "the exponentials of chunks, what scales and adds them, and the division at the end",
+    ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
+    "passes/attention/open_sizes.py": (
+        "ExpandDims Reshape Shape Tile Transpose",
+        "what asks for a size, and which axis keeps one that is not known",
+    ),
     "passes/attention/fused_node.py": ("Cast", "the cast around a query"),
     "passes/attention/producers.py": (
         "FlashAttentionScore Cast NotEqual NotEqualScalar LogicalNot Tile RepeatInterleaveInt",
@@ -59,6 +106,10 @@ _ABOUT = {
         "Chunk ChunkView Split SplitTensor SplitTensorView SplitWithSize SplitWithSizeView StridedSlice",
         "what cuts an axis in halves",
     ),
+    "passes/composites/rms_norm.py": (
+        "Mul Add Cast Pow PowTensorScalar Square MeanExt ReduceMean Rsqrt",
+        "the formula of mean squares",
+    ),
     "passes/composites/rotation.py": (
         "Neg Mul Add Cast Concat StackExt UnstackExtView",
         "the formula, by pairs and by halves",
@@ -76,6 +127,10 @@ _ABOUT = {
     "passes/legalise/scalars.py": (
         "Add Sub Mul Div Pow Equal NotEqual Less Greater GreaterEqual",
         "written for the same with a number",
+    ),
+    "passes/simplify/transposed.py": (
+        "AddLayerNorm Cast GroupNorm GroupNormSilu Mul Sub",
+        "elementwise neighbours that take a bias in, and those that take row-major tensors",
     ),
     "passes/simplify/ranges.py": (
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
@@ -111,7 +166,10 @@ _ABOUT = {
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
-    "attnfuse/verify/numbers/baseline.py": ("Mul Muls Div Divs RealDiv", "operators of scale"),
+    "attnfuse/verify/numbers/baseline.py": (
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "operators of scale, products by hand, and operators that fill in a number",
+    ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

@@ -8,6 +8,7 @@ of the environment, a path, another interpreter), is started the plain way.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -223,5 +224,6 @@ def _import() -> None:
 
 if __name__ == "__main__":
     _import()
+    gc.freeze()  # MindSpore collects garbage before each compilation, which would walk, and copy, all of the imports
     _serve(int(sys.argv[1]))
     os._exit(0)  # MindSpore takes seconds to tidy up what was never used

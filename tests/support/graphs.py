@@ -337,6 +337,19 @@ class GraphBuilder:
         """BatchMatMul with its two transposition flags."""
         return self.op("BatchMatMul", a, b, transpose_a, transpose_b)
 
+    def einsum(self, equation: str, a: str, b: str) -> str:
+        """Two operands contracted as the equation says: a letter for each axis."""
+        first, second, result = equation.replace("->", ",").split(",")
+        sizes = dict(zip(first, self.dims(a), strict=True)) | dict(zip(second, self.dims(b), strict=True))
+        dtype = self.type_of(a).dtype
+        made = self.node("Einsum", [self.tuple_of([a, b])], TensorType(tuple(sizes[x] for x in result), dtype))
+        ref = f"Einsum:{equation}"
+        if all(entry.name != ref for entry in self.proto.primitives):
+            entry = self.proto.primitives.add(name=ref, op_type="Einsum", prim_type=PRIMITIVE)
+            entry.attribute.add(name="equation", type=AttributeProto.STRING, s=equation.encode())
+        self.graph.node[-1].op_type = f"REF::{ref}"
+        return made
+
     def baddbmm(self, bias: str, a: str, b: str, beta: float = 1, alpha: float = 1) -> str:
         """`beta * bias + alpha * (a @ b)`, 3-D; the bias may be of more dimensions, as mindone leaves it."""
         return self.op("Baddbmm", bias, a, b, beta, alpha)

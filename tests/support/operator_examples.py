@@ -115,11 +115,12 @@ def parse_type(text: str) -> ValueType:
 
 
 def _split(text: str) -> list[str]:
-    """At commas outside brackets."""
-    parts, depth, current = [], 0, ""
+    """At commas outside brackets and texts."""
+    parts, depth, current, quoted = [], 0, "", False
     for character in text:
+        quoted ^= character == '"'
         depth += (character in "([") - (character in ")]")
-        if character == "," and depth == 0:
+        if character == "," and depth == 0 and not quoted:
             parts.append(current.strip())
             current = ""
         else:

@@ -85,6 +85,19 @@ def test_what_is_read(tmp_path: Path) -> None:
             r"inputs\.latents and inputs\.scale both go to the argument 'options'; drop one",
         ),
         ('to = "z"', 'to = "options.scale"', "both go to the argument 'options.scale'"),
+        ('to = "z"', 'to = "z..0"', "'' is no name"),
+        (
+            'to = "z"',
+            'to = "rotary.2"',
+            r"inputs to 'rotary': its elements are 2, 0; give all of them, in order, as 0, 1",
+        ),
+        ('to = "rotary.0"', 'to = "rotary.1"', r"inputs to 'rotary': its elements are 1; give all"),
+        ('to = "z"', 'to = "rotary.cos"', r"its elements are cos, 0; give all"),
+        (
+            'to = "rotary.0"',
+            'to = "rotary.0.1"',
+            r"\[latents_to_picture\] inputs to 'rotary'\.0: its elements are 1; give",
+        ),
         ('to = "z"', 'to = "mode"', r"fixed\.mode and inputs\.latents both go to the argument 'mode'"),
         ('["picture"]', '["picture", "picture"]', "two outputs are called 'picture'"),
         ('["picture"]', "[]", "outputs"),
@@ -107,6 +120,17 @@ def test_what_is_refused(tmp_path: Path, old: str, new: str, message: str) -> No
     assert GOOD.count(old) == 1
     with pytest.raises(UsageError, match=message):
         read_inputs(written(tmp_path, GOOD.replace(old, new)))
+
+
+def test_elements_of_elements(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace('to = "z"', 'to = "past.0.0"')
+        .replace('"options.scale"', '"past.0.1"')
+        .replace('"rotary.0"', '"past.1.0"')
+    )
+    (plan,) = plan_pipeline_with(pipeline(tmp_path), read_inputs(written(tmp_path, text)))
+    assert plan.call is not None
+    assert ("past", "[[latents, scale], [cos]]") in plan.call.arguments
 
 
 def test_fixed_arguments_may_be_lists_and_tables(tmp_path: Path) -> None:

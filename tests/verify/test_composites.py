@@ -24,6 +24,11 @@ ACTIVATED = f"SiLU(GroupNorm({X}, 32, {WEIGHTS}, 1e-06)[0])"
 PLAIN = f"GroupNorm({X}, 32, {WEIGHTS}, 1e-05)[0]"
 LAYER = f"LayerNormExt(x: float16[2, 32, 64], (64,), {WEIGHTS}, 1e-05)[0]"
 RMS = "RmsNorm(x: float16[2, 32, 64], w: parameter float16[64], 1e-05)[0]"
+WRITTEN_OUT = """
+c = Cast(x: float16[2, 32, 64], 43)
+r = Rsqrt(Add(ReduceMean(Square(c), (-1,), True), tensor float32[] 1e-05))
+Mul(w: parameter float16[64], Cast(Mul(c, r), 42))
+"""
 RESIDUAL = f"""
 s = Add(x: float16[2, 32, 64], y: float16[2, 32, 64])
 Add(Dense(LayerNormExt(s, (64,), {WEIGHTS}, 1e-05)[0], k: parameter float16[64, 64], None), s)
@@ -145,6 +150,7 @@ MUTANTS = {
     "epsilon of LayerNormV3 of another size": Mutant(LAYER, argument("LayerNormV3", 5, 1e-6), NUMBERS),
     "gain and offset of LayerNormV3 exchanged": Mutant(LAYER, exchanged("LayerNormV3", 1, 2), NUMBERS),
     "epsilon of RmsNorm as where it is lost": Mutant(RMS, argument("RmsNorm", 2, 1e-6), NUMBERS),
+    "epsilon of a norm that was written out, lost": Mutant(WRITTEN_OUT, argument("RmsNorm", 2, 1e-6), NUMBERS),
     "epsilon of AddLayerNorm of another size": Mutant(RESIDUAL, epsilon("AddLayerNorm", "epsilon", 1e-6), NUMBERS),
     "the sum for the norm": Mutant(RESIDUAL, element(3), NUMBERS),
     "the norm for the sum": Mutant(RESIDUAL, element(0), NUMBERS),
@@ -152,7 +158,7 @@ MUTANTS = {
 }
 
 
-@pytest.mark.parametrize("text", [ACTIVATED, PLAIN, LAYER, RMS, RESIDUAL])
+@pytest.mark.parametrize("text", [ACTIVATED, PLAIN, LAYER, RMS, WRITTEN_OUT, RESIDUAL])
 def test_a_sound_composite_passes_every_check(text: str, tmp_path: Path) -> None:
     result = verify(*pair(text), tmp_path)
     assert result.findings == ()

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mindone import diffusers, transformers
+from mindone import transformers
 from mindspore import nn
 
 from tools.corpus import builders
-from tools.make_checkpoint import CONFIGS
 
 FLOAT = "float"
 """Stands for the type a case is traced in."""
@@ -45,7 +44,7 @@ class Case:
     on_ascend: bool = False
 
 
-class _Call(nn.Cell):  # type: ignore[misc]
+class Call(nn.Cell):  # type: ignore[misc]
     """Holds a model under the attribute `model`, whose parameters keep their own names."""
 
     def __init__(self, model: Any) -> None:
@@ -58,69 +57,81 @@ class _Call(nn.Cell):  # type: ignore[misc]
         return {}
 
 
-class _First(_Call):
+class _First(Call):
     def construct(self, x):  # type: ignore[no-untyped-def]
         return self.model(x)[0]
 
 
-class _Conditioned(_Call):
+class Conditioned(Call):
+    """A UNet or transformer that takes latents, timestep and text."""
+
     def construct(self, sample, timestep, encoder_hidden_states):  # type: ignore[no-untyped-def]
         return self.model(sample, timestep, encoder_hidden_states)[0]
 
 
-class _UNetMasked(_Call):
+class _UNetMasked(Call):
     def construct(self, sample, timestep, encoder_hidden_states, encoder_attention_mask):  # type: ignore[no-untyped-def]
         return self.model(sample, timestep, encoder_hidden_states, encoder_attention_mask=encoder_attention_mask)[0]
 
 
-class _UNetXL(_Call):
+class UNetXL(Call):
+    """The UNet of SDXL, which takes pooled text and sizes besides."""
+
     def construct(self, sample, timestep, encoder_hidden_states, text_embeds, time_ids):  # type: ignore[no-untyped-def]
         added = {"text_embeds": text_embeds, "time_ids": time_ids}
         return self.model(sample, timestep, encoder_hidden_states, added_cond_kwargs=added)[0]
 
 
-class _ControlNet(_Call):
+class _ControlNet(Call):
     def construct(self, sample, timestep, encoder_hidden_states, cond):  # type: ignore[no-untyped-def]
         down, mid = self.model(sample, timestep, encoder_hidden_states, cond, return_dict=False)
         return down[0], down[1], mid
 
 
-class _VaeDecode(_Call):
+class VaeDecode(Call):
+    """The decoder of an autoencoder."""
+
     def construct(self, latents):  # type: ignore[no-untyped-def]
         return self.model.decode(latents, return_dict=False)[0]
 
 
-class _VaeEncode(_Call):
+class _VaeEncode(Call):
     def construct(self, image):  # type: ignore[no-untyped-def]
         return self.model.encode(image, return_dict=False)[0]
 
 
-class _Tokens(_Call):
+class Tokens(Call):
+    """A text encoder."""
+
     def construct(self, input_ids):  # type: ignore[no-untyped-def]
         return self.model(input_ids, return_dict=False)[0]
 
 
-class _TokensMasked(_Call):
+class _TokensMasked(Call):
     def construct(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
         return self.model(input_ids, attention_mask=attention_mask, return_dict=False)[0]
 
 
-class _Decoder(_Call):
+class _Decoder(Call):
     def construct(self, input_ids):  # type: ignore[no-untyped-def]
         return self.model(input_ids, use_cache=False, return_dict=False)[0]
 
 
-class _DecoderMasked(_Call):
+class DecoderMasked(Call):
+    """A language model without cache, with a mask."""
+
     def construct(self, input_ids, attention_mask):  # type: ignore[no-untyped-def]
         return self.model(input_ids, attention_mask=attention_mask, use_cache=False, return_dict=False)[0]
 
 
-class _DiT(_Call):
+class DiT(Call):
+    """A transformer that takes a class."""
+
     def construct(self, hidden_states, timestep, class_labels):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, timestep=timestep, class_labels=class_labels)[0]
 
 
-class _PixArt(_Call):
+class _PixArt(Call):
     def construct(self, hidden_states, timestep, encoder_hidden_states):  # type: ignore[no-untyped-def]
         added = {"resolution": None, "aspect_ratio": None}
         return self.model(
@@ -128,7 +139,9 @@ class _PixArt(_Call):
         )[0]
 
 
-class _PixArtMasked(_Call):
+class PixArtMasked(Call):
+    """PixArt with a mask of its text."""
+
     def construct(self, hidden_states, timestep, encoder_hidden_states, mask):  # type: ignore[no-untyped-def]
         added = {"resolution": None, "aspect_ratio": None}
         return self.model(
@@ -140,14 +153,16 @@ class _PixArtMasked(_Call):
         )[0]
 
 
-class _SD3(_Call):
+class SD3(Call):
+    """Stable Diffusion 3's transformer."""
+
     def construct(self, hidden_states, encoder_hidden_states, pooled, timestep):  # type: ignore[no-untyped-def]
         return self.model(
             hidden_states, encoder_hidden_states=encoder_hidden_states, pooled_projections=pooled, timestep=timestep
         )[0]
 
 
-class _Flux(_Call):
+class _Flux(Call):
     def construct(self, hidden_states, encoder_hidden_states, pooled, timestep, img_ids, txt_ids):  # type: ignore[no-untyped-def]
         return self.model(
             hidden_states,
@@ -159,7 +174,9 @@ class _Flux(_Call):
         )[0]
 
 
-class _HunyuanDiT(_Call):
+class HunyuanDiT(Call):
+    """HunyuanDiT with both texts and their masks."""
+
     def construct(self, x, timestep, text, text_mask, text_t5, mask_t5, meta, style, cos, sin):  # type: ignore[no-untyped-def]
         return self.model(
             x,
@@ -174,27 +191,27 @@ class _HunyuanDiT(_Call):
         )[0]
 
 
-class _CogVideoX(_Call):
+class _CogVideoX(Call):
     def construct(self, hidden_states, timestep, encoder_hidden_states):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, encoder_hidden_states, timestep)[0]
 
 
-class _Lumina2(_Call):
+class _Lumina2(Call):
     def construct(self, hidden_states, timestep, encoder_hidden_states, mask):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, timestep, encoder_hidden_states, mask)[0]
 
 
-class _Sana(_Call):
+class _Sana(Call):
     def construct(self, hidden_states, encoder_hidden_states, timestep, mask):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, encoder_hidden_states, timestep, encoder_attention_mask=mask)[0]
 
 
-class _Prior(_Call):
+class _Prior(Call):
     def construct(self, hidden_states, timestep, proj, encoder_hidden_states, mask):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, timestep, proj, encoder_hidden_states, mask)[0]
 
 
-class _ImageText(_Call):
+class _ImageText(Call):
     def construct(self, hidden_states, encoder_hidden_states):  # type: ignore[no-untyped-def]
         return self.model(hidden_states, encoder_hidden_states=encoder_hidden_states)[0]
 
@@ -241,46 +258,46 @@ _PRIOR_INPUTS: tuple[Input, ...] = (
 _LATENTS: tuple[Input, ...] = (("latents", (1, 4, 8, 8), FLOAT),)
 
 CASES: dict[str, Case] = {
-    "unet_sd15": Case("A", builders.unet(), _Conditioned, _UNET_INPUTS, ALL),
+    "unet_sd15": Case("A", builders.unet(), Conditioned, _UNET_INPUTS, ALL),
     "unet_sd15_mask": Case(
         "B", builders.unet(), _UNetMasked, (*_UNET_INPUTS, ("encoder_attention_mask", (2, 7), "bool")), ALL
     ),
-    "unet_sd21_upcast": Case("C", builders.SD21, _Conditioned, _UNET_INPUTS, ALL),
-    "unet_sdxl": Case("A", builders.SDXL, _UNetXL, _XL_INPUTS, ALL),
+    "unet_sd21_upcast": Case("C", builders.SD21, Conditioned, _UNET_INPUTS, ALL),
+    "unet_sdxl": Case("A", builders.SDXL, UNetXL, _XL_INPUTS, ALL),
     "controlnet": Case(
         "A", builders.controlnet, _ControlNet, (*_UNET_INPUTS, ("controlnet_cond", (2, 3, 32, 32), FLOAT)), ALL
     ),
-    "vae_kl_decode": Case("D", builders.vae, _VaeDecode, _LATENTS, ALL),
+    "vae_kl_decode": Case("D", builders.vae, VaeDecode, _LATENTS, ALL),
     "vae_kl_encode": Case("D", builders.vae, _VaeEncode, (("image", (1, 3, 16, 16), FLOAT),), ALL),
-    "vae_tiny_decode": Case("-", builders.vae_tiny, _VaeDecode, _LATENTS, SINGLE),
-    "clip_text": Case("H", builders.clip, _Tokens, _IDS, ALL),
+    "vae_tiny_decode": Case("-", builders.vae_tiny, VaeDecode, _LATENTS, SINGLE),
+    "clip_text": Case("H", builders.clip, Tokens, _IDS, ALL),
     "clip_text_mask": Case("H", builders.clip, _TokensMasked, _IDS_MASK, ALL),
     "clip_text_projection": Case(
-        "H", lambda: builders.clip(transformers.CLIPTextModelWithProjection), _Tokens, _IDS, ALL
+        "H", lambda: builders.clip(transformers.CLIPTextModelWithProjection), Tokens, _IDS, ALL
     ),
-    "t5_encoder": Case("I", builders.t5, _Tokens, _IDS, ALL),
+    "t5_encoder": Case("I", builders.t5, Tokens, _IDS, ALL),
     "t5_encoder_mask": Case("I", builders.t5, _TokensMasked, _IDS_MASK, ALL),
     "bert": Case("J", builders.bert, _TokensMasked, _IDS_MASK, ALL),
     "gpt2": Case("L", builders.gpt2, _Decoder, _IDS, ALL),
-    "llama": Case("K", builders.llama(), _DecoderMasked, _IDS_MASK, ALL),
+    "llama": Case("K", builders.llama(), DecoderMasked, _IDS_MASK, ALL),
     "llama_nomask": Case("K", builders.llama(), _Decoder, _IDS, ALL),
-    "llama_4dmask": Case("K", builders.llama(), _DecoderMasked, _IDS_MASK_4D, ALL),
-    "llama_flash": Case("N", builders.llama("flash_attention_2"), _DecoderMasked, _IDS_MASK, HALF),
-    "qwen2_4dmask": Case("K", builders.qwen2, _DecoderMasked, _IDS_MASK_4D, ALL),
+    "llama_4dmask": Case("K", builders.llama(), DecoderMasked, _IDS_MASK_4D, ALL),
+    "llama_flash": Case("N", builders.llama("flash_attention_2"), DecoderMasked, _IDS_MASK, HALF),
+    "qwen2_4dmask": Case("K", builders.qwen2, DecoderMasked, _IDS_MASK_4D, ALL),
     "dit": Case(
         "A",
         builders.dit,
-        _DiT,
+        DiT,
         (("hidden_states", (2, 4, 8, 8), FLOAT), ("timestep", (2,), "int64"), ("class_labels", (2,), "int64")),
         ALL,
     ),
     "pixart": Case("A", builders.pixart, _PixArt, _PIXART_INPUTS, ALL),
     "pixart_mask": Case(
-        "B", builders.pixart, _PixArtMasked, (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)), ALL
+        "B", builders.pixart, PixArtMasked, (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)), ALL
     ),
     "prior": Case("B", builders.prior, _Prior, _PRIOR_INPUTS, ALL),
-    "sd3": Case("E", builders.sd3(), _SD3, _SD3_INPUTS, ALL),
-    "sd35": Case("F", builders.sd3(qk_norm="rms_norm", dual_attention_layers=(0,)), _SD3, _SD3_INPUTS, ALL),
+    "sd3": Case("E", builders.sd3(), SD3, _SD3_INPUTS, ALL),
+    "sd35": Case("F", builders.sd3(qk_norm="rms_norm", dual_attention_layers=(0,)), SD3, _SD3_INPUTS, ALL),
     "flux": Case(
         "N",
         builders.flux,
@@ -295,7 +312,7 @@ CASES: dict[str, Case] = {
         ),
         ALL,
     ),
-    "hunyuandit": Case("F", builders.hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, ("float32", "float16")),
+    "hunyuandit": Case("F", builders.hunyuandit, HunyuanDiT, _HUNYUAN_INPUTS, ("float32", "float16")),
     "cogvideox": Case(
         "F",
         builders.cogvideox,
@@ -334,7 +351,7 @@ CASES: dict[str, Case] = {
     "wan": Case(
         "N",
         builders.wan,
-        _Conditioned,
+        Conditioned,
         (
             ("hidden_states", (1, 4, 2, 8, 8), FLOAT),
             ("timestep", (1,), "int64"),
@@ -345,7 +362,7 @@ CASES: dict[str, Case] = {
     "unet_motion": Case(
         "A",
         builders.unet_motion,
-        _Conditioned,
+        Conditioned,
         (
             ("sample", (1, 4, 6, 16, 16), FLOAT),
             ("timestep", (1,), "int64"),
@@ -353,65 +370,19 @@ CASES: dict[str, Case] = {
         ),
         ALL,
     ),
-    "ascend_unet_sd15": Case("N", builders.unet(), _Conditioned, _UNET_INPUTS, HALF, on_ascend=True),
-    "ascend_unet_sdxl": Case("N", builders.SDXL, _UNetXL, _XL_INPUTS, HALF, on_ascend=True),
-    "ascend_vae_kl_decode": Case("N", builders.vae, _VaeDecode, _LATENTS, ("float16", "float32"), on_ascend=True),
-    "ascend_sd3": Case("N", builders.sd3(), _SD3, _SD3_INPUTS, ("bfloat16",), on_ascend=True),
+    "ascend_unet_sd15": Case("N", builders.unet(), Conditioned, _UNET_INPUTS, HALF, on_ascend=True),
+    "ascend_unet_sdxl": Case("N", builders.SDXL, UNetXL, _XL_INPUTS, HALF, on_ascend=True),
+    "ascend_vae_kl_decode": Case("N", builders.vae, VaeDecode, _LATENTS, ("float16", "float32"), on_ascend=True),
+    "ascend_sd3": Case("N", builders.sd3(), SD3, _SD3_INPUTS, ("bfloat16",), on_ascend=True),
     "ascend_pixart_mask": Case(
         "N",
         builders.pixart,
-        _PixArtMasked,
+        PixArtMasked,
         (*_PIXART_INPUTS, ("encoder_attention_mask", (2, 7), FLOAT)),
         HALF,
         on_ascend=True,
     ),
     "ascend_prior": Case("N", builders.prior, _Prior, _PRIOR_INPUTS, HALF, on_ascend=True),
-    "ascend_hunyuandit": Case("N", builders.hunyuandit, _HunyuanDiT, _HUNYUAN_INPUTS, HALF, on_ascend=True),
+    "ascend_hunyuandit": Case("N", builders.hunyuandit, HunyuanDiT, _HUNYUAN_INPUTS, HALF, on_ascend=True),
 }
 """Every graph of the corpus is one of these in one of its types."""
-
-
-def _real_unet(model: str) -> Callable[[], Any]:
-    return lambda: diffusers.UNet2DConditionModel.from_config(CONFIGS[model])
-
-
-def _real_vae() -> Any:
-    """The autoencoder of Stable Diffusion 1 and 2, 512 pixels a side."""
-    return diffusers.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        latent_channels=4,
-        sample_size=512,
-    )
-
-
-REAL_SIZE: dict[str, Case] = {
-    "real_unet_sd15": Case(
-        "A",
-        _real_unet("sd15"),
-        _Conditioned,
-        (
-            ("sample", (2, 4, 64, 64), FLOAT),
-            ("timestep", (1,), "int64"),
-            ("encoder_hidden_states", (2, 77, 768), FLOAT),
-        ),
-        HALF,
-    ),
-    "real_unet_sdxl": Case(
-        "A",
-        _real_unet("sdxl"),
-        _UNetXL,
-        (
-            ("sample", (2, 4, 128, 128), FLOAT),
-            ("timestep", (1,), "int64"),
-            ("encoder_hidden_states", (2, 77, 2048), FLOAT),
-            ("text_embeds", (2, 1280), FLOAT),
-            ("time_ids", (2, 6), FLOAT),
-        ),
-        HALF,
-    ),
-    "real_vae_decode": Case("D", _real_vae, _VaeDecode, (("latents", (1, 4, 64, 64), FLOAT),), HALF),
-}
-"""Published configurations, for measuring; not part of the corpus."""

@@ -26,7 +26,8 @@ from attnfuse.tracing.build import hold_in
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.patches import cpu_patches
 from tools.corpus.exports import exportable, pretend_ascend
-from tools.corpus.models import CASES, FLOAT, REAL_SIZE, Case
+from tools.corpus.models import CASES, FLOAT, Case
+from tools.corpus.real import REAL_SIZE
 
 DONE = "corpus: "
 """Begins the lines on stdout that tell of a finished graph; MindSpore prints others."""

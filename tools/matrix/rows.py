@@ -8,22 +8,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from attnfuse.serialisation import to_json
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import GivenCall, read_inputs
 from attnfuse.tracing.plan import survey
-from tests.support.small_models import SMALL, Small, write_configs
+from tests.support.small_models import SMALL, Config, Small, write_configs
 from tools.matrix.alone import ALONE
 from tools.matrix.alone.record import SPEC, Alone, write_alone
 
 DTYPES = ("float16", "float32", "bfloat16")
 
 Group: TypeAlias = Small | Alone
+
+REPEATED = frozenset(
+    {
+        "depth",
+        "layers_per_block",
+        "mmdit_layers",
+        "num_hidden_layers",
+        "num_layers",
+        "num_mmdit_layers",
+        "num_refiner_layers",
+        "num_single_dit_layers",
+        "num_single_layers",
+        "num_text_blocks",
+        "num_visual_blocks",
+    }
+)
+"""Keys of configurations that say how often something is built one behind the other."""
 
 #: Rows that are made in other types too, besides float16: where the graph differs by type, or the cast is of interest.
 WIDER: Mapping[str, tuple[str, ...]] = {
@@ -67,13 +84,26 @@ def groups() -> dict[str, Group]:
 
 
 def write_group(folder: Path, name: str) -> None:
-    """Write a group's configurations into a new folder."""
+    """Write a group's configurations into a new folder, with two at least of everything that repeats."""
     group = groups()[name]
     if isinstance(group, Small):
         folder.mkdir(parents=True)
-        write_configs(folder, group)
+        models = {part: deepened(config) for part, config in group.models.items()}
+        write_configs(folder, replace(group, models=models))
     else:
-        write_alone(folder, group)
+        write_alone(folder, replace(group, config=deepened(group.config)))
+
+
+def deepened(config: Config) -> Config:
+    """The configuration with two layers where it has one: a block that stands once shows nothing of what MindSpore
+    makes of blocks that are built alike, such as one function that each of them calls."""
+
+    def deep(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return deepened(value)
+        return 2 if key in REPEATED and value == 1 and not isinstance(value, bool) else value
+
+    return {key: deep(key, value) for key, value in config.items()}
 
 
 def shapes_of(name: str) -> ShapeOptions:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
+from attnfuse.ir.equations import read_equation
+from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
 from attnfuse.ir.operators.columns import Kernel, Role
 from attnfuse.ir.operators.inference import broadcast, meet, one_type, shape
-from attnfuse.ir.operators.row import OTHER, Infer, Operator, row
+from attnfuse.ir.operators.row import CLASSIC, OTHER, Infer, Operator, row
 from attnfuse.ir.types import TensorType, ValueType
 
 Dims = tuple[int, ...]
@@ -145,6 +146,22 @@ def _baddbmm(a: Arguments) -> ValueType:
     return TensorType((one.dims[0], n, m), tensor_type.dtype)
 
 
+def _einsum(a: Arguments) -> ValueType:
+    """What the equation keeps; an index that several operands have is of one size, or broadcasts."""
+    operands, text = a.tensors("inputs"), a.get("equation").value
+    if not isinstance(text, str):
+        raise NotKnown("equation")
+    equation = read_equation(text, [operand.rank for operand in operands])
+    if equation is None:
+        raise TypeMismatch(f"has the equation {text!r} for {', '.join(shape(operand.dims) for operand in operands)}")
+    dtype = one_type(*operands)
+    sizes: dict[str, int] = {}
+    for labels, operand in zip(equation.operands, operands, strict=True):
+        for label, dim in zip(labels, operand.dims, strict=True):
+            (sizes[label],) = broadcast((sizes.get(label, 1),), (dim,))
+    return TensorType(tuple(sizes[label] for label in equation.result), dtype)
+
+
 _FLAGS = "transpose_a: bool = False, transpose_b: bool = False"
 
 ROWS: tuple[Operator, ...] = (
@@ -234,6 +251,22 @@ ROWS: tuple[Operator, ...] = (
             "refused: Dense(x: float16[2, 4, 8], w: float16[3, 7], None)",
             "refused: Dense(x: float16[2, 4, 8], w: float32[3, 8], None)",
         ),
+    ),
+    row(
+        "Einsum",
+        "inputs: tensors; equation: text",
+        _einsum,
+        kernel=Kernel.PRODUCT,
+        role=Role.PRODUCT,
+        examples=(
+            'Einsum((x: float16[2, 4, 8], y: float16[2, 3, 8]); equation="bid,bjd->bij") -> float16[2, 4, 3]',
+            'Einsum((x: float16[5, 2, 4, 8], y: float16[5, 2, 3, 8]); equation="...id, ...jd") -> float16[5, 2, 4, 3]',
+            'Einsum((x: float16[2, ?]); equation="ij->ji") -> float16[?, 2]',
+            'refused: Einsum((x: float16[2, 4, 8], y: float16[3, 8]); equation="bid,bjd->bij")',
+            'refused: Einsum((x: float16[2, 8], y: float16[3, 7]); equation="id,jd->ij")',
+            'refused: Einsum((x: float16[2, 8], y: float16[3, 8]); equation="id,jd->ik")',
+        ),
+        source=CLASSIC,
     ),
     row(
         "BiasAdd",

@@ -142,10 +142,15 @@ def _padded(tensor_type: TensorType, pairs: list[tuple[int | None, int | None]])
 
 
 def _pad_by_attributes(a: Arguments) -> ValueType:
-    """Without `paddings_contiguous` all that go before stand first, then all that go behind."""
+    """Without `paddings_contiguous` all that go before stand first, then all that go behind.
+
+    Of a tensor whose sizes are not all known MindSpore forgets them all.
+    """
     tensor_type, numbers = a.tensor("x"), a.sizes("paddings")
     if len(numbers) % 2 or len(numbers) > 2 * tensor_type.rank:
         raise TypeMismatch(f"pads {tensor_type.rank} axes by {len(numbers)} numbers")
+    if UNKNOWN_DIM in tensor_type.dims:
+        return reshaped(tensor_type, (UNKNOWN_DIM,) * tensor_type.rank)
     half = len(numbers) // 2
     if a.flag("paddings_contiguous"):
         return _padded(tensor_type, [(numbers[2 * i], numbers[2 * i + 1]) for i in range(half)])
@@ -272,6 +277,10 @@ ROWS: tuple[Operator, ...] = (
             (
                 'PadV3(x: float16[4, 6], (1, 2, 3, 4), v: float16[]; mode="constant", paddings_contiguous=False)'
                 " -> float16[10, 10]"
+            ),
+            (
+                'PadV3(x: float16[4, ?], tensor int64[2] (0, 3), v: float16[]; mode="constant",'
+                " paddings_contiguous=True) -> float16[?, ?]"
             ),
         ),
         source=CLASSIC,

@@ -199,10 +199,13 @@ class LoweringContext:
 
     def element_tensors(self, position: int, dtype: DType) -> list[str]:
         """Elements of a tuple operand, as tensors held as `dtype`."""
-        names = []
+        names, rounding = [], self.rounding
         for element in self.elements(position):
             if isinstance(element, Tensor):
-                names.append(self.writer.convert(element.name, element.tensor_type.dtype, dtype))
+                name = self.writer.convert(element.name, element.tensor_type.dtype, dtype)
+                if rounding is not None and position in rounding.operands:
+                    name = self.writer.round_to(name, rounding.dtype, self.writer.arithmetic.carry(dtype))
+                names.append(name)
             elif isinstance(element, Constant) and isinstance(element.value, np.ndarray):
                 names.append(self.writer.constant(element.value.astype(self.writer.arithmetic.carry(dtype).numpy)))
             else:

@@ -45,6 +45,13 @@ def _dense(at: LoweringContext) -> Result:
     return y if at.is_absent(2) else at.emit("Add", y, at.tensor(2))
 
 
+@lowers("Einsum")
+def _einsum(at: LoweringContext) -> Result:
+    """ONNX has the same notation."""
+    operands = at.element_tensors(0, at.out.dtype)
+    return at.emit("Einsum", *operands, equation=str(at.attributes["equation"]).replace(" ", ""))
+
+
 @lowers("BiasAdd")
 def _bias(at: LoweringContext) -> Result:
     """The bias belongs to axis 1 (formats NCHW and NCDHW, numbers 0 and 14) or to the last one (NHWC, 1)."""

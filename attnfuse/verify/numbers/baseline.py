@@ -18,10 +18,12 @@ from dataclasses import replace
 
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import factor_positions, orders_effects, reads_memory, role
+from attnfuse.ir.questions import COPIES, behind, factor_positions, factors, orders_effects, reads_memory, role
+from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
+from attnfuse.verify.graph.known import number_of
 from attnfuse.verify.lowering import Rounding
 
 SCALING = ("Muls", "Mul", "Div", "Divs", "RealDiv")
@@ -55,7 +57,45 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
             now = _compute_type(original, fused, node)
             if made is not None and now is not None and _rounds_again(original, fused, node, made, now):
                 found[node.name] = Rounding(now, operands=(0, 1, 2), result=True, scores=_is_fast(fused, made))
+    return _of_parts(original, fused, coarsest) | found
+
+
+LOST = 4.0
+"""Scores below it are lost where they are added to a number that is 8 apart from its neighbours."""
+
+HIDING, ABSORBING = -8192.0, -1e30
+"""Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
+
+
+def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
+    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores."""
+    kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
+    found: dict[str, Rounding] = {}
+    for node in original.nodes:
+        if role(node) is Role.SOFTMAX and node.name not in kept:
+            before, _ = _formula(original, node)
+            added = _added(original, before)
+            if added is not None:
+                found[node.name] = Rounding(added, level=LOST / added.unit_roundoff)
     return found
+
+
+def hiding_number(original: Model) -> float | None:
+    """The number nearest to 0 that masks the scores of a formula and hides keys from scores of a limited size only."""
+    numbers: list[float] = []
+    for softmax in (node for node in original.nodes if role(node) is Role.SOFTMAX):
+        before, _ = _formula(original, softmax)
+        inside = {node.name for node in before}
+        beside = [name for node in before if node.op in _FILLING for name in node.inputs if name not in inside]
+        numbers += [number for name in beside if (number := number_of(_literal(original, name))) is not None]
+    return max((number for number in numbers if ABSORBING < number <= HIDING), default=None)
+
+
+_FILLING = ("MaskedFill", "MaskedFillScalar", "Select", "Where")
+
+
+def _literal(model: Model, value: str) -> Literal:
+    return model.literal(value) if model.is_literal(value) else None
 
 
 def _is_fast(fused: Model, made: Node | None) -> bool:
@@ -98,23 +138,76 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
     """`before` are the nodes from the product to the softmax, `last` the product with the values, if there is one."""
     found: dict[str, Rounding] = {}
     product = before[0] if before else None  # of several the first: what is added to it is a bias
-    if product is not None and not _is_of(model, dtype, *(product.inputs[i] for i in _multiplied(product))):
-        found[product.name] = Rounding(dtype, operands=_multiplied(product))
-    if role(last) is Role.PRODUCT and not _is_of(model, dtype, last.name, *(last.inputs[i] for i in _multiplied(last))):
-        found[last.name] = Rounding(dtype, operands=_multiplied(last), result=True)
-    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
-    if adding:
-        types = [
-            tensor_type.dtype for node in before[adding[0] :] if (tensor_type := model.type_of(node.name)) is not None
-        ]
-        added = max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
-        stored = tuple(node.name for node in before)
-        found[softmax.name] = Rounding(dtype, stored=stored, added=added)
+    if product is not None:
+        node, operands = _multiplication(model, product)
+        if not _is_of(model, dtype, *(node.inputs[i] for i in operands)):
+            found[node.name] = Rounding(dtype, operands=operands)
+    if _is_product(model, last):
+        node, operands = _multiplication(model, last)
+        if not _is_of(model, dtype, last.name, *(node.inputs[i] for i in operands)):
+            found[last.name] = Rounding(dtype, result=True)
+            found[node.name] = Rounding(dtype, operands=operands, result=node is last)
+    added = _added(model, before)
+    if added is not None:
+        found[softmax.name] = Rounding(dtype, stored=tuple(node.name for node in before), added=added)
     return found
 
 
+def _added(model: Model, before: list[Node]) -> DType | None:
+    """The coarsest type in which the formula holds the sum of scores and bias; None where nothing is added."""
+    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
+    if not adding:
+        return None
+    types = [tensor_type.dtype for node in before[adding[0] :] if (tensor_type := model.type_of(node.name)) is not None]
+    return max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
+
+
+def _of_parts(original: Model, fused: Model, coarsest: DType) -> dict[str, Rounding]:
+    """Products that are gone into a fused node, and what it stands for.
+
+    Of an attention whose keys are in parts there are several, with no softmax between, or one of all parts.
+    """
+    found: dict[str, Rounding] = {}
+    for product in original.nodes:
+        if fused.producer(product.name) is not None or not _is_product(original, product):
+            continue
+        end, made = _kept(original, fused, product), _stands_for(original, fused, product)
+        if end is None or made is None:
+            continue
+        dtype = _compute_type(original, fused, product) or coarsest
+        node, operands = _multiplication(original, product)
+        if not _is_of(original, dtype, *(node.inputs[i] for i in operands)):
+            # The largest exponential is 1, which every type holds; a weight, which is divided by the sum, is rounded.
+            found[node.name] = Rounding(dtype, operands=operands, result=_is_of_exponentials(original, node))
+        if not _is_of(original, dtype, end):
+            found[end] = Rounding(dtype, result=True)
+    return found
+
+
+def _is_of_exponentials(model: Model, product: Node) -> bool:
+    made = [model.producer(behind(model, value, COPIES)) for value in product.inputs[:2]]
+    return any(node is not None and node.op == "Exp" for node in made)
+
+
+def _multiplication(model: Model, product: Node) -> tuple[Node, tuple[int, ...]]:
+    """The node that multiplies, which of a product that is summed is behind it, and which of its inputs it does."""
+    made = _outer(model, product)
+    return (product, _multiplied(product)) if made is None else (made, (0, 1))
+
+
+def _outer(model: Model, node: Node) -> Node | None:
+    """The multiplication of two tensors of which neither has the axes of both, where the node sums it."""
+    made = model.producer(node.inputs[0]) if node.op in ("SumExt", "ReduceSum") else None
+    if made is None or made.op != "Mul":
+        return None
+    types = [model.type_of(name) for name in (made.name, *made.inputs)]
+    sizes = [tensor_type.size for tensor_type in types if tensor_type is not None and tensor_type.is_static]
+    return made if len(sizes) == 3 and max(sizes[1:]) < sizes[0] and min(sizes[1:]) > 1 else None
+
+
 def _multiplied(product: Node) -> tuple[int, ...]:
-    return factor_positions(product) or ()
+    """The inputs that hold operands of a product: of einsum one tuple of both."""
+    return factor_positions(product) or ((0,) if role(product) is Role.PRODUCT else ())
 
 
 def _is_of(model: Model, dtype: DType, *values: str) -> bool:
@@ -133,7 +226,7 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
     known = {other.name for other in path}
     for position, value in enumerate(node.inputs):
         tensor_type = model.type_of(value)
-        multiplied = role(node) is Role.PRODUCT and position in _multiplied(node)
+        multiplied = _is_product(model, node) and position in _multiplied(node)
         if (
             tensor_type is not None
             and tensor_type.dtype.is_float
@@ -157,7 +250,7 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
         if len(users) != 1:
             return before, last
         last = users[0]
-        if role(last) is Role.PRODUCT:
+        if _is_product(model, last):
             return before, last
 
 
@@ -170,7 +263,7 @@ def _before(model: Model, value: str, size: int, region: list[str], seen: set[st
     tensor_type = model.type_of(value)
     if tensor_type is None or not tensor_type.is_static or tensor_type.size != size:
         return False
-    leads = [_before(model, v, size, region, seen) for v in node.inputs] if role(node) is not Role.PRODUCT else [True]
+    leads = [_before(model, v, size, region, seen) for v in node.inputs] if not _is_product(model, node) else [True]
     if any(leads):
         region.append(node.name)
         return True
@@ -184,12 +277,18 @@ def _compute_type(original: Model, fused: Model, product: Node) -> DType | None:
     return tensor_type.dtype if tensor_type is not None and tensor_type.dtype.is_low_precision else None
 
 
-def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
-    """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
+def _kept(original: Model, fused: Model, product: Node) -> str | None:
+    """The first value behind this product that both graphs have, or the product itself."""
     value: str | None = product.name
     while value is not None and fused.producer(value) is None:
         users = [u.node for u in original.uses(value) if u.node is not None and not orders_effects(u.node)]
         value = users[0].name if users else None
+    return value
+
+
+def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
+    """The fused node that stands for this product: forward to a value both graphs have, and back from it."""
+    value = _kept(original, fused, product)
     while value is not None:
         node = fused.producer(value)
         if node is None or not node.inputs or (role(node) is Role.PRODUCT and not _is_projection(fused, node)):
@@ -202,6 +301,16 @@ def _stands_for(original: Model, fused: Model, product: Node) -> Node | None:
 
 def _is_projection(model: Model, product: Node) -> bool:
     """Whether it multiplies by a weight: the result of a fused node may go into it with zeros behind its heads."""
-    made = model.producer(product.inputs[_multiplied(product)[1]])
-    weight = product.inputs[_multiplied(product)[1]] if made is None or not reads_memory(made) else made.inputs[0]
+    operands = factors(product)
+    if operands is None:
+        return False
+    made = model.producer(operands[1])
+    weight = operands[1] if made is None or not reads_memory(made) else made.inputs[0]
     return model.is_parameter(weight)
+
+
+def _is_product(model: Model, node: Node) -> bool:
+    """Whether it multiplies two computed values, a linear layer whose matrix is one among them."""
+    if role(node) is Role.PROJECTION:
+        return not _is_projection(model, node)
+    return role(node) is Role.PRODUCT or _outer(model, node) is not None

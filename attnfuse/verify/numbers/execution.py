@@ -22,11 +22,47 @@ from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.weights import WeightProvider
 
 
-def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) -> list[Array]:
-    """The outputs, float32 or float64 where they are floating-point.
+class Executable:
+    """A lowered graph as onnxruntime holds it, to be run any number of times."""
 
-    `inputs` are by MindIR name. Raises VerificationError where a value is missing or onnxruntime fails.
-    """
+    def __init__(self, lowered: Lowered) -> None:
+        """Raises VerificationError where onnxruntime does not take it."""
+        self._feeds = lowered.feeds
+        try:
+            self._session = onnxruntime.InferenceSession(
+                lowered.model.SerializeToString(), _options(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise _failed(error) from None
+
+    def run(self, inputs: Mapping[str, Array], weights: WeightProvider) -> list[Array]:
+        """The outputs, float32 or float64 where they are floating-point.
+
+        `inputs` are by MindIR name. Raises VerificationError where a value is missing or onnxruntime fails.
+        """
+        feeds: dict[str, Any] = {}
+        for feed in self._feeds:
+            value = inputs.get(feed.value) if feed.parameter is None else weights(feed.parameter)
+            if value is None:
+                raise VerificationError(
+                    f"{leaf_name(feed.value)} has no value to run with; export the model with weights."
+                )
+            feeds[feed.name] = _ort_value(value)
+        try:
+            results: list[Array] = self._session.run_with_ort_values(
+                [o.name for o in self._session.get_outputs()], feeds
+            )
+            return [np.asarray(r.numpy()) for r in results]  # type: ignore[attr-defined]
+        except Exception as error:
+            raise _failed(error) from None
+
+
+def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) -> list[Array]:
+    """The outputs of a graph that is run once, as `Executable.run` gives them; nothing of it is held afterwards."""
+    return Executable(lowered).run(inputs, weights)
+
+
+def _options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # In the order the nodes were written. The default order goes back from the output, and converts every weight
@@ -37,23 +73,17 @@ def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) 
     options.enable_mem_pattern = False
     # A buffer that a later value of the same size will use is otherwise kept until then: all sizes at their largest.
     options.enable_mem_reuse = False
+    # Threads that wait would otherwise spin: for a graph of few nodes that costs more than the graph, and what runs
+    # beside this process goes without.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # its message reaches the caller as an exception
-    feeds: dict[str, Any] = {}
-    for feed in lowered.feeds:
-        value = inputs.get(feed.value) if feed.parameter is None else weights(feed.parameter)
-        if value is None:
-            raise VerificationError(f"{leaf_name(feed.value)} has no value to run with; export the model with weights.")
-        feeds[feed.name] = _ort_value(value)
-    try:
-        session = onnxruntime.InferenceSession(
-            lowered.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        results: list[Array] = session.run_with_ort_values([o.name for o in session.get_outputs()], feeds)
-        return [np.asarray(r.numpy()) for r in results]  # type: ignore[attr-defined]
-    except Exception as error:
-        # onnxruntime's exceptions have no common base but Exception
-        first = str(error).strip().splitlines()[0][:400]
-        raise VerificationError(f"onnxruntime cannot run the lowered graph: {first}") from None
+    return options
+
+
+def _failed(error: Exception) -> VerificationError:
+    """onnxruntime's message as one sentence: its exceptions have no common base but Exception."""
+    first = str(error).strip().splitlines()[0][:400]
+    return VerificationError(f"onnxruntime cannot run the lowered graph: {first}")
 
 
 def _ort_value(array: Array) -> onnxruntime.OrtValue:

@@ -18,9 +18,8 @@ from attnfuse.ir.graph import CONSTANT, Model, short_name
 from attnfuse.mindir import dtypes
 from attnfuse.names import counted
 from attnfuse.verify.graph.sites import Cut, ReplacedOperator
-from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.comparison import Side, relative_error
-from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.site_numbers import key_of
 
@@ -48,8 +47,8 @@ def compare_replaced(
 def _difference(original: Side, fused: Side, seed: int) -> str | None:
     values = draw_inputs(original.model, seed)
     try:
-        exact = run(lower(original.model, Arithmetic.EXACT), values, original.weights)
-        result = run(lower(fused.model, Arithmetic.EXACT), values, fused.weights)
+        exact = original.run(Arithmetic.EXACT, values)
+        result = fused.run(Arithmetic.EXACT, values)
     except (UnsupportedOpError, VerificationError) as error:
         return f"cannot be run: {error}"
     if [r.shape for r in result] != [e.shape for e in exact]:

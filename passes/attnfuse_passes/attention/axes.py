@@ -17,7 +17,7 @@ An atom of size -1 is a dimension that is not known before run time: it can be m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -146,15 +146,22 @@ class Space:
         """Permute the axes of a view."""
         self._views[name] = self._views[name].transpose(order)
 
-    def reshape(self, name: str, dims: Sequence[int]) -> bool:
-        """Regroup the atoms of a view to another shape; False where the shapes do not factor along them."""
-        if list(dims).count(UNKNOWN) > 1:
+    def reshape(self, name: str, dims: Sequence[int], kept: Mapping[int, int] | None = None) -> bool:
+        """Regroup the atoms of a view to another shape; False where the shapes do not factor along them.
+
+        `kept` says of axes of unknown size in `dims` which axis of the view they are.
+        """
+        axes_of = self._views[name].axes
+        wanted: list[int | Axis] = list(dims)
+        for axis, own in (kept or {}).items():
+            wanted[axis] = axes_of[own]
+        if wanted.count(UNKNOWN) > 1:
             return False
-        pivot = list(dims).index(UNKNOWN) if UNKNOWN in dims else len(dims)
-        left = self._take(name, dims[:pivot], from_right=False)
+        pivot = wanted.index(UNKNOWN) if UNKNOWN in wanted else len(dims)
+        left = self._take(name, wanted[:pivot], from_right=False)
         if left is None:
             return False
-        right = self._take(name, dims[pivot + 1 :][::-1], from_right=True, after=sum(left))
+        right = self._take(name, wanted[pivot + 1 :][::-1], from_right=True, after=sum(left))
         if right is None:
             return False
         # The groups are read again by length: taking the later ones may have split atoms of the earlier ones.
@@ -168,16 +175,27 @@ class Space:
         for length in groups:
             axes.append(tuple(flat[start : start + length]))
             start += length
-        if pivot < len(dims) and product(axes[pivot]) != UNKNOWN:
+        if pivot < len(dims) and not kept and product(axes[pivot]) != UNKNOWN:
             return False
         self._views[name] = replace(self._views[name], axes=tuple(axes))
         return True
 
-    def _take(self, name: str, dims: Sequence[int], *, from_right: bool, after: int = 0) -> list[int] | None:
-        """How many atoms, from one end, make up each of `dims`; splits atoms where an axis ends inside one."""
+    def _take(self, name: str, dims: Sequence[int | Axis], *, from_right: bool, after: int = 0) -> list[int] | None:
+        """How many atoms, from one end, make up each of `dims`; splits atoms where an axis ends inside one.
+
+        One of `dims` that is an axis stands for its own atoms.
+        """
         lengths: list[int] = []
         taken = 0
         for dim in dims:
+            if isinstance(dim, tuple):
+                flat = [atom for axis in self._views[name].axes for atom in axis]
+                start = len(flat) - taken - len(dim) if from_right else taken
+                if start < (after if from_right else 0) or keys(flat[start : start + len(dim)]) != keys(dim):
+                    return None
+                taken += len(dim)
+                lengths.append(len(dim))
+                continue
             need, length = dim, 0
             while need != 1:
                 flat = [atom for axis in self._views[name].axes for atom in axis]

@@ -5,8 +5,8 @@ A spelling of several operators that nobody can read must not pass for no attent
 
 from __future__ import annotations
 
-from attnfuse.api import Kernel, Model, Node, Role, effective_uses, kernel, role
-from attnfuse_passes.attention.identities.product import MAX_CHAIN, is_scores, read_product
+from attnfuse.api import Kernel, Model, Node, Role, effective_uses, kernel, makes_tuple, role
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, is_scores, product_ahead, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.mask_values import is_learned
 
@@ -19,7 +19,7 @@ def soft_cap(model: Model, value: str) -> Node | None:
     seen, pending = set[str](), [value]
     while pending and len(seen) < MAX_CHAIN:
         node = model.producer(pending.pop(0))
-        if node is None or node.name in seen or _ends_layer(node) or read_product(model, node.name) is not None:
+        if node is None or node.name in seen or ends_layer(node) or read_product(model, node.name) is not None:
             continue
         seen.add(node.name)
         if node.op == "Tanh" and is_scores(model, node.inputs[0]):
@@ -36,7 +36,7 @@ def looks_like_attention(model: Model, softmax: Node) -> bool:
 def enters_product(model: Model, node: Node) -> bool:
     """Whether the node is a matrix product, or hands its input on unchanged into one."""
     for _ in range(MAX_CHAIN):
-        if read_product(model, node.name) is not None:
+        if product_ahead(model, node.inputs[0], node) is not None:
             return True
         onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
         if len(onward) != 1 or read_back(model, node.name, SitePart.WEIGHTS) is None:
@@ -58,15 +58,24 @@ def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
             if other is None or other.name in seen:
                 continue
             seen.add(other.name)
-            product = read_product(model, other.name)
-            if product is None:
-                pending += [] if _ends_layer(other) else [other]
-            elif not (is_learned(model, product.left) or is_learned(model, product.right)):
+            operands = _multiplied(model, other)
+            if not operands:
+                pending += [] if ends_layer(other) else [other]
+            elif sum(not is_learned(model, operand) for operand in operands) > 1:
                 return True
     return False
 
 
-def _ends_layer(node: Node) -> bool:
+def _multiplied(model: Model, node: Node) -> list[str]:
+    """The operands of a matrix product; of einsum those of any equation, whether it can be read or not."""
+    product = read_product(model, node.name)
+    if product is not None:
+        return [product.left, product.right]
+    maker = model.producer(node.inputs[0]) if role(node) is Role.PRODUCT and len(node.inputs) == 1 else None
+    return maker.inputs if maker is not None and makes_tuple(maker) and len(maker.inputs) > 1 else []
+
+
+def ends_layer(node: Node) -> bool:
     """Whether a layer begins or ends there: behind it lies another layer's product."""
     ends = role(node) in (Role.PROJECTION, Role.NORM) or kernel(node) in (Kernel.CONVOLUTION, Kernel.SOFTMAX)
     return ends or node.op == "TopK"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attnfuse.api import (
+    ASSUMPTION,
     BUILT_IN,
     Decision,
     DType,
@@ -40,7 +41,7 @@ from attnfuse_passes.attention.lower.formula import Formula
 from attnfuse_passes.attention.lower.fused import FusedOperator
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS, ConstantFolder
 from attnfuse_passes.attention.masks import plan_masks
-from attnfuse_passes.attention.normal_form import Attention, UnreadFusedNode
+from attnfuse_passes.attention.normal_form import Attention, Layout, UnreadFusedNode
 from attnfuse_passes.attention.precision import settled
 from attnfuse_passes.attention.record import failed_record, site_record
 from attnfuse_passes.naming import SiteNames, slug
@@ -74,7 +75,7 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         self.sites = sites
 
     @abstractmethod
-    def raise_(self, at: RewriteContext) -> Raised: ...
+    def raise_(self, at: RewriteContext) -> Raised | None: ...
 
     def name(self, form: Raised, at: RewriteContext) -> str:
         """The site's, as part of a node's name."""
@@ -175,14 +176,16 @@ def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, 
     others = tuple(candidate for candidate in candidates if candidate is not chosen)
     if chosen is None:
         return replace(_left(attention, candidates, veto, at), others=others)
-    proved = len(origin.obligations) + len(chosen.masks.obligations)
+    obligations = (*origin.obligations, *chosen.masks.obligations)
+    assumed = sum(o.kind == ASSUMPTION for o in obligations)
+    told = f", {assumed} assumed" if assumed else ""
     low = all(operand.dtype.is_low_precision for operand in attention.operands)
     return Decision(
         chosen=chosen,
         others=others,
         status="fused",
         code="fused",
-        reason=f"{proved} obligations proved",
+        reason=f"{len(obligations) - assumed} obligations proved{told}",
         rule=policy.flash_rule if low else policy.force_cast_dtype_rule,
         node=chosen.form,
     )
@@ -216,14 +219,15 @@ def _decide_fused_node(form: Raised, sites: Sites, policy: PolicyDecision, at: R
     """The node as it is, the target's node, or the formula."""
     op, target = at.node.op, at.target
     recast = _recast(form, policy)
-    veto = _veto(policy, is_cast=form.casts is not None) or _lack(at)
+    is_cast = form.casts is not None or _is_wide(form)
+    veto = _veto(policy, is_cast=is_cast) or _lack(at)
     as_it_is, formula = _candidate(form, op, at, is_recast=False), _formula_candidate(form, at)
     if veto is not None:
         return _restored(form, formula, veto[0], veto[1], at, as_it_is)
     if _may_stay(at) and target.node != op:
         reason = f"a {op} of the source is left as it is for the {target.runtime} runtime"
         return Decision(status="kept", code="structure.fused_arguments", reason=reason, node=op, others=(formula,))
-    rule = policy.flash_rule if form.casts is None else policy.force_cast_dtype_rule
+    rule = policy.force_cast_dtype_rule if is_cast else policy.flash_rule
     refused = _refused(form, at) if _may_stay(at) and recast is None else None
     if _may_stay(at) and recast is None and refused is None:
         anew = _fused_candidate(form, None, sites, policy, at)
@@ -292,13 +296,28 @@ def _lack(at: RewriteContext) -> tuple[Unsupported, None] | None:
 def _recast(form: Raised, policy: PolicyDecision) -> DType | None:
     """What the policy wants the operands cast to instead; None where it asks for nothing else than is there.
 
-    Only a rule changes a cast: the default speaks for graphs in which nobody has decided yet.
+    Only a rule changes a cast: the default speaks for graphs in which nobody has decided yet, as in one whose fused
+    node is given float32.
     """
     wanted = policy.force_cast_dtype
+    if _is_wide(form):
+        return wanted
     if form.casts is None or wanted is None or policy.force_cast_dtype_rule == BUILT_IN:
         return None
-    query = form.query.dtype if isinstance(form, Attention) else None if form.types[0] is None else form.types[0].dtype
-    return None if wanted == query else wanted
+    return None if wanted == _dtype(form) else wanted
+
+
+def _dtype(form: Raised) -> DType | None:
+    """The element type of the node's query."""
+    if isinstance(form, Attention):
+        return form.query.dtype
+    given = next(iter(form.types), None)
+    return None if given is None else given.dtype
+
+
+def _is_wide(form: Raised) -> bool:
+    """Whether the node is given float32, which it does not take and the policy casts as it does a formula's."""
+    return isinstance(form, Attention) and not form.query.dtype.is_low_precision
 
 
 def _fused_candidate(
@@ -329,10 +348,16 @@ def _candidate(form: Raised, name: str, at: RewriteContext, *, is_recast: bool) 
         anchor=anchor,
         removes=tuple(value for value in origin.interior if value != anchor),
         dtype=dtypes.FLOAT32,
-        layout=(form.layout if isinstance(form, Attention) else None) or "BNSD",
+        layout=_layout(form, name),
         recast=is_recast,
         unsupported=None if isinstance(form, Attention) else _unread(form),
     )
+
+
+def _layout(form: Raised, name: str) -> Layout:
+    """The node's own; a fused node is written in no SBH."""
+    own = form.layout if isinstance(form, Attention) else None
+    return "BSH" if own == "SBH" and name != FORMULA.form else own or "BNSD"
 
 
 def _unread(form: UnreadFusedNode) -> Unsupported:

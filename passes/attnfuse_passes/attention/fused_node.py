@@ -25,6 +25,7 @@ from attnfuse.api import (
     SiteFacts,
     TensorFacts,
     TensorType,
+    dtypes,
     operators_of,
     region_lines,
 )
@@ -33,6 +34,7 @@ from attnfuse_passes.attention.decide import AttentionRewrite, Sites
 from attnfuse_passes.attention.fused_arguments import (
     CODE,
     FusedArguments,
+    band_of,
     check_plain,
     literal_scale,
     only_output,
@@ -40,9 +42,11 @@ from attnfuse_passes.attention.fused_arguments import (
 )
 from attnfuse_passes.attention.lower.fused import LAYOUT_NUMBERS
 from attnfuse_passes.attention.lower.operands import in_layout
+from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import (
     Attention,
     AttentionAxes,
+    Band,
     Bias,
     BooleanMask,
     Layout,
@@ -60,8 +64,10 @@ from attnfuse_passes.attention.surroundings import read_behind, read_operand, sh
 from attnfuse_passes.naming import SiteNames
 
 _HEAD_AXIS = {"BNSD": 1, "BSND": 2}
-_LENGTH_AXIS = {"BSH": 1, "BNSD": 2, "BSND": 1}
-_LAYOUTS: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
+_BATCH_AXIS = {"BSH": 0, "BNSD": 0, "BSND": 0, "SBH": 1}
+_LENGTH_AXIS = {"BSH": 1, "BNSD": 2, "BSND": 1, "SBH": 0}
+_DTYPES = (dtypes.FLOAT16, dtypes.BFLOAT16, dtypes.FLOAT32)
+"""The operators take the first two; mindone places one in a float32 graph too, which the policy's cast makes right."""
 _NAMES = ("batch", "heads", "kv_heads", "query_length", "key_length", "head_dim", "value_head_dim")
 """The axes of an attention."""
 
@@ -84,8 +90,13 @@ class _Sizes:
     given: FusedNodeFacts
 
 
-def raise_fused_node(model: Model, node: Node, effects: Effects, names: SiteNames) -> Attention | UnreadFusedNode:
-    """The attention that a fused node says or, where it says more than that, what is known of it."""
+def raise_fused_node(
+    model: Model, node: Node, effects: Effects, names: SiteNames, known: ConstantFolder
+) -> Attention | UnreadFusedNode:
+    """The attention that a fused node says or, where it says more than that, what is known of it.
+
+    `known` knows the values of constants and weights.
+    """
     casts = find_casts(model, node)
     found = _attempt(partial(read_arguments, model, node))
     sizes = found if isinstance(found, FailureReason) else _attempt(partial(_sizes, model, found))
@@ -108,7 +119,8 @@ def raise_fused_node(model: Model, node: Node, effects: Effects, names: SiteName
             given=sizes if isinstance(sizes, FailureReason) else sizes.given,
         )
     try:
-        return _attention(model, found, sizes, output, origin, casts, effects.mutated)
+        band = band_of(found, sizes.query_length, sizes.key_length, known)
+        return _attention(model, found, sizes, output, origin, casts, effects.mutated, band)
     except MatchFailure as failure:
         types = sizes.types
         return UnreadFusedNode(origin, node.op, types, found.scale, casts, failure.reason, sizes.given)
@@ -122,7 +134,7 @@ class FusedNodeOfSource(AttentionRewrite):
         self.roots = operators_of(Role.FUSED_ATTENTION)  # plugins may bring some
 
     def raise_(self, at: RewriteContext) -> Attention | UnreadFusedNode:
-        return raise_fused_node(at.model, at.node, at.effects, self.sites.names)
+        return raise_fused_node(at.model, at.node, at.effects, self.sites.names, self.sites.values)
 
 
 def _attempt(check: Callable[[], T]) -> T | FailureReason:
@@ -179,24 +191,27 @@ def _facts(model: Model, node: Node, sizes: _Sizes | FailureReason, casts: Surro
 def _sizes(model: Model, found: FusedArguments) -> _Sizes:
     """Raises MatchFailure where query, key, value or mask are not what the layout and the heads say."""
     node = found.node
-    layout = next((name for name in _LAYOUTS if LAYOUT_NUMBERS[name] == found.layout), None)
+    layouts = found.operator.takes
+    layout = next((name for name in layouts if LAYOUT_NUMBERS[name] == found.layout), None)
     if layout is None:
-        raise MatchFailure(CODE, node.name, "layout BSH, BNSD or BSND", str(found.layout))
+        named = next((name for name, number in LAYOUT_NUMBERS.items() if number == found.layout), str(found.layout))
+        raise MatchFailure(CODE, node.name, f"one of the layouts {', '.join(layouts)}", named)
+    is_joined = layout in ("BSH", "SBH")
     types = [model.type_of(name) for name in node.inputs[:3]]
     q, k, v = types
-    if q is None or k is None or v is None or not q.dtype.is_low_precision or not q.dtype == k.dtype == v.dtype:
-        expected = "query, key and value in float16 or bfloat16"
+    if q is None or k is None or v is None or q.dtype not in _DTYPES or not q.dtype == k.dtype == v.dtype:
+        expected = "query, key and value all in float16, in bfloat16 or in float32"
         raise MatchFailure(CODE, node.name, expected, ", ".join(str(x) for x in types))
-    rank = 3 if layout == "BSH" else 4
+    rank = 3 if is_joined else 4
     if any(tensor_type.rank != rank for tensor_type in (q, k, v)):
         raise MatchFailure(CODE, node.name, f"query, key and value of {rank} axes", f"{q}, {k} and {v}")
-    if layout != "BSH" and q.dims[_HEAD_AXIS[layout]] != found.heads:
+    if not is_joined and q.dims[_HEAD_AXIS[layout]] != found.heads:
         raise MatchFailure(CODE, node.name, f"a query of {found.heads} heads", str(q))
-    head_dim = q.dims[-1] // found.heads if layout == "BSH" else q.dims[-1]
+    head_dim = q.dims[-1] // found.heads if is_joined else q.dims[-1]
     if head_dim == 0:
         raise MatchFailure(CODE, node.name, "heads of at least one element", str(q))
-    kv_heads = k.dims[-1] // head_dim if layout == "BSH" else k.dims[_HEAD_AXIS[layout]]
-    if k.dims != v.dims or k.dims[-1] != (kv_heads * head_dim if layout == "BSH" else head_dim):
+    kv_heads = k.dims[-1] // head_dim if is_joined else k.dims[_HEAD_AXIS[layout]]
+    if k.dims != v.dims or k.dims[-1] != (kv_heads * head_dim if is_joined else head_dim):
         raise MatchFailure(CODE, node.name, "key and value of query's head size", f"{k} and {v}")
     if found.kv_heads not in (None, kv_heads):
         raise MatchFailure(CODE, node.name, f"{kv_heads} key heads, as key has", str(found.kv_heads))
@@ -205,7 +220,7 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
     return _Sizes(
         layout=layout,
         types=(q, k, v),
-        batch=q.dims[0],
+        batch=q.dims[_BATCH_AXIS[layout]],
         heads=found.heads,
         kv_heads=kv_heads,
         query_length=q.dims[_LENGTH_AXIS[layout]],
@@ -213,10 +228,10 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
         head_dim=head_dim,
         per_head=mask is not None and mask.rank == 4 and mask.dims[1] != 1,
         given=FusedNodeFacts(
-            layout=layout,
-            query=_facts_of(q),
-            key=_facts_of(k),
-            value=_facts_of(v),
+            layout="BSH" if layout == "SBH" else layout,
+            query=_facts_of(q, layout),
+            key=_facts_of(k, layout),
+            value=_facts_of(v, layout),
             heads=found.heads,
             kv_heads=max(kv_heads, 0),
             sparse_mode=found.sparse_mode,
@@ -227,8 +242,10 @@ def _sizes(model: Model, found: FusedArguments) -> _Sizes:
     )
 
 
-def _facts_of(tensor_type: TensorType) -> TensorFacts:
-    return TensorFacts(tensor_type.dims, tensor_type.dtype.name)
+def _facts_of(tensor_type: TensorType, layout: Layout | None = None) -> TensorFacts:
+    """What a target is asked about; nothing that it may have against a node hangs on the order of batch and length."""
+    dims = tensor_type.dims
+    return TensorFacts((dims[1], dims[0], *dims[2:]) if layout == "SBH" else dims, tensor_type.dtype.name)
 
 
 def _mask(model: Model, found: FusedArguments, mask: str) -> TensorType:
@@ -273,6 +290,7 @@ def _attention(
     origin: Origin,
     casts: SurroundingCasts | None,
     mutated: Collection[str],
+    band: Band | None,
 ) -> Attention:
     space = Space()
     axes = _axes(found, sizes, space)
@@ -314,7 +332,7 @@ def _attention(
         output_dtype=output.dtype,
         scores_dtype=dtype,
         scale=found.scale,
-        terms=_terms(model, found, sizes),
+        terms=_terms(model, found, sizes, band),
         layout=sizes.layout,
         given=sizes.given,
         casts=casts,
@@ -347,7 +365,7 @@ def _axes(found: FusedArguments, sizes: _Sizes, space: Space) -> AttentionAxes:
     )
 
 
-def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ...]:
+def _terms(model: Model, found: FusedArguments, sizes: _Sizes, band: Band | None) -> tuple[Term, ...]:
     terms: list[Term] = []
     at = found.node.name
     if found.bias is not None:
@@ -356,6 +374,8 @@ def _terms(model: Model, found: FusedArguments, sizes: _Sizes) -> tuple[Term, ..
             raise MatchFailure("facts.type", found.bias, "a bias of a known type", "none")
         before_scale = found.operator.bias_before_scale
         terms.append(Bias(found.bias, tensor_type.dtype, 1.0, None, sizes.types[0].dtype, at, before_scale))
-    if found.mask is not None:
+    if found.mask is not None and not found.has_triangle:
         terms.append(BooleanMask(found.mask, None, per_head=sizes.per_head))
+    if band is not None:
+        terms.append(band)
     return tuple(terms)

@@ -127,9 +127,9 @@ def _open_sizes(form: Attention) -> int:
 def leaves_less(candidate: AttentionCandidate, attention: Attention) -> bool:
     """Whether the candidate leaves fewer bytes of Transposes than the fused node of the source that it stands for.
 
-    Zeros in its heads would be further kernels: with them it does not.
+    Zeros in its heads would be further kernels, and a mask written out one to read: with them it does not.
     """
-    if attention.layout is None or candidate.padding:
+    if attention.layout is None or candidate.padding or candidate.masks.constant_mask is not None:
         return False
     before = _choice(attention, candidate, attention.layout)
     after = _choice(attention, candidate, candidate.layout)

@@ -55,7 +55,7 @@ class ConstantFolder:
         self._model = model
         self._effects = effects
         self._weights = weights
-        self._largest = largest
+        self.largest = largest
         self._known: dict[str, Array | None] = {}
         self._sets: dict[str, Numbers | None] = {}
 
@@ -83,7 +83,7 @@ class ConstantFolder:
             return literal if isinstance(literal, np.ndarray) else None
         tensor_type = model.type_of(name)
         rule = _same_order if hands(node) in SEQUENCES else _FOLD.get(node.op)
-        if tensor_type is None or not tensor_type.is_static or tensor_type.size > self._largest:
+        if tensor_type is None or not tensor_type.is_static or tensor_type.size > self.largest:
             return None
         everywhere = uniform(model, name)
         if everywhere is not None:
@@ -127,7 +127,7 @@ class ConstantFolder:
         name = node.inputs[position]
         if name in changed(self._model, node):
             effects = self._effects.without(name)
-            before = ConstantFolder(self._model, effects, self._weights, largest=self._largest)
+            before = ConstantFolder(self._model, effects, self._weights, largest=self.largest)
             return before.possible(name, depth)
         return self.possible(name, depth)
 

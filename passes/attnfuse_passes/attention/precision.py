@@ -65,6 +65,8 @@ def _chosen(
         return high, "the default"
     if high.unsupported is not None:
         return fast, f"in high precision it cannot be written: {high.unsupported.reason}"
+    if min(attention.sizes) < 0:
+        return high, "the default"  # what zeros move is known at run time only
     moved = padded_bytes(attention, high) - padded_bytes(attention, fast)
     if moved == 0:
         return high, "the default"

@@ -81,14 +81,14 @@ def _not_taken(candidate: AttentionCandidate) -> NotTaken:
 
 
 def _shapes(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None) -> tuple[_Shape, _Shape, _Shape]:
-    """Of query, key and value: as a formula's fused node is given them, and else as found."""
+    """Of query, key and value: as the fused node that is written is given them, and else as found."""
     if isinstance(form, UnreadFusedNode):
         query, key, value = (
             None if tensor_type is None else tensor_type.dims for tensor_type in (*form.types, None, None, None)[:3]
         )
         return query, key, value
     axes = form.axes
-    if form.layout is not None:
+    if fused is None and form.layout is not None:
         query, key, value = (dims_of(operand.layouts[-1][1]) for operand in form.operands)
         return query, key, value
     if fused is None:

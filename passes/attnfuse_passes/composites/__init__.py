@@ -5,7 +5,7 @@
     matching.py     what raising several of them asks of a graph
     group_norm.py   GroupNorm, with the SiLU behind it
     layer_norm.py   LayerNorm with its statistics in float32; add_layer_norm.py with the sum before it
-    rms_norm.py     RmsNorm of any epsilon
+    rms_norm.py     RmsNorm of any epsilon, also where it is written out
     gate.py         the gate of a feed-forward, by GELU, or by SiLU where that is asked for
     gelu.py         GELU by tanh that is written out
     rotation.py     rotations of positions

@@ -11,7 +11,7 @@ from attnfuse_passes.composites.gate import GeluGate, SiluGate
 from attnfuse_passes.composites.gelu import GeluChain
 from attnfuse_passes.composites.group_norm import GroupNormRewrite
 from attnfuse_passes.composites.layer_norm import LayerNormRewrite
-from attnfuse_passes.composites.rms_norm import RmsNormRewrite
+from attnfuse_passes.composites.rms_norm import RmsNormFormula, RmsNormRewrite
 from attnfuse_passes.composites.rotation import RotationRewrite
 from attnfuse_passes.rewrite import AnyRewrite, rewrite
 
@@ -40,7 +40,7 @@ class Composites:
             return False
         rewrites: list[AnyRewrite] = [
             *(GroupNormRewrite(), AddLayerNormRewrite(model), LayerNormRewrite(), RmsNormRewrite()),
-            *(GeluGate(cuts=self.gelu_gate == "cost"), GeluChain(), RotationRewrite()),
+            *(GeluGate(cuts=self.gelu_gate == "cost"), GeluChain(), RotationRewrite(), RmsNormFormula()),
         ]
         if self.swiglu == "custom":
             rewrites.append(SiluGate())

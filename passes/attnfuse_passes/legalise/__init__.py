@@ -3,7 +3,6 @@
     rules.py        the registry, and what a rule is given (`RuleContext`)
     nodes.py        nodes that several families make
     products.py, …  the rules, a family of operators a file
-    inline.py       before the rules: calls of functions that are called once
     legalise.py     the pass: visits every node, applies the rules, tells what is left
 
 A rule is an identity: the replaced node's value, shape and type stay what they were, bit for bit where the operators

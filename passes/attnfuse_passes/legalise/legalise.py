@@ -23,7 +23,6 @@ from attnfuse_passes.legalise import (
     split,
     views,
 )
-from attnfuse_passes.legalise.inline import inline
 from attnfuse_passes.legalise.rules import RULES, RuleRewrite, extend, plugged
 from attnfuse_passes.rewrite import AnyRewrite, rewrite
 
@@ -42,16 +41,11 @@ class Legalise:
     order: ClassVar[int] = 200
     summary: ClassVar[str] = "operators MindSpore Lite does not take are written with those it does"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.DECIDED})
-    ensures: ClassVar[frozenset[Property]] = frozenset({Property.INLINED})
     takes: ClassVar[Mapping[str, TakeExtensions]] = {REWRITES: extend}
 
     def run(self, model: Model, context: Context) -> bool:
-        """Take calls away, then visit the nodes in file order; the edits for these are applied at the end, at once."""
+        """Visit the nodes in file order; the edits are applied at the end, at once."""
         rewrites: list[AnyRewrite] = [*plugged()]
-        inlined = []
         if context.target.runtime == "lite":
             rewrites += starmap(RuleRewrite, RULES.items())
-            inlined = inline(model)
-            context.legalised += inlined
-        changed = bool(rewrites) and rewrite(model, context, Effects.of(model), rewrites)
-        return changed or bool(inlined)
+        return bool(rewrites) and rewrite(model, context, Effects.of(model), rewrites)

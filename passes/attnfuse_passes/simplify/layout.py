@@ -10,8 +10,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 from attnfuse.api import (
+    CALL,
+    CONSTANT,
+    SPECIFICATIONS,
     UNKNOWN_DIM,
     Hands,
+    Kernel,
     Node,
     RewriteContext,
     Role,
@@ -19,18 +23,20 @@ from attnfuse.api import (
     effective_uses,
     hands,
     inputs_of,
+    kernel,
     makes_tuple,
     role,
 )
-from attnfuse_passes.attention.axes import Atom, Space, View, keys, product
-from attnfuse_passes.simplify.rules import Permute, Regroup, Simpler, simplifies
+from attnfuse_passes.attention.axes import Atom, Space, keys, product
+from attnfuse_passes.simplify.rules import Again, Permute, Regroup, Simpler, simplifies
 
 _MOST_AXES = 8
 """What CANN's Transpose takes."""
 _LONGEST = 16
 """Nodes in a row that are looked through: more than models have, and few enough for each of thousands to ask."""
 _LAYOUTS = frozenset({Hands.REGROUPED, Hands.MOVED})
-_VALUE = "x"
+MADE, OPERAND = "made", "operand"
+"""How a chain's views are called: of what it makes, and of what it makes that of."""
 
 
 @simplifies("Reshape", "Squeeze", "Flatten")
@@ -57,6 +63,22 @@ def regrouped_again(at: RewriteContext) -> Simpler | None:
     return Simpler("a regrouping of a regrouping", value, () if same else (Regroup(at.out.dims),), tuple(through))
 
 
+@simplifies("GeLU", "SiLU", "Sigmoid", "Tanh", "ReLU")
+def before_regrouping(at: RewriteContext) -> Simpler | None:
+    """Of a product whose rows are regrouped for this alone, where a product takes an activation behind it in."""
+    regrouping = at.model.producer(at.input(0))
+    if regrouping is None or regrouping.op != "Reshape" or not SPECIFICATIONS[at.target.soc].fuses_behind_products:
+        return None
+    made = at.model.producer(regrouping.inputs[0])
+    if made is None or made.op in (CALL, CONSTANT) or kernel(made) is not Kernel.PRODUCT or not _determined(at.out):
+        return None
+    if any(len(effective_uses(at.model, value)) != 1 for value in (regrouping.name, made.name)):
+        return None
+    return Simpler(
+        "an activation of what is regrouped", made.name, (Again(at.node), Regroup(at.out.dims)), (regrouping.name,)
+    )
+
+
 @simplifies("Transpose")
 def still(at: RewriteContext) -> Simpler | None:
     """That moves no axis, or only axes of one element: it regroups."""
@@ -74,10 +96,11 @@ def permuted_again(at: RewriteContext) -> Simpler | None:
 
     One is written for two only where nothing else reads the first, which would stay.
     """
-    chain = _chain(at)
-    view = _view(at, chain) if len(chain) > 1 else None
-    if view is None:
+    chain = chain_of(at)
+    space = space_of(at, chain) if len(chain) > 1 else None
+    if space is None:
         return None
+    view = space[MADE]
     base, through = chain[-1].inputs[0], tuple(node.name for node in chain[1:])
     flat = [atom for axis in view.axes for atom in axis]
     if keys(view.source) == keys(flat):
@@ -143,7 +166,7 @@ def _order(at: RewriteContext) -> tuple[int, ...]:
     return tuple(axis % at.out.rank for axis in at.integers(1))
 
 
-def _chain(at: RewriteContext) -> list[Node]:
+def chain_of(at: RewriteContext) -> list[Node]:
     """The node, and what stands before it of permutations and regroupings, up to the first permutation."""
     chain, nodes = [at.node], [at.node]
     while (node := at.model.producer(nodes[-1].inputs[0])) is not None and hands(node) in _LAYOUTS:
@@ -155,20 +178,20 @@ def _chain(at: RewriteContext) -> list[Node]:
     return chain
 
 
-def _view(at: RewriteContext, chain: Sequence[Node]) -> View | None:
+def space_of(at: RewriteContext, chain: Sequence[Node]) -> Space | None:
     """What the chain, given last node first, makes of its operand's axes; None where shapes cut across them."""
     space = Space()
     kind = at.tensor(chain[-1].inputs[0], "what is permuted")
     if not kind.is_static or 0 in kind.dims:
         return None
-    space.identity(_VALUE, kind.dims)
+    space.put(MADE, space.identity(OPERAND, kind.dims))
     for node in reversed(chain):
-        if node.op == at.node.op:
+        if node.op == "Transpose":
             order = replace(at, node=node).integers(1)
-            space.transpose(_VALUE, [axis % len(order) for axis in order])
-        elif hands(node) is not Hands.REGROUPED or not space.reshape(_VALUE, at.tensor(node.name, "it").dims):
+            space.transpose(MADE, [axis % len(order) for axis in order])
+        elif hands(node) is not Hands.REGROUPED or not space.reshape(MADE, at.tensor(node.name, "it").dims):
             return None
-    return space[_VALUE]
+    return space
 
 
 def _joined(source: Sequence[Atom], flat: Sequence[Atom]) -> list[list[Atom]]:

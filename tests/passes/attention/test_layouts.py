@@ -143,4 +143,7 @@ def test_a_fused_node_of_the_source_is_written_anew_only_where_that_leaves_less(
         before = model.proto.SerializeToString(deterministic=True)
         (record,) = fuse(model, "mindspore")
         assert record.code == code, parts
+        written = (record.layout, record.query_shape, record.value_shape)
+        source = (None, (2, 4, 6, 16), (2, 4, 6, 16))
+        assert written == (source if code == "fused.carried_over" else ("BSH", (2, 6, 64), (2, 6, 64)))
         assert (model.proto.SerializeToString(deterministic=True) == before) == (code == "fused.carried_over")

@@ -62,14 +62,14 @@ def test_flash_attention_score_is_written_in_high_precision() -> None:
     assert (made.precision, made.precision_reason) == ("high", "FlashAttentionScore is written in no other")
 
 
-def test_what_cannot_be_padded_is_fast() -> None:
-    """Zeros are put behind heads of known sizes only."""
+def test_zeros_beside_a_size_of_run_time() -> None:
+    """What they move is not known then, and high precision is the default."""
     g = GraphBuilder()
     q, k, v = (g.input(name, (2, 2, -1 if name == "q" else 512, 40), FLOAT16) for name in "qkv")
     g.output(g.matmul_ext(g.softmax(g.muls(g.batch_matmul(q, k, transpose_b=True), 0.25)), v))
     _, made = compile_with(g.model(), "lite")
-    assert (made.status, made.precision, made.head_dim_padding) == ("fused", "fast", 0)
-    assert made.precision_reason.startswith("in high precision it cannot be written: expected known sizes")
+    assert (made.status, made.precision, made.head_dim_padding) == ("fused", "high", 8)
+    assert made.precision_reason == "the default"
 
 
 def test_a_node_of_the_source_that_is_not_launched_is_written_anew() -> None:

@@ -6,7 +6,7 @@ A case is a small graph around one operator, and what should stand in its place.
 
 `test_rules.py` imports them all and holds every case to the same three checks: structure, numbers and inference. All
 other operators and rules are in `tests/passes/fixtures/legalise`, of which `FIXTURES` are those that a rule replaces.
-`inferred` is made once a session, by one process of MindSpore, from all cases and fixtures.
+`inferred` is made once a test run, by one process of MindSpore, from all cases and fixtures.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import pytest
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
+from attnfuse.verify.lowering import Arithmetic, Rounding
 from attnfuse.verify.numbers import comparison
 from attnfuse.verify.numbers.baseline import honest_rounding
 from attnfuse.verify.numbers.comparison import (
@@ -20,11 +21,13 @@ from attnfuse.verify.numbers.comparison import (
     FLOOR,
     MARGIN,
     Comparison,
+    Part,
     Side,
     judge,
     problems,
     site_margin,
 )
+from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import stored_weights
 from attnfuse.verify.result import OutputFigures
 from tests.support.fused_nodes import compile_with
@@ -119,6 +122,31 @@ def test_the_seed_decides_the_inputs(tmp_path: Path) -> None:
     first, again, other = (comparison.compare(side, side, seed=s).outputs[0] for s in (1, 1, 2))
     assert first == again
     assert first.fused != other.fused
+
+
+def test_a_part_gives_what_any_side_gives_whatever_it_was_asked_before(tmp_path: Path) -> None:
+    block = Block(dtype=FLOAT16, compute=BFLOAT16, biased=True)
+    original = block.original().model()
+    rounding = honest_rounding(original, block.fused().model())
+    weights = stored_weights(original.proto, tmp_path / "x.mindir")
+    (softmax,) = (node.name for node in original.nodes if node.op == "Softmax")
+    asked: list[tuple[Arithmetic, dict[str, Rounding] | None, dict[str, list[str]]]] = [
+        (Arithmetic.NATIVE, None, {}),
+        (Arithmetic.EXACT, None, {}),
+        (Arithmetic.NATIVE, rounding, {}),
+        (Arithmetic.EXACT, {softmax: rounding[softmax]}, {}),
+        (Arithmetic.NATIVE, None, {"peaks": [softmax]}),
+        (Arithmetic.NATIVE, None, {"taps": [softmax]}),
+    ]
+    part, results = Part(original, weights), set()
+    for seed in (1, 2):
+        values = draw_inputs(original, seed)
+        for arithmetic, rounded, more in asked:
+            result = part.run(arithmetic, values, rounded, **more)
+            expected = Side(original, weights).run(arithmetic, values, rounded, **more)
+            assert [a.tobytes() for a in result] == [a.tobytes() for a in expected]
+            results.add(b"".join(a.tobytes() for a in result))
+    assert len(results) == 2 * len(asked)
 
 
 def test_an_operator_without_a_rule_is_named(tmp_path: Path) -> None:

@@ -64,36 +64,6 @@ def transpose(model: Model, node: Node) -> tuple[str, Effect] | None:
 
 
 @identity(
-    "layout.reshape",
-    ops=("Reshape", "FlattenExt", "ExpandDims", "Squeeze", "ReshapeView", "ExpandDimsView", "SqueezeView"),
-    identity="x with its axes regrouped in row-major order",
-    examples=(
-        "Reshape(x: float32[2, 12], (2, 3, 4))",
-        "ExpandDims(x: float32[2, 3], 1)",
-        "FlattenExt(x: float32[2, 3, 4], 1, 2)",
-        "Squeeze(x: float32[2, 1, 3], 1)",
-        "ReshapeView(x: float32[6, 4], (2, 3, 4))",
-        "ExpandDimsView(x: float32[2, 3], 0)",
-        "SqueezeView(x: float32[1, 2], 0)",
-    ),
-    counter_examples=("Reshape(x: unknown, (2, 3)) -> float32[2, 3]", "Reshape(x: int64[6], (2, 3)) -> float32[2, 3]"),
-)
-def reshape(model: Model, node: Node) -> tuple[str, Effect] | None:
-    """All of these keep the row-major order, so the output's shape alone says what they do."""
-    dims = shapes(model, node)
-    if dims is None:
-        return None
-    before, after = dims
-    if before == after and before.count(-1) <= 1:
-        return node.inputs[0], Same()
-
-    def apply(space: Space, name: str) -> bool:
-        return space.reshape(name, after)
-
-    return node.inputs[0], Layout(apply)
-
-
-@identity(
     "layout.whole_slice",
     ops=("StridedSlice",),
     identity="x[:] = x",

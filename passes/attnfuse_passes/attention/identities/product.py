@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from attnfuse.api import Model, Node, NotALiteralError
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, effective_uses, makes_tuple, source
+from attnfuse_passes.attention.identities.contraction import read_contraction
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.scale import constant_factor
-from attnfuse_passes.attention.identities.steps import AddTerm
+from attnfuse_passes.attention.identities.steps import AddTerm, Layout
 
 # Longest chain between two products that is looked through; the longest known one has 9 nodes.
 MAX_CHAIN = 32
@@ -17,7 +18,9 @@ MAX_CHAIN = 32
 class Product:
     """output = alpha · left' · right' (+ beta · term); the prime swaps the last two axes where the flag says so.
 
-    `strict`: the batch axes must be equal; otherwise they broadcast.
+    `strict`: the batch axes must be equal; otherwise they broadcast. Where there are layouts, the operands are brought
+    to matrices by them first, and `result_layout` brings the product to the output. `inner` are nodes between the
+    operands and `node`.
     """
 
     node: Node
@@ -29,15 +32,22 @@ class Product:
     alpha: float = 1.0
     term: str | None = None
     beta: float = 1.0
+    left_layout: Layout | None = None
+    right_layout: Layout | None = None
+    result_layout: Layout | None = None
+    inner: tuple[Node, ...] = ()
 
 
-def read_product(model: Model, value: str) -> Product | None:
-    """The product that makes `value`; None if it is none, or one whose flags are not literals."""
+def read_product(model: Model, value: str, weights: str | None = None) -> Product | None:
+    """The product that makes `value`; None if it is none, or one whose flags are not literals.
+
+    `weights` is the operand that holds attention weights, where that is known.
+    """
     node = model.producer(value)
     if node is None:
         return None
     inputs = node.inputs
-    if node.op in ("MatMulExt", "BatchMatMulExt") and len(inputs) == 2:
+    if node.op in ("MatMulExt", "BatchMatMulExt", "Mm") and len(inputs) == 2:
         return Product(node, inputs[0], inputs[1], strict=node.op == "BatchMatMulExt")
     if node.op in ("MatMul", "BatchMatMul") and len(inputs) == 4:
         try:
@@ -47,12 +57,65 @@ def read_product(model: Model, value: str) -> Product | None:
         if not all(isinstance(flag, bool) for flag in swaps):
             return None
         return Product(node, inputs[0], inputs[1], bool(swaps[0]), bool(swaps[1]))
-    if node.op == "Baddbmm" and len(inputs) == 5:
-        beta, alpha = (constant_factor(model, factor) for factor in inputs[3:])
-        if alpha is None or beta is None:
-            return None
-        return Product(node, inputs[1], inputs[2], strict=True, alpha=alpha, term=inputs[0], beta=beta)
-    return None
+    if node.op in ("Baddbmm", "Addmm") and len(inputs) == 5:
+        return _with_term(model, node)
+    if node.op == "Dense":
+        return _linear(model, node)
+    found = read_contraction(model, node, weights)
+    if found is None:
+        return None
+    return Product(
+        node,
+        found.left,
+        found.right,
+        left_layout=found.left_layout,
+        right_layout=found.right_layout,
+        result_layout=found.result_layout,
+        inner=found.inner,
+    )
+
+
+def product_ahead(model: Model, value: str, node: Node) -> Product | None:
+    """The product that `value` enters at `node`, which may be a step of it: a tuple of operands, what is summed."""
+    found = read_product(model, node.name, value)
+    if found is None and (makes_tuple(node) or node.op == "Mul"):
+        uses = effective_uses(model, node.name)
+        onward = uses[0].node if len(uses) == 1 else None
+        found = None if onward is None else read_product(model, onward.name, value)
+        found = found if found is not None and node in found.inner else None
+    return found
+
+
+def _with_term(model: Model, node: Node) -> Product | None:
+    """beta · term + alpha · (left · right); a matrix times a weight is a layer, and no product of two operands."""
+    term, left, right, *factors = node.inputs
+    beta, alpha = (constant_factor(model, factor) for factor in factors)
+    if alpha is None or beta is None or (node.op == "Addmm" and (is_weight(model, left) or is_weight(model, right))):
+        return None
+    return Product(node, left, right, strict=node.op == "Baddbmm", alpha=alpha, term=term, beta=beta)
+
+
+def _linear(model: Model, node: Node) -> Product | None:
+    """A linear layer whose matrix is computed is x · matrixᵀ + bias, a product like any other."""
+    x, matrix, *rest = node.inputs
+    tensor_type = model.type_of(matrix)
+    if tensor_type is None or tensor_type.rank != 2 or is_weight(model, matrix):
+        return None
+    bias = next((name for name in rest if not (model.is_literal(name) and model.literal(name) is None)), None)
+    return Product(node, x, matrix, swap_right=True, term=bias)
+
+
+def is_weight(model: Model, value: str) -> bool:
+    """Whether a value holds elements of one weight and no others: a layer's matrix, which is no operand of attention.
+
+    Weights enter functions as inputs, which keep their dotted names.
+    """
+    while (node := model.producer(value)) is not None:
+        before = source(node, ELEMENTS)
+        if before is None:
+            return model.is_literal(value)
+        value = before
+    return model.is_parameter(value) or "." in value.rsplit(":", 1)[-1]
 
 
 def is_scores(model: Model, value: str) -> bool:

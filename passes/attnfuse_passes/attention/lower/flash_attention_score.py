@@ -17,6 +17,7 @@ OPERATOR = FusedOperator(
     kv_heads=None,
     bias_before_scale=True,
     element=3,
+    takes=("BSH", "BNSD", "SBH", "BSND"),
     mask_dtypes=(dtypes.BOOL, dtypes.UINT8),
     fixed={"keep_prob": 1.0, "sparse_mode": 0},
 )

@@ -10,13 +10,15 @@ mindone's own formula, so a fully masked row is the mean of the values and not N
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from attnfuse.api import Builder, RewriteContext, Unsupported, dtypes
 from attnfuse_passes.attention.axes import product
 from attnfuse_passes.attention.candidates import AttentionCandidate
 from attnfuse_passes.attention.lower.operands import dims_of, repeat_heads
-from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout
+from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Layout
 
 
 class Formula:
@@ -56,18 +58,26 @@ class Formula:
             scores = b.op("Add", scores, b.cast(bias.value, dtypes.FLOAT32))
         if scale_last:
             scores = b.scaled(scores, form.scale)
-        for mask in _masks(form):
-            discard = b.cast(mask.value, dtypes.BOOL)
-            dims = b.type_of(discard).dims
-            if len(dims) == 3:  # one for all heads
-                discard = b.reshape(discard, (dims[0], 1, *dims[1:]))
+        for discard in _discarded(b, form):
             lowest = b.tensor(np.array(np.finfo(np.float32).min), dtypes.FLOAT32)
             scores = b.op("Select", discard, lowest, scores)
         weights = b.op("Softmax", scores, b.constant((-1,)))
         result = _product(b, weights, v, transposed=False)
         if layout != "BNSD":
-            result = b.transpose(result, (0, 2, 1, 3))
+            result = b.transpose(result, (2, 0, 1, 3) if layout == "SBH" else (0, 2, 1, 3))
         return b.cast(b.reshape(result, dims_of(form.output)), form.output_dtype)
+
+
+def _discarded(b: Builder, attention: Attention) -> Iterator[str]:
+    """Where keys are discarded: conditions that broadcast to the scores."""
+    for term in attention.terms:
+        if isinstance(term, Band):
+            lengths = (product(attention.axes.query_length), product(attention.axes.key_length))
+            yield b.tensor(term.discarded(*lengths), dtypes.BOOL)
+        elif isinstance(term, BooleanMask):
+            discard = b.cast(term.value, dtypes.BOOL)
+            dims = b.type_of(discard).dims
+            yield b.reshape(discard, (dims[0], 1, *dims[1:])) if len(dims) == 3 else discard  # one for all heads
 
 
 def _masks(attention: Attention) -> list[BooleanMask]:
@@ -83,10 +93,10 @@ def _heads_apart(b: Builder, layout: Layout, value: str, heads: int) -> str:
     value = b.cast(value, dtypes.FLOAT32)
     if layout == "BNSD":
         return value
-    if layout == "BSH":
-        batch, length, width = b.type_of(value).dims
-        value = b.reshape(value, (batch, length, heads, width // heads))
-    return b.transpose(value, (0, 2, 1, 3))
+    if layout in ("BSH", "SBH"):
+        *lead, width = b.type_of(value).dims
+        value = b.reshape(value, (*lead, heads, width // heads))
+    return b.transpose(value, (1, 2, 0, 3) if layout == "SBH" else (0, 2, 1, 3))
 
 
 def _product(b: Builder, left: str, right: str, *, transposed: bool) -> str:

@@ -39,6 +39,7 @@ from attnfuse_passes.attention.lower.operands import (
     in_layout,
     rearrange,
 )
+from attnfuse_passes.attention.lower.query_factors import QueryFactors
 from attnfuse_passes.attention.lower.terms import Terms
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout, Operand, ResultView, holds_scale
 from attnfuse_passes.linear import PaddedLinear
@@ -50,7 +51,7 @@ INNER_PRECISE: Mapping[Precision, int] = MappingProxyType({"high": 0, "fast": 1}
 MENDS_ROWS = 2
 """Bit 1: rows without a key are mended. Set where a fused node of the source has it; `guarded` puts in what a formula
 has."""
-LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "BSND": 3, "BNSD_BSND": 8})
+LAYOUT_NUMBERS: Mapping[str, int] = MappingProxyType({"BSH": 0, "BNSD": 1, "SBH": 2, "BSND": 3, "BNSD_BSND": 8})
 """Source: MindSpore 2.7.1's FASInputLayoutMode."""
 
 Scalar: TypeAlias = "bool | int | float"
@@ -63,7 +64,7 @@ class FusedOperator:
     `bias_before_scale`: it computes scale · (QKᵀ + bias), and else scale · QKᵀ + bias. `mask_dtypes` are the element
     types of its mask, which is not 0 where a key is discarded. `element` is which of its several results the attention
     is, None where it has one. `layouts` are those that it is written in, of equal ones the first, `precisions` those it
-    may be written in. `fixed` are arguments that are always given so.
+    may be written in. `takes` are those that the source may have it in. `fixed` are arguments that are always given so.
     """
 
     form: NodeKind
@@ -75,6 +76,7 @@ class FusedOperator:
     element: int | None
     mask_dtypes: tuple[DType, ...] = (dtypes.BOOL,)
     layouts: tuple[Layout, ...] = ("BNSD", "BSH")
+    takes: tuple[Layout, ...] = ("BSH", "BNSD", "BSND")
     precisions: tuple[Precision, ...] = ("high",)
     fixed: Mapping[str, Scalar] = field(default_factory=dict)
 
@@ -96,8 +98,8 @@ class FusedOperator:
         if missing is not None:
             return Unsupported(missing.code, missing.message(self.form, at.target.soc))
         if _has_open_head(attention, candidate):
-            expected = "known sizes, or a head size that needs no padding"
-            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "neither")
+            expected = "a known head size, and at most one unknown size where it needs padding"
+            return Unsupported.found("facts.dynamic_head_dim", anchor, expected, "others")
         if not self._holds_bias(attention, candidate):
             reason = f"the bias, in 16 bits and times a scale of {attention.scale:g}, would be rounded again"
             return Unsupported("target.bias_rounded", reason)
@@ -244,14 +246,15 @@ def casts_through(dtype: DType, types: Sequence[DType]) -> tuple[DType, ...]:
 
 
 def _has_open_head(attention: Attention, candidate: AttentionCandidate) -> bool:
-    """Whether heads are of unknown size, or padded beside any unknown size.
+    """Whether heads are of unknown size, or padded beside more than one unknown size.
 
-    MindSpore's inference forgets every size of a padded value of which it does not know all.
+    MindSpore's inference forgets every size of a padded value of which it does not know all: a Reshape tells them
+    again, where all but one are known.
     """
     axes = attention.axes
-    lengths = (product(axes.batch), product(axes.query_length), product(axes.key_length))
+    is_open = product(axes.batch) < 0 and min(product(axes.query_length), product(axes.key_length)) < 0
     sizes = (product(axes.head_dim), product(axes.value_head_dim), product(axes.heads), product(axes.kv_heads))
-    return min(sizes) < 0 or (candidate.padding > 0 and UNKNOWN in lengths)
+    return min(sizes) < 0 or (candidate.padding > 0 and is_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +263,7 @@ class _Entry:
 
     `layer` makes it with its zeros, where weights have them. `dims` may give a size that the graph leaves to run time
     in this operand, but not in another. `apart` and `together` are the shapes around the padding, where heads share
-    the last axis.
+    the last axis. `factors` are what query is multiplied by.
     """
 
     layer: PaddedLinear | None
@@ -271,12 +274,14 @@ class _Entry:
     padding: int
     apart: Arrangement
     together: Arrangement
+    factors: QueryFactors | None = None
 
     def is_open(self, model: Model) -> bool:
         """Whether more than one size of a shape that a Reshape gives would have to be worked out at run time."""
         given = None if self.arrangement.steps else model.type_of(self.value)
         stated = Arrangement((Reshape(self.dims),) if given is not None and given.dims != self.dims else ())
-        return any(each.is_open for each in (self.arrangement, stated, self.apart, self.together))
+        parts = (self.arrangement, stated, self.apart, self.together, self.factors)
+        return any(part.is_open for part in parts if part is not None)
 
     def write(self, b: Builder, layers: dict[PaddedLinear, str]) -> tuple[str, str]:
         """The value for the node, and the same as it is before it is cast and padded. `layers` are those written."""
@@ -286,13 +291,19 @@ class _Entry:
         arranged = self.arrangement.write(b, value)
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
-        value = self.apart.write(b, b.cast(arranged, self.dtype))
-        return self.together.write(b, b.pad_last(value, self.padding)), arranged
+        value = arranged if self.factors is None else self.factors.write(b, arranged)
+        padded = b.pad_last(self.apart.write(b, b.cast(value, self.dtype)), self.padding)
+        if self.padding and UNKNOWN in self.dims and not self.together.steps:
+            padded = b.reshape(padded, (*self.dims[:-1], self.dims[-1] + self.padding))
+        return self.together.write(b, padded), arranged
 
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
     axes, free = attention.axes, candidate.free
-    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query)
+    factors = QueryFactors(attention, "BNSD" if candidate.given_in == "BNSD" else "BSND")
+    query = _entry(
+        attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query, factors
+    )
     key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim, free.key)
     value = _entry(
         attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim, free.value
@@ -308,6 +319,7 @@ def _entry(
     length: Axis,
     last: Axis,
     free: PaddedOperand | None,
+    factors: QueryFactors | None = None,
 ) -> _Entry:
     axes, layer = attention.axes, None
     if free is not None:
@@ -317,17 +329,18 @@ def _entry(
     if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
         none = Arrangement()
-        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none)
+        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none, factors)
     apart = in_layout(axes, "BSND", heads, length, last)
-    whole = existing(operand, wanted)
+    is_per_head = factors is not None and factors.is_per_head
+    whole = None if is_per_head else existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
     batch, tokens, count, size = dims_of(apart)
     dims = dims_of(apart if whole is None else wanted)
     together = Reshape((batch, tokens, count * (size + padding)))
     if whole is not None and not padding:
-        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement(), factors)
     before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
-    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)))
+    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)), factors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ def in_layout(axes: AttentionAxes, layout: Layout, heads: Axis, length: Axis, la
         return axes.batch, heads, length, last
     if layout == "BSND":
         return axes.batch, length, heads, last
+    if layout == "SBH":
+        return length, axes.batch, (*heads, *last)
     return axes.batch, length, (*heads, *last)
 
 

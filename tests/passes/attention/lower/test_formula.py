@@ -143,8 +143,6 @@ def of_unknown_result() -> Model:
         (lambda: changed(11, 0.9), "structure.fused_arguments"),
         (lambda: changed(12, math.nan), "structure.fused_arguments"),
         (lambda: changed(12, "scale"), "structure.fused_arguments"),
-        (lambda: changed(13, 3), "structure.fused_arguments"),
-        (lambda: changed(14, 3), "structure.fused_arguments"),
         (lambda: changed(16, 2), "structure.fused_arguments"),  # SBH
         (lambda: source(mask=(B, 1, S, T), mask_dtype=FLOAT16), "structure.fused_arguments"),
         (lambda: source(mask=(B, 1, S, T), mask_dtype=dtypes.INT8), "structure.fused_arguments"),
