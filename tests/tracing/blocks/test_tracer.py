@@ -110,7 +110,7 @@ def report(message: ModelProto, folder: Path) -> dict[str, Any]:
     file = folder / "model.mindir"
     file.write_bytes(codec.serialise(message))
     text = json.dumps(compiler.inspect(CompileRequest(source=str(file))).report.to_json())
-    found: dict[str, Any] = json.loads(re.sub(r"_\d+(_\d+)?(:\d+)?\b", "_N", text))
+    found: dict[str, Any] = json.loads(re.sub(r"(_\d+)+(:\d+)?", "_N", text))
     for component in found["components"]:
         assert component["sites"]
         del component["nodes"]  # constants and states are fewer
