@@ -205,14 +205,19 @@ def compile_cell(cell: Any, specs: Sequence[TensorKind]) -> Any:
     inputs = [mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=_element_type(spec.dtype)) for spec in specs]
     # What mindspore.export does, up to the point where it would want values for the parameters.
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
-    if cell.compile_cache:  # else MindSpore hands out what it compiled of that cell before
-        _cell_graph_executor.del_net_res(cell, set(cell.compile_cache))
-        cell.compile_cache.clear()
     graph_id, _ = _cell_graph_executor.compile(cell, *inputs, phase="export.mindir", do_convert=False)
     data = _cell_graph_executor._get_func_graph_proto(cell, graph_id, "mind_ir")
     proto = mind_ir_pb2.ModelProto()
     proto.ParseFromString(data)
     return proto
+
+
+def compile_again(cell: Any, specs: Sequence[TensorKind]) -> Any:
+    """The same for a cell that may have been compiled before: else MindSpore hands out what it compiled then."""
+    if cell.compile_cache:
+        _cell_graph_executor.del_net_res(cell, set(cell.compile_cache))
+        cell.compile_cache.clear()
+    return compile_cell(cell, specs)
 
 
 def _element_type(name: str) -> Any:

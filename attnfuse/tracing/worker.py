@@ -104,13 +104,13 @@ def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path) -> tuple[Trace
     traced in this process later would be numbered otherwise.
     """
     from attnfuse.tracing.blocks.tracer import NoBlocksError, Tracer
-    from attnfuse.tracing.build import Entry, compile_cell, entered
+    from attnfuse.tracing.build import Entry, compile_again, entered
 
     gc.collect()
     gc.freeze()  # a skeleton is many objects, and all of them stay
     (work / BEGUN_FILE).touch()  # who finds it knows what the process was at when it died
     with entered(plan, model) as cell:
-        tracer = Tracer(compile_cell, Entry)
+        tracer = Tracer(compile_again, Entry)
         try:
             pieces, message = tracer.pieces(cell, plan.inputs, work)
         except NoBlocksError as error:

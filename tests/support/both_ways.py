@@ -29,7 +29,7 @@ import mindspore
 from attnfuse.tracing.blocks.fingerprints import Fingerprints
 from attnfuse.tracing.blocks.pieces import write_pieces
 from attnfuse.tracing.blocks.tracer import Tracer
-from attnfuse.tracing.build import Entry, build_skeleton, compile_cell, entered
+from attnfuse.tracing.build import Entry, build_skeleton, compile_again, compile_cell, entered
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.contract import TensorSpec
 from attnfuse.tracing.plan import plan_all
@@ -134,7 +134,7 @@ def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
 def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
     try:
         with opened() as cell:
-            pieces, _ = Tracer(compile_cell, Entry, worth=1).pieces(cell, inputs, place)
+            pieces, _ = Tracer(compile_again, Entry, worth=1).pieces(cell, inputs, place)
         write_pieces(place, pieces)
     except Exception as error:
         traceback.print_exc()

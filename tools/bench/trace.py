@@ -26,11 +26,12 @@ from typing import get_args
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.assembly import assemble
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TracedComponent, Way
+from attnfuse.tracing.demo import write_json
 from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.random_weights import write_zeros
 from attnfuse.tracing.runner import environment, trace_component
 from tools.bench.measuring import Figures, measure, table
-from tools.make_checkpoint import CONFIGS, MODELS, write_json
+from tools.make_checkpoint import CONFIGS, MODELS
 
 _SMALL = {
     "attention_head_dim": 16,
