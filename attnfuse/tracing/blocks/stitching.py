@@ -28,8 +28,10 @@ from attnfuse.tracing.blocks.pieces import BLOCK, LEAF, MARK, RESULT, Piece, Pie
 _RANDOM = re.compile("[Rr]and|[Dd]ropout|Bernoulli|Multinomial|Normal$|Uniform|Generator")
 """Operators of which two with equal inputs are not equal."""
 _READERS = re.compile("View$|^Embedding$")
-"""Operators that take the state and only read: other names of the memory they are given; a table, whose norm might be
-limited in place, which no model that is traced for inference asks for (`_check_reader`)."""
+"""Operators that take the state and only read: other names of the memory they are given; a table, unless its norm is
+limited in place."""
+_MAX_NORM = 3
+"""Which input of Embedding limits the norm; None where none does."""
 _TUPLES = ("MakeTuple", "make_list", "MakeList")
 
 
@@ -172,7 +174,7 @@ class Stitcher:
             return taken[0].parts[_whole_number(taken[1])]
         stateful = any(isinstance(value, State) or value is self._monad for value in taken)
         if stateful:
-            self._check_reader(node)
+            _check_reader(node, taken)
         node.inputs = [self._one(value) for value in taken]
         if node.op == "Reshape" and isinstance(node.inputs[0], Draft) and node.inputs[0].op == "Reshape":
             node.inputs[0] = node.inputs[0].inputs[0]
@@ -184,11 +186,6 @@ class Stitcher:
         attributes = b"".join(_bytes(one) for one in node.template.attribute if one.name != "shape")
         key = (node.operator, *map(_identity, node.inputs), attributes)
         return self._made.setdefault(key, node)
-
-    def _check_reader(self, node: Draft) -> None:
-        """Raise where a node that takes the state may change something."""
-        if not _READERS.search(node.op):
-            raise NotPutTogetherError(f"{node.op} may change what is read elsewhere")
 
     def _load(self, node: Draft, parameter: Value) -> Value:
         if isinstance(parameter, str) and parameter.startswith(MARK):
@@ -363,6 +360,19 @@ def scope_of(node: Any) -> str:
 def has_leaves(tree: Tree) -> bool:
     """Whether there is a tensor in a structure."""
     return tree == LEAF or (isinstance(tree, list) and any(map(has_leaves, tree)))
+
+
+def _check_reader(node: Draft, taken: Sequence[Value]) -> None:
+    """Raise where a node that takes the state may change something."""
+    limited = node.op == "Embedding" and not (len(taken) > _MAX_NORM and _is_none(taken[_MAX_NORM]))
+    if limited or not _READERS.search(node.op):
+        raise NotPutTogetherError(f"{node.op} may change what is read elsewhere")
+
+
+def _is_none(value: Value) -> bool:
+    return isinstance(value, Draft) and any(
+        one.name == "value" and one.type == one.NONE for one in value.template.attribute
+    )
 
 
 def _whole_number(value: Value) -> int:

@@ -193,6 +193,15 @@ def writing() -> ModelProto:
     return finished(g, g.node("Assign", [f"{g.prefix}:blocks.0.fc.weight", x, g.monad()], ROWS))
 
 
+def limiting() -> ModelProto:
+    """A table whose rows are shortened where they are longer than one."""
+    g = block()
+    ids = g.input("a0", (2, WIDTH))
+    g.weight("blocks.0.fc.weight", (2, WIDTH))
+    scalars = [g.constant(None), g.constant(1.0), g.constant(2.0), g.constant(False)]
+    return finished(g, g.node("Embedding", [ids, f"{g.prefix}:blocks.0.fc.weight", *scalars, g.monad()], ROWS))
+
+
 def foreign() -> ModelProto:
     g = block()
     return finished(g, g.add(g.input("a0", (2, WIDTH)), g.weight("elsewhere", (2, WIDTH))))
@@ -209,6 +218,7 @@ def with_function() -> ModelProto:
     [
         (drawing, "DropoutExt draws numbers"),
         (writing, "Assign may change"),
+        (limiting, "Embedding may change"),
         (foreign, "Block reads elsewhere, which is not its own"),
         (with_function, "the graph of Block has functions"),
     ],
