@@ -224,6 +224,7 @@ _NODE_CODES = (
     Code("kernel.cast", None, "No AI Core kernel takes these element types together: the engine casts."),
     Code("kernel.ai_cpu", None, "No AI Core kernel takes an element type: AI CPU, or a build error."),
     Code("kernel.none", None, "The SoC has no AI Core kernel of the operator: AI CPU, or a build error."),
+    Code("kernel.unknown", None, "No list of the SoC's kernels was read: a composite is not written for it."),
 )
 
 NODE_CODES: dict[str, Code] = {code.code: code for code in _NODE_CODES}

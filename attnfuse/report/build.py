@@ -33,6 +33,7 @@ from attnfuse.report.model import (
     UnsupportedEntry,
 )
 from attnfuse.targets import Target
+from attnfuse.targets.ge import lists_kernels_of
 from attnfuse.targets.nodes import deployment_refusals, judged_by, missing_kernel
 from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue, Traced
@@ -168,8 +169,9 @@ def kernel_entries(model: Model, target: Target) -> tuple[KernelEntry, ...]:
     """The nodes of a finished graph for MindSpore Lite that have no AI Core kernel, by operator, types and outcome.
 
     What is made of weights and constants alone CANN computes when it compiles the graph (docs/cost.md, rule 1).
+    None for a SoC whose kernels were not read: `judged_by` names no list then.
     """
-    if target.runtime != "lite":
+    if target.runtime != "lite" or not lists_kernels_of(target.soc):
         return ()
     values, groups = Values(model), dict[tuple[str, str, str, str, str], list[Node]]()
     computed = _computed(model)
