@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from attnfuse.errors import TraceError
+from attnfuse.ir.canonical import canonical_hash
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, Traced, TracedComponent
@@ -80,14 +81,14 @@ def test_demo_in_float16(traced_demo: TracedDemo, component: str) -> None:
     assert first[component] in {own_name(parameter.name) for parameter in graph.parameter}
 
 
-def test_the_demo_in_blocks(traced_demo: TracedDemo) -> None:
-    traces = traced_demo("float16")
-    assert {name: traced.traced for name, traced in traces.items()} == {
-        "unet": Traced("blocks", 7, 24),
-        "vae_decoder": Traced("whole", why_whole="no block occurs often enough"),
-        "vae_encoder": Traced("whole", why_whole="no block occurs often enough"),
-        "text_encoder": Traced("blocks", 1, 12),
-    }
+def test_a_component_in_blocks(demo_folder: Path, traced_demo: TracedDemo, tmp_path: Path) -> None:
+    (plan,) = plan_pipeline(demo_folder, "float16", ShapeOptions(), ["text_encoder"])
+    in_blocks = trace_component(replace(plan, way="blocks"), tmp_path)
+    assert in_blocks.traced == Traced("blocks", 1, 12)
+    whole = traced_demo("float16", "text_encoder")["text_encoder"]
+    assert whole.traced.how == "whole"
+    assert canonical_hash(model_of(in_blocks)) == canonical_hash(model_of(whole))
+    assert in_blocks.weights == whole.weights
 
 
 def test_demo_outputs(traced_demo: TracedDemo) -> None:
@@ -129,7 +130,6 @@ def test_same_bytes_from_another_folder_and_hash_seed(
     (plan,) = plan_pipeline(other, "float16", ShapeOptions(), ["text_encoder"])
     (tmp_path / "work").mkdir()
     second = trace_component(plan, tmp_path / "work")
-    assert second.traced.how == "blocks"
     assert second.graph.read_bytes() == first.graph.read_bytes()
     assert str(tmp_path).encode() not in second.graph.read_bytes()
 
