@@ -87,7 +87,7 @@ def test_the_certificate_names_what_was_run_on(graph: Path, tmp_path: Path, caps
 
 def test_results_of_one_site_are_counted_as_one(capsys: pytest.CaptureFixture[str]) -> None:
     """A site may have several results, and is run at several batches."""
-    figures = OutputFigures("a", (2,), *[0.0] * 7, not_finite=0)
+    figures = OutputFigures("a", (2,), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
     sites = tuple(
         SiteFigures(module=module, compute_dtype="float16", largest_score=None, drawn={}, figures=of)
         for module in ("attn1", "attn2")

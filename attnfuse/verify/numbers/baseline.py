@@ -245,13 +245,20 @@ def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
     before = [node for name in names if (node := model.producer(name)) is not None]
     last = softmax
-    while True:
-        users = [u.node for u in model.uses(last.name) if u.node is not None and not orders_effects(u.node)]
-        if len(users) != 1:
-            return before, last
-        last = users[0]
-        if _is_product(model, last):
-            return before, last
+    while not _is_product(model, last):
+        reader = _only_reader(model, last)
+        if reader is None:
+            break
+        last = reader
+    return before, last
+
+
+def _only_reader(model: Model, node: Node) -> Node | None:
+    """The one node that reads the value, beside tests of it: what guards it against NaN reads it, and its test too."""
+    users = {u.node.name: u.node for u in model.uses(node.name) if u.node is not None and not orders_effects(u.node)}
+    types = {name: model.type_of(name) for name in users}
+    readers = [user for name, user in users.items() if (known := types[name]) is None or known.dtype is not dtypes.BOOL]
+    return readers[0] if len(readers) == 1 else None
 
 
 def _before(model: Model, value: str, size: int, region: list[str], seen: set[str]) -> bool:

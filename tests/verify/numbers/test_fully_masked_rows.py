@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
-from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse.mindir.schema import NodeProto
+from attnfuse.verify.numbers.baseline import honest_rounding
 from attnfuse.verify.numbers.full import Found, Request, check_numbers
 from tests.support.graphs import GraphBuilder, fill_literal, seeded
 from tests.support.masks import LOWEST, added, filled, guarded
-from tests.support.sites import Site
+from tests.support.sites import Site, unchanged
 
 ROWS = (2, 1, 4, 5)
 STATIC = np.zeros((1, 1, 4, 5), np.float16)
@@ -88,6 +89,18 @@ def test_a_guard_that_gives_something_else_is_found(name: str, tmp_path: Path) -
         assert any(text.startswith(beginning) and within in text for text in findings), (beginning, within, findings)
     if SITES[name][1] == "nan":
         assert all(" is not NaN in " in text for text in findings), findings
+
+
+@pytest.mark.parametrize("number", [-np.inf, LOWEST["float32"]])
+def test_a_guard_in_the_source_takes_no_rounding_from_the_yardstick(number: float) -> None:
+    """Weights and value are rounded to float16 in front of the last product, whatever stands between."""
+    rounded = []
+    for weights in (unchanged, guarded):
+        site = Site(scores=filled(number, ROWS, FLOAT32), weights=weights, dtype=FLOAT32, builder=GraphBuilder("site"))
+        before = site.proto()
+        rounding = honest_rounding(Model(before), site.run(before, "lite")[0])
+        rounded.append(sorted((r.dtype.name, r.operands, r.result) for r in rounding.values()))
+    assert rounded[0] == rounded[1] == [("float16", (0, 1), False), ("float16", (0, 1), True)]
 
 
 @pytest.mark.parametrize("name", ["nan", "nan by a static mask"])
