@@ -168,7 +168,7 @@ class RewriteContext:
 
     def missing_kernel(self, instead: Mapping[str, str] | None = None) -> Refusal | None:
         """Why the SoC has no AI Core kernel for the node, of its element types or of those that stand for them."""
-        return missing_kernel(self.target, Values(self.model), self.node, instead)
+        return missing_kernel(self.target, self.model.remembered(Values), self.node, instead)
 
     def only_first(self) -> None:
         """Raise MatchFailure where more than the first element of the node's tuple is read."""

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from attnfuse import pass_manager, plugins
+from attnfuse import collector, pass_manager, plugins
 from attnfuse.cost.compare import compare
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
@@ -162,6 +162,19 @@ def _rewrite(
     between: pass_manager.Between | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch."""
+    with collector.paused():
+        return _rewrite_at_once(component, source, policy, target, passes, values, between)
+
+
+def _rewrite_at_once(
+    component: Component,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pass_manager.Pass],
+    values: WeightValues,
+    between: pass_manager.Between | None,
+) -> tuple[Rewritten, bytes]:
     name = component.name
     original = _index(component, source)
     verifier = Verifier(original)

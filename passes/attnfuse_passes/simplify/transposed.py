@@ -109,9 +109,11 @@ class AddBias:
 @simplifies("MatMul", "BatchMatMul")
 def transposed_operand(at: RewriteContext) -> Simpler | None:
     """An operand is transposed, for this product and others that can do so themselves."""
+    chains = [_transposition(at, at.input(side)) for side in (0, 1)]
+    if not any(chains):
+        return None  # as of most products: no more is asked of them
     read = _product(at)
-    for side in (0, 1):
-        chain = _transposition(at, read.operands[side])
+    for side, chain in enumerate(chains):
         if chain and not _is_left_out(at.model, chain[-1]) and all(map(_is_taken, _readers(at, chain[-1]))):
             return _taken(read, side, chain)
     return None
