@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from attnfuse.ir.graph import Model, tensor_type
 from attnfuse.ir.index import Change
-from attnfuse.ir.values import Values
+from attnfuse.ir.operators.arguments import COMPUTED, Argument
+from attnfuse.ir.values import Values, applied, read_constant
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import EditedWeight, NotEditableError, WeightEdits, edited_weight
 from attnfuse.mindir.external import parameter_name
@@ -21,6 +22,14 @@ _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
 def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
     """What tells one entry of the primitive table from another; attributes in any order."""
     return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
+
+
+def _plain(argument: Argument) -> tuple[object, ...] | None:
+    """The argument's type and constant, where they say all that is known; None where it has elements besides."""
+    value = argument.value
+    if value is COMPUTED and argument.elements is not None:
+        return None
+    return argument.value_type, value
 
 
 def _is_wider(wanted: DType | None, own: DType) -> bool:
@@ -50,11 +59,28 @@ class Edit:
     """Of the constant tensors made for these changes, those for nodes that came to nothing with them."""
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
+    literals: dict[str, tuple[AttributeProto, Argument]] = field(default_factory=dict)
+    """Constants by how Python writes their values: their messages, to be copied, and what is known of them."""
+    _inferred: dict[tuple[object, ...], Argument] = field(default_factory=dict)
 
     @property
     def values(self) -> Values:
         """What is known of the model's values before the changes, read once for all who make nodes."""
         return self.model.remembered(Values)
+
+    def applied(self, op: str, inputs: Sequence[Argument], attributes: Sequence[AttributeProto]) -> Argument:
+        """What is known of the result of an operator that is given these.
+
+        It is inferred once for equal arguments: what is written for one block of a model is written for the next.
+        Raises TypeMismatch for arguments that the operator does not take.
+        """
+        key = op, *(_plain(each) for each in inputs), *(a.SerializeToString(deterministic=True) for a in attributes)
+        found = None if None in key else self._inferred.get(key)
+        if found is None:
+            found = applied(op, inputs, {a.name: read_constant(a) for a in attributes})
+            if None not in key:
+                self._inferred[key] = found
+        return found
 
     @property
     def is_empty(self) -> bool:

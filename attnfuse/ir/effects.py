@@ -39,8 +39,11 @@ class Effects:
     def of(cls, model: Model) -> Effects:
         """Read them. Costs little where nothing writes, as in most graphs."""
         mutated = _mutated(model)
+        reading = {node.op for node in nodes_of(model, _reads)}
         weights = [parameter.name for parameter in model.parameters()]
-        written = {name for name in weights if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
+        # As far as plain reading goes, which is all there is of nearly every weight, the operator says so.
+        odd = [name for name in weights if any(u.node is None or u.node.op not in reading for u in model.uses(name))]
+        written = {name for name in odd if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
         return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))
 
     def without(self, value: str) -> Effects:
@@ -115,6 +118,10 @@ def _mutated(model: Model) -> set[str]:
         pending.extend(aliased(made_by) if made_by is not None else ())
         pending.extend(node.name for node in other_names(model, value))
     return mutated
+
+
+def _reads(row: Operator) -> bool:
+    return row.memory.effect is Effect.READS
 
 
 def _may_write(row: Operator) -> bool:

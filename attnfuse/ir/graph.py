@@ -29,6 +29,7 @@ from attnfuse.mindir.schema import (
     ModelProto,
     NodeProto,
     TensorProto,
+    ValueInfoProto,
 )
 
 __all__ = [
@@ -213,15 +214,23 @@ class Model(IndexedMessage):
 
     def is_parameter(self, value: str) -> bool:
         """Whether the value is a weight of the file."""
-        return self._leaves.get(value) is not None
+        return value in self._parameters
 
     def is_input(self, value: str) -> bool:
         """Whether the value is an input of some graph (weights enter functions as inputs)."""
-        return value in self._leaves and self._leaves[value] is None
+        return value in self._inputs
 
     def parameter(self, value: str) -> TensorProto | None:
         """The weight's declaration; None for a value that is no weight."""
-        return self._leaves.get(value)
+        return self._parameters.get(value)
+
+    def input(self, value: str) -> ValueInfoProto | None:
+        """The declaration of an input of some graph; None for any other value."""
+        return self._inputs.get(value)
+
+    def is_function(self, value: str) -> bool:
+        """Whether that is the name of a function of the file."""
+        return value in self._functions and value != self.proto.graph.name
 
     def parameters(self) -> Iterator[TensorProto]:
         """All weights of the file."""
@@ -239,8 +248,10 @@ class Model(IndexedMessage):
             return self._type_cache[value]
         node = self._producers.get(value)
         value_type: TensorType | tuple[TensorType | None, ...] | None = None
-        if (leaf := self._leaf_messages.get(value)) is not None:
-            value_type = tensor_type(leaf)
+        if (parameter := self._parameters.get(value)) is not None:
+            value_type = tensor_type(parameter)
+        elif (given := self._inputs.get(value)) is not None:
+            value_type = tensor_type(given.tensor[0]) if len(given.tensor) == 1 else None
         elif node is not None and node.op == CONSTANT:
             literal = attribute(node.proto, "value")
             if literal is not None and literal.type == AttributeProto.TENSORS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from attnfuse.errors import SourceError
-from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
+from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto, ValueInfoProto
 
 CONSTANT = "Constant"
 CALL = "<call>"
@@ -137,27 +137,31 @@ class IndexedMessage:
             raise SourceError(f"the graph is damaged: function {_twice(self.graphs)!r} is defined twice.")
         self.nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
-        self._leaves: dict[str, TensorProto | None] = {}
-        self._leaf_messages: dict[str, TensorProto | None] = {}
+        self._parameters: dict[str, TensorProto] = {}
+        self._inputs: dict[str, ValueInfoProto] = {}
         self._uses: dict[str, list[Use]] = {}
-        uses, producers, leaves, functions = self._uses, self._producers, self._leaves, self._functions
+        nodes, uses, producers = self.nodes, self._uses, self._producers
+        parameters, inputs, functions = self._parameters, self._inputs, self._functions
         for graph in self.graphs:
             for parameter in graph.parameter:
-                self._define_leaf(graph, parameter.name, parameter, parameter)
+                self._check_leaf(graph, parameter.name, "a parameter")
+                parameters[parameter.name] = parameter
             for value in graph.input:
-                self._define_leaf(graph, value.name, None, value.tensor[0] if len(value.tensor) == 1 else None)
+                self._check_leaf(graph, value.name, "an input")
+                inputs[value.name] = value
         for graph in self.graphs:
             for index, message in enumerate(graph.node):
                 node = self._node(graph, message, index)
-                self.nodes.append(node)
+                nodes.append(node)
                 for position, name in enumerate(node.inputs):
-                    if name not in producers and name not in leaves and name not in functions:
+                    if name not in producers and not self._is_leaf(name) and name not in functions:
                         raise SourceError(
                             f"the graph is damaged: {short_name(node.name)} uses "
                             f"{short_name(name) or 'a value without a name'}, which nothing before it defines."
                         )
                     uses.setdefault(name, []).append(Use(node, position))
-                if (callee := node.callee) is not None:
+                if node.op == CALL:
+                    callee = node.reference.removeprefix(REFERENCE)
                     if callee not in producers and callee not in functions:
                         raise SourceError(
                             f"the graph is damaged: node {short_name(node.name)} refers to operator "
@@ -167,7 +171,7 @@ class IndexedMessage:
                     uses.setdefault(callee, []).append(Use(node, -1))
                 self._define(node)
             for position, output in enumerate(graph.output):
-                if output.name not in producers and output.name not in leaves:
+                if output.name not in producers and not self._is_leaf(output.name):
                     place = f"output {output.name!r} of {graph.name!r}"
                     raise SourceError(f"the graph is damaged: {place} is not defined.")
                 uses.setdefault(output.name, []).append(Use(None, position))
@@ -220,20 +224,18 @@ class IndexedMessage:
 
     def _define(self, node: Node) -> None:
         name = node.name
-        if name in self._producers or name in self._leaves or name in self._functions:
+        if name in self._producers or self._is_leaf(name) or name in self._functions:
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
         self._producers[name] = node
 
-    def _define_leaf(
-        self, graph: GraphProto, name: str, parameter: TensorProto | None, message: TensorProto | None
-    ) -> None:
+    def _is_leaf(self, name: str) -> bool:
+        return name in self._parameters or name in self._inputs
+
+    def _check_leaf(self, graph: GraphProto, name: str, what: str) -> None:
         if not name:
-            what = "an input" if parameter is None else "a parameter"
             raise SourceError(f"the graph is damaged: {what} of {graph.name!r} has no name.")
-        if name in self._leaves:
+        if self._is_leaf(name):
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
-        self._leaves[name] = parameter
-        self._leaf_messages[name] = message
 
     # --- changes
 
@@ -271,45 +273,52 @@ class IndexedMessage:
             self.primitives[REFERENCE + primitive.name] = primitive
             self._operators[REFERENCE + primitive.name] = primitive.op_type
         for weight in weights[before[1] :]:
-            self._define_leaf(self.proto.graph, weight.name, weight, weight)
+            self._check_leaf(self.proto.graph, weight.name, "a parameter")
+            self._parameters[weight.name] = weight
 
     def _move_nodes(self, change: Change, moves: _Moves) -> None:
-        nodes: list[Node] = []
-        touched = change.before.keys() | change.replace.keys() | change.remove
+        """Put the nodes of every graph that has changes into their new order."""
+        touched: dict[str, list[Node]] = {graph.name: [] for graph in self.graphs}
+        for name in change.before.keys() | change.replace.keys() | change.remove:
+            if (node := self._producers.get(name)) is not None:
+                touched[node.graph.name].append(node)
         start = 0
+        nodes: list[Node] = []
         for graph in self.graphs:
             own = self.nodes[start : start + len(graph.node)]
             start += len(own)
-            nodes += self._moved(graph, own, change, moves) if any(n.name in touched for n in own) else own
+            changed = sorted(touched[graph.name], key=lambda node: node.index)
+            nodes += self._moved(graph, own, changed, change, moves) if changed else own
         self.nodes = nodes
 
-    def _moved(self, graph: GraphProto, own: Sequence[Node], change: Change, moves: _Moves) -> list[Node]:
+    def _moved(
+        self, graph: GraphProto, own: list[Node], changed: Sequence[Node], change: Change, moves: _Moves
+    ) -> list[Node]:
         """The nodes of one graph in their new order, which the message has then too."""
-        order: list[Node | None] = []
+        nodes: list[Node] = []
         written: list[NodeProto] = []
-        for node in own:
-            name = node.name
-            if (before := change.before.get(name)) is not None:
-                order += [None] * len(before)
-                written += before
-            if (instead := change.replace.get(name)) is not None:
-                order.append(None)
-                written.append(instead)
+        fresh: list[int] = []
+        """Where in `nodes` those stand that the messages are of."""
+        start = 0
+        for node in changed:
+            nodes += own[start : node.index]
+            start = node.index
+            instead = change.replace.get(node.name)
+            messages = [*change.before.get(node.name, ()), *(() if instead is None else (instead,))]
+            written += messages
+            fresh += range(len(nodes), len(nodes) + len(messages))
+            nodes += [node] * len(messages)
+            if instead is not None or node.name in change.remove:
                 moves.gone.append(node)
-            elif name in change.remove:
-                moves.gone.append(node)
-            else:
-                order.append(node)
+                start += 1
+        nodes += own[start:]
         count = len(graph.node)
         graph.node.extend(written)
-        placed = iter(graph.node[count:])
-        nodes: list[Node] = []
-        for index, kept in enumerate(order):
-            if kept is None:
-                kept = self._node(graph, next(placed), index)
-                moves.fresh.append(kept)
-            kept.index = index
-            nodes.append(kept)
+        for index, message in zip(fresh, graph.node[count:], strict=True):
+            nodes[index] = self._node(graph, message, index)
+            moves.fresh.append(nodes[index])
+        for index, node in enumerate(nodes):
+            node.index = index
         # Sorting moves messages about and copies none; a message is the same object as long as its node holds it.
         places = {id(node.proto): node.index for node in nodes}
         graph.node.sort(key=lambda message: places.get(id(message), _BEHIND))
@@ -380,7 +389,7 @@ class IndexedMessage:
         """Raise SourceError where the value is read before a node makes it, or by nobody made at all."""
         node = self._producers.get(value)
         if node is None:
-            is_defined = value in self._leaves or (value in self._functions and not is_output)
+            is_defined = self._is_leaf(value) or (value in self._functions and not is_output)
         else:
             is_defined = (ranks[id(node.graph)], node.index) < first[:2]
         if not is_defined:

@@ -8,7 +8,7 @@ import pytest
 
 from attnfuse.errors import SourceError
 from attnfuse.ir.edit import Edit
-from attnfuse.ir.graph import Model
+from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir.schema import ModelProto, NodeProto, TensorProto
 from tests.support.graphs import GraphBuilder
 from tools import freeze
@@ -20,14 +20,14 @@ NAMES = ["ascend_unet_sdxl-float16", "clip_text_mask-float16", "cogvideox-float3
 
 def picture(model: Model) -> dict[str, object]:
     """All that an index tells, by names."""
-    values = [*model._producers, *model._leaves, *model._functions]
+    values = [*model._producers, *model._parameters, *model._inputs, *model._functions]
     return {
         "nodes": [(n.name, n.op, n.index, n.inputs, n.reference, n.callee, n.graph.name) for n in model.nodes],
         "messages": [[m.output[0] for m in graph.node] for graph in model.graphs],
         "fields": [(list(n.proto.input), n.proto.op_type) for n in model.nodes],
         "producers": {name: node.index for name, node in model._producers.items()},
         "held": all(model.producer(node.name) is node for node in model.nodes),
-        "leaves": sorted(model._leaves),
+        "leaves": [sorted(model._parameters), sorted(model._inputs)],
         "primitives": list(model.primitives),
         "operators": sorted(model._operators.items()),
         "uses": {
@@ -50,12 +50,17 @@ def check(model: Model) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_after_every_edit_of_every_pass(name: str, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     apply, edits = Edit.apply, 0
+    left: dict[Node, bytes] = {}
 
     def applied(edit: Edit) -> None:
-        nonlocal edits
+        nonlocal edits, left
+        # Nobody changes a message but through an edit: who knows a Node again relies upon that.
+        messages = {node: node.proto.SerializeToString() for node in edit.model.nodes}
+        assert all(messages[node] == was for node, was in left.items() if node in messages)
         picture(edit.model)  # so that there is something to forget
         changes = not edit.is_empty
         apply(edit)
+        left = {node: node.proto.SerializeToString() for node in edit.model.nodes}
         if changes:
             check(edit.model)
             edits += 1

@@ -50,7 +50,7 @@ def product(atoms: Sequence[Atom]) -> int:
 
 def keys(atoms: Sequence[Atom]) -> tuple[int, ...]:
     """The atoms' keys, for comparing axes."""
-    return tuple(atom.key for atom in atoms)
+    return tuple([atom.key for atom in atoms])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,12 @@ class View:
         """The same view with one atom written as a product of others (or as one other)."""
 
         def swap(axis: Axis) -> Axis:
-            if all(atom.key != key for atom in axis):
-                return axis
-            return tuple(part for atom in axis for part in (parts if atom.key == key else (atom,)))
+            for atom in axis:
+                if atom.key == key:
+                    return tuple(part for atom in axis for part in (parts if atom.key == key else (atom,)))
+            return axis
 
-        return View(swap(self.source), tuple(swap(axis) for axis in self.axes))
+        return View(swap(self.source), tuple([swap(axis) for axis in self.axes]))
 
     def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """The tensor's value, given its source's; for tests and for folding constants. All sizes must be known."""

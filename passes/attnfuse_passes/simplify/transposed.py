@@ -214,7 +214,7 @@ def _transposition(at: RewriteContext, value: str) -> list[Node]:
     None at all where it is not made so. Of several Transposes other rules make one.
     """
     node = at.model.producer(value)
-    chain = [] if node is None or node.op == CONSTANT else chain_of(replace(at, node=node))
+    chain = [] if node is None or node.op == CONSTANT else chain_of(at.model, node)
     moving = [node for node in chain if hands(node) is Hands.MOVED]
     return chain if len(moving) == 1 and moving[0].op == "Transpose" else []
 
