@@ -294,7 +294,7 @@ def first_supported(
     for lowering in lowerings:
         candidate = Candidate(form=lowering.form, anchor=anchor or at.node.name)
         reason = lowering.unsupported_reason(form, candidate, at)
-        candidates.append(replace(candidate, unsupported=reason))
+        candidates.append(candidate if reason is None else replace(candidate, unsupported=reason))
     chosen = next((candidate for candidate in candidates if candidate.unsupported is None), None)
     first = candidates[0].unsupported if chosen is None else None
     return Decision(

@@ -374,6 +374,9 @@ class IndexedMessage:
             was = () if value in rename else self._uses.get(value, ())
             kept = [use for use in was if use.node is not None and id(use.node) not in gone]
             found = moves.added.get(value, [])
+            if kept and not found and value not in outputs and value not in nodes:
+                self._uses[value] = kept  # it lost readers, and nothing else
+                continue
             if found or value in outputs:
                 placed = [*((place(use), use) for use in (*kept, *found)), *outputs.get(value, ())]
                 placed.sort(key=lambda each: each[0])

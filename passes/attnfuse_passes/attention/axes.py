@@ -73,7 +73,7 @@ class View:
 
     def transpose(self, order: Sequence[int]) -> View:
         """Axis i of the result is axis `order[i]` of this tensor."""
-        return replace(self, axes=tuple(self.axes[i] for i in order))
+        return View(self.source, tuple([self.axes[i] for i in order]))
 
     def substitute(self, key: int, parts: Axis) -> View:
         """The same view with one atom written as a product of others (or as one other)."""
@@ -178,7 +178,7 @@ class Space:
             start += length
         if pivot < len(dims) and not kept and product(axes[pivot]) != UNKNOWN:
             return False
-        self._views[name] = replace(self._views[name], axes=tuple(axes))
+        self._views[name] = View(self._views[name].source, tuple(axes))
         return True
 
     def _take(self, name: str, dims: Sequence[int | Axis], *, from_right: bool, after: int = 0) -> list[int] | None:
