@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import TypeAlias
 
 import numpy as np
@@ -84,7 +85,9 @@ class View:
                     return tuple(part for atom in axis for part in (parts if atom.key == key else (atom,)))
             return axis
 
-        return View(swap(self.source), tuple([swap(axis) for axis in self.axes]))
+        source, axes = swap(self.source), tuple([swap(axis) for axis in self.axes])
+        is_same = source is self.source and all(map(is_, axes, self.axes))
+        return self if is_same else View(source, axes)
 
     def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """The tensor's value, given its source's; for tests and for folding constants. All sizes must be known."""
