@@ -10,6 +10,7 @@ from attnfuse.contract import (
     first_supported,
 )
 from attnfuse.decisions import (
+    ASSUMPTION,
     AppliedIdentity,
     AttentionKind,
     Candidate,
@@ -80,6 +81,7 @@ from attnfuse.targets.socs import SPECIFICATIONS
 from attnfuse.targets.support import unsupported_reason
 
 __all__ = [
+    "ASSUMPTION",
     "BUILT_IN",
     "CALL",
     "CONSTANT",

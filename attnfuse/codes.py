@@ -43,6 +43,13 @@ _CODES = (
         "add an identity for the operator named after `found`: docs/adding-an-identity.md says how",
     ),
     Code(
+        "structure.softmax",
+        DecisionStage.STRUCTURE,
+        "Exponentials are divided by something else than their own sum: an epsilon that counts, a sum over another "
+        "axis, of other numbers, or of more.",
+        "write the softmax as one operator, or as exp(x − max) / sum",
+    ),
+    Code(
         "structure.soft_cap",
         DecisionStage.STRUCTURE,
         "The scores are bounded by a tanh before the mask (Gemma 2): no fused node can do that.",
@@ -84,12 +91,16 @@ _CODES = (
     Code(
         "facts.scale",
         DecisionStage.FACTS,
-        "The scale is not a positive constant that float32, the type of the argument, holds to full precision.",
-        "a positive scale; one that is computed at run time stays with query, and needs no literal",
+        "The scale is 0, or no number that float32, the type of the argument, holds to full precision; or a factor "
+        "known at run time only stands behind a mask, or varies within a head.",
+        "a scale in front of masks and biases, the same for all queries and keys of a head",
     ),
     Code("facts.condition", DecisionStage.FACTS, "What selects masked scores is no boolean."),
     Code(
-        "facts.fill", DecisionStage.FACTS, "Masked scores get a number that a real score could reach.", "fill with −inf"
+        "facts.fill",
+        DecisionStage.FACTS,
+        "Masked scores get a number that a real score could reach: one nearer to 0 than −8192.",
+        "fill with −inf, −1e4 or less",
     ),
     Code("facts.bias_not_finite", DecisionStage.FACTS, "A constant bias holds NaN or +inf."),
     Code(
@@ -213,6 +224,7 @@ _NODE_CODES = (
     Code("kernel.cast", None, "No AI Core kernel takes these element types together: the engine casts."),
     Code("kernel.ai_cpu", None, "No AI Core kernel takes an element type: AI CPU, or a build error."),
     Code("kernel.none", None, "The SoC has no AI Core kernel of the operator: AI CPU, or a build error."),
+    Code("kernel.unknown", None, "No list of the SoC's kernels was read: a composite is not written for it."),
 )
 
 NODE_CODES: dict[str, Code] = {code.code: code for code in _NODE_CODES}

@@ -28,9 +28,15 @@ class DecisionStage(IntEnum):
     TARGET = 5
 
 
+ASSUMPTION = "assumption"
+
+
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """Something that must hold for the fused node to mean what the formula meant, and why it does."""
+    """Something that must hold for the fused node to mean what the formula meant, and why it does.
+
+    Of the kind ASSUMPTION it is not proved: it says what is assumed of values that only a run knows.
+    """
 
     kind: str
     evidence: str

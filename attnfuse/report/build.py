@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from attnfuse.cost.records import Comparison
-from attnfuse.decisions import SiteRecord
+from attnfuse.decisions import Form, SiteRecord
 from attnfuse.errors import InternalError
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name
@@ -33,6 +33,7 @@ from attnfuse.report.model import (
     UnsupportedEntry,
 )
 from attnfuse.targets import Target
+from attnfuse.targets.ge import lists_kernels_of
 from attnfuse.targets.nodes import deployment_refusals, judged_by, missing_kernel
 from attnfuse.targets.support import unsupported_reason, unsupported_type
 from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
@@ -41,21 +42,28 @@ NO_ESTIMATE = Comparison()
 
 
 def count_sites(model: Model) -> Counter[str]:
-    """How many sites of each form the source holds, those of a function as often as it is called."""
+    """How many sites of each form the source holds, and how many formulas it may hold beyond its Softmax nodes.
+
+    Those are softmaxes written with exponentials, and further products of the same attention weights. Those of a
+    function count as often as it is called.
+    """
     times, roles = occurrences(model), Counter[Role | None]()
     for node in model.nodes:
         roles[role(node)] += times[node.graph.name]
-    return Counter(formula=roles[Role.SOFTMAX], fused=roles[Role.FUSED_ATTENTION])
+    softmaxes, exponentials = roles[Role.SOFTMAX], roles[Role.EXPONENTIAL]
+    more = exponentials + roles[Role.PRODUCT] if softmaxes + exponentials else 0
+    return Counter(formula=softmaxes, fused=roles[Role.FUSED_ATTENTION], more=more)
 
 
 def check_census(component: str, counted: Counter[str], records: Sequence[SiteRecord]) -> None:
     """Raise InternalError unless the records are as many as the sites of each form, each with an anchor of its own.
 
-    Of formulas there may be more: those that have no Softmax.
+    Of formulas there may be as many `more` as `count_sites` says.
     """
     found = Counter(record.form for record in records)
-    for form in ("formula", "fused"):
-        if found[form] < counted[form] or (form == "fused" and found[form] != counted[form]):
+    forms: tuple[tuple[Form, int], ...] = (("formula", counted["more"]), ("fused", 0))
+    for form, more in forms:
+        if not counted[form] <= found[form] <= counted[form] + more:
             raise InternalError(
                 f"component {component}: the census does not add up: {counted[form]} sites of form {form} in the "
                 f"graph, {found[form]} on record."
@@ -161,8 +169,9 @@ def kernel_entries(model: Model, target: Target) -> tuple[KernelEntry, ...]:
     """The nodes of a finished graph for MindSpore Lite that have no AI Core kernel, by operator, types and outcome.
 
     What is made of weights and constants alone CANN computes when it compiles the graph (docs/cost.md, rule 1).
+    None for a SoC whose kernels were not read: `judged_by` names no list then.
     """
-    if target.runtime != "lite":
+    if target.runtime != "lite" or not lists_kernels_of(target.soc):
         return ()
     values, groups = model.remembered(Values), dict[tuple[str, str, str, str, str], list[Node]]()
     computed = _computed(model)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from attnfuse.codes import CODES
-from attnfuse.decisions import DecisionStage, NotTaken, SiteRecord
+from attnfuse.decisions import ASSUMPTION, DecisionStage, NotTaken, SiteRecord
 from attnfuse.ir.graph import short_name
 from attnfuse.names import counted
 
@@ -33,7 +33,9 @@ def _lines(record: SiteRecord) -> Iterator[str]:
     yield from _form(record)
     yield from _section("region", record.region)
     yield from _section("identities", (f"{i.operand}: {i.identity}  at {short_name(i.at)}" for i in record.identities))
-    yield from _section("proved", (f"{o.kind}: {o.evidence}" for o in record.obligations))
+    proved = (o for o in record.obligations if o.kind != ASSUMPTION)
+    yield from _section("proved", (f"{o.kind}: {o.evidence}" for o in proved))
+    yield from _section("assumed", (o.evidence for o in record.obligations if o.kind == ASSUMPTION))
     yield from _section("not taken", map(_not_taken, record.not_taken))
     yield from _section("warnings", record.warnings)
     if (failure := record.failure) is not None:

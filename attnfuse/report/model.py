@@ -49,7 +49,9 @@ class BesideEntry:
 
 
 class LegalisedEntry(_Document):
-    """Nodes of one operator of the source that were written with others, those in `into`; none where they fell away.
+    """Nodes of one operator that were written with others, those in `into`; none where they fell away.
+
+    Nodes of the source, and those that one rewrite wrote and a later one wrote otherwise.
 
     `absorbed` are the operators of the nodes that went with them, as nothing else read them: where a formula of several
     nodes became one operator, `op` is that of its last node and these are the others'. `refused` says why some were not

@@ -54,8 +54,16 @@ class Requirement:
             if ratio is None:
                 why = component.cost.not_estimated or f"the source has no {self.left}"
                 yield f"required {self}, but {component.name} is not estimated: {why}"
-            elif not _COMPARE[self.comparison](ratio, float(self.right)):
-                yield f"required {self}, but the estimate of {component.name} is {ratio:.3f}"
+            elif not self._holds_of(ratio):
+                yield f"required {self}, but the estimate of {component.name} is {self._told(ratio)} of its source's"
+
+    def _holds_of(self, ratio: float) -> bool:
+        return _COMPARE[self.comparison](ratio, float(self.right))
+
+    def _told(self, ratio: float) -> str:
+        """The ratio, rounded to no fewer places than it needs to be seen not to hold."""
+        rounded = (f"{ratio:.{places}f}" for places in range(3, 16))
+        return next((text for text in rounded if not self._holds_of(float(text))), repr(ratio))
 
 
 def parse_requirement(text: str) -> Requirement:

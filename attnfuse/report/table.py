@@ -151,9 +151,14 @@ def _operators(report: Report, *, every: bool) -> list[Text]:
         lines += _left(report, "not rewritten", lambda component: component.not_rewritten)
     lines += _without_kernel(report)
     if not left and report.runtime == "lite":
-        told = "by its converter's, CANN's and the kernels' tables (docs/targets.md)"
-        lines.append(Text(f"deployable: MindSpore Lite takes every node of the result, {told}"))
+        lines.append(Text(f"deployable: MindSpore Lite takes every node of the result, {_tables_asked(report)}"))
     return lines
+
+
+def _tables_asked(report: Report) -> str:
+    if "kernels" in report.judged_by:
+        return "by its converter's, CANN's and the kernels' tables (docs/targets.md)"
+    return f"by its converter's and CANN's tables (docs/targets.md); which kernels {report.soc} has is not known"
 
 
 def _left(report: Report, what: str, entries_of: Callable[[ComponentEntry], Iterable[UnsupportedEntry]]) -> list[Text]:

@@ -143,6 +143,12 @@ def _kernels(row: dict[str, Any], soc: str) -> Kernels | None:
     return Kernels(tuple(listed["inputs"]), tuple(listed["outputs"]), combinations)
 
 
+@cache
+def lists_kernels_of(soc: str) -> bool:
+    """Whether any kernel of the SoC was read; where none was, that an operator has none is not known."""
+    return any(listed == soc for _, listed in tables().kernels)
+
+
 def kernel_refusal(
     target: Target, ge_operator: str, inputs: Sequence[str | None], outputs: Sequence[str | None]
 ) -> Refusal | None:
@@ -155,11 +161,14 @@ def kernel_refusal(
     kernel.cast      each tensor's type is listed, or rises to float32, and not together: the engine casts, unasked
     kernel.ai_cpu    a type is not listed: the node goes to the AI CPU, or the build fails where that has no kernel
     kernel.none      there is no kernel at all: the same
+    kernel.unknown   no list of the SoC's kernels was read: a rewrite does not rest on one, and nothing else is said
     """
     if ge_operator in WITHOUT_KERNEL:
         return None
     found = tables().kernels.get((ge_operator, target.soc))
     source = tables().sources["kernels"]
+    if not lists_kernels_of(target.soc):
+        return Refusal("kernel.unknown", "a SoC whose kernels are listed", target.soc, source)
     if found is None:
         wanted = f"operators with an AI Core kernel on {target.soc}"
         return Refusal("kernel.none", wanted, f"{ge_operator}: {_OTHERWISE['kernel.none']}", source)

@@ -19,7 +19,7 @@ from attnfuse.targets.composites import JUDGED, CompositeFacts, composite_refusa
 from attnfuse.targets.composites import TILING as COMPOSITES
 from attnfuse.targets.converter import converter_refusals
 from attnfuse.targets.facts import Refusal, TensorFacts
-from attnfuse.targets.ge import Adapter, kernel_refusal, tables
+from attnfuse.targets.ge import Adapter, kernel_refusal, lists_kernels_of, tables
 from attnfuse.targets.limits import Target
 from attnfuse.targets.ports import place
 
@@ -54,8 +54,14 @@ def deployment_refusals(target: Target, values: Values, node: Node) -> tuple[Ref
 
 
 def judged_by(target: Target) -> dict[str, str]:
-    """The versions that a graph for the target is held to, by what was taken from each; none for mindspore."""
-    return {**tables().sources, "launches": f"{ATTENTION}; {COMPOSITES}"} if target.runtime == "lite" else {}
+    """The versions that a graph for the target is held to, by what was taken from each; none for mindspore.
+
+    No "kernels" for a SoC whose kernels were not read: nothing of the graph is held to them.
+    """
+    if target.runtime != "lite":
+        return {}
+    versions = {**tables().sources, "launches": f"{ATTENTION}; {COMPOSITES}"}
+    return {what: of for what, of in versions.items() if what != "kernels" or lists_kernels_of(target.soc)}
 
 
 def _launch(target: Target, values: Values, node: Node) -> tuple[Refusal, ...]:

@@ -1,4 +1,4 @@
-"""The pass that fuses: every Softmax and every fused node of the source ends with a record of what became of it."""
+"""The pass that fuses: every softmax and every fused node of the source ends with a record of what became of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from attnfuse.api import CALL, IDENTITIES, Context, Effects, Legalised, Model, Property, TakeExtensions, inline_calls
 from attnfuse_passes.attention.decide import Sites
-from attnfuse_passes.attention.formula import FormulaOfAttention
+from attnfuse_passes.attention.formulas import FormulaOfAnotherValue, FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from attnfuse_passes.attention.identities import registry
 from attnfuse_passes.attention.mask_values import MAX_ELEMENTS
@@ -50,7 +50,8 @@ class Fuse:
     def _fuse(self, model: Model, context: Context) -> bool:
         effects = Effects.of(model)
         sites = Sites.of(model, effects, context.weights, self.largest_constant)
-        changed = rewrite(model, context, effects, (FormulaOfAttention(sites), FusedNodeOfSource(sites)))
+        rewrites = (FormulaOfAttention(sites), FormulaOfAnotherValue(sites), FusedNodeOfSource(sites))
+        changed = rewrite(model, context, effects, rewrites)
         if changed:
             share_equal(model, effects)
             context.sites[:] = masks_once(model, context.sites)

@@ -16,7 +16,9 @@ from attnfuse_passes.attention.axes import Space
 from attnfuse_passes.attention.identities.registry import Identity
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
+    DivideBySum,
     Effect,
     FillWhere,
     Layout,
@@ -24,6 +26,9 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
+    ShiftRows,
+    SubtractLogSum,
 )
 
 Array = npt.NDArray[Any]
@@ -60,7 +65,7 @@ def _check_example(identity: Identity, text: str) -> None:
     if found is None:
         raise AssertionError(f"{identity.name} does not read its example {text!r}")
     value, effect = found
-    others = {AddTerm: "term", FillWhere: "condition"}
+    others = {AddTerm: "term", FillWhere: "condition", ScaleBy: "value", ShiftRows: "by", DivideBySum: "of"}
     named = [getattr(effect, field) for kind, field in others.items() if isinstance(effect, kind)]
     output, x, *rest = numbers_of(model, [node.name, value, *named])
     expected = applied(effect, x, dict(zip(named, rest, strict=True)))
@@ -70,18 +75,28 @@ def _check_example(identity: Identity, text: str) -> None:
 
 
 def applied(effect: Effect, x: Array, values: Mapping[str, Array]) -> Array:
-    """What the effect says the node makes of its input `x`; `values` are those of terms and conditions, by name."""
+    """What the effect says the node makes of its input `x`; `values` are those of other values it names."""
     match effect:
         case Same() | Ordered() | Convert():
             return x
         case Scale(factor):
             return np.asarray(factor * x)
+        case ScaleBy(value, divides):
+            return np.asarray(x / values[value] if divides else x * values[value])
+        case AtLeast(low):
+            return np.maximum(x, low)
         case AddTerm(term, factor):
             return np.asarray(x + factor * values[term])
         case FillWhere(condition, when, fill):
             return np.where(values[condition] == when, fill, x)
         case NanToZero():
             return np.where(np.isnan(x), 0.0, x)
+        case ShiftRows(by):
+            return np.asarray(x - values[by])
+        case SubtractLogSum(axis, c):
+            return np.asarray(x - np.log(np.exp(c * x).sum(axis=axis, keepdims=True)) / c)
+        case DivideBySum(of, axes, _, epsilon, floor):
+            return np.asarray(x / np.maximum(values[of].sum(axis=axes, keepdims=True) + epsilon, floor))
         case Layout(apply):
             space = Space()
             space.identity("x", x.shape)

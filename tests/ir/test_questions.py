@@ -36,7 +36,7 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir.dtypes import FLOAT32
 from attnfuse.verify.graph.known import handed_on
 from attnfuse.verify.numbers.accuracy import _LAYERS
-from attnfuse_passes.attention.census import _ends_layer
+from attnfuse_passes.attention.census import ends_layer
 from attnfuse_passes.attention.identities.registry import all_identities
 from tests.support.graphs import GraphBuilder
 
@@ -162,7 +162,7 @@ REPLACED = (
     Replaced(
         "chain: ends",
         " ".join(name for name in OPERATORS if name.startswith(_BEGINNINGS)),
-        lambda row: _ends_layer(_node(row.name)),
+        lambda row: ends_layer(_node(row.name)),
         "AddLayerNorm AddRmsNorm L2Normalize",
     ),
     Replaced(

@@ -23,7 +23,7 @@ from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.fused_nodes import fused_nodes, read, sizes
 from attnfuse.verify.lowering import Arithmetic
 from attnfuse.verify.numbers.baseline import honest_rounding
-from attnfuse.verify.numbers.comparison import Part, algebra_bounds, formula_values, judge
+from attnfuse.verify.numbers.comparison import Part, Reference, algebra_bounds, formula_values, judge, own_reading
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import drawn_weights
 from attnfuse_passes.attention import layouts
@@ -101,8 +101,12 @@ def compare(part: Cut, sides: tuple[Part, Part], scale: float, how: str) -> list
         exact, native, algebra, fused = (
             side.run(arithmetic, values)[0] for side in sides for arithmetic in (Arithmetic.EXACT, Arithmetic.NATIVE)
         )
-        drawn.append((exact, native, formula_values(original, rounding, values, [native])[0], algebra, fused))
-        bounds.append(algebra_bounds(original, rewritten.model, rounding, values, [exact])[0])
+        output = Reference(exact, algebra_bounds(original, rewritten.model, rounding, values, [exact])[0])
+        if how == "whole":
+            (output,) = own_reading(original, rewritten.model, values, [output], [native], [algebra])
+        formula = formula_values(original, rounding, values, [native])[0]
+        drawn.append((output.exact, native, formula, algebra, fused))
+        bounds.append(output.allowed)
     exact, native, formula, algebra, fused = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     figures = judge(
         "site",

@@ -253,7 +253,7 @@ CASES: dict[str, Callable[[], str]] = {
     "structure.fused_arguments": lambda: already_fused("lite", sparse_mode=2),
     "facts.type": untyped_query,
     "facts.softmax_axis": lambda: code(Site(softmax=lambda g, s: g.op("Softmax", s, (-1, -2)))),
-    "facts.scale": lambda: code(Site(query=lambda g, q: g.muls(q, -1.0))),
+    "facts.scale": lambda: code(Site(query=lambda g, q: g.muls(q, 0.0))),
     "facts.condition": lambda: code(
         Site(scores=lambda g, s: g.select(g.input("mask", (4, 5), FLOAT16), s, np.array(-np.inf, np.float16)))
     ),
@@ -262,7 +262,7 @@ CASES: dict[str, Callable[[], str]] = {
     ),
     "facts.bias_not_finite": lambda: code(Site(scores=lambda g, s: g.add(s, np.full((4, 5), np.nan, np.float16)))),
     "facts.fully_masked_rows": lambda: code(
-        Site(scores=lambda g, s: g.masked_fill(bias(g, s), g.input("m", (4, 5), dtypes.BOOL), LOWEST))
+        Site(scores=lambda g, s: g.muls(g.masked_fill(bias(g, s), g.input("m", (4, 5), dtypes.BOOL), LOWEST), 0.5))
     ),
     "facts.dynamic_batch": lambda: dynamic(product="MatMulExt", other_lead=(1, UNKNOWN)),
     "facts.dynamic_mask": lambda: dynamic(masked=True),

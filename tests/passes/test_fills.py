@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from attnfuse.decisions import SiteRecord
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
@@ -83,11 +84,53 @@ def test_a_fill_that_float16_rounds_to_its_smallest_number() -> None:
     assert site.fully_masked_rows == "mean"
 
 
-@pytest.mark.parametrize("number", [-1e9, -60000.0])
-def test_a_fill_that_a_score_may_reach_in_its_type_stays(number: float) -> None:
-    for dtype in (FLOAT32, BFLOAT16) if number == -1e9 else (FLOAT32, BFLOAT16, FLOAT16):
+def assumed(site: SiteRecord) -> list[str]:
+    return [o.evidence for o in site.obligations if o.kind == "assumption"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("number", [-1e4, -60000.0, -1e9])
+@pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16, FLOAT16])
+def test_a_fill_below_every_real_score_hides_keys(dtype: DType, number: float, runtime: str) -> None:
+    """What it rests on is told: half of the fill is the bound that verification checks."""
+    site = Site(scores=lambda g, s: g.masked_fill(s, mask(g), literal(number)), dtype=dtype).fused(runtime, mask=ROWS)
+    held = float(literal(number, dtype))
+    if np.isinf(held):
+        assert (site.mask, site.fully_masked_rows, assumed(site)) == ("bool", "nan", [])
+        return
+    assert (site.mask, site.fully_masked_rows) == ("bool", "mean")
+    told = assumed(site)
+    if dtype is FLOAT16 and number == -60000.0:
+        assert told == []  # a quarter of what float16 holds is no lower than half of it
+    else:
+        assert [text.partition(":")[0] for text in told] == [f"scores stay above {held / 2:g}"]
+
+
+def test_a_fill_below_what_the_scores_were_computed_in_needs_no_assumption() -> None:
+    """A product in float16, cast up and filled in float32: no score is below −65504."""
+
+    def scores(g: GraphBuilder, s: str, factor: float = 1.0) -> str:
+        return g.masked_fill(g.muls(g.cast(s, FLOAT32), factor), mask(g), literal(-1e9))
+
+    def softmax(g: GraphBuilder, s: str) -> str:
+        return g.cast(g.softmax(s), FLOAT16)
+
+    assert assumed(Site(scores=scores, softmax=softmax).fused(mask=ROWS)) == []
+    grown = Site(scores=lambda g, s: scores(g, s, 1e5), softmax=softmax)
+    _, (site,) = grown.run(grown.proto(), "lite")
+    assert (site.status, len(assumed(site))) == ("fused", 1)
+
+
+@pytest.mark.parametrize("number", [-1000.0, -10.0, 0.0])
+def test_a_fill_that_a_score_may_reach_stays(number: float) -> None:
+    for dtype in (FLOAT32, BFLOAT16, FLOAT16):
         site = Site(scores=lambda g, s: g.masked_fill(s, mask(g), literal(number)), dtype=dtype)
         assert site.refused() == "facts.fill"
+
+
+def test_a_fill_that_a_factor_lifts_into_reach_stays() -> None:
+    site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(-1e4)), 0.01), dtype=FLOAT32)
+    assert site.refused() == "facts.fill"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

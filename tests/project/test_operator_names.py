@@ -29,11 +29,30 @@ _OTHER_WORDS = {
 
 _FUSED = "FlashAttentionScore PromptFlashAttention"
 _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
+_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2"
+_OF_ROWS = "Add AddExt Maximum Minimum ClampScalar ClampTensor Select Where MaskedFill Equal IsInf"
 _ABOUT = {
     # Passes.
     "passes/attention/identities/product.py": (
         "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Baddbmm Addmm Dense Mul Add AddExt InplaceAddExt Sub SubExt",
         "how each matrix product takes its operands, and which operands of a sum are scores",
+    ),
+    "passes/attention/identities/rows.py": (
+        f"{_ROWS} {_OF_ROWS}",
+        "what makes a number for each row, and what may be done to it before the row meets it again",
+    ),
+    "passes/attention/identities/exponentials.py": (
+        "Exp Exp2 Pow PowScalarTensor PowTensorScalar Reciprocal",
+        "exponentials of any base, and what divides by their sum",
+    ),
+    "passes/attention/identities/nan_guard.py": ("LogicalNot Equal NotEqual IsFinite", "what tells NaN from numbers"),
+    "passes/attention/identities/weights.py": (
+        "Dropout Chunk Split SplitWithSize SplitTensor",
+        "what a TupleGetItem or a Concat undoes",
+    ),
+    "passes/attention/softmax.py": (
+        "ReduceSum SumExt LinalgVectorNorm LogSoftmax LogSoftmaxExt LogSumExp",
+        "sums that exponentials may enter, and logarithms of such sums",
     ),
     "passes/attention/identities/contraction.py": (
         "Einsum SumExt ReduceSum Mul",
@@ -61,6 +80,7 @@ _ABOUT = {
     ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
+    "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
     "passes/attention/open_sizes.py": (
         "ExpandDims Reshape Shape Tile Transpose",
         "what asks for a size, and which axis keeps one that is not known",
@@ -147,8 +167,8 @@ _ABOUT = {
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/baseline.py": (
-        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum",
-        "operators of scale, and products by hand",
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "operators of scale, products by hand, and operators that fill in a number",
     ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.

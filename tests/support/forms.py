@@ -6,7 +6,7 @@ is `spellings.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal, TypeAlias
 
@@ -59,6 +59,8 @@ class Form:
     steps: tuple[float | Term, ...]
     scores_dtype: DType
     nan_guard: bool
+    temperature: str | None
+    """The axes of a factor of the scores that is an input, a part of "BN"; None where there is none."""
     no_fully_masked_rows: bool
     """Whether every row is left a key, and the policy says so."""
 
@@ -97,6 +99,11 @@ def _factor(random: Random) -> float:
     return random.choice(_FACTORS)
 
 
+def _finite(dtype: DType, *numbers: float) -> list[float]:
+    """Those of the numbers that the type holds, as it rounds them."""
+    return [float(np.array(x).astype(dtype.numpy)) for x in numbers if x >= LOWEST[dtype.name]]
+
+
 def draw_term(random: Random, dtype: DType) -> Term:
     """A mask or a bias for scores of that type."""
     if random.random() < 0.2:
@@ -108,9 +115,9 @@ def draw_term(random: Random, dtype: DType) -> Term:
     if what == "bias":
         return Term(what, random.choice(("input", "constant", "learned")), over, dtype=dtype)
     if what == "fill":
-        low = random.choice((-INF, LOWEST[dtype.name]))
+        low = random.choice((-INF, LOWEST[dtype.name], *_finite(dtype, -1e4, -65504.0, -1e9)))
         return Term(what, random.choice(("input", "constant")), over, low, dtype=dtype)
-    low = random.choice((-INF, LOWEST[dtype.name], float(np.array(-10000.0).astype(dtype.numpy))))
+    low = random.choice((-INF, LOWEST[dtype.name], *_finite(dtype, -1e4, -1e9)))
     return Term(what, random.choice(("input", "constant", "arithmetic")), over, low, dtype=dtype)
 
 
@@ -132,8 +139,9 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
     for _ in range(random.choice((0, 1, 1))):
         steps.insert(0 if random.random() < 0.7 else random.randrange(len(steps) + 1), _factor(random))
     total = np.prod([s for s in (*before, *steps) if not isinstance(s, Term)])
-    if total < 0:
+    if total < 0 and random.random() < 0.5:
         before.append(-1.0)
+        total = -total
     # Scores stay small, so that adding them to float16's smallest number does not leave its range.
     while abs(total) > 2:
         before.append(0.25)
@@ -151,6 +159,7 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
         steps=tuple(steps),
         scores_dtype=scores_dtype,
         nan_guard=not plain and random.random() < 0.2,
+        temperature=random.choice(("", "N", "BN")) if not plain and random.random() < 0.2 else None,
         no_fully_masked_rows=no_fully_masked_rows,
     )
 
@@ -159,13 +168,15 @@ def draw_form(random: Random, *, plain: bool = False) -> Form:
 class Numbers:
     """q [B, N, S, D], k and v [B, K, T, ·], and for each term an array [b, n, s, t], 1 where it does not vary.
 
-    A bias has numbers; a drop or fill has booleans, True where the key is discarded.
+    A bias has numbers; a drop or fill has booleans, True where the key is discarded. `temperature` [b, n, 1, 1]
+    multiplies the scores before all steps.
     """
 
     query: Array
     key: Array
     value: Array
     terms: tuple[Array, ...]
+    temperature: Array | None = None
 
 
 def draw_numbers(form: Form, random: Random) -> Numbers:
@@ -194,8 +205,18 @@ def draw_numbers(form: Form, random: Random) -> Numbers:
         normal(form.batch, form.kv_heads, form.key_length, form.head_dim),
         normal(form.batch, form.kv_heads, form.key_length, form.value_head_dim),
         tuple(terms),
+        _temperature(form, rng),
     )
     return _attend(form, found) if form.no_fully_masked_rows else found
+
+
+def _temperature(form: Form, rng: np.random.Generator) -> Array | None:
+    """Between 0.5 and 1, exact in every type, and now and then negative."""
+    if form.temperature is None:
+        return None
+    dims = tuple(form.size(axis) if axis in form.temperature else 1 for axis in "BN")
+    numbers: Array = rng.integers(4, 9, (*dims, 1, 1)) / 8 * rng.choice((1.0, 1.0, -1.0))
+    return numbers
 
 
 def _attend(form: Form, numbers: Numbers) -> Numbers:
@@ -209,7 +230,7 @@ def _attend(form: Form, numbers: Numbers) -> Numbers:
             else:
                 value[...] = False
         terms.append(value)
-    return Numbers(numbers.query, numbers.key, numbers.value, tuple(terms))
+    return replace(numbers, terms=tuple(terms))
 
 
 def formula(form: Form, numbers: Numbers) -> Array:
@@ -217,7 +238,10 @@ def formula(form: Form, numbers: Numbers) -> Array:
     with np.errstate(all="ignore"):
         group = form.heads // form.kv_heads
         key, value = numbers.key.repeat(group, 1), numbers.value.repeat(group, 1)
-        scores = _with_terms(form, numbers, numbers.query @ key.swapaxes(-1, -2) * np.prod(form.operand_factors))
+        scores = numbers.query @ key.swapaxes(-1, -2) * np.prod(form.operand_factors)
+        if numbers.temperature is not None:
+            scores = scores * numbers.temperature
+        scores = _with_terms(form, numbers, scores)
         weights = oracle.softmax(scores)
         if form.nan_guard:
             weights = np.where(np.isnan(weights), 0.0, weights)
@@ -228,21 +252,19 @@ def formula(form: Form, numbers: Numbers) -> Array:
 def fine_rows(form: Form, numbers: Numbers) -> Array:
     """[B, N, S, V], whether the row's result is more than rounding.
 
-    In a low-precision type, a row all of whose keys have been given a large number keeps little of its scores, and
-    where several terms add up to that number, not even the order in which it is rounded is told.
+    In a row all of whose keys have been given a large number, its type keeps little of the scores: scores of 4 and more
+    are then rounded to anything, and where several terms add up to that number, not even the order of rounding is told.
     """
-    shape = (form.batch, form.heads, form.query_length, form.key_length)
-    if len(numbers.terms) < 2 or not form.scores_dtype.is_low_precision:
-        return np.ones((*shape[:-1], form.value_head_dim), bool)
-    with np.errstate(all="ignore"):
-        largest = _with_terms(form, numbers, np.zeros(shape)).max(-1, keepdims=True)
-    fine = 2 * np.abs(largest) * _step(form.scores_dtype) < 0.5
-    return np.broadcast_to(fine | np.isinf(largest), (*shape[:-1], form.value_head_dim))
-
-
-def _step(dtype: DType) -> float:
-    """From 1 to the next number of the type."""
-    return {"float16": 2.0**-10, "bfloat16": 2.0**-7}[dtype.name]
+    group = form.heads // form.kv_heads
+    zeros = np.zeros((form.batch, form.heads, form.query_length, form.key_length))
+    scores = numbers.query @ numbers.key.repeat(group, 1).swapaxes(-1, -2) * form.scale
+    largest = _with_terms(form, numbers, zeros).max(-1, keepdims=True)
+    lost = np.isfinite(largest) & (largest <= -4 / form.scores_dtype.unit_roundoff)
+    fine = ~(lost & (np.abs(scores).max(-1, keepdims=True) > 3.5))
+    if len(numbers.terms) > 1 and form.scores_dtype.is_low_precision:
+        with np.errstate(all="ignore"):
+            fine &= (4 * np.abs(largest) * form.scores_dtype.unit_roundoff < 0.5) | np.isinf(largest)
+    return np.broadcast_to(fine, (*fine.shape[:-1], form.value_head_dim))
 
 
 def _with_terms(form: Form, numbers: Numbers, scores: Any) -> Any:

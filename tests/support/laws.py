@@ -18,6 +18,7 @@ from tests.support.spellings import Spelling
 
 FUSED_OPS = ("FlashAttentionScore", "PromptFlashAttention")
 ABSORBING = -1e30
+HIDING = -8192.0
 
 
 def check(spelling: Spelling, runtime: str) -> str:
@@ -78,7 +79,7 @@ def tolerance(site: SiteRecord) -> float:
 def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
     form = spelling.form
     assert site.scale is not None
-    assert abs(site.scale / form.scale - 1) < 1e-6, (site.scale, form.scale)
+    assert abs(site.scale / abs(form.scale) - 1) < 1e-6, (site.scale, form.scale)
     compute = form.dtype.name if form.dtype.is_low_precision else "float16"
     assert (site.facts.dtype, site.compute_dtype, site.output_dtype) == (form.dtype.name, compute, form.dtype.name)
     assert site.mask in expected_mask(form, spelling.numbers), site.mask
@@ -105,9 +106,11 @@ def _check_normal_form(spelling: Spelling, site: SiteRecord) -> None:
         assert [shape[:2] for shape in shapes] == [(form.batch, own) for own in heads] or not shown, shapes
 
 
-def _is_discard(term: Term) -> bool:
+def _is_discard(form: Form, term: Term) -> bool:
     """Whether the term's meaning, keys left out, is known before run time."""
-    return term.what == "fill" or (term.what == "drop" and term.source != "input" and term.low <= ABSORBING)
+    limit = ABSORBING if term.dtype.is_low_precision else -4 / term.dtype.unit_roundoff
+    low = term.low * abs(_factor_behind(form, term))
+    return term.what == "fill" or (term.what == "drop" and term.source != "input" and low <= limit)
 
 
 def _factor_behind(form: Form, term: Term) -> float:
@@ -123,7 +126,7 @@ def expected_mask(form: Form, numbers: Numbers) -> tuple[str | None, ...]:
         if term.what == "drop" and _factor_behind(form, term) < 0:
             if term.source != "constant" or value.any():
                 kinds.add("additive")  # it draws attention to the keys it marks
-        elif _is_discard(term):
+        elif _is_discard(form, term):
             if term.source != "constant":
                 kinds.add("bool")
             elif value.any() or term.what == "fill":
@@ -148,13 +151,13 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     compute = form.dtype.name if form.dtype.is_low_precision else "float16"
     for term in form.terms:
         factor = _factor_behind(form, term)
-        if _is_discard(term):
+        if _is_discard(form, term):
             if runtime == "lite" and ("N" in term.over or "B" in term.over):
                 codes.add("target.mask_per_head")
             if factor < 0:
                 codes |= {"facts.fill", "facts.bias_not_finite", "facts.bias_range"}
-            if term.what == "fill" and term.dtype.name == "float16":
-                codes.add("facts.fill") if abs(factor) < 1 else None
+            if term.what == "fill" and term.low * abs(factor) > HIDING:
+                codes.add("facts.fill")
             if not np.isinf(term.low) and abs(factor) > 1:
                 codes |= {"facts.fill", "facts.bias_range"}  # beyond the type's range
         elif term.what == "drop" and factor < 0 and np.isinf(term.low):

@@ -16,8 +16,6 @@ from tests.support.forms import Form, Term
 MUST_REFUSE = (
     "bias on the weights",
     "factor inverted",
-    "factor is an input",
-    "factor is negative",
     "factor is zero",
     "factor per key",
     "factor per query",
@@ -95,11 +93,9 @@ def suited(form: Form, mutation: str | None) -> Form:
         case "polarity of a mask":
             return reshaped(steps=(Term("fill", "input", "BST", -np.inf, dtype=form.scores_dtype),))
         case "fill within reach":
-            return reshaped(steps=(Term("fill", "input", "ST", -10.0, dtype=form.scores_dtype),))
+            return reshaped(steps=(Term("fill", "input", "ST", -1000.0, dtype=form.scores_dtype),))
         case "softmax over heads":
             return reshaped(heads=max(2, form.heads), kv_heads=max(2, form.heads), nan_guard=False)
-        case "factor is negative":
-            return reshaped(operand_factors=(*form.operand_factors, -1.0))
         case "guard of another value" | "guard puts one":
             return reshaped(nan_guard=True)
         case "scores read as another shape":

@@ -1,7 +1,8 @@
 """A NumPy interpreter of MindIR graphs: what an operator means, in exact arithmetic.
 
 Every number is a float64 whatever the graph says, so a cast changes nothing; only the range of a value's type is
-kept: what float16 cannot hold becomes an infinity, which is what masks are made of. So two graphs that are equal by
+kept: what float16 cannot hold becomes an infinity, and where neighbouring numbers of the type are 8 apart or more (from
+−8192 on in float16) a number is rounded to one of them. That is what masks are made of. So two graphs that are equal by
 algebra are equal here, and a rewrite that loses a mask to an overflow is seen.
 
 The fused nodes are read by the argument positions of MindSpore 2.7.1's operator definitions and computed as their
@@ -24,6 +25,9 @@ from attnfuse.mindir.schema import GraphProto
 
 Array: TypeAlias = npt.NDArray[Any]
 
+_STILL = 1 + 2.0**-12
+"""Half a unit in the last place beyond the largest number still rounds to it."""
+
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
 
 
@@ -35,8 +39,12 @@ def in_range(value: Array, dtype: DType) -> Array:
     largest = _LARGEST.get(dtype.name)
     if largest is None:
         return value
-    # Half a unit in the last place beyond the largest number still rounds to it.
-    beyond = np.abs(value) > largest * (1 + 2.0**-12)
+    coarse = np.isfinite(value) & (np.abs(value) >= 4 / dtype.unit_roundoff)
+    if coarse.any():
+        with np.errstate(over="ignore"):
+            rounded = np.clip(value, -largest, largest).astype(dtype.numpy).astype(np.float64)
+        value = np.where(coarse & ~(np.abs(value) > largest * _STILL), rounded, value)
+    beyond = np.abs(value) > largest * _STILL
     return np.where(beyond, np.copysign(np.inf, value), value) if beyond.any() else value
 
 
@@ -301,6 +309,27 @@ def _split(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return np.split(x, np.cumsum(sizes)[:-1], axis=axis)
 
 
+def _max(x: Array, axis: int, keep: bool) -> Array:
+    return np.asarray(np.max(x, axis=axis, keepdims=keep))
+
+
+def _log_sum_exp(x: Array, axis: Any, keep: bool) -> Array:
+    largest = np.max(x, axis=axis, keepdims=True)
+    total = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=keep))
+    return np.asarray(total + (largest if keep else largest.reshape(total.shape)))
+
+
+def _log_softmax(x: Array, axis: int) -> Array:
+    """The difference from the largest first: a row of one huge number gives −log n, as it does in the operator."""
+    less = x - np.max(x, axis=axis, keepdims=True)
+    return np.asarray(less - np.log(np.sum(np.exp(less), axis=axis, keepdims=True)))
+
+
+def _dropout(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    assert a[1] == 1.0, "dropout at random"
+    return [a[0], np.ones_like(a[0])]
+
+
 def _log(x: Array) -> Any:
     with np.errstate(divide="ignore"):
         return np.log(x)
@@ -340,8 +369,34 @@ _OPS: dict[str, Op] = {
     "LogicalNot": lambda i, node, a: np.logical_not(a[0]),
     "Abs": lambda i, node, a: np.abs(a[0]),
     "Neg": lambda i, node, a: -a[0],
+    "Log2": lambda i, node, a: np.log2(a[0]),
+    "Exp2": lambda i, node, a: np.exp2(a[0]),
+    **dict.fromkeys(("Pow", "PowScalarTensor", "PowTensorScalar"), _binary(np.power)),
+    "Reciprocal": lambda i, node, a: 1.0 / a[0],
+    "ClampScalar": lambda i, node, a: np.clip(a[0], a[1], a[2]),
+    "NotEqual": _binary(np.not_equal),
+    "IsFinite": lambda i, node, a: np.isfinite(a[0]),
+    "NanToNum": lambda i, node, a: np.nan_to_num(a[0], nan=a[1] or 0.0, posinf=a[2], neginf=a[3]),
+    **dict.fromkeys(("OnesLike", "OnesLikeExt"), lambda i, node, a: np.ones_like(a[0])),
+    **dict.fromkeys(("ZerosLike", "ZerosLikeExt"), lambda i, node, a: np.zeros_like(a[0])),
+    "Dropout": _dropout,
+    "Chunk": lambda i, node, a: np.array_split(a[0], a[1], a[2]),
+    "Split": lambda i, node, a: np.split(a[0], a[2], a[1]),
+    "SplitTensor": lambda i, node, a: np.split(a[0], range(a[1], a[0].shape[a[2]], a[1]), a[2]),
+    "Max": lambda i, node, a: np.max(a[0]),
+    "MaxDim": lambda i, node, a: [_max(a[0], a[1], a[2]), None],
+    "ArgMaxWithValue": lambda i, node, a: [None, _max(a[0], a[1], a[2])],
+    "SumExt": lambda i, node, a: np.sum(a[0], axis=a[1], keepdims=a[2]),
+    "LogSumExp": lambda i, node, a: _log_sum_exp(a[0], a[1], a[2]),
+    **dict.fromkeys(("LogSoftmax", "LogSoftmaxExt"), lambda i, node, a: _log_softmax(a[0], a[1])),
     "Log": lambda i, node, a: _log(a[0]),
     "Exp": lambda i, node, a: np.exp(a[0]),
+    "Sqrt": lambda i, node, a: np.sqrt(a[0]),
+    "Rsqrt": lambda i, node, a: 1.0 / np.sqrt(a[0]),
+    **dict.fromkeys(("Pow", "PowScalarTensor"), _binary(np.power)),
+    **dict.fromkeys(
+        ("ClampScalar", "ClampTensor"), lambda i, node, a: np.clip(a[0], a[1], a[2]) if a[1:] != [None, None] else a[0]
+    ),
     "Tanh": lambda i, node, a: np.tanh(a[0]),
     **dict.fromkeys(("IsNan", "IsNaN"), lambda i, node, a: np.isnan(a[0])),
     "IsInf": lambda i, node, a: np.isinf(a[0]),

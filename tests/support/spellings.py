@@ -18,9 +18,11 @@ from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT32, DType
 from attnfuse.mindir.schema import ModelProto
+from tests.support.by_hand import in_place, nan_test, softmax, untouched
 from tests.support.forms import LOWEST, Array, Form, Numbers, Term, draw_form, draw_numbers
 from tests.support.graphs import GraphBuilder
 from tests.support.mutations import suited
+from tests.support.temperature import tempered
 
 Axes: TypeAlias = tuple[str, ...]
 """The axes of a tensor, each the letters it is made of: ("BN", "S", "D")."""
@@ -306,7 +308,8 @@ class _Speller:
             pairs.append((step, terms.pop(0) if isinstance(step, Term) else None))
         alpha = pairs.pop(0)[0] if len(pairs) > 1 and not isinstance(pairs[0][0], Term) and self.chance(0.3) else 1
         first, numbers = pairs[0] if pairs else (1.0, None)
-        if len(self.lead) == 1 and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
+        is_bare = len(self.lead) == 1 and form.temperature is None
+        if is_bare and isinstance(first, Term) and first.what != "fill" and self.chance(0.5):
             assert not isinstance(alpha, Term)
             assert numbers is not None
             scores = self._baddbmm(query, key, alpha, first, numbers)
@@ -319,6 +322,7 @@ class _Speller:
         else:
             scores = self._product(query, self._swapped(key))
         scores = self._cast(scores, form.scores_dtype)
+        scores = _Tensor(tempered(self.random, self.g, form, self.numbers, self.inputs, scores.name), scores.axes)
         scores = self._mutated_scores(scores)
         if alpha != 1:
             pairs.insert(0, (alpha, None))
@@ -459,7 +463,7 @@ class _Speller:
                 case "AddExt":
                     return _Tensor(g.node("AddExt", [scores.name, name, g.constant(1)], tensor_type), scores.axes)
                 case _:
-                    return _Tensor(self._in_place(scores.name, name, tensor_type), scores.axes)
+                    return _Tensor(in_place(g, scores.name, name), scores.axes)
         inverted = self.chance()  # True where the score is kept
         if self.mutation == "polarity of a mask":
             inverted, numbers = True, ~numbers
@@ -477,13 +481,6 @@ class _Speller:
             return _Tensor(g.node("Select", [condition, fill, scores.name], tensor_type), scores.axes)
         return _Tensor(g.node("MaskedFill", [scores.name, condition, fill], tensor_type), scores.axes)
 
-    def _in_place(self, scores: str, term: str, tensor_type: TensorType) -> str:
-        """MindSpore 2.10's in-place addition: read back after the effect it has."""
-        g = self.g
-        done = g.node("InplaceAddExt", [scores, term, g.constant(1)], tensor_type)
-        state = g.node("UpdateState", [g.monad(), done], None)
-        return g.node("Load", [done, state], tensor_type)
-
     # --- softmax and the second product
 
     def _softmax(self, scores: _Tensor) -> tuple[_Tensor, Axes]:
@@ -495,7 +492,9 @@ class _Speller:
         elif mutation == "softmax over heads":
             axis = 1
         shown = axis - rank if self.chance() else axis
-        weights = scores if mutation == "sink column" else _Tensor(g.softmax(scores.name, shown), scores.axes)
+        weights = (
+            scores if mutation == "sink column" else _Tensor(softmax(g, self.random, scores.name, shown), scores.axes)
+        )
         if mutation == "sink column":
             dims = g.dims(scores.name)
             sink = self._other("sink", scores, [1 if i == axis else d for i, d in enumerate(dims)])
@@ -509,6 +508,8 @@ class _Speller:
         if self.form.nan_guard:
             weights = self._guarded(weights)
         weights = self._cast(weights, self.form.dtype)
+        if self.chance(0.2):
+            weights = _Tensor(untouched(g, self.random, weights.name), weights.axes)
         return self._mutated_weights(weights), scores.axes
 
     def _guarded(self, weights: _Tensor) -> _Tensor:
@@ -518,7 +519,7 @@ class _Speller:
         if self.mutation == "guard of another value":
             self.inputs["other"] = np.zeros(tensor_type.dims)
             tested = g.input("other", tensor_type.dims, tensor_type.dtype)
-        test = g.node(self.random.choice(["IsNan", "IsNaN"]), [tested], TensorType(tensor_type.dims, dtypes.BOOL))
+        test = nan_test(g, self.random, tested)
         number = 1.0 if self.mutation == "guard puts one" else 0.0
         zero = g.constant(np.array(number, tensor_type.dtype.numpy))
         if self.chance():
@@ -551,8 +552,6 @@ class _Speller:
         axes = scores.axes
         ones = [1] * len(tensor_type.dims)
         match self.mutation:
-            case "factor is an input":
-                return _Tensor(g.mul(scores.name, self._other("factor", scores, ())), axes)
             case "factor is zero":
                 return _Tensor(g.muls(scores.name, 0.0), axes)
             case "factor per key" | "factor per query":

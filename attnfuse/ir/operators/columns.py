@@ -145,6 +145,7 @@ class Role(Enum):
     PROJECTION = "a product with a learned matrix, and a bias"
     NORM = "a normalisation"
     SOFTMAX = "a softmax"
+    EXPONENTIAL = "a power whose exponent is computed: a softmax may be made of it"
     LOOKUP = "a look-up in a table"
     TUPLE = "puts values together, or takes them apart"
     NAN_TEST = "tells NaN from numbers"

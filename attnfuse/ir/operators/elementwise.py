@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, NotKnown, TypeMismatch
+from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.operators.inference import (
     arithmetic,
     broadcast,
@@ -169,8 +170,10 @@ def _complex(a: Arguments) -> ValueType:
     return None if one.dtype is FLOAT64 else TensorType(dims, COMPLEX64)
 
 
-def _binary(name: str, infer: Infer, *examples: str, left: str = "input", right: str = "other") -> Operator:
-    return row(name, f"{left}: tensor, {right}: tensor", infer, examples=examples)
+def _binary(
+    name: str, infer: Infer, *examples: str, left: str = "input", right: str = "other", role: Role | None = None
+) -> Operator:
+    return row(name, f"{left}: tensor, {right}: tensor", infer, role=role, examples=examples)
 
 
 ROWS: tuple[Operator, ...] = (
@@ -234,6 +237,7 @@ ROWS: tuple[Operator, ...] = (
         "Pow(x: float16[2], y: bfloat16[]) -> float32[2]",
         "Pow(x: uint8[2], y: int8[]) -> int16[2]",
         right="exponent",
+        role=Role.EXPONENTIAL,
     ),
     _binary(
         "FloorDiv",
@@ -437,6 +441,7 @@ ROWS: tuple[Operator, ...] = (
         "PowScalarTensor",
         "input: number, exponent: tensor",
         lambda a: TensorType(a.tensor("exponent").dims, with_number(a.tensor("exponent").dtype, a.scalar("input"))),
+        role=Role.EXPONENTIAL,
         examples=(
             "PowScalarTensor(2.0, x: float16[2]) -> float16[2]",
             "PowScalarTensor(2.0, x: int32[2]) -> float32[2]",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from attnfuse.ir.operators.arguments import Arguments, TypeMismatch
-from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, alias, converted, same
+from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, Role, alias, converted, same
 from attnfuse.ir.operators.inference import real_function, same_as
 from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, Infer, Operator, row
 from attnfuse.ir.types import COMPLEX64, ScalarType, TensorType, ValueType
@@ -29,6 +29,11 @@ def _part(a: Arguments) -> ValueType:
     return TensorType(tensor_type.dims, FLOAT32) if tensor_type.dtype is COMPLEX64 else tensor_type
 
 
+def _dropout(a: Arguments) -> ValueType:
+    """What is kept, and which elements that are."""
+    return a.tensor("x"), a.tensor("x")
+
+
 def _number_to_tensor(a: Arguments) -> ValueType:
     number = a.value_type("input_scalar")
     dtype = a.dtype("dtype")
@@ -37,8 +42,15 @@ def _number_to_tensor(a: Arguments) -> ValueType:
     return None if dtype is None else TensorType((), dtype)
 
 
-def _unary(name: str, infer: Infer, *examples: str, operand: str = "input", source: str = DEFINED) -> Operator:
-    return row(name, f"{operand}: tensor", infer, examples=examples, source=source)
+def _unary(
+    name: str,
+    infer: Infer,
+    *examples: str,
+    operand: str = "input",
+    source: str = DEFINED,
+    role: Role | None = None,
+) -> Operator:
+    return row(name, f"{operand}: tensor", infer, role=role, examples=examples, source=source)
 
 
 def _keeping(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
@@ -46,7 +58,7 @@ def _keeping(name: str, operand: str = "input", source: str = DEFINED) -> Operat
     return _unary(name, same_as(operand), f"{name}(x: float16[2, ?]) -> float16[2, ?]", operand=operand, source=source)
 
 
-def _real(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
+def _real(name: str, operand: str = "input", source: str = DEFINED, role: Role | None = None) -> Operator:
     """A function that gives float32 of whole numbers."""
     return _unary(
         name,
@@ -55,6 +67,7 @@ def _real(name: str, operand: str = "input", source: str = DEFINED) -> Operator:
         f"{name}(x: int64[2, 3]) -> float32[2, 3]",
         operand=operand,
         source=source,
+        role=role,
     )
 
 
@@ -79,8 +92,9 @@ ROWS: tuple[Operator, ...] = (
     *map(_keeping, ("ReLU", "HSwish", "SiLU", "GeLU", "ACos", "Asin", "Acosh")),
     _keeping("Mish", "x", CLASSIC),
     _keeping("FastGeLU", "x"),
-    *map(_real, ("Rsqrt", "Sin", "Cos", "Tanh", "Sigmoid", "Reciprocal", "Exp", "Log", "Log1p", "Log2", "Log10")),
+    *map(_real, ("Rsqrt", "Sin", "Cos", "Tanh", "Sigmoid", "Reciprocal", "Log", "Log1p", "Log2", "Log10")),
     *map(_real, ("AcosExt", "AsinExt", "AcoshExt", "Atanh", "Erfinv")),
+    *(_real(name, role=Role.EXPONENTIAL) for name in ("Exp", "Exp2")),
     _real("Sqrt", "x"),
     _real("LogExt", source=NEWER),
     _unary(
@@ -95,6 +109,18 @@ ROWS: tuple[Operator, ...] = (
         "input: tensor, approximate: enum",
         same_as("input"),
         examples=("GeluExt(x: float16[2, ?], 1) -> float16[2, ?]", "GeluExt(x: int32[2], 0) -> int32[2]"),
+    ),
+    row(
+        "NanToNum",
+        "input: tensor, nan: number? = None, posinf: number? = None, neginf: number? = None",
+        same_as("input"),
+        examples=("NanToNum(x: float16[2, ?], 0.0, None, None) -> float16[2, ?]",),
+    ),
+    row(
+        "Dropout",
+        "x: tensor, keep_prob: float = 0.5, Seed0: int = 0, Seed1: int = 0",
+        _dropout,
+        examples=("Dropout(x: float16[2, ?], 1.0, 0, 0) -> (float16[2, ?], float16[2, ?])",),
     ),
     row(
         "Logit",

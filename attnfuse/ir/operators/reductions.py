@@ -64,6 +64,14 @@ def _extreme_of_axis(a: Arguments) -> ValueType:
     return _reduced(tensor_type, axes, keep, tensor_type.dtype), _reduced(tensor_type, axes, keep, INT64)
 
 
+def _extreme_with_place(a: Arguments) -> ValueType:
+    """Where the largest stands, and the largest."""
+    tensor_type = a.tensor("input")
+    axes = frozenset({axis_of(a.integer("axis"), tensor_type.rank)})
+    keep = a.flag("keep_dims")
+    return _reduced(tensor_type, axes, keep, INT64), _reduced(tensor_type, axes, keep, tensor_type.dtype)
+
+
 def _place(a: Arguments) -> ValueType:
     tensor_type = a.tensor("input_x")
     dtype = dtype_or(a, "output_type", INT32)
@@ -187,6 +195,20 @@ ROWS: tuple[Operator, ...] = (
             "MaxDim(x: float16[2, 3], 1, True) -> (float16[2, 1], int64[2, 1])",
             "MaxDim(x: float16[2, 3], -2, False) -> (float16[3], int64[3])",
         ),
+    ),
+    row(
+        "ArgMaxWithValue",
+        "input: tensor, axis: int = 0, keep_dims: bool = False",
+        _extreme_with_place,
+        kernel=Kernel.REDUCE,
+        examples=("ArgMaxWithValue(x: float16[2, ?], 0, True) -> (int64[1, ?], float16[1, ?])",),
+    ),
+    row(
+        "LogSumExp",
+        "input: tensor, dim: ints, keepdim: bool = False",
+        _reduce("input", "dim", "keepdim"),
+        kernel=Kernel.REDUCE,
+        examples=("LogSumExp(x: float16[2, ?], (-1,), True) -> float16[2, 1]",),
     ),
     row(
         "Argmax",

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from attnfuse.ir.graph import CALL, Model, Node
-from attnfuse.ir.operators.columns import Hands
-from attnfuse.ir.questions import hands
+from attnfuse.ir.operators.columns import Hands, Role
+from attnfuse.ir.questions import hands, role
 from attnfuse.mindir import dtypes
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read
 from attnfuse.verify.graph.known import depends_on_inputs, handed_on, known_number, range_size
@@ -345,13 +345,25 @@ class _Walk:
                 node = use.node
                 if node is None:
                     continue
-                if node.op in ("Softmax", "LogSoftmax") and use.position == 0:
+                if _makes_softmax(self.model, node, use.position):
                     self.softened[value] = True
                 elif node.op in FUSED_OPS:
                     self.softened[value] = self.softened[value] or use.position > 2
                 elif _keeps_scores(node, use.position):
                     self.softened[value] = self.softened[value] or self._is_score(node.name)
         return self.softened[value]
+
+
+def _makes_softmax(model: Model, node: Node, position: int) -> bool:
+    """Whether an operand at that position has its softmax taken, by one operator or by exponentials that are summed."""
+    if role(node) is Role.EXPONENTIAL:
+        onward = [use.node for use in model.uses(node.name) if use.node is not None]
+        summed = ("ReduceSum", "SumExt")
+        return any(
+            user.op in summed or any(use.node is not None and use.node.op in summed for use in model.uses(user.name))
+            for user in onward
+        )
+    return node.op in ("Softmax", "LogSoftmax", "LogSoftmaxExt", "LogSumExp") and position == 0
 
 
 def _keeps_scores(node: Node, position: int) -> bool:

@@ -40,7 +40,8 @@ class Rounding:
     product that made the scores and the softmax, in order, that product first; all they do to the scores but scale
     them is a bias, and the scores are moved by what storing it costs (`OnnxWriter.moved`). `added` is the coarsest
     type in which the formula itself holds the sum of scores and bias. `scores` is for a fused node: its scores are held
-    in that type too.
+    in that type too. `level` is for the softmax: of sums that are −level or less in a whole row, the type has lost the
+    scores, and they count alike (`OnnxWriter.levelled`).
     """
 
     dtype: DType
@@ -49,6 +50,7 @@ class Rounding:
     stored: tuple[str, ...] = ()
     added: DType = dtypes.FLOAT32
     scores: bool = False
+    level: float | None = None
 
 
 def onnx_type(dtype: DType) -> int:

@@ -148,6 +148,33 @@ def _log_of_base(at: LoweringContext) -> Result:
     return at.emit("Div", at.emit("Log", at.converted(0, at.out.dtype)), at.scalar(math.log(_BASES[at.op])))
 
 
+@lowers("Exp2")
+def _exp2(at: LoweringContext) -> Result:
+    return at.emit("Exp", at.emit("Mul", at.converted(0, at.out.dtype), at.scalar(math.log(2.0))))
+
+
+@lowers("NanToNum")
+def _nan_to_num(at: LoweringContext) -> Result:
+    """Operand, and what stands for NaN (0), +∞ and −∞ (the type's extremes)."""
+    x, dtype = at.tensor(0), at.out.dtype
+    nan, high, low = (
+        instead if at.is_absent(position) else at.number(position)
+        for position, instead in ((1, 0.0), (2, dtype.largest), (3, -dtype.largest))
+    )
+    for sign, number in (({"detect_negative": 0}, high), ({"detect_positive": 0}, low)):
+        x = at.emit("Where", at.emit("IsInf", x, **sign), at.scalar(number), x)
+    return at.emit("Where", at.emit("IsNaN", at.tensor(0)), at.scalar(nan), x)
+
+
+@lowers("Dropout", moves=True)
+def _dropout(at: LoweringContext) -> Result:
+    """With keep_prob 1 every element stays."""
+    if at.number(1) != 1.0:
+        raise at.unsupported(f"dropout at random, with keep_prob {at.number(1)}")
+    kept = at.emit("Equal", at.tensor(0), at.tensor(0))
+    return [at.tensor(0), at.emit("Cast", kept, to=onnx_type(at.outs[1].dtype))]
+
+
 @lowers("Rsqrt")
 def _rsqrt(at: LoweringContext) -> Result:
     return at.emit("Reciprocal", at.emit("Sqrt", at.converted(0, at.out.dtype)))

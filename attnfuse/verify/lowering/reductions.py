@@ -73,6 +73,29 @@ def _extreme(at: LoweringContext) -> Result:
     return at.emit("ReduceMax" if at.op == "Max" else "ReduceMin", at.tensor(0), axes, keepdims=0)
 
 
+@lowers("MaxDim", "ArgMaxWithValue", moves=True)
+def _extreme_of_axis(at: LoweringContext) -> Result:
+    """Operand, axis, whether it stays; the largest and its place, or the other way round."""
+    place, x = 1 if at.op == "MaxDim" else 0, at.tensor(0)
+    keep = int(len(at.outs[place].dims) == len(at.dims(0)))
+    axis = at.integer(1) % len(at.dims(0))
+    largest = at.emit("ReduceMax", x, at.writer.integers([axis]), keepdims=keep)
+    index = at.emit("ArgMax", x, axis=axis, keepdims=keep)
+    where = at.writer.convert(index, dtypes.INT64, at.outs[place].dtype)
+    return [largest, where] if place else [where, largest]
+
+
+@lowers("LogSumExp")
+def _log_sum_exp(at: LoweringContext) -> Result:
+    """Operand, axes, whether they stay. The largest number is taken out first, as the operator does it."""
+    x, axes = at.converted(0, at.out.dtype), at.writer.integers(_axes(at, 1))
+    keep = int(len(at.out.dims) == len(at.dims(0)))
+    largest = at.emit("ReduceMax", x, axes, keepdims=1)
+    total = at.emit("ReduceSum", at.emit("Exp", at.emit("Sub", x, largest)), axes, keepdims=keep)
+    kept = largest if keep else at.emit("Squeeze", largest, axes)
+    return at.emit("Add", at.emit("Log", total), kept)
+
+
 @lowers("LinalgVectorNorm")
 def _vector_norm(at: LoweringContext) -> Result:
     """x, order (2), axes (None: all), keepdim, dtype."""
@@ -123,7 +146,10 @@ def _softmax(at: LoweringContext) -> Result:
     axes = at.integers(1)
     if len(axes) != 1:
         raise at.unsupported(f"a softmax over the axes {axes}")
-    return at.emit("Softmax", at.converted(0, at.out.dtype), axis=axes[0])
+    scores = at.converted(0, at.out.dtype)
+    if at.rounding is not None and at.rounding.level is not None:
+        scores = at.writer.levelled(scores, at.out.dtype, at.rounding.level, axes[0])
+    return at.emit("Softmax", scores, axis=axes[0])
 
 
 def _normalised(at: LoweringContext, x: str, axes: Sequence[int], epsilon: float, *, centre: bool = True) -> str:

@@ -135,6 +135,16 @@ class OnnxWriter:
             off = self.emit("Mul", off, self.constant(_signs(dims, rows).astype(carrier.numpy)))
         return self.emit("Add", scores, self.emit("Where", counts, off, number(0.0)))
 
+    def levelled(self, scores: str, dtype: DType, level: float, axis: int) -> str:
+        """Scores whose type has lost them in what was added to a whole row: all the same, but what is as low again."""
+        carrier = self.arithmetic.carry(dtype)
+        largest = self.emit("ReduceMax", scores, self.integers([axis]), keepdims=1)
+        low = self.emit("Less", largest, self.number(-level * (1 - 2.0**-7), carrier))
+        lost = self.emit("And", low, self.emit("Greater", largest, self.number(-np.inf, carrier)))
+        counts = self.emit("Greater", scores, self.emit("Mul", largest, self.number(1.5, carrier)))
+        alike = self.emit("Where", counts, self.number(0.0, carrier), self.number(-np.inf, carrier))
+        return self.emit("Where", lost, alike, scores)
+
     def reshape(self, name: str, dims: Sequence[int]) -> str:
         """To static dims; a size of 0 is a size, not "as before"."""
         return self.emit("Reshape", name, self.integers(dims), allowzero=1)

@@ -19,9 +19,11 @@ from dataclasses import replace
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import COPIES, behind, factor_positions, factors, orders_effects, reads_memory, role
+from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
+from attnfuse.verify.graph.known import number_of
 from attnfuse.verify.lowering import Rounding
 
 SCALING = ("Muls", "Mul", "Div", "Divs", "RealDiv")
@@ -56,6 +58,44 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
             if made is not None and now is not None and _rounds_again(original, fused, node, made, now):
                 found[node.name] = Rounding(now, operands=(0, 1, 2), result=True, scores=_is_fast(fused, made))
     return _of_parts(original, fused, coarsest) | found
+
+
+LOST = 4.0
+"""Scores below it are lost where they are added to a number that is 8 apart from its neighbours."""
+
+HIDING, ABSORBING = -8192.0, -1e30
+"""Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
+
+
+def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
+    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores."""
+    kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
+    found: dict[str, Rounding] = {}
+    for node in original.nodes:
+        if role(node) is Role.SOFTMAX and node.name not in kept:
+            before, _ = _formula(original, node)
+            added = _added(original, before)
+            if added is not None:
+                found[node.name] = Rounding(added, level=LOST / added.unit_roundoff)
+    return found
+
+
+def hiding_number(original: Model) -> float | None:
+    """The number nearest to 0 that masks the scores of a formula and hides keys from scores of a limited size only."""
+    numbers: list[float] = []
+    for softmax in (node for node in original.nodes if role(node) is Role.SOFTMAX):
+        before, _ = _formula(original, softmax)
+        inside = {node.name for node in before}
+        beside = [name for node in before if node.op in _FILLING for name in node.inputs if name not in inside]
+        numbers += [number for name in beside if (number := number_of(_literal(original, name))) is not None]
+    return max((number for number in numbers if ABSORBING < number <= HIDING), default=None)
+
+
+_FILLING = ("MaskedFill", "MaskedFillScalar", "Select", "Where")
+
+
+def _literal(model: Model, value: str) -> Literal:
+    return model.literal(value) if model.is_literal(value) else None
 
 
 def _is_fast(fused: Model, made: Node | None) -> bool:
@@ -107,15 +147,19 @@ def _of_formula(model: Model, softmax: Node, before: list[Node], last: Node, dty
         if not _is_of(model, dtype, last.name, *(node.inputs[i] for i in operands)):
             found[last.name] = Rounding(dtype, result=True)
             found[node.name] = Rounding(dtype, operands=operands, result=node is last)
-    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
-    if adding:
-        types = [
-            tensor_type.dtype for node in before[adding[0] :] if (tensor_type := model.type_of(node.name)) is not None
-        ]
-        added = max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
-        stored = tuple(node.name for node in before)
-        found[softmax.name] = Rounding(dtype, stored=stored, added=added)
+    added = _added(model, before)
+    if added is not None:
+        found[softmax.name] = Rounding(dtype, stored=tuple(node.name for node in before), added=added)
     return found
+
+
+def _added(model: Model, before: list[Node]) -> DType | None:
+    """The coarsest type in which the formula holds the sum of scores and bias; None where nothing is added."""
+    adding = [position for position, node in enumerate(before) if _adds(model, node, before)]
+    if not adding:
+        return None
+    types = [tensor_type.dtype for node in before[adding[0] :] if (tensor_type := model.type_of(node.name)) is not None]
+    return max((k for k in types if k.is_float), key=_coarseness, default=dtypes.FLOAT32)
 
 
 def _of_parts(original: Model, fused: Model, coarsest: DType) -> dict[str, Rounding]:

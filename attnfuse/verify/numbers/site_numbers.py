@@ -33,13 +33,15 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, honest_rounding
+from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
     Part,
+    Reference,
     Side,
     algebra_bounds,
     formula_values,
     judge,
+    own_reading,
     problems,
     relative_error,
     site_margin,
@@ -96,7 +98,7 @@ def compare_sites(
         key = (key_of(part), site.output in never_fully_masked)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
-        met_figures, peaks = _figures(site, part, sides, met, result)
+        met_figures, peaks = _figures(site, part, sides, met, result, is_about_masks=are_about_masks)
         figures = at_own_types(met_figures) if are_about_masks else met_figures
         results.append(_result(site, part, figures, peaks, drawn.get(key, {}), given))
     return results
@@ -115,7 +117,13 @@ def _fused_result(site: Site, part: Cut, fused: Side, values: Mapping[str, Array
 
 
 def _figures(
-    site: Site, part: Cut, sides: tuple[Side, Side], values: Mapping[str, Array], result: Array
+    site: Site,
+    part: Cut,
+    sides: tuple[Side, Side],
+    values: Mapping[str, Array],
+    result: Array,
+    *,
+    is_about_masks: bool,
 ) -> tuple[OutputFigures, dict[str, float]]:
     """Figures of the fused `result` on these values, and the largest size of each value that is a score."""
     original, fused = sides
@@ -123,14 +131,18 @@ def _figures(
     exact = original.run(Arithmetic.EXACT, values, peaks=scores)
     native = original.run(Arithmetic.NATIVE, values)[0]
     rounding = honest_rounding(part.original, part.fused)
+    output = Reference(exact[0], algebra_bounds(original, part.fused, rounding, values, exact[:1])[0])
+    algebra = fused.run(Arithmetic.EXACT, values)
+    if is_about_masks:
+        (output,) = own_reading(original, part.fused, values, [output], [native], algebra)
     figures = judge(
         short_name(site.output),
-        reference=exact[0],
+        reference=output.exact,
         native=native,
         formula=formula_values(original, rounding, values, [native])[0],
-        algebra=fused.run(Arithmetic.EXACT, values)[0],
+        algebra=algebra[0],
         fused=result,
-        allowed=algebra_bounds(original, part.fused, rounding, values, exact[:1])[0],
+        allowed=output.allowed,
         margin=site_margin(_rounded(site, part)),
     )
     return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
@@ -154,6 +166,7 @@ def _result(
 ) -> SiteResult:
     where = f"site {site.label}"
     findings = [*problems(figures, where, given), *(f"{where} {text}" for text in _types(site, part))]
+    findings += [f"{where} {text}" for text in _reached(part.original, peaks)]
     for how, on in drawn.items():
         if on.judged is not None:
             findings += problems(on.judged, f"{where} on drawn operands ({how})") if on.judged.compared else []
@@ -252,6 +265,18 @@ def _overflow(original: Model, compute: DType, peaks: Mapping[str, float]) -> li
     return []
 
 
+def _reached(original: Model, peaks: Mapping[str, float]) -> list[str]:
+    """Scores that the number reaches which is filled in to hide keys: that none does is assumed."""
+    number, largest = hiding_number(original), max(peaks.values(), default=0.0)
+    if number is None or not largest > -number / 2:
+        return []
+    text = (
+        f"has scores of {largest:.4g}, and {number:g}, which hides keys there, hides them from scores above "
+        f"{number / 2:g} only: that they stay above that was assumed."
+    )
+    return [text]
+
+
 # --- drawn operands
 
 
@@ -274,7 +299,7 @@ def _draws(
             drawn[made.label] = _Drawn(relative_error(result, exact, np.isfinite(exact)), bound)
             continue
         result = fused.run(Arithmetic.NATIVE, made.values)[0]
-        figures, _ = _figures(site, part, sides, made.values, result)
+        figures, _ = _figures(site, part, sides, made.values, result, is_about_masks=True)
         drawn[made.label] = _Drawn(figures.fused_in_float64, figures.tolerance_in_float64, at_own_types(figures))
     return drawn
 

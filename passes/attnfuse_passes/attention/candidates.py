@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from attnfuse.api import Candidate, DType, Precision
 from attnfuse_passes.attention.free_padding import FreePadding
-from attnfuse_passes.attention.masks import MaskPlan
+from attnfuse_passes.attention.mask_plan import MaskPlan
 from attnfuse_passes.attention.normal_form import Attention, Layout
 
 

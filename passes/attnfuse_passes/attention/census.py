@@ -19,7 +19,7 @@ def soft_cap(model: Model, value: str) -> Node | None:
     seen, pending = set[str](), [value]
     while pending and len(seen) < MAX_CHAIN:
         node = model.producer(pending.pop(0))
-        if node is None or node.name in seen or _ends_layer(node) or read_product(model, node.name) is not None:
+        if node is None or node.name in seen or ends_layer(node) or read_product(model, node.name) is not None:
             continue
         seen.add(node.name)
         if node.op == "Tanh" and is_scores(model, node.inputs[0]):
@@ -60,7 +60,7 @@ def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
             seen.add(other.name)
             operands = _multiplied(model, other)
             if not operands:
-                pending += [] if _ends_layer(other) else [other]
+                pending += [] if ends_layer(other) else [other]
             elif sum(not is_learned(model, operand) for operand in operands) > 1:
                 return True
     return False
@@ -75,7 +75,7 @@ def _multiplied(model: Model, node: Node) -> list[str]:
     return maker.inputs if maker is not None and makes_tuple(maker) and len(maker.inputs) > 1 else []
 
 
-def _ends_layer(node: Node) -> bool:
+def ends_layer(node: Node) -> bool:
     """Whether a layer begins or ends there: behind it lies another layer's product."""
     ends = role(node) in (Role.PROJECTION, Role.NORM) or kernel(node) in (Kernel.CONVOLUTION, Kernel.SOFTMAX)
     return ends or node.op == "TopK"

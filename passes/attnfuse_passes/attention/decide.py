@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attnfuse.api import (
+    ASSUMPTION,
     BUILT_IN,
     Decision,
     DType,
@@ -74,7 +75,7 @@ class AttentionRewrite(Rewrite[Raised, AttentionCandidate]):
         self.sites = sites
 
     @abstractmethod
-    def raise_(self, at: RewriteContext) -> Raised: ...
+    def raise_(self, at: RewriteContext) -> Raised | None: ...
 
     def name(self, form: Raised, at: RewriteContext) -> str:
         """The site's, as part of a node's name."""
@@ -175,14 +176,16 @@ def _decide_formula(attention: Attention, sites: Sites, policy: PolicyDecision, 
     others = tuple(candidate for candidate in candidates if candidate is not chosen)
     if chosen is None:
         return replace(_left(attention, candidates, veto, at), others=others)
-    proved = len(origin.obligations) + len(chosen.masks.obligations)
+    obligations = (*origin.obligations, *chosen.masks.obligations)
+    assumed = sum(o.kind == ASSUMPTION for o in obligations)
+    told = f", {assumed} assumed" if assumed else ""
     low = all(operand.dtype.is_low_precision for operand in attention.operands)
     return Decision(
         chosen=chosen,
         others=others,
         status="fused",
         code="fused",
-        reason=f"{proved} obligations proved",
+        reason=f"{len(obligations) - assumed} obligations proved{told}",
         rule=policy.flash_rule if low else policy.force_cast_dtype_rule,
         node=chosen.form,
     )

@@ -21,31 +21,30 @@ from attnfuse.api import (
     Model,
     Node,
     Obligation,
-    RewriteContext,
-    Role,
     SiteFacts,
     TensorType,
     behind,
     dtypes,
-    effective_uses,
-    operators_of,
     region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
-from attnfuse_passes.attention.chain import Forward, find_scores, find_weights
-from attnfuse_passes.attention.decide import AttentionRewrite, Sites
+from attnfuse_passes.attention.chain import Forward, check_private, find_scores, find_weights
 from attnfuse_passes.attention.heads import with_heads
-from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
+    DivideBySum,
     FillWhere,
     Layout,
     NanToZero,
     Scale,
+    ScaleBy,
+    ShiftRows,
     Step,
+    SubtractLogSum,
 )
 from attnfuse_passes.attention.memory import check_reads, is_cache, is_frozen_input
 from attnfuse_passes.attention.normal_form import (
@@ -56,12 +55,15 @@ from attnfuse_passes.attention.normal_form import (
     Operand,
     Origin,
     ResultView,
+    RunTimeFactor,
     flat,
     holds_scale,
 )
+from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors
 from attnfuse_passes.attention.self_or_cross import self_or_cross
+from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
-from attnfuse_passes.attention.uniform import makers
+from attnfuse_passes.attention.uniform import own_makers
 from attnfuse_passes.naming import SiteNames
 
 
@@ -80,71 +82,68 @@ class _Operand:
     """The nodes it is read back through."""
 
 
-def raise_formula(model: Model, softmax: Node, effects: Effects, names: SiteNames) -> Attention:
-    """The attention around a Softmax. Raises MatchFailure, which says how far it got and what was found."""
-    return _Reader(model, softmax, effects).read(names)
-
-
-class FormulaOfAttention(AttentionRewrite):
-    """softmax(scale · QKᵀ + terms) V, however it is spelled: one site for each Softmax."""
-
-    def __init__(self, sites: Sites) -> None:
-        super().__init__(sites)
-        self.roots = operators_of(Role.SOFTMAX)
-
-    def raise_(self, at: RewriteContext) -> Attention:
-        return raise_formula(at.model, at.node, at.effects, self.sites.names)
-
-
-class _Reader:
+class Reader:
     """One reading of one site. The steps share the space and what has been proved so far."""
 
-    def __init__(self, model: Model, softmax: Node, effects: Effects) -> None:
+    def __init__(self, model: Model, root: SoftmaxRoot, effects: Effects, which: int) -> None:
         self.model = model
         self.effects = effects
-        self.softmax = softmax
+        self.root = root
+        self.which = which
+        self.values = 1
+        """How many values the weights have."""
         self.space = Space()
         self.identities: list[AppliedIdentity] = []
         self.obligations: list[Obligation] = []
-        self.interior: list[Node] = [softmax]
+        self.interior: list[Node] = [root.node]
+        self._shifts: list[tuple[Node, frozenset[int]]] = []
+        """What subtracts a number from each row, and the atoms that the rows run along."""
         self._factors: dict[str, list[float]] = {}
         self._terms: dict[str, Bias | Fill] = {}
         """What is done to the scores, in order, by the name of its view."""
+        self._query_factors: dict[str, RunTimeFactor] = {}
+        self._reach = math.inf
+        """No score is larger in magnitude, as far as the scores have been read."""
 
     def read(self, names: SiteNames) -> Attention:
         """The story of one match, in order; each line either proves something or raises MatchFailure."""
-        scores_steps, scores = find_scores(self.model, self.softmax)
-        forward = find_weights(self.model, self.softmax)
-        self.interior.extend(forward.tests)
+        scores_steps, scores = find_scores(self.model, self.root)
+        forward = find_weights(self.model, self.root, self.which)
+        self.values += len(forward.others)
+        self.interior.extend(forward.beside)
+        low, zero_for_infinite = low_rows(self.root, scores_steps)
         left, right = self._multiply(scores)
         factors, heads_in_scores = self._walk_scores(scores, scores_steps)
         softmax_axis = self._softmax_axis()
         self._name_axes(softmax_axis)
+        self._check_shifts()
+        normalised = check_divisions(self.root, [*forward.steps, *forward.behind], low, zero_for_infinite)
+        self.obligations += normalised.obligations
         query, key = (left, right) if softmax_axis == 1 else (right, left)
         sides = {query.view: "query", key.view: "key"}
         self.identities = [replace(p, operand=sides.get(p.operand, p.operand)) for p in self.identities]
         self._check_key_is_computed(query, key, forward)
-        nan_guard = self._walk_weights(forward)
+        nan_guard = self._walk_weights(forward) or normalised.nan_guard
         self.interior.extend(forward.product.inner)
         value = self._value(forward)
         for operand in (query, key, value):
             check_reads(self.model, operand.value)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
-        self._check_private(forward.product.node)
-        tensor_type = self._type(self.softmax.inputs[0])
-        output = self._type(forward.product.node.name)
+        self.obligations.append(check_private(self.model, self.root, forward, self.interior))
+        tensor_type = self._type(self.root.scores)
+        output = self._type(forward.anchor.name)
         if not (tensor_type.dtype.is_float and output.dtype.is_float):
             raise MatchFailure(
-                "facts.type", self.softmax.name, "scores of floating-point numbers", str(tensor_type.dtype)
+                "facts.type", self.root.node.name, "scores of floating-point numbers", str(tensor_type.dtype)
             )
-        self.interior.append(forward.product.node)
+        self.interior.append(forward.anchor)
         inside = {node.name for node in self.interior}.union(query.path, key.path, value.path)
         operands = [self._final(operand, inside) for operand in (query, key, value)]
         axes = self._axes(operands, heads_in_scores)
-        result = ResultView(forward.product.node.name, self.space["output"].axes, (output.dtype,))
+        result = ResultView(forward.anchor.name, self.space["output"].axes, (output.dtype,))
         return Attention(
-            origin=self._origin(forward.product.node, operands, axes, names),
+            origin=self._origin(forward.anchor, operands, axes, names),
             query=operands[0],
             key=operands[1],
             value=operands[2],
@@ -153,11 +152,14 @@ class _Reader:
             behind=read_behind(self.model, self.space, result, self.effects.mutated),
             output_dtype=output.dtype,
             scores_dtype=tensor_type.dtype,
-            scale=scale,
+            scale=abs(scale),
             factors=tuple(factors),
+            negated=scale < 0,
+            query_factors=query_factors(self.space, self._query_factors),
             terms=tuple(replace(term, source=self.space[name].source) for name, term in self._terms.items()),
             nan_guard=nan_guard,
-            score_bytes=self._score_bytes(),
+            low_rows=low,
+            score_bytes=score_bytes(self.model, self.root),
         )
 
     # --- the result: all axes have been paired, so no atom is split any more
@@ -194,7 +196,7 @@ class _Reader:
             form="formula",
             module=names.of_values(anchor, *values),
             graph=anchor.graph.name,
-            root=self.softmax.name,
+            root=self.root.node.name,
             anchor=anchor.name,
             interior=tuple(node.name for node in self.interior),
             region=region_lines(self.model, self.interior),
@@ -261,7 +263,7 @@ class _Reader:
     def _lay(self, layout: Layout | None, name: str, at: str) -> None:
         """Bring a view to the axes of a matrix product, or back."""
         if layout is not None and not layout.apply(self.space, name):
-            raise MatchFailure("structure.contraction", at, "one contracted axis", _dims(self.space, name))
+            raise MatchFailure("structure.contraction", at, "one contracted axis", dims_of(self.space, name))
 
     def _keep(self, name: str, number: int) -> str:
         """Remember the view as it is now, under a name of its own."""
@@ -286,7 +288,7 @@ class _Reader:
                 space.expand(name, 0)
         if not space.pair("left", rank - 1, "right", rank - 2, broadcast=False):
             raise MatchFailure(
-                "structure.contraction", at, "one contracted axis on both sides", _dims(space, "left", "right")
+                "structure.contraction", at, "one contracted axis on both sides", dims_of(space, "left", "right")
             )
         self._pair_batch("left", "right", rank, at, strict=scores.strict)
         a, b = space["left"].axes, space["right"].axes
@@ -314,7 +316,7 @@ class _Reader:
                     str(sizes),
                 )
             if not self.space.pair(one, axis, other, axis, broadcast=not strict):
-                raise MatchFailure("structure.batch", at, "batch axes that agree", _dims(self.space, one, other))
+                raise MatchFailure("structure.batch", at, "batch axes that agree", dims_of(self.space, one, other))
 
     # --- scores: scale, masks, layout
 
@@ -322,6 +324,7 @@ class _Reader:
         """The factors on the scores, and how many batch atoms precede the heads in them, where they show it."""
         factors = [scores.alpha] if scores.alpha != 1.0 else []
         hint = self._heads_in_scores(None)
+        self._reach = largest_score(self.model, scores.node)
         if scores.term is not None and scores.beta != 0.0:
             self._bias(scores.node, AddTerm(scores.term, scores.beta))
         for step in reversed(steps):
@@ -330,19 +333,54 @@ class _Reader:
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
-                self._terms = {name: _times(term, effect.factor) for name, term in self._terms.items()}
+                self._terms = {name: term.times(effect.factor) for name, term in self._terms.items()}
+                self._reach *= abs(effect.factor)
+            elif isinstance(effect, AtLeast):
+                self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
+            elif isinstance(effect, ScaleBy):
+                self._scale_by(step.node, effect)
             elif isinstance(effect, Layout):
                 if not effect.apply(self.space, "scores"):
                     raise MatchFailure(
                         "structure.scores_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                     )
             elif isinstance(effect, AddTerm):
+                self._check_unshifted(step.node, effect.factor)
                 self._bias(step.node, effect)
             elif isinstance(effect, FillWhere):
+                self._check_unshifted(step.node, effect.fill)
                 self._fill(step.node, effect)
-                self.interior.extend(self._makers_of_fill(step, effect))
+                fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
+                self.interior.extend(own_makers(self.model, step.node, fills))
+            elif isinstance(effect, ShiftRows | SubtractLogSum):
+                self.interior.extend(effect.makers)
+                self._shift(step.node, effect)
+            unbound = isinstance(effect, ScaleBy | AddTerm | ShiftRows | SubtractLogSum)
+            self._reach = min(math.inf if unbound else self._reach, largest_score(self.model, step.node))
             hint = self._heads_in_scores(hint)
+        if self.root.log_base <= 0.0:  # the rows that overflow are others than those of the scores as they are
+            raise MatchFailure("facts.scale", self.root.node.name, "a power of a base above 1", "one that is not")
+        if self.root.log_base != 1.0:
+            factors.append(self.root.log_base)
+            self._terms = {name: term.times(self.root.log_base) for name, term in self._terms.items()}
         return factors, self._heads_in_scores(hint)
+
+    def _check_unshifted(self, node: Node, number: float) -> None:
+        """Behind a shift only −∞ is known to lie below every score: what else does, is said of scores as they were."""
+        if self._shifts and number != -math.inf:
+            raise MatchFailure("facts.fill", node.name, "masks and biases in front of what is subtracted", node.op)
+
+    def _shift(self, node: Node, effect: ShiftRows | SubtractLogSum) -> None:
+        axes = effect.axes if isinstance(effect, ShiftRows) else (effect.axis,)
+        along = [atom for axis in axes for atom in self.space["scores"].axes[axis]]
+        self._shifts.append((node, frozenset(keys(along))))
+
+    def _check_shifts(self) -> None:
+        """What is one number for a whole row changes no softmax; what varies along the row does."""
+        row = set(keys(self._axis("key_length")))
+        for node, along in self._shifts:
+            if not row <= along:
+                raise MatchFailure(CODE, node.name, "one number subtracted from the scores of all keys", "one for each")
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
@@ -356,28 +394,28 @@ class _Reader:
         space = self.space
         if UNKNOWN in space[name].dims:
             # It may turn out to be 1, and then the mask is repeated along it.
-            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", _dims(space, name))
+            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", dims_of(space, name))
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
         before = space["scores"].dims
         if folded and not self._unfold_heads(name):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of [batch, heads, query, key]", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of [batch, heads, query, key]", dims_of(space, name, "scores")
             )
         while len(space[name].axes) < len(space["scores"].axes):
             space.expand(name, 0)
         if len(space[name].axes) != len(space["scores"].axes):
             raise MatchFailure(
-                "structure.mask", node.name, "a mask of no more axes than the scores", _dims(space, name, "scores")
+                "structure.mask", node.name, "a mask of no more axes than the scores", dims_of(space, name, "scores")
             )
         for axis, group in enumerate(space["scores"].axes):
             if not group and space[name].axes[axis]:
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask no larger than the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask no larger than the scores", dims_of(space, name, "scores")
                 )
             if not space.pair("scores", axis, name, axis, broadcast=True):
                 raise MatchFailure(
-                    "structure.mask", node.name, "a mask that broadcasts to the scores", _dims(space, name, "scores")
+                    "structure.mask", node.name, "a mask that broadcasts to the scores", dims_of(space, name, "scores")
                 )
         if folded:
             space.reshape("scores", before)
@@ -407,29 +445,32 @@ class _Reader:
             raise MatchFailure("facts.condition", node.name, "a boolean mask", str(self._type(effect.condition).dtype))
         operand = self._term_view(name, effect.condition, node)
         source = self.space[name].source
-        self._terms[name] = Fill(operand.value, effect.when, effect.fill, source, self._added_in(node), node.name)
+        added_in = self._added_in(node)
+        self._terms[name] = Fill(
+            operand.value, effect.when, effect.fill, source, added_in, node.name, reach=self._reach
+        )
+
+    def _scale_by(self, node: Node, effect: ScaleBy) -> None:
+        if self._terms:
+            expected, found = "a run-time factor in front of masks and biases", "one behind them"
+            raise MatchFailure("facts.scale", node.name, expected, found)
+        name = f"factor{len(self._query_factors)}"
+        operand = self._term_view(name, effect.value, node)
+        self._query_factors[name] = RunTimeFactor(operand.value, effect.divides, self.space[name].source)
 
     def _added_in(self, node: Node) -> DType:
         """The element type in which a term meets the scores; that of the softmax where the node has none."""
         tensor_type = self.model.type_of(node.name)
-        return self._type(self.softmax.inputs[0]).dtype if tensor_type is None else tensor_type.dtype
-
-    def _makers_of_fill(self, step: Step, effect: FillWhere) -> list[Node]:
-        """What makes a tensor of fills and is read for that alone: it may take its shape from the scores."""
-        fills = [name for name in step.node.inputs if name not in (step.input, effect.condition)]
-        nodes = [node for name in fills for node in makers(self.model, name)]
-        inside = {step.node.name, *(node.name for node in nodes)}
-        users = (use.node for node in nodes for use in effective_uses(self.model, node.name))
-        return nodes if all(user is not None and user.name in inside for user in users) else []
+        return self._type(self.root.scores).dtype if tensor_type is None else tensor_type.dtype
 
     # --- the softmax and what follows
 
     def _softmax_axis(self) -> int:
         """0 or 1: which axis of the product the softmax runs over (1: the columns, as in Q·Kᵀ)."""
-        axes = integers(self.model, self.softmax.inputs[1]) if len(self.softmax.inputs) > 1 else None
+        axes = self.root.axes
         rank = len(self.space["scores"].axes)
         if axes is None or len(axes) != 1 or not -rank <= axes[0] < rank:
-            raise MatchFailure("facts.softmax_axis", self.softmax.name, "a softmax over one literal axis", str(axes))
+            raise MatchFailure("facts.softmax_axis", self.root.node.name, "a softmax over one literal axis", str(axes))
         ran = keys(self.space["scores"].axes[axes[0] % rank])
         for side in (1, 0):
             # An axis of one element has no atoms. A softmax over it gives ones, and so does one over a key sequence of
@@ -441,7 +482,7 @@ class _Reader:
                 return side
         raise MatchFailure(
             "structure.softmax_axis",
-            self.softmax.name,
+            self.root.node.name,
             "a softmax over the key sequence",
             f"over axis {axes[0]}",
             is_attention=False,
@@ -464,6 +505,13 @@ class _Reader:
                     "structure.weights_layout", step.node.name, "a layout that keeps axes apart", step.node.op
                 )
             guard = guard or isinstance(step.effect, NanToZero)
+            if isinstance(step.effect, DivideBySum):
+                self.interior.extend(step.effect.makers)
+        if forward.behind:
+            self.interior.append(forward.product.node)
+        for step in forward.behind:
+            self.identities.append(AppliedIdentity(step.identity, step.node.name, "result"))
+        self.interior.extend(step.node for step in forward.behind[:-1])
         return guard
 
     def _value(self, forward: Forward) -> _Operand:
@@ -497,12 +545,12 @@ class _Reader:
                 "structure.value_axis", at, "a product over the key sequence, with rows of the query", "other axes"
             )
         if not space.pair("scores", rank - 1, name, rank - 2, broadcast=False):
-            raise MatchFailure("structure.value_length", at, "a value as long as key", _dims(space, "scores", name))
+            raise MatchFailure("structure.value_length", at, "a value as long as key", dims_of(space, "scores", name))
         self._pair_batch("scores", name, rank, at, strict=second.strict)
         extra = [a for a, b in zip(space[name].axes[:-2], space["scores"].axes[:-2], strict=True) if a and not b]
         if extra:
             raise MatchFailure(
-                "structure.value_batch", at, "a value with no batch axes beyond the weights'", _dims(space, name)
+                "structure.value_batch", at, "a value with no batch axes beyond the weights'", dims_of(space, name)
             )
         own = set(keys(flat(space["batch"].axes)))
         if not own.issuperset(keys(flat(space["scores"].axes[:-2]))):
@@ -528,10 +576,11 @@ class _Reader:
     def _check_scale(self, factors: list[float], scores: Product) -> float:
         with np.errstate(all="ignore"):
             total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
-        if total < 0 or not holds_scale(total):
-            raise MatchFailure("facts.scale", scores.node.name, "a finite, positive scale in float32", repr(total))
+        if not holds_scale(total):
+            raise MatchFailure("facts.scale", scores.node.name, "a finite scale other than 0 in float32", repr(total))
+        sign = ", its sign put into query" if total < 0 else ""
         self.obligations.append(
-            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals")
+            Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals{sign}")
         )
         return math.prod(factors, start=1.0)
 
@@ -546,47 +595,3 @@ class _Reader:
         if not computed:
             expected, found = "a key computed from an input", "a weight: a linear layer"
             raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
-
-    def _check_private(self, anchor: Node) -> None:
-        """Scores and weights may have no reader outside the region: they would still have to be computed."""
-        inside = {node.name for node in self.interior} | {anchor.name}
-        for node in self.interior:
-            outside = [
-                use for use in effective_uses(self.model, node.name) if use.node is None or use.node.name not in inside
-            ]
-            if outside:
-                reader = outside[0].node
-                raise MatchFailure(
-                    "safety.scores_escape",
-                    node.name,
-                    "scores that only the softmax reads",
-                    "an output of the graph" if reader is None else reader.op,
-                )
-            if node.graph.name != anchor.graph.name:
-                raise MatchFailure("safety.two_graphs", node.name, "one graph for the whole region", node.graph.name)
-        self.obligations.append(
-            Obligation("private", f"none of the {len(inside)} values of the region is read outside it")
-        )
-
-    def _score_bytes(self) -> int:
-        """Bytes of the score-shaped values alive at once: the softmax's operand and result.
-
-        CANN's graph engine reuses an operand's memory for a result only where the operator's definition allows it, and
-        SoftmaxV2's does not (read in the sources of both).
-        """
-        total = 0
-        for value in (self.softmax.inputs[0], self.softmax.name):
-            tensor_type = self.model.type_of(value)
-            if tensor_type is not None and tensor_type.is_static:
-                total += tensor_type.size * tensor_type.dtype.itemsize
-        return total
-
-
-def _times(term: Bias | Fill, factor: float) -> Bias | Fill:
-    if isinstance(term, Bias):
-        return replace(term, factor=term.factor * factor)
-    return replace(term, fill=term.fill * factor)
-
-
-def _dims(space: Space, *names: str) -> str:
-    return " and ".join(str(list(space[name].dims)) for name in names)

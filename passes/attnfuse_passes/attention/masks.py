@@ -1,8 +1,11 @@
 """From the terms of the scores to what a fused node can take: keys to discard, a bias, what a fully masked row means.
 
 Let c be added to a score. If c is −inf the key's weight is exactly 0. If c is so negative that adding it absorbs the
-score (s + c = c in floating point, see ABSORBING), the weight is exactly 0 as long as the row has one key without it.
+score (s + c = c in floating point, see `hiding.py`), the weight is exactly 0 as long as the row has one key without it.
 Such terms are masks: the key is discarded. Any other term is a bias and is added as it is.
+
+A number that is filled in hides a key from further up, see `hiding.py`: below every score that the types allow, or
+below every score that is assumed.
 
 A row all of whose keys are discarded needs care. The formula gives NaN there (−inf), or the plain mean of value (an
 absorbing c: all scores are equal), or 0 (−inf with a NaN guard); the kernel gives something else. So either it is
@@ -32,17 +35,26 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from attnfuse.api import DType, FullyMaskedRows, MatchFailure, Model, Obligation
+from attnfuse.api import ASSUMPTION, DType, FullyMaskedRows, MatchFailure, Model, Obligation
 from attnfuse_passes.attention.axes import Axis, View, keys, product
+from attnfuse_passes.attention.hiding import (
+    ABSORBING,
+    FELT,
+    HIDING,
+    LOST,
+    MASKING,
+    absorbing,
+    half_spacing,
+    hides_from,
+    is_weighed,
+)
+from attnfuse_passes.attention.low_rows import settled
+from attnfuse_passes.attention.mask_plan import MaskPlan, as_given, is_causal
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
 
 Array: TypeAlias = npt.NDArray[np.generic]
-
-# Products of float16 query and key stay below 65504² · 512 ≈ 2.2e12 and float32 keeps 24 bits: adding anything
-# beyond 1e30 absorbs them whole. float16 has no such number, so its smallest one is a bias like any other.
-ABSORBING = -1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +64,6 @@ class _Part:
 
     numbers: Reals | None
     added: DType
-
-
-@dataclass(frozen=True, slots=True)
-class MaskPlan:
-    """What the fused node is given. Constants have axes [batch, heads, query, key], 1 where they do not vary.
-
-    `kind` is "bool", "causal", "additive" or None. `guard` is what stands for fully masked rows behind the node.
-    `divide`: whether the bias may be divided by the scale. `shifted` are terms to be summed and shifted in float32; if
-    there are any, nothing else is used.
-    """
-
-    masks: tuple[BooleanMask, ...] = ()
-    constant_mask: npt.NDArray[np.bool_] | None = None
-    biases: tuple[Bias, ...] = ()
-    constant_bias: npt.NDArray[np.float64] | None = None
-    shifted: tuple[Bias | Fill, ...] = ()
-    guard: FullyMaskedRows | None = None
-    divide: bool = True
-    kind: str | None = None
-    obligations: tuple[Obligation, ...] = ()
-
-    @property
-    def masking(self) -> bool:
-        """Whether keys are discarded."""
-        return bool(self.masks) or self.constant_mask is not None
-
-    @property
-    def biased(self) -> bool:
-        return bool(self.biases or self.shifted) or self.constant_bias is not None
-
-    @property
-    def per_head(self) -> bool:
-        """Whether the mask of one head may differ from another's."""
-        constant = self.constant_mask
-        return any(mask.per_head for mask in self.masks) or (constant is not None and constant.shape[1] > 1)
 
 
 def plan_masks(
@@ -106,19 +83,13 @@ def plan_masks(
     """
     if attention.layout is not None:
         return as_given(attention)
-    terms = tuple(term for term in attention.terms if not isinstance(term, BooleanMask | Band))
+    terms = settled(
+        attention,
+        [term for term in attention.terms if not isinstance(term, BooleanMask | Band)],
+        known,
+        no_fully_masked_rows=no_fully_masked_rows,
+    )
     return _Sorter(model, folder, known, attention, terms, compute, before_scale, no_fully_masked_rows).sort()
-
-
-def as_given(attention: Attention) -> MaskPlan:
-    """The mask and the bias of a fused node of the source, which go on as they are, and what its mode discards."""
-    masks = tuple(term for term in attention.terms if isinstance(term, BooleanMask))
-    biases = tuple(term for term in attention.terms if isinstance(term, Bias))
-    bands = [term for term in attention.terms if isinstance(term, Band)]
-    lengths = (product(attention.axes.query_length), product(attention.axes.key_length))
-    outside = bands[0].discarded(*lengths) if bands else None
-    kind = "bool" if masks else None if outside is None else "causal" if _is_causal(outside) else "bool"
-    return MaskPlan(masks=masks, constant_mask=outside, biases=biases, kind="additive" if biases else kind)
 
 
 @dataclass(slots=True)
@@ -138,8 +109,9 @@ class _Sorter:
     guard: FullyMaskedRows | None = None
     divide: bool = True
     obligations: list[Obligation] = field(default_factory=list)
-    meanings: list[tuple[str, bool]] = field(default_factory=list)
-    """For each mask: what a row made only of it means ("nan" or "mean"), and whether it was added."""
+    meanings: list[tuple[str, float]] = field(default_factory=list)
+    """For each mask: what a row made only of it means ("nan", "mean" or "mixed"), and the number that fills it; NaN
+    where it was added, or rounded since."""
     shift: bool = False
     largest: float = 0.0
     """Bound of what all known biases together add."""
@@ -147,6 +119,14 @@ class _Sorter:
     """Whether there is a bias of any number at all, computed at run time."""
     nearest: float = math.inf
     """Magnitude of the finite number nearest to 0 that hides a key."""
+    lost: float = math.inf
+    """What is added behind a fill is lost in it below this."""
+    absorbing: float = math.inf
+    """The smallest magnitude that absorbs scores in a type in which something is added."""
+    is_low: bool = False
+    """Whether scores are lost in some number of a known bias."""
+    may_absorb: bool = False
+    """Whether a stored bias may leave a row nothing but numbers that absorb scores."""
     parts: list[_Part] = field(default_factory=list)
     """The biases of run time that are to be stored."""
     constants: list[DType] = field(default_factory=list)
@@ -160,13 +140,17 @@ class _Sorter:
         self._check_sums()
         for term in self.terms:
             self._check_range(term)
+            self.absorbing = min(self.absorbing, -self._lost_from(term))
             if isinstance(term, Fill):
                 self._fill(term)
             else:
                 self._bias(term)
+        if self._is_lost_beside_mask():
+            self.shift = True
         if not self.shift:
             self._store()
         self._rows()
+        level = self._level()
         if self.shift:
             return self._shifted()
         kind = None
@@ -175,7 +159,7 @@ class _Sorter:
         elif self.masks:
             kind = "bool"
         elif self.constant_mask is not None:
-            kind = "causal" if _is_causal(self.constant_mask) else "bool"
+            kind = "causal" if is_causal(self.constant_mask) else "bool"
         return MaskPlan(
             masks=tuple(self.masks),
             constant_mask=self.constant_mask,
@@ -183,6 +167,7 @@ class _Sorter:
             constant_bias=self.constant_bias,
             guard=self.guard,
             divide=self.divide,
+            level=level,
             kind=kind,
             obligations=tuple(self.obligations),
         )
@@ -191,8 +176,10 @@ class _Sorter:
         """One shifted bias of all terms, in place of everything sorted so far."""
         scaled = any(isinstance(term, Bias) and term.factor != 1.0 for term in self.terms)
         for term in self.terms:
-            if isinstance(term, Fill) and (
-                not term.fill <= ABSORBING or (scaled and math.isfinite(term.fill) and not self.no_fully_masked_rows)
+            if (
+                isinstance(term, Fill)
+                and not self.no_fully_masked_rows
+                and (not term.fill <= -absorbing(term.added_in) or (scaled and math.isfinite(term.fill)))
             ):
                 # A number that would not absorb the score if it was added: no sum of terms says that. Nor does one
                 # where a factor behind both rounds the fill otherwise than the bias: what was equal in the formula, and
@@ -200,13 +187,19 @@ class _Sorter:
                 raise MatchFailure(
                     "facts.fully_masked_rows", term.at, "one mask, or masks that are added", "a fill beside a bias"
                 )
-        evidence = "the bias is shifted by its largest number in each row, which changes no softmax"
+        self.obligations = [o for o in self.obligations if o.kind == ASSUMPTION]
+        self._prove(
+            "fully_masked_rows", "the bias is shifted by its largest number in each row, which changes no softmax"
+        )
+        if any(isinstance(term, Bias) and self._may_be_between(term) for term in self.terms):
+            self._assume_lost()
         return MaskPlan(
             shifted=self.terms,
             guard="zero" if self.attention.nan_guard else None,
             divide=False,
+            level=self.absorbing,
             kind="additive",
-            obligations=(Obligation("fully_masked_rows", evidence),),
+            obligations=tuple(self.obligations),
         )
 
     # --- storing biases in the compute type
@@ -275,11 +268,7 @@ class _Sorter:
         return math.isfinite(low) and low < -_largest(term.added_in)
 
     def _fill(self, term: Fill) -> None:
-        lowest = -_largest(term.added_in)
-        if term.fill > max(ABSORBING, lowest) or self._overflows(term.fill, term):
-            raise MatchFailure(
-                "facts.fill", term.at, "a fill of −inf or the smallest number of the type", repr(term.fill)
-            )
+        self._check_hides(term)
         constant = self._constant(self.folder, term.condition, term.source)
         if constant is None:
             self.masks.append(BooleanMask(term.condition, term.source, self._per_head(term.source), when=term.when))
@@ -287,13 +276,21 @@ class _Sorter:
             self._hide(None if known is None else known.astype(np.bool_) == term.when)
         else:
             self._mask_constant(constant.astype(np.bool_) == term.when)
-        self.meanings.append(("nan" if math.isinf(term.fill) else "mean", False))
+        number = math.nan if term.scaled else term.fill
+        self.meanings.append(("nan" if math.isinf(term.fill) else "mean", number))
         if math.isfinite(term.fill):
             self.nearest = min(self.nearest, -term.fill)
             position = next(i for i, other in enumerate(self.terms) if other is term)
-            later = self.terms[position + 1 :]
-            if term.fill > ABSORBING and any(isinstance(t, Bias) for t in later) and not self.no_fully_masked_rows:
-                self.shift = True  # a row of fills is no mean any more once something is added to them
+            if any(isinstance(other, Bias) for other in self.terms[position + 1 :]):
+                self.lost = min(self.lost, half_spacing(term.fill, term.added_in))
+
+    def _check_hides(self, term: Fill) -> None:
+        """That no key has weight where the fill is, by what the types hold or by what is assumed."""
+        lowest = -_largest(term.added_in)
+        if term.fill > HIDING or self._overflows(term.fill, term):
+            raise MatchFailure("facts.fill", term.at, "a fill of −inf, or one below every score", repr(term.fill))
+        if term.fill > lowest and not term.reach <= -term.fill / 2:
+            self._assume_hidden(term.fill)
 
     def _bias(self, term: Bias) -> None:
         constant = self._constant(self.folder, term.value, term.source)
@@ -311,14 +308,19 @@ class _Sorter:
     def _constant_bias(self, values: npt.NDArray[np.float64], term: Bias) -> None:
         if np.isnan(values).any() or (values == np.inf).any():
             raise MatchFailure("facts.bias_not_finite", term.at, "a bias of numbers below +inf", "NaN or +inf")
-        masked = values <= ABSORBING
+        masked = values <= self._hides_from(term)
         if masked.any():
+            self._check_clamped(values, term)
+            self._assume_hidden(float(values[masked].max()))
             self._mask_constant(masked)
-            self.meanings.append((self._meaning(values[masked], term), True))
+            self.meanings.append((self._meaning(values[masked], term), math.nan))
         rest = np.where(masked, 0.0, values)
         if rest.any():
             self.constants.append(term.added_in)
             self._bound(rest)
+            self.is_low = self.is_low or self._absorbs(float(rest.min()), term)
+            if self._absorbs(float(values.max(axis=-1).min()), term):
+                self.shift = True
             known = self.constant_bias
             self.constant_bias = rest if known is None else known + rest
 
@@ -326,22 +328,31 @@ class _Sorter:
         if math.inf in numbers:
             self.shift = True  # a row that holds it is not a number, which shifting finds out
             return
-        low = {x for x in numbers if x <= ABSORBING}
+        low = {x for x in numbers if x <= self._hides_from(term)}
         if low and numbers - low <= {0.0}:
             # Within the type's own range: nothing is below −inf, and that is what float16 hides keys with.
-            limit = max(ABSORBING / 2 / abs(term.factor), -_largest(term.dtype) / 2)
+            nearest = max(ABSORBING, max(low))
+            limit = max(nearest / 2 / abs(term.factor), -_largest(term.dtype) / 2)
+            self._assume_hidden(max(low))
             below = term.factor > 0
             per_head, threshold = self._per_head(term.source), limit if below else -limit
             self.masks.append(BooleanMask(term.value, term.source, per_head, when=below, threshold=threshold))
-            self.meanings.append((self._meaning(np.array(sorted(low)), term), True))
+            self._check_clamped(np.array(sorted(numbers)), term)
+            self.meanings.append((self._meaning(np.array(sorted(low)), term), math.nan))
             known = self._constant(self.known, term.value, term.source)
-            self._hide(None if known is None else known.astype(np.float64) * term.factor <= ABSORBING)
+            self._hide(None if known is None else known.astype(np.float64) * term.factor <= nearest)
             return
         if low:
             self._take_apart(term)
             return
         stored = np.array(sorted(numbers))
         self._bound(stored)
+        constant = self._constant(self.known, term.value, term.source)
+        self.is_low = self.is_low or self._absorbs(float(stored.min()), term)
+        if constant is None:
+            self._note_absorbing(stored, term)
+        elif self._absorbs(float((constant.astype(np.float64) * term.factor).max(axis=-1).min()), term):
+            self.may_absorb = True
         self.parts.append(_Part(stored, term.added_in))
         self.biases.append(term)
 
@@ -359,6 +370,9 @@ class _Sorter:
         With a factor behind it, it does so where that is a power of two, or the formula rounds the product as the node
         does.
         """
+        if term.clamped and not self.no_fully_masked_rows:
+            expected, found = "a bias of known numbers in front of a clamp", "one that is computed"
+            raise MatchFailure("facts.fully_masked_rows", term.at, expected, found)
         exact = term.dtype == self.compute
         exact = exact and (abs(math.frexp(term.factor)[0]) == 0.5 or term.added_in == self.compute)
         if exact and abs(term.factor) > 1 and self.attention.scores_dtype != self.compute:
@@ -378,6 +392,10 @@ class _Sorter:
         self._prove("bias", "the run-time bias is of the compute type")
         self.divide = False
         self.unbounded = True
+        if is_weighed(self.model, term.value):
+            self._assume_keys("numbers that are computed", term)
+        elif absorbing(term.added_in) <= _largest(term.dtype):
+            self.may_absorb = True
         self.parts.append(_Part(None, term.added_in))
         self.biases.append(term)
 
@@ -425,8 +443,11 @@ class _Sorter:
             what = "a weight of known numbers" if self.masks else "constant"
             self._prove("fully_masked_rows", f"the mask is {what} and leaves every row at least one key")
             return
-        kinds = {kind for kind, _ in self.meanings}
-        single = len(self.meanings) == 1
+        if math.isfinite(self.lost) and (self.unbounded or self.largest >= self.lost):
+            self.shift = True  # a row of fills is no mean any more once something is added to them
+            return
+        kinds, numbers = {kind for kind, _ in self.meanings}, {number for _, number in self.meanings}
+        single = len(self.meanings) == 1 or (len(numbers) == 1 and not math.isnan(self.meanings[0][1]))
         if kinds == {"nan"}:
             self.guard = "zero" if self.attention.nan_guard else "nan"
         elif kinds == {"mean"} and single:
@@ -438,6 +459,8 @@ class _Sorter:
 
     def _meaning(self, low: npt.NDArray[np.float64], term: Bias) -> str:
         """What a row of these numbers alone means."""
+        if term.clamped:
+            low = np.maximum(low, -_largest(term.added_in))
         if np.isinf(low).all():
             return "nan"
         self.nearest = min(self.nearest, -float(low.max()))
@@ -445,8 +468,80 @@ class _Sorter:
             return "mean"
         return "mixed"
 
+    def _level(self) -> float | None:
+        """From which magnitude on a row of a stored bias has none of its scores; None where there is no such row."""
+        may_absorb = self.may_absorb or (self.is_low and bool(self.masks or self.constant_mask is not None))
+        if self.shift or not may_absorb or self.no_fully_masked_rows:
+            return None
+        self._assume_lost()
+        return self.absorbing
+
+    def _is_lost_beside_mask(self) -> bool:
+        """Whether a constant mask leaves a row nothing but constants in which its scores are lost."""
+        if self.constant_bias is None or self.constant_mask is None or not self.is_low:
+            return False
+        bias, mask = np.broadcast_arrays(self.constant_bias, self.constant_mask)
+        largest = np.where(mask, -np.inf, bias).max(axis=-1)
+        return bool((np.isfinite(largest) & (largest <= -self.absorbing)).any())
+
+    def _assume_lost(self) -> None:
+        if not self.no_fully_masked_rows:
+            self._assume(
+                f"in a row without a key scores stay below {LOST:g}: they are lost in what hides the keys, from "
+                f"−{self.absorbing:g} on, and the row is the mean of value"
+            )
+
+    def _absorbs(self, largest: float, term: Bias) -> bool:
+        """Whether a row whose largest bias is that has lost its scores; what hides keys is no bias any more."""
+        return -math.inf < largest <= self._lost_from(term)
+
+    def _lost_from(self, term: Bias | Fill) -> float:
+        """From where on scores are lost in the term, as it is behind all factors."""
+        return -absorbing(term.added_in) * (abs(term.factor) if isinstance(term, Bias) else 1.0)
+
+    def _hides_from(self, term: Bias) -> float:
+        """From where on what is added is a mask, as it is behind all factors."""
+        limit = hides_from(term.added_in)
+        return limit if limit <= ABSORBING else limit * max(abs(term.factor), 1.0)
+
+    def _note_absorbing(self, numbers: Reals, term: Bias) -> None:
+        """Note what becomes of a row of the smallest of these numbers, from which a bias is taken at run time."""
+        low = float(numbers.min())
+        if self._absorbs(low, term):
+            self.may_absorb = True
+        elif low <= MASKING and half_spacing(low / term.factor, term.added_in) > FELT and set(numbers) == {0.0, low}:
+            self._assume_keys(f"{low:g}", term)
+
+    def _assume_hidden(self, number: float) -> None:
+        if number > ABSORBING:
+            self._assume(f"scores stay above {number / 2:g}: {number:g} hides keys beside no others")
+
+    def _assume_keys(self, what: str, term: Bias) -> None:
+        if not self.no_fully_masked_rows:
+            self._assume(
+                f"each row has a key: in one whose keys are all hidden by {what} the source rounds scores to "
+                f"{term.added_in}, and the fused node does not"
+            )
+
+    def _may_be_between(self, term: Bias) -> bool:
+        """Whether numbers of the bias may absorb the scores in its type, and not in every type."""
+        numbers = self.known.possible(term.value)
+        above, limit = self._hides_from(term), self._lost_from(term)
+        return numbers is None or any(above < x * term.factor <= limit for x in numbers)
+
+    def _check_clamped(self, numbers: Reals, term: Bias) -> None:
+        """Of scores that are clamped, −inf is the type's smallest number, and a row that has both is no longer told."""
+        finite = numbers[np.isfinite(numbers)]
+        if term.clamped and np.isinf(numbers).any() and finite.size and finite.min() <= -absorbing(term.added_in):
+            expected = "one number that hides keys in front of a clamp"
+            raise MatchFailure("facts.fully_masked_rows", term.at, expected, f"−inf and {finite.min():g}")
+
+    def _assume(self, evidence: str) -> None:
+        self._prove(ASSUMPTION, evidence)
+
     def _prove(self, kind: str, evidence: str) -> None:
-        self.obligations.append(Obligation(kind, evidence))
+        if not any((o.kind, o.evidence) == (kind, evidence) for o in self.obligations):
+            self.obligations.append(Obligation(kind, evidence))
 
     # --- constants
 
@@ -485,16 +580,6 @@ def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
         axes.append(source[start:end])
         start = end
     return axes
-
-
-def _is_causal(mask: npt.NDArray[np.bool_]) -> bool:
-    batch, heads, rows, columns = mask.shape
-    if (batch, heads) != (1, 1) or rows == 1:
-        return False
-    future = np.triu(np.ones((rows, columns), np.bool_), 1)
-    return bool((mask[0, 0] == future).all()) or bool(
-        (mask[0, 0] == np.triu(np.ones((rows, columns), np.bool_), 1 + columns - rows)).all()
-    )
 
 
 def _largest(dtype: DType) -> float:

@@ -7,6 +7,7 @@ index (see `axes.py`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -68,7 +69,8 @@ class Bias:
     """factor · value is added to the scaled scores, in the element type `added_in`; `at` is the node that adds it.
 
     `source` are the atoms of the value in row-major order. A fused node's own bias has None: it is of the shape that
-    fused nodes take. With `before_scale` it is added to the product before that is scaled.
+    fused nodes take. With `before_scale` it is added to the product before that is scaled. `clamped`: sums below the
+    smallest number of `added_in` become that number.
     """
 
     value: str
@@ -78,13 +80,23 @@ class Bias:
     added_in: DType
     at: str
     before_scale: bool = False
+    clamped: bool = False
+
+    def times(self, factor: float) -> Bias:
+        """What it is of scores that are multiplied behind it."""
+        return replace(self, factor=self.factor * factor)
+
+    def at_least(self, low: float) -> Bias:
+        """What it is of scores that are clamped behind it to the smallest number of their type."""
+        return replace(self, clamped=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
     """`fill` stands in place of the scores where `condition`, whose atoms are `source`, is `when`.
 
-    `added_in` is the element type of the scores there; `at` is the node that fills.
+    `added_in` is the element type of the scores there; `at` is the node that fills. No score is larger in magnitude
+    than `reach` there, whatever query and key are. `scaled`: a factor behind it may have rounded the number.
     """
 
     condition: str
@@ -93,6 +105,28 @@ class Fill:
     source: Axis
     added_in: DType
     at: str
+    reach: float = math.inf
+    scaled: bool = False
+
+    def times(self, factor: float) -> Fill:
+        """What it is of scores that are multiplied behind it."""
+        return replace(self, fill=self.fill * factor, reach=self.reach * abs(factor), scaled=True)
+
+    def at_least(self, low: float) -> Fill:
+        """What it is of scores that are clamped behind it to the smallest number of their type."""
+        return replace(self, fill=max(self.fill, low))
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimeFactor:
+    """The scores are multiplied by a value of the graph, or divided by it (`divides`), before all terms.
+
+    `source` are the value's atoms in row-major order: of batch and heads only, so that query may be multiplied instead.
+    """
+
+    value: str
+    divides: bool
+    source: Axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +161,10 @@ class Band:
 
 
 Term: TypeAlias = Band | Bias | BooleanMask | Fill
+LowRows: TypeAlias = Literal["mean", "nan", "unclear"]
+"""What a row gives whose scores are all one negative number, so large that it absorbs them: the mean of value, as in a
+softmax that subtracts the largest number of each row; no number; or either, which is not told."""
+
 Layout: TypeAlias = Literal["BNSD", "BSND", "BSH", "SBH", "BNSD_BSND"]
 """Batch, heads, sequence, head size; in BSH and SBH heads and head size are one axis. BNSD_BSND takes BNSD and gives
 BSND. In SBH no node is written."""
@@ -169,7 +207,8 @@ class Attention:
 
     `output` are the axes of the anchor. `behind` are values made of it by moving and regrouping its axes, and by casts,
     each from the one before it alone, which nothing else reads: what is written may stand for any of them. `factors`
-    are the constants whose float64 product is the scale. `score_bytes` are those of the softmax's operand and result.
+    are the constants whose float64 product is the scale, or its negative where query is `negated`; query is multiplied
+    by `query_factors` too. `score_bytes` are those of the softmax's operand and result.
     `nan_guard`: weights that are NaN become 0. `layout` is that of a fused node ("BNSD", "BSND", "BSH" or "SBH"), and
     `given` the node as it stands; both are None for a formula.
     """
@@ -185,8 +224,11 @@ class Attention:
     scale: float
     behind: tuple[ResultView, ...] = ()
     factors: tuple[float, ...] = ()
+    negated: bool = False
+    query_factors: tuple[RunTimeFactor, ...] = ()
     terms: tuple[Term, ...] = ()
     nan_guard: bool = False
+    low_rows: LowRows = "mean"
     score_bytes: int = 0
     layout: Layout | None = None
     given: FusedNodeFacts | None = None

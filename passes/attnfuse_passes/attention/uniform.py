@@ -1,4 +1,4 @@
-"""Tensors that hold one number everywhere: a literal, `ones_like(x) · c`, `full_like(x, c)` and what copies them.
+"""Tensors that hold one number everywhere: a literal, `ones_like(x) · c`, `full_like(x, c)`, `rsqrt(c)` and copies.
 
 Nothing of the tensors that lend such a value its shape is read, so it may be known where they are not.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, may_change, source
+from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, effective_uses, may_change, source
 
 _DEPTH = 16
 
@@ -40,6 +40,22 @@ _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 }
 
 
+def _root(x: float) -> float:
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
+# Operators of one number, each rounded to the type of its result as an operator would round it.
+_FUNCTIONS: dict[str, Callable[[float], float]] = {
+    "Neg": operator.neg,
+    "Sqrt": _root,
+    "Rsqrt": lambda x: 1.0 / _root(x),
+    "Reciprocal": lambda x: 1.0 / x,
+    "Exp": math.exp,
+}
+
+_POWERS = ("Pow", "PowTensorScalar", "PowScalarTensor")
+
+
 def uniform(model: Model, value: str, depth: int = _DEPTH) -> float | None:
     """The number every element of a value is, as its element type holds it; None where it is not known to be one.
 
@@ -65,13 +81,21 @@ def makers(model: Model, value: str) -> Iterator[Node]:
         yield from makers(model, name)
 
 
+def own_makers(model: Model, node: Node, names: Iterable[str]) -> list[Node]:
+    """What makes these tensors of one number, which `node` takes: none where anything else reads them too."""
+    nodes = [maker for name in names for maker in makers(model, name)]
+    inside = {node.name, *(maker.name for maker in nodes)}
+    users = (use.node for maker in nodes for use in effective_uses(model, maker.name))
+    return nodes if all(user is not None and user.name in inside for user in users) else []
+
+
 def _operands(node: Node) -> list[str]:
     """The inputs whose numbers make the node's one number."""
-    if node.op in _ARITHMETIC:
+    if node.op in _ARITHMETIC or node.op in _POWERS:
         return node.inputs[:2]
     if node.op in _FILL:
         return [node.inputs[_FILL[node.op]]]
-    copied = node.inputs[0] if node.op == "Neg" else source(node, ELEMENTS)
+    copied = node.inputs[0] if node.op in _FUNCTIONS else source(node, ELEMENTS)
     return [] if copied is None else [copied]
 
 
@@ -93,13 +117,13 @@ def _read(model: Model, value: str, depth: int) -> float | None:
     known = [number for number in numbers if number is not None]
     if not known or len(known) != len(numbers):
         return None
-    if node.op == "Neg":
-        return -known[0]
-    if node.op not in _ARITHMETIC:
-        return known[0]
     try:
-        return _ARITHMETIC[node.op](*known)
-    except (ZeroDivisionError, OverflowError):
+        if node.op in _FUNCTIONS:
+            return _FUNCTIONS[node.op](known[0])
+        if node.op in _POWERS:
+            return math.pow(*known)
+        return _ARITHMETIC[node.op](*known) if node.op in _ARITHMETIC else known[0]
+    except (ZeroDivisionError, OverflowError, ValueError):
         return None
 
 

@@ -16,7 +16,7 @@ from attnfuse.policy import Policy, Rule
 from attnfuse.targets import Target
 from attnfuse_passes import rewrite
 from attnfuse_passes.attention.decide import AttentionRewrite, Sites
-from attnfuse_passes.attention.formula import FormulaOfAttention
+from attnfuse_passes.attention.formulas import FormulaOfAttention
 from attnfuse_passes.attention.fused_node import FusedNodeOfSource
 from tests.passes.test_codes import CASES
 from tests.support.graphs import GraphBuilder
@@ -72,7 +72,9 @@ def decided(
         for each in rewrites:
             if node.op in each.roots:
                 at = RewriteContext(model, node, effects, context, {})
-                yield each.decide(each.raise_(at), at)
+                form = each.raise_(at)
+                if form is not None:
+                    yield each.decide(form, at)
 
 
 def reasons(decision: Decision[Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32
 from attnfuse_passes.attention.axes import product
-from attnfuse_passes.attention.formula import raise_formula
+from attnfuse_passes.attention.formulas import raise_formula
 from attnfuse_passes.attention.fused_node import raise_fused_node
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import (
@@ -24,6 +24,7 @@ from attnfuse_passes.attention.normal_form import (
     Fill,
     UnreadFusedNode,
 )
+from attnfuse_passes.attention.softmax import read_root
 from attnfuse_passes.naming import SiteNames
 from tests.support.graphs import GraphBuilder
 
@@ -42,7 +43,9 @@ def raised(model: Model) -> Attention:
 def _raised(model: Model, node: Node) -> Attention | UnreadFusedNode:
     names = SiteNames(model)
     if role(node) is Role.SOFTMAX:
-        return raise_formula(model, node, Effects.of(model), names)
+        root = read_root(model, node)
+        assert root is not None
+        return raise_formula(model, root, Effects.of(model), names)
     return raise_fused_node(model, node, Effects.of(model), names, ConstantFolder(model, Effects.of(model)))
 
 

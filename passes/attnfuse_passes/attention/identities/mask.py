@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attnfuse.api import Model, Node, Role, role
+from attnfuse.api import Model, Node
 from attnfuse_passes.attention.identities.product import is_scores, same_shape, summands
 from attnfuse_passes.attention.identities.registry import identity
-from attnfuse_passes.attention.identities.scale import constant_factor
-from attnfuse_passes.attention.identities.steps import Effect, FillWhere, NanToZero
+from attnfuse_passes.attention.identities.steps import Effect, FillWhere
 from attnfuse_passes.attention.uniform import uniform
 
 
@@ -112,33 +111,3 @@ def select(model: Model, node: Node) -> tuple[str, Effect] | None:
         if number is not None and same_shape(model, node, scores):
             return scores, FillWhere(condition, when=when, fill=number)
     return None
-
-
-@identity(
-    "nan.guard",
-    ops=("Select", "Where", "MaskedFill"),
-    identity="where(isnan(P), 0, P): only a fully masked row is not a number",
-    examples=(
-        "Select(IsNan(p: float32[2, 3]), tensor float32[] 0.0, p)",
-        "Where(IsNaN(p: float32[2, 3]), tensor float32[] 0.0, p)",
-        "MaskedFill(p: float32[2, 3], IsNan(p), 0.0)",
-    ),
-    counter_examples=(
-        "Select(m: bool[2, 3], tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsNan(p: float32[2, 3]), tensor float32[] 1.0, p)",
-        "Select(IsNan(other: float32[2, 3]), tensor float32[] 0.0, p: float32[2, 3])",
-        "Select(IsInf(p: float32[2, 3]), tensor float32[] 0.0, p)",
-    ),
-)
-def nan_guard(model: Model, node: Node) -> tuple[str, Effect] | None:
-    """The condition must be IsNan of the very value that is guarded, and the replacement zero."""
-    if node.op == "MaskedFill":
-        value, condition, zero = node.inputs[:3]
-    else:
-        condition, zero, value = node.inputs[:3]
-    test = model.producer(condition)
-    if test is None or role(test) is not Role.NAN_TEST or test.inputs[0] != value:
-        return None
-    if constant_factor(model, zero) != 0.0 or not same_shape(model, node, value):
-        return None
-    return value, NanToZero()

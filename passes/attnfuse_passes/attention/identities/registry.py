@@ -22,7 +22,9 @@ from itertools import chain
 from attnfuse.api import Extension, Model
 from attnfuse_passes.attention.identities.steps import (
     AddTerm,
+    AtLeast,
     Convert,
+    DivideBySum,
     FillWhere,
     IdentityRule,
     Layout,
@@ -30,7 +32,10 @@ from attnfuse_passes.attention.identities.steps import (
     Ordered,
     Same,
     Scale,
+    ScaleBy,
+    ShiftRows,
     Step,
+    SubtractLogSum,
     is_effect,
 )
 
@@ -42,15 +47,30 @@ class SitePart(Enum):
     VALUE = "value"
     SCORES = "scores"
     WEIGHTS = "attention weights"
+    RESULT = "product with value"
 
 
 # softmax is not linear, so a factor or a term may be moved past Q·Kᵀ but never past the softmax; a value that is not
-# a number can only come from a fully masked row, so replacing it is a statement about the weights.
+# a number can only come from a fully masked row, so replacing it is a statement about the weights. A softmax does not
+# see what is subtracted from a whole row; and rows may be divided by their sum before the product with value or behind.
 ALLOWED: dict[SitePart, tuple[type, ...]] = {
     SitePart.OPERAND: (Same, Scale, Convert, Layout),
     SitePart.VALUE: (Same, Convert, Layout),
-    SitePart.SCORES: (Same, Ordered, Scale, Convert, Layout, AddTerm, FillWhere),
-    SitePart.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero),
+    SitePart.SCORES: (
+        Same,
+        Ordered,
+        Scale,
+        ScaleBy,
+        AtLeast,
+        Convert,
+        Layout,
+        AddTerm,
+        FillWhere,
+        ShiftRows,
+        SubtractLogSum,
+    ),
+    SitePart.WEIGHTS: (Same, Ordered, Convert, Layout, NanToZero, DivideBySum),
+    SitePart.RESULT: (Same, Convert, DivideBySum),
 }
 
 
@@ -116,13 +136,22 @@ def all_identities() -> tuple[Identity, ...]:
     return tuple(sorted({p.name: p for entries in _BY_OP.values() for p in entries}.values(), key=lambda p: p.name))
 
 
-def read_back(model: Model, value: str, place: SitePart) -> Step | None:
-    """The first identity that applies to the node making `value`, at that place."""
+MOVES = ("cast", "pass", "layout", "repeat")
+"""The families of identities that hand numbers on, rounded or elsewhere."""
+
+
+def read_back(model: Model, value: str, place: SitePart, families: tuple[str, ...] = ()) -> Step | None:
+    """The first identity that applies to the node making `value`, at that place; of these families, if any are named.
+
+    An identity that reads back itself names them, or chains of its operators would be read again and again.
+    """
     node = model.producer(value)
     if node is None:
         return None
     ours = ((entry, None) for entry in _BY_OP.get(node.op, ()))
     for entry, extension in chain(ours, _PLUGGED.get(node.op, ())):
+        if families and entry.name.partition(".")[0] not in families:
+            continue
         found = entry.rule(model, node)
         if found is not None and extension is not None:
             _check_found(model, found, extension)

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from attnfuse.api import Model, Node, NotALiteralError
+from attnfuse.api import Model, Node
 from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.steps import Effect, Scale
+from attnfuse_passes.attention.uniform import uniform
 
 
 def constant_factor(model: Model, value: str) -> float | None:
-    """The number a value is everywhere equal to; None where it is not one known, finite number."""
-    try:
-        literal = model.literal(value)
-    except NotALiteralError:
-        return None
-    if isinstance(literal, np.ndarray):
-        if literal.size != 1:
-            return None
-        literal = literal.reshape(()).astype(np.float64).item()
-    if isinstance(literal, bool) or not isinstance(literal, int | float):
-        return None
-    return float(literal) if math.isfinite(literal) else None
+    """The number a value is everywhere equal to, a literal or computed of literals; None where it is not one known,
+    finite number."""
+    number = uniform(model, value)
+    return number if number is not None and math.isfinite(number) else None
 
 
 def keeps_shape(model: Model, node: Node, value: str) -> bool:
@@ -40,12 +31,17 @@ def keeps_shape(model: Model, node: Node, value: str) -> bool:
         "Muls(x: float32[2, 3], 0.5)",
         "Mul(x: float32[2, 3], tensor float32[] 0.125)",
         "Mul(tensor float32[1] -3.0, x: float32[2, 3])",
+        "Mul(x: float32[2, 3], tensor float32[3] 2.0)",
+        "Mul(x: float32[2, 3], Rsqrt(tensor float32[] 16.0))",
+        "Mul(x: float32[2, 3], PowScalarTensor(4.0, tensor float32[] -0.5))",
     ),
     counter_examples=(
         "Mul(x: float32[2, 3], y: float32[2, 3])",
         "Mul(x: float32[3], tensor float32[1, 1] 2.0)",
         "Mul(x: float32[2, 3], tensor float32[] inf)",
-        "Mul(x: float32[2, 3], tensor float32[3] 2.0)",
+        "Mul(x: float32[2, 3], tensor float32[3] (1.0, 2.0, 2.0))",
+        "Mul(x: float32[2, 3], Rsqrt(tensor float32[] 0.0))",
+        "Mul(x: float32[2, 3], Rsqrt(d: float32[]))",
         "Mul(x: float32[2, 3], tensor float32[] 2.0, u: monad)",
         "Muls(x: int64[2, 3], 2)",
         "Muls(x: float32[2, 3], True)",
@@ -71,10 +67,13 @@ def multiply(model: Model, node: Node) -> tuple[str, Effect] | None:
         "Div(x: float32[2, 3], tensor float32[] 8.0)",
         "Divs(x: float32[2, 3], 2.0)",
         "RealDiv(x: float32[2, 3], tensor float32[1] -4.0)",
+        "Div(x: float32[2, 3], Sqrt(tensor float32[] 16.0))",
+        "Div(x: float32[2, 3], Pow(tensor float32[] 4.0, tensor float32[] 0.5))",
     ),
     counter_examples=(
         "Div(tensor float32[] 8.0, x: float32[2, 3])",
         "Div(x: float32[2, 3], tensor float32[] 0.0)",
+        "Div(x: float32[2, 3], Sqrt(tensor float32[] -4.0))",
         "Divs(x: float32[2, 3], y: float32[2, 3]) -> float32[2, 3]",
         "Divs(x: float32[2, 3], 2.0, u: monad)",
         "Div(x: float32[3], tensor float32[1, 1] 2.0)",

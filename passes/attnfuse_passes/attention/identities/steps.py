@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from attnfuse.api import DType, Model, Node
 from attnfuse_passes.attention.axes import Space
@@ -29,6 +29,24 @@ class Scale:
     """output = factor · input, the factor a known constant."""
 
     factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleBy:
+    """output = input · value, or input / value (`divides`): a value of the graph, known at run time only.
+
+    It is broadcast to the input by its trailing axes.
+    """
+
+    value: str
+    divides: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """output = max(input, low), where no finite number of the input's type is below `low`: −∞ becomes `low`."""
+
+    low: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +90,67 @@ class NanToZero:
     """output = 0 where the input is not a number, else input."""
 
 
-Effect: TypeAlias = Same | Ordered | Scale | Convert | Layout | AddTerm | FillWhere | NanToZero
+@dataclass(frozen=True, slots=True)
+class ShiftRows:
+    """output = input − by, where `by` is one number for all along `axes` of the input, and made of it by `makers`.
 
-_NUMBERS = {Scale: "factor", AddTerm: "factor", FillWhere: "fill"}
+    `kind` says what is subtracted: the largest number of the row ("max"), that or 0 where it is infinite
+    ("finite_max"), or another number of the row's ("other").
+    """
+
+    by: str
+    axes: tuple[int, ...]
+    kind: ShiftKind
+    makers: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SubtractLogSum:
+    """output = input − log Σ exp(c · input) / c over one axis, c being the logarithm of the base: exp(c · output) is
+    the softmax of c · input.
+
+    `stable`: computed from the numbers less their largest, the difference first. `makers` make the logarithm.
+    """
+
+    axis: int
+    log_base: float
+    stable: bool
+    makers: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DivideBySum:
+    """output = input / max(Σ of + epsilon, floor), the sum over `axes` of `of`, kept as axes of one element.
+
+    `makers` make the divisor out of `of`; its type is `dtype`.
+    """
+
+    of: str
+    axes: tuple[int, ...]
+    dtype: DType
+    epsilon: float
+    floor: float
+    makers: tuple[Node, ...]
+
+
+ShiftKind: TypeAlias = Literal["max", "finite_max", "other"]
+Effect: TypeAlias = (
+    Same
+    | Ordered
+    | Scale
+    | ScaleBy
+    | AtLeast
+    | Convert
+    | Layout
+    | AddTerm
+    | FillWhere
+    | NanToZero
+    | ShiftRows
+    | SubtractLogSum
+    | DivideBySum
+)
+
+_NUMBERS = {Scale: "factor", AtLeast: "low", AddTerm: "factor", FillWhere: "fill"}
 
 
 def is_effect(effect: object) -> bool:

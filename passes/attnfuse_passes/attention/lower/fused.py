@@ -39,6 +39,7 @@ from attnfuse_passes.attention.lower.operands import (
     in_layout,
     rearrange,
 )
+from attnfuse_passes.attention.lower.query_factors import QueryFactors
 from attnfuse_passes.attention.lower.terms import Terms
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Layout, Operand, ResultView, holds_scale
 from attnfuse_passes.linear import PaddedLinear
@@ -262,7 +263,7 @@ class _Entry:
 
     `layer` makes it with its zeros, where weights have them. `dims` may give a size that the graph leaves to run time
     in this operand, but not in another. `apart` and `together` are the shapes around the padding, where heads share
-    the last axis.
+    the last axis. `factors` are what query is multiplied by.
     """
 
     layer: PaddedLinear | None
@@ -273,12 +274,14 @@ class _Entry:
     padding: int
     apart: Arrangement
     together: Arrangement
+    factors: QueryFactors | None = None
 
     def is_open(self, model: Model) -> bool:
         """Whether more than one size of a shape that a Reshape gives would have to be worked out at run time."""
         given = None if self.arrangement.steps else model.type_of(self.value)
         stated = Arrangement((Reshape(self.dims),) if given is not None and given.dims != self.dims else ())
-        return any(each.is_open for each in (self.arrangement, stated, self.apart, self.together))
+        parts = (self.arrangement, stated, self.apart, self.together, self.factors)
+        return any(part.is_open for part in parts if part is not None)
 
     def write(self, b: Builder, layers: dict[PaddedLinear, str]) -> tuple[str, str]:
         """The value for the node, and the same as it is before it is cast and padded. `layers` are those written."""
@@ -288,7 +291,8 @@ class _Entry:
         arranged = self.arrangement.write(b, value)
         if UNKNOWN in b.type_of(arranged).dims != self.dims:
             arranged = b.reshape(arranged, self.dims)
-        padded = b.pad_last(self.apart.write(b, b.cast(arranged, self.dtype)), self.padding)
+        value = arranged if self.factors is None else self.factors.write(b, arranged)
+        padded = b.pad_last(self.apart.write(b, b.cast(value, self.dtype)), self.padding)
         if self.padding and UNKNOWN in self.dims and not self.together.steps:
             padded = b.reshape(padded, (*self.dims[:-1], self.dims[-1] + self.padding))
         return self.together.write(b, padded), arranged
@@ -296,7 +300,10 @@ class _Entry:
 
 def _entries(attention: Attention, candidate: AttentionCandidate) -> tuple[_Entry, _Entry, _Entry]:
     axes, free = attention.axes, candidate.free
-    query = _entry(attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query)
+    factors = QueryFactors(attention, "BNSD" if candidate.given_in == "BNSD" else "BSND")
+    query = _entry(
+        attention, candidate, attention.query, axes.heads, axes.query_length, axes.head_dim, free.query, factors
+    )
     key = _entry(attention, candidate, attention.key, axes.kv_heads, axes.key_length, axes.head_dim, free.key)
     value = _entry(
         attention, candidate, attention.value, axes.kv_heads, axes.key_length, axes.value_head_dim, free.value
@@ -312,6 +319,7 @@ def _entry(
     length: Axis,
     last: Axis,
     free: PaddedOperand | None,
+    factors: QueryFactors | None = None,
 ) -> _Entry:
     axes, layer = attention.axes, None
     if free is not None:
@@ -321,17 +329,18 @@ def _entry(
     if candidate.given_in != "BSH" or not axes.heads_known:
         value, arrangement = bring(operand, wanted)
         none = Arrangement()
-        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none)
+        return _Entry(layer, value, arrangement, dims_of(wanted), candidate.dtype, padding, none, none, factors)
     apart = in_layout(axes, "BSND", heads, length, last)
-    whole = existing(operand, wanted)
+    is_per_head = factors is not None and factors.is_per_head
+    whole = None if is_per_head else existing(operand, wanted)
     value, arrangement = bring(operand, apart) if whole is None else (whole, Arrangement())
     batch, tokens, count, size = dims_of(apart)
     dims = dims_of(apart if whole is None else wanted)
     together = Reshape((batch, tokens, count * (size + padding)))
     if whole is not None and not padding:
-        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement())
+        return _Entry(layer, value, arrangement, dims, candidate.dtype, 0, Arrangement(), Arrangement(), factors)
     before = Arrangement((Reshape(dims_of(apart)),)) if padding and whole is not None else Arrangement()
-    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)))
+    return _Entry(layer, value, arrangement, dims, candidate.dtype, padding, before, Arrangement((together,)), factors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ import numpy as np
 from attnfuse.api import Builder, DType, Unsupported, broadcast_dims, dtypes
 from attnfuse_passes.attention.axes import UNKNOWN, product
 from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.hiding import ABSORBING
 from attnfuse_passes.attention.lower.operands import Arrangement, Reshape, arrange, repeat_heads
-from attnfuse_passes.attention.masks import ABSORBING
 from attnfuse_passes.attention.normal_form import Attention, Bias, BooleanMask, Fill, Layout
+
+_JUST_ABOVE = 1 - 2.0**-7
+"""What a level is multiplied by to be compared with: the number itself, as any type rounds it, lies beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,12 @@ class Terms:
         if self.is_mean_of_all_rows:
             return self._levelled(b, query, key)
         mask, condition = self._mask(b)
-        if not self.candidate.masks.shifted:
-            return Written(query, key, mask, self._bias(b, factor), condition)
+        masks = self.candidate.masks
+        if not masks.shifted:
+            bias = self._bias(b, factor)
+            if bias is not None and masks.level is not None:
+                query, key = self._without_scores(b, bias, condition, masks.level * factor, query, key)
+            return Written(query, key, mask, self._repeated(b, bias), condition)
         query, bias, condition = self._shifted_bias(b, query)
         return Written(query, key, mask, bias, condition)
 
@@ -132,12 +139,31 @@ class Terms:
         assert condition is not None
         empty = b.reduce_last("ReduceAll", condition, -1)
         mask = b.broadcast(b.op("LogicalAnd", condition, b.op("LogicalNot", empty)), self.mask_dims or ())
+        query, key = self._level(b, empty, query, key)
+        return Written(query, key, mask, None, None)
+
+    def _without_scores(
+        self, b: Builder, bias: str, hidden: str | None, level: float, query: str, key: str
+    ) -> tuple[str, str]:
+        """Query and key, one of them with zeros where the largest bias of a row is −level or less.
+
+        There the formula's own type has lost the scores in the bias, and the node adds it in float32. Keys that are
+        `hidden` have no bias.
+        """
+        if hidden is not None:
+            bias = b.op("Select", hidden, b.tensor(np.array(-np.inf), b.type_of(bias).dtype), bias)
+        limit = b.tensor(np.array(-level * _JUST_ABOVE), b.type_of(bias).dtype)
+        rows = b.op("Less", b.reduce_last("ReduceMax", bias, -1), limit)
+        return self._level(b, rows, query, key)
+
+    def _level(self, b: Builder, rows: str, query: str, key: str) -> tuple[str, str]:
+        """Query and key, with scores of 0 in those rows: zeros in the shorter of the two see to that."""
         lengths = product(self.attention.axes.query_length), product(self.attention.axes.key_length)
-        is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and b.type_of(empty).dims[1] == 1
-        levelled = key if is_key else query
-        heads = self.attention.axes.kv_heads if is_key else self.attention.axes.heads
-        levelled = self._zeroed(b, "MaskedFill", empty, levelled, product(heads))
-        return Written(query if is_key else levelled, levelled if is_key else key, mask, None, None)
+        _, heads, count, _ = b.type_of(rows).dims
+        is_key = UNKNOWN not in lengths and lengths[1] < lengths[0] and (heads, count) == (1, 1)
+        if is_key:
+            return query, self._zeroed(b, "MaskedFill", rows, key, product(self.attention.axes.kv_heads))
+        return self._zeroed(b, "MaskedFill", rows, query, product(self.attention.axes.heads)), key
 
     def guarded(self, b: Builder, result: str, condition: str | None, value: str) -> str:
         """What the formula gives for fully masked rows in place of what the kernel gives; `value` is padded as
@@ -207,6 +233,7 @@ class Terms:
         return whole
 
     def _bias(self, b: Builder, factor: float) -> str | None:
+        """The bias for the node, before it is repeated to the sizes that the node takes."""
         masks, compute = self.candidate.masks, self.candidate.dtype
         parts: list[str] = []
         if masks.constant_bias is not None:
@@ -220,7 +247,13 @@ class Terms:
         whole = parts[0]
         for part in parts[1:]:
             whole = b.op("Add", whole, part)
-        return b.broadcast(whole, self.bias_dims or ())
+        return whole
+
+    def _repeated(self, b: Builder, bias: str | None) -> str | None:
+        """The bias in the sizes that the node takes; a fused node's own has them."""
+        if bias is None or any(term.source is None for term in self.candidate.masks.biases):
+            return bias
+        return b.broadcast(bias, self.bias_dims or ())
 
     def _per_row(self, b: Builder, condition: str, layout: Layout) -> str:
         """[batch, heads, query, 1] beside query or the result in a layout, heads apart; or these have no head axis."""
@@ -256,15 +289,20 @@ class Terms:
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.op("Sub", whole, largest), compute)
         bias = b.broadcast(shifted, self.bias_dims or ())
-        limit = b.tensor(np.array(-ABSORBING), dtypes.FLOAT32)
-        magnitude = b.op("Abs", largest)
-        absorbed = b.op("Greater", magnitude, limit)
-        query = self._zeroed(b, "Select", absorbed, query, product(self.attention.axes.heads))
+        query = self._zeroed(b, "Select", self._absorbed(b, largest), query, product(self.attention.axes.heads))
         if masks.guard is None:
             return query, bias, None
+        magnitude = b.op("Abs", largest)
         infinite = b.tensor(np.array(np.inf), dtypes.FLOAT32)
         finite = b.op("Less", magnitude, infinite)  # also of NaN it is False: +inf and −inf may have met
         return query, bias, b.op("LogicalNot", finite)
+
+    def _absorbed(self, b: Builder, largest: str) -> str:
+        """Where the largest bias of a row absorbs its scores: in its type below −level, in every type above 1e30."""
+        level = self.candidate.masks.level or -ABSORBING
+        above = b.op("Greater", largest, b.tensor(np.array(-ABSORBING), dtypes.FLOAT32))
+        below = b.op("Less", largest, b.tensor(np.array(-level * _JUST_ABOVE), dtypes.FLOAT32))
+        return b.op("LogicalOr", above, below)
 
     def _in_range(self, b: Builder, value: str, dtype: DType) -> str:
         """A float32 value as `dtype` holds it: infinite where the formula's is."""

@@ -1,0 +1,79 @@
+"""What a rewrite assumes of scores and of rows without a key is asked of the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from attnfuse.verify.graph.sites import cut, find
+from attnfuse.verify.numbers.comparison import compare
+from attnfuse.verify.numbers.inputs import HIDDEN, draw_inputs
+from attnfuse.verify.numbers.site_numbers import compare_sites
+from tests.support.graphs import GraphBuilder
+from tests.support.masks import filled, selected
+from tests.support.sides import drawn_sides
+from tests.support.sites import Change, Site
+
+
+def findings(site: Site, *, vouched: bool = False, gain: float = 1.0) -> list[str]:
+    """On masks hidden and seen whole, of the whole graph and of its site; `vouched`: fused as if each row had a key.
+
+    `gain` is that of the query as it is met in the graph.
+    """
+    proto = site.proto()
+    before = Model(proto)
+    rewritten = Site(dtype=site.dtype, no_fully_masked_rows=vouched)
+    after, (record,) = rewritten.run(proto, "lite")
+    assert record.status == "fused", record.reason
+    (found,) = find(before, after).sites
+    part = cut(before, after, found)
+    assert part is not None
+    sides = drawn_sides(before, after)
+    inputs: dict[str, Array] = {**draw_inputs(before, 0, HIDDEN)}
+    query = next(name for name in inputs if name.endswith("query"))
+    inputs[query] = (inputs[query].astype(np.float64) * gain).astype(inputs[query].dtype)
+    whole = compare(*sides, seed=0, taps=part.leaves, inputs=inputs)
+    met: Mapping[str, Array] = whole.values
+    (result,) = compare_sites(*sides, [(found, part)], met, seed=0, are_about_masks=True)
+    return [*whole.findings, *result.findings]
+
+
+def masked(number: float, dtype: DType) -> Change:
+    return selected(number, (2, 1, 1, 5), dtype)
+
+
+def given(g: GraphBuilder, s: str) -> str:
+    return g.add(s, g.input("mask", (2, 1, 1, 5), FLOAT16))
+
+
+@pytest.mark.parametrize(
+    ("change", "dtype"),
+    [
+        (masked(-1e4, FLOAT16), FLOAT16),
+        (masked(-1e4, BFLOAT16), BFLOAT16),
+        (masked(-1e9, FLOAT32), FLOAT32),
+        (masked(-1e4, FLOAT32), FLOAT32),
+        (filled(-1e4, dtype=FLOAT32), FLOAT32),
+        (filled(-1e9, dtype=BFLOAT16), BFLOAT16),
+        (given, FLOAT16),
+    ],
+)
+def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dtype: DType) -> None:
+    assert findings(Site(scores=change, dtype=dtype)) == []
+
+
+def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
+    told = findings(Site(scores=masked(-1e4, FLOAT16)), vouched=True)
+    assert any("the mathematics is another" in text for text in told), told
+
+
+def test_scores_that_reach_a_fill_are_found() -> None:
+    """Half of −10⁴ is what they are assumed to stay above."""
+    for gain, is_found in ((100.0, False), (1e4, True)):
+        told = findings(Site(scores=filled(-1e4, dtype=FLOAT32), dtype=FLOAT32), gain=gain)
+        assert any("stay above that was assumed" in text for text in told) == is_found, told
