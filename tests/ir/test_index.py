@@ -7,6 +7,7 @@ import random
 import pytest
 
 from attnfuse.errors import SourceError
+from attnfuse.ir.check import Checker, check_graph
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, Node
 from attnfuse.mindir.schema import ModelProto, NodeProto, TensorProto
@@ -49,7 +50,7 @@ def check(model: Model) -> None:
 @pytest.mark.parametrize("runtime", ["lite", "mindspore"])
 @pytest.mark.parametrize("name", NAMES)
 def test_after_every_edit_of_every_pass(name: str, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    apply, edits = Edit.apply, 0
+    apply, edits, checker = Edit.apply, 0, Checker()
     left: dict[Node, bytes] = {}
 
     def applied(edit: Edit) -> None:
@@ -62,6 +63,7 @@ def test_after_every_edit_of_every_pass(name: str, runtime: str, monkeypatch: py
         apply(edit)
         left = {node: node.proto.SerializeToString() for node in edit.model.nodes}
         if changes:
+            assert checker.check(edit.model) == check_graph(edit.model)
             check(edit.model)
             edits += 1
 
