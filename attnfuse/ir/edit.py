@@ -41,9 +41,10 @@ def _is_wider(wanted: DType | None, own: DType) -> bool:
 class Edit:
     """Changes to a model, gathered and then applied in one go.
 
-    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
-    definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
-    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table.
+    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new definition of the
+    value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in `rename` becomes a
+    use of the other; `arguments[name, position]` is what the node that makes `name`, if it stays, reads there;
+    `drop_primitives` are keys of the primitive table.
     """
 
     model: Model
@@ -51,6 +52,7 @@ class Edit:
     replace: dict[str, NodeProto] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
     rename: dict[str, str] = field(default_factory=dict)
+    arguments: dict[tuple[str, int], str] = field(default_factory=dict)
     drop_primitives: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     new_weights: dict[str, TensorProto] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Edit:
 
     @property
     def is_empty(self) -> bool:
-        changes = (self.before, self.replace, self.remove, self.rename, self.drop_primitives)
+        changes = (self.before, self.replace, self.remove, self.rename, self.arguments, self.drop_primitives)
         return not any(changes)
 
     def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
@@ -160,6 +162,7 @@ class Edit:
                 replace=self.replace,
                 remove=self.remove,
                 rename=self.rename,
+                arguments=self.arguments,
                 added_primitives=[entry for reference, entry in self.new_primitives.items() if reference in called],
                 added_weights=[weight for name, weight in self.new_weights.items() if name in read],
                 drop_primitives=self.drop_primitives,

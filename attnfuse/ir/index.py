@@ -73,6 +73,7 @@ class Change:
     replace: Mapping[str, NodeProto]
     remove: frozenset[str] | set[str]
     rename: Mapping[str, str]
+    arguments: Mapping[tuple[str, int], str] = field(default_factory=dict)
     added_primitives: Sequence[PrimitiveProto] = ()
     added_weights: Sequence[TensorProto] = ()
     drop_primitives: frozenset[str] | set[str] = frozenset()
@@ -92,6 +93,12 @@ class _Moves:
     fresh: list[Node] = field(default_factory=list)
     values: set[str] = field(default_factory=set)
     added: dict[str, list[Use]] = field(default_factory=dict)
+    dropped: set[tuple[int, int]] = field(default_factory=set)
+    """Uses that are none any more, of nodes that stay: the node by identity, and the position."""
+
+    def drops(self, use: Use) -> bool:
+        """Whether the use is none any more, though its node stays."""
+        return bool(self.dropped) and (id(use.node), use.position) in self.dropped
 
     def reads(self, node: Node) -> None:
         """Enter all that a node reads."""
@@ -250,6 +257,7 @@ class IndexedMessage:
         for node in moves.gone:
             if self._producers.get(node.name) is node:
                 del self._producers[node.name]
+        self._argue(change, moves)
         for node in moves.fresh:
             self._rename_inputs(node, change)
             self._define(node)
@@ -325,6 +333,18 @@ class IndexedMessage:
         del graph.node[len(nodes) :]
         return nodes
 
+    def _argue(self, change: Change, moves: _Moves) -> None:
+        """Let nodes that stay read other values at single positions."""
+        for (name, position), value in change.arguments.items():
+            node = self._producers.get(name)
+            if node is None:  # it is written anew, or gone
+                continue
+            moves.values.add(node.inputs[position])
+            moves.dropped.add((id(node), position))
+            new = change.renamed(value)
+            self._rename_input(node, position, new)
+            moves.added.setdefault(new, []).append(Use(node, position))
+
     def _rename_inputs(self, node: Node, change: Change) -> None:
         """Let a new node read values by the names that they have now."""
         for position, name in enumerate(node.inputs):
@@ -347,7 +367,7 @@ class IndexedMessage:
             new = change.renamed(old)
             moves.values |= {old, new}
             for use in self._uses.get(old, ()):
-                if use.node is not None and id(use.node) not in gone:
+                if use.node is not None and id(use.node) not in gone and not moves.drops(use):
                     self._rename_input(use.node, use.position, new)
                     moves.added.setdefault(new, []).append(use)
         for graph in self.graphs if change.rename else ():
@@ -372,7 +392,7 @@ class IndexedMessage:
                     outputs.setdefault(output.name, []).append(((rank, _BEHIND, position), Use(None, position)))
         for value in values:
             was = () if value in rename else self._uses.get(value, ())
-            kept = [use for use in was if use.node is not None and id(use.node) not in gone]
+            kept = [use for use in was if use.node is not None and id(use.node) not in gone and not moves.drops(use)]
             found = moves.added.get(value, [])
             if kept and not found and value not in outputs and value not in nodes:
                 self._uses[value] = kept  # it lost readers, and nothing else

@@ -119,6 +119,10 @@ def drawn(model: Model, draw: random.Random, run: int) -> tuple[Edit, dict[str, 
                 instead = like(message, node.name)
                 instead.input[0] = second.name
                 edit.replace[node.name] = instead
+        elif binary and draw.random() < 0.15:
+            edit.arguments[node.name, draw.randrange(2)] = node.inputs[0]
+            order.append(node.name)
+            continue
         if binary and node.name not in edit.replace and draw.random() < 0.15:
             edit.rename[node.name] = draw.choice(node.inputs)
             edit.remove.add(node.name)
