@@ -118,7 +118,7 @@ _CODES = (
     Code(
         "facts.dynamic_mask",
         DecisionStage.FACTS,
-        "A mask has sizes that are unknown before run time.",
+        "A mask has sizes, other than the number of keys, that are unknown before run time.",
         "export with fixed shapes",
     ),
     Code(

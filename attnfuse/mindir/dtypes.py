@@ -82,7 +82,9 @@ FLOAT8 = (FLOAT8_E4M3FN, FLOAT8_E5M2)
 """Types of checkpoints only: float16, bfloat16 and float32 hold every value of them."""
 
 _BY_WIRE = {d.wire: d for d in ALL} | {17: FLOAT64}  # the format has two names for float64: DOUBLE and FLOAT64
-_BY_TYPE_ID = {d.type_id: d for d in ALL}
+_INT = 31
+"""The TypeId of `mindspore.int_`, which says no number of bits: MindSpore infers int32 of it."""
+_BY_TYPE_ID = {**{d.type_id: d for d in ALL}, _INT: INT32}
 _BY_NAME = {d.name: d for d in (*ALL, *FLOAT8)}
 _BY_SAFETENSORS = {d.safetensors: d for d in (*ALL, *FLOAT8)}
 
@@ -93,7 +95,7 @@ def from_wire(number: int) -> DType | None:
 
 
 def from_type_id(number: int) -> DType | None:
-    """The type of a MindSpore TypeId, as `Cast` holds it."""
+    """The type of a MindSpore TypeId, as `Cast` holds it; `mindspore.int_` is int32."""
     return _BY_TYPE_ID.get(number)
 
 

@@ -136,6 +136,7 @@ _ABOUT = {
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
         "between which numbers the results of some lie",
     ),
+    "passes/simplify/dropout.py": ("Dropout", "what a TupleGetItem takes the first result of"),
     "passes/simplify/doubles.py": ("Neg Add Sub Mul Div Sin Cos Concat", "how errors go through each"),
     "attnfuse/cost/program.py": (
         "Add AddLayerNorm Cast",

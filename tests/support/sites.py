@@ -85,7 +85,8 @@ class Site:
         proto = self.proto()
         for value in proto.graph.input:
             name = value.name.rsplit(":", 1)[-1]
-            inputs.setdefault(name, seeded(name, tuple(value.tensor[0].dims), FLOAT16).astype(np.float64))
+            if name not in inputs:
+                inputs[name] = seeded(name, tuple(value.tensor[0].dims), FLOAT16).astype(np.float64)
         model, (site,) = self.run(proto, runtime)
         assert site.status == "fused", (site.code, site.reason)
         for after, before in zip(oracle.run(model, inputs), oracle.run(Model(proto), inputs), strict=True):

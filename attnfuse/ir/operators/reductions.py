@@ -162,6 +162,7 @@ ROWS: tuple[Operator, ...] = (
                 f"{name}(x: float16[2, 3, 4], (1,), False, None) -> float16[2, 4]",
                 f"{name}(x: int32[2, 3, 4], None, True, None) -> {whole}[1, 1, 1]",
                 f"{name}(x: float16[2, 3, 4], None, False, float32) -> float32[]",
+                *(("SumExt(x: int64[2, 3], (1,), False, 31) -> int32[2]",) if widened else ()),
             ),
         )
         for name, widened, whole in (("MeanExt", False, "int32"), ("SumExt", True, "int64"))

@@ -229,14 +229,45 @@ def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
 def _nearest(original: Model, fused: Model, output: str) -> frozenset[str]:
     """The nearest tensors behind `output` that both graphs have, and of these only what is not made of the others.
 
-    One graph may read a value, and the other what that value is a view of: drawn apart they would not agree.
+    One graph may read a value, and the other what that value is a view of, however many views away: drawn apart they
+    would not agree.
     """
 
     def behind(value: str) -> set[str]:
         return _frontier(fused, value, original) | _frontier(original, value, fused)
 
-    nearest = behind(output)
+    sides = (_frontier(original, output, fused), _frontier(fused, output, original))
+    while (value := _made_of_the_others(original, *sides)) is not None:
+        for side in sides:
+            if value in side:
+                side.remove(value)
+                side |= behind(value)
+    nearest = sides[0] | sides[1]
     return frozenset(value for value in nearest if not (made := behind(value)) or not made <= nearest)
+
+
+def _made_of_the_others(original: Model, one: set[str], other: set[str]) -> str | None:
+    """A value that one graph reads and that is made of what only the other reads; of these, first one that the other
+    does not read too. A weight that only one of them reads is no reason to look behind what both read."""
+    for mine, others in ((one - other, other - one), (other - one, one - other)):
+        for value in sorted(mine):
+            if _is_behind(original, value, others):
+                return value
+    apart = {value for value in one ^ other if not original.is_parameter(value)}
+    return next((value for value in sorted(one & other) if _is_behind(original, value, apart)), None)
+
+
+def _is_behind(model: Model, value: str, wanted: Set[str]) -> bool:
+    """Whether one of the wanted values is behind this one. The nearest are looked at first."""
+    seen, level = {value}, [value] if wanted else []
+    while level:
+        nodes = (model.producer(each) for each in level)
+        found = dict.fromkeys(each for node in nodes if node is not None for each in _values(model, node))
+        if not wanted.isdisjoint(found):
+            return True
+        level = [each for each in found if each not in seen]
+        seen.update(level)
+    return False
 
 
 def _frontier(model: Model, output: str, other: Model) -> set[str]:

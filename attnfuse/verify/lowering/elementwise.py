@@ -172,7 +172,7 @@ def _dropout(at: LoweringContext) -> Result:
     if at.number(1) != 1.0:
         raise at.unsupported(f"dropout at random, with keep_prob {at.number(1)}")
     kept = at.emit("Equal", at.tensor(0), at.tensor(0))
-    return [at.tensor(0), at.emit("Cast", kept, to=onnx_type(at.outs[1].dtype))]
+    return [at.tensor(0), at.emit("Cast", kept, to=onnx_type(at.writer.arithmetic.carry(at.outs[1].dtype)))]
 
 
 @lowers("Rsqrt")

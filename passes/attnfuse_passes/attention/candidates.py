@@ -17,7 +17,8 @@ class AttentionCandidate(Candidate):
     It stands for the value `result` of `Attention.results`, which is the anchor. `layout_reason` tells why it is this
     layout. `padding` zeros are appended to each head of `Attention.width`, by weights as far as `free` says.
     `precision` is that of a fused node's scores and softmax, and `precision_reason` why. `recast`: the surrounding
-    casts are replaced with the node, and it is given what they were given.
+    casts are replaced with the node, and it is given what they were given. `ungrouped`: key and value are given with as
+    many heads as query.
     """
 
     dtype: DType
@@ -30,6 +31,7 @@ class AttentionCandidate(Candidate):
     precision_reason: str = ""
     masks: MaskPlan = field(default_factory=MaskPlan)
     recast: bool = False
+    ungrouped: bool = False
 
     @property
     def given_in(self) -> Layout:
@@ -43,4 +45,5 @@ class AttentionCandidate(Candidate):
 
     def form_of(self, attention: Attention) -> Attention:
         """The attention that is written: with the surrounding casts inside, where they are replaced."""
-        return attention.outside_casts() if self.recast else attention
+        written = attention.outside_casts() if self.recast else attention
+        return written.without_groups() if self.ungrouped else written

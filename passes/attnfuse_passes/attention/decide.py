@@ -143,7 +143,13 @@ def _propose(
             )
         except MatchFailure as failure:
             return replace(candidate, unsupported=Unsupported.of(failure))
-        return settled(operator, replace(candidate, masks=masks), attention, policy, at)
+        candidate = replace(candidate, masks=masks)
+        grouped = settled(operator, candidate, attention, policy, at)
+        if grouped.unsupported is None or grouped.unsupported.code != "target.grouped_heads":
+            return grouped
+        whole = settled(operator, replace(candidate, ungrouped=True), attention.without_groups(), policy, at)
+        # The groups are the reason only where key and value cannot be repeated.
+        return grouped if whole.unsupported is not None and whole.unsupported.failure is not None else whole
     return replace(candidate, unsupported=operator.unsupported_reason(attention, candidate, at))
 
 

@@ -59,6 +59,7 @@ from attnfuse_passes.attention.normal_form import (
     flat,
     holds_scale,
 )
+from attnfuse_passes.attention.open_masks import OpenTerm, check_open, regroup, unfold_heads
 from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
@@ -99,6 +100,7 @@ class Reader:
         self._shifts: list[tuple[Node, frozenset[int]]] = []
         """What subtracts a number from each row, and the atoms that the rows run along."""
         self._factors: dict[str, list[float]] = {}
+        self._open: dict[str, OpenTerm] = {}
         self._terms: dict[str, Bias | Fill] = {}
         """What is done to the scores, in order, by the name of its view."""
         self._query_factors: dict[str, RunTimeFactor] = {}
@@ -116,6 +118,7 @@ class Reader:
         factors, heads_in_scores = self._walk_scores(scores, scores_steps)
         softmax_axis = self._softmax_axis()
         self._name_axes(softmax_axis)
+        check_open(self.space, self._open, keys(self._axis("key_length")))
         self._check_shifts()
         normalised = check_divisions(self.root, [*forward.steps, *forward.behind], low, zero_for_infinite)
         self.obligations += normalised.obligations
@@ -393,12 +396,11 @@ class Reader:
         operand = self._operand(name, value, SitePart.VALUE, swap=False)
         space = self.space
         if UNKNOWN in space[name].dims:
-            # It may turn out to be 1, and then the mask is repeated along it.
-            raise MatchFailure("facts.dynamic_mask", node.name, "a mask of known sizes", dims_of(space, name))
+            self._open[name] = OpenTerm(node.name, space[name].dims)
         rank, wanted = len(space[name].axes), len(space["scores"].axes)
         folded = rank == wanted + 1 and node.op == "Baddbmm"
-        before = space["scores"].dims
-        if folded and not self._unfold_heads(name):
+        before = space["scores"].axes
+        if folded and not unfold_heads(space, name):
             raise MatchFailure(
                 "structure.mask", node.name, "a mask of [batch, heads, query, key]", dims_of(space, name, "scores")
             )
@@ -418,20 +420,8 @@ class Reader:
                     "structure.mask", node.name, "a mask that broadcasts to the scores", dims_of(space, name, "scores")
                 )
         if folded:
-            space.reshape("scores", before)
+            regroup(space, "scores", before)
         return operand
-
-    def _unfold_heads(self, name: str) -> bool:
-        """A 4-D mask beside 3-D scores [batch · heads, query, key]: give the scores their head axis."""
-        batch, heads, *_ = self.space[name].dims
-        whole, query_length, key_length = self.space["scores"].dims
-        if whole == -1 or 0 in (batch, heads):  # no size is known, or there is nothing to tell apart by
-            return False
-        if heads == 1:
-            heads = whole // batch
-        elif batch == 1:
-            batch = whole // heads
-        return batch * heads == whole and self.space.reshape("scores", (batch, heads, query_length, key_length))
 
     def _bias(self, node: Node, effect: AddTerm) -> None:
         name = f"term{len(self._terms)}"

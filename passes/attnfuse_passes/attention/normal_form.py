@@ -255,6 +255,10 @@ class Attention:
         """Head size of a fused node: where query's and value's differ, the narrower is padded to the wider."""
         return max(product(self.axes.head_dim), product(self.axes.value_head_dim))
 
+    def without_groups(self) -> Attention:
+        """The same with a head of key and value for each of query: repeated as the graph has them, or anew."""
+        return replace(self, axes=replace(self.axes, kv_heads=self.axes.heads))
+
     def outside_casts(self) -> Attention:
         """The same with the surrounding casts inside: of the operands before them, to the value behind them."""
         casts = self.casts

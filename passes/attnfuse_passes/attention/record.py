@@ -87,7 +87,7 @@ def _shapes(form: Attention | UnreadFusedNode, fused: AttentionCandidate | None)
             None if tensor_type is None else tensor_type.dims for tensor_type in (*form.types, None, None, None)[:3]
         )
         return query, key, value
-    axes = form.axes
+    axes = (form if fused is None else fused.form_of(form)).axes
     if fused is None and form.layout is not None:
         query, key, value = (dims_of(operand.layouts[-1][1]) for operand in form.operands)
         return query, key, value

@@ -10,10 +10,10 @@ from typing import ClassVar
 
 from attnfuse.api import Context, Effects, Model, Property
 from attnfuse_passes.rewrite import rewrite
-from attnfuse_passes.simplify import arithmetic, casts, doubles, layout, narrow, repeated, transposed
+from attnfuse_passes.simplify import arithmetic, casts, doubles, dropout, layout, narrow, repeated, transposed
 from attnfuse_passes.simplify.rules import Simplification
 
-FAMILIES = (layout, casts, arithmetic, repeated, narrow, doubles, transposed)
+FAMILIES = (layout, casts, arithmetic, dropout, repeated, narrow, doubles, transposed)
 """The modules whose import filled the table of rules."""
 _MOST_ROUNDS = 100
 """Each round takes nodes away; no graph has so long a row of them that wait for each other."""

@@ -41,7 +41,8 @@ class Terms:
     # --- before writing
 
     def unsupported_reason(self) -> Unsupported | None:
-        """A size that is not known before run time, where a mask or bias would have to be repeated to it."""
+        """A size that is not known before run time, where a mask or bias would have to be repeated to it: lengths are
+        repeated to, see `_spread`."""
         masks, anchor = self.candidate.masks, self.attention.origin.anchor
         several: Sequence[Iterable[Bias | BooleanMask | Fill]] = (masks.masks, masks.shifted or masks.biases)
         for terms in several:
@@ -55,7 +56,7 @@ class Terms:
         return None
 
     def _is_open(self, own: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-        return any(size == UNKNOWN != before for before, size in zip(own, wanted, strict=True))
+        return any(size == UNKNOWN != before for before, size in zip(own[:2], wanted[:2], strict=True))
 
     @property
     def own_mask_dims(self) -> tuple[int, ...] | None:
@@ -114,14 +115,14 @@ class Terms:
         """Write them; `factor` is what the node's own arithmetic wants of the bias."""
         if self.is_mean_of_all_rows:
             return self._levelled(b, query, key)
-        mask, condition = self._mask(b)
+        mask, condition = self._mask(b, query, key)
         masks = self.candidate.masks
         if not masks.shifted:
             bias = self._bias(b, factor)
             if bias is not None and masks.level is not None:
                 query, key = self._without_scores(b, bias, condition, masks.level * factor, query, key)
-            return Written(query, key, mask, self._repeated(b, bias), condition)
-        query, bias, condition = self._shifted_bias(b, query)
+            return Written(query, key, mask, self._repeated(b, bias, query, key), condition)
+        query, bias, condition = self._shifted_bias(b, query, key)
         return Written(query, key, mask, bias, condition)
 
     @property
@@ -138,7 +139,7 @@ class Terms:
         condition = self._condition(b)
         assert condition is not None
         empty = b.reduce_last("ReduceAll", condition, -1)
-        mask = b.broadcast(b.op("LogicalAnd", condition, b.op("LogicalNot", empty)), self.mask_dims or ())
+        mask = self._spread(b, b.op("LogicalAnd", condition, b.op("LogicalNot", empty)), self.mask_dims, query, key)
         query, key = self._level(b, empty, query, key)
         return Written(query, key, mask, None, None)
 
@@ -199,7 +200,7 @@ class Terms:
         value = term.condition if isinstance(term, Fill) else term.value
         return self._arrangement(term).write(b, value)
 
-    def _mask(self, b: Builder) -> tuple[str | None, str | None]:
+    def _mask(self, b: Builder, query: str, key: str) -> tuple[str | None, str | None]:
         """The mask for the node, and the same before its rows were written out (for the guard)."""
         masks = self.candidate.masks
         own = next((mask.value for mask in masks.masks if mask.source is None), None)
@@ -208,7 +209,7 @@ class Terms:
         if own is not None:
             return own, None  # a fused node's own, as it is
         whole = self._condition(b)
-        return (None if whole is None else b.broadcast(whole, self.mask_dims or ())), whole
+        return (None if whole is None else self._spread(b, whole, self.mask_dims, query, key)), whole
 
     def _condition(self, b: Builder) -> str | None:
         """Where keys are discarded, of the sizes that the masks have; None where there is no mask."""
@@ -249,11 +250,39 @@ class Terms:
             whole = b.op("Add", whole, part)
         return whole
 
-    def _repeated(self, b: Builder, bias: str | None) -> str | None:
+    def _repeated(self, b: Builder, bias: str | None, query: str, key: str) -> str | None:
         """The bias in the sizes that the node takes; a fused node's own has them."""
         if bias is None or any(term.source is None for term in self.candidate.masks.biases):
             return bias
-        return b.broadcast(bias, self.bias_dims or ())
+        return self._spread(b, bias, self.bias_dims, query, key)
+
+    def _spread(self, b: Builder, value: str, dims: tuple[int, ...] | None, query: str, key: str) -> str:
+        """A mask or bias repeated to [batch, heads, query, key].
+
+        Lengths that are not known before run time are those of query and key as the node is given them: a mask of their
+        sizes that hides nothing, or a bias of zeros, is laid upon it, and the operator repeats what has one element.
+        """
+        dims = dims or ()
+        if UNKNOWN not in dims[2:]:
+            return b.broadcast(value, dims)
+        dtype, own = b.type_of(value).dtype, b.type_of(value).dims
+        known = tuple(1 if UNKNOWN in (size, before) else size for size, before in zip(dims, own, strict=True))
+        others = (
+            [] if known == tuple(1 if size == UNKNOWN else size for size in own) else [b.tensor(np.zeros(known), dtype)]
+        )
+        for position, operand in ((2, query), (3, key)):
+            if dims[position] == UNKNOWN:
+                shape = tuple(UNKNOWN if axis == position else 1 for axis in range(4))
+                others.append(b.cast(b.reshape(self._nowhere(b, operand), shape), dtype))
+        for other in others:
+            value = b.op("LogicalOr" if dtype == dtypes.BOOL else "Add", value, other)
+        return value
+
+    def _nowhere(self, b: Builder, operand: str) -> str:
+        """False for each token of query or key, whatever numbers these hold: no number is less than itself."""
+        first = b.take_last(operand, 1)
+        axes = {"BNSD": (0, 1), "BSND": (0, 2)}.get(self.candidate.given_in, (0,))
+        return b.op("ReduceAll", b.op("Less", first, first), b.constant(axes), b.constant(True))
 
     def _per_row(self, b: Builder, condition: str, layout: Layout) -> str:
         """[batch, heads, query, 1] beside query or the result in a layout, heads apart; or these have no head axis."""
@@ -273,10 +302,12 @@ class Terms:
         condition = self._per_row(b, rows, layout)
         is_apart = layout != "BNSD" and self.attention.axes.heads_known
         apart = b.reshape(value, (*dims[:2], heads, dims[-1] // heads)) if is_apart else value
-        arguments = (apart, condition, zero) if op == "MaskedFill" else (condition, zero, apart)
-        return b.reshape(b.op(op, *arguments), dims)
+        if op == "Select" and UNKNOWN not in dims:
+            return b.reshape(b.op(op, condition, zero, apart), dims)
+        # Lite has a Select of operands of one shape only, and none can be given another whose sizes are not known.
+        return b.reshape(b.op("MaskedFill", apart, condition, zero), dims)
 
-    def _shifted_bias(self, b: Builder, query: str) -> tuple[str, str, str | None]:
+    def _shifted_bias(self, b: Builder, query: str, key: str) -> tuple[str, str, str | None]:
         """Query with zeros where the bias absorbs the scores, the shifted bias, and the rows to be guarded.
 
         These are the rows of −inf alone and those with a +inf or NaN.
@@ -288,7 +319,7 @@ class Terms:
         assert whole is not None
         largest = b.reduce_last("ReduceMax", whole, -1)
         shifted = b.cast(b.op("Sub", whole, largest), compute)
-        bias = b.broadcast(shifted, self.bias_dims or ())
+        bias = self._spread(b, shifted, self.bias_dims, query, key)
         query = self._zeroed(b, "Select", self._absorbed(b, largest), query, product(self.attention.axes.heads))
         if masks.guard is None:
             return query, bias, None
