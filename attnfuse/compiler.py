@@ -46,7 +46,7 @@ from attnfuse.staged_verification import verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
 from attnfuse.verify import Verification, data_files, require_executor
@@ -59,14 +59,15 @@ VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 class CompileRequest:
     """What to compile, for whom, and where to.
 
-    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
-    dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is
-    that of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder
-    (see `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left
-    out. `reporters` are those that write a document of their own into the output. `between` is called after each pass
-    over each component, and has each graph made again.
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already. `dtype`
+    None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a dry run);
+    with `check` nothing is written either, and what would be is compared with what is there. `seed` is that of the
+    inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
+    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
+    `trace` is how what is traced is: block by block where that goes, or whole. `reporters` are those that write a
+    document of their own into the output. `between` is called after each pass over each component, and has each graph
+    made again.
     """
 
     source: str | Source
@@ -84,6 +85,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    trace: Way = DEFAULT_WAY
     reporters: tuple[str, ...] = ()
     between: Between | None = None
 
@@ -180,6 +182,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.given,
             known.traces,
             Terms(floats=request.target.floats, strict_config=request.strict_config),
+            request.trace,
         )
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)

@@ -40,7 +40,7 @@ from attnfuse.targets import Target
 _LIBRARIES = ("ml_dtypes", "networkx", "numpy", "protobuf")
 #: What of a component says where something lies, or is told of it for the report, and is nothing of the graph. A field
 #: that is added is of the graph.
-_BESIDE = ("adopted", "dtype", "dtype_from", "fixed", "inputs", "original", "warnings", "weights", "where")
+_BESIDE = ("adopted", "dtype", "dtype_from", "fixed", "inputs", "original", "traced", "warnings", "weights", "where")
 
 
 @dataclass(frozen=True, slots=True)

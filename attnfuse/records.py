@@ -80,6 +80,7 @@ def report_of(
             r.component.fixed,
             r.component.dtype,
             r.component.dtype_from,
+            r.component.traced,
             options,
             plugins,
             made.not_rewritten,

@@ -26,13 +26,16 @@ from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
 from attnfuse.tracing.contract import (
     AUTO,
+    DEFAULT_WAY,
     DYNAMIC_BATCHES,
     ComponentPlan,
     FixedValue,
     ShapeOptions,
     StoredWeight,
     TensorSpec,
+    Traced,
     TracedComponent,
+    Way,
     open_spec,
 )
 from attnfuse.tracing.inputs import GivenCall
@@ -51,7 +54,7 @@ class Component:
     `streamed_name` (`weights`, by parameter). `original` is the source's own file, where it has one. `inputs` are the
     files it was read from, by their name relative to the source. `warnings` are about the source, for the report.
     For any batch, `batches` are the source graphs at several, `data` being the first of them. `fixed` is what the graph
-    has fixed that a pipeline may set at run time, as far as is known.
+    has fixed that a pipeline may set at run time, as far as is known. `traced` says how it was traced, if it was.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Component:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     batches: Mapping[int, bytes] = field(default_factory=dict)
     fixed: tuple[FixedValue, ...] = ()
+    traced: Traced | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -136,11 +140,12 @@ def open_source(
     given: Sequence[GivenCall] = (),
     traces: Traces | None = None,
     terms: Terms = WHOLE,
+    way: Way = DEFAULT_WAY,
 ) -> Source:
     """Find what SOURCE is. `dtype` None or "auto" is the source's own: for what is traced, that of its checkpoint.
 
     `given` are the user's own inputs for components of a pipeline, `traces` those made before; `terms` are for what is
-    traced. Raises SourceError where nothing is there, UsageError for options that do not fit it.
+    traced, in that `way`. Raises SourceError where nothing is there, UsageError for options that do not fit it.
     """
     wanted = tuple(components)
     path = Path(source)
@@ -150,7 +155,11 @@ def open_source(
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
     folder = tracing_source.resolve(source)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
-    return PipelineSource(folder, planned, traces)
+    return PipelineSource(folder, replace(planned, plans=tuple(_in_way(plan, way) for plan in planned.plans)), traces)
+
+
+def _in_way(plan: ComponentPlan, way: Way) -> ComponentPlan:
+    return replace(plan, way=way, twins=tuple(_in_way(twin, way) for twin in plan.twins))
 
 
 def _is_graph(path: Path) -> bool:
@@ -357,6 +366,7 @@ def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component
         versions=traced.versions,
         inputs=inputs,
         fixed=plan.fixed,
+        traced=traced.traced,
     )
 
 

@@ -166,6 +166,7 @@ def test_the_document() -> None:
         "name",
         "dtype",
         "dtype_from",
+        "traced",
         "options",
         "plugins",
         "nodes",

@@ -24,7 +24,7 @@ from attnfuse.cache.store import Store, key_of
 from attnfuse.mindir.tensorfile import read_header
 from attnfuse.output import Identity, identity
 from attnfuse.serialisation import from_json, to_json
-from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.runner import UNSET
 
 _KIND = "traces"
@@ -65,6 +65,7 @@ class Traces:
             return None
         content = {
             "plan": {name: value for name, value in to_json(plan).items() if name not in _NO_MATTER},
+            "way": plan.way,
             "files": files,
             "versions": versions,
             "python": [platform.python_version(), platform.machine()],
@@ -103,6 +104,7 @@ class Traces:
             versions=entry["versions"],
             seconds=0.0,
             peak_rss_bytes=0,
+            traced=from_json(Traced, entry["traced"]),
         )
 
     def save(self, key: TraceKey, traced: TracedComponent) -> None:
@@ -123,6 +125,7 @@ class Traces:
             "weights": weights,
             "outputs": [to_json(spec) for spec in traced.outputs],
             "versions": traced.versions,
+            "traced": to_json(traced.traced),
         }
         self._store.put(_KIND, key.key, json.dumps(entry).encode())
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
-from attnfuse.tracing.contract import AUTO, FLOAT_DTYPES
+from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,6 +87,13 @@ source_options = with_options(
         "--strict-config",
         is_flag=True,
         help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
+    click.option(
+        "--trace",
+        type=click.Choice(get_args(Way)),
+        default=DEFAULT_WAY,
+        show_default=True,
+        help="Trace each distinct block once, or the whole model as one graph.",
     ),
     click.option(
         "--cache-dir",

@@ -19,7 +19,7 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.rewriting import Between
 from attnfuse.targets import Target
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.contract import ShapeOptions, Way
 from attnfuse.tracing.inputs import read_inputs
 
 
@@ -46,6 +46,7 @@ class SourceOptions:
     pass_options: tuple[str, ...]
     require: tuple[str, ...]
     strict_config: bool
+    trace: Way
     cache_dir: Path | None
     print_after: tuple[str, ...]
     time_passes: bool
@@ -72,6 +73,7 @@ class SourceOptions:
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
             strict_config=self.strict_config,
+            trace=self.trace,
         )
 
     def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:

@@ -20,7 +20,7 @@ from attnfuse.live.state import untouched
 from attnfuse.mindir import dtypes, tensorfile
 from attnfuse.tracing.build import trace, trace_call
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, StoredWeight, TracedComponent
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, StoredWeight, Traced, TracedComponent
 from attnfuse.tracing.quantisation import REMEDY
 from attnfuse.tracing.worker import first_line, read_outputs
 
@@ -60,6 +60,7 @@ def capture(plan: ComponentPlan, model: Any, folder: Path, weights: Path | None)
         versions={name: version(name) for name in ("mindspore", "mindone", "transformers")},
         seconds=0.0,
         peak_rss_bytes=0,
+        traced=Traced("whole", why_whole="the cells of a live model are not changed, be it for a moment"),
     )
 
 

@@ -36,7 +36,7 @@ from attnfuse.targets import Target
 from attnfuse.targets.ge import lists_kernels_of
 from attnfuse.targets.nodes import deployment_refusals, judged_by, missing_kernel
 from attnfuse.targets.support import unsupported_reason, unsupported_type
-from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue
+from attnfuse.tracing.contract import FLOAT_DTYPES, FixedValue, Traced
 
 NO_ESTIMATE = Comparison()
 
@@ -236,6 +236,7 @@ def component_entry(
     fixed: tuple[FixedValue, ...] = (),
     dtype: str | None = None,
     dtype_from: str = "",
+    traced: Traced | None = None,
     options: Mapping[str, Any] = MappingProxyType({}),
     plugins: Mapping[str, str] = MappingProxyType({}),
     not_rewritten: tuple[UnsupportedEntry, ...] = (),
@@ -247,6 +248,7 @@ def component_entry(
         name=name,
         dtype=dtype,
         dtype_from=dtype_from,
+        traced=traced,
         options=dict(options),
         plugins=dict(plugins),
         nodes=nodes,

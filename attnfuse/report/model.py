@@ -16,7 +16,7 @@ from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
 from attnfuse.output import MANIFEST_SCHEMA, FileDigest
 from attnfuse.policy import Rule
-from attnfuse.tracing.contract import FixedValue, TensorSpec
+from attnfuse.tracing.contract import FixedValue, TensorSpec, Traced
 from attnfuse.version import __version__
 
 
@@ -145,17 +145,19 @@ class ComponentEntry(_Document):
     """One graph. `nodes` counts those of the source, constants included; `fixed` is what the graph has fixed.
 
     `dtype` is the float type it was traced in and `dtype_from` where that comes from, null and empty for a graph that
-    was traced elsewhere. `options` are those that the passes had, by pass and name ("fuse.largest_constant"); `plugins`
-    are the versions of the plugins that could have a say, by name. `cost` is the estimate of source and result on the
-    SoC, by the rules of docs/cost.md: nothing of it was measured. `beside` are the transposes, pads, slices and splits
-    that are left beside fused nodes, each a kernel; at any batch, those of the smallest. `not_rewritten` are nodes that
-    the runtime takes and that a rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is
-    told for MindSpore Lite.
+    was traced elsewhere. `traced` says how it was traced: `how` block by block, each of `kinds` distinct blocks once
+    for its `occurrences`, or whole, and `why_whole`; null for a graph that was traced elsewhere. `options` are those
+    that the passes had, by pass and name ("fuse.largest_constant"); `plugins` are the versions of the plugins that
+    could have a say, by name. `cost` is the estimate of source and result on the SoC, by the rules of docs/cost.md:
+    nothing of it was measured. `beside` are the transposes, pads, slices and splits that are left beside fused nodes,
+    each a kernel; at any batch, those of the smallest. `not_rewritten` are nodes that the runtime takes and that a
+    rewrite was for, a plugin's as a rule, but did not write otherwise. `without_kernel` is told for MindSpore Lite.
     """
 
     name: str
     dtype: str | None = None
     dtype_from: str = ""
+    traced: Traced | None = None
     options: dict[str, Any] = {}
     plugins: dict[str, str] = {}
     nodes: int

@@ -6,7 +6,8 @@ Worker side: imports mindspore and mindone; of this package `contract` and `patc
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mindspore.nn.utils import no_init_parameters
 from mindspore.train import mind_ir_pb2
 
 from attnfuse.errors import TraceError
-from attnfuse.tracing.contract import Call, ComponentPlan, TensorSpec
+from attnfuse.tracing.contract import Call, ComponentPlan, TensorKind, TensorSpec
 from attnfuse.tracing.patches import cpu_patches, tracing_patches
 
 
@@ -81,7 +82,7 @@ def _find_class(plan: ComponentPlan) -> Any:
     return getattr(import_module(f"mindone.{library}"), plan.class_name)
 
 
-class _Entry(nn.Cell):  # type: ignore[misc]
+class Entry(nn.Cell):  # type: ignore[misc]
     """A cell around a model whose `construct` is what the graph computes.
 
     The attribute has the pipeline's name for the model, which the graph's scopes then begin with;
@@ -99,7 +100,7 @@ class _Entry(nn.Cell):  # type: ignore[misc]
         return {}
 
 
-class _Call(_Entry):
+class _Call(Entry):
     """Any cell with the inputs it is called with."""
 
     def construct(self, *inputs):  # type: ignore[no-untyped-def]
@@ -112,7 +113,7 @@ def _source(plan: ComponentPlan, call: Call) -> str:
     arguments = ", ".join(f"{keyword}={expression}" for keyword, expression in call.arguments)
     outputs = ", ".join(expression for _, expression in call.outputs)
     return (
-        "class Entry(_Entry):\n"
+        "class Entry(Base):\n"
         f"    def construct(self, {', '.join(spec.name for spec in plan.inputs)}):\n"
         f"        result = self.{plan.model}{method}({arguments})\n"
         f"        return {outputs}\n"
@@ -129,27 +130,43 @@ def _check_method(plan: ComponentPlan, method: str, model: Any) -> None:
             raise TraceError(f"component {plan.name} cannot be traced: {kind} has no method {name!r}.")
 
 
-def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
-    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names.
+@contextmanager
+def entered(plan: ComponentPlan, model: Any) -> Iterator[Any]:
+    """The cell that makes the plan's call of `model`, which can be traced as long as this lasts.
 
     Raises TraceError where the model has no such method.
     """
     assert plan.call is not None
     _check_method(plan, plan.call.method, model)
-    with tracing_patches(plan.patches):
-        proto = _trace_source(_source(plan, plan.call), plan.model, model, plan.inputs)
-    return proto, tuple(name for name, _ in plan.call.outputs)
+    with tracing_patches(plan.patches), _made(_source(plan, plan.call), plan.model, model) as cell:
+        yield cell
 
 
-def _trace_source(source: str, name: str, model: Any, specs: Sequence[TensorSpec]) -> Any:
-    """Trace the cell that the source makes around a model."""
+@contextmanager
+def _made(source: str, name: str, model: Any) -> Iterator[Any]:
+    """The cell that the source makes around a model."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "entry.py"  # read by MindSpore, through `inspect`
         file.write_text(source, encoding="utf-8")
         # In this module's namespace, which MindSpore imports by name to look up what the source mentions.
-        names: dict[str, Any] = {"__name__": __name__, "_Entry": _Entry}
+        names: dict[str, Any] = {"__name__": __name__, "Base": Entry}
         exec(compile(source, str(file), "exec"), names)
-        return _trace_cell(names["Entry"](name, model), specs)
+        yield names["Entry"](name, model)
+
+
+def output_names(plan: ComponentPlan) -> tuple[str, ...]:
+    """What the plan calls the outputs of the graph."""
+    assert plan.call is not None
+    return tuple(name for name, _ in plan.call.outputs)
+
+
+def trace(plan: ComponentPlan, model: Any) -> tuple[Any, tuple[str, ...]]:
+    """Trace the plan's call of `model`; return the MindIR ModelProto, without values, and the outputs' names.
+
+    Raises TraceError where the model has no such method.
+    """
+    with entered(plan, model) as cell:
+        return compile_cell(cell, plan.inputs), output_names(plan)
 
 
 def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:
@@ -160,10 +177,11 @@ def trace_call(model: Any, specs: Sequence[TensorSpec]) -> Any:
     """
     call = positional(specs)
     if call == ", ".join(spec.name for spec in specs):
-        return _trace_cell(_Call("model", model), specs)
+        return compile_cell(_Call("model", model), specs)
     names = ", ".join(spec.name for spec in specs)
-    source = f"class Entry(_Entry):\n    def construct(self, {names}):\n        return self.model({call})\n"
-    return _trace_source(source, "model", model, specs)
+    source = f"class Entry(Base):\n    def construct(self, {names}):\n        return self.model({call})\n"
+    with _made(source, "model", model) as cell:
+        return compile_cell(cell, specs)
 
 
 def positional(specs: Sequence[TensorSpec]) -> str:
@@ -182,10 +200,9 @@ def _expression(part: Any) -> str:
     return part if isinstance(part, str) else f"({''.join(f'{_expression(element)}, ' for element in part.values())})"
 
 
-def _trace_cell(cell: Any, specs: Sequence[TensorSpec]) -> Any:
-    inputs = [
-        mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=getattr(mindspore, spec.dtype)) for spec in specs
-    ]
+def compile_cell(cell: Any, specs: Sequence[TensorKind]) -> Any:
+    """Compile a cell called with tensors of these shapes and dtypes; return the MindIR ModelProto, without values."""
+    inputs = [mindspore.Tensor(np.zeros(spec.shape, np.float32), dtype=_element_type(spec.dtype)) for spec in specs]
     # What mindspore.export does, up to the point where it would want values for the parameters.
     mindspore.set_context(mode=mindspore.GRAPH_MODE)
     graph_id, _ = _cell_graph_executor.compile(cell, *inputs, phase="export.mindir", do_convert=False)
@@ -193,3 +210,15 @@ def _trace_cell(cell: Any, specs: Sequence[TensorSpec]) -> Any:
     proto = mind_ir_pb2.ModelProto()
     proto.ParseFromString(data)
     return proto
+
+
+def compile_again(cell: Any, specs: Sequence[TensorKind]) -> Any:
+    """The same for a cell that may have been compiled before: else MindSpore hands out what it compiled then."""
+    if cell.compile_cache:
+        _cell_graph_executor.del_net_res(cell, set(cell.compile_cache))
+        cell.compile_cache.clear()
+    return compile_cell(cell, specs)
+
+
+def _element_type(name: str) -> Any:
+    return getattr(mindspore, "bool_" if name == "bool" else name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from attnfuse.serialisation import Unsaved
 
@@ -30,6 +30,21 @@ larger, because a target has a limit for the rows of an attention, and some mode
 """
 
 Library = Literal["diffusers", "transformers"]
+
+Way = Literal["blocks", "whole"]
+"""How a model is traced: each distinct block once (see `attnfuse.tracing.blocks`), or as one flat graph."""
+
+DEFAULT_WAY: Way = "blocks"
+
+
+class TensorKind(Protocol):
+    """The type of a tensor, whatever it is called: its dimensions and one of `DTYPES`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +117,8 @@ class ComponentPlan:
     trace. `dtype` is the pipeline's, save where mindone itself runs the model in another (`Spec.dtype`). `fixed` tells
     what the graph has fixed. For any batch it is the plan at the first of `DYNAMIC_BATCHES`, and `twins` are those at
     the others; they are no part of the JSON, which is of one trace. Nor are `dtype_from`, where the type comes from,
-    and `warnings`, what of the folder the user should look at: they are about the plan.
+    and `warnings`, what of the folder the user should look at: they are about the plan. Nor is
+    `way`, how it is to be traced.
     """
 
     name: str
@@ -116,6 +132,7 @@ class ComponentPlan:
     patches: tuple[str, ...] = field(kw_only=True)
     twins: Unsaved[tuple[ComponentPlan, ...]] = ()
     fixed: tuple[FixedValue, ...] = field(kw_only=True, compare=False)
+    way: Unsaved[Way] = field(default=DEFAULT_WAY, kw_only=True)
     dtype_from: Unsaved[str] = field(default="", compare=False)
     warnings: Unsaved[tuple[str, ...]] = field(default=(), compare=False)
 
@@ -143,12 +160,26 @@ class StoredWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class Traced:
+    """How a component was traced.
+
+    Block by block: `kinds` distinct blocks were traced by themselves, and stand in the graph `occurrences` times.
+    Whole: `why_whole` says why it was not traced block by block; empty where that was not asked for.
+    """
+
+    how: Way
+    kinds: int = 0
+    occurrences: int = 0
+    why_whole: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TracedComponent:
     """What one trace left behind.
 
     `graph` is a MindIR file whose parameters have dims and data_type but no values; `weights` names the source
     of every one of them, in the graph's order; `versions` holds the versions of mindspore, mindone and
-    transformers; `seconds` and `peak_rss_bytes` are the worker's wall time and peak memory.
+    transformers; `seconds` and `peak_rss_bytes` are the worker's wall time and peak memory; `traced` says how.
     """
 
     plan: ComponentPlan
@@ -158,3 +189,4 @@ class TracedComponent:
     versions: dict[str, str]
     seconds: float
     peak_rss_bytes: int
+    traced: Traced = Traced("whole")

@@ -1,6 +1,7 @@
 """Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
 
-Imports `contract` of this package, `attnfuse.errors`, `attnfuse.processes` and `attnfuse.serialisation`.
+Imports `contract`, `assembly` and what of `blocks` imports no MindSpore of this package, `attnfuse.errors`,
+`attnfuse.processes` and `attnfuse.serialisation`.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from attnfuse import processes
 from attnfuse.errors import TraceError
 from attnfuse.serialisation import from_json, to_json
+from attnfuse.tracing.blocks.drafts import NotPutTogetherError
+from attnfuse.tracing.blocks.pieces import BEGUN_FILE, clear
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 
 LOG_FILE = "trace.log"
@@ -32,18 +37,55 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
     """Trace `plan` in a subprocess with `work`, an existing empty folder, as its place to write.
 
     Leaves `graph.mindir`, `trace.log` (all the worker printed) and, where a weight cannot be streamed as it lies,
-    `spilled.safetensors`. Raises TraceError with the worker's one sentence where it fails or dies; on Ctrl-C the
-    worker is killed before KeyboardInterrupt goes on.
+    `spilled.safetensors`. Where a trace block by block was begun and came to nothing, whatever the reason, a new worker
+    traces the whole, so that the graph is that of a process that traced nothing before. Raises TraceError with the
+    worker's one sentence where it fails or dies; on Ctrl-C the worker is killed before KeyboardInterrupt goes on.
     """
     for module in ("mindspore", "mindone"):
         if importlib.util.find_spec(module) is None:
             raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
     work = work.resolve()
-    request = work / _REQUEST_FILE
-    absolute = replace(plan, folder=plan.folder.resolve())
-    content = {"plan": to_json(absolute), "work": str(work), "parent": os.getpid()}
+    plan = replace(plan, folder=plan.folder.resolve())
+    try:
+        answer, code = _run(plan, work)
+        why = _why_whole(plan, work, answer, code)
+        if not why:
+            traced = _read(plan, work, answer, code)
+            if traced.traced.how == "whole":
+                return traced
+            # Late: it reads messages, and who only wants `environment` may be about to import MindSpore.
+            from attnfuse.tracing.assembly import assemble
+
+            try:
+                return assemble(traced, work)
+            except NotPutTogetherError as error:
+                why = str(error)
+    finally:
+        clear(work)
+    return _read(plan, work, *_run(replace(plan, way="whole"), work, why))
+
+
+def _why_whole(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, code: int) -> str:
+    """Why the trace block by block, which was begun, came to nothing; empty where it did not, or was not begun."""
+    if answer is not None:
+        return str(answer.get("why_whole", ""))
+    return f"the tracing process {_ending(code)}" if (work / BEGUN_FILE).exists() else ""
+
+
+def _read(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, code: int) -> TracedComponent:
+    if answer is None:
+        raise TraceError(f"component {plan.name}: the tracing process {_ending(code)}; {_last_words(work)}")
+    if "error" in answer:
+        raise TraceError(answer["error"])
+    return replace(from_json(TracedComponent, answer), plan=plan)
+
+
+def _run(plan: ComponentPlan, work: Path, why_whole: str = "") -> tuple[dict[str, Any] | None, int]:
+    """Run the worker; return what it answers, None where it died, and its exit code."""
+    request, result = work / _REQUEST_FILE, work / _RESULT_FILE
+    content = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole}
+    content |= {"work": str(work), "parent": os.getpid()}
     request.write_text(json.dumps(content), encoding="utf-8")
-    result = work / _RESULT_FILE
     result.unlink(missing_ok=True)
     with (work / LOG_FILE).open("wb") as log:
         code = processes.run(
@@ -53,12 +95,7 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
             cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands
             env=environment(),
         ).returncode
-    if not result.exists():
-        raise TraceError(f"component {plan.name}: the tracing process {_ending(code)}; {_last_words(work)}")
-    answer = json.loads(result.read_text(encoding="utf-8"))
-    if "error" in answer:
-        raise TraceError(answer["error"])
-    return from_json(TracedComponent, answer)
+    return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None, code
 
 
 def environment() -> dict[str, str]:

@@ -1,18 +1,20 @@
 """The subprocess that traces one component: `python -m attnfuse.tracing.worker REQUEST.json`.
 
 The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
-TracedComponent, or {"error": one sentence} with exit code 1. Worker side: imports, late, the modules that import
-mindspore, so that a missing MindSpore is an answer and not a traceback.
+TracedComponent, or {"error": one sentence} with exit code 1. Of a model that is traced block by block the pieces are
+left, and no graph; where that does not go, `trace.json` holds {"why_whole": why not}. Worker side: imports, late, the
+modules that import mindspore, so that a missing MindSpore is an answer and not a traceback.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,17 @@ from attnfuse.errors import AttnfuseError, TraceError
 from attnfuse.mindir import dtypes
 from attnfuse.processes import die_with, peak_memory
 from attnfuse.serialisation import from_json, to_json
+from attnfuse.tracing.blocks.pieces import BEGUN_FILE, occurrences, write_pieces
 from attnfuse.tracing.checkpoint import find_files, read_tensors
-from attnfuse.tracing.contract import DTYPES, ComponentPlan, StoredWeight, TensorSpec, TracedComponent
+from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, Traced, TracedComponent
+from attnfuse.tracing.graph_weights import weights_of
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
+
+
+class _NotInBlocksError(Exception):
+    """The model was not traced block by block, though that was begun; the message says why."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +42,10 @@ def main(arguments: list[str]) -> int:
     die_with(request["parent"])
     work = Path(request["work"])
     try:
-        result: dict[str, Any] = to_json(_trace(from_json(ComponentPlan, request["plan"]), work))
+        plan = replace(from_json(ComponentPlan, request["plan"]), way=request["way"])
+        result: dict[str, Any] = to_json(_trace(plan, work, request["why_whole"]))
+    except _NotInBlocksError as error:
+        result = {"why_whole": str(error)}
     except AttnfuseError as error:
         result = {"error": str(error)}
     except Exception as error:
@@ -46,14 +57,14 @@ def main(arguments: list[str]) -> int:
     return 1 if "error" in result else 0
 
 
-def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
+def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
     tensors = read_tensors(find_files(plan.folder, plan.library))
     try:
         import mindspore
 
-        from attnfuse.tracing.build import build_skeleton, trace
+        from attnfuse.tracing.build import build_skeleton, output_names, trace
         from attnfuse.tracing.canonical import canonicalise
         from attnfuse.tracing.weights import find_sources
     except ImportError as error:
@@ -64,27 +75,55 @@ def _trace(plan: ComponentPlan, work: Path) -> TracedComponent:
     mindspore.set_device("CPU")
     model = build_skeleton(plan)
     sources = find_sources(plan, model, tensors, work)  # before the trace, which takes longer and seldom fails
-    proto, output_names = trace(plan, model)
-    canonicalise(proto, plan.name)
-    outputs = read_outputs(proto.graph, output_names)
-    weights = tuple(_source(parameter.name, sources, plan) for parameter in proto.graph.parameter)
-    (work / GRAPH_FILE).write_bytes(proto.SerializeToString(deterministic=True))
+    traced = Traced("whole", why_whole=why_whole)
+    if plan.way == "blocks":
+        traced, proto = _trace_in_blocks(plan, model, work)
+    if traced.how == "blocks":  # which weights the whole graph has, and in which order, shows when it is put together
+        weights = tuple(sources.values())
+    else:
+        proto, _ = trace(plan, model)
+        canonicalise(proto, plan.name)
+        (work / GRAPH_FILE).write_bytes(proto.SerializeToString(deterministic=True))
+        weights = weights_of(proto.graph, sources, plan)
     return TracedComponent(
         plan=plan,
         graph=work / GRAPH_FILE,
         weights=weights,
-        outputs=outputs,
+        outputs=read_outputs(proto.graph, output_names(plan)),
         versions={name: version(name) for name in ("mindspore", "mindone", "transformers")},
         seconds=time.monotonic() - started,
         peak_rss_bytes=peak_memory(),
+        traced=traced,
     )
 
 
-def _source(name: str, sources: Mapping[str, StoredWeight], plan: ComponentPlan) -> StoredWeight:
-    parameter = name.partition(":")[2]  # without the graph's name
-    if parameter not in sources:
-        raise TraceError(f"component {plan.name}: parameter {parameter} has no weight in {plan.folder}.")
-    return sources[parameter]
+def _trace_in_blocks(plan: ComponentPlan, model: Any, work: Path) -> tuple[Traced, Any]:
+    """Write the pieces; return how it went, and the message of what is around the blocks.
+
+    Where there is nothing to gain, nothing was traced. Raises _NotInBlocksError where something was, in vain: what is
+    traced in this process later would be numbered otherwise.
+    """
+    from attnfuse.tracing.blocks.tracer import NoBlocksError, Tracer
+    from attnfuse.tracing.build import Entry, compile_again, entered
+
+    gc.collect()
+    gc.freeze()  # a skeleton is many objects, and all of them stay
+    (work / BEGUN_FILE).touch()  # who finds it knows what the process was at when it died
+    with entered(plan, model) as cell:
+        tracer = Tracer(compile_again, Entry)
+        try:
+            pieces, message = tracer.pieces(cell, plan.inputs, work)
+        except NoBlocksError as error:
+            if not tracer.began:
+                return Traced("whole", why_whole=str(error)), None
+            raise _NotInBlocksError(str(error)) from error
+        except Exception as error:
+            traceback.print_exc()  # for the log
+            raise _NotInBlocksError(first_line(error)) from error
+        finally:
+            (work / BEGUN_FILE).unlink()
+    write_pieces(work, pieces)
+    return Traced("blocks", len(pieces) - 1, occurrences(pieces)), message
 
 
 def read_outputs(graph: Any, names: tuple[str, ...]) -> tuple[TensorSpec, ...]:

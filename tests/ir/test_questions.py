@@ -169,7 +169,7 @@ REPLACED = (
         "baseline: products",
         "MatMulExt BatchMatMulExt MatMul BatchMatMul Baddbmm",
         lambda row: row.role is Role.PRODUCT,
-        "Mm Matmul Bmm",
+        "Mm Matmul Bmm Einsum",
     ),
     Replaced(
         "site numbers: products that add",
@@ -181,7 +181,7 @@ REPLACED = (
         "Dense MatMul MatMulExt BatchMatMul BatchMatMulExt Baddbmm Addmm PromptFlashAttention "
         + " ".join(name for name in OPERATORS if name.startswith("Conv")),
         lambda row: role(_node(row.name)) in _LAYERS or row.kernel is Kernel.CONVOLUTION,
-        "Mm Matmul Bmm FlashAttentionScore",
+        "Mm Matmul Bmm Einsum FlashAttentionScore",
     ),
     Replaced(
         "uniform: copies",

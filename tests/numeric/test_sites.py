@@ -39,7 +39,15 @@ SAMPLE, MOST_DRAWS = 4096, 16
 """Elements of results that one comparison is over, so that two samples of one error hardly differ, and the most draws.
 Large scores leave one key a query, so that few elements make the error."""
 
-NAMES = [name for name in store.names() if store.sites()[name].softmax + store.sites()[name].fused]
+OPEN = ("lumina2",)
+"""Of sizes that are not known before run time: tests/passes/attention/test_open_masks.py and lower/test_open_sizes.py
+have their numbers."""
+
+NAMES = [
+    name
+    for name in store.names()
+    if store.sites()[name].softmax + store.sites()[name].fused and not name.startswith(OPEN)
+]
 
 
 def rewritten_sites(name: str, runtime: str) -> Iterator[tuple[SiteRecord, Cut]]:

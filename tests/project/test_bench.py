@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from tests.support.graphs import transformer
 from tools.bench import compile as whole
-from tools.bench import growth, measuring, real_models, rewrite, stream
+from tools.bench import growth, measuring, real_models, rewrite, stream, trace
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -44,6 +44,14 @@ def test_a_command_is_measured_with_what_it_starts(tmp_path: Path, monkeypatch: 
     assert 0 < found.cpu < 30
     assert 64 * 2**20 < found.peak < 256 * 2**20
     assert found.written == 1000
+
+
+def test_growth_of_a_trace_is_told_by_its_first_size(tmp_path: Path) -> None:
+    found = rows(trace.growth_table({"blocks": {8: 2.0, 16: 2.5}, "whole": {8: 4.0, 16: 9.0}}))
+    assert found["blocks, of the first"] == ["1.00", "1.25"]
+    assert found["whole, CPU s"] == ["4.0", "9.0"]
+    assert found["whole, of the first"] == ["1.00", "2.25"]
+    assert trace._plan(tmp_path / "flux", 8).class_name == "FluxTransformer2DModel"
 
 
 def test_a_command_that_fails_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,13 +48,43 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
     with pytest.raises(TraceError):
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
-    assert request == {"plan": to_json(PLAN), "work": str(work), "parent": os.getpid()}
+    assert request == {
+        "plan": to_json(PLAN),
+        "way": PLAN.way,
+        "why_whole": "",
+        "work": str(work),
+        "parent": os.getpid(),
+    }
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend_worker(monkeypatch, tmp_path, """echo '{"error": "parameter x has no weight."}' > trace.json; exit 1""")
     with pytest.raises(TraceError, match=r"^parameter x has no weight\.$"):
         trace_component(PLAN, work)
+
+
+IN_VAIN = """\
+    if grep -q '"way": "whole"' "$3"; then cp {answer} trace.json; cp "$3" second.json; exit 0; fi
+    touch piece_0.mindir
+    {first}
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        ("""echo '{"why_whole": "it draws numbers"}' > trace.json; exit 1""", "it draws numbers"),
+        ("touch blocks.begun; kill -SEGV $$", "the tracing process was killed by SIGSEGV"),
+    ],
+)
+def test_a_trace_in_blocks_that_came_to_nothing_is_followed_by_the_whole(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch, first: str, why: str
+) -> None:
+    (tmp_path / "answer").write_text(json.dumps(to_json(TRACED)))
+    pretend_worker(monkeypatch, tmp_path, IN_VAIN.format(answer=tmp_path / "answer", first=first))
+    assert trace_component(PLAN, work) == TRACED
+    assert json.loads((work / "second.json").read_text())["why_whole"] == why
+    assert not [path.name for path in work.iterdir() if path.name.startswith(("piece", "blocks"))]
 
 
 def test_crash(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

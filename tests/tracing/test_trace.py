@@ -14,7 +14,7 @@ import pytest
 from attnfuse.errors import TraceError
 from attnfuse.mindir import codec, dtypes
 from attnfuse.mindir.schema import GraphProto, ModelProto
-from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, TracedComponent
+from attnfuse.tracing.contract import ComponentPlan, ShapeOptions, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.demo import TEXT_ENCODER, write_json
 from attnfuse.tracing.plan import plan_pipeline
 from attnfuse.tracing.runner import trace_component
@@ -80,6 +80,16 @@ def test_demo_in_float16(traced_demo: TracedDemo, component: str) -> None:
     assert first[component] in {own_name(parameter.name) for parameter in graph.parameter}
 
 
+def test_the_demo_in_blocks(traced_demo: TracedDemo) -> None:
+    traces = traced_demo("float16")
+    assert {name: traced.traced for name, traced in traces.items()} == {
+        "unet": Traced("blocks", 7, 24),
+        "vae_decoder": Traced("whole", why_whole="no block occurs often enough"),
+        "vae_encoder": Traced("whole", why_whole="no block occurs often enough"),
+        "text_encoder": Traced("blocks", 1, 12),
+    }
+
+
 def test_demo_outputs(traced_demo: TracedDemo) -> None:
     traces = traced_demo("float16")
     assert {name: traced.outputs for name, traced in traces.items()} == {
@@ -111,14 +121,15 @@ def test_whole_demo_in_other_types(traced_demo: TracedDemo, dtype: str) -> None:
 def test_same_bytes_from_another_folder_and_hash_seed(
     demo_folder: Path, traced_demo: TracedDemo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = traced_demo("float16", "vae_encoder")["vae_encoder"]
+    first = traced_demo("float16", "text_encoder")["text_encoder"]
     monkeypatch.setenv("PYTHONHASHSEED", "12345")
     monkeypatch.setenv("HOME", str(tmp_path))
     other = tmp_path / "a" / "pipeline in another place"
     shutil.copytree(demo_folder, other)
-    (plan,) = plan_pipeline(other, "float16", ShapeOptions(), ["vae_encoder"])
+    (plan,) = plan_pipeline(other, "float16", ShapeOptions(), ["text_encoder"])
     (tmp_path / "work").mkdir()
     second = trace_component(plan, tmp_path / "work")
+    assert second.traced.how == "blocks"
     assert second.graph.read_bytes() == first.graph.read_bytes()
     assert str(tmp_path).encode() not in second.graph.read_bytes()
 

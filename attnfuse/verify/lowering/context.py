@@ -72,6 +72,8 @@ class LoweringContext:
     """What a fused node in place of the formula rounds here."""
     beyond: bool = False
     """Whether a constant was converted to a type that holds it as infinite."""
+    narrowed: bool = False
+    """Whether an operand was converted to a type that may hold it as another number."""
 
     @property
     def op(self) -> str:
@@ -132,6 +134,9 @@ class LoweringContext:
     def converted(self, position: int, dtype: DType) -> str:
         """The operand held as `dtype`: implicit conversion between operand types; scalars become tensors."""
         operand = self.operands[position]
+        is_scalar = isinstance(operand, Constant) and not isinstance(operand.value, np.ndarray)
+        if dtype.is_low_precision:
+            self.narrowed |= is_scalar or self.tensor_type(position).dtype is not dtype
         if isinstance(operand, Constant):
             self.beyond |= dtype.is_low_precision and _largest(operand.value) >= first_infinite(dtype)
             if isinstance(operand.value, bool | int | float):

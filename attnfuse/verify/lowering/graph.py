@@ -326,7 +326,7 @@ class _Walk:
         carrier = self.writer.arithmetic.carry(tensor_type.dtype)
         if tensor_type.dtype.is_float and at.rounding is not None and at.rounding.result:
             name = self.writer.round_to(name, at.rounding.dtype, carrier)
-        if tensor_type.dtype.is_low_precision and (at.beyond or not moves):
+        if tensor_type.dtype.is_low_precision and (at.narrowed or not moves):
             name = self.writer.round_to(name, tensor_type.dtype, carrier)
         placed = at.beyond and (moves or at.op == "Cast")
         if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:

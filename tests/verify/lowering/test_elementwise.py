@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from tests.verify.lowering.support import EXACT, NATIVE, Case, N, P, X, Y, b, check, f, one
 
@@ -91,3 +91,11 @@ def test_elements_never_written_are_no_numbers() -> None:
 def test_a_logarithm_of_another_base_is_refused() -> None:
     with pytest.raises(UnsupportedOpError, match="another base"):
         one("Log", [P], (3, 4), attributes={"base": 2.0})
+
+
+def test_a_fill_of_another_type_is_what_the_type_of_the_result_holds() -> None:
+    """−65504 of float16 is −65536 in bfloat16, which moves no number and still is no longer what was given."""
+    x, hidden = np.zeros((2, 3), BFLOAT16.numpy), np.array([True, False, True])
+    for fill in (np.array(-65504.0, np.float16), -65504.0):
+        filled = one("MaskedFill", [x, hidden, fill], x.shape, BFLOAT16, NATIVE)
+        np.testing.assert_array_equal(filled, np.where(hidden, -65536.0, x.astype(float)))

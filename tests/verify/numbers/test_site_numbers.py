@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from attnfuse.ir.inline import inlined
 from attnfuse.targets import RUNTIMES
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers import comparison, site_numbers
@@ -27,14 +28,15 @@ CASES = [
 @pytest.mark.parametrize(("name", "runtime"), CASES)
 def test_a_rewritten_graph_of_the_corpus_passes(name: str, runtime: str) -> None:
     result = census.rewrite(store.read(name), runtime)
-    found = find(result.before, result.after)
+    before = inlined(result.before)
+    found = find(before, result.after)
     assert (found.notes, found.replaced) == ((), ())
     sites = found.sites
     changed = [r for r in result.sites if r.status == "fused" and r.code != "fused.carried_over"]
     assert len(sites) == len(changed)
-    pairs = [(site, part) for site in sites if (part := cut(result.before, result.after, site)) is not None]
+    pairs = [(site, part) for site in sites if (part := cut(before, result.after, site)) is not None]
     assert len(pairs) == len(sites)
-    sides = drawn_sides(result.before, result.after)
+    sides = drawn_sides(before, result.after)
     taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
     compared = comparison.compare(*sides, seed=0, taps=taps)
     assert compared.findings == ()

@@ -1,0 +1,417 @@
+"""Traces a model in pieces: which cells are cut out, what each gives, and what is traced of it.
+
+A cell is cut out where equal ones occur so often that a trace of its own costs less than it saves; of nested ones the
+outermost, and what is traced of that is cut again. While a piece is traced, MindSpore asks what each stand-in gives.
+Where a block with those arguments was traced before, that is known; else it is guessed from others of its class, and
+where there is none, the trace is given up, the block traced, and the trace begun again. Afterwards every guess is
+compared with a trace of the block. Worker side.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from mindspore import nn
+
+from attnfuse.errors import TraceError
+from attnfuse.tracing.blocks import stand_ins
+from attnfuse.tracing.blocks.abstracts import (
+    Abstract,
+    Constants,
+    Fixed,
+    Group,
+    Leaf,
+    UnknownTypeError,
+    describe,
+    has_dictionary,
+    leaves,
+    places,
+    plain,
+    tree,
+    with_leaves,
+)
+from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
+from attnfuse.tracing.blocks.pieces import Piece, PieceCall
+from attnfuse.tracing.contract import TensorKind
+
+WORTH = 60
+"""Cells that must be spared for a block to be cut out: to trace one by itself costs about what so many cells cost."""
+_ATTEMPTS = 200
+"""Traces that are begun in all, before the model is given up: each failure but the last teaches something."""
+
+Compile: TypeAlias = Callable[[Any, Sequence[TensorKind]], Any]
+"""Compiles a cell called with such tensors; returns the MindIR message."""
+
+
+class NoBlocksError(TraceError):
+    """The model is to be traced whole; the message says why."""
+
+
+@dataclass(slots=True)
+class Traced:
+    """One traced cell: its message, what it gives, and the cells cut out of it with what they are called with.
+
+    `made` is what its graph gives: the same tensors, in a plainer structure where MindSpore does not take it.
+    """
+
+    cell: Any
+    message: Any
+    result: Abstract | None
+    made: Abstract | None
+    cut: Mapping[str, Any]
+    calls: Mapping[str, tuple[Abstract, ...]]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One trace under way: what stand-ins were called with, and what was said that they give.
+
+    `unknown` is the call of which that could not be said, and why not, where it never can.
+    """
+
+    cut: Mapping[str, Any]
+    structures: Mapping[str, Abstract]
+    calls: dict[str, dict[tuple[Abstract, ...], Abstract]] = field(default_factory=dict)
+    unknown: tuple[str, tuple[Abstract, ...], str] | None = None
+    given: Abstract | None = None
+
+
+class Tracer:
+    """Traces one model. `entry` is the class of cells that call another, `scope` the model's in the graph."""
+
+    def __init__(self, compile_cell: Compile, entry: type, worth: int = WORTH) -> None:
+        self._compile = compile_cell
+        self._entry = entry
+        self._worth = worth
+        self._prints = Fingerprints()
+        self._constants = Constants()
+        self._known: dict[tuple[str, tuple[Abstract, ...]], Traced] = {}
+        self._structures: dict[str, Abstract] = {}
+        self._own_structures: dict[int, Abstract] = {}  # of cells, by id, that differ in it from others of their kind
+        self._patterns: dict[type, list[tuple[Abstract, tuple[int, ...]]]] = {}
+        self._irregular: set[type] = set()
+        self._whole: dict[int, str] = {}  # classes and cells that are not to be cut out, by id, and why
+        self._scopes: dict[int, str] = {}
+        self._attempts = 0
+        self._given: Abstract | None = None  # what a block was last seen to give
+        self._writer: stand_ins.Writer | None = None
+
+    @property
+    def began(self) -> bool:
+        """Whether MindSpore traced anything yet."""
+        return self._attempts > 0
+
+    def pieces(self, cell: Any, inputs: Sequence[TensorKind], folder: Path) -> tuple[tuple[Piece, ...], Any]:
+        """Trace a cell in pieces; write them to the folder. Return them and the message of what is around the blocks.
+
+        Raises NoBlocksError where the cell is to be traced whole.
+        """
+        self._name_scopes(cell, "Default")
+        lazy = next((below for _, below in cell.cells_and_names() if _is_lazy(below)), None)
+        if lazy is not None:
+            raise NoBlocksError(f"{type(lazy).__name__}: MindSpore itself compiles it once (lazy_inline)")
+        if not self._choose(cell):
+            raise NoBlocksError(self._why_none())
+        with tempfile.TemporaryDirectory() as sources:
+            self._writer = stand_ins.Writer(Path(sources), self._entry, self._constants)
+            top = self._trace(cell, cell, inputs)
+        if not top.cut:
+            raise NoBlocksError(self._why_none())
+        return self._written(top, folder), top.message
+
+    def _name_scopes(self, cell: Any, scope: str) -> None:
+        """The scope that MindSpore gives nodes of each cell: names and classes of the cells it is in."""
+        self._scopes.setdefault(id(cell), scope)
+        for name, child in cell._cells.items():
+            if child is not None and id(child) not in self._scopes:
+                self._name_scopes(child, f"{scope}/{name}-{type(child).__name__}")
+
+    def _why_none(self) -> str:
+        reasons = sorted(set(self._whole.values()))
+        return reasons[0] if reasons else "no block occurs often enough"
+
+    # --- which cells
+
+    def _choose(self, cell: Any) -> dict[str, Any]:
+        """The outermost cells below `cell` that are to be cut out, by key."""
+        counts = repeated((below for _, below in cell.cells_and_names()), self._prints)
+        chosen: list[Any] = []
+        pending = list(reversed(_children(cell)))
+        seen: set[int] = set()
+        while pending:
+            child = pending.pop()
+            if id(child) in seen:
+                continue
+            seen.add(id(child))
+            if self._pays(child, counts) and self._can_be_cut(child):
+                chosen.append(child)
+            else:
+                pending += reversed(_children(child))
+        return {str(number): child for number, child in enumerate(chosen)}
+
+    def _pays(self, cell: Any, counts: Mapping[str, int]) -> bool:
+        kind, known = type(cell), self._prints.of(cell)
+        if isinstance(cell, (nn.CellList, nn.SequentialCell, nn.CellDict)) or kind.__module__.startswith("mindspore."):
+            return False
+        return (counts[known.digest] - 1) * known.size >= self._worth
+
+    def _can_be_cut(self, cell: Any) -> bool:
+        kind = type(cell)
+        if id(kind) not in self._whole:
+            reason = stand_ins.why_not(kind)
+            if reason:
+                self._refuse(kind, kind, reason)
+        if "construct" in vars(cell):
+            self._refuse(cell, kind, "its construct is its own, not its class's")
+        return id(kind) not in self._whole and id(cell) not in self._whole
+
+    def _refuse(self, what: Any, kind: type, reason: str) -> None:
+        self._whole.setdefault(id(what), f"{kind.__name__}: {reason}")
+
+    # --- tracing with cells cut out
+
+    def _trace(self, cell: Any, entry: Any, inputs: Sequence[TensorKind]) -> Traced:
+        """Trace `entry`, which calls `cell` or is it. Raises what MindSpore does where no guess can be the cause."""
+        while True:
+            self._attempts += 1
+            if self._attempts > _ATTEMPTS:
+                raise NoBlocksError("the types of its blocks are not found out")
+            cut = self._choose(cell)
+            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()})
+            progress = self._progress()
+            message, error = self._attempt(attempt, entry, inputs)
+            if attempt.unknown is not None:
+                self._learn(attempt)
+            right = attempt.unknown is None and self._confirm(attempt)
+            if message is not None and right:
+                calls = {key: next(iter(called)) for key, called in attempt.calls.items()}
+                return Traced(cell, message, attempt.given, attempt.given, attempt.cut, calls)
+            if self._progress() == progress:
+                raise error if error is not None else NoBlocksError("its blocks give now this, now that")
+
+    def _progress(self) -> tuple[int, ...]:
+        return len(self._known), len(self._whole), len(self._own_structures)
+
+    def _attempt(self, attempt: _Attempt, entry: Any, inputs: Sequence[TensorKind]) -> tuple[Any, Exception | None]:
+        assert self._writer is not None
+        with self._writer.replaced(attempt.cut, attempt.structures), self._asked(attempt):
+            try:
+                return self._compile(entry, inputs), None
+            except Exception as error:  # MindSpore raises what the stand-in does, or something else about it
+                return None, error
+
+    @contextmanager
+    def _asked(self, attempt: _Attempt) -> Iterator[None]:
+        """Answer what MindSpore asks of stand-ins."""
+
+        def given(result: Mapping[str, Any]) -> None:
+            told = describe(result, self._constants)
+            if attempt.given is None or plain(attempt.given) != plain(told):
+                attempt.given = self._given = told
+
+        stand_ins.BlockOperator.infer = staticmethod(lambda key, arguments: self._infer(attempt, key, arguments))
+        stand_ins.ResultOperator.told = staticmethod(given)
+        try:
+            yield
+        finally:
+            del stand_ins.BlockOperator.infer, stand_ins.ResultOperator.told
+
+    def _infer(self, attempt: _Attempt, key: str, arguments: Sequence[Mapping[str, Any]]) -> Abstract:
+        try:
+            told = tuple(describe(argument, self._constants) for argument in arguments)
+        except UnknownTypeError as error:
+            attempt.unknown = (key, (), f"it is called with {error}")
+            raise
+        called = attempt.calls.setdefault(key, {})
+        for known, result in called.items():
+            if known == told or tuple(map(plain, known)) == told:  # seen again after dictionaries became tuples
+                return result
+        predicted = self._predict(attempt.cut[key], told)
+        if predicted is not None and not _alike(predicted, attempt.structures[key]):
+            self._own_structures[id(attempt.cut[key])] = predicted
+            predicted = None
+        if predicted is None:
+            attempt.unknown = (key, told, "")
+            raise UnknownTypeError("what a block gives")
+        called[told] = predicted
+        return predicted
+
+    def _predict(self, cell: Any, told: tuple[Abstract, ...]) -> Abstract | None:
+        """What the block gives, known or guessed."""
+        known = self._known.get((self._prints.of(cell).digest, told))
+        if known is not None:
+            return known.result
+        structure, given = self._structure(cell), [leaf for one in told for leaf in leaves(one)]
+        for pattern, where in self._patterns.get(type(cell), ()):
+            if type(cell) not in self._irregular and _alike(pattern, structure) and max(where, default=-1) < len(given):
+                return with_leaves(pattern, iter([given[place] for place in where]))
+        return None
+
+    def _structure(self, cell: Any) -> Abstract:
+        """The structure that is expected of what a block gives: as last time, as others of its class, or one tensor."""
+        known = self._own_structures.get(id(cell), self._structures.get(self._prints.of(cell).digest))
+        if known is not None:
+            return known
+        patterns = self._patterns.get(type(cell))
+        return patterns[0][0] if patterns else Leaf((), "")
+
+    def _learn(self, attempt: _Attempt) -> None:
+        """Trace the block that could not be told of, or do not cut it out any more."""
+        assert attempt.unknown is not None
+        key, told, reason = attempt.unknown
+        cell = attempt.cut[key]
+        if reason:
+            self._refuse(type(cell), type(cell), reason)
+        else:
+            self._traced_or_refused(cell, told)
+
+    def _confirm(self, attempt: _Attempt) -> bool:
+        """Whether each block gives what was said; those that were not traced yet are."""
+        right = True
+        for key, called in attempt.calls.items():
+            cell = attempt.cut[key]
+            if len(called) != 1:
+                self._refuse(cell, type(cell), f"it is called in {len(called)} ways")
+                right = False
+                continue
+            ((told, guessed),) = called.items()
+            found = self._traced_or_refused(cell, told)
+            right = right and found is not None and found.result == guessed
+        return right
+
+    # --- one block
+
+    def _traced_or_refused(self, cell: Any, told: tuple[Abstract, ...]) -> Traced | None:
+        """What was traced of a block; None where its class is not to be cut out, as was found now."""
+        key = (self._prints.of(cell).digest, told)
+        if key not in self._known:
+            kind = type(cell)
+            try:
+                traced = self._trace_block(cell, told)
+            except NoBlocksError:
+                raise
+            except Exception as error:
+                self._refuse(kind, kind, f"it cannot be traced by itself ({_first_line(error)})")
+                return None
+            reason = self._why_unfit(traced)
+            if reason:
+                self._refuse(kind, kind, reason)
+                return None
+            self._known[key] = traced
+            self._remember(cell, traced, told)
+        return self._known[key]
+
+    def _trace_block(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
+        """Trace one block; of what it gives, dictionaries are taken apart, which MindSpore does not write."""
+        assert self._writer is not None
+        self._given = None
+        try:
+            return self._trace(cell, *self._writer.entry(cell, told))
+        except NoBlocksError:
+            raise
+        except Exception:
+            given = self._last_given()
+            if given is None or not has_dictionary(given):
+                raise
+        traced = self._trace(cell, *self._writer.entry(cell, told, given))
+        assert traced.made is not None
+        traced.result = with_leaves(given, leaves(traced.made))
+        return traced
+
+    def _last_given(self) -> Abstract | None:
+        return self._given
+
+    def _why_unfit(self, traced: Traced) -> str:
+        result = traced.result
+        if traced.message.functions:
+            return "its graph has functions"
+        if result is None or next(leaves(result), None) is None:
+            return "it gives no tensor"
+        if not all(stand_ins.is_literal(self._constants.value(fixed)) for fixed in _fixed(result)):
+            return "it gives a tensor that is known while tracing"
+        return ""
+
+    def _remember(self, cell: Any, traced: Traced, told: tuple[Abstract, ...]) -> None:
+        """How what a block gives follows from what it takes, as a guess for others of its class."""
+        assert traced.result is not None
+        self._structures[self._prints.of(cell).digest] = traced.result
+        where = places(traced.result, told)
+        if where is None:
+            self._irregular.add(type(cell))
+            return
+        patterns = self._patterns.setdefault(type(cell), [])
+        if not any(_alike(traced.result, known) and where == other for known, other in patterns):
+            patterns.append((traced.result, where))
+
+    # --- what is left behind
+
+    def _written(self, top: Traced, folder: Path) -> tuple[Piece, ...]:
+        """Write the messages of all pieces that are part of the model; the first is `top`."""
+        found: list[Traced] = [top]
+        numbers = {id(top): 0}
+        for traced in found:  # grows
+            for key, told in traced.calls.items():
+                called = self._called(traced.cut[key], told)
+                if id(called) not in numbers:
+                    numbers[id(called)] = len(found)
+                    found.append(called)
+        pieces = []
+        for number, traced in enumerate(found):
+            file = f"piece_{number}.mindir"
+            (folder / file).write_bytes(traced.message.SerializeToString(deterministic=True))
+            calls = {key: self._call(traced.cut[key], told, numbers) for key, told in traced.calls.items()}
+            pieces.append(Piece(file, type(traced.cell).__name__, calls))
+        return tuple(pieces)
+
+    def _called(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
+        return self._known[self._prints.of(cell).digest, told]
+
+    def _call(self, cell: Any, told: tuple[Abstract, ...], numbers: Mapping[int, int]) -> PieceCall:
+        called = self._called(cell, told)
+        assert called.made is not None
+        theirs, ours = (self._prints.of(one).parameters for one in (called.cell, cell))
+        return PieceCall(
+            piece=numbers[id(called)],
+            parameters={a.name: b.name for a, b in zip(theirs, ours, strict=True)},
+            arguments=[tree(abstract) for abstract in told],
+            result=tree(called.made),
+            traced_as=self._scopes[id(called.cell)],
+            scope=self._scopes[id(cell)],
+        )
+
+
+def _is_lazy(cell: Any) -> bool:
+    """Whether MindSpore compiles the cell once and calls it: `lazy_inline` marks it so."""
+    return str(getattr(cell, "_cell_init_args", None)).startswith("lazy_inline_")
+
+
+def _children(cell: Any) -> list[Any]:
+    return [child for child in cell._cells.values() if child is not None]
+
+
+def _alike(one: Abstract, other: Abstract) -> bool:
+    """Whether two structures are the same but for their tensors."""
+    nothing = Leaf((), "")
+    return _emptied(one, nothing) == _emptied(other, nothing)
+
+
+def _emptied(abstract: Abstract, leaf: Leaf) -> Abstract:
+    return with_leaves(abstract, iter([leaf] * len(list(leaves(abstract)))))
+
+
+def _fixed(abstract: Abstract) -> Iterator[Fixed]:
+    if isinstance(abstract, Fixed):
+        yield abstract
+    elif isinstance(abstract, Group):
+        for part in abstract.parts:
+            yield from _fixed(part)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

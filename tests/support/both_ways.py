@@ -1,0 +1,145 @@
+"""The subprocess that traces whole and in blocks: `python -m tests.support.both_ways FOLDER GROUP/COMPONENT-DTYPE...`.
+
+`cells/NAME` is a model of `tests.support.block_cells`, anything else a row of the matrix; `fingerprints` writes
+`FOLDER/fingerprints.json`, which says of pairs of cells whether they have one fingerprint. Imports MindSpore once, then
+forks a child for each model and one for each way, so that every trace is the first of its process. Into `FOLDER/NAME/`,
+slashes of the name being dots, go `whole.mindir`, and the pieces or, where the model is to be traced whole, `why.txt`;
+`error.txt` where the whole trace failed. Every repeat is cut out, however small. Worker side.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import mindone.diffusers
+import mindone.transformers  # noqa: F401  # once, and not in each child
+import mindspore
+
+from attnfuse.tracing.blocks.fingerprints import Fingerprints
+from attnfuse.tracing.blocks.pieces import write_pieces
+from attnfuse.tracing.blocks.tracer import Tracer
+from attnfuse.tracing.build import Entry, build_skeleton, compile_again, compile_cell, entered
+from attnfuse.tracing.canonical import canonicalise
+from attnfuse.tracing.contract import TensorSpec
+from attnfuse.tracing.plan import plan_all
+from attnfuse.tracing.worker import first_line
+from tests.support.block_cells import MODELS, OTHER, SAME, WIDTH
+from tools.matrix.rows import given_of, shapes_of, write_group
+
+Opened: TypeAlias = Callable[[], Any]
+"""Gives, as a context, the cell to trace."""
+
+
+class Called(Entry):
+    """A cell that calls its model."""
+
+    def construct(self, x):  # type: ignore[no-untyped-def]
+        return self.model(x)
+
+
+def main(arguments: list[str]) -> int:
+    """Trace each of the named models into the folder."""
+    folder = Path(arguments[0])
+    for name in arguments[1:]:
+        if name == "fingerprints":
+            in_child(partial(_fingerprints, folder / "fingerprints.json"))
+            continue
+        place = folder / name.replace("/", ".")
+        place.mkdir()
+        in_child(partial(_both, name, place))
+    return 0
+
+
+def in_child(run: Callable[[], None]) -> None:
+    """Run in a process of its own."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            run()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _fingerprints(file: Path) -> None:
+    found = {}
+    for name, (one, other) in {**SAME, **OTHER}.items():
+        prints = Fingerprints()
+        found[name] = prints.of(one()).digest == prints.of(other()).digest
+    file.write_text(json.dumps(found))
+
+
+def _both(name: str, place: Path) -> None:
+    mindspore.set_device("CPU")
+    opened, inputs = _cells(name) if name.startswith("cells/") else _row(name, place)
+    gc.collect()
+    gc.freeze()
+    in_child(lambda: _timed("blocks", place, lambda: _in_blocks(opened, inputs, place)))
+    in_child(lambda: _timed("whole", place, lambda: _whole(opened, inputs, place)))
+
+
+def _cells(name: str) -> tuple[Opened, tuple[TensorSpec, ...]]:
+    model = MODELS[name.partition("/")[2]]()
+
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        yield Called("model", model)
+
+    return opened, (TensorSpec("x", (2, WIDTH), "float32"),)
+
+
+def _row(name: str, place: Path) -> tuple[Opened, tuple[TensorSpec, ...]]:
+    configuration, _, dtype = name.rpartition("-")
+    group, _, component = configuration.rpartition("/")
+    models = place / "models"
+    write_group(models, group)
+    (plan,) = plan_all(models, dtype, shapes_of(group), [component], given_of(models)).plans
+    return partial(entered, plan, build_skeleton(plan)), plan.inputs
+
+
+def _timed(way: str, place: Path, run: Callable[[], None]) -> None:
+    begun = time.process_time()
+    run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    (place / f"{way}.seconds").write_text(f"{time.process_time() - begun:.2f} {peak}")
+
+
+def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
+    try:
+        with opened() as cell:
+            proto = compile_cell(cell, inputs)
+    except Exception as error:
+        (place / "error.txt").write_text(first_line(error))
+        return
+    canonicalise(proto, "model")
+    (place / "whole.mindir").write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
+    try:
+        with opened() as cell:
+            pieces, _ = Tracer(compile_again, Entry, worth=1).pieces(cell, inputs, place)
+        write_pieces(place, pieces)
+    except Exception as error:
+        traceback.print_exc()
+        (place / "why.txt").write_text(first_line(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
