@@ -168,7 +168,7 @@ class RewriteContext:
 
     def missing_kernel(self, instead: Mapping[str, str] | None = None) -> Refusal | None:
         """Why the SoC has no AI Core kernel for the node, of its element types or of those that stand for them."""
-        return missing_kernel(self.target, Values(self.model), self.node, instead)
+        return missing_kernel(self.target, self.model.remembered(Values), self.node, instead)
 
     def only_first(self) -> None:
         """Raise MatchFailure where more than the first element of the node's tuple is read."""
@@ -294,7 +294,7 @@ def first_supported(
     for lowering in lowerings:
         candidate = Candidate(form=lowering.form, anchor=anchor or at.node.name)
         reason = lowering.unsupported_reason(form, candidate, at)
-        candidates.append(replace(candidate, unsupported=reason))
+        candidates.append(candidate if reason is None else replace(candidate, unsupported=reason))
     chosen = next((candidate for candidate in candidates if candidate.unsupported is None), None)
     first = candidates[0].unsupported if chosen is None else None
     return Decision(

@@ -271,7 +271,8 @@ def _run_one(step: Pass, model: Model, context: Context) -> bool:
         changed = step.run(model, context)
         if not isinstance(changed, bool):
             raise blame(step, context.component, f"its run returned {changed!r}, not whether anything changed.")
-        model.index()
+        if plugin_of(step) is not None or plugins.load().plugins:
+            model.index()  # what others wrote may have changed the message itself
     except SourceError as error:
         raise blame(step, context.component, str(error)) from error
     except AttnfuseError:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
-from attnfuse import pass_manager, plugins
+from attnfuse import collector, pass_manager, plugins
 from attnfuse.cost.compare import compare
 from attnfuse.cost.records import Comparison
 from attnfuse.decisions import SiteRecord
@@ -17,7 +17,7 @@ from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceErr
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
-from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
+from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
 from attnfuse.report.beside import beside
@@ -86,9 +86,7 @@ def rewrite(
     PluginError where a plugin's does, TraceError for one that cannot be written for any batch.
     """
     if not component.batches:
-        return _rewrite(
-            component, component.data, policy, target, passes, component.values(), _named(between, component.name)
-        )
+        return _rewrite(component, component.data, policy, target, passes, None, _named(between, component.name))
     rewritten, made, _ = _rewrite_for_any(component, policy, target, passes, between)
     return rewritten, codec.serialise(made.model)
 
@@ -158,15 +156,29 @@ def _rewrite(
     policy: Policy,
     target: Target,
     passes: Sequence[pass_manager.Pass],
-    values: WeightValues,
+    values: WeightValues | None,
     between: pass_manager.Between | None,
 ) -> tuple[Rewritten, bytes]:
-    """See `rewrite`; at one batch."""
+    """See `rewrite`; at one batch. `values` are those that several batches have in common."""
+    with collector.paused():
+        return _rewrite_at_once(component, source, policy, target, passes, values, between)
+
+
+def _rewrite_at_once(
+    component: Component,
+    source: bytes,
+    policy: Policy,
+    target: Target,
+    passes: Sequence[pass_manager.Pass],
+    values: WeightValues | None,
+    between: pass_manager.Between | None,
+) -> tuple[Rewritten, bytes]:
     name = component.name
     original = _index(component, source)
     verifier = Verifier(original)
     _check_source(component, original, verifier)
-    work = _Work(component, source, policy, target, values)
+    values = component.values(original.proto) if values is None else values
+    work = _Work(component, original, policy, target, values)
     try:
         model, context, changed = _run(work, passes, verifier, between)
         edited, edited_file = settle(model, component)
@@ -174,7 +186,7 @@ def _rewrite(
     except Exception as error:
         if not _is_defect(error):
             raise
-        blamed = _blamed(work, original, passes, error)
+        blamed = _blamed(work, passes, error)
         if blamed is error:
             raise
         raise blamed from error
@@ -214,7 +226,7 @@ class _Work:
     """A graph, and what its passes are told beside it."""
 
     component: Component
-    source: bytes
+    original: Model
     policy: Policy
     target: Target
     values: WeightValues
@@ -224,7 +236,9 @@ def _run(
     work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, between: pass_manager.Between | None = None
 ) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
-    component, model = work.component, _index(work.component, work.source)
+    component, message = work.component, ModelProto()
+    message.CopyFrom(work.original.proto)
+    model = Model(message)
     context = pass_manager.Context(
         component.name,
         component.owner,
@@ -253,16 +267,16 @@ def _check_result(name: str, original: Model, model: Model, context: pass_manage
         raise InternalError(f"component {name}: the rewritten graph is wrong: {findings[0]}")
 
 
-def _blamed(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], error: Exception) -> Exception:
+def _blamed(work: _Work, passes: Sequence[pass_manager.Pass], error: Exception) -> Exception:
     """Whose fault it is: ours where it is there without plugins too, else that of the first plugin it comes with."""
     own = [plugin for step in passes if (plugin := pass_manager.plugin_of(step)) is not None]
     suspects = list(dict.fromkeys([*own, *(plugin.name for plugin in plugins.load().plugins)]))
     trusted: list[str] = []
-    if not suspects or _goes_wrong(work, original, passes, trusted):
+    if not suspects or _goes_wrong(work, passes, trusted):
         return error
     for suspect in suspects:
         trusted.append(suspect)
-        if _goes_wrong(work, original, passes, trusted):
+        if _goes_wrong(work, passes, trusted):
             what = str(error) if isinstance(error, InternalError) else f"{type(error).__name__}: {error}"
             return PluginError(f"with the plugin {suspect!r}, {what.rstrip('.')}. {pass_manager.UPDATE}")
     return error
@@ -273,13 +287,13 @@ def _is_defect(error: Exception) -> bool:
     return isinstance(error, InternalError) or not isinstance(error, AttnfuseError)
 
 
-def _goes_wrong(work: _Work, original: Model, passes: Sequence[pass_manager.Pass], trusted: Sequence[str]) -> bool:
+def _goes_wrong(work: _Work, passes: Sequence[pass_manager.Pass], trusted: Sequence[str]) -> bool:
     """Whether a defect is there with no plugins but these."""
     tried = [step for step in passes if pass_manager.plugin_of(step) in (None, *trusted)]
     pass_manager.extend(tried, trusted)
     try:
-        model, context, _ = _run(work, tried, Verifier(original))
-        _check_result(work.component.name, original, model, context)
+        model, context, _ = _run(work, tried, Verifier(work.original))
+        _check_result(work.component.name, work.original, model, context)
     except Exception as error:
         if not _is_defect(error):
             raise

@@ -85,9 +85,12 @@ class Component:
         """A fresh message of the source graph."""
         return codec.parse(self.data, self.where)
 
-    def values(self) -> WeightValues:
-        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for."""
-        return WeightValues(self.parse(), self.adopted, self.weights)
+    def values(self, graph: ModelProto | None = None) -> WeightValues:
+        """What its weights hold, for the few that a decision hangs on; nothing is read before it is asked for.
+
+        `graph` is the message of its source graph, for whoever has it.
+        """
+        return WeightValues(graph or self.parse(), self.adopted, self.weights)
 
     def stored(self) -> StoredWeights:
         """Its weights, where they lie."""

@@ -15,7 +15,7 @@ from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.mindir.dtypes import BOOL, FLOAT16
-from attnfuse.mindir.schema import AttributeProto, NodeProto
+from attnfuse.mindir.schema import AttributeProto, ModelProto, NodeProto
 from attnfuse.pass_manager import Context, Property
 from attnfuse.policy import Policy
 from attnfuse.rewriting import rewrite
@@ -168,10 +168,25 @@ def test_a_plugin_that_breaks_the_graph_is_named(change: Change, message: str) -
         run(*ours, Step("bad", change=change))
 
 
+def through_an_edit(change: Change) -> Change:
+    """The same on copies of what there is, as passes of our own change a graph."""
+
+    def changed(model: Model, context: Context) -> None:
+        proto = ModelProto()
+        proto.CopyFrom(model.proto)
+        other = Model(proto)
+        change(other, context)
+        edit = Edit(model)
+        edit.replace = {node.name: node.proto for node in other.nodes}
+        edit.apply()
+
+    return changed
+
+
 def test_a_pass_of_ours_that_breaks_the_graph_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pass_manager, "plugin_of", lambda step: None)
     with pytest.raises(InternalError, match="pass bad left component unet broken: Add"):
-        run(*pass_manager.discover(), Step("bad", change=no_such_size))
+        run(*pass_manager.discover(), Step("bad", change=through_an_edit(no_such_size)))
 
 
 def negative_scale(model: Model, context: Context) -> None:

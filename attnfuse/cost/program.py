@@ -171,7 +171,7 @@ def _refs(entries: Iterable[_Entry]) -> Iterator[Ref]:
 class _Reader:
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.values = Values(model)
+        self.values = model.remembered(Values)
         self.program = Program([], [], [], [])
         self.functions = {graph.name: graph for graph in model.graphs[1:]}
         self.weights: dict[str, Ref] = {}

@@ -119,7 +119,7 @@ def _rewrite_uses(
         edit.before.setdefault(constant.name, []).append(made)
         for use in reshapes:
             assert use.node is not None
-            use.node.proto.input[use.position] = made.name
+            edit.arguments[use.node.name, use.position] = made.name
 
 
 def _take_all_rows(family: BatchFamily, model: Model, rows: Rows, node: Node, axes: tuple[object, ...]) -> None:

@@ -121,7 +121,7 @@ class Rows:
         """Give the node other constants as arguments, by position."""
         made = self._builder(node)
         for position, value in arguments.items():
-            node.proto.input[position] = made.constant(value)
+            self._edit.arguments[node.name, position] = made.constant(value)
         made.stand_before()
 
     def _repeat(self, made: Builder, node: Node, row: str, tensor_type: TensorType, line: Line) -> None:

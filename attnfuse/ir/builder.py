@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -25,15 +26,16 @@ from attnfuse.ir.operators.arguments import Argument, TypeMismatch
 from attnfuse.ir.operators.inference import broadcast
 from attnfuse.ir.questions import reads_memory
 from attnfuse.ir.types import TensorType, ValueType, agree, declaration, declared_type, describe
-from attnfuse.ir.values import applied, read_constant
+from attnfuse.ir.values import read_constant
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import NotEditableError, WeightEdits
 from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
-_PLACED = re.compile(r".*-attnfuse_(.+)_\d+")
+_MARK = "attnfuse_"
+_PLACED = re.compile(rf".*-{_MARK}(.+)_\d+")
 """Scopes as `Builder` gives them, which a node keeps that took another one's name."""
-_BUILT = re.compile(r"attnfuse_(.+)_\d+(?:_[A-Za-z]\w*:0)?")
+_BUILT = re.compile(_MARK + r"(.+)_\d+(?:_[A-Za-z]\w*:0)?")
 """Names as `Builder` gives them: the site between `attnfuse_` and the last number."""
 
 
@@ -76,6 +78,15 @@ def _value_attribute(value: Literal) -> AttributeProto:
     return a
 
 
+@lru_cache(1 << 12)
+def _shape_attribute(value_type: ValueType) -> AttributeProto | None:
+    """The attribute that declares a node's type, to be copied; None where a node of that type is not written."""
+    shape = declaration(value_type)
+    if shape is not None:
+        shape.name = "shape"
+    return shape
+
+
 def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...] | None:
     """The shape of two that broadcast, None where they do not. A size that is not known goes with any other."""
     try:
@@ -86,7 +97,8 @@ def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]
 
 def sites_built(model: Model) -> set[str]:
     """The sites whose nodes a builder made before: a result that is compiled again has them already."""
-    matches = (_BUILT.fullmatch(short_name(node.name)) for node in model.nodes)
+    names = [node.name for node in model.nodes if _MARK in node.name]
+    matches = (_BUILT.fullmatch(short_name(name)) for name in names)
     return {match.group(1) for match in matches if match is not None}
 
 
@@ -120,7 +132,7 @@ class Builder:
         self._nodes: list[NodeProto] = []
         self._made: dict[str, Argument] = {}
         """What is known of each value made."""
-        self._constants: dict[object, str] | None = {} if share else None
+        self._constants: dict[str, str] | None = {} if share else None
         self.others: dict[str, str] = {}
         """What stands for other values of the graph than the replaced node, by these."""
         self.casts = 0
@@ -139,12 +151,17 @@ class Builder:
 
     def constant(self, value: Literal) -> str:
         """A literal argument."""
-        if self._constants is None:
-            return self._constant(_value_attribute(value))
-        key = (type(value).__name__, value)
-        if key not in self._constants:
-            self._constants[key] = self._constant(_value_attribute(value))
-        return self._constants[key]
+        told = repr(value)  # which tells 1 from 1.0 and True, and 0.0 from -0.0
+        shared = None if self._constants is None else self._constants.get(told)
+        if shared is not None:
+            return shared
+        if told not in self._edit.literals:
+            proto = _value_attribute(value)
+            self._edit.literals[told] = proto, read_constant(proto)
+        made = self._constant(*self._edit.literals[told])
+        if self._constants is not None:
+            self._constants[told] = made
+        return made
 
     @property
     def constant_bytes(self) -> int:
@@ -161,14 +178,14 @@ class Builder:
         a.tensors.append(
             TensorProto(dims=tensor_type.dims, data_type=dtype.wire, name="value0", raw_data=data.tobytes())
         )
-        return self._constant(a)
+        return self._constant(a, read_constant(a))
 
-    def _constant(self, value: AttributeProto) -> str:
+    def _constant(self, value: AttributeProto, known: Argument) -> str:
         node = NodeProto(name=f"attnfuse_{self._site}_{len(self._nodes)}", op_type="Constant")
         node.output.append(node.name)
         node.attribute.append(value)
         self._nodes.append(node)
-        self._made[node.name] = read_constant(value)
+        self._made[node.name] = known
         return node.name
 
     # --- weights
@@ -210,7 +227,7 @@ class Builder:
         one declared that contradicts the inferred.
         """
         made = self._infer(op, inputs, attributes, declare)
-        shape = declaration(made.value_type)
+        shape = _shape_attribute(made.value_type)
         if shape is None:
             gives = "leaves its type open: it must be declared"
             if made.value_type is not None:
@@ -223,7 +240,6 @@ class Builder:
         node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
         node.output.append(name)
         node.input.extend(inputs)
-        shape.name = "shape"
         node.attribute.append(shape)
         self._nodes.append(node)
         self._made[name] = made
@@ -261,7 +277,7 @@ class Builder:
         made_here, others = self._made, self._edit.values.argument
         given = [made_here.get(name) or others(name) for name in inputs]
         try:
-            made = applied(op, given, {a.name: read_constant(a) for a in attributes})
+            made = self._edit.applied(op, given, attributes)
         except TypeMismatch as error:
             raise self._refusal(op, inputs, str(error)) from error
         if declare is None:

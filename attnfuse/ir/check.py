@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from operator import is_
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
@@ -70,10 +71,17 @@ class Checker:
         """By operator, declared type, and what is known of each input (by identity)."""
         self._constants: dict[bytes, tuple[Argument, str | None]] = {}
         self._known: dict[ValueType, Argument] = {}
+        self.seen_constants: dict[Node, tuple[Argument, str | None]] = {}
+        self.seen: dict[Node, _Judged] = {}
+        """What was said of the nodes of the graph that was looked at last: a node that an edit leaves stays the same
+        `Node`, of the same operator and declared type."""
 
     def check(self, model: Model) -> list[Finding]:
         """Everything wrong with the graph."""
-        return _Look(model, self).run()
+        look = _Look(model, self)
+        found = look.run()
+        self.seen_constants, self.seen = look.seen_constants, look.seen
+        return found
 
     def constant(self, node: Node) -> tuple[Argument, str | None]:
         """A constant as an argument, and what is wrong with it."""
@@ -109,6 +117,8 @@ class _Look:
         self._entries = {name: entry.SerializeToString(deterministic=True) for name, entry in model.primitives.items()}
         self._findings: list[Finding] = []
         self._ordered: list[tuple[Node, Operator, Arguments]] = []
+        self.seen_constants: dict[Node, tuple[Argument, str | None]] = {}
+        self.seen: dict[Node, _Judged] = {}
         for name, argument in self.values.leaves():
             self.values.put(name, checker.same(argument))
         if self.functions:
@@ -117,7 +127,9 @@ class _Look:
     def run(self) -> list[Finding]:
         for node in self.model.nodes:
             if node.op == CONSTANT:
-                made, problem = self.checker.constant(node)
+                told = self.checker.seen_constants.get(node)
+                told = self.seen_constants[node] = self.checker.constant(node) if told is None else told
+                made, problem = told
                 if problem is not None:
                     self._say(node, problem)
             else:
@@ -138,7 +150,19 @@ class _Look:
     # --- one node
 
     def _made(self, node: Node) -> Argument:
-        inputs, shape, reference = self._inputs(node), attribute(node.proto, "shape"), node.proto.op_type
+        inputs = self._inputs(node)
+        judged = self.checker.seen.get(node)
+        if judged is None or node.op == CALL or not all(map(is_, inputs, judged.inputs)):
+            judged = self._judged(node, inputs)
+        self.seen[node] = judged
+        for sentence, sort in judged.problems:
+            self._say(node, sentence, sort)
+        if judged.order is not None:
+            self._ordered.append((node, *judged.order))
+        return judged.made
+
+    def _judged(self, node: Node, inputs: list[Argument]) -> _Judged:
+        shape, reference = attribute(node.proto, "shape"), node.reference
         called = self._call(node, inputs) if node.op == CALL else None
         entry, declared = self._entries.get(reference), None if shape is None else shape.SerializeToString()
         key = (reference, entry, declared, called, *map(id, inputs))
@@ -147,17 +171,19 @@ class _Look:
             judged = _Judging(node, inputs, self.values).judge(shape, called)
             judged.made = self.checker.same(judged.made)
             self.checker.judged[key] = judged
-        for sentence, sort in judged.problems:
-            self._say(node, sentence, sort)
-        if judged.order is not None:
-            self._ordered.append((node, *judged.order))
-        return judged.made
+        return judged
 
     def _inputs(self, node: Node) -> list[Argument]:
         known = self.values.known
+        found = [known(name) for name in node.inputs]
+        if None not in found and not self.functions:
+            return found  # type: ignore[return-value]  # as in most graphs: none is None
+        return self._questioned(node, found)
+
+    def _questioned(self, node: Node, arguments: Sequence[Argument | None]) -> list[Argument]:
+        """The inputs of a node, each looked at: whether something before it, in its own graph, defines it."""
         found = []
-        for name in node.inputs:
-            argument = known(name)
+        for name, argument in zip(node.inputs, arguments, strict=True):
             if argument is None:
                 self._say(node, f"uses {short_name(name)}, which nothing before it defines")
                 argument = UNKNOWN

@@ -57,7 +57,7 @@ class _Elimination:
         for name, gone in self._detached.items():
             if name not in self._removed:
                 self._edit.replace[name] = self._shorter(name, gone)
-        used = {node.proto.op_type for node in self._model.nodes if node.name not in self._removed}
+        used = {node.reference for node in self._model.nodes if node.name not in self._removed}
         known = primitives_before & set(self._model.primitives)
         self._edit.drop_primitives = {reference for reference in known if reference not in used}
         self._edit.apply()

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from attnfuse.ir.graph import Model, tensor_type
-from attnfuse.ir.values import Values
+from attnfuse.ir.index import Change
+from attnfuse.ir.operators.arguments import COMPUTED, Argument
+from attnfuse.ir.values import Values, applied, read_constant
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.edits import EditedWeight, NotEditableError, WeightEdits, edited_weight
 from attnfuse.mindir.external import parameter_name
-from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, NodeProto, PrimitiveProto, TensorProto
+from attnfuse.mindir.schema import AttributeProto, NodeProto, PrimitiveProto, TensorProto
 
 _OTHER_VALUES = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
@@ -20,6 +22,14 @@ _Signature: TypeAlias = tuple[str, int, tuple[bytes, ...]]
 def _signature(op: str, kind: int, attributes: Iterable[AttributeProto]) -> _Signature:
     """What tells one entry of the primitive table from another; attributes in any order."""
     return op, kind, tuple(sorted(a.SerializeToString(deterministic=True) for a in attributes))
+
+
+def _plain(argument: Argument) -> tuple[object, ...] | None:
+    """The argument's type and constant, where they say all that is known; None where it has elements besides."""
+    value = argument.value
+    if value is COMPUTED and argument.elements is not None:
+        return None
+    return argument.value_type, value
 
 
 def _is_wider(wanted: DType | None, own: DType) -> bool:
@@ -31,10 +41,10 @@ def _is_wider(wanted: DType | None, own: DType) -> bool:
 class Edit:
     """Changes to a model, gathered and then applied in one go.
 
-    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new
-    definition of the value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in
-    `rename` becomes a use of the other; `drop_primitives` are keys of the primitive table, `drop_functions` names of
-    functions.
+    `before[name]` are nodes to stand just before the node that makes `name`; `replace[name]` is a new definition of the
+    value `name`, at the old one's place; `remove` are values whose nodes go; every use of a value in `rename` becomes a
+    use of the other; `arguments[name, position]` is what the node that makes `name`, if it stays, reads there;
+    `drop_primitives` are keys of the primitive table.
     """
 
     model: Model
@@ -42,8 +52,8 @@ class Edit:
     replace: dict[str, NodeProto] = field(default_factory=dict)
     remove: set[str] = field(default_factory=set)
     rename: dict[str, str] = field(default_factory=dict)
+    arguments: dict[tuple[str, int], str] = field(default_factory=dict)
     drop_primitives: set[str] = field(default_factory=set)
-    drop_functions: set[str] = field(default_factory=set)
     new_primitives: dict[str, PrimitiveProto] = field(default_factory=dict)
     new_weights: dict[str, TensorProto] = field(default_factory=dict)
     """By name; those that nothing written reads are left out."""
@@ -51,18 +61,32 @@ class Edit:
     """Of the constant tensors made for these changes, those for nodes that came to nothing with them."""
     _references: dict[_Signature, str] = field(default_factory=dict)
     """Keys of the primitive table by what an entry is."""
-    _values: Values | None = None
+    literals: dict[str, tuple[AttributeProto, Argument]] = field(default_factory=dict)
+    """Constants by how Python writes their values: their messages, to be copied, and what is known of them."""
+    _inferred: dict[tuple[object, ...], Argument] = field(default_factory=dict)
 
     @property
     def values(self) -> Values:
         """What is known of the model's values before the changes, read once for all who make nodes."""
-        if self._values is None:
-            self._values = Values(self.model)
-        return self._values
+        return self.model.remembered(Values)
+
+    def applied(self, op: str, inputs: Sequence[Argument], attributes: Sequence[AttributeProto]) -> Argument:
+        """What is known of the result of an operator that is given these.
+
+        It is inferred once for equal arguments: what is written for one block of a model is written for the next.
+        Raises TypeMismatch for arguments that the operator does not take.
+        """
+        key = op, *(_plain(each) for each in inputs), *(a.SerializeToString(deterministic=True) for a in attributes)
+        found = None if None in key else self._inferred.get(key)
+        if found is None:
+            found = applied(op, inputs, {a.name: read_constant(a) for a in attributes})
+            if None not in key:
+                self._inferred[key] = found
+        return found
 
     @property
     def is_empty(self) -> bool:
-        changes = (self.before, self.replace, self.remove, self.rename, self.drop_primitives, self.drop_functions)
+        changes = (self.before, self.replace, self.remove, self.rename, self.arguments, self.drop_primitives)
         return not any(changes)
 
     def primitive(self, op: str, kind: PrimitiveProto.PrimType, attributes: Sequence[AttributeProto] = ()) -> str:
@@ -126,59 +150,21 @@ class Edit:
         return added
 
     def apply(self) -> None:
-        """Write the changes into the message and index it again."""
+        """Write the changes into the message and its index. Raises as `Model` does."""
         if self.is_empty:
             return
-        for graph in self.model.graphs:
-            touched = False
-            nodes: list[NodeProto] = []
-            for message in graph.node:
-                name = message.output[0]
-                if name in self.before:
-                    nodes.extend(self.before[name])
-                    touched = True
-                if name in self.replace:
-                    nodes.append(self.replace[name])
-                    touched = True
-                elif name in self.remove:
-                    touched = True
-                else:
-                    nodes.append(message)
-            if touched:
-                kept = GraphProto()
-                kept.node.extend(nodes)  # copies, so that clearing the old list cannot pull them away
-                del graph.node[:]
-                graph.node.extend(kept.node)
-            for node in graph.node if self.rename else ():
-                for position, name in enumerate(node.input):
-                    if name in self.rename:
-                        node.input[position] = self._renamed(name)
-                callee = node.op_type.removeprefix("REF::")
-                if callee in self.rename and node.op_type not in self.model.primitives:
-                    node.op_type = f"REF::{self._renamed(callee)}"
-            for output in graph.output if self.rename else ():
-                if output.name in self.rename:
-                    output.name = self._renamed(output.name)
-        functions = self.model.proto.functions
-        for index in reversed(range(len(functions))):
-            if functions[index].name in self.drop_functions:
-                del functions[index]
-        primitives = self.model.proto.primitives
-        if self.drop_primitives:
-            kept_primitives = [p for p in primitives if "REF::" + p.name not in self.drop_primitives]
-            holder = ModelProto()
-            holder.primitives.extend(kept_primitives)
-            del primitives[:]
-            primitives.extend(holder.primitives)
         written = [message for messages in self.before.values() for message in messages] + [*self.replace.values()]
         called = {message.op_type for message in written}
-        primitives.extend(entry for reference, entry in self.new_primitives.items() if reference in called)
         read = {name for message in written for name in message.input}
-        self.model.proto.graph.parameter.extend(w for name, w in self.new_weights.items() if name in read)
-        self.model.index()
-        self._values = None
-
-    def _renamed(self, name: str) -> str:
-        while name in self.rename:
-            name = self.rename[name]
-        return name
+        self.model.change(
+            Change(
+                before=self.before,
+                replace=self.replace,
+                remove=self.remove,
+                rename=self.rename,
+                arguments=self.arguments,
+                added_primitives=[entry for reference, entry in self.new_primitives.items() if reference in called],
+                added_weights=[weight for name, weight in self.new_weights.items() if name in read],
+                drop_primitives=self.drop_primitives,
+            )
+        )

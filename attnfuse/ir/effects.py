@@ -12,9 +12,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, Use
+from attnfuse.ir.graph import Model, Node, Use
 from attnfuse.ir.numbering import Closure
-from attnfuse.ir.questions import aliased, changed, makes_tuple, orders_effects, reads_memory, writes_conditionally
+from attnfuse.ir.operators.columns import Effect
+from attnfuse.ir.operators.row import Operator
+from attnfuse.ir.questions import (
+    aliased,
+    changed,
+    makes_tuple,
+    nodes_of,
+    orders_effects,
+    reads_memory,
+    writes_conditionally,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,11 @@ class Effects:
     def of(cls, model: Model) -> Effects:
         """Read them. Costs little where nothing writes, as in most graphs."""
         mutated = _mutated(model)
+        reading = {node.op for node in nodes_of(model, _reads)}
         weights = [parameter.name for parameter in model.parameters()]
-        written = {name for name in weights if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
+        # As far as plain reading goes, which is all there is of nearly every weight, the operator says so.
+        odd = [name for name in weights if any(u.node is None or u.node.op not in reading for u in model.uses(name))]
+        written = {name for name in odd if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
         return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))
 
     def without(self, value: str) -> Effects:
@@ -95,8 +108,7 @@ def _changing(model: Model) -> Closure:
 def _mutated(model: Model) -> set[str]:
     """What nodes change, and every other name of the same memory."""
     mutated: set[str] = set()
-    operators = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
-    pending = [value for node in operators for value in changed(model, node)]
+    pending = [value for node in nodes_of(model, _may_write) for value in changed(model, node)]
     while pending:
         value = pending.pop()
         if value in mutated:
@@ -106,6 +118,14 @@ def _mutated(model: Model) -> set[str]:
         pending.extend(aliased(made_by) if made_by is not None else ())
         pending.extend(node.name for node in other_names(model, value))
     return mutated
+
+
+def _reads(row: Operator) -> bool:
+    return row.memory.effect is Effect.READS
+
+
+def _may_write(row: Operator) -> bool:
+    return row.memory.effect is Effect.WRITES
 
 
 def _only_reads(model: Model, use: Use) -> bool:

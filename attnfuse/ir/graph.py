@@ -1,8 +1,8 @@
 """An indexed view over a MindIR message: who makes a value, who uses it, of what type it is.
 
 The message stays the only store of truth: nothing here copies the graph, order and unknown fields survive, and an
-unchanged model serialises to the bytes it was read from. It is changed through an `Edit` (`edit.py`), after which the
-index is new.
+unchanged model serialises to the bytes it was read from. It is changed through an `Edit` (`edit.py`), which
+keeps the index (`index.py`) with it.
 
 What the format means (seen in MindSpore 2.7.1 exports): every node has one output, whose name is unique in the file;
 constants are nodes of the top graph that functions may use too; a parameter of a function is an input of its
@@ -11,76 +11,66 @@ graph; an `op_type` of `REF::x`, where x is a value or a function instead of an 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from functools import lru_cache
+from typing import Final, TypeVar
 
 import numpy as np
 
 from attnfuse import collector
-from attnfuse.errors import SourceError
+from attnfuse.ir.index import CALL, CONSTANT, Change, IndexedMessage, Node, Use, short_name
 from attnfuse.ir.types import UNKNOWN_DIM, UNKNOWN_RANK, Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.external import parameter_name
 from attnfuse.mindir.schema import (
     AttributeProto,
-    GraphProto,
     ModelProto,
     NodeProto,
-    PrimitiveProto,
     TensorProto,
+    ValueInfoProto,
 )
+
+__all__ = [
+    "CALL",
+    "CONSTANT",
+    "Model",
+    "Node",
+    "NotALiteralError",
+    "Use",
+    "attribute",
+    "live_values",
+    "read_literal",
+    "read_tensor",
+    "shape_fault",
+    "short_name",
+    "tensor_type",
+]
 
 T = TypeVar("T")
 
-CONSTANT = "Constant"
-CALL = "<call>"
 MAX_RANK = 32
 """Axes that NumPy takes; MindSpore's operators stop at 8."""
 MAX_BYTES = 1 << 50
 """Bytes of a tensor past which a declared shape is damage: no machine holds a petabyte, and no product of sizes below
 it leaves 64 bits."""
 
+_TYPES = 1 << 12
+"""Types that are known again: more than a model has."""
+
 
 class NotALiteralError(Exception):
     """The attribute is not a plain value (a monad, a closure, a kind of tensor this project does not read)."""
 
 
-@dataclass(slots=True, eq=False)
-class Node:
-    """One application in one graph. `op` is the operator's real name, `Constant`, or `<call>`."""
+class _NoLiteral(Enum):
+    """Stands for the value of what is no plain one."""
 
-    proto: NodeProto
-    graph: GraphProto
-    op: str
-    index: int
-    """Position in its graph's node list."""
-    name: str
-    """Name of the node's one output."""
-    inputs: list[str]
-    """Copied from the message, as is the name: reading them there at every use cost most of a pass's time."""
-
-    @property
-    def scope(self) -> str:
-        """Module scope as MindSpore recorded it; unreliable on CPU traces, so never used for proofs."""
-        return self.proto.domain
-
-    def __repr__(self) -> str:
-        return f"<{self.op} {short_name(self.name)}>"
+    IT = "no literal"
 
 
-class Use(NamedTuple):
-    """One use of a value: input `position` of `node`, or a graph output (`node` is None)."""
-
-    node: Node | None
-    position: int
-
-
-def short_name(value: str) -> str:
-    """A value's name without the graph prefix, for people: `CNode_12:7` of `..._construct_144:CNode_12:7`."""
-    return value.split(":", 1)[1] if value.count(":") >= 2 else value
+_NO_LITERAL: Final = _NoLiteral.IT
 
 
 def attribute(node: NodeProto, name: str) -> AttributeProto | None:
@@ -94,19 +84,24 @@ def attribute(node: NodeProto, name: str) -> AttributeProto | None:
 def tensor_type(proto: TensorProto) -> TensorType | None:
     """Type of a tensor message; None for an element type this project does not compute with, an unknown rank and a
     shape that is none (see `shape_fault`)."""
-    dtype = dtypes.from_wire(proto.data_type)
-    dims = tuple(proto.dims)
+    return _tensor_type(proto.data_type, tuple(proto.dims))
+
+
+@lru_cache(_TYPES)
+def _tensor_type(data_type: int, dims: tuple[int, ...]) -> TensorType | None:
+    dtype = dtypes.from_wire(data_type)
     if dtype is None or dims == (UNKNOWN_RANK,) or shape_fault(dims, dtype) is not None:
         return None
     return TensorType(dims, dtype)
 
 
-def shape_fault(dims: Sequence[int], dtype: DType | None) -> str | None:
+@lru_cache(_TYPES)
+def shape_fault(dims: tuple[int, ...], dtype: DType | None) -> str | None:
     """Why those dimensions are none that a tensor can have; None where one can."""
     if not dims:
         return None
     if min(dims) < UNKNOWN_DIM:
-        return None if tuple(dims) == (UNKNOWN_RANK,) else f"a dimension of {min(dims)}"
+        return None if dims == (UNKNOWN_RANK,) else f"a dimension of {min(dims)}"
     if len(dims) > MAX_RANK:
         return f"{len(dims)} axes"
     total = 1 if dtype is None else dtype.itemsize
@@ -169,12 +164,7 @@ def _types(proto: AttributeProto | None) -> TensorType | tuple[TensorType | None
     return None
 
 
-def _twice(named: Iterable[GraphProto | PrimitiveProto]) -> str:
-    """The name that most of them have."""
-    return Counter(one.name for one in named).most_common(1)[0][0]
-
-
-class Model:
+class Model(IndexedMessage):
     """A MindIR message and its index. Values are found by name, over all graphs of the file."""
 
     def __init__(self, proto: ModelProto) -> None:
@@ -184,120 +174,27 @@ class Model:
         name, an input that nothing defines, a node without exactly one output, nodes out of topological order, a call
         of a function with another number of arguments than it has, calls that never end.
         """
-        self.proto = proto
         with collector.paused():
-            self.index()
+            super().__init__(proto)
         self.sources = frozenset(map(parameter_name, self.parameters()))
         """The names of the weights that the message had when it was read, without the graph's: what passes add is made
         of those (see `attnfuse.mindir.edits`)."""
 
     def index(self) -> None:
-        """Read the message again, after a change of it. Raises as `Model` does."""
-        proto = self.proto
-        self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
-        self.primitives: dict[str, PrimitiveProto] = {"REF::" + p.name: p for p in proto.primitives}
-        if len(self.primitives) != len(proto.primitives):
-            raise SourceError(f"the graph is damaged: primitive {_twice(proto.primitives)!r} is defined twice.")
-        functions = {g.name: len(g.input) for g in self.graphs}
-        if len(functions) != len(self.graphs):
-            raise SourceError(f"the graph is damaged: function {_twice(self.graphs)!r} is defined twice.")
-        self.nodes: list[Node] = []
-        self._producers: dict[str, Node] = {}
-        self._leaves: dict[str, TensorProto | None] = {}
-        self._leaf_messages: dict[str, TensorProto | None] = {}
-        self._uses: dict[str, list[Use]] = {}
+        """Read the message again, after a change of it that was no `Edit`. Raises as `Model` does."""
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
-        self._literal_cache: dict[str, Literal | NotALiteralError] = {}
+        self._literal_cache: dict[str, Literal | _NoLiteral] = {}
         self._remembered: dict[object, object] = {}
-        uses, producers, leaves = self._uses, self._producers, self._leaves
-        operators = {reference: primitive.op_type for reference, primitive in self.primitives.items()}
-        for graph in self.graphs:
-            for parameter in graph.parameter:
-                self._define_leaf(graph, parameter.name, parameter, parameter)
-            for value in graph.input:
-                self._define_leaf(graph, value.name, None, value.tensor[0] if len(value.tensor) == 1 else None)
-        for graph in self.graphs:
-            for index, message in enumerate(graph.node):
-                outputs, inputs, op_type = message.output, list(message.input), message.op_type
-                if len(outputs) != 1:
-                    raise SourceError(f"the graph is damaged: node {message.name!r} has {len(outputs)} outputs.")
-                made = outputs[0]
-                if not made:
-                    place = f"node {index} of {graph.name!r}, {message.name!r},"
-                    raise SourceError(f"the graph is damaged: {place} gives a value without a name.")
-                callee: str | None = None
-                if op_type == CONSTANT:
-                    op = CONSTANT
-                elif (primitive := operators.get(op_type)) is not None:
-                    op = primitive
-                else:
-                    op, callee = CALL, op_type.removeprefix("REF::")
-                node = Node(message, graph, op, index, made, inputs)
-                self.nodes.append(node)
-                for position, name in enumerate(inputs):
-                    if name not in producers and name not in leaves and name not in functions:
-                        raise SourceError(
-                            f"the graph is damaged: {short_name(made)} uses "
-                            f"{short_name(name) or 'a value without a name'}, which nothing before it defines."
-                        )
-                    uses.setdefault(name, []).append(Use(node, position))
-                if callee is not None:
-                    if callee not in producers and callee not in functions:
-                        raise SourceError(
-                            f"the graph is damaged: node {short_name(made)} refers to operator "
-                            f"{callee!r}, which is not in the primitive table."
-                        )
-                    if len(inputs) != functions.get(callee, len(inputs)):
-                        raise SourceError(
-                            f"the graph is damaged: node {short_name(made)} calls {callee} with {len(inputs)} "
-                            f"arguments, which takes {functions[callee]}."
-                        )
-                    uses.setdefault(callee, []).append(Use(node, -1))
-                if made in producers or made in leaves or made in functions:
-                    raise SourceError(f"the graph is damaged: value {made!r} is defined twice.")
-                producers[made] = node
-            for position, output in enumerate(graph.output):
-                if output.name not in producers and output.name not in leaves:
-                    place = f"output {output.name!r} of {graph.name!r}"
-                    raise SourceError(f"the graph is damaged: {place} is not defined.")
-                uses.setdefault(output.name, []).append(Use(None, position))
-        if len(functions) > 1:
-            self._check_calls_end()
+        super().index()
 
-    def _check_calls_end(self) -> None:
-        """A loop hands its functions on as values, and one is called or not; a call by name is always made."""
-        callers: dict[str, list[str]] = {graph.name: [] for graph in self.graphs}
-        calls: dict[str, list[str]] = {graph.name: [] for graph in self.graphs}
-        for graph in self.graphs:
-            for use in self.uses(graph.name):
-                if use.position == -1 and use.node is not None:
-                    callers[graph.name].append(use.node.graph.name)
-                    calls[use.node.graph.name].append(graph.name)
-        waiting = {name: len(called) for name, called in calls.items()}
-        done = [name for name in calls if not waiting[name]]
-        for name in done:  # it grows: each graph once all that it calls are there
-            for caller in callers[name]:
-                waiting[caller] -= 1
-                if not waiting[caller]:
-                    done.append(caller)
-        endless = [name for name in calls if waiting[name]]
-        if endless:
-            seen, at = set[str](), endless[0]
-            while at not in seen:
-                seen.add(at)
-                at = next(callee for callee in calls[at] if waiting[callee])
-            raise SourceError(f"the graph is damaged: {at!r} calls itself, or what it calls does, without an end.")
-
-    def _define_leaf(
-        self, graph: GraphProto, name: str, parameter: TensorProto | None, message: TensorProto | None
-    ) -> None:
-        if not name:
-            what = "an input" if parameter is None else "a parameter"
-            raise SourceError(f"the graph is damaged: {what} of {graph.name!r} has no name.")
-        if name in self._leaves:
-            raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
-        self._leaves[name] = parameter
-        self._leaf_messages[name] = message
+    def change(self, change: Change) -> set[str]:
+        """Write a change into the message and the index; the values whose nodes are new or gone. Raises as `Model`."""
+        changed = super().change(change)
+        for value in changed:
+            self._type_cache.pop(value, None)
+            self._literal_cache.pop(value, None)
+        self._remembered.clear()
+        return changed
 
     # --- reading
 
@@ -317,15 +214,23 @@ class Model:
 
     def is_parameter(self, value: str) -> bool:
         """Whether the value is a weight of the file."""
-        return self._leaves.get(value) is not None
+        return value in self._parameters
 
     def is_input(self, value: str) -> bool:
         """Whether the value is an input of some graph (weights enter functions as inputs)."""
-        return value in self._leaves and self._leaves[value] is None
+        return value in self._inputs
 
     def parameter(self, value: str) -> TensorProto | None:
         """The weight's declaration; None for a value that is no weight."""
-        return self._leaves.get(value)
+        return self._parameters.get(value)
+
+    def input(self, value: str) -> ValueInfoProto | None:
+        """The declaration of an input of some graph; None for any other value."""
+        return self._inputs.get(value)
+
+    def is_function(self, value: str) -> bool:
+        """Whether that is the name of a function of the file."""
+        return value in self._functions and value != self.proto.graph.name
 
     def parameters(self) -> Iterator[TensorProto]:
         """All weights of the file."""
@@ -343,8 +248,10 @@ class Model:
             return self._type_cache[value]
         node = self._producers.get(value)
         value_type: TensorType | tuple[TensorType | None, ...] | None = None
-        if (leaf := self._leaf_messages.get(value)) is not None:
-            value_type = tensor_type(leaf)
+        if (parameter := self._parameters.get(value)) is not None:
+            value_type = tensor_type(parameter)
+        elif (given := self._inputs.get(value)) is not None:
+            value_type = tensor_type(given.tensor[0]) if len(given.tensor) == 1 else None
         elif node is not None and node.op == CONSTANT:
             literal = attribute(node.proto, "value")
             if literal is not None and literal.type == AttributeProto.TENSORS:
@@ -356,30 +263,27 @@ class Model:
 
     def is_literal(self, value: str) -> bool:
         """Whether `literal` has an answer."""
-        try:
-            self.literal(value)
-        except NotALiteralError:
-            return False
-        return True
+        return self._literal(value) is not _NO_LITERAL
 
     def literal(self, value: str) -> Literal:
         """The value of a Constant node: a Python scalar, a tuple, or an array. Raises NotALiteralError otherwise."""
-        cached = self._literal_cache.get(value, self)
-        if cached is self:
-            node = self._producers.get(value)
-            try:
-                if node is None or node.op != CONSTANT:
-                    raise NotALiteralError(value)
-                proto = attribute(node.proto, "value")
-                if proto is None:
-                    raise NotALiteralError(value)
-                cached = read_literal(proto)
-            except NotALiteralError as error:
-                cached = error
-            self._literal_cache[value] = cached
-        if isinstance(cached, NotALiteralError):
-            raise cached
-        return cached  # type: ignore[return-value]  # `self` is only the marker of an empty cache
+        found = self._literal(value)
+        if isinstance(found, _NoLiteral):
+            raise NotALiteralError(value)
+        return found
+
+    def _literal(self, value: str) -> Literal | _NoLiteral:
+        if value not in self._literal_cache:
+            self._literal_cache[value] = self._read_literal(value)
+        return self._literal_cache[value]
+
+    def _read_literal(self, value: str) -> Literal | _NoLiteral:
+        node = self._producers.get(value)
+        proto = None if node is None or node.op != CONSTANT else attribute(node.proto, "value")
+        try:
+            return _NO_LITERAL if proto is None else read_literal(proto)
+        except NotALiteralError:
+            return _NO_LITERAL
 
 
 def live_values(model: Model, roots: Iterable[str]) -> set[str]:
@@ -393,7 +297,7 @@ def live_values(model: Model, roots: Iterable[str]) -> set[str]:
         seen.add(value)
         node = model.producer(value)
         if node is not None:
-            stack.extend(node.proto.input)
-            if node.op == CALL:
-                stack.append(node.proto.op_type.removeprefix("REF::"))
+            stack.extend(node.inputs)
+            if node.callee is not None:
+                stack.append(node.callee)
     return seen

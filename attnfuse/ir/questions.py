@@ -5,11 +5,12 @@ Every answer is about one node. `Constant` and calls are no operators: they hand
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
-from attnfuse.ir.graph import Model, Node
+from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.operators.arguments import Parameter
 from attnfuse.ir.operators.columns import Effect, Hands, Kernel, Role
+from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import OPERATORS, operator
 
 COPIES = frozenset({Hands.SAME, Hands.CONVERTED})
@@ -67,6 +68,12 @@ def nearest(model: Model, value: str, sought: Role) -> Node | None:
         seen.update(level)
         level = [name for node in nodes for name in node.inputs if name not in seen]
     return None
+
+
+def nodes_of(model: Model, sort: Callable[[Operator], bool]) -> list[Node]:
+    """The nodes of the operators of a sort, in their order; an operator is asked about once."""
+    found = {op for op in {node.op for node in model.nodes} - {CONSTANT, CALL} if sort(operator(op))}
+    return [node for node in model.nodes if node.op in found] if found else []
 
 
 def operators_of(role: Role) -> frozenset[str]:

@@ -45,7 +45,7 @@ def _leaf(name: str) -> str:
 
 
 def _fault(tensor: TensorProto) -> str | None:
-    fault = shape_fault(tensor.dims, dtypes.from_wire(tensor.data_type))
+    fault = shape_fault(tuple(tensor.dims), dtypes.from_wire(tensor.data_type))
     return None if fault is None else f"is declared a tensor of {fault}"
 
 

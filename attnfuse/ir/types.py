@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -127,11 +128,13 @@ def element_type(number: int) -> DType | None:
 
 def stored_tensor_type(proto: TensorProto) -> TensorType | None:
     """Type of a tensor message; None for an unknown element type, or a rank left to run time (a dimension of −2)."""
-    dtype = element_type(proto.data_type)
-    if dtype is None:
-        return None
-    dims = tuple(proto.dims)
-    if dims and min(dims) < UNKNOWN_DIM:
+    return _stored_tensor_type(proto.data_type, tuple(proto.dims))
+
+
+@lru_cache(1 << 12)
+def _stored_tensor_type(data_type: int, dims: tuple[int, ...]) -> TensorType | None:
+    dtype = element_type(data_type)
+    if dtype is None or (dims and min(dims) < UNKNOWN_DIM):
         return None
     return TensorType(dims, dtype)
 

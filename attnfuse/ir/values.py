@@ -37,17 +37,14 @@ class Values:
         self.model = model
         self._known: dict[str, Argument] = {}
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
-        for graph in model.graphs:
-            for parameter in graph.parameter:
-                self._known[parameter.name] = Argument(stored_tensor_type(parameter))
-            for value in graph.input:
-                self._known[value.name] = Argument(input_type(value))
-        for function in model.proto.functions:
-            self._known[function.name] = _FUNCTION
 
     def leaves(self) -> list[tuple[str, Argument]]:
-        """Inputs, parameters and functions, before anything else is known."""
-        return list(self._known.items())
+        """Inputs, parameters and functions."""
+        found = []
+        for graph in self.model.graphs:
+            found += [(parameter.name, Argument(stored_tensor_type(parameter))) for parameter in graph.parameter]
+            found += [(value.name, Argument(input_type(value))) for value in graph.input]
+        return found + [(function.name, _FUNCTION) for function in self.model.proto.functions]
 
     def put(self, name: str, argument: Argument) -> None:
         """Tell what is known of a node's value."""
@@ -61,14 +58,15 @@ class Values:
         """The value as the file declares it, its constants read; `UNKNOWN` for one that nothing defines."""
         found = self._known.get(name)
         if found is None:
-            found = self._read(self.model.producer(name), depth)
+            found = self._read(name, depth)
             if depth == 0:
                 self._known[name] = found
         return found
 
-    def _read(self, node: Node | None, depth: int) -> Argument:
+    def _read(self, name: str, depth: int) -> Argument:
+        node = self.model.producer(name)
         if node is None:
-            return UNKNOWN
+            return self._read_leaf(name)
         if node.op == CONSTANT:
             return read_constant(attribute(node.proto, "value"))
         if node.op != CALL and depth < _DEEPEST:
@@ -76,6 +74,14 @@ class Values:
             if row.role is Role.TUPLE and row.value.hands is Hands.JOINED:
                 return tuple_of(tuple(self.argument(name, depth + 1) for name in node.inputs))
         return Argument(declared_type(attribute(node.proto, "shape")))
+
+    def _read_leaf(self, name: str) -> Argument:
+        parameter, given = self.model.parameter(name), self.model.input(name)
+        if parameter is not None:
+            return Argument(stored_tensor_type(parameter))
+        if given is not None:
+            return Argument(input_type(given))
+        return _FUNCTION if self.model.is_function(name) else UNKNOWN
 
     def arguments(self, node: Node) -> Arguments:
         """The node's arguments, by the names of its operator's row."""

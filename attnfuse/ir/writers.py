@@ -16,8 +16,18 @@ from functools import cache
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, live_values, short_name
 from attnfuse.ir.numbering import Closure, Gathered, Numbering
 from attnfuse.ir.operators.columns import Effect
+from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
-from attnfuse.ir.questions import aliased, arguments, changed, makes_tuple, orders_effects, reads_memory, takes_element
+from attnfuse.ir.questions import (
+    aliased,
+    arguments,
+    changed,
+    makes_tuple,
+    nodes_of,
+    orders_effects,
+    reads_memory,
+    takes_element,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +47,8 @@ class Writer:
 
 def writers_of(model: Model, numbering: Numbering) -> Mapping[str, Writer]:
     """The nodes that change memory, as far as they are carried out, by the value each gives."""
-    operators = (node for node in model.nodes if node.op not in (CONSTANT, CALL))
-    writers = [node for node in operators if changed(model, node) or _acts_outside(model, node)]
+    found = nodes_of(model, _may_act)
+    writers = [node for node in found if changed(model, node) or _acts_outside(model, node)]
     return dict(_Reader(model, writers, numbering).read()) if writers else {}
 
 
@@ -81,6 +91,10 @@ def _renamed_inputs(node: Node) -> list[str]:
     """The values whose memory the node may give back under another name."""
     memory = operator(node.op).memory
     return arguments(node, memory.argument) if memory.effect is Effect.WRITES else aliased(node)
+
+
+def _may_act(row: Operator) -> bool:
+    return row.memory.effect is Effect.WRITES or row.is_opaque
 
 
 def _acts_outside(model: Model, node: Node) -> bool:

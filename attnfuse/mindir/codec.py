@@ -7,7 +7,6 @@ four-byte magic number of MindSpore's `crypto.cc`. Protobuf messages stop at 2 G
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf.message import DecodeError, EncodeError
@@ -82,31 +81,25 @@ def parse(data: bytes, where: str) -> ModelProto:
             f"{where} has mind_ir_version {version}, and attnfuse reads version {SUPPORTED_VERSION}; "
             "export it with MindSpore 2.7 or 2.10."
         )
-    if not all(isinstance(name, str) for name in _names(model)):
+    if set(map(type, _names(model))) != {str}:
         raise SourceError(f"{where} is damaged: it holds a name that is not UTF-8 text; export it again.")
     return model
 
 
-def _names(model: ModelProto) -> Iterator[str]:
+def _names(model: ModelProto) -> list[str]:
     """Every name that the graph is read by. Protobuf hands out bytes where one is not UTF-8."""
+    names = list[str]()
     for primitive in model.primitives:
-        yield primitive.name
-        yield primitive.op_type
+        names += (primitive.name, primitive.op_type)
     for graph in (model.graph, *model.functions):
-        yield graph.name
-        for value in (*graph.input, *graph.output):
-            yield value.name
+        names.append(graph.name)
+        names += [value.name for value in (*graph.input, *graph.output)]
         for parameter in graph.parameter:
-            yield parameter.name
-            yield parameter.external_data.location
+            names += (parameter.name, parameter.external_data.location)
         for node in graph.node:
-            yield node.name
-            yield node.op_type
-            yield node.domain
-            yield from node.input
-            yield from node.output
-            for attribute in node.attribute:
-                yield attribute.name
+            names += (node.name, node.op_type, node.domain, *node.input, *node.output)
+            names += [attribute.name for attribute in node.attribute]
+    return names
 
 
 def serialise(model: ModelProto) -> bytes:

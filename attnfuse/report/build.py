@@ -114,7 +114,7 @@ def unsupported_entries(model: Model, target: Target, reasons: Mapping[str, str]
     `reasons` are those that a pass gave, by the node's value. A type that is not on the SoC comes before all else; of
     what the converter loses and what no device launches, the first is told.
     """
-    values, found = Values(model), []
+    values, found = model.remembered(Values), []
     for node in model.nodes:
         if (missing := unsupported_type(target, model, node)) is not None:
             found.append((node, "target.dtype", missing))
@@ -173,7 +173,7 @@ def kernel_entries(model: Model, target: Target) -> tuple[KernelEntry, ...]:
     """
     if target.runtime != "lite" or not lists_kernels_of(target.soc):
         return ()
-    values, groups = Values(model), dict[tuple[str, str, str, str, str], list[Node]]()
+    values, groups = model.remembered(Values), dict[tuple[str, str, str, str, str], list[Node]]()
     computed = _computed(model)
     for node in model.nodes:
         found = missing_kernel(target, values, node)

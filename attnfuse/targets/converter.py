@@ -10,6 +10,7 @@ Types written on nodes are checked against those inferred by `attnfuse.ir.check`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -100,7 +101,12 @@ def _primitive(model: Model, node: Node) -> PrimitiveProto:
 
 def _stored(model: Model, node: Node) -> dict[str, AttributeProto]:
     """The attributes of the node's primitive."""
-    return {a.name: a for a in _primitive(model, node).attribute}
+    return model.remembered(_attributes_of)[node.reference]
+
+
+def _attributes_of(model: Model) -> dict[str, dict[str, AttributeProto]]:
+    """Those of all primitives, by their keys."""
+    return {reference: {a.name: a for a in primitive.attribute} for reference, primitive in model.primitives.items()}
 
 
 def _epsilon(model: Model, node: Node) -> Iterator[Refusal]:
@@ -214,6 +220,7 @@ def _dtypes(target: Target, model: Model, node: Node, adapter: Adapter, prototyp
         yield from _listed(adapter, port, listed, tensor_type)
 
 
+@lru_cache(1 << 12)
 def _listed_by(kernels: Kernels, ports: tuple[str, ...], first: int, port: Port) -> frozenset[str]:
     """The types that kernels list for one of these ports, whose columns begin at `first`."""
     if kernels.combinations is None or port.name not in ports:

@@ -46,8 +46,11 @@ def deployment_refusals(target: Target, values: Values, node: Node) -> tuple[Ref
     """
     if target.runtime != "lite":
         return ()
-    found = node_refusals(target, values, node)
-    return tuple(refusal for refusal in found if not refusal.code.startswith(_OF_KERNELS))
+    found = converter_refusals(target, values.model, node)
+    if node.op in (CONSTANT, CALL):
+        return found
+    launch = (refusal for refusal in _launch(target, values, node) if not refusal.code.startswith(_OF_KERNELS))
+    return (*found, *launch)
 
 
 def judged_by(target: Target) -> dict[str, str]:

@@ -15,6 +15,18 @@ def place(model: Model, node: Node, position: int | None) -> int | None:
     """
     if position is None:
         return None
+    known, key = model.remembered(_known), (node.reference, position)
+    if key not in known:
+        known[key] = _place(model, node, position)
+    return known[key]
+
+
+def _known(model: Model) -> dict[tuple[str, int], int | None]:
+    """Where arguments are, by the primitive's key and the adapter's position: every node of a primitive has them so."""
+    return {}
+
+
+def _place(model: Model, node: Node, position: int) -> int | None:
     signature = operator(node.op).signature
     if position > len(signature.inputs):
         return position

@@ -177,7 +177,7 @@ class _Run:
         if not self.replaced:
             return False
         model = self.model
-        idle = set(model.primitives) - {node.proto.op_type for node in model.nodes}
+        idle = set(model.primitives) - {node.reference for node in model.nodes}
         arguments = {name for node in self.replaced for name in node.inputs if model.producer(name) is not None}
         _tidy(self.edit, arguments)
         self.edit.apply()
@@ -210,7 +210,7 @@ def _tidy(edit: Edit, arguments: set[str]) -> None:
         if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
             edit.remove.add(name)
     called = {message.op_type for message in written}
-    used = {node.proto.op_type for node in model.nodes}
-    kept = {node.proto.op_type for node in model.nodes if node.name not in gone} | called
+    used = {node.reference for node in model.nodes}
+    kept = {node.reference for node in model.nodes if node.name not in gone} | called
     edit.drop_primitives = used - kept
     edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}

@@ -238,6 +238,7 @@ class Rename(ToyPass):
         old, first.name = first.name, first.name + "_2"
         for node in model.proto.graph.node:
             node.input[:] = [first.name if name == old else name for name in node.input]
+        model.index()  # the message was changed without an edit
         return super().run(model, context)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.ir.builder import Builder, NotWritableError, broadcast_dims
+from attnfuse.ir.builder import Builder, Literal, NotWritableError, broadcast_dims
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.types import TensorType, ValueType
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT32
@@ -22,6 +22,24 @@ def builder() -> tuple[Builder, str, str]:
     anchor = model.producer(doubled)
     assert anchor is not None
     return Builder(Edit(model), anchor, "site"), x, anchor.inputs[1]
+
+
+def test_constants_are_shared_where_python_writes_them_alike() -> None:
+    b, _, _ = builder()
+    values: list[Literal] = [0.0, -0.0, 0, False, 1, 1.0, True, (1,), None]
+    names = [b.constant(value) for value in values]
+    assert len(set(names)) == len(values)
+    assert [b.constant(value) for value in values] == names
+
+
+def test_a_type_is_inferred_anew_for_other_constants_and_types() -> None:
+    b, x, _ = builder()
+    dims = b.type_of(x).dims
+    for number in range(2):  # the second time it is known
+        wide, narrow = b.op("ExpandDims", x, b.constant(0)), b.op("ExpandDims", x, b.constant(-1))
+        assert (b.type_of(wide).dims, b.type_of(narrow).dims) == ((1, *dims), (*dims, 1)), number
+        cast = b.op("ExpandDims", b.cast(x, INT32), b.constant(0))
+        assert b.type_of(cast).dtype is INT32
 
 
 def test_a_value_that_is_no_tensor_has_no_type() -> None:

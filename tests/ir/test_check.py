@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from attnfuse.errors import SourceError
-from attnfuse.ir.check import Sort, check_graph
+from attnfuse.ir.check import Checker, Sort, check_graph
+from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec, dtypes
@@ -46,6 +47,22 @@ def test_open_sizes_contradict_nothing() -> None:
     g = GraphBuilder()
     x = g.input("x", (-1, 3), FLOAT16)
     assert found(g, g.node("Mul", [x, x], TensorType((4, -1), FLOAT16))) == []
+
+
+def test_a_node_that_an_edit_leaves_is_judged_again_where_it_reads_another_type() -> None:
+    g = GraphBuilder()
+    x, z = g.input("x", (2,)), g.input("z", (3,))
+    first = g.op("Neg", x)
+    last = g.op("Abs", g.op("Add", first, x))
+    g.output(last)
+    model, checker = g.model(), Checker()
+    assert checker.check(model) == []
+    for value, becomes in ((first, z), (z, x)):
+        edit = Edit(model)
+        edit.rename[value] = becomes
+        edit.apply()
+        assert checker.check(model) == check_graph(model)
+    assert checker.check(model) == []
 
 
 def test_operands_must_go_together() -> None:

@@ -70,16 +70,6 @@ def test_a_renamed_output_is_an_output_of_the_other_value() -> None:
     assert model.uses(first)[-1].node is None
 
 
-def test_a_function_that_is_dropped_is_gone() -> None:
-    model, _, _ = chain()
-    for name in ("7_kept", "8_dropped", "9_kept"):
-        model.proto.functions.add(name=name)
-    edit = Edit(Model(model.proto))
-    edit.drop_functions.add("8_dropped")
-    edit.apply()
-    assert [function.name for function in model.proto.functions] == ["7_kept", "9_kept"]
-
-
 def test_a_renamed_value_is_called_by_its_other_name() -> None:
     model, first, last = chain()
     model.proto.graph.node.add(name="call", op_type=f"REF::{last}", output=["call"])

@@ -118,14 +118,17 @@ def test_rewriting_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert rewrite.main() == 0
     out = capsys.readouterr().out
     assert "2 of 2 sites fused" in out
-    assert {"passes", "total without import", "peak memory, MiB"} <= set(rows(out))
+    assert {"passes", "total without import", "total / read, parse and write", "peak memory, MiB"} <= set(rows(out))
 
 
 def test_growth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["growth", "--sizes", "200,400"])
+    monkeypatch.setattr(sys, "argv", ["growth", "--sizes", "200,400", "--blocks", "1,3"])
     assert growth.main() == 0
-    few, more = (int(nodes) for nodes in rows(capsys.readouterr().out) if nodes.isdecimal())
+    found = rows(capsys.readouterr().out)
+    few, more = (int(nodes) for nodes in found if nodes.isdecimal())
     assert 100 < few < 300 < more < 500
+    assert found["1 blocks"][-1] == "1.0 ×"
+    assert int(found["3 blocks"][0]) > 2 * int(found["1 blocks"][0])
 
 
 def test_real_models_are_told_before_and_after_on_each_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,7 @@ _ABOUT = {
     "attnfuse/cost/regions.py": ("Cast", "it may stand between a sum and the norm behind it"),
     # Targets.
     "attnfuse/targets/limits.py": (_FUSED, "one a runtime"),
+    "attnfuse/targets/attention.py": ("PromptFlashAttention", "it is the operator whose rules these are"),
     "attnfuse/targets/fused.py": (_FUSED, "one a runtime"),
     "attnfuse/targets/converter.py": (
         "Custom RmsNorm RotaryPositionEmbedding Shape",

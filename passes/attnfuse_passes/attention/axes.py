@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import TypeAlias
 
 import numpy as np
@@ -50,7 +51,7 @@ def product(atoms: Sequence[Atom]) -> int:
 
 def keys(atoms: Sequence[Atom]) -> tuple[int, ...]:
     """The atoms' keys, for comparing axes."""
-    return tuple(atom.key for atom in atoms)
+    return tuple([atom.key for atom in atoms])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +74,20 @@ class View:
 
     def transpose(self, order: Sequence[int]) -> View:
         """Axis i of the result is axis `order[i]` of this tensor."""
-        return replace(self, axes=tuple(self.axes[i] for i in order))
+        return View(self.source, tuple([self.axes[i] for i in order]))
 
     def substitute(self, key: int, parts: Axis) -> View:
         """The same view with one atom written as a product of others (or as one other)."""
 
         def swap(axis: Axis) -> Axis:
-            if all(atom.key != key for atom in axis):
-                return axis
-            return tuple(part for atom in axis for part in (parts if atom.key == key else (atom,)))
+            for atom in axis:
+                if atom.key == key:
+                    return tuple(part for atom in axis for part in (parts if atom.key == key else (atom,)))
+            return axis
 
-        return View(swap(self.source), tuple(swap(axis) for axis in self.axes))
+        source, axes = swap(self.source), tuple([swap(axis) for axis in self.axes])
+        is_same = source is self.source and all(map(is_, axes, self.axes))
+        return self if is_same else View(source, axes)
 
     def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """The tensor's value, given its source's; for tests and for folding constants. All sizes must be known."""
@@ -177,7 +181,7 @@ class Space:
             start += length
         if pivot < len(dims) and not kept and product(axes[pivot]) != UNKNOWN:
             return False
-        self._views[name] = replace(self._views[name], axes=tuple(axes))
+        self._views[name] = View(self._views[name].source, tuple(axes))
         return True
 
     def _take(self, name: str, dims: Sequence[int | Axis], *, from_right: bool, after: int = 0) -> list[int] | None:

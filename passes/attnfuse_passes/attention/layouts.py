@@ -102,7 +102,8 @@ def _laid_out(
         layouts = ("BSH",)
     elif (candidate.masks.guard is not None or candidate.masks.shifted) and _open_sizes(form) > 1:
         layouts = ("BNSD",)  # heads cannot be told apart to have rows replaced
-    choices = [choice for layout in layouts if (choice := _choice(form, candidate, layout)) is not None]
+    rests = _rests(form)
+    choices = [choice for layout in layouts if (choice := _choice(form, candidate, layout, rests)) is not None]
     is_open = any(choice.is_open for choice in choices)
     choices.sort(key=lambda choice: choice.cost(is_open=is_open))
     reason = "; ".join(choice.told(is_open=is_open) for choice in choices)
@@ -131,16 +132,32 @@ def leaves_less(candidate: AttentionCandidate, attention: Attention) -> bool:
     """
     if attention.layout is None or candidate.padding or candidate.masks.constant_mask is not None:
         return False
-    before = _choice(attention, candidate, attention.layout)
-    after = _choice(attention, candidate, candidate.layout)
+    rests = _rests(attention)
+    before = _choice(attention, candidate, attention.layout, rests)
+    after = _choice(attention, candidate, candidate.layout, rests)
     if before is None or after is None:
         return False
     is_open = before.is_open or after.is_open
     return after.cost(is_open=is_open)[:2] < before.cost(is_open=is_open)[:2]
 
 
-def _choice(form: Attention, candidate: AttentionCandidate, layout: Layout) -> _Choice | None:
-    """The layout with the value to stand for that leaves the least; None where the layout is none for it."""
+def _rests(form: Attention) -> tuple[tuple[DType, ...], ...]:
+    """Behind each value that the node may stand for, the element types that are moved on the way to the last."""
+    orders = [keys(flat(view.axes)) for view in form.results]
+    moves = [
+        None if one == other else view.dtypes[-1]
+        for (one, other), view in zip(pairwise(orders), form.results[1:], strict=True)
+    ]
+    return tuple(tuple(filter(None, moves[position:])) for position in range(len(orders)))
+
+
+def _choice(
+    form: Attention, candidate: AttentionCandidate, layout: Layout, rests: Sequence[tuple[DType, ...]]
+) -> _Choice | None:
+    """The layout with the value to stand for that leaves the least; None where the layout is none for it.
+
+    `rests` are those of the form, which no layout changes.
+    """
     axes = form.axes
     trial = replace(candidate, layout=layout)
 
@@ -148,7 +165,7 @@ def _choice(form: Attention, candidate: AttentionCandidate, layout: Layout) -> _
         return _entry(what, value, in_layout(axes, trial.given_in, heads, length, last))
 
     given = in_layout(axes, trial.gives_in, axes.heads, axes.query_length, axes.value_head_dim)
-    exits = {position: _exit(form, candidate.dtype, given, position) for position in range(len(form.results))}
+    exits = {position: _exit(form, candidate.dtype, given, position, rest) for position, rest in enumerate(rests)}
     if trial.gives_in != trial.given_in:
         # MindSpore infers no shape of such a result: where a Reshape follows at once, its own is told there.
         dims = dims_of(given)
@@ -178,7 +195,7 @@ def _entry(what: str, operand: Operand, wanted: tuple[Axis, ...]) -> _Way:
     return _Way(what, transposes, size, at - first + len(arrangement.steps))
 
 
-def _exit(form: Attention, dtype: DType, given: tuple[Axis, ...], position: int) -> _Way:
+def _exit(form: Attention, dtype: DType, given: tuple[Axis, ...], position: int, rest: Sequence[DType]) -> _Way:
     """From the node, which computes in `dtype`, to the value it stands for and on to the last that is only the result.
 
     Of equal ways the one with fewer casts has fewer nodes.
@@ -186,7 +203,7 @@ def _exit(form: Attention, dtype: DType, given: tuple[Axis, ...], position: int)
     views = form.results[position:]
     written = rearrange(given, views[0].axes).steps
     moved = [dtype for step in written if isinstance(step, Transpose)]
-    moved += [b.dtypes[-1] for a, b in pairwise(views) if keys(flat(a.axes)) != keys(flat(b.axes))]
+    moved += rest
     nodes = len(written) + len(casts_through(dtype, views[0].dtypes)) + len(views) - 1
     return _Way("result", len(moved), _moved(flat(given), moved), nodes)
 

@@ -16,6 +16,7 @@ from attnfuse.api import (
     UNKNOWN_DIM,
     Hands,
     Kernel,
+    Model,
     Node,
     RewriteContext,
     Role,
@@ -96,7 +97,7 @@ def permuted_again(at: RewriteContext) -> Simpler | None:
 
     One is written for two only where nothing else reads the first, which would stay.
     """
-    chain = chain_of(at)
+    chain = chain_of(at.model, at.node)
     space = space_of(at, chain) if len(chain) > 1 else None
     if space is None:
         return None
@@ -166,10 +167,10 @@ def _order(at: RewriteContext) -> tuple[int, ...]:
     return tuple(axis % at.out.rank for axis in at.integers(1))
 
 
-def chain_of(at: RewriteContext) -> list[Node]:
+def chain_of(model: Model, last: Node) -> list[Node]:
     """The node, and what stands before it of permutations and regroupings, up to the first permutation."""
-    chain, nodes = [at.node], [at.node]
-    while (node := at.model.producer(nodes[-1].inputs[0])) is not None and hands(node) in _LAYOUTS:
+    chain, nodes = [last], [last]
+    while (node := model.producer(nodes[-1].inputs[0])) is not None and hands(node) in _LAYOUTS:
         if len(nodes) == _LONGEST:
             break
         nodes.append(node)

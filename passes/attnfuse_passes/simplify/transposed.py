@@ -109,9 +109,11 @@ class AddBias:
 @simplifies("MatMul", "BatchMatMul")
 def transposed_operand(at: RewriteContext) -> Simpler | None:
     """An operand is transposed, for this product and others that can do so themselves."""
+    chains = [_transposition(at, at.input(side)) for side in (0, 1)]
+    if not any(chains):
+        return None  # as of most products: no more is asked of them
     read = _product(at)
-    for side in (0, 1):
-        chain = _transposition(at, read.operands[side])
+    for side, chain in enumerate(chains):
         if chain and not _is_left_out(at.model, chain[-1]) and all(map(_is_taken, _readers(at, chain[-1]))):
             return _taken(read, side, chain)
     return None
@@ -212,7 +214,7 @@ def _transposition(at: RewriteContext, value: str) -> list[Node]:
     None at all where it is not made so. Of several Transposes other rules make one.
     """
     node = at.model.producer(value)
-    chain = [] if node is None or node.op == CONSTANT else chain_of(replace(at, node=node))
+    chain = [] if node is None or node.op == CONSTANT else chain_of(at.model, node)
     moving = [node for node in chain if hands(node) is Hands.MOVED]
     return chain if len(moving) == 1 and moving[0].op == "Transpose" else []
 
