@@ -172,6 +172,8 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     wider = form.scores_dtype != (form.dtype if form.dtype.is_low_precision else FLOAT16)
     if wider and any(abs(_factor_behind(form, term)) > 1 for term in large):
         codes.add("facts.fully_masked_rows")  # whether the factor meets the mask before a cast or behind it is not told
+    if any(_factor_behind(form, term) < 0 for term in large):
+        codes.add("facts.fully_masked_rows")  # turned, it may be a number that scores are lost in
     turned = any(_factor_behind(form, term) < 0 for term in form.terms)
     if (turned or not form.no_fully_masked_rows) and len(form.terms) > 1 and fills:
         codes.add("facts.fully_masked_rows")  # a fill in place of a sum is no sum

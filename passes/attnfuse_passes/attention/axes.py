@@ -296,3 +296,14 @@ class Space:
                     return False
                 position += 1
         return True
+
+
+def axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
+    """The atoms of a value, axis by axis. Its sizes are known: a term of unknown ones is read no further."""
+    axes: list[Axis] = []
+    start = 0
+    for dim in dims:
+        end = next(n for n in range(start, len(source) + 1) if product(source[start:n]) == dim)
+        axes.append(source[start:end])
+        start = end
+    return axes

@@ -60,7 +60,7 @@ from attnfuse_passes.attention.normal_form import (
     holds_scale,
 )
 from attnfuse_passes.attention.open_masks import OpenTerm, check_open, regroup, unfold_heads
-from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors
+from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors, scaled_terms
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
@@ -119,7 +119,8 @@ class Reader:
         softmax_axis = self._softmax_axis()
         self._name_axes(softmax_axis)
         check_open(self.space, self._open, keys(self._axis("key_length")))
-        self._check_shifts()
+        if not self._check_shifts():
+            low, zero_for_infinite = "unclear", False
         normalised = check_divisions(self.root, [*forward.steps, *forward.behind], low, zero_for_infinite)
         self.obligations += normalised.obligations
         query, key = (left, right) if softmax_axis == 1 else (right, left)
@@ -336,8 +337,11 @@ class Reader:
             effect = step.effect
             if isinstance(effect, Scale):
                 factors.append(effect.factor)
-                self._terms = {name: term.times(effect.factor) for name, term in self._terms.items()}
+                self._scale_terms(step.node, effect.factor)
                 self._reach *= abs(effect.factor)
+            elif isinstance(effect, Convert):
+                dtype = self._type(step.node.name).dtype
+                self._terms = {name: term.cast_to(dtype) for name, term in self._terms.items()}
             elif isinstance(effect, AtLeast):
                 self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
             elif isinstance(effect, ScaleBy):
@@ -365,8 +369,12 @@ class Reader:
             raise MatchFailure("facts.scale", self.root.node.name, "a power of a base above 1", "one that is not")
         if self.root.log_base != 1.0:
             factors.append(self.root.log_base)
-            self._terms = {name: term.times(self.root.log_base) for name, term in self._terms.items()}
+            self._scale_terms(self.root.node, self.root.log_base)
         return factors, self._heads_in_scores(hint)
+
+    def _scale_terms(self, node: Node, factor: float) -> None:
+        shifted = self.root.by_hand and bool(self._shifts)
+        self._terms = scaled_terms(self._terms, node, factor, shifted=shifted)
 
     def _check_unshifted(self, node: Node, number: float) -> None:
         """Behind a shift only −∞ is known to lie below every score: what else does, is said of scores as they were."""
@@ -378,12 +386,13 @@ class Reader:
         along = [atom for axis in axes for atom in self.space["scores"].axes[axis]]
         self._shifts.append((node, frozenset(keys(along))))
 
-    def _check_shifts(self) -> None:
-        """What is one number for a whole row changes no softmax; what varies along the row does."""
+    def _check_shifts(self) -> bool:
+        """What is one number for a whole row changes no softmax. Whether what is subtracted last is each row's own."""
         row = set(keys(self._axis("key_length")))
         for node, along in self._shifts:
             if not row <= along:
                 raise MatchFailure(CODE, node.name, "one number subtracted from the scores of all keys", "one for each")
+        return not self._shifts or self._shifts[-1][1] <= row
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes

@@ -51,17 +51,15 @@ def _failure(term: Bias | Fill, found: str) -> MatchFailure:
 
 def _is_harmless(term: Bias, known: ConstantFolder) -> bool:
     """Whether each row is left a number that is not low; −∞ in all of them is no number in a softmax either."""
+    # Clamped, −∞ is a number like any other.
+    minus_infinity = math.nan if term.clamped else -math.inf
     numbers = known.value(term.value)
     if numbers is None:
         possible = known.possible(term.value)
         return possible is not None and all(
-            x * term.factor >= -_HARMLESS or _is_minus_infinity(x, term) for x in possible
+            x * term.factor >= -_HARMLESS or x * term.factor == minus_infinity for x in possible
         )
     with np.errstate(invalid="ignore"):
         scaled = numbers.astype(np.float64) * term.factor
-    fine = (scaled >= -_HARMLESS) | np.isneginf(scaled)
+    fine = (scaled >= -_HARMLESS) | (scaled == minus_infinity)
     return bool(fine.all())
-
-
-def _is_minus_infinity(number: float, term: Bias) -> bool:
-    return number * term.factor == -math.inf

@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attnfuse.api import ASSUMPTION, DType, FullyMaskedRows, MatchFailure, Model, Obligation
-from attnfuse_passes.attention.axes import Axis, View, keys, product
+from attnfuse_passes.attention.axes import Axis, View, axes_of, keys
 from attnfuse_passes.attention.hiding import (
     ABSORBING,
     FELT,
@@ -53,6 +53,7 @@ from attnfuse_passes.attention.mask_plan import MaskPlan, as_given, is_causal
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
+from attnfuse_passes.attention.term_numbers import is_extreme, is_spoiled, may_be_low
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -140,7 +141,8 @@ class _Sorter:
         self._check_sums()
         for term in self.terms:
             self._check_range(term)
-            self.absorbing = min(self.absorbing, -self._lost_from(term))
+            if not (isinstance(term, Fill) and math.isinf(term.fill)):
+                self.absorbing = min(self.absorbing, -self._lost_from(term))
             if isinstance(term, Fill):
                 self._fill(term)
             else:
@@ -175,7 +177,11 @@ class _Sorter:
     def _shifted(self) -> MaskPlan:
         """One shifted bias of all terms, in place of everything sorted so far."""
         scaled = any(isinstance(term, Bias) and term.factor != 1.0 for term in self.terms)
+        self._check_types()
         for term in self.terms:
+            if isinstance(term, Bias) and term.clamped and not self.no_fully_masked_rows:
+                expected = "nothing beside a mask in front of a clamp"
+                raise MatchFailure("facts.fully_masked_rows", term.at, expected, "another mask or bias")
             if (
                 isinstance(term, Fill)
                 and not self.no_fully_masked_rows
@@ -244,24 +250,26 @@ class _Sorter:
 
     def _check_range(self, term: Bias | Fill) -> None:
         """A narrower type behind a mask would turn its smallest numbers into −inf, and rows of them into NaN."""
+        if self.no_fully_masked_rows:
+            return
         at, softmax = term.added_in, self.attention.scores_dtype
-        if _largest(at) > _largest(softmax) and not self.no_fully_masked_rows:
+        if _largest(at) > _largest(softmax):
             raise MatchFailure(
                 "facts.fully_masked_rows", term.at, f"a softmax in {at}, as the mask", f"one in {softmax}"
             )
+        if _largest(at) > term.narrowest:
+            expected, found = f"a mask in {at} up to the softmax", "a cast to a narrower type"
+            raise MatchFailure("facts.fully_masked_rows", term.at, expected, found)
+        if isinstance(term, Bias) and is_spoiled(self.model, self.known, term):
+            expected, found = "factors behind a mask that keep it in range, and its sign", repr(term.factor)
+            raise MatchFailure("facts.fully_masked_rows", term.at, expected, found)
 
     def _check_sums(self) -> None:
         """Masks that overflow together in the formula, and with a factor on each would not, are left to it."""
-        terms = [t for t in self.terms if isinstance(t, Bias) and abs(t.factor) < 1 and self._is_extreme(t)]
+        terms = [t for t in self.terms if isinstance(t, Bias) and abs(t.factor) < 1 and is_extreme(self.known, t)]
         if len(terms) > 1 and not (self.no_fully_masked_rows and all(term.factor > 0 for term in terms)):
             found = f"{len(terms)} masks before a factor"
             raise MatchFailure("facts.fully_masked_rows", terms[-1].at, "one mask before a factor, or none", found)
-
-    def _is_extreme(self, term: Bias) -> bool:
-        """Whether a number of the term's may be half as large as its type allows, or is not known."""
-        numbers = self.known.value(term.value)
-        known = self.known.possible(term.value) if numbers is None else np.unique(numbers.astype(np.float64))
-        return known is None or max((abs(x) for x in known), default=0.0) >= _largest(term.added_in) / 2
 
     def _overflows(self, low: float, term: Bias | Fill) -> bool:
         """Whether a factor behind the term takes a finite number out of the scores' range: the formula has −inf."""
@@ -281,13 +289,14 @@ class _Sorter:
         if math.isfinite(term.fill):
             self.nearest = min(self.nearest, -term.fill)
             position = next(i for i, other in enumerate(self.terms) if other is term)
-            if any(isinstance(other, Bias) for other in self.terms[position + 1 :]):
-                self.lost = min(self.lost, half_spacing(term.fill, term.added_in))
+            for other in self.terms[position + 1 :]:
+                if isinstance(other, Bias):
+                    self.lost = min(self.lost, half_spacing(term.fill, other.added_in))
 
     def _check_hides(self, term: Fill) -> None:
         """That no key has weight where the fill is, by what the types hold or by what is assumed."""
         lowest = -_largest(term.added_in)
-        if term.fill > HIDING or self._overflows(term.fill, term):
+        if term.fill > HIDING or self._overflows(min(term.fill, term.lowest), term):
             raise MatchFailure("facts.fill", term.at, "a fill of −inf, or one below every score", repr(term.fill))
         if term.fill > lowest and not term.reach <= -term.fill / 2:
             self._assume_hidden(term.fill)
@@ -418,7 +427,7 @@ class _Sorter:
             return []
         if term.source is None:
             return []
-        axes = _axes_of(term.source, tensor_type.dims)
+        axes = axes_of(term.source, tensor_type.dims)
         for name in node.inputs[:2]:
             part = self.model.type_of(name)
             if part is None or not part.dtype.is_float or part.rank > len(axes):
@@ -463,7 +472,11 @@ class _Sorter:
             low = np.maximum(low, -_largest(term.added_in))
         if np.isinf(low).all():
             return "nan"
-        self.nearest = min(self.nearest, -float(low.max()))
+        nearest = float(low.max())
+        self.nearest = min(self.nearest, -nearest)
+        for other in self.terms:
+            if isinstance(other, Bias):
+                self.lost = min(self.lost, half_spacing(nearest, other.added_in))
         if len(np.unique(low)) == 1 and not self._overflows(float(low.min()), term):
             return "mean"
         return "mixed"
@@ -473,8 +486,16 @@ class _Sorter:
         may_absorb = self.may_absorb or (self.is_low and bool(self.masks or self.constant_mask is not None))
         if self.shift or not may_absorb or self.no_fully_masked_rows:
             return None
+        self._check_types()
         self._assume_lost()
         return self.absorbing
+
+    def _check_types(self) -> None:
+        """Scores that are lost in one type's sum are not in another's: which row is low hangs on the term."""
+        types = {term.added_in for term in self.terms if may_be_low(self.model, self.known, term)}
+        if len(types) > 1 and not self.no_fully_masked_rows:
+            expected, found = "masks and biases added in one type", ", ".join(sorted(map(str, types)))
+            raise MatchFailure("facts.fully_masked_rows", self.terms[-1].at, expected, found)
 
     def _is_lost_beside_mask(self) -> bool:
         """Whether a constant mask leaves a row nothing but constants in which its scores are lost."""
@@ -550,8 +571,8 @@ class _Sorter:
         constant = folder.value(value)
         if constant is None or source is None:
             return None
-        axes_of = self.attention.axes
-        groups = (axes_of.batch, axes_of.heads, axes_of.query_length, axes_of.key_length)
+        own_axes = self.attention.axes
+        groups = (own_axes.batch, own_axes.heads, own_axes.query_length, own_axes.key_length)
         own = set(keys(source))
         axes: list[Axis] = [axis if any(atom.key in own for atom in axis) else () for axis in groups]
         return View(source, tuple(axes)).apply(constant)
@@ -569,17 +590,6 @@ class _Sorter:
             self.all_known = False
         else:
             self.hidden = mask if self.hidden is None else self.hidden | mask
-
-
-def _axes_of(source: Axis, dims: tuple[int, ...]) -> list[Axis]:
-    """The atoms of a value, axis by axis. Its sizes are known: a term of unknown ones is read no further."""
-    axes: list[Axis] = []
-    start = 0
-    for dim in dims:
-        end = next(n for n in range(start, len(source) + 1) if product(source[start:n]) == dim)
-        axes.append(source[start:end])
-        start = end
-    return axes
 
 
 def _largest(dtype: DType) -> float:

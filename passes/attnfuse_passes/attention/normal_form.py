@@ -70,7 +70,8 @@ class Bias:
 
     `source` are the atoms of the value in row-major order. A fused node's own bias has None: it is of the shape that
     fused nodes take. With `before_scale` it is added to the product before that is scaled. `clamped`: sums below the
-    smallest number of `added_in` become that number.
+    smallest number of `added_in` become that number. `peak` is the largest factor on the way to `factor`, 0 where there
+    was none, and `narrowest` the largest number of the types that the sums are cast to behind.
     """
 
     value: str
@@ -81,14 +82,21 @@ class Bias:
     at: str
     before_scale: bool = False
     clamped: bool = False
+    peak: float = 0.0
+    narrowest: float = math.inf
 
     def times(self, factor: float) -> Bias:
         """What it is of scores that are multiplied behind it."""
-        return replace(self, factor=self.factor * factor)
+        peak = max(self.peak, abs(self.factor), abs(self.factor * factor))
+        return replace(self, factor=self.factor * factor, peak=peak)
 
     def at_least(self, low: float) -> Bias:
         """What it is of scores that are clamped behind it to the smallest number of their type."""
         return replace(self, clamped=True)
+
+    def cast_to(self, dtype: DType) -> Bias:
+        """What it is of scores that are cast behind it."""
+        return replace(self, narrowest=min(self.narrowest, dtype.largest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,8 @@ class Fill:
     """`fill` stands in place of the scores where `condition`, whose atoms are `source`, is `when`.
 
     `added_in` is the element type of the scores there; `at` is the node that fills. No score is larger in magnitude
-    than `reach` there, whatever query and key are. `scaled`: a factor behind it may have rounded the number.
+    than `reach` there, whatever query and key are. `scaled`: a factor behind it may have rounded the number. `lowest`
+    is the smallest number on the way to `fill`, `narrowest` the largest number of the types that it is cast to behind.
     """
 
     condition: str
@@ -107,14 +116,22 @@ class Fill:
     at: str
     reach: float = math.inf
     scaled: bool = False
+    lowest: float = 0.0
+    narrowest: float = math.inf
 
     def times(self, factor: float) -> Fill:
         """What it is of scores that are multiplied behind it."""
-        return replace(self, fill=self.fill * factor, reach=self.reach * abs(factor), scaled=True)
+        fill = self.fill * factor
+        lowest = min(self.lowest, self.fill, fill)
+        return replace(self, fill=fill, reach=self.reach * abs(factor), scaled=True, lowest=lowest)
 
     def at_least(self, low: float) -> Fill:
         """What it is of scores that are clamped behind it to the smallest number of their type."""
-        return replace(self, fill=max(self.fill, low))
+        return replace(self, fill=max(self.fill, low), lowest=max(self.lowest, low))
+
+    def cast_to(self, dtype: DType) -> Fill:
+        """What it is of scores that are cast behind it."""
+        return replace(self, narrowest=min(self.narrowest, dtype.largest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from attnfuse.api import MatchFailure, Model, Node
 from attnfuse_passes.attention.axes import Space, keys
-from attnfuse_passes.attention.normal_form import RunTimeFactor, flat
+from attnfuse_passes.attention.normal_form import Bias, Fill, RunTimeFactor, flat
 
 
 def largest_score(model: Model, node: Node) -> float:
@@ -26,6 +26,28 @@ def query_factors(space: Space, factors: Mapping[str, RunTimeFactor]) -> tuple[R
             expected, found = "one factor for all queries and keys of a head", "one that varies along them"
             raise MatchFailure("facts.scale", factor.value, expected, found)
     return made
+
+
+def scaled_terms(
+    terms: Mapping[str, Bias | Fill], node: Node, factor: float, *, shifted: bool
+) -> dict[str, Bias | Fill]:
+    """The terms of scores that `node` multiplies. `shifted`: each row is less by its largest number, and so in range.
+
+    Raises MatchFailure where the factor turns what a row is less by into its smallest number; and for masked scores
+    that are clamped, where it brings what was −∞ nearer to the scores or out of the type's range.
+    """
+    if shifted and factor < 0:
+        raise MatchFailure("facts.scale", node.name, "a factor above 0 behind what is subtracted", repr(factor))
+    if factor != 1.0 and any(isinstance(term, Bias) and term.clamped for term in terms.values()):
+        expected, found = "no factor behind a clamp of masked scores", repr(factor)
+        raise MatchFailure("facts.fully_masked_rows", node.name, expected, found)
+    found_terms = {name: term.times(factor) for name, term in terms.items()}
+    if not shifted:
+        return found_terms
+    return {
+        name: replace(term, peak=before.peak) if isinstance(term, Bias) and isinstance(before, Bias) else term
+        for (name, term), before in zip(found_terms.items(), terms.values(), strict=True)
+    }
 
 
 def dims_of(space: Space, *names: str) -> str:

@@ -188,8 +188,9 @@ def low_rows(root: SoftmaxRoot, scores: list[Step]) -> tuple[LowRows, bool]:
     `scores` are the steps from the product, last first. A Softmax subtracts the largest number itself, and gives the
     mean. An exponential of such a number is 0, and 0 / 0 is no number, unless its largest was subtracted last.
     """
-    if not root.by_hand:
-        return "mean", False
+    if not root.by_hand:  # in a narrow type a row less by another number than its largest may leave the range
+        others = [s.effect for s in scores if isinstance(s.effect, ShiftRows) and s.effect.kind == "other"]
+        return ("unclear" if others else "mean"), False
     log_sum = False
     for step in scores:
         effect = step.effect

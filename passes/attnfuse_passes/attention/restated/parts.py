@@ -59,7 +59,7 @@ def read_scores(model: Model, value: str) -> Scores | None:
     if tensor_type is None or not tensor_type.is_static or not tensor_type.dtype.is_float or not tensor_type.rank:
         return None
     found = Scores(value, tensor_type.dtype, tensor_type.dims[-1])
-    at = value
+    at, is_cast = value, False
     for _ in range(MAX_CHAIN):
         product = read_product(model, at)
         if product is not None:
@@ -71,9 +71,11 @@ def read_scores(model: Model, value: str) -> Scores | None:
         effect = step.effect
         if isinstance(effect, Scale):
             found = replace(found, factor=found.factor * effect.factor)
-        elif isinstance(effect, AddTerm):
+        elif isinstance(effect, AddTerm) and not is_cast:
             found = replace(found, terms=(*found.terms, (effect.term, found.factor * effect.factor)))
-        elif not isinstance(effect, Same | Convert):
+        elif isinstance(effect, Convert):
+            is_cast = True  # what is added in another type is lost, or infinite, where it is not in this one
+        elif not isinstance(effect, Same):
             break
         found = replace(found, nodes=(*found.nodes, step.node))
         at = step.input

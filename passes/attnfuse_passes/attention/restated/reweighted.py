@@ -7,12 +7,16 @@ float32, where it costs less than rounding w to 16 bits does.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 
 from attnfuse.api import Builder, Hands, Model, Node, Role, behind, dtypes, effective_uses, role
 from attnfuse_passes.attention.identities.layout import axis_of, integers
+from attnfuse_passes.attention.identities.product import MAX_CHAIN
+from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.steps import AddTerm, FillWhere
 from attnfuse_passes.attention.restated.scores import Restated
 
 _NOT_NEGATIVE = frozenset({"Sigmoid", "ReLU", "Exp", "Abs", "Square"})
@@ -30,6 +34,8 @@ def read_reweighted(model: Model, division: Node) -> Restated | None:
         softmax = model.producer(value)
         if softmax is None or role(softmax) is not Role.SOFTMAX or not _is_last(model, softmax):
             continue
+        if _absorbs(model, softmax):
+            continue
         is_private = len(effective_uses(model, value)) == 1 and len(effective_uses(model, weighed.name)) == 2
         keeps = model.type_of(value) == model.type_of(weighed.name) == model.type_of(division.name)
         if is_private and keeps and is_not_negative(model, factor):
@@ -41,6 +47,22 @@ def _is_last(model: Model, softmax: Node) -> bool:
     tensor_type = model.type_of(softmax.name)
     axes = integers(model, softmax.inputs[1]) if len(softmax.inputs) > 1 else None
     return tensor_type is not None and axis_of(axes, tensor_type.rank) == tensor_type.rank - 1
+
+
+def _absorbs(model: Model, softmax: Node) -> bool:
+    """Whether something finite may hide keys that log w would be lost beside, in float32: a row of these is low as a
+    whole, and its keys weigh as w says. What float16 holds loses nothing that matters."""
+    value = softmax.inputs[0]
+    for _ in range(MAX_CHAIN):
+        step = read_back(model, value, SitePart.SCORES)
+        if step is None:
+            return False
+        made, effect = model.type_of(step.node.name), step.effect
+        is_wide = made is None or made.dtype is not dtypes.FLOAT16
+        if is_wide and (isinstance(effect, AddTerm) or (isinstance(effect, FillWhere) and math.isfinite(effect.fill))):
+            return True
+        value = step.input
+    return True
 
 
 def _is_sum(model: Model, value: str, of: Node) -> bool:

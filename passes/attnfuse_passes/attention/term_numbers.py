@@ -1,0 +1,49 @@
+"""How large the numbers of a term get, where they are known: what leaves a type, and what may hide keys."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from attnfuse.api import Model
+from attnfuse_passes.attention.hiding import MASKING, absorbing, is_weighed
+from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.normal_form import Bias, Fill
+
+
+def numbers_of(known: ConstantFolder, term: Bias) -> list[float] | None:
+    """The numbers of a term, without its factor; None where they are not known."""
+    value = known.value(term.value)
+    numbers = known.possible(term.value) if value is None else np.unique(value.astype(np.float64))
+    return None if numbers is None else [float(x) for x in numbers]
+
+
+def is_extreme(known: ConstantFolder, term: Bias) -> bool:
+    """Whether a number of the term's may be half as large as its type allows, or is not known."""
+    numbers = numbers_of(known, term)
+    return numbers is None or max(map(abs, numbers), default=0.0) >= term.added_in.largest / 2
+
+
+def is_spoiled(model: Model, known: ConstantFolder, term: Bias) -> bool:
+    """Whether factors behind the term may take its finite numbers out of their type, on the way to what they are in
+    the end; or turn what absorbs the scores into numbers far above them, where these are lost in every row."""
+    if not term.peak:
+        return False
+    numbers = numbers_of(known, term)
+    if numbers is None:
+        return term.peak > max(abs(term.factor), 1.0) or (term.factor < 0 and not is_weighed(model, term.value))
+    finite = [x for x in numbers if math.isfinite(x)]
+    leaves = term.peak > max(abs(term.factor), 1.0)
+    leaves = leaves and max(map(abs, finite), default=0.0) * term.peak > term.added_in.largest
+    return leaves or (term.factor < 0 and min(finite, default=0.0) <= -absorbing(term.added_in))
+
+
+def may_be_low(model: Model, known: ConstantFolder, term: Bias | Fill) -> bool:
+    """Whether a term may hide keys by a finite number."""
+    if isinstance(term, Fill):
+        return math.isfinite(term.fill)
+    numbers = numbers_of(known, term)
+    if numbers is None:
+        return not is_weighed(model, term.value)
+    return any(-math.inf < x * term.factor < MASKING for x in numbers)
