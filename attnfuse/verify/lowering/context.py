@@ -143,6 +143,16 @@ class LoweringContext:
                 return self.writer.number(operand.value, dtype)
         return self.writer.convert(self.tensor(position), self.tensor_type(position).dtype, dtype)
 
+    def placed(self, position: int, dtype: DType) -> str:
+        """As `converted`, for what stands in the result itself: a constant is what `dtype` holds, in EXACT arithmetic
+        too, as it is that before anything is computed. One that is beyond its range `_rounded` makes infinite."""
+        operand = self.operands[position]
+        number = operand.value if isinstance(operand, Constant) else None
+        in_range = dtype.is_low_precision and _largest(number) < first_infinite(dtype)
+        if isinstance(number, np.ndarray | int | float) and in_range:
+            self.operands[position] = Constant(np.asarray(number).astype(dtype.numpy))
+        return self.converted(position, dtype)
+
     def is_absent(self, position: int) -> bool:
         """Whether an optional operand is None or not given."""
         if position >= len(self.operands):

@@ -106,7 +106,7 @@ def _is(at: LoweringContext) -> Result:
 
 @lowers("Select", "Where", moves=True)
 def _select(at: LoweringContext) -> Result:
-    return _chosen(at, at.converted(0, dtypes.BOOL), at.converted(1, at.out.dtype), at.converted(2, at.out.dtype))
+    return _chosen(at, at.converted(0, dtypes.BOOL), at.placed(1, at.out.dtype), at.placed(2, at.out.dtype))
 
 
 def _chosen(at: LoweringContext, condition: str, x: str, y: str) -> str:
@@ -118,7 +118,7 @@ def _chosen(at: LoweringContext, condition: str, x: str, y: str) -> str:
 
 @lowers("MaskedFill", "MaskedFillScalar", moves=True)
 def _masked_fill(at: LoweringContext) -> Result:
-    return _chosen(at, at.converted(1, dtypes.BOOL), at.converted(2, at.out.dtype), at.converted(0, at.out.dtype))
+    return _chosen(at, at.converted(1, dtypes.BOOL), at.placed(2, at.out.dtype), at.placed(0, at.out.dtype))
 
 
 @lowers(*_UNARY)

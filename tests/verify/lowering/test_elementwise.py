@@ -96,6 +96,7 @@ def test_a_logarithm_of_another_base_is_refused() -> None:
 def test_a_fill_of_another_type_is_what_the_type_of_the_result_holds() -> None:
     """−65504 of float16 is −65536 in bfloat16, which moves no number and still is no longer what was given."""
     x, hidden = np.zeros((2, 3), BFLOAT16.numpy), np.array([True, False, True])
-    for fill in (np.array(-65504.0, np.float16), -65504.0):
-        filled = one("MaskedFill", [x, hidden, fill], x.shape, BFLOAT16, NATIVE)
+    given = np.array(-65504.0, np.float16)  # an input: in float64 it is what it is
+    for fill, arithmetic in ((given, NATIVE), (-65504.0, NATIVE), (-65504.0, EXACT)):
+        filled = one("MaskedFill", [x, hidden, fill], x.shape, BFLOAT16, arithmetic)
         np.testing.assert_array_equal(filled, np.where(hidden, -65536.0, x.astype(float)))
