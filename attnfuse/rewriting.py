@@ -150,6 +150,7 @@ def _operators(one: Rewritten) -> tuple[object, ...]:
     return [(entry.op, entry.count, entry.into) for entry in one.legalised], left
 
 
+@collector.paused()
 def _rewrite(
     component: Component,
     source: bytes,
@@ -160,19 +161,6 @@ def _rewrite(
     between: pass_manager.Between | None,
 ) -> tuple[Rewritten, bytes]:
     """See `rewrite`; at one batch. `values` are those that several batches have in common."""
-    with collector.paused():
-        return _rewrite_at_once(component, source, policy, target, passes, values, between)
-
-
-def _rewrite_at_once(
-    component: Component,
-    source: bytes,
-    policy: Policy,
-    target: Target,
-    passes: Sequence[pass_manager.Pass],
-    values: WeightValues | None,
-    between: pass_manager.Between | None,
-) -> tuple[Rewritten, bytes]:
     name = component.name
     original = _index(component, source)
     verifier = Verifier(original)

@@ -38,6 +38,7 @@ from attnfuse.tracing.blocks.abstracts import (
 from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
 from attnfuse.tracing.blocks.pieces import Piece, PieceCall
 from attnfuse.tracing.contract import TensorKind
+from attnfuse.tracing.worker import first_line
 
 WORTH = 60
 """Cells that must be spared for a block to be cut out: to trace one by itself costs about what so many cells cost."""
@@ -296,7 +297,7 @@ class Tracer:
             except NoBlocksError:
                 raise
             except Exception as error:
-                self._refuse(kind, kind, f"it cannot be traced by itself ({_first_line(error)})")
+                self._refuse(kind, kind, f"it cannot be traced by itself ({first_line(error)})")
                 return None
             reason = self._why_unfit(traced)
             if reason:
@@ -410,8 +411,3 @@ def _fixed(abstract: Abstract) -> Iterator[Fixed]:
     elif isinstance(abstract, Group):
         for part in abstract.parts:
             yield from _fixed(part)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__

@@ -48,7 +48,7 @@ from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, l
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers import accuracy
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
-from attnfuse.verify.numbers.execution import Executable, run
+from attnfuse.verify.numbers.execution import Executable
 from attnfuse.verify.numbers.inputs import draw_inputs
 from attnfuse.verify.numbers.weights import WeightProvider
 from attnfuse.verify.result import OutputFigures
@@ -82,7 +82,12 @@ class Side:
 
         Raises UnsupportedOpError where the graph has no lowering, VerificationError where it cannot be run.
         """
-        return run(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks), values, self.weights)
+        return self._executable(arithmetic, rounding or {}, tuple(taps), tuple(peaks)).run(values, self.weights)
+
+    def _executable(
+        self, arithmetic: Arithmetic, rounding: Mapping[str, Rounding], taps: tuple[str, ...], peaks: tuple[str, ...]
+    ) -> Executable:
+        return Executable(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +96,14 @@ class Part(Side):
 
     _lowered: dict[object, Executable] = field(default_factory=dict)
 
-    def run(
-        self,
-        arithmetic: Arithmetic,
-        values: Mapping[str, Array],
-        rounding: Mapping[str, Rounding] | None = None,
-        *,
-        taps: Sequence[str] = (),
-        peaks: Sequence[str] = (),
-    ) -> list[Array]:
-        """As of any side."""
-        key = arithmetic, frozenset((rounding or {}).items()), tuple(taps), tuple(peaks)
+    def _executable(
+        self, arithmetic: Arithmetic, rounding: Mapping[str, Rounding], taps: tuple[str, ...], peaks: tuple[str, ...]
+    ) -> Executable:
+        key = arithmetic, frozenset(rounding.items()), taps, peaks
         if key not in self._lowered:
-            self._lowered[key] = Executable(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks))
-        return self._lowered[key].run(values, self.weights)
+            # Not super(): dataclasses with slots are made anew, and the method would look in the class that was.
+            self._lowered[key] = Side._executable(self, arithmetic, rounding, taps, peaks)
+        return self._lowered[key]
 
 
 @dataclass(frozen=True, slots=True)

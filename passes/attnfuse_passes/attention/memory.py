@@ -7,7 +7,7 @@ operand is read.
 
 from __future__ import annotations
 
-from attnfuse.api import LAYOUTS, MatchFailure, Model, Node, behind, changed, may_change, reads_memory
+from attnfuse.api import LAYOUTS, MatchFailure, Model, Node, behind, changed, live_values, may_change, reads_memory
 
 
 def is_cache(model: Model, weight: str) -> bool:
@@ -32,7 +32,7 @@ def check_reads(model: Model, value: str) -> None:
     if not is_cache(model, weight):
         return
     reader = _first_reader(model, value, weight)
-    before = set() if reader is None else _before(model, reader)
+    before = set() if reader is None else live_values(model, reader.inputs)
     writers = _writers(model, weight)
     renamed = any(may_change(model, writer.name) for writer in writers)
     if reader is None or renamed or any(writer.name not in before for writer in writers):
@@ -53,17 +53,3 @@ def _first_reader(model: Model, value: str, weight: str) -> Node | None:
             return node
         value = node.inputs[0]
     return None
-
-
-def _before(model: Model, node: Node) -> set[str]:
-    """Everything that is done before a node, by its operands or by the order of effects."""
-    seen: set[str] = set()
-    pending = list(node.inputs)
-    while pending:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        made = model.producer(name)
-        pending += [] if made is None else made.inputs
-    return seen

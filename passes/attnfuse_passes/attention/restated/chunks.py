@@ -8,11 +8,11 @@ values, whatever r is. That r is meant to be the largest score changes nothing b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from attnfuse.api import Builder, Model, Node, effective_uses
+from attnfuse.api import Builder, Model, Node, effective_uses, live_values
 from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
@@ -209,7 +209,7 @@ def _times(rows: _Rows, factor: int) -> _Rows:
 
 def _stays_inside(model: Model, division: Node, scores: str) -> bool:
     """Whether all that is made of a chunk's scores is read by the division alone: else they would have to be made."""
-    inside = set(_before(model, division))
+    inside = live_values(model, division.inputs)
     seen, pending = set[str](), [scores]
     while pending:
         value = pending.pop()
@@ -221,15 +221,3 @@ def _stays_inside(model: Model, division: Node, scores: str) -> bool:
             return False
         pending += [use.node.name for use in uses if use.node is not None]
     return True
-
-
-def _before(model: Model, node: Node) -> Iterator[str]:
-    seen: set[str] = set()
-    pending = list(node.inputs)
-    while pending:
-        name = pending.pop()
-        made = model.producer(name)
-        if made is not None and name not in seen:
-            seen.add(name)
-            yield name
-            pending += made.inputs
