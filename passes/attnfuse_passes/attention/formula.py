@@ -60,7 +60,7 @@ from attnfuse_passes.attention.normal_form import (
     holds_scale,
 )
 from attnfuse_passes.attention.open_masks import OpenTerm, check_open, regroup, unfold_heads
-from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors, scaled_terms
+from attnfuse_passes.attention.score_facts import clamped_terms, dims_of, largest_score, query_factors, scaled_terms
 from attnfuse_passes.attention.self_or_cross import self_or_cross
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
@@ -130,8 +130,10 @@ class Reader:
         nan_guard = self._walk_weights(forward) or normalised.nan_guard
         self.interior.extend(forward.product.inner)
         value = self._value(forward)
-        for operand in (query, key, value):
-            check_reads(self.model, operand.value)
+        masks = (term.condition if isinstance(term, Fill) else term.value for term in self._terms.values())
+        factors_read = (factor.value for factor in self._query_factors.values())
+        for read in (query.value, key.value, value.value, *masks, *factors_read):
+            check_reads(self.model, read)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
         self.obligations.append(check_private(self.model, self.root, forward, self.interior))
@@ -343,7 +345,7 @@ class Reader:
                 dtype = self._type(step.node.name).dtype
                 self._terms = {name: term.cast_to(dtype) for name, term in self._terms.items()}
             elif isinstance(effect, AtLeast):
-                self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
+                self._terms = clamped_terms(self._terms, step.node, effect.low, shifted=bool(self._shifts))
             elif isinstance(effect, ScaleBy):
                 self._scale_by(step.node, effect)
             elif isinstance(effect, Layout):

@@ -50,6 +50,18 @@ def scaled_terms(
     }
 
 
+def clamped_terms(terms: Mapping[str, Bias | Fill], node: Node, low: float, *, shifted: bool) -> dict[str, Bias | Fill]:
+    """The terms of scores that `node` clamps to `low` and more, the smallest number of their type.
+
+    Raises MatchFailure where each row is less by a number of its own already (`shifted`): a row of −∞ less −∞ is not a
+    number, and stays so.
+    """
+    if shifted and terms:
+        expected = "masked scores that are clamped in front of what is subtracted from a row"
+        raise MatchFailure("facts.fully_masked_rows", node.name, expected, node.op)
+    return {name: term.at_least(low) for name, term in terms.items()}
+
+
 def dims_of(space: Space, *names: str) -> str:
     """The sizes of some views, for people."""
     return " and ".join(str(list(space[name].dims)) for name in names)

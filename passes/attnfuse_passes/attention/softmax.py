@@ -204,6 +204,8 @@ def low_rows(root: SoftmaxRoot, scores: list[Step]) -> tuple[LowRows, bool]:
         elif not isinstance(effect, Same | Ordered | Convert | Layout) and not (
             isinstance(effect, Scale) and effect.factor > 0
         ):
+            # A row that is low in front of what is subtracted is not low behind it; what is low behind it is.
+            log_sum = log_sum or any(isinstance(s.effect, ShiftRows | SubtractLogSum) for s in scores)
             break
     return ("unclear" if log_sum else "nan"), False
 

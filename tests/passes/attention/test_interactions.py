@@ -52,6 +52,15 @@ def clamp(g: G, s: str) -> str:
     return g.op("ClampScalar", s, -65504.0, 65504.0)
 
 
+def hide(low: float) -> Change:
+    """A second mask, for all rows alike."""
+    return lambda g, s: g.masked_fill(s, g.input("hidden", (1, 1, 1, 5), BOOL), np.array(low, np.float16))
+
+
+def log_softmax(g: G, s: str) -> str:
+    return g.op("LogSoftmax", s, -1)
+
+
 def times(factor: float) -> Change:
     return lambda g, s: g.muls(s, factor)
 
@@ -109,6 +118,13 @@ BOTH = Site(
         pytest.param(Site(scores=after(plus(-np.inf), clamp, small(100.0, FLOAT16))), FILLED, id="bias behind a clamp"),
         pytest.param(Site(scores=after(fill(-1e4), plus(-np.inf), clamp)), FILLED, id="two masks in front of a clamp"),
         pytest.param(Site(scores=after(plus(-np.inf), clamp), softmax=divided()), FILLED, id="clamped, nothing less"),
+        pytest.param(Site(scores=after(fill(-np.inf), less((-1,)), clamp)), FILLED, id="largest, then a clamp, fill"),
+        pytest.param(Site(scores=after(plus(-np.inf), less((-1,)), clamp)), FILLED, id="largest, then a clamp, mask"),
+        pytest.param(Site(scores=after(fill(-np.inf), log_softmax, clamp)), FILLED, id="logarithm, then a clamp"),
+        pytest.param(
+            Site(scores=after(fill(-1e4), less((-1,)), hide(-np.inf)), softmax=divided()), FILLED,
+            id="largest between two masks, by hand",
+        ),
     ],
 )  # fmt: skip
 def test_a_low_row_that_would_come_out_otherwise_is_refused(site: Site, code: str, runtime: str) -> None:
@@ -128,6 +144,13 @@ def test_a_bias_in_a_wider_type_is_felt_behind_a_fill(runtime: str) -> None:
     """In float16 it would be lost beside −10⁴; in float32 it tells the keys of a fully masked row apart."""
     late = after(fill(-1e4), cast(FLOAT32), small(1.5, FLOAT32))
     Site(scores=late, weights=cast(FLOAT16)).fused(runtime, within=0.01, mask=ROWS)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_two_masks_around_the_largest_number_of_a_row(runtime: str) -> None:
+    """In front of a Softmax a row that the first mask hides whole is left to the keys that the second one keeps."""
+    second = np.array([False, True, False, False, True]).reshape(1, 1, 1, 5)
+    Site(scores=after(fill(-1e4), less((-1,)), hide(-np.inf))).fused(runtime, mask=ROWS, hidden=second)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
