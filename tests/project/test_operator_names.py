@@ -167,7 +167,10 @@ _ABOUT = {
         "MatMul Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
-    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
+    "attnfuse/verify/graph/known.py": (
+        "Triu Tril TrilExt Arange OnesLike OnesLikeExt Ones FullLike FillV2 FillScalar Mul Muls",
+        "triangles of what is known, ranges, and what fills a shape with a number",
+    ),
     "attnfuse/verify/numbers/baseline.py": (
         "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",
