@@ -53,7 +53,7 @@ from attnfuse_passes.attention.mask_plan import MaskPlan, as_given, is_causal
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
-from attnfuse_passes.attention.term_numbers import is_extreme, is_out_of_range, may_be_low
+from attnfuse_passes.attention.term_numbers import check_scores_last, is_extreme, is_out_of_range, may_be_low
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -303,6 +303,7 @@ class _Sorter:
             self._assume_hidden(term.fill)
 
     def _bias(self, term: Bias) -> None:
+        check_scores_last(self.known, term)
         constant = self._constant(self.folder, term.value, term.source)
         if constant is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 is no finite bias, which is told then
@@ -511,7 +512,7 @@ class _Sorter:
             what = "scores" if len(self.terms) == 1 else "scores and biases beside them"
             self._assume(
                 f"in a row without a key {what} stay below {LOST:g}: they are lost in what hides the keys, from "
-                f"−{self.absorbing:g} on, and the row is the mean of value"
+                f"−{self.absorbing:g} on, and the row is the mean of value; and no bias is above {self.absorbing:g}"
             )
 
     def _absorbs(self, largest: float, term: Bias) -> bool:

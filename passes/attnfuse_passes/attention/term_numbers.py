@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from attnfuse.api import Model
+from attnfuse.api import MatchFailure, Model
 from attnfuse_passes.attention.hiding import MASKING, absorbing, is_weighed
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import Bias, Fill
@@ -55,6 +55,17 @@ def _leaves_its_type(known: ConstantFolder, term: Bias) -> bool:
     numbers = numbers_of(known, term)
     finite = None if numbers is None else [abs(x * term.factor) for x in numbers if math.isfinite(x)]
     return finite is None or max(finite, default=0.0) > term.added_in.largest
+
+
+def check_scores_last(known: ConstantFolder, term: Bias) -> None:
+    """Raise MatchFailure for a known number above 0 in which scores are lost: the keys that it draws attention to have
+    all the weight, each the same."""
+    limit = absorbing(term.added_in) * abs(term.factor)
+    numbers = numbers_of(known, term) or []
+    largest = max((x * term.factor for x in numbers if math.isfinite(x)), default=0.0)
+    if largest >= limit:
+        expected = f"biases below {limit:g}, from which on scores are lost in {term.added_in}"
+        raise MatchFailure("facts.bias_too_large", term.at, expected, f"one of {largest:g}")
 
 
 def may_be_low(model: Model, known: ConstantFolder, term: Bias | Fill) -> bool:
