@@ -180,6 +180,18 @@ class Model(IndexedMessage):
         """The names of the weights that the message had when it was read, without the graph's: what passes add is made
         of those (see `attnfuse.mindir.edits`)."""
 
+    def copy(self) -> Model:
+        """The same over a message of its own, with what is known of it: an `Edit` of one leaves the other as it is."""
+        copy = object.__new__(Model)
+        copy.proto = ModelProto()
+        copy.proto.CopyFrom(self.proto)
+        copy.sources = self.sources
+        copy._type_cache, copy._literal_cache = self._type_cache.copy(), self._literal_cache.copy()
+        copy._remembered = {}
+        with collector.paused():
+            copy._adopt(self)
+        return copy
+
     def index(self) -> None:
         """Read the message again, after a change of it that was no `Edit`. Raises as `Model` does."""
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}

@@ -95,6 +95,8 @@ class _Moves:
     added: dict[str, list[Use]] = field(default_factory=dict)
     dropped: set[tuple[int, int]] = field(default_factory=set)
     """Uses that are none any more, of nodes that stay: the node by identity, and the position."""
+    rewired: set[str] = field(default_factory=set)
+    """The values of nodes that stay and read other values."""
 
     def drops(self, use: Use) -> bool:
         """Whether the use is none any more, though its node stays."""
@@ -128,11 +130,46 @@ class IndexedMessage:
     def __init__(self, proto: ModelProto) -> None:
         """Raises SourceError where the message is inconsistent (see `attnfuse.ir.graph.Model`)."""
         self.proto = proto
+        self.history: list[set[str]] = []
+        """What each change touched, from the reading of the message on: see `touched_since`."""
         self.index()
+
+    def _adopt(self, other: IndexedMessage) -> None:
+        """Become an index of the same: `other` is one of a message that is equal to this one's, node by node."""
+        self.history = list(other.history)
+        proto = self.proto
+        self.graphs = (proto.graph, *proto.functions)
+        self.primitives = {REFERENCE + p.name: p for p in proto.primitives}
+        self._operators, self._functions = other._operators.copy(), other._functions.copy()
+        self._parameters = {parameter.name: parameter for graph in self.graphs for parameter in graph.parameter}
+        self._inputs = {value.name: value for graph in self.graphs for value in graph.input}
+        messages = ((message, graph) for graph in self.graphs for message in graph.node)
+        self.nodes = [
+            Node(message, graph, node.op, node.index, node.name, node.inputs.copy(), node.reference)
+            for (message, graph), node in zip(messages, other.nodes, strict=True)
+        ]
+        self._producers = {node.name: node for node in self.nodes}
+        mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
+        mine[id(None)] = None
+        self._uses = {
+            name: [Use(mine[id(node)], position) for node, position in uses] for name, uses in other._uses.items()
+        }
+
+    def touched_since(self, history: Sequence[set[str]]) -> set[str] | None:
+        """What is otherwise than when `history` was this model's, or that of the one it is a copy of.
+
+        These are values whose nodes are new, gone or read others, and new weights; None where the message was read
+        anew, or is another one.
+        """
+        own = self.history
+        if not history or [id(each) for each in own[: len(history)]] != [id(each) for each in history]:
+            return None
+        return set[str]().union(*own[len(history) :])
 
     def index(self) -> None:
         """Read the message again. Raises as `Model` does."""
         proto = self.proto
+        self.history = [set()]
         self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
         self.primitives: dict[str, PrimitiveProto] = {REFERENCE + p.name: p for p in proto.primitives}
         if len(self.primitives) != len(proto.primitives):
@@ -270,6 +307,7 @@ class IndexedMessage:
         nodes = {node.name for node in (*moves.gone, *moves.fresh)}
         self._update_uses(nodes, moves, change.rename)
         self._drop_primitives(change.drop_primitives)
+        self.history.append(nodes | moves.rewired | {weight.name for weight in change.added_weights})
         return nodes
 
     def _add(self, change: Change) -> None:
@@ -341,6 +379,7 @@ class IndexedMessage:
                 continue
             moves.values.add(node.inputs[position])
             moves.dropped.add((id(node), position))
+            moves.rewired.add(name)
             new = change.renamed(value)
             self._rename_input(node, position, new)
             moves.added.setdefault(new, []).append(Use(node, position))
@@ -369,6 +408,7 @@ class IndexedMessage:
             for use in self._uses.get(old, ()):
                 if use.node is not None and id(use.node) not in gone and not moves.drops(use):
                     self._rename_input(use.node, use.position, new)
+                    moves.rewired.add(use.node.name)
                     moves.added.setdefault(new, []).append(use)
         for graph in self.graphs if change.rename else ():
             for output in graph.output:

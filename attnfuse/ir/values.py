@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -38,11 +38,19 @@ class Values:
         self._known: dict[str, Argument] = {}
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
 
+    def of(self, model: Model, gone: Set[str]) -> Values:
+        """What is known of these, of another model; of what is `gone`, nothing."""
+        other = Values(model)
+        other._known = self._known.copy()
+        for name in gone:
+            other._known.pop(name, None)
+        return other
+
     def leaves(self) -> list[tuple[str, Argument]]:
         """Inputs, parameters and functions."""
         found = []
         for graph in self.model.graphs:
-            found += [(parameter.name, Argument(stored_tensor_type(parameter))) for parameter in graph.parameter]
+            found += [(parameter.name, weight_argument(parameter)) for parameter in graph.parameter]
             found += [(value.name, Argument(input_type(value))) for value in graph.input]
         return found + [(function.name, _FUNCTION) for function in self.model.proto.functions]
 
@@ -78,7 +86,7 @@ class Values:
     def _read_leaf(self, name: str) -> Argument:
         parameter, given = self.model.parameter(name), self.model.input(name)
         if parameter is not None:
-            return Argument(stored_tensor_type(parameter))
+            return weight_argument(parameter)
         if given is not None:
             return Argument(input_type(given))
         return _FUNCTION if self.model.is_function(name) else UNKNOWN
@@ -102,6 +110,11 @@ class Values:
     def infer(self, node: Node) -> ValueType:
         """ValueType of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
         return operator(node.op).result(self.arguments(node))
+
+
+def weight_argument(parameter: TensorProto) -> Argument:
+    """A weight as an argument: its type."""
+    return Argument(stored_tensor_type(parameter))
 
 
 def applied(op: str, inputs: Sequence[Argument], attributes: Mapping[str, Argument]) -> Argument:
