@@ -97,9 +97,15 @@ def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]
 
 def sites_built(model: Model) -> set[str]:
     """The sites whose nodes a builder made before: a result that is compiled again has them already."""
-    names = [node.name for node in model.nodes if _MARK in node.name]
-    matches = (_BUILT.fullmatch(short_name(name)) for name in names)
-    return {match.group(1) for match in matches if match is not None}
+    built = {_site_built(node.name) for node in model.nodes if _MARK in node.name}
+    return {site for site in built if site is not None}
+
+
+@lru_cache(1 << 14)
+def _site_built(name: str) -> str | None:
+    """The site of a node of that name; None where a builder made none so called. Every pass asks again."""
+    match = _BUILT.fullmatch(short_name(name))
+    return None if match is None else match.group(1)
 
 
 def site_of(node: Node) -> str | None:

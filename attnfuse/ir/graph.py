@@ -256,8 +256,10 @@ class Model(IndexedMessage):
 
     def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:
         """Type of a value; a tuple of types for a value of several outputs."""
-        if value in self._type_cache:
+        try:
             return self._type_cache[value]
+        except KeyError:
+            pass
         node = self._producers.get(value)
         value_type: TensorType | tuple[TensorType | None, ...] | None = None
         if (parameter := self._parameters.get(value)) is not None:

@@ -134,27 +134,6 @@ class IndexedMessage:
         """What each change touched, from the reading of the message on: see `touched_since`."""
         self.index()
 
-    def _adopt(self, other: IndexedMessage) -> None:
-        """Become an index of the same: `other` is one of a message that is equal to this one's, node by node."""
-        self.history = list(other.history)
-        proto = self.proto
-        self.graphs = (proto.graph, *proto.functions)
-        self.primitives = {REFERENCE + p.name: p for p in proto.primitives}
-        self._operators, self._functions = other._operators.copy(), other._functions.copy()
-        self._parameters = {parameter.name: parameter for graph in self.graphs for parameter in graph.parameter}
-        self._inputs = {value.name: value for graph in self.graphs for value in graph.input}
-        messages = ((message, graph) for graph in self.graphs for message in graph.node)
-        self.nodes = [
-            Node(message, graph, node.op, node.index, node.name, node.inputs.copy(), node.reference)
-            for (message, graph), node in zip(messages, other.nodes, strict=True)
-        ]
-        self._producers = {node.name: node for node in self.nodes}
-        mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
-        mine[id(None)] = None
-        self._uses = {
-            name: [Use(mine[id(node)], position) for node, position in uses] for name, uses in other._uses.items()
-        }
-
     def touched_since(self, history: Sequence[set[str]]) -> set[str] | None:
         """What is otherwise than when `history` was this model's, or that of the one it is a copy of.
 
@@ -221,6 +200,27 @@ class IndexedMessage:
                 uses.setdefault(output.name, []).append(Use(None, position))
         if len(functions) > 1:
             self._check_calls_end()
+
+    def _adopt(self, other: IndexedMessage) -> None:
+        """Become an index of the same: `other` is one of a message that is equal to this one's, node by node."""
+        self.history = list(other.history)
+        proto = self.proto
+        self.graphs = (proto.graph, *proto.functions)
+        self.primitives = {REFERENCE + p.name: p for p in proto.primitives}
+        self._operators, self._functions = other._operators.copy(), other._functions.copy()
+        self._parameters = {parameter.name: parameter for graph in self.graphs for parameter in graph.parameter}
+        self._inputs = {value.name: value for graph in self.graphs for value in graph.input}
+        messages = ((message, graph) for graph in self.graphs for message in graph.node)
+        self.nodes = [
+            Node(message, graph, node.op, node.index, node.name, node.inputs.copy(), node.reference)
+            for (message, graph), node in zip(messages, other.nodes, strict=True)
+        ]
+        self._producers = {node.name: node for node in self.nodes}
+        mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
+        mine[id(None)] = None
+        self._uses = {
+            name: [Use(mine[id(node)], position) for node, position in uses] for name, uses in other._uses.items()
+        }
 
     def _check_calls_end(self) -> None:
         """A loop hands its functions on as values, and one is called or not; a call by name is always made."""
@@ -437,7 +437,9 @@ class IndexedMessage:
             if kept and not found and value not in outputs and value not in nodes:
                 self._uses[value] = kept  # it lost readers, and nothing else
                 continue
-            if found or value in outputs:
+            if len(found) == 1 and not kept and value not in outputs:
+                kept = found  # as most new values have one reader
+            elif found or value in outputs:
                 placed = [*((place(use), use) for use in (*kept, *found)), *outputs.get(value, ())]
                 placed.sort(key=lambda each: each[0])
                 kept = [use for _, use in placed]

@@ -81,7 +81,8 @@ class Values:
             row = operator(node.op)
             if row.role is Role.TUPLE and row.value.hands is Hands.JOINED:
                 return tuple_of(tuple(self.argument(name, depth + 1) for name in node.inputs))
-        return Argument(declared_type(attribute(node.proto, "shape")))
+        known = self.model.type_of(name)  # which is kept from pass to pass
+        return Argument(declared_type(attribute(node.proto, "shape")) if known is None else known)
 
     def _read_leaf(self, name: str) -> Argument:
         parameter, given = self.model.parameter(name), self.model.input(name)

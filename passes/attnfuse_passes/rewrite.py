@@ -6,9 +6,10 @@ was. What is written for a node that in the end is refused is dropped.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from attnfuse.api import (
@@ -39,6 +40,7 @@ from attnfuse.api import (
 )
 
 AnyRewrite: TypeAlias = Rewrite[Any, Any]
+_REFERENCE = attrgetter("reference")
 
 
 def rewrite(model: Model, context: Context, effects: Effects, rewrites: Iterable[AnyRewrite]) -> bool:
@@ -67,14 +69,16 @@ class _Run:
             for op in each.roots:
                 by_root[op].append(each)
         for node in self.model.nodes:
-            for each in by_root.get(node.op, ()):
-                if self._visit(each, node):
+            if node.op not in by_root:
+                continue
+            at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
+            for each in by_root[node.op]:
+                if self._visit(each, at):
                     break  # what stands for the node now is written: a second rewrite would write over it
         return self._apply()
 
-    def _visit(self, each: AnyRewrite, node: Node) -> bool:
+    def _visit(self, each: AnyRewrite, at: RewriteContext) -> bool:
         """Raise, decide, lower, record; whether something was written in the node's place."""
-        at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
         form = None
         try:
             form = each.raise_(at)
@@ -83,7 +87,7 @@ class _Run:
             decision = each.decide(form, at)
         except MatchFailure as failure:
             decision = each.failed(form, failure, at)
-        outcome = RewriteOutcome(node, form, decision)
+        outcome = RewriteOutcome(at.node, form, decision)
         if decision.chosen is not None:
             outcome = self._lower(each, form, outcome, decision.chosen, at)
         each.record(outcome, at)
@@ -177,9 +181,10 @@ class _Run:
         if not self.replaced:
             return False
         model = self.model
-        idle = set(model.primitives) - {node.reference for node in model.nodes}
+        used = Counter(map(_REFERENCE, model.nodes))
+        idle = set(model.primitives).difference(used)
         arguments = {name for node in self.replaced for name in node.inputs if model.producer(name) is not None}
-        _tidy(self.edit, arguments)
+        _tidy(self.edit, arguments, used)
         self.edit.apply()
         self.dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
         if self.dead:
@@ -195,8 +200,8 @@ def _as_one(builder: Builder, result: Result) -> Result:
     return builder.op("MakeTuple", *parts, prim_type=builder.PRIMITIVE)
 
 
-def _tidy(edit: Edit, arguments: set[str]) -> None:
-    """Take away the constants and primitives that only replaced nodes used.
+def _tidy(edit: Edit, arguments: set[str], used: Counter[str]) -> None:
+    """Take away the constants and primitives that only replaced nodes used; `used` counts the nodes of each primitive.
 
     Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
     """
@@ -210,7 +215,6 @@ def _tidy(edit: Edit, arguments: set[str]) -> None:
         if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
             edit.remove.add(name)
     called = {message.op_type for message in written}
-    used = {node.reference for node in model.nodes}
-    kept = {node.reference for node in model.nodes if node.name not in gone} | called
-    edit.drop_primitives = used - kept
+    lost = Counter(node.reference for node in map(model.producer, gone) if node is not None)
+    edit.drop_primitives = {name for name, count in lost.items() if count == used[name] and name not in called}
     edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}
