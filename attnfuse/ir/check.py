@@ -21,7 +21,7 @@ from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
 from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType, agree, declared_type, describe, element_type
 from attnfuse.ir.values import UNKNOWN, Values, input_type, read_constant, result_of, weight_argument
-from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
+from attnfuse.mindir.schema import AttributeProto, PrimitiveProto, TensorProto, ValueInfoProto
 
 
 class Sort(Enum):
@@ -116,7 +116,7 @@ class _Look:
         self.values = Values(model)
         self.owners: dict[str, str] = {}
         self.functions = {graph.name: graph for graph in model.proto.functions}
-        self._entries: dict[str, bytes | None] = {}
+        self._entries: dict[str, tuple[PrimitiveProto, bytes]] = {}
         self._findings: dict[str, list[Finding]] = {}
         """By the node's value."""
         self._ordered: dict[str, tuple[Operator, Arguments]] = {}
@@ -136,7 +136,7 @@ class _Look:
 
         Each value is made before it is read, as the index of the model holds.
         """
-        self.model, self._entries = model, {}
+        self.model = model
         self.values = self.values.of(model, {name for name in touched if model.producer(name) is None})
         for name in touched:
             self._forget(name)
@@ -196,10 +196,13 @@ class _Look:
 
     def _entry(self, reference: str) -> bytes | None:
         """What the table of primitives says of an operator."""
-        if reference not in self._entries:
-            entry = self.model.primitives.get(reference)
-            self._entries[reference] = None if entry is None else entry.SerializeToString(deterministic=True)
-        return self._entries[reference]
+        entry = self.model.primitives.get(reference)
+        if entry is None:
+            return None
+        known = self._entries.get(reference)
+        if known is None or known[0] is not entry:
+            self._entries[reference] = known = entry, entry.SerializeToString(deterministic=True)
+        return known[1]
 
     def _judged(self, node: Node, inputs: list[Argument]) -> _Judged:
         shape, reference = attribute(node.proto, "shape"), node.reference

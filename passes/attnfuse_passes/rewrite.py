@@ -7,7 +7,7 @@ was. What is written for a node that in the end is refused is dropped.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, TypeAlias
@@ -59,6 +59,10 @@ class _Run:
     built: set[str] = field(init=False)
     replaced: list[Node] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    """The values that written nodes read."""
+    called: set[str] = field(default_factory=set)
+    """The primitives of written nodes."""
 
     def __post_init__(self) -> None:
         self.edit, self.built = Edit(self.model), sites_built(self.model)
@@ -115,17 +119,18 @@ class _Run:
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
         replaced = [anchor, *filter(None, map(self.model.producer, builder.others))]
-        absorbed = self._absorbed(outcome.node, replaced, result)
+        read = {result} if isinstance(result, str) else set(filter(None, result or ()))
+        if anchor.name in self.edit.before:
+            read |= builder.reads
+            self.read |= builder.reads
+            self.called |= builder.references
+        absorbed = self._absorbed(outcome.node, replaced, read)
         return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, absorbed)
 
-    def _absorbed(self, root: Node, replaced: Sequence[Node], result: Result) -> tuple[str, ...]:
+    def _absorbed(self, root: Node, replaced: Sequence[Node], read: Set[str]) -> tuple[str, ...]:
         """Operators beside the root's that are gone: of replaced nodes, first the one in whose place all is written,
-        and of those that nothing read but these and each other; the last first.
+        and of those that nothing read but these and each other; the last first. What is written reads `read`.
         """
-        anchor = replaced[0]
-        written = [*self.edit.before.get(anchor.name, ()), *filter(None, [self.edit.replace.get(anchor.name)])]
-        read = {name for message in written for name in message.input}
-        read.update((result,) if isinstance(result, str) else filter(None, result or ()))
         gone, names = [*replaced], {node.name for node in replaced}
         for node in gone:
             for maker in filter(None, map(self.model.producer, node.inputs)):
@@ -184,12 +189,31 @@ class _Run:
         used = Counter(map(_REFERENCE, model.nodes))
         idle = set(model.primitives).difference(used)
         arguments = {name for node in self.replaced for name in node.inputs if model.producer(name) is not None}
-        _tidy(self.edit, arguments, used)
+        self._tidy(arguments, used)
         self.edit.apply()
         self.dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
         if self.dead:
             eliminate_dead_code(model, sorted(self.dead), set(model.primitives) - idle)
         return True
+
+    def _tidy(self, arguments: set[str], used: Counter[str]) -> None:
+        """Take away the constants and primitives that only replaced nodes used; `used` counts each primitive's nodes.
+
+        Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the
+        rules.
+        """
+        edit, model = self.edit, self.model
+        read = self.read.union(edit.rename.values())
+        gone = edit.remove | edit.replace.keys()
+        for name in arguments - read:
+            maker = model.producer(name)
+            uses = model.uses(name)
+            if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
+                edit.remove.add(name)
+        lost = Counter(node.reference for node in map(model.producer, gone) if node is not None)
+        called = self.called
+        edit.drop_primitives = {name for name, count in lost.items() if count == used[name] and name not in called}
+        edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}
 
 
 def _as_one(builder: Builder, result: Result) -> Result:
@@ -198,23 +222,3 @@ def _as_one(builder: Builder, result: Result) -> Result:
         return result
     parts = [part for part in result if part is not None]
     return builder.op("MakeTuple", *parts, prim_type=builder.PRIMITIVE)
-
-
-def _tidy(edit: Edit, arguments: set[str], used: Counter[str]) -> None:
-    """Take away the constants and primitives that only replaced nodes used; `used` counts the nodes of each primitive.
-
-    Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
-    """
-    model = edit.model
-    written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
-    read = {name for message in written for name in message.input} | set(edit.rename.values())
-    gone = edit.remove | edit.replace.keys()
-    for name in arguments - read:
-        maker = model.producer(name)
-        uses = model.uses(name)
-        if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
-            edit.remove.add(name)
-    called = {message.op_type for message in written}
-    lost = Counter(node.reference for node in map(model.producer, gone) if node is not None)
-    edit.drop_primitives = {name for name, count in lost.items() if count == used[name] and name not in called}
-    edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}
