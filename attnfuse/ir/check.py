@@ -137,17 +137,17 @@ class _Look:
         Each value is made before it is read, as the index of the model holds.
         """
         self.model = model
-        self.values = self.values.of(model, {name for name in touched if model.producer(name) is None})
-        for name in touched:
-            self._forget(name)
-            if (weight := model.parameter(name)) is not None:
-                self.values.put(name, self.checker.same(weight_argument(weight)))
+        self.values = self.values.of(model, model.without_node(touched))
+        for weight in model.weights_among(touched):
+            self.values.put(weight.name, self.checker.same(weight_argument(weight)))
+        self._forget(touched)
         known, others = self.values.known, set[str]()
         for node in model.nodes:
             name = node.name
             if name in touched or (others and not others.isdisjoint(node.inputs)):
                 before = known(name)
-                self._forget(name)
+                if name not in touched:
+                    self._forget({name})
                 self._look_at(node)
                 if known(name) is not before:
                     others.add(name)
@@ -169,9 +169,11 @@ class _Look:
     def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
         self._findings.setdefault(node.name, []).append(Finding(node.name, node.op, sentence, sort))
 
-    def _forget(self, name: str) -> None:
-        self._findings.pop(name, None)
-        self._ordered.pop(name, None)
+    def _forget(self, names: Set[str]) -> None:
+        for name in self._findings.keys() & names:
+            del self._findings[name]
+        for name in self._ordered.keys() & names:
+            del self._ordered[name]
 
     # --- one node
 

@@ -251,7 +251,7 @@ class Model(IndexedMessage):
 
     def type_of(self, value: str) -> TensorType | None:
         """Type of a tensor value; None for tuples, monads, closures and unknown element types."""
-        value_type = self.types_of(value)
+        value_type = self._type_cache.get(value) or self.types_of(value)
         return value_type if isinstance(value_type, TensorType) else None
 
     def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:

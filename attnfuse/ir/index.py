@@ -7,8 +7,10 @@ stays keeps its message and its `Node`, whatever is put around it: what a change
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from attnfuse.errors import SourceError
@@ -59,6 +61,11 @@ class Use(NamedTuple):
     position: int
 
 
+_use: Callable[[tuple[Node | None, int]], Use] = partial(tuple.__new__, Use)
+"""A use, made without a call of Python code: an index has tens of thousands."""
+_INDEX, _REFERENCE = attrgetter("index"), attrgetter("reference")
+
+
 def short_name(value: str) -> str:
     """A value's name without the graph prefix, for people: `CNode_12:7` of `..._construct_144:CNode_12:7`."""
     return value.split(":", 1)[1] if value.count(":") >= 2 else value
@@ -104,19 +111,18 @@ class _Moves:
 
     def reads(self, node: Node) -> None:
         """Enter all that a node reads."""
-        for name, position in _reads(node):
-            self.added.setdefault(name, []).append(Use(node, position))
+        for position, name in enumerate(node.inputs):
+            self.added.setdefault(name, []).append(_use((node, position)))
+        if node.op == CALL:
+            self.added.setdefault(_callee(node), []).append(_use((node, -1)))
 
 
 _Place: TypeAlias = tuple[int, int, int]
 """Graph, node and input."""
 
 
-def _reads(node: Node) -> Iterator[tuple[str, int]]:
-    for position, name in enumerate(node.inputs):
-        yield name, position
-    if (callee := node.callee) is not None:
-        yield callee, -1
+def _callee(call: Node) -> str:
+    return call.reference.removeprefix(REFERENCE)
 
 
 def _twice(named: Iterable[GraphProto | PrimitiveProto]) -> str:
@@ -133,6 +139,14 @@ class IndexedMessage:
         self.history: list[set[str]] = []
         """What each change touched, from the reading of the message on: see `touched_since`."""
         self.index()
+
+    def weights_among(self, names: Set[str]) -> list[TensorProto]:
+        """The weights of these names, by name."""
+        return [self._parameters[name] for name in sorted(self._parameters.keys() & names)]
+
+    def without_node(self, names: Set[str]) -> Set[str]:
+        """Those that no node of the graph makes."""
+        return names - self._producers.keys()
 
     def touched_since(self, history: Sequence[set[str]]) -> set[str] | None:
         """What is otherwise than when `history` was this model's, or that of the one it is a copy of.
@@ -182,7 +196,7 @@ class IndexedMessage:
                             f"the graph is damaged: {short_name(node.name)} uses "
                             f"{short_name(name) or 'a value without a name'}, which nothing before it defines."
                         )
-                    uses.setdefault(name, []).append(Use(node, position))
+                    uses.setdefault(name, []).append(_use((node, position)))
                 if node.op == CALL:
                     callee = node.reference.removeprefix(REFERENCE)
                     if callee not in producers and callee not in functions:
@@ -219,7 +233,7 @@ class IndexedMessage:
         mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
         mine[id(None)] = None
         self._uses = {
-            name: [Use(mine[id(node)], position) for node, position in uses] for name, uses in other._uses.items()
+            name: [_use((mine[id(node)], position)) for node, position in uses] for name, uses in other._uses.items()
         }
 
     def _check_calls_end(self) -> None:
@@ -268,7 +282,7 @@ class IndexedMessage:
 
     def _define(self, node: Node) -> None:
         name = node.name
-        if name in self._producers or self._is_leaf(name) or name in self._functions:
+        if name in self._producers or name in self._parameters or name in self._inputs or name in self._functions:
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
         self._producers[name] = node
 
@@ -298,12 +312,14 @@ class IndexedMessage:
         for node in moves.fresh:
             self._rename_inputs(node, change)
             self._define(node)
-            if (callee := node.callee) is not None:
-                self._check_call(node, callee)
+            if node.op == CALL:
+                self._check_call(node, _callee(node))
             moves.reads(node)
         self._rename_uses(change, moves)
         for node in moves.gone:
-            moves.values.update(name for name, _ in _reads(node))
+            moves.values.update(node.inputs)
+            if node.op == CALL:
+                moves.values.add(_callee(node))
         nodes = {node.name for node in (*moves.gone, *moves.fresh)}
         self._update_uses(nodes, moves, change.rename)
         self._drop_primitives(change.drop_primitives)
@@ -333,7 +349,7 @@ class IndexedMessage:
         for graph in self.graphs:
             own = self.nodes[start : start + len(graph.node)]
             start += len(own)
-            changed = sorted(touched[graph.name], key=lambda node: node.index)
+            changed = sorted(touched[graph.name], key=_INDEX)
             nodes += self._moved(graph, own, changed, change, moves) if changed else own
         self.nodes = nodes
 
@@ -382,6 +398,7 @@ class IndexedMessage:
             moves.rewired.add(name)
             new = change.renamed(value)
             self._rename_input(node, position, new)
+            moves.values.add(new)
             moves.added.setdefault(new, []).append(Use(node, position))
 
     def _rename_inputs(self, node: Node, change: Change) -> None:
@@ -389,7 +406,7 @@ class IndexedMessage:
         for position, name in enumerate(node.inputs):
             if name in change.rename:
                 self._rename_input(node, position, change.renamed(name))
-        if (callee := node.callee) is not None and callee in change.rename:
+        if node.op == CALL and (callee := _callee(node)) in change.rename:
             self._rename_input(node, -1, change.renamed(callee))
 
     @staticmethod
@@ -437,8 +454,8 @@ class IndexedMessage:
             if kept and not found and value not in outputs and value not in nodes:
                 self._uses[value] = kept  # it lost readers, and nothing else
                 continue
-            if len(found) == 1 and not kept and value not in outputs:
-                kept = found  # as most new values have one reader
+            if found and not kept and value not in outputs and value not in moves.values:
+                kept = found  # of new nodes alone, which are entered in their order
             elif found or value in outputs:
                 placed = [*((place(use), use) for use in (*kept, *found)), *outputs.get(value, ())]
                 placed.sort(key=lambda each: each[0])
@@ -471,5 +488,5 @@ class IndexedMessage:
         for name in names:
             self.primitives.pop(name, None)
             self._operators.pop(name, None)
-        if any(node.reference in names for node in self.nodes):
+        if not names.isdisjoint(map(_REFERENCE, self.nodes)):
             self.index()  # which says what is wrong

@@ -19,7 +19,7 @@ def unreadable_leaves(model: Model, touched: Set[str] | None = None) -> Iterator
 
     With `touched`, of weights only those.
     """
-    weights = model.parameters() if touched is None else filter(None, map(model.parameter, sorted(touched)))
+    weights = model.parameters() if touched is None else model.weights_among(touched)
     for parameter in weights:
         if (message := _fault(parameter)) is not None:
             yield f"parameter {_leaf(parameter.name)} {message}."

@@ -36,14 +36,16 @@ class Values:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._known: dict[str, Argument] = {}
+        self.known: Callable[[str], Argument | None] = self._known.get
+        """What is known of a value so far; None for one that nothing has told of yet."""
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
 
     def of(self, model: Model, gone: Set[str]) -> Values:
         """What is known of these, of another model; of what is `gone`, nothing."""
         other = Values(model)
-        other._known = self._known.copy()
-        for name in gone:
-            other._known.pop(name, None)
+        other._known.update(self._known)
+        for name in gone & self._known.keys():
+            del other._known[name]
         return other
 
     def leaves(self) -> list[tuple[str, Argument]]:
@@ -57,10 +59,6 @@ class Values:
     def put(self, name: str, argument: Argument) -> None:
         """Tell what is known of a node's value."""
         self._known[name] = argument
-
-    def known(self, name: str) -> Argument | None:
-        """What is known of the value so far; None for one that nothing has told of yet."""
-        return self._known.get(name)
 
     def argument(self, name: str, depth: int = 0) -> Argument:
         """The value as the file declares it, its constants read; `UNKNOWN` for one that nothing defines."""

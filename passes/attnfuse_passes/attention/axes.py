@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import wraps
-from operator import is_
+from operator import attrgetter, is_
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -42,6 +42,7 @@ class Atom(NamedTuple):
 
 
 Axis: TypeAlias = tuple[Atom, ...]
+_KEY = attrgetter("key")
 
 
 def product(atoms: Sequence[Atom]) -> int:
@@ -56,7 +57,7 @@ def product(atoms: Sequence[Atom]) -> int:
 
 def keys(atoms: Sequence[Atom]) -> tuple[int, ...]:
     """The atoms' keys, for comparing axes."""
-    return tuple([atom.key for atom in atoms])
+    return tuple(map(_KEY, atoms))
 
 
 class View(NamedTuple):
