@@ -219,8 +219,7 @@ class _Look:
         return judged
 
     def _inputs(self, node: Node) -> list[Argument]:
-        known = self.values.known
-        found = [known(name) for name in node.inputs]
+        found = list(map(self.values.known, node.inputs))
         if None not in found and not self.functions:
             return found  # type: ignore[return-value]  # as in most graphs: none is None
         return self._questioned(node, found)

@@ -216,10 +216,6 @@ class Model(IndexedMessage):
             self._remembered[read] = read(self)
         return self._remembered[read]  # type: ignore[return-value]  # it is what `read` gave
 
-    def producer(self, value: str) -> Node | None:
-        """The node that makes the value; None for an input, a parameter or a function."""
-        return self._producers.get(value)
-
     def uses(self, value: str) -> list[Use]:
         """Every use of the value, in file order."""
         return self._uses.get(value, [])

@@ -174,6 +174,8 @@ class IndexedMessage:
             raise SourceError(f"the graph is damaged: function {_twice(self.graphs)!r} is defined twice.")
         self.nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
+        self.producer: Callable[[str], Node | None] = self._producers.get
+        """The node that makes a value; None for an input, a parameter or a function."""
         self._parameters: dict[str, TensorProto] = {}
         self._inputs: dict[str, ValueInfoProto] = {}
         self._uses: dict[str, list[Use]] = {}
@@ -230,6 +232,7 @@ class IndexedMessage:
             for (message, graph), node in zip(messages, other.nodes, strict=True)
         ]
         self._producers = {node.name: node for node in self.nodes}
+        self.producer = self._producers.get
         mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
         mine[id(None)] = None
         self._uses = {
@@ -379,11 +382,13 @@ class IndexedMessage:
         for index, message in zip(fresh, graph.node[count:], strict=True):
             nodes[index] = self._node(graph, message, index)
             moves.fresh.append(nodes[index])
+        for node in moves.gone:
+            node.index = _BEHIND
         for index, node in enumerate(nodes):
             node.index = index
-        # Sorting moves messages about and copies none; a message is the same object as long as its node holds it.
-        places = {id(node.proto): node.index for node in nodes}
-        graph.node.sort(key=lambda message: places.get(id(message), _BEHIND))
+        # Sorting moves messages about and copies none. It asks for their places in the order in which they stand, which
+        # is that of the nodes before, and then of the new ones: each is the next of these, whatever the message.
+        graph.node.sort(key=partial(next, iter([*map(_INDEX, own), *fresh])))
         del graph.node[len(nodes) :]
         return nodes
 
@@ -448,8 +453,10 @@ class IndexedMessage:
                 if output.name in values:
                     outputs.setdefault(output.name, []).append(((rank, _BEHIND, position), Use(None, position)))
         for value in values:
-            was = () if value in rename else self._uses.get(value, ())
-            kept = [use for use in was if use.node is not None and id(use.node) not in gone and not moves.drops(use)]
+            kept = [] if value in rename else self._uses.get(value, [])
+            if kept:
+                kept = [use for use in kept if use.node is not None and id(use.node) not in gone]
+                kept = [use for use in kept if not moves.drops(use)] if moves.dropped else kept
             found = moves.added.get(value, [])
             if kept and not found and value not in outputs and value not in nodes:
                 self._uses[value] = kept  # it lost readers, and nothing else

@@ -38,6 +38,8 @@ class Values:
         self._known: dict[str, Argument] = {}
         self.known: Callable[[str], Argument | None] = self._known.get
         """What is known of a value so far; None for one that nothing has told of yet."""
+        self.put: Callable[[str, Argument], None] = self._known.__setitem__
+        """Tell what is known of a node's value."""
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
 
     def of(self, model: Model, gone: Set[str]) -> Values:
@@ -55,10 +57,6 @@ class Values:
             found += [(parameter.name, weight_argument(parameter)) for parameter in graph.parameter]
             found += [(value.name, Argument(input_type(value))) for value in graph.input]
         return found + [(function.name, _FUNCTION) for function in self.model.proto.functions]
-
-    def put(self, name: str, argument: Argument) -> None:
-        """Tell what is known of a node's value."""
-        self._known[name] = argument
 
     def argument(self, name: str, depth: int = 0) -> Argument:
         """The value as the file declares it, its constants read; `UNKNOWN` for one that nothing defines."""
