@@ -183,18 +183,15 @@ class _Look:
             if problem is not None:
                 self._say(node, problem)
         else:
-            made = self._made(node)
+            judged = self._judged(node, self._inputs(node))
+            made = judged.made
+            for sentence, sort in judged.problems:
+                self._say(node, sentence, sort)
+            if judged.order is not None:
+                self._ordered[node.name] = judged.order
             if self.functions:
                 self.owners[node.name] = node.graph.name
         self.values.put(node.name, made)
-
-    def _made(self, node: Node) -> Argument:
-        judged = self._judged(node, self._inputs(node))
-        for sentence, sort in judged.problems:
-            self._say(node, sentence, sort)
-        if judged.order is not None:
-            self._ordered[node.name] = judged.order
-        return judged.made
 
     def _entry(self, reference: str) -> bytes | None:
         """What the table of primitives says of an operator."""

@@ -42,8 +42,8 @@ class Effects:
         reading = {node.op for node in nodes_of(model, _reads)}
         # As far as plain reading goes, which is all there is of nearly every weight, the operator says so.
         others = {output.name for graph in model.graphs for output in graph.output}
-        others.update(*(node.inputs for node in model.nodes if node.op not in reading))
-        others.update(node.callee for node in model.nodes if node.op == CALL and node.callee is not None)
+        others.update(*[node.inputs for node in model.nodes if node.op not in reading])
+        others.update([node.callee for node in model.nodes if node.op == CALL and node.callee is not None])
         odd = [weight.name for weight in model.weights_among(others)]
         written = {name for name in odd if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
         return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))

@@ -69,7 +69,7 @@ class View(NamedTuple):
     @property
     def dims(self) -> tuple[int, ...]:
         """The tensor's shape."""
-        return tuple(product(axis) for axis in self.axes)
+        return tuple(map(product, self.axes))
 
     @property
     def repeated(self) -> frozenset[int]:
