@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from attnfuse.api import (
     AppliedIdentity,
     DType,
@@ -575,15 +573,14 @@ class Reader:
     # --- obligations
 
     def _check_scale(self, factors: list[float], scores: Product) -> float:
-        with np.errstate(all="ignore"):
-            total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
+        total = math.prod(factors, start=1.0)
         if not holds_scale(total):
             raise MatchFailure("facts.scale", scores.node.name, "a finite scale other than 0 in float32", repr(total))
         sign = ", its sign put into query" if total < 0 else ""
         self.obligations.append(
             Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals{sign}")
         )
-        return math.prod(factors, start=1.0)
+        return total
 
     def _check_key_is_computed(self, query: _Operand, key: _Operand, forward: Forward) -> None:
         """Raise MatchFailure for a key that is a weight, or a constant like one: they make a linear layer."""

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedNodeFacts, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
 
-_FLOAT32 = np.finfo(np.float32)
+_TINY, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""The smallest and the largest normal number of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,4 +342,4 @@ def holds_scale(scale: float) -> bool:
     What is smaller than every normal number would be rounded by up to half of itself, or be 0 to a kernel that flushes
     such numbers: every score would be scaled alike wrongly.
     """
-    return bool(_FLOAT32.tiny <= abs(scale) <= _FLOAT32.max)
+    return _TINY <= abs(scale) <= _LARGEST
