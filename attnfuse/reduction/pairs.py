@@ -49,6 +49,7 @@ class Pair:
 
         Of `one_sided` a stop may be read by one side alone.
         """
+        stops = {value for value in stops if not self.models[0].is_parameter(value)}  # both sides declare weights
         wanted = (self._own, self.outputs) if outputs is None else (list(outputs), list(outputs))
         sides = [cutter.behind(out, stops) for cutter, out in zip(self._cutters, wanted, strict=True)]
         if not all(nodes for nodes, _ in sides) or (set(sides[0][1]) ^ set(sides[1][1])) - one_sided:

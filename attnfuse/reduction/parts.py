@@ -62,9 +62,9 @@ class Cutter:
         writer = _Writer(self, nodes)
         messages = [writer.message(node) for node in self._nodes if node.name in nodes]
         written = [message for message in messages if message is not None]
-        results = [writer.stands_for(output) for output in outputs]
+        results = [self._output(output, writer.stands_for(output)) for output in outputs]
         functions = self._functions(written)
-        read = {value for message in written for value in message.input} | set(results)
+        read = {value for message in written for value in message.input} | {output.name for output in results}
         read |= {value for function in functions for node in function.node for value in node.input}
         made = {message.output[0] for message in written}
         free = [value for value in self._order(read - made) if not model.is_parameter(value)]
@@ -74,7 +74,7 @@ class Cutter:
         constants = (node for node in model.nodes if node.graph is model.proto.graph and node.op == CONSTANT)
         graph.node.extend(node.proto for node in constants if node.name in read)
         graph.node.extend(written)
-        graph.output.extend(self._output(value) for value in results)
+        graph.output.extend(results)
         return _assembled(model, graph, functions)
 
     # --- which nodes
@@ -119,9 +119,15 @@ class Cutter:
         given = self.model.input(value)
         return _declared(value, self.model.type_of(value)) if given is None else given
 
-    def _output(self, value: str) -> ValueInfoProto:
+    def _output(self, value: str, name: str) -> ValueInfoProto:
+        """The declaration of a value as an output, under the name of what is handed on in its place."""
         own = self._outputs.get(value)
-        return _declared(value, self.model.type_of(value)) if own is None else own
+        if own is None:
+            return _declared(name, self.model.type_of(value))
+        declared = ValueInfoProto()
+        declared.CopyFrom(own)
+        declared.name = name
+        return declared
 
     def _functions(self, messages: Iterable[NodeProto]) -> list[GraphProto]:
         """The functions that the nodes call or hand on, and those that these do, in file order."""
