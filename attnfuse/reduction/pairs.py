@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.reduction.merging import merged_inputs, merged_weights
+from attnfuse.reduction.padding import without_padded_layers
 from attnfuse.reduction.parts import Cutter
 from attnfuse.reduction.search import Graphs, Search
 
@@ -98,10 +99,16 @@ def shrink(search: Search) -> None:
         _by_halves(search, lambda left: pair.given_first(count - left), count)
     while (
         search.any_of(Pair(search.best).smaller())
+        or search.any_of(_without_padded_layers(search.best))
         or search.any_of(merged_inputs(search.best))
         or search.any_of(merged_weights(search.best))
     ):
         pass
+
+
+def _without_padded_layers(graphs: Graphs) -> Iterator[Graphs]:
+    parts = (Pair(made).part(None, frozenset()) for made in without_padded_layers((graphs[0], graphs[1])))
+    return (part for part in parts if part is not None)
 
 
 def _by_halves(search: Search, part: Callable[[int], Graphs | None], most: int) -> None:

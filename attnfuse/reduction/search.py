@@ -100,8 +100,9 @@ class Search:
             size = (size + 1) // 2
             at, cutter = 0, self._cutter()
             while at < len(cutter.names):
-                names = cutter.names
-                if self._offer_part(cutter, [*names[:at], *names[at + size :]]):
+                names, before = cutter.names, self._size
+                self._offer_part(cutter, [*names[:at], *names[at + size :]])
+                if self._size < before:  # else the part could not be without them
                     cutter = self._cutter()
                 else:
                     at += size

@@ -92,17 +92,6 @@ def test_a_wrong_scale(command: Command, pair: tuple[bytes, bytes], source: Path
     assert again[1]((original.proto, after.proto)) == found["said"]
 
 
-def test_a_wrong_scale_of_padded_heads(
-    command: Command, pair: tuple[bytes, bytes], source: Path, tmp_path: Path
-) -> None:
-    """The linear layers around them are padded too, and so belong to the part."""
-    site = next(value for value in attentions(pair[1]) if "attnfuse" in value)
-    reduced(command, source, plant(tmp_path, wrong_scale(pair[1], site)), "-o", tmp_path / "r")
-    original, after = written(tmp_path / "r", "original", "fused")
-    assert node_count(original.proto) <= 20
-    assert sum(node.op == "PromptFlashAttention" for node in after.nodes) == 1
-
-
 def test_swapped_elements_of_a_tuple(command: Command, pair: tuple[bytes, bytes], source: Path, tmp_path: Path) -> None:
     out = plant(tmp_path, swapped_elements(pair[1]))
     answer = reduced(command, source, out, "-o", tmp_path / "r", "--progress", "never")

@@ -27,12 +27,13 @@ def unet(traced_demo: TracedDemo) -> bytes:
     return from_trace(traced_demo("float16", "unet")["unet"], {}).data
 
 
-@pytest.mark.parametrize("fault", ["scale", "elements"])
+@pytest.mark.parametrize("fault", ["scale", "scale of padded heads", "elements"])
 def test_a_difference(unet: bytes, tmp_path: Path, fault: str) -> None:
     fused = rewritten(unet)
-    site = next(value for value in attentions(fused) if "attnfuse" not in value)
+    sites = [value for value in attentions(fused) if ("attnfuse" in value) == ("padded" in fault)]
     (tmp_path / "unet.mindir").write_bytes(unet)
-    (tmp_path / "out.mindir").write_bytes(wrong_scale(fused, site) if fault == "scale" else swapped_elements(fused))
+    planted = swapped_elements(fused) if fault == "elements" else wrong_scale(fused, sites[0])
+    (tmp_path / "out.mindir").write_bytes(planted)
     job = difference(tmp_path / "unet.mindir", tmp_path / "out.mindir", 0, tmp_path, lambda _: None)
     job.run()
     assert job.found().whole > 2000
