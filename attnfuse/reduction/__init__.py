@@ -1,11 +1,7 @@
 """`attnfuse reduce`: the smallest part of a graph that still does what is to be reported, without weights.
 
-parts        a part of a graph as a graph of its own
-merging      inputs and weights of one type made one, and what then is computed twice
-search       fewer and fewer nodes, as long as what is looked for stays
-pairs        the same for a graph and its rewrite, which are cut at the same values
-errors       what is looked for: the passes end in an error
-differences  ... : the rewrite differs, by verification's own judgement
-commands     ... : a command refuses the graph
-result       what is written of what was found
+What is looked for is an error of the passes (`errors`), a refusal of a command (`commands`), or a difference between a
+graph and its rewrite (`differences`); `jobs` has the three from what is wrong with the whole to the `result`. `parts`
+are graphs of their own, of which `search` leaves fewer and fewer nodes; `pairs` are cut at the same values, with
+`padding` and `layouts` where the two graphs have none in common. `merging` makes inputs of one type one.
 """

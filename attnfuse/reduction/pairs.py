@@ -8,14 +8,18 @@ otherwise (`attnfuse.verify.graph.sites`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.schema import ModelProto
+from attnfuse.reduction.layouts import with_fewer_reshapes, without_edge_layouts
 from attnfuse.reduction.merging import merged_inputs, merged_weights
 from attnfuse.reduction.padding import without_padded_layers
-from attnfuse.reduction.parts import Cutter
+from attnfuse.reduction.parts import Cutter, node_count
 from attnfuse.reduction.search import Graphs, Search
+
+_AT_A_GLANCE = 12
+"""Nodes of each graph, up to which no layout is moved: what the rewrite has is then what it was written with."""
 
 _FEW = 40
 """Values of both graphs, up to which every one of them is tried for a cut."""
@@ -99,15 +103,22 @@ def shrink(search: Search) -> None:
         _by_halves(search, lambda left: pair.given_first(count - left), count)
     while (
         search.any_of(Pair(search.best).smaller())
-        or search.any_of(_without_padded_layers(search.best))
+        or search.any_of(_alike(without_padded_layers(search.best)))
         or search.any_of(merged_inputs(search.best))
         or search.any_of(merged_weights(search.best))
+        or (max(map(node_count, search.best)) > _AT_A_GLANCE and search.any_of(_alike(_reshaped(search.best))))
     ):
         pass
 
 
-def _without_padded_layers(graphs: Graphs) -> Iterator[Graphs]:
-    parts = (Pair(made).part(None, frozenset()) for made in without_padded_layers((graphs[0], graphs[1])))
+def _reshaped(graphs: Graphs) -> Iterator[Graphs]:
+    yield from with_fewer_reshapes(graphs)
+    yield from without_edge_layouts(graphs)
+
+
+def _alike(several: Iterable[Graphs]) -> Iterator[Graphs]:
+    """The pairs without what no output needs, and with the same inputs on both sides."""
+    parts = (Pair(graphs).part(None, frozenset()) for graphs in several)
     return (part for part in parts if part is not None)
 
 

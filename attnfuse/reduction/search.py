@@ -112,10 +112,11 @@ class Search:
         return part is not None and self.offer((part,))
 
 
-def _size(graphs: Graphs) -> tuple[int, int, int]:
-    """What is smaller comes first: nodes, then what enters and leaves, then bytes."""
+def _size(graphs: Graphs) -> tuple[int, int, int, int]:
+    """What is smaller comes first: nodes of the larger graph and of all, then what enters and leaves, then bytes."""
+    nodes = list(map(node_count, graphs))
     edges = sum(len(g.graph.input) + len(g.graph.output) + len(g.graph.parameter) for g in graphs)
-    return sum(map(node_count, graphs)), edges, sum(g.ByteSize() for g in graphs)
+    return max(nodes), sum(nodes), edges, sum(g.ByteSize() for g in graphs)
 
 
 def _nodes(graphs: Graphs) -> str:

@@ -27,12 +27,13 @@ def unet(traced_demo: TracedDemo) -> bytes:
     return from_trace(traced_demo("float16", "unet")["unet"], {}).data
 
 
-@pytest.mark.parametrize("fault", ["scale", "scale of padded heads", "elements"])
-def test_a_difference(unet: bytes, tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("site", ["self", "cross", "self, padded", "cross, padded", "elements"])
+def test_a_difference(unet: bytes, tmp_path: Path, site: str) -> None:
     fused = rewritten(unet)
-    sites = [value for value in attentions(fused) if ("attnfuse" in value) == ("padded" in fault)]
+    sites = [value for value in attentions(fused) if ("attnfuse" in value) == ("padded" in site)]
     (tmp_path / "unet.mindir").write_bytes(unet)
-    planted = swapped_elements(fused) if fault == "elements" else wrong_scale(fused, sites[0])
+    scaled = wrong_scale(fused, sites["cross" in site])
+    planted = swapped_elements(fused) if site == "elements" else scaled
     (tmp_path / "out.mindir").write_bytes(planted)
     job = difference(tmp_path / "unet.mindir", tmp_path / "out.mindir", 0, tmp_path, lambda _: None)
     job.run()

@@ -10,7 +10,8 @@ import pytest
 from attnfuse.ir.graph import CONSTANT, Model
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.reduction import differences
-from attnfuse.reduction.pairs import shrink
+from attnfuse.reduction.layouts import with_fewer_reshapes, without_edge_layouts
+from attnfuse.reduction.pairs import _alike, shrink
 from attnfuse.reduction.search import Search
 from attnfuse.verify.numbers import full
 from attnfuse.verify.numbers.comparison import problems
@@ -120,3 +121,33 @@ def test_the_bound_that_is_left_to_the_whole_graph_is_the_outputs(tmp_path: Path
     assert differences._ROUNDING.search(f"on inputs drawn with seed 0, masks: {text}")
     (text,) = problems(figures, "site x (attn)")
     assert not differences._ROUNDING.search(text)
+
+
+def layouts(factor: float) -> tuple[ModelProto, ModelProto]:
+    """A product between layouts that undo each other, and the product of another factor alone, behind two reshapes."""
+    g, h = GraphBuilder("block"), GraphBuilder("block", first=100)
+    x = g.input("x", (2, 6, 4))
+    heads = g.reshape(g.transpose(x, (1, 2, 0)), (6, 8))
+    g.output(g.transpose(g.reshape(g.muls(heads, 2.0), (6, 4, 2)), (2, 0, 1)))
+    y = h.muls(h.input("x", (2, 6, 4)), factor)
+    h.output(h.reshape(h.reshape(y, (4, 12)), (2, 6, 4)))
+    return g.build(), h.build()
+
+
+def test_layouts_are_moved_to_the_rewrite(tmp_path: Path) -> None:
+    """Both sides compute what they did: a sound pair stays one, and one that differs does so still."""
+    for factor, differs in ((2.0, False), (3.0, True)):
+        moved = layouts(factor)
+        for expected in ("Reshape", "Muls", "Muls", "Muls"):
+            moved = next(_alike(without_edge_layouts(moved)))
+            assert ops(moved[0])[0] == expected
+            judged = differences._judged(moved, 0, tmp_path)
+            assert judged is not None
+            assert bool(judged.differences) == differs
+        assert ops(moved[0]) == ["Muls"]
+        assert sorted(ops(moved[1])) == ["Muls", *["Reshape"] * 4, *["Transpose"] * 2]
+        fewer = list(_alike(with_fewer_reshapes(moved)))
+        assert [len(ops(pair[1])) for pair in fewer] == [6]
+        judged = differences._judged(fewer[0], 0, tmp_path)
+        assert judged is not None
+        assert bool(judged.differences) == differs
