@@ -21,7 +21,9 @@ from pathlib import Path
 
 from attnfuse.tracing.contract import Library
 
-_CLASS = re.compile(r"^class (\w+)\b", re.MULTILINE)
+#: Not those that derive from one of their own name: they stand where the class was before, for old imports, and take
+#: what it took then.
+_CLASS = re.compile(r"^class (\w+)\b(?!\(\1\))", re.MULTILINE)
 _VERSION = re.compile(r"^__version__ = \"([^\"]+)\"", re.MULTILINE)
 _READ = re.compile(r"\bconfig\.(\w+)|\bconfig, \"(\w+)\"")
 _MODEL_TYPE = re.compile(r"\(\"([\w.-]+)\", \"(\w+Config)\"\)")
