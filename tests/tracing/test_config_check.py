@@ -50,7 +50,7 @@ def test_a_class_is_read_where_it_is_and_not_where_old_imports_find_it() -> None
 @pytest.mark.mindspore
 @pytest.mark.slow  # it starts MindSpore
 def test_what_is_read_is_what_mindone_takes() -> None:
-    names = ["UNet2DConditionModel", "AutoencoderKL", "SD3Transformer2DModel", "PriorTransformer", "SD3ControlNetModel"]
+    names = ["UNet2DConditionModel", "AutoencoderKL", "SD3Transformer2DModel", "ControlNetModel", "SD3ControlNetModel"]
     script = (
         "import json, sys, mindone.diffusers as library\n"
         "classes = {name: getattr(library, name) for name in sys.argv[1:]}\n"

@@ -1,0 +1,19 @@
+"""The widths of published models, for every configuration of the matrix: `python -m tools.matrix.widths`.
+
+Each entry names only what differs from the defaults of the model's class, which often are a published model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tools.matrix.published import alone, encoders, pictures, videos
+from tools.matrix.published.record import Published
+
+PUBLISHED: Mapping[str, Published] = {
+    **pictures.PUBLISHED,
+    **videos.PUBLISHED,
+    **encoders.PUBLISHED,
+    **{f"alone/{name}": one for name, one in alone.PUBLISHED.items()},
+}
+"""By the matrix's names of groups."""
