@@ -15,7 +15,7 @@ from attnfuse.tracing.folder import PipelineFolder
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.schedulers import assumption, timestep_dtype
 from attnfuse.tracing.specs.context import SpecContext
-from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, MASKED_ATTENTION
+from attnfuse.tracing.specs.patch_names import DEVICE_CALLS, GIVEN_MODELS, MASKED_ATTENTION, STACKED_ROTARY
 from attnfuse.tracing.specs.record import FLOAT, Input, Spec, measure, unsupported
 
 
@@ -44,6 +44,13 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
     )
+
+
+# None but what any model of the library means the same with.
+_GIVEN_PATCHES: Mapping[Library, tuple[str, ...]] = {
+    "diffusers": (MASKED_ATTENTION, STACKED_ROTARY),
+    "transformers": (MASKED_ATTENTION, DEVICE_CALLS, GIVEN_MODELS),
+}
 
 
 def given_library(model: str, pipeline: PipelineFolder) -> Library:
@@ -77,8 +84,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         ),
         dtype=context.dtype,
         inputs=tuple(TensorSpec(one.name, one.shape, _dtype(one.dtype, context.dtype, context)) for one in call.inputs),
-        # None but what any model of the library means the same with.
-        patches=(MASKED_ATTENTION, DEVICE_CALLS) if library == "transformers" else (MASKED_ATTENTION,),
+        patches=_GIVEN_PATCHES[library],
         fixed=tuple(given_values(call.fixed)),
         dtype_from=context.dtype_from,
         warnings=doubts,

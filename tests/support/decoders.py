@@ -23,6 +23,7 @@ from mindspore import mint
 
 from attnfuse.tracing.patches import cpu_patches, tracing_patches
 from tests.support.small_models import SMALL, Config
+from tools.matrix.alone import ALONE
 
 TOKENS = 9
 LENGTHS = (9, 6, 1)
@@ -75,6 +76,15 @@ def _tril(values: Any, diagonal: int = 0) -> Any:
     return mindspore.Tensor(np.tril(values.asnumpy(), diagonal))
 
 
+def _patches(layer: Any, pixels: Any) -> Any:
+    """A convolution of patches that lie side by side."""
+    x, size = pixels.asnumpy(), layer.weight.shape[-1]
+    rows, channels, height, width = x.shape
+    x = x.reshape(rows, channels, height // size, size, width // size, size)
+    x = np.einsum("bchpwq,ocpq->bohw", x, layer.weight.asnumpy())
+    return mindspore.Tensor(np.ascontiguousarray(x + layer.bias.asnumpy()[:, None, None]))
+
+
 def _built(config: Config) -> Any:
     name = config["architectures"][0]
     model_class = MultilingualCLIP if name == "MultilingualCLIP" else getattr(mindone.transformers, name)
@@ -103,6 +113,7 @@ def _differences(
         stack.enter_context(cpu_patches())
         stack.enter_context(tracing_patches(["two_axes"]))
         for owner, name, function in (
+            (mint.nn.Conv2d, "construct", _patches),
             (mint.nn.Embedding, "construct", _embedding),
             (mint.nn.LayerNorm, "construct", _layer_norm),
             (mint.nn.functional, "gelu", _gelu),
@@ -132,6 +143,19 @@ def _records_states(model: Any, ids: Any, mask: Any) -> list[Any]:
     return [result.hidden_states[-1], *result.hidden_states]
 
 
+def _given(name: str, inputs: list[Any]) -> list[float]:
+    """Of a model that no pipeline has."""
+    alone = ALONE[name]
+    fixed = {key: value for key, value in alone.fixed.items() if key != "return_dict"}
+    return _differences(
+        alone.config,
+        inputs,
+        lambda model, *inputs: [model(*inputs, **fixed)[i] for i in range(len(alone.outputs))],
+        lambda model, *inputs: list(model(*inputs)),
+        "given_models",
+    )
+
+
 def _projection() -> list[float]:
     """AudioLDM2's, which is no text encoder: of a vector and a text, side by side."""
     random = np.random.default_rng(2)
@@ -155,6 +179,9 @@ def main() -> None:
     ids = mindspore.Tensor(np.random.default_rng(1).integers(0, 60, (len(LENGTHS), TOKENS)), mindspore.int64)
     seen = np.arange(TOKENS) < np.array(LENGTHS)[:, None]
     mask = mindspore.Tensor(seen.astype(np.int64))
+    added = np.where(np.tril(np.ones((TOKENS, TOKENS), bool)) & seen[:, None, None], 0, np.finfo(np.float32).min)
+    added = mindspore.Tensor(added.astype(np.float32))
+    pixels = mindspore.Tensor(np.random.default_rng(3).normal(size=(2, 3, 24, 24)).astype(np.float32))
     gemma = SMALL["lumina_gemma"].models["text_encoder"]
     gemma_2 = SMALL["sana_gemma2"].models["text_encoder"]
     mistral_3 = SMALL["flux2_mistral"].models["text_encoder"]
@@ -184,6 +211,12 @@ def main() -> None:
                     "plain_results",
                 ),
                 "AudioLDM2ProjectionModel": _projection(),
+                "MistralModel": _given("mistral", [ids, mask]),
+                "MistralModel, its mask made": _given("mistral", [ids, added]),
+                "MistralModel, no mask": _given("mistral", [ids]),
+                "Qwen3Model": _given("qwen3_4dmask", [ids, mask]),
+                "Qwen3Model, its mask made": _given("qwen3_4dmask", [ids, added]),
+                "ViTModel": _given("vit", [pixels]),
             }
         )
     )

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from attnfuse.tracing.patches.attention import attention_type, masked_attention
 from attnfuse.tracing.patches.building import cpu_patches
 from attnfuse.tracing.patches.decoders import device_calls, text_decoder, two_axes
+from attnfuse.tracing.patches.given import given_models
 from attnfuse.tracing.patches.results import normed_weights, plain_results
-from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary
+from attnfuse.tracing.patches.rotary import qwen_rotary, real_rotary, stacked_rotary
 from attnfuse.tracing.patches.texts import joint_sequence, masked_text
 from attnfuse.tracing.patches.videos import frame_timesteps, one_tile, unchunked, whole_video
 
@@ -24,6 +25,7 @@ __all__ = ["TRACING", "cpu_patches", "tracing_patches"]
 TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "device_calls": device_calls,
     "frame_timesteps": frame_timesteps,
+    "given_models": given_models,
     "joint_sequence": joint_sequence,
     "masked_attention": masked_attention,
     "masked_text": masked_text,
@@ -32,6 +34,7 @@ TRACING: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "plain_results": plain_results,
     "qwen_rotary": qwen_rotary,
     "real_rotary": real_rotary,
+    "stacked_rotary": stacked_rotary,
     "text_decoder": text_decoder,
     "attention_type": attention_type,
     "two_axes": two_axes,

@@ -83,18 +83,18 @@ def device_calls() -> Iterator[None]:
         yield
 
 
-def _causal(length: Any) -> Any:
+def causal(length: Any) -> Any:
     """Which tokens (columns) each token (rows) sees: itself and those before."""
     positions = mint.arange(length)
     return positions.unsqueeze(0) <= positions.unsqueeze(1)
 
 
-def _additive(visible: Any, minimum: Any, dtype: Any) -> Any:
+def additive(visible: Any, minimum: Any, dtype: Any) -> Any:
     """What mindone adds to the scores: nothing where a token is seen, a least number elsewhere."""
     return mint.logical_not(visible).to(dtype) * minimum
 
 
-def _through_layers(model: Any, hidden: Any, mask: Any, rotary: Any) -> Any:
+def through_layers(model: Any, hidden: Any, mask: Any, rotary: Any) -> Any:
     """The last state, normed, and all of them: what goes in, after every layer but the last, and the last."""
     states: tuple[Any, ...] = ()
     for layer in model.layers:
@@ -127,8 +127,8 @@ def text_decoder() -> Iterator[None]:
         # least number in every type.
         hidden = self.embed_tokens(input_ids)
         length = input_ids.shape[1]
-        visible = mint.logical_and(_causal(length), attention_mask[:, None, None, :] != 0)
-        mask = _additive(visible, _MIN_FP16, hidden.dtype)
+        visible = mint.logical_and(causal(length), attention_mask[:, None, None, :] != 0)
+        mask = additive(visible, _MIN_FP16, hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
         states: tuple[Any, ...] = ()
         for layer in self.layers:
@@ -141,19 +141,19 @@ def text_decoder() -> Iterator[None]:
         # With its cache, which an encoder has no use for, mindone's looks for a value that its layers do not return.
         hidden = self.embed_tokens(input_ids)
         length = input_ids.shape[1]
-        mask = _additive(_causal(length)[None, None], dtype_to_min(hidden.dtype), hidden.dtype)
+        mask = additive(causal(length)[None, None], dtype_to_min(hidden.dtype), hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
-        return _through_layers(self, hidden, mask, rotary)
+        return through_layers(self, hidden, mask, rotary)
 
     def gemma(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         hidden = self.embed_tokens(input_ids)
         length = input_ids.shape[1]
-        visible = mint.logical_and(_causal(length), attention_mask[:, None, None, :] != 0)
-        mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
+        visible = mint.logical_and(causal(length), attention_mask[:, None, None, :] != 0)
+        mask = additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
         # The root is rounded to the model's type first, as Gemma's authors have it.
         hidden = hidden * ops.cast(hidden.shape[-1] ** 0.5, hidden.dtype)
-        return _through_layers(self, hidden, mask, rotary)
+        return through_layers(self, hidden, mask, rotary)
 
     def gemma2_layer(self, hidden_states, position_embeddings, attention_mask):  # type: ignore[no-untyped-def]
         # Every other layer sees a window only. mindone's cuts it out of the mask whether or not the text is longer, in
@@ -176,10 +176,10 @@ def text_decoder() -> Iterator[None]:
         # mindone's asks with `bool ^ bool` which of two inputs it was given, and keeps no window.
         hidden = self.embed_tokens(input_ids)
         length = input_ids.shape[1]
-        visible = mint.logical_and(_causal(length), attention_mask[:, None, None, :] != 0)
-        mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
+        visible = mint.logical_and(causal(length), attention_mask[:, None, None, :] != 0)
+        mask = additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
         rotary = self.rotary_emb(hidden, mint.arange(length).unsqueeze(0))
-        return _through_layers(self, hidden, mask, rotary)
+        return through_layers(self, hidden, mask, rotary)
 
     def mistral_3(self, input_ids, attention_mask, output_hidden_states=False):  # type: ignore[no-untyped-def]
         # Through the model between them: graph mode reads its `construct` even so, and its own has a local variable
@@ -197,12 +197,12 @@ def text_decoder() -> Iterator[None]:
         # out. Padding has the position 1.
         hidden = self.embed_tokens(input_ids)
         seen = attention_mask != 0
-        visible = mint.logical_and(_causal(input_ids.shape[1]), seen[:, None, None, :])
-        mask = _additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
+        visible = mint.logical_and(causal(input_ids.shape[1]), seen[:, None, None, :])
+        mask = additive(visible, dtype_to_min(hidden.dtype), hidden.dtype)
         positions = visible[:, 0].to(mindspore.float32).sum(-1) - 1.0  # mindone's rotary tables want them as such
         positions = positions.masked_fill(mint.logical_not(seen), 1.0).unsqueeze(0).broadcast_to((3, -1, -1))
         rotary = self.rotary_emb(hidden, positions)
-        return _through_layers(self, hidden, mask, rotary)
+        return through_layers(self, hidden, mask, rotary)
 
     with ExitStack() as stack:
         stack.enter_context(device_calls())

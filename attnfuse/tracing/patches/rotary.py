@@ -91,3 +91,17 @@ def qwen_rotary() -> Iterator[None]:
         mock.patch.object(transformer_qwenimage.QwenEmbedRope, "construct", tables),
     ):
         yield
+
+
+@contextmanager
+def stacked_rotary() -> Iterator[None]:
+    """SkyReels 2 turns queries and keys in place, the even elements and then the odd ones.
+
+    MindSpore makes constants of the index of every element that is written: of a film of 97 frames they are 5 GB for
+    two layers, and a MindIR holds 2. Wan, which it is made of, stacks the two and is the same else.
+    """
+    from mindone.diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2AttnProcessor
+    from mindone.diffusers.models.transformers.transformer_wan import WanAttnProcessor
+
+    with mock.patch.object(SkyReelsV2AttnProcessor, "__call__", WanAttnProcessor.__call__):
+        yield

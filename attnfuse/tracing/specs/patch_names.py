@@ -11,6 +11,9 @@ DEVICE_CALLS = "device_calls"
 FRAME_TIMESTEPS = "frame_timesteps"
 """For timesteps of every frame."""
 
+GIVEN_MODELS = "given_models"
+"""For models of transformers that no pipeline has."""
+
 JOINT_SEQUENCE = "joint_sequence"
 """For Lumina 2's transformer."""
 
@@ -34,6 +37,9 @@ QWEN_ROTARY = "qwen_rotary"
 
 REAL_ROTARY = "real_rotary"
 """For rotary tables of complex numbers."""
+
+STACKED_ROTARY = "stacked_rotary"
+"""For attention of SkyReels 2's transformer."""
 
 TEXT_DECODER = "text_decoder"
 """For what is around the layers of mindone's decoders."""

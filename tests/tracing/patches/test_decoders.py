@@ -23,4 +23,10 @@ def test_decoders_give_the_states_of_mindones_own() -> None:
         "Mistral3ForConditionalGeneration": [0.0] * 4,
         "MultilingualCLIP": [0.0] * 2,
         "AudioLDM2ProjectionModel": [0.0] * 2,
+        "MistralModel": [0.0],
+        "MistralModel, its mask made": [0.0],
+        "MistralModel, no mask": [0.0],
+        "Qwen3Model": [0.0],
+        "Qwen3Model, its mask made": [0.0],
+        "ViTModel": [0.0] * 2,
     }

@@ -141,7 +141,7 @@ ALONE: Mapping[str, Alone] = {
     "qwen2": Alone(_QWEN2, _MASKED, fixed=_NO_CACHE, cause="mindone takes a keyword argument out of its dictionary"),
     "qwen2_4dmask": Alone(_QWEN2, _MASKED_4D, fixed=_NO_CACHE),
     "qwen3_4dmask": Alone(_QWEN3, _MASKED_4D, fixed=_NO_CACHE),
-    "mistral": Alone(_MISTRAL, _MASKED, fixed=_NO_CACHE, cause="mindone makes its mask with bool ^ bool"),
+    "mistral": Alone(_MISTRAL, _MASKED, fixed=_NO_CACHE),
     "mistral_4dmask": Alone(_MISTRAL, _MASKED_4D, fixed=_NO_CACHE),
     "gemma": Alone(_GEMMA, _MASKED, fixed=_NO_CACHE),
     "gemma_4dmask": Alone(_GEMMA, _MASKED_4D, fixed=_NO_CACHE),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from attnfuse.tracing.specs.context import Sizes, SpecContext
 from attnfuse.tracing.specs.fixed_settings import LORA_SCALE
+from attnfuse.tracing.specs.patch_names import STACKED_ROTARY
 from attnfuse.tracing.specs.record import SAMPLE, Input, PipelineFamily, Refusal, Spec
 from attnfuse.tracing.specs.sizes import video_sizes
 
@@ -109,6 +110,7 @@ SKY_REELS_2_TRANSFORMER = replace(
         Refusal("num_frame_per_block", (1,)),
         Refusal("pos_embed_seq_len"),
     ),
+    patches=(*WAN_TRANSFORMER.patches, STACKED_ROTARY),
 )
 
 FAMILIES = (
