@@ -35,7 +35,7 @@ def _unet(width: int, side: int = 64, channels: int = 4) -> dict[str, tuple[int,
 
 def _bert(**changes: Any) -> Config:
     return {
-        "vocab_size": 50265,
+        "vocab_size": 1024,
         "hidden_size": 768,
         "intermediate_size": 3072,
         "num_attention_heads": 12,
@@ -60,10 +60,10 @@ def _vision(model: str, width: int, heads: int, patch: int, side: int, **changes
 
 
 _MASK_4D = "attention_mask_4d"
-_QWEN_2_5 = decoder(3584, 28, 4, 18944, vocab_size=152064)
-_QWEN_3 = decoder(4096, 32, 8, 12288, vocab_size=151936, head_dim=128)
-_MISTRAL = decoder(4096, 32, 8, 14336, vocab_size=32768, sliding_window=None)
-_GEMMA = decoder(2048, 8, 1, 16384, vocab_size=256000, head_dim=256)
+_QWEN_2_5 = decoder(3584, 28, 4, 18944)
+_QWEN_3 = decoder(4096, 32, 8, 12288, head_dim=128)
+_MISTRAL = decoder(4096, 32, 8, 14336, sliding_window=None)
+_GEMMA = decoder(2048, 8, 1, 16384, head_dim=256)
 _GPT_2: Config = {"n_layer": 2}
 _ASYMMETRIC: Config = {
     "down_block_types": ["DownEncoderBlock2D"] * 4,
@@ -345,7 +345,7 @@ PUBLISHED: dict[str, Published] = {
     "roberta": _alone("RoBERTa base", _bert(), _text(512, "attention_mask")),
     "xlm_roberta": _alone(
         "XLM-RoBERTa large",
-        _bert(vocab_size=250002, hidden_size=1024, intermediate_size=4096, num_attention_heads=16),
+        _bert(hidden_size=1024, intermediate_size=4096, num_attention_heads=16),
         _text(512, "attention_mask"),
     ),
     "gpt2": _alone("GPT-2", _GPT_2, _text(512)),

@@ -54,17 +54,11 @@ PUBLISHED: dict[str, Published] = {
     ),
     "cogview4_glm": Published(
         "GLM-4 9B (CogView4)",
-        {
-            "text_encoder": decoder(
-                4096, 32, 2, 13696, head_dim=128, vocab_size=151552, attention_bias=True, pad_token_id=151329
-            )
-        },
+        {"text_encoder": decoder(4096, 32, 2, 13696, head_dim=128, attention_bias=True, pad_token_id=3)},
         ShapeOptions(sequence_length=224),
     ),
     "sana_gemma2": Published("Gemma 2 2B (Sana)", {"text_encoder": GEMMA_2}),
-    "lumina_gemma": Published(
-        "Gemma 2B (Lumina-Next)", {"text_encoder": decoder(2048, 8, 1, 16384, head_dim=256, vocab_size=256000)}
-    ),
+    "lumina_gemma": Published("Gemma 2B (Lumina-Next)", {"text_encoder": decoder(2048, 8, 1, 16384, head_dim=256)}),
     "flux2_mistral": Published(
         "Mistral Small 3 24B (Flux.2)",
         {
@@ -76,7 +70,6 @@ PUBLISHED: dict[str, Published] = {
                     32768,
                     model_type="mistral",
                     head_dim=128,
-                    vocab_size=131072,
                     num_hidden_layers=31,  # of 40; the pipeline takes the states before the layers 10, 20 and 30
                     sliding_window=None,
                 ),
@@ -89,7 +82,7 @@ PUBLISHED: dict[str, Published] = {
         "XLM-RoBERTa large (Kandinsky 2.1)",
         {
             "text_encoder": {
-                "vocab_size": 250002,
+                "vocab_size": 1024,
                 "hidden_size": 1024,
                 "intermediate_size": 4096,
                 "num_hidden_layers": 2,
@@ -107,7 +100,7 @@ PUBLISHED: dict[str, Published] = {
         {
             "text_encoder": {
                 "num_layers": 2,
-                "padded_vocab_size": 65024,
+                "padded_vocab_size": 1024,
                 "hidden_size": 4096,
                 "ffn_hidden_size": 13696,
                 "kv_channels": 128,
@@ -130,7 +123,6 @@ PUBLISHED: dict[str, Published] = {
                 28,
                 4,
                 18944,
-                vocab_size=152064,
                 rope_scaling={"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24]},
                 vision_config={"depth": 2, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": 3584},
             )

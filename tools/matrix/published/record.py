@@ -63,8 +63,12 @@ def clip(width: int, heads: int, projection: int, **changes: Any) -> Config:
 
 
 def decoder(width: int, heads: int, keys: int, inner: int, **changes: Any) -> Config:
-    """A language model of Llama's build; `keys` is the number of heads of key and value."""
+    """A language model of Llama's build; `keys` is the number of heads of key and value.
+
+    Its words are few: they take gigabytes, and nothing else depends on how many there are.
+    """
     return {
+        "vocab_size": 1024,
         "hidden_size": width,
         "intermediate_size": inner,
         "num_hidden_layers": 2,
@@ -92,13 +96,12 @@ CLIP_L = clip(768, 12, 768)
 CLIP_G = clip(1280, 20, 1280, hidden_act="gelu")
 T5_XXL = t5(4096, 64, 10240)
 UMT5_XXL = t5(4096, 64, 10240, vocab_size=256384)
-LLAMA_3 = decoder(4096, 32, 8, 14336, vocab_size=128320, rms_norm_eps=1e-5, rope_theta=500000.0, pad_token_id=128258)
+LLAMA_3 = decoder(4096, 32, 8, 14336, rms_norm_eps=1e-5, rope_theta=500000.0)
 GEMMA_2 = decoder(
     2304,
     8,
     4,
     9216,
-    vocab_size=256000,
     head_dim=256,
     query_pre_attn_scalar=256,
     attn_logit_softcapping=50.0,

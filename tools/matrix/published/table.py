@@ -5,6 +5,7 @@ Imports no MindSpore.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -29,7 +30,7 @@ runtimes on ascend910b. Nothing here was computed: numbers are compared in the m
 The widths are in `tools/matrix/published`, which has what differs from the defaults of mindone's classes. They were
 written down as the models are known, and were not compared with files of checkpoints. Lengths are the pipelines' own
 defaults. Where an autoencoder takes a film, it is short and its frames small (64 × 96 pixels), as it is traced chunk by
-chunk; its channels are real.
+chunk; its channels are real. Language models have a thousand words, on whose number nothing else depends.
 
 - *heads × head_dim*, *lengths*: of query, and of query × key, as far as the graph knows them; the first few.
 - *lite*, *mindspore*: fused of all sites (Softmax and fused attention nodes of the source).
@@ -58,7 +59,7 @@ def render(rows: Told) -> str:
     lines += [f"| {row.name} | {row.model} | {_cell(_why(row, text))} |" for row, text in failed]
     lacking = [row for row, found in rows if found is None and row.plan is not None]
     if lacking:
-        lines += ["", "## Not run", "", "There was no time for these.", ""]
+        lines += ["", "## Not run", "", "`python -m tools.matrix.widths` makes these.", ""]
         lines += [f"- {row.name} ({row.model})" for row in lacking]
     return "\n".join(lines) + "\n"
 
@@ -129,7 +130,7 @@ def _assumed(made: Made) -> Iterator[str]:
 
 def _without_place(reason: str) -> str:
     """The reason without the value it was found at, which is another for each site."""
-    return reason.rpartition(" at ")[0] or reason
+    return re.sub(r" at \S+:\d+$", "", reason)
 
 
 def _why(row: WideRow, text: str) -> str:
