@@ -1,4 +1,4 @@
-"""A test is found where what it tests is: tests/ mirrors attnfuse/, and tests/passes/ the passes."""
+"""A test is found where what it tests is: tests/ mirrors attnfuse/, tests/passes/ and tests/runtime/ the others."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ _ACROSS = {
     "passes/test_fixtures": "passes by example",
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
+    "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
@@ -71,7 +72,11 @@ _ACROSS = {
 
 def _modules() -> set[str]:
     """`verify/numbers/data`, `passes/attention`: modules and packages, as paths below tests/."""
-    folders = {ROOT / "attnfuse": Path(), ROOT / "passes/attnfuse_passes": Path("passes")}
+    folders = {
+        ROOT / "attnfuse": Path(),
+        ROOT / "passes/attnfuse_passes": Path("passes"),
+        ROOT / "runtime/attnfuse_runtime": Path("runtime"),
+    }
     return {
         (below / path.relative_to(folder)).with_suffix("").as_posix().removesuffix("/__init__")
         for folder, below in folders.items()

@@ -31,7 +31,7 @@ from attnfuse.tracing.runner import UNSET, environment
 from tests.support.waiting import PATIENCE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATHS: Final = (str(ROOT), str(ROOT / "passes"))
+PATHS: Final = (str(ROOT), str(ROOT / "passes"), str(ROOT / "runtime"))
 WORKERS: Final = ("attnfuse.tracing.worker", "attnfuse.verify.inference.worker")
 """The modules of attnfuse that run MindSpore."""
 
