@@ -9,3 +9,15 @@ class AttnfuseRuntimeError(Exception):
 
 class SchedulerError(AttnfuseRuntimeError):
     """A scheduler's configuration, or what it was asked for, is not supported or makes no sense."""
+
+
+class FolderError(AttnfuseRuntimeError):
+    """A folder is none that attnfuse wrote, or is not whole."""
+
+
+class InputError(AttnfuseRuntimeError):
+    """What a component was given is missing, too much, or of another shape or type than its graph takes."""
+
+
+class BackendError(AttnfuseRuntimeError):
+    """What runs a graph is not installed, does not take it, or failed."""

@@ -61,6 +61,7 @@ def test_contract_holds(tree: Path) -> None:
         ("attnfuse/cli/compile.py", "import attnfuse.tracing.weights", "Nobody else imports what runs"),
         ("attnfuse/ir/graph.py", "import onnxruntime", "Only verification needs"),
         ("runtime/attnfuse_runtime/noise.py", "import attnfuse.names", "The runtime needs neither MindSpore"),
+        ("runtime/attnfuse_runtime/backends/lite.py", "import attnfuse.names", "The runtime needs neither MindSpore"),
         ("runtime/attnfuse_runtime/schedulers/ddim.py", "import mindone", "The runtime needs neither MindSpore"),
         (
             "runtime/attnfuse_runtime/noise.py",
