@@ -21,3 +21,7 @@ class InputError(AttnfuseRuntimeError):
 
 class BackendError(AttnfuseRuntimeError):
     """What runs a graph is not installed, does not take it, or failed."""
+
+
+class PipelineError(AttnfuseRuntimeError):
+    """A pipeline has no loop here, or lacks what its loop needs."""
