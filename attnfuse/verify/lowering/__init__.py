@@ -3,8 +3,10 @@
     arithmetic    the three arithmetics, and what a fused node rounds
     writer        the ONNX graph being written
     context       what a rule sees of its node, the table of rules
-    elementwise   arithmetic, comparisons, activations, casts, constants
+    elementwise   arithmetic, comparisons, activations, casts
+    creation      tensors made from nothing but numbers and shapes
     layout        operators that only move values
+    lookups       elements by their places, and in order
     linear        products, convolutions
     reductions    sums, means, norms, softmax
     composites    gates and rotations, as CANN's kernels compute them

@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons, activations, casts, constants. One value in, one out, shapes broadcast.
+"""Arithmetic, comparisons, activations, casts. One value in, one out, shapes broadcast.
 
 Argument orders: MindSpore 2.7.1's operator definitions.
 """
@@ -25,11 +25,12 @@ _WITH_ALPHA = ("AddExt", "SubExt", "AddScalar", "SubScalar", "InplaceAddExt", "I
 _COMPARISONS = {
     "Less": "Less", "LessScalar": "Less", "Greater": "Greater", "GreaterScalar": "Greater", "Equal": "Equal",
     "EqScalar": "Equal", "LessEqual": "LessOrEqual", "GreaterEqual": "GreaterOrEqual",
-    "GreaterEqualScalar": "GreaterOrEqual",
+    "GreaterEqualScalar": "GreaterOrEqual", "LessEqualScalar": "LessOrEqual",
 }  # fmt: skip
 _UNARY = {
     "Exp": "Exp", "Sin": "Sin", "Cos": "Cos", "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Sqrt": "Sqrt", "Neg": "Neg",
-    "Abs": "Abs", "ReLU": "Relu", "Reciprocal": "Reciprocal",
+    "Abs": "Abs", "ReLU": "Relu", "Reciprocal": "Reciprocal", "LogExt": "Log", "Floor": "Floor", "Ceil": "Ceil",
+    "Sign": "Sign",
 }  # fmt: skip
 
 _BASES = {"Log2": 2.0, "Log10": 10.0}
@@ -72,17 +73,40 @@ def _compare(at: LoweringContext) -> Result:
     return at.emit(_COMPARISONS[at.op], at.converted(0, dtype), at.converted(1, dtype))
 
 
-@lowers("NotEqual", "NeScalar", moves=True)
+@lowers("NotEqual", "NeScalar", "NotEqualScalar", moves=True)
 def _not_equal(at: LoweringContext) -> Result:
     dtype = _common(at)
     return at.emit("Not", at.emit("Equal", at.converted(0, dtype), at.converted(1, dtype)))
 
 
-@lowers("FloorDiv")
+@lowers("PowScalarTensor")
+def _power_of_scalar(at: LoweringContext) -> Result:
+    """(number, x)."""
+    return at.emit("Pow", at.scalar(at.number(0)), at.converted(1, at.out.dtype))
+
+
+@lowers("FloorMod", "RemainderTensorTensor", "RemainderTensorScalar", "RemainderScalarTensor")
+def _remainder(at: LoweringContext) -> Result:
+    """What is left of x, of the sign of the divisor."""
+    dtype = at.out.dtype
+    x, y = at.converted(0, dtype), at.converted(1, dtype)
+    if not dtype.is_float:
+        return at.emit("Mod", x, y, fmod=0)
+    return at.emit("Sub", x, at.emit("Mul", at.emit("Floor", at.emit("Div", x, y)), y))
+
+
+@lowers("Mod")
+def _signed_remainder(at: LoweringContext) -> Result:
+    """What is left of x, of the sign of x."""
+    return at.emit("Mod", at.converted(0, at.out.dtype), at.converted(1, at.out.dtype), fmod=1)
+
+
+@lowers("FloorDiv", "FloorDivScalar")
 def _floor_div(at: LoweringContext) -> Result:
-    """Of whole numbers, downwards; in float64, which holds those of up to 53 bits, for ONNX divides towards zero."""
+    """Downwards; whole numbers in float64, which holds those of up to 53 bits, for ONNX divides them towards zero."""
     if at.out.dtype.is_float:
-        raise at.unsupported("of fractions")
+        x, y = (at.converted(i, at.out.dtype) for i in (0, 1))
+        return at.emit("Floor", at.emit("Div", x, y))
     x, y = (at.emit("Cast", at.converted(i, dtypes.INT64), to=onnx_type(dtypes.FLOAT64)) for i in (0, 1))
     return at.emit("Cast", at.emit("Floor", at.emit("Div", x, y)), to=onnx_type(at.out.dtype))
 
@@ -99,9 +123,17 @@ def _logical(at: LoweringContext) -> Result:
     return at.emit("And" if at.op.endswith("And") else "Or", at.converted(0, dtypes.BOOL), at.converted(1, dtypes.BOOL))
 
 
-@lowers("IsInf", "IsNan", moves=True)
+@lowers("LogicalXor", moves=True)
+def _either(at: LoweringContext) -> Result:
+    return at.emit("Xor", at.converted(0, dtypes.BOOL), at.converted(1, dtypes.BOOL))
+
+
+@lowers("IsInf", "IsNan", "IsNaN", "IsFinite", moves=True)
 def _is(at: LoweringContext) -> Result:
-    return at.emit("IsInf" if at.op == "IsInf" else "IsNaN", at.tensor(0))
+    x = at.tensor(0)
+    if at.op == "IsFinite":
+        return at.emit("Not", at.emit("Or", at.emit("IsInf", x), at.emit("IsNaN", x)))
+    return at.emit("IsInf" if at.op == "IsInf" else "IsNaN", x)
 
 
 @lowers("Select", "Where", moves=True)
@@ -148,6 +180,52 @@ def _log_of_base(at: LoweringContext) -> Result:
     return at.emit("Div", at.emit("Log", at.converted(0, at.out.dtype)), at.scalar(math.log(_BASES[at.op])))
 
 
+@lowers("Log1p")
+def _log_of_more(at: LoweringContext) -> Result:
+    """log(1 + x) = x · log(1 + x) / ((1 + x) − 1): what is lost in the sum is lost in the divisor too (Kahan)."""
+    x = at.converted(0, at.out.dtype)
+    one = at.scalar(1.0)
+    more = at.emit("Add", x, one)
+    off = at.emit("Sub", more, one)
+    usual = at.emit("Mul", x, at.emit("Div", at.emit("Log", more), off))
+    is_small, is_infinite = at.emit("Equal", off, at.scalar(0.0)), at.emit("IsInf", more)
+    return at.emit("Where", at.emit("Or", is_small, is_infinite), x, usual)
+
+
+@lowers("Softplus")
+def _softplus(at: LoweringContext) -> Result:
+    return _soft(at, at.converted(0, at.out.dtype))
+
+
+@lowers("SoftplusExt")
+def _softplus_ext(at: LoweringContext) -> Result:
+    """(x, beta, threshold): log(1 + exp(beta x)) / beta; x itself where beta x is more than the threshold."""
+    x, beta = at.converted(0, at.out.dtype), at.scalar(at.number(1))
+    scaled = at.emit("Mul", x, beta)
+    above = at.emit("Greater", scaled, at.scalar(at.number(2)))
+    return at.emit("Where", above, x, at.emit("Div", _soft(at, scaled), beta))
+
+
+def _soft(at: LoweringContext, x: str) -> str:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(−|x|)), in which nothing overflows."""
+    small = at.emit("Exp", at.emit("Neg", at.emit("Abs", x)))
+    return at.emit("Add", at.emit("Max", x, at.scalar(0.0)), at.emit("Log", at.emit("Add", small, at.scalar(1.0))))
+
+
+@lowers("Mish")
+def _mish(at: LoweringContext) -> Result:
+    x = at.converted(0, at.out.dtype)
+    return at.emit("Mul", x, at.emit("Tanh", _soft(at, x)))
+
+
+@lowers("HSwish")
+def _hard_swish(at: LoweringContext) -> Result:
+    """x · min(max(x + 3, 0), 6) / 6."""
+    x = at.converted(0, at.out.dtype)
+    share = at.emit("Min", at.emit("Max", at.emit("Add", x, at.scalar(3.0)), at.scalar(0.0)), at.scalar(6.0))
+    return at.emit("Div", at.emit("Mul", x, share), at.scalar(6.0))
+
+
 @lowers("Exp2")
 def _exp2(at: LoweringContext) -> Result:
     return at.emit("Exp", at.emit("Mul", at.converted(0, at.out.dtype), at.scalar(math.log(2.0))))
@@ -173,6 +251,14 @@ def _dropout(at: LoweringContext) -> Result:
         raise at.unsupported(f"dropout at random, with keep_prob {at.number(1)}")
     kept = at.emit("Equal", at.tensor(0), at.tensor(0))
     return [at.tensor(0), at.emit("Cast", kept, to=onnx_type(at.writer.arithmetic.carry(at.outs[1].dtype)))]
+
+
+@lowers("DropoutExt", moves=True)
+def _dropout_ext(at: LoweringContext) -> Result:
+    """(x, share that is dropped …); what became of which element are bits that nobody reads here."""
+    if at.number(1) != 0.0:
+        raise at.unsupported(f"dropout at random, of {at.number(1)}")
+    return [at.tensor(0), None]
 
 
 @lowers("Rsqrt")
@@ -246,35 +332,6 @@ def _outer(at: LoweringContext) -> Result:
 @lowers("Cast")
 def _cast(at: LoweringContext) -> Result:
     return at.converted(0, at.out.dtype)
-
-
-@lowers("OnesLikeExt", "OnesLike", "Ones", "NewOnes", moves=True)
-def _ones(at: LoweringContext) -> Result:
-    return at.writer.carried(np.ones(at.out.dims, at.out.dtype.numpy))
-
-
-@lowers("ZerosLikeExt", "ZerosLike", "Zeros", "NewZeros", moves=True)
-def _zeros(at: LoweringContext) -> Result:
-    return at.writer.carried(np.zeros(at.out.dims, at.out.dtype.numpy))
-
-
-@lowers("EmptyLike", moves=True)
-def _empty(at: LoweringContext) -> Result:
-    """Not a number: whoever reads an element before it is written has no result that could agree."""
-    if not at.out.dtype.is_float:
-        raise at.unsupported("whole numbers that are not set")
-    return at.writer.carried(np.full(at.out.dims, np.nan).astype(at.out.dtype.numpy))
-
-
-@lowers("FillV2", moves=True)
-def _fill_with_tensor(at: LoweringContext) -> Result:
-    """Shape, number as a tensor."""
-    return at.emit("Expand", at.converted(1, at.out.dtype), at.writer.integers(at.out.dims))
-
-
-@lowers("FillScalar")
-def _fill(at: LoweringContext) -> Result:
-    return at.writer.carried(np.full(at.out.dims, at.number(1)).astype(at.out.dtype.numpy))
 
 
 # --- erf, which onnxruntime has for float32 only

@@ -17,7 +17,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read, sizes
 from attnfuse.verify.graph.needed import needed_values
-from attnfuse.verify.lowering import composites, elementwise, layout, linear, reductions
+from attnfuse.verify.lowering import composites, creation, elementwise, layout, linear, lookups, reductions
 from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding, onnx_type
 from attnfuse.verify.lowering.context import (
     INT64_MAX,
@@ -35,7 +35,7 @@ from attnfuse.verify.lowering.fused import MICROSOFT, lower_fused
 from attnfuse.verify.lowering.writer import OnnxWriter
 from attnfuse.verify.names import leaf_name
 
-FAMILIES = (composites, elementwise, layout, linear, reductions)
+FAMILIES = (composites, creation, elementwise, layout, linear, lookups, reductions)
 """The modules whose import filled the table of rules."""
 
 _OPSET = 23

@@ -37,8 +37,9 @@ class Written:
         self.inputs[name] = array
         return name
 
-    def write(self, op: str, array: Array, *scalars: float | bool) -> Written:
-        operands = [self.parameter, self.given(array), *map(self.g.constant, scalars), self.state]
+    def write(self, op: str, array: Array, *scalars: float | bool | Array, places: Array | None = None) -> Written:
+        at = [] if places is None else [self.g.constant(places)]
+        operands = [self.parameter, *at, self.given(array), *map(self.g.constant, scalars), self.state]
         made = self.g.node(op, operands, self.tensor_type, primitive=PRIMITIVE)
         self.state = self.g.node("UpdateState", [self.state, made], None, primitive=PRIMITIVE)
         return self
@@ -68,6 +69,20 @@ class Written:
 def test_what_is_read_behind_a_write(op: str, scalars: tuple[float, ...], value: Array) -> None:
     graph = Written().write(op, X, *scalars)
     np.testing.assert_array_equal(graph.values(graph.read())[0], -value)
+
+
+@pytest.mark.parametrize(
+    ("op", "places", "written", "value"),
+    [
+        ("ScatterUpdate", np.array([1], np.int32), X[:1], np.stack([HELD[0], X[0]])),
+        ("ScatterNdUpdate", np.array([[1, 2], [0, -3]], np.int32)[:1], X[0, :1], [[1, 2, 3], [1, 2, 10]]),
+        ("ScatterNdAdd", np.array([[1], [1]], np.int32), X, [[1, 2, 3], [21, -38, np.float32(3) + 2 * X[0, 2]]]),
+    ],
+)
+def test_what_is_read_behind_a_write_to_some_places(op: str, places: Array, written: Array, value: Array) -> None:
+    """ScatterUpdate and ScatterNdUpdate as MindSpore's CPU kernels do it."""
+    graph = Written().write("AssignSub", Y).write("AssignAdd", Y).write(op, written, places=places)
+    np.testing.assert_allclose(graph.values(graph.read())[0], -np.array(value), rtol=1e-6)
 
 
 def test_writes_follow_one_another_and_each_read_sees_those_before_it() -> None:
