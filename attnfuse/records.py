@@ -239,7 +239,8 @@ def certificate(
         warning = f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again"
     if not entries:
         return None, warning
-    document = {**Verification(()).to_json(), "components": entries}
+    complete = not any(entry.get("not_verified") for entry in entries)
+    document = {**Verification(()).to_json(), "complete": complete, "components": entries}
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(), warning
 
 

@@ -49,7 +49,16 @@ def report_outcome(
             return exit_codes.VERIFICATION
     if outcome.unmet:
         return exit_codes.UNMET
-    return TraceError.exit_code if outcome.report.failed else 0
+    if outcome.report.failed:
+        return TraceError.exit_code
+    return 0 if outcome.verification is None else code_of(outcome.verification)
+
+
+def code_of(verification: Verification) -> int:
+    """The exit code that a verification comes to."""
+    if not verification.passed:
+        return exit_codes.VERIFICATION
+    return 0 if verification.complete else exit_codes.PARTLY_VERIFIED
 
 
 def _write_report(file: Path, text: str) -> None:
@@ -63,7 +72,8 @@ def say_verification(verification: Verification) -> None:
     """Say on stderr what was verified of each component, with its figures and findings."""
     for component in verification.components:
         if component.passed:
-            say(f"{component.name}: verified ({component.level}; {', '.join(component.executors)})")
+            how = "verified in part" if component.not_verified else "verified"
+            say(f"{component.name}: {how} ({component.level}; {', '.join(component.executors)})")
         for figures in component.outputs:
             say(
                 f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
@@ -84,6 +94,8 @@ def say_verification(verification: Verification) -> None:
             say(f"{component.name}: note: {note}")
         for warning in component.warnings:
             say(f"warning: {component.name}: {warning}")
+        for text in component.not_verified:
+            say(f"{component.name}: NOT VERIFIED: {text}")
         for finding in component.findings:
             say(f"{component.name}: DIFFERS: {finding}")
     say(f"not verified: {'; '.join(NOT_VERIFIED)}")

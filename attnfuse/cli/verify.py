@@ -13,7 +13,7 @@ from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
 from attnfuse.cli.options import PATH
-from attnfuse.cli.outcome import say_verification
+from attnfuse.cli.outcome import code_of, say_verification
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
@@ -48,9 +48,11 @@ def verify_command(
     (docs/verification-inputs.md).
     """
     if certificate is not None and (original is None) == (fused is None):
-        checked = check_certificate(certificate, original, fused)
-        say(f"unchanged since {certificate} was written: {counted(checked, 'file')}.")
-        return 0
+        held = check_certificate(certificate, original, fused)
+        say(f"unchanged since {certificate} was written: {counted(held.files, 'file')}.")
+        for text in held.not_verified:
+            say(f"NOT VERIFIED then: {text}")
+        return exit_codes.PARTLY_VERIFIED if held.not_verified else 0
     if original is None or fused is None:
         raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
     plugins.load()  # the operators that they add
@@ -76,4 +78,4 @@ def verify_command(
     if as_json:
         click.echo(json.dumps(verification.to_json(), indent=1, ensure_ascii=False))
     say_verification(verification)
-    return 0 if verification.passed else exit_codes.VERIFICATION
+    return code_of(verification)

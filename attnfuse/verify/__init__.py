@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attnfuse.errors import UsageError
 from attnfuse.verify.result import NOT_VERIFIED, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
+
+if TYPE_CHECKING:
+    from attnfuse.verify.certificate import Held
 
 __all__ = [
     "NOT_VERIFIED",
@@ -139,8 +142,8 @@ def verify_batches(
     )
 
 
-def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
-    """Check files against the digests of a `verification.json`; the number of files that were checked.
+def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> Held:
+    """Check files against the digests of a `verification.json`: how many, and what it says was not verified of them.
 
     Raises VerificationError where one differs, and SourceError for a certificate that cannot be read.
     """

@@ -12,6 +12,7 @@ from attnfuse.mindir import codec
 from attnfuse.names import counted
 from attnfuse.output import FileDigest
 from attnfuse.verify import certificate
+from attnfuse.verify.graph import gaps
 from attnfuse.verify.graph.fused_nodes import fused_nodes
 from attnfuse.verify.graph.structure import check_interface, has_same_types, new_findings
 from attnfuse.verify.inference import inferred_types
@@ -51,7 +52,7 @@ def check(
     notes = [f"already so in the original: {finding}" for finding in old]
 
     with timed(seconds, "inference"):
-        inferred = inferred_types.infer(after, name, work)
+        inferred, not_inferred = _inferred(after, name, work)
         # What is wrong with the result is told first; without that, a source that is rejected too tells of neither.
         if inferred.rejected is not None and not findings:
             _check_inferable(before, name, work)
@@ -69,6 +70,7 @@ def check(
         original=compared_files[0],
         fused=compared_files[1],
         seconds=seconds,
+        not_verified=not_inferred,
     )
     if level != "full":
         return result
@@ -99,7 +101,20 @@ def check(
         sites=tuple(found.sites),
         drawn=tuple(found.drawn),
         data=tuple(found.data),
+        not_verified=(*result.not_verified, *found.not_verified),
     )
+
+
+def _inferred(model: Model, name: str, work: Path) -> tuple[inferred_types.Inference, tuple[str, ...]]:
+    """What MindSpore infers; where it rejects the graph, without the operators it does not know, which are told."""
+    whole = inferred_types.infer(model, name, work)
+    foreign = gaps.foreign_gaps(model) if whole.rejected is not None else []
+    if not foreign:
+        return whole, ()
+    rest = inferred_types.infer(gaps.take_out(model, foreign, 1), name, work)
+    if rest.rejected is not None:
+        return whole, ()
+    return rest, tuple(f"{gap.said}; its types were not inferred" for gap in foreign)
 
 
 def _check_inferable(original: Model, name: str, work: Path) -> None:

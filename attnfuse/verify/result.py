@@ -123,6 +123,8 @@ class ComponentVerification:
     """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
     data: tuple[ComparedFile, ...] = ()
     """Files of the inputs that were given."""
+    not_verified: tuple[str, ...] = ()
+    """What this level asks for and could not be verified, in words: operators that cannot be run here."""
     seconds: Unsaved[dict[str, float]] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -147,6 +149,11 @@ class Verification:
         return all(c.passed for c in self.components)
 
     @property
+    def complete(self) -> bool:
+        """Whether all was verified that the level asks for."""
+        return not any(c.not_verified for c in self.components)
+
+    @property
     def findings(self) -> tuple[str, ...]:
         """Every finding, with its component's name in front."""
         return tuple(f"{c.name}: {finding}" for c in self.components for finding in c.findings)
@@ -157,6 +164,7 @@ class Verification:
             "schema": SCHEMA,
             "attnfuse": __version__,
             "passed": self.passed,
+            "complete": self.complete,
             "components": [c.to_json() for c in self.components],
             "not_verified": list(NOT_VERIFIED),
         }

@@ -26,12 +26,14 @@ A family module registers its rules when it is imported; `graph` imports them al
 
 from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding
 from attnfuse.verify.lowering.context import UnsupportedOpError
-from attnfuse.verify.lowering.graph import Lowered, lower
+from attnfuse.verify.lowering.graph import Lowered, has_rule, lower, unknown_nodes
 
 __all__ = [
     "Arithmetic",
     "Lowered",
     "Rounding",
     "UnsupportedOpError",
+    "has_rule",
     "lower",
+    "unknown_nodes",
 ]

@@ -87,6 +87,23 @@ def lower(
     return _Walk(model, OnnxWriter(arithmetic, instead=instead), rounding or {}, taps, peaks, samples).run()
 
 
+def unknown_nodes(model: Model) -> dict[str, str]:
+    """The nodes that `lower` has no rule for, or whose rule refuses them, with the reasons; in file order.
+
+    Raises UnsupportedOpError where the type of what such a node gives is not known, or an input cannot be fed.
+    """
+    walk = _Walk(model, OnnxWriter(Arithmetic.EXACT), {}, (), (), ())
+    walk.unknown = {}
+    walk.inputs()
+    walk.nodes(model.proto.graph)
+    return walk.unknown
+
+
+def has_rule(op: str) -> bool:
+    """Whether nodes of the operator are run, unless their arguments forbid it."""
+    return op in RULES or op in FUSED_OPS
+
+
 class _Walk:
     def __init__(
         self,
@@ -108,15 +125,21 @@ class _Walk:
         self.samples: dict[str, Tensor | None] = dict.fromkeys(samples)
         self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
+        self.unknown: dict[str, str] | None = None
+        """Where it is given, nodes without a rule go there, with the reasons, and a stand-in takes their place."""
 
-    def run(self) -> Lowered:
-        top = self.model.proto.graph
-        for value in top.input:
+    def inputs(self) -> None:
+        """Feed the graph's inputs."""
+        for value in self.model.proto.graph.input:
             kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
             if kind is None or not kind.is_static:
                 raise UnsupportedOpError(f"input {leaf_name(value.name)} is of a type or size that cannot be run")
             self._feed(value.name, kind, None)
-        self._graph(top)
+
+    def run(self) -> Lowered:
+        top = self.model.proto.graph
+        self.inputs()
+        self.nodes(top)
         outputs: list[Tensor] = []
         for output in top.output:
             outputs += self._leaves(self._output(output.name), output.name)
@@ -187,7 +210,7 @@ class _Walk:
             held = self.writer.round_to(held, tensor_type.dtype, carrier)
         self.env[value] = Tensor(held, tensor_type)
 
-    def _graph(self, graph: GraphProto) -> None:
+    def nodes(self, graph: GraphProto) -> None:
         """Every needed node of the graph, in file order, which is topological."""
         for message in graph.node:
             node = self.model.producer(message.output[0])
@@ -197,11 +220,24 @@ class _Walk:
             for value in node.inputs:
                 if value not in self.env:
                     self._leaf(value)
-            self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
+            self.env[node.name] = self._made(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
             if node.name in self.samples:
                 self.samples[node.name] = self._sample(node)
+
+    def _made(self, node: Node) -> Value:
+        try:
+            return self._call(node) if node.op == CALL else self._node(node)
+        except UnsupportedOpError as error:
+            if self.unknown is None:
+                raise
+            self.unknown[node.name] = str(error)
+            types = self.model.types_of(node.name)
+            stands = tuple(Tensor("", t) for t in (types if isinstance(types, tuple) else (types,)) if t is not None)
+            if not stands or not all(t.tensor_type.is_static for t in stands):
+                raise
+            return stands if isinstance(types, tuple) else stands[0]
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""
@@ -223,7 +259,7 @@ class _Walk:
             raise UnsupportedOpError(f"{short_name(node.name)}: a call of a value, not of a function")
         for parameter, argument in zip(function.input, node.inputs, strict=True):
             self.env[parameter.name] = self.env[argument]
-        self._graph(function)
+        self.nodes(function)
         return self.env[function.output[0].name]
 
     def _node(self, node: Node) -> Value:

@@ -66,6 +66,14 @@ DRAWS = 16
 EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
 
 
+class NoRuleError(VerificationError):
+    """A graph as a whole cannot be run, for want of a rule: its parts may be, alone."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the graph cannot be run on this machine ({reason}); use --verify static.")
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """A graph and the values of its weights."""
@@ -138,7 +146,8 @@ def compare(
     `inputs` are by the original's names; left out, they are drawn as `draw` says, and more of them where an output has
     too few elements for one draw to tell. `no_fully_masked_rows`: the policy rules such rows out, and what stands in
     them is nobody's.
-    Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
+    Raises NoRuleError where the original has a node without a rule, VerificationError where it cannot be run for
+    another reason; that the fused one cannot is a finding.
     """
     is_drawn = inputs is None
     inputs = dict(draw_inputs(original.model, seed, draw or OPEN) if inputs is None else inputs)
@@ -153,11 +162,11 @@ def compare(
         formula = formula_values(original, rounding, inputs, native)
         allowed = algebra_bounds(original, fused.model, rounding, inputs, reference)
     except UnsupportedOpError as error:
-        raise VerificationError(f"the graph cannot be run on this machine ({error}); use --verify static.") from None
+        raise NoRuleError(str(error)) from None
     # By position, as a graph's inputs are called after the graph they belong to.
     given = zip(fused.model.proto.graph.input, original.model.proto.graph.input, strict=False)
     same = {a.name: inputs[b.name] for a, b in given if b.name in inputs}
-    names = [leaf_name(o.name) for o in original.model.proto.graph.output]
+    names = output_names(original.model, len(reference))
     try:
         algebra = fused.run(Arithmetic.EXACT, same)
         result = fused.run(Arithmetic.NATIVE, same)
@@ -172,8 +181,7 @@ def compare(
         reference, allowed = [output.exact for output in read_so], [output.allowed for output in read_so]
     figures = []
     for i, (a, b, c, d, e, f) in enumerate(zip(reference, native, formula, algebra, result, allowed, strict=True)):
-        name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
-        judged = judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
+        judged = judge(names[i], reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
         figures.append(replace(judged, not_nan=0) if no_fully_masked_rows else judged)
     if is_drawn and any(map(_is_undecided, figures)):
         further = _further_draws(original, fused, seed, draw or OPEN, draws_of(figures))
@@ -188,6 +196,16 @@ def compare(
             )
     warnings = accuracy.warn(original.model, original.weights, inputs, reference, figures)
     return Comparison(tuple(figures), tuple(findings), tuple(notes), values, warnings)
+
+
+def output_names(model: Model, count: int) -> list[str]:
+    """What the graph's `count` outputs are called, an element of a tuple `name[0]`."""
+    names: list[str] = []
+    for output in model.proto.graph.output:
+        types, name = model.types_of(output.name), leaf_name(output.name)
+        names += [f"{name}[{i}]" for i in range(len(types))] if isinstance(types, tuple) else [name]
+    # Elements of an element are counted through.
+    return names if len(names) == count else [f"{names[0].partition('[')[0]}[{i}]" for i in range(count)]
 
 
 def _is_undecided(figures: OutputFigures) -> bool:

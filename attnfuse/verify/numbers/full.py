@@ -22,12 +22,12 @@ from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlined
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.names import counted
-from attnfuse.verify.graph import sites
+from attnfuse.verify.graph import gaps, sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
-from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
 from attnfuse.verify.numbers import comparison, data, execution, replaced_operators, site_numbers, weights
-from attnfuse.verify.numbers.comparison import Comparison, Side, problems, rows_without_nan, uncompared
+from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
@@ -61,6 +61,7 @@ class Found:
     sites: list[SiteFigures] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
     data: list[ComparedFile] = field(default_factory=list)
+    not_verified: list[str] = field(default_factory=list)
 
     def add(self, other: Found, where: str) -> None:
         """Take over what was found at some sizes; `where` tells them."""
@@ -71,6 +72,7 @@ class Found:
         self.sites += other.sites
         self.drawn += [f"{drawn} at {where}" for drawn in other.drawn]
         self.data += other.data
+        self.not_verified += [f"at {where}: {text}" for text in other.not_verified]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +137,35 @@ def _at_sizes(
     """
     found = Found()
     with timed(seconds, "numbers"):
-        sides = (_without_calls(sides[0], request.seed, found), sides[1])
+        sides, is_whole = _without_unknown(sides, found)
+        if is_whole:
+            sides = (_without_calls(sides[0], request.seed, found), sides[1])
         before, after = (side.model for side in sides)
         written = sites.find(before, after)
         parts = [(site, sites.cut(before, after, site)) for site in written.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
+        whole = [(replaced, part) for replaced, part in others if part is not None]
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
-        met = _run_whole(sides, _feeds(before, sets, request), taps, request, found)
+        try:
+            met = _met(_run_whole(sides, _feeds(before, sets, request), taps, request, found))
+        except NoRuleError as error:
+            alone = "only sites and replaced operators were run, each alone on drawn operands"
+            found.not_verified.append(f"the graph as a whole, {alone}: {error.reason}")
+            pairs = [(site, part) for site, part in pairs if _can_be_run(f"site {site.label}", part, found)]
+            whole = [(r, part) for r, part in whole if _can_be_run(f"{r.op} {short_name(r.value)}", part, found)]
+            met = _Met({k: v for _, part in pairs for k, v in draw_inputs(part.original, request.seed).items()})
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(
             *sides,
             pairs,
-            met.compared.values,
+            met.values,
             request.seed,
             request.never_fully_masked,
-            met.feed.given,
+            met.given,
             are_about_masks=met.is_about_masks,
         )
     with timed(seconds, "restated"):
-        whole = [(replaced, part) for replaced, part in others if part is not None]
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
@@ -168,7 +179,41 @@ def _at_sizes(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """The values that sites are run on: those of a run, where there was one, of real inputs that `given` tells."""
+
+    values: dict[str, Array]
+    given: str = ""
+    is_about_masks: bool = False
+
+
+def _met(run: _Run) -> _Met:
+    return _Met(run.compared.values, run.feed.given, run.is_about_masks)
+
+
+def _can_be_run(name: str, part: sites.Cut, found: Found) -> bool:
+    """Whether both graphs of a part can; one that cannot is not verified."""
+    unknown = [*unknown_nodes(part.original).values(), *unknown_nodes(part.fused).values()]
+    found.not_verified += [f"{name}: {reason}" for reason in unknown[:1]]
+    return not unknown
+
+
 # --- whole graphs
+
+
+def _without_unknown(sides: tuple[Side, Side], found: Found) -> tuple[tuple[Side, Side], bool]:
+    """Both graphs without the nodes that cannot be run, and without calls then; and whether there was no such node."""
+    try:
+        if not any(unknown_nodes(side.model) for side in sides):
+            return sides, True
+        flat = inlined(sides[0].model), inlined(sides[1].model)
+        cuts = gaps.find_gaps(*flat, (unknown_nodes(flat[0]), unknown_nodes(flat[1])), has_rule)
+    except UnsupportedOpError:
+        return sides, True  # told by whoever runs them
+    found.not_verified += [gap.said for gap in cuts]
+    before, after = gaps.take_out(flat[0], cuts, 0), gaps.take_out(flat[1], cuts, 1)
+    return (Side(before, sides[0].weights), Side(after, sides[1].weights)), False
 
 
 def _without_calls(original: Side, seed: int, found: Found) -> Side:
@@ -177,9 +222,11 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
     if flat is original.model:
         return original
     inputs = draw_inputs(flat, seed, OPEN)
-    given = [
-        execution.run(lower(model, Arithmetic.EXACT), inputs, original.weights) for model in (original.model, flat)
-    ]
+    try:
+        lowered = [lower(model, Arithmetic.EXACT) for model in (original.model, flat)]
+    except UnsupportedOpError:
+        return Side(flat, original.weights)  # told by whoever runs it
+    given = [execution.run(each, inputs, original.weights) for each in lowered]
     for one, other in zip(*given, strict=True):
         if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
             found.findings.append("the original without its calls gives other numbers than with them.")
@@ -189,8 +236,12 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
 
 def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
     """One after the other: inputs of a real size are gigabytes together."""
+    for given in sets:
+        inputs = given.inputs
+        if any(value.name not in inputs for value in model.proto.graph.input):  # those of nodes that were taken out
+            inputs = {**draw_inputs(model, request.seed), **inputs}
+        yield _Feed(given.label, inputs, None, f"{given.label}, {given.fault()}")
     if sets:
-        yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
         return
     for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
         yield _drawn(request.seed, draw)
@@ -253,6 +304,8 @@ def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorTyp
         return comparison.compare(
             *sides, request.seed, taps, feed.inputs, draw=feed.draw, no_fully_masked_rows=is_ruled_out
         )
+    except NoRuleError:
+        raise
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None
