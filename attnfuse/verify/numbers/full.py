@@ -22,11 +22,11 @@ from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlined
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.names import counted
-from attnfuse.verify.graph import gaps, sites
+from attnfuse.verify.graph import branches, gaps, sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
-from attnfuse.verify.numbers import comparison, data, execution, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers import branching, comparison, data, execution, replaced_operators, site_numbers, weights
 from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
@@ -109,7 +109,6 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
     """Run both graphs and every part that was rewritten. Raises as `attnfuse.verify.verify_component` does."""
     sets = data.read_sets(before, request.data)
     found = Found(data=[given.file for given in sets])
-    before, after = read_through(before), read_through(after)
     provided, remarks = weights.both_sides(
         before.proto, request.original, after.proto, request.fused, request.seed, request.held
     )
@@ -130,7 +129,31 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
 def _at_sizes(
     sides: tuple[Side, Side], sets: Sequence[data.DataSet], request: Request, seconds: dict[str, float]
 ) -> Found:
-    """The same for graphs of known sizes.
+    """The same for graphs of known sizes: along each path, where they decide what runs."""
+    if not branching.have_branches(sides):
+        before, after = (replace(side, model=read_through(side.model)) for side in sides)
+        return _of_nodes((before, after), sets, request, seconds)
+    found = Found()
+    taken: set[branches.Choice] = set()
+    for run in branching.runs(sides, sets):
+        taken.update(run.path.choices)
+        if run.sides is None:
+            found.findings.append(f"along {run.path.label}: {run.fault.rstrip('.')}.")
+            continue
+        asked = replace(
+            request,
+            compute=branches.in_all_runs(run.path, request.compute),
+            never_fully_masked=branches.in_all_runs(run.path, dict.fromkeys(request.never_fully_masked, "")).keys(),
+        )
+        found.add(_of_nodes(run.sides, run.sets, asked, seconds), run.path.label)
+    found.not_verified += branching.not_taken(sides[0].model, taken)
+    return found
+
+
+def _of_nodes(
+    sides: tuple[Side, Side], sets: Sequence[data.DataSet], request: Request, seconds: dict[str, float]
+) -> Found:
+    """The same for graphs in which each node is run, once.
 
     A rewrite takes calls away first: what it replaced is found in the original without them, which is shown to be the
     original.
