@@ -42,7 +42,7 @@ from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
-from attnfuse.staged_verification import verify_staged
+from attnfuse.staged_verification import Staged, verify_staged
 from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
@@ -253,7 +253,7 @@ def _produce(
             progress.stage(name, "verify")
             files = data.get(name, ())
             verification = verify_staged(
-                result,
+                Staged.of(result),
                 root / graph,
                 work / name,
                 policy=request.policy,

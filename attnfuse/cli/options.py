@@ -59,9 +59,34 @@ shape_options = (
     ),
 )
 
+trace_options = (
+    click.option(
+        "--strict-config",
+        is_flag=True,
+        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
+    ),
+    click.option(
+        "--trace",
+        type=click.Choice(get_args(Way)),
+        default=DEFAULT_WAY,
+        show_default=True,
+        help="Trace each distinct block once, or the whole model as one graph.",
+    ),
+    click.option(
+        "--cache-dir",
+        type=PATH,
+        help="Cache folder: traces and results that the next compile takes over.",
+    ),
+)
+
+component_option = click.option(
+    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
+)
+progress_option = click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
+
 source_options = with_options(
     click.argument("source"),
-    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
+    component_option,
     *shape_options,
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
     click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
@@ -83,23 +108,7 @@ source_options = with_options(
         metavar="EXPR",
         help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
     ),
-    click.option(
-        "--strict-config",
-        is_flag=True,
-        help="Leave out components whose configuration mindone's class does not take, instead of a warning.",
-    ),
-    click.option(
-        "--trace",
-        type=click.Choice(get_args(Way)),
-        default=DEFAULT_WAY,
-        show_default=True,
-        help="Trace each distinct block once, or the whole model as one graph.",
-    ),
-    click.option(
-        "--cache-dir",
-        type=PATH,
-        help="Cache folder: traces and results that the next compile takes over.",
-    ),
+    *trace_options,
     click.option(
         "--print-graph-after",
         "print_after",
@@ -111,5 +120,5 @@ source_options = with_options(
     click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
     click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
-    click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
+    progress_option,
 )

@@ -35,6 +35,7 @@ __all__ = [
     "data_files",
     "measure_memory",
     "require_executor",
+    "verify_alone",
     "verify_batches",
     "verify_component",
 ]
@@ -105,6 +106,17 @@ def verify_component(
         data=data,
         never_fully_masked=never_fully_masked,
     )
+
+
+def verify_alone(name: str, graph: Path, work: Path) -> ComponentVerification:
+    """Check one graph by itself: its structure, and MindSpore's inference over it; level "static".
+
+    Raises as `verify_component` does.
+    """
+    require_executor("static")
+    from attnfuse.verify.component import check_alone
+
+    return check_alone(name, graph, work)
 
 
 def verify_batches(

@@ -14,7 +14,7 @@ from attnfuse.output import FileDigest
 from attnfuse.verify import certificate
 from attnfuse.verify.graph import gaps
 from attnfuse.verify.graph.fused_nodes import fused_nodes
-from attnfuse.verify.graph.structure import check_interface, has_same_types, new_findings
+from attnfuse.verify.graph.structure import check_interface, check_structure, has_same_types, new_findings
 from attnfuse.verify.inference import inferred_types
 from attnfuse.verify.result import ComponentVerification, Level
 from attnfuse.verify.stages import timed
@@ -70,6 +70,8 @@ def check(
         original=compared_files[0],
         fused=compared_files[1],
         seconds=seconds,
+        compute=dict(sorted(compute.items())),
+        never_fully_masked=tuple(sorted(never_fully_masked)),
         not_verified=not_inferred,
     )
     if level != "full":
@@ -102,6 +104,28 @@ def check(
         drawn=tuple(found.drawn),
         data=tuple(found.data),
         not_verified=(*result.not_verified, *found.not_verified),
+    )
+
+
+def check_alone(name: str, graph: Path, work: Path) -> ComponentVerification:
+    """See `attnfuse.verify.verify_alone`."""
+    model = Model(codec.parse(codec.read_bytes(graph), str(graph)))
+    seconds: dict[str, float] = {}
+    with timed(seconds, "structure"):
+        findings = [*check_structure(model), *check_interface(model, model)]
+    with timed(seconds, "inference"):
+        inferred, not_inferred = _inferred(model, name, work)
+    return ComponentVerification(
+        name=name,
+        level="static",
+        seed=0,
+        findings=(*findings, *(f"MindSpore's inference: {finding}" for finding in inferred.findings)),
+        notes=(f"MindSpore re-inferred {counted(inferred.compared, 'node type')}",),
+        executors=(f"mindspore {inferred.mindspore} (type and shape inference)",),
+        fused_nodes=len(fused_nodes(model)),
+        fused=certificate.compared_files(model.proto, graph, {}),
+        seconds=seconds,
+        not_verified=not_inferred,
     )
 
 

@@ -123,6 +123,10 @@ class ComponentVerification:
     """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
     data: tuple[ComparedFile, ...] = ()
     """Files of the inputs that were given."""
+    compute: dict[str, str] = field(default_factory=dict)
+    """The dtypes that the policy asks sites to be computed in, by their results; empty where none is known."""
+    never_fully_masked: tuple[str, ...] = ()
+    """Results of sites of which the policy says that each row has a key: other rows were not asked about."""
     not_verified: tuple[str, ...] = ()
     """What this level asks for and could not be verified, in words: operators that cannot be run here."""
     seconds: Unsaved[dict[str, float]] = field(default_factory=dict, compare=False)

@@ -9,9 +9,10 @@ import pytest
 
 from attnfuse import cli
 from attnfuse.ir.graph import Model
+from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.verify.inference import inferred_types
 from tests.support.graphs import GraphBuilder
-from tests.verify.numbers.test_gaps import DIMS, FLOAT16, KIND, attends
+from tests.verify.numbers.test_gaps import DIMS, KIND, attends
 
 
 def graph() -> GraphBuilder:

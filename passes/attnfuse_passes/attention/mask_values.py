@@ -261,7 +261,7 @@ def _joined(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
 def _put(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
     """x with values in places, each a coordinate of the first axes; of equal places none is told which one counts."""
     array, places, values = (fold.operand(name, depth) for name in node.inputs[:3])
-    coordinates = places.reshape(-1, places.shape[-1])
+    coordinates = places.reshape(-1, places.shape[-1]).astype(np.int64)
     sizes = np.array(array.shape[: places.shape[-1]])
     is_within = (coordinates >= 0).all() and (coordinates < sizes).all()
     if not is_within or len(np.unique(coordinates, axis=0)) != len(coordinates):

@@ -82,7 +82,7 @@ def test_what_is_read_behind_a_write(op: str, scalars: tuple[float, ...], value:
 def test_what_is_read_behind_a_write_to_some_places(op: str, places: Array, written: Array, value: Array) -> None:
     """ScatterUpdate and ScatterNdUpdate as MindSpore's CPU kernels do it."""
     graph = Written().write("AssignSub", Y).write("AssignAdd", Y).write(op, written, places=places)
-    np.testing.assert_allclose(graph.values(graph.read())[0], -np.array(value), rtol=1e-6)
+    np.testing.assert_allclose(graph.values(graph.read())[0].astype(float), -np.array(value, float), rtol=1e-6)
 
 
 def test_writes_follow_one_another_and_each_read_sees_those_before_it() -> None:
