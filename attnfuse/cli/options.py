@@ -59,6 +59,27 @@ shape_options = (
     ),
 )
 
+component_option = click.option(
+    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
+)
+
+target_options = (
+    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
+    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
+    click.option(
+        "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
+    ),
+    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep matching attention unfused (repeatable)."),
+    click.option(
+        "--pass",
+        "pass_options",
+        multiple=True,
+        metavar="NAME.OPTION=VALUE",
+        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
+    ),
+)
+
 trace_options = (
     click.option(
         "--strict-config",
@@ -79,29 +100,13 @@ trace_options = (
     ),
 )
 
-component_option = click.option(
-    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
-)
 progress_option = click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
 
 source_options = with_options(
     click.argument("source"),
     component_option,
     *shape_options,
-    click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
-    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
-    click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
-    click.option(
-        "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
-    ),
-    click.option("--no-flash", multiple=True, metavar="GLOB", help="Keep matching attention unfused (repeatable)."),
-    click.option(
-        "--pass",
-        "pass_options",
-        multiple=True,
-        metavar="NAME.OPTION=VALUE",
-        help="Set an option of a pass (repeatable); attnfuse passes lists them.",
-    ),
+    *target_options,
     click.option(
         "--require",
         multiple=True,
