@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
@@ -37,19 +37,19 @@ from attnfuse.output import (
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, report_of, with_output
+from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Source, open_source
-from attnfuse.staged_verification import Staged, verify_staged
-from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
+from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
+from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
-from attnfuse.verify import Verification, data_files, require_executor
+from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
 from attnfuse.written_weights import streamed_chunks
 
 VerifyLevel: TypeAlias = Literal["none", "static", "full"]
@@ -59,15 +59,15 @@ VerifyLevel: TypeAlias = Literal["none", "static", "full"]
 class CompileRequest:
     """What to compile, for whom, and where to.
 
-    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already. `dtype`
-    None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a dry run);
-    with `check` nothing is written either, and what would be is compared with what is there. `seed` is that of the
-    inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
-    `trace` is how what is traced is: block by block where that goes, or whole. `reporters` are those that write a
-    document of their own into the output. `between` is called after each pass over each component, and has each graph
-    made again.
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
+    of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.numbers.data`); with `again` what a certificate in the output is of is verified too. `cache` is a
+    folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component whose
+    configuration its class does not take is left out. `trace` is how what is traced is: block by block where that
+    goes, or whole. `reporters` are those that write a document of their own into the output. `between` is called
+    after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -82,6 +82,7 @@ class CompileRequest:
     verify: VerifyLevel = "none"
     seed: int = 0
     data: Path | None = None
+    again: bool = False
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
@@ -97,7 +98,8 @@ class CompileOutcome:
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
     components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
-    in the output beside them, which the written documents list too; `report` is of this compile. `dropped` says what a
+    in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
+    stood in the output, of the same files; `report` is of this compile. `dropped` says what a
     verification that stood there is no longer about.
     """
 
@@ -110,6 +112,7 @@ class CompileOutcome:
     cache_error: str = ""
     kept: tuple[str, ...] = ()
     dropped: str = ""
+    verified_before: tuple[str, ...] = ()
 
 
 def inspect(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:
@@ -240,6 +243,8 @@ def _produce(
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
+    verified_before: list[str] = []
+    stood = {} if request.again or root is None else certificates(target) or {}
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
@@ -263,7 +268,9 @@ def _produce(
         if root is not None and request.verify != "none":
             progress.stage(name, "verify")
             files = data.get(name, ())
-            verification = verify_staged(
+            known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+            verified_before += [] if known_before is None else [name]
+            verification = known_before or verify_staged(
                 Staged.of(result),
                 root / graph,
                 work / name,
@@ -313,8 +320,33 @@ def _produce(
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
     kept = () if standing is None else standing.names
     return CompileOutcome(
-        report, tuple(results), _unmet(request, report), verified, sink.files, kept=kept, dropped=dropped
+        report,
+        tuple(results),
+        _unmet(request, report),
+        verified,
+        sink.files,
+        kept=kept,
+        dropped=dropped,
+        verified_before=tuple(verified_before),
     ), standing
+
+
+def _verified_before(
+    request: CompileRequest,
+    result: ComponentResult,
+    data: Sequence[Path],
+    stood: Mapping[str, Any] | None,
+    inputs: Mapping[str, FileDigest],
+    sink: Sink,
+) -> ComponentVerification | None:
+    """What a certificate that stands in the output tells of the component, if it is of the same files and question."""
+    if stood is None or request.verify == "none":
+        return None
+    asked = asked_of(request.policy, result.name, result.component.owner, result.sites)
+    own = {name: sink.files[name] for name in (result.graph, *result.variables)}
+    if not answers(stood, asked, request.verify, request.seed, data):
+        return None
+    return recorded(stood) if still_holds(stood, own, original_files(result, inputs, sink.files)) else None
 
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:

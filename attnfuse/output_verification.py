@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -44,9 +44,8 @@ from attnfuse.policy import PassOption, Policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
 from attnfuse.rewriting import original_at, rewrite
-from attnfuse.serialisation import from_json
 from attnfuse.sources import SUFFIX, Component, Source, open_source
-from attnfuse.staged_verification import Asked, Staged, asked_of, verify_staged
+from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import certificates, still_holds
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
@@ -63,8 +62,6 @@ from attnfuse.verify import (
 )
 from attnfuse.written_weights import streamed_chunks
 
-_LEVELS: tuple[Level, ...] = get_args(Level)
-"""The fuller level behind."""
 NO_SOURCE = "nothing was compared with the source: attnfuse verify SOURCE OUT does that"
 _Document = TypeVar("_Document", bound=BaseModel)
 
@@ -212,13 +209,14 @@ def verify_output(request: VerifyRequest, progress: Progress | None = None) -> V
         require_executor(request.level)
     data = {} if request.data is None else data_files(request.data, [component.name for component in chosen])
     stood = certificates(written.place) or {}
+    known = {} if request.again else stood
     results: dict[str, ComponentVerification] = {}
     kept = []
     with _work_folder(written.place) as work:
         for component in chosen:
             progress.stage(component.name, "digest")
             job = _Job(written, component, request, data.get(component.name, ()), work, progress)
-            results[component.name], is_kept = job.run(stood.get(component.name))
+            results[component.name], is_kept = job.run(known.get(component.name))
             kept += [component.name] if is_kept else []
     verification = Verification(tuple(results.values()))
     fresh = {name: result for name, result in results.items() if name not in kept and request.source is not None}
@@ -283,19 +281,18 @@ class _Job:
         if (
             stood is not None
             and not changed
-            and self._answers(stood, asked)
+            and answers(stood, asked, self.request.level, self.request.seed, self.data)
             and still_holds(stood, files, _original(source, files, has_edited=self._has_edited(source)))
         ):
-            return _recorded(stood), True
+            return recorded(stood), True
         return self._against(source, work, changed), False
 
     def _alone(
         self, files: Mapping[str, FileDigest], stood: Mapping[str, Any] | None
     ) -> tuple[ComponentVerification, bool]:
         """By the certificate where there is one of these files; else what the graph itself tells."""
-        fuller = stood is not None and _LEVELS.index(stood["level"]) >= _LEVELS.index(self.request.level)
-        if stood is not None and fuller and not self.request.again and still_holds(stood, files, None):
-            return _recorded(stood), True
+        if stood is not None and is_as_full(stood, self.request.level) and still_holds(stood, files, None):
+            return recorded(stood), True
         self.progress.stage(self.component.name, "verify")
         entry = self.written.entry(self.component)
         work = self.work / f"{self.component.name}-alone"
@@ -318,18 +315,6 @@ class _Job:
         path = self.folder / self.component.graph
         graph = codec.parse(codec.read_bytes(path), str(path))
         return any(edited_weight(parameter_name(p), names) is not None for p in external.parameters(graph))
-
-    def _answers(self, stood: Mapping[str, Any], asked: Asked) -> bool:
-        """Whether a certificate tells what is asked now."""
-        given = [digest(path).sha256 for path in self.data]
-        return (
-            not self.request.again
-            and _LEVELS.index(stood["level"]) >= _LEVELS.index(self.request.level)
-            and (stood["level"] == "static" or stood["seed"] == self.request.seed)
-            and [file["sha256"] for file in stood["data"]] == given
-            and stood.get("compute") == asked.compute
-            and stood.get("never_fully_masked") == sorted(asked.never_fully_masked)
-        )
 
     def _against(self, source: Component, work: Path, changed: Sequence[str]) -> ComponentVerification:
         manifest, policy = self.written.manifest, self.written.policy(self.component)
@@ -394,14 +379,6 @@ def _original(
     else:
         weights = {} if has_edited else {name: files[name] for name in source.variables}
     return hashlib.sha256(data).hexdigest(), weights
-
-
-def _recorded(entry: Mapping[str, Any]) -> ComponentVerification:
-    """A component as its certificate has it."""
-    try:
-        return from_json(ComponentVerification, entry)
-    except ValueError as error:
-        raise SourceError(f"the certificate of {entry['name']} is damaged ({error}); verify with --again.") from None
 
 
 def _keep(written: Written, fresh: Mapping[str, ComponentVerification], stood: Mapping[str, Any]) -> str:

@@ -223,7 +223,7 @@ def certificate(
         before = (stood or {}).get(component.name)
         if before is not None:
             own = {name: files[name] for name in (component.graph, *component.variables)}
-            original = None if result is None else _original(result, inputs, files)
+            original = None if result is None else original_files(result, inputs, files)
             if not still_holds(before, own, original):
                 lost += [component.name] if fresh is None else []
                 before = None
@@ -244,7 +244,7 @@ def certificate(
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(), warning
 
 
-def _original(
+def original_files(
     result: ComponentResult, inputs: Mapping[str, FileDigest], files: Mapping[str, FileDigest]
 ) -> tuple[str, dict[str, FileDigest]]:
     """The digest of the graph that a verification holds the result against, and its weights."""

@@ -5,19 +5,22 @@ The check itself is `attnfuse.verify`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, get_args
 
 from attnfuse.decisions import SiteRecord
+from attnfuse.errors import SourceError
+from attnfuse.output import digest
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches
+from attnfuse.serialisation import from_json
 from attnfuse.sources import Component
 from attnfuse.targets import Target
-from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, batches_of, verify_batches, verify_component
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Level, batches_of, verify_batches, verify_component
 from attnfuse.written_weights import hold_original, link_or_copy
 
 
@@ -63,6 +66,32 @@ class Asked:
     never_fully_masked: frozenset[str] = frozenset()
 
 
+def is_as_full(certificate: Mapping[str, Any], level: Level) -> bool:
+    """Whether a certificate is of that level or a fuller one."""
+    levels = get_args(Level)
+    return certificate["level"] in levels and levels.index(certificate["level"]) >= levels.index(level)
+
+
+def answers(certificate: Mapping[str, Any], asked: Asked, level: Level, seed: int, data: Sequence[Path]) -> bool:
+    """Whether a certificate tells what is asked now; of which files it is `still_holds` says."""
+    return (
+        is_as_full(certificate, level)
+        and (level == "static" or certificate["seed"] == seed)
+        and (level == "static" or [file["sha256"] for file in certificate["data"]] == [digest(p).sha256 for p in data])
+        and certificate.get("compute") == asked.compute
+        and certificate.get("never_fully_masked") == sorted(asked.never_fully_masked)
+    )
+
+
+def recorded(certificate: Mapping[str, Any]) -> ComponentVerification:
+    """A component's verification as its certificate has it. Raises SourceError where that is damaged."""
+    try:
+        return from_json(ComponentVerification, certificate)
+    except ValueError as error:
+        name = certificate.get("name")
+        raise SourceError(f"the certificate of {name} is damaged ({error}); verify with --again.") from None
+
+
 def verify_staged(
     staged: Staged,
     fused: Path,
@@ -71,7 +100,7 @@ def verify_staged(
     policy: Policy,
     target: Target,
     passes: Sequence[Pass],
-    level: Literal["static", "full"],
+    level: Level,
     seed: int,
     data: Sequence[Path],
 ) -> ComponentVerification:

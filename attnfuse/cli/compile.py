@@ -32,6 +32,7 @@ from attnfuse.report.table import human_bytes
 @click.option("--dry-run", is_flag=True, help="Run without writing output.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
 @click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
+@click.option("--again", is_flag=True, help="Verify also what a certificate in OUTPUT tells of the same files.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
 )
@@ -48,6 +49,7 @@ def compile_command(
     level: VerifyLevel,
     seed: int,
     data: Path | None,
+    again: bool,
     **rest: Any,
 ) -> int:
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
@@ -70,6 +72,7 @@ def compile_command(
         verify=level,
         seed=seed,
         data=data,
+        again=again,
     )
     outcome = shared.execute(compiler.compile, request)
     code = report_outcome(outcome, shared)

@@ -42,6 +42,8 @@ def report_outcome(
         say(f"error: component {failed.name} was left out: {failed.reason}.")
     for unmet in outcome.unmet:
         say(f"error: {unmet}{'; nothing was written' if writes else ''}.")
+    for name in outcome.verified_before:
+        say(f"{name}: not verified again: the certificate is of the same files")
     if outcome.verification is not None:
         say_verification(outcome.verification)
         if not outcome.verification.passed:

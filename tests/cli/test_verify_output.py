@@ -60,6 +60,22 @@ def test_what_compile_verified_is_not_verified_again(
 
 
 @pytest.mark.usefixtures("verifying")
+def test_compile_does_not_verify_again_either(compiled: Run, source: Path, out: Path, tmp_path: Path) -> None:
+    def again(*options: str | Path) -> int:
+        return compiled(options=("--verify", "full", *options)).err.count("not verified again")
+
+    assert again() == 0
+    document = (out / "verification.json").read_bytes()
+    assert again() == 3
+    assert (out / "verification.json").read_bytes() == document
+    assert again("--again") == 0
+    assert again("--seed", "5") == 0
+    assert again("--seed", "5") == 3
+    (tmp_path / "policy.toml").write_text("[defaults]\nassume_no_fully_masked_rows = true\n")
+    assert again("--seed", "5", "--policy", tmp_path / "policy.toml") == 0  # what is asked is another
+
+
+@pytest.mark.usefixtures("verifying")
 def test_only_what_changed_is_verified_again(
     command: Command, compiled: Run, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
