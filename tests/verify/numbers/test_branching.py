@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.verify.numbers.full import Found, Request, check_numbers
 from tests.passes.attention.test_control_flow import branches, loop
@@ -105,6 +106,21 @@ def test_given_inputs_decide_and_what_they_do_not_take_is_told(tmp_path: Path) -
     (text,) = found.not_verified
     assert text.endswith("was never true: that branch was not run")
     assert len(found.sites) == 1
+
+
+def test_a_graph_that_decides_of_less_or_of_something_else_is_found(tmp_path: Path) -> None:
+    """One without the if, and one with another."""
+    g = GraphBuilder("cache")
+    x, weight = g.input("x", DIMS, FLOAT16), g.weight("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)
+    g.input("condition", (), BOOL)
+    g.output(attends(g, x, weight))
+    found = checked(twice(), g.model(), tmp_path)
+    assert [text.partition(": ")[2] for text in found.findings] == [
+        "the fused graph decides less than the original."
+    ] * 2
+    found = checked(twice(), fused(loop(large)), tmp_path)
+    assert all("the fused graph decides something else at CNode_" in text for text in found.findings)
+    assert len(found.findings) == 2
 
 
 def large(b: GraphBuilder, x: str) -> str:
