@@ -21,6 +21,7 @@ from mindspore import nn
 from attnfuse.errors import TraceError
 from attnfuse.tracing.blocks import stand_ins
 from attnfuse.tracing.blocks.abstracts import (
+    NONE,
     Abstract,
     Constants,
     Fixed,
@@ -42,6 +43,7 @@ from attnfuse.tracing.worker import first_line
 
 WORTH = 60
 """Cells that must be spared for a block to be cut out: to trace one by itself costs about what so many cells cost."""
+_LAZY = "_cell_init_args"
 _ATTEMPTS = 200
 """Traces that are begun in all, before the model is given up: each failure but the last teaches something."""
 
@@ -72,11 +74,13 @@ class Traced:
 class _Attempt:
     """One trace under way: what stand-ins were called with, and what was said that they give.
 
+    `hidden` has arguments, by stand-in and place, that stand-ins are not called with: see `_unwritable`.
     `unknown` is the call of which that could not be said, and why not, where it never can.
     """
 
     cut: Mapping[str, Any]
     structures: Mapping[str, Abstract]
+    hidden: Mapping[str, Mapping[int, Abstract]]
     calls: dict[str, dict[tuple[Abstract, ...], Abstract]] = field(default_factory=dict)
     unknown: tuple[str, tuple[Abstract, ...], str] | None = None
     given: Abstract | None = None
@@ -113,12 +117,9 @@ class Tracer:
         Raises NoBlocksError where the cell is to be traced whole.
         """
         self._name_scopes(cell, "Default")
-        lazy = next((below for _, below in cell.cells_and_names() if _is_lazy(below)), None)
-        if lazy is not None:
-            raise NoBlocksError(f"{type(lazy).__name__}: MindSpore itself compiles it once (lazy_inline)")
         if not self._choose(cell):
             raise NoBlocksError(self._why_none())
-        with tempfile.TemporaryDirectory() as sources:
+        with tempfile.TemporaryDirectory() as sources, without_lazy_inline(cell):
             self._writer = stand_ins.Writer(Path(sources), self._entry, self._constants)
             top = self._trace(cell, cell, inputs)
         if not top.cut:
@@ -178,21 +179,26 @@ class Tracer:
 
     def _trace(self, cell: Any, entry: Any, inputs: Sequence[TensorKind]) -> Traced:
         """Trace `entry`, which calls `cell` or is it. Raises what MindSpore does where no guess can be the cause."""
+        hidden: Mapping[str, Mapping[int, Abstract]] = {}
         while True:
             self._attempts += 1
             if self._attempts > _ATTEMPTS:
                 raise NoBlocksError("the types of its blocks are not found out")
             cut = self._choose(cell)
-            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()})
+            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()}, hidden)
             progress = self._progress()
             message, error = self._attempt(attempt, entry, inputs)
-            if attempt.unknown is not None:
+            right = self._confirm(attempt)
+            if attempt.unknown is not None and right:
                 self._learn(attempt)
-            right = attempt.unknown is None and self._confirm(attempt)
-            if message is not None and right:
+            elif message is not None and right:
                 calls = {key: next(iter(called)) for key, called in attempt.calls.items()}
                 return Traced(cell, message, attempt.given, attempt.given, attempt.cut, calls)
-            if self._progress() == progress:
+            if self._progress() != progress:
+                hidden = {}
+            elif right and message is None and not hidden and (found := _unwritable(attempt)):
+                hidden = found
+            else:
                 raise error if error is not None else NoBlocksError("its blocks give now this, now that")
 
     def _progress(self) -> tuple[int, ...]:
@@ -200,7 +206,7 @@ class Tracer:
 
     def _attempt(self, attempt: _Attempt, entry: Any, inputs: Sequence[TensorKind]) -> tuple[Any, Exception | None]:
         assert self._writer is not None
-        with self._writer.replaced(attempt.cut, attempt.structures), self._asked(attempt):
+        with self._writer.replaced(attempt.cut, attempt.structures, attempt.hidden), self._asked(attempt):
             try:
                 return self._compile(entry, inputs), None
             except Exception as error:  # MindSpore raises what the stand-in does, or something else about it
@@ -228,6 +234,8 @@ class Tracer:
         except UnknownTypeError as error:
             attempt.unknown = (key, (), f"it is called with {error}")
             raise
+        hidden = attempt.hidden.get(key, {})
+        told = tuple(hidden.get(place, one) for place, one in enumerate(told))
         called = attempt.calls.setdefault(key, {})
         for known, result in called.items():
             if known == told or tuple(map(plain, known)) == told:  # seen again after dictionaries became tuples
@@ -272,18 +280,20 @@ class Tracer:
             self._traced_or_refused(cell, told)
 
     def _confirm(self, attempt: _Attempt) -> bool:
-        """Whether each block gives what was said; those that were not traced yet are."""
-        right = True
+        """Whether each block gives what was said; those that were not traced yet are.
+
+        Up to the first that gives something else: with what the others were called may follow from that.
+        """
         for key, called in attempt.calls.items():
             cell = attempt.cut[key]
-            if len(called) != 1:
+            if len(called) > 1:
                 self._refuse(cell, type(cell), f"it is called in {len(called)} ways")
-                right = False
-                continue
-            ((told, guessed),) = called.items()
-            found = self._traced_or_refused(cell, told)
-            right = right and found is not None and found.result == guessed
-        return right
+                return False
+            for told, guessed in called.items():
+                found = self._traced_or_refused(cell, told)
+                if found is None or found.result != guessed:
+                    return False
+        return True
 
     # --- one block
 
@@ -386,9 +396,33 @@ class Tracer:
         )
 
 
-def _is_lazy(cell: Any) -> bool:
-    """Whether MindSpore compiles the cell once and calls it: `lazy_inline` marks it so."""
-    return str(getattr(cell, "_cell_init_args", None)).startswith("lazy_inline_")
+@contextmanager
+def without_lazy_inline(cell: Any) -> Iterator[None]:
+    """Have MindSpore inline every cell below, those too that `lazy_inline` marks: it makes functions of them."""
+    marked = [vars(below) for _, below in cell.cells_and_names() if _LAZY in vars(below)]
+    marks = [held.pop(_LAZY) for held in marked]
+    try:
+        yield
+    finally:
+        for held, mark in zip(marked, marks, strict=True):
+            held[_LAZY] = mark
+
+
+def _unwritable(attempt: _Attempt) -> dict[str, dict[int, Abstract]]:
+    """By stand-in and place, arguments that MindSpore cannot write to a file: constant structures that hold None.
+
+    When a trace is begun again with nothing learnt, stand-ins are called with the same again, and need not be told.
+    """
+    found = {
+        key: {place: one for place, one in enumerate(told) if _holds_none(one) and not any(leaves(one))}
+        for key, called in attempt.calls.items()
+        for told in called
+    }
+    return {key: places for key, places in found.items() if places}
+
+
+def _holds_none(abstract: Abstract) -> bool:
+    return isinstance(abstract, Group) and (NONE in abstract.parts or any(map(_holds_none, abstract.parts)))
 
 
 def _children(cell: Any) -> list[Any]:
