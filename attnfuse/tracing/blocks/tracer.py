@@ -37,7 +37,7 @@ from attnfuse.tracing.blocks.abstracts import (
     with_leaves,
 )
 from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
-from attnfuse.tracing.blocks.pieces import Piece, PieceCall
+from attnfuse.tracing.blocks.pieces import Piece, PieceCall, plain_name
 from attnfuse.tracing.contract import TensorKind
 from attnfuse.tracing.worker import first_line
 
@@ -102,6 +102,7 @@ class Tracer:
         self._irregular: set[type] = set()
         self._whole: dict[int, str] = {}  # classes and cells that are not to be cut out, by id, and why
         self._scopes: dict[int, str] = {}
+        self._owners: dict[str, str] = {}  # scopes of the cells that hold parameters, by name
         self._attempts = 0
         self._given: Abstract | None = None  # what a block was last seen to give
         self._writer: stand_ins.Writer | None = None
@@ -128,7 +129,11 @@ class Tracer:
 
     def _name_scopes(self, cell: Any, scope: str) -> None:
         """The scope that MindSpore gives nodes of each cell: names and classes of the cells it is in."""
-        self._scopes.setdefault(id(cell), scope)
+        self._scopes[id(cell)] = scope
+        for several in (cell._params.values(), *cell._params_list.values()):
+            for parameter in several:
+                if parameter is not None:  # held by several, it is of none
+                    self._owners[parameter.name] = "" if parameter.name in self._owners else scope
         for name, child in cell._cells.items():
             if child is not None and id(child) not in self._scopes:
                 self._name_scopes(child, f"{scope}/{name}-{type(child).__name__}")
@@ -376,7 +381,9 @@ class Tracer:
             file = f"piece_{number}.mindir"
             (folder / file).write_bytes(traced.message.SerializeToString(deterministic=True))
             calls = {key: self._call(traced.cut[key], told, numbers) for key, told in traced.calls.items()}
-            pieces.append(Piece(file, type(traced.cell).__name__, calls))
+            known = (plain_name(parameter.name) for parameter in traced.message.graph.parameter)
+            owners = {name: self._owners[name] for name in known if self._owners.get(name)}
+            pieces.append(Piece(file, type(traced.cell).__name__, calls, self._scopes[id(traced.cell)], owners))
         return tuple(pieces)
 
     def _called(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
@@ -391,7 +398,6 @@ class Tracer:
             parameters={a.name: b.name for a, b in zip(theirs, ours, strict=True)},
             arguments=[tree(abstract) for abstract in told],
             result=tree(called.made),
-            traced_as=self._scopes[id(called.cell)],
             scope=self._scopes[id(cell)],
         )
 
