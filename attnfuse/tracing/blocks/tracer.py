@@ -10,7 +10,7 @@ compared with a trace of the block. Worker side.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +43,8 @@ from attnfuse.tracing.worker import first_line
 
 WORTH = 60
 """Cells that must be spared for a block to be cut out: to trace one by itself costs about what so many cells cost."""
+_CHOICES = 5
+"""Times that the choice of blocks is gone over; seldom does it change more than once."""
 _LAZY = "_cell_init_args"
 _ATTEMPTS = 200
 """Traces that are begun in all, before the model is given up: each failure but the last teaches something."""
@@ -145,8 +147,21 @@ class Tracer:
     # --- which cells
 
     def _choose(self, cell: Any) -> dict[str, Any]:
-        """The outermost cells below `cell` that are to be cut out, by key."""
-        counts = repeated((below for _, below in cell.cells_and_names()), self._prints)
+        """The outermost cells below `cell` that are to be cut out, by key.
+
+        What is within one that is cut out does not count, as it is not traced here: a cell that was chosen for that
+        alone is not, and what is within it then counts.
+        """
+        chosen = self._outermost(cell, repeated((below for _, below in cell.cells_and_names()), self._prints))
+        for _ in range(_CHOICES):
+            counts = repeated(_outside(cell, {id(one) for one in chosen}), self._prints)
+            before, chosen = chosen, self._outermost(cell, counts)
+            if list(map(id, before)) == list(map(id, chosen)):
+                break
+        return {str(number): child for number, child in enumerate(chosen)}
+
+    def _outermost(self, cell: Any, counts: Mapping[str, int]) -> list[Any]:
+        """The outermost cells below `cell` that pay, where there are so many of each kind."""
         chosen: list[Any] = []
         pending = list(reversed(_children(cell)))
         seen: set[int] = set()
@@ -159,13 +174,13 @@ class Tracer:
                 chosen.append(child)
             else:
                 pending += reversed(_children(child))
-        return {str(number): child for number, child in enumerate(chosen)}
+        return chosen
 
     def _pays(self, cell: Any, counts: Mapping[str, int]) -> bool:
         kind, known = type(cell), self._prints.of(cell)
         if isinstance(cell, (nn.CellList, nn.SequentialCell, nn.CellDict)) or kind.__module__.startswith("mindspore."):
             return False
-        return (counts[known.digest] - 1) * known.size >= self._worth
+        return (counts.get(known.digest, 0) - 1) * known.size >= self._worth
 
     def _can_be_cut(self, cell: Any) -> bool:
         kind = type(cell)
@@ -429,6 +444,17 @@ def _unwritable(attempt: _Attempt) -> dict[str, dict[int, Abstract]]:
 
 def _holds_none(abstract: Abstract) -> bool:
     return isinstance(abstract, Group) and (NONE in abstract.parts or any(map(_holds_none, abstract.parts)))
+
+
+def _outside(cell: Any, chosen: Collection[int]) -> Iterator[Any]:
+    """Each cell below `cell` once, those that are chosen, by id, too, but none below them."""
+    pending, seen = _children(cell), set()
+    while pending:
+        below = pending.pop()
+        if id(below) not in seen:
+            seen.add(id(below))
+            yield below
+            pending += [] if id(below) in chosen else _children(below)
 
 
 def _children(cell: Any) -> list[Any]:
