@@ -27,6 +27,7 @@ from attnfuse.tracing.blocks.pieces import BEGUN_FILE, occurrences, write_pieces
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.graph_weights import weights_of
+from attnfuse.tracing.imports import by_name
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
@@ -61,6 +62,7 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
     tensors = read_tensors(find_files(plan.folder, plan.library))
+    by_name()
     try:
         import mindspore
 
