@@ -331,9 +331,17 @@ def _components(
     """The components, loaded one after the other; see `_loaded`."""
     for name in source.names:
         (work / name).mkdir()
-    jobs = request.jobs or affordable(processes.cores(), processes.available_memory())
-    with source.opened(work, jobs) as load:
+    with source.opened(work, _jobs(request)) as load:
         yield _loaded(load, source, work, progress, failed, weights=weights)
+
+
+def _jobs(request: CompileRequest) -> int:
+    """How many components are traced at a time."""
+    if request.jobs is not None:
+        return request.jobs
+    if request.verify == "full":  # which takes the memory that a trace beside it was to have
+        return 1
+    return affordable(processes.cores(), processes.available_memory())
 
 
 def _loaded(

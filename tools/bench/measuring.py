@@ -56,18 +56,19 @@ def measure(command: Sequence[str], out: Path) -> Figures:
 
 
 def table(results: Mapping[str, Sequence[Figures]]) -> str:
-    """A Markdown table: medians of each command, and under it the first over the second, run by run, its median."""
+    """A Markdown table: medians of each command, and under it the first over each other, run by run, its median."""
     lines = ["| | wall s | CPU s | peak MiB | written MB |", "|---|---|---|---|---|"]
     for name, figures in results.items():
         wall, cpu, peak = (statistics.median(getattr(f, key) for f in figures) for key in ("wall", "cpu", "peak"))
         lines.append(f"| {name} | {wall:.1f} | {cpu:.1f} | {peak / 2**20:.0f} | {figures[0].written / 1e6:.0f} |")
-    if len(results) == 2:
-        pairs = list(zip(*results.values(), strict=True))
+    first, *others = results
+    for other in others:
+        pairs = list(zip(results[first], results[other], strict=True))
         ratios = [
             statistics.median(getattr(a, key) / max(getattr(b, key), 1e-9) for a, b in pairs)
             for key in ("wall", "cpu", "peak")
         ]
-        lines.append(f"| {' / '.join(results)} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
+        lines.append(f"| {first} / {other} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
     return "\n".join(lines)
 
 
