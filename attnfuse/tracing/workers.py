@@ -87,6 +87,9 @@ class Workers:
         return self._codes.pop(request)
 
     def _started(self, folder: Path) -> subprocess.Popen[bytes]:
+        if self._server is not None and self._server.poll() is not None:  # it died, with whatever was asked of it
+            while self._look():
+                pass
         if self._server is None:
             self._said.truncate(0)
             self._server = subprocess.Popen(

@@ -22,6 +22,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -51,6 +52,8 @@ _plain_workers: Final = runner.workers
 _lock: Final = threading.Lock()
 _tracing: Final = threading.RLock()
 _workers: Workers | None = None
+_starting: ThreadPoolExecutor | None = None
+"""The thread that starts the server of traces, which dies with it (prctl(2), PR_SET_PDEATHSIG): a test's may end."""
 _server: subprocess.Popen[bytes] | None = None
 _asking: socket.socket | None = None
 _log: Final = os.memfd_create("forks")
@@ -78,13 +81,15 @@ def script(*arguments: str, cwd: Path | None = None, log: IO[Any] | None = None)
 @contextmanager
 def workers(jobs: int) -> Iterator[Workers]:
     """`runner.workers`, of one server for all: two at a time, which whoever has one job does not ask for."""
-    global _workers
+    global _workers, _starting
     if sys.executable != _PYTHON or not _usual(environment()):
         with _plain_workers(jobs) as own:
             yield own
         return
     with _tracing:
         _workers = _workers or Workers(2, _environment())
+        _starting = _starting or ThreadPoolExecutor(1)
+        _starting.submit(_workers._started, ROOT).result()
         try:
             yield _workers
         finally:

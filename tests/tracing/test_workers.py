@@ -123,6 +123,16 @@ def test_a_server_that_dies_takes_its_workers_with_it(held: Held) -> None:
     assert held.workers.wait(held.begin("four")) == 1  # from another server
 
 
+def test_a_server_that_died_with_nothing_to_do_is_followed_by_another(held: Held) -> None:
+    held.go()
+    request = held.begin("one")
+    assert held.workers.wait(request) == 1
+    server = json.loads(request.read_text())["parent"]
+    os.kill(server, signal.SIGKILL)
+    wait_for(lambda: not alive(server))
+    assert held.workers.wait(held.begin("two")) == 1
+
+
 def test_how_many() -> None:
     gib = 1 << 30
     assert affordable(8, 100 * gib) == 8
