@@ -46,6 +46,12 @@ def test_a_command_is_measured_with_what_it_starts(tmp_path: Path, monkeypatch: 
     assert found.written == 1000
 
 
+def test_what_a_fork_shares_counts_once(tmp_path: Path) -> None:
+    held = 96 * 2**20
+    command = f"import os, time; held = bytearray(b'x') * {held}; os.fork(); time.sleep(1.5)"
+    assert held < measuring.measure([sys.executable, "-c", command], tmp_path).peak < 1.8 * held
+
+
 def test_growth_of_a_trace_is_told_by_its_first_size(tmp_path: Path) -> None:
     found = rows(trace.growth_table({"blocks": {8: 2.0, 16: 2.5}, "whole": {8: 4.0, 16: 9.0}}))
     assert found["blocks, of the first"] == ["1.00", "1.25"]
