@@ -17,7 +17,6 @@ from attnfuse import compiler, staged_verification
 from attnfuse.output import digest
 from attnfuse.report.model import Manifest, Report
 from attnfuse.standing import Standing
-from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
 from attnfuse.verify import ComponentVerification, certificate
@@ -25,7 +24,7 @@ from attnfuse.verify.result import ComparedFile
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE
 from tests.support.split import write_split
-from tests.support.tracer import Tracer, write_weights
+from tests.support.tracer import Tracer, stand_in, write_weights
 
 NAMES = ["unet", "vae_decoder", "vae_encoder"]
 
@@ -33,7 +32,7 @@ NAMES = ["unet", "vae_decoder", "vae_encoder"]
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline of three components, traced by a stand-in."""
-    monkeypatch.setattr(runner, "trace_component", Tracer())
+    stand_in(monkeypatch, Tracer())
     folder = tmp_path / "in"
     index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline"}
     for name, config in (("unet", SD21_UNET), ("vae", SMALL_VAE)):
@@ -197,7 +196,7 @@ def test_nothing_is_added_of_another_mindspore(compiled: Run, tmp_path: Path, mo
         traced.versions["mindspore"] = "2.0"
         return traced
 
-    monkeypatch.setattr(runner, "trace_component", other)
+    stand_in(monkeypatch, other)
     refused(compiled, tmp_path, "vae_decoder", message="holds unet made with mindspore 1.0, and this was made with 2.0")
 
 
