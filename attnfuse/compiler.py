@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from attnfuse import pass_manager, plugins
+from attnfuse import pass_manager, plugins, processes
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.mindir import codec
@@ -41,7 +41,7 @@ from attnfuse.records import ComponentResult, certificate, manifest_of, original
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
-from attnfuse.sources import Component, Source, open_source
+from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
 from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
@@ -49,6 +49,7 @@ from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
+from attnfuse.tracing.workers import affordable
 from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
 from attnfuse.written_weights import streamed_chunks
 
@@ -63,11 +64,12 @@ class CompileRequest:
     `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`); with `again` what a certificate in the output is of is verified too. `cache` is a
-    folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component whose
-    configuration its class does not take is left out. `trace` is how what is traced is: block by block where that
-    goes, or whole. `reporters` are those that write a document of their own into the output. `between` is called
-    after each pass over each component, and has each graph made again.
+    `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
+    is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
+    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
+    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
+    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
+    into the output. `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -87,6 +89,7 @@ class CompileRequest:
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
+    jobs: int | None = None
     reporters: tuple[str, ...] = ()
     between: Between | None = None
 
@@ -120,15 +123,17 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
     return _census(request, progress or Silent(), weights=False)
 
 
+@contextlib.contextmanager
 def loaded(
     request: CompileRequest, work: Path, progress: Progress
-) -> tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]:
+) -> Iterator[tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]]:
     """The passes, and the components to run them over: each is read or traced, in `work`, when it is asked for.
 
     Weights are those that a file has. Raises as `compile` does for a source, or a request, that is refused.
     """
     _, source, passes = _open(request)
-    return passes, _components(source, work, progress, dict(source.failures), weights=False)
+    with _components(request, source, work, progress, dict(source.failures), weights=False) as components:
+        yield passes, components
 
 
 def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
@@ -214,8 +219,11 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
-    with _work_folder() as work:
-        for component in _components(source, work, progress, failed, weights=weights):
+    with (
+        _work_folder() as work,
+        _components(request, source, work, progress, failed, weights=weights) as components,
+    ):
+        for component in components:
             progress.stage(component.name, "rewrite")
             try:
                 rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
@@ -250,42 +258,43 @@ def _produce(
     data = {} if request.data is None else data_files(request.data, source.names)
     _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
-    for component in _components(source, work, progress, failed, weights=True):
-        name = component.name
-        progress.stage(name, "digest")
-        for given, path in component.inputs.items():
-            if given not in inputs:
-                inputs[given] = _digest(path, known, progress)
-        graph = target.path.name if target.is_file else component.graph_name
-        component = replace(component, graph_name=graph)  # a file of edited weights is called after it
-        try:
-            rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
-        except TraceError as error:
-            refused = _refused(failed, component, error, refused)
-            continue
-        lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
-        result = ComponentResult(component, rewritten, graph, lossy)
-        if root is not None and request.verify != "none":
-            progress.stage(name, "verify")
-            files = data.get(name, ())
-            known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
-            verified_before += [] if known_before is None else [name]
-            verification = known_before or verify_staged(
-                Staged.of(result),
-                root / graph,
-                work / name,
-                policy=request.policy,
-                target=request.target,
-                passes=passes,
-                level=request.verify,
-                seed=request.seed,
-                data=files,
-            )
-            if data and not files:
-                message = "--data has no inputs for it; those of its verification were drawn"
-                verification = replace(verification, warnings=(*verification.warnings, message))
-            result = replace(result, verification=verification)
-        results.append(result)
+    with _components(request, source, work, progress, failed, weights=True) as components:
+        for component in components:
+            name = component.name
+            progress.stage(name, "digest")
+            for given, path in component.inputs.items():
+                if given not in inputs:
+                    inputs[given] = _digest(path, known, progress)
+            graph = target.path.name if target.is_file else component.graph_name
+            component = replace(component, graph_name=graph)  # a file of edited weights is called after it
+            try:
+                rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
+            except TraceError as error:
+                refused = _refused(failed, component, error, refused)
+                continue
+            lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
+            result = ComponentResult(component, rewritten, graph, lossy)
+            if root is not None and request.verify != "none":
+                progress.stage(name, "verify")
+                files = data.get(name, ())
+                known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+                verified_before += [] if known_before is None else [name]
+                verification = known_before or verify_staged(
+                    Staged.of(result),
+                    root / graph,
+                    work / name,
+                    policy=request.policy,
+                    target=request.target,
+                    passes=passes,
+                    level=request.verify,
+                    seed=request.seed,
+                    data=files,
+                )
+                if data and not files:
+                    message = "--data has no inputs for it; those of its verification were drawn"
+                    verification = replace(verification, warnings=(*verification.warnings, message))
+                result = replace(result, verification=verification)
+            results.append(result)
     if refused is not None and not results:
         raise refused
     report = report_of(request.policy, request.target, passes, results, failed)
@@ -360,8 +369,28 @@ def _standing(request: CompileRequest, source: Source, target: OutputPlace, know
     return standing
 
 
+@contextlib.contextmanager
 def _components(
-    source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
+    request: CompileRequest, source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
+) -> Iterator[Iterator[Component]]:
+    """The components, loaded one after the other; see `_loaded`."""
+    for name in source.names:
+        (work / name).mkdir()
+    with source.opened(work, _jobs(request)) as load:
+        yield _loaded(load, source, work, progress, failed, weights=weights)
+
+
+def _jobs(request: CompileRequest) -> int:
+    """How many components are traced at a time."""
+    if request.jobs is not None:
+        return request.jobs
+    if request.verify == "full":  # which takes the memory that a trace beside it was to have
+        return 1
+    return affordable(processes.cores(), processes.available_memory())
+
+
+def _loaded(
+    load: Load, source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
 ) -> Iterator[Component]:
     """Load one component after the other; one that cannot be traced goes into `failed`, with the reason.
 
@@ -371,9 +400,8 @@ def _components(
     loaded = 0
     for name in source.names:
         folder = work / name
-        folder.mkdir()
         try:
-            component = source.load(name, folder, progress, weights=weights)
+            component = load(name, progress, weights=weights)
         except TraceError as error:
             failed[name] = _without_paths(str(error), [folder, *source.paths]).removeprefix(f"component {name}: ")
             first = first or error

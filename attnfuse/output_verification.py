@@ -44,7 +44,7 @@ from attnfuse.policy import PassOption, Policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
 from attnfuse.rewriting import original_at, rewrite
-from attnfuse.sources import SUFFIX, Component, Source, open_source
+from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
 from attnfuse.standing import certificates, still_holds
 from attnfuse.targets import Target
@@ -212,10 +212,10 @@ def verify_output(request: VerifyRequest, progress: Progress | None = None) -> V
     known = {} if request.again else stood
     results: dict[str, ComponentVerification] = {}
     kept = []
-    with _work_folder(written.place) as work:
+    with _work_folder(written.place) as work, _loading(request, chosen, work) as load:
         for component in chosen:
             progress.stage(component.name, "digest")
-            job = _Job(written, component, request, data.get(component.name, ()), work, progress)
+            job = _Job(written, component, request, data.get(component.name, ()), work, progress, load)
             results[component.name], is_kept = job.run(known.get(component.name))
             kept += [component.name] if is_kept else []
     verification = Verification(tuple(results.values()))
@@ -248,6 +248,18 @@ def _work_folder(place: OutputPlace) -> Iterator[Path]:
         yield stage.work
 
 
+@contextlib.contextmanager
+def _loading(request: VerifyRequest, chosen: Sequence[ManifestComponent], work: Path) -> Iterator[Load | None]:
+    """What loads components of the source, if there is one; each has an empty folder of its name in `work`."""
+    for component in chosen:
+        (work / component.name).mkdir()
+    if request.source is None:
+        yield None
+        return
+    with request.source.opened(work, 1) as load:
+        yield load
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One component of an output."""
@@ -258,6 +270,7 @@ class _Job:
     data: Sequence[Path]
     work: Path
     progress: Progress
+    load: Load | None
 
     @property
     def folder(self) -> Path:
@@ -272,11 +285,10 @@ class _Job:
                 name=self.component.name, level=self.request.level, seed=self.request.seed, findings=tuple(differing)
             )
             return failed, False
-        if self.request.source is None:
-            return self._alone(files, stood)
         work = self.work / self.component.name
-        work.mkdir()
-        source = self.request.source.load(self.component.name, work, self.progress, weights=True)
+        if self.load is None:
+            return self._alone(files, stood)
+        source = self.load(self.component.name, self.progress, weights=True)
         changed = self._changed_inputs(source)
         if (
             stood is not None
@@ -295,8 +307,7 @@ class _Job:
             return recorded(stood), True
         self.progress.stage(self.component.name, "verify")
         entry = self.written.entry(self.component)
-        work = self.work / f"{self.component.name}-alone"
-        work.mkdir()
+        work = self.work / self.component.name
         fused = sum(record.status == "fused" for record in entry.sites) + entry.totals.already_fused
         found = verify_alone(self.component.name, self.folder / self.component.graph, work)
         findings = list(found.findings)

@@ -94,6 +94,11 @@ trace_options = (
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
     click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Components to trace at a time.  [default: as many as cores, fewer where memory is short]",
+    ),
+    click.option(
         "--cache-dir",
         type=PATH,
         help="Cache folder: traces and results that the next compile takes over.",

@@ -124,11 +124,11 @@ def _of_one(
 ) -> Job:
     refusing = None if command is None else Command(command)
     request = _request(source, options)
-    passes, components = compiler.loaded(request, work, Silent())
-    if refusing is not None:
-        return jobs.refusal(components, refusing, values, work, tell)
-    compiles = (Compile(component, request.policy, request.target, passes) for component in components)
-    return jobs.error(compiles, values, partial(_again, options), tell)
+    with compiler.loaded(request, work, Silent()) as (passes, components):
+        if refusing is not None:
+            return jobs.refusal(components, refusing, values, work, tell)
+        compiles = (Compile(component, request.policy, request.target, passes) for component in components)
+        return jobs.error(compiles, values, partial(_again, options), tell)
 
 
 def _request(source: str, options: dict[str, Any]) -> CompileRequest:
@@ -147,6 +147,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
         policy=policy_of(
             options["policy_file"], options["force_cast_dtype"], options["no_flash"], options["pass_options"]
         ),
+        jobs=1,  # the first that shows the fault is the last that is asked for
     )
 
 

@@ -231,8 +231,8 @@ def _relay(line: str, progress: Progress) -> None:
         progress.stage(*message["stage"])
     elif isinstance(message, dict) and "amount" in message:
         progress.amount(*message["amount"])
-    elif isinstance(message, dict) and "memory" in message:
-        progress.memory(message["memory"])
+    elif isinstance(message, dict) and "worker" in message:
+        progress.worker(*message["worker"])
 
 
 def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:

@@ -12,13 +12,12 @@ import pytest
 
 from attnfuse import cli, compiler, output_verification, pass_manager, staged_verification
 from attnfuse.output import digest
-from attnfuse.tracing import runner
 from attnfuse.tracing.demo import write_json
 from attnfuse.verify import ComponentVerification, certificate
 from attnfuse.verify.result import ComparedFile
 from tests.support.checkpoints import SD21_UNET, SMALL_VAE
 from tests.support.toy_pass import ToyPass
-from tests.support.tracer import Tracer, write_weights
+from tests.support.tracer import Tracer, stand_in, write_weights
 from tests.support.traces import demo_folder, traced_demo
 
 __all__ = ["Answer", "Command", "command", "demo_folder", "traced_demo", "tree"]
@@ -72,7 +71,7 @@ NAMES = ["unet", "vae_decoder", "vae_encoder"]
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline of three components, traced by a stand-in."""
-    monkeypatch.setattr(runner, "trace_component", Tracer())
+    stand_in(monkeypatch, Tracer())
     folder = tmp_path / "in"
     index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline"}
     for name, config in (("unet", SD21_UNET), ("vae", SMALL_VAE)):

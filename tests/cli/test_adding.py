@@ -16,12 +16,11 @@ from safetensors.numpy import load_file, save_file
 from attnfuse.output import digest
 from attnfuse.report.model import Manifest, Report
 from attnfuse.standing import Standing
-from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
 from tests.cli.conftest import NAMES, Command, Run, tree, verified
 from tests.support.split import write_split
-from tests.support.tracer import Tracer
+from tests.support.tracer import Tracer, stand_in
 
 
 def manifest(out: Path) -> Manifest:
@@ -160,7 +159,7 @@ def test_nothing_is_added_of_another_mindspore(compiled: Run, tmp_path: Path, mo
         traced.versions["mindspore"] = "2.0"
         return traced
 
-    monkeypatch.setattr(runner, "trace_component", other)
+    stand_in(monkeypatch, other)
     refused(compiled, tmp_path, "vae_decoder", message="holds unet made with mindspore 1.0, and this was made with 2.0")
 
 

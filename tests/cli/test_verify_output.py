@@ -9,10 +9,9 @@ import pytest
 
 from attnfuse import output_verification
 from attnfuse.staged_verification import Staged, verify_staged
-from attnfuse.tracing import runner
 from attnfuse.verify import ComponentVerification
 from tests.cli.conftest import NAMES, Answer, Command, Run, verified
-from tests.support.tracer import Tracer
+from tests.support.tracer import Tracer, stand_in
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_only_what_changed_is_verified_again(
     assert seen == ["vae_encoder"]
     tracer = Tracer()
     tracer.spill = ["blocks.0.attn1.to_q.weight"]
-    monkeypatch.setattr(runner, "trace_component", tracer)
+    stand_in(monkeypatch, tracer)
     answer = command("verify", source, out, "--again", "--component", "unet")
     assert answer.code == 4
     assert "unet: DIFFERS: unet_variables/data_0 does not hold the source's weights" in answer.err

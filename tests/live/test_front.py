@@ -89,7 +89,7 @@ class Recorder:
     def amount(self, done: int, total: int) -> None:
         self.told.append((done, total))
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         pass
 
 

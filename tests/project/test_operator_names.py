@@ -160,13 +160,14 @@ _ABOUT = {
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
     "attnfuse/verify/graph/assigned.py": (
-        f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
+        f"{_ASSIGNS} ScatterUpdate Load Add AddExt Sub SubExt Cast BroadcastTo Reshape TensorScatterUpdate",
         "what each writes to a parameter, and the nodes that make the same",
     ),
     "attnfuse/verify/inference/inferred_types.py": (
-        "MatMul Custom Swiglu",
+        "MatMul BatchMatMul BroadcastTo Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
+    "attnfuse/verify/graph/branches.py": ("Partial Switch", "how an if and a while are written"),
     "attnfuse/verify/graph/known.py": (
         "Triu Tril TrilExt Arange OnesLike OnesLikeExt Ones FullLike FillV2 FillScalar Mul Muls",
         "triangles of what is known, ranges, and what fills a shape with a number",
@@ -176,6 +177,7 @@ _ABOUT = {
         "operators of scale, products by hand, and operators that fill in a number",
     ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
+    "attnfuse/reduction/layouts.py": ("Reshape Transpose", "layouts that are moved out of a part"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (
         "Load Depend UpdateState MakeTuple TupleGetItem",
@@ -188,6 +190,32 @@ _ABOUT = {
     ),
 }
 """Names that a file may hold beside those that it registers a function for or writes; and what it is about there."""
+
+_ONLY_VERIFIED = {
+    "ArgMaxExt",
+    "ArgMinExt",
+    "ArgMinWithValue",
+    "ArgSort",
+    "Argmin",
+    "DropoutExt",
+    "InplaceScatterAdd",
+    "InplaceScatterSrc",
+    "MinDim",
+    "Roll",
+    "ScatterAddExt",
+    "ScatterNd",
+    "Softplus",
+    "SoftplusExt",
+    "Sort",
+    "SortExt",
+    "Std",
+    "TensorCopySlices",
+    "TensorScatterElements",
+    "TensorScatterSub",
+    "TopkExt",
+    "Var",
+}
+"""MindSpore's operators that verification computes and of which nothing else is asked: the table has no row of them."""
 
 _MEANINGS = {
     "attnfuse/cost/sorts.py": "which kernel CANN runs for an operator, where the row's kernel does not tell",
@@ -272,7 +300,9 @@ def test_a_table_of_meanings_is_one() -> None:
 
 def test_every_name_is_one_of_the_table() -> None:
     unknown = {place: _used_as_names(tree) - OPERATORS.keys() - {CALL, CONSTANT} for place, tree in _sources()}
-    assert {place: names for place, names in unknown.items() if names} == {}
+    only_verified = {place: names for place, names in unknown.items() if names}
+    assert all(place.startswith("attnfuse/verify/") for place in only_verified)
+    assert set().union(*only_verified.values()) == _ONLY_VERIFIED
 
 
 def test_a_name_is_found_however_it_is_used() -> None:
