@@ -28,6 +28,7 @@ from attnfuse.api import (
     region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
+from attnfuse_passes.attention.census import may_be_input
 from attnfuse_passes.attention.chain import Forward, check_private, find_scores, find_weights
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
@@ -592,5 +593,6 @@ class Reader:
         else:
             computed = not self.model.is_parameter(at) or is_cache(self.model, at)
         if not computed:
+            is_attention = at in self.effects.mutated or may_be_input(self.model, at)
             expected, found = "a key computed from an input", "a weight: a linear layer"
-            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
+            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=is_attention)
