@@ -67,8 +67,11 @@ HIDING, ABSORBING = -8192.0, -1e30
 """Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
 
 
-def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
-    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores."""
+def lost_rows(original: Model, fused: Model, *, keeps_bias: bool = False) -> dict[str, Rounding]:
+    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores.
+
+    `keeps_bias`: what is added is not lost among itself, as it is in its own type.
+    """
     kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
     found: dict[str, Rounding] = {}
     for node in original.nodes:
@@ -76,7 +79,8 @@ def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
             before, _ = _formula(original, node)
             added = _added(original, before)
             if added is not None:
-                found[node.name] = Rounding(added, level=LOST / added.unit_roundoff)
+                stored = tuple(other.name for other in before) if keeps_bias else ()
+                found[node.name] = Rounding(added, stored=stored, level=LOST / added.unit_roundoff)
     return found
 
 

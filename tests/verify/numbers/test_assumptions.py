@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Array
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from attnfuse.ir.types import Array, TensorType
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers.comparison import compare
 from attnfuse.verify.numbers.inputs import HIDDEN, draw_inputs
 from attnfuse.verify.numbers.site_numbers import compare_sites
 from tests.support.graphs import GraphBuilder
-from tests.support.masks import filled, selected
+from tests.support.masks import added, both, filled, selected
 from tests.support.sides import drawn_sides
 from tests.support.sites import Change, Site
 
@@ -51,6 +51,18 @@ def given(g: GraphBuilder, s: str) -> str:
     return g.add(s, g.input("mask", (2, 1, 1, 5), FLOAT16))
 
 
+def dropped(g: GraphBuilder, s: str) -> str:
+    """−10⁴ added where a mask is true: in the rows whose bias hides nothing."""
+    drop = g.input("drop", (2, 1, 1, 5), BOOL)
+    low = [drop, *(g.constant(np.array(x, np.float16)) for x in (-1e4, 0.0))]
+    return g.add(s, g.node("Select", low, TensorType((2, 1, 1, 5), FLOAT16)))
+
+
+def biased(g: GraphBuilder, s: str) -> str:
+    """A bias of float16 beside scores of float32: of a row of fills it is lost in their sum, and nothing else is."""
+    return g.add(s, g.cast(g.input("bias", (2, 1, 1, 5), FLOAT16), FLOAT32))
+
+
 @pytest.mark.parametrize(
     ("change", "dtype"),
     [
@@ -61,6 +73,9 @@ def given(g: GraphBuilder, s: str) -> str:
         (filled(-1e4, dtype=FLOAT32), FLOAT32),
         (filled(-1e9, dtype=BFLOAT16), BFLOAT16),
         (given, FLOAT16),
+        (both(filled(-1e9, dtype=FLOAT32), biased), FLOAT32),
+        (both(biased, filled(-1e9, dtype=FLOAT32)), FLOAT32),
+        (both(filled(-1e4), added((2, 1, 1, 5))), FLOAT16),
     ],
 )
 def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dtype: DType) -> None:
@@ -68,8 +83,9 @@ def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dt
 
 
 def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
-    told = findings(Site(scores=masked(-1e4, FLOAT16)), vouched=True)
-    assert any("the mathematics is another" in text for text in told), told
+    for change in (masked(-1e4, FLOAT16), both(dropped, added((2, 1, 1, 5)))):
+        told = findings(Site(scores=change), vouched=True)
+        assert any("the mathematics is another" in text for text in told), told
 
 
 def test_scores_that_reach_a_fill_are_found() -> None:
