@@ -89,7 +89,7 @@ def assumed(site: SiteRecord) -> list[str]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("number", [-1e4, -60000.0, -1e9])
+@pytest.mark.parametrize("number", [-1000.0, -4096.0, -1e4, -60000.0, -1e9])
 @pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16, FLOAT16])
 def test_a_fill_below_every_real_score_hides_keys(dtype: DType, number: float, runtime: str) -> None:
     """What it rests on is told: half of the fill is the bound that verification checks."""
@@ -121,7 +121,7 @@ def test_a_fill_below_what_the_scores_were_computed_in_needs_no_assumption() -> 
     assert (site.status, len(assumed(site))) == ("fused", 1)
 
 
-@pytest.mark.parametrize("number", [-1000.0, -10.0, 0.0])
+@pytest.mark.parametrize("number", [-990.0, -100.0, 0.0])
 def test_a_fill_that_a_score_may_reach_stays(number: float) -> None:
     for dtype in (FLOAT32, BFLOAT16, FLOAT16):
         site = Site(scores=lambda g, s: g.masked_fill(s, mask(g), literal(number)), dtype=dtype)
@@ -129,8 +129,9 @@ def test_a_fill_that_a_score_may_reach_stays(number: float) -> None:
 
 
 def test_a_fill_that_a_factor_lifts_into_reach_stays() -> None:
-    site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(-1e4)), 0.01), dtype=FLOAT32)
-    assert site.refused() == "facts.fill"
+    for number, factor in ((-1e4, 0.01), (-1000.0, 0.5)):
+        site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(number)), factor), dtype=FLOAT32)
+        assert site.refused() == "facts.fill"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

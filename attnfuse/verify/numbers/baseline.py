@@ -63,7 +63,7 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
 LOST = 4.0
 """Scores below it are lost where they are added to a number that is 8 apart from its neighbours."""
 
-HIDING, ABSORBING = -8192.0, -1e30
+HIDING, ABSORBING = -1000.0, -1e30
 """Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
 
 
@@ -84,10 +84,17 @@ def lost_rows(original: Model, fused: Model, *, keeps_bias: bool = False) -> dic
     return found
 
 
+def exponent(node: Node) -> str | None:
+    """The scores that a softmax is made of, or the exponentials of one that is written by hand."""
+    if role(node) is Role.SOFTMAX or node.op in ("Exp", "Exp2"):
+        return node.inputs[0]
+    return node.inputs[1] if role(node) is Role.EXPONENTIAL else None
+
+
 def hiding_number(original: Model) -> float | None:
     """The number nearest to 0 that masks the scores of a formula and hides keys from scores of a limited size only."""
     numbers: list[float] = []
-    for softmax in (node for node in original.nodes if role(node) is Role.SOFTMAX):
+    for softmax in (node for node in original.nodes if exponent(node) is not None):
         before, _ = _formula(original, softmax)
         inside = {node.name for node in before}
         beside = [name for node in before if node.op in _FILLING for name in node.inputs if name not in inside]
@@ -244,9 +251,11 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
 
 def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     """Nodes of the formula up to the softmax, in order, and the last one (the product with the values, if any)."""
-    scores = model.type_of(softmax.inputs[0])
+    value = exponent(softmax)
+    assert value is not None
+    scores = model.type_of(value)
     names: list[str] = []
-    _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
+    _before(model, value, scores.size if scores is not None and scores.is_static else -1, names, set())
     before = [node for name in names if (node := model.producer(name)) is not None]
     last = softmax
     while not _is_product(model, last):

@@ -33,7 +33,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding
+from attnfuse.verify.numbers.baseline import SCALING, exponent, hiding_number, honest_rounding
 from attnfuse.verify.numbers.comparison import (
     Part,
     Reference,
@@ -219,10 +219,10 @@ def _types(site: Site, part: Cut) -> list[str]:
 
 def _scores(model: Model) -> list[str]:
     """Values between the product of query and key and the mask: the product first, then as scaled."""
-    for node in model.nodes:
-        if role(node) is Role.SOFTMAX:
-            product = _product(model, node.inputs[0])
-            return [] if product is None else _scaled(model, product)
+    for value in filter(None, map(exponent, model.nodes)):
+        product = _product(model, value)
+        if product is not None:
+            return _scaled(model, product)
     return []
 
 

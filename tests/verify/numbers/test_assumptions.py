@@ -51,6 +51,11 @@ def given(g: GraphBuilder, s: str) -> str:
     return g.add(s, g.input("mask", (2, 1, 1, 5), FLOAT16))
 
 
+def by_hand(g: GraphBuilder, s: str) -> str:
+    e = g.op("Exp", g.sub(s, g.op("ReduceMax", s, (-1,), True)))
+    return g.div(e, g.op("SumExt", e, (-1,), True, None))
+
+
 def dropped(g: GraphBuilder, s: str) -> str:
     """−10⁴ added where a mask is true: in the rows whose bias hides nothing."""
     drop = g.input("drop", (2, 1, 1, 5), BOOL)
@@ -89,7 +94,14 @@ def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
 
 
 def test_scores_that_reach_a_fill_are_found() -> None:
-    """Half of −10⁴ is what they are assumed to stay above."""
-    for gain, is_found in ((100.0, False), (1e4, True)):
-        told = findings(Site(scores=filled(-1e4, dtype=FLOAT32), dtype=FLOAT32), gain=gain)
-        assert any("stay above that was assumed" in text for text in told) == is_found, told
+    """Half of the fill is what they are assumed to stay above, in a softmax written by hand too."""
+    for number, gain, is_found in (
+        (-1e4, 100.0, False),
+        (-1e4, 1e4, True),
+        (-1000.0, 10.0, False),
+        (-1000.0, 1e3, True),
+    ):
+        for softmax in (GraphBuilder.softmax, by_hand):
+            site = Site(scores=filled(number, dtype=FLOAT32), dtype=FLOAT32, softmax=softmax)
+            told = findings(site, gain=gain)
+            assert any("stay above that was assumed" in text for text in told) == is_found, (number, gain, told)
