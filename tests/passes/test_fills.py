@@ -128,10 +128,10 @@ def test_a_fill_that_a_score_may_reach_stays(number: float) -> None:
         assert site.refused() == "facts.fill"
 
 
-def test_a_fill_that_a_factor_lifts_into_reach_stays() -> None:
-    for number, factor in ((-1e4, 0.01), (-1000.0, 0.5)):
-        site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(number)), factor), dtype=FLOAT32)
-        assert site.refused() == "facts.fill"
+@pytest.mark.parametrize(("number", "factor"), [(-1e4, 0.01), (-1000.0, 0.5)])
+def test_a_fill_that_a_factor_lifts_into_reach_stays(number: float, factor: float) -> None:
+    site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(number)), factor), dtype=FLOAT32)
+    assert site.refused() == "facts.fill"
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -166,6 +166,14 @@ def _nan_to_num(at: LoweringContext) -> Result:
     return at.emit("Where", at.emit("IsNaN", at.tensor(0)), at.scalar(nan), x)
 
 
+@lowers("DropoutExt", moves=True)
+def _dropout_ext(at: LoweringContext) -> Result:
+    """With a probability of 0 every element stays; which ones did is told in bits."""
+    if at.number(1) != 0.0:
+        raise at.unsupported(f"dropout at random, with a probability of {at.number(1)}")
+    return [at.tensor(0), None]
+
+
 @lowers("Dropout", moves=True)
 def _dropout(at: LoweringContext) -> Result:
     """With keep_prob 1 every element stays."""

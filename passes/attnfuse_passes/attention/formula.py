@@ -397,7 +397,8 @@ class Reader:
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
-        if known is not None or len(axes) != 4 or axes[2:] != self.space["product"].axes[:2]:
+        sides = self.space["product"].axes[:2]
+        if known is not None or len(axes) != 4 or axes[2:] not in (sides, sides[::-1]):
             return known
         return len(axes[0]) if keys([*axes[0], *axes[1]]) == keys(flat(self.space["batch"].axes)) else None
 

@@ -20,7 +20,7 @@ from attnfuse.api import DType, Model, Role, role
 from attnfuse_passes.attention.mask_values import is_learned
 
 HIDING = -1000.0
-"""A fill is no nearer to 0 than that: the nearest to 0 that is in use to hide keys, and that no score is meant to reach.
+"""A fill is no nearer to 0 than that, the nearest to 0 that is in use to hide keys: no score is meant to reach it.
 
 Half of it still leaves a key no weight: exp(−500) is 0 in every type that scores have.
 """

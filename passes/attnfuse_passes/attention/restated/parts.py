@@ -13,15 +13,13 @@ from attnfuse.api import (
     DType,
     Model,
     Node,
-    NotALiteralError,
     NotWritableError,
     broadcast_dims,
-    makes_tuple,
-    takes_element,
 )
-from attnfuse_passes.attention.identities.layout import axis_of, integers
+from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import AddTerm, Convert, Same, Scale
 
 Write: TypeAlias = Callable[[Builder], str]
@@ -40,16 +38,6 @@ class Scores:
     product: Product | None = None
     factor: float = 1.0
     terms: tuple[tuple[str, float], ...] = ()
-    nodes: tuple[Node, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Elements `start` up to `end` of the axis of `source`."""
-
-    source: str
-    start: int
-    end: int
     nodes: tuple[Node, ...] = ()
 
 
@@ -204,54 +192,3 @@ def _whole(model: Model, values: Sequence[str], axis: int) -> str | None:
         end = piece.end
     tensor_type = model.type_of(source)
     return source if tensor_type is not None and tensor_type.dims[axis] == end else None
-
-
-def read_slice(model: Model, value: str, axis: int) -> Slice | None:
-    """What a value is cut from along an axis (from the end: −1, −2), if it is whole along all others."""
-    node = model.producer(value)
-    if node is None:
-        return None
-    if node.op == "StridedSlice":
-        return _strided(model, node, axis)
-    if takes_element(node):
-        return _element(model, node, axis)
-    return None
-
-
-def _strided(model: Model, node: Node, axis: int) -> Slice | None:
-    before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
-    begin, strides = integers(model, node.inputs[1]), integers(model, node.inputs[3])
-    masks = [integers(model, name) for name in node.inputs[4:9]]
-    if before is None or after is None or not before.is_static or begin is None or strides is None:
-        return None
-    if None in masks or any(mask != (0,) for mask in masks[2:]) or any(stride != 1 for stride in strides):
-        return None
-    position = before.rank + axis
-    if before.rank != after.rank or any(
-        one != other for i, (one, other) in enumerate(zip(before.dims, after.dims, strict=True)) if i != position
-    ):
-        return None
-    length = before.dims[position]
-    is_free = masks[0] is not None and masks[0][0] >> position & 1
-    start = 0 if position >= len(begin) or is_free else begin[position]
-    start = max(start + length, 0) if start < 0 else min(start, length)
-    return Slice(node.inputs[0], start, start + after.dims[position], (node,))
-
-
-def _element(model: Model, node: Node, axis: int) -> Slice | None:
-    """An element of what Split, SplitWithSize or Chunk gives."""
-    cut = model.producer(node.inputs[0])
-    if cut is None or cut.op not in ("Split", "SplitTensor", "SplitWithSize", "Chunk") or makes_tuple(cut):
-        return None
-    types, before = model.types_of(cut.name), model.type_of(cut.inputs[0])
-    try:
-        index = model.literal(node.inputs[1])
-    except NotALiteralError:
-        return None
-    if before is None or not isinstance(types, tuple) or not isinstance(index, int) or not 0 <= index < len(types):
-        return None
-    along = axis_of(integers(model, cut.inputs[1 if cut.op == "Split" else 2]), before.rank)
-    sizes = [0 if kind is None else kind.dims[axis] for kind in types]
-    if along != before.rank + axis or min(sizes) < 1 or sum(sizes) != before.dims[axis]:
-        return None
-    return Slice(cut.inputs[0], sum(sizes[:index]), sum(sizes[: index + 1]), (node, cut))

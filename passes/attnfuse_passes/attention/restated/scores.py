@@ -16,6 +16,7 @@ from attnfuse.api import Builder, Model, Node, effective_uses, makes_tuple, take
 from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import Convert, Same, Scale
 from attnfuse_passes.attention.restated.parts import (
     Write,
@@ -23,7 +24,6 @@ from attnfuse_passes.attention.restated.parts import (
     join,
     join_scores,
     read_scores,
-    read_slice,
 )
 
 
