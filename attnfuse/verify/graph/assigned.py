@@ -15,8 +15,15 @@ from attnfuse.ir.questions import changed, makes_tuple, orders_effects
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveProto
 
-_ADDS = {"AssignAdd": "Add", "AssignSub": "Sub", "InplaceAddExt": "AddExt", "InplaceSubExt": "SubExt"}
-"""What writes old + x or old - x (the last two times a third operand), and the plain operator of the same numbers."""
+_UPDATES = {
+    "AssignAdd": "Add",
+    "AssignSub": "Sub",
+    "InplaceAddExt": "AddExt",
+    "InplaceSubExt": "SubExt",
+    "ScatterNdUpdate": "TensorScatterUpdate",
+}
+"""What writes something of what was there before: old + x or old - x (of the Ext forms times a third operand), or old
+with other numbers in some places; and the plain operator of the same numbers."""
 _COPY = "InplaceCopy"
 _PRIMITIVE = "attnfuse_written_"
 
@@ -25,11 +32,12 @@ def read_through(model: Model) -> Model:
     """The model with what is written to parameters as values, and every use of a Load behind a write given that value.
 
     Assign gives its value; AssignAdd, AssignSub, InplaceAddExt and InplaceSubExt the sum or difference with what the
-    parameter held before; InplaceCopy its source in the parameter's type and shape. The model itself where no parameter
-    is written to. Of a Load, states that a function is given by its caller are not followed.
+    parameter held before, ScatterNdUpdate that with its updates in their places; InplaceCopy its source in the
+    parameter's type and shape. The model itself where no parameter is written to. Of a Load, states that a function is
+    given by its caller are not followed.
 
-    Raises VerificationError where a Load, or a sum, reads what another operator has written, where an Assign is of
-    another type, and where another function may have written to what a sum adds to.
+    Raises VerificationError where a Load, or an update, reads what another operator has written, where an Assign is of
+    another type, and where another function may have written to what is updated.
     """
     written = [node for node in model.nodes if any(map(model.is_parameter, changed(model, node)))]
     if not written:
@@ -43,7 +51,7 @@ def read_through(model: Model) -> Model:
             raise VerificationError(
                 f"{short_name(name)} is given {short_name(value)}, which is of another type; use --verify static."
             )
-    plain = {node.name: _plain(model, node) for node in written if node.op in _ADDS or node.op == _COPY}
+    plain = {node.name: _plain(model, node) for node in written if node.op in _UPDATES or node.op == _COPY}
     proto = ModelProto()
     proto.CopyFrom(model.proto)
     for op in sorted({message.op_type for messages in plain.values() for message in messages}):
@@ -75,9 +83,9 @@ def _plain(model: Model, node: Node) -> list[NodeProto]:
         return _copied(model, node)
     old, state = node.inputs[0], node.inputs[-1]
     if not _is_whole(model, state):
-        raise _refused(node, "adds to a parameter that another function may have written to")
+        raise _refused(node, "updates a parameter that another function may have written to")
     before = _writer(model, old, state)
-    return [_node(node, _ADDS[node.op], [old if before is None else before.name, *node.inputs[1:-1]])]
+    return [_node(node, _UPDATES[node.op], [old if before is None else before.name, *node.inputs[1:-1]])]
 
 
 def _copied(model: Model, node: Node) -> list[NodeProto]:
@@ -126,7 +134,7 @@ def _writer(model: Model, parameter: str, state: str) -> Node | None:
     while node is not None and orders_effects(node):
         for effect in _effects(model, node):
             if parameter in changed(model, effect):
-                if effect.op not in (*_ADDS, _COPY, "Assign"):
+                if effect.op not in (*_UPDATES, _COPY, "Assign"):
                     raise _refused(effect, "writes into a parameter, and no rule knows what")
                 return effect
         node = model.producer(node.inputs[0])

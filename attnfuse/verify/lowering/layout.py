@@ -267,6 +267,17 @@ def _scatter(at: LoweringContext) -> Result:
     return at.emit("ScatterND", at.converted(0, dtype), at.converted(1, dtypes.INT64), at.converted(2, dtype))
 
 
+@lowers("Scatter", "TensorScatterElements", moves=True)
+def _scatter_elements(at: LoweringContext) -> Result:
+    """x with updates along an axis: (x, axis, places, updates, reduction), or with the axis behind the updates."""
+    x, axis, places, updates = (0, 1, 2, 3) if at.op == "Scatter" else (0, 3, 1, 2)
+    if at.literal(4) != 0:
+        raise at.unsupported("an update that reduces what is there with what is new")
+    dtype = at.out.dtype
+    operands = (at.converted(x, dtype), at.converted(places, dtypes.INT64), at.converted(updates, dtype))
+    return at.emit("ScatterElements", *operands, axis=at.integer(axis))
+
+
 @lowers("Triu", "Tril", "TrilExt", moves=True)
 def _triangle(at: LoweringContext) -> Result:
     """(x, diagonal), which Tril keeps as an attribute."""

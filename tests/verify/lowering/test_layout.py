@@ -11,7 +11,31 @@ from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.dtypes import FLOAT32, INT64
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from tests.support.graphs import PRIMITIVE, GraphBuilder
-from tests.verify.lowering.support import C3, EXACT, NATIVE, Case, N, X, check, execute, f, one
+from tests.verify.lowering.support import C3, EXACT, NATIVE, Case, N, X, Y, check, execute, f, one
+
+PLACES, PAIRS = np.array([[2], [0]], np.int32), np.array([[0, 1], [2, 3], [1, 0]], np.int64)
+
+
+def put(x: Array, where: tuple[Sequence[int], ...], updates: Array) -> Array:
+    """x with updates in those places, which are told apart."""
+    changed = x.copy()
+    changed[where] = updates
+    return changed
+
+
+def along(x: Array, places: Array, updates: Array, axis: int) -> Array:
+    """x with updates along an axis: each is put where its place says, and stays where it is along the others.
+
+    What MindSpore itself gives on the CPU is this too, of TensorScatterElements and Scatter; and `put` is what it gives
+    of TensorScatterUpdate and ScatterNdUpdate.
+    """
+    changed = x.copy()
+    for index in np.ndindex(places.shape):
+        at = list(index)
+        at[axis] = int(places[index])
+        changed[tuple(at)] = updates[index]
+    return changed
+
 
 CASES: list[Case] = [
     ("Reshape", [C3, (4, -1)], C3.reshape(4, 15), FLOAT32),
@@ -39,6 +63,11 @@ CASES: list[Case] = [
     ("Embedding", [N, f(5, 4), None, None, 2.0, False], f(5, 4)[N], FLOAT32),
     ("GatherD", [X[:2, :3].copy(), 1, N % 3], np.take_along_axis(X[:2, :3], N % 3, 1), FLOAT32),
     ("GatherNd", [X, np.array([[0, 1], [2, 3]], np.int64)], X[[0, 2], [1, 3]], FLOAT32),
+    ("TensorScatterUpdate", [X, PLACES, Y[:2]], put(X, ([2, 0],), Y[:2]), FLOAT32),
+    ("TensorScatterUpdate", [X, PAIRS, Y[0, :3]], put(X, ([0, 2, 1], [1, 3, 0]), Y[0, :3]), FLOAT32),
+    ("TensorScatterElements", [X, N[:1], Y[:1, :3], 1, 0], along(X, N[:1], Y[:1, :3], 1), FLOAT32),
+    ("TensorScatterElements", [X, N[:, :2] % 3, Y[:2, :2], -2, 0], along(X, N[:, :2] % 3, Y[:2, :2], 0), FLOAT32),
+    ("Scatter", [X, 0, N[:, :2] % 3, Y[:2, :2], 0], along(X, N[:, :2] % 3, Y[:2, :2], 0), FLOAT32),
     ("Triu", [X, 1], np.triu(X, 1), FLOAT32),
     ("Tril", [X, -1], np.tril(X, -1), FLOAT32),
     ("TrilExt", [C3, 1], np.tril(C3, 1), FLOAT32),
