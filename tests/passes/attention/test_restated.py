@@ -80,6 +80,68 @@ def running(*bounds: tuple[int, int]) -> str:
     return "\n".join([*lines, f"Div(a{len(bounds)}, n{len(bounds)})"])
 
 
+def masked(text: str, number: str, *bounds: tuple[int, int], given: str = "m: bool[2, 1, 8, 10]\n") -> str:
+    """Chunks whose scores get a number where a mask of all keys has it."""
+    for i, (start, end) in enumerate(bounds, 1 if "s0 =" not in text else 0):
+        piece = f"StridedSlice(m, (0, 0, 0, {start}), (2, 1, 8, {end}), (1, 1, 1, 1), 0, 0, 0, 0, 0)"
+        own = product(cut("k", start, end))
+        text = text.replace(f"s{i} = {own}", f"s{i} = MaskedFill({own}, {piece}, tensor float16[] {number})")
+    return given + text
+
+
+def added(text: str, *masks: str) -> str:
+    """Chunks with something added to the scores of each."""
+    for i, mask in enumerate(masks, 1 if "s0 =" not in text else 0):
+        at = text.index(f"s{i} = ") + len(f"s{i} = ")
+        end = text.index(";", at)
+        text = text[:at] + f"Add({text[at:end]}, {mask})" + text[end:]
+    return text
+
+
+TWO, THREE = ((0, 5), (5, 10)), ((0, 4), (4, 8), (8, 10))
+DROPPED = "Select(h{}: bool[2, 1, 8, {}], tensor float16[] 0.0, tensor float16[] {})"
+CAUSAL = "tensor float16[1, 1, 1, {}] ({})"
+WHOLE = INPUTS + (
+    f"s = MaskedFill({product('k')}, m: bool[2, 1, 8, 10], tensor float16[] -10000.0)\n"
+    "s0 = StridedSlice(s, (0, 0, 0, 0), (2, 4, 8, 6), (1, 1, 1, 1), 0, 0, 0, 0, 0); t0 = ReduceMax(s0, (-1,), True)\n"
+    "s1 = Slice(s, (0, 0, 0, 6), (2, 4, 8, 4)); t1 = ReduceMax(s1, (-1,), True); g = Maximum(t0, t1)\n"
+    "e0 = Exp(Sub(s0, g)); e1 = Exp(Sub(s1, g))\n"
+    f"a = Add(MatMulExt(e1, {cut('v', 6, 10)}), MatMulExt(e0, {cut('v', 0, 6)}))\n"
+    "Div(a, Add(ReduceSum(e0, (-1,), True, False), ReduceSum(e1, (-1,), True, False)))"
+)
+FILLED = f"MaskedFill({product('k')}, f: bool[2, 1, 8, 10], tensor float16[] {{}})"
+CHUNKS = {
+    "chunks with a fill": masked(chunks(*TWO), "-10000.0", *TWO),
+    "running chunks with a fill": masked(running(*THREE), "-10000.0", *THREE),
+    "running chunks from a number, filled with −inf": masked(running(*THREE), "-inf", *THREE),
+    "chunks with a mask of numbers added": added(
+        chunks(*TWO), DROPPED.format(0, 5, -10000.0), DROPPED.format(1, 5, -10000.0)
+    ),
+    "running chunks with a mask of −inf added": added(
+        running(*THREE), *(DROPPED.format(i, n, "-inf") for i, n in enumerate((4, 4, 2)))
+    ),
+    "chunks of which one is masked": masked(chunks(*TWO), "-1000.0", *TWO[:1]),
+    "running chunks of which the first keeps a key": added(
+        running(*THREE).replace("m0 = Neg(tensor float16[2, 4, 8, 1] 60000.0)", "m0 = tensor float16[2, 4, 8, 1] -inf"),
+        CAUSAL.format(4, "0.0, -inf, 0.0, -inf"),
+        CAUSAL.format(4, "-inf, -inf, -inf, -inf"),
+        CAUSAL.format(2, "0.0, -inf"),
+    ),
+    "chunks cut of the scores of all keys": WHOLE,
+}
+MASKED_CHUNKS = {
+    "chunks that may be −inf": masked(chunks(*TWO), "-inf", *TWO),
+    "running chunks from a number above the fill": masked(running(*THREE), "-65504.0", *THREE),
+    "running chunks from a number above the mask": added(
+        running(*THREE), *(DROPPED.format(i, n, -65504.0) for i, n in enumerate((4, 4, 2)))
+    ),
+    "chunks with any numbers added": added(chunks(*TWO), "m0: float16[2, 1, 8, 5]", "m1: float16[2, 1, 8, 5]"),
+    "chunks filled with two numbers": masked(masked(chunks(*TWO), "-10000.0", *TWO[:1]), "-20000.0", *TWO, given=""),
+    "chunks cut of scores that may be −inf": WHOLE.replace("-10000.0", "-inf"),
+    "chunks cut of scores twice": WHOLE.replace("(2, 4, 8, 6), (1", "(2, 4, 8, 7), (1").replace(
+        cut("v", 0, 6), cut("v", 0, 7)
+    ),
+}
 SPELLINGS = {
     "two streams, cut": STREAMS,
     "two streams, split": SPLIT,
@@ -88,6 +150,16 @@ SPELLINGS = {
     "a sink, the largest subtracted": LARGEST,
     "a sink and a mask": MASKED_SINK,
     "a sink with a value": KEPT_SINK,
+    "a sink, scores filled": SINK.replace(product("k"), FILLED.format("-inf")),
+    "a sink, scores filled with a number": SINK.replace(product("k"), FILLED.format("-65504.0")),
+    "two streams, one filled": STREAMS.replace(product("k"), FILLED.format("-inf")),
+    "two streams, both filled": STREAMS.replace(product("k"), FILLED.format("-65504.0")).replace(
+        product("l"), f"MaskedFill({product('l')}, LogicalNot(h: bool[2, 1, 8, 6]), tensor float16[] -65504.0)"
+    ),
+    "two streams, filled together": STREAMS.replace(
+        "p = Softmax(s,", "p = Softmax(MaskedFill(s, f: bool[2, 1, 8, 16], tensor float16[] -inf),"
+    ),
+    **CHUNKS,
     "chunks": chunks((0, 5), (5, 10)),
     "chunks of other sizes": chunks((0, 7), (7, 10)),
     "chunks that overlap": chunks((0, 6), (4, 10)),
@@ -106,6 +178,7 @@ SPELLINGS |= {
 }
 
 OTHERS = {
+    **MASKED_CHUNKS,
     "weights weighed by any number": WEIGHED.replace("Abs(r)", "r"),
     "weights weighed by a negative constant": WEIGHED.replace("Abs(r)", "tensor float16[1, 1, 1, 10] -0.5"),
     "weights weighed, and divided by another sum": WEIGHED.replace("SumExt(m", "SumExt(Mul(m, m)"),

@@ -9,14 +9,17 @@ values, whatever r is. That r is meant to be the largest score changes nothing b
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attnfuse.api import Builder, Model, Node, effective_uses, live_values
 from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import Convert, Same
+from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.restated.masked import is_one_softmax
 from attnfuse_passes.attention.restated.parts import go_together, join, join_scores, read_scores
 from attnfuse_passes.attention.restated.scores import Restated
 from attnfuse_passes.attention.uniform import uniform
@@ -31,15 +34,19 @@ _Rows: TypeAlias = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """exp(scores + rows), times the product's value if there is a product, summed over its keys if there is none."""
+    """exp(scores + rows), times the product's value if there is a product, summed over its keys if there is none.
+
+    `shift` is the first of what is subtracted in the rows, before the exponential is taken.
+    """
 
     scores: str
     rows: _Rows
+    shift: str
     product: Product | None = None
 
 
-def read_chunks(model: Model, division: Node) -> Restated | None:
-    """The attention that a division ends; None where it is none of several chunks of keys."""
+def read_chunks(model: Model, division: Node, known: ConstantFolder) -> Restated | None:
+    """The attention that a division ends; None where it is none of several chunks of keys. `known` are constants."""
     if len(division.inputs) != 2 or not _same_rows(model, *division.inputs):
         return None
     above, below = _terms(model, division.inputs[0], _weighed), _terms(model, division.inputs[1], _summed)
@@ -50,21 +57,24 @@ def read_chunks(model: Model, division: Node) -> Restated | None:
         return None
     if len({term.rows for term in (*above, *below)}) != 1:
         return None
-    read = [read_scores(model, term.scores) for term in above]
+    above, whole = _in_order(model, above)
+    read = [read_scores(model, whole or term.scores) for term in above]
     parts = [part for part in read if part is not None and part.product is not None]
     products = [term.product for term in above if term.product is not None]
     if not len(parts) == len(products) == len(above) or not go_together(parts):
         return None
-    if any(part.terms for part in parts):
-        return None  # of a chunk without any key by −inf the source makes NaN, and one softmax does not
+    named = {term.scores: part for term, part in zip(above, parts, strict=True)}
+    shifts = [(term.scores, term.shift) for term in (*above, *below)]
+    if not is_one_softmax(model, known, named, shifts):
+        return None
     if len({(product.node.op, *product.node.inputs[2:]) for product in products}) != 1:
         return None
     own = model.type_of(division.name)
-    if own is None or any(not _stays_inside(model, division, term.scores) for term in above):
+    if own is None or any(not _stays_inside(model, division, whole or term.scores) for term in above):
         return None
 
     def write(b: Builder) -> str:
-        scores = join_scores(model, b, parts)
+        scores = join_scores(model, b, parts) if whole is None else whole
         weights = b.op("Softmax", scores, b.constant((-1,)))
         value = join(model, b, [product.right for product in products], -2, 0)
         weights = b.cast(weights, b.type_of(value).dtype)
@@ -72,6 +82,22 @@ def read_chunks(model: Model, division: Node) -> Restated | None:
         return b.cast(result, own.dtype)
 
     return Restated(division, {division.name: write})
+
+
+def _in_order(model: Model, terms: list[_Term]) -> tuple[list[_Term], str | None]:
+    """The chunks as they are, and None; or, where they are cut of the scores of all keys, in their order, and those."""
+    slices = [read_slice(model, term.scores, -1) for term in terms]
+    pieces = sorted((piece.start, piece.end, i) for i, piece in enumerate(slices) if piece is not None)
+    sources = {piece.source for piece in slices if piece is not None}
+    if len(pieces) != len(terms) or len(sources) != 1:
+        return terms, None
+    (source,) = sources
+    tensor_type = model.type_of(source)
+    ends = [0, *(end for _, end, _ in pieces)]
+    is_whole = tensor_type is not None and ends[-1] == tensor_type.dims[-1]
+    if not is_whole or any(start != end for (start, _, _), end in zip(pieces, ends, strict=False)):
+        return terms, None
+    return [terms[i] for _, _, i in pieces], source
 
 
 _Leaf: TypeAlias = Callable[[Model, str, int], "_Term | None"]
@@ -95,7 +121,7 @@ def _terms(model: Model, value: str, leaf: _Leaf, depth: int = _DEPTH) -> list[_
             rows = _exponent(model, factor) if _same_rows(model, factor, value) else None
             inner = None if rows is None else _terms(model, name, leaf, depth - 1)
             if rows is not None and inner is not None and model.type_of(name) == model.type_of(value):
-                return [_Term(term.scores, _plus(term.rows, rows), term.product) for term in inner]
+                return [replace(term, rows=_plus(term.rows, rows)) for term in inner]
         return None
     step = read_back(model, value, SitePart.VALUE)
     if step is None or not isinstance(step.effect, Same | Convert):
@@ -124,7 +150,7 @@ def _weighed(model: Model, value: str, depth: int) -> _Term | None:
     if product.left_layout is not None:
         return None
     weights = _weights(model, product.left, depth)
-    return None if weights is None else _Term(weights.scores, weights.rows, product)
+    return None if weights is None else replace(weights, product=product)
 
 
 def _summed(model: Model, value: str, depth: int) -> _Term | None:
@@ -148,7 +174,7 @@ def _weights(model: Model, value: str, depth: int) -> _Term | None:
             return None
         if node.op == "Exp":
             found = _scores_and_rows(model, node.inputs[0])
-            return None if found is None else _Term(found[0], _plus(rows, found[1]))
+            return None if found is None else replace(found, rows=_plus(rows, found.rows))
         step = read_back(model, value, SitePart.WEIGHTS)
         if step is None or not isinstance(step.effect, Same | Convert):
             return None
@@ -156,7 +182,7 @@ def _weights(model: Model, value: str, depth: int) -> _Term | None:
     return None
 
 
-def _scores_and_rows(model: Model, value: str) -> tuple[str, _Rows] | None:
+def _scores_and_rows(model: Model, value: str) -> _Term | None:
     """scores − rows, as scores and the sum of what is added to each row of them."""
     node = model.producer(value)
     if node is None or not _is_difference(model, node):
@@ -164,7 +190,7 @@ def _scores_and_rows(model: Model, value: str) -> tuple[str, _Rows] | None:
     scores, less = node.inputs[:2]
     rows = _sum_of_rows(model, less) if _same_rows(model, less, scores) else None
     is_whole = model.type_of(scores) == model.type_of(value)
-    return None if rows is None or not is_whole else (scores, _times(rows, -1))
+    return None if rows is None or not is_whole else _Term(scores, _times(rows, -1), less)
 
 
 def _exponent(model: Model, value: str) -> _Rows | None:

@@ -15,21 +15,23 @@ from attnfuse.api import (
     Node,
     NotWritableError,
     broadcast_dims,
+    dtypes,
 )
 from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.slices import read_slice
-from attnfuse_passes.attention.identities.steps import AddTerm, Convert, Same, Scale
+from attnfuse_passes.attention.identities.steps import AddTerm, Convert, FillWhere, Same, Scale
 
 Write: TypeAlias = Callable[[Builder], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """factor · product + Σ cₙ · termₙ, in `dtype`: the scores of some keys.
+    """factor · product + Σ cₙ · termₙ, in `dtype`: the scores of some keys; a number where a condition of `fills` is.
 
-    With `product` None they are `value` itself: logits that no query enters, of a sink.
+    The number is the same for all fills. With `product` None they are `value` itself: logits that no query enters, of a
+    sink.
     """
 
     value: str
@@ -38,6 +40,8 @@ class Scores:
     product: Product | None = None
     factor: float = 1.0
     terms: tuple[tuple[str, float], ...] = ()
+    fills: tuple[tuple[str, bool], ...] = ()
+    fill: float | None = None
     nodes: tuple[Node, ...] = ()
 
 
@@ -61,6 +65,10 @@ def read_scores(model: Model, value: str) -> Scores | None:
             found = replace(found, factor=found.factor * effect.factor)
         elif isinstance(effect, AddTerm) and not is_cast:
             found = replace(found, terms=(*found.terms, (effect.term, found.factor * effect.factor)))
+        elif isinstance(effect, FillWhere):
+            if found.terms or found.factor != 1.0 or not _holds(found.dtype, effect.fill, found.fill):
+                break
+            found = replace(found, fills=(*found.fills, (effect.condition, effect.when)), fill=effect.fill)
         elif isinstance(effect, Convert):
             is_cast = True  # what is added in another type is lost, or infinite, where it is not in this one
         elif not isinstance(effect, Same):
@@ -68,6 +76,12 @@ def read_scores(model: Model, value: str) -> Scores | None:
         found = replace(found, nodes=(*found.nodes, step.node))
         at = step.input
     return None if is_scores(model, value) else Scores(value, tensor_type.dtype, tensor_type.dims[-1])
+
+
+def _holds(dtype: DType, number: float, other: float | None) -> bool:
+    """Whether a number is the same in that type, and as another fill of the same scores."""
+    with np.errstate(over="ignore"):
+        return float(np.array(number).astype(dtype.numpy)) == number and other in (None, number)
 
 
 _PLAIN = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Mm")
@@ -82,7 +96,8 @@ def go_together(parts: Sequence[Scores]) -> bool:
         for p in real
         if p.product is not None
     }
-    return len(kinds) == 1 and len({part.dtype.name for part in parts}) == 1
+    fills = {part.fill for part in parts if part.fill is not None}
+    return len(kinds) == 1 and len({part.dtype.name for part in parts}) == 1 and len(fills) < 2
 
 
 def join_scores(model: Model, b: Builder, parts: Sequence[Scores]) -> str:
@@ -102,7 +117,12 @@ def join_scores(model: Model, b: Builder, parts: Sequence[Scores]) -> str:
     scores = b.cast(b.scaled(b.op(product.node.op, product.left, whole, *flags), first.factor), first.dtype)
     order = [*(p for p in parts if p.product is not None), *(p for p in parts if p.product is None)]
     bias = _joined_terms(model, b, order, first.dtype)
-    return scores if bias is None else b.op("Add", scores, bias)
+    scores = scores if bias is None else b.op("Add", scores, bias)
+    condition = _joined_fills(model, b, order)
+    if condition is None:
+        return scores
+    number = next(part.fill for part in parts if part.fill is not None)
+    return b.op("MaskedFill", scores, condition, b.tensor(np.array(number), first.dtype))
 
 
 def _key(model: Model, product: Product) -> tuple[str, bool]:
@@ -122,7 +142,34 @@ def _joined_terms(model: Model, b: Builder, parts: Sequence[Scores], dtype: DTyp
     """What is added to the scores of all parts, with zeros where a part has nothing; None where none has."""
     if all(part.product is not None and not part.terms for part in parts):
         return None
-    made = [_term(model, b, part, dtype) for part in parts]
+    factors = {part.terms[0][1] if len(part.terms) == 1 else None for part in parts}
+    whole = _whole(model, [part.terms[0][0] for part in parts], -1) if None not in factors else None
+    if whole is not None and len(factors) == 1:
+        return b.scaled(b.cast(whole, dtype), factors.pop() or 0.0)
+    return _columns(b, parts, [_term(model, b, part, dtype) for part in parts], dtype)
+
+
+def _joined_fills(model: Model, b: Builder, parts: Sequence[Scores]) -> str | None:
+    """Where the scores of all parts are filled, nowhere where a part has no fill; None where none has."""
+    if not any(part.fills for part in parts):
+        return None
+    signs = {part.fills[0][1] if len(part.fills) == 1 else None for part in parts}
+    whole = _whole(model, [part.fills[0][0] for part in parts], -1) if None not in signs else None
+    if whole is not None and len(signs) == 1:
+        return whole if signs.pop() else b.op("LogicalNot", whole)
+    return _columns(b, parts, [_condition(b, part) for part in parts], dtypes.BOOL)
+
+
+def _condition(b: Builder, part: Scores) -> str | None:
+    whole: str | None = None
+    for value, when in part.fills:
+        own = value if when else b.op("LogicalNot", value)
+        whole = own if whole is None else b.op("LogicalOr", whole, own)
+    return whole
+
+
+def _columns(b: Builder, parts: Sequence[Scores], made: Sequence[str | None], dtype: DType) -> str:
+    """What belongs to the scores of each part, beside each other, and zeros for a part that has nothing."""
     lead: tuple[int, ...] = ()
     for value in made:
         dims = () if value is None else b.type_of(value).dims[:-1]

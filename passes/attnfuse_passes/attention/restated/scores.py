@@ -17,7 +17,7 @@ from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.slices import read_slice
-from attnfuse_passes.attention.identities.steps import Convert, Same, Scale
+from attnfuse_passes.attention.identities.steps import Convert, FillWhere, Same, Scale
 from attnfuse_passes.attention.restated.parts import (
     Write,
     go_together,
@@ -72,9 +72,13 @@ def read_joined(model: Model, softmax: Node) -> Restated | None:
     return Restated(softmax, instead)
 
 
+_BEHIND = (Same, Scale, Convert, FillWhere)
+"""What may be done to concatenated scores; it is done to those of all keys as well."""
+
+
 def _concatenation(model: Model, softmax: Node) -> tuple[Node, Node] | None:
-    """The Concat over the softmax's axis, the last, behind factors and casts alone, and what stands for the scores: the
-    same, or their distance to the largest of a row, which has the same softmax."""
+    """The Concat over the softmax's axis, the last, behind factors, casts and fills, and what stands for the scores: it
+    or their distance to the largest of a row, which has the same softmax."""
     tensor_type = model.type_of(softmax.name)
     axes = integers(model, softmax.inputs[1]) if len(softmax.inputs) > 1 else None
     if tensor_type is None or axis_of(axes, tensor_type.rank) != tensor_type.rank - 1:
@@ -93,7 +97,7 @@ def _concatenation(model: Model, softmax: Node) -> tuple[Node, Node] | None:
         step = read_back(model, value, SitePart.SCORES)
         if node.op in ("Sub", "SubExt") and _is_largest_of(model, node.inputs[1], node.inputs[0]):
             value, distance = node.inputs[0], node
-        elif distance is not None or step is None or not isinstance(step.effect, Same | Scale | Convert):
+        elif distance is not None or step is None or not isinstance(step.effect, _BEHIND):
             return None
         else:
             value = step.input
