@@ -29,7 +29,7 @@ _OTHER_WORDS = {
 
 _FUSED = "FlashAttentionScore PromptFlashAttention"
 _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
-_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2"
+_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2 LinalgVectorNorm Exp Exp2"
 _OF_ROWS = "Add AddExt Maximum Minimum ClampScalar ClampTensor Select Where MaskedFill Equal IsInf"
 _ABOUT = {
     # Passes.
@@ -39,7 +39,7 @@ _ABOUT = {
     ),
     "passes/attention/identities/rows.py": (
         f"{_ROWS} {_OF_ROWS}",
-        "what makes a number for each row, and what may be done to it before the row meets it again",
+        "what makes a number for each row, of magnitudes too, and what may be done to it before the row meets it again",
     ),
     "passes/attention/identities/exponentials.py": (
         "Exp Exp2 Pow PowScalarTensor PowTensorScalar Reciprocal",
@@ -47,8 +47,12 @@ _ABOUT = {
     ),
     "passes/attention/identities/nan_guard.py": ("LogicalNot Equal NotEqual IsFinite", "what tells NaN from numbers"),
     "passes/attention/identities/weights.py": (
-        "Dropout Chunk Split SplitWithSize SplitTensor",
+        "Dropout DropoutExt Chunk Split SplitWithSize SplitTensor",
         "what a TupleGetItem or a Concat undoes",
+    ),
+    "passes/attention/identities/slices.py": (
+        "StridedSlice Slice SliceExt Narrow Split SplitTensor SplitWithSize Chunk",
+        "where each cuts, and along which axis",
     ),
     "passes/attention/softmax.py": (
         "ReduceSum SumExt LinalgVectorNorm LogSoftmax LogSoftmaxExt LogSumExp",
@@ -60,12 +64,10 @@ _ABOUT = {
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/restated/parts.py": (
-        (
-            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
-            "StridedSlice Split SplitTensor SplitWithSize Chunk"
-        ),
-        "products of which one is written over all keys, and what keys are cut by",
+        ("MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs"),
+        "products of which one is written over all keys, and what repeats logits for each row",
     ),
+    "passes/attention/restated/masked.py": ("Maximum ReduceMax", "what the largest score so far is made of"),
     "passes/attention/restated/scores.py": (
         "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
         "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
@@ -78,7 +80,10 @@ _ABOUT = {
         "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
     ),
-    "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
+    "passes/attention/census.py": (
+        "Tanh TopK Mul SumExt ReduceSum Baddbmm Addmm",
+        "what caps scores, what ends a router, a product that is summed, and those whose first operand is added",
+    ),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
     "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
     "passes/attention/open_sizes.py": (
@@ -136,7 +141,7 @@ _ABOUT = {
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
         "between which numbers the results of some lie",
     ),
-    "passes/simplify/dropout.py": ("Dropout", "what a TupleGetItem takes the first result of"),
+    "passes/simplify/dropout.py": ("Dropout DropoutExt", "what a TupleGetItem takes the first result of"),
     "passes/simplify/doubles.py": ("Neg Add Sub Mul Div Sin Cos Concat", "how errors go through each"),
     "attnfuse/cost/program.py": (
         "Add AddLayerNorm Cast",
@@ -160,7 +165,7 @@ _ABOUT = {
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
     "attnfuse/verify/graph/assigned.py": (
-        f"{_ASSIGNS} Load Add AddExt Sub SubExt Cast BroadcastTo",
+        f"{_ASSIGNS} ScatterNdUpdate TensorScatterUpdate Load Add AddExt Sub SubExt Cast BroadcastTo",
         "what each writes to a parameter, and the nodes that make the same",
     ),
     "attnfuse/verify/inference/inferred_types.py": (
@@ -169,7 +174,7 @@ _ABOUT = {
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
     "attnfuse/verify/numbers/baseline.py": (
-        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "Mul Muls Div Divs RealDiv Exp Exp2 SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",
     ),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
