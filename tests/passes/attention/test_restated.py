@@ -138,6 +138,10 @@ MASKED_CHUNKS = {
     "chunks with any numbers added": added(chunks(*TWO), "m0: float16[2, 1, 8, 5]", "m1: float16[2, 1, 8, 5]"),
     "chunks filled with two numbers": masked(masked(chunks(*TWO), "-10000.0", *TWO[:1]), "-20000.0", *TWO, given=""),
     "chunks cut of scores that may be −inf": WHOLE.replace("-10000.0", "-inf"),
+    "chunks cut of scores, one masked whole": WHOLE.replace("MaskedFill(", "Add(").replace(
+        "m: bool[2, 1, 8, 10], tensor float16[] -10000.0",
+        "tensor float16[1, 1, 1, 10] (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -inf, -inf, -inf, -inf,)",
+    ),
     "chunks cut of scores twice": WHOLE.replace("(2, 4, 8, 6), (1", "(2, 4, 8, 7), (1").replace(
         cut("v", 0, 6), cut("v", 0, 7)
     ),

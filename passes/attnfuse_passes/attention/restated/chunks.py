@@ -65,7 +65,7 @@ def read_chunks(model: Model, division: Node, known: ConstantFolder) -> Restated
         return None
     named = {term.scores: part for term, part in zip(above, parts, strict=True)}
     shifts = [(term.scores, term.shift) for term in (*above, *below)]
-    if not is_one_softmax(model, known, named, shifts):
+    if not is_one_softmax(model, known, named, shifts, are_cut=whole is not None):
         return None
     if len({(product.node.op, *product.node.inputs[2:]) for product in products}) != 1:
         return None

@@ -28,14 +28,19 @@ _DEPTH = 256
 
 
 def is_one_softmax(
-    model: Model, known: ConstantFolder, parts: Mapping[str, Scores], shifts: Iterable[tuple[str, str]]
+    model: Model,
+    known: ConstantFolder,
+    parts: Mapping[str, Scores],
+    shifts: Iterable[tuple[str, str]],
+    *,
+    are_cut: bool,
 ) -> bool:
     """Whether it is. `parts` are the chunks by the values that hold their scores, `shifts` those values and what
-    is subtracted from each."""
+    is subtracted from each. `are_cut`: each is cut of scores of all keys, which the part is about."""
     if not any(part.terms or part.fills for part in parts.values()):
         return True
     lowest = [_lowest(known, part) for part in parts.values()]
-    keeps_a_key = {name for name, part in parts.items() if _keeps_a_key(known, part)}
+    keeps_a_key = {name for name, part in parts.items() if _keeps_a_key(known, part, are_cut=are_cut)}
     for scores, shift in shifts:
         found = [*_largest_of(model, shift)]
         numbers = [number for number in found if isinstance(number, float) and number != -math.inf]
@@ -100,7 +105,7 @@ def _numbers(known: ConstantFolder, term: tuple[str, float]) -> list[float] | No
     return None if numbers is None else [x * term[1] for x in numbers]
 
 
-def _keeps_a_key(known: ConstantFolder, part: Scores) -> bool:
+def _keeps_a_key(known: ConstantFolder, part: Scores, *, are_cut: bool) -> bool:
     """Whether every row of the chunk has a score that is not −∞."""
     hides, limit = part.fill == -math.inf, _limit(part.dtype)
     if not part.terms and not hides:
@@ -108,7 +113,7 @@ def _keeps_a_key(known: ConstantFolder, part: Scores) -> bool:
     sets = [_numbers(known, term) for term in part.terms]
     if not hides and sum(-math.inf if numbers is None else min(numbers) for numbers in sets) > limit:
         return True
-    if len(part.terms) + (len(part.fills) if hides else 0) != 1:
+    if are_cut or len(part.terms) + (len(part.fills) if hides else 0) != 1:
         return False
     value = part.terms[0][0] if part.terms else part.fills[0][0]
     constant = known.value(value)
