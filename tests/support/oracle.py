@@ -441,6 +441,7 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("BroadcastTo", "BroadcastToView"), lambda i, node, a: np.broadcast_to(a[0], a[1])),
     "ExpandAs": lambda i, node, a: np.broadcast_to(a[0], a[1].shape),
     "StridedSlice": _strided_slice,
+    "StackExt": lambda i, node, a: np.stack(a[0], a[1]),
     "Concat": lambda i, node, a: np.concatenate(a[0], a[1]),
     "SplitWithSize": _split,
     "Gather": lambda i, node, a: np.take(a[0], a[1], axis=a[2]),

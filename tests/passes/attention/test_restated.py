@@ -80,6 +80,23 @@ def running(*bounds: tuple[int, int]) -> str:
     return "\n".join([*lines, f"Div(a{len(bounds)}, n{len(bounds)})"])
 
 
+def stacked(*bounds: tuple[int, int], keeps: bool = False) -> str:
+    """Chunks whose results are stacked, put right by their largest scores, and summed."""
+    lines = [INPUTS]
+    for i, (start, end) in enumerate(bounds):
+        lines.append(f"s{i} = {product(cut('k', start, end))}; t{i} = ReduceMax(s{i}, (-1,), True)")
+        lines.append(f"e{i} = Exp(Sub(s{i}, t{i})); o{i} = MatMulExt(e{i}, {cut('v', start, end)})")
+        lines.append(
+            f"n{i} = SumExt(e{i}, (-1,), {keeps}, None); u{i} = {f't{i}' if keeps else f'Squeeze(t{i}, (-1,))'}"
+        )
+    u, o, n = (f"StackExt(({', '.join(f'{name}{i}' for i in range(len(bounds)))}), 0)" for name in "uon")
+    wide = "{}" if keeps else "ExpandDims({}, -1)"
+    lines.append(f"u = {u}; d = Exp(Sub(u, MaxDim(u, 0, True)[0]))")
+    lines.append(f"o = SumExt(Mul({o}, {wide.format('d')}), (0,), False, None)")
+    lines.append(f"n = SumExt({wide.format(f'Mul({n}, d)')}, (0,), False, None)")
+    return "\n".join([*lines, "Div(o, n)"])
+
+
 def masked(text: str, number: str, *bounds: tuple[int, int], given: str = "m: bool[2, 1, 8, 10]\n") -> str:
     """Chunks whose scores get a number where a mask of all keys has it."""
     for i, (start, end) in enumerate(bounds, 1 if "s0 =" not in text else 0):
@@ -128,8 +145,23 @@ CHUNKS = {
         CAUSAL.format(2, "0.0, -inf"),
     ),
     "chunks cut of the scores of all keys": WHOLE,
+    "stacked chunks": stacked(*THREE),
+    "stacked chunks that keep the axis": stacked(*TWO, keeps=True),
+    "stacked chunks with a fill": masked(stacked(*THREE), "-10000.0", *THREE),
+    "stacked chunks, sums widened behind": stacked(*TWO)
+    .replace("ExpandDims(Mul(StackExt((n0, n1), 0), d), -1)", "Mul(d, StackExt((n0, n1), 0))")
+    .replace("Div(o, n)", "Div(o, ExpandDims(n, -1))"),
 }
 MASKED_CHUNKS = {
+    "stacked chunks in another order": stacked(*TWO).replace("(n0, n1)", "(n1, n0)"),
+    "stacked chunks that are not put right": stacked(*TWO).replace(
+        "Mul(StackExt((n0, n1), 0), d)", "StackExt((n0, n1), 0)"
+    ),
+    "stacked chunks, one of them twice": stacked(*TWO).replace("(o0, o1)", "(o0, o0)"),
+    "stacked chunks that are not summed": stacked(*TWO)
+    .replace("SumExt(Mul(StackExt((o", "ReduceMax(Mul(StackExt((o")
+    .replace("(0,), False, None)\nn =", "(0,), False)\nn ="),
+    "stacked chunks that may be −inf": masked(stacked(*TWO), "-inf", *TWO),
     "chunks that may be −inf": masked(chunks(*TWO), "-inf", *TWO),
     "running chunks from a number above the fill": masked(running(*THREE), "-65504.0", *THREE),
     "running chunks from a number above the mask": added(

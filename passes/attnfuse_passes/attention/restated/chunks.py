@@ -21,15 +21,23 @@ from attnfuse_passes.attention.identities.steps import Convert, Same
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.restated.masked import is_one_softmax
 from attnfuse_passes.attention.restated.parts import go_together, join, join_scores, read_scores
+from attnfuse_passes.attention.restated.rows import (
+    DEPTH,
+    Rows,
+    exponent,
+    is_difference,
+    is_expanded,
+    plus,
+    same_types,
+    sum_of_rows,
+    times,
+)
 from attnfuse_passes.attention.restated.scores import Restated
+from attnfuse_passes.attention.restated.stacked import read_stacked_sum
 from attnfuse_passes.attention.uniform import uniform
 
 DIVISIONS = frozenset({"Div", "RealDiv"})
-_DEPTH = 64
 _CHUNKS = 256
-
-_Rows: TypeAlias = tuple[tuple[str, int], ...]
-"""A sum of values of one number a row, each so many times, in order of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,7 @@ class _Term:
     """
 
     scores: str
-    rows: _Rows
+    rows: Rows
     shift: str
     product: Product | None = None
 
@@ -49,7 +57,9 @@ def read_chunks(model: Model, division: Node, known: ConstantFolder) -> Restated
     """The attention that a division ends; None where it is none of several chunks of keys. `known` are constants."""
     if len(division.inputs) != 2 or not _same_rows(model, *division.inputs):
         return None
-    above, below = _terms(model, division.inputs[0], _weighed), _terms(model, division.inputs[1], _summed)
+    divisor = model.producer(division.inputs[1])
+    sums_of = division.inputs[1] if divisor is None or not is_expanded(model, divisor) else divisor.inputs[0]
+    above, below = _terms(model, division.inputs[0], _weighed), _terms(model, sums_of, _summed)
     if above is None or below is None or not 1 < len(above) == len(below) <= _CHUNKS:
         return None
     sums = {term.scores: term.rows for term in below}
@@ -103,7 +113,7 @@ def _in_order(model: Model, terms: list[_Term]) -> tuple[list[_Term], str | None
 _Leaf: TypeAlias = Callable[[Model, str, int], "_Term | None"]
 
 
-def _terms(model: Model, value: str, leaf: _Leaf, depth: int = _DEPTH) -> list[_Term] | None:
+def _terms(model: Model, value: str, leaf: _Leaf, depth: int = DEPTH) -> list[_Term] | None:
     """The terms that a value is the sum of; None where it is no such sum."""
     if uniform(model, value) == 0.0:
         return []
@@ -115,24 +125,28 @@ def _terms(model: Model, value: str, leaf: _Leaf, depth: int = _DEPTH) -> list[_
         return [found]
     if node.op == "Add" or (node.op == "AddExt" and integers(model, node.inputs[2]) == (1,)):
         one, other = (_terms(model, name, leaf, depth - 1) for name in node.inputs[:2])
-        return None if one is None or other is None or not _same_types(model, node) else one + other
+        return None if one is None or other is None or not same_types(model, node) else one + other
     if node.op == "Mul" and len(node.inputs) == 2:
         for name, factor in (node.inputs, node.inputs[::-1]):
-            rows = _exponent(model, factor) if _same_rows(model, factor, value) else None
+            power = exponent(model, factor) if _same_rows(model, factor, value) else None
+            rows = None if power is None else sum_of_rows(model, power)
             inner = None if rows is None else _terms(model, name, leaf, depth - 1)
             if rows is not None and inner is not None and model.type_of(name) == model.type_of(value):
-                return [replace(term, rows=_plus(term.rows, rows)) for term in inner]
+                return [replace(term, rows=plus(term.rows, rows)) for term in inner]
         return None
+    stacked = read_stacked_sum(model, node)
+    if stacked is not None:
+        total: list[_Term] = []
+        for item, rows in stacked:
+            inner = _terms(model, item, leaf, depth - 1)
+            if inner is None:
+                return None
+            total += [replace(term, rows=plus(term.rows, rows)) for term in inner]
+        return total
     step = read_back(model, value, SitePart.VALUE)
     if step is None or not isinstance(step.effect, Same | Convert):
         return None
     return _terms(model, step.input, leaf, depth - 1)
-
-
-def _same_types(model: Model, node: Node) -> bool:
-    """Whether nothing is repeated by an addition of one type."""
-    types = {model.type_of(name) for name in (node.name, *node.inputs[:2])}
-    return len(types) == 1 and None not in types
 
 
 def _same_rows(model: Model, one: str, other: str) -> bool:
@@ -154,27 +168,31 @@ def _weighed(model: Model, value: str, depth: int) -> _Term | None:
 
 
 def _summed(model: Model, value: str, depth: int) -> _Term | None:
-    """The sum of a chunk's weights, which keeps the axis."""
+    """The sum of a chunk's weights; whether the axis is kept shows where it meets what it divides."""
     node = model.producer(value)
     if node is None or node.op not in ("SumExt", "ReduceSum") or len(node.inputs) < 3:
         return None
     before = model.type_of(node.inputs[0])
     keeps = model.literal(node.inputs[2]) if model.is_literal(node.inputs[2]) else None
-    if before is None or keeps is not True or axis_of(integers(model, node.inputs[1]), before.rank) != before.rank - 1:
+    if (
+        before is None
+        or not isinstance(keeps, bool)
+        or axis_of(integers(model, node.inputs[1]), before.rank) != before.rank - 1
+    ):
         return None
     return _weights(model, node.inputs[0], depth)
 
 
 def _weights(model: Model, value: str, depth: int) -> _Term | None:
     """exp(scores + rows), through casts, and factors that are exponentials of rows."""
-    rows: _Rows = ()
+    rows: Rows = ()
     for _ in range(depth):
         node = model.producer(value)
         if node is None:
             return None
         if node.op == "Exp":
             found = _scores_and_rows(model, node.inputs[0])
-            return None if found is None else replace(found, rows=_plus(rows, found.rows))
+            return None if found is None else replace(found, rows=plus(rows, found.rows))
         step = read_back(model, value, SitePart.WEIGHTS)
         if step is None or not isinstance(step.effect, Same | Convert):
             return None
@@ -185,52 +203,12 @@ def _weights(model: Model, value: str, depth: int) -> _Term | None:
 def _scores_and_rows(model: Model, value: str) -> _Term | None:
     """scores − rows, as scores and the sum of what is added to each row of them."""
     node = model.producer(value)
-    if node is None or not _is_difference(model, node):
+    if node is None or not is_difference(model, node):
         return None
     scores, less = node.inputs[:2]
-    rows = _sum_of_rows(model, less) if _same_rows(model, less, scores) else None
+    rows = sum_of_rows(model, less) if _same_rows(model, less, scores) else None
     is_whole = model.type_of(scores) == model.type_of(value)
-    return None if rows is None or not is_whole else _Term(scores, _times(rows, -1), less)
-
-
-def _exponent(model: Model, value: str) -> _Rows | None:
-    """The sum whose exponential a value is, one number a row; None where it is none."""
-    while True:
-        node = model.producer(value)
-        if node is None:
-            return None
-        if node.op == "Exp":
-            return _sum_of_rows(model, node.inputs[0])
-        step = read_back(model, value, SitePart.VALUE)
-        if step is None or not isinstance(step.effect, Same | Convert):
-            return None
-        value = step.input
-
-
-def _sum_of_rows(model: Model, value: str, depth: int = _DEPTH) -> _Rows | None:
-    """A value of one number a row as a sum of such values; None where it is of more."""
-    tensor_type, node = model.type_of(value), model.producer(value)
-    if tensor_type is None or tensor_type.dims[-1:] != (1,):
-        return None
-    if node is not None and depth and _is_difference(model, node) and _same_types(model, node):
-        one, other = (_sum_of_rows(model, name, depth - 1) for name in node.inputs[:2])
-        return None if one is None or other is None else _plus(one, _times(other, -1))
-    return ((value, 1),)
-
-
-def _is_difference(model: Model, node: Node) -> bool:
-    return node.op == "Sub" or (node.op == "SubExt" and integers(model, node.inputs[2]) == (1,))
-
-
-def _plus(one: _Rows, other: _Rows) -> _Rows:
-    total = dict(one)
-    for name, count in other:
-        total[name] = total.get(name, 0) + count
-    return tuple(sorted((name, count) for name, count in total.items() if count))
-
-
-def _times(rows: _Rows, factor: int) -> _Rows:
-    return tuple((name, factor * count) for name, count in rows)
+    return None if rows is None or not is_whole else _Term(scores, times(rows, -1), less)
 
 
 def _stays_inside(model: Model, division: Node, scores: str) -> bool:

@@ -34,7 +34,7 @@ class Chunks:
         self.kinds = random.choice((("fill",), ("added",), ("fill", "none"), ("constant", "added", "none"), ("any",)))
 
     def text(self) -> str:
-        style = self.random.choice((self._running, self._with_largest, self._with_largest, self._cut))
+        style = self.random.choice((self._running, self._with_largest, self._stacked, self._cut))
         return "\n".join([INPUTS.format(self.dtype), *style()])
 
     def _number(self, number: float) -> str:
@@ -76,6 +76,18 @@ class Chunks:
         """Less the largest of each chunk, which is put right at the end."""
         lines = [f"s{i} = {self._scores(i, p, self._slice('k', p))}" for i, p in enumerate(self.pieces)]
         return [*lines, *self._put_right()]
+
+    def _stacked(self) -> list[str]:
+        """The same, stacked and summed."""
+        lines, count = list[str](), len(self.pieces)
+        for i, piece in enumerate(self.pieces):
+            lines.append(f"s{i} = {self._scores(i, piece, self._slice('k', piece))}; t{i} = {self._largest(f's{i}')}")
+            lines.append(f"e{i} = Exp(Sub(s{i}, t{i})); o{i} = MatMulExt(e{i}, {self._slice('v', piece)})")
+            lines.append(f"n{i} = SumExt(e{i}, (-1,), True, None)")
+        t, o, n = (f"StackExt(({', '.join(f'{name}{i}' for i in range(count))}), 0)" for name in "ton")
+        lines.append(f"t = {t}; d = Exp(Sub(t, MaxDim(t, 0, True)[0]))")
+        lines.append(f"Div(SumExt(Mul({o}, d), (0,), False, None), SumExt(Mul(d, {n}), (0,), False, None))")
+        return lines
 
     def _put_right(self) -> list[str]:
         count = len(self.pieces)
