@@ -77,8 +77,16 @@ _ABOUT = {
         "weights weighed again and their sum, and what gives no number below 0",
     ),
     "passes/attention/restated/chunks.py": (
-        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
+        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
+    ),
+    "passes/attention/restated/rows.py": (
+        "Exp Sub SubExt ExpandDims Squeeze Reshape",
+        "exponentials of differences of rows, and a last axis of one element",
+    ),
+    "passes/attention/restated/stacked.py": (
+        "StackExt Mul SumExt ReduceSum",
+        "what chunks give beside each other, multiplied and summed",
     ),
     "passes/attention/census.py": (
         "Tanh TopK Mul SumExt ReduceSum Baddbmm Addmm",

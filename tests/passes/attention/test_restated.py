@@ -245,6 +245,13 @@ def test_what_is_no_attention_over_all_keys(spelling: str) -> None:
     assert model.proto == proto
 
 
+@pytest.mark.parametrize("weight", ["r", "w: parameter float16[1, 1, 1, 10]"])
+def test_weights_weighed_by_what_may_be_negative_say_so(weight: str) -> None:
+    _, (site,) = run(parse_program(WEIGHED.replace("Abs(r)", weight), infer=infer), "mindspore")
+    assert (site.status, site.code) == ("missed", "structure.weights_changed")
+    assert "proved not to be below 0" in site.reason
+
+
 def test_softmaxes_of_their_own_are_sites_of_their_own() -> None:
     text = MORE + (f"Add(MatMulExt(Softmax({product('k')}, (-1,)), v), MatMulExt(Softmax({product('l')}, (-1,)), w))")
     proto = parse_program(text, infer=infer)

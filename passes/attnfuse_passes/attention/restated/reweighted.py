@@ -43,6 +43,13 @@ def read_reweighted(model: Model, division: Node) -> Restated | None:
     return None
 
 
+def is_weighed_again(model: Model, weighed: Node) -> bool:
+    """Whether a product of weights with something else is divided by its own sum."""
+    readers = (use.node for use in effective_uses(model, weighed.name))
+    divisions = (n for n in readers if n is not None and len(n.inputs) == 2 and n.inputs[0] == weighed.name)
+    return weighed.op == "Mul" and any(_is_sum(model, division.inputs[1], weighed) for division in divisions)
+
+
 def _is_last(model: Model, softmax: Node) -> bool:
     tensor_type = model.type_of(softmax.name)
     axes = integers(model, softmax.inputs[1]) if len(softmax.inputs) > 1 else None

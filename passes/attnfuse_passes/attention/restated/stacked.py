@@ -54,7 +54,7 @@ def _total(several: list[Rows]) -> Rows:
 def _stacked(model: Model, value: str) -> list[str] | None:
     """The values that are stacked along a first axis."""
     node = model.producer(value)
-    maker = None if node is None or node.op not in ("Stack", "StackExt") else model.producer(node.inputs[0])
+    maker = None if node is None or node.op != "StackExt" else model.producer(node.inputs[0])
     if node is None or maker is None or not makes_tuple(maker):
         return None
     before, after = model.type_of(maker.inputs[0]), model.type_of(node.name)
