@@ -12,7 +12,8 @@ docs/verification.md; none comes from what the rewrite made.
    (`baseline`). A site may be off by no more than that, but for the scatter of two samples of rounding noise, which
    is nothing where there are many elements (`site_margin`); a whole graph, whose layers amplify what they are given,
    by MARGIN times that; AMPLIFIED where the original itself is useless. FLOOR is
-   what four float32 roundings cost, the carrier of every run.
+   what four float32 roundings cost, the carrier of every run. Of an output of few elements, which scatters as a small
+   site does, several draws are judged as one (`pooled`).
 
 A row whose keys all have a large finite number added is another function in float64 than at the type that adds it: that
 type loses the scores in the number, and softmax has nothing but equal sums. Where the original's own numbers are nearer
@@ -49,7 +50,7 @@ from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers import accuracy
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
 from attnfuse.verify.numbers.execution import Executable
-from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs
 from attnfuse.verify.numbers.weights import WeightProvider
 from attnfuse.verify.result import OutputFigures
 
@@ -58,6 +59,9 @@ MARGIN = 1.25
 SCATTER = 4.0
 AMPLIFIED = 2.0
 FLOOR = 4 * 2.0**-24
+ENOUGH = 1024
+"""Elements over which the ratio of two roots of sums of squares scatters by 1/√1024, 3 %."""
+DRAWS = 16
 
 EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
 
@@ -125,16 +129,19 @@ def compare(
     taps: Mapping[str, TensorType] | None = None,
     inputs: Mapping[str, Array] | None = None,
     *,
+    draw: Draw | None = None,
     no_fully_masked_rows: bool = False,
 ) -> Comparison:
     """Run both graphs and judge the fused one.
 
     `taps` are values of the original, with their types, to be handed back as that graph computes them at its own types.
-    `inputs` are by the original's names; left out, they are drawn. `no_fully_masked_rows`: the policy rules such rows
-    out, and what stands in them is nobody's.
+    `inputs` are by the original's names; left out, they are drawn as `draw` says, and more of them where an output has
+    too few elements for one draw to tell. `no_fully_masked_rows`: the policy rules such rows out, and what stands in
+    them is nobody's.
     Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
     """
-    inputs = dict(draw_inputs(original.model, seed) if inputs is None else inputs)
+    is_drawn = inputs is None
+    inputs = dict(draw_inputs(original.model, seed, draw or OPEN) if inputs is None else inputs)
     wanted = {value: tensor_type for value, tensor_type in (taps or {}).items() if value not in inputs}
     try:
         reference = original.run(Arithmetic.EXACT, inputs)
@@ -168,6 +175,9 @@ def compare(
         name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
         judged = judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
         figures.append(replace(judged, not_nan=0) if no_fully_masked_rows else judged)
+    if is_drawn and any(map(is_undecided, figures)):
+        further = _further_draws(original, fused, seed, draw or OPEN, draws_of(figures))
+        figures = [pooled(f, again) if is_undecided(f) else f for f, *again in zip(figures, *further, strict=True)]
     findings = [finding for figure in figures for finding in problems(figure, f"output {figure.output}")]
     notes = []
     for figure in figures:
@@ -178,6 +188,42 @@ def compare(
             )
     warnings = accuracy.warn(original.model, original.weights, inputs, reference, figures)
     return Comparison(tuple(figures), tuple(findings), tuple(notes), values, warnings)
+
+
+def is_undecided(figures: OutputFigures) -> bool:
+    """Whether one draw shows nothing: it is off by more than what is allowed, and has few elements."""
+    finite = (figures.fused, figures.original, figures.baseline)
+    few = math.prod(figures.shape) < ENOUGH
+    return few and not figures.fused <= figures.tolerance and all(map(math.isfinite, finite))
+
+
+def draws_of(figures: Sequence[OutputFigures]) -> int:
+    """How many draws of these outputs, the first among them, have ENOUGH elements; DRAWS at most."""
+    fewest = min(math.prod(f.shape) for f in figures if is_undecided(f))
+    return min(DRAWS, math.ceil(ENOUGH / max(fewest, 1)))
+
+
+def _further_draws(original: Side, fused: Side, seed: int, draw: Draw, count: int) -> list[tuple[OutputFigures, ...]]:
+    """Figures of every output on `count` - 1 other draws."""
+    drawn = (draw_inputs(original.model, seed + n, draw) for n in range(1, count))
+    return [compare(original, fused, seed, inputs=inputs).outputs for inputs in drawn]
+
+
+def pooled(figures: OutputFigures, again: Sequence[OutputFigures]) -> OutputFigures:
+    """The first draw's figures with errors and tolerance the root mean square over all draws of finite errors."""
+    every = [f for f in (figures, *again) if all(map(math.isfinite, (f.fused, f.original, f.baseline)))]
+
+    def together(values: Iterable[float]) -> float:
+        return float(np.sqrt(np.mean(np.square(list(values)))))
+
+    return replace(
+        figures,
+        fused=together(f.fused for f in every),
+        original=together(f.original for f in every),
+        baseline=together(f.baseline for f in every),
+        tolerance=together(f.tolerance for f in every),
+        max_abs=max(f.max_abs for f in every),
+    )
 
 
 def formula_values(

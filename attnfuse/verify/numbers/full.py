@@ -75,11 +75,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Feed:
-    """A set of inputs by the original's names; `draw` is None where it is real. `label` tells it from others,
+    """A set of real inputs by the original's names; or, with none yet, how to draw it. `label` tells it from others,
     `given` is what to say of real ones where the original has no finite value on them."""
 
     label: str
-    inputs: dict[str, Array]
+    inputs: dict[str, Array] | None
     draw: Draw | None
     given: str = ""
 
@@ -193,11 +193,11 @@ def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iter
         yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
         return
     for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
-        yield _drawn(model, request.seed, draw)
+        yield _drawn(request.seed, draw)
 
 
-def _drawn(model: Model, seed: int, draw: Draw) -> _Feed:
-    return _Feed(f"inputs drawn with seed {seed}, {draw.label}", draw_inputs(model, seed, draw), draw)
+def _drawn(seed: int, draw: Draw) -> _Feed:
+    return _Feed(f"inputs drawn with seed {seed}, {draw.label}", None, draw)
 
 
 def _run_whole(
@@ -206,7 +206,7 @@ def _run_whole(
     """Add to what is found; the run that left the least undefined, with the values asked for."""
     runs: list[_Run] = []
     best: _Run | None = None
-    for feed in _with_open(sides[0].model, feeds, request.seed, runs):
+    for feed in _with_open(feeds, request.seed, runs):
         run = _Run(feed, _compare(sides, feed, taps, request))
         if best is None or run.undefined < best.undefined:
             best = run
@@ -229,14 +229,14 @@ def _warnings(runs: Sequence[_Run]) -> list[str]:
 
 def _light(feed: _Feed) -> _Feed:
     """The feed without its arrays."""
-    return replace(feed, inputs={})
+    return replace(feed, inputs=None)
 
 
-def _with_open(model: Model, feeds: Iterator[_Feed], seed: int, runs: list[_Run]) -> Iterator[_Feed]:
+def _with_open(feeds: Iterator[_Feed], seed: int, runs: list[_Run]) -> Iterator[_Feed]:
     """The feeds; and masks that leave each row a key, where those that do not have left something unanswered."""
     yield from feeds
     if runs[0].is_about_masks and _is_unanswered(runs):
-        yield _drawn(model, seed, OPEN)
+        yield _drawn(seed, OPEN)
 
 
 def _is_unanswered(runs: Sequence[_Run]) -> bool:
@@ -250,7 +250,9 @@ def _is_unanswered(runs: Sequence[_Run]) -> bool:
 def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorType], request: Request) -> Comparison:
     is_ruled_out = bool(request.never_fully_masked)
     try:
-        return comparison.compare(*sides, request.seed, taps, feed.inputs, no_fully_masked_rows=is_ruled_out)
+        return comparison.compare(
+            *sides, request.seed, taps, feed.inputs, draw=feed.draw, no_fully_masked_rows=is_ruled_out
+        )
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None

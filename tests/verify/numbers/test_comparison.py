@@ -12,9 +12,10 @@ import pytest
 
 from attnfuse.errors import VerificationError
 from attnfuse.ir.graph import Model
+from attnfuse.ir.types import Array
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32
 from attnfuse.verify.lowering import Arithmetic, Rounding
-from attnfuse.verify.numbers import comparison
+from attnfuse.verify.numbers import accuracy, comparison
 from attnfuse.verify.numbers.baseline import honest_rounding
 from attnfuse.verify.numbers.comparison import (
     ALGEBRA_BOUND,
@@ -23,11 +24,13 @@ from attnfuse.verify.numbers.comparison import (
     Comparison,
     Part,
     Side,
+    draws_of,
     judge,
+    pooled,
     problems,
     site_margin,
 )
-from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.inputs import Draw, draw_inputs
 from attnfuse.verify.numbers.weights import stored_weights
 from attnfuse.verify.result import OutputFigures
 from tests.support.fused_nodes import compile_with
@@ -106,6 +109,59 @@ def test_a_coarser_type_than_asked_for_is_too_inaccurate(tmp_path: Path) -> None
     rough = compare_block(Block(compute=BFLOAT16), tmp_path).outputs[0]
     fine = compare_block(Block(compute=FLOAT16), tmp_path).outputs[0]
     assert rough.fused > fine.tolerance
+
+
+def figures_of(*, fused: float, baseline: float, elements: int = 32) -> OutputFigures:
+    return OutputFigures(
+        output="y",
+        shape=(elements,),
+        fused_in_float64=0.0,
+        tolerance_in_float64=ALGEBRA_BOUND,
+        fused=fused,
+        max_abs=fused,
+        original=baseline,
+        baseline=baseline,
+        tolerance=MARGIN * baseline,
+        not_finite=0,
+        undefined=0,
+        overflowed=0,
+        not_nan=0,
+    )
+
+
+def test_an_output_of_few_elements_is_judged_over_several_draws() -> None:
+    """Roots of sums of squares: 1.5 times the yardstick once and 0.9 times thrice are 1.08 times it together."""
+    unlucky, usual = figures_of(fused=1.5e-3, baseline=1e-3), figures_of(fused=0.9e-3, baseline=1e-3)
+    assert problems(unlucky, "y")
+    together = pooled(unlucky, [usual] * 3)
+    assert problems(together, "y") == []
+    assert together.fused == pytest.approx(math.sqrt((1.5**2 + 3 * 0.9**2) / 4) * 1e-3)
+    assert together.baseline == pytest.approx(1e-3)
+    assert together.max_abs == 1.5e-3
+    assert problems(pooled(unlucky, [unlucky] * 3), "y")  # what is off each time is no accident
+
+
+@pytest.mark.parametrize(("elements", "draws"), [(1, 16), (32, 16), (512, 2), (1000, 2)])
+def test_the_fewer_elements_the_more_draws(elements: int, draws: int) -> None:
+    assert draws_of([figures_of(fused=2.0, baseline=1.0, elements=elements)]) == draws
+
+
+def test_a_node_that_is_too_rough_is_found_on_further_draws_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(accuracy, "OWN_ERROR", 0.0)
+    monkeypatch.setattr(comparison, "AMPLIFIED", 0.5)  # half the yardstick's error, which nobody reaches
+    monkeypatch.setattr(comparison, "ENOUGH", 100_000)
+
+    def draw(model: Model, seed: int, how: Draw) -> dict[str, Array]:
+        drawn.append(seed)
+        return draw_inputs(model, seed, how)
+
+    monkeypatch.setattr(comparison, "draw_inputs", draw)
+    result = compare_block(Block(), tmp_path)
+    assert drawn == list(range(comparison.DRAWS))
+    assert any("where" in finding for finding in result.findings)
 
 
 def test_a_graph_against_itself_is_at_float32_noise(tmp_path: Path) -> None:
