@@ -177,7 +177,7 @@ _ABOUT = {
         "what each writes to a parameter, and the nodes that make the same",
     ),
     "attnfuse/verify/inference/inferred_types.py": (
-        "MatMul Custom Swiglu",
+        "MatMul BatchMatMul BroadcastTo Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
     "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
