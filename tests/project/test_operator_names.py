@@ -64,20 +64,20 @@ _ABOUT = {
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/restated/parts.py": (
-        ("MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs"),
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs",
         "products of which one is written over all keys, and what repeats logits for each row",
     ),
     "passes/attention/restated/masked.py": ("Maximum ReduceMax", "what the largest score so far is made of"),
     "passes/attention/restated/scores.py": (
-        "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
-        "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
+        "Concat Add AddExt MaxDim ReduceMax",
+        "what puts scores beside each other, finds the largest, and adds what parts of the weights give",
     ),
     "passes/attention/restated/reweighted.py": (
         "Mul SumExt ReduceSum Sigmoid ReLU Exp Abs Square",
         "weights weighed again and their sum, and what gives no number below 0",
     ),
     "passes/attention/restated/chunks.py": (
-        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum",
+        "Div RealDiv Add AddExt Mul Exp",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
     ),
     "passes/attention/restated/rows.py": (
@@ -180,11 +180,15 @@ _ABOUT = {
         "MatMul BatchMatMul BroadcastTo Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
-    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
+    "attnfuse/verify/graph/known.py": (
+        "Triu Tril TrilExt Arange OnesLike OnesLikeExt Ones FullLike FillV2 FillScalar Mul Muls",
+        "triangles of what is known, ranges, and what fills a shape with a number",
+    ),
     "attnfuse/verify/numbers/baseline.py": (
-        "Mul Muls Div Divs RealDiv Exp Exp2 SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
+        "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",
     ),
+    "attnfuse/reduction/layouts.py": ("Reshape Transpose", "the layouts that move from one graph to the other"),
     "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

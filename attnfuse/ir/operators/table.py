@@ -47,20 +47,21 @@ def _by_name() -> dict[str, Operator]:
 
 OPERATORS = MappingProxyType(_by_name())
 """attnfuse's own rows."""
-_ADDED: dict[str, Operator] = {}
+_KNOWN = dict(OPERATORS)
+"""Those, and what plugins add."""
 
 
 def extend(rows: Iterable[Operator]) -> None:
     """Let the table have these rows beside its own, and no others that were added before."""
     added = {row.name: row for row in rows}
     assert not added.keys() & OPERATORS.keys(), f"two rows for {min(added.keys() & OPERATORS.keys())}"
-    _ADDED.clear()
-    _ADDED.update(added)
+    _KNOWN.clear()
+    _KNOWN.update(OPERATORS | added)
 
 
 def operator(name: str) -> Operator:
     """The operator's row, or what is assumed of one without a row."""
-    found = OPERATORS.get(name) or _ADDED.get(name)
+    found = _KNOWN.get(name)
     return opaque(name) if found is None else found
 
 

@@ -33,7 +33,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, exponent, hiding_number, honest_rounding
+from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding, softmaxed
 from attnfuse.verify.numbers.comparison import (
     Part,
     Reference,
@@ -240,7 +240,7 @@ def _types(site: Site, part: Cut) -> list[str]:
 def _scores(model: Model) -> list[str]:
     """Values between the product of query and key and the mask, of all parts of the keys: the product first, then as
     scaled."""
-    products = (_product(model, value) for value in filter(None, map(exponent, model.nodes)))
+    products = (_product(model, value) for value in softmaxed(model))
     return [value for product in dict.fromkeys(filter(None, products)) for value in _scaled(model, product)]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.mindir.schema import ModelProto
 from tests.support import oracle
 from tests.support.graphs import PRIMITIVE, GraphBuilder, seeded
@@ -30,24 +30,30 @@ class Cached:
             self.g.weight(name, DIMS, FLOAT16)
         self.state = self.g.monad()
 
-    def write(self, cache: str, value: str) -> None:
+    def write(self, cache: str, value: str) -> str:
+        leaf, tensor_type = f"{self.g.prefix}:{cache}", self.g.type_of(value)
+        return self.after(self.g.node("Assign", [leaf, value, self.state], tensor_type, primitive=PRIMITIVE))
+
+    def read(self, cache: str, tensor_type: TensorType = WHOLE) -> str:
         leaf = f"{self.g.prefix}:{cache}"
-        written = self.g.node("Assign", [leaf, value, self.state], WHOLE, primitive=PRIMITIVE)
-        self.after(written)
+        return self.after(self.g.node("Load", [leaf, self.state], tensor_type, primitive=PRIMITIVE))
 
-    def read(self, cache: str) -> str:
-        read = self.g.node("Load", [f"{self.g.prefix}:{cache}", self.state], WHOLE, primitive=PRIMITIVE)
-        self.after(read)
-        return read
+    def copy(self, buffer: str, value: str) -> str:
+        """Into memory that is no weight."""
+        inputs = [buffer, value, self.g.constant(False), self.state]
+        return self.after(self.g.node("InplaceCopy", inputs, WHOLE, primitive=PRIMITIVE))
 
-    def after(self, value: str) -> None:
+    def after(self, value: str) -> str:
         self.state = self.g.node("UpdateState", [self.state, value], None, primitive=PRIMITIVE)
+        return value
 
     def scores(self, key: str) -> str:
         return self.g.muls(self.g.batch_matmul(self.inputs["q"], key, transpose_b=True), 0.25)
 
     def proto(self, scores: str, value: str) -> ModelProto:
-        result = self.g.matmul_ext(self.g.softmax(scores), value)
+        return self.ending(self.g.matmul_ext(self.g.softmax(scores), value))
+
+    def ending(self, result: str) -> ModelProto:
         self.g.output(self.g.node("Depend", [result, self.state], WHOLE, primitive=PRIMITIVE))
         return self.g.build()
 
@@ -104,8 +110,109 @@ def read_whenever() -> ModelProto:
     return c.proto(c.g.node("BatchMatMul", operands, TensorType((2, 4, 8, 8), FLOAT16)), c.inputs["v"])
 
 
+def given_by_the_last_writer() -> ModelProto:
+    c = Cached()
+    c.write("k_cache", c.inputs["v"])
+    return c.proto(c.scores(c.write("k_cache", c.inputs["k"])), c.inputs["v"])
+
+
+def given_by_a_writer() -> ModelProto:
+    """What an Assign gives is the memory that the next one changes."""
+    c = Cached()
+    scores = c.scores(c.write("k_cache", c.inputs["k"]))
+    c.write("k_cache", c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+def given_by_a_writer_of_an_input() -> ModelProto:
+    c = Cached()
+    buffer = c.g.input("buffer", DIMS, FLOAT16)
+    scores = c.scores(c.copy(buffer, c.inputs["k"]))
+    c.copy(buffer, c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+def beside_the_scores(dims: tuple[int, ...], op: str, *, later: bool) -> ModelProto:
+    """A mask or a temperature that is a buffer of the model."""
+    c, kind = Cached(), TensorType(dims, FLOAT16)
+    c.g.weight("buffer", dims, FLOAT16)
+    given = c.g.input("given", dims, FLOAT16)
+    scores = c.scores(c.inputs["k"])
+    if not later:
+        c.write("buffer", given)
+    scores = c.g.op(op, scores, c.read("buffer", kind))
+    if later:
+        c.write("buffer", given)
+    return c.proto(scores, c.inputs["v"])
+
+
+def in_parts(*, later: bool) -> ModelProto:
+    """Keys of a cache beside others: joined, they are read where the attention is written."""
+    c = Cached()
+    g, keys, values = c.g, (c.write("k_cache", c.inputs["k"]), c.inputs["v"]), (c.inputs["v"], c.inputs["k"])
+    weights = g.softmax(g.concat([c.scores(key) for key in keys], -1))
+    if later:
+        c.write("k_cache", c.inputs["v"])
+    parts = [g.matmul_ext(g.op("Narrow", weights, -1, 8 * i, 8), value) for i, value in enumerate(values)]
+    return c.ending(g.add(*parts))
+
+
+def filled_in_parts(*, later: bool) -> ModelProto:
+    """A mask that is a buffer, of the scores of one part."""
+    c = Cached()
+    g, kind = c.g, TensorType((2, 1, 8, 8), BOOL)
+    g.weight("buffer", kind.dims, BOOL)
+    given = g.input("given", kind.dims, BOOL)
+    scores = c.scores(c.inputs["k"])
+    scores = g.masked_fill(scores, c.write("buffer", given), np.array(-np.inf, np.float16))
+    weights = g.softmax(g.concat([scores, c.scores(c.inputs["v"])], -1))
+    if later:
+        c.write("buffer", g.op("LogicalNot", given))
+    parts = [g.matmul_ext(g.op("Narrow", weights, -1, 8 * i, 8), c.inputs[name]) for i, name in enumerate("vk")]
+    return c.ending(g.add(*parts))
+
+
+def scattered(*, later: bool) -> ModelProto:
+    """A cache in whose places ScatterNdUpdate writes: what that gives is the memory."""
+    c = Cached()
+    where = c.g.constant(np.array([[1], [0]], np.int32))
+    cache = f"{c.g.prefix}:k_cache"
+    c.write("k_cache", c.inputs["v"])
+
+    def scatter(updates: str) -> str:
+        return c.after(c.g.node("ScatterNdUpdate", [cache, where, updates, c.state], WHOLE, primitive=PRIMITIVE))
+
+    scores = c.scores(scatter(c.inputs["k"]))
+    if later:
+        scatter(c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+@pytest.mark.parametrize("make", [in_parts, filled_in_parts, scattered], ids=lambda make: make.__name__)
+def test_memory_that_is_read_at_another_place_is_not_written_later(make: Callable[..., ModelProto]) -> None:
+    _, (site,) = run(make(later=False), "mindspore")
+    assert site.status == "fused", site.reason
+    proto = make(later=True)
+    model, (site,) = run(proto, "mindspore")
+    assert site.status == "missed"
+    assert model.proto == proto
+
+
+BESIDE = pytest.mark.parametrize(("dims", "op"), [((2, 1, 8, 8), "Add"), ((1, 4, 1, 1), "Mul")])
+
+
+@BESIDE
+def test_what_meets_the_scores_is_read_behind_every_write(dims: tuple[int, ...], op: str) -> None:
+    _, (site,) = run(beside_the_scores(dims, op, later=False), "mindspore")
+    assert site.status == "fused", site.reason
+    _, (site,) = run(beside_the_scores(dims, op, later=True), "mindspore")
+    assert (site.status, site.code) == ("missed", "safety.mutated")
+
+
 @pytest.mark.parametrize("runtime", ["lite", "mindspore"])
-@pytest.mark.parametrize("make", [written_then_read, written_twice, copied], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [written_then_read, written_twice, copied, given_by_the_last_writer], ids=lambda make: make.__name__
+)
 def test_a_cache_that_is_read_behind_every_write_is_a_key(make: Make, runtime: str) -> None:
     proto = make()
     model, (site,) = run(proto, runtime)
@@ -117,7 +224,14 @@ def test_a_cache_that_is_read_behind_every_write_is_a_key(make: Make, runtime: s
 
 @pytest.mark.parametrize(
     "make",
-    [read_then_written, value_read_then_written, read_between, read_whenever],
+    [
+        read_then_written,
+        value_read_then_written,
+        read_between,
+        read_whenever,
+        given_by_a_writer,
+        given_by_a_writer_of_an_input,
+    ],
     ids=lambda make: make.__name__,
 )
 def test_a_cache_that_may_be_written_later_is_missed(make: Make) -> None:

@@ -178,7 +178,34 @@ MASKED_CHUNKS = {
         cut("v", 0, 6), cut("v", 0, 7)
     ),
 }
+FILLED_STREAMS = STREAMS.replace(product("k"), FILLED.format("-inf")).replace(
+    product("l"), f"MaskedFill({product('l')}, h: bool[2, 1, 8, 6], tensor float16[] -inf)"
+)
+
+
+def widened(between: str) -> str:
+    """Streams whose scores are filled in float32, and the softmax in it; a type that they are cast to between."""
+    text = STREAMS.replace("p = Softmax(s, (-1,))", "p = Cast(Softmax(s, (-1,)), float16)")
+    for key, size in (("k", 10), ("l", 6)):
+        fill = f"MaskedFill(Cast({product(key)}, float32), h{key}: bool[2, 1, 8, {size}], tensor float32[] -1e9)"
+        text = text.replace(product(key), f"Cast(Cast({fill}, {between}), float32)")
+    return text
+
+
+def narrowed(between: str) -> str:
+    """Chunks filled in float32, less a largest number that is cast to a type and back."""
+    text = masked(chunks(*TWO), "-1e9", *TWO).replace("float16", "float32")
+    for i in range(2):
+        text = text.replace(
+            f"t{i} = ReduceMax(s{i}, (-1,), True)",
+            f"t{i} = Cast(Cast(ReduceMax(s{i}, (-1,), True), {between}), float32)",
+        )
+    return text
+
+
 SPELLINGS = {
+    "two streams, filled in a wider type": widened("float32"),
+    "chunks with a fill in float32": narrowed("float32"),
     "two streams, cut": STREAMS,
     "two streams, split": SPLIT,
     "two streams, one masked": MASKED,
@@ -227,6 +254,28 @@ OTHERS = {
     "streams of two queries": STREAMS.replace(
         "MatMulExt(q, Transpose(l", "MatMulExt(Muls(q, 2.0), Transpose(l", 1
     ).replace("Concat((Muls(MatMulExt(q", "Concat((Muls(MatMulExt(Neg(q)"),
+    "masks that a factor follows": MASKED.replace(
+        f"Add({product('k')}, m)", f"Muls(Add({product('k')}, m), 0.5)"
+    ).replace(f", {product('l')})", f", Muls({product('l')}, 0.5))"),
+    "the largest number of all rows subtracted from a masked one": MASKED_SINK.replace(
+        "Softmax(s", "Softmax(Sub(s, ReduceMax(s, (0, 1, 2, 3), True))"
+    ),
+    "the largest number subtracted twice": MASKED_SINK.replace(
+        "Softmax(s", "Softmax(SubExt(s, ReduceMax(s, (-1,), True), 2)"
+    ),
+    "streams with a fill that is −∞ in a type behind": widened("float16"),
+    "chunks less a largest number that may be −∞": narrowed("float16"),
+    "chunks less a largest number of fewer digits": narrowed("bfloat16"),
+    "streams with keys that draw all attention": MASKED.replace(
+        "float16[1, 1, 8, 10]\n", "bool[1, 1, 8, 10]\n"
+    ).replace(", m)", ", Select(m, tensor float16[] 10000.0, tensor float16[] 0.0))"),
+    "chunks with keys that draw all attention": added(
+        chunks(*TWO), DROPPED.format(0, 5, 10000.0), DROPPED.format(1, 5, 10000.0)
+    ),
+    "streams filled in front of the largest number and behind it": FILLED_STREAMS.replace(
+        "Softmax(s,",
+        "Softmax(MaskedFill(Sub(s, ReduceMax(s, (-1,), True)), g: bool[2, 1, 8, 16], tensor float16[] -10000.0),",
+    ),
     "products that are multiplied": STREAMS.replace("Add(MatMulExt", "Mul(MatMulExt"),
 }
 

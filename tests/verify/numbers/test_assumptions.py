@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -93,7 +93,16 @@ def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
         assert any("the mathematics is another" in text for text in told), told
 
 
-def test_scores_that_reach_a_fill_are_found() -> None:
+def filled_with_ones(number: float) -> Change:
+    """The number fills a tensor of the scores' shape."""
+    return lambda g, s: g.select(g.input("mask", (2, 1, 1, 5), BOOL), g.muls(g.op("OnesLike", s), number), s)
+
+
+@pytest.mark.parametrize("softmax", [GraphBuilder.softmax, by_hand])
+@pytest.mark.parametrize(
+    "fill", [lambda number: filled(number, dtype=FLOAT32), filled_with_ones], ids=["a literal", "ones"]
+)
+def test_scores_that_reach_a_fill_are_found(fill: Callable[[float], Change], softmax: Change) -> None:
     """Half of the fill is what they are assumed to stay above, in a softmax written by hand too."""
     for number, gain, is_found in (
         (-1e4, 100.0, False),
@@ -101,7 +110,6 @@ def test_scores_that_reach_a_fill_are_found() -> None:
         (-1000.0, 10.0, False),
         (-1000.0, 1e3, True),
     ):
-        for softmax in (GraphBuilder.softmax, by_hand):
-            site = Site(scores=filled(number, dtype=FLOAT32), dtype=FLOAT32, softmax=softmax)
-            told = findings(site, gain=gain)
-            assert any("stay above that was assumed" in text for text in told) == is_found, (number, gain, told)
+        site = Site(scores=fill(number), softmax=softmax, dtype=FLOAT32, builder=GraphBuilder("site"))
+        told = findings(site, gain=gain)
+        assert any("stay above that was assumed" in text for text in told) == is_found, (number, gain, told)

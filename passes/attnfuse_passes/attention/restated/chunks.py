@@ -13,14 +13,22 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from attnfuse.api import Builder, Model, Node, effective_uses, live_values
-from attnfuse_passes.attention.identities.layout import axis_of, integers
+from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.rows import reduction
 from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import Convert, Same
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.restated.masked import is_one_softmax
-from attnfuse_passes.attention.restated.parts import go_together, join, join_scores, read_scores
+from attnfuse_passes.attention.restated.parts import (
+    go_together,
+    join,
+    join_scores,
+    may_lose_scores,
+    read_scores,
+    reads,
+)
 from attnfuse_passes.attention.restated.rows import (
     DEPTH,
     Rows,
@@ -71,7 +79,7 @@ def read_chunks(model: Model, division: Node, known: ConstantFolder) -> Restated
     read = [read_scores(model, whole or term.scores) for term in above]
     parts = [part for part in read if part is not None and part.product is not None]
     products = [term.product for term in above if term.product is not None]
-    if not len(parts) == len(products) == len(above) or not go_together(parts):
+    if not len(parts) == len(products) == len(above) or not go_together(parts) or may_lose_scores(known, parts):
         return None
     named = {term.scores: part for term, part in zip(above, parts, strict=True)}
     shifts = [(term.scores, term.shift) for term in (*above, *below)]
@@ -86,12 +94,13 @@ def read_chunks(model: Model, division: Node, known: ConstantFolder) -> Restated
     def write(b: Builder) -> str:
         scores = join_scores(model, b, parts) if whole is None else whole
         weights = b.op("Softmax", scores, b.constant((-1,)))
-        value = join(model, b, [product.right for product in products], -2, 0)
+        value = join(model, b, values, -2, 0)
         weights = b.cast(weights, b.type_of(value).dtype)
         result = b.op(products[0].node.op, weights, value, *products[0].node.inputs[2:])
         return b.cast(result, own.dtype)
 
-    return Restated(division, {division.name: write})
+    values = [product.right for product in products]
+    return Restated(division, {division.name: write}, (*(reads(parts) if whole is None else ()), *values))
 
 
 def _in_order(model: Model, terms: list[_Term]) -> tuple[list[_Term], str | None]:
@@ -169,18 +178,11 @@ def _weighed(model: Model, value: str, depth: int) -> _Term | None:
 
 def _summed(model: Model, value: str, depth: int) -> _Term | None:
     """The sum of a chunk's weights; whether the axis is kept shows where it meets what it divides."""
-    node = model.producer(value)
-    if node is None or node.op not in ("SumExt", "ReduceSum") or len(node.inputs) < 3:
+    found = reduction(model, value)
+    before = None if found is None or found.kind != "sum" else model.type_of(found.of)
+    if found is None or before is None or found.axes != (before.rank - 1,):
         return None
-    before = model.type_of(node.inputs[0])
-    keeps = model.literal(node.inputs[2]) if model.is_literal(node.inputs[2]) else None
-    if (
-        before is None
-        or not isinstance(keeps, bool)
-        or axis_of(integers(model, node.inputs[1]), before.rank) != before.rank - 1
-    ):
-        return None
-    return _weights(model, node.inputs[0], depth)
+    return _weights(model, found.of, depth)
 
 
 def _weights(model: Model, value: str, depth: int) -> _Term | None:

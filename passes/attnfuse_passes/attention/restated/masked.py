@@ -19,7 +19,7 @@ from attnfuse.api import DType, Model, takes_element
 from attnfuse_passes.attention.hiding import ABSORBING
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.rows import reduction
-from attnfuse_passes.attention.identities.steps import Convert, Same
+from attnfuse_passes.attention.identities.steps import Convert, Same, Step
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.restated.parts import Scores
 from attnfuse_passes.attention.uniform import uniform
@@ -78,11 +78,20 @@ def _largest_of(model: Model, value: str) -> Iterator[float | str | None]:
             yield made.of if is_last and made.kind == "max" else None
             continue
         step = read_back(model, at, SitePart.VALUE)
-        if step is None or not isinstance(step.effect, Same | Convert):
+        if step is None or not isinstance(step.effect, Same | Convert) or not _keeps_digits(model, step):
             yield None
             return
         pending.append(step.input)
     yield None
+
+
+def _keeps_digits(model: Model, step: Step) -> bool:
+    """Whether the type behind holds what the one in front does: the largest of a masked row may be far from others."""
+    types = model.type_of(step.input), model.type_of(step.node.name)
+    if types[0] is None or types[1] is None:
+        return False
+    before, after = types[0].dtype, types[1].dtype
+    return after.largest >= before.largest and after.unit_roundoff <= before.unit_roundoff
 
 
 def _lowest(known: ConstantFolder, part: Scores) -> float | None:

@@ -17,11 +17,13 @@ from attnfuse.api import (
     broadcast_dims,
     dtypes,
 )
+from attnfuse_passes.attention.hiding import absorbing
 from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import AddTerm, Convert, FillWhere, Same, Scale
+from attnfuse_passes.attention.mask_values import ConstantFolder
 
 Write: TypeAlias = Callable[[Builder], str]
 
@@ -51,7 +53,7 @@ def read_scores(model: Model, value: str) -> Scores | None:
     if tensor_type is None or not tensor_type.is_static or not tensor_type.dtype.is_float or not tensor_type.rank:
         return None
     found = Scores(value, tensor_type.dtype, tensor_type.dims[-1])
-    at, is_cast = value, False
+    at, kinds = value, {tensor_type.dtype}  # types that the scores are in behind
     for _ in range(MAX_CHAIN):
         product = read_product(model, at)
         if product is not None:
@@ -63,14 +65,17 @@ def read_scores(model: Model, value: str) -> Scores | None:
         effect = step.effect
         if isinstance(effect, Scale):
             found = replace(found, factor=found.factor * effect.factor)
-        elif isinstance(effect, AddTerm) and not is_cast:
+        elif isinstance(effect, AddTerm) and len(kinds) == 1 and found.factor == 1.0:
+            # A factor behind what is added, or a cast, may lose or make an infinity where one on each summand does not.
             found = replace(found, terms=(*found.terms, (effect.term, found.factor * effect.factor)))
         elif isinstance(effect, FillWhere):
-            if found.terms or found.factor != 1.0 or not _holds(found.dtype, effect.fill, found.fill):
+            held = all(_holds(dtype, effect.fill) for dtype in kinds)
+            if found.terms or found.factor != 1.0 or not held or found.fill not in (None, effect.fill):
                 break
             found = replace(found, fills=(*found.fills, (effect.condition, effect.when)), fill=effect.fill)
         elif isinstance(effect, Convert):
-            is_cast = True  # what is added in another type is lost, or infinite, where it is not in this one
+            own = model.type_of(step.input)
+            kinds |= set() if own is None else {own.dtype}
         elif not isinstance(effect, Same):
             break
         found = replace(found, nodes=(*found.nodes, step.node))
@@ -78,10 +83,29 @@ def read_scores(model: Model, value: str) -> Scores | None:
     return None if is_scores(model, value) else Scores(value, tensor_type.dtype, tensor_type.dims[-1])
 
 
-def _holds(dtype: DType, number: float, other: float | None) -> bool:
-    """Whether a number is the same in that type, and as another fill of the same scores."""
+def _holds(dtype: DType, number: float) -> bool:
+    """Whether a number is the same in that type."""
     with np.errstate(over="ignore"):
-        return float(np.array(number).astype(dtype.numpy)) == number and other in (None, number)
+        return float(np.array(number).astype(dtype.numpy)) == number
+
+
+def reads(parts: Sequence[Scores]) -> list[str]:
+    """What is put together with the same of other parts, and so read anew."""
+    found: list[str] = []
+    for part in parts:
+        found += [part.value] if part.product is None else [part.product.left, part.product.right]
+        found += [value for value, _ in (*part.terms, *part.fills)]
+    return found
+
+
+def may_lose_scores(known: ConstantFolder, parts: Sequence[Scores]) -> bool:
+    """Whether a number is added in which the scores of a key are lost: joined with others it would not be known."""
+    return any(
+        max(known.possible(value) or (), key=lambda x: x * factor, default=0.0) * factor >= absorbing(part.dtype)
+        for part in parts
+        if part.product is not None
+        for value, factor in part.terms
+    )
 
 
 _PLAIN = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Mm")

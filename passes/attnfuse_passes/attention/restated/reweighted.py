@@ -39,7 +39,7 @@ def read_reweighted(model: Model, division: Node) -> Restated | None:
         is_private = len(effective_uses(model, value)) == 1 and len(effective_uses(model, weighed.name)) == 2
         keeps = model.type_of(value) == model.type_of(weighed.name) == model.type_of(division.name)
         if is_private and keeps and is_not_negative(model, factor):
-            return Restated(division, {division.name: partial(_written, model, softmax, factor)})
+            return Restated(division, {division.name: partial(_written, model, softmax, factor)}, (factor,))
     return None
 
 
