@@ -29,7 +29,7 @@ _OTHER_WORDS = {
 
 _FUSED = "FlashAttentionScore PromptFlashAttention"
 _ASSIGNS = "Assign AssignAdd AssignSub InplaceAddExt InplaceSubExt InplaceCopy"
-_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2"
+_ROWS = "Max MaxDim ArgMaxWithValue ReduceMax ReduceSum SumExt LogSumExp Log LogExt Log2 LinalgVectorNorm Exp Exp2"
 _OF_ROWS = "Add AddExt Maximum Minimum ClampScalar ClampTensor Select Where MaskedFill Equal IsInf"
 _ABOUT = {
     # Passes.
@@ -39,7 +39,7 @@ _ABOUT = {
     ),
     "passes/attention/identities/rows.py": (
         f"{_ROWS} {_OF_ROWS}",
-        "what makes a number for each row, and what may be done to it before the row meets it again",
+        "what makes a number for each row, of magnitudes too, and what may be done to it before the row meets it again",
     ),
     "passes/attention/identities/exponentials.py": (
         "Exp Exp2 Pow PowScalarTensor PowTensorScalar Reciprocal",
@@ -47,8 +47,12 @@ _ABOUT = {
     ),
     "passes/attention/identities/nan_guard.py": ("LogicalNot Equal NotEqual IsFinite", "what tells NaN from numbers"),
     "passes/attention/identities/weights.py": (
-        "Dropout Chunk Split SplitWithSize SplitTensor",
+        "Dropout DropoutExt Chunk Split SplitWithSize SplitTensor",
         "what a TupleGetItem or a Concat undoes",
+    ),
+    "passes/attention/identities/slices.py": (
+        "StridedSlice Slice SliceExt Narrow Split SplitTensor SplitWithSize Chunk",
+        "where each cuts, and along which axis",
     ),
     "passes/attention/softmax.py": (
         "ReduceSum SumExt LinalgVectorNorm LogSoftmax LogSoftmaxExt LogSumExp",
@@ -60,12 +64,10 @@ _ABOUT = {
     ),
     "passes/attention/formula.py": ("Baddbmm", "its bias is scaled by a factor of its own"),
     "passes/attention/restated/parts.py": (
-        (
-            "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
-            "StridedSlice Split SplitTensor SplitWithSize Chunk Sub SubExt"
-        ),
-        "products of which one is written over all keys, what keys are cut by, and differences",
+        "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs",
+        "products of which one is written over all keys, and what repeats logits for each row",
     ),
+    "passes/attention/restated/masked.py": ("Maximum ReduceMax", "what the largest score so far is made of"),
     "passes/attention/restated/scores.py": (
         "Concat Add AddExt MaxDim ReduceMax",
         "what puts scores beside each other, finds the largest, and adds what parts of the weights give",
@@ -75,10 +77,21 @@ _ABOUT = {
         "weights weighed again and their sum, and what gives no number below 0",
     ),
     "passes/attention/restated/chunks.py": (
-        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum",
+        "Div RealDiv Add AddExt Mul Exp",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
     ),
-    "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
+    "passes/attention/restated/rows.py": (
+        "Exp Sub SubExt ExpandDims Squeeze Reshape",
+        "exponentials of differences of rows, and a last axis of one element",
+    ),
+    "passes/attention/restated/stacked.py": (
+        "StackExt Mul SumExt ReduceSum",
+        "what chunks give beside each other, multiplied and summed",
+    ),
+    "passes/attention/census.py": (
+        "Tanh TopK Mul SumExt ReduceSum Baddbmm Addmm",
+        "what caps scores, what ends a router, a product that is summed, and those whose first operand is added",
+    ),
     "passes/attention/masks.py": ("Add", "the sum of biases"),
     "passes/attention/hiding.py": ("Add AddExt InplaceAddExt Sub SubExt", "sums, which are learned where each part is"),
     "passes/attention/open_sizes.py": (
@@ -136,7 +149,7 @@ _ABOUT = {
         "Neg Abs Sin Cos Add Sub Mul Div Minimum Maximum Select",
         "between which numbers the results of some lie",
     ),
-    "passes/simplify/dropout.py": ("Dropout", "what a TupleGetItem takes the first result of"),
+    "passes/simplify/dropout.py": ("Dropout DropoutExt", "what a TupleGetItem takes the first result of"),
     "passes/simplify/doubles.py": ("Neg Add Sub Mul Div Sin Cos Concat", "how errors go through each"),
     "attnfuse/cost/program.py": (
         "Add AddLayerNorm Cast",
@@ -160,7 +173,7 @@ _ABOUT = {
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
     "attnfuse/verify/graph/assigned.py": (
-        f"{_ASSIGNS} ScatterUpdate Load Add AddExt Sub SubExt Cast BroadcastTo Reshape TensorScatterUpdate",
+        f"{_ASSIGNS} ScatterUpdate ScatterNdUpdate Load Add AddExt Sub SubExt Cast BroadcastTo Reshape TensorScatterUpdate",
         "what each writes to a parameter, and the nodes that make the same",
     ),
     "attnfuse/verify/inference/inferred_types.py": (
@@ -197,7 +210,6 @@ _ONLY_VERIFIED = {
     "ArgMinWithValue",
     "ArgSort",
     "Argmin",
-    "DropoutExt",
     "InplaceScatterAdd",
     "InplaceScatterSrc",
     "MinDim",
@@ -210,7 +222,6 @@ _ONLY_VERIFIED = {
     "SortExt",
     "Std",
     "TensorCopySlices",
-    "TensorScatterElements",
     "TensorScatterSub",
     "TopkExt",
     "Var",

@@ -244,6 +244,14 @@ def _nan_to_num(at: LoweringContext) -> Result:
     return at.emit("Where", at.emit("IsNaN", at.tensor(0)), at.scalar(nan), x)
 
 
+@lowers("DropoutExt", moves=True)
+def _dropout_ext(at: LoweringContext) -> Result:
+    """With a probability of 0 every element stays; which ones did is told in bits."""
+    if at.number(1) != 0.0:
+        raise at.unsupported(f"dropout at random, with a probability of {at.number(1)}")
+    return [at.tensor(0), None]
+
+
 @lowers("Dropout", moves=True)
 def _dropout(at: LoweringContext) -> Result:
     """With keep_prob 1 every element stays."""
@@ -251,14 +259,6 @@ def _dropout(at: LoweringContext) -> Result:
         raise at.unsupported(f"dropout at random, with keep_prob {at.number(1)}")
     kept = at.emit("Equal", at.tensor(0), at.tensor(0))
     return [at.tensor(0), at.emit("Cast", kept, to=onnx_type(at.writer.arithmetic.carry(at.outs[1].dtype)))]
-
-
-@lowers("DropoutExt", moves=True)
-def _dropout_ext(at: LoweringContext) -> Result:
-    """(x, share that is dropped …); what became of which element are bits that nobody reads here."""
-    if at.number(1) != 0.0:
-        raise at.unsupported(f"dropout at random, of {at.number(1)}")
-    return [at.tensor(0), None]
 
 
 @lowers("Rsqrt")

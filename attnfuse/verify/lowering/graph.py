@@ -296,7 +296,21 @@ class _Walk:
         return self._typed(at, result, moves)
 
     def _moved(self, softmax: Node, rounding: Rounding) -> Tensor:
-        """The scores, moved by what storing their bias costs: the bias is the same formula with a product of zeros."""
+        """The scores, moved by what storing their bias costs; or that bias alone in rows that have lost the scores."""
+        bias = self._bias(softmax, rounding)
+        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        axis = self.model.literal(softmax.inputs[1])
+        last = axis[0] if isinstance(axis, tuple) else axis
+        assert isinstance(last, int)
+        tensor_type = scores.tensor_type
+        if rounding.level is None:
+            made = self.writer.moved(scores.name, bias.name, tensor_type, rounding, last)
+        else:
+            made = self.writer.without_scores(scores.name, bias.name, tensor_type.dtype, rounding.level, last)
+        return Tensor(made, tensor_type)
+
+    def _bias(self, softmax: Node, rounding: Rounding) -> Tensor:
+        """What is added to the scores: the same formula with a product of zeros."""
         held = {name: self.env[name] for name in rounding.stored}
         product, *others = (self.model.producer(name) for name in rounding.stored)
         assert product is not None
@@ -313,11 +327,7 @@ class _Walk:
             self.env[node.name] = self._node(node)
         (bias,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
         self.env.update(held)
-        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
-        axis = self.model.literal(softmax.inputs[1])
-        last = axis[0] if isinstance(axis, tuple) else axis
-        assert isinstance(last, int)
-        return Tensor(self.writer.moved(scores.name, bias.name, scores.tensor_type, rounding, last), scores.tensor_type)
+        return bias
 
     def _element(self, at: LoweringContext) -> Value:
         elements, index = at.elements(0), at.integer(1)

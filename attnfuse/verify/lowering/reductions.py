@@ -168,7 +168,7 @@ def _softmax(at: LoweringContext) -> Result:
     if len(axes) != 1:
         raise at.unsupported(f"a softmax over the axes {axes}")
     scores = at.converted(0, at.out.dtype)
-    if at.rounding is not None and at.rounding.level is not None:
+    if at.rounding is not None and at.rounding.level is not None and not at.rounding.stored:
         scores = at.writer.levelled(scores, at.out.dtype, at.rounding.level, axes[0])
     return at.emit("Softmax", scores, axis=axes[0])
 

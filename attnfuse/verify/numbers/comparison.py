@@ -293,17 +293,26 @@ def own_reading(
     whose scores their own type loses in what is added to them.
 
     In float64 nothing is lost, whatever is added: there only a fused graph, `algebra`, that keeps the scores of such a
-    row is another function.
+    row is another function. One that keeps the rest of what is added, as the source does there, is none.
     """
     lost = lost_rows(original.model, fused)
     if not lost:
         return list(outputs)
     levelled = original.run(Arithmetic.EXACT, values, lost)
+    unscored: list[Array] | None = None
     found = []
-    for output, row, own, result in zip(outputs, levelled, native, algebra, strict=True):
-        keeps = relative_error(result, output.exact, np.isfinite(output.exact)) <= output.allowed
-        levels = Reference(row, output.allowed if keeps else math.inf)
-        found.append(levels if _is_nearer(own, row, output.exact) else output)
+    for position, (output, row, own, result) in enumerate(zip(outputs, levelled, native, algebra, strict=True)):
+        if not _is_nearer(own, row, output.exact):
+            found.append(output)
+        elif relative_error(result, output.exact, np.isfinite(output.exact)) > output.allowed:
+            found.append(Reference(row, math.inf))
+        else:
+            if unscored is None:
+                kept = lost_rows(original.model, fused, keeps_bias=True)
+                unscored = original.run(Arithmetic.EXACT, values, kept)
+            bias = unscored[position]
+            is_of_bias = relative_error(result, bias, np.isfinite(bias)) <= output.allowed
+            found.append(Reference(row, math.inf if is_of_bias else output.allowed))
     return found
 
 

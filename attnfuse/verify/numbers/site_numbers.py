@@ -238,12 +238,10 @@ def _types(site: Site, part: Cut) -> list[str]:
 
 
 def _scores(model: Model) -> list[str]:
-    """Values between the product of query and key and the mask: the product first, then as scaled."""
-    for value in softmaxed(model):
-        product = _product(model, value)
-        if product is not None:
-            return _scaled(model, product)
-    return []
+    """Values between the product of query and key and the mask, of all parts of the keys: the product first, then as
+    scaled."""
+    products = (_product(model, value) for value in softmaxed(model))
+    return [value for product in dict.fromkeys(filter(None, products)) for value in _scaled(model, product)]
 
 
 def _product(model: Model, value: str) -> str | None:

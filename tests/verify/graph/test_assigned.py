@@ -96,6 +96,21 @@ def test_writes_follow_one_another_and_each_read_sees_those_before_it() -> None:
         np.testing.assert_array_equal(read, -value)
 
 
+def test_a_parameter_that_is_updated_in_places_keeps_the_others() -> None:
+    """The first row, and behind that one number of the second."""
+    graph = Written()
+    reads = []
+    for places, updates in (([[0]], X[:1]), ([[1, 2]], X[1, :1])):
+        given = [graph.g.constant(np.array(places, np.int32)), graph.given(updates)]
+        operands = [graph.parameter, *given, graph.state]
+        made = graph.g.node("ScatterNdUpdate", operands, graph.tensor_type, primitive=PRIMITIVE)
+        graph.state = graph.g.node("UpdateState", [graph.state, made], None, primitive=PRIMITIVE)
+        reads.append(graph.read())
+    expected = [np.stack([X[0], HELD[1]]), np.array([X[0], [1.0, 2.0, X[1, 0]]], np.float32)]
+    for read, value in zip(graph.values(*reads), expected, strict=True):
+        np.testing.assert_array_equal(read, -value)
+
+
 def test_what_is_copied_takes_the_type_and_shape_of_the_parameter() -> None:
     """Rounded as float16 rounds, infinite where it overflows, and given to each row."""
     graph = Written(HELD.astype(np.float16)).write("InplaceCopy", ROW, False)
