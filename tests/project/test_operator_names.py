@@ -173,8 +173,10 @@ _ABOUT = {
     "attnfuse/verify/lowering/graph.py": ("Identity", "ONNX's, which names an output"),
     "attnfuse/verify/graph/fused_nodes.py": (_FUSED, "its own reader of the two"),
     "attnfuse/verify/graph/assigned.py": (
-        f"{_ASSIGNS} ScatterUpdate ScatterNdUpdate TensorScatterUpdate Load Add AddExt Sub SubExt Cast BroadcastTo "
-        "Reshape",
+        (
+            f"{_ASSIGNS} ScatterUpdate ScatterNdUpdate TensorScatterUpdate Load Add AddExt Sub SubExt Cast BroadcastTo "
+            "Reshape"
+        ),
         "what each writes to a parameter, and the nodes that make the same",
     ),
     "attnfuse/verify/inference/inferred_types.py": (
