@@ -108,6 +108,15 @@ def test_a_fill_below_every_real_score_hides_keys(dtype: DType, number: float, r
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_may_bring_a_filled_key_back_is_told(runtime: str) -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(g.masked_fill(s, mask(g), literal(-1e4)), g.input("bias", ROWS.shape, FLOAT16))
+
+    site = Site(scores=scores).fused(runtime, bias=np.zeros(ROWS.shape), mask=ROWS)
+    assert any(text.startswith("scores and biases added to them stay above -5000") for text in assumed(site))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("number", [-1000.0, -1e4])
 def test_what_is_known_to_bring_a_filled_key_back_is_refused(number: float, runtime: str) -> None:
     """More than half of the fill added behind: a score could reach the sum, however low it stays itself."""
