@@ -24,9 +24,11 @@ A family module registers its rules when it is imported; `graph` imports them al
 
 from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding
 from attnfuse.verify.lowering.context import UnsupportedOpError
-from attnfuse.verify.lowering.graph import Lowered, lower
+from attnfuse.verify.lowering.graph import IR_VERSION, OPSETS, Lowered, lower
 
 __all__ = [
+    "IR_VERSION",
+    "OPSETS",
     "Arithmetic",
     "Lowered",
     "Rounding",

@@ -38,9 +38,11 @@ from attnfuse.verify.names import leaf_name
 FAMILIES = (composites, elementwise, layout, linear, reductions)
 """The modules whose import filled the table of rules."""
 
-_OPSET = 23
-_IR_VERSION = 11
+OPSETS = (helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1))
+IR_VERSION = 11
 _SAMPLED = 1024
+LOADING, HANDING_OUT = "(weights and inputs)", "(results)"
+"""What nodes are called that are no operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class _Walk:
         self.samples: dict[str, Tensor | None] = dict.fromkeys(samples)
         self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
+        self.labelled = 0
 
     def run(self) -> Lowered:
         top = self.model.proto.graph
@@ -127,6 +130,7 @@ class _Walk:
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
             self.writer.nodes.append(helper.make_node("Identity", [tensor.name], [name]))
+        self._label(HANDING_OUT)
         graph = helper.make_graph(
             self.writer.nodes,
             "lowered",
@@ -140,8 +144,7 @@ class _Walk:
             ],
             self.writer.initialisers,
         )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        proto = helper.make_model(graph, opset_imports=OPSETS, ir_version=IR_VERSION)
         return Lowered(proto, tuple(self.feeds), tuple(t.tensor_type for t in outputs))
 
     def _output(self, name: str) -> Value:
@@ -197,11 +200,19 @@ class _Walk:
             for value in node.inputs:
                 if value not in self.env:
                     self._leaf(value)
+            self._label(LOADING)
             self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
             if node.name in self.samples:
                 self.samples[node.name] = self._sample(node)
+            self._label(node.op)
+
+    def _label(self, op: str) -> None:
+        """Call the nodes that were written for the operator after it, for a profile."""
+        for made in self.writer.nodes[self.labelled :]:
+            made.name = op
+        self.labelled = len(self.writer.nodes)
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""

@@ -26,6 +26,7 @@ from attnfuse.verify.memory.measurement import Job
 from attnfuse.verify.numbers.data import read_sets
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.planning import WHOLE, limited
 from attnfuse.verify.numbers.weights import both_sides
 
 
@@ -41,7 +42,8 @@ def measure(job: Job) -> dict[str, int]:
     )
     computed = peak_bytes(lowered)
     predicted = processes.peak_memory() + stored + computed
-    run(lowered, inputs, weights)
+    with limited(WHOLE):
+        run(lowered, inputs, weights)
     return {"predicted": predicted, "peak": processes.peak_memory()}
 
 

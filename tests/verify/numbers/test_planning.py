@@ -1,0 +1,96 @@
+"""Graphs run in steps, and attention by rows: the same numbers as run whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from attnfuse.ir.graph import Model
+from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
+from attnfuse.verify.lowering import Arithmetic, Lowered, Rounding, lower
+from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
+from attnfuse.verify.numbers.execution import run
+from attnfuse.verify.numbers.inputs import draw_inputs
+from attnfuse.verify.numbers.planning import Limits, limited, steps
+from attnfuse.verify.numbers.weights import stored_weights
+from tests.support.graphs import GraphBuilder, transformer
+from tests.verify.pairs import BATCH, HEAD, HEADS, QUERIES, Block
+
+SMALL = Limits(weights=1, large=1, rows=5 * BATCH * HEADS * HEAD * 8)
+"""A weight a step, and five rows of a block's scores at a time in float64."""
+
+
+def both_ways(lowered: Lowered, model: Model, *, by_rows: int) -> None:
+    """Run whole, and by steps of a weight each."""
+    values, weights = draw_inputs(model, 0), stored_weights(model.proto, Path("/none/x.mindir"))
+    whole = run(lowered, values, weights)
+    assert len(steps(lowered)) == 1
+    with limited(SMALL):
+        parts = steps(lowered)
+        assert sum(step.by_rows is not None for step in parts) == by_rows
+        assert len(parts) > by_rows
+        found = run(lowered, values, weights)
+    for one, other in zip(whole, found, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        near = 1e-12 if one.dtype == np.float64 else 1e-5
+        np.testing.assert_allclose(other.astype(np.float64), one.astype(np.float64), rtol=near, atol=1e-6)
+
+
+@pytest.mark.parametrize("arithmetic", [Arithmetic.EXACT, Arithmetic.NATIVE])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_by_rows_gives_what_it_gives_whole(arithmetic: Arithmetic, masked: bool, biased: bool) -> None:
+    block = Block(dtype=FLOAT16, compute=BFLOAT16, masked=masked, biased=biased)
+    original, fused = block.original().model(), block.fused().model()
+    product = next(node.name for node in original.nodes if node.op == "MatMulExt")
+    both_ways(lower(original, arithmetic, peaks=[product]), original, by_rows=1)
+    both_ways(lower(fused, arithmetic), fused, by_rows=1)
+    rounding: Mapping[str, Rounding] = honest_rounding(original, fused)
+    both_ways(lower(original, arithmetic, rounding, taps=[product]), original, by_rows=1)
+
+
+def test_rows_are_uneven_and_many() -> None:
+    original = Block().original().model()
+    with limited(SMALL):
+        (region,) = (step.by_rows for step in steps(lower(original, Arithmetic.EXACT)) if step.by_rows is not None)
+    assert region.rows == QUERIES
+    assert 1 < region.at_once < QUERIES
+    assert QUERIES % region.at_once
+
+
+def test_levelled_rows() -> None:
+    block = Block(dtype=FLOAT16, masked=True)
+    original, fused = block.original().model(), block.fused().model()
+    both_ways(lower(original, Arithmetic.EXACT, lost_rows(original, fused)), original, by_rows=1)
+
+
+def test_a_softmax_over_another_axis_is_run_whole() -> None:
+    g = GraphBuilder("across")
+    x = g.input("x", (2, 8, 16))
+    g.output(g.matmul_ext(g.softmax(g.matmul_ext(x, g.transpose(x, (0, 2, 1))), axis=1), x))
+    model = g.model()
+    with limited(SMALL):
+        assert all(step.by_rows is None for step in steps(lower(model, Arithmetic.EXACT)))
+
+
+def test_what_is_read_whole_is_not_made_by_rows() -> None:
+    """Weights that multiply from the right are read by column: all rows are needed at once."""
+    g = GraphBuilder("right")
+    x = g.input("x", (2, 16, 16))
+    weights = g.softmax(g.matmul_ext(x, g.transpose(x, (0, 2, 1))))
+    g.output(g.matmul_ext(x, weights))
+    model = g.model()
+    with limited(SMALL):
+        assert all(step.by_rows is None for step in steps(lower(model, Arithmetic.EXACT)))
+
+
+def test_equal_blocks_have_equal_steps() -> None:
+    model = transformer(sites=4, dtype=FLOAT16).model()
+    with limited(SMALL):
+        models = [step.model for step in steps(lower(model, Arithmetic.NATIVE)) if step.by_rows is not None]
+    assert len(models) == 4
+    assert len(set(models)) == 2  # self and cross attention
