@@ -340,7 +340,7 @@ class _Walk:
         if tensor_type.dtype.is_low_precision and (at.narrowed or not moves):
             name = self.writer.round_to(name, tensor_type.dtype, carrier)
         placed = at.beyond and (moves or at.op == "Cast")
-        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
+        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic.is_formula:
             name = self.writer.in_range(name, tensor_type.dtype, carrier)
         return Tensor(name, tensor_type)
 

@@ -51,6 +51,11 @@ class Executable:
         if len(self._steps) == 1:
             session_of(self._steps[0])
 
+    @property
+    def results(self) -> int:
+        """How many outputs there are, taps and peaks among them."""
+        return len(self._results)
+
     def run(
         self,
         inputs: Mapping[str, Array],

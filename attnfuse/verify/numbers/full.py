@@ -109,7 +109,7 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
     found = Found(data=[given.file for given in sets])
     before, after = read_through(before), read_through(after)
     provided, remarks = weights.both_sides(
-        before.proto, request.original, after.proto, request.fused, request.seed, request.held
+        before.proto, request.original, after.proto, request.fused, request.seed, request.held, request.work
     )
     if binding.is_open(before):
         for bound in binding.bind(before, after, [given.inputs for given in sets], request.name, request.work):
@@ -142,6 +142,8 @@ def _at_sizes(
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
+        results = ((site.output, before.type_of(site.output)) for site, _ in pairs)
+        taps |= {value: tensor_type for value, tensor_type in results if tensor_type is not None}
         met = _run_whole(sides, _feeds(before, sets, request), taps, request, found)
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(

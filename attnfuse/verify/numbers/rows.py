@@ -1,4 +1,4 @@
-"""Attention in an ONNX graph, found so that it can be run some queries at a time.
+"""Attention in an ONNX graph, and other large chains, found so that they can be run some rows at a time.
 
 The scores of an attention, one number for each query and key of each head, are what does not fit: of 4096 queries and
 keys, 16 heads and float64 they are 2 GB, and a formula holds two or three tensors of that size at once. But nothing
@@ -6,9 +6,10 @@ between the product that makes them and the product that uses them goes from one
 of the graph, a region, gives the same numbers when it is run for some rows and then for others; the parts lie in the
 cache of a processor besides.
 
-A region is grown from a softmax whose operand is large: backwards to the product of query and key, forwards to the
-product with the values. Every operator in it works row by row, or moves leading axes about and keeps the last two. Rows
-are axis −2 all through. A graph of another form is left as it is: it costs memory, and no number.
+A region is grown from a large softmax: backwards to the product of query and key, forwards to the product with the
+values. Every operator in it works row by row, or moves leading axes about and keeps the last two. Rows are axis −2 all
+through. A graph of another form is left as it is: it costs memory, and no number. What else is large and goes element
+by element, as an activation in float64 of a hundred operators, is run by rows for the cache's sake.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _POINTWISE = frozenset(
     {
         "Add", "Sub", "Mul", "Div", "Max", "Min", "Where", "Cast", "Neg", "Abs", "Exp", "Tanh", "Sqrt", "Pow", "Less",
         "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or", "Not", "IsNaN", "IsInf", "Identity",
+        "Round", "Sigmoid", "Erf",
     }
 )  # fmt: skip
 _TOLD = {"ReduceMax": "max", "ReduceMin": "min"}
@@ -58,7 +60,7 @@ class Region:
     """
 
     rows: int
-    keys: int
+    columns: int
     nodes: set[int] = field(default_factory=set)
     sliced: set[str] = field(default_factory=set)
     told: dict[str, str] = field(default_factory=dict)
@@ -86,14 +88,16 @@ class Index:
 
 
 def regions(index: Index, shapes: Shapes, least: int) -> list[Region]:
-    """Attentions of which a value is of `least` bytes or more; no node is in two."""
+    """Attentions, then chains of other operators, with a value of `least` bytes or more; no node is in two."""
     found: list[Region] = []
     taken: set[int] = set()
-    for number, node in enumerate(index.nodes):
-        if node.op_type != "Softmax" or number in taken or shapes.bytes(node.input[0]) < least:
+    softmaxes = [number for number, node in enumerate(index.nodes) if node.op_type == "Softmax"]
+    others = [number for number, node in enumerate(index.nodes) if node.op_type in _POINTWISE]
+    for number in softmaxes + others:
+        if number in taken or shapes.bytes(index.nodes[number].output[0]) < least:
             continue
         region = _Growing(index, shapes, taken).grown(number)
-        if region is not None and _is_convex(index, region.nodes):
+        if region is not None and len(region.nodes) > 1 and _is_convex(index, region.nodes):
             taken |= region.nodes
             found.append(region)
     return found
@@ -105,15 +109,16 @@ class _Growing:
         self.shapes = shapes
         self.taken = taken
 
-    def grown(self, softmax: int) -> Region | None:
-        """The region around a softmax over the last axis; None where it is over another, or its scores are no rows."""
-        node = self.index.nodes[softmax]
-        dims = self.shapes.dims[node.input[0]]
-        axis = next((a.i for a in node.attribute if a.name == "axis"), -1)
-        if len(dims) < 2 or axis not in (-1, len(dims) - 1) or dims[-2] < 2:
+    def grown(self, first: int) -> Region | None:
+        """The region around a node; None where it does not work by rows."""
+        dims = self.shapes.dims[self.index.nodes[first].output[0]]
+        if len(dims) < 2 or dims[-2] < 2:
             return None
-        self.region = Region(dims[-2], dims[-1], {softmax})
-        stack = [softmax]
+        self.region = Region(dims[-2], dims[-1], {first})
+        self.is_attention = self.index.nodes[first].op_type == "Softmax"
+        if not self._goes_by_rows(first):
+            return None
+        stack = [first]
         while stack:
             number = stack.pop()
             near = self._before(number) + self._behind(number)
@@ -125,7 +130,7 @@ class _Growing:
     def _is_scores(self, name: str) -> bool:
         """Whether a value has a number for each query and key."""
         dims = self.shapes.dims.get(name, ())
-        return len(dims) >= 2 and dims[-2:] == (self.region.rows, self.region.keys)
+        return len(dims) >= 2 and dims[-2:] == (self.region.rows, self.region.columns)
 
     def _before(self, number: int) -> list[int]:
         """Nodes that make scores for this one, row by row."""
@@ -165,13 +170,14 @@ class _Growing:
                 return axis in (-1, len(result) - 1)
             case "MatMul":
                 first, second = (dims[n] for n in node.input)
-                return len(first) >= 2 and first[-2] == self.region.rows and len(second) >= 2
+                by_rows = len(first) >= 2 and first[-2] == self.region.rows and len(second) >= 2
+                return self.is_attention and by_rows
             case "ReduceMax" | "ReduceMin" | "ReduceSum" | "ReduceMean" | "CumSum":
                 return self.shapes.integers.get(node.input[1]) in ((-1,), (len(dims[node.input[0]]) - 1,))
             case "Gather":
                 return len(dims[node.input[0]]) == 1
             case "Reshape":
-                return dims[node.input[0]][-2:] == result[-2:] == (self.region.rows, self.region.keys)
+                return dims[node.input[0]][-2:] == result[-2:] == (self.region.rows, self.region.columns)
             case "Expand":
                 given = dims[node.input[0]]
                 return len(given) < 2 or given[-2] in (1, self.region.rows)
