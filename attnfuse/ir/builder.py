@@ -61,7 +61,8 @@ FUNCTION = PrimitiveProto.PRIMITIVE_FUNCTION
 Literal = bool | int | float | tuple[int, ...] | None
 
 
-def _value_attribute(value: Literal) -> AttributeProto:
+def value_attribute(value: Literal) -> AttributeProto:
+    """The attribute `value` of a constant that is no tensor."""
     a = AttributeProto(name="value")
     if value is None:
         a.type = AttributeProto.NONE
@@ -156,7 +157,7 @@ class Builder:
         if shared is not None:
             return shared
         if told not in self._edit.literals:
-            proto = _value_attribute(value)
+            proto = value_attribute(value)
             self._edit.literals[told] = proto, read_constant(proto)
         made = self._constant(*self._edit.literals[told])
         if self._constants is not None:

@@ -43,6 +43,7 @@ _ACROSS = {
     "passes/attention/test_weights": "what leaves attention weights as they are, and what does not",
     "verify/numbers/test_fully_masked_rows": "rows without a key that are no number: draws, comparison and mutants",
     "verify/numbers/test_assumptions": "what verification asks of a rewrite's assumptions",
+    "verify/numbers/test_few_elements": "sites of few elements, judged over several draws",
     "passes/attention/test_interactions": "terms, shifts, casts and factors that meet in one site",
     "passes/attention/test_products": "products that attention is written with: identities and what is written",
     "passes/test_ascend_to_lite": "all passes over graphs traced as on Ascend",

@@ -19,8 +19,11 @@ from typing import Any, TypeAlias
 
 from attnfuse import processes
 from attnfuse.errors import VerificationError
+from attnfuse.ir.builder import value_attribute
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, short_name, tensor_type
+from attnfuse.ir.operators.arguments import TypeMismatch
 from attnfuse.ir.operators.columns import Role
+from attnfuse.ir.operators.inference import broadcast
 from attnfuse.ir.questions import role
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import codec
@@ -124,6 +127,7 @@ def _stripped(model: Model) -> ModelProto:
     """A copy without weights, its nodes renamed after their position in `model.nodes`."""
     copy = ModelProto()
     copy.CopyFrom(model.proto)
+    _broadcast_batches(model, copy)
     new_name = {
         node.name: f"{node.graph.name}:attnfuse_n{i}:{i}" for i, node in enumerate(model.nodes) if node.op != CONSTANT
     }
@@ -143,6 +147,49 @@ def _stripped(model: Model) -> ModelProto:
             output.name = new_name.get(output.name, output.name)
     _in_mindspores_words(copy)
     return copy
+
+
+def _broadcast_batches(model: Model, proto: ModelProto) -> None:
+    """Write out the batch of a BatchMatMul's operand that has one matrix for all of the other's.
+
+    MindSpore's inference takes such operands for Ascend alone (BatchMatMulFuncImpl of 2.7.1), and here it is asked for
+    the CPU.
+    """
+    repeated = {node.name: found for node in model.nodes if (found := _repeated(model, node))}
+    if not repeated:
+        return
+    op = f"{_INSTEAD}_BroadcastTo"
+    function = PrimitiveProto.PRIMITIVE_FUNCTION
+    proto.primitives.add(name=op, op_type="BroadcastTo", instance_name="BroadcastTo", prim_type=function)
+    for graph in (proto.graph, *proto.functions):
+        written: list[NodeProto] = []
+        for message in graph.node:
+            for position, dims in repeated.get(message.output[0], {}).items():
+                name = f"{graph.name}:{op}_{len(written)}"
+                shape = NodeProto(name=f"{name}_shape", op_type=CONSTANT, output=[f"{name}_shape"])
+                shape.attribute.append(value_attribute(dims))
+                operands = [message.input[position], shape.name]
+                written += [shape, NodeProto(name=name, op_type=f"REF::{op}", input=operands, output=[name])]
+                message.input[position] = name
+            written.append(message)
+        if len(written) > len(graph.node):
+            in_order = [NodeProto.FromString(message.SerializeToString()) for message in written]
+            del graph.node[:]
+            graph.node.extend(in_order)
+
+
+def _repeated(model: Model, node: Node) -> dict[int, tuple[int, ...]]:
+    """Positions of a BatchMatMul's operands whose batch is repeated → the sizes that they have then."""
+    if node.op != "BatchMatMul":
+        return {}
+    one, other = (model.type_of(value) for value in node.inputs[:2])
+    if one is None or other is None or not (one.is_static and other.is_static):
+        return {}
+    try:
+        batch = broadcast(one.dims[:-2], other.dims[:-2])
+    except TypeMismatch:
+        return {}  # as the check of its structure says
+    return {i: (*batch, *t.dims[-2:]) for i, t in enumerate((one, other)) if t.dims[:-2] != batch}
 
 
 def _in_mindspores_words(proto: ModelProto) -> None:

@@ -184,9 +184,9 @@ def compare(
         name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
         judged = judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
         figures.append(replace(judged, not_nan=0) if no_fully_masked_rows else judged)
-    if is_drawn and any(map(_is_undecided, figures)):
+    if is_drawn and any(map(is_undecided, figures)):
         further = _further_draws(original, fused, seed, draw or OPEN, draws_of(figures))
-        figures = [pooled(f, again) if _is_undecided(f) else f for f, *again in zip(figures, *further, strict=True)]
+        figures = [pooled(f, again) if is_undecided(f) else f for f, *again in zip(figures, *further, strict=True)]
     findings = [finding for figure in figures for finding in problems(figure, f"output {figure.output}")]
     notes = []
     for figure in figures:
@@ -273,7 +273,7 @@ class Asked:
         return replace(exact, algebra=algebra) if finer.decides(models, outputs) else None
 
 
-def _is_undecided(figures: OutputFigures) -> bool:
+def is_undecided(figures: OutputFigures) -> bool:
     """Whether one draw shows nothing: it is off by more than what is allowed, and has few elements."""
     finite = (figures.fused, figures.original, figures.baseline)
     few = math.prod(figures.shape) < ENOUGH
@@ -282,7 +282,7 @@ def _is_undecided(figures: OutputFigures) -> bool:
 
 def draws_of(figures: Sequence[OutputFigures]) -> int:
     """How many draws of these outputs, the first among them, have ENOUGH elements; DRAWS at most."""
-    fewest = min(math.prod(f.shape) for f in figures if _is_undecided(f))
+    fewest = min(math.prod(f.shape) for f in figures if is_undecided(f))
     return min(DRAWS, math.ceil(ENOUGH / max(fewest, 1)))
 
 

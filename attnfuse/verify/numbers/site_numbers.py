@@ -43,9 +43,12 @@ from attnfuse.verify.numbers.comparison import (
     Reference,
     Side,
     algebra_bounds,
+    draws_of,
     formula_values,
+    is_undecided,
     judge,
     own_reading,
+    pooled,
     problems,
     relative_error,
     rows_without_nan,
@@ -107,6 +110,8 @@ def compare_sites(
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
         met_figures, peaks = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
+        if part.entries_are_all and is_undecided(met_figures):
+            met_figures = _on_more(site, part, sides, seed, met_figures)
         if key[1]:
             met_figures = replace(met_figures, not_nan=0)
         figures = at_own_types(met_figures) if are_about_masks else met_figures
@@ -135,10 +140,12 @@ def _figures(
     own: Array | None = None,
     *,
     is_about_masks: bool,
+    samples: int = 1,
 ) -> tuple[OutputFigures, dict[str, float]]:
     """Figures of the fused `result` on these values, and the largest size of each value that is a score.
 
-    `own` is what the original gives on them at its own types, where that is known.
+    They are one of as many `samples`, which are judged as one. `own` is what the original gives on them at its own
+    types, where that is known.
     """
     original, fused = sides
     scores = _scores(part.original)
@@ -159,9 +166,20 @@ def _figures(
         algebra=algebra[0],
         fused=result,
         allowed=output.allowed,
-        margin=site_margin(_rounded(site, part)),
+        margin=site_margin(_rounded(site, part) * samples),
     )
     return figures, {value: float(peak) for value, peak in zip(scores, exact.peaks, strict=True)}
+
+
+def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: OutputFigures) -> OutputFigures:
+    """Figures of a site of few elements, which scatter, over the values it met and as many drawn ones as tell."""
+    samples = draws_of([met])
+    again = []
+    for n in range(1, samples):
+        made = operands(site, part, seed + n, no_fully_masked_rows=True)[0]
+        (result,) = sides[1].run(Arithmetic.NATIVE, made.values)
+        again.append(_figures(site, part, sides, made.values, result, is_about_masks=False, samples=samples)[0])
+    return pooled(met, again)
 
 
 def _rounded(site: Site, part: Cut) -> int:

@@ -60,6 +60,22 @@ def test_what_mindspore_does_not_take_is_asked_in_its_own_words(size: int, found
     assert any("Custom" in finding for finding in result.findings) is found
 
 
+ONE_MATRIX_FOR_ALL = """
+y = BatchMatMul(x: float16[2, 8, 6], Reshape(w: parameter float16[10, 8], (1, 10, 8)), True, True)
+Neg(BatchMatMul(v: parameter float16[1, 5, 6], y, False, False))
+"""
+
+
+@pytest.mark.mindspore
+@pytest.mark.parametrize(("size", "found"), [(11, True), (10, False)])
+def test_a_batch_is_multiplied_by_one_matrix(size: int, found: bool, tmp_path: Path) -> None:
+    """MindSpore's inference takes it for Ascend alone, and the types are held to what it infers all the same."""
+    model = Model(parse_program(ONE_MATRIX_FOR_ALL, infer=infer_node))
+    result = infer(declare(model, "Neg", TensorType((2, 5, size), FLOAT16)), tmp_path)
+    assert result.rejected is None
+    assert any("Neg" in finding for finding in result.findings) is found
+
+
 @pytest.mark.mindspore
 def test_stale_types_are_found(tmp_path: Path) -> None:
     """MindSpore itself recomputes them in silence; so the written ones are held against the recomputed ones."""
