@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from attnfuse.pass_manager import Pass
 from attnfuse.policy import Policy, SiteQuery
 from attnfuse.records import ComponentResult
 from attnfuse.rewriting import at_batches
 from attnfuse.targets import Target
-from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, batches_of, verify_batches, verify_component
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Level, batches_of, verify_batches, verify_component
 from attnfuse.written_weights import hold_original
 
 
@@ -26,7 +25,7 @@ def verify_staged(
     policy: Policy,
     target: Target,
     passes: Sequence[Pass],
-    level: Literal["static", "full"],
+    level: Level,
     seed: int,
     data: Sequence[Path],
 ) -> ComponentVerification:

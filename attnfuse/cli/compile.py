@@ -17,6 +17,7 @@ from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
+from attnfuse.verify import LEVELS
 
 
 @click.command("compile")
@@ -31,7 +32,7 @@ from attnfuse.report.table import human_bytes
 )
 @click.option("--dry-run", is_flag=True, help="Run without writing output.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
-@click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
+@click.option("--verify", "level", type=click.Choice(["none", *LEVELS]), default="none", show_default=True)
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
 )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -48,6 +49,8 @@ class Request:
     data: Sequence[Path] = ()
     never_fully_masked: Set[str] = frozenset()
     compute: Mapping[str, str] = field(default_factory=dict)
+    sampled: bool = False
+    """Whether one of several equal parts is enough, and one input."""
 
 
 @dataclass(slots=True)
@@ -141,6 +144,8 @@ def _at_sizes(
         parts = [(site, sites.cut(before, after, site)) for site in written.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
+        if request.sampled:
+            pairs = _distinct(pairs, found, "site")
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
         results = ((site.output, before.type_of(site.output)) for site, _ in pairs)
         taps |= {value: tensor_type for value, tensor_type in results if tensor_type is not None}
@@ -157,6 +162,8 @@ def _at_sizes(
         )
     with timed(seconds, "restated"):
         whole = [(replaced, part) for replaced, part in others if part is not None]
+        if request.sampled:
+            whole = _distinct(whole, found, "replaced operator")
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
@@ -168,6 +175,19 @@ def _at_sizes(
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]
     return found
+
+
+_Found = TypeVar("_Found", sites.Site, sites.ReplacedOperator)
+
+
+def _distinct(parts: Sequence[tuple[_Found, sites.Cut]], found: Found, what: str) -> list[tuple[_Found, sites.Cut]]:
+    """The first of those that compute the same."""
+    chosen: dict[bytes, tuple[_Found, sites.Cut]] = {}
+    for one, part in parts:
+        chosen.setdefault(site_numbers.key_of(part), (one, part))
+    if parts:
+        found.notes.append(f"sampled: {len(chosen)} of {counted(len(parts), what)} run, one of those that are alike")
+    return list(chosen.values())
 
 
 # --- whole graphs
@@ -192,9 +212,10 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
 def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
     """One after the other: inputs of a real size are gigabytes together."""
     if sets:
-        yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
+        for given in sets[:1] if request.sampled else sets:
+            yield _Feed(given.label, given.inputs, None, f"{given.label}, {given.fault()}")
         return
-    for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
+    for draw in (OPEN,) if request.never_fully_masked or request.sampled else whole_draws(model):
         yield _drawn(request.seed, draw)
 
 
