@@ -10,7 +10,7 @@ import click
 
 from attnfuse import compiler
 from attnfuse.cli.console import say
-from attnfuse.cli.options import PATH, source_options
+from attnfuse.cli.options import PATH, max_memory, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import VerifyLevel
@@ -18,6 +18,7 @@ from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
 from attnfuse.verify import LEVELS
+from attnfuse.verify.limits import at_most
 
 
 @click.command("compile")
@@ -41,6 +42,7 @@ from attnfuse.verify import LEVELS
     type=PATH,
     help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
 )
+@max_memory
 def compile_command(
     output: Path | None,
     reporters: tuple[str, ...],
@@ -49,6 +51,7 @@ def compile_command(
     level: VerifyLevel,
     seed: int,
     data: Path | None,
+    max_memory: int | None,
     **rest: Any,
 ) -> int:
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
@@ -72,7 +75,8 @@ def compile_command(
         seed=seed,
         data=data,
     )
-    outcome = shared.execute(compiler.compile, request)
+    with at_most(max_memory):
+        outcome = shared.execute(compiler.compile, request)
     code = report_outcome(outcome, shared)
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())

@@ -13,13 +13,15 @@ from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, say_lines
 from attnfuse.cli.destinations import check_apart, check_writable
-from attnfuse.cli.options import PATH
+from attnfuse.cli.options import PATH, max_memory
 from attnfuse.cli.outcome import say_verification, write_report
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
 from attnfuse.verify import LEVELS, Level, Verification, check_certificate, verify_component
+from attnfuse.verify.limits import at_most
 from attnfuse.verify.profile import recording
+from attnfuse.verify.watch import watched
 
 
 @click.command("verify")
@@ -31,6 +33,7 @@ from attnfuse.verify.profile import recording
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones: an .npz file, or a folder of them.")
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
 @click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
+@max_memory
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def verify_command(
     original: Path | None,
@@ -41,6 +44,7 @@ def verify_command(
     data: Path | None,
     measure_memory: bool,
     profiled: Path | None,
+    max_memory: int | None,
     as_json: bool,
 ) -> int:
     """Check that the graph FUSED (.mindir) computes what ORIGINAL (.mindir) computes; exit 4 where it does not.
@@ -77,6 +81,8 @@ def verify_command(
         return 0
     with (
         tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work,
+        at_most(max_memory),
+        watched(say),
         recording() if profiled is not None else nullcontext() as costs,
     ):
         result = verify_component(

@@ -5,7 +5,7 @@ Run as large graphs are: by steps, by rows, in the next finer types where these 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,10 @@ from attnfuse.mindir.dtypes import FLOAT16
 from attnfuse.mindir.schema import NodeProto
 from attnfuse.verify import ComponentVerification, Level, verify_component
 from attnfuse.verify.inference import inferred_types
+from attnfuse.verify.limits import Limits, limited
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers import finer
-from attnfuse.verify.numbers.planning import Limits, limited, steps
+from attnfuse.verify.numbers.planning import steps
 from tests.support.fusing import fuse
 from tests.support.graphs import fill_literal, transformer
 
@@ -69,7 +70,12 @@ def test_sound_blocks_pass_and_float64_is_not_asked(
 ) -> None:
     decided: list[bool] = []
     decides = finer.decides
-    monkeypatch.setattr(finer, "decides", lambda *a: decided.append(decides(*a)) or decided[-1])
+
+    def told(models: Iterable[Model], outputs: Iterable[finer.Evidence]) -> bool:
+        decided.append(decides(models, outputs))
+        return decided[-1]
+
+    monkeypatch.setattr(finer, "decides", told)
     result = verify(*blocks(), tmp_path, level)
     assert result.findings == ()
     assert all(decided)

@@ -20,13 +20,13 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.serialisation import parse_json
+from attnfuse.verify.limits import WHOLE, limited
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.memory.liveness import peak_bytes
 from attnfuse.verify.memory.measurement import Job
 from attnfuse.verify.numbers.data import read_sets
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.planning import WHOLE, limited
 from attnfuse.verify.numbers.weights import both_sides
 
 

@@ -52,6 +52,7 @@ from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
 from attnfuse.verify.numbers.execution import Executable
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs
 from attnfuse.verify.numbers.weights import WeightProvider
+from attnfuse.verify.numbers.work import cost, work
 from attnfuse.verify.result import OutputFigures
 
 ALGEBRA_BOUND = 2 * 64 * 2.0**-24
@@ -96,7 +97,8 @@ class Side:
         peaks: tuple[str, ...] = (),
     ) -> Executable:
         """The graph lowered, to be run on any inputs. Raises as `run` does."""
-        return Executable(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks), arithmetic.value)
+        lowered = lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks)
+        return Executable(lowered, arithmetic.value, work(self.model) * cost(arithmetic))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from attnfuse.errors import VerificationError
+from attnfuse.errors import UsageError, VerificationError
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify import profile
+from attnfuse.processes import resident_memory
+from attnfuse.verify import limits, profile, watch
 from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.names import leaf_name
@@ -35,19 +36,28 @@ from attnfuse.verify.numbers.weights import WeightProvider
 
 _SESSIONS = 128
 """Sessions that are kept for equal steps; they hold constants, and no weights."""
+_RUNTIME = 2**27
+_MORE = 2
+"""Of onnxruntime and the C library: what they take beside values, and as many times as values; a convolution has a
+buffer of its operand's size and more. SD 1.5's UNet takes 1.3 to 2.4 times its values (measured)."""
 _SESSION_BYTES = 2**27
 """What the models of the kept sessions take together: that is their constants."""
 
 
 class Executable:
-    """A lowered graph as onnxruntime runs it, any number of times. `lane` is what a profile calls its runs."""
+    """A lowered graph as onnxruntime runs it, any number of times.
 
-    def __init__(self, lowered: Lowered, lane: str = "") -> None:
+    `lane` is what a profile calls its runs, `work` what one of them is of all that is watched.
+    """
+
+    def __init__(self, lowered: Lowered, lane: str = "", work: float = 0.0) -> None:
         """Raises VerificationError where onnxruntime does not take it."""
         self._feeds = {feed.name: feed for feed in lowered.feeds}
         self._results = [o.name for o in lowered.model.graph.output]
         self._lane = lane
+        self._work = work
         self._steps = steps(lowered)
+        _check_fits(max((step.held for step in self._steps), default=0))
         if len(self._steps) == 1:
             session_of(self._steps[0])
 
@@ -75,6 +85,7 @@ class Executable:
                 if name not in held:
                     held[name] = self._value(name, inputs, weights)
             made = _run_step(step, [held[name] for name in step.inputs], self._lane)
+            watch.did(self._work / len(self._steps))
             for name in step.last:
                 held.pop(name, None)
             for name, value in zip(step.outputs, made, strict=True):
@@ -94,6 +105,19 @@ class Executable:
         if value is None:
             raise VerificationError(f"{leaf_name(feed.value)} has no value to run with; export the model with weights.")
         return _ort_value(value)
+
+
+def _check_fits(needed: int) -> None:
+    """Raise UsageError where the user allows less than what the process holds and the graph needs."""
+    most = limits.current().most
+    if most is None:
+        return
+    needed = _MORE * needed + _RUNTIME + resident_memory()
+    if needed > most:
+        raise UsageError(
+            f"--max-memory allows {most / 2**30:.2f} GiB, and running the graph by the steps that fit takes about "
+            f"{needed / 2**30:.2f} GiB: allow more, or use --verify static."
+        )
 
 
 def run(lowered: Lowered, inputs: Mapping[str, Array], weights: WeightProvider) -> list[Array]:
@@ -154,20 +178,24 @@ class Session:
         feeds = dict(zip(self._inputs, values, strict=True))
         results: list[onnxruntime.OrtValue] = []
         errors: list[Exception] = []
+        ended = threading.Event()
 
         def work() -> None:
             try:
                 results.extend(self._session.run_with_ort_values(self._outputs, feeds, options))
             except Exception as error:
                 errors.append(error)
+            finally:
+                ended.set()
 
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
+        # An event, as a join that a signal interrupts takes the thread for ended (Python 3.11).
+        threading.Thread(target=work, daemon=True).start()
         try:
-            while thread.is_alive():
-                thread.join(_LOOK_SECONDS)
+            while not ended.wait(_LOOK_SECONDS):
+                pass
         except BaseException:
             options.terminate = True
+            ended.wait(_PATIENCE)  # for the node that runs: a thread within it cannot outlive the interpreter
             raise
         if errors:
             raise _failed(errors[0]) from None
@@ -193,6 +221,7 @@ class Session:
 
 
 _TIME = "_kernel_time"
+_PATIENCE = 0.7
 _LOOK_SECONDS = 0.1
 """How long a signal may go unseen that comes just before the wait: see `attnfuse.processes`."""
 

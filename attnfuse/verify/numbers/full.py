@@ -23,11 +23,12 @@ from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlined
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.names import counted
+from attnfuse.verify import watch
 from attnfuse.verify.graph import sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.numbers import comparison, data, execution, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers import comparison, data, execution, expected, replaced_operators, site_numbers, weights
 from attnfuse.verify.numbers.comparison import Comparison, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
@@ -147,8 +148,13 @@ def _at_sizes(
         if request.sampled:
             pairs = _distinct(pairs, found, "site")
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
-        results = ((site.output, before.type_of(site.output)) for site, _ in pairs)
-        taps |= {value: tensor_type for value, tensor_type in results if tensor_type is not None}
+        made = ((site.output, before.type_of(site.output)) for site, _ in pairs)
+        taps |= {value: tensor_type for value, tensor_type in made if tensor_type is not None}
+        whole = [(replaced, part) for replaced, part in others if part is not None]
+        if request.sampled:
+            whole = _distinct(whole, found, "replaced operator")
+        feeds = 1 if request.sampled else len(sets) or len(whole_draws(before))
+        watch.expect(expected.whole(before, after, feeds) + expected.sites(pairs) + expected.replaced(whole))
         met = _run_whole(sides, _feeds(before, sets, request), taps, request, found)
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(
@@ -161,9 +167,6 @@ def _at_sizes(
             are_about_masks=met.is_about_masks,
         )
     with timed(seconds, "restated"):
-        whole = [(replaced, part) for replaced, part in others if part is not None]
-        if request.sampled:
-            whole = _distinct(whole, found, "replaced operator")
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -24,42 +22,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from attnfuse.ir.types import Array
+from attnfuse.verify.limits import current
 from attnfuse.verify.lowering import IR_VERSION, OPSETS, Lowered
 from attnfuse.verify.numbers.rows import Index, Region, Shapes, regions
-
-ROWS_BYTES = 2**24
-"""What a tensor of scores takes at a time: the C library gives a smaller one out again without asking the system for
-pages, and half a dozen of them lie in a processor's cache."""
-LARGE = 2**26
-"""Scores of as many bytes are run by rows."""
-WEIGHTS_BYTES = 2**28
-"""The weights of a step, as they are stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bytes: of the weights of a step, of scores that are run by rows, and of a part of them at a time."""
-
-    weights: int = WEIGHTS_BYTES
-    large: int = LARGE
-    rows: int = ROWS_BYTES
-
-
-WHOLE = Limits(weights=2**63, large=2**63)
-"""The graph is one step, as it is."""
-
-_DEFAULT = Limits()
-_LIMITS: ContextVar[Limits] = ContextVar("limits", default=_DEFAULT)
-
-
-@contextmanager
-def limited(limits: Limits) -> Iterator[None]:
-    """Plan what is run in the block by other limits."""
-    token = _LIMITS.set(limits)
-    try:
-        yield
-    finally:
-        _LIMITS.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +32,15 @@ class Step:
     """Nodes that are run together, as an ONNX model whose values are called by their place in it.
 
     Equal models of different steps do the same. `inputs` and `outputs` are the names in the whole graph, in the order
-    of the model's; `last` are values that nobody reads behind this step. `by_rows` tells how it is run in parts.
+    of the model's; `last` are values that nobody reads behind this step. `by_rows` tells how it is run in parts, and
+    `held` how many bytes are alive at the most while it runs, of what this graph makes and reads.
     """
 
     model: bytes
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     last: tuple[str, ...]
+    held: int
     by_rows: ByRows | None = None
 
 
@@ -94,7 +61,7 @@ _CARRIER = onnx.TensorProto.FLOAT
 
 def steps(lowered: Lowered) -> list[Step]:
     """The steps of a lowered graph, in order."""
-    limits = _LIMITS.get()
+    limits = current()
     model = lowered.model
     nodes = list(model.graph.node)
     index = Index.of(nodes)
@@ -109,7 +76,10 @@ def steps(lowered: Lowered) -> list[Step]:
         read_last.update((name, number) for n in members for name in nodes[n].input)
     initialisers = {i.name: i for i in model.graph.initializer}
     wanted = set(results)
+    kept = dict(zip(results, (t.size * t.dtype.itemsize for t in lowered.outputs), strict=True))
     made: list[Step] = []
+    waiting: dict[str, int] = {}
+    handed_out = 0
     for number, (members, region) in enumerate(groups):
         inside = {name for n in members for name in nodes[n].output}
         handed_on = [
@@ -119,8 +89,25 @@ def steps(lowered: Lowered) -> list[Step]:
         inputs = [name for name in read if name not in initialisers]
         last = [name for name in inputs if read_last[name] == number]
         writer = _StepWriter([nodes[n] for n in members], inputs, handed_on, initialisers, shapes)
-        made.append(writer.step(tuple(last), region, limits.rows))
+        waiting.update((name, shapes.bytes(name)) for name in inputs)
+        beside = handed_out + sum(waiting.values())
+        made.append(writer.step(tuple(last), region, limits.rows, beside))
+        handed_out += sum(kept.get(name, 0) for name in handed_on)
+        waiting.update((name, shapes.bytes(name)) for name in handed_on if name not in wanted)
+        for name in last:
+            waiting.pop(name, None)
     return made
+
+
+def _most_alive(nodes: Sequence[onnx.NodeProto], inside: set[str], shapes: Shapes) -> int:
+    """Bytes of the values made in a step that are alive together, at the most."""
+    last = {name: place for place, node in enumerate(nodes) for name in (*node.output, *node.input) if name in inside}
+    alive = most = 0
+    for place, node in enumerate(nodes):
+        alive += sum(shapes.bytes(name) for name in node.output)
+        most = max(most, alive)
+        alive -= sum(shapes.bytes(name) for name in {*node.output, *node.input} & inside if last[name] == place)
+    return most
 
 
 def _shapes(model: onnx.ModelProto) -> Shapes:
@@ -282,8 +269,10 @@ class _StepWriter:
         self.written: list[onnx.NodeProto] = []
         self.held: list[onnx.TensorProto] = []
 
-    def step(self, last: tuple[str, ...], region: Region | None, at_once_bytes: int) -> Step:
-        """The step, of whose inputs `last` are not needed any longer."""
+    def step(self, last: tuple[str, ...], region: Region | None, at_once_bytes: int, beside: int) -> Step:
+        """The step, of whose inputs `last` are not needed any longer; `beside` are bytes of inputs and what waits."""
+        inside = {name for node in self.nodes for name in node.output}
+        alive = _most_alive(self.nodes, inside, self.shapes)
         given = [self._told(name) for name in self.inputs]
         if region is not None:
             given += [helper.make_tensor_value_info(name, onnx.TensorProto.INT64, [1]) for name in (BEGIN, END)]
@@ -297,7 +286,9 @@ class _StepWriter:
             at_once = max(1, min(region.rows, at_once_bytes // max(region.row_bytes, 1)))
             told = {n: region.told[name] for n, name in enumerate(self.outputs) if name in region.told}
             by_rows = ByRows(region.rows, at_once, told)
-        return Step(model.SerializeToString(), tuple(self.inputs), tuple(self.outputs), last, by_rows)
+            alive = alive * at_once // region.rows + sum(map(self.shapes.bytes, self.outputs))
+        names = tuple(self.inputs), tuple(self.outputs)
+        return Step(model.SerializeToString(), *names, last, beside + alive, by_rows)
 
     def _told(self, name: str, *, sized: bool = True) -> onnx.ValueInfoProto:
         dims = self.shapes.dims.get(name) if sized else None

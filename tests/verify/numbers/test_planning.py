@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from attnfuse.errors import UsageError
 from attnfuse.ir.graph import Model
 from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16
+from attnfuse.verify.limits import Limits, at_most, limited, within
 from attnfuse.verify.lowering import Arithmetic, Lowered, Rounding, lower
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
 from attnfuse.verify.numbers.execution import run
 from attnfuse.verify.numbers.inputs import draw_inputs
-from attnfuse.verify.numbers.planning import Limits, Step, limited, steps
+from attnfuse.verify.numbers.planning import Step, steps
 from attnfuse.verify.numbers.weights import stored_weights
 from tests.support.graphs import GraphBuilder, transformer
 from tests.verify.pairs import BATCH, HEAD, HEADS, QUERIES, Block
@@ -112,3 +115,29 @@ def test_equal_blocks_have_equal_steps() -> None:
         models = [step.model for step in attentions(steps(lower(model, Arithmetic.NATIVE)))]
     assert len(models) == 4
     assert len(set(models)) == 2  # self and cross attention
+
+
+def test_parts_are_made_smaller_for_less_memory_and_what_does_not_fit_is_told() -> None:
+    model = Block(dtype=FLOAT16).original().model()
+    values, weights = draw_inputs(model, 0), stored_weights(model.proto, Path("/none/x.mindir"))
+    lowered = lower(model, Arithmetic.EXACT)
+    (whole,) = run(lowered, values, weights)
+    with at_most(2**40):
+        assert len(steps(lowered)) == 1
+    with at_most(2**16):
+        assert len(steps(lowered)) > 4
+        with pytest.raises(UsageError, match=r"--max-memory allows 0\.00 GiB, and .* takes about \d+\.\d\d GiB"):
+            run(lowered, values, weights)
+    with limited(replace(within(2**16), most=2**40)):
+        (parts,) = run(lowered, values, weights)
+    np.testing.assert_allclose(parts.astype(np.float64), whole.astype(np.float64), rtol=1e-12)
+
+
+def test_what_a_step_holds_is_what_is_alive_in_it() -> None:
+    g = GraphBuilder("chain")
+    x = g.input("x", (64, 64))
+    for _ in range(5):
+        x = g.op("Exp", x, like=x)
+    g.output(x)
+    (step,) = steps(lower(g.model(), Arithmetic.EXACT))
+    assert step.held == 64 * 64 * (4 + 2 * 8)  # the input, and in float64 what is read and what is made
