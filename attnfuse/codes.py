@@ -102,6 +102,11 @@ _CODES = (
         "Masked scores get a number that a real score could reach: one nearer to 0 than −8192.",
         "fill with −inf, −1e4 or less",
     ),
+    Code(
+        "facts.bias_too_large",
+        DecisionStage.FACTS,
+        "A bias is so large that its type loses the scores of the keys that it draws attention to.",
+    ),
     Code("facts.bias_not_finite", DecisionStage.FACTS, "A constant bias holds NaN or +inf."),
     Code(
         "facts.fully_masked_rows",

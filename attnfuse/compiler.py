@@ -117,6 +117,17 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
     return _census(request, progress or Silent(), weights=False)
 
 
+def loaded(
+    request: CompileRequest, work: Path, progress: Progress
+) -> tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]:
+    """The passes, and the components to run them over: each is read or traced, in `work`, when it is asked for.
+
+    Weights are those that a file has. Raises as `compile` does for a source, or a request, that is refused.
+    """
+    _, source, passes = _open(request)
+    return passes, _components(source, work, progress, dict(source.failures), weights=False)
+
+
 def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
     """Compile a source.
 

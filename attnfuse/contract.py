@@ -35,6 +35,7 @@ reads); None for a node that nothing reads but the order of effects."""
 F = TypeVar("F")
 F_contra = TypeVar("F_contra", contravariant=True)
 C = TypeVar("C", bound=Candidate)
+_NO_WORD = re.compile(r"\W+")
 C_contra = TypeVar("C_contra", bound=Candidate, contravariant=True)
 
 
@@ -273,7 +274,7 @@ class OperatorRewrite(Rewrite[F, Candidate]):
 
     def name(self, form: F, at: RewriteContext) -> str:
         """The root's own name, which only its graph need keep unique."""
-        return re.sub(r"\W+", "_", short_name(at.node.name))
+        return _NO_WORD.sub("_", short_name(at.node.name))
 
     def record(self, outcome: RewriteOutcome[F, Candidate], at: RewriteContext) -> None:
         if outcome.decision.chosen is None:

@@ -21,7 +21,7 @@ from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceErr
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlinable
 from attnfuse.ir.operators.columns import Role
-from attnfuse.ir.questions import role
+from attnfuse.ir.questions import nodes_of
 from attnfuse.ir.types import Array
 from attnfuse.pass_options import configured, values
 from attnfuse.policy import PassOption, Policy
@@ -295,7 +295,7 @@ def _check_promises(step: Pass, model: Model, context: Context) -> None:
 
 def _undecided(model: Model, context: Context) -> str | None:
     """Each softmax that is left, or came back where a fused node was written out, belongs to a record."""
-    left, recorded = sum(role(node) is Role.SOFTMAX for node in model.nodes), len(context.sites)
+    left, recorded = len(nodes_of(model, lambda row: row.role is Role.SOFTMAX)), len(context.sites)
     return f"{left} softmax nodes are left, and {recorded} sites are on record" if left > recorded else None
 
 

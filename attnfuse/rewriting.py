@@ -17,7 +17,7 @@ from attnfuse.errors import AttnfuseError, InternalError, PluginError, SourceErr
 from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec, dtypes
-from attnfuse.mindir.schema import AttributeProto, GraphProto, ModelProto, TensorProto
+from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.mindir.values import WeightValues
 from attnfuse.policy import Policy
 from attnfuse.report.beside import beside
@@ -224,9 +224,7 @@ def _run(
     work: _Work, passes: Sequence[pass_manager.Pass], verifier: Verifier, between: pass_manager.Between | None = None
 ) -> tuple[Model, pass_manager.Context, bool]:
     """The graph after the passes, each checked, what they said, and whether they changed anything."""
-    component, message = work.component, ModelProto()
-    message.CopyFrom(work.original.proto)
-    model = Model(message)
+    component, model = work.component, work.original.copy()
     context = pass_manager.Context(
         component.name,
         component.owner,

@@ -19,6 +19,7 @@ from attnfuse.cli.inspect import inspect_command
 from attnfuse.cli.passes import passes_command
 from attnfuse.cli.plugins import plugins_command
 from attnfuse.cli.policy import policy_group
+from attnfuse.cli.reduce import reduce_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
@@ -81,6 +82,7 @@ for _command in (
     passes_command,
     plugins_command,
     policy_group,
+    reduce_command,
     text_command,
     verify_command,
 ):

@@ -76,10 +76,11 @@ shape_options = (
     ),
 )
 
-source_options = with_options(
-    click.argument("source"),
-    click.option("--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."),
-    *shape_options,
+component_option = click.option(
+    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
+)
+
+target_options = (
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
     click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
     click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
@@ -94,6 +95,13 @@ source_options = with_options(
         metavar="NAME.OPTION=VALUE",
         help="Set an option of a pass (repeatable); attnfuse passes lists them.",
     ),
+)
+
+source_options = with_options(
+    click.argument("source"),
+    component_option,
+    *shape_options,
+    *target_options,
     click.option(
         "--require",
         multiple=True,

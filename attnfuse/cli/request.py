@@ -23,6 +23,12 @@ from attnfuse.tracing.contract import ShapeOptions, Way
 from attnfuse.tracing.inputs import read_inputs
 
 
+def policy_of(file: Path | None, cast: CastName | None, no_flash: Sequence[str], pass_options: Sequence[str]) -> Policy:
+    """The policy that a file and the options on the command line come to."""
+    policy = Policy() if file is None else read_policy(file)
+    return policy.and_then(command_line_rules(cast, no_flash), command_line_options(pass_options))
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class SourceOptions:
     """The options that `compile`, `inspect`, `explain` and `policy show` have in common."""
@@ -57,7 +63,6 @@ class SourceOptions:
 
     def request(self) -> CompileRequest:
         """The request so far, without an output."""
-        policy = Policy() if self.policy_file is None else read_policy(self.policy_file)
         return CompileRequest(
             source=self.source,
             components=self.components,
@@ -67,9 +72,7 @@ class SourceOptions:
             ),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
             target=Target(self.runtime, self.soc),
-            policy=policy.and_then(
-                command_line_rules(self.force_cast_dtype, self.no_flash), command_line_options(self.pass_options)
-            ),
+            policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),
             cache=self.cache_dir,
             strict_config=self.strict_config,

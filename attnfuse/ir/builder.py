@@ -98,9 +98,15 @@ def broadcast_dims(left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]
 
 def sites_built(model: Model) -> set[str]:
     """The sites whose nodes a builder made before: a result that is compiled again has them already."""
-    names = [node.name for node in model.nodes if _MARK in node.name]
-    matches = (_BUILT.fullmatch(short_name(name)) for name in names)
-    return {match.group(1) for match in matches if match is not None}
+    built = {_site_built(node.name) for node in model.nodes if _MARK in node.name}
+    return {site for site in built if site is not None}
+
+
+@lru_cache(1 << 14)
+def _site_built(name: str) -> str | None:
+    """The site of a node of that name; None where a builder made none so called. Every pass asks again."""
+    match = _BUILT.fullmatch(short_name(name))
+    return None if match is None else match.group(1)
 
 
 def site_of(node: Node) -> str | None:
@@ -139,6 +145,10 @@ class Builder:
         self.casts = 0
         self.ops: list[str] = []
         """The operators of the nodes made, constants aside."""
+        self.reads: set[str] = set()
+        """The values that nodes made read."""
+        self.references: set[str] = set()
+        """What they have as `op_type`: keys of the primitive table, and `Constant`."""
 
     def type_of(self, value: str) -> TensorType:
         """Type of a value of the graph or of this site. Raises NotWritableError where none is known."""
@@ -236,7 +246,10 @@ class Builder:
             raise self._refusal(op, inputs, gives)
         self.ops.append(op)
         name = f"{self._anchor.graph.name}:attnfuse_{self._site}_{len(self._nodes)}_{op}:0"
-        node = NodeProto(name=name, op_type=self._edit.primitive(op, prim_type, attributes))
+        reference = self._edit.primitive(op, prim_type, attributes)
+        node = NodeProto(name=name, op_type=reference)
+        self.references.add(reference)
+        self.reads.update(inputs)
         # Loaders make the domain the node's full name, and MindSpore Lite finds tensors by it: no two may be the same.
         node.domain = f"{self._scope}/{op}-attnfuse_{self._site}_{len(self._nodes)}"
         node.output.append(name)
@@ -267,6 +280,8 @@ class Builder:
             made = self._infer(op, message.input, primitive.attribute, declared)
         message.name = name
         message.output[:] = [name]
+        self.references.add(message.op_type)
+        self.reads.update(message.input)
         self._nodes.append(message)
         self._made[name] = made
         return name

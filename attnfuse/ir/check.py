@@ -3,16 +3,15 @@
 It is asked about a source before anything is done to it, and after every pass. It looks at each node by itself: number
 and types of arguments, the type inferred from theirs against the declared one, whether every input is in reach, and
 whether changes of memory are ordered. It finds; it never raises, whatever the message holds, and reads no data of a
-constant but that of a short vector of whole numbers. An application that it has judged it knows again, in this graph
-and as a pass leaves it.
+constant but that of a short vector of whole numbers. An application that it has judged it knows again; of a graph that
+it has looked at before, it looks at what changes touched, and at what reads a value of which something else is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
-from operator import is_
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node, attribute, short_name
 from attnfuse.ir.operators.arguments import COMPUTED, Argument, Arguments, TypeMismatch, Unordered
@@ -21,8 +20,8 @@ from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.operators.table import operator
 from attnfuse.ir.readable import unreadable_node
 from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType, agree, declared_type, describe, element_type
-from attnfuse.ir.values import UNKNOWN, Values, input_type, read_constant, result_of
-from attnfuse.mindir.schema import AttributeProto, TensorProto, ValueInfoProto
+from attnfuse.ir.values import UNKNOWN, Values, input_type, read_constant, result_of, weight_argument
+from attnfuse.mindir.schema import AttributeProto, PrimitiveProto, TensorProto, ValueInfoProto
 
 
 class Sort(Enum):
@@ -63,25 +62,28 @@ class _Judged:
 
 
 class Checker:
-    """Looks at graphs one after the other, and judges an application once: the blocks of a model are alike, and most of
-    a graph is what it was before a pass."""
+    """Looks at graphs one after the other, and judges an application once: the blocks of a model are alike. Of a graph
+    that was looked at before, most is what it was before a pass."""
 
     def __init__(self) -> None:
         self.judged: dict[tuple[object, ...], _Judged] = {}
         """By operator, declared type, and what is known of each input (by identity)."""
         self._constants: dict[bytes, tuple[Argument, str | None]] = {}
         self._known: dict[ValueType, Argument] = {}
-        self.seen_constants: dict[Node, tuple[Argument, str | None]] = {}
-        self.seen: dict[Node, _Judged] = {}
-        """What was said of the nodes of the graph that was looked at last: a node that an edit leaves stays the same
-        `Node`, of the same operator and declared type."""
+        self._last: _Look | None = None
+        self._history: list[set[str]] = []
+        """Of the graph that was looked at last."""
 
     def check(self, model: Model) -> list[Finding]:
         """Everything wrong with the graph."""
-        look = _Look(model, self)
-        found = look.run()
-        self.seen_constants, self.seen = look.seen_constants, look.seen
-        return found
+        touched = model.touched_since(self._history)
+        if self._last is None or touched is None or model.proto.functions:
+            self._last = _Look(model, self)
+            self._last.at_all()
+        else:
+            self._last.again(model, touched)
+        self._history = list(model.history)
+        return self._last.findings()
 
     def constant(self, node: Node) -> tuple[Argument, str | None]:
         """A constant as an argument, and what is wrong with it."""
@@ -106,7 +108,7 @@ _LONGEST = 1 << 16
 
 
 class _Look:
-    """One look at a graph: every value's argument so far, and what was found."""
+    """A look at a graph, which may be renewed: every value's argument so far, and what was found."""
 
     def __init__(self, model: Model, checker: Checker) -> None:
         self.model = model
@@ -114,57 +116,97 @@ class _Look:
         self.values = Values(model)
         self.owners: dict[str, str] = {}
         self.functions = {graph.name: graph for graph in model.proto.functions}
-        self._entries = {name: entry.SerializeToString(deterministic=True) for name, entry in model.primitives.items()}
-        self._findings: list[Finding] = []
-        self._ordered: list[tuple[Node, Operator, Arguments]] = []
-        self.seen_constants: dict[Node, tuple[Argument, str | None]] = {}
-        self.seen: dict[Node, _Judged] = {}
-        for name, argument in self.values.leaves():
-            self.values.put(name, checker.same(argument))
-        if self.functions:
-            self.owners.update((value.name, graph.name) for graph in model.graphs for value in graph.input)
+        self._entries: dict[str, tuple[PrimitiveProto, bytes]] = {}
+        self._findings: dict[str, list[Finding]] = {}
+        """By the node's value."""
+        self._ordered: dict[str, tuple[Operator, Arguments]] = {}
+        """What changes memory or orders that, by its value."""
 
-    def run(self) -> list[Finding]:
+    def at_all(self) -> None:
+        """Look at every node."""
+        for name, argument in self.values.leaves():
+            self.values.put(name, self.checker.same(argument))
+        if self.functions:
+            self.owners.update((value.name, graph.name) for graph in self.model.graphs for value in graph.input)
         for node in self.model.nodes:
-            if node.op == CONSTANT:
-                told = self.checker.seen_constants.get(node)
-                told = self.seen_constants[node] = self.checker.constant(node) if told is None else told
-                made, problem = told
-                if problem is not None:
-                    self._say(node, problem)
-            else:
-                made = self._made(node)
-                if self.functions:
-                    self.owners[node.name] = node.graph.name
-            self.values.put(node.name, made)
-        for node, row, arguments in self._ordered:
-            self._check_order(node, row, arguments)
+            self._look_at(node)
+
+    def again(self, model: Model, touched: Set[str]) -> None:
+        """Look at the touched nodes of a graph without functions, and at those that read what is known otherwise now.
+
+        Each value is made before it is read, as the index of the model holds.
+        """
+        self.model = model
+        self.values = self.values.of(model, model.without_node(touched))
+        for weight in model.weights_among(touched):
+            self.values.put(weight.name, self.checker.same(weight_argument(weight)))
+        self._forget(touched)
+        known, others = self.values.known, set[str]()
+        for node in model.nodes:
+            name = node.name
+            if name in touched or (others and not others.isdisjoint(node.inputs)):
+                before = known(name)
+                if name not in touched:
+                    self._forget({name})
+                self._look_at(node)
+                if known(name) is not before:
+                    others.add(name)
+
+    def findings(self) -> list[Finding]:
+        """Everything wrong, in the order of the nodes: what is wrong with their types, with the order of effects, and
+        with outputs."""
+        found: list[Finding] = []
+        if self._findings:
+            found += (each for node in self.model.nodes for each in self._findings.get(node.name, ()))
+        if self._ordered:
+            for node in self.model.nodes:
+                if node.name in self._ordered:
+                    found += self._check_order(node, *self._ordered[node.name])
         for graph in self.model.graphs:
-            for output in graph.output:
-                self._check_output(output)
-        return self._findings
+            found += filter(None, map(self._check_output, graph.output))
+        return found
 
     def _say(self, node: Node, sentence: str, sort: Sort = Sort.TYPES) -> None:
-        self._findings.append(Finding(node.name, node.op, sentence, sort))
+        self._findings.setdefault(node.name, []).append(Finding(node.name, node.op, sentence, sort))
+
+    def _forget(self, names: Set[str]) -> None:
+        for name in self._findings.keys() & names:
+            del self._findings[name]
+        for name in self._ordered.keys() & names:
+            del self._ordered[name]
 
     # --- one node
 
-    def _made(self, node: Node) -> Argument:
-        inputs = self._inputs(node)
-        judged = self.checker.seen.get(node)
-        if judged is None or node.op == CALL or not all(map(is_, inputs, judged.inputs)):
-            judged = self._judged(node, inputs)
-        self.seen[node] = judged
-        for sentence, sort in judged.problems:
-            self._say(node, sentence, sort)
-        if judged.order is not None:
-            self._ordered.append((node, *judged.order))
-        return judged.made
+    def _look_at(self, node: Node) -> None:
+        if node.op == CONSTANT:
+            made, problem = self.checker.constant(node)
+            if problem is not None:
+                self._say(node, problem)
+        else:
+            judged = self._judged(node, self._inputs(node))
+            made = judged.made
+            for sentence, sort in judged.problems:
+                self._say(node, sentence, sort)
+            if judged.order is not None:
+                self._ordered[node.name] = judged.order
+            if self.functions:
+                self.owners[node.name] = node.graph.name
+        self.values.put(node.name, made)
+
+    def _entry(self, reference: str) -> bytes | None:
+        """What the table of primitives says of an operator."""
+        entry = self.model.primitives.get(reference)
+        if entry is None:
+            return None
+        known = self._entries.get(reference)
+        if known is None or known[0] is not entry:
+            self._entries[reference] = known = entry, entry.SerializeToString(deterministic=True)
+        return known[1]
 
     def _judged(self, node: Node, inputs: list[Argument]) -> _Judged:
         shape, reference = attribute(node.proto, "shape"), node.reference
         called = self._call(node, inputs) if node.op == CALL else None
-        entry, declared = self._entries.get(reference), None if shape is None else shape.SerializeToString()
+        entry, declared = self._entry(reference), None if shape is None else shape.SerializeToString()
         key = (reference, entry, declared, called, *map(id, inputs))
         judged = self.checker.judged.get(key)
         if judged is None:
@@ -174,8 +216,7 @@ class _Look:
         return judged
 
     def _inputs(self, node: Node) -> list[Argument]:
-        known = self.values.known
-        found = [known(name) for name in node.inputs]
+        found = list(map(self.values.known, node.inputs))
         if None not in found and not self.functions:
             return found  # type: ignore[return-value]  # as in most graphs: none is None
         return self._questioned(node, found)
@@ -213,24 +254,23 @@ class _Look:
         maker = self.model.producer(function.output[0].name)
         return None if maker is None or maker.op == CONSTANT else declared_type(attribute(maker.proto, "shape"))
 
-    def _check_output(self, output: ValueInfoProto) -> None:
+    def _check_output(self, output: ValueInfoProto) -> Finding | None:
         """What the graph says it gives is what is made, also where the node that makes it says nothing."""
         made, declared = self.values.known(output.name), input_type(output)
-        if made is None:
-            return
-        unread = _unread(made.value_type, output.tensor)
-        if unread is not None or not agree(made.value_type, declared):
-            sentence = f"is declared {unread or describe(declared)} and made as {describe(made.value_type)}"
-            self._findings.append(Finding(output.name, "output", sentence, Sort.TYPES))
+        unread = None if made is None else _unread(made.value_type, output.tensor)
+        if made is None or (unread is None and agree(made.value_type, declared)):
+            return None
+        sentence = f"is declared {unread or describe(declared)} and made as {describe(made.value_type)}"
+        return Finding(output.name, "output", sentence, Sort.TYPES)
 
     # --- effects
 
-    def _check_order(self, node: Node, row: Operator, arguments: Arguments) -> None:
+    def _check_order(self, node: Node, row: Operator, arguments: Arguments) -> Iterator[Finding]:
         """A change of memory has a place of its own in the order of effects, and the order leads somewhere."""
         uses = self.model.uses(node.name)
         if row.memory.effect is Effect.ORDERS:
             if not uses:
-                self._say(node, "orders effects, and nothing needs the order", Sort.EFFECTS)
+                yield Finding(node.name, node.op, "orders effects, and nothing needs the order", Sort.EFFECTS)
             return
         if row.memory.unless_none and arguments.is_none(row.memory.unless_none):
             return
@@ -239,15 +279,16 @@ class _Look:
         if state is None or position >= len(node.inputs):
             return
         if not any(use.node is not None and self._is_tied(use.node) for use in uses):
-            self._say(node, "changes memory, and nothing orders what follows behind it", Sort.EFFECTS)
+            sentence = "changes memory, and nothing orders what follows behind it"
+            yield Finding(node.name, node.op, sentence, Sort.EFFECTS)
         changed = node.inputs[position]
         for use in min(self.model.uses(state), self.model.uses(changed), key=len):
             other = use.node
             if other is None or other is node or _orders(other):
                 continue
             if state in other.inputs and changed in other.inputs:
-                unordered = short_name(other.name)
-                self._say(node, f"changes memory, and nothing orders it before or behind {unordered}", Sort.EFFECTS)
+                sentence = f"changes memory, and nothing orders it before or behind {short_name(other.name)}"
+                yield Finding(node.name, node.op, sentence, Sort.EFFECTS)
                 return
 
     def _is_monad(self, name: str) -> bool:

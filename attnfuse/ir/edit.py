@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeAlias
 
 from attnfuse.ir.graph import Model, tensor_type
@@ -76,7 +77,7 @@ class Edit:
         It is inferred once for equal arguments: what is written for one block of a model is written for the next.
         Raises TypeMismatch for arguments that the operator does not take.
         """
-        key = op, *(_plain(each) for each in inputs), *(a.SerializeToString(deterministic=True) for a in attributes)
+        key = op, *map(_plain, inputs), *[a.SerializeToString(deterministic=True) for a in attributes]
         found = None if None in key else self._inferred.get(key)
         if found is None:
             found = applied(op, inputs, {a.name: read_constant(a) for a in attributes})
@@ -153,9 +154,12 @@ class Edit:
         """Write the changes into the message and its index. Raises as `Model` does."""
         if self.is_empty:
             return
-        written = [message for messages in self.before.values() for message in messages] + [*self.replace.values()]
-        called = {message.op_type for message in written}
-        read = {name for message in written for name in message.input}
+        called, read = set[str](), set[str]()
+        for message in chain(*self.before.values(), self.replace.values()):
+            if self.new_primitives:
+                called.add(message.op_type)
+            if self.new_weights:
+                read.update(message.input)
         self.model.change(
             Change(
                 before=self.before,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from attnfuse.ir.graph import Model, Node, Use
+from attnfuse.ir.graph import CALL, Model, Node, Use
 from attnfuse.ir.numbering import Closure
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.row import Operator
@@ -40,9 +40,11 @@ class Effects:
         """Read them. Costs little where nothing writes, as in most graphs."""
         mutated = _mutated(model)
         reading = {node.op for node in nodes_of(model, _reads)}
-        weights = [parameter.name for parameter in model.parameters()]
         # As far as plain reading goes, which is all there is of nearly every weight, the operator says so.
-        odd = [name for name in weights if any(u.node is None or u.node.op not in reading for u in model.uses(name))]
+        others = {output.name for graph in model.graphs for output in graph.output}
+        others.update(*[node.inputs for node in model.nodes if node.op not in reading])
+        others.update([node.callee for node in model.nodes if node.op == CALL and node.callee is not None])
+        odd = [weight.name for weight in model.weights_among(others)]
         written = {name for name in odd if any(not _only_reads(model, use) for use in _effective_uses(model, name))}
         return cls(frozenset(mutated), frozenset(written | _memory(model, mutated)))
 

@@ -180,6 +180,18 @@ class Model(IndexedMessage):
         """The names of the weights that the message had when it was read, without the graph's: what passes add is made
         of those (see `attnfuse.mindir.edits`)."""
 
+    def copy(self) -> Model:
+        """The same over a message of its own, with what is known of it: an `Edit` of one leaves the other as it is."""
+        copy = object.__new__(Model)
+        copy.proto = ModelProto()
+        copy.proto.CopyFrom(self.proto)
+        copy.sources = self.sources
+        copy._type_cache, copy._literal_cache = self._type_cache.copy(), self._literal_cache.copy()
+        copy._remembered = {}
+        with collector.paused():
+            copy._adopt(self)
+        return copy
+
     def index(self) -> None:
         """Read the message again, after a change of it that was no `Edit`. Raises as `Model` does."""
         self._type_cache: dict[str, TensorType | tuple[TensorType | None, ...] | None] = {}
@@ -203,10 +215,6 @@ class Model(IndexedMessage):
         if read not in self._remembered:
             self._remembered[read] = read(self)
         return self._remembered[read]  # type: ignore[return-value]  # it is what `read` gave
-
-    def producer(self, value: str) -> Node | None:
-        """The node that makes the value; None for an input, a parameter or a function."""
-        return self._producers.get(value)
 
     def uses(self, value: str) -> list[Use]:
         """Every use of the value, in file order."""
@@ -239,13 +247,15 @@ class Model(IndexedMessage):
 
     def type_of(self, value: str) -> TensorType | None:
         """Type of a tensor value; None for tuples, monads, closures and unknown element types."""
-        value_type = self.types_of(value)
+        value_type = self._type_cache.get(value) or self.types_of(value)
         return value_type if isinstance(value_type, TensorType) else None
 
     def types_of(self, value: str) -> TensorType | tuple[TensorType | None, ...] | None:
         """Type of a value; a tuple of types for a value of several outputs."""
-        if value in self._type_cache:
+        try:
             return self._type_cache[value]
+        except KeyError:
+            pass
         node = self._producers.get(value)
         value_type: TensorType | tuple[TensorType | None, ...] | None = None
         if (parameter := self._parameters.get(value)) is not None:

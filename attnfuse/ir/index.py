@@ -7,8 +7,10 @@ stays keeps its message and its `Node`, whatever is put around it: what a change
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from attnfuse.errors import SourceError
@@ -59,6 +61,11 @@ class Use(NamedTuple):
     position: int
 
 
+_use: Callable[[tuple[Node | None, int]], Use] = partial(tuple.__new__, Use)
+"""A use, made without a call of Python code: an index has tens of thousands."""
+_INDEX, _REFERENCE = attrgetter("index"), attrgetter("reference")
+
+
 def short_name(value: str) -> str:
     """A value's name without the graph prefix, for people: `CNode_12:7` of `..._construct_144:CNode_12:7`."""
     return value.split(":", 1)[1] if value.count(":") >= 2 else value
@@ -95,6 +102,8 @@ class _Moves:
     added: dict[str, list[Use]] = field(default_factory=dict)
     dropped: set[tuple[int, int]] = field(default_factory=set)
     """Uses that are none any more, of nodes that stay: the node by identity, and the position."""
+    rewired: set[str] = field(default_factory=set)
+    """The values of nodes that stay and read other values."""
 
     def drops(self, use: Use) -> bool:
         """Whether the use is none any more, though its node stays."""
@@ -102,19 +111,18 @@ class _Moves:
 
     def reads(self, node: Node) -> None:
         """Enter all that a node reads."""
-        for name, position in _reads(node):
-            self.added.setdefault(name, []).append(Use(node, position))
+        for position, name in enumerate(node.inputs):
+            self.added.setdefault(name, []).append(_use((node, position)))
+        if node.op == CALL:
+            self.added.setdefault(_callee(node), []).append(_use((node, -1)))
 
 
 _Place: TypeAlias = tuple[int, int, int]
 """Graph, node and input."""
 
 
-def _reads(node: Node) -> Iterator[tuple[str, int]]:
-    for position, name in enumerate(node.inputs):
-        yield name, position
-    if (callee := node.callee) is not None:
-        yield callee, -1
+def _callee(call: Node) -> str:
+    return call.reference.removeprefix(REFERENCE)
 
 
 def _twice(named: Iterable[GraphProto | PrimitiveProto]) -> str:
@@ -128,11 +136,33 @@ class IndexedMessage:
     def __init__(self, proto: ModelProto) -> None:
         """Raises SourceError where the message is inconsistent (see `attnfuse.ir.graph.Model`)."""
         self.proto = proto
+        self.history: list[set[str]] = []
+        """What each change touched, from the reading of the message on: see `touched_since`."""
         self.index()
+
+    def weights_among(self, names: Set[str]) -> list[TensorProto]:
+        """The weights of these names, by name."""
+        return [self._parameters[name] for name in sorted(self._parameters.keys() & names)]
+
+    def without_node(self, names: Set[str]) -> Set[str]:
+        """Those that no node of the graph makes."""
+        return names - self._producers.keys()
+
+    def touched_since(self, history: Sequence[set[str]]) -> set[str] | None:
+        """What is otherwise than when `history` was this model's, or that of the one it is a copy of.
+
+        These are values whose nodes are new, gone or read others, and new weights; None where the message was read
+        anew, or is another one.
+        """
+        own = self.history
+        if not history or [id(each) for each in own[: len(history)]] != [id(each) for each in history]:
+            return None
+        return set[str]().union(*own[len(history) :])
 
     def index(self) -> None:
         """Read the message again. Raises as `Model` does."""
         proto = self.proto
+        self.history = [set()]
         self.graphs: tuple[GraphProto, ...] = (proto.graph, *proto.functions)
         self.primitives: dict[str, PrimitiveProto] = {REFERENCE + p.name: p for p in proto.primitives}
         if len(self.primitives) != len(proto.primitives):
@@ -144,6 +174,8 @@ class IndexedMessage:
             raise SourceError(f"the graph is damaged: function {_twice(self.graphs)!r} is defined twice.")
         self.nodes: list[Node] = []
         self._producers: dict[str, Node] = {}
+        self.producer: Callable[[str], Node | None] = self._producers.get
+        """The node that makes a value; None for an input, a parameter or a function."""
         self._parameters: dict[str, TensorProto] = {}
         self._inputs: dict[str, ValueInfoProto] = {}
         self._uses: dict[str, list[Use]] = {}
@@ -166,7 +198,7 @@ class IndexedMessage:
                             f"the graph is damaged: {short_name(node.name)} uses "
                             f"{short_name(name) or 'a value without a name'}, which nothing before it defines."
                         )
-                    uses.setdefault(name, []).append(Use(node, position))
+                    uses.setdefault(name, []).append(_use((node, position)))
                 if node.op == CALL:
                     callee = node.reference.removeprefix(REFERENCE)
                     if callee not in producers and callee not in functions:
@@ -184,6 +216,28 @@ class IndexedMessage:
                 uses.setdefault(output.name, []).append(Use(None, position))
         if len(functions) > 1:
             self._check_calls_end()
+
+    def _adopt(self, other: IndexedMessage) -> None:
+        """Become an index of the same: `other` is one of a message that is equal to this one's, node by node."""
+        self.history = list(other.history)
+        proto = self.proto
+        self.graphs = (proto.graph, *proto.functions)
+        self.primitives = {REFERENCE + p.name: p for p in proto.primitives}
+        self._operators, self._functions = other._operators.copy(), other._functions.copy()
+        self._parameters = {parameter.name: parameter for graph in self.graphs for parameter in graph.parameter}
+        self._inputs = {value.name: value for graph in self.graphs for value in graph.input}
+        messages = ((message, graph) for graph in self.graphs for message in graph.node)
+        self.nodes = [
+            Node(message, graph, node.op, node.index, node.name, node.inputs.copy(), node.reference)
+            for (message, graph), node in zip(messages, other.nodes, strict=True)
+        ]
+        self._producers = {node.name: node for node in self.nodes}
+        self.producer = self._producers.get
+        mine: dict[int | None, Node | None] = dict(zip(map(id, other.nodes), self.nodes, strict=True))
+        mine[id(None)] = None
+        self._uses = {
+            name: [_use((mine[id(node)], position)) for node, position in uses] for name, uses in other._uses.items()
+        }
 
     def _check_calls_end(self) -> None:
         """A loop hands its functions on as values, and one is called or not; a call by name is always made."""
@@ -231,7 +285,7 @@ class IndexedMessage:
 
     def _define(self, node: Node) -> None:
         name = node.name
-        if name in self._producers or self._is_leaf(name) or name in self._functions:
+        if name in self._producers or name in self._parameters or name in self._inputs or name in self._functions:
             raise SourceError(f"the graph is damaged: value {name!r} is defined twice.")
         self._producers[name] = node
 
@@ -261,15 +315,18 @@ class IndexedMessage:
         for node in moves.fresh:
             self._rename_inputs(node, change)
             self._define(node)
-            if (callee := node.callee) is not None:
-                self._check_call(node, callee)
+            if node.op == CALL:
+                self._check_call(node, _callee(node))
             moves.reads(node)
         self._rename_uses(change, moves)
         for node in moves.gone:
-            moves.values.update(name for name, _ in _reads(node))
+            moves.values.update(node.inputs)
+            if node.op == CALL:
+                moves.values.add(_callee(node))
         nodes = {node.name for node in (*moves.gone, *moves.fresh)}
         self._update_uses(nodes, moves, change.rename)
         self._drop_primitives(change.drop_primitives)
+        self.history.append(nodes | moves.rewired | {weight.name for weight in change.added_weights})
         return nodes
 
     def _add(self, change: Change) -> None:
@@ -295,7 +352,7 @@ class IndexedMessage:
         for graph in self.graphs:
             own = self.nodes[start : start + len(graph.node)]
             start += len(own)
-            changed = sorted(touched[graph.name], key=lambda node: node.index)
+            changed = sorted(touched[graph.name], key=_INDEX)
             nodes += self._moved(graph, own, changed, change, moves) if changed else own
         self.nodes = nodes
 
@@ -325,11 +382,13 @@ class IndexedMessage:
         for index, message in zip(fresh, graph.node[count:], strict=True):
             nodes[index] = self._node(graph, message, index)
             moves.fresh.append(nodes[index])
+        for node in moves.gone:
+            node.index = _BEHIND
         for index, node in enumerate(nodes):
             node.index = index
-        # Sorting moves messages about and copies none; a message is the same object as long as its node holds it.
-        places = {id(node.proto): node.index for node in nodes}
-        graph.node.sort(key=lambda message: places.get(id(message), _BEHIND))
+        # Sorting moves messages about and copies none. It asks for their places in the order in which they stand, which
+        # is that of the nodes before, and then of the new ones: each is the next of these, whatever the message.
+        graph.node.sort(key=partial(next, iter([*map(_INDEX, own), *fresh])))
         del graph.node[len(nodes) :]
         return nodes
 
@@ -341,8 +400,10 @@ class IndexedMessage:
                 continue
             moves.values.add(node.inputs[position])
             moves.dropped.add((id(node), position))
+            moves.rewired.add(name)
             new = change.renamed(value)
             self._rename_input(node, position, new)
+            moves.values.add(new)
             moves.added.setdefault(new, []).append(Use(node, position))
 
     def _rename_inputs(self, node: Node, change: Change) -> None:
@@ -350,7 +411,7 @@ class IndexedMessage:
         for position, name in enumerate(node.inputs):
             if name in change.rename:
                 self._rename_input(node, position, change.renamed(name))
-        if (callee := node.callee) is not None and callee in change.rename:
+        if node.op == CALL and (callee := _callee(node)) in change.rename:
             self._rename_input(node, -1, change.renamed(callee))
 
     @staticmethod
@@ -369,6 +430,7 @@ class IndexedMessage:
             for use in self._uses.get(old, ()):
                 if use.node is not None and id(use.node) not in gone and not moves.drops(use):
                     self._rename_input(use.node, use.position, new)
+                    moves.rewired.add(use.node.name)
                     moves.added.setdefault(new, []).append(use)
         for graph in self.graphs if change.rename else ():
             for output in graph.output:
@@ -391,13 +453,17 @@ class IndexedMessage:
                 if output.name in values:
                     outputs.setdefault(output.name, []).append(((rank, _BEHIND, position), Use(None, position)))
         for value in values:
-            was = () if value in rename else self._uses.get(value, ())
-            kept = [use for use in was if use.node is not None and id(use.node) not in gone and not moves.drops(use)]
+            kept = [] if value in rename else self._uses.get(value, [])
+            if kept:
+                kept = [use for use in kept if use.node is not None and id(use.node) not in gone]
+                kept = [use for use in kept if not moves.drops(use)] if moves.dropped else kept
             found = moves.added.get(value, [])
             if kept and not found and value not in outputs and value not in nodes:
                 self._uses[value] = kept  # it lost readers, and nothing else
                 continue
-            if found or value in outputs:
+            if found and not kept and value not in outputs and value not in moves.values:
+                kept = found  # of new nodes alone, which are entered in their order
+            elif found or value in outputs:
                 placed = [*((place(use), use) for use in (*kept, *found)), *outputs.get(value, ())]
                 placed.sort(key=lambda each: each[0])
                 kept = [use for _, use in placed]
@@ -429,5 +495,5 @@ class IndexedMessage:
         for name in names:
             self.primitives.pop(name, None)
             self._operators.pop(name, None)
-        if any(node.reference in names for node in self.nodes):
+        if not names.isdisjoint(map(_REFERENCE, self.nodes)):
             self.index()  # which says what is wrong

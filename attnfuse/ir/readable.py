@@ -6,7 +6,7 @@ operators' matter: see `attnfuse.ir.check`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import chain
 
 from attnfuse.ir.graph import CONSTANT, Model, Node, attribute, shape_fault, short_name
@@ -14,12 +14,16 @@ from attnfuse.mindir import dtypes
 from attnfuse.mindir.schema import AttributeProto, TensorProto
 
 
-def unreadable_leaves(model: Model) -> Iterator[str]:
-    """What is wrong with the shapes of inputs, outputs and weights, a sentence each that names the value."""
+def unreadable_leaves(model: Model, touched: Set[str] | None = None) -> Iterator[str]:
+    """What is wrong with the shapes of inputs, outputs and weights, a sentence each that names the value.
+
+    With `touched`, of weights only those.
+    """
+    weights = model.parameters() if touched is None else model.weights_among(touched)
+    for parameter in weights:
+        if (message := _fault(parameter)) is not None:
+            yield f"parameter {_leaf(parameter.name)} {message}."
     for graph in model.graphs:
-        for parameter in graph.parameter:
-            if (message := _fault(parameter)) is not None:
-                yield f"parameter {_leaf(parameter.name)} {message}."
         for what, values in (("input", graph.input), ("output", graph.output)):
             for value in values:
                 for tensor in (*value.tensor, *(_tensors(value.attr_info) if value.HasField("attr_info") else ())):

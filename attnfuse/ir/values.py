@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -36,23 +36,27 @@ class Values:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._known: dict[str, Argument] = {}
+        self.known: Callable[[str], Argument | None] = self._known.get
+        """What is known of a value so far; None for one that nothing has told of yet."""
+        self.put: Callable[[str, Argument], None] = self._known.__setitem__
+        """Tell what is known of a node's value."""
         self._primitives: dict[str, tuple[Signature, Callable[[str], Argument | None]]] = {}
+
+    def of(self, model: Model, gone: Set[str]) -> Values:
+        """What is known of these, of another model; of what is `gone`, nothing."""
+        other = Values(model)
+        other._known.update(self._known)
+        for name in gone & self._known.keys():
+            del other._known[name]
+        return other
 
     def leaves(self) -> list[tuple[str, Argument]]:
         """Inputs, parameters and functions."""
         found = []
         for graph in self.model.graphs:
-            found += [(parameter.name, Argument(stored_tensor_type(parameter))) for parameter in graph.parameter]
+            found += [(parameter.name, weight_argument(parameter)) for parameter in graph.parameter]
             found += [(value.name, Argument(input_type(value))) for value in graph.input]
         return found + [(function.name, _FUNCTION) for function in self.model.proto.functions]
-
-    def put(self, name: str, argument: Argument) -> None:
-        """Tell what is known of a node's value."""
-        self._known[name] = argument
-
-    def known(self, name: str) -> Argument | None:
-        """What is known of the value so far; None for one that nothing has told of yet."""
-        return self._known.get(name)
 
     def argument(self, name: str, depth: int = 0) -> Argument:
         """The value as the file declares it, its constants read; `UNKNOWN` for one that nothing defines."""
@@ -73,12 +77,13 @@ class Values:
             row = operator(node.op)
             if row.role is Role.TUPLE and row.value.hands is Hands.JOINED:
                 return tuple_of(tuple(self.argument(name, depth + 1) for name in node.inputs))
-        return Argument(declared_type(attribute(node.proto, "shape")))
+        known = self.model.type_of(name)  # which is kept from pass to pass
+        return Argument(declared_type(attribute(node.proto, "shape")) if known is None else known)
 
     def _read_leaf(self, name: str) -> Argument:
         parameter, given = self.model.parameter(name), self.model.input(name)
         if parameter is not None:
-            return Argument(stored_tensor_type(parameter))
+            return weight_argument(parameter)
         if given is not None:
             return Argument(input_type(given))
         return _FUNCTION if self.model.is_function(name) else UNKNOWN
@@ -102,6 +107,11 @@ class Values:
     def infer(self, node: Node) -> ValueType:
         """ValueType of the node's result as its operator infers it, None where it is not known. Raises TypeMismatch."""
         return operator(node.op).result(self.arguments(node))
+
+
+def weight_argument(parameter: TensorProto) -> Argument:
+    """A weight as an argument: its type."""
+    return Argument(stored_tensor_type(parameter))
 
 
 def applied(op: str, inputs: Sequence[Argument], attributes: Mapping[str, Argument]) -> Argument:

@@ -20,6 +20,8 @@ class Verifier:
         self._leaves = list(unreadable_leaves(source))
         self._found = dict.fromkeys(self._checker.check(source))
         self._source = source
+        self._history = list(source.history)
+        """Of the graph that was looked at last."""
         self._numbering = Numbering()
         self._writers: Mapping[str, Writer] | None = None
         """Of the graph that was looked at last; read when they are first wanted, as of a faulty source they are not."""
@@ -31,7 +33,8 @@ class Verifier:
 
     def fault(self, model: Model, unneeded: Mapping[str, str]) -> str | None:
         """What is wrong with the graph and was not in the source; `unneeded` as `pass_manager.Context` has it."""
-        leaf = next(unreadable_leaves(model), None)
+        leaf = next(unreadable_leaves(model, model.touched_since(self._history)), None)
+        self._history = list(model.history)
         if leaf is not None:
             return leaf
         found = next((finding for finding in self._checker.check(model) if finding not in self._found), None)

@@ -8,7 +8,7 @@ Free of protobuf: what is loaded beside MindSpore may import it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ml_dtypes
@@ -24,10 +24,10 @@ class DType:
     """
 
     name: str
-    wire: int
-    type_id: int
-    numpy: np.dtype[np.generic]
-    safetensors: str = ""
+    wire: int = field(hash=False)
+    type_id: int = field(hash=False)
+    numpy: np.dtype[np.generic] = field(hash=False)
+    safetensors: str = field(default="", hash=False)
 
     @property
     def itemsize(self) -> int:

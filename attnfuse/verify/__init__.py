@@ -58,15 +58,17 @@ _EXECUTORS = {
     "sampled": _INFERENCE | _NUMBERS,
     "full": _INFERENCE | _NUMBERS,
     "memory": _NUMBERS,
+    "numbers": _NUMBERS,
 }
+_DONE = {"memory": "measuring memory", "numbers": "comparing numbers"}
 """What is done → what must be installed → the extra that brings it."""
 
 
-def require_executor(level: Level | Literal["memory"]) -> None:
-    """Raise UsageError, before the long work, where what a level, or measuring memory, runs on is not installed."""
+def require_executor(level: Level | Literal["memory", "numbers"]) -> None:
+    """Raise UsageError, before the long work, where what a level, or else what runs graphs, needs is not installed."""
     missing = {module: extra for module, extra in _EXECUTORS[level].items() if not _installed(module)}
     if missing:
-        what = "measuring memory" if level == "memory" else f"verification at level {level}"
+        what = _DONE.get(level, f"verification at level {level}")
         extras = ",".join(sorted(set(missing.values())))
         raise UsageError(f"{what} needs {' and '.join(missing)}, not installed here: pip install 'attnfuse[{extras}]'.")
 

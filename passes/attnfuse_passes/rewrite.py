@@ -6,9 +6,10 @@ was. What is written for a node that in the end is refused is dropped.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 from attnfuse.api import (
@@ -39,6 +40,7 @@ from attnfuse.api import (
 )
 
 AnyRewrite: TypeAlias = Rewrite[Any, Any]
+_REFERENCE = attrgetter("reference")
 
 
 def rewrite(model: Model, context: Context, effects: Effects, rewrites: Iterable[AnyRewrite]) -> bool:
@@ -57,6 +59,10 @@ class _Run:
     built: set[str] = field(init=False)
     replaced: list[Node] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    """The values that written nodes read."""
+    called: set[str] = field(default_factory=set)
+    """The primitives of written nodes."""
 
     def __post_init__(self) -> None:
         self.edit, self.built = Edit(self.model), sites_built(self.model)
@@ -67,14 +73,16 @@ class _Run:
             for op in each.roots:
                 by_root[op].append(each)
         for node in self.model.nodes:
-            for each in by_root.get(node.op, ()):
-                if self._visit(each, node):
+            if node.op not in by_root:
+                continue
+            at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
+            for each in by_root[node.op]:
+                if self._visit(each, at):
                     break  # what stands for the node now is written: a second rewrite would write over it
         return self._apply()
 
-    def _visit(self, each: AnyRewrite, node: Node) -> bool:
+    def _visit(self, each: AnyRewrite, at: RewriteContext) -> bool:
         """Raise, decide, lower, record; whether something was written in the node's place."""
-        at = RewriteContext(self.model, node, self.effects, self.context, self.edit.replace)
         form = None
         try:
             form = each.raise_(at)
@@ -83,7 +91,7 @@ class _Run:
             decision = each.decide(form, at)
         except MatchFailure as failure:
             decision = each.failed(form, failure, at)
-        outcome = RewriteOutcome(node, form, decision)
+        outcome = RewriteOutcome(at.node, form, decision)
         if decision.chosen is not None:
             outcome = self._lower(each, form, outcome, decision.chosen, at)
         each.record(outcome, at)
@@ -111,17 +119,18 @@ class _Run:
         self._replace(builder, anchor, result, whole, items)
         self.dead.update(chosen.removes)
         replaced = [anchor, *filter(None, map(self.model.producer, builder.others))]
-        absorbed = self._absorbed(outcome.node, replaced, result)
+        read = {result} if isinstance(result, str) else set(filter(None, result or ()))
+        if anchor.name in self.edit.before:
+            read |= builder.reads
+            self.read |= builder.reads
+            self.called |= builder.references
+        absorbed = self._absorbed(outcome.node, replaced, read)
         return RewriteOutcome(outcome.node, form, outcome.decision, ops, builder.casts, absorbed)
 
-    def _absorbed(self, root: Node, replaced: Sequence[Node], result: Result) -> tuple[str, ...]:
+    def _absorbed(self, root: Node, replaced: Sequence[Node], read: Set[str]) -> tuple[str, ...]:
         """Operators beside the root's that are gone: of replaced nodes, first the one in whose place all is written,
-        and of those that nothing read but these and each other; the last first.
+        and of those that nothing read but these and each other; the last first. What is written reads `read`.
         """
-        anchor = replaced[0]
-        written = [*self.edit.before.get(anchor.name, ()), *filter(None, [self.edit.replace.get(anchor.name)])]
-        read = {name for message in written for name in message.input}
-        read.update((result,) if isinstance(result, str) else filter(None, result or ()))
         gone, names = [*replaced], {node.name for node in replaced}
         for node in gone:
             for maker in filter(None, map(self.model.producer, node.inputs)):
@@ -177,14 +186,34 @@ class _Run:
         if not self.replaced:
             return False
         model = self.model
-        idle = set(model.primitives) - {node.reference for node in model.nodes}
+        used = Counter(map(_REFERENCE, model.nodes))
+        idle = set(model.primitives).difference(used)
         arguments = {name for node in self.replaced for name in node.inputs if model.producer(name) is not None}
-        _tidy(self.edit, arguments)
+        self._tidy(arguments, used)
         self.edit.apply()
         self.dead |= {name for name in arguments if model.producer(name) is not None and not model.uses(name)}
         if self.dead:
             eliminate_dead_code(model, sorted(self.dead), set(model.primitives) - idle)
         return True
+
+    def _tidy(self, arguments: set[str], used: Counter[str]) -> None:
+        """Take away the constants and primitives that only replaced nodes used; `used` counts each primitive's nodes.
+
+        Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the
+        rules.
+        """
+        edit, model = self.edit, self.model
+        read = self.read.union(edit.rename.values())
+        gone = edit.remove | edit.replace.keys()
+        for name in arguments - read:
+            maker = model.producer(name)
+            uses = model.uses(name)
+            if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
+                edit.remove.add(name)
+        lost = Counter(node.reference for node in map(model.producer, gone) if node is not None)
+        called = self.called
+        edit.drop_primitives = {name for name, count in lost.items() if count == used[name] and name not in called}
+        edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}
 
 
 def _as_one(builder: Builder, result: Result) -> Result:
@@ -193,24 +222,3 @@ def _as_one(builder: Builder, result: Result) -> Result:
         return result
     parts = [part for part in result if part is not None]
     return builder.op("MakeTuple", *parts, prim_type=builder.PRIMITIVE)
-
-
-def _tidy(edit: Edit, arguments: set[str]) -> None:
-    """Take away the constants and primitives that only replaced nodes used.
-
-    Dead-code elimination would find them too, but it indexes the graph again, which takes longer than all the rules.
-    """
-    model = edit.model
-    written = [message for messages in edit.before.values() for message in messages] + list(edit.replace.values())
-    read = {name for message in written for name in message.input} | set(edit.rename.values())
-    gone = edit.remove | edit.replace.keys()
-    for name in arguments - read:
-        maker = model.producer(name)
-        uses = model.uses(name)
-        if maker is not None and maker.op == CONSTANT and all(use.node and use.node.name in gone for use in uses):
-            edit.remove.add(name)
-    called = {message.op_type for message in written}
-    used = {node.reference for node in model.nodes}
-    kept = {node.reference for node in model.nodes if node.name not in gone} | called
-    edit.drop_primitives = used - kept
-    edit.new_primitives = {name: entry for name, entry in edit.new_primitives.items() if name in called}

@@ -150,7 +150,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], object] | None, list[str], list[
     "soc": (None, ["--soc", "ascend310p"], ["trace from cache", "hashing inputs", "fusing"]),
     "dtype": (None, ["--dtype", "bfloat16"], ["tracing", "hashing inputs", "unchanged"]),
     "shape": (None, ["--batch", "3"], ["tracing", "hashing inputs", "unchanged"]),
-    "way of tracing": (None, ["--trace", "blocks"], ["tracing", "hashing inputs", "unchanged"]),
+    "way of tracing": (None, ["--trace", "whole"], ["tracing", "hashing inputs", "unchanged"]),
     "graph edited": (
         lambda given, out: flip_last_byte(out / "unet_graph.mindir"),
         [],

@@ -10,6 +10,7 @@ from attnfuse.errors import SourceError
 from attnfuse.ir.check import Checker, check_graph
 from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, Node
+from attnfuse.mindir import codec
 from attnfuse.mindir.schema import ModelProto, NodeProto, TensorProto
 from tests.support.graphs import GraphBuilder
 from tools import freeze
@@ -140,6 +141,43 @@ def test_after_edits_at_random() -> None:
         assert {graph.name: [n.output[0] for n in graph.node] for graph in model.graphs} == wanted
         check(model)
     assert Model(model.proto).nodes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_is_what_its_message_read_anew_would_be(name: str) -> None:
+    model = Model(codec.parse(store.read(name), name))
+    assert picture(model.copy()) == picture(Model(model.proto))
+
+
+def test_an_edit_of_a_copy_leaves_the_other_as_it_is() -> None:
+    draw, model = random.Random(5), Model(two_graphs())
+    told, message = picture(model), model.proto.SerializeToString()
+    copy = model.copy()
+    for run in range(3):
+        drawn(copy, draw, run)[0].apply()
+        check(copy)
+    assert (picture(model), model.proto.SerializeToString()) == (told, message)
+    assert copy.proto.SerializeToString() != message
+
+
+def test_what_changes_touched_is_known_of_a_model_and_its_copies() -> None:
+    model = Model(two_graphs())
+    then, first = list(model.history), adds(model)[0]
+    copy, other = model.copy(), Model(model.proto)
+    edit = Edit(copy)
+    edit.arguments[adds(copy)[1], 0] = model.proto.graph.input[0].name
+    edit.apply()
+    assert copy.touched_since(then) == {adds(copy)[1]}
+    assert copy.touched_since(copy.history) == model.touched_since(then) == set()
+    assert model.touched_since(copy.history) is other.touched_since(then) is copy.touched_since([]) is None
+    edit = Edit(copy)
+    edit.remove.add(first)
+    edit.rename[first] = model.proto.graph.input[0].name
+    readers = {use.node.name for use in copy.uses(first) if use.node is not None}
+    edit.apply()
+    assert copy.touched_since(then) == {first, adds(model)[1], *readers}
+    copy.index()
+    assert copy.touched_since(then) is None
 
 
 def test_a_node_that_stays_is_the_same_object() -> None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from attnfuse.ir.edit import Edit
 from attnfuse.ir.graph import Model, attribute, tensor_type
 from attnfuse.ir.verifier import Verifier
 from attnfuse.mindir import codec
-from attnfuse.mindir.schema import ModelProto, TensorProto
+from attnfuse.mindir.schema import ModelProto, NodeProto, TensorProto
 from tests.support.graphs import GraphBuilder, transformer
 from tools.corpus import store
 
@@ -57,6 +58,19 @@ def test_what_cannot_be_is_told(damage: Callable[[ModelProto], None], told: str)
     damage(proto)
     fault = next(Verifier(Model(proto)).source_faults())
     assert fault.endswith(told)
+
+
+def test_a_weight_that_an_edit_adds_is_looked_at() -> None:
+    source = Model(message())
+    verifier, model = Verifier(source), source.copy()
+    edit, node = Edit(model), next(node for node in model.nodes if node.op == "Mul")
+    edit.new_weights["graph:v"] = TensorProto(name="graph:v", data_type=1, dims=[-5])
+    written = NodeProto()
+    written.CopyFrom(node.proto)
+    written.input[1] = "graph:v"
+    edit.replace[node.name] = written
+    edit.apply()
+    assert verifier.fault(model, {}) == "parameter v is declared a tensor of a dimension of -5."
 
 
 def test_an_unknown_rank_is_no_damage_and_no_type() -> None:

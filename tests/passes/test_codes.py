@@ -280,6 +280,7 @@ CASES: dict[str, Callable[[], str]] = {
     "facts.fill": lambda: code(
         Site(scores=lambda g, s: g.masked_fill(s, g.input("m", (4, 5), dtypes.BOOL), np.array(-9.0, np.float16)))
     ),
+    "facts.bias_too_large": lambda: code(Site(scores=lambda g, s: g.add(s, np.full((4, 5), 1e4, np.float16)))),
     "facts.bias_not_finite": lambda: code(Site(scores=lambda g, s: g.add(s, np.full((4, 5), np.nan, np.float16)))),
     "facts.fully_masked_rows": lambda: code(
         Site(scores=lambda g, s: g.muls(g.masked_fill(bias(g, s), g.input("m", (4, 5), dtypes.BOOL), LOWEST), 0.5))

@@ -62,20 +62,20 @@ _ABOUT = {
     "passes/attention/restated/parts.py": (
         (
             "MatMulExt BatchMatMulExt MatMul BatchMatMul Mm Transpose BroadcastTo BroadcastToView ExpandAs "
-            "StridedSlice Split SplitTensor SplitWithSize Chunk"
+            "StridedSlice Split SplitTensor SplitWithSize Chunk Sub SubExt"
         ),
-        "products of which one is written over all keys, and what keys are cut by",
+        "products of which one is written over all keys, what keys are cut by, and differences",
     ),
     "passes/attention/restated/scores.py": (
-        "Concat Add AddExt Sub SubExt MaxDim ReduceMax",
-        "what puts scores beside each other, subtracts the largest, and adds what parts of the weights give",
+        "Concat Add AddExt MaxDim ReduceMax",
+        "what puts scores beside each other, finds the largest, and adds what parts of the weights give",
     ),
     "passes/attention/restated/reweighted.py": (
         "Mul SumExt ReduceSum Sigmoid ReLU Exp Abs Square",
         "weights weighed again and their sum, and what gives no number below 0",
     ),
     "passes/attention/restated/chunks.py": (
-        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum Sub SubExt",
+        "Div RealDiv Add AddExt Mul Exp SumExt ReduceSum",
         "the exponentials of chunks, what scales and adds them, and the division at the end",
     ),
     "passes/attention/census.py": ("Tanh TopK", "the one caps scores, the other ends a router"),
@@ -167,7 +167,10 @@ _ABOUT = {
         "MatMul Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
     ),
-    "attnfuse/verify/graph/known.py": ("Triu Tril TrilExt Arange", "triangles of what is known, and ranges"),
+    "attnfuse/verify/graph/known.py": (
+        "Triu Tril TrilExt Arange OnesLike OnesLikeExt Ones FullLike FillV2 FillScalar Mul Muls",
+        "triangles of what is known, ranges, and what fills a shape with a number",
+    ),
     "attnfuse/verify/numbers/baseline.py": (
         "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",

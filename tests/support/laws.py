@@ -155,7 +155,7 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
             if runtime == "lite" and ("N" in term.over or "B" in term.over):
                 codes.add("target.mask_per_head")
             if factor < 0:
-                codes |= {"facts.fill", "facts.bias_not_finite", "facts.bias_range"}
+                codes |= {"facts.fill", "facts.bias_not_finite", "facts.bias_range", "facts.bias_too_large"}
             if term.what == "fill" and term.low * abs(factor) > HIDING:
                 codes.add("facts.fill")
             if not np.isinf(term.low) and abs(factor) > 1:
@@ -173,7 +173,7 @@ def may_refuse(form: Form, numbers: Numbers, runtime: str) -> set[str]:
     if wider and any(abs(_factor_behind(form, term)) > 1 for term in large):
         codes.add("facts.fully_masked_rows")  # whether the factor meets the mask before a cast or behind it is not told
     if any(_factor_behind(form, term) < 0 for term in large):
-        codes.add("facts.fully_masked_rows")  # turned, it may be a number that scores are lost in
+        codes |= {"facts.fully_masked_rows", "facts.bias_too_large"}  # turned, it may be one that scores are lost in
     turned = any(_factor_behind(form, term) < 0 for term in form.terms)
     if (turned or not form.no_fully_masked_rows) and len(form.terms) > 1 and fills:
         codes.add("facts.fully_masked_rows")  # a fill in place of a sum is no sum

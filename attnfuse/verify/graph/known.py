@@ -5,12 +5,16 @@ Values are followed back through what hands their elements on, casts and layouts
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from attnfuse.ir.graph import CALL, CONSTANT, Model, Node
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import ELEMENTS, orders_effects, role, source, value_inputs
 from attnfuse.ir.types import Literal
+
+_ONES = ("OnesLike", "OnesLikeExt", "Ones")
 
 _TRIANGLES = ("Triu", "Tril", "TrilExt")
 """Operators that hand on elements of their operand, and zeros."""
@@ -21,6 +25,22 @@ def known_number(model: Model, value: str) -> float | None:
     node = _source(model, value)
     is_known = node is not None and model.is_literal(node.name)
     return number_of(model.literal(node.name)) if node is not None and is_known else None
+
+
+def made_number(model: Model, value: str) -> float | None:
+    """The number that every element of a value is: a constant, or one that fills a shape, `ones_like(x) · c`."""
+    found, node = known_number(model, value), model.producer(value)
+    if found is not None or node is None:
+        return found
+    if node.op in _ONES:
+        return 1.0
+    if node.op in ("FullLike", "FillV2", "FillScalar"):
+        return known_number(model, node.inputs[1])
+    if node.op in ("Mul", "Muls") and len(node.inputs) == 2:
+        numbers = [made_number(model, name) for name in node.inputs]
+        known = [number for number in numbers if number is not None]
+        return math.prod(known) if len(known) == 2 else None
+    return None
 
 
 def range_size(model: Model, value: str) -> int | None:

@@ -19,11 +19,10 @@ from dataclasses import replace
 from attnfuse.ir.graph import Model, Node
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import COPIES, behind, factor_positions, factors, orders_effects, reads_memory, role
-from attnfuse.ir.types import Literal
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, fused_nodes, read
-from attnfuse.verify.graph.known import number_of
+from attnfuse.verify.graph.known import made_number
 from attnfuse.verify.lowering import Rounding
 
 SCALING = ("Muls", "Mul", "Div", "Divs", "RealDiv")
@@ -83,19 +82,26 @@ def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
 def hiding_number(original: Model) -> float | None:
     """The number nearest to 0 that masks the scores of a formula and hides keys from scores of a limited size only."""
     numbers: list[float] = []
-    for softmax in (node for node in original.nodes if role(node) is Role.SOFTMAX):
-        before, _ = _formula(original, softmax)
-        inside = {node.name for node in before}
-        beside = [name for node in before if node.op in _FILLING for name in node.inputs if name not in inside]
-        numbers += [number for name in beside if (number := number_of(_literal(original, name))) is not None]
+    for scores in softmaxed(original):
+        filled = [name for node in _region(original, scores) if node.op in _FILLING for name in node.inputs]
+        numbers += [number for name in filled if (number := made_number(original, name)) is not None]
     return max((number for number in numbers if ABSORBING < number <= HIDING), default=None)
 
 
 _FILLING = ("MaskedFill", "MaskedFillScalar", "Select", "Where")
 
 
-def _literal(model: Model, value: str) -> Literal:
-    return model.literal(value) if model.is_literal(value) else None
+def softmaxed(model: Model) -> list[str]:
+    """What each softmax is of; where there is no such node, what exponentials are of, which make one by hand."""
+    nodes = [node for node in model.nodes if role(node) is Role.SOFTMAX]
+    if nodes:
+        return [node.inputs[0] for node in nodes]
+    exponentials = [node for node in model.nodes if role(node) is Role.EXPONENTIAL]
+    of = [
+        next((name for name in node.inputs if model.type_of(name) == model.type_of(node.name)), None)
+        for node in exponentials
+    ]
+    return [name for name in of if name is not None]
 
 
 def _is_fast(fused: Model, made: Node | None) -> bool:
@@ -240,17 +246,21 @@ def _adds(model: Model, node: Node, path: list[Node]) -> bool:
 
 def _formula(model: Model, softmax: Node) -> tuple[list[Node], Node]:
     """Nodes of the formula up to the softmax, in order, and the last one (the product with the values, if any)."""
-    scores = model.type_of(softmax.inputs[0])
-    names: list[str] = []
-    _before(model, softmax.inputs[0], scores.size if scores is not None and scores.is_static else -1, names, set())
-    before = [node for name in names if (node := model.producer(name)) is not None]
-    last = softmax
+    before, last = _region(model, softmax.inputs[0]), softmax
     while not _is_product(model, last):
         reader = _only_reader(model, last)
         if reader is None:
             break
         last = reader
     return before, last
+
+
+def _region(model: Model, value: str) -> list[Node]:
+    """The nodes between the product that made the scores and a value that is made of them, in order."""
+    scores = model.type_of(value)
+    names: list[str] = []
+    _before(model, value, scores.size if scores is not None and scores.is_static else -1, names, set())
+    return [node for name in names if (node := model.producer(name)) is not None]
 
 
 def _only_reader(model: Model, node: Node) -> Node | None:

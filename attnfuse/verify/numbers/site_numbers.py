@@ -36,7 +36,7 @@ from attnfuse.mindir.external import parameter_name
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
-from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding
+from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding, softmaxed
 from attnfuse.verify.numbers.comparison import (
     Asked,
     Part,
@@ -248,10 +248,10 @@ def _types(site: Site, part: Cut) -> list[str]:
 
 def _scores(model: Model) -> list[str]:
     """Values between the product of query and key and the mask: the product first, then as scaled."""
-    for node in model.nodes:
-        if role(node) is Role.SOFTMAX:
-            product = _product(model, node.inputs[0])
-            return [] if product is None else _scaled(model, product)
+    for value in softmaxed(model):
+        product = _product(model, value)
+        if product is not None:
+            return _scaled(model, product)
     return []
 
 

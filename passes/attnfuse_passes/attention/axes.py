@@ -13,23 +13,28 @@ are made the same, splitting them where one side is finer. After that, "the same
 questions such as "is this k repeated per head, in which order" are read off.
 
 An atom of size -1 is a dimension that is not known before run time: it can be moved and paired, never split.
+
+The blocks of a model are alike, and so is what is asked of their spaces: a change that some space has seen, of views
+that came about alike, is not worked out again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import is_
-from typing import TypeAlias
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import wraps
+from operator import attrgetter, is_
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 UNKNOWN = -1
+_MOST_STATES = 1 << 12
+"""Spaces that are remembered: more than the kinds of sites in a model come by."""
+_C = TypeVar("_C", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Atom:
+class Atom(NamedTuple):
     """An index that ranges over `size` values; `key` tells atoms of one space apart."""
 
     key: int
@@ -37,6 +42,7 @@ class Atom:
 
 
 Axis: TypeAlias = tuple[Atom, ...]
+_KEY = attrgetter("key")
 
 
 def product(atoms: Sequence[Atom]) -> int:
@@ -51,11 +57,10 @@ def product(atoms: Sequence[Atom]) -> int:
 
 def keys(atoms: Sequence[Atom]) -> tuple[int, ...]:
     """The atoms' keys, for comparing axes."""
-    return tuple([atom.key for atom in atoms])
+    return tuple(map(_KEY, atoms))
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A tensor's axes in terms of its source's atoms."""
 
     source: Axis
@@ -64,7 +69,7 @@ class View:
     @property
     def dims(self) -> tuple[int, ...]:
         """The tensor's shape."""
-        return tuple(product(axis) for axis in self.axes)
+        return tuple(map(product, self.axes))
 
     @property
     def repeated(self) -> frozenset[int]:
@@ -99,12 +104,65 @@ class View:
         return np.broadcast_to(value, [atom.size for atom in flat]).reshape(self.dims)
 
 
+class _State:
+    """The views of a space at one time, the number of its last atom, and what each change made of it."""
+
+    __slots__ = ("after", "last", "views")
+    count = 0
+    start: _State
+
+    def __init__(self, views: dict[str, View], last: int) -> None:
+        self.views = views
+        self.last = last
+        self.after: dict[Hashable, tuple[_State, Any]] = {}
+        _State.count += 1
+
+    @classmethod
+    def empty(cls) -> _State:
+        """No views: where every space begins. Past a number of states, all are forgotten."""
+        if cls.count > _MOST_STATES or not cls.count:
+            cls.count, cls.start = 0, cls({}, 0)
+        return cls.start
+
+
+def _change(method: _C) -> _C:
+    """A method that changes the views and depends on nothing else but its arguments: worked out once for equal ones."""
+
+    @wraps(method)
+    def change(self: Space, *arguments: Any, **flags: Any) -> Any:
+        if self._changing:
+            return method(self, *arguments, **flags)
+        before = self._state
+        key = (method.__name__, *map(_hashable, arguments), *flags.items())
+        found = before.after.get(key)
+        if found is None:
+            self._views, self._changing = dict(before.views), True
+            try:
+                result = method(self, *arguments, **flags)
+            finally:
+                self._changing = False
+            found = before.after[key] = _State(self._views, self._last), result
+        self._state, result = found
+        self._views, self._last = self._state.views, self._state.last
+        return result
+
+    return cast(_C, change)
+
+
+def _hashable(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return tuple(argument)
+    return tuple(argument.items()) if isinstance(argument, dict) else argument
+
+
 class Space:
     """Views that share atoms. Names are the caller's; splitting an atom splits it in every view."""
 
     def __init__(self) -> None:
-        self._views: dict[str, View] = {}
-        self._next = 0
+        self._state = _State.empty()
+        self._views = self._state.views
+        self._last = self._state.last
+        self._changing = False
 
     def __getitem__(self, name: str) -> View:
         return self._views[name]
@@ -112,10 +170,12 @@ class Space:
     def __contains__(self, name: str) -> bool:
         return name in self._views
 
+    @_change
     def put(self, name: str, view: View) -> None:
         """Register a view made from views of this space."""
         self._views[name] = view
 
+    @_change
     def identity(self, name: str, dims: Sequence[int]) -> View:
         """Register a fresh source of the given shape: each axis one atom of its own."""
         axes = tuple(() if dim == 1 else (self.fresh(dim),) for dim in dims)
@@ -126,14 +186,16 @@ class Space:
     def branch(self) -> Space:
         """The same views, to be changed apart from these."""
         other = Space()
-        other._views, other._next = dict(self._views), self._next
+        other._state, other._views, other._last = self._state, self._views, self._last
         return other
 
+    @_change
     def fresh(self, size: int) -> Atom:
         """A new atom."""
-        self._next += 1
-        return Atom(self._next, size)
+        self._last += 1
+        return Atom(self._last, size)
 
+    @_change
     def split(self, atom: Atom, inner: int) -> Axis:
         """Write an atom of known size as outer × inner, everywhere; `inner` must divide its size."""
         parts = (self.fresh(atom.size // inner), self.fresh(inner))
@@ -146,10 +208,12 @@ class Space:
 
     # --- layout changes
 
+    @_change
     def transpose(self, name: str, order: Sequence[int]) -> None:
         """Permute the axes of a view."""
         self._views[name] = self._views[name].transpose(order)
 
+    @_change
     def reshape(self, name: str, dims: Sequence[int], kept: Mapping[int, int] | None = None) -> bool:
         """Regroup the atoms of a view to another shape; False where the shapes do not factor along them.
 
@@ -221,19 +285,22 @@ class Space:
             lengths.append(length)
         return lengths
 
+    @_change
     def expand(self, name: str, axis: int) -> None:
         """Insert an axis of one element at `axis`."""
         view = self._views[name]
-        self._views[name] = replace(view, axes=(*view.axes[:axis], (), *view.axes[axis:]))
+        self._views[name] = view._replace(axes=(*view.axes[:axis], (), *view.axes[axis:]))
 
+    @_change
     def squeeze(self, name: str, axes: Sequence[int]) -> bool:
         """Drop axes of one element; False where one has more."""
         view = self._views[name]
         if any(view.axes[i] for i in axes):
             return False
-        self._views[name] = replace(view, axes=tuple(a for i, a in enumerate(view.axes) if i not in set(axes)))
+        self._views[name] = view._replace(axes=tuple(a for i, a in enumerate(view.axes) if i not in set(axes)))
         return True
 
+    @_change
     def repeat(self, name: str, axis: int, times: int, *, innermost: bool) -> None:
         """Repeat along an axis: the whole axis again and again, or (`innermost`) each element in place."""
         if times == 1:
@@ -241,10 +308,11 @@ class Space:
         view = self._views[name]
         extra = (self.fresh(times),)
         grown = (*view.axes[axis], *extra) if innermost else (*extra, *view.axes[axis])
-        self._views[name] = replace(view, axes=(*view.axes[:axis], grown, *view.axes[axis + 1 :]))
+        self._views[name] = view._replace(axes=(*view.axes[:axis], grown, *view.axes[axis + 1 :]))
 
     # --- pairing axes
 
+    @_change
     def pair(self, one: str, axis: int, other: str, other_axis: int, *, broadcast: bool) -> bool:
         """Make axis `axis` of `one` and axis `other_axis` of `other` range over the same atoms.
 

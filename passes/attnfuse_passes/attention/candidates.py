@@ -10,6 +10,16 @@ from attnfuse_passes.attention.mask_plan import MaskPlan
 from attnfuse_passes.attention.normal_form import Attention, Layout
 
 
+def given_in(layout: Layout) -> Layout:
+    """The layout of query, key and value of a node in that layout."""
+    return "BNSD" if layout == "BNSD_BSND" else layout
+
+
+def gives_in(layout: Layout) -> Layout:
+    """The layout of its result."""
+    return "BSND" if layout == "BNSD_BSND" else layout
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionCandidate(Candidate):
     """An attention in one form, computed in `dtype`, with query, key and value in `layout`.
@@ -36,12 +46,12 @@ class AttentionCandidate(Candidate):
     @property
     def given_in(self) -> Layout:
         """The layout of query, key and value."""
-        return "BNSD" if self.layout == "BNSD_BSND" else self.layout
+        return given_in(self.layout)
 
     @property
     def gives_in(self) -> Layout:
         """The layout of the node's result."""
-        return "BSND" if self.layout == "BNSD_BSND" else self.layout
+        return gives_in(self.layout)
 
     def form_of(self, attention: Attention) -> Attention:
         """The attention that is written: with the surrounding casts inside, where they are replaced."""

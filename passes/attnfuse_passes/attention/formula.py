@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from attnfuse.api import (
     AppliedIdentity,
     DType,
@@ -60,9 +58,16 @@ from attnfuse_passes.attention.normal_form import (
     holds_scale,
 )
 from attnfuse_passes.attention.open_masks import OpenTerm, check_open, regroup, unfold_heads
-from attnfuse_passes.attention.score_facts import dims_of, largest_score, query_factors, scaled_terms
+from attnfuse_passes.attention.score_facts import (
+    are_own_rows,
+    clamped_terms,
+    dims_of,
+    largest_score,
+    query_factors,
+    scaled_terms,
+)
 from attnfuse_passes.attention.self_or_cross import self_or_cross
-from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, check_divisions, low_rows, score_bytes
+from attnfuse_passes.attention.softmax import SoftmaxRoot, check_divisions, low_rows, score_bytes
 from attnfuse_passes.attention.surroundings import read_behind, shared_values
 from attnfuse_passes.attention.uniform import own_makers
 from attnfuse_passes.naming import SiteNames
@@ -119,7 +124,7 @@ class Reader:
         softmax_axis = self._softmax_axis()
         self._name_axes(softmax_axis)
         check_open(self.space, self._open, keys(self._axis("key_length")))
-        if not self._check_shifts():
+        if not are_own_rows(self._shifts, keys(self._axis("key_length")), masked=bool(self._terms)):
             low, zero_for_infinite = "unclear", False
         normalised = check_divisions(self.root, [*forward.steps, *forward.behind], low, zero_for_infinite)
         self.obligations += normalised.obligations
@@ -130,8 +135,10 @@ class Reader:
         nan_guard = self._walk_weights(forward) or normalised.nan_guard
         self.interior.extend(forward.product.inner)
         value = self._value(forward)
-        for operand in (query, key, value):
-            check_reads(self.model, operand.value)
+        masks = (term.condition if isinstance(term, Fill) else term.value for term in self._terms.values())
+        factors_read = (factor.value for factor in self._query_factors.values())
+        for read in (query.value, key.value, value.value, *masks, *factors_read):
+            check_reads(self.model, read)
         factors = [*self._factors[query.view], *self._factors[key.view], *factors]
         scale = self._check_scale(factors, scores)
         self.obligations.append(check_private(self.model, self.root, forward, self.interior))
@@ -343,7 +350,7 @@ class Reader:
                 dtype = self._type(step.node.name).dtype
                 self._terms = {name: term.cast_to(dtype) for name, term in self._terms.items()}
             elif isinstance(effect, AtLeast):
-                self._terms = {name: term.at_least(effect.low) for name, term in self._terms.items()}
+                self._terms = clamped_terms(self._terms, step.node, effect.low, shifted=bool(self._shifts))
             elif isinstance(effect, ScaleBy):
                 self._scale_by(step.node, effect)
             elif isinstance(effect, Layout):
@@ -385,14 +392,7 @@ class Reader:
         axes = effect.axes if isinstance(effect, ShiftRows) else (effect.axis,)
         along = [atom for axis in axes for atom in self.space["scores"].axes[axis]]
         self._shifts.append((node, frozenset(keys(along))))
-
-    def _check_shifts(self) -> bool:
-        """What is one number for a whole row changes no softmax. Whether what is subtracted last is each row's own."""
-        row = set(keys(self._axis("key_length")))
-        for node, along in self._shifts:
-            if not row <= along:
-                raise MatchFailure(CODE, node.name, "one number subtracted from the scores of all keys", "one for each")
-        return not self._shifts or self._shifts[-1][1] <= row
+        self._terms = {name: term.less() if isinstance(term, Bias) else term for name, term in self._terms.items()}
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
@@ -573,15 +573,14 @@ class Reader:
     # --- obligations
 
     def _check_scale(self, factors: list[float], scores: Product) -> float:
-        with np.errstate(all="ignore"):
-            total = float(np.prod(np.array(factors, np.float64))) if factors else 1.0
+        total = math.prod(factors, start=1.0)
         if not holds_scale(total):
             raise MatchFailure("facts.scale", scores.node.name, "a finite scale other than 0 in float32", repr(total))
         sign = ", its sign put into query" if total < 0 else ""
         self.obligations.append(
             Obligation("scale", f"{' · '.join(repr(f) for f in factors) or '1'} = {total!r}, all literals{sign}")
         )
-        return math.prod(factors, start=1.0)
+        return total
 
     def _check_key_is_computed(self, query: _Operand, key: _Operand, forward: Forward) -> None:
         """Raise MatchFailure for a key that is a weight, or a constant like one: they make a linear layer."""

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 from attnfuse.api import DType, RewriteContext
 from attnfuse_passes.attention.axes import UNKNOWN, Atom, Axis, keys, product
-from attnfuse_passes.attention.candidates import AttentionCandidate
+from attnfuse_passes.attention.candidates import AttentionCandidate, given_in, gives_in
 from attnfuse_passes.attention.free_padding import find_free_padding
 from attnfuse_passes.attention.lower.fused import FusedOperator, casts_through
 from attnfuse_passes.attention.lower.operands import Transpose, bring, dims_of, in_layout, rearrange
-from attnfuse_passes.attention.normal_form import Attention, Layout, Operand, flat
+from attnfuse_passes.attention.normal_form import Attention, AttentionAxes, Layout, Operand, ResultView, flat
+
+_MOST_KINDS = 1 << 8
+"""Kinds of attentions whose layouts are known again: a model has a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,9 @@ def _laid_out(
         layouts = ("BSH",)
     elif (candidate.masks.guard is not None or candidate.masks.shifted) and _open_sizes(form) > 1:
         layouts = ("BNSD",)  # heads cannot be told apart to have rows replaced
-    rests = _rests(form)
-    choices = [choice for layout in layouts if (choice := _choice(form, candidate, layout, rests)) is not None]
-    is_open = any(choice.is_open for choice in choices)
-    choices.sort(key=lambda choice: choice.cost(is_open=is_open))
-    reason = "; ".join(choice.told(is_open=is_open) for choice in choices)
+    results = form.results
+    choices, reason = _ordered(_Nameless.of(form, candidate.dtype), tuple(layouts))
     for choice in choices:
-        results = form.results
         yield replace(
             candidate,
             layout=choice.layout,
@@ -117,6 +117,15 @@ def _laid_out(
             anchor=results[choice.result].value,
             removes=(*candidate.removes, *(view.value for view in results[: choice.result])),
         )
+
+
+@lru_cache(_MOST_KINDS)
+def _ordered(form: _Nameless, layouts: tuple[Layout, ...]) -> tuple[tuple[_Choice, ...], str]:
+    """The choices of those layouts, best first, and what is told of them."""
+    choices = [choice for layout in layouts if (choice := _choice(form, layout)) is not None]
+    is_open = any(choice.is_open for choice in choices)
+    choices.sort(key=lambda choice: choice.cost(is_open=is_open))
+    return tuple(choices), "; ".join(choice.told(is_open=is_open) for choice in choices)
 
 
 def _open_sizes(form: Attention) -> int:
@@ -132,16 +141,40 @@ def leaves_less(candidate: AttentionCandidate, attention: Attention) -> bool:
     """
     if attention.layout is None or candidate.padding or candidate.masks.constant_mask is not None:
         return False
-    rests = _rests(attention)
-    before = _choice(attention, candidate, attention.layout, rests)
-    after = _choice(attention, candidate, candidate.layout, rests)
+    form = _Nameless.of(attention, candidate.dtype)
+    before, after = _choice(form, attention.layout), _choice(form, candidate.layout)
     if before is None or after is None:
         return False
     is_open = before.is_open or after.is_open
     return after.cost(is_open=is_open)[:2] < before.cost(is_open=is_open)[:2]
 
 
-def _rests(form: Attention) -> tuple[tuple[DType, ...], ...]:
+@dataclass(frozen=True, slots=True)
+class _Nameless:
+    """All of an attention that layouts depend on: its operands and results by numbers instead of names, and the type
+    that it is computed in. The attentions of equal blocks are equal."""
+
+    axes: AttentionAxes
+    operands: tuple[Operand, Operand, Operand]
+    results: tuple[ResultView, ...]
+    dtype: DType
+
+    @classmethod
+    def of(cls, form: Attention, dtype: DType) -> _Nameless:
+        """That of an attention."""
+        query, key, value = map(_nameless, form.operands)
+        return cls(form.axes, (query, key, value), tuple(replace(view, value="") for view in form.results), dtype)
+
+
+def _nameless(operand: Operand) -> Operand:
+    """Its values named by their places."""
+    places = {value: str(place) for place, (value, _) in enumerate(operand.layouts)}
+    layouts = tuple((places[value], axes) for value, axes in operand.layouts)
+    shared = frozenset(places[value] for value in operand.shared if value in places)
+    return Operand(places.get(operand.value, operand.value), operand.dtype, operand.source, layouts, shared)
+
+
+def _rests(form: _Nameless) -> tuple[tuple[DType, ...], ...]:
     """Behind each value that the node may stand for, the element types that are moved on the way to the last."""
     orders = [keys(flat(view.axes)) for view in form.results]
     moves = [
@@ -151,32 +184,27 @@ def _rests(form: Attention) -> tuple[tuple[DType, ...], ...]:
     return tuple(tuple(filter(None, moves[position:])) for position in range(len(orders)))
 
 
-def _choice(
-    form: Attention, candidate: AttentionCandidate, layout: Layout, rests: Sequence[tuple[DType, ...]]
-) -> _Choice | None:
-    """The layout with the value to stand for that leaves the least; None where the layout is none for it.
-
-    `rests` are those of the form, which no layout changes.
-    """
-    axes = form.axes
-    trial = replace(candidate, layout=layout)
+def _choice(form: _Nameless, layout: Layout) -> _Choice | None:
+    """The layout with the value to stand for that leaves the least; None where the layout is none for it."""
+    axes, into, out_of = form.axes, given_in(layout), gives_in(layout)
 
     def operand(what: str, value: Operand, heads: Axis, length: Axis, last: Axis) -> _Way:
-        return _entry(what, value, in_layout(axes, trial.given_in, heads, length, last))
+        return _entry(what, value, in_layout(axes, into, heads, length, last))
 
-    given = in_layout(axes, trial.gives_in, axes.heads, axes.query_length, axes.value_head_dim)
-    exits = {position: _exit(form, candidate.dtype, given, position, rest) for position, rest in enumerate(rests)}
-    if trial.gives_in != trial.given_in:
+    given = in_layout(axes, out_of, axes.heads, axes.query_length, axes.value_head_dim)
+    exits = {position: _exit(form, given, position, rest) for position, rest in enumerate(_rests(form))}
+    if out_of != into:
         # MindSpore infers no shape of such a result: where a Reshape follows at once, its own is told there.
         dims = dims_of(given)
         exits = {position: way for position, way in exits.items() if dims_of(form.results[position].axes) != dims}
     if not exits:
         return None
     result = min(exits, key=lambda position: (exits[position].transposes, exits[position].nodes, position))
+    query, key, value = form.operands
     ways = (
-        operand("query", form.query, axes.heads, axes.query_length, axes.head_dim),
-        operand("key", form.key, axes.kv_heads, axes.key_length, axes.head_dim),
-        operand("value", form.value, axes.kv_heads, axes.key_length, axes.value_head_dim),
+        operand("query", query, axes.heads, axes.query_length, axes.head_dim),
+        operand("key", key, axes.kv_heads, axes.key_length, axes.head_dim),
+        operand("value", value, axes.kv_heads, axes.key_length, axes.value_head_dim),
         exits[result],
     )
     return _Choice(layout, result, ways)
@@ -195,16 +223,16 @@ def _entry(what: str, operand: Operand, wanted: tuple[Axis, ...]) -> _Way:
     return _Way(what, transposes, size, at - first + len(arrangement.steps))
 
 
-def _exit(form: Attention, dtype: DType, given: tuple[Axis, ...], position: int, rest: Sequence[DType]) -> _Way:
-    """From the node, which computes in `dtype`, to the value it stands for and on to the last that is only the result.
+def _exit(form: _Nameless, given: tuple[Axis, ...], position: int, rest: Sequence[DType]) -> _Way:
+    """From the node to the value it stands for, and on to the last that is only the result.
 
     Of equal ways the one with fewer casts has fewer nodes.
     """
     views = form.results[position:]
     written = rearrange(given, views[0].axes).steps
-    moved = [dtype for step in written if isinstance(step, Transpose)]
+    moved = [form.dtype for step in written if isinstance(step, Transpose)]
     moved += rest
-    nodes = len(written) + len(casts_through(dtype, views[0].dtypes)) + len(views) - 1
+    nodes = len(written) + len(casts_through(form.dtype, views[0].dtypes)) + len(views) - 1
     return _Way("result", len(moved), _moved(flat(given), moved), nodes)
 
 

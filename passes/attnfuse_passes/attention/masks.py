@@ -53,7 +53,7 @@ from attnfuse_passes.attention.mask_plan import MaskPlan, as_given, is_causal
 from attnfuse_passes.attention.mask_values import ConstantFolder, Numbers
 from attnfuse_passes.attention.narrowing import FINE, Reals, roundoff, shifted, survives
 from attnfuse_passes.attention.normal_form import Attention, Band, Bias, BooleanMask, Fill
-from attnfuse_passes.attention.term_numbers import is_extreme, is_spoiled, may_be_low
+from attnfuse_passes.attention.term_numbers import check_scores_last, is_extreme, is_out_of_range, may_be_low
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -147,8 +147,9 @@ class _Sorter:
                 self._fill(term)
             else:
                 self._bias(term)
-        if self._is_lost_beside_mask():
-            self.shift = True
+        guarded = self.attention.nan_guard and not self.no_fully_masked_rows
+        if self._is_lost_beside_mask() or (guarded and self.largest > _largest(self.compute)):
+            self.shift = True  # biases that are −∞ together leave no number, for which the formula puts 0
         if not self.shift:
             self._store()
         self._rows()
@@ -260,7 +261,7 @@ class _Sorter:
         if _largest(at) > term.narrowest:
             expected, found = f"a mask in {at} up to the softmax", "a cast to a narrower type"
             raise MatchFailure("facts.fully_masked_rows", term.at, expected, found)
-        if isinstance(term, Bias) and is_spoiled(self.model, self.known, term):
+        if isinstance(term, Bias) and is_out_of_range(self.model, self.known, term):
             expected, found = "factors behind a mask that keep it in range, and its sign", repr(term.factor)
             raise MatchFailure("facts.fully_masked_rows", term.at, expected, found)
 
@@ -302,6 +303,7 @@ class _Sorter:
             self._assume_hidden(term.fill)
 
     def _bias(self, term: Bias) -> None:
+        check_scores_last(self.known, term)
         constant = self._constant(self.folder, term.value, term.source)
         if constant is not None:
             with np.errstate(over="ignore", invalid="ignore"):  # ∞ · 0 is no finite bias, which is told then
@@ -507,9 +509,10 @@ class _Sorter:
 
     def _assume_lost(self) -> None:
         if not self.no_fully_masked_rows:
+            what = "scores" if len(self.terms) == 1 else "scores and biases beside them"
             self._assume(
-                f"in a row without a key scores stay below {LOST:g}: they are lost in what hides the keys, from "
-                f"−{self.absorbing:g} on, and the row is the mean of value"
+                f"in a row without a key {what} stay below {LOST:g}: they are lost in what hides the keys, from "
+                f"−{self.absorbing:g} on, and the row is the mean of value; and no bias is above {self.absorbing:g}"
             )
 
     def _absorbs(self, largest: float, term: Bias) -> bool:

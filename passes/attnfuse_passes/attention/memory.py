@@ -1,13 +1,24 @@
 """Operands that are not computed: caches of keys and values, which the graph writes, and inputs made constants.
 
-A fused node reads all its operands at once, where the product with value stood. What the graph writes to the memory
-must have been written before the operand is read, and nothing may be written after: then it is of no account when the
-operand is read.
+A fused node reads all its operands at once, where the product with value stood, and masks too. What the graph writes to
+the memory must have been written before the operand is read, and nothing may be written after: then it is of no account
+when the operand is read.
 """
 
 from __future__ import annotations
 
-from attnfuse.api import LAYOUTS, MatchFailure, Model, Node, behind, changed, live_values, may_change, reads_memory
+from attnfuse.api import (
+    LAYOUTS,
+    MatchFailure,
+    Model,
+    Node,
+    aliased,
+    behind,
+    changed,
+    live_values,
+    makes_tuple,
+    reads_memory,
+)
 
 
 def is_cache(model: Model, weight: str) -> bool:
@@ -27,29 +38,53 @@ def is_frozen_input(model: Model, query: str, key: str, value: str) -> bool:
 
 
 def check_reads(model: Model, value: str) -> None:
-    """Raise MatchFailure where `value` is read of a weight that is written, and not after all that writes to it."""
-    weight = behind(model, value, LAYOUTS)
-    if not is_cache(model, weight):
+    """Raise MatchFailure where `value` is read of memory that the graph changes, and not after all that changes it.
+
+    What is read is what a Load finds, or what a node gives that changed it: that is the memory itself.
+    """
+    memory = behind(model, value, LAYOUTS)
+    names = _names(model, memory)
+    writers = [node for name in sorted(names) for node in _writers(model, name)]
+    if not writers:
         return
-    reader = _first_reader(model, value, weight)
-    before = set() if reader is None else live_values(model, reader.inputs)
-    writers = _writers(model, weight)
-    renamed = any(may_change(model, writer.name) for writer in writers)
-    if reader is None or renamed or any(writer.name not in before for writer in writers):
-        expected = "a weight that is read after all that writes to it"
-        raise MatchFailure("safety.mutated", value, expected, f"{writers[0].op} of it, which may come later")
+    made_by = model.producer(memory)
+    last = _first_reader(model, value, memory) or (made_by if made_by in writers else None)
+    before = set() if last is None else live_values(model, (last.name, *last.inputs))
+    later = next((writer for writer in writers if writer.name not in before), None)
+    if later is not None:
+        expected = "memory that is read after all that writes to it"
+        raise MatchFailure("safety.mutated", value, expected, f"{later.op} of it, which may come later")
 
 
-def _writers(model: Model, weight: str) -> list[Node]:
-    """The nodes that change a weight."""
-    nodes = [use.node for use in model.uses(weight)]
-    return [node for node in nodes if node is not None and weight in changed(model, node)]
+def _names(model: Model, memory: str) -> set[str]:
+    """The values that are the same memory: views of it, and what nodes give that change it."""
+    names, pending = set[str](), [memory]
+    while pending:
+        name = pending.pop()
+        if name in names:
+            continue
+        names.add(name)
+        made_by = model.producer(name)
+        pending += [] if made_by is None else [*aliased(made_by), *changed(model, made_by)]
+        users = (use.node for use in model.uses(name))
+        pending += [
+            node.name
+            for node in users
+            if node is not None and not makes_tuple(node) and name in (*aliased(node), *changed(model, node))
+        ]
+    return names
 
 
-def _first_reader(model: Model, value: str, weight: str) -> Node | None:
+def _writers(model: Model, memory: str) -> list[Node]:
+    """The nodes that change a value in place."""
+    nodes = [use.node for use in model.uses(memory)]
+    return [node for node in nodes if node is not None and memory in changed(model, node)]
+
+
+def _first_reader(model: Model, value: str, memory: str) -> Node | None:
     """The Load through which `value` is read; None where it is the memory itself, whenever that is looked at."""
-    while (node := model.producer(value)) is not None:
-        if reads_memory(node) and node.inputs[0] == weight:
+    while (node := model.producer(value)) is not None and value != memory:
+        if reads_memory(node) and node.inputs[0] == memory:
             return node
         value = node.inputs[0]
     return None

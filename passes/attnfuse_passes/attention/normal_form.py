@@ -17,7 +17,8 @@ import numpy.typing as npt
 from attnfuse.api import AppliedIdentity, DType, FailureReason, Form, FusedNodeFacts, Obligation, SiteFacts, TensorType
 from attnfuse_passes.attention.axes import Atom, Axis, product
 
-_FLOAT32 = np.finfo(np.float32)
+_TINY, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+"""The smallest and the largest normal number of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,21 @@ class AttentionAxes:
     heads_known: bool = True
 
 
+def _kept(dtype: DType, other: DType) -> float:
+    """The largest number that `other` keeps of what is in `dtype`, with as many digits; 0 where it keeps none so."""
+    return other.largest if other.unit_roundoff <= dtype.unit_roundoff else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Bias:
     """factor · value is added to the scaled scores, in the element type `added_in`; `at` is the node that adds it.
 
     `source` are the atoms of the value in row-major order. A fused node's own bias has None: it is of the shape that
     fused nodes take. With `before_scale` it is added to the product before that is scaled. `clamped`: sums below the
-    smallest number of `added_in` become that number. `peak` is the largest factor on the way to `factor`, 0 where there
-    was none, and `narrowest` the largest number of the types that the sums are cast to behind.
+    smallest number of `added_in` become that number. `inside` is the factor where the first cast, or the first
+    subtraction from whole rows, lies behind: what multiplies the scores then meets other numbers. `peak` is the largest
+    factor on the way to `factor`, 0 where there was none, and `narrowest` the largest number of the types that the sums
+    are cast to behind, 0 if one keeps fewer digits.
     """
 
     value: str
@@ -82,6 +90,7 @@ class Bias:
     at: str
     before_scale: bool = False
     clamped: bool = False
+    inside: float | None = None
     peak: float = 0.0
     narrowest: float = math.inf
 
@@ -96,7 +105,12 @@ class Bias:
 
     def cast_to(self, dtype: DType) -> Bias:
         """What it is of scores that are cast behind it."""
-        return replace(self, narrowest=min(self.narrowest, dtype.largest))
+        narrowest = min(self.narrowest, _kept(self.added_in, dtype))
+        return replace(self if dtype == self.added_in else self.less(), narrowest=narrowest)
+
+    def less(self) -> Bias:
+        """What it is of scores from whose rows something is subtracted behind it."""
+        return replace(self, inside=self.factor if self.inside is None else self.inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +119,8 @@ class Fill:
 
     `added_in` is the element type of the scores there; `at` is the node that fills. No score is larger in magnitude
     than `reach` there, whatever query and key are. `scaled`: a factor behind it may have rounded the number. `lowest`
-    is the smallest number on the way to `fill`, `narrowest` the largest number of the types that it is cast to behind.
+    is the smallest number on the way to `fill`, `narrowest` the largest number of the types that it is cast to behind,
+    0 if one keeps fewer digits.
     """
 
     condition: str
@@ -131,7 +146,7 @@ class Fill:
 
     def cast_to(self, dtype: DType) -> Fill:
         """What it is of scores that are cast behind it."""
-        return replace(self, narrowest=min(self.narrowest, dtype.largest))
+        return replace(self, narrowest=min(self.narrowest, _kept(self.added_in, dtype)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,4 +342,4 @@ def holds_scale(scale: float) -> bool:
     What is smaller than every normal number would be rounded by up to half of itself, or be 0 to a kernel that flushes
     such numbers: every score would be scaled alike wrongly.
     """
-    return bool(_FLOAT32.tiny <= abs(scale) <= _FLOAT32.max)
+    return _TINY <= abs(scale) <= _LARGEST

@@ -20,6 +20,7 @@ from attnfuse_passes.attention.identities.rows import same_numbers
 from attnfuse_passes.attention.identities.steps import (
     Convert,
     DivideBySum,
+    FillWhere,
     Layout,
     NanToZero,
     Ordered,
@@ -192,11 +193,12 @@ def low_rows(root: SoftmaxRoot, scores: list[Step]) -> tuple[LowRows, bool]:
         others = [s.effect for s in scores if isinstance(s.effect, ShiftRows) and s.effect.kind == "other"]
         return ("unclear" if others else "mean"), False
     log_sum = False
-    for step in scores:
+    for position, step in enumerate(scores):
         effect = step.effect
         if isinstance(effect, ShiftRows):
-            known = effect.kind != "other"
-            return ("mean" if known else "unclear"), known and not log_sum and effect.kind == "finite_max"
+            infinite = _keeps_infinite(scores[position + 1 :]) if effect.kind == "finite_max" else False
+            known = effect.kind != "other" and infinite is not None
+            return ("mean" if known else "unclear"), bool(infinite)
         if isinstance(effect, SubtractLogSum):
             if effect.stable:
                 return "mean", False
@@ -204,8 +206,26 @@ def low_rows(root: SoftmaxRoot, scores: list[Step]) -> tuple[LowRows, bool]:
         elif not isinstance(effect, Same | Ordered | Convert | Layout) and not (
             isinstance(effect, Scale) and effect.factor > 0
         ):
+            # A row that is low in front of what is subtracted is not low behind it; what is low behind it is.
+            log_sum = log_sum or any(isinstance(s.effect, ShiftRows | SubtractLogSum) for s in scores)
             break
     return ("unclear" if log_sum else "nan"), False
+
+
+def _keeps_infinite(scores: list[Step]) -> bool | None:
+    """Whether a row of −∞ is one still behind these steps, last first; None where that depends on which mask made it.
+
+    Less its own largest number it is no number any more.
+    """
+    masked = False
+    for step in scores:
+        effect = step.effect
+        if isinstance(effect, ShiftRows) and effect.kind == "other":
+            return None
+        if isinstance(effect, SubtractLogSum) or (isinstance(effect, ShiftRows) and effect.kind == "max"):
+            return None if masked else False
+        masked = masked or isinstance(effect, FillWhere)
+    return True
 
 
 # --- the division

@@ -6,10 +6,13 @@ import math
 
 import numpy as np
 
-from attnfuse.api import Model
+from attnfuse.api import MatchFailure, Model
 from attnfuse_passes.attention.hiding import MASKING, absorbing, is_weighed
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import Bias, Fill
+
+_ROUNDED = 1 + 2.0**-20
+"""Factors that cancel, as log₂ e and ln 2, do so but for their rounding."""
 
 
 def numbers_of(known: ConstantFolder, term: Bias) -> list[float] | None:
@@ -25,7 +28,12 @@ def is_extreme(known: ConstantFolder, term: Bias) -> bool:
     return numbers is None or max(map(abs, numbers), default=0.0) >= term.added_in.largest / 2
 
 
-def is_spoiled(model: Model, known: ConstantFolder, term: Bias) -> bool:
+def is_out_of_range(model: Model, known: ConstantFolder, term: Bias) -> bool:
+    """Whether factors behind the term make of its numbers what the fused node does not."""
+    return _is_spoiled(model, known, term) or _leaves_its_type(known, term)
+
+
+def _is_spoiled(model: Model, known: ConstantFolder, term: Bias) -> bool:
     """Whether factors behind the term may take its finite numbers out of their type, on the way to what they are in
     the end; or turn what absorbs the scores into numbers far above them, where these are lost in every row."""
     if not term.peak:
@@ -37,6 +45,27 @@ def is_spoiled(model: Model, known: ConstantFolder, term: Bias) -> bool:
     leaves = term.peak > max(abs(term.factor), 1.0)
     leaves = leaves and max(map(abs, finite), default=0.0) * term.peak > term.added_in.largest
     return leaves or (term.factor < 0 and min(finite, default=0.0) <= -absorbing(term.added_in))
+
+
+def _leaves_its_type(known: ConstantFolder, term: Bias) -> bool:
+    """Whether a factor behind a cast or a subtraction takes numbers of the term out of the type that they are added in,
+    which they are not in there any more."""
+    if term.inside is None or abs(term.factor) <= max(abs(term.inside), 1.0) * _ROUNDED:
+        return False
+    numbers = numbers_of(known, term)
+    finite = None if numbers is None else [abs(x * term.factor) for x in numbers if math.isfinite(x)]
+    return finite is None or max(finite, default=0.0) > term.added_in.largest
+
+
+def check_scores_last(known: ConstantFolder, term: Bias) -> None:
+    """Raise MatchFailure for a known number above 0 in which scores are lost: the keys that it draws attention to have
+    all the weight, each the same."""
+    limit = absorbing(term.added_in) * abs(term.factor)
+    numbers = numbers_of(known, term) or []
+    largest = max((x * term.factor for x in numbers if math.isfinite(x)), default=0.0)
+    if largest >= limit:
+        expected = f"biases below {limit:g}, from which on scores are lost in {term.added_in}"
+        raise MatchFailure("facts.bias_too_large", term.at, expected, f"one of {largest:g}")
 
 
 def may_be_low(model: Model, known: ConstantFolder, term: Bias | Fill) -> bool:

@@ -60,15 +60,17 @@ def uniform(model: Model, value: str, depth: int = _DEPTH) -> float | None:
     """The number every element of a value is, as its element type holds it; None where it is not known to be one.
 
     What a float type cannot hold is an infinity in it (−1e9 in float16), as an operator would give. NaN is no number.
+    What another type cannot hold, as an integer a half, is not known.
     """
     number = _read(model, value, depth)
     tensor_type = model.type_of(value)
     if number is None or math.isnan(number):
         return None
-    if tensor_type is None or not tensor_type.dtype.is_float:
+    if tensor_type is None:
         return number
-    with np.errstate(over="ignore"):
-        return float(np.array(number).astype(tensor_type.dtype.numpy))
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = float(np.array(number).astype(tensor_type.dtype.numpy))
+    return held if tensor_type.dtype.is_float or held == number else None
 
 
 def makers(model: Model, value: str) -> Iterator[Node]:

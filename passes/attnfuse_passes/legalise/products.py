@@ -9,7 +9,7 @@ computed is added by BiasAdd.
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from attnfuse.api import UNKNOWN_DIM, Result, TensorType, broadcast_dims, cannot
 from attnfuse_passes.legalise import nodes
@@ -126,7 +126,7 @@ def _matrix_product(
     bias: str | None = None,
 ) -> str:
     """x of any number of axes, times one matrix: all axes but the last of x are rows."""
-    rows = UNKNOWN_DIM if UNKNOWN_DIM in dims[:-1] else int(np.prod(dims[:-1], dtype=np.int64))
+    rows = UNKNOWN_DIM if UNKNOWN_DIM in dims[:-1] else math.prod(dims[:-1])
     flat = x if len(dims) == 2 else at.build.reshape(x, (rows, dims[-1]))
     if bias is None:
         return _regrouped(at, _product(at, "MatMul", flat, matrix, transposed))

@@ -90,6 +90,7 @@ class Simpler:
     error: float = 0.0
 
 
+_NO_WORD = re.compile(r"\W+")
 Rule: TypeAlias = "Callable[[RewriteContext], Simpler | None]"
 
 RULES: dict[str, list[Rule]] = {}
@@ -162,7 +163,7 @@ class Simplification(Rewrite[Simpler, Candidate]):
 
 def site_name(node: Node) -> str:
     """What the nodes written for a node are named after."""
-    return re.sub(r"\W+", "_", short_name(node.name)).removeprefix("attnfuse_")
+    return _NO_WORD.sub("_", short_name(node.name)).removeprefix("attnfuse_")
 
 
 def _may_stand(at: RewriteContext, found: Simpler) -> bool:

@@ -127,3 +127,19 @@ def test_a_clamp_behind_a_mask_makes_a_mean_of_a_row_without_a_key(runtime: str)
         assert case.fused(runtime, mask=~FULLY_MASKED).fully_masked_rows == "mean"
     unknown = Site(scores=both(added((2, 1, 1, 5), FLOAT32), clamped), dtype=FLOAT32)
     assert unknown.refused(runtime) == "facts.fully_masked_rows"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(("dtype", "number"), [(FLOAT16, 1e4), (FLOAT16, 8192.0), (BFLOAT16, 1024.0), (FLOAT32, 1e9)])
+def test_a_number_that_draws_attention_and_loses_the_scores_is_refused(
+    dtype: DType, number: float, runtime: str
+) -> None:
+    """The keys that have it share all the weight, however their scores differ."""
+    assert Site(scores=selected(number, (2, 1, 1, 5), dtype), dtype=dtype).refused(runtime) == "facts.bias_too_large"
+    constant = added_constant(np.where(FULLY_MASKED, number, 0.0), dtype)
+    assert Site(scores=constant, dtype=dtype).refused(runtime) == "facts.bias_too_large"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_number_that_draws_attention_and_leaves_the_scores_is_a_bias(runtime: str) -> None:
+    Site(scores=selected(50.0, (2, 1, 1, 5), FLOAT16)).fused(runtime, mask=FULLY_MASKED)

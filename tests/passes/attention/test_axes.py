@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnfuse_passes.attention.axes import UNKNOWN, Atom, Space, View, keys, product
+from attnfuse_passes.attention.axes import _MOST_STATES, UNKNOWN, Atom, Space, View, _State, keys, product
 
 
 def numbers(dims: tuple[int, ...]) -> Any:
@@ -29,6 +29,33 @@ def factored(random: Random, size: int) -> list[int]:
     for _ in range(random.randrange(2)):
         dims.insert(random.randrange(len(dims) + 1), 1)
     return dims
+
+
+def test_what_a_space_remembers_is_what_a_new_one_works_out() -> None:
+    """Whatever other spaces did before: of few sizes and steps, most were seen."""
+    for seed in range(400):
+        random, again, known, anew = Random(seed), Random(seed), Space(), Space()
+        anew._changing = True  # as within a change, nothing is looked up
+        dims = (2, 2 + 2 * (seed % 2))
+        for space in (known, anew):
+            space.identity("x", dims)
+        for _ in range(3):
+            branch = known.branch()
+            before = dict(known._views)
+            values = [step(draw, space, numbers(space["x"].dims)) for draw, space in ((random, known), (again, anew))]
+            np.testing.assert_array_equal(*values)
+            assert known._views == anew._views
+            assert branch._views == before
+        other = known.fresh(3), anew.fresh(3)
+        assert other[0] == other[1]
+
+
+def test_remembered_spaces_are_forgotten_in_time() -> None:
+    for size in range(2, _MOST_STATES + 100):
+        space = Space()
+        space.identity("x", (size, size))
+        assert space["x"].dims == (size, size)
+    assert _State.count < _MOST_STATES
 
 
 def step(random: Random, space: Space, value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from attnfuse.mindir.dtypes import BOOL, FLOAT16, FLOAT32, DType
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.targets import RUNTIMES
 from tests.support.graphs import GraphBuilder, seeded
 from tests.support.oracle import Array
@@ -52,6 +52,43 @@ def clamp(g: G, s: str) -> str:
     return g.op("ClampScalar", s, -65504.0, 65504.0)
 
 
+def hide(low: float) -> Change:
+    """A second mask, for all rows alike."""
+    return lambda g, s: g.masked_fill(s, g.input("hidden", (1, 1, 1, 5), BOOL), np.array(low, np.float16))
+
+
+def log_softmax(g: G, s: str) -> str:
+    return g.op("LogSoftmax", s, -1)
+
+
+def less_finite(g: G, s: str) -> str:
+    """Less the largest number of each row, or 0 where that is infinite."""
+    largest = g.op("ReduceMax", s, (-1,), True)
+    return g.sub(s, g.op("Select", g.op("IsInf", largest), np.array(0.0, np.float16), largest))
+
+
+def less_log_sum(g: G, s: str) -> str:
+    return g.sub(s, g.op("LogSumExp", s, (-1,), True))
+
+
+def exp(g: G, s: str) -> str:
+    return g.op("Exp", s)
+
+
+def mask(low: float, dtype: DType = FLOAT16) -> Change:
+    """0 or that number added, as a condition at run time says."""
+
+    def change(g: G, s: str) -> str:
+        where = g.op("Cast", g.input(f"mask_{-low:.0f}", ROWS.shape, BOOL), dtype.type_id)
+        return g.add(s, g.mul(where, np.array(low, dtype.numpy)))
+
+    return change
+
+
+def guard(g: G, weights: str) -> str:
+    return g.masked_fill(weights, g.op("IsNan", weights), np.array(0.0, np.float16))
+
+
 def times(factor: float) -> Change:
     return lambda g, s: g.muls(s, factor)
 
@@ -73,6 +110,7 @@ def divided(op: str = "Exp", epsilon: float = 0.0) -> Change:
 
 WHOLE = after(less((0, 1, 2, 3)), divided())
 WIDE = Site(scores=after(cast(FLOAT32), fill(-1e9, FLOAT32), cast(FLOAT16), cast(FLOAT32)), weights=cast(FLOAT16))
+COARSE = Site(scores=after(plus(-2000.0), cast(BFLOAT16), cast(FLOAT32)), weights=cast(FLOAT16))
 BOTH = Site(
     scores=after(
         lambda g, s: g.add(s, g.input("first", (2, 1, 4, 5), FLOAT16)),
@@ -99,6 +137,7 @@ BOTH = Site(
                      id="largest, then turned"),
         pytest.param(Site(scores=after(plus(-65504.0), times(-0.5))), FILLED, id="mask, then turned"),
         pytest.param(WIDE, FILLED, id="narrower on the way to the softmax"),
+        pytest.param(COARSE, FILLED, id="fewer digits on the way to the softmax"),
         pytest.param(BOTH, FILLED, id="run-time biases of two types"),
         pytest.param(
             Site(scores=after(plus(-65504.0), times(1.5), less((-1,))), softmax=divided("Exp2")), FILLED,
@@ -109,6 +148,27 @@ BOTH = Site(
         pytest.param(Site(scores=after(plus(-np.inf), clamp, small(100.0, FLOAT16))), FILLED, id="bias behind a clamp"),
         pytest.param(Site(scores=after(fill(-1e4), plus(-np.inf), clamp)), FILLED, id="two masks in front of a clamp"),
         pytest.param(Site(scores=after(plus(-np.inf), clamp), softmax=divided()), FILLED, id="clamped, nothing less"),
+        pytest.param(Site(scores=after(fill(-np.inf), less((-1,)), clamp)), FILLED, id="largest, then a clamp, fill"),
+        pytest.param(Site(scores=after(plus(-np.inf), less((-1,)), clamp)), FILLED, id="largest, then a clamp, mask"),
+        pytest.param(Site(scores=after(fill(-np.inf), log_softmax, clamp)), FILLED, id="logarithm, then a clamp"),
+        pytest.param(
+            Site(scores=after(plus(-np.inf), clamp, less((0, 1, 2, 3)), less_log_sum), softmax=exp), FILLED,
+            id="largest of all, then a logarithm",
+        ),
+        pytest.param(Site(scores=after(mask(-65504.0), cast(FLOAT32), times(2.0)), weights=cast(FLOAT16)), FILLED,
+                     id="factor behind a cast"),
+        pytest.param(Site(scores=after(mask(-3e4), mask(-65504.0), less((-1,)), times(8.0))), FILLED,
+                     id="factor behind the largest"),
+        pytest.param(Site(scores=after(fill(-np.inf), less((-1,)), less((0, 1, 2, 3)))), FILLED,
+                     id="largest, then that of all rows"),
+        pytest.param(
+            Site(scores=after(fill(-np.inf), less((-1,)), hide(-np.inf), less_finite), softmax=divided(epsilon=1e-4)),
+            "structure.softmax", id="zero for an infinity of one of two masks",
+        ),
+        pytest.param(
+            Site(scores=after(fill(-1e4), less((-1,)), hide(-np.inf)), softmax=divided()), FILLED,
+            id="largest between two masks, by hand",
+        ),
     ],
 )  # fmt: skip
 def test_a_low_row_that_would_come_out_otherwise_is_refused(site: Site, code: str, runtime: str) -> None:
@@ -128,6 +188,28 @@ def test_a_bias_in_a_wider_type_is_felt_behind_a_fill(runtime: str) -> None:
     """In float16 it would be lost beside −10⁴; in float32 it tells the keys of a fully masked row apart."""
     late = after(fill(-1e4), cast(FLOAT32), small(1.5, FLOAT32))
     Site(scores=late, weights=cast(FLOAT16)).fused(runtime, within=0.01, mask=ROWS)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_two_masks_around_the_largest_number_of_a_row(runtime: str) -> None:
+    """In front of a Softmax a row that the first mask hides whole is left to the keys that the second one keeps."""
+    second = np.array([False, True, False, False, True]).reshape(1, 1, 1, 5)
+    Site(scores=after(fill(-1e4), less((-1,)), hide(-np.inf))).fused(runtime, mask=ROWS, hidden=second)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_masks_that_are_infinite_together_are_guarded(runtime: str) -> None:
+    """Each is a number of float16, their sum is none, and what the guard puts in its place is 0."""
+    site = Site(scores=after(mask(-3e4), mask(-65504.0)), weights=guard)
+    site.fused(runtime, mask_30000=ROWS, mask_65504=ROWS)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_an_infinite_largest_number_is_0_only_where_it_is_subtracted_first(runtime: str) -> None:
+    """A row of −∞ less −∞ is no number: what follows finds no infinity to put 0 for, and divides no sum of 0."""
+    for first in (times(1.0), less((-1,)), less_finite):
+        site = Site(scores=after(fill(-np.inf), first, less_finite), softmax=divided(epsilon=1e-4), builder=G("site"))
+        site.fused(runtime, within=1e-3, mask=ROWS)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

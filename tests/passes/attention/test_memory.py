@@ -30,18 +30,22 @@ class Cached:
             self.g.weight(name, DIMS, FLOAT16)
         self.state = self.g.monad()
 
-    def write(self, cache: str, value: str) -> None:
+    def write(self, cache: str, value: str) -> str:
+        leaf, tensor_type = f"{self.g.prefix}:{cache}", self.g.type_of(value)
+        return self.after(self.g.node("Assign", [leaf, value, self.state], tensor_type, primitive=PRIMITIVE))
+
+    def read(self, cache: str, tensor_type: TensorType = WHOLE) -> str:
         leaf = f"{self.g.prefix}:{cache}"
-        written = self.g.node("Assign", [leaf, value, self.state], WHOLE, primitive=PRIMITIVE)
-        self.after(written)
+        return self.after(self.g.node("Load", [leaf, self.state], tensor_type, primitive=PRIMITIVE))
 
-    def read(self, cache: str) -> str:
-        read = self.g.node("Load", [f"{self.g.prefix}:{cache}", self.state], WHOLE, primitive=PRIMITIVE)
-        self.after(read)
-        return read
+    def copy(self, buffer: str, value: str) -> str:
+        """Into memory that is no weight."""
+        inputs = [buffer, value, self.g.constant(False), self.state]
+        return self.after(self.g.node("InplaceCopy", inputs, WHOLE, primitive=PRIMITIVE))
 
-    def after(self, value: str) -> None:
+    def after(self, value: str) -> str:
         self.state = self.g.node("UpdateState", [self.state, value], None, primitive=PRIMITIVE)
+        return value
 
     def scores(self, key: str) -> str:
         return self.g.muls(self.g.batch_matmul(self.inputs["q"], key, transpose_b=True), 0.25)
@@ -104,8 +108,57 @@ def read_whenever() -> ModelProto:
     return c.proto(c.g.node("BatchMatMul", operands, TensorType((2, 4, 8, 8), FLOAT16)), c.inputs["v"])
 
 
+def given_by_the_last_writer() -> ModelProto:
+    c = Cached()
+    c.write("k_cache", c.inputs["v"])
+    return c.proto(c.scores(c.write("k_cache", c.inputs["k"])), c.inputs["v"])
+
+
+def given_by_a_writer() -> ModelProto:
+    """What an Assign gives is the memory that the next one changes."""
+    c = Cached()
+    scores = c.scores(c.write("k_cache", c.inputs["k"]))
+    c.write("k_cache", c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+def given_by_a_writer_of_an_input() -> ModelProto:
+    c = Cached()
+    buffer = c.g.input("buffer", DIMS, FLOAT16)
+    scores = c.scores(c.copy(buffer, c.inputs["k"]))
+    c.copy(buffer, c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+def beside_the_scores(dims: tuple[int, ...], op: str, *, later: bool) -> ModelProto:
+    """A mask or a temperature that is a buffer of the model."""
+    c, kind = Cached(), TensorType(dims, FLOAT16)
+    c.g.weight("buffer", dims, FLOAT16)
+    given = c.g.input("given", dims, FLOAT16)
+    scores = c.scores(c.inputs["k"])
+    if not later:
+        c.write("buffer", given)
+    scores = c.g.op(op, scores, c.read("buffer", kind))
+    if later:
+        c.write("buffer", given)
+    return c.proto(scores, c.inputs["v"])
+
+
+BESIDE = pytest.mark.parametrize(("dims", "op"), [((2, 1, 8, 8), "Add"), ((1, 4, 1, 1), "Mul")])
+
+
+@BESIDE
+def test_what_meets_the_scores_is_read_behind_every_write(dims: tuple[int, ...], op: str) -> None:
+    _, (site,) = run(beside_the_scores(dims, op, later=False), "mindspore")
+    assert site.status == "fused", site.reason
+    _, (site,) = run(beside_the_scores(dims, op, later=True), "mindspore")
+    assert (site.status, site.code) == ("missed", "safety.mutated")
+
+
 @pytest.mark.parametrize("runtime", ["lite", "mindspore"])
-@pytest.mark.parametrize("make", [written_then_read, written_twice, copied], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "make", [written_then_read, written_twice, copied, given_by_the_last_writer], ids=lambda make: make.__name__
+)
 def test_a_cache_that_is_read_behind_every_write_is_a_key(make: Make, runtime: str) -> None:
     proto = make()
     model, (site,) = run(proto, runtime)
@@ -117,7 +170,14 @@ def test_a_cache_that_is_read_behind_every_write_is_a_key(make: Make, runtime: s
 
 @pytest.mark.parametrize(
     "make",
-    [read_then_written, value_read_then_written, read_between, read_whenever],
+    [
+        read_then_written,
+        value_read_then_written,
+        read_between,
+        read_whenever,
+        given_by_a_writer,
+        given_by_a_writer_of_an_input,
+    ],
     ids=lambda make: make.__name__,
 )
 def test_a_cache_that_may_be_written_later_is_missed(make: Make) -> None:

@@ -118,6 +118,15 @@ OTHERS = {
     "streams of two queries": STREAMS.replace(
         "MatMulExt(q, Transpose(l", "MatMulExt(Muls(q, 2.0), Transpose(l", 1
     ).replace("Concat((Muls(MatMulExt(q", "Concat((Muls(MatMulExt(Neg(q)"),
+    "masks that a factor follows": MASKED.replace(
+        f"Add({product('k')}, m)", f"Muls(Add({product('k')}, m), 0.5)"
+    ).replace(f", {product('l')})", f", Muls({product('l')}, 0.5))"),
+    "the largest number of all rows subtracted from a masked one": MASKED_SINK.replace(
+        "Softmax(s", "Softmax(Sub(s, ReduceMax(s, (0, 1, 2, 3), True))"
+    ),
+    "the largest number subtracted twice": MASKED_SINK.replace(
+        "Softmax(s", "Softmax(SubExt(s, ReduceMax(s, (-1,), True), 2)"
+    ),
     "products that are multiplied": STREAMS.replace("Add(MatMulExt", "Mul(MatMulExt"),
 }
 

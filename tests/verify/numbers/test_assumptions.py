@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
-from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
+from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers.comparison import compare
 from attnfuse.verify.numbers.inputs import HIDDEN, draw_inputs
@@ -72,8 +72,21 @@ def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
     assert any("the mathematics is another" in text for text in told), told
 
 
-def test_scores_that_reach_a_fill_are_found() -> None:
+def filled_with_ones(g: GraphBuilder, s: str) -> str:
+    """The number fills a tensor of the scores' shape."""
+    return g.select(g.input("mask", (2, 1, 1, 5), BOOL), g.muls(g.op("OnesLike", s), -1e4), s)
+
+
+def by_hand(g: GraphBuilder, s: str) -> str:
+    e = g.op("Exp", g.sub(s, g.op("ReduceMax", s, (-1,), True)))
+    return g.div(e, g.op("SumExt", e, (-1,), True, None))
+
+
+@pytest.mark.parametrize("softmax", [GraphBuilder.softmax, by_hand])
+@pytest.mark.parametrize("fill", [filled(-1e4, dtype=FLOAT32), filled_with_ones], ids=["a literal", "ones"])
+def test_scores_that_reach_a_fill_are_found(fill: Change, softmax: Change) -> None:
     """Half of −10⁴ is what they are assumed to stay above."""
     for gain, is_found in ((100.0, False), (1e4, True)):
-        told = findings(Site(scores=filled(-1e4, dtype=FLOAT32), dtype=FLOAT32), gain=gain)
+        site = Site(scores=fill, softmax=softmax, dtype=FLOAT32, builder=GraphBuilder("site"))
+        told = findings(site, gain=gain)
         assert any("stay above that was assumed" in text for text in told) == is_found, told

@@ -11,7 +11,7 @@ import math
 
 from attnfuse.api import Model, Node
 from attnfuse_passes.attention.identities.layout import axis_of, integers
-from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
+from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product, rows_stay
 from attnfuse_passes.attention.identities.registry import SitePart, identity, read_back
 from attnfuse_passes.attention.identities.rows import RowValue, row_value, same_numbers
 from attnfuse_passes.attention.identities.scale import constant_factor, keeps_shape
@@ -209,6 +209,10 @@ def _less_largest(model: Model, shifted: str, value: str, largest: RowValue) -> 
         "e = Exp(x: float32[3, 3]); Div(MatMulExt(e, v: float32[3, 3]), SumExt(e, (0,), True, None))",
         "e = Exp(x: float32[3, 3]); Div(MatMulExt(v: float32[3, 3], e), SumExt(e, (-1,), True, None))",
         "e = Exp(x: float32[2, 3]); Mul(e, Div(tensor float32[] 2.0, SumExt(e, (-1,), True, None)))",
+        (
+            "e = Exp(x: float32[3, 3, 2])\n"
+            'Div(Einsum((e, v: float32[3, 2, 4]); equation="abc,acd->bad"), SumExt(e, (-1,), True, None))'
+        ),
     ),
 )
 def divide_by_sum(model: Model, node: Node) -> tuple[str, Effect] | None:
@@ -269,4 +273,5 @@ def _product_of(model: Model, value: str, of: str, row: RowValue) -> Product | N
     if product is None or out is None or left is None or product.swap_left or product.term is not None:
         return None
     same = same_numbers(model, product.left) == same_numbers(model, of)
-    return product if same and out.rank == left.rank and row.reduction.axes == (left.rank - 1,) else None
+    is_sum = same and out.rank == left.rank and row.reduction.axes == (left.rank - 1,)
+    return product if is_sum and rows_stay(model, product) else None

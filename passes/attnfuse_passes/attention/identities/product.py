@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, effective_uses, makes_tuple, source
+from attnfuse_passes.attention.axes import Space, View, keys
 from attnfuse_passes.attention.identities.contraction import read_contraction
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.scale import constant_factor
@@ -73,6 +74,35 @@ def read_product(model: Model, value: str, weights: str | None = None) -> Produc
         result_layout=found.result_layout,
         inner=found.inner,
     )
+
+
+def rows_stay(model: Model, product: Product) -> bool:
+    """Whether each row of the left operand is a row of the result in the same place: a number for each goes with both.
+
+    An einsum may give its result other axes, which are of the same sizes now and then.
+    """
+    layouts = product.left_layout, product.right_layout, product.result_layout
+    if layouts == (None, None, None):
+        return True
+    space, views = Space(), (product.left, product.right)
+    for name, value, layout in zip(("left", "right"), views, layouts, strict=False):
+        tensor_type = model.type_of(value)
+        if tensor_type is None or layout is None:
+            return False
+        space.identity(name, tensor_type.dims)
+        space.put(f"own {name}", space[name])
+        if not layout.apply(space, name):
+            return False
+    rank = len(space["left"].axes)
+    if not all(space.pair("left", axis, "right", axis, broadcast=True) for axis in range(rank - 2)):
+        return False
+    left, right = space["left"].axes, space["right"].axes
+    axes = (*(a or b for a, b in zip(left[:-2], right[:-2], strict=True)), left[-2], right[-1])
+    space.put("result", View((), axes))
+    if layouts[2] is None or not layouts[2].apply(space, "result"):
+        return False
+    rows, result = space["own left"].axes[:-1], space["result"].axes[:-1]
+    return all(not own or keys(own) == keys(given) for own, given in zip(rows, result, strict=True))
 
 
 def product_ahead(model: Model, value: str, node: Node) -> Product | None:

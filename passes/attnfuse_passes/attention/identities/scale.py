@@ -42,6 +42,7 @@ def keeps_shape(model: Model, node: Node, value: str) -> bool:
         "Mul(x: float32[2, 3], tensor float32[3] (1.0, 2.0, 2.0))",
         "Mul(x: float32[2, 3], Rsqrt(tensor float32[] 0.0))",
         "Mul(x: float32[2, 3], Rsqrt(d: float32[]))",
+        "Mul(x: float32[2, 3], Cast(Cast(tensor float32[] 2.5, int32), float32))",
         "Mul(x: float32[2, 3], tensor float32[] 2.0, u: monad)",
         "Muls(x: int64[2, 3], 2)",
         "Muls(x: float32[2, 3], True)",

@@ -84,7 +84,7 @@ def in_layout(axes: AttentionAxes, layout: Layout, heads: Axis, length: Axis, la
 
 def dims_of(axes: Sequence[Axis]) -> tuple[int, ...]:
     """The shape of a tensor with those axes."""
-    return tuple(product(axis) for axis in axes)
+    return tuple(map(product, axes))
 
 
 def existing(operand: Operand, axes: Sequence[Axis]) -> str | None:

@@ -17,7 +17,7 @@ from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import Convert, Same
-from attnfuse_passes.attention.restated.parts import go_together, join, join_scores, read_scores
+from attnfuse_passes.attention.restated.parts import go_together, is_difference, join, join_scores, read_scores
 from attnfuse_passes.attention.restated.scores import Restated
 from attnfuse_passes.attention.uniform import uniform
 
@@ -159,7 +159,7 @@ def _weights(model: Model, value: str, depth: int) -> _Term | None:
 def _scores_and_rows(model: Model, value: str) -> tuple[str, _Rows] | None:
     """scores − rows, as scores and the sum of what is added to each row of them."""
     node = model.producer(value)
-    if node is None or not _is_difference(model, node):
+    if node is None or not is_difference(model, node):
         return None
     scores, less = node.inputs[:2]
     rows = _sum_of_rows(model, less) if _same_rows(model, less, scores) else None
@@ -186,14 +186,10 @@ def _sum_of_rows(model: Model, value: str, depth: int = _DEPTH) -> _Rows | None:
     tensor_type, node = model.type_of(value), model.producer(value)
     if tensor_type is None or tensor_type.dims[-1:] != (1,):
         return None
-    if node is not None and depth and _is_difference(model, node) and _same_types(model, node):
+    if node is not None and depth and is_difference(model, node) and _same_types(model, node):
         one, other = (_sum_of_rows(model, name, depth - 1) for name in node.inputs[:2])
         return None if one is None or other is None else _plus(one, _times(other, -1))
     return ((value, 1),)
-
-
-def _is_difference(model: Model, node: Node) -> bool:
-    return node.op == "Sub" or (node.op == "SubExt" and integers(model, node.inputs[2]) == (1,))
 
 
 def _plus(one: _Rows, other: _Rows) -> _Rows:

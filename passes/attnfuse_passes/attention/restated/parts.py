@@ -71,10 +71,11 @@ def read_scores(model: Model, value: str) -> Scores | None:
         effect = step.effect
         if isinstance(effect, Scale):
             found = replace(found, factor=found.factor * effect.factor)
-        elif isinstance(effect, AddTerm) and not is_cast:
+        elif isinstance(effect, AddTerm) and not is_cast and found.factor == 1.0:
+            # A factor behind what is added, or a cast, may lose or make an infinity where one on each summand does not.
             found = replace(found, terms=(*found.terms, (effect.term, found.factor * effect.factor)))
         elif isinstance(effect, Convert):
-            is_cast = True  # what is added in another type is lost, or infinite, where it is not in this one
+            is_cast = True
         elif not isinstance(effect, Same):
             break
         found = replace(found, nodes=(*found.nodes, step.node))
@@ -175,6 +176,11 @@ def _before_broadcast(model: Model, value: str) -> str:
 def _of_rank(b: Builder, value: str, rank: int) -> str:
     dims = b.type_of(value).dims
     return b.reshape(value, (*(1,) * (rank - len(dims)), *dims))
+
+
+def is_difference(model: Model, node: Node) -> bool:
+    """Whether the node takes its second input, as it is, from the first."""
+    return node.op == "Sub" or (node.op == "SubExt" and integers(model, node.inputs[2]) == (1,))
 
 
 def join(model: Model, b: Builder, values: Sequence[str], axis: int, missing: int) -> str:

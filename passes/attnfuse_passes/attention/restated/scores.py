@@ -12,14 +12,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from attnfuse.api import Builder, Model, Node, effective_uses, makes_tuple, takes_element
+from attnfuse.api import Builder, Model, Node, effective_uses, makes_tuple
 from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
+from attnfuse_passes.attention.identities.rows import reduction
 from attnfuse_passes.attention.identities.steps import Convert, Same, Scale
 from attnfuse_passes.attention.restated.parts import (
     Write,
     go_together,
+    is_difference,
     join,
     join_scores,
     read_scores,
@@ -91,7 +93,7 @@ def _concatenation(model: Model, softmax: Node) -> tuple[Node, Node] | None:
             is_last = maker is not None and makes_tuple(maker) and along == tensor_type.rank - 1
             return (node, distance or node) if is_last else None
         step = read_back(model, value, SitePart.SCORES)
-        if node.op in ("Sub", "SubExt") and _is_largest_of(model, node.inputs[1], node.inputs[0]):
+        if is_difference(model, node) and _is_largest_of(model, node.inputs[1], node.inputs[0]):
             value, distance = node.inputs[0], node
         elif distance is not None or step is None or not isinstance(step.effect, Same | Scale | Convert):
             return None
@@ -108,15 +110,10 @@ def _largest(model: Model, value: str) -> set[str]:
 
 def _is_largest_of(model: Model, value: str, scores: str) -> bool:
     """Whether a value holds one number a row, the largest of the scores, to be subtracted from them."""
-    node, tensor_type = model.producer(value), model.type_of(value)
-    if node is not None and takes_element(node):
-        node = model.producer(node.inputs[0])
-    return (
-        node is not None
-        and node.name in _largest(model, scores)
-        and tensor_type is not None
-        and tensor_type.dims[-1:] == (1,)
-    )
+    found, tensor_type = reduction(model, value), model.type_of(scores)
+    if found is None or tensor_type is None:
+        return False
+    return (found.kind, found.of, found.keeps, found.axes) == ("max", scores, True, (tensor_type.rank - 1,))
 
 
 def _weighed(model: Model, softmax: Node, total: int) -> tuple[Node, list[_Weighed]] | None:

@@ -1,0 +1,170 @@
+"""`attnfuse reduce`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from attnfuse import compiler, plugins
+from attnfuse.cli import exit_codes
+from attnfuse.cli.console import say
+from attnfuse.cli.options import PATH, component_option, shape_options, target_options, with_options
+from attnfuse.cli.request import policy_of
+from attnfuse.compiler import CompileRequest
+from attnfuse.errors import UsageError
+from attnfuse.names import counted
+from attnfuse.output import OutputStage
+from attnfuse.progress import Silent
+from attnfuse.reduction import jobs
+from attnfuse.reduction.commands import Command
+from attnfuse.reduction.errors import Compile
+from attnfuse.reduction.jobs import Job, Values
+from attnfuse.reduction.result import Reduction, Weights, free_place, write
+from attnfuse.sources import SUFFIX
+from attnfuse.targets import Target
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.inputs import read_inputs
+
+
+@click.command("reduce")
+@click.argument("source")
+@click.argument("out", type=PATH, required=False)
+@click.option(
+    "--while", "command", metavar="COMMAND", help="Look for what this command refuses; {} is the graph's path."
+)
+@click.option("-o", "--output", type=PATH, default="reduced", show_default=True, help="Folder for the result.")
+@click.option(
+    "--weights", type=click.Choice(["none", "drawn"]), help="Values of weights.  [default: none; drawn with --while]"
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn.")
+@click.option("--keep-best", is_flag=True, help="Write the smallest graph so far where the search is interrupted.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
+@click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
+@with_options(component_option, *shape_options, *target_options)
+def reduce_command(
+    source: str,
+    out: Path | None,
+    command: str | None,
+    output: Path,
+    weights: Weights | None,
+    seed: int,
+    keep_best: bool,
+    as_json: bool,
+    progress: str,
+    **options: Any,
+) -> int:
+    """Find the smallest part of SOURCE that still shows what is wrong, to be reported without its weights.
+
+    With OUT (.mindir, the compiled graph), where the two differ. With --while COMMAND, what the command still refuses
+    with the same exit code. Else, what the passes still end in the same error on. Exit 1 where nothing is wrong
+    (docs/reduce.md).
+    """
+    tell: Callable[[str], None] = say if progress == "auto" else _silent
+    values = Values(weights or ("none" if command is None else "drawn"), seed)
+    target = free_place(output)
+    plugins.load()  # the operators that they add
+    # Made before the long work: a place that cannot be written is told at once.
+    with OutputStage(target) as stage:
+        if out is not None:
+            job = _difference(source, out, command, weights, seed, stage.work, tell)
+        else:
+            job = _of_one(source, command, values, stage.work, tell, options)
+        try:
+            job.run()
+        except (KeyboardInterrupt, SystemExit) as interrupted:
+            if not keep_best:
+                raise
+            say("interrupted; the smallest graph so far is kept.")
+            _finish(job.found(finished=False), stage, output, as_json=as_json)
+            if isinstance(interrupted, SystemExit):
+                raise
+            return exit_codes.INTERRUPTED
+        _finish(job.found(), stage, output, as_json=as_json)
+    return 0
+
+
+def _difference(
+    source: str,
+    out: Path,
+    command: str | None,
+    weights: Weights | None,
+    seed: int,
+    work: Path,
+    tell: Callable[[str], None],
+) -> Job:
+    original = Path(source)
+    if command is not None:
+        raise UsageError("--while asks about one graph; drop it, or OUT.")
+    if weights == "drawn":
+        raise UsageError(
+            "two graphs that differ are written without weights, which verification draws; drop --weights."
+        )
+    if original.suffix != SUFFIX:
+        raise UsageError(f"{source} is no {SUFFIX} file; OUT is compared with the graph that it was compiled from.")
+    if out.is_dir():
+        out = out / original.name
+    return jobs.difference(original, out, seed, work, tell)
+
+
+def _of_one(
+    source: str, command: str | None, values: Values, work: Path, tell: Callable[[str], None], options: dict[str, Any]
+) -> Job:
+    refusing = None if command is None else Command(command)
+    request = _request(source, options)
+    passes, components = compiler.loaded(request, work, Silent())
+    if refusing is not None:
+        return jobs.refusal(components, refusing, values, work, tell)
+    compiles = (Compile(component, request.policy, request.target, passes) for component in components)
+    return jobs.error(compiles, values, partial(_again, options), tell)
+
+
+def _request(source: str, options: dict[str, Any]) -> CompileRequest:
+    """What `compile` would be asked for with these options."""
+    if options["dynamic"] is not None:
+        raise UsageError("a graph for any batch is put together from several, and one is reduced; drop --dynamic.")
+    shapes = (options[name] for name in ("batch", "height", "width", "sequence_length", "frames", "guidance"))
+    given = options["inputs_file"]
+    return CompileRequest(
+        source=source,
+        components=options["components"],
+        dtype=options["dtype"],
+        shapes=ShapeOptions(*shapes),
+        given=() if given is None else read_inputs(given),
+        target=Target(options["runtime"], options["soc"]),
+        policy=policy_of(
+            options["policy_file"], options["force_cast_dtype"], options["no_flash"], options["pass_options"]
+        ),
+    )
+
+
+def _again(options: dict[str, Any], name: str) -> str:
+    """The command that ends in the error on the reduced graph of a component."""
+    words = ["attnfuse", "inspect", f"{name}{SUFFIX}", "--runtime", options["runtime"], "--soc", options["soc"]]
+    if options["policy_file"] is not None:
+        words += ["--policy", options["policy_file"].name]
+    if options["force_cast_dtype"] is not None:
+        words += ["--force-cast-dtype", options["force_cast_dtype"]]
+    words += [word for glob in options["no_flash"] for word in ("--no-flash", glob)]
+    words += [word for setting in options["pass_options"] for word in ("--pass", setting)]
+    return shlex.join(words)
+
+
+def _finish(found: Reduction, stage: OutputStage, output: Path, *, as_json: bool) -> None:
+    """Write what was found, and say what it is."""
+    write(found, stage)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+    left = ", ".join(f"{name} {count}" for name, count in found.nodes.items())
+    say(f"{found.kind}: {found.said[0] if found.said else ''}")
+    say(f"of {counted(found.whole, 'node')} are left: {left} ({counted(found.tried, 'graph')} tried).")
+    say(f"written to {output}; to see it there: {found.again}")
+
+
+def _silent(_: str) -> None:
+    """For --progress never."""
