@@ -37,6 +37,8 @@ from attnfuse.verify.numbers.weights import WeightProvider
 _SESSIONS = 128
 """Sessions that are kept for equal steps; they hold constants, and no weights."""
 _RUNTIME = 2**27
+_LARGE = 2**26
+"""Bytes that a graph holds, from which on what is freed is given back: it takes longer than a small graph."""
 _MORE = 2
 """Of onnxruntime and the C library: what they take beside values, and as many times as values; a convolution has a
 buffer of its operand's size and more. SD 1.5's UNet takes 1.3 to 2.4 times its values (measured)."""
@@ -57,7 +59,9 @@ class Executable:
         self._lane = lane
         self._work = work
         self._steps = steps(lowered)
-        _check_fits(max((step.held for step in self._steps), default=0))
+        held = max((step.held for step in self._steps), default=0)
+        _check_fits(held)
+        self._is_large = held > _LARGE
         if len(self._steps) == 1:
             session_of(self._steps[0])
 
@@ -95,7 +99,7 @@ class Executable:
                 else:
                     held[name] = _ort_value(value) if isinstance(value, np.ndarray) else value
             del made
-            if len(self._steps) > 1:
+            if self._is_large:
                 _give_back()
         return [found[name] for name in self._results]
 

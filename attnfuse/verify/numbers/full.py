@@ -166,6 +166,7 @@ def _at_sizes(
             met.feed.given,
             are_about_masks=met.is_about_masks,
         )
+    del met  # what the sites met is much of what is held
     with timed(seconds, "restated"):
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
