@@ -53,7 +53,7 @@ from attnfuse.tracing.workers import affordable
 from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
 from attnfuse.written_weights import streamed_chunks
 
-VerifyLevel: TypeAlias = Literal["none", "static", "full"]
+VerifyLevel: TypeAlias = Literal["none", "static", "sampled", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +145,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     outcome. Whatever happens, the output is as it was or whole.
     """
     progress = progress or Silent()
-    if request.data is not None and request.verify != "full":
-        raise UsageError("--data feeds --verify full; drop it, or ask for that.")
+    if request.data is not None and request.verify not in ("sampled", "full"):
+        raise UsageError("--data feeds --verify full, or sampled; drop it, or ask for that.")
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")

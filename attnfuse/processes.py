@@ -117,16 +117,26 @@ def started_ns() -> int:
     return max(time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_boot) for _ in range(5))
 
 
+def resident_memory() -> int:
+    """What this process holds now, in bytes; 0 where the system does not tell."""
+    return _status("VmRSS:")
+
+
 def peak_memory() -> int:
     """The most memory this program ever held, in bytes; 0 where the system does not tell.
 
     Not getrusage's ru_maxrss: that goes through fork and exec, so it begins with what the parent held.
     """
+    return _status("VmHWM:")
+
+
+def _status(field: str) -> int:
+    """A size that the kernel tells of this process, in bytes."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith(field)), 0)
 
 
 def cores() -> int:

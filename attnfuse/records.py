@@ -24,7 +24,7 @@ from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type
 from attnfuse.targets.nodes import judged_by
 from attnfuse.tracing.contract import TensorSpec
-from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
+from attnfuse.verify import LEVELS, VERIFIED_BATCHES, ComponentVerification, Verification
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 
@@ -228,7 +228,7 @@ def certificate(
                 lost += [component.name] if fresh is None else []
                 before = None
         # Of the same files the fuller verification says more.
-        if before is not None and (fresh is None or (before["level"], fresh["level"]) == ("full", "static")):
+        if before is not None and (fresh is None or LEVELS.index(before["level"]) > LEVELS.index(fresh["level"])):
             entries.append(before)
         elif fresh is not None:
             entries.append(fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -25,6 +26,22 @@ class NamedPath(click.Path):
 
 
 PATH = NamedPath(path_type=Path)
+
+
+def size(value: str) -> int:
+    """A number of bytes: `8GiB`, `8G` (the same), `512MiB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+    count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    if count <= 0:
+        raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
+    return count
+
+
+def max_memory(command: Command) -> Command:
+    """What verification may hold."""
+    return click.option("--max-memory", type=size, metavar="SIZE", help="What verification may hold, such as 8GiB.")(
+        command
+    )
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -29,7 +29,7 @@ def report_outcome(
         document["verification"] = outcome.verification.to_json()
     text = json.dumps(document, indent=1, ensure_ascii=False)
     if options.report_file is not None:
-        _write_report(options.report_file, text)
+        write_report(options.report_file, text)
     if options.as_json:
         click.echo(text)
         for warning in outcome.report.warnings:  # which the table has among its lines
@@ -63,7 +63,8 @@ def code_of(verification: Verification) -> int:
     return 0 if verification.complete else exit_codes.PARTLY_VERIFIED
 
 
-def _write_report(file: Path, text: str) -> None:
+def write_report(file: Path, text: str) -> None:
+    """Write it to that file. Raises OutputError where that is not possible."""
     try:
         file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:

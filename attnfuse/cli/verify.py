@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
-from attnfuse.cli.console import say, stderr_console
-from attnfuse.cli.options import PATH, component_option, progress_option, shape_options, trace_options, with_options
-from attnfuse.cli.outcome import code_of, say_verification
+from attnfuse.cli.console import say, say_lines, stderr_console
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import (
+    PATH,
+    component_option,
+    max_memory,
+    progress_option,
+    shape_options,
+    trace_options,
+    with_options,
+)
+from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.output_verification import SourceRequest, VerifyRequest, asked_beside, open_for, verify_output
+from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.table import human_bytes
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
-from attnfuse.verify import Level, Verification, check_certificate, verify_component
+from attnfuse.verify import LEVELS, ComponentVerification, Level, Verification, check_certificate, verify_component
+from attnfuse.verify.limits import at_most
+from attnfuse.verify.profile import recording
+from attnfuse.verify.watch import watched
 
 _SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
 
@@ -31,12 +45,14 @@ _SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", 
 @click.argument("original", metavar="[SOURCE]", required=False)
 @click.argument("fused", metavar="[OUT]", type=PATH, required=False)
 @click.option("--certificate", type=PATH, help="Check the files against its digests; run nothing.")
-@click.option("--level", type=click.Choice(get_args(Level)), default="full", show_default=True)
+@click.option("--level", type=click.Choice(LEVELS), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
 @click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
 @click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
 @with_options(component_option, *shape_options, *trace_options)
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
+@click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
+@max_memory
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 @progress_option
 @click.pass_context
@@ -50,6 +66,8 @@ def verify_command(
     seed: int,
     data: Path | None,
     measure_memory: bool,
+    profiled: Path | None,
+    max_memory: int | None,
     as_json: bool,
     **rest: Any,
 ) -> int:
@@ -72,6 +90,9 @@ def verify_command(
         return _check(certificate, first, fused)
     if original is None or first is None or certificate is not None:
         raise UsageError("name an output (attnfuse verify OUT), a source and its output, or two graphs.")
+    if profiled is not None:
+        check_apart("profile", profiled, first, fused)
+        check_writable(profiled)
     plugins.load()  # the operators that they add
     if data is not None and level == "static":
         raise UsageError("--data feeds level full; drop it or --level static.")
@@ -80,7 +101,9 @@ def verify_command(
         files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
         if measure_memory:
             return _measure(first, fused, seed, files, as_json=as_json)
-        return _two_graphs(first, fused, level, seed, files, as_json=as_json)
+        with _accounted(profiled, max_memory), watched(say):
+            result = _two_graphs(first, fused, level, seed, files)
+        return _say(Verification((result,)), as_json=as_json)
     if measure_memory:
         raise UsageError("--measure-memory runs two graphs: attnfuse verify ORIGINAL FUSED --measure-memory.")
     if fused is None and data is not None:
@@ -95,7 +118,23 @@ def verify_command(
         data=data,
         again=rest["again"],
     )
-    return _output(request, shows_progress=rest["progress"] != "never", as_json=as_json)
+    with _accounted(profiled, max_memory):
+        found = _output(request, shows_progress=rest["progress"] != "never")
+    for name in found.kept:
+        say(f"{name}: not verified again: the certificate is of the same files")
+    if found.unwritten:
+        say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
+    return _say(found.verification, as_json=as_json)
+
+
+@contextmanager
+def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
+    """Do with that much memory in the block, and write what it cost to a file, where that is asked for."""
+    with at_most(max_memory), recording() if profiled is not None else nullcontext() as costs:
+        yield
+    if profiled is not None and costs is not None:
+        write_report(profiled, json.dumps(costs.to_json(), indent=1))
+        say_lines("\n".join(costs.table()))
 
 
 def _check_for_two_graphs(context: click.Context, rest: dict[str, Any]) -> None:
@@ -127,11 +166,11 @@ def _measure(original: Path, fused: Path, seed: int, files: tuple[Path, ...], *,
     return 0
 
 
-def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tuple[Path, ...], *, as_json: bool) -> int:
+def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tuple[Path, ...]) -> ComponentVerification:
     """By the policy that FUSED was compiled with, where it lies in an output of ours."""
     asked = asked_beside(fused)
     with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
-        result = verify_component(
+        return verify_component(
             name=fused.stem,
             original=original,
             fused=fused,
@@ -142,7 +181,6 @@ def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tup
             data=files,
             never_fully_masked=asked.never_fully_masked,
         )
-    return _say(Verification((result,)), as_json=as_json)
 
 
 def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
@@ -158,18 +196,12 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
     )
 
 
-def _output(request: VerifyRequest, *, shows_progress: bool, as_json: bool) -> int:
-    if shows_progress:
-        console = stderr_console()
-        with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
-            found = verify_output(request, progress)
-    else:
-        found = verify_output(request)
-    for name in found.kept:
-        say(f"{name}: not verified again: the certificate is of the same files")
-    if found.unwritten:
-        say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
-    return _say(found.verification, as_json=as_json)
+def _output(request: VerifyRequest, *, shows_progress: bool) -> Verified:
+    if not shows_progress:
+        return verify_output(request)
+    console = stderr_console()
+    with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
+        return verify_output(request, progress)
 
 
 def _say(verification: Verification, *, as_json: bool) -> int:

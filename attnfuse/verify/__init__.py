@@ -5,6 +5,9 @@
     numbers     original and fused run in onnxruntime, against a float64 run of the original; level "full"
     sites       the same for each attention alone, on the values it meets and on drawn ones; level "full"
 
+Level "sampled" does what "full" does on one input only, and of sites and replaced operators that compute the same it
+runs one.
+
 This file imports only the records at import time: the inference worker is a module of this package and must not
 find protobuf loaded before MindSpore.
 """
@@ -17,12 +20,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attnfuse.errors import UsageError
-from attnfuse.verify.result import NOT_VERIFIED, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
+from attnfuse.verify.result import (
+    LEVELS,
+    NOT_VERIFIED,
+    ComponentVerification,
+    Level,
+    OutputFigures,
+    SiteFigures,
+    Verification,
+)
 
 if TYPE_CHECKING:
     from attnfuse.verify.certificate import Held
 
 __all__ = [
+    "LEVELS",
     "NOT_VERIFIED",
     "VERIFIED_BATCHES",
     "ComponentVerification",
@@ -45,7 +57,13 @@ VERIFIED_BATCHES = (1, 2)
 """Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 _INFERENCE, _NUMBERS = {"mindspore": "trace"}, {"onnx": "verify", "onnxruntime": "verify"}
-_EXECUTORS = {"static": _INFERENCE, "full": _INFERENCE | _NUMBERS, "memory": _NUMBERS, "numbers": _NUMBERS}
+_EXECUTORS = {
+    "static": _INFERENCE,
+    "sampled": _INFERENCE | _NUMBERS,
+    "full": _INFERENCE | _NUMBERS,
+    "memory": _NUMBERS,
+    "numbers": _NUMBERS,
+}
 _DONE = {"memory": "measuring memory", "numbers": "comparing numbers"}
 """What is done → what must be installed → the extra that brings it."""
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import computed_field
 
 from attnfuse.serialisation import Number, Unsaved, to_json
 from attnfuse.version import __version__
 
-Level: TypeAlias = Literal["static", "full"]
+Level: TypeAlias = Literal["static", "sampled", "full"]
+"""From the least to the most: "sampled" runs one of several equal blocks, and the whole on one input."""
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 SCHEMA = "attnfuse.verification/2"
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from attnfuse.ir.graph import Model
+from attnfuse.mindir import codec
 from tests.support.graphs import transformer
 from tools.bench import compile as whole
-from tools.bench import growth, measuring, pipeline, real_models, rewrite, stream, trace
+from tools.bench import growth, measuring, pipeline, real_models, rewrite, stream, trace, verify
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -179,3 +183,27 @@ def test_real_models_are_told_before_and_after_on_each_target(tmp_path: Path, mo
         (row,) = [line for line in section.splitlines() if line.startswith("| DiT")]
         before, after = row.split("|")[3].split("→")
         assert float(after) <= float(before)
+
+
+def test_verification_is_told_by_stage_and_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph, kept = transformer(sites=2, weights=False).write(tmp_path / "unet.mindir"), tmp_path / "kept"
+    cost = {"cpu_seconds": 3.4, "wall_seconds": 2.0, "runs": 2, "bytes": 2**21}
+    rows_ = [{"stage": "numbers", "run": "exact", "operator": "Softmax", **cost}]
+
+    def ran(command: Sequence[str], out: Path) -> measuring.Figures:
+        assert [*command[3:4], *command[6:8]] == ["verify", "--level", "sampled"]
+        assert command[-2:] == ["--max-memory", "2G"]
+        profile = {"stages": {"numbers": cost}, "operators": rows_}
+        Path(command[command.index("--profile") + 1]).write_text(json.dumps(profile))
+        return measuring.Figures(4.0, 5.0, 2**22, 0)
+
+    monkeypatch.setattr(verify, "measure", ran)
+    arguments = [str(graph), "--level", "sampled", "--max-memory", "2G", "--keep", str(kept)]
+    monkeypatch.setattr(sys, "argv", ["verify", *arguments])
+    assert verify.main() == 0
+    found = rows(capsys.readouterr().out)
+    assert found["whole"][:3] == ["5", "4", "4"]
+    fused = Model(codec.parse(codec.read_bytes(kept / "unet.mindir"), "unet"))
+    assert sum(node.op == "PromptFlashAttention" for node in fused.nodes) == 2

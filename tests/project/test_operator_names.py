@@ -22,6 +22,8 @@ _OTHER_WORDS = {
     "attnfuse/targets/composites.py": "GE's operators",
     "attnfuse/targets/ge.py": "GE's operators",
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
+    "attnfuse/verify/numbers/planning.py": "ONNX's operators",
+    "attnfuse/verify/numbers/rows.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
     "passes/api.py": "names of Python classes: Identity is what a plugin brings",
 }

@@ -17,6 +17,7 @@ from attnfuse.ir.operators.table import OPERATORS
 from attnfuse.ir.questions import changed
 from attnfuse.mindir.schema import GraphProto, ModelProto
 from attnfuse.verify.graph.sites import (
+    Behind,
     changed_values,
     constant_operands,
     elements_read,
@@ -55,6 +56,7 @@ def find_gaps(
         if operands is not None:
             said = f"{reason}: taken for the same in both graphs, and what follows was run on values drawn in its place"
             gaps[name] = Gap(name, elements_read(original, fused, name), operands, said)
+    made_of = Behind(original)
     for value, op in changed_values(original, fused):
         if value in gaps:
             continue
@@ -63,7 +65,7 @@ def find_gaps(
         reasons += [unknown[1][node.name] for node in made if node.name in unknown[1]]
         if reasons and not any(node.name in unknown[1] and has_rule(node.op) for node in made):
             said = f"{op} {short_name(value)} was replaced, and one of the two cannot be run: {reasons[0]}"
-            nearest = tuple(sorted(nearest_common(original, fused, value)))
+            nearest = tuple(sorted(nearest_common(original, fused, made_of, value)))
             gaps[value] = Gap(value, elements_read(original, fused, value), (nearest, nearest), said)
     return [gap for gap in gaps.values() if not any(_writes(model, gap.value) for model in (original, fused))]
 

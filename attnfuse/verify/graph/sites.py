@@ -96,10 +96,11 @@ class Cut:
 
 def find(original: Model, fused: Model) -> Found:
     """Every value that both graphs have and make in different ways."""
+    made_of = Behind(original)
     sites: list[Site] = []
     replaced: list[ReplacedOperator] = []
     for output, op in changed_values(original, fused):
-        made = _replacement(original, fused, output, op)
+        made = _replacement(original, fused, made_of, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
             message = f"{short_name(output)} was replaced and replaces neither one attention nor none"
             return Found(
@@ -220,11 +221,13 @@ def _values(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | ReplacedOperator | None:
+def _replacement(
+    original: Model, fused: Model, made_of: Behind, output: str, op: str
+) -> Site | ReplacedOperator | None:
     behind = [new_behind(fused, output, original), new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
-        nearest = nearest_common(original, fused, output) - _edited_weights(original, fused)
+        nearest = nearest_common(original, fused, made_of, output) - _edited_weights(original, fused)
         return ReplacedOperator(output, op, elements_read(original, fused, output), nearest)
     if len(attentions[0]) > 1:
         return None
@@ -271,7 +274,7 @@ def elements_read(original: Model, fused: Model, value: str) -> tuple[str, ...]:
     return tuple(name for name in read if fused.type_of(name) is not None)
 
 
-def nearest_common(original: Model, fused: Model, output: str) -> frozenset[str]:
+def nearest_common(original: Model, fused: Model, made_of: Behind, output: str) -> frozenset[str]:
     """The nearest tensors behind `output` that both graphs have, and of these only what is not made of the others.
 
     One graph may read a value, and the other what that value is a view of, however many views away: drawn apart they
@@ -282,7 +285,7 @@ def nearest_common(original: Model, fused: Model, output: str) -> frozenset[str]
         return _frontier(fused, value, original) | _frontier(original, value, fused)
 
     sides = (_frontier(original, output, fused), _frontier(fused, output, original))
-    while (value := _made_of_the_others(original, *sides)) is not None:
+    while (value := _made_of_the_others(original, made_of, *sides)) is not None:
         for side in sides:
             if value in side:
                 side.remove(value)
@@ -291,28 +294,60 @@ def nearest_common(original: Model, fused: Model, output: str) -> frozenset[str]
     return frozenset(value for value in nearest if not (made := behind(value)) or not made <= nearest)
 
 
-def _made_of_the_others(original: Model, one: set[str], other: set[str]) -> str | None:
+def _made_of_the_others(original: Model, made_of: Behind, one: set[str], other: set[str]) -> str | None:
     """A value that one graph reads and that is made of what only the other reads; of these, first one that the other
     does not read too. A weight that only one of them reads is no reason to look behind what both read."""
     for mine, others in ((one - other, other - one), (other - one, one - other)):
         for value in sorted(mine):
-            if _is_behind(original, value, others):
+            if made_of.has(value, others):
                 return value
     apart = {value for value in one ^ other if not original.is_parameter(value)}
-    return next((value for value in sorted(one & other) if _is_behind(original, value, apart)), None)
+    return next((value for value in sorted(one & other) if made_of.has(value, apart)), None)
 
 
-def _is_behind(model: Model, value: str, wanted: Set[str]) -> bool:
-    """Whether one of the wanted values is behind this one. The nearest are looked at first."""
-    seen, level = {value}, [value] if wanted else []
-    while level:
-        nodes = (model.producer(each) for each in level)
-        found = dict.fromkeys(each for node in nodes if node is not None for each in _values(model, node))
-        if not wanted.isdisjoint(found):
-            return True
-        level = [each for each in found if each not in seen]
-        seen.update(level)
-    return False
+class Behind:
+    """What every value of a graph is made of: a bit for each value, so that a question is one operation.
+
+    Each value is asked about several times, and most of a graph is behind it: to walk there each time takes minutes.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._bits: dict[str, int] = {}
+        self._known: dict[str, int] = {}
+
+    def has(self, value: str, wanted: Set[str]) -> bool:
+        """Whether one of the wanted values is behind this one."""
+        if not wanted:
+            return False
+        mask = 0
+        for each in wanted:
+            mask |= self._bit(each)
+        return bool(self._of(value) & mask)
+
+    def _bit(self, value: str) -> int:
+        return self._bits.setdefault(value, 1 << len(self._bits))
+
+    def _of(self, value: str) -> int:
+        """The bits of all that is behind a value; its operands first, without recursion, as graphs are deep."""
+        stack = [value]
+        while stack:
+            top = stack[-1]
+            if top in self._known:
+                stack.pop()
+                continue
+            node = self._model.producer(top)
+            operands = [] if node is None else list(_values(self._model, node))
+            unknown = [each for each in operands if each not in self._known]
+            if unknown:
+                stack += unknown
+                continue
+            bits = 0
+            for each in operands:
+                bits |= self._known[each] | self._bit(each)
+            self._known[top] = bits
+            stack.pop()
+        return self._known[value]
 
 
 def _frontier(model: Model, output: str, other: Model) -> set[str]:

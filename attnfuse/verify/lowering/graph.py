@@ -38,9 +38,11 @@ from attnfuse.verify.names import leaf_name
 FAMILIES = (composites, creation, elementwise, layout, linear, lookups, reductions)
 """The modules whose import filled the table of rules."""
 
-_OPSET = 23
-_IR_VERSION = 11
+OPSETS = (helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1))
+IR_VERSION = 11
 _SAMPLED = 1024
+LOADING, HANDING_OUT = "(weights and inputs)", "(results)"
+"""What nodes are called that are no operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,7 @@ class _Walk:
         self.parameters = {p.name: p for p in model.parameters()}
         self.unknown: dict[str, str] | None = None
         """Where it is given, nodes without a rule go there, with the reasons, and a stand-in takes their place."""
+        self.labelled = 0
 
     def inputs(self) -> None:
         """Feed the graph's inputs."""
@@ -150,6 +153,7 @@ class _Walk:
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
             self.writer.nodes.append(helper.make_node("Identity", [tensor.name], [name]))
+        self._label(HANDING_OUT)
         graph = helper.make_graph(
             self.writer.nodes,
             "lowered",
@@ -163,8 +167,7 @@ class _Walk:
             ],
             self.writer.initialisers,
         )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        proto = helper.make_model(graph, opset_imports=OPSETS, ir_version=IR_VERSION)
         return Lowered(proto, tuple(self.feeds), tuple(t.tensor_type for t in outputs))
 
     def _output(self, name: str) -> Value:
@@ -220,11 +223,19 @@ class _Walk:
             for value in node.inputs:
                 if value not in self.env:
                     self._leaf(value)
+            self._label(LOADING)
             self.env[node.name] = self._made(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
             if node.name in self.samples:
                 self.samples[node.name] = self._sample(node)
+            self._label(node.op)
+
+    def _label(self, op: str) -> None:
+        """Call the nodes that were written for the operator after it, for a profile."""
+        for made in self.writer.nodes[self.labelled :]:
+            made.name = op
+        self.labelled = len(self.writer.nodes)
 
     def _made(self, node: Node) -> Value:
         try:
@@ -375,7 +386,7 @@ class _Walk:
         if tensor_type.dtype.is_low_precision and (at.narrowed or not moves):
             name = self.writer.round_to(name, tensor_type.dtype, carrier)
         placed = at.beyond and (moves or at.op == "Cast")
-        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
+        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic.is_formula:
             name = self.writer.in_range(name, tensor_type.dtype, carrier)
         return Tensor(name, tensor_type)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _REDUCTIONS = {
@@ -274,7 +274,7 @@ def _group_norm_silu(at: LoweringContext) -> Result:
     x = w.reshape(at.tensor(0), [dims[0], groups, dims[1] // groups, math.prod(dims[2:])])
     over = w.integers([2, 3])
     mean = at.emit("ReduceMean", x, over, keepdims=1)
-    if w.arithmetic is Arithmetic.EXACT:
+    if w.arithmetic.is_formula:
         centred = at.emit("Sub", x, mean)
         variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
     else:

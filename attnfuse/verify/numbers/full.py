@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,11 +23,21 @@ from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlined
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.names import counted
+from attnfuse.verify import watch
 from attnfuse.verify.graph import branches, gaps, sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
-from attnfuse.verify.numbers import branching, comparison, data, execution, replaced_operators, site_numbers, weights
+from attnfuse.verify.numbers import (
+    branching,
+    comparison,
+    data,
+    execution,
+    expected,
+    replaced_operators,
+    site_numbers,
+    weights,
+)
 from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
@@ -48,6 +59,8 @@ class Request:
     data: Sequence[Path] = ()
     never_fully_masked: Set[str] = frozenset()
     compute: Mapping[str, str] = field(default_factory=dict)
+    sampled: bool = False
+    """Whether one of several equal parts is enough, and one input."""
 
 
 @dataclass(slots=True)
@@ -110,7 +123,7 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
     sets = data.read_sets(before, request.data)
     found = Found(data=[given.file for given in sets])
     provided, remarks = weights.both_sides(
-        before.proto, request.original, after.proto, request.fused, request.seed, request.held
+        before.proto, request.original, after.proto, request.fused, request.seed, request.held, request.work
     )
     if binding.is_open(before):
         for bound in binding.bind(before, after, [given.inputs for given in sets], request.name, request.work):
@@ -169,7 +182,13 @@ def _of_nodes(
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
         whole = [(replaced, part) for replaced, part in others if part is not None]
+        if request.sampled:
+            pairs, whole = _distinct(pairs, found, "site"), _distinct(whole, found, "replaced operator")
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
+        made = ((site.output, before.type_of(site.output)) for site, _ in pairs)
+        taps |= {value: tensor_type for value, tensor_type in made if tensor_type is not None}
+        feeds = 1 if request.sampled else len(sets) or len(whole_draws(before))
+        watch.expect(expected.whole(before, after, feeds) + expected.sites(pairs) + expected.replaced(whole))
         try:
             met = _met(_run_whole(sides, _feeds(before, sets, request), taps, request, found))
         except NoRuleError as error:
@@ -188,6 +207,7 @@ def _of_nodes(
             met.given,
             are_about_masks=met.is_about_masks,
         )
+    del met  # what the sites met is much of what is held
     with timed(seconds, "restated"):
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
@@ -220,6 +240,19 @@ def _can_be_run(name: str, part: sites.Cut, found: Found) -> bool:
     unknown = [*unknown_nodes(part.original).values(), *unknown_nodes(part.fused).values()]
     found.not_verified += [f"{name}: {reason}" for reason in unknown[:1]]
     return not unknown
+
+
+_Found = TypeVar("_Found", sites.Site, sites.ReplacedOperator)
+
+
+def _distinct(parts: Sequence[tuple[_Found, sites.Cut]], found: Found, what: str) -> list[tuple[_Found, sites.Cut]]:
+    """The first of those that compute the same."""
+    chosen: dict[bytes, tuple[_Found, sites.Cut]] = {}
+    for one, part in parts:
+        chosen.setdefault(site_numbers.key_of(part), (one, part))
+    if parts:
+        found.notes.append(f"sampled: {len(chosen)} of {counted(len(parts), what)} run, one of those that are alike")
+    return list(chosen.values())
 
 
 # --- whole graphs
@@ -259,14 +292,14 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
 
 def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
     """One after the other: inputs of a real size are gigabytes together."""
-    for given in sets:
+    for given in sets[:1] if request.sampled else sets:
         inputs = given.inputs
         if any(value.name not in inputs for value in model.proto.graph.input):  # those of nodes that were taken out
             inputs = {**draw_inputs(model, request.seed), **inputs}
         yield _Feed(given.label, inputs, None, f"{given.label}, {given.fault()}")
     if sets:
         return
-    for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
+    for draw in (OPEN,) if request.never_fully_masked or request.sampled else whole_draws(model):
         yield _drawn(request.seed, draw)
 
 
