@@ -43,6 +43,10 @@ _ACROSS = {
     "passes/attention/test_weights": "what leaves attention weights as they are, and what does not",
     "verify/numbers/test_fully_masked_rows": "rows without a key that are no number: draws, comparison and mutants",
     "verify/numbers/test_assumptions": "what verification asks of a rewrite's assumptions",
+    "verify/numbers/test_gaps": "numbers around an operator without a rule: graph/gaps.py and full.py",
+    "verify/test_not_verified": "what verification lists as not verified, from the rules to the exit code",
+    "verify/test_policy_of_output": "the policy of an output that one of its graphs is verified by",
+    "reduction/test_demo": "faults planted in the demo's UNet, reduced",
     "verify/numbers/test_few_elements": "sites of few elements, judged over several draws",
     "passes/attention/test_interactions": "terms, shifts, casts and factors that meet in one site",
     "passes/attention/test_products": "products that attention is written with: identities and what is written",
@@ -64,6 +68,7 @@ _ACROSS = {
     "verify/test_gates": "gates and rotations with mistakes planted in them",
     "test_forks": "how these tests start processes with MindSpore in them",
     "verify/test_mutants": "all checks, over planted mistakes",
+    "verify/test_repeated_blocks": "mistakes in one of several equal blocks, and at borders of steps",
     "verify/test_transposed": "products that transpose, with mistakes planted in them",
     "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",
 }

@@ -46,6 +46,9 @@ IN_A_SUBPROCESS = {
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 
+# Beside verification itself, what asks it of parts of graphs; imported where that is begun.
+NEEDS_THE_VERIFY_EXTRA = ("attnfuse.verify.", "attnfuse.reduction.differences")
+
 
 def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subprocess.CompletedProcess[str]:
     """Import `modules` in a fresh interpreter that refuses the `blocked` packages."""
@@ -62,7 +65,7 @@ def core_modules() -> list[str]:
         for path in sorted((base / package).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if name not in IN_A_SUBPROCESS and not name.startswith("attnfuse.verify."):
+            if name not in IN_A_SUBPROCESS and not name.startswith(NEEDS_THE_VERIFY_EXTRA):
                 names.append(name)
     return names
 
