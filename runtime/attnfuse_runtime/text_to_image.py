@@ -180,12 +180,11 @@ class TextToImage:
         return self._encoded(texts, clock)
 
     def _first(self, count: int, generator: Generators, latents: Array | None) -> Array:
-        """The first latents, float32, drawn in the type that the denoiser takes texts in."""
+        """The first latents, float32, of noise rounded to the type that the denoiser takes texts in, as in mindone."""
         inputs = {one.name: one for one in self.pipeline["unet"].component.inputs}
         shape = (count, *inputs["sample"].shape[1:])
         if latents is None:
-            dtype = "float16" if inputs["encoder_hidden_states"].dtype == "float16" else "float32"
-            latents = noise.randn(shape, generator, dtype)
+            latents = noise.randn(shape, generator, inputs["encoder_hidden_states"].dtype)
         if latents.shape != shape:
             raise InputError(f"the latents are {list(latents.shape)}, and the graph takes {list(shape)}; give those.")
         return np.asarray(latents.astype(np.float32) * np.float32(self.scheduler.init_noise_sigma))

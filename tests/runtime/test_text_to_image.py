@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 
 from attnfuse.tracing.demo import SCHEDULER, write_json, write_tokenizer
-from attnfuse_runtime import AttnfuseRuntimeError
-from attnfuse_runtime.manifest import Manifest
+from attnfuse_runtime import AttnfuseRuntimeError, noise
+from attnfuse_runtime.manifest import Component, Manifest
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
@@ -74,6 +76,29 @@ def test_the_same_seed_and_the_same_latents(source: Path) -> None:
     np.testing.assert_array_equal(runs[0], runs[1])
     np.testing.assert_array_equal(runs[0], runs[2])
     assert not np.array_equal(runs[0], runs[3])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_noise_is_rounded_as_the_graphs_texts_are(source: Path, dtype: str) -> None:
+    made = loop(source)
+    seen: list[Mapping[str, Array]] = []
+    unet = made.pipeline["unet"].component
+    inputs = tuple(replace(one, dtype=dtype) if one.name[0] == "e" else one for one in unet.inputs)
+
+    class Watched(Models):
+        def load(self, component: Component) -> Any:
+            run = super().load(component)
+
+            def watched(given: Mapping[str, Array]) -> list[Array]:
+                seen.append(given)
+                return run(given)
+
+            return watched
+
+    changed = {**made.pipeline.manifest.components, "unet": replace(unet, inputs=inputs)}
+    TextToImage(Pipeline(Manifest(source, "lite", "", changed), Watched()), source)("snow", steps=1, seed=5)
+    first = next(given["sample"] for given in seen if "sample" in given)
+    np.testing.assert_array_equal(first[0], noise.randn(LATENTS, noise.generator(5), dtype).astype(np.float32))
 
 
 @pytest.mark.parametrize(
