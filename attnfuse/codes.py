@@ -99,7 +99,7 @@ _CODES = (
     Code(
         "facts.fill",
         DecisionStage.FACTS,
-        "Masked scores get a number that a real score could reach: one nearer to 0 than −8192.",
+        "Masked scores get a number that a real score could reach: one nearer to 0 than −1000.",
         "fill with −inf, −1e4 or less",
     ),
     Code(

@@ -14,9 +14,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from attnfuse import pass_manager, plugins
+from attnfuse import pass_manager, plugins, processes
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.mindir import codec
@@ -37,37 +37,39 @@ from attnfuse.output import (
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, report_of, with_output
+from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
-from attnfuse.sources import Component, Source, open_source
-from attnfuse.staged_verification import verify_staged
-from attnfuse.standing import Standing, merge_manifest, merge_report, read_standing
+from attnfuse.sources import Component, Load, Source, open_source
+from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
+from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import Terms
-from attnfuse.verify import Verification, data_files, require_executor
+from attnfuse.tracing.workers import affordable
+from attnfuse.verify import ComponentVerification, Verification, data_files, require_executor
 from attnfuse.written_weights import streamed_chunks
 
-VerifyLevel: TypeAlias = Literal["none", "static", "full"]
+VerifyLevel: TypeAlias = Literal["none", "static", "sampled", "full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileRequest:
     """What to compile, for whom, and where to.
 
-    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already. `dtype`
-    None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a dry run);
-    with `check` nothing is written either, and what would be is compared with what is there. `seed` is that of the
-    inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
-    `attnfuse.verify.numbers.data`). `cache` is a folder that says what earlier compiles came to: see
-    `attnfuse.incremental`. With `strict_config` a component whose configuration its class does not take is left out.
-    `trace` is how what is traced is: block by block where that goes, or whole. `reporters` are those that write a
-    document of their own into the output. `between` is called after each pass over each component, and has each graph
-    made again.
+    `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
+    of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
+    `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
+    is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
+    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
+    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
+    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
+    into the output. `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -82,10 +84,12 @@ class CompileRequest:
     verify: VerifyLevel = "none"
     seed: int = 0
     data: Path | None = None
+    again: bool = False
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
+    jobs: int | None = None
     reporters: tuple[str, ...] = ()
     between: Between | None = None
 
@@ -97,7 +101,8 @@ class CompileOutcome:
     `files` are those of the output, by name relative to it, as written (or, with `check`, as they would be). The
     components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
-    in the output beside them, which the written documents list too; `report` is of this compile. `dropped` says what a
+    in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
+    stood in the output, of the same files; `report` is of this compile. `dropped` says what a
     verification that stood there is no longer about.
     """
 
@@ -110,6 +115,7 @@ class CompileOutcome:
     cache_error: str = ""
     kept: tuple[str, ...] = ()
     dropped: str = ""
+    verified_before: tuple[str, ...] = ()
 
 
 def inspect(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:
@@ -117,15 +123,17 @@ def inspect(request: CompileRequest, progress: Progress | None = None) -> Compil
     return _census(request, progress or Silent(), weights=False)
 
 
+@contextlib.contextmanager
 def loaded(
     request: CompileRequest, work: Path, progress: Progress
-) -> tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]:
+) -> Iterator[tuple[tuple[pass_manager.Pass, ...], Iterator[Component]]]:
     """The passes, and the components to run them over: each is read or traced, in `work`, when it is asked for.
 
     Weights are those that a file has. Raises as `compile` does for a source, or a request, that is refused.
     """
     _, source, passes = _open(request)
-    return passes, _components(source, work, progress, dict(source.failures), weights=False)
+    with _components(request, source, work, progress, dict(source.failures), weights=False) as components:
+        yield passes, components
 
 
 def compile(request: CompileRequest, progress: Progress | None = None) -> CompileOutcome:  # noqa: A001  # it is what it does
@@ -137,8 +145,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     outcome. Whatever happens, the output is as it was or whole.
     """
     progress = progress or Silent()
-    if request.data is not None and request.verify != "full":
-        raise UsageError("--data feeds --verify full; drop it, or ask for that.")
+    if request.data is not None and request.verify not in ("sampled", "full"):
+        raise UsageError("--data feeds --verify full, or sampled; drop it, or ask for that.")
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
@@ -211,8 +219,11 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
-    with _work_folder() as work:
-        for component in _components(source, work, progress, failed, weights=weights):
+    with (
+        _work_folder() as work,
+        _components(request, source, work, progress, failed, weights=weights) as components,
+    ):
+        for component in components:
             progress.stage(component.name, "rewrite")
             try:
                 rewritten, _ = rewrite(component, request.policy, request.target, passes, request.between)
@@ -240,45 +251,50 @@ def _produce(
     """Everything but publishing, and what it was added to, if anything. `root` is where the sink keeps its files."""
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
+    verified_before: list[str] = []
+    stood = {} if request.again or root is None else certificates(target) or {}
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
     _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
-    for component in _components(source, work, progress, failed, weights=True):
-        name = component.name
-        progress.stage(name, "digest")
-        for given, path in component.inputs.items():
-            if given not in inputs:
-                inputs[given] = _digest(path, known, progress)
-        graph = target.path.name if target.is_file else component.graph_name
-        component = replace(component, graph_name=graph)  # a file of edited weights is called after it
-        try:
-            rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
-        except TraceError as error:
-            refused = _refused(failed, component, error, refused)
-            continue
-        lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
-        result = ComponentResult(component, rewritten, graph, lossy)
-        if root is not None and request.verify != "none":
-            progress.stage(name, "verify")
-            files = data.get(name, ())
-            verification = verify_staged(
-                result,
-                root / graph,
-                work / name,
-                policy=request.policy,
-                target=request.target,
-                passes=passes,
-                level=request.verify,
-                seed=request.seed,
-                data=files,
-            )
-            if data and not files:
-                message = "--data has no inputs for it; those of its verification were drawn"
-                verification = replace(verification, warnings=(*verification.warnings, message))
-            result = replace(result, verification=verification)
-        results.append(result)
+    with _components(request, source, work, progress, failed, weights=True) as components:
+        for component in components:
+            name = component.name
+            progress.stage(name, "digest")
+            for given, path in component.inputs.items():
+                if given not in inputs:
+                    inputs[given] = _digest(path, known, progress)
+            graph = target.path.name if target.is_file else component.graph_name
+            component = replace(component, graph_name=graph)  # a file of edited weights is called after it
+            try:
+                rewritten, data_of = _write_graph(component, graph, request, passes, known, sink, progress)
+            except TraceError as error:
+                refused = _refused(failed, component, error, refused)
+                continue
+            lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
+            result = ComponentResult(component, rewritten, graph, lossy)
+            if root is not None and request.verify != "none":
+                progress.stage(name, "verify")
+                files = data.get(name, ())
+                known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+                verified_before += [] if known_before is None else [name]
+                verification = known_before or verify_staged(
+                    Staged.of(result),
+                    root / graph,
+                    work / name,
+                    policy=request.policy,
+                    target=request.target,
+                    passes=passes,
+                    level=request.verify,
+                    seed=request.seed,
+                    data=files,
+                )
+                if data and not files:
+                    message = "--data has no inputs for it; those of its verification were drawn"
+                    verification = replace(verification, warnings=(*verification.warnings, message))
+                result = replace(result, verification=verification)
+            results.append(result)
     if refused is not None and not results:
         raise refused
     report = report_of(request.policy, request.target, passes, results, failed)
@@ -313,8 +329,33 @@ def _produce(
     sink.write(target.beside(MANIFEST), [manifest.to_bytes()])
     kept = () if standing is None else standing.names
     return CompileOutcome(
-        report, tuple(results), _unmet(request, report), verified, sink.files, kept=kept, dropped=dropped
+        report,
+        tuple(results),
+        _unmet(request, report),
+        verified,
+        sink.files,
+        kept=kept,
+        dropped=dropped,
+        verified_before=tuple(verified_before),
     ), standing
+
+
+def _verified_before(
+    request: CompileRequest,
+    result: ComponentResult,
+    data: Sequence[Path],
+    stood: Mapping[str, Any] | None,
+    inputs: Mapping[str, FileDigest],
+    sink: Sink,
+) -> ComponentVerification | None:
+    """What a certificate that stands in the output tells of the component, if it is of the same files and question."""
+    if stood is None or request.verify == "none":
+        return None
+    asked = asked_of(request.policy, result.name, result.component.owner, result.sites)
+    own = {name: sink.files[name] for name in (result.graph, *result.variables)}
+    if not answers(stood, asked, request.verify, request.seed, data):
+        return None
+    return recorded(stood) if still_holds(stood, own, original_files(result, inputs, sink.files)) else None
 
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
@@ -328,8 +369,28 @@ def _standing(request: CompileRequest, source: Source, target: OutputPlace, know
     return standing
 
 
+@contextlib.contextmanager
 def _components(
-    source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
+    request: CompileRequest, source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
+) -> Iterator[Iterator[Component]]:
+    """The components, loaded one after the other; see `_loaded`."""
+    for name in source.names:
+        (work / name).mkdir()
+    with source.opened(work, _jobs(request)) as load:
+        yield _loaded(load, source, work, progress, failed, weights=weights)
+
+
+def _jobs(request: CompileRequest) -> int:
+    """How many components are traced at a time."""
+    if request.jobs is not None:
+        return request.jobs
+    if request.verify == "full":  # which takes the memory that a trace beside it was to have
+        return 1
+    return affordable(processes.cores(), processes.available_memory())
+
+
+def _loaded(
+    load: Load, source: Source, work: Path, progress: Progress, failed: dict[str, str], *, weights: bool
 ) -> Iterator[Component]:
     """Load one component after the other; one that cannot be traced goes into `failed`, with the reason.
 
@@ -339,9 +400,8 @@ def _components(
     loaded = 0
     for name in source.names:
         folder = work / name
-        folder.mkdir()
         try:
-            component = source.load(name, folder, progress, weights=weights)
+            component = load(name, progress, weights=weights)
         except TraceError as error:
             failed[name] = _without_paths(str(error), [folder, *source.paths]).removeprefix(f"component {name}: ")
             first = first or error

@@ -2,7 +2,7 @@
 
 Python looks for signals between its own instructions. One that comes after the last look, but before the system call
 that waits, interrupts nothing: it would be acted on when the wait is over, which may be minutes. So nothing here waits
-for more than `_LOOK_SECONDS` at once.
+for more than `LOOK_SECONDS` at once.
 Imports nothing of the project.
 """
 
@@ -17,11 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-_LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.1
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
             try:
                 while True:
                     try:
-                        out, err = process.communicate(timeout=_LOOK_SECONDS)
+                        out, err = process.communicate(timeout=LOOK_SECONDS)
                         return subprocess.CompletedProcess(command, process.returncode, out, err)
                     except subprocess.TimeoutExpired:
                         if time.monotonic() > until:
@@ -60,7 +61,7 @@ def lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
     ready.register(pipe, select.POLLIN)
     rest = b""
     while True:
-        if not ready.poll(_LOOK_SECONDS * 1000):
+        if not ready.poll(LOOK_SECONDS * 1000):
             continue
         chunk = os.read(pipe.fileno(), 2**16)
         if not chunk:
@@ -116,13 +117,48 @@ def started_ns() -> int:
     return max(time.time_ns() - (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_boot) for _ in range(5))
 
 
+def resident_memory() -> int:
+    """What this process holds now, in bytes; 0 where the system does not tell."""
+    return _status("VmRSS:")
+
+
 def peak_memory() -> int:
     """The most memory this program ever held, in bytes; 0 where the system does not tell.
 
     Not getrusage's ru_maxrss: that goes through fork and exec, so it begins with what the parent held.
     """
+    return _status("VmHWM:")
+
+
+def _status(field: str) -> int:
+    """A size that the kernel tells of this process, in bytes."""
     try:
         status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in status if line.startswith(field)), 0)
+
+
+def cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def available_memory() -> int:
+    """How much memory programs can still take without swapping, in bytes; 0 where the system does not tell.
+
+    That is MemAvailable of proc(5), or what the control group that this process is in may still take, where that is
+    less (`memory.max` of the kernel's cgroup-v2).
+    """
+    try:
+        status = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    free = next((int(line.split()[1]) * 1024 for line in status if line.startswith("MemAvailable:")), 0)
+    for line in group:
+        folder = Path(f"/sys/fs/cgroup/{line.removeprefix('0::/')}")
+        with suppress(OSError, ValueError):  # "max" is no number
+            limit = int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+            free = min(free, max(limit, 0))
+    return free

@@ -20,8 +20,11 @@ class Progress(Protocol):
     def amount(self, done: int, total: int) -> None:
         """Bytes done in the stage, of how many."""
 
-    def memory(self, peak: int) -> None:
-        """The peak memory, in bytes, of the subprocess that did the running stage."""
+    def worker(self, seconds: float, peak: int) -> None:
+        """The time and the peak memory, in bytes, of the subprocess that did the running stage.
+
+        With several jobs it may have been at it before the stage began.
+        """
 
 
 class Silent:
@@ -33,5 +36,5 @@ class Silent:
     def amount(self, done: int, total: int) -> None:
         """Ignore it."""
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         """Ignore it."""

@@ -24,7 +24,7 @@ from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type
 from attnfuse.targets.nodes import judged_by
 from attnfuse.tracing.contract import TensorSpec
-from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
+from attnfuse.verify import LEVELS, VERIFIED_BATCHES, ComponentVerification, Verification
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 
@@ -223,12 +223,12 @@ def certificate(
         before = (stood or {}).get(component.name)
         if before is not None:
             own = {name: files[name] for name in (component.graph, *component.variables)}
-            original = None if result is None else _original(result, inputs, files)
+            original = None if result is None else original_files(result, inputs, files)
             if not still_holds(before, own, original):
                 lost += [component.name] if fresh is None else []
                 before = None
         # Of the same files the fuller verification says more.
-        if before is not None and (fresh is None or (before["level"], fresh["level"]) == ("full", "static")):
+        if before is not None and (fresh is None or LEVELS.index(before["level"]) > LEVELS.index(fresh["level"])):
             entries.append(before)
         elif fresh is not None:
             entries.append(fresh)
@@ -239,11 +239,12 @@ def certificate(
         warning = f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again"
     if not entries:
         return None, warning
-    document = {**Verification(()).to_json(), "components": entries}
+    complete = not any(entry.get("not_verified") for entry in entries)
+    document = {**Verification(()).to_json(), "complete": complete, "components": entries}
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode(), warning
 
 
-def _original(
+def original_files(
     result: ComponentResult, inputs: Mapping[str, FileDigest], files: Mapping[str, FileDigest]
 ) -> tuple[str, dict[str, FileDigest]]:
     """The digest of the graph that a verification holds the result against, and its weights."""

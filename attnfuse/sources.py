@@ -1,7 +1,7 @@
 """A source becomes components: each a graph in memory and the place its weights come from.
 
 Two kinds: a `.mindir` file, read as it lies with no MindSpore in sight; and everything else (a pipeline folder, a
-hub id, a demo), traced by `attnfuse.tracing`, one subprocess per component.
+hub id, a demo), traced by `attnfuse.tracing`, each component in a subprocess of its own.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from attnfuse.cache.traces import Traces
+from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import SourceError, UsageError
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.schema import ModelProto
@@ -41,6 +42,7 @@ from attnfuse.tracing.contract import (
 from attnfuse.tracing.inputs import GivenCall
 from attnfuse.tracing.parts import WHOLE, Part, Terms
 from attnfuse.tracing.plan import Planned, plan_all, survey
+from attnfuse.tracing.workers import Workers
 
 SUFFIX = ".mindir"
 
@@ -124,8 +126,19 @@ class Source(Protocol):
     def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
 
-    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
-        """Read or trace one component; `work` is an empty folder. With `weights`, every parameter must have a value.
+    def opened(self, work: Path, jobs: int) -> AbstractContextManager[Load]:
+        """What loads its components, in order, as long as the context lasts.
+
+        In `work` each component has an empty folder of its name. With more than one job that many are traced at a time,
+        and some before they are asked for: what is loaded, raised and told is the same.
+        """
+
+
+class Load(Protocol):
+    """Reads or traces one component."""
+
+    def __call__(self, name: str, progress: Progress, *, weights: bool) -> Component:
+        """Load it. With `weights`, every parameter must have a value.
 
         Raises TraceError where this component cannot be traced, SourceError where it cannot be read, is damaged or is
         not supported.
@@ -233,8 +246,12 @@ class MindirSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {self.name: ComponentTypes(self.name)}
 
-    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
-        """See `Source.load`."""
+    @contextlib.contextmanager
+    def opened(self, work: Path, jobs: int) -> Iterator[Load]:
+        """See `Source.opened`."""
+        yield self._load
+
+    def _load(self, name: str, progress: Progress, *, weights: bool) -> Component:
         progress.stage(name, "read")
         # Weights lie beside the graph, not beside a link to it.
         path = self.path.resolve() if self.path.is_symlink() else self.path
@@ -295,37 +312,32 @@ class PipelineSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
 
-    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
-        """See `Source.load`."""
-        plan = next(plan for plan in self.planned.plans if plan.name == name)
-        traced = self._trace(plan, work, progress)
-        # The plan that came back crossed a border that what is told of it does not.
-        component = from_trace(replace(traced, plan=plan), self._inputs(plan, traced.weights))
-        if not plan.twins:
-            return component
-        batches, outputs = {DYNAMIC_BATCHES[0]: component.data}, [traced.outputs]
-        for batch, twin in zip(DYNAMIC_BATCHES[1:], plan.twins, strict=True):
-            folder = work / f"batch_{batch}"
-            folder.mkdir()
-            other = self._trace(twin, folder, progress)
-            batches[batch] = from_trace(other, {}).data
-            outputs.append(other.outputs)
-        opened = tuple(open_spec(specs) for specs in zip(*outputs, strict=True))
-        return replace(component, batches=batches, outputs=opened)
+    @contextlib.contextmanager
+    def opened(self, work: Path, jobs: int) -> Iterator[Load]:
+        """See `Source.opened`."""
+        with runner.workers(jobs) as workers:
+            tracing = _Tracing(workers, self.traces)
+            if jobs > 1:
+                for plan in self.planned.plans:
+                    for twin, folder in _twins(plan, work / plan.name):
+                        tracing.begin(twin, folder)
 
-    def _trace(self, plan: ComponentPlan, work: Path, progress: Progress) -> TracedComponent:
-        key = None if self.traces is None else self.traces.key(plan)
-        if self.traces is not None and key is not None:
-            known = self.traces.load(key, plan, work)
-            if known is not None:
-                progress.stage(plan.name, "recall")
-                return known
-        progress.stage(plan.name, "trace")
-        traced = runner.trace_component(plan, work)
-        progress.memory(traced.peak_rss_bytes)
-        if self.traces is not None and key is not None:
-            self.traces.save(key, traced)
-        return traced
+            def load(name: str, progress: Progress, *, weights: bool) -> Component:
+                plan = next(plan for plan in self.planned.plans if plan.name == name)
+                return self._loaded(plan, work / name, tracing, progress)
+
+            yield load
+
+    def _loaded(self, plan: ComponentPlan, work: Path, tracing: _Tracing, progress: Progress) -> Component:
+        first, *others = (tracing.finish(twin, folder, progress) for twin, folder in _twins(plan, work))
+        # The plan that came back crossed a border that what is told of it does not.
+        component = from_trace(replace(first, plan=plan), self._inputs(plan, first.weights))
+        if not others:
+            return component
+        batches = {DYNAMIC_BATCHES[0]: component.data}
+        batches |= {batch: from_trace(other, {}).data for batch, other in zip(DYNAMIC_BATCHES[1:], others, strict=True)}
+        opened = tuple(open_spec(specs) for specs in zip(first.outputs, *(o.outputs for o in others), strict=True))
+        return replace(component, batches=batches, outputs=opened)
 
     def _inputs(self, plan: ComponentPlan, weights: Iterable[StoredWeight]) -> dict[str, Path]:
         """The configuration and the weight files; of weights that went through mindone's loader, all there are."""
@@ -342,6 +354,51 @@ class PipelineSource:
             absolute = path.parent.resolve() / path.name
             named[absolute.relative_to(root).as_posix()] = path
         return dict(sorted(named.items()))
+
+
+def _twins(plan: ComponentPlan, work: Path) -> Iterator[tuple[ComponentPlan, Path]]:
+    """The plan and its twins, each with the folder that it is traced in, which is made for a twin."""
+    yield plan, work
+    for batch, twin in zip(DYNAMIC_BATCHES[1:], plan.twins, strict=False):
+        folder = work / f"batch_{batch}"
+        folder.mkdir(exist_ok=True)
+        yield twin, folder
+
+
+class _Tracing:
+    """The traces of one pipeline: recalled, or made by workers."""
+
+    def __init__(self, workers: Workers, traces: Traces | None) -> None:
+        self._workers = workers
+        self._traces = traces
+        self._begun: dict[Path, tuple[TraceKey | None, TracedComponent | None]] = {}
+
+    def begin(self, plan: ComponentPlan, work: Path) -> None:
+        """Look for an earlier trace; where there is none, have a worker make it."""
+        self._begun[work] = self._recalled(plan, work)
+        if self._begun[work][1] is None:
+            runner.begin(plan, work, self._workers)
+
+    def finish(self, plan: ComponentPlan, work: Path, progress: Progress) -> TracedComponent:
+        """The trace; of one that was not begun, begun now."""
+        if work not in self._begun:
+            self._begun[work] = self._recalled(plan, work)
+        key, known = self._begun.pop(work)
+        if known is not None:
+            progress.stage(plan.name, "recall")
+            return known
+        progress.stage(plan.name, "trace")
+        traced = runner.trace_component(plan, work, self._workers)
+        progress.worker(traced.seconds, traced.peak_rss_bytes)
+        if self._traces is not None and key is not None:
+            self._traces.save(key, traced)
+        return traced
+
+    def _recalled(self, plan: ComponentPlan, work: Path) -> tuple[TraceKey | None, TracedComponent | None]:
+        key = None if self._traces is None else self._traces.key(plan)
+        if self._traces is None or key is None:
+            return None, None
+        return key, self._traces.load(key, plan, work)
 
 
 def from_trace(traced: TracedComponent, inputs: Mapping[str, Path]) -> Component:

@@ -33,7 +33,10 @@ _SAID = {
 
 @dataclass(slots=True)
 class _Stage:
-    """One stage of one component, in seconds and bytes; `peak` is that of the process which did it."""
+    """One stage of one component, in seconds and bytes; `peak` is that of the process which did it.
+
+    The seconds are those of that process where they are more: it may have begun before anybody waited for it.
+    """
 
     name: str
     began: float
@@ -57,7 +60,7 @@ class _Component:
         """The running stage ends."""
         if self.stages:
             last = self.stages[-1]
-            last.seconds = time.monotonic() - last.began
+            last.seconds = max(last.seconds, time.monotonic() - last.began)
             last.peak = last.peak or peak_memory()
 
     @property
@@ -97,10 +100,11 @@ class _Watch:
         self._component.stage(stage)
         self._begun(f"{component or 'output'}: {_SAID[stage]}")
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         """See `attnfuse.progress.Progress`."""
         if self._component is not None:
-            self._component.stages[-1].peak = peak
+            stage = self._component.stages[-1]
+            stage.seconds, stage.peak = seconds, peak
 
     def _finish(self) -> None:
         if self._component is not None and self._component.name:

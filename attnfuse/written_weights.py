@@ -7,6 +7,7 @@ in the one file that is streamed, which is laid out anew; or, where files are ad
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,14 @@ def streamed_chunks(
         progress.amount(done, total)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file another name, or copy it where links cannot reach."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def hold_original(component: Component, fused: Path, folder: Path) -> Path:
     """A file of the source's graph, in the new folder `folder`, whose weights have the source's values.
 
@@ -100,7 +109,7 @@ def hold_original(component: Component, fused: Path, folder: Path) -> Path:
     external.lay_out(graph, location, {parameter_name(p) for p in external.parameters(graph)} - places.keys())
     held, linked = folder / component.graph_name, folder / component.streamed_name
     linked.parent.mkdir(parents=True)
-    linked.hardlink_to(fused.parent / component.streamed_name)
+    link_or_copy(fused.parent / component.streamed_name, linked)
     with (folder / location).open("wb") as file:
         file.writelines(variables(graph, component.stored(), location, []))
     held.write_bytes(codec.serialise(graph))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from attnfuse import processes
+from attnfuse.tracing import runner
 from tests.lite.selection import pytest_collection_modifyitems, pytest_terminal_summary
 from tests.support import forks
 from tests.support.markers import pytest_runtest_protocol
@@ -43,5 +44,6 @@ def _forked_workers() -> Iterator[None]:
     forks.begin()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "run", forks.run)
+        patch.setattr(runner, "workers", forks.workers)
         yield
     forks.close()

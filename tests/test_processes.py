@@ -190,3 +190,9 @@ def test_peak_memory_is_that_of_this_program_alone() -> None:
     child, parent = (int(line) for line in done.stdout.splitlines())
     assert 2**20 < child < 2**27
     assert 2**28 < parent < 2**29
+
+
+def test_what_the_machine_has() -> None:
+    assert 1 <= processes.cores() <= (os.cpu_count() or 1)
+    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal:"))
+    assert 0 < processes.available_memory() <= int(total.split()[1]) * 1024

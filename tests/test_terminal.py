@@ -20,7 +20,7 @@ def drive(progress: Progress) -> None:
             progress.stage(component, stage)
             progress.amount(5 * 2**20, 10 * 2**20)
             if stage == "trace":
-                progress.memory(3 * 2**40)
+                progress.worker(3600, 3 * 2**40)
     progress.stage("", "write")
 
 

@@ -2,9 +2,11 @@
 """Writes a real-size denoiser with random weights as a pipeline folder, to measure attnfuse on: no network needed.
 
     python tools/make_checkpoint.py FOLDER [--model sd15|sdxl|sd3|flux] [--dtype float16|bfloat16|float32] [--zeros]
+                                           [--whole]
 
 FOLDER must not exist; it gets a model_index.json that lists the UNet or transformer only (and the scheduler's class is
-left out, so a UNet's timesteps are int64). Weights are written tensor by tensor: memory stays under 200 MB. `--zeros`
+left out, so a UNet's timesteps are int64). With `--whole`, of sd15 and sdxl, it gets the VAE and the text encoders too.
+Weights are written tensor by tensor: memory stays under 200 MB. `--zeros`
 leaves a hole in their place, for a model that the disk cannot hold twice. Imports attnfuse.tracing's checkpoint
 writers; needs no MindSpore.
 """
@@ -21,8 +23,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from attnfuse.tracing.contract import FLOAT_DTYPES
-from attnfuse.tracing.demo import write_json
-from attnfuse.tracing.layout import Tensors, flux_tensors, sd3_tensors, unet_tensors
+from attnfuse.tracing.demo import TEXT_ENCODER, VAE, write_json
+from attnfuse.tracing.layout import (
+    Tensors,
+    clip_text_tensors,
+    flux_tensors,
+    sd3_tensors,
+    unet_tensors,
+    vae_tensors,
+)
 from attnfuse.tracing.random_weights import write_random, write_zeros
 
 _COMMON: dict[str, Any] = {
@@ -116,18 +125,67 @@ MODELS = {
 }
 
 
-def make_checkpoint(folder: Path, model: str, dtype: str, *, zeros: bool = False) -> int:
-    """Write the pipeline `folder` and return its number of parameters; FileExistsError where it is there already."""
+_VAE = {**VAE, "block_out_channels": [128, 256, 512, 512]}
+
+#: The published text encoder of Stable Diffusion 1.5 (OpenAI's CLIP ViT-L), the first of two of XL.
+_CLIP_L = {
+    **TEXT_ENCODER,
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "projection_dim": 768,
+    "vocab_size": 49408,
+}
+
+#: The second one of XL (OpenCLIP ViT-bigG).
+_CLIP_G = {
+    **_CLIP_L,
+    "architectures": ["CLIPTextModelWithProjection"],
+    "hidden_act": "gelu",
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_attention_heads": 20,
+    "num_hidden_layers": 32,
+    "projection_dim": 1280,
+}
+
+#: What pipelines have beside the denoiser: configurations by attribute.
+BESIDE: dict[str, dict[str, dict[str, Any]]] = {
+    "sd15": {"vae": {**_VAE, "sample_size": 512}, "text_encoder": _CLIP_L},
+    "sdxl": {
+        "vae": {**_VAE, "force_upcast": True, "sample_size": 1024, "scaling_factor": 0.13025},
+        "text_encoder": _CLIP_L,
+        "text_encoder_2": _CLIP_G,
+    },
+}
+
+
+def make_checkpoint(folder: Path, model: str, dtype: str, *, zeros: bool = False, whole: bool = False) -> int:
+    """Write the pipeline `folder` and return its number of parameters; FileExistsError where it is there already.
+
+    With `whole`, the models beside the denoiser too, of those in `BESIDE`.
+    """
     made, config = MODELS[model], CONFIGS[model]
-    inner = folder / made.attribute
-    inner.mkdir(parents=True, exist_ok=False)
-    index = {"_class_name": made.pipeline, made.attribute: ["diffusers", made.class_name]}
+    index: dict[str, Any] = {"_class_name": made.pipeline}
+    count = 0
+    for name, settings in {made.attribute: config, **(BESIDE[model] if whole else {})}.items():
+        inner = folder / name
+        inner.mkdir(parents=True, exist_ok=False)
+        write_json(inner / "config.json", settings)
+        if name == made.attribute:
+            index[name], tensors = ["diffusers", made.class_name], made.tensors(config)
+        elif name == "vae":
+            index[name], tensors = ["diffusers", settings["_class_name"]], vae_tensors(settings)
+        else:
+            index[name], tensors = ["transformers", settings["architectures"][0]], clip_text_tensors(settings)
+        file = "model" if index[name][0] == "transformers" else "diffusion_pytorch_model"
+        weights = inner / f"{file}.safetensors"
+        if zeros:
+            count += write_zeros(weights, tensors, dtype)
+        else:
+            count += write_random(weights, tensors, dtype, f"make_checkpoint/{model}")
     write_json(folder / "model_index.json", index)
-    write_json(inner / "config.json", config)
-    weights = inner / "diffusion_pytorch_model.safetensors"
-    if zeros:
-        return write_zeros(weights, made.tensors(config), dtype)
-    return write_random(weights, made.tensors(config), dtype, f"make_checkpoint/{model}")
+    return count
 
 
 def main() -> int:
@@ -137,9 +195,12 @@ def main() -> int:
     parser.add_argument("--model", choices=sorted(CONFIGS), default="sd15")
     parser.add_argument("--dtype", choices=FLOAT_DTYPES, default="float16")
     parser.add_argument("--zeros", action="store_true", help="zeros for weights, which take no place on most disks")
+    parser.add_argument("--whole", action="store_true", help="the VAE and the text encoders too, of sd15 and sdxl")
     options = parser.parse_args()
+    if options.whole and options.model not in BESIDE:
+        parser.error(f"--whole is for {', '.join(BESIDE)}")
     try:
-        count = make_checkpoint(options.folder, options.model, options.dtype, zeros=options.zeros)
+        count = make_checkpoint(options.folder, options.model, options.dtype, zeros=options.zeros, whole=options.whole)
     except OSError as error:
         print(f"{options.folder}: {error.strerror}", file=sys.stderr)
         return 2

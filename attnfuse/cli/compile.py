@@ -10,13 +10,15 @@ import click
 
 from attnfuse import compiler
 from attnfuse.cli.console import say
-from attnfuse.cli.options import PATH, source_options
+from attnfuse.cli.options import PATH, max_memory, source_options
 from attnfuse.cli.outcome import report_outcome
 from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.report.table import human_bytes
+from attnfuse.verify import LEVELS
+from attnfuse.verify.limits import at_most
 
 
 @click.command("compile")
@@ -31,7 +33,8 @@ from attnfuse.report.table import human_bytes
 )
 @click.option("--dry-run", is_flag=True, help="Run without writing output.")
 @click.option("--check", is_flag=True, help="Write nothing; fail unless OUTPUT is what would be written.")
-@click.option("--verify", "level", type=click.Choice(["none", "static", "full"]), default="none", show_default=True)
+@click.option("--verify", "level", type=click.Choice(["none", *LEVELS]), default="none", show_default=True)
+@click.option("--again", is_flag=True, help="Verify also what a certificate in OUTPUT tells of the same files.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that verification draws."
 )
@@ -40,6 +43,7 @@ from attnfuse.report.table import human_bytes
     type=PATH,
     help="Inputs for --verify full: an .npz file, or a folder of COMPONENT.npz files or COMPONENT folders of them.",
 )
+@max_memory
 def compile_command(
     output: Path | None,
     reporters: tuple[str, ...],
@@ -48,6 +52,8 @@ def compile_command(
     level: VerifyLevel,
     seed: int,
     data: Path | None,
+    again: bool,
+    max_memory: int | None,
     **rest: Any,
 ) -> int:
     """Compile SOURCE: a pipeline folder, a hub id, demo:stable-diffusion, or a .mindir file.
@@ -70,8 +76,10 @@ def compile_command(
         verify=level,
         seed=seed,
         data=data,
+        again=again,
     )
-    outcome = shared.execute(compiler.compile, request)
+    with at_most(max_memory):
+        outcome = shared.execute(compiler.compile, request)
     code = report_outcome(outcome, shared)
     if outcome.written:
         size = sum(found.bytes for found in (outcome.files or {}).values())

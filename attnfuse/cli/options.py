@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -25,6 +26,22 @@ class NamedPath(click.Path):
 
 
 PATH = NamedPath(path_type=Path)
+
+
+def size(value: str) -> int:
+    """A number of bytes: `8GiB`, `8G` (the same), `512MiB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+    count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+    if count <= 0:
+        raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
+    return count
+
+
+def max_memory(command: Command) -> Command:
+    """What verification may hold."""
+    return click.option("--max-memory", type=size, metavar="SIZE", help="What verification may hold, such as 8GiB.")(
+        command
+    )
 
 
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -80,17 +97,7 @@ target_options = (
     ),
 )
 
-source_options = with_options(
-    click.argument("source"),
-    component_option,
-    *shape_options,
-    *target_options,
-    click.option(
-        "--require",
-        multiple=True,
-        metavar="EXPR",
-        help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
-    ),
+trace_options = (
     click.option(
         "--strict-config",
         is_flag=True,
@@ -104,10 +111,31 @@ source_options = with_options(
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
     click.option(
+        "--jobs",
+        type=click.IntRange(1),
+        help="Components to trace at a time.  [default: as many as cores, fewer where memory is short]",
+    ),
+    click.option(
         "--cache-dir",
         type=PATH,
         help="Cache folder: traces and results that the next compile takes over.",
     ),
+)
+
+progress_option = click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
+
+source_options = with_options(
+    click.argument("source"),
+    component_option,
+    *shape_options,
+    *target_options,
+    click.option(
+        "--require",
+        multiple=True,
+        metavar="EXPR",
+        help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
+    ),
+    *trace_options,
     click.option(
         "--print-graph-after",
         "print_after",
@@ -119,5 +147,5 @@ source_options = with_options(
     click.option("--print-graph-to", "print_to", type=PATH, help="Folder to print graphs to, instead of stderr."),
     click.option("--report", "report_file", type=PATH, help="Also write the report (JSON) to this file."),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout."),
-    click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True),
+    progress_option,
 )

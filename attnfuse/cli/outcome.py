@@ -29,7 +29,7 @@ def report_outcome(
         document["verification"] = outcome.verification.to_json()
     text = json.dumps(document, indent=1, ensure_ascii=False)
     if options.report_file is not None:
-        _write_report(options.report_file, text)
+        write_report(options.report_file, text)
     if options.as_json:
         click.echo(text)
         for warning in outcome.report.warnings:  # which the table has among its lines
@@ -42,6 +42,8 @@ def report_outcome(
         say(f"error: component {failed.name} was left out: {failed.reason}.")
     for unmet in outcome.unmet:
         say(f"error: {unmet}{'; nothing was written' if writes else ''}.")
+    for name in outcome.verified_before:
+        say(f"{name}: not verified again: the certificate is of the same files")
     if outcome.verification is not None:
         say_verification(outcome.verification)
         if not outcome.verification.passed:
@@ -49,10 +51,20 @@ def report_outcome(
             return exit_codes.VERIFICATION
     if outcome.unmet:
         return exit_codes.UNMET
-    return TraceError.exit_code if outcome.report.failed else 0
+    if outcome.report.failed:
+        return TraceError.exit_code
+    return 0 if outcome.verification is None else code_of(outcome.verification)
 
 
-def _write_report(file: Path, text: str) -> None:
+def code_of(verification: Verification) -> int:
+    """The exit code that a verification comes to."""
+    if not verification.passed:
+        return exit_codes.VERIFICATION
+    return 0 if verification.complete else exit_codes.PARTLY_VERIFIED
+
+
+def write_report(file: Path, text: str) -> None:
+    """Write it to that file. Raises OutputError where that is not possible."""
     try:
         file.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
@@ -63,7 +75,8 @@ def say_verification(verification: Verification) -> None:
     """Say on stderr what was verified of each component, with its figures and findings."""
     for component in verification.components:
         if component.passed:
-            say(f"{component.name}: verified ({component.level}; {', '.join(component.executors)})")
+            how = "verified in part" if component.not_verified else "verified"
+            say(f"{component.name}: {how} ({component.level}; {', '.join(component.executors)})")
         for figures in component.outputs:
             say(
                 f"{component.name}: output {figures.output}: relative error {figures.fused:.2e}, "
@@ -84,6 +97,8 @@ def say_verification(verification: Verification) -> None:
             say(f"{component.name}: note: {note}")
         for warning in component.warnings:
             say(f"warning: {component.name}: {warning}")
+        for text in component.not_verified:
+            say(f"{component.name}: NOT VERIFIED: {text}")
         for finding in component.findings:
             say(f"{component.name}: DIFFERS: {finding}")
     say(f"not verified: {'; '.join(NOT_VERIFIED)}")

@@ -14,7 +14,14 @@ import click
 from attnfuse import compiler, plugins
 from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say
-from attnfuse.cli.options import PATH, component_option, shape_options, target_options, with_options
+from attnfuse.cli.options import (
+    PATH,
+    component_option,
+    progress_option,
+    shape_options,
+    target_options,
+    with_options,
+)
 from attnfuse.cli.request import policy_of
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import UsageError
@@ -45,7 +52,7 @@ from attnfuse.tracing.inputs import read_inputs
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is drawn.")
 @click.option("--keep-best", is_flag=True, help="Write the smallest graph so far where the search is interrupted.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on stdout.")
-@click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
+@progress_option
 @with_options(component_option, *shape_options, *target_options)
 def reduce_command(
     source: str,
@@ -117,11 +124,11 @@ def _of_one(
 ) -> Job:
     refusing = None if command is None else Command(command)
     request = _request(source, options)
-    passes, components = compiler.loaded(request, work, Silent())
-    if refusing is not None:
-        return jobs.refusal(components, refusing, values, work, tell)
-    compiles = (Compile(component, request.policy, request.target, passes) for component in components)
-    return jobs.error(compiles, values, partial(_again, options), tell)
+    with compiler.loaded(request, work, Silent()) as (passes, components):
+        if refusing is not None:
+            return jobs.refusal(components, refusing, values, work, tell)
+        compiles = (Compile(component, request.policy, request.target, passes) for component in components)
+        return jobs.error(compiles, values, partial(_again, options), tell)
 
 
 def _request(source: str, options: dict[str, Any]) -> CompileRequest:
@@ -140,6 +147,7 @@ def _request(source: str, options: dict[str, Any]) -> CompileRequest:
         policy=policy_of(
             options["policy_file"], options["force_cast_dtype"], options["no_flash"], options["pass_options"]
         ),
+        jobs=1,  # the first that shows the fault is the last that is asked for
     )
 
 

@@ -53,6 +53,7 @@ class SourceOptions:
     require: tuple[str, ...]
     strict_config: bool
     trace: Way
+    jobs: int | None
     cache_dir: Path | None
     print_after: tuple[str, ...]
     time_passes: bool
@@ -77,6 +78,7 @@ class SourceOptions:
             cache=self.cache_dir,
             strict_config=self.strict_config,
             trace=self.trace,
+            jobs=self.jobs,
         )
 
     def execute(self, action: Callable[..., CompileOutcome], request: CompileRequest) -> CompileOutcome:

@@ -4,76 +4,208 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from attnfuse import plugins, verify
 from attnfuse.cli import exit_codes
-from attnfuse.cli.console import say
-from attnfuse.cli.options import PATH
-from attnfuse.cli.outcome import say_verification
+from attnfuse.cli.console import say, say_lines, stderr_console
+from attnfuse.cli.destinations import check_apart, check_writable
+from attnfuse.cli.options import (
+    PATH,
+    component_option,
+    max_memory,
+    progress_option,
+    shape_options,
+    trace_options,
+    with_options,
+)
+from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
+from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.table import human_bytes
-from attnfuse.verify import Verification, check_certificate, verify_component
+from attnfuse.terminal import BarProgress, LineProgress
+from attnfuse.tracing.contract import ShapeOptions
+from attnfuse.tracing.inputs import read_inputs
+from attnfuse.verify import LEVELS, ComponentVerification, Level, Verification, check_certificate, verify_component
+from attnfuse.verify.limits import at_most
+from attnfuse.verify.profile import recording
+from attnfuse.verify.watch import watched
+
+_SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
 
 
 @click.command("verify")
-@click.argument("original", type=PATH, required=False)
-@click.argument("fused", type=PATH, required=False)
+@click.argument("original", metavar="[SOURCE]", required=False)
+@click.argument("fused", metavar="[OUT]", type=PATH, required=False)
 @click.option("--certificate", type=PATH, help="Check the files against its digests; run nothing.")
-@click.option("--level", type=click.Choice(["static", "full"]), default="full", show_default=True)
+@click.option("--level", type=click.Choice(LEVELS), default="full", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the inputs that are drawn.")
-@click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones: an .npz file, or a folder of them.")
+@click.option("--data", type=PATH, help="Inputs to run on in place of drawn ones, as of compile.")
+@click.option("--again", is_flag=True, help="Verify also what the certificate of OUT tells of the same files.")
+@with_options(component_option, *shape_options, *trace_options)
 @click.option("--measure-memory", is_flag=True, help="Measure the peak memory of both graphs in onnxruntime instead.")
+@click.option("--profile", "profiled", type=PATH, help="Write what it costs, by stage and operator, to a JSON file.")
+@max_memory
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@progress_option
+@click.pass_context
 def verify_command(
-    original: Path | None,
+    context: click.Context,
+    /,
+    original: str | None,
     fused: Path | None,
     certificate: Path | None,
-    level: Literal["static", "full"],
+    level: Level,
     seed: int,
     data: Path | None,
     measure_memory: bool,
+    profiled: Path | None,
+    max_memory: int | None,
     as_json: bool,
+    **rest: Any,
 ) -> int:
-    """Check that the graph FUSED (.mindir) computes what ORIGINAL (.mindir) computes; exit 4 where it does not.
+    """Verify what compile wrote to OUT against its SOURCE, or OUT by itself; or one graph (.mindir) against another.
+
+    Exit code 4 where something differs, 5 where nothing does and not all could be verified.
+
+    SOURCE is traced again, as compile does it: options for shapes and types are to be given again. What was verified
+    is kept in the certificate of OUT (verification.json), and not verified again where nothing changed. OUT by itself
+    is held to its digests, its own rules and MindSpore's inference; of its numbers is known what the certificate tells.
 
     With --certificate FILE (a verification.json), check that the files are still those that were verified: both graphs
-    and their weights, or, without ORIGINAL and FUSED, the compiled ones beside FILE.
+    and their weights, or, without graphs, the compiled ones beside FILE.
 
     Inputs are drawn, or those of --data: arrays by the names that the manifest gives the graph's inputs, one set a file
     (docs/verification-inputs.md).
     """
-    if certificate is not None and (original is None) == (fused is None):
-        checked = check_certificate(certificate, original, fused)
-        say(f"unchanged since {certificate} was written: {counted(checked, 'file')}.")
-        return 0
-    if original is None or fused is None:
-        raise UsageError("two graphs are needed: attnfuse verify ORIGINAL FUSED.")
+    first = None if original is None else Path(original)
+    if certificate is not None and (first is None) == (fused is None):
+        return _check(certificate, first, fused)
+    if original is None or first is None or certificate is not None:
+        raise UsageError("name an output (attnfuse verify OUT), a source and its output, or two graphs.")
+    if profiled is not None:
+        check_apart("profile", profiled, first, fused)
+        check_writable(profiled)
     plugins.load()  # the operators that they add
     if data is not None and level == "static":
         raise UsageError("--data feeds level full; drop it or --level static.")
-    files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
+    if fused is not None and not fused.is_dir():
+        _check_for_two_graphs(context, rest)
+        files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
+        if measure_memory:
+            return _measure(first, fused, seed, files, as_json=as_json)
+        with _accounted(profiled, max_memory), watched(say):
+            result = _two_graphs(first, fused, level, seed, files)
+        return _say(Verification((result,)), as_json=as_json)
     if measure_memory:
-        if len(files) > 1:
-            raise UsageError(
-                f"--data {data} holds {len(files)} sets of inputs; memory is measured on one: name a file."
-            )
-        figures = verify.measure_memory(original, fused, seed, *files)
-        if as_json:
-            click.echo(json.dumps(figures, indent=1))
-        for name, value in figures.items():
-            say(f"{name.replace('_', ' ')}: {human_bytes(value) if '_bytes' in name else value}")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
-        result = verify_component(
-            name=fused.stem, original=original, fused=fused, level=level, seed=seed, work=Path(work), data=files
+        raise UsageError("--measure-memory runs two graphs: attnfuse verify ORIGINAL FUSED --measure-memory.")
+    if fused is None and data is not None:
+        raise UsageError("--data is for the runs of source and output: attnfuse verify SOURCE OUT.")
+    output = first if fused is None else fused
+    request = VerifyRequest(
+        output=output,
+        source=None if fused is None else open_for(output, _source(original, rest)),
+        components=rest["components"],
+        level=level,
+        seed=seed,
+        data=data,
+        again=rest["again"],
+    )
+    with _accounted(profiled, max_memory):
+        found = _output(request, shows_progress=rest["progress"] != "never")
+    for name in found.kept:
+        say(f"{name}: not verified again: the certificate is of the same files")
+    if found.unwritten:
+        say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
+    return _say(found.verification, as_json=as_json)
+
+
+@contextmanager
+def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
+    """Do with that much memory in the block, and write what it cost to a file, where that is asked for."""
+    with at_most(max_memory), recording() if profiled is not None else nullcontext() as costs:
+        yield
+    if profiled is not None and costs is not None:
+        write_report(profiled, json.dumps(costs.to_json(), indent=1))
+        say_lines("\n".join(costs.table()))
+
+
+def _check_for_two_graphs(context: click.Context, rest: dict[str, Any]) -> None:
+    """Raise UsageError for an option of an output: two graphs are what they are."""
+    for name in rest:
+        if name != "progress" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = {"components": "component", "inputs_file": "inputs"}.get(name, name).replace("_", "-")
+            raise UsageError(f"--{flag} is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
+
+
+def _check(certificate: Path, original: Path | None, fused: Path | None) -> int:
+    held = check_certificate(certificate, original, fused)
+    say(f"unchanged since {certificate} was written: {counted(held.files, 'file')}.")
+    for text in held.not_verified:
+        say(f"NOT VERIFIED then: {text}")
+    return exit_codes.PARTLY_VERIFIED if held.not_verified else 0
+
+
+def _measure(original: Path, fused: Path, seed: int, files: tuple[Path, ...], *, as_json: bool) -> int:
+    if len(files) > 1:
+        raise UsageError(
+            f"--data {files[0].parent} holds {len(files)} sets of inputs; memory is measured on one: name a file."
         )
-    verification = Verification((result,))
+    figures = verify.measure_memory(original, fused, seed, *files)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1))
+    for name, value in figures.items():
+        say(f"{name.replace('_', ' ')}: {human_bytes(value) if '_bytes' in name else value}")
+    return 0
+
+
+def _two_graphs(original: Path, fused: Path, level: Level, seed: int, files: tuple[Path, ...]) -> ComponentVerification:
+    """By the policy that FUSED was compiled with, where it lies in an output of ours."""
+    asked = asked_beside(fused)
+    with tempfile.TemporaryDirectory(prefix="attnfuse-", ignore_cleanup_errors=True) as work:
+        return verify_component(
+            name=fused.stem,
+            original=original,
+            fused=fused,
+            level=level,
+            seed=seed,
+            work=Path(work),
+            compute=asked.compute,
+            data=files,
+            never_fully_masked=asked.never_fully_masked,
+        )
+
+
+def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
+    return SourceRequest(
+        source=source,
+        components=rest["components"],
+        dtype=rest["dtype"],
+        shapes=ShapeOptions(*(rest[name] for name in _SHAPES)),
+        given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
+        cache=rest["cache_dir"],
+        strict_config=rest["strict_config"],
+        trace=rest["trace"],
+    )
+
+
+def _output(request: VerifyRequest, *, shows_progress: bool) -> Verified:
+    if not shows_progress:
+        return verify_output(request)
+    console = stderr_console()
+    with BarProgress(console) if console.is_terminal else LineProgress(console) as progress:
+        return verify_output(request, progress)
+
+
+def _say(verification: Verification, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(verification.to_json(), indent=1, ensure_ascii=False))
     say_verification(verification)
-    return 0 if verification.passed else exit_codes.VERIFICATION
+    return code_of(verification)

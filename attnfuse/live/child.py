@@ -6,11 +6,12 @@ compiler, and no MindSpore.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from attnfuse.processes import die_with, stop_once
 from attnfuse.progress import Progress
 from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import from_json
-from attnfuse.sources import Component, from_trace
+from attnfuse.sources import Component, Load, from_trace
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import TracedComponent
 
@@ -63,8 +64,12 @@ class CapturedSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: types_of(traced.plan) for name, traced in self.traces.items()}
 
-    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+    @contextlib.contextmanager
+    def opened(self, work: Path, jobs: int) -> Iterator[Load]:
         """See `attnfuse.sources.Source`."""
+        yield self._load
+
+    def _load(self, name: str, progress: Progress, *, weights: bool) -> Component:
         progress.stage(name, "read")
         traced = self.traces[name]
         inputs = {path.name: path for path in sorted({source.file for source in traced.weights})}
@@ -83,9 +88,9 @@ class _Lines:
         """See `attnfuse.progress.Progress`."""
         self._send({"amount": [done, total]})
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         """See `attnfuse.progress.Progress`."""
-        self._send({"memory": peak})
+        self._send({"worker": [seconds, peak]})
 
     def _send(self, message: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(message) + "\n")

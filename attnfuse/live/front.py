@@ -44,7 +44,7 @@ from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
 
-_LEVELS = ("none", "static", "full")
+_LEVELS = ("none", "static", "sampled", "full")
 
 
 def compile(  # noqa: A001  # it is what it does
@@ -65,7 +65,7 @@ def compile(  # noqa: A001  # it is what it does
     force_cast_dtype: object = NOT_GIVEN,
     no_flash: Sequence[str] = (),
     require: Sequence[str] = (),
-    verify: Literal["none", "static", "full"] = "none",
+    verify: Literal["none", "static", "sampled", "full"] = "none",
     seed: int = 0,
     data: str | os.PathLike[str] | None = None,
     progress: Progress | Literal["auto", "never"] = "auto",
@@ -88,10 +88,10 @@ def compile(  # noqa: A001  # it is what it does
 
     Of a pipeline with `components`, or of a single model, what stands in the output beside them stays there.
 
-    `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static" or "full"; `seed` is
-    that of the inputs verification draws; `data`, an .npz file or a folder, gives it real ones in their place (see
-    docs/verification-inputs.md). `progress` shows a bar in a terminal or a notebook, or tells an object of
-    yours.
+    `require` are expressions such as "fused==sites", or "deployable"; `verify` is "none", "static", "sampled" or
+    "full"; `seed` is that of the inputs verification draws; `data`, an .npz file or a folder, gives it real ones in
+    their place (see docs/verification-inputs.md). `progress` shows a bar in a terminal or a notebook, or tells an
+    object of yours.
 
     Raises UsageError, PolicyError, TraceError, SourceError or OutputError for what you can fix, RequirementError
     where a requirement does not hold, VerificationError where the result differs, InternalError for a defect of
@@ -106,7 +106,7 @@ def compile(  # noqa: A001  # it is what it does
         raise UsageError(f"the output {output} is one file; name a folder.")
     if target is None and verify != "none":
         raise UsageError("without an output there is no graph that could be verified; name one or drop verify.")
-    if data is not None and verify != "full":
+    if data is not None and verify not in ("sampled", "full"):
         raise UsageError('data feeds verify="full"; drop it, or ask for that.')
     request: dict[str, Any] = {
         "output": None if target is None else str(target.path),
@@ -231,8 +231,8 @@ def _relay(line: str, progress: Progress) -> None:
         progress.stage(*message["stage"])
     elif isinstance(message, dict) and "amount" in message:
         progress.amount(*message["amount"])
-    elif isinstance(message, dict) and "memory" in message:
-        progress.memory(message["memory"])
+    elif isinstance(message, dict) and "worker" in message:
+        progress.worker(*message["worker"])
 
 
 def _finish(answer: Mapping[str, Any], output: Path | None) -> Outcome:

@@ -403,9 +403,12 @@ def _refused() -> Iterator[Refused]:
     yield Refused("EmptyLike", _NONE, "zeros")
     yield Refused("EqScalar", _NONE, "Equal with a tensor of its type")
     yield Refused("ExpandDimsView", _NONE, "ExpandDims")
+    yield Refused("Eye", "an adapter, and nothing in it that is known at run time only", "a constant")
     yield Refused("FillScalar", _NONE, "a constant, or FillV2")
+    yield Refused("FillTensor", _NONE, "a constant, or FillV2, of a number that is known")
     yield Refused("FlashAttentionScore", "AttrToArgsPass does not put its eight scalars back", "PromptFlashAttention")
     yield Refused("FlattenExt", _NONE, "Reshape")
+    yield Refused("FullLike", _NONE, "a constant, or FillV2")
     yield Refused(
         "GeluExt", _NONE, "GeGluV2 in a gate, or cut weights; GeLU for tanh; x / 2 * (1 + Erf(x / √2)) for none"
     )
@@ -436,6 +439,7 @@ def _refused() -> Iterator[Refused]:
     yield Refused("Narrow", _NONE, "StridedSlice")
     yield Refused("NarrowView", _NONE, "StridedSlice")
     yield Refused("NeScalar", _NONE, "NotEqual with a tensor of its type")
+    yield Refused("NewFull", _NONE, "a constant, or FillV2")
     yield Refused("NewOnes", _NONE, "a constant, or OnesLike")
     yield Refused("NewZeros", _NONE, "a constant, or ZerosLike")
     yield Refused("Ones", _EXTEND_ANY, "a constant, or FillV2")

@@ -34,8 +34,8 @@ Library = Literal["diffusers", "transformers"]
 Way = Literal["blocks", "whole"]
 """How a model is traced: each distinct block once (see `attnfuse.tracing.blocks`), or as one flat graph."""
 
-DEFAULT_WAY: Way = "whole"
-"""Blocks become the default when every configuration of the matrix is proved to give the same graph both ways."""
+DEFAULT_WAY: Way = "blocks"
+"""In blocks: `-m slow` compares both ways over the matrix. What cannot be traced so is traced whole, and told."""
 
 
 class TensorKind(Protocol):

@@ -1,7 +1,7 @@
-"""Runs the tracing worker in a subprocess and reads what it left. Main side: imports no MindSpore.
+"""Has workers trace, and reads what they left. Main side: imports no MindSpore.
 
-Imports `contract`, `assembly` and what of `blocks` imports no MindSpore of this package, `attnfuse.errors`,
-`attnfuse.processes` and `attnfuse.serialisation`.
+Imports `contract`, `assembly`, `workers` and what of `blocks` imports no MindSpore of this package, `attnfuse.errors`
+and `attnfuse.serialisation`.
 """
 
 from __future__ import annotations
@@ -10,21 +10,18 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from attnfuse import processes
 from attnfuse.errors import TraceError
 from attnfuse.serialisation import from_json, to_json
 from attnfuse.tracing.blocks.drafts import NotPutTogetherError
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, clear
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
+from attnfuse.tracing.workers import LOG_FILE, Workers
 
-LOG_FILE = "trace.log"
 _REQUEST_FILE = "request.json"
 _RESULT_FILE = "trace.json"
 
@@ -33,21 +30,35 @@ _RESULT_FILE = "trace.json"
 UNSET = ("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "MS_COMPILER_CACHE_ENABLE", "MS_COMPILER_CACHE_PATH")
 
 
-def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
-    """Trace `plan` in a subprocess with `work`, an existing empty folder, as its place to write.
+def workers(jobs: int) -> Workers:
+    """Workers that trace, `jobs` at a time."""
+    return Workers(jobs, environment())
 
-    Leaves `graph.mindir`, `trace.log` (all the worker printed) and, where a weight cannot be streamed as it lies,
-    `spilled.safetensors`. Where a trace block by block was begun and came to nothing, whatever the reason, a new worker
-    traces the whole, so that the graph is that of a process that traced nothing before. Raises TraceError with the
-    worker's one sentence where it fails or dies; on Ctrl-C the worker is killed before KeyboardInterrupt goes on.
+
+def begin(plan: ComponentPlan, work: Path, among: Workers) -> None:
+    """Have one of the workers trace `plan` into `work`, as soon as one is free, for `trace_component` to wait for."""
+    if not _missing():
+        _begin(_resolved(plan), work.resolve(), among)
+
+
+def trace_component(plan: ComponentPlan, work: Path, among: Workers | None = None) -> TracedComponent:
+    """Trace `plan` in a worker with `work`, an existing empty folder, as its place to write.
+
+    The worker is one `among` those, which may be at it since `begin`, or of its own. Leaves `graph.mindir`, `trace.log`
+    (all the worker printed) and, where a weight cannot be streamed as it lies, `spilled.safetensors`. Where a trace
+    block by block was begun and came to nothing, whatever the reason, a new worker traces the whole, so that the graph
+    is that of a process that traced nothing before. Raises TraceError with the worker's one sentence where it fails or
+    dies.
     """
-    for module in ("mindspore", "mindone"):
-        if importlib.util.find_spec(module) is None:
-            raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
-    work = work.resolve()
-    plan = replace(plan, folder=plan.folder.resolve())
+    module = _missing()
+    if module:
+        raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
+    if among is None:
+        with workers(1) as own:
+            return trace_component(plan, work, own)
+    work, plan = work.resolve(), _resolved(plan)
     try:
-        answer, code = _run(plan, work)
+        answer, code = _answer(plan, work, among)
         why = _why_whole(plan, work, answer, code)
         if not why:
             traced = _read(plan, work, answer, code)
@@ -62,7 +73,16 @@ def trace_component(plan: ComponentPlan, work: Path) -> TracedComponent:
                 why = str(error)
     finally:
         clear(work)
-    return _read(plan, work, *_run(replace(plan, way="whole"), work, why))
+    return _read(plan, work, *_answer(replace(plan, way="whole"), work, among, why))
+
+
+def _missing() -> str:
+    """What tracing needs and is not installed; empty where it all is."""
+    return next((name for name in ("mindspore", "mindone") if importlib.util.find_spec(name) is None), "")
+
+
+def _resolved(plan: ComponentPlan) -> ComponentPlan:
+    return replace(plan, folder=plan.folder.resolve())
 
 
 def _why_whole(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, code: int) -> str:
@@ -80,21 +100,18 @@ def _read(plan: ComponentPlan, work: Path, answer: Mapping[str, Any] | None, cod
     return replace(from_json(TracedComponent, answer), plan=plan)
 
 
-def _run(plan: ComponentPlan, work: Path, why_whole: str = "") -> tuple[dict[str, Any] | None, int]:
-    """Run the worker; return what it answers, None where it died, and its exit code."""
-    request, result = work / _REQUEST_FILE, work / _RESULT_FILE
-    content = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole}
-    content |= {"work": str(work), "parent": os.getpid()}
-    request.write_text(json.dumps(content), encoding="utf-8")
-    result.unlink(missing_ok=True)
-    with (work / LOG_FILE).open("wb") as log:
-        code = processes.run(
-            [sys.executable, "-m", "attnfuse.tracing.worker", str(request)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=work,  # MindSpore writes rank_0/ and kernel_meta/ where it stands
-            env=environment(),
-        ).returncode
+def _begin(plan: ComponentPlan, work: Path, among: Workers, why_whole: str = "") -> None:
+    (work / _RESULT_FILE).unlink(missing_ok=True)
+    content = {"plan": to_json(plan), "way": plan.way, "why_whole": why_whole, "work": str(work)}
+    among.begin(work / _REQUEST_FILE, content)
+
+
+def _answer(plan: ComponentPlan, work: Path, among: Workers, why_whole: str = "") -> tuple[dict[str, Any] | None, int]:
+    """What the worker answers, None where it died, and its exit code."""
+    if not among.begun(work / _REQUEST_FILE):
+        _begin(plan, work, among, why_whole)
+    code = among.wait(work / _REQUEST_FILE)
+    result = work / _RESULT_FILE
     return json.loads(result.read_text(encoding="utf-8")) if result.exists() else None, code
 
 

@@ -1,4 +1,4 @@
-"""The subprocess that traces one component: `python -m attnfuse.tracing.worker REQUEST.json`.
+"""What traces one component: a worker, which `attnfuse.tracing.server` forks.
 
 The request holds a plan and a work folder; into the folder go `graph.mindir` and `trace.json`, which holds a
 TracedComponent, or {"error": one sentence} with exit code 1. Of a model that is traced block by block the pieces are
@@ -11,10 +11,10 @@ from __future__ import annotations
 import gc
 import json
 import re
-import sys
 import time
 import traceback
 from dataclasses import replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,23 @@ from attnfuse.tracing.blocks.pieces import BEGUN_FILE, occurrences, write_pieces
 from attnfuse.tracing.checkpoint import find_files, read_tensors
 from attnfuse.tracing.contract import DTYPES, ComponentPlan, TensorSpec, Traced, TracedComponent
 from attnfuse.tracing.graph_weights import weights_of
+from attnfuse.tracing.imports import by_name
 
 GRAPH_FILE = "graph.mindir"
 RESULT_FILE = "trace.json"
+
+
+def prepare() -> None:
+    """Import what every trace needs of MindSpore and of mindone. Raises what the imports do."""
+    by_name()
+    for module in (
+        "attnfuse.tracing.build",
+        "attnfuse.tracing.weights",
+        "attnfuse.tracing.blocks.tracer",
+        "mindone.diffusers.models.modeling_utils",
+        "mindone.transformers.modeling_utils",
+    ):
+        import_module(module)
 
 
 class _NotInBlocksError(Exception):
@@ -61,6 +75,7 @@ def _trace(plan: ComponentPlan, work: Path, why_whole: str) -> TracedComponent:
     started = time.monotonic()
     # Before MindSpore, which takes seconds to import: a checkpoint that cannot be read is told at once.
     tensors = read_tensors(find_files(plan.folder, plan.library))
+    by_name()
     try:
         import mindspore
 
@@ -173,7 +188,3 @@ def first_line(error: Exception) -> str:
         if after is not None:
             return first[:-1] + after[1:]
     return first
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

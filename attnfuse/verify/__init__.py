@@ -5,6 +5,9 @@
     numbers     original and fused run in onnxruntime, against a float64 run of the original; level "full"
     sites       the same for each attention alone, on the values it meets and on drawn ones; level "full"
 
+Level "sampled" does what "full" does on one input only, and of sites and replaced operators that compute the same it
+runs one.
+
 This file imports only the records at import time: the inference worker is a module of this package and must not
 find protobuf loaded before MindSpore.
 """
@@ -14,12 +17,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attnfuse.errors import UsageError
-from attnfuse.verify.result import NOT_VERIFIED, ComponentVerification, Level, OutputFigures, SiteFigures, Verification
+from attnfuse.verify.result import (
+    LEVELS,
+    NOT_VERIFIED,
+    ComponentVerification,
+    Level,
+    OutputFigures,
+    SiteFigures,
+    Verification,
+)
+
+if TYPE_CHECKING:
+    from attnfuse.verify.certificate import Held
 
 __all__ = [
+    "LEVELS",
     "NOT_VERIFIED",
     "VERIFIED_BATCHES",
     "ComponentVerification",
@@ -32,6 +47,7 @@ __all__ = [
     "data_files",
     "measure_memory",
     "require_executor",
+    "verify_alone",
     "verify_batches",
     "verify_component",
 ]
@@ -41,7 +57,13 @@ VERIFIED_BATCHES = (1, 2)
 """Where a component for any batch is verified: at one row some operators broadcast that do not at several."""
 
 _INFERENCE, _NUMBERS = {"mindspore": "trace"}, {"onnx": "verify", "onnxruntime": "verify"}
-_EXECUTORS = {"static": _INFERENCE, "full": _INFERENCE | _NUMBERS, "memory": _NUMBERS, "numbers": _NUMBERS}
+_EXECUTORS = {
+    "static": _INFERENCE,
+    "sampled": _INFERENCE | _NUMBERS,
+    "full": _INFERENCE | _NUMBERS,
+    "memory": _NUMBERS,
+    "numbers": _NUMBERS,
+}
 _DONE = {"memory": "measuring memory", "numbers": "comparing numbers"}
 """What is done → what must be installed → the extra that brings it."""
 
@@ -105,6 +127,17 @@ def verify_component(
     )
 
 
+def verify_alone(name: str, graph: Path, work: Path) -> ComponentVerification:
+    """Check one graph by itself: its structure, and MindSpore's inference over it; level "static".
+
+    Raises as `verify_component` does.
+    """
+    require_executor("static")
+    from attnfuse.verify.component import check_alone
+
+    return check_alone(name, graph, work)
+
+
 def verify_batches(
     *,
     name: str,
@@ -140,8 +173,8 @@ def verify_batches(
     )
 
 
-def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
-    """Check files against the digests of a `verification.json`; the number of files that were checked.
+def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> Held:
+    """Check files against the digests of a `verification.json`: how many, and what it says was not verified of them.
 
     Raises VerificationError where one differs, and SourceError for a certificate that cannot be read.
     """

@@ -70,6 +70,9 @@ def check_batches(
         fused=certificate.compared_files(model.proto, written, {}),
         drawn=tuple(f"{drawn} at batch {batch}" for batch, result in results.items() for drawn in result.drawn),
         data=tuple(file for result in results.values() for file in result.data),
+        not_verified=tuple(
+            f"at batch {batch}: {text}" for batch, result in results.items() for text in result.not_verified
+        ),
         seconds={
             f"{stage} at batch {batch}": seconds
             for batch, result in results.items()

@@ -7,6 +7,7 @@ graph's folder, so it stays true wherever they are copied together.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -70,6 +71,7 @@ class _Component(_Part):
     passed: bool
     original: tuple[_File, ...] = Field(min_length=1)
     fused: tuple[_File, ...] = Field(min_length=1)
+    not_verified: tuple[str, ...] = ()
 
 
 class _Certificate(_Part):
@@ -77,8 +79,16 @@ class _Certificate(_Part):
     components: tuple[_Component, ...] = Field(min_length=1)
 
 
-def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> int:
-    """Check files against a certificate; the number of files that were checked.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What still is as a certificate has it: how many files, and what had not been verified of them."""
+
+    files: int
+    not_verified: tuple[str, ...]
+
+
+def check_certificate(certificate: Path, original: Path | None = None, fused: Path | None = None) -> Held:
+    """Check files against a certificate.
 
     Without graphs, the fused files of every component are looked for beside the certificate. With both, the component
     whose fused graph has the digest of `fused` is meant, and both sides are checked against it. Raises
@@ -104,7 +114,8 @@ def check_certificate(certificate: Path, original: Path | None = None, fused: Pa
     for folder, file in checks:
         if _sha256(folder / file.name) != file.sha256:
             raise VerificationError(f"{folder / file.name} is not what was verified: its digest differs.")
-    return len(checks) + (0 if original is None or fused is None else 2)
+    not_verified = tuple(f"{part.name}: {text}" for part in parts for text in part.not_verified)
+    return Held(len(checks) + (0 if original is None or fused is None else 2), not_verified)
 
 
 def _read(certificate: Path) -> _Certificate:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from pydantic import computed_field
 
 from attnfuse.serialisation import Number, Unsaved, to_json
 from attnfuse.version import __version__
 
-Level: TypeAlias = Literal["static", "full"]
+Level: TypeAlias = Literal["static", "sampled", "full"]
+"""From the least to the most: "sampled" runs one of several equal blocks, and the whole on one input."""
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 SCHEMA = "attnfuse.verification/2"
 
@@ -123,6 +125,12 @@ class ComponentVerification:
     """What was drawn for each whole run, in words; empty where `data` was given, and at level "static"."""
     data: tuple[ComparedFile, ...] = ()
     """Files of the inputs that were given."""
+    compute: dict[str, str] = field(default_factory=dict)
+    """The dtypes that the policy asks sites to be computed in, by their results; empty where none is known."""
+    never_fully_masked: tuple[str, ...] = ()
+    """Results of sites of which the policy says that each row has a key: other rows were not asked about."""
+    not_verified: tuple[str, ...] = ()
+    """What this level asks for and could not be verified, in words: operators that cannot be run here."""
     seconds: Unsaved[dict[str, float]] = field(default_factory=dict, compare=False)
     """Wall time per stage; never part of the JSON, which must not depend on the machine."""
 
@@ -147,6 +155,11 @@ class Verification:
         return all(c.passed for c in self.components)
 
     @property
+    def complete(self) -> bool:
+        """Whether all was verified that the level asks for."""
+        return not any(c.not_verified for c in self.components)
+
+    @property
     def findings(self) -> tuple[str, ...]:
         """Every finding, with its component's name in front."""
         return tuple(f"{c.name}: {finding}" for c in self.components for finding in c.findings)
@@ -157,6 +170,7 @@ class Verification:
             "schema": SCHEMA,
             "attnfuse": __version__,
             "passed": self.passed,
+            "complete": self.complete,
             "components": [c.to_json() for c in self.components],
             "not_verified": list(NOT_VERIFIED),
         }

@@ -13,52 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from attnfuse import compiler, staged_verification
 from attnfuse.output import digest
 from attnfuse.report.model import Manifest, Report
 from attnfuse.standing import Standing
-from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
-from attnfuse.verify import ComponentVerification, certificate
-from attnfuse.verify.result import ComparedFile
-from tests.cli.conftest import Answer, Command, tree
-from tests.support.checkpoints import SD21_UNET, SMALL_VAE
+from tests.cli.conftest import NAMES, Command, Run, tree, verified
 from tests.support.split import write_split
-from tests.support.tracer import Tracer, write_weights
-
-NAMES = ["unet", "vae_decoder", "vae_encoder"]
-
-
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pipeline of three components, traced by a stand-in."""
-    monkeypatch.setattr(runner, "trace_component", Tracer())
-    folder = tmp_path / "in"
-    index: dict[str, Any] = {"_class_name": "StableDiffusionPipeline"}
-    for name, config in (("unet", SD21_UNET), ("vae", SMALL_VAE)):
-        (folder / name).mkdir(parents=True)
-        write_json(folder / name / "config.json", config)
-        write_weights(folder / name / "diffusion_pytorch_model.safetensors")
-        index[name] = ["diffusers", config["_class_name"]]
-    write_json(folder / "model_index.json", index)
-    return folder
-
-
-Run = Callable[..., Answer]
-
-
-@pytest.fixture
-def compiled(command: Command, source: Path, tmp_path: Path) -> Run:
-    """Compile these components, all where none is named, into one output."""
-
-    def run(*components: str, given: Path = source, code: int = 0, options: tuple[str | Path, ...] = ()) -> Answer:
-        chosen = [text for name in components for text in ("--component", name)]
-        answer = command("compile", given, "-o", tmp_path / "out", "--progress", "never", *chosen, *options)
-        assert answer.code == code, answer.err
-        return answer
-
-    return run
+from tests.support.tracer import Tracer, stand_in
 
 
 def manifest(out: Path) -> Manifest:
@@ -197,7 +159,7 @@ def test_nothing_is_added_of_another_mindspore(compiled: Run, tmp_path: Path, mo
         traced.versions["mindspore"] = "2.0"
         return traced
 
-    monkeypatch.setattr(runner, "trace_component", other)
+    stand_in(monkeypatch, other)
     refused(compiled, tmp_path, "vae_decoder", message="holds unet made with mindspore 1.0, and this was made with 2.0")
 
 
@@ -261,31 +223,6 @@ def test_graphs_are_gathered_in_a_folder(command: Command, tmp_path: Path) -> No
     assert {"unet_variables/data_0", "vae_variables/data_0"} <= manifest(out).inputs.keys()
     for stem in ("unet", "vae"):
         assert command("compile", tmp_path / stem / f"{stem}_graph.mindir", "-o", out, "--check").code == 0
-
-
-@pytest.fixture
-def verifying(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Verification that runs nothing and finds nothing, with the digests of what it was given."""
-    monkeypatch.setattr(compiler, "require_executor", lambda level: None)
-
-    def verify(*, name: str, original: Path, fused: Path, level: Any, seed: int, **_: object) -> ComponentVerification:
-        def files(graph: Path) -> tuple[ComparedFile, ...]:
-            beside = sorted(path for path in graph.parent.rglob(f"{name}_variables/*") if path.is_file())
-            found = [(path.relative_to(graph.parent).as_posix(), digest(path)) for path in (graph, *beside)]
-            return tuple(ComparedFile(where, one.sha256, one.bytes) for where, one in found)
-
-        return ComponentVerification(name=name, level=level, seed=seed, original=files(original), fused=files(fused))
-
-    monkeypatch.setattr(staged_verification, "verify_component", verify)
-
-
-def verified(out: Path) -> dict[str, tuple[str, int]]:
-    """Level and seed of each component that a certificate stands for; it holds."""
-    path = out / "verification.json"
-    if not path.exists():
-        return {}
-    assert certificate.check_certificate(path) > 0
-    return {one["name"]: (one["level"], one["seed"]) for one in json.loads(path.read_bytes())["components"]}
 
 
 @pytest.mark.usefixtures("verifying")

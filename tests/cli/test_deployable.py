@@ -18,11 +18,11 @@ from attnfuse.mindir.dtypes import BFLOAT16
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.targets import OPERATORS, Target
 from attnfuse.targets.nodes import deployment_refusals
-from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from tests.cli.conftest import tree
 from tests.support.graphs import transformer
 from tests.support.small_models import SMALL, write_configs
+from tests.support.tracer import stand_in
 from tests.support.traces import TracedDemo
 
 Run = Callable[..., tuple[int, str]]
@@ -211,7 +211,7 @@ def test_every_graph_of_the_demo_is_deployable(
     def traced_before(plan: ComponentPlan, work: Path) -> TracedComponent:
         return traced_demo("float16", plan.name)[plan.name]
 
-    monkeypatch.setattr(runner, "trace_component", traced_before)
+    stand_in(monkeypatch, traced_before)
     out = tmp_path / "out"
     code, said = attnfuse("compile", demo_folder, "-o", out, "--require", "deployable", "--require", "fused==sites")
     assert code == 0, said

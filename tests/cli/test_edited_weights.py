@@ -21,7 +21,6 @@ from attnfuse.mindir import codec
 from attnfuse.mindir.edits import Pad, WeightEdits
 from attnfuse.mindir.external import parameter_name, parameters
 from attnfuse.pass_manager import Context
-from attnfuse.tracing import runner
 from attnfuse.tracing.demo import write_json
 from attnfuse.verify.inference import inferred_types
 from tests.cli.conftest import Command, tree
@@ -29,7 +28,7 @@ from tests.support.checkpoints import SD21_UNET
 from tests.support.graphs import transformer
 from tests.support.split import write_split
 from tests.support.toy_pass import ToyPass
-from tests.support.tracer import Tracer, write_weights
+from tests.support.tracer import Tracer, stand_in, write_weights
 
 EDITS = WeightEdits(pads=(Pad(0, 4, 8),))
 OWN, EDITED = "blocks.0.attn1.to_q.weight", "blocks.0.attn1.to_q.weight__pad_0_4_8"
@@ -101,7 +100,7 @@ def check_weights(graph: Path, name: str = OWN) -> None:
 @pytest.fixture
 def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline whose UNet is traced to the same graph, with its checkpoint."""
-    monkeypatch.setattr(runner, "trace_component", Tracer())
+    stand_in(monkeypatch, Tracer())
     folder = tmp_path / "in"
     (folder / "unet").mkdir(parents=True)
     write_json(folder / "unet" / "config.json", SD21_UNET)

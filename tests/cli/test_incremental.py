@@ -22,7 +22,6 @@ from attnfuse.compiler import CompileRequest
 from attnfuse.errors import TraceError
 from attnfuse.output import digest, identity
 from attnfuse.progress import Silent
-from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, TracedComponent
 from attnfuse.tracing.demo import write_json
 from tests.cli.conftest import Answer, Command, tree
@@ -31,7 +30,7 @@ from tests.support.console import command as command_line
 from tests.support.console import environment
 from tests.support.split import write_split
 from tests.support.toy_pass import ToyPass
-from tests.support.tracer import Tracer, write_weights
+from tests.support.tracer import Tracer, stand_in, write_weights
 from tests.support.waiting import PATIENCE, tick
 
 WEIGHTS = Path("unet/diffusion_pytorch_model.safetensors")
@@ -58,7 +57,7 @@ def edit(package: Path, text: str = "") -> None:
 @pytest.fixture
 def tracer(monkeypatch: pytest.MonkeyPatch) -> Tracer:
     found = Tracer()
-    monkeypatch.setattr(runner, "trace_component", found)
+    stand_in(monkeypatch, found)
     monkeypatch.setattr(traces_package, "version", lambda name: "1.0")
     return found
 
@@ -150,7 +149,7 @@ CHANGES: dict[str, tuple[Callable[[Path, Path], object] | None, list[str], list[
     "soc": (None, ["--soc", "ascend310p"], ["trace from cache", "hashing inputs", "fusing"]),
     "dtype": (None, ["--dtype", "bfloat16"], ["tracing", "hashing inputs", "unchanged"]),
     "shape": (None, ["--batch", "3"], ["tracing", "hashing inputs", "unchanged"]),
-    "way of tracing": (None, ["--trace", "blocks"], ["tracing", "hashing inputs", "unchanged"]),
+    "way of tracing": (None, ["--trace", "whole"], ["tracing", "hashing inputs", "unchanged"]),
     "graph edited": (
         lambda given, out: flip_last_byte(out / "unet_graph.mindir"),
         [],
@@ -346,7 +345,7 @@ def test_what_cannot_be_traced_is_tried_again(
         raise TraceError("component unet cannot be traced: not today")
 
     with monkeypatch.context() as patched:
-        patched.setattr(runner, "trace_component", refuse)
+        stand_in(patched, refuse)
         assert command("compile", source, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache").code == 3
     assert command("compile", source, "-o", tmp_path / "out", "--cache-dir", tmp_path / "cache").code == 0
     assert tracer.traced == ["unet"]

@@ -78,7 +78,9 @@ def plant(tmp_path: Path, data: bytes) -> Path:
 def test_a_wrong_scale(command: Command, pair: tuple[bytes, bytes], source: Path, tmp_path: Path) -> None:
     site = next(value for value in attentions(pair[1]) if "attnfuse" not in value)  # heads that are not padded
     out = plant(tmp_path, wrong_scale(pair[1], site))
-    found = reduced(command, source, out, "-o", tmp_path / "r").document
+    answer = reduced(command, source, out, "-o", tmp_path / "r")
+    found = answer.document
+    assert "run whole" not in answer.err  # the site alone shows it
     original, after = written(tmp_path / "r", "original", "fused")
     assert node_count(original.proto) <= FEW
     assert [node.op for node in after.nodes if node.op != "Constant"] == ["PromptFlashAttention"]

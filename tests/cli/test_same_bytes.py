@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import re
 from pathlib import Path
 
 import pytest
 
-from attnfuse.tracing.demo import TEXT_ENCODER, write_demo
+from attnfuse.tracing.demo import write_json
 from tests.cli.conftest import tree
-from tests.support.checkpoints import write_model
+from tests.support.checkpoints import XL_TEXT_ENCODER, XL_TEXT_ENCODER_2, write_pipeline
 from tests.support.console import attnfuse
 from tests.support.graphs import transformer
 from tests.support.split import write_split
@@ -18,15 +19,16 @@ from tests.support.split import write_split
 POLICY = '[[rules]]\nmatch = "unet.blocks.1.*"\nflash = false\n[[rules]]\nmatch = "vae"\nflash = false\n'
 
 
-def compiled(folder: Path, seed: str, *source: str | Path, toy: bool) -> dict[str, bytes]:
+def compiled(folder: Path, seed: str, *source: str | Path, toy: bool, code: int = 0) -> dict[str, bytes]:
     """Everything one compile writes and says, run in `folder`."""
     out = folder / "out"
     answer = attnfuse(
         "compile", *source, "-o", out, "--json", "--policy", "policy.toml", toy=toy, cwd=folder, PYTHONHASHSEED=seed,
         XDG_CACHE_HOME=str(folder / "cache"),
     )  # fmt: skip
-    assert answer.returncode == 0, answer.stderr
-    return {**tree(out), "stdout": answer.stdout.encode()}
+    assert answer.returncode == code, answer.stderr
+    told = re.sub(r"\d+\.\d s, peak memory .*", "#", answer.stderr.replace(str(folder), ""))
+    return {**tree(out), "stdout": answer.stdout.encode(), "stderr": told.encode()}
 
 
 @pytest.mark.parametrize("kind", ["inline", "external"])
@@ -42,20 +44,22 @@ def test_a_mindir_file(tmp_path: Path, kind: str) -> None:
             source = write_split(folder / "in", builder=transformer(sites=4))
         results.append(compiled(folder, seed, source if seed == "1" else os.path.relpath(source, folder), toy=True))
     assert results[0] == results[1]
-    assert len(results[0]) == 5 + (kind == "external")
+    assert len(results[0]) == 6 + (kind == "external")
 
 
 @pytest.mark.mindspore
-def test_a_traced_component(tmp_path: Path) -> None:
-    """The demo's text encoder with one layer, of which the others are copies: traced from two folders, to two."""
+def test_traced_components(tmp_path: Path) -> None:
+    """Two text encoders: traced from two folders, to two, one at a time and side by side; a third cannot be traced."""
     results: list[dict[str, bytes]] = []
-    for seed, source in (("1", "demo"), ("77", "pipeline")):
+    for seed, source, jobs in (("1", "xl", "1"), ("77", "pipeline", "2")):
         folder = tmp_path / f"run{seed}"
-        (folder / source).mkdir(parents=True)
-        write_demo(folder / source)
-        shutil.rmtree(folder / source / "text_encoder")
-        write_model(folder / source / "text_encoder", {**TEXT_ENCODER, "num_hidden_layers": 1})
+        models = {"text_encoder": XL_TEXT_ENCODER, "text_encoder_2": XL_TEXT_ENCODER_2}
+        layers = {name: {**config, "num_hidden_layers": 1} for name, config in models.items()}
+        write_pipeline(folder / source, "StableDiffusionXLPipeline", layers, "EulerDiscreteScheduler")
+        index = json.loads((folder / source / "model_index.json").read_text())
+        write_json(folder / source / "model_index.json", {**index, "newest": ["diffusers", "NewestModel"]})
         (folder / "policy.toml").write_text(POLICY)
-        results.append(compiled(folder, seed, source, "--component", "text_encoder", toy=True))
+        results.append(compiled(folder, seed, source, "--jobs", jobs, toy=True, code=3))
     assert results[0] == results[1]
-    assert set(results[0]) >= {"text_encoder_graph.mindir", "text_encoder_variables/data_0", "manifest.json"}
+    told = results[0]["stderr"].decode().splitlines()
+    assert [line for line in told if "tracing" in line] == ["text_encoder: tracing", "text_encoder_2: tracing"]

@@ -182,7 +182,8 @@ def test_a_weight_of_a_checkpoint_is_looked_at(
 def test_a_graph_with_its_weights_inside(tmp_path: Path) -> None:
     path = attention(LARGE).write(tmp_path / "net.mindir")
     source = MindirSource.open(path, (), None, ShapeOptions())
-    component = source.load("net", tmp_path, Silent(), weights=True)
+    with source.opened(tmp_path, 1) as load:
+        component = load("net", Silent(), weights=True)
     rewritten, data = rewrite(component, Policy(), LITE, PASSES)
     assert "ReduceMax" in operators(Model(codec.parse(data, "the result")))
     assert [name for name, _ in rewritten.weights] == ["attn.table"]

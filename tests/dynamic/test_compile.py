@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.mindir import codec
 from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
-from attnfuse.sources import Component, PipelineSource
+from attnfuse.sources import Component, Load, PipelineSource
 from attnfuse.tracing.contract import DYNAMIC_BATCHES, ShapeOptions
 from attnfuse.tracing.plan import plan_all
 from tests.dynamic.graphs import Make, attention, graph
@@ -47,7 +48,11 @@ class _Source:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: ComponentTypes(name) for name in self.makes}
 
-    def load(self, name: str, work: Path, progress: Progress, *, weights: bool) -> Component:
+    @contextmanager
+    def opened(self, work: Path, jobs: int) -> Iterator[Load]:
+        yield self._load
+
+    def _load(self, name: str, progress: Progress, *, weights: bool) -> Component:
         batches = {batch: codec.serialise(graph(self.makes[name], batch)) for batch in DYNAMIC_BATCHES}
         data = next(iter(batches.values()))
         return Component(

@@ -76,7 +76,8 @@ _PICKS = (
     "ReflectionPad3D ReplicationPad1D ReplicationPad2D ReplicationPad3D ResizeNearestNeighbor "
     f"ResizeNearestNeighborV2 UpsampleNearest1D UpsampleNearest2D UpsampleNearest3D TupleGetItem {_SPLITS}"
 )
-_SCATTERS = " ".join(name for name in OPERATORS if name.startswith("Scatter") and name != "ScatterUpdate")
+_UPDATES = ("ScatterUpdate", "ScatterNdUpdate")
+_SCATTERS = " ".join(name for name in OPERATORS if name.startswith("Scatter") and name not in _UPDATES)
 _BEGINNINGS = (
     *("Dense", "Addmm", "Conv", "LayerNorm", "GroupNorm", "BatchNorm", "RmsNorm", "Softmax", "LogSoftmax", "TopK"),
 )
@@ -240,7 +241,7 @@ REPLACED = (
         " ".join(name for name in OPERATORS if name.startswith("Inplace")),
         lambda row: row.memory.effect is Effect.WRITES,
         " ".join(name for name in OPERATORS if name.startswith("Assign"))
-        + " ScatterUpdate KVCacheScatterUpdate BatchNorm Embedding Generator",
+        + " ScatterUpdate ScatterNdUpdate KVCacheScatterUpdate BatchNorm Embedding Generator",
     ),
     Replaced(
         "site numbers: factors that are none",

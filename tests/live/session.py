@@ -63,7 +63,7 @@ class Recorder:
     def amount(self, done: int, total: int) -> None:
         self.most = max(self.most, (done, total))
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         pass
 
 

@@ -47,7 +47,7 @@ def test_the_package_has_just_these() -> None:
     [
         ({"runtime": "ms"}, UsageError, "runtime 'ms' is not one of lite, mindspore"),
         ({"soc": "910"}, UsageError, "soc '910' is not one of ascend310p"),
-        ({"verify": "all"}, UsageError, "verify 'all' is not one of none, static, full"),
+        ({"verify": "all"}, UsageError, "verify 'all' is not one of none, static, sampled, full"),
         ({"verify": "full"}, UsageError, "without an output"),
         ({"force_cast_dtype": "fp16"}, UsageError, "force_cast_dtype 'fp16' is not one of float16"),
         ({"force_cast_dtype": np.float32}, UsageError, "force_cast_dtype <class 'numpy.float32'> is not one of"),
@@ -89,7 +89,7 @@ class Recorder:
     def amount(self, done: int, total: int) -> None:
         self.told.append((done, total))
 
-    def memory(self, peak: int) -> None:
+    def worker(self, seconds: float, peak: int) -> None:
         pass
 
 

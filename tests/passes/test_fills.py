@@ -15,6 +15,7 @@ from attnfuse.mindir.dtypes import BFLOAT16, FLOAT16, FLOAT32, DType
 from attnfuse.targets import RUNTIMES
 from attnfuse_passes.attention.uniform import makers, uniform
 from tests.support.graphs import GraphBuilder
+from tests.support.masks import added_constant, both, filled
 from tests.support.oracle import Array
 from tests.support.sites import Change, Site
 
@@ -89,7 +90,7 @@ def assumed(site: SiteRecord) -> list[str]:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("number", [-1e4, -60000.0, -1e9])
+@pytest.mark.parametrize("number", [-1000.0, -4096.0, -1e4, -60000.0, -1e9])
 @pytest.mark.parametrize("dtype", [FLOAT32, BFLOAT16, FLOAT16])
 def test_a_fill_below_every_real_score_hides_keys(dtype: DType, number: float, runtime: str) -> None:
     """What it rests on is told: half of the fill is the bound that verification checks."""
@@ -104,6 +105,33 @@ def test_a_fill_below_every_real_score_hides_keys(dtype: DType, number: float, r
         assert told == []  # a quarter of what float16 holds is no lower than half of it
     else:
         assert [text.partition(":")[0] for text in told] == [f"scores stay above {held / 2:g}"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_may_bring_a_filled_key_back_is_told(runtime: str) -> None:
+    def scores(g: GraphBuilder, s: str) -> str:
+        return g.add(g.masked_fill(s, mask(g), literal(-1e4)), g.input("bias", ROWS.shape, FLOAT16))
+
+    site = Site(scores=scores).fused(runtime, bias=np.zeros(ROWS.shape), mask=ROWS)
+    assert any(text.startswith("scores and biases added to them stay above -5000") for text in assumed(site))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("number", [-1000.0, -1e4])
+def test_what_is_known_to_bring_a_filled_key_back_is_refused(number: float, runtime: str) -> None:
+    """More than half of the fill added behind: a score could reach the sum, however low it stays itself."""
+    for share, code in ((0.6, "facts.fill"), (0.1, None)):
+        constant = np.array([0.0, 0.0, -share * number, 0.0, 0.0])
+        site = Site(
+            scores=both(filled(number, dtype=FLOAT32), added_constant(constant, FLOAT32)),
+            dtype=FLOAT32,
+            no_fully_masked_rows=True,
+            builder=GraphBuilder("site"),
+        )
+        if code is None:
+            site.fused(runtime, mask=np.arange(5) % 3 == np.zeros((2, 1, 1, 1)))
+        else:
+            assert site.refused(runtime) == code
 
 
 def test_a_fill_below_what_the_scores_were_computed_in_needs_no_assumption() -> None:
@@ -121,15 +149,16 @@ def test_a_fill_below_what_the_scores_were_computed_in_needs_no_assumption() -> 
     assert (site.status, len(assumed(site))) == ("fused", 1)
 
 
-@pytest.mark.parametrize("number", [-1000.0, -10.0, 0.0])
+@pytest.mark.parametrize("number", [-990.0, -100.0, 0.0])
 def test_a_fill_that_a_score_may_reach_stays(number: float) -> None:
     for dtype in (FLOAT32, BFLOAT16, FLOAT16):
         site = Site(scores=lambda g, s: g.masked_fill(s, mask(g), literal(number)), dtype=dtype)
         assert site.refused() == "facts.fill"
 
 
-def test_a_fill_that_a_factor_lifts_into_reach_stays() -> None:
-    site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(-1e4)), 0.01), dtype=FLOAT32)
+@pytest.mark.parametrize(("number", "factor"), [(-1e4, 0.01), (-1000.0, 0.5)])
+def test_a_fill_that_a_factor_lifts_into_reach_stays(number: float, factor: float) -> None:
+    site = Site(scores=lambda g, s: g.muls(g.masked_fill(s, mask(g), literal(number)), factor), dtype=FLOAT32)
     assert site.refused() == "facts.fill"
 
 

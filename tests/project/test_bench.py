@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from attnfuse.ir.graph import Model
+from attnfuse.mindir import codec
 from tests.support.graphs import transformer
 from tools.bench import compile as whole
-from tools.bench import growth, measuring, real_models, rewrite, stream, trace
+from tools.bench import growth, measuring, pipeline, real_models, rewrite, stream, trace, verify
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -44,6 +48,12 @@ def test_a_command_is_measured_with_what_it_starts(tmp_path: Path, monkeypatch: 
     assert 0 < found.cpu < 30
     assert 64 * 2**20 < found.peak < 256 * 2**20
     assert found.written == 1000
+
+
+def test_what_a_fork_shares_counts_once(tmp_path: Path) -> None:
+    held = 96 * 2**20
+    command = f"import os, time; held = bytearray(b'x') * {held}; os.fork(); time.sleep(1.5)"
+    assert held < measuring.measure([sys.executable, "-c", command], tmp_path).peak < 1.8 * held
 
 
 def test_growth_of_a_trace_is_told_by_its_first_size(tmp_path: Path) -> None:
@@ -84,11 +94,35 @@ def test_a_whole_compile_beside_an_export(
     out = capsys.readouterr().out
     assert out.startswith("31 of 32 sites fused, float16, 2 runs\n")
     found = rows(out)
-    assert [cells[-1] for name, cells in found.items() if name in (whole.COMPILE, whole.EXPORT)] == ["3", "5"]
-    assert f"{whole.COMPILE} / {whole.EXPORT}" in found
+    assert [found[name][-1] for name in (whole.COMPILE, whole.COPY, whole.EXPORT)] == ["3", "0", "5"]
+    assert {f"{whole.COMPILE} / {whole.COPY}", f"{whole.COMPILE} / {whole.EXPORT}"} < found.keys()
     assert list(tmp_path.iterdir()) == [pipeline]
     assert whole.main([str(pipeline), "--only", "export"]) == 0
     assert whole.COMPILE not in rows(capsys.readouterr().out)
+
+
+def test_a_pipeline_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+
+    def command(_: Path, arguments: list[str]) -> list[str]:
+        ran.append(arguments)
+        return ["sh", "-c", f"mkdir -p out && echo {text} > out/report.json"]
+
+    monkeypatch.setattr(pipeline, "_command", command)
+    (tmp_path / "sdxl").mkdir()
+    text = "same"
+    assert pipeline.main([str(tmp_path / "sdxl"), "--jobs", "1,2", "--rule", "vae"]) == 0
+    found = rows(capsys.readouterr().out)
+    assert [len(found[name]) for name in pipeline.RUNS] == [6, 6, 6]
+    assert [("--no-flash" in one, one[one.index("--jobs") + 1]) for one in ran] == [
+        (False, "1"), (True, "1"), (True, "1"), (False, "2"), (True, "2"), (True, "2")
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.iterdir()] == ["sdxl"]
+    text = "$$"
+    with pytest.raises(ValueError, match=r"differ in report\.json"):
+        pipeline.main([str(tmp_path / "sdxl")])
 
 
 @pytest.mark.parametrize("options", [[], ["--cold"], ["--dtype", "bfloat16"]])
@@ -149,3 +183,27 @@ def test_real_models_are_told_before_and_after_on_each_target(tmp_path: Path, mo
         (row,) = [line for line in section.splitlines() if line.startswith("| DiT")]
         before, after = row.split("|")[3].split("→")
         assert float(after) <= float(before)
+
+
+def test_verification_is_told_by_stage_and_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph, kept = transformer(sites=2, weights=False).write(tmp_path / "unet.mindir"), tmp_path / "kept"
+    cost = {"cpu_seconds": 3.4, "wall_seconds": 2.0, "runs": 2, "bytes": 2**21}
+    rows_ = [{"stage": "numbers", "run": "exact", "operator": "Softmax", **cost}]
+
+    def ran(command: Sequence[str], out: Path) -> measuring.Figures:
+        assert [*command[3:4], *command[6:8]] == ["verify", "--level", "sampled"]
+        assert command[-2:] == ["--max-memory", "2G"]
+        profile = {"stages": {"numbers": cost}, "operators": rows_}
+        Path(command[command.index("--profile") + 1]).write_text(json.dumps(profile))
+        return measuring.Figures(4.0, 5.0, 2**22, 0)
+
+    monkeypatch.setattr(verify, "measure", ran)
+    arguments = [str(graph), "--level", "sampled", "--max-memory", "2G", "--keep", str(kept)]
+    monkeypatch.setattr(sys, "argv", ["verify", *arguments])
+    assert verify.main() == 0
+    found = rows(capsys.readouterr().out)
+    assert found["whole"][:3] == ["5", "4", "4"]
+    fused = Model(codec.parse(codec.read_bytes(kept / "unet.mindir"), "unet"))
+    assert sum(node.op == "PromptFlashAttention" for node in fused.nodes) == 2

@@ -18,7 +18,7 @@ LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(
 
 def lint(tree: Path) -> subprocess.CompletedProcess[str]:
     """Run the contract of `tree`/pyproject.toml over the packages in `tree`, not over the installed ones."""
-    env = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'passes'}"}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path) for path in (tree, tree / "passes", tree / "runtime"))}
     return subprocess.run(
         [sys.executable, "-c", LINT, "--no-cache"],
         cwd=tree,
@@ -33,7 +33,7 @@ def lint(tree: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for package in ("attnfuse", "passes"):
+    for package in ("attnfuse", "passes", "runtime"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -60,6 +60,14 @@ def test_contract_holds(tree: Path) -> None:
         ("passes/attnfuse_passes/planted.py", "import mindone", "Only what runs in a subprocess"),
         ("attnfuse/cli/compile.py", "import attnfuse.tracing.weights", "Nobody else imports what runs"),
         ("attnfuse/ir/graph.py", "import onnxruntime", "Only verification needs"),
+        ("runtime/attnfuse_runtime/noise.py", "import attnfuse.names", "The runtime needs neither MindSpore"),
+        ("runtime/attnfuse_runtime/backends/lite.py", "import attnfuse.names", "The runtime needs neither MindSpore"),
+        ("runtime/attnfuse_runtime/schedulers/ddim.py", "import mindone", "The runtime needs neither MindSpore"),
+        (
+            "runtime/attnfuse_runtime/noise.py",
+            "import attnfuse_runtime.schedulers.ddim",
+            "The runtime's imports run one",
+        ),
     ],
 )
 def test_planted_import_is_caught(tree: Path, module: str, statement: str, broken: str) -> None:

@@ -61,6 +61,30 @@ def test_zeros_take_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert not file.get_tensor("proj_out.bias").any()
 
 
+@pytest.mark.parametrize(
+    ("model", "components"),
+    [
+        ("sd15", ["unet", "vae_decoder", "vae_encoder", "text_encoder"]),
+        ("sdxl", ["unet", "vae_decoder", "vae_encoder", "text_encoder", "text_encoder_2"]),
+    ],
+)
+def test_a_whole_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, components: list[str]) -> None:
+    folder = tmp_path / model
+    assert run(monkeypatch, str(folder), "--model", model, "--zeros", "--whole") == 0
+    plans = plan_pipeline(folder, "float16", ShapeOptions())
+    assert [plan.name for plan in plans] == components
+    stored = {plan.model: read_tensors(find_files(plan.folder, plan.library)) for plan in plans}
+    published = {"vae": 83_653_863, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840}
+    sizes = {name: sum(tensor.size for tensor in tensors.values()) for name, tensors in stored.items()}
+    assert sizes.items() <= {**published, "unet": sizes["unet"]}.items()
+
+
+def test_what_has_nothing_beside_it_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, str(tmp_path / "flux"), "--model", "flux", "--whole")
+    assert not (tmp_path / "flux").exists()
+
+
 def test_a_folder_that_is_there_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

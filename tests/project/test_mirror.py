@@ -1,4 +1,4 @@
-"""A test is found where what it tests is: tests/ mirrors attnfuse/, and tests/passes/ the passes."""
+"""A test is found where what it tests is: tests/ mirrors attnfuse/, tests/passes/ and tests/runtime/ the others."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ _ACROSS = {
     "passes/attention/test_weights": "what leaves attention weights as they are, and what does not",
     "verify/numbers/test_fully_masked_rows": "rows without a key that are no number: draws, comparison and mutants",
     "verify/numbers/test_assumptions": "what verification asks of a rewrite's assumptions",
+    "verify/numbers/test_gaps": "numbers around an operator without a rule: graph/gaps.py and full.py",
+    "verify/test_not_verified": "what verification lists as not verified, from the rules to the exit code",
+    "verify/test_policy_of_output": "the policy of an output that one of its graphs is verified by",
+    "reduction/test_demo": "faults planted in the demo's UNet, reduced",
     "verify/numbers/test_few_elements": "sites of few elements, judged over several draws",
     "passes/attention/test_interactions": "terms, shifts, casts and factors that meet in one site",
     "passes/attention/test_products": "products that attention is written with: identities and what is written",
@@ -52,6 +56,7 @@ _ACROSS = {
     "passes/test_fixtures": "passes by example",
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
+    "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
@@ -63,6 +68,7 @@ _ACROSS = {
     "verify/test_gates": "gates and rotations with mistakes planted in them",
     "test_forks": "how these tests start processes with MindSpore in them",
     "verify/test_mutants": "all checks, over planted mistakes",
+    "verify/test_repeated_blocks": "mistakes in one of several equal blocks, and at borders of steps",
     "verify/test_transposed": "products that transpose, with mistakes planted in them",
     "verify/test_wrong_biases": "all checks, over biases narrowed wrongly",
 }
@@ -71,7 +77,11 @@ _ACROSS = {
 
 def _modules() -> set[str]:
     """`verify/numbers/data`, `passes/attention`: modules and packages, as paths below tests/."""
-    folders = {ROOT / "attnfuse": Path(), ROOT / "passes/attnfuse_passes": Path("passes")}
+    folders = {
+        ROOT / "attnfuse": Path(),
+        ROOT / "passes/attnfuse_passes": Path("passes"),
+        ROOT / "runtime/attnfuse_runtime": Path("runtime"),
+    }
     return {
         (below / path.relative_to(folder)).with_suffix("").as_posix().removesuffix("/__init__")
         for folder, below in folders.items()

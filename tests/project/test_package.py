@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import attnfuse
+import attnfuse_runtime
 from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
+RUNTIME = ROOT / "runtime"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # Any of these being asked for, even inside a try, is a failure.
@@ -43,10 +46,13 @@ IN_A_SUBPROCESS = {
 }
 IN_A_SUBPROCESS.add("attnfuse.live.capture")
 
+# Beside verification itself, what asks it of parts of graphs; imported where that is begun.
+NEEDS_THE_VERIFY_EXTRA = ("attnfuse.verify.", "attnfuse.reduction.differences")
+
 
 def blocked_import(modules: list[str], blocked: tuple[str, ...] = HEAVY) -> subprocess.CompletedProcess[str]:
     """Import `modules` in a fresh interpreter that refuses the `blocked` packages."""
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'passes'}"}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(path) for path in (ROOT, ROOT / "passes", RUNTIME))}
     program = BLOCKER.format(blocked=blocked, modules=modules)
     command = [sys.executable, "-c", program]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -59,7 +65,7 @@ def core_modules() -> list[str]:
         for path in sorted((base / package).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            if name not in IN_A_SUBPROCESS and not name.startswith("attnfuse.verify."):
+            if name not in IN_A_SUBPROCESS and not name.startswith(NEEDS_THE_VERIFY_EXTRA):
                 names.append(name)
     return names
 
@@ -105,3 +111,39 @@ def test_wheel_holds_nothing_else(wheel: list[str]) -> None:
 
 def test_the_version_is_said_once_in_two_places() -> None:
     assert attnfuse.__version__ == PROJECT["version"]
+
+
+def test_the_runtimes_wheel_holds_its_package_alone(tmp_path: Path) -> None:
+    """Two trees of one repository: neither is in the other's wheel."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=RUNTIME, check=True, capture_output=True, timeout=PATIENCE)
+    (path,) = tmp_path.glob("*.whl")
+    assert path.name == f"attnfuse_runtime-{attnfuse_runtime.__version__}-py3-none-any.whl"
+    names = zipfile.ZipFile(path).namelist()
+    files = {file.relative_to(RUNTIME).as_posix() for file in runtime_files() if file.suffix in (".py", ".typed")}
+    info = f"attnfuse_runtime-{attnfuse_runtime.__version__}.dist-info"
+    assert files == {name for name in names if not name.startswith(info)}
+    assert f"{info}/licenses/LICENSE" in names
+
+
+def test_the_runtime_imports_nothing_of_attnfuse() -> None:
+    modules = [
+        ".".join(file.relative_to(RUNTIME).with_suffix("").parts).removesuffix(".__init__")
+        for file in runtime_files()
+        if file.suffix == ".py"
+    ]
+    assert "attnfuse_runtime.schedulers" in modules
+    result = blocked_import(modules, (*HEAVY, "attnfuse", "attnfuse_passes", "ml_dtypes", "pydantic", "scipy"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_runtime_is_of_a_python_that_hosts_have() -> None:
+    """Syntax of Python 3.9; that it runs there is for an environment of it."""
+    for file in runtime_files():
+        if file.suffix == ".py":
+            ast.parse(file.read_text(encoding="utf-8"), str(file), feature_version=(3, 9))
+
+
+def runtime_files() -> list[Path]:
+    found = (RUNTIME / "attnfuse_runtime").rglob("*")
+    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)

@@ -38,7 +38,7 @@ def test_each_stated_constant_is_the_codes(name: str, value: str, module: str) -
     assert getattr(importlib.import_module(module), name) == evaluated(value)
 
 
-@pytest.mark.parametrize("module", ["comparison", "replaced_operators", "accuracy", "site_numbers"])
+@pytest.mark.parametrize("module", ["comparison", "replaced_operators", "accuracy", "site_numbers", "finer"])
 def test_no_bound_is_left_out(module: str) -> None:
     """Whatever a module of bounds calls in capitals and is a number is in the table."""
     code = importlib.import_module(f"attnfuse.verify.numbers.{module}")

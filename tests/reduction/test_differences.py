@@ -12,7 +12,7 @@ from attnfuse.mindir.schema import ModelProto
 from attnfuse.reduction import differences
 from attnfuse.reduction.layouts import with_fewer_reshapes, without_edge_layouts
 from attnfuse.reduction.pairs import _alike, shrink
-from attnfuse.reduction.search import Search
+from attnfuse.reduction.search import Graphs, Search
 from attnfuse.verify.numbers import full
 from attnfuse.verify.numbers.comparison import problems
 from attnfuse.verify.result import OutputFigures
@@ -137,7 +137,7 @@ def layouts(factor: float) -> tuple[ModelProto, ModelProto]:
 def test_layouts_are_moved_to_the_rewrite(tmp_path: Path) -> None:
     """Both sides compute what they did: a sound pair stays one, and one that differs does so still."""
     for factor, differs in ((2.0, False), (3.0, True)):
-        moved = layouts(factor)
+        moved: Graphs = layouts(factor)
         for expected in ("Reshape", "Muls", "Muls", "Muls"):
             moved = next(_alike(without_edge_layouts(moved)))
             assert ops(moved[0])[0] == expected

@@ -79,6 +79,42 @@ class Structures(Chain):
         return x + y
 
 
+class Sized(nn.Cell):  # type: ignore[misc]
+    """A linear layer that gives another width than it takes, or the same."""
+
+    def __init__(self, taken: int, given: int) -> None:
+        super().__init__()
+        self.fc = mint.nn.Linear(taken, given)
+
+    def construct(self, x):  # type: ignore[no-untyped-def]
+        return self.fc(x)
+
+
+class Lazy(Layer):
+    """Which MindSpore makes a function of the graph, that it calls for each."""
+
+    @mindspore.lazy_inline  # type: ignore[untyped-decorator]
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+
+class Told(Layer):
+    """Takes numbers and None in one."""
+
+    def construct(self, x, told):  # type: ignore[no-untyped-def, override]
+        return self.fc(x) * told[1] if told[0] is None else x
+
+
+class Telling(Chain):
+    """Calls such blocks."""
+
+    def construct(self, x):  # type: ignore[no-untyped-def]
+        for layer in self.layers:
+            x = layer(x, (None, 3))
+        return x
+
+
 class Shapes(Chain):
     """Calls equal blocks with other shapes."""
 
@@ -170,6 +206,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "nested": lambda: Chain(*(Two() for _ in range(3))),
     "structures": lambda: Structures(*(Structured() for _ in range(3))),
     "shapes": lambda: Shapes(*(Layer() for _ in range(4))),
+    "sizes": lambda: Chain(*(Sized(*s) for s in ((WIDTH, WIDTH),) * 2 + ((WIDTH, 2 * WIDTH), (2 * WIDTH, WIDTH)) * 2)),
+    "lazy": lambda: Chain(*(Lazy(0.5) for _ in range(3))),
+    "told": lambda: Telling(*(Told() for _ in range(3))),
     "shared": _shared,
     "by number": lambda: Chain(*(Scaled(0.5 * number) for number in range(3))),
     "by tensor": lambda: Chain(*(Scaled(Tensor([0.5 * (n // 2)], mindspore.float32)) for n in range(4))),

@@ -4,7 +4,8 @@
 `FOLDER/fingerprints.json`, which says of pairs of cells whether they have one fingerprint. Imports MindSpore once, then
 forks a child for each model and one for each way, so that every trace is the first of its process. Into `FOLDER/NAME/`,
 slashes of the name being dots, go `whole.mindir`, and the pieces or, where the model is to be traced whole, `why.txt`;
-`error.txt` where the whole trace failed. Every repeat is cut out, however small. Worker side.
+`error.txt` where the whole trace failed. Every repeat is cut out, however small, and nothing is left a function by
+`lazy_inline`. Worker side.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import mindspore
 
 from attnfuse.tracing.blocks.fingerprints import Fingerprints
 from attnfuse.tracing.blocks.pieces import write_pieces
-from attnfuse.tracing.blocks.tracer import Tracer
+from attnfuse.tracing.blocks.tracer import Tracer, without_lazy_inline
 from attnfuse.tracing.build import Entry, build_skeleton, compile_again, compile_cell, entered
 from attnfuse.tracing.canonical import canonicalise
 from attnfuse.tracing.contract import TensorSpec
@@ -122,7 +123,7 @@ def _timed(way: str, place: Path, run: Callable[[], None]) -> None:
 
 def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
     try:
-        with opened() as cell:
+        with opened() as cell, without_lazy_inline(cell):
             proto = compile_cell(cell, inputs)
     except Exception as error:
         (place / "error.txt").write_text(first_line(error))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
+
 from attnfuse.ir.types import TensorType
 from attnfuse.mindir import dtypes
 from tests.support.graphs import GraphBuilder
@@ -29,6 +31,9 @@ def softmax(g: GraphBuilder, random: Random, scores: str, axis: int) -> str:
         largest = g.op("StopGradient", largest)
     shifted = g.sub(scores, largest)
     e = g.op("Exp", shifted)
+    if random.random() < 0.2:
+        length = g.op("LinalgVectorNorm", e, 1.0, (axis,), True, None)
+        return g.div(e, g.broadcast_to(g.op("ClampScalar", length, 1e-12, None), g.dims(e)))
     if random.random() < 0.5:
         total = g.op("SumExt", e, (axis,), True, None)
     else:
@@ -38,11 +43,19 @@ def softmax(g: GraphBuilder, random: Random, scores: str, axis: int) -> str:
 
 def untouched(g: GraphBuilder, random: Random, weights: str) -> str:
     """Something done to the weights that leaves every number as it is."""
-    match random.choice(["one", "ones", "dropout", "cut"]):
+    match random.choice(["one", "ones", "dropout", "cut", "dropout of mint", "slices"]):
         case "one":
             return g.muls(weights, 1.0)
         case "ones":
             return g.mul(weights, g.op("OnesLike", weights))
+        case "dropout of mint":
+            state = g.constant(np.array([0]))
+            return g.tuple_get_item(g.op("DropoutExt", weights, 0.0, state, state), 0)
+        case "slices":
+            axis, size = -1, g.dims(weights)[-1]
+            at = random.randrange(size)
+            pieces = [g.op("Narrow", weights, axis, 0, at)] if at else []
+            return g.concat([*pieces, g.op("SliceExt", weights, axis, at, size, 1)], axis)
         case "dropout":
             return g.tuple_get_item(g.op("Dropout", weights, 1.0, 0, 0), 0)
         case _:

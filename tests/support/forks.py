@@ -1,9 +1,10 @@
 """Processes with MindSpore in them, forked from one that has imported it: the import takes ten seconds of a core.
 
-Every trace and every inference is a process of its own, as a user has it, and so are the scripts of tests that need
-MindSpore. `run` is `processes.run` for them: it asks a server, started when it is first needed, to fork. A fork has the
-imports and nothing else that an earlier one did. Whatever is not such a process, or has settings of its own (a variable
-of the environment, a path, another interpreter), is started the plain way.
+Every inference is a process of its own, as a user has it, and so are the scripts of tests that need MindSpore. `run` is
+`processes.run` for them: it asks a server, started when it is first needed, to fork. A fork has the imports and nothing
+else that an earlier one did. Whatever is not such a process, or has settings of its own (a variable of the environment,
+a path, another interpreter), is started the plain way. Traces have such a server of their own, attnfuse's, which every
+command starts: `workers` has all that a test session traces come from one.
 """
 
 from __future__ import annotations
@@ -20,20 +21,24 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, Final, NoReturn
 
 from attnfuse import processes
+from attnfuse.tracing import runner
 from attnfuse.tracing.runner import UNSET, environment
+from attnfuse.tracing.workers import Workers
 from tests.support.waiting import PATIENCE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATHS: Final = (str(ROOT), str(ROOT / "passes"))
-WORKERS: Final = ("attnfuse.tracing.worker", "attnfuse.verify.inference.worker")
-"""The modules of attnfuse that run MindSpore."""
+PATHS: Final = (str(ROOT), str(ROOT / "passes"), str(ROOT / "runtime"))
+WORKERS: Final = ("attnfuse.verify.inference.worker",)
+"""The modules of attnfuse that run MindSpore in a process of their own."""
 
 _PYTHON: Final = sys.executable
 _FOUND: Final = frozenset((*PATHS, *sys.path))
@@ -43,7 +48,12 @@ _OWN: Final = ("PYTHONPATH", "PYTEST_CURRENT_TEST", "HF_HUB_OFFLINE", "GLOG_v", 
 _SIZE: Final = 2**16
 _STOP: Final = b"stop"
 _plain: Final = processes.run
+_plain_workers: Final = runner.workers
 _lock: Final = threading.Lock()
+_tracing: Final = threading.RLock()
+_workers: Workers | None = None
+_starting: ThreadPoolExecutor | None = None
+"""The thread that starts the server of traces, which dies with it (prctl(2), PR_SET_PDEATHSIG): a test's may end."""
 _server: subprocess.Popen[bytes] | None = None
 _asking: socket.socket | None = None
 _log: Final = os.memfd_create("forks")
@@ -68,13 +78,40 @@ def script(*arguments: str, cwd: Path | None = None, log: IO[Any] | None = None)
     return _forked([_PYTHON, *arguments], "", PATIENCE, stdout=out, stderr=err, cwd=cwd)
 
 
+@contextmanager
+def workers(jobs: int) -> Iterator[Workers]:
+    """`runner.workers`, of one server for all: two at a time, which whoever has one job does not ask for."""
+    global _workers, _starting
+    if sys.executable != _PYTHON or not _usual(environment()):
+        with _plain_workers(jobs) as own:
+            yield own
+        return
+    with _tracing:
+        _workers = _workers or Workers(2, _environment())
+        _starting = _starting or ThreadPoolExecutor(1)
+        _starting.submit(_workers._started, ROOT).result()
+        try:
+            yield _workers
+        finally:
+            if _workers.busy:
+                _end_workers()
+
+
+def _end_workers() -> None:
+    global _workers
+    if _workers is not None:
+        with _workers:
+            _workers = None
+
+
 def begin() -> None:
     """Take the environment as it is for the one that forks have."""
     _environment()
 
 
 def close() -> None:
-    """End the server, if there is one."""
+    """End the servers, if there are any."""
+    _end_workers()
     global _server, _asking
     if _server is not None and _asking is not None:
         _asking.close()

@@ -115,7 +115,7 @@ def draw_term(random: Random, dtype: DType) -> Term:
     if what == "bias":
         return Term(what, random.choice(("input", "constant", "learned")), over, dtype=dtype)
     if what == "fill":
-        low = random.choice((-INF, LOWEST[dtype.name], *_finite(dtype, -1e4, -65504.0, -1e9)))
+        low = random.choice((-INF, LOWEST[dtype.name], *_finite(dtype, -1000.0, -1e4, -65504.0, -1e9)))
         return Term(what, random.choice(("input", "constant")), over, low, dtype=dtype)
     low = random.choice((-INF, LOWEST[dtype.name], *_finite(dtype, -1e4, -1e9)))
     return Term(what, random.choice(("input", "constant", "arithmetic")), over, low, dtype=dtype)

@@ -93,7 +93,7 @@ def suited(form: Form, mutation: str | None) -> Form:
         case "polarity of a mask":
             return reshaped(steps=(Term("fill", "input", "BST", -np.inf, dtype=form.scores_dtype),))
         case "fill within reach":
-            return reshaped(steps=(Term("fill", "input", "ST", -1000.0, dtype=form.scores_dtype),))
+            return reshaped(steps=(Term("fill", "input", "ST", -500.0, dtype=form.scores_dtype),))
         case "softmax over heads":
             return reshaped(heads=max(2, form.heads), kv_heads=max(2, form.heads), nan_guard=False)
         case "guard of another value" | "guard puts one":

@@ -330,6 +330,27 @@ def _dropout(i: Interpreter, node: Node, a: list[Any]) -> Any:
     return [a[0], np.ones_like(a[0])]
 
 
+def _dropout_ext(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    assert a[1] == 0.0, "dropout at random"
+    return [a[0], None]
+
+
+def _cut(x: Array, axis: int, start: int, end: int, step: int = 1) -> Any:
+    return x[(slice(None),) * (axis % x.ndim) + (slice(start, end, step),)]
+
+
+def _narrow(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    x, axis, start, length = a
+    start = start % x.shape[axis] if start < 0 else start
+    return _cut(x, axis, start, start + length)
+
+
+def _slice(i: Interpreter, node: Node, a: list[Any]) -> Any:
+    x, begin, size = a
+    ends = [d if n == -1 else b + n for d, b, n in zip(x.shape, begin, size, strict=True)]
+    return x[tuple(map(slice, begin, ends))]
+
+
 def _log(x: Array) -> Any:
     with np.errstate(divide="ignore"):
         return np.log(x)
@@ -380,6 +401,11 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("OnesLike", "OnesLikeExt"), lambda i, node, a: np.ones_like(a[0])),
     **dict.fromkeys(("ZerosLike", "ZerosLikeExt"), lambda i, node, a: np.zeros_like(a[0])),
     "Dropout": _dropout,
+    "DropoutExt": _dropout_ext,
+    "Slice": _slice,
+    "SliceExt": lambda i, node, a: _cut(*a),
+    "Narrow": _narrow,
+    "LinalgVectorNorm": lambda i, node, a: np.linalg.norm(a[0], a[1], a[2][0], keepdims=a[3]),
     "Chunk": lambda i, node, a: np.array_split(a[0], a[1], a[2]),
     "Split": lambda i, node, a: np.split(a[0], a[2], a[1]),
     "SplitTensor": lambda i, node, a: np.split(a[0], range(a[1], a[0].shape[a[2]], a[1]), a[2]),
@@ -415,6 +441,7 @@ _OPS: dict[str, Op] = {
     **dict.fromkeys(("BroadcastTo", "BroadcastToView"), lambda i, node, a: np.broadcast_to(a[0], a[1])),
     "ExpandAs": lambda i, node, a: np.broadcast_to(a[0], a[1].shape),
     "StridedSlice": _strided_slice,
+    "StackExt": lambda i, node, a: np.stack(a[0], a[1]),
     "Concat": lambda i, node, a: np.concatenate(a[0], a[1]),
     "SplitWithSize": _split,
     "Gather": lambda i, node, a: np.take(a[0], a[1], axis=a[2]),

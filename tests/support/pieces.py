@@ -45,15 +45,22 @@ def call(
     piece: int, parameters: Mapping[str, str], scope: str = "Default/model-Model/1-Block", **told: Any
 ) -> PieceCall:
     """The call of a block that takes one tensor and gives one, unless told otherwise."""
-    told = {"arguments": ["tensor"], "result": "tensor", "traced_as": "Default/model-Model/0-Block", **told}
+    told = {"arguments": ["tensor"], "result": "tensor", **told}
     return PieceCall(piece=piece, parameters=dict(parameters), scope=scope, **told)
 
 
 def put_together(
-    models: Sequence[ModelProto], calls: Sequence[Mapping[str, PieceCall]], name: str = "model"
+    models: Sequence[ModelProto],
+    calls: Sequence[Mapping[str, PieceCall]],
+    name: str = "model",
+    scopes: Sequence[str] = ("Default", "Default/model-Model/0-Block"),
+    owners: Mapping[str, str] | None = None,
 ) -> ModelProto:
-    """The whole graph of pieces."""
-    pieces = [Piece(f"piece_{i}.mindir", "Block" if i else "Model", dict(called)) for i, called in enumerate(calls)]
+    """The whole graph of pieces, where those were traced and weights belong."""
+    pieces = [
+        Piece(f"piece_{i}.mindir", "Block" if i else "Model", dict(called), scope, dict(owners or {}))
+        for i, (called, scope) in enumerate(zip(calls, scopes[: len(calls)], strict=True))
+    ]
     made: ModelProto = write(Stitcher(pieces, models).wanted(), models[0])
     canonicalise(made, name)
     return made

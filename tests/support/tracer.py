@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file, save_file
 
 from attnfuse.mindir.external import parameter_name, parameters
+from attnfuse.tracing import runner
 from attnfuse.tracing.contract import ComponentPlan, StoredWeight, TensorSpec, TracedComponent
 from tests.support.graphs import transformer
 
+Trace = Callable[..., TracedComponent]
+"""Traces a plan in a folder: stands for `runner.trace_component`."""
+
 _WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def stand_in(patch: pytest.MonkeyPatch, trace: Trace) -> None:
+    """Have `trace` trace; nothing is begun ahead of it."""
+    patch.setattr(runner, "trace_component", lambda plan, work, among: trace(plan, work))
+    patch.setattr(runner, "begin", lambda plan, work, among: None)
 
 
 def write_weights(file: Path) -> None:

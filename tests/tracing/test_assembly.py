@@ -24,7 +24,11 @@ def left_behind(work: Path, called: dict[str, PieceCall], names: list[str]) -> T
     """What the worker leaves: the pieces in `work`, and the weights of the whole model in any order."""
     for number, message in enumerate((around(), one_block())):
         (work / f"piece_{number}.mindir").write_bytes(codec.serialise(message))
-    write_pieces(work, [Piece("piece_0.mindir", "Model", called), Piece("piece_1.mindir", "Block", {})])
+    pieces = [
+        Piece("piece_0.mindir", "Model", called, "Default", {}),
+        Piece("piece_1.mindir", "Block", {}, "Default/model-Model/0-Block", {}),
+    ]
+    write_pieces(work, pieces)
     weights = tuple(StoredWeight(name, Path("/w.safetensors"), name, "float32", ()) for name in names)
     return replace(TRACED, graph=work / "graph.mindir", weights=weights, traced=Traced("blocks", 1, 2))
 

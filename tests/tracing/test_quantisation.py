@@ -320,5 +320,5 @@ def test_a_file_of_weights_as_source(tmp_path: Path, name: str, content: bytes, 
         survey_source(str(path), None, ShapeOptions())
     source = open_source(str(path), (), None, ShapeOptions())
     (component,) = source.names
-    with pytest.raises(SourceError, match=message):
-        source.load(component, tmp_path, Silent(), weights=True)
+    with source.opened(tmp_path, 1) as load, pytest.raises(SourceError, match=message):
+        load(component, Silent(), weights=True)

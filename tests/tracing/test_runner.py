@@ -21,13 +21,24 @@ from tests.support.checkpoints import SMALL_VAE, write_model
 from tests.support.waiting import PATIENCE, alive, wait_for
 from tests.tracing.test_contract import PLAN, TRACED
 
+SERVER = """\
+import json, os, subprocess, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    with open(asked["log"], "wb") as log:
+        folder = os.path.dirname(asked["request"])
+        code = subprocess.call(["/bin/sh", {script!r}, asked["request"]], stdout=log, stderr=log, cwd=folder)
+    print(asked["number"], code, flush=True)
+"""
+
 
 def pretend_worker(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
-    """Have the runner start a shell script with `body` instead of Python; "$3" is the request."""
-    script = folder / "python"
-    script.write_text("#!/bin/sh\n" + textwrap.dedent(body))
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+    """Have the server run a shell script with `body` for each request, which is "$1"; one at a time."""
+    script, server = folder / "worker", folder / "python"
+    script.write_text(textwrap.dedent(body))
+    server.write_text(f"#!{sys.executable}\n" + SERVER.format(script=str(script)))
+    server.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(server))
 
 
 @pytest.fixture
@@ -49,13 +60,8 @@ def test_request_has_absolute_paths(tmp_path: Path, work: Path, monkeypatch: pyt
     with pytest.raises(TraceError):
         trace_component(PLAN, Path("work"))
     request = json.loads((work / "request.json").read_text())
-    assert request == {
-        "plan": to_json(PLAN),
-        "way": PLAN.way,
-        "why_whole": "",
-        "work": str(work),
-        "parent": os.getpid(),
-    }
+    assert request.pop("parent") != os.getpid()  # but the server's
+    assert request == {"plan": to_json(PLAN), "way": PLAN.way, "why_whole": "", "work": str(work)}
 
 
 def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +71,7 @@ def test_error_of_the_worker(tmp_path: Path, work: Path, monkeypatch: pytest.Mon
 
 
 IN_VAIN = """\
-    if grep -q '"way": "whole"' "$3"; then cp {answer} trace.json; cp "$3" second.json; exit 0; fi
+    if grep -q '"way": "whole"' "$1"; then cp {answer} trace.json; cp "$1" second.json; exit 0; fi
     touch piece_0.mindir
     {first}
 """
@@ -135,13 +141,13 @@ def test_not_installed(work: Path, monkeypatch: pytest.MonkeyPatch, module: str)
 @pytest.mark.parametrize(
     ("sent", "slow_worker"), [(signal.SIGINT, "shell"), (signal.SIGINT, "python"), (signal.SIGKILL, "python")]
 )
-def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Signals, slow_worker: str) -> None:
-    """Ctrl-C is handed on by the runner, whatever the worker does; after `kill -9` the kernel ends the worker."""
+def test_the_server_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Signals, slow_worker: str) -> None:
+    """Ctrl-C is handed on by the runner, whatever the server does; after `kill -9` the kernel ends the server."""
     if slow_worker == "shell":
         code = f"trap '' INT; echo $$ > {work / 'pid'}; while :; do sleep 0.05; done"
         (tmp_path / "python").write_text(f"#!/bin/sh\n{code}\n")
     else:
-        # The true worker, held up where it would import MindSpore.
+        # The true server, held up where it would import MindSpore.
         held = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()}\\n'); time.sleep(600)"
         (tmp_path / "mindspore.py").write_text(held)
         (tmp_path / "python").write_text(
@@ -150,14 +156,14 @@ def test_worker_dies_with_its_parent(tmp_path: Path, work: Path, sent: signal.Si
     (tmp_path / "python").chmod(0o755)
     write_model(tmp_path / "vae", SMALL_VAE)
     # It says when it waits. A signal in the middle of starting a process leaves one that the runner does not know of:
-    # the true worker finds out by itself, a shell does not.
+    # the true server finds out by itself, a shell does not.
     caller = (
-        "import dataclasses, subprocess, sys, pathlib; from attnfuse.tracing.runner import trace_component\n"
-        "from tests.tracing.test_contract import PLAN\n"
-        "communicate = subprocess.Popen.communicate\n"
-        "def waits(*arguments, **more):\n"
-        f"    pathlib.Path({str(work / 'waits')!r}).touch(); return communicate(*arguments, **more)\n"
-        "subprocess.Popen.communicate = waits\n"
+        "import dataclasses, sys, pathlib; from attnfuse.tracing.runner import trace_component\n"
+        "from attnfuse.tracing.workers import Workers; from tests.tracing.test_contract import PLAN\n"
+        "wait = Workers.wait\n"
+        "def waits(*arguments):\n"
+        f"    pathlib.Path({str(work / 'waits')!r}).touch(); return wait(*arguments)\n"
+        "Workers.wait = waits\n"
         f"sys.executable = {str(tmp_path / 'python')!r}\n"
         f"plan = dataclasses.replace(PLAN, folder=pathlib.Path({str(tmp_path / 'vae')!r}))\n"
         f"trace_component(plan, pathlib.Path({str(work)!r}))"

@@ -81,12 +81,12 @@ def test_demo_in_float16(traced_demo: TracedDemo, component: str) -> None:
     assert first[component] in {own_name(parameter.name) for parameter in graph.parameter}
 
 
-def test_a_component_in_blocks(demo_folder: Path, traced_demo: TracedDemo, tmp_path: Path) -> None:
+def test_a_component_whole(demo_folder: Path, traced_demo: TracedDemo, tmp_path: Path) -> None:
     (plan,) = plan_pipeline(demo_folder, "float16", ShapeOptions(), ["text_encoder"])
-    in_blocks = trace_component(replace(plan, way="blocks"), tmp_path)
+    whole = trace_component(replace(plan, way="whole"), tmp_path)
+    assert whole.traced == Traced("whole")
+    in_blocks = traced_demo("float16", "text_encoder")["text_encoder"]
     assert in_blocks.traced == Traced("blocks", 1, 12)
-    whole = traced_demo("float16", "text_encoder")["text_encoder"]
-    assert whole.traced.how == "whole"
     assert canonical_hash(model_of(in_blocks)) == canonical_hash(model_of(whole))
     assert in_blocks.weights == whole.weights
 

@@ -37,9 +37,9 @@ def test_it_names_every_file_of_both_sides(certified: Path) -> None:
 
 
 def test_unchanged_files_hold(certified: Path) -> None:
-    assert check_certificate(certified) == 2
+    assert check_certificate(certified).files == 2
     folders = certified.parent.parent / "in", certified.parent
-    assert check_certificate(certified, *(folder / "unet_graph.mindir" for folder in folders)) == 4
+    assert check_certificate(certified, *(folder / "unet_graph.mindir" for folder in folders)).files == 4
 
 
 @pytest.mark.parametrize("name", ["unet_graph.mindir", "unet_variables/data_0"])
@@ -97,6 +97,14 @@ def test_it_reaches_nothing_outside_its_folder(certified: Path, name: str) -> No
         check_certificate(certified)
 
 
+def test_what_was_not_verified_is_told_again(certified: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(certified.read_bytes())
+    document["components"][0]["not_verified"] = ["Invented CNode_1:1: no rule for this operator"]
+    certified.write_text(json.dumps(document))
+    assert cli.run(["verify", "--certificate", str(certified)]) == 5
+    assert "NOT VERIFIED then: unet: Invented CNode_1:1: no rule" in capfd.readouterr().err
+
+
 def test_the_command(certified: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["verify", "--certificate", str(certified)]) == 0
     assert "was written: 2 files." in capfd.readouterr().err
@@ -106,5 +114,5 @@ def test_the_command(certified: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert cli.run(["verify", "--certificate", str(certified)]) == 4
     assert "unet_graph.mindir is not what was verified: its digest differs." in capfd.readouterr().err
     assert cli.run(["verify"]) == 2
-    assert cli.run(["verify", str(graph)]) == 2
+    assert cli.run(["verify", str(graph)]) == 3  # no output of attnfuse
     assert cli.run(["verify", str(graph), "--certificate", str(certified)]) == 2

@@ -394,9 +394,9 @@ def test_what_another_operator_writes_is_refused(tmp_path: Path, monkeypatch: py
     g = GraphBuilder("block")
     formula(g, assigned(g, g.input("m", (1, 1, LENGTH, LENGTH))))
     proto = g.build()
-    next(n for n in proto.graph.node if n.op_type.startswith("REF::Assign")).op_type = "REF::ScatterNdUpdate:0"
-    proto.primitives.add(name="ScatterNdUpdate:0", op_type="ScatterNdUpdate", prim_type=PrimitiveProto.PRIMITIVE)
-    message = r"ScatterNdUpdate CNode_\d+:\d+ writes into a parameter.*--verify static"
+    next(n for n in proto.graph.node if n.op_type.startswith("REF::Assign")).op_type = "REF::ScatterNdMax:0"
+    proto.primitives.add(name="ScatterNdMax:0", op_type="ScatterNdMax", prim_type=PrimitiveProto.PRIMITIVE)
+    message = r"ScatterNdMax CNode_\d+:\d+ writes into a parameter.*--verify static"
     with pytest.raises(VerificationError, match=message):
         verify(Model(proto), Model(proto), tmp_path, monkeypatch)
 

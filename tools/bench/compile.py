@@ -1,10 +1,11 @@
-"""A whole compile of one component next to a plain export of the same model: wall and CPU time, peak memory.
+"""A whole compile of one component next to a plain export of the same model, and `cp`: wall and CPU time, peak memory.
 
     python tools/make_checkpoint.py FOLDER --model sd15
     python -m tools.bench.compile FOLDER [--component unet] [--dtype float16] [--runs N] [--only compile]
 
-In turn, each run from start to exit (`measuring.py`). Prints a Markdown table; what is not to be run, because it would
-not fit the machine, is left out with `--only`.
+In turn, each run from start to exit (`measuring.py`); `cp` and a sync are of what the compile wrote. `--trace` is
+handed on to the compile. Prints a Markdown table; what is not to be run, because it would not fit the machine, is left
+out with `--only`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from attnfuse.tracing.contract import Way
 from tools.bench.measuring import Figures, measure, table
 
-COMPILE, EXPORT = "attnfuse compile", "mindspore.export"
+COMPILE, EXPORT, COPY = "attnfuse compile", "mindspore.export", "cp, sync"
+
+_COPY = ["sh", "-c", "cp -r ../out . && find out -type f -exec sync {} +"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,23 +34,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dtype", choices=("float16", "bfloat16", "float32"), default="float16")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--only", choices=("compile", "export"))
+    parser.add_argument("--trace", choices=get_args(Way))
     options = parser.parse_args(arguments)
     pipeline = options.pipeline.resolve()
-    commands = {COMPILE: _compile, EXPORT: _export}
-    chosen = {"compile": [COMPILE], "export": [EXPORT], None: list(commands)}[options.only]
+    chosen = {"compile": [COMPILE, COPY], "export": [EXPORT], None: [COMPILE, COPY, EXPORT]}[options.only]
     results: dict[str, list[Figures]] = {name: [] for name in chosen}
     message = ""
+
+    def add(name: str, command: Sequence[str], folder: Path) -> None:
+        results[name].append(measure(command, folder))
+        print(f"{name}: {results[name][-1]}", file=sys.stderr)
+
     for _ in range(options.runs):
-        for name, figures in results.items():
-            with tempfile.TemporaryDirectory(dir=pipeline.parent) as folder:
-                command = commands[name](str(pipeline), options.component, folder, options.dtype)
-                figures.append(measure(command, Path(folder)))
-                print(f"{name}: {figures[-1]}", file=sys.stderr)
-                if name == COMPILE:
-                    totals = json.loads((Path(folder) / "out" / "report.json").read_bytes())["totals"]
-                    message = (
-                        f"{totals['fused']} of {totals['sites']} sites fused, {options.dtype}, {options.runs} runs\n\n"
-                    )
+        with tempfile.TemporaryDirectory(dir=pipeline.parent) as name:
+            folder = Path(name)
+            if COMPILE in results:
+                command = _compile(str(pipeline), options.component, name, options.dtype)
+                add(COMPILE, command if options.trace is None else [*command, "--trace", options.trace], folder)
+                totals = json.loads((folder / "out" / "report.json").read_bytes())["totals"]
+                message = (
+                    f"{totals['fused']} of {totals['sites']} sites fused, {options.dtype}, {options.runs} runs\n\n"
+                )
+                (folder / "copy").mkdir()
+                add(COPY, _COPY, folder / "copy")
+        if EXPORT in results:
+            with tempfile.TemporaryDirectory(dir=pipeline.parent) as name:
+                add(EXPORT, _export(str(pipeline), options.component, name, options.dtype), Path(name))
     print(message + table(results))
     return 0
 

@@ -1,8 +1,9 @@
 """One run of a command: wall and CPU seconds, peak memory of all it starts, bytes written.
 
 Memory is the largest sum, over the command and its children, of resident memory, looked at five times a second; a
-shorter peak can be missed. A page that two processes share counts twice, some tens of MB of libraries: to tell pages
-apart takes the kernel seconds for a process of 10 GB, in which that process waits.
+shorter peak can be missed. A page that several processes share counts once (proc(5): Pss): a worker shares 300 MB with
+the process it was forked from. In a process of more than 2 GiB it counts as its own, some tens of MB of libraries: to
+tell pages apart takes the kernel seconds for one of 10 GB, in which that process waits.
 Imports the standard library only.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
 _INTERVAL = 0.2
+_TELLS_APART = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,19 @@ def measure(command: Sequence[str], out: Path) -> Figures:
 
 
 def table(results: Mapping[str, Sequence[Figures]]) -> str:
-    """A Markdown table: medians of each command, and under it the first over the second, run by run, its median."""
+    """A Markdown table: medians of each command, and under it the first over each other, run by run, its median."""
     lines = ["| | wall s | CPU s | peak MiB | written MB |", "|---|---|---|---|---|"]
     for name, figures in results.items():
         wall, cpu, peak = (statistics.median(getattr(f, key) for f in figures) for key in ("wall", "cpu", "peak"))
         lines.append(f"| {name} | {wall:.1f} | {cpu:.1f} | {peak / 2**20:.0f} | {figures[0].written / 1e6:.0f} |")
-    if len(results) == 2:
-        pairs = list(zip(*results.values(), strict=True))
+    first, *others = results
+    for other in others:
+        pairs = list(zip(results[first], results[other], strict=True))
         ratios = [
             statistics.median(getattr(a, key) / max(getattr(b, key), 1e-9) for a, b in pairs)
             for key in ("wall", "cpu", "peak")
         ]
-        lines.append(f"| {' / '.join(results)} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
+        lines.append(f"| {first} / {other} | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " | |")
     return "\n".join(lines)
 
 
@@ -85,7 +88,10 @@ def _tree(pid: int) -> list[int]:
 
 def _memory(pid: int) -> int:
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        if resident > _TELLS_APART:
+            return resident
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except (OSError, IndexError):
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), resident)

@@ -7,7 +7,7 @@ from attnfuse.ir.operators.columns import FRESH, Kernel, Memory, Role, alias, co
 from attnfuse.ir.operators.inference import real_function, same_as
 from attnfuse.ir.operators.row import CLASSIC, CORE, DEFINED, NEWER, Infer, Operator, row
 from attnfuse.ir.types import COMPLEX64, ScalarType, TensorType, ValueType
-from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
+from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64, UINT8
 
 
 def _cast(a: Arguments) -> ValueType:
@@ -32,6 +32,14 @@ def _part(a: Arguments) -> ValueType:
 def _dropout(a: Arguments) -> ValueType:
     """What is kept, and which elements that are."""
     return a.tensor("x"), a.tensor("x")
+
+
+def _dropout_ext(a: Arguments) -> ValueType:
+    """What is kept, and 128 bits of a mask at a time, as bytes."""
+    tensor_type = a.tensor("input")
+    if not tensor_type.is_static:
+        return tensor_type, TensorType((-1,), UINT8)
+    return tensor_type, TensorType((-(-tensor_type.size // 128) * 16,), UINT8)
 
 
 def _number_to_tensor(a: Arguments) -> ValueType:
@@ -121,6 +129,15 @@ ROWS: tuple[Operator, ...] = (
         "x: tensor, keep_prob: float = 0.5, Seed0: int = 0, Seed1: int = 0",
         _dropout,
         examples=("Dropout(x: float16[2, ?], 1.0, 0, 0) -> (float16[2, ?], float16[2, ?])",),
+    ),
+    row(
+        "DropoutExt",
+        "input: tensor, p: number, seed: tensor, offset: tensor",
+        _dropout_ext,
+        examples=(
+            "DropoutExt(x: float16[2, 100], 0.0, s: int64[1], o: int64[1]) -> (float16[2, 100], uint8[32])",
+            "DropoutExt(x: float16[2, ?], 0.0, s: int64[1], o: int64[1]) -> (float16[2, ?], uint8[?])",
+        ),
     ),
     row(
         "Logit",

@@ -128,6 +128,14 @@ ROWS: tuple[Operator, ...] = (
         source=CLASSIC,
     ),
     _written(
+        "ScatterNdUpdate",
+        "input_x: tensor, indices: tensor, value: tensor",
+        "ScatterNdUpdate(w: parameter float16[4, 2], i: int32[3, 1], v: float16[3, 2], u: monad) -> float16[4, 2]",
+        infer=same_as("input_x"),
+        kernel=Kernel.MOVE,
+        source=CLASSIC,
+    ),
+    _written(
         "KVCacheScatterUpdate",
         "var: tensor, indices: tensor, updates: tensor, axis: int, reduce: enum",
         "KVCacheScatterUpdate(w: parameter float16[2, 3, 4, 5], i: int64[2], v: float16[2, 3, 1, 5], 2, 0, u: monad)"

@@ -200,6 +200,13 @@ ROWS: tuple[Operator, ...] = (
         source=CLASSIC,
     ),
     row(
+        "TensorScatterElements",
+        "data: tensor, indices: tensor, updates: tensor, axis: int, reduce: enum",
+        same_as("data"),
+        kernel=Kernel.MOVE,
+        examples=("TensorScatterElements(x: float16[2, 3], i: int64[2, 1], s: float16[2, 1], 1, 0) -> float16[2, 3]",),
+    ),
+    row(
         "Scatter",
         "input: tensor, dim: int, index: tensor, src: tensor, reduce: enum",
         same_as("input"),

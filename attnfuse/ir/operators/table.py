@@ -47,21 +47,20 @@ def _by_name() -> dict[str, Operator]:
 
 OPERATORS = MappingProxyType(_by_name())
 """attnfuse's own rows."""
-_KNOWN = dict(OPERATORS)
-"""Those, and what plugins add."""
+_ADDED: dict[str, Operator] = {}
 
 
 def extend(rows: Iterable[Operator]) -> None:
     """Let the table have these rows beside its own, and no others that were added before."""
     added = {row.name: row for row in rows}
     assert not added.keys() & OPERATORS.keys(), f"two rows for {min(added.keys() & OPERATORS.keys())}"
-    _KNOWN.clear()
-    _KNOWN.update(OPERATORS | added)
+    _ADDED.clear()
+    _ADDED.update(added)
 
 
 def operator(name: str) -> Operator:
     """The operator's row, or what is assumed of one without a row."""
-    found = _KNOWN.get(name)
+    found = OPERATORS.get(name) or _ADDED.get(name)
     return opaque(name) if found is None else found
 
 

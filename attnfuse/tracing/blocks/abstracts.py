@@ -53,11 +53,19 @@ class Constants:
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {NONE.text: None}
+        self._tensors: dict[Any, tuple[str, Any]] = {}
 
     def fixed(self, text: str, value: Any) -> Fixed:
         """Remember a value."""
         self._values[text] = value
         return Fixed(text)
+
+    def tensor(self, tensor: Any) -> Fixed:
+        """Remember a tensor. What is in memory that was seen before, and is held since, is not read again."""
+        key = (tensor.data_ptr(), tuple(tensor.shape), str(tensor.dtype))
+        if key not in self._tensors:
+            self._tensors[key] = (tensor_text(tensor), tensor)
+        return self.fixed(*self._tensors[key])
 
     def value(self, fixed: Fixed) -> Any:
         """The value again."""
@@ -83,7 +91,7 @@ def _describe(shape: Any, dtype: Any, value: Any, constants: Constants) -> Abstr
         return NONE
     if isinstance(dtype, mindspore._c_expression.typing.TensorType):
         if isinstance(value, mindspore.Tensor):
-            return constants.fixed(tensor_text(value), value)
+            return constants.tensor(value)
         if value is not None or shape is None or any(size < 0 for size in shape):
             raise UnknownTypeError("a tensor of an open shape")
         return Leaf(tuple(shape), str(dtype.element_type()).lower())

@@ -29,31 +29,36 @@ class PieceCall:
     """One occurrence of a block.
 
     `piece` is the number of what was traced of it, `parameters` has, for each parameter of that, the name of this
-    block's own. `arguments` and `result` are the structures of what it takes and gives. `traced_as` and `scope` are the
-    scopes of the cell that was traced, and of this one.
+    block's own. `arguments` and `result` are the structures of what it takes and gives, `scope` is where it stands in
+    the cell that was traced with it.
     """
 
     piece: int
     parameters: dict[str, str]
     arguments: list[Tree]
     result: Tree
-    traced_as: str
     scope: str
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One traced graph: a MindIR file, the class of the cell, and the blocks that stand-ins in it are for, by mark."""
+    """One traced graph: a MindIR file, the class of the cell, and the blocks that stand-ins in it are for, by mark.
+
+    `scope` is that of the cell in the model, `owners` are those of the cells that hold its parameters, by name, where
+    one cell alone does.
+    """
 
     file: str
     kind: str
     calls: dict[str, PieceCall]
+    scope: str
+    owners: dict[str, str]
 
 
 def write_pieces(folder: Path, pieces: Sequence[Piece]) -> None:
     """Write down the pieces; the first is what is around all others."""
     content = [
-        {"file": p.file, "kind": p.kind, "calls": {key: _fields(call) for key, call in p.calls.items()}} for p in pieces
+        {**_fields(piece), "calls": {key: _fields(call) for key, call in piece.calls.items()}} for piece in pieces
     ]
     (folder / PIECES_FILE).write_text(json.dumps(content), encoding="utf-8")
 
@@ -62,8 +67,7 @@ def read_pieces(folder: Path) -> tuple[Piece, ...]:
     """Read them again."""
     content = json.loads((folder / PIECES_FILE).read_text(encoding="utf-8"))
     return tuple(
-        Piece(one["file"], one["kind"], {key: PieceCall(**call) for key, call in one["calls"].items()})
-        for one in content
+        Piece(**{**one, "calls": {key: PieceCall(**call) for key, call in one["calls"].items()}}) for one in content
     )
 
 
@@ -73,8 +77,13 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _fields(call: PieceCall) -> dict[str, Any]:
-    return {name: getattr(call, name) for name in PieceCall.__slots__}
+def _fields(record: Piece | PieceCall) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in type(record).__slots__}
+
+
+def plain_name(name: str) -> str:
+    """A value's name without the graph's."""
+    return name.partition(":")[2]
 
 
 def occurrences(pieces: Sequence[Piece]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,27 +89,35 @@ class Writer:
         self._made: dict[tuple[Any, ...], Any] = {}
 
     @contextmanager
-    def replaced(self, cells: Mapping[str, Any], structures: Mapping[str, Abstract]) -> Iterator[None]:
-        """Have an operator in the place of each cell; its result has the structure that is expected of the cell."""
+    def replaced(
+        self, cells: Mapping[str, Any], structures: Mapping[str, Abstract], hidden: Mapping[str, Collection[int]]
+    ) -> Iterator[None]:
+        """Have an operator in the place of each cell; its result has the structure that is expected of the cell.
+
+        For the arguments in the places of `hidden` it is given None.
+        """
         try:
             for key, cell in cells.items():
                 vars(cell)[_OPERATOR] = BlockOperator(key)
                 mark = mindspore.Tensor(np.zeros(1, np.float32))
                 vars(cell)[_MARK] = mindspore.Parameter(mark, name=f"{MARK}{key}", requires_grad=False)
-                vars(cell)["construct"] = types.MethodType(self._stand_in(type(cell), structures[key]), cell)
+                vars(cell)["construct"] = types.MethodType(
+                    self._stand_in(type(cell), structures[key], frozenset(hidden.get(key, ()))), cell
+                )
             yield
         finally:
             for cell in cells.values():
                 for name in (_OPERATOR, _MARK, "construct"):
                     vars(cell).pop(name, None)
 
-    def _stand_in(self, kind: type, structure: Abstract) -> Any:
+    def _stand_in(self, kind: type, structure: Abstract, hidden: frozenset[int]) -> Any:
         """A `construct` with the signature of the class's own."""
         shape = written(structure, lambda: "x", lambda fixed: fixed.text)
-        if (kind, shape) not in self._made:
+        if (kind, shape, hidden) not in self._made:
             parameters = _parameters(kind.construct)  # type: ignore[attr-defined]
             signature = inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
-            given = ", ".join((f"self.{_MARK}", *(p.name for p in parameters)))
+            shown = ("None" if place in hidden else p.name for place, p in enumerate(parameters))
+            given = ", ".join((f"self.{_MARK}", *shown))
             call = f"self.{_OPERATOR}({given})"
             head = f"def construct(self, {str(signature)[1:]}:\n" if parameters else "def construct(self):\n"
             if isinstance(structure, Leaf):
@@ -118,8 +126,8 @@ class Writer:
                 count = iter(range(len(list(leaves(structure)))))
                 made = written(structure, lambda: f"result[{next(count)}]", self._literal)
                 body = f"    result = {call}\n    return {made}\n"
-            self._made[kind, shape] = self._run(head + body, {"__name__": __name__})["construct"]
-        return self._made[kind, shape]
+            self._made[kind, shape, hidden] = self._run(head + body, {"__name__": __name__})["construct"]
+        return self._made[kind, shape, hidden]
 
     def _literal(self, fixed: Fixed) -> str:
         return repr(self._constants.value(fixed))

@@ -23,7 +23,8 @@ from attnfuse.tracing.blocks.drafts import (
     Wanted,
     in_order,
 )
-from attnfuse.tracing.blocks.pieces import BLOCK, LEAF, MARK, RESULT, Piece, PieceCall, Tree
+from attnfuse.tracing.blocks.pieces import BLOCK, LEAF, MARK, RESULT, Piece, PieceCall, Tree, plain_name
+from attnfuse.tracing.blocks.scopes import scopes_of, within
 
 _RANDOM = re.compile("[Rr]and|[Dd]ropout|Bernoulli|Multinomial|Normal$|Uniform|Generator")
 """Operators of which two with equal inputs are not equal."""
@@ -41,14 +42,11 @@ class _Place:
 
     occurrence: int
     scope: str
-    traced_as: tuple[str, ...]
+    traced_as: str
 
     def of(self, scope: str) -> str:
         """The scope of a node of the piece, in the model."""
-        for prefix in self.traced_as:
-            if scope == prefix or scope.startswith(f"{prefix}/"):
-                return self.scope + scope[len(prefix) :]
-        return self.scope if self.occurrence else scope
+        return self.scope + scope[len(self.traced_as) :] if within(scope, self.traced_as) else self.scope
 
 
 class Stitcher:
@@ -60,6 +58,7 @@ class Stitcher:
         self._primitives: list[Any] = []
         self._primitive_of: dict[bytes, int] = {}
         self._references: dict[int, dict[str, int]] = {}
+        self._scopes = [scopes_of(piece, model) for piece, model in zip(pieces, models, strict=True)]
         self._constants: dict[bytes, Draft] = {}
         self._made: dict[tuple[Any, ...], Draft] = {}
         self._loads: dict[int | str, Draft] = {}
@@ -74,7 +73,7 @@ class Stitcher:
         """The whole graph. Raises NotPutTogetherError where it cannot be had."""
         top = self._models[0]
         inputs: dict[str, Value] = {given.name: given.name for given in top.graph.input}
-        found = self._piece(0, inputs, {}, _Place(0, "Default", ("Default",)))
+        found = self._piece(0, inputs, {}, _Place(0, "Default", "Default"))
         output = self._with_state(self._one(found))
         order = self._parameter_order(0, {})
         used = {taken for node in in_order(output) for taken in node.inputs if isinstance(taken, str)}
@@ -116,9 +115,8 @@ class Stitcher:
             elif op == RESULT:
                 values[made] = taken[0]
             else:
-                values[made] = self._node(
-                    Draft(node, operator, op, [], place.of(scope_of(node)), place.occurrence), taken
-                )
+                scope = place.of(self._scopes[number][made])
+                values[made] = self._node(Draft(node, operator, op, [], scope, place.occurrence), taken)
         return values[model.graph.output[0].name]
 
     @staticmethod
@@ -136,8 +134,7 @@ class Stitcher:
         inputs = {given.name: leaf for given, leaf in zip(model.graph.input, leaves, strict=True)}
         names = {theirs: renamed.get(ours, ours) for theirs, ours in call.parameters.items()}
         self._occurrences += 1
-        kind = self._pieces[call.piece].kind
-        inner = _Place(self._occurrences, place.of(call.scope), (call.traced_as, f"Default/block-{kind}"))
+        inner = _Place(self._occurrences, place.of(call.scope), self._pieces[call.piece].scope)
         found = self._piece(call.piece, inputs, names, inner)
         if call.result == LEAF:
             return found
@@ -345,16 +342,6 @@ class Stitcher:
             elif not plain.startswith(MARK):
                 found[renamed.get(plain, plain)] = None
         return list(found)
-
-
-def plain_name(name: str) -> str:
-    """A value's name without the graph's."""
-    return name.partition(":")[2]
-
-
-def scope_of(node: Any) -> str:
-    """The scope of a NodeProto, without its own name in it."""
-    return str(node.domain.rpartition("/")[0])
 
 
 def has_leaves(tree: Tree) -> bool:

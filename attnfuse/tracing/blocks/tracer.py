@@ -10,7 +10,7 @@ compared with a trace of the block. Worker side.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from mindspore import nn
 from attnfuse.errors import TraceError
 from attnfuse.tracing.blocks import stand_ins
 from attnfuse.tracing.blocks.abstracts import (
+    NONE,
     Abstract,
     Constants,
     Fixed,
@@ -36,12 +37,15 @@ from attnfuse.tracing.blocks.abstracts import (
     with_leaves,
 )
 from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
-from attnfuse.tracing.blocks.pieces import Piece, PieceCall
+from attnfuse.tracing.blocks.pieces import Piece, PieceCall, plain_name
 from attnfuse.tracing.contract import TensorKind
 from attnfuse.tracing.worker import first_line
 
 WORTH = 60
 """Cells that must be spared for a block to be cut out: to trace one by itself costs about what so many cells cost."""
+_CHOICES = 5
+"""Times that the choice of blocks is gone over; seldom does it change more than once."""
+_LAZY = "_cell_init_args"
 _ATTEMPTS = 200
 """Traces that are begun in all, before the model is given up: each failure but the last teaches something."""
 
@@ -72,11 +76,13 @@ class Traced:
 class _Attempt:
     """One trace under way: what stand-ins were called with, and what was said that they give.
 
+    `hidden` has arguments, by stand-in and place, that stand-ins are not called with: see `_unwritable`.
     `unknown` is the call of which that could not be said, and why not, where it never can.
     """
 
     cut: Mapping[str, Any]
     structures: Mapping[str, Abstract]
+    hidden: Mapping[str, Mapping[int, Abstract]]
     calls: dict[str, dict[tuple[Abstract, ...], Abstract]] = field(default_factory=dict)
     unknown: tuple[str, tuple[Abstract, ...], str] | None = None
     given: Abstract | None = None
@@ -98,6 +104,7 @@ class Tracer:
         self._irregular: set[type] = set()
         self._whole: dict[int, str] = {}  # classes and cells that are not to be cut out, by id, and why
         self._scopes: dict[int, str] = {}
+        self._owners: dict[str, str] = {}  # scopes of the cells that hold parameters, by name
         self._attempts = 0
         self._given: Abstract | None = None  # what a block was last seen to give
         self._writer: stand_ins.Writer | None = None
@@ -113,12 +120,9 @@ class Tracer:
         Raises NoBlocksError where the cell is to be traced whole.
         """
         self._name_scopes(cell, "Default")
-        lazy = next((below for _, below in cell.cells_and_names() if _is_lazy(below)), None)
-        if lazy is not None:
-            raise NoBlocksError(f"{type(lazy).__name__}: MindSpore itself compiles it once (lazy_inline)")
         if not self._choose(cell):
             raise NoBlocksError(self._why_none())
-        with tempfile.TemporaryDirectory() as sources:
+        with tempfile.TemporaryDirectory() as sources, without_lazy_inline(cell):
             self._writer = stand_ins.Writer(Path(sources), self._entry, self._constants)
             top = self._trace(cell, cell, inputs)
         if not top.cut:
@@ -127,7 +131,11 @@ class Tracer:
 
     def _name_scopes(self, cell: Any, scope: str) -> None:
         """The scope that MindSpore gives nodes of each cell: names and classes of the cells it is in."""
-        self._scopes.setdefault(id(cell), scope)
+        self._scopes[id(cell)] = scope
+        for several in (cell._params.values(), *cell._params_list.values()):
+            for parameter in several:
+                if parameter is not None:  # held by several, it is of none
+                    self._owners[parameter.name] = "" if parameter.name in self._owners else scope
         for name, child in cell._cells.items():
             if child is not None and id(child) not in self._scopes:
                 self._name_scopes(child, f"{scope}/{name}-{type(child).__name__}")
@@ -139,8 +147,21 @@ class Tracer:
     # --- which cells
 
     def _choose(self, cell: Any) -> dict[str, Any]:
-        """The outermost cells below `cell` that are to be cut out, by key."""
-        counts = repeated((below for _, below in cell.cells_and_names()), self._prints)
+        """The outermost cells below `cell` that are to be cut out, by key.
+
+        What is within one that is cut out does not count, as it is not traced here: a cell that was chosen for that
+        alone is not, and what is within it then counts.
+        """
+        chosen = self._outermost(cell, repeated((below for _, below in cell.cells_and_names()), self._prints))
+        for _ in range(_CHOICES):
+            counts = repeated(_outside(cell, {id(one) for one in chosen}), self._prints)
+            before, chosen = chosen, self._outermost(cell, counts)
+            if list(map(id, before)) == list(map(id, chosen)):
+                break
+        return {str(number): child for number, child in enumerate(chosen)}
+
+    def _outermost(self, cell: Any, counts: Mapping[str, int]) -> list[Any]:
+        """The outermost cells below `cell` that pay, where there are so many of each kind."""
         chosen: list[Any] = []
         pending = list(reversed(_children(cell)))
         seen: set[int] = set()
@@ -153,13 +174,13 @@ class Tracer:
                 chosen.append(child)
             else:
                 pending += reversed(_children(child))
-        return {str(number): child for number, child in enumerate(chosen)}
+        return chosen
 
     def _pays(self, cell: Any, counts: Mapping[str, int]) -> bool:
         kind, known = type(cell), self._prints.of(cell)
         if isinstance(cell, (nn.CellList, nn.SequentialCell, nn.CellDict)) or kind.__module__.startswith("mindspore."):
             return False
-        return (counts[known.digest] - 1) * known.size >= self._worth
+        return (counts.get(known.digest, 0) - 1) * known.size >= self._worth
 
     def _can_be_cut(self, cell: Any) -> bool:
         kind = type(cell)
@@ -178,21 +199,26 @@ class Tracer:
 
     def _trace(self, cell: Any, entry: Any, inputs: Sequence[TensorKind]) -> Traced:
         """Trace `entry`, which calls `cell` or is it. Raises what MindSpore does where no guess can be the cause."""
+        hidden: Mapping[str, Mapping[int, Abstract]] = {}
         while True:
             self._attempts += 1
             if self._attempts > _ATTEMPTS:
                 raise NoBlocksError("the types of its blocks are not found out")
             cut = self._choose(cell)
-            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()})
+            attempt = _Attempt(cut, {key: self._structure(child) for key, child in cut.items()}, hidden)
             progress = self._progress()
             message, error = self._attempt(attempt, entry, inputs)
-            if attempt.unknown is not None:
+            right = self._confirm(attempt)
+            if attempt.unknown is not None and right:
                 self._learn(attempt)
-            right = attempt.unknown is None and self._confirm(attempt)
-            if message is not None and right:
+            elif message is not None and right:
                 calls = {key: next(iter(called)) for key, called in attempt.calls.items()}
                 return Traced(cell, message, attempt.given, attempt.given, attempt.cut, calls)
-            if self._progress() == progress:
+            if self._progress() != progress:
+                hidden = {}
+            elif right and message is None and not hidden and (found := _unwritable(attempt)):
+                hidden = found
+            else:
                 raise error if error is not None else NoBlocksError("its blocks give now this, now that")
 
     def _progress(self) -> tuple[int, ...]:
@@ -200,7 +226,7 @@ class Tracer:
 
     def _attempt(self, attempt: _Attempt, entry: Any, inputs: Sequence[TensorKind]) -> tuple[Any, Exception | None]:
         assert self._writer is not None
-        with self._writer.replaced(attempt.cut, attempt.structures), self._asked(attempt):
+        with self._writer.replaced(attempt.cut, attempt.structures, attempt.hidden), self._asked(attempt):
             try:
                 return self._compile(entry, inputs), None
             except Exception as error:  # MindSpore raises what the stand-in does, or something else about it
@@ -228,6 +254,8 @@ class Tracer:
         except UnknownTypeError as error:
             attempt.unknown = (key, (), f"it is called with {error}")
             raise
+        hidden = attempt.hidden.get(key, {})
+        told = tuple(hidden.get(place, one) for place, one in enumerate(told))
         called = attempt.calls.setdefault(key, {})
         for known, result in called.items():
             if known == told or tuple(map(plain, known)) == told:  # seen again after dictionaries became tuples
@@ -272,18 +300,20 @@ class Tracer:
             self._traced_or_refused(cell, told)
 
     def _confirm(self, attempt: _Attempt) -> bool:
-        """Whether each block gives what was said; those that were not traced yet are."""
-        right = True
+        """Whether each block gives what was said; those that were not traced yet are.
+
+        Up to the first that gives something else: with what the others were called may follow from that.
+        """
         for key, called in attempt.calls.items():
             cell = attempt.cut[key]
-            if len(called) != 1:
+            if len(called) > 1:
                 self._refuse(cell, type(cell), f"it is called in {len(called)} ways")
-                right = False
-                continue
-            ((told, guessed),) = called.items()
-            found = self._traced_or_refused(cell, told)
-            right = right and found is not None and found.result == guessed
-        return right
+                return False
+            for told, guessed in called.items():
+                found = self._traced_or_refused(cell, told)
+                if found is None or found.result != guessed:
+                    return False
+        return True
 
     # --- one block
 
@@ -366,7 +396,9 @@ class Tracer:
             file = f"piece_{number}.mindir"
             (folder / file).write_bytes(traced.message.SerializeToString(deterministic=True))
             calls = {key: self._call(traced.cut[key], told, numbers) for key, told in traced.calls.items()}
-            pieces.append(Piece(file, type(traced.cell).__name__, calls))
+            known = (plain_name(parameter.name) for parameter in traced.message.graph.parameter)
+            owners = {name: self._owners[name] for name in known if self._owners.get(name)}
+            pieces.append(Piece(file, type(traced.cell).__name__, calls, self._scopes[id(traced.cell)], owners))
         return tuple(pieces)
 
     def _called(self, cell: Any, told: tuple[Abstract, ...]) -> Traced:
@@ -381,14 +413,48 @@ class Tracer:
             parameters={a.name: b.name for a, b in zip(theirs, ours, strict=True)},
             arguments=[tree(abstract) for abstract in told],
             result=tree(called.made),
-            traced_as=self._scopes[id(called.cell)],
             scope=self._scopes[id(cell)],
         )
 
 
-def _is_lazy(cell: Any) -> bool:
-    """Whether MindSpore compiles the cell once and calls it: `lazy_inline` marks it so."""
-    return str(getattr(cell, "_cell_init_args", None)).startswith("lazy_inline_")
+@contextmanager
+def without_lazy_inline(cell: Any) -> Iterator[None]:
+    """Have MindSpore inline every cell below, those too that `lazy_inline` marks: it makes functions of them."""
+    marked = [vars(below) for _, below in cell.cells_and_names() if _LAZY in vars(below)]
+    marks = [held.pop(_LAZY) for held in marked]
+    try:
+        yield
+    finally:
+        for held, mark in zip(marked, marks, strict=True):
+            held[_LAZY] = mark
+
+
+def _unwritable(attempt: _Attempt) -> dict[str, dict[int, Abstract]]:
+    """By stand-in and place, arguments that MindSpore cannot write to a file: constant structures that hold None.
+
+    When a trace is begun again with nothing learnt, stand-ins are called with the same again, and need not be told.
+    """
+    found = {
+        key: {place: one for place, one in enumerate(told) if _holds_none(one) and not any(leaves(one))}
+        for key, called in attempt.calls.items()
+        for told in called
+    }
+    return {key: places for key, places in found.items() if places}
+
+
+def _holds_none(abstract: Abstract) -> bool:
+    return isinstance(abstract, Group) and (NONE in abstract.parts or any(map(_holds_none, abstract.parts)))
+
+
+def _outside(cell: Any, chosen: Collection[int]) -> Iterator[Any]:
+    """Each cell below `cell` once, those that are chosen, by id, too, but none below them."""
+    pending, seen = _children(cell), set()
+    while pending:
+        below = pending.pop()
+        if id(below) not in seen:
+            seen.add(id(below))
+            yield below
+            pending += [] if id(below) in chosen else _children(below)
 
 
 def _children(cell: Any) -> list[Any]:

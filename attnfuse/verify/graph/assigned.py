@@ -17,7 +17,10 @@ from attnfuse.mindir.schema import GraphProto, ModelProto, NodeProto, PrimitiveP
 
 _ADDS = {"AssignAdd": "Add", "AssignSub": "Sub", "InplaceAddExt": "AddExt", "InplaceSubExt": "SubExt"}
 """What writes old + x or old - x (the last two times a third operand), and the plain operator of the same numbers."""
-_COPY = "InplaceCopy"
+_SCATTERS = {"ScatterNdUpdate": "TensorScatterUpdate", "ScatterNdAdd": "TensorScatterAdd"}
+"""What writes to places of the parameter, each a coordinate of its first axes; and the plain operator."""
+_ROWS, _COPY = "ScatterUpdate", "InplaceCopy"
+_WRITERS = ("Assign", *_ADDS, *_SCATTERS, _ROWS, _COPY)
 _PRIMITIVE = "attnfuse_written_"
 
 
@@ -25,8 +28,9 @@ def read_through(model: Model) -> Model:
     """The model with what is written to parameters as values, and every use of a Load behind a write given that value.
 
     Assign gives its value; AssignAdd, AssignSub, InplaceAddExt and InplaceSubExt the sum or difference with what the
-    parameter held before; InplaceCopy its source in the parameter's type and shape. The model itself where no parameter
-    is written to. Of a Load, states that a function is given by its caller are not followed.
+    parameter held before; ScatterUpdate, ScatterNdUpdate and ScatterNdAdd that with other elements in some places;
+    InplaceCopy its source in the parameter's type and shape. The model itself where no parameter is written to. Of a
+    Load, states that a function is given by its caller are not followed.
 
     Raises VerificationError where a Load, or a sum, reads what another operator has written, where an Assign is of
     another type, and where another function may have written to what a sum adds to.
@@ -43,7 +47,7 @@ def read_through(model: Model) -> Model:
             raise VerificationError(
                 f"{short_name(name)} is given {short_name(value)}, which is of another type; use --verify static."
             )
-    plain = {node.name: _plain(model, node) for node in written if node.op in _ADDS or node.op == _COPY}
+    plain = {node.name: _plain(model, node) for node in written if node.op in _WRITERS[1:]}
     proto = ModelProto()
     proto.CopyFrom(model.proto)
     for op in sorted({message.op_type for messages in plain.values() for message in messages}):
@@ -75,9 +79,24 @@ def _plain(model: Model, node: Node) -> list[NodeProto]:
         return _copied(model, node)
     old, state = node.inputs[0], node.inputs[-1]
     if not _is_whole(model, state):
-        raise _refused(node, "adds to a parameter that another function may have written to")
+        what = "adds to" if node.op in _ADDS else "changes a part of"
+        raise _refused(node, f"{what} a parameter that another function may have written to")
     before = _writer(model, old, state)
-    return [_node(node, _ADDS[node.op], [old if before is None else before.name, *node.inputs[1:-1]])]
+    held = old if before is None else before.name
+    if node.op == _ROWS:
+        return _put_in_rows(model, node, held)
+    return [_node(node, (_ADDS | _SCATTERS)[node.op], [held, *node.inputs[1:-1]])]
+
+
+def _put_in_rows(model: Model, node: Node, held: str) -> list[NodeProto]:
+    """Places of the first axis: coordinates of one number each."""
+    places = model.type_of(node.inputs[1])
+    if places is None:
+        raise _refused(node, "writes to places of unknown type")
+    apart = _node(node, "Reshape", node.inputs[1:2])
+    apart.name = apart.output[0] = f"{node.name}_{_PRIMITIVE}places"
+    _declare(apart, TensorType((*places.dims, 1), places.dtype))
+    return [apart, _node(node, _SCATTERS["ScatterNdUpdate"], [held, apart.name, node.inputs[2]])]
 
 
 def _copied(model: Model, node: Node) -> list[NodeProto]:
@@ -126,7 +145,7 @@ def _writer(model: Model, parameter: str, state: str) -> Node | None:
     while node is not None and orders_effects(node):
         for effect in _effects(model, node):
             if parameter in changed(model, effect):
-                if effect.op not in (*_ADDS, _COPY, "Assign"):
+                if effect.op not in _WRITERS:
                     raise _refused(effect, "writes into a parameter, and no rule knows what")
                 return effect
         node = model.producer(node.inputs[0])

@@ -22,9 +22,10 @@ from attnfuse.verify.graph.known import depends_on_inputs, handed_on, known_numb
 WIDE = 1000.0
 """A factor from this on turns 0 and 1 into a mask that is added: the graph does not mean the number itself."""
 
-_LOOKUPS = {"Embedding": (1, 0), "Gather": (0, 1), "IndexSelect": (0, 2), "GatherD": (0, 2)}
+_LOOKUPS = {"Embedding": (1, 0), "EmbeddingLookup": (0, 1), "Gather": (0, 1), "IndexSelect": (0, 2), "GatherD": (0, 2),
+            "Scatter": (0, 2), "ScatterAddExt": (0, 2), "TensorScatterElements": (0, 1)}  # fmt: skip
 """Operator → positions of the table and of the indices."""
-_AXIS = {"Gather": 2, "IndexSelect": 1, "GatherD": 1}
+_AXIS = {"Gather": 2, "IndexSelect": 1, "GatherD": 1, "Scatter": 1, "ScatterAddExt": 1, "TensorScatterElements": 3}
 """Operator → position of the axis that is looked up along; of others it is the first."""
 
 _ADDS = ("Add", "Adds", "AddExt", "AddScalar", "InplaceAddExt", "InplaceAddsExt")

@@ -96,19 +96,11 @@ class Cut:
 
 def find(original: Model, fused: Model) -> Found:
     """Every value that both graphs have and make in different ways."""
-    needed = needed_values(fused) & needed_values(original)
-    changed = [
-        (node.name, before.op)
-        for node in fused.nodes
-        if node.name in needed
-        and node.op != CONSTANT
-        and (before := original.producer(node.name)) is not None
-        and not _same(original, before, fused, node)
-    ]
+    made_of = Behind(original)
     sites: list[Site] = []
     replaced: list[ReplacedOperator] = []
-    for output, op in changed:
-        made = _replacement(original, fused, output, op)
+    for output, op in changed_values(original, fused):
+        made = _replacement(original, fused, made_of, output, op)
         if made is None or original.types_of(output) != fused.types_of(output):
             message = f"{short_name(output)} was replaced and replaces neither one attention nor none"
             return Found(
@@ -127,6 +119,20 @@ def find(original: Model, fused: Model) -> Found:
         if node.op in FUSED_OPS and node.name not in found and original.producer(node.name) is None
     )
     return Found(tuple(_numbered(sites)), tuple(replaced), lost)
+
+
+def changed_values(original: Model, fused: Model) -> list[tuple[str, str]]:
+    """The values that both graphs need and make in different ways, as the fused graph has them, with the original's
+    operators."""
+    needed = needed_values(fused) & needed_values(original)
+    return [
+        (node.name, before.op)
+        for node in fused.nodes
+        if node.name in needed
+        and node.op != CONSTANT
+        and (before := original.producer(node.name)) is not None
+        and not same_node(original, before, fused, node)
+    ]
 
 
 def _told(fused: Model, output: str, attention: FusedAttention | None) -> str | None:
@@ -175,14 +181,26 @@ def cut_replaced(original: Model, fused: Model, replaced: ReplacedOperator) -> C
 # --- pairing
 
 
-def _same(a: Model, first: Node, b: Model, second: Node) -> bool:
+def same_node(a: Model, first: Node, b: Model, second: Node) -> bool:
     """Whether two nodes of the same name are the same operator on the same operands."""
-    if first.op != second.op or first.proto.attribute != second.proto.attribute:
+    if first.proto.attribute != second.proto.attribute:
         return False
-    if first.op == CALL:
+    if first.op == second.op == CALL:
         return first.proto.op_type == second.proto.op_type and first.inputs == second.inputs
+    return same_operator(a, first, b, second) and _operands(a, first) == _operands(b, second)
+
+
+def same_operator(a: Model, first: Node, b: Model, second: Node) -> bool:
+    """Whether two nodes are of the same operator, and of the same attributes."""
+    if first.op != second.op or first.op == CALL:
+        return False
     entries = [m.primitives[n.proto.op_type].attribute for m, n in ((a, first), (b, second))]
-    return entries[0] == entries[1] and _operands(a, first) == _operands(b, second)
+    return bool(entries[0] == entries[1])
+
+
+def constant_operands(model: Model, node: Node) -> list[bytes | None]:
+    """What the node's operands hold that are constants, in their order; None for each other one."""
+    return [operand if isinstance(operand, bytes) else None for operand in _operands(model, node)]
 
 
 def _operands(model: Model, node: Node) -> list[str | bytes]:
@@ -203,12 +221,14 @@ def _values(model: Model, node: Node) -> Iterator[str]:
             yield value
 
 
-def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | ReplacedOperator | None:
-    behind = [_new_behind(fused, output, original), _new_behind(original, output, fused)]
+def _replacement(
+    original: Model, fused: Model, made_of: Behind, output: str, op: str
+) -> Site | ReplacedOperator | None:
+    behind = [new_behind(fused, output, original), new_behind(original, output, fused)]
     attentions = [[node for node in nodes if node.op in FUSED_OPS] for nodes in behind]
     if not any(attentions):
-        nearest = _nearest(original, fused, output) - _edited_weights(original, fused)
-        return ReplacedOperator(output, op, _elements(original, fused, output), nearest)
+        nearest = nearest_common(original, fused, made_of, output) - _edited_weights(original, fused)
+        return ReplacedOperator(output, op, elements_read(original, fused, output), nearest)
     if len(attentions[0]) > 1:
         return None
     model, node = (fused, attentions[0][0]) if attentions[0] else (original, attentions[1][0])
@@ -231,7 +251,7 @@ def _replacement(original: Model, fused: Model, output: str, op: str) -> Site | 
     )
 
 
-def _new_behind(model: Model, output: str, other: Model) -> list[Node]:
+def new_behind(model: Model, output: str, other: Model) -> list[Node]:
     """The node that makes `output`, and the nodes behind it that the other graph does not have."""
     found, seen, stack = [], set(), [output]
     while stack:
@@ -245,7 +265,7 @@ def _new_behind(model: Model, output: str, other: Model) -> list[Node]:
     return found
 
 
-def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
+def elements_read(original: Model, fused: Model, value: str) -> tuple[str, ...]:
     """The value, or of a tuple what is read of it in both graphs: others need not be computed by either."""
     if original.type_of(value) is not None:
         return (value,)
@@ -254,7 +274,7 @@ def _elements(original: Model, fused: Model, value: str) -> tuple[str, ...]:
     return tuple(name for name in read if fused.type_of(name) is not None)
 
 
-def _nearest(original: Model, fused: Model, output: str) -> frozenset[str]:
+def nearest_common(original: Model, fused: Model, made_of: Behind, output: str) -> frozenset[str]:
     """The nearest tensors behind `output` that both graphs have, and of these only what is not made of the others.
 
     One graph may read a value, and the other what that value is a view of, however many views away: drawn apart they
@@ -265,7 +285,7 @@ def _nearest(original: Model, fused: Model, output: str) -> frozenset[str]:
         return _frontier(fused, value, original) | _frontier(original, value, fused)
 
     sides = (_frontier(original, output, fused), _frontier(fused, output, original))
-    while (value := _made_of_the_others(original, *sides)) is not None:
+    while (value := _made_of_the_others(original, made_of, *sides)) is not None:
         for side in sides:
             if value in side:
                 side.remove(value)
@@ -274,28 +294,60 @@ def _nearest(original: Model, fused: Model, output: str) -> frozenset[str]:
     return frozenset(value for value in nearest if not (made := behind(value)) or not made <= nearest)
 
 
-def _made_of_the_others(original: Model, one: set[str], other: set[str]) -> str | None:
+def _made_of_the_others(original: Model, made_of: Behind, one: set[str], other: set[str]) -> str | None:
     """A value that one graph reads and that is made of what only the other reads; of these, first one that the other
     does not read too. A weight that only one of them reads is no reason to look behind what both read."""
     for mine, others in ((one - other, other - one), (other - one, one - other)):
         for value in sorted(mine):
-            if _is_behind(original, value, others):
+            if made_of.has(value, others):
                 return value
     apart = {value for value in one ^ other if not original.is_parameter(value)}
-    return next((value for value in sorted(one & other) if _is_behind(original, value, apart)), None)
+    return next((value for value in sorted(one & other) if made_of.has(value, apart)), None)
 
 
-def _is_behind(model: Model, value: str, wanted: Set[str]) -> bool:
-    """Whether one of the wanted values is behind this one. The nearest are looked at first."""
-    seen, level = {value}, [value] if wanted else []
-    while level:
-        nodes = (model.producer(each) for each in level)
-        found = dict.fromkeys(each for node in nodes if node is not None for each in _values(model, node))
-        if not wanted.isdisjoint(found):
-            return True
-        level = [each for each in found if each not in seen]
-        seen.update(level)
-    return False
+class Behind:
+    """What every value of a graph is made of: a bit for each value, so that a question is one operation.
+
+    Each value is asked about several times, and most of a graph is behind it: to walk there each time takes minutes.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._bits: dict[str, int] = {}
+        self._known: dict[str, int] = {}
+
+    def has(self, value: str, wanted: Set[str]) -> bool:
+        """Whether one of the wanted values is behind this one."""
+        if not wanted:
+            return False
+        mask = 0
+        for each in wanted:
+            mask |= self._bit(each)
+        return bool(self._of(value) & mask)
+
+    def _bit(self, value: str) -> int:
+        return self._bits.setdefault(value, 1 << len(self._bits))
+
+    def _of(self, value: str) -> int:
+        """The bits of all that is behind a value; its operands first, without recursion, as graphs are deep."""
+        stack = [value]
+        while stack:
+            top = stack[-1]
+            if top in self._known:
+                stack.pop()
+                continue
+            node = self._model.producer(top)
+            operands = [] if node is None else list(_values(self._model, node))
+            unknown = [each for each in operands if each not in self._known]
+            if unknown:
+                stack += unknown
+                continue
+            bits = 0
+            for each in operands:
+                bits |= self._known[each] | self._bit(each)
+            self._known[top] = bits
+            stack.pop()
+        return self._known[value]
 
 
 def _frontier(model: Model, output: str, other: Model) -> set[str]:
@@ -345,7 +397,7 @@ def _common(model: Model, other: Model, value: str) -> list[str]:
         return []
     if takes_element(node):
         return _common(model, other, node.inputs[0])
-    joined = (v for v in _joined(model, node) if not _is_new_weight(model, other, v))
+    joined = (v for v in joined_operands(model, node) if not _is_new_weight(model, other, v))
     known = {v: t.size for v in joined if (t := model.type_of(v)) and t.is_static and t.dtype.is_float}
     largest = [v for v, size in known.items() if size == max(known.values())]
     if not largest:  # of a tuple's element, or of a size not known before run time
@@ -360,12 +412,12 @@ def _is_new_weight(model: Model, other: Model, value: str) -> bool:
     return model.is_parameter(weight) and not other.is_parameter(weight)
 
 
-def _joined(model: Model, node: Node) -> Iterator[str]:
+def joined_operands(model: Model, node: Node) -> Iterator[str]:
     """Operands that are computed, also those in a tuple."""
     for value in node.inputs:
         made = model.producer(value)
         if made is not None and makes_tuple(made):
-            yield from _joined(model, made)
+            yield from joined_operands(model, made)
         elif not model.is_literal(value):
             yield value
 

@@ -1,4 +1,4 @@
-"""The types in which values are held and rounded: the three arithmetics, and what a fused node rounds."""
+"""The types in which values are held and rounded: the four arithmetics, and what a fused node rounds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from attnfuse.mindir.dtypes import DType
 class Arithmetic(Enum):
     """NATIVE: the graph's own types, emulated. EXACT: float64 throughout, casts between floats dropped.
 
+    FINER: as EXACT, but each value in a type at least 2^13 times as fine as its own: float32 for the 16-bit types,
+    float64 for the others.
     PLAIN: float32 throughout, casts between floats dropped: no copies that only emulate, so memory can be measured.
     """
 
     NATIVE = "native"
     EXACT = "exact"
+    FINER = "finer"
     PLAIN = "plain"
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether it computes what a formula means, and not what a kernel of it rounds."""
+        return self in (Arithmetic.EXACT, Arithmetic.FINER)
 
     def carry(self, dtype: DType) -> DType:
         """The type in which values of `dtype` are held."""
         if not dtype.is_float:
             return dtype
-        return dtypes.FLOAT64 if self is Arithmetic.EXACT or dtype is dtypes.FLOAT64 else dtypes.FLOAT32
+        fine = self is Arithmetic.EXACT or (self is Arithmetic.FINER and not dtype.is_low_precision)
+        return dtypes.FLOAT64 if fine or dtype is dtypes.FLOAT64 else dtypes.FLOAT32
 
 
 def first_infinite(dtype: DType) -> float:
@@ -41,7 +50,7 @@ class Rounding:
     them is a bias, and the scores are moved by what storing it costs (`OnnxWriter.moved`). `added` is the coarsest
     type in which the formula itself holds the sum of scores and bias. `scores` is for a fused node: its scores are held
     in that type too. `level` is for the softmax: of sums that are −level or less in a whole row, the type has lost the
-    scores, and they count alike (`OnnxWriter.levelled`).
+    scores, and they count alike (`OnnxWriter.levelled`); of a softmax that has `stored` too, that bias is left of them.
     """
 
     dtype: DType

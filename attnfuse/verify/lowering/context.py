@@ -104,9 +104,14 @@ class LoweringContext:
 
     # --- operands
 
+    def _operand(self, position: int) -> Value:
+        if position >= len(self.operands):
+            raise self.unsupported(f"it has no operand {position}")
+        return self.operands[position]
+
     def tensor_type(self, position: int) -> TensorType:
         """Type of a tensor operand (of a constant array, the array's)."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         if isinstance(operand, Tensor):
             return operand.tensor_type
         if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
@@ -119,7 +124,7 @@ class LoweringContext:
 
     def tensor(self, position: int) -> str:
         """The operand as it is carried."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         if isinstance(operand, Constant) and isinstance(operand.value, np.ndarray):
             name = self.writer.carried(operand.value)
         elif isinstance(operand, Tensor):
@@ -133,7 +138,7 @@ class LoweringContext:
 
     def converted(self, position: int, dtype: DType) -> str:
         """The operand held as `dtype`: implicit conversion between operand types; scalars become tensors."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         is_scalar = isinstance(operand, Constant) and not isinstance(operand.value, np.ndarray)
         if dtype.is_low_precision:
             self.narrowed |= is_scalar or self.tensor_type(position).dtype is not dtype
@@ -146,7 +151,7 @@ class LoweringContext:
     def placed(self, position: int, dtype: DType) -> str:
         """As `converted`, for what stands in the result itself: a constant is what `dtype` holds, in EXACT arithmetic
         too, as it is that before anything is computed. One that is beyond its range `_rounded` makes infinite."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         number = operand.value if isinstance(operand, Constant) else None
         in_range = dtype.is_low_precision and _largest(number) < first_infinite(dtype)
         if isinstance(number, np.ndarray | int | float) and in_range:
@@ -162,7 +167,7 @@ class LoweringContext:
 
     def literal(self, position: int) -> Literal:
         """The plain value of a constant operand."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         if isinstance(operand, Constant):
             return operand.value
         if isinstance(operand, tuple):
@@ -205,7 +210,7 @@ class LoweringContext:
 
     def elements(self, position: int) -> list[Value]:
         """Elements of a tuple operand."""
-        operand = self.operands[position]
+        operand = self._operand(position)
         if isinstance(operand, tuple):
             return list(operand)
         if isinstance(operand, Constant) and isinstance(operand.value, tuple):

@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons, activations, casts, constants. One value in, one out, shapes broadcast.
+"""Arithmetic, comparisons, activations, casts. One value in, one out, shapes broadcast.
 
 Argument orders: MindSpore 2.7.1's operator definitions.
 """
@@ -9,9 +9,10 @@ import math
 
 import numpy as np
 
+from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
-from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.lowering.context import Constant, LoweringContext, Result, lowers
 
 _BINARY = {
@@ -25,11 +26,12 @@ _WITH_ALPHA = ("AddExt", "SubExt", "AddScalar", "SubScalar", "InplaceAddExt", "I
 _COMPARISONS = {
     "Less": "Less", "LessScalar": "Less", "Greater": "Greater", "GreaterScalar": "Greater", "Equal": "Equal",
     "EqScalar": "Equal", "LessEqual": "LessOrEqual", "GreaterEqual": "GreaterOrEqual",
-    "GreaterEqualScalar": "GreaterOrEqual",
+    "GreaterEqualScalar": "GreaterOrEqual", "LessEqualScalar": "LessOrEqual",
 }  # fmt: skip
 _UNARY = {
     "Exp": "Exp", "Sin": "Sin", "Cos": "Cos", "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Sqrt": "Sqrt", "Neg": "Neg",
-    "Abs": "Abs", "ReLU": "Relu", "Reciprocal": "Reciprocal",
+    "Abs": "Abs", "ReLU": "Relu", "Reciprocal": "Reciprocal", "LogExt": "Log", "Floor": "Floor", "Ceil": "Ceil",
+    "Sign": "Sign",
 }  # fmt: skip
 
 _BASES = {"Log2": 2.0, "Log10": 10.0}
@@ -72,17 +74,40 @@ def _compare(at: LoweringContext) -> Result:
     return at.emit(_COMPARISONS[at.op], at.converted(0, dtype), at.converted(1, dtype))
 
 
-@lowers("NotEqual", "NeScalar", moves=True)
+@lowers("NotEqual", "NeScalar", "NotEqualScalar", moves=True)
 def _not_equal(at: LoweringContext) -> Result:
     dtype = _common(at)
     return at.emit("Not", at.emit("Equal", at.converted(0, dtype), at.converted(1, dtype)))
 
 
-@lowers("FloorDiv")
+@lowers("PowScalarTensor")
+def _power_of_scalar(at: LoweringContext) -> Result:
+    """(number, x)."""
+    return at.emit("Pow", at.scalar(at.number(0)), at.converted(1, at.out.dtype))
+
+
+@lowers("FloorMod", "RemainderTensorTensor", "RemainderTensorScalar", "RemainderScalarTensor")
+def _remainder(at: LoweringContext) -> Result:
+    """What is left of x, of the sign of the divisor."""
+    dtype = at.out.dtype
+    x, y = at.converted(0, dtype), at.converted(1, dtype)
+    if not dtype.is_float:
+        return at.emit("Mod", x, y, fmod=0)
+    return at.emit("Sub", x, at.emit("Mul", at.emit("Floor", at.emit("Div", x, y)), y))
+
+
+@lowers("Mod")
+def _signed_remainder(at: LoweringContext) -> Result:
+    """What is left of x, of the sign of x."""
+    return at.emit("Mod", at.converted(0, at.out.dtype), at.converted(1, at.out.dtype), fmod=1)
+
+
+@lowers("FloorDiv", "FloorDivScalar")
 def _floor_div(at: LoweringContext) -> Result:
-    """Of whole numbers, downwards; in float64, which holds those of up to 53 bits, for ONNX divides towards zero."""
+    """Downwards; whole numbers in float64, which holds those of up to 53 bits, for ONNX divides them towards zero."""
     if at.out.dtype.is_float:
-        raise at.unsupported("of fractions")
+        x, y = (at.converted(i, at.out.dtype) for i in (0, 1))
+        return at.emit("Floor", at.emit("Div", x, y))
     x, y = (at.emit("Cast", at.converted(i, dtypes.INT64), to=onnx_type(dtypes.FLOAT64)) for i in (0, 1))
     return at.emit("Cast", at.emit("Floor", at.emit("Div", x, y)), to=onnx_type(at.out.dtype))
 
@@ -99,9 +124,17 @@ def _logical(at: LoweringContext) -> Result:
     return at.emit("And" if at.op.endswith("And") else "Or", at.converted(0, dtypes.BOOL), at.converted(1, dtypes.BOOL))
 
 
-@lowers("IsInf", "IsNan", moves=True)
+@lowers("LogicalXor", moves=True)
+def _either(at: LoweringContext) -> Result:
+    return at.emit("Xor", at.converted(0, dtypes.BOOL), at.converted(1, dtypes.BOOL))
+
+
+@lowers("IsInf", "IsNan", "IsNaN", "IsFinite", moves=True)
 def _is(at: LoweringContext) -> Result:
-    return at.emit("IsInf" if at.op == "IsInf" else "IsNaN", at.tensor(0))
+    x = at.tensor(0)
+    if at.op == "IsFinite":
+        return at.emit("Not", at.emit("Or", at.emit("IsInf", x), at.emit("IsNaN", x)))
+    return at.emit("IsInf" if at.op == "IsInf" else "IsNaN", x)
 
 
 @lowers("Select", "Where", moves=True)
@@ -148,6 +181,52 @@ def _log_of_base(at: LoweringContext) -> Result:
     return at.emit("Div", at.emit("Log", at.converted(0, at.out.dtype)), at.scalar(math.log(_BASES[at.op])))
 
 
+@lowers("Log1p")
+def _log_of_more(at: LoweringContext) -> Result:
+    """log(1 + x) = x · log(1 + x) / ((1 + x) − 1): what is lost in the sum is lost in the divisor too (Kahan)."""
+    x = at.converted(0, at.out.dtype)
+    one = at.scalar(1.0)
+    more = at.emit("Add", x, one)
+    off = at.emit("Sub", more, one)
+    usual = at.emit("Mul", x, at.emit("Div", at.emit("Log", more), off))
+    is_small, is_infinite = at.emit("Equal", off, at.scalar(0.0)), at.emit("IsInf", more)
+    return at.emit("Where", at.emit("Or", is_small, is_infinite), x, usual)
+
+
+@lowers("Softplus")
+def _softplus(at: LoweringContext) -> Result:
+    return _soft(at, at.converted(0, at.out.dtype))
+
+
+@lowers("SoftplusExt")
+def _softplus_ext(at: LoweringContext) -> Result:
+    """(x, beta, threshold): log(1 + exp(beta x)) / beta; x itself where beta x is more than the threshold."""
+    x, beta = at.converted(0, at.out.dtype), at.scalar(at.number(1))
+    scaled = at.emit("Mul", x, beta)
+    above = at.emit("Greater", scaled, at.scalar(at.number(2)))
+    return at.emit("Where", above, x, at.emit("Div", _soft(at, scaled), beta))
+
+
+def _soft(at: LoweringContext, x: str) -> str:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(−|x|)), in which nothing overflows."""
+    small = at.emit("Exp", at.emit("Neg", at.emit("Abs", x)))
+    return at.emit("Add", at.emit("Max", x, at.scalar(0.0)), at.emit("Log", at.emit("Add", small, at.scalar(1.0))))
+
+
+@lowers("Mish")
+def _mish(at: LoweringContext) -> Result:
+    x = at.converted(0, at.out.dtype)
+    return at.emit("Mul", x, at.emit("Tanh", _soft(at, x)))
+
+
+@lowers("HSwish")
+def _hard_swish(at: LoweringContext) -> Result:
+    """x · min(max(x + 3, 0), 6) / 6."""
+    x = at.converted(0, at.out.dtype)
+    share = at.emit("Min", at.emit("Max", at.emit("Add", x, at.scalar(3.0)), at.scalar(0.0)), at.scalar(6.0))
+    return at.emit("Div", at.emit("Mul", x, share), at.scalar(6.0))
+
+
 @lowers("Exp2")
 def _exp2(at: LoweringContext) -> Result:
     return at.emit("Exp", at.emit("Mul", at.converted(0, at.out.dtype), at.scalar(math.log(2.0))))
@@ -164,6 +243,14 @@ def _nan_to_num(at: LoweringContext) -> Result:
     for sign, number in (({"detect_negative": 0}, high), ({"detect_positive": 0}, low)):
         x = at.emit("Where", at.emit("IsInf", x, **sign), at.scalar(number), x)
     return at.emit("Where", at.emit("IsNaN", at.tensor(0)), at.scalar(nan), x)
+
+
+@lowers("DropoutExt", moves=True)
+def _dropout_ext(at: LoweringContext) -> Result:
+    """With a probability of 0 every element stays; which ones did is told in bits."""
+    if at.number(1) != 0.0:
+        raise at.unsupported(f"dropout at random, with a probability of {at.number(1)}")
+    return [at.tensor(0), None]
 
 
 @lowers("Dropout", moves=True)
@@ -188,7 +275,7 @@ def _silu(at: LoweringContext) -> Result:
 
 @lowers("Erf")
 def _erf_node(at: LoweringContext) -> Result:
-    return erf(at, at.converted(0, at.out.dtype))
+    return erf(at, at.converted(0, at.out.dtype), at.out.dtype)
 
 
 @lowers("GeLU")
@@ -212,7 +299,7 @@ def gelu_of_erf(at: LoweringContext, x: str, dtype: DType) -> str:
     def number(value: float) -> str:
         return at.writer.number(value, dtype)
 
-    grown = at.emit("Add", erf(at, at.emit("Mul", x, number(math.sqrt(0.5)))), number(1.0))
+    grown = at.emit("Add", erf(at, at.emit("Mul", x, number(math.sqrt(0.5))), dtype), number(1.0))
     return at.emit("Mul", at.emit("Mul", x, number(0.5)), grown)
 
 
@@ -248,83 +335,50 @@ def _cast(at: LoweringContext) -> Result:
     return at.converted(0, at.out.dtype)
 
 
-@lowers("OnesLikeExt", "OnesLike", "Ones", "NewOnes", moves=True)
-def _ones(at: LoweringContext) -> Result:
-    return at.writer.carried(np.ones(at.out.dims, at.out.dtype.numpy))
-
-
-@lowers("ZerosLikeExt", "ZerosLike", "Zeros", "NewZeros", moves=True)
-def _zeros(at: LoweringContext) -> Result:
-    return at.writer.carried(np.zeros(at.out.dims, at.out.dtype.numpy))
-
-
-@lowers("EmptyLike", moves=True)
-def _empty(at: LoweringContext) -> Result:
-    """Not a number: whoever reads an element before it is written has no result that could agree."""
-    if not at.out.dtype.is_float:
-        raise at.unsupported("whole numbers that are not set")
-    return at.writer.carried(np.full(at.out.dims, np.nan).astype(at.out.dtype.numpy))
-
-
-@lowers("FillV2", moves=True)
-def _fill_with_tensor(at: LoweringContext) -> Result:
-    """Shape, number as a tensor."""
-    return at.emit("Expand", at.converted(1, at.out.dtype), at.writer.integers(at.out.dims))
-
-
-@lowers("FillScalar")
-def _fill(at: LoweringContext) -> Result:
-    return at.writer.carried(np.full(at.out.dims, at.number(1)).astype(at.out.dtype.numpy))
-
-
 # --- erf, which onnxruntime has for float32 only
 
-_NODES = 32
+_STEP = 1.0 / 64
+_FAR = 6.0
+"""erf(6) is 1 but for 2e-17."""
+_ORDER = 6
 
 
-def _erfc_series() -> list[float]:
-    """Chebyshev coefficients of log(erfc(x) / t) + x², t = 2 / (2 + x), over t in (0, 1], in u = 2t − 1.
+def _erf_tables() -> list[Array]:
+    """erf at multiples of _STEP from −_FAR to _FAR, and its derivatives there, each over its factorial.
 
-    The function is smooth there (Numerical Recipes, 3rd edition, 6.2.2, gives the substitution), so interpolation
-    at 32 nodes is good to about 4e-15 for x up to 6; past that erfc is nothing beside 1.
+    The n-th derivative is that of order n − 1 of 2/√π e^(−x²): a Hermite polynomial times it, with alternating sign.
     """
-    angles = (np.arange(_NODES) + 0.5) * np.pi / _NODES
-    values = []
-    for t in (np.cos(angles) + 1) / 2:
-        x = 2 / float(t) - 2
-        values.append(_log_scaled_erfc(x) - math.log(t))
-    # The cosine sums of Chebyshev interpolation.
-    series = [2 / _NODES * float(np.dot(values, np.cos(k * angles))) for k in range(_NODES)]
-    return [series[0] / 2, *series[1:]]
+    points = np.arange(-round(_FAR / _STEP), round(_FAR / _STEP) + 1) * _STEP
+    tables: list[Array] = [np.array([math.erf(x) for x in points])]
+    slope = 2 / math.sqrt(math.pi) * np.exp(-points * points)
+    older, newer = np.zeros_like(points), np.ones_like(points)  # H₋₁, which counts for nothing, and H₀
+    for n in range(1, _ORDER + 1):
+        tables.append((-1) ** (n - 1) * newer * slope / math.factorial(n))
+        older, newer = newer, 2 * points * newer - 2 * (n - 1) * older
+    return tables
 
 
-def _log_scaled_erfc(x: float) -> float:
-    """log(erfc(x)) + x² for x ≥ 0; from 2 on by the continued fraction, in which the two do not cancel."""
-    if x < 2:
-        return math.log(math.erfc(x)) + x * x
-    fraction = x
-    for k in range(200, 0, -1):
-        fraction = x + k / 2 / fraction
-    return -math.log(fraction * math.sqrt(math.pi))
+def erf(at: LoweringContext, x: str, dtype: DType) -> str:
+    """The error function of a value of that type: onnxruntime's in float32.
 
-
-def erf(at: LoweringContext, x: str) -> str:
-    """The error function: onnxruntime's in float32, a Chebyshev series in float64."""
-    if at.writer.arithmetic is not Arithmetic.EXACT:
+    In float64 a table, and its Taylor series of _ORDER terms between: |x − point| ≤ _STEP / 2, and the next term is at
+    most 2e-16 there.
+    """
+    if at.writer.arithmetic.carry(dtype) is not dtypes.FLOAT64:
         return at.emit("Erf", x)
 
     def number(value: float) -> str:
         return at.writer.number(value, dtypes.FLOAT64)
 
-    z = at.emit("Abs", x)
-    t = at.emit("Div", number(2.0), at.emit("Add", z, number(2.0)))
-    u = at.emit("Sub", at.emit("Mul", t, number(2.0)), number(1.0))
-    twice = at.emit("Mul", u, number(2.0))
-    # Clenshaw's recurrence.
-    first, *rest = _erfc_series()
-    newer, older = number(0.0), number(0.0)
-    for c in reversed(rest):
-        newer, older = at.emit("Add", at.emit("Sub", at.emit("Mul", twice, newer), older), number(c)), newer
-    series = at.emit("Add", at.emit("Sub", at.emit("Mul", u, newer), older), number(first))
-    erfc = at.emit("Mul", t, at.emit("Exp", at.emit("Sub", series, at.emit("Mul", z, z))))
-    return at.emit("Mul", at.emit("Sign", x), at.emit("Sub", number(1.0), erfc))
+    near = at.emit("Min", at.emit("Max", x, number(-_FAR)), number(_FAR))
+    place = at.emit("Round", at.emit("Mul", near, number(1 / _STEP)))
+    off = at.emit("Sub", near, at.emit("Mul", place, number(_STEP)))
+    # What is no number has no place in a table: it goes by the first one, and is put back through what it is off.
+    index = at.emit("Add", place, number(_FAR / _STEP))
+    known = at.emit("Where", at.emit("IsNaN", index), number(0.0), index)
+    index = at.emit("Cast", known, to=onnx_type(dtypes.INT32))
+    rows = [at.emit("Gather", at.writer.constant(table), index) for table in _erf_tables()]
+    value = rows[-1]
+    for row in reversed(rows[:-1]):
+        value = at.emit("Add", at.emit("Mul", value, off), row)
+    return value

@@ -17,7 +17,7 @@ from attnfuse.mindir.dtypes import DType
 from attnfuse.mindir.schema import AttributeProto, GraphProto, TensorProto
 from attnfuse.verify.graph.fused_nodes import FUSED_OPS, MalformedError, read, sizes
 from attnfuse.verify.graph.needed import needed_values
-from attnfuse.verify.lowering import composites, elementwise, layout, linear, reductions
+from attnfuse.verify.lowering import composites, creation, elementwise, layout, linear, lookups, reductions
 from attnfuse.verify.lowering.arithmetic import Arithmetic, Rounding, onnx_type
 from attnfuse.verify.lowering.context import (
     INT64_MAX,
@@ -35,12 +35,14 @@ from attnfuse.verify.lowering.fused import MICROSOFT, lower_fused
 from attnfuse.verify.lowering.writer import OnnxWriter
 from attnfuse.verify.names import leaf_name
 
-FAMILIES = (composites, elementwise, layout, linear, reductions)
+FAMILIES = (composites, creation, elementwise, layout, linear, lookups, reductions)
 """The modules whose import filled the table of rules."""
 
-_OPSET = 23
-_IR_VERSION = 11
+OPSETS = (helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1))
+IR_VERSION = 11
 _SAMPLED = 1024
+LOADING, HANDING_OUT = "(weights and inputs)", "(results)"
+"""What nodes are called that are no operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,23 @@ def lower(
     return _Walk(model, OnnxWriter(arithmetic, instead=instead), rounding or {}, taps, peaks, samples).run()
 
 
+def unknown_nodes(model: Model) -> dict[str, str]:
+    """The nodes that `lower` has no rule for, or whose rule refuses them, with the reasons; in file order.
+
+    Raises UnsupportedOpError where the type of what such a node gives is not known, or an input cannot be fed.
+    """
+    walk = _Walk(model, OnnxWriter(Arithmetic.EXACT), {}, (), (), ())
+    walk.unknown = {}
+    walk.inputs()
+    walk.nodes(model.proto.graph)
+    return walk.unknown
+
+
+def has_rule(op: str) -> bool:
+    """Whether nodes of the operator are run, unless their arguments forbid it."""
+    return op in RULES or op in FUSED_OPS
+
+
 class _Walk:
     def __init__(
         self,
@@ -108,15 +127,22 @@ class _Walk:
         self.samples: dict[str, Tensor | None] = dict.fromkeys(samples)
         self.needed = needed_values(model, (*taps, *peaks))
         self.parameters = {p.name: p for p in model.parameters()}
+        self.unknown: dict[str, str] | None = None
+        """Where it is given, nodes without a rule go there, with the reasons, and a stand-in takes their place."""
+        self.labelled = 0
 
-    def run(self) -> Lowered:
-        top = self.model.proto.graph
-        for value in top.input:
+    def inputs(self) -> None:
+        """Feed the graph's inputs."""
+        for value in self.model.proto.graph.input:
             kind = tensor_type(value.tensor[0]) if len(value.tensor) == 1 else None
             if kind is None or not kind.is_static:
                 raise UnsupportedOpError(f"input {leaf_name(value.name)} is of a type or size that cannot be run")
             self._feed(value.name, kind, None)
-        self._graph(top)
+
+    def run(self) -> Lowered:
+        top = self.model.proto.graph
+        self.inputs()
+        self.nodes(top)
         outputs: list[Tensor] = []
         for output in top.output:
             outputs += self._leaves(self._output(output.name), output.name)
@@ -127,6 +153,7 @@ class _Walk:
         names = [f"out{i}" for i in range(len(outputs))]
         for name, tensor in zip(names, outputs, strict=True):
             self.writer.nodes.append(helper.make_node("Identity", [tensor.name], [name]))
+        self._label(HANDING_OUT)
         graph = helper.make_graph(
             self.writer.nodes,
             "lowered",
@@ -140,8 +167,7 @@ class _Walk:
             ],
             self.writer.initialisers,
         )
-        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        proto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+        proto = helper.make_model(graph, opset_imports=OPSETS, ir_version=IR_VERSION)
         return Lowered(proto, tuple(self.feeds), tuple(t.tensor_type for t in outputs))
 
     def _output(self, name: str) -> Value:
@@ -187,7 +213,7 @@ class _Walk:
             held = self.writer.round_to(held, tensor_type.dtype, carrier)
         self.env[value] = Tensor(held, tensor_type)
 
-    def _graph(self, graph: GraphProto) -> None:
+    def nodes(self, graph: GraphProto) -> None:
         """Every needed node of the graph, in file order, which is topological."""
         for message in graph.node:
             node = self.model.producer(message.output[0])
@@ -197,11 +223,32 @@ class _Walk:
             for value in node.inputs:
                 if value not in self.env:
                     self._leaf(value)
-            self.env[node.name] = self._call(node) if node.op == CALL else self._node(node)
+            self._label(LOADING)
+            self.env[node.name] = self._made(node)
             if node.name in self.peaks:
                 self.peaks[node.name] = self._peak(node)
             if node.name in self.samples:
                 self.samples[node.name] = self._sample(node)
+            self._label(node.op)
+
+    def _label(self, op: str) -> None:
+        """Call the nodes that were written for the operator after it, for a profile."""
+        for made in self.writer.nodes[self.labelled :]:
+            made.name = op
+        self.labelled = len(self.writer.nodes)
+
+    def _made(self, node: Node) -> Value:
+        try:
+            return self._call(node) if node.op == CALL else self._node(node)
+        except UnsupportedOpError as error:
+            if self.unknown is None:
+                raise
+            self.unknown[node.name] = str(error)
+            types = self.model.types_of(node.name)
+            stands = tuple(Tensor("", t) for t in (types if isinstance(types, tuple) else (types,)) if t is not None)
+            if not stands or not all(t.tensor_type.is_static for t in stands):
+                raise
+            return stands if isinstance(types, tuple) else stands[0]
 
     def _leaf(self, value: str) -> None:
         """A constant or a weight, at its first use: a weight is then converted just before it is needed."""
@@ -223,7 +270,7 @@ class _Walk:
             raise UnsupportedOpError(f"{short_name(node.name)}: a call of a value, not of a function")
         for parameter, argument in zip(function.input, node.inputs, strict=True):
             self.env[parameter.name] = self.env[argument]
-        self._graph(function)
+        self.nodes(function)
         return self.env[function.output[0].name]
 
     def _node(self, node: Node) -> Value:
@@ -260,7 +307,21 @@ class _Walk:
         return self._typed(at, result, moves)
 
     def _moved(self, softmax: Node, rounding: Rounding) -> Tensor:
-        """The scores, moved by what storing their bias costs: the bias is the same formula with a product of zeros."""
+        """The scores, moved by what storing their bias costs; or that bias alone in rows that have lost the scores."""
+        bias = self._bias(softmax, rounding)
+        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
+        axis = self.model.literal(softmax.inputs[1])
+        last = axis[0] if isinstance(axis, tuple) else axis
+        assert isinstance(last, int)
+        tensor_type = scores.tensor_type
+        if rounding.level is None:
+            made = self.writer.moved(scores.name, bias.name, tensor_type, rounding, last)
+        else:
+            made = self.writer.without_scores(scores.name, bias.name, tensor_type.dtype, rounding.level, last)
+        return Tensor(made, tensor_type)
+
+    def _bias(self, softmax: Node, rounding: Rounding) -> Tensor:
+        """What is added to the scores: the same formula with a product of zeros."""
         held = {name: self.env[name] for name in rounding.stored}
         product, *others = (self.model.producer(name) for name in rounding.stored)
         assert product is not None
@@ -277,11 +338,7 @@ class _Walk:
             self.env[node.name] = self._node(node)
         (bias,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
         self.env.update(held)
-        (scores,) = self._leaves(self.env[softmax.inputs[0]], softmax.inputs[0])
-        axis = self.model.literal(softmax.inputs[1])
-        last = axis[0] if isinstance(axis, tuple) else axis
-        assert isinstance(last, int)
-        return Tensor(self.writer.moved(scores.name, bias.name, scores.tensor_type, rounding, last), scores.tensor_type)
+        return bias
 
     def _element(self, at: LoweringContext) -> Value:
         elements, index = at.elements(0), at.integer(1)
@@ -329,7 +386,7 @@ class _Walk:
         if tensor_type.dtype.is_low_precision and (at.narrowed or not moves):
             name = self.writer.round_to(name, tensor_type.dtype, carrier)
         placed = at.beyond and (moves or at.op == "Cast")
-        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic is Arithmetic.EXACT:
+        if tensor_type.dtype.is_low_precision and placed and self.writer.arithmetic.is_formula:
             name = self.writer.in_range(name, tensor_type.dtype, carrier)
         return Tensor(name, tensor_type)
 

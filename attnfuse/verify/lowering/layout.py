@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from attnfuse.ir.types import Array
-from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import INT64_MAX, LoweringContext, Result, lowers
 
 
@@ -47,6 +46,26 @@ def _swap(at: LoweringContext) -> Result:
     a, b = at.integer(1) % rank, at.integer(2) % rank
     perm[a], perm[b] = b, a
     return at.emit("Transpose", at.tensor(0), perm=perm)
+
+
+@lowers("TExt", moves=True)
+def _turned_round(at: LoweringContext) -> Result:
+    """All axes, the last first."""
+    return at.emit("Transpose", at.tensor(0))
+
+
+@lowers("Roll", moves=True)
+def _roll(at: LoweringContext) -> Result:
+    """(x, by how much, axes): what leaves an axis at its end comes back at its start; without axes all are one."""
+    dims, x = at.dims(0), at.tensor(0)
+    flat = at.is_absent(2) or not at.integers(2)
+    if flat:
+        x = at.writer.reshape(x, [at.tensor_type(0).size])
+    axes, sizes = ((0,), (at.tensor_type(0).size,)) if flat else (at.integers(2), dims)
+    for by, axis in zip(at.integers(1), axes, strict=True):
+        places = np.roll(np.arange(sizes[axis], dtype=np.int64), by)
+        x = at.emit("Gather", x, at.writer.constant(places), axis=axis % len(sizes))
+    return at.writer.reshape(x, dims) if flat else x
 
 
 @lowers("Concat", moves=True)
@@ -230,43 +249,6 @@ def _reverse(at: LoweringContext) -> Result:
     return x
 
 
-@lowers("Gather", moves=True)
-def _gather(at: LoweringContext) -> Result:
-    if len(at.operands) > 3 and at.integer(3):
-        raise at.unsupported("a look-up with batch axes")
-    return at.emit("Gather", at.tensor(0), at.tensor(1), axis=at.integer(2))
-
-
-@lowers("IndexSelect", moves=True)
-def _index_select(at: LoweringContext) -> Result:
-    """(x, axis, places)."""
-    return at.emit("Gather", at.tensor(0), at.tensor(2), axis=at.integer(1))
-
-
-@lowers("Embedding", moves=True)
-def _embedding(at: LoweringContext) -> Result:
-    """(places, table, padding, largest norm …)."""
-    if not at.is_absent(3):
-        raise at.unsupported("imposes a largest norm on its table")
-    return at.emit("Gather", at.tensor(1), at.tensor(0), axis=0)
-
-
-@lowers("GatherD", moves=True)
-def _gather_elements(at: LoweringContext) -> Result:
-    return at.emit("GatherElements", at.tensor(0), at.tensor(2), axis=at.integer(1))
-
-
-@lowers("GatherNd", moves=True)
-def _gather_nd(at: LoweringContext) -> Result:
-    return at.emit("GatherND", at.tensor(0), at.converted(1, dtypes.INT64))
-
-
-@lowers("TensorScatterUpdate", moves=True)
-def _scatter(at: LoweringContext) -> Result:
-    dtype = at.out.dtype
-    return at.emit("ScatterND", at.converted(0, dtype), at.converted(1, dtypes.INT64), at.converted(2, dtype))
-
-
 @lowers("Triu", "Tril", "TrilExt", moves=True)
 def _triangle(at: LoweringContext) -> Result:
     """(x, diagonal), which Tril keeps as an attribute."""
@@ -314,16 +296,3 @@ def _meshgrid(at: LoweringContext) -> Result:
         dims[axis] = outs[i].dims[axis]
         grids.append(at.emit("Expand", at.writer.reshape(name, dims), at.writer.integers(outs[i].dims)))
     return grids
-
-
-@lowers("LinSpaceExt")
-def _lin_space(at: LoweringContext) -> Result:
-    """(start, end, steps, type)."""
-    values: Array = np.linspace(at.number(0), at.number(1), at.integer(2))
-    return at.writer.constant(values.astype(at.writer.arithmetic.carry(at.out.dtype).numpy))
-
-
-@lowers("Arange", moves=True)
-def _arange(at: LoweringContext) -> Result:
-    values = np.arange(at.number(0), at.number(1), at.number(2))
-    return at.writer.carried(values.astype(at.out.dtype.numpy))

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from attnfuse.verify.lowering.arithmetic import Arithmetic
+from attnfuse.mindir import dtypes
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _FLAGS = ("transpose_a", "transpose_b")
@@ -137,7 +137,7 @@ def _attribute(at: LoweringContext, name: str) -> list[int]:
 
 def _convolved(at: LoweringContext, stride: list[int], padding: list[int], dilation: list[int], groups: int) -> str:
     x, weight = at.tensor(0), at.tensor(1)
-    if at.writer.arithmetic is Arithmetic.EXACT:
+    if at.writer.arithmetic.carry(at.out.dtype) is dtypes.FLOAT64:
         return _by_taps(at, (x, at.dims(0)), (weight, at.dims(1)), stride, padding, dilation, groups)
     return at.emit("Conv", x, weight, strides=stride, pads=[*padding, *padding], dilations=dilation, group=groups)
 
@@ -181,7 +181,7 @@ def _spread(
     """
     w = at.writer
     x, weight = at.tensor(0), at.tensor(1)
-    if w.arithmetic is not Arithmetic.EXACT:
+    if w.arithmetic.carry(at.out.dtype) is not dtypes.FLOAT64:
         edges = {"strides": stride, "pads": padding * 2, "output_padding": beyond, "dilations": dilation}
         return at.emit("ConvTranspose", x, weight, group=groups, **edges)
     # As a convolution with the kernel turned round, over the input with zeros between: onnxruntime has none in float64.

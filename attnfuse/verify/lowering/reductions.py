@@ -12,12 +12,12 @@ import numpy as np
 
 from attnfuse.ir.types import Array
 from attnfuse.mindir import dtypes
-from attnfuse.verify.lowering.arithmetic import Arithmetic, onnx_type
+from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.lowering.context import LoweringContext, Result, lowers
 
 _REDUCTIONS = {
     "ReduceMean": "ReduceMean", "MeanExt": "ReduceMean", "ReduceSum": "ReduceSum", "SumExt": "ReduceSum",
-    "ReduceMax": "ReduceMax", "ReduceMin": "ReduceMin",
+    "ReduceMax": "ReduceMax", "ReduceMin": "ReduceMin", "ReduceProd": "ReduceProd", "ProdExt": "ReduceProd",
 }  # fmt: skip
 
 
@@ -73,16 +73,17 @@ def _extreme(at: LoweringContext) -> Result:
     return at.emit("ReduceMax" if at.op == "Max" else "ReduceMin", at.tensor(0), axes, keepdims=0)
 
 
-@lowers("MaxDim", "ArgMaxWithValue", moves=True)
+@lowers("MaxDim", "MinDim", "ArgMaxWithValue", "ArgMinWithValue", moves=True)
 def _extreme_of_axis(at: LoweringContext) -> Result:
-    """Operand, axis, whether it stays; the largest and its place, or the other way round."""
-    place, x = 1 if at.op == "MaxDim" else 0, at.tensor(0)
+    """Operand, axis, whether it stays; the largest or smallest and its first place, or the other way round."""
+    place, x = 1 if at.op in ("MaxDim", "MinDim") else 0, at.tensor(0)
+    extreme = "Max" if "Max" in at.op else "Min"
     keep = int(len(at.outs[place].dims) == len(at.dims(0)))
     axis = at.integer(1) % len(at.dims(0))
-    largest = at.emit("ReduceMax", x, at.writer.integers([axis]), keepdims=keep)
-    index = at.emit("ArgMax", x, axis=axis, keepdims=keep)
+    found = at.emit(f"Reduce{extreme}", x, at.writer.integers([axis]), keepdims=keep)
+    index = at.emit(f"Arg{extreme}", x, axis=axis, keepdims=keep)
     where = at.writer.convert(index, dtypes.INT64, at.outs[place].dtype)
-    return [largest, where] if place else [where, largest]
+    return [found, where] if place else [where, found]
 
 
 @lowers("LogSumExp")
@@ -120,10 +121,30 @@ def _of_length_one(at: LoweringContext) -> Result:
     return at.emit("Div", x, at.emit("Sqrt", at.emit("Max", squares, at.writer.constant(np.array(least, carrier)))))
 
 
-@lowers("Argmax", moves=True)
-def _argmax(at: LoweringContext) -> Result:
-    index = at.emit("ArgMax", at.tensor(0), axis=at.integer(1), keepdims=0)
+@lowers("Argmax", "Argmin", "ArgMaxExt", "ArgMinExt", moves=True)
+def _place_of_extreme(at: LoweringContext) -> Result:
+    """Operand and axis, of mint's None for the place among all elements; the first place of equal ones."""
+    x, dims = at.tensor(0), at.dims(0)
+    if at.is_absent(1):
+        x, dims = at.writer.reshape(x, [at.tensor_type(0).size]), (at.tensor_type(0).size,)
+    axis = 0 if at.is_absent(1) else at.integer(1)
+    op = "ArgMax" if at.op.lower().startswith("argmax") else "ArgMin"
+    index = at.emit(op, x, axis=axis % len(dims), keepdims=int(len(at.out.dims) == len(dims)))
     return at.writer.convert(index, dtypes.INT64, at.out.dtype)
+
+
+@lowers("Var", "Std")
+def _spread(at: LoweringContext) -> Result:
+    """Operand, axes or None, by how much the divisor is less than the count, whether the axes stay."""
+    x, axes = at.converted(0, at.out.dtype), _axes(at, 1)
+    count = math.prod(at.dims(0)[axis] for axis in axes)
+    if count <= at.integer(2):
+        raise at.unsupported(f"of {count} numbers, {at.integer(2)} of them taken off")
+    keep, over = int(len(at.out.dims) == len(at.dims(0))), at.writer.integers(axes)
+    centred = at.emit("Sub", x, at.emit("ReduceMean", x, over, keepdims=1))
+    total = at.emit("ReduceSum", at.emit("Mul", centred, centred), over, keepdims=keep)
+    variance = at.emit("Div", total, at.scalar(count - at.integer(2)))
+    return at.emit("Sqrt", variance) if at.op == "Std" else variance
 
 
 @lowers("CumSum")
@@ -147,7 +168,7 @@ def _softmax(at: LoweringContext) -> Result:
     if len(axes) != 1:
         raise at.unsupported(f"a softmax over the axes {axes}")
     scores = at.converted(0, at.out.dtype)
-    if at.rounding is not None and at.rounding.level is not None:
+    if at.rounding is not None and at.rounding.level is not None and not at.rounding.stored:
         scores = at.writer.levelled(scores, at.out.dtype, at.rounding.level, axes[0])
     return at.emit("Softmax", scores, axis=axes[0])
 
@@ -172,6 +193,14 @@ def _affine(
             operand = at.converted(position, at.tensor_type(0).dtype)
             x = at.emit(op, x, operand if dims is None else at.writer.reshape(operand, dims))
     return x
+
+
+@lowers("LogSoftmax", "LogSoftmaxExt")
+def _log_softmax(at: LoweringContext) -> Result:
+    """Operand and axis; mint's None is the first of the ranks 0, 1 and 3 and the second of others, as in torch."""
+    rank = len(at.dims(0))
+    axis = (0 if rank in (0, 1, 3) else 1) if at.is_absent(1) else at.integer(1) % rank
+    return at.emit("LogSoftmax", at.converted(0, at.out.dtype), axis=axis)
 
 
 @lowers("LayerNorm")
@@ -245,7 +274,7 @@ def _group_norm_silu(at: LoweringContext) -> Result:
     x = w.reshape(at.tensor(0), [dims[0], groups, dims[1] // groups, math.prod(dims[2:])])
     over = w.integers([2, 3])
     mean = at.emit("ReduceMean", x, over, keepdims=1)
-    if w.arithmetic is Arithmetic.EXACT:
+    if w.arithmetic.is_formula:
         centred = at.emit("Sub", x, mean)
         variance = at.emit("ReduceMean", at.emit("Mul", centred, centred), over, keepdims=1)
     else:

@@ -138,12 +138,21 @@ class OnnxWriter:
     def levelled(self, scores: str, dtype: DType, level: float, axis: int) -> str:
         """Scores whose type has lost them in what was added to a whole row: all the same, but what is as low again."""
         carrier = self.arithmetic.carry(dtype)
-        largest = self.emit("ReduceMax", scores, self.integers([axis]), keepdims=1)
-        low = self.emit("Less", largest, self.number(-level * (1 - 2.0**-7), carrier))
-        lost = self.emit("And", low, self.emit("Greater", largest, self.number(-np.inf, carrier)))
+        largest, lost = self._lost(scores, carrier, level, axis)
         counts = self.emit("Greater", scores, self.emit("Mul", largest, self.number(1.5, carrier)))
         alike = self.emit("Where", counts, self.number(0.0, carrier), self.number(-np.inf, carrier))
         return self.emit("Where", lost, alike, scores)
+
+    def without_scores(self, scores: str, bias: str, dtype: DType, level: float, axis: int) -> str:
+        """Scores whose type has lost them in what was added to a whole row: that bias, in exact arithmetic."""
+        _, lost = self._lost(scores, self.arithmetic.carry(dtype), level, axis)
+        return self.emit("Where", lost, bias, scores)
+
+    def _lost(self, scores: str, carrier: DType, level: float, axis: int) -> tuple[str, str]:
+        """The largest number of each row, and whether it is −level or less, but finite."""
+        largest = self.emit("ReduceMax", scores, self.integers([axis]), keepdims=1)
+        low = self.emit("Less", largest, self.number(-level * (1 - 2.0**-7), carrier))
+        return largest, self.emit("And", low, self.emit("Greater", largest, self.number(-np.inf, carrier)))
 
     def reshape(self, name: str, dims: Sequence[int]) -> str:
         """To static dims; a size of 0 is a size, not "as before"."""

@@ -20,6 +20,7 @@ from attnfuse.ir.graph import Model
 from attnfuse.ir.types import Array
 from attnfuse.mindir import codec
 from attnfuse.serialisation import parse_json
+from attnfuse.verify.limits import WHOLE, limited
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, lower
 from attnfuse.verify.memory.liveness import peak_bytes
 from attnfuse.verify.memory.measurement import Job
@@ -41,7 +42,8 @@ def measure(job: Job) -> dict[str, int]:
     )
     computed = peak_bytes(lowered)
     predicted = processes.peak_memory() + stored + computed
-    run(lowered, inputs, weights)
+    with limited(WHOLE):
+        run(lowered, inputs, weights)
     return {"predicted": predicted, "peak": processes.peak_memory()}
 
 

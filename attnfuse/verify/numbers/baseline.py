@@ -62,12 +62,15 @@ def honest_rounding(original: Model, fused: Model) -> dict[str, Rounding]:
 LOST = 4.0
 """Scores below it are lost where they are added to a number that is 8 apart from its neighbours."""
 
-HIDING, ABSORBING = -8192.0, -1e30
+HIDING, ABSORBING = -1000.0, -1e30
 """Between the two a number that is filled in, or added, hides keys from scores of a limited size only."""
 
 
-def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
-    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores."""
+def lost_rows(original: Model, fused: Model, *, keeps_bias: bool = False) -> dict[str, Rounding]:
+    """From where on scores are lost in what is added to them, of each Softmax that was fused and has such scores.
+
+    `keeps_bias`: what is added is not lost among itself, as it is in its own type.
+    """
     kept = {node.name for node in fused.nodes if role(node) is Role.SOFTMAX}
     found: dict[str, Rounding] = {}
     for node in original.nodes:
@@ -75,7 +78,8 @@ def lost_rows(original: Model, fused: Model) -> dict[str, Rounding]:
             before, _ = _formula(original, node)
             added = _added(original, before)
             if added is not None:
-                found[node.name] = Rounding(added, level=LOST / added.unit_roundoff)
+                stored = tuple(other.name for other in before) if keeps_bias else ()
+                found[node.name] = Rounding(added, stored=stored, level=LOST / added.unit_roundoff)
     return found
 
 
@@ -92,16 +96,15 @@ _FILLING = ("MaskedFill", "MaskedFillScalar", "Select", "Where")
 
 
 def softmaxed(model: Model) -> list[str]:
-    """What each softmax is of; where there is no such node, what exponentials are of, which make one by hand."""
-    nodes = [node for node in model.nodes if role(node) is Role.SOFTMAX]
-    if nodes:
-        return [node.inputs[0] for node in nodes]
-    exponentials = [node for node in model.nodes if role(node) is Role.EXPONENTIAL]
-    of = [
-        next((name for name in node.inputs if model.type_of(name) == model.type_of(node.name)), None)
-        for node in exponentials
-    ]
-    return [name for name in of if name is not None]
+    """What each softmax is of, and what exponentials are of, which make one by hand."""
+    found: list[str] = []
+    for node in model.nodes:
+        if role(node) is Role.SOFTMAX:
+            found.append(node.inputs[0])
+        elif role(node) is Role.EXPONENTIAL:
+            own = model.type_of(node.name)
+            found += [name for name in node.inputs if model.type_of(name) == own][-1:]
+    return found
 
 
 def _is_fast(fused: Model, made: Node | None) -> bool:

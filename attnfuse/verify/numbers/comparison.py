@@ -47,11 +47,12 @@ from attnfuse.names import counted
 from attnfuse.verify.graph.fused_nodes import MalformedError, fused_nodes, read
 from attnfuse.verify.lowering import Arithmetic, Rounding, UnsupportedOpError, lower
 from attnfuse.verify.names import leaf_name
-from attnfuse.verify.numbers import accuracy
+from attnfuse.verify.numbers import accuracy, finer
 from attnfuse.verify.numbers.baseline import honest_rounding, lost_rows
 from attnfuse.verify.numbers.execution import Executable
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs
 from attnfuse.verify.numbers.weights import WeightProvider
+from attnfuse.verify.numbers.work import cost, work
 from attnfuse.verify.result import OutputFigures
 
 ALGEBRA_BOUND = 2 * 64 * 2.0**-24
@@ -64,6 +65,14 @@ ENOUGH = 1024
 DRAWS = 16
 
 EXECUTORS = (f"onnxruntime {onnxruntime.__version__}", f"onnx {onnx.__version__}")
+
+
+class NoRuleError(VerificationError):
+    """A graph as a whole cannot be run, for want of a rule: its parts may be, alone."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the graph cannot be run on this machine ({reason}); use --verify static.")
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +95,18 @@ class Side:
 
         Raises UnsupportedOpError where the graph has no lowering, VerificationError where it cannot be run.
         """
-        return self._executable(arithmetic, rounding or {}, tuple(taps), tuple(peaks)).run(values, self.weights)
+        return self.executable(arithmetic, rounding, tuple(taps), tuple(peaks)).run(values, self.weights)
 
-    def _executable(
-        self, arithmetic: Arithmetic, rounding: Mapping[str, Rounding], taps: tuple[str, ...], peaks: tuple[str, ...]
+    def executable(
+        self,
+        arithmetic: Arithmetic,
+        rounding: Mapping[str, Rounding] | None = None,
+        taps: tuple[str, ...] = (),
+        peaks: tuple[str, ...] = (),
     ) -> Executable:
-        return Executable(lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks))
+        """The graph lowered, to be run on any inputs. Raises as `run` does."""
+        lowered = lower(self.model, arithmetic, rounding, taps=taps, peaks=peaks)
+        return Executable(lowered, arithmetic.value, work(self.model) * cost(arithmetic))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +115,18 @@ class Part(Side):
 
     _lowered: dict[object, Executable] = field(default_factory=dict)
 
-    def _executable(
-        self, arithmetic: Arithmetic, rounding: Mapping[str, Rounding], taps: tuple[str, ...], peaks: tuple[str, ...]
+    def executable(
+        self,
+        arithmetic: Arithmetic,
+        rounding: Mapping[str, Rounding] | None = None,
+        taps: tuple[str, ...] = (),
+        peaks: tuple[str, ...] = (),
     ) -> Executable:
-        key = arithmetic, frozenset(rounding.items()), taps, peaks
+        """As of any side, and the same one where it was asked for before."""
+        key = arithmetic, frozenset((rounding or {}).items()), taps, peaks
         if key not in self._lowered:
             # Not super(): dataclasses with slots are made anew, and the method would look in the class that was.
-            self._lowered[key] = Side._executable(self, arithmetic, rounding, taps, peaks)
+            self._lowered[key] = Side.executable(self, arithmetic, rounding, taps, peaks)
         return self._lowered[key]
 
 
@@ -138,28 +158,28 @@ def compare(
     `inputs` are by the original's names; left out, they are drawn as `draw` says, and more of them where an output has
     too few elements for one draw to tell. `no_fully_masked_rows`: the policy rules such rows out, and what stands in
     them is nobody's.
-    Raises VerificationError where the original cannot be run; that the fused one cannot is a finding.
+    Raises NoRuleError where the original has a node without a rule, VerificationError where it cannot be run for
+    another reason; that the fused one cannot is a finding.
     """
     is_drawn = inputs is None
     inputs = dict(draw_inputs(original.model, seed, draw or OPEN) if inputs is None else inputs)
     wanted = {value: tensor_type for value, tensor_type in (taps or {}).items() if value not in inputs}
-    try:
-        reference = original.run(Arithmetic.EXACT, inputs)
-        native = original.run(Arithmetic.NATIVE, inputs, taps=list(wanted))
-        native, tapped = native[: len(reference)], native[len(reference) :]
-        values = {value: a.astype(wanted[value].dtype.numpy) for value, a in zip(wanted, tapped, strict=True)} | inputs
-        del tapped
-        rounding = honest_rounding(original.model, fused.model)
-        formula = formula_values(original, rounding, inputs, native)
-        allowed = algebra_bounds(original, fused.model, rounding, inputs, reference)
-    except UnsupportedOpError as error:
-        raise VerificationError(f"the graph cannot be run on this machine ({error}); use --verify static.") from None
     # By position, as a graph's inputs are called after the graph they belong to.
     given = zip(fused.model.proto.graph.input, original.model.proto.graph.input, strict=False)
     same = {a.name: inputs[b.name] for a, b in given if b.name in inputs}
-    names = [leaf_name(o.name) for o in original.model.proto.graph.output]
+    rounding = honest_rounding(original.model, fused.model)
+    asked = Asked(original, fused, inputs, same, rounding)
     try:
-        algebra = fused.run(Arithmetic.EXACT, same)
+        native, values = _at_own_types(original, inputs, wanted)
+        formula = formula_values(original, rounding, inputs, native)
+        finer_runs = asked.in_finer_types(native)
+        exact = finer_runs or asked.original_in(Arithmetic.EXACT)
+        reference, allowed = exact.reference, exact.allowed
+    except UnsupportedOpError as error:
+        raise NoRuleError(str(error)) from None
+    names = output_names(original.model, len(reference))
+    try:
+        algebra = finer_runs.algebra if finer_runs is not None else fused.run(Arithmetic.EXACT, same)
         result = fused.run(Arithmetic.NATIVE, same)
     except (UnsupportedOpError, VerificationError) as error:
         return Comparison((), (f"the fused graph cannot be run, the original can: {error}",), (), values)
@@ -172,8 +192,7 @@ def compare(
         reference, allowed = [output.exact for output in read_so], [output.allowed for output in read_so]
     figures = []
     for i, (a, b, c, d, e, f) in enumerate(zip(reference, native, formula, algebra, result, allowed, strict=True)):
-        name = names[i] if len(names) == len(reference) else f"{names[0]}[{i}]"
-        judged = judge(name, reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
+        judged = judge(names[i], reference=a, native=b, formula=c, algebra=d, fused=e, allowed=f)
         figures.append(replace(judged, not_nan=0) if no_fully_masked_rows else judged)
     if is_drawn and any(map(is_undecided, figures)):
         further = _further_draws(original, fused, seed, draw or OPEN, draws_of(figures))
@@ -188,6 +207,90 @@ def compare(
             )
     warnings = accuracy.warn(original.model, original.weights, inputs, reference, figures)
     return Comparison(tuple(figures), tuple(findings), tuple(notes), values, warnings)
+
+
+def output_names(model: Model, count: int) -> list[str]:
+    """What the graph's `count` outputs are called, an element of a tuple `name[0]`."""
+    names: list[str] = []
+    for output in model.proto.graph.output:
+        types, name = model.types_of(output.name), leaf_name(output.name)
+        names += [f"{name}[{i}]" for i in range(len(types))] if isinstance(types, tuple) else [name]
+    # Elements of an element are counted through.
+    return names if len(names) == count else [f"{names[0].partition('[')[0]}[{i}]" for i in range(count)]
+
+
+def _at_own_types(
+    original: Side, inputs: Mapping[str, Array], wanted: Mapping[str, TensorType]
+) -> tuple[list[Array], dict[str, Array]]:
+    """The original's outputs at its own types; and the inputs with the values that are wanted of it, in their types."""
+    types = list(wanted.values())
+    count = 0
+
+    def kept(number: int, array: Array) -> Array:
+        return array if number < count else array.astype(types[number - count].dtype.numpy)
+
+    executable = original.executable(Arithmetic.NATIVE, taps=tuple(wanted))
+    count = executable.results - len(types)
+    results = executable.run(inputs, original.weights, kept)
+    return results[:count], dict(zip(wanted, results[count:], strict=True)) | dict(inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """The original's outputs without roundings between, with how far the fused graph's, `algebra`, may be from each;
+    `peaks` are what was asked of the original besides."""
+
+    reference: list[Array]
+    allowed: list[float]
+    algebra: list[Array]
+    peaks: list[Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Two graphs, their inputs, what an honest fused node rounds of the original, and values whose peaks are told."""
+
+    original: Side
+    fused: Side
+    values: Mapping[str, Array]
+    same: Mapping[str, Array]
+    rounding: Mapping[str, Rounding]
+    peaks: Sequence[str] = ()
+
+    def original_in(self, arithmetic: Arithmetic) -> Exact:
+        """The original's part of it; of the fused graph nothing."""
+        results = self.original.run(arithmetic, self.values, peaks=self.peaks)
+        count = len(results) - len(self.peaks)
+        reference = [a.astype(np.float64) if a.dtype == np.float32 else a for a in results[:count]]
+        allowed = algebra_bounds(
+            self.original, self.fused.model, self.rounding, self.values, reference, arithmetic=arithmetic
+        )
+        return Exact(reference, allowed, [], results[count:])
+
+    def in_finer_types(self, native: Sequence[Array]) -> Exact | None:
+        """Both graphs in the next finer types, where that shows what float64 would show; `native` is the original at
+        its own types."""
+        models = (self.original.model, self.fused.model)
+        if not finer.is_worth(*models):
+            return None
+        try:
+            exact = self.original_in(Arithmetic.FINER)
+            algebra = self.fused.run(Arithmetic.FINER, self.same)
+        except (UnsupportedOpError, VerificationError):
+            return None  # float64 tells whether it is the graph's fault
+        if [a.shape for a in algebra] != [a.shape for a in exact.reference]:
+            return None
+        outputs = (
+            finer.Evidence(
+                apart=relative_error(b, a, np.isfinite(a)),
+                allowed=allowed,
+                own=relative_error(own, a, np.isfinite(a)),
+                elements=a.size,
+                finite=all(np.isfinite(values).all() for values in (a, b, own)),
+            )
+            for a, b, own, allowed in zip(exact.reference, algebra, native, exact.allowed, strict=True)
+        )
+        return replace(exact, algebra=algebra) if finer.decides(models, outputs) else None
 
 
 def is_undecided(figures: OutputFigures) -> bool:
@@ -236,17 +339,23 @@ def formula_values(
 
 
 def algebra_bounds(
-    original: Side, fused: Model, rounding: Mapping[str, Rounding], values: Mapping[str, Array], exact: Sequence[Array]
+    original: Side,
+    fused: Model,
+    rounding: Mapping[str, Rounding],
+    values: Mapping[str, Array],
+    exact: Sequence[Array],
+    *,
+    arithmetic: Arithmetic = Arithmetic.EXACT,
 ) -> list[float]:
     """How far each output may be from the original's, `exact`, in float64: what any file would have to round.
 
-    Where the fused file stores a bias again, the original is run once more, in float64, with its scores moved by what
-    storing their bias costs. What the file holds decides whether that is asked, and never how much it is.
+    Where the fused file stores a bias again, the original is run once more, without roundings, with its scores moved by
+    what storing their bias costs. What the file holds decides whether that is asked, and never how much it is.
     """
     stored = {name: r for name, r in rounding.items() if r.stored or r.result}
     if not stored or not stores_a_bias(original.model, fused):
         return [ALGEBRA_BOUND] * len(exact)
-    moved = original.run(Arithmetic.EXACT, values, stored)
+    moved = original.run(arithmetic, values, stored)
     bounds = []
     for a, b in zip(exact, moved, strict=True):
         truth = a.astype(np.float64)
@@ -275,17 +384,26 @@ def own_reading(
     whose scores their own type loses in what is added to them.
 
     In float64 nothing is lost, whatever is added: there only a fused graph, `algebra`, that keeps the scores of such a
-    row is another function.
+    row is another function. One that keeps the rest of what is added, as the source does there, is none.
     """
     lost = lost_rows(original.model, fused)
     if not lost:
         return list(outputs)
     levelled = original.run(Arithmetic.EXACT, values, lost)
+    unscored: list[Array] | None = None
     found = []
-    for output, row, own, result in zip(outputs, levelled, native, algebra, strict=True):
-        keeps = relative_error(result, output.exact, np.isfinite(output.exact)) <= output.allowed
-        levels = Reference(row, output.allowed if keeps else math.inf)
-        found.append(levels if _is_nearer(own, row, output.exact) else output)
+    for position, (output, row, own, result) in enumerate(zip(outputs, levelled, native, algebra, strict=True)):
+        if not _is_nearer(own, row, output.exact):
+            found.append(output)
+        elif relative_error(result, output.exact, np.isfinite(output.exact)) > output.allowed:
+            found.append(Reference(row, math.inf))
+        else:
+            if unscored is None:
+                kept = lost_rows(original.model, fused, keeps_bias=True)
+                unscored = original.run(Arithmetic.EXACT, values, kept)
+            bias = unscored[position]
+            is_of_bias = relative_error(result, bias, np.isfinite(bias)) <= output.allowed
+            found.append(Reference(row, math.inf if is_of_bias else output.allowed))
     return found
 
 

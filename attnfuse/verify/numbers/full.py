@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,12 +23,22 @@ from attnfuse.ir.graph import Model, short_name
 from attnfuse.ir.inline import inlined
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.names import counted
-from attnfuse.verify.graph import sites
+from attnfuse.verify import watch
+from attnfuse.verify.graph import branches, gaps, sites
 from attnfuse.verify.graph.assigned import read_through
 from attnfuse.verify.inference import binding
-from attnfuse.verify.lowering import Arithmetic, lower
-from attnfuse.verify.numbers import comparison, data, execution, replaced_operators, site_numbers, weights
-from attnfuse.verify.numbers.comparison import Comparison, Side, problems, rows_without_nan, uncompared
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
+from attnfuse.verify.numbers import (
+    branching,
+    comparison,
+    data,
+    execution,
+    expected,
+    replaced_operators,
+    site_numbers,
+    weights,
+)
+from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
 from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
@@ -48,6 +59,8 @@ class Request:
     data: Sequence[Path] = ()
     never_fully_masked: Set[str] = frozenset()
     compute: Mapping[str, str] = field(default_factory=dict)
+    sampled: bool = False
+    """Whether one of several equal parts is enough, and one input."""
 
 
 @dataclass(slots=True)
@@ -61,6 +74,7 @@ class Found:
     sites: list[SiteFigures] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
     data: list[ComparedFile] = field(default_factory=list)
+    not_verified: list[str] = field(default_factory=list)
 
     def add(self, other: Found, where: str) -> None:
         """Take over what was found at some sizes; `where` tells them."""
@@ -71,6 +85,7 @@ class Found:
         self.sites += other.sites
         self.drawn += [f"{drawn} at {where}" for drawn in other.drawn]
         self.data += other.data
+        self.not_verified += [f"at {where}: {text}" for text in other.not_verified]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +122,8 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
     """Run both graphs and every part that was rewritten. Raises as `attnfuse.verify.verify_component` does."""
     sets = data.read_sets(before, request.data)
     found = Found(data=[given.file for given in sets])
-    before, after = read_through(before), read_through(after)
     provided, remarks = weights.both_sides(
-        before.proto, request.original, after.proto, request.fused, request.seed, request.held
+        before.proto, request.original, after.proto, request.fused, request.seed, request.held, request.work
     )
     if binding.is_open(before):
         for bound in binding.bind(before, after, [given.inputs for given in sets], request.name, request.work):
@@ -128,33 +142,73 @@ def check_numbers(before: Model, after: Model, request: Request, seconds: dict[s
 def _at_sizes(
     sides: tuple[Side, Side], sets: Sequence[data.DataSet], request: Request, seconds: dict[str, float]
 ) -> Found:
-    """The same for graphs of known sizes.
+    """The same for graphs of known sizes: along each path, where they decide what runs."""
+    if not branching.have_branches(sides):
+        before, after = (replace(side, model=read_through(side.model)) for side in sides)
+        return _of_nodes((before, after), sets, request, seconds)
+    found = Found()
+    taken: set[branches.Choice] = set()
+    for run in branching.runs(sides, sets):
+        taken.update(run.path.choices)
+        if run.sides is None:
+            found.findings.append(f"along {run.path.label}: {run.fault.rstrip('.')}.")
+            continue
+        asked = replace(
+            request,
+            compute=branches.in_all_runs(run.path, request.compute),
+            never_fully_masked=branches.in_all_runs(run.path, dict.fromkeys(request.never_fully_masked, "")).keys(),
+        )
+        found.add(_of_nodes(run.sides, run.sets, asked, seconds), run.path.label)
+    found.not_verified += branching.not_taken(sides[0].model, taken)
+    return found
+
+
+def _of_nodes(
+    sides: tuple[Side, Side], sets: Sequence[data.DataSet], request: Request, seconds: dict[str, float]
+) -> Found:
+    """The same for graphs in which each node is run, once.
 
     A rewrite takes calls away first: what it replaced is found in the original without them, which is shown to be the
     original.
     """
     found = Found()
     with timed(seconds, "numbers"):
-        sides = (_without_calls(sides[0], request.seed, found), sides[1])
+        sides, is_whole = _without_unknown(sides, found)
+        if is_whole:
+            sides = (_without_calls(sides[0], request.seed, found), sides[1])
         before, after = (side.model for side in sides)
         written = sites.find(before, after)
         parts = [(site, sites.cut(before, after, site)) for site in written.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
+        whole = [(replaced, part) for replaced, part in others if part is not None]
+        if request.sampled:
+            pairs, whole = _distinct(pairs, found, "site"), _distinct(whole, found, "replaced operator")
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
-        met = _run_whole(sides, _feeds(before, sets, request), taps, request, found)
+        made = ((site.output, before.type_of(site.output)) for site, _ in pairs)
+        taps |= {value: tensor_type for value, tensor_type in made if tensor_type is not None}
+        feeds = 1 if request.sampled else len(sets) or len(whole_draws(before))
+        watch.expect(expected.whole(before, after, feeds) + expected.sites(pairs) + expected.replaced(whole))
+        try:
+            met = _met(_run_whole(sides, _feeds(before, sets, request), taps, request, found))
+        except NoRuleError as error:
+            alone = "only sites and replaced operators were run, each alone on drawn operands"
+            found.not_verified.append(f"the graph as a whole, {alone}: {error.reason}")
+            pairs = [(site, part) for site, part in pairs if _can_be_run(f"site {site.label}", part, found)]
+            whole = [(r, part) for r, part in whole if _can_be_run(f"{r.op} {short_name(r.value)}", part, found)]
+            met = _Met({k: v for _, part in pairs for k, v in draw_inputs(part.original, request.seed).items()})
     with timed(seconds, "sites"):
         results = site_numbers.compare_sites(
             *sides,
             pairs,
-            met.compared.values,
+            met.values,
             request.seed,
             request.never_fully_masked,
-            met.feed.given,
+            met.given,
             are_about_masks=met.is_about_masks,
         )
+    del met  # what the sites met is much of what is held
     with timed(seconds, "restated"):
-        whole = [(replaced, part) for replaced, part in others if part is not None]
         differences, remarked = replaced_operators.compare_replaced(*sides, whole, request.seed)
     found.sites += [result.figures for result in results if result.figures is not None]
     found.findings += [finding for result in results for finding in result.findings]
@@ -168,7 +222,54 @@ def _at_sizes(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """The values that sites are run on: those of a run, where there was one, of real inputs that `given` tells."""
+
+    values: dict[str, Array]
+    given: str = ""
+    is_about_masks: bool = False
+
+
+def _met(run: _Run) -> _Met:
+    return _Met(run.compared.values, run.feed.given, run.is_about_masks)
+
+
+def _can_be_run(name: str, part: sites.Cut, found: Found) -> bool:
+    """Whether both graphs of a part can; one that cannot is not verified."""
+    unknown = [*unknown_nodes(part.original).values(), *unknown_nodes(part.fused).values()]
+    found.not_verified += [f"{name}: {reason}" for reason in unknown[:1]]
+    return not unknown
+
+
+_Found = TypeVar("_Found", sites.Site, sites.ReplacedOperator)
+
+
+def _distinct(parts: Sequence[tuple[_Found, sites.Cut]], found: Found, what: str) -> list[tuple[_Found, sites.Cut]]:
+    """The first of those that compute the same."""
+    chosen: dict[bytes, tuple[_Found, sites.Cut]] = {}
+    for one, part in parts:
+        chosen.setdefault(site_numbers.key_of(part), (one, part))
+    if parts:
+        found.notes.append(f"sampled: {len(chosen)} of {counted(len(parts), what)} run, one of those that are alike")
+    return list(chosen.values())
+
+
 # --- whole graphs
+
+
+def _without_unknown(sides: tuple[Side, Side], found: Found) -> tuple[tuple[Side, Side], bool]:
+    """Both graphs without the nodes that cannot be run, and without calls then; and whether there was no such node."""
+    try:
+        if not any(unknown_nodes(side.model) for side in sides):
+            return sides, True
+        flat = inlined(sides[0].model), inlined(sides[1].model)
+        cuts = gaps.find_gaps(*flat, (unknown_nodes(flat[0]), unknown_nodes(flat[1])), has_rule)
+    except UnsupportedOpError:
+        return sides, True  # told by whoever runs them
+    found.not_verified += [gap.said for gap in cuts]
+    before, after = gaps.take_out(flat[0], cuts, 0), gaps.take_out(flat[1], cuts, 1)
+    return (Side(before, sides[0].weights), Side(after, sides[1].weights)), False
 
 
 def _without_calls(original: Side, seed: int, found: Found) -> Side:
@@ -177,9 +278,11 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
     if flat is original.model:
         return original
     inputs = draw_inputs(flat, seed, OPEN)
-    given = [
-        execution.run(lower(model, Arithmetic.EXACT), inputs, original.weights) for model in (original.model, flat)
-    ]
+    try:
+        lowered = [lower(model, Arithmetic.EXACT) for model in (original.model, flat)]
+    except UnsupportedOpError:
+        return Side(flat, original.weights)  # told by whoever runs it
+    given = [execution.run(each, inputs, original.weights) for each in lowered]
     for one, other in zip(*given, strict=True):
         if not np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
             found.findings.append("the original without its calls gives other numbers than with them.")
@@ -189,10 +292,14 @@ def _without_calls(original: Side, seed: int, found: Found) -> Side:
 
 def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iterator[_Feed]:
     """One after the other: inputs of a real size are gigabytes together."""
+    for given in sets[:1] if request.sampled else sets:
+        inputs = given.inputs
+        if any(value.name not in inputs for value in model.proto.graph.input):  # those of nodes that were taken out
+            inputs = {**draw_inputs(model, request.seed), **inputs}
+        yield _Feed(given.label, inputs, None, f"{given.label}, {given.fault()}")
     if sets:
-        yield from (_Feed(s.label, s.inputs, None, f"{s.label}, {s.fault()}") for s in sets)
         return
-    for draw in (OPEN,) if request.never_fully_masked else whole_draws(model):
+    for draw in (OPEN,) if request.never_fully_masked or request.sampled else whole_draws(model):
         yield _drawn(request.seed, draw)
 
 
@@ -253,6 +360,8 @@ def _compare(sides: tuple[Side, Side], feed: _Feed, taps: Mapping[str, TensorTyp
         return comparison.compare(
             *sides, request.seed, taps, feed.inputs, draw=feed.draw, no_fully_masked_rows=is_ruled_out
         )
+    except NoRuleError:
+        raise
     except VerificationError as error:
         if feed.draw is None:
             raise VerificationError(f"on {feed.label}: {error}") from None

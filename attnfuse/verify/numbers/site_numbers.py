@@ -24,17 +24,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from attnfuse.errors import VerificationError
-from attnfuse.ir.graph import Model, short_name
+from attnfuse.ir.graph import CONSTANT, Model, Node, short_name
+from attnfuse.ir.graph import tensor_type as type_of_tensor
 from attnfuse.ir.operators.columns import Role
 from attnfuse.ir.questions import LAYOUTS, factor_positions, role, source
 from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import DType
+from attnfuse.mindir.edits import edited_weight
+from attnfuse.mindir.external import parameter_name
 from attnfuse.verify.graph.sites import OPERANDS, Cut, Site
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from attnfuse.verify.numbers.accuracy import OWN_ERROR
 from attnfuse.verify.numbers.baseline import SCALING, hiding_number, honest_rounding, softmaxed
 from attnfuse.verify.numbers.comparison import (
+    Asked,
     Part,
     Reference,
     Side,
@@ -97,6 +101,7 @@ def compare_sites(
     for site, part in pairs:
         sides = Part(part.original, original.weights), Part(part.fused, fused.weights)
         met = {value: values[value] for value in part.leaves}
+        own = values.get(site.output)
         result = _fused_result(site, part, sides[1], met)
         if isinstance(result, str):
             results.append(SiteResult(None, (f"site {site.label} {result}.",), ()))
@@ -104,7 +109,7 @@ def compare_sites(
         key = (key_of(part), site.output in never_fully_masked)
         if part.entries_are_all and key not in drawn:
             drawn[key] = _draws(site, part, sides, seed, no_fully_masked_rows=key[1])
-        met_figures, peaks = _figures(site, part, sides, met, result, is_about_masks=are_about_masks)
+        met_figures, peaks = _figures(site, part, sides, met, result, own, is_about_masks=are_about_masks)
         if part.entries_are_all and is_undecided(met_figures):
             met_figures = _on_more(site, part, sides, seed, met_figures)
         if key[1]:
@@ -132,21 +137,25 @@ def _figures(
     sides: tuple[Side, Side],
     values: Mapping[str, Array],
     result: Array,
+    own: Array | None = None,
     *,
     is_about_masks: bool,
     samples: int = 1,
 ) -> tuple[OutputFigures, dict[str, float]]:
     """Figures of the fused `result` on these values, and the largest size of each value that is a score.
 
-    They are one of as many `samples`, which are judged as one.
+    They are one of as many `samples`, which are judged as one. `own` is what the original gives on them at its own
+    types, where that is known.
     """
     original, fused = sides
     scores = _scores(part.original)
-    exact = original.run(Arithmetic.EXACT, values, peaks=scores)
-    native = original.run(Arithmetic.NATIVE, values)[0]
+    native = original.run(Arithmetic.NATIVE, values)[0] if own is None else own
     rounding = honest_rounding(part.original, part.fused)
-    output = Reference(exact[0], algebra_bounds(original, part.fused, rounding, values, exact[:1])[0])
-    algebra = fused.run(Arithmetic.EXACT, values)
+    asked = Asked(original, fused, values, values, rounding, scores)
+    finer_runs = None if is_about_masks else asked.in_finer_types([native])
+    exact = finer_runs or asked.original_in(Arithmetic.EXACT)
+    output = Reference(exact.reference[0], exact.allowed[0])
+    algebra = exact.algebra or fused.run(Arithmetic.EXACT, values)
     if is_about_masks:
         (output,) = own_reading(original, part.fused, values, [output], [native], algebra)
     figures = judge(
@@ -159,7 +168,7 @@ def _figures(
         allowed=output.allowed,
         margin=site_margin(_rounded(site, part) * samples),
     )
-    return figures, {value: float(peak) for value, peak in zip(scores, exact[1:], strict=True)}
+    return figures, {value: float(peak) for value, peak in zip(scores, exact.peaks, strict=True)}
 
 
 def _on_more(site: Site, part: Cut, sides: tuple[Part, Part], seed: int, met: OutputFigures) -> OutputFigures:
@@ -238,12 +247,10 @@ def _types(site: Site, part: Cut) -> list[str]:
 
 
 def _scores(model: Model) -> list[str]:
-    """Values between the product of query and key and the mask: the product first, then as scaled."""
-    for value in softmaxed(model):
-        product = _product(model, value)
-        if product is not None:
-            return _scaled(model, product)
-    return []
+    """Values between the product of query and key and the mask, of all parts of the keys: the product first, then as
+    scaled."""
+    products = (_product(model, value) for value in softmaxed(model))
+    return [value for product in dict.fromkeys(filter(None, products)) for value in _scaled(model, product)]
 
 
 def _product(model: Model, value: str) -> str | None:
@@ -358,19 +365,38 @@ def at_own_types(figures: OutputFigures) -> OutputFigures:
 
 
 def key_of(part: Cut) -> bytes:
-    """Equal for cuts that compute the same: the two graphs with their values numbered in place of named."""
+    """Equal for cuts that compute the same: the two graphs with their values numbered in place of named.
+
+    A weight is any of its type, and one that is made of another is told by that and by how it is made.
+    """
     numbers: dict[str, bytes] = {}
+    described: list[bytes] = []
+    sources = {parameter_name(p): p.name for p in part.original.parameters()}
 
     def number(value: str) -> bytes:
         return numbers.setdefault(value, b"%d" % len(numbers))
 
-    described: list[bytes] = []
+    def operand(model: Model, value: str) -> bytes:
+        made = model.producer(value)
+        return number(value) if made is None or made.op != CONSTANT else b"=" + attributes_of(model, made)
+
+    def attributes_of(model: Model, node: Node) -> bytes:
+        entry = model.primitives.get(node.proto.op_type)
+        attributes = [*node.proto.attribute, *(entry.attribute if entry is not None else ())]
+        return b",".join(a.SerializeToString(deterministic=True) for a in attributes)
+
     for model in (part.original, part.fused):
-        described += [b"w:" + p.name.encode() + b"=" + number(p.name) for p in model.parameters()]
-        described += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
+        # Nodes first: they give the numbers. The order of inputs and weights is that of their names, and constants
+        # stand where the first of the graph's nodes reads them.
         for node in model.nodes:
-            entry = model.primitives.get(node.proto.op_type)
-            attributes = [*node.proto.attribute, *(entry.attribute if entry is not None else ())]
-            described.append(node.op.encode() + b" ".join(number(v) for v in (*node.inputs, node.name)))
-            described += [a.SerializeToString(deterministic=True) for a in attributes]
+            if node.op != CONSTANT:
+                operands = b" ".join(operand(model, v) for v in node.inputs)
+                described += [node.op.encode(), operands, attributes_of(model, node), number(node.name)]
+        given = []
+        for p in model.parameters():
+            made = edited_weight(parameter_name(p), sources)
+            told = str(type_of_tensor(p)) if made is None else f"{made.edits} of {number(sources[made.source])!r}"
+            given.append(b"w:" + number(p.name) + b"=" + told.encode())
+        given += [b"in:" + number(v.name) + str(model.type_of(v.name)).encode() for v in model.proto.graph.input]
+        described += [*sorted(given), b"out:" + b" ".join(number(o.name) for o in model.proto.graph.output)]
     return b"\n".join(described)

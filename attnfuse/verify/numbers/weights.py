@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
+import shutil
 import zlib
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +78,39 @@ def drawn_weights(seed: int) -> WeightProvider:
     return draw
 
 
+def kept_in(provider: WeightProvider, folder: Path) -> WeightProvider:
+    """The same values; large ones are written into the folder when they are first asked for, and mapped from there.
+
+    A verification asks for each weight once a run, and drawing one takes longer than most of what is done with it. With
+    too little space for all of a model they are made again each time.
+    """
+
+    def read(parameter: TensorProto) -> Array | None:
+        dtype = dtypes.from_wire(parameter.data_type)
+        dims = tuple(parameter.dims)
+        if dtype is None or math.prod(dims) < _LARGE:
+            return provider(parameter)
+        key = f"{external.parameter_name(parameter)} {dtype.name} {dims}"
+        where = folder / hashlib.sha256(key.encode()).hexdigest()
+        if not where.exists():
+            value = provider(parameter)
+            if value is None or shutil.disk_usage(folder).free < value.nbytes + _LEFT:
+                return value
+            with where.with_suffix(".part").open("wb") as file:
+                file.write(np.ascontiguousarray(value).view(np.uint8).data)
+            where.with_suffix(".part").rename(where)
+        data: Array = np.memmap(where, np.uint8, "r")
+        return data.view(dtype.numpy).reshape(dims)
+
+    return read
+
+
+_LARGE = 2**16
+"""Elements, below which a weight is drawn as fast as it is read."""
+_LEFT = 2**32
+"""Bytes that are left to others of a disk."""
+
+
 def first_of(*providers: WeightProvider) -> WeightProvider:
     """The first provider's value that there is."""
 
@@ -106,13 +142,19 @@ def edited_from(provider: WeightProvider, sources: dict[str, TensorProto]) -> We
 
 
 def both_sides(
-    original: ModelProto, where: Path, fused: ModelProto, there: Path, seed: int, held: Path | None = None
+    original: ModelProto,
+    where: Path,
+    fused: ModelProto,
+    there: Path,
+    seed: int,
+    held: Path | None = None,
+    work: Path | None = None,
 ) -> tuple[tuple[WeightProvider, WeightProvider], list[str]]:
     """Weights of the original and of the fused graph, and a remark where they had to be made up.
 
     Each graph has its own file's; `held` is a graph file of the original's weights that tells where their values lie,
     if its own does not. One without takes the other's, and where neither has any they are drawn: an edited one is then
-    made of what it says it is made of.
+    made of what it says it is made of. `work` is an existing folder in which drawn values may be kept.
     Raises VerificationError where the original lacks a weight of which the fused graph has the edited values alone.
     """
     here = {external.parameter_name(p): p for p in external.parameters(original)}
@@ -132,8 +174,9 @@ def both_sides(
                 f"parameter {source!r} of {where} has no value, and {there} holds it edited; give the original with its"
                 " weights, or use --verify static."
             )
-    before = first_of(own, by_name(others, beyond), drawn_weights(seed))
-    sides = before, first_of(others, by_name(own, here), edited_from(before, here), drawn_weights(seed))
+    drawn = drawn_weights(seed) if work is None else kept_in(drawn_weights(seed), work)
+    before = first_of(own, by_name(others, beyond), drawn)
+    sides = before, first_of(others, by_name(own, here), edited_from(before, here), drawn)
     made_up = [name for name in here if name in lacking and not (name in beyond and external.has_data(beyond[name]))]
     message = f"{len(made_up)} of {len(here)} weights have no values in either file and were drawn"
     return sides, [message] if made_up else []

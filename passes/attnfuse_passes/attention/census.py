@@ -67,12 +67,34 @@ def _between(model: Model, softmax: Node, *, ahead: bool) -> bool:
 
 
 def _multiplied(model: Model, node: Node) -> list[str]:
-    """The operands of a matrix product; of einsum those of any equation, whether it can be read or not."""
+    """The operands of a matrix product, whether it can be read or not: einsum of any equation, a product that is summed
+    over an axis."""
     product = read_product(model, node.name)
     if product is not None:
         return [product.left, product.right]
-    maker = model.producer(node.inputs[0]) if role(node) is Role.PRODUCT and len(node.inputs) == 1 else None
-    return maker.inputs if maker is not None and makes_tuple(maker) and len(maker.inputs) > 1 else []
+    if role(node) in (Role.PRODUCT, Role.PROJECTION):
+        maker = model.producer(node.inputs[0]) if len(node.inputs) == 1 else None
+        if maker is not None:
+            return maker.inputs if makes_tuple(maker) and len(maker.inputs) > 1 else []
+        first = node.op in _WITH_TERM
+        return node.inputs[first : first + 2]
+    maker = model.producer(node.inputs[0]) if node.op in _SUMS else None
+    if maker is None or maker.op != "Mul":
+        return []
+    types = [model.type_of(name) for name in maker.inputs]
+    return [] if None in types or types[0] == types[1] else maker.inputs
+
+
+_WITH_TERM = ("Baddbmm", "Addmm")
+"""Products whose first operand is added to them."""
+
+_SUMS = ("SumExt", "ReduceSum")
+
+
+def may_be_input(model: Model, value: str) -> bool:
+    """Whether a constant may have been an input before the graph was exported: no layer's matrix has batch axes."""
+    tensor_type = model.type_of(value)
+    return model.is_literal(value) and tensor_type is not None and tensor_type.rank > 2
 
 
 def ends_layer(node: Node) -> bool:

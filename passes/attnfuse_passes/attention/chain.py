@@ -12,6 +12,7 @@ from attnfuse_passes.attention.census import enters_product, looks_like_attentio
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, product_ahead, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.steps import DivideBySum, Step
+from attnfuse_passes.attention.restated.reweighted import is_weighed_again
 from attnfuse_passes.attention.softmax import CODE, SoftmaxRoot, is_sum_of
 
 
@@ -198,6 +199,9 @@ def _escape(model: Model, root: SoftmaxRoot, value: str, uses: list[Use]) -> Mat
 
 
 def _weights_changed(model: Model, root: SoftmaxRoot, node: Node) -> MatchFailure:
+    if is_weighed_again(model, node) and looks_like_attention(model, root.node):
+        expected, found = "weights weighed again by numbers that are proved not to be below 0", "numbers that may be"
+        return MatchFailure("structure.weights_changed", node.name, expected, found)
     onward = [u.node for u in effective_uses(model, node.name) if u.node is not None]
     if any(enters_product(model, n) for n in onward) or looks_like_attention(model, root.node):
         return MatchFailure(

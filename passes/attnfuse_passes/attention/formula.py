@@ -26,6 +26,7 @@ from attnfuse.api import (
     region_lines,
 )
 from attnfuse_passes.attention.axes import UNKNOWN, Axis, Space, View, keys, product
+from attnfuse_passes.attention.census import may_be_input
 from attnfuse_passes.attention.chain import Forward, check_private, find_scores, find_weights
 from attnfuse_passes.attention.heads import with_heads
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product
@@ -396,7 +397,8 @@ class Reader:
 
     def _heads_in_scores(self, known: int | None) -> int | None:
         axes = self.space["scores"].axes
-        if known is not None or len(axes) != 4 or axes[2:] != self.space["product"].axes[:2]:
+        sides = self.space["product"].axes[:2]
+        if known is not None or len(axes) != 4 or axes[2:] not in (sides, sides[::-1]):
             return known
         return len(axes[0]) if keys([*axes[0], *axes[1]]) == keys(flat(self.space["batch"].axes)) else None
 
@@ -591,5 +593,6 @@ class Reader:
         else:
             computed = not self.model.is_parameter(at) or is_cache(self.model, at)
         if not computed:
+            is_attention = at in self.effects.mutated or may_be_input(self.model, at)
             expected, found = "a key computed from an input", "a weight: a linear layer"
-            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=False)
+            raise MatchFailure("anchor.key_is_weight", at, expected, found, is_attention=is_attention)

@@ -4,7 +4,8 @@ Two questions are asked of a finite number c that masks a score s.
 
 * *Filled in* (where(mask, c, s)): the key's weight is exp(c − m) of the row's largest score m, and 0 in every type
   where s > c/2 for all scores, as HIDING bounds c. The types that the scores go through may bound them so; else it is
-  assumed of them, and the report says so. No real score is below −4096; a fill nearer to 0 than HIDING is a score.
+  assumed of them, the report says so, and verification holds it against the largest score that it meets. A fill nearer
+  to 0 than HIDING is a score.
 * *Added* (s + c), in a row whose keys all have it: exact numbers have softmax(s) there, and the type of the sum has
   what it keeps of s. From −LOST/u on (u: its unit roundoff) neighbouring numbers are 8 apart or more, and scores below
   4 are lost: all sums are equal, and the row is the mean of value. From there on an added number is taken as what its
@@ -18,8 +19,11 @@ import math
 from attnfuse.api import DType, Model, Role, role
 from attnfuse_passes.attention.mask_values import is_learned
 
-HIDING = -8192.0
-"""A fill is no nearer to 0 than that. −10⁴, the nearest to 0 that is in use, is −9984 in bfloat16."""
+HIDING = -1000.0
+"""A fill is no nearer to 0 than that, the nearest to 0 that is in use to hide keys: no score is meant to reach it.
+
+Half of it still leaves a key no weight: exp(−500) is 0 in every type that scores have.
+"""
 
 LOST = 4.0
 """Scores below it are lost in the sum with a number of −LOST / unit roundoff or less."""

@@ -17,6 +17,7 @@ from attnfuse.api import MatchFailure
 from attnfuse_passes.attention.hiding import HIDING
 from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.normal_form import Attention, Bias, Fill
+from attnfuse_passes.attention.term_numbers import check_stays_hidden
 
 # exp(−4) is far from what any float type rounds to 0, exp(−17) is not in float16; scores come on top.
 _HARMLESS = 4.0
@@ -27,8 +28,10 @@ def settled(
 ) -> tuple[Bias | Fill, ...]:
     """The terms as the rest of planning may read them, which takes a softmax to subtract the largest number of a row.
 
-    Raises MatchFailure where a row may be low as a whole, and would give something else than that.
+    Raises MatchFailure where a row may be low as a whole, and would give something else than that, and where a fill
+    does not hide a key from what is added behind.
     """
+    check_stays_hidden(known, terms)
     if attention.low_rows == "mean" or no_fully_masked_rows:
         return tuple(terms)
     found: list[Bias | Fill] = []

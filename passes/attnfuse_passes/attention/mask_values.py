@@ -28,6 +28,7 @@ from attnfuse.api import (
     changed,
     dtypes,
     hands,
+    makes_tuple,
     no_weights,
     source,
 )
@@ -250,6 +251,26 @@ def _slice(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
     return array[index]
 
 
+def _joined(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
+    parts = fold._model.producer(node.inputs[0])
+    if parts is None or not makes_tuple(parts):
+        return None
+    return np.concatenate([fold.operand(name, depth) for name in parts.inputs], fold.numbers(node.inputs[1])[0])
+
+
+def _put(fold: ConstantFolder, node: Node, depth: int) -> Array | None:
+    """x with values in places, each a coordinate of the first axes; of equal places none is told which one counts."""
+    array, places, values = (fold.operand(name, depth) for name in node.inputs[:3])
+    coordinates = places.reshape(-1, places.shape[-1]).astype(np.int64)
+    sizes = np.array(array.shape[: places.shape[-1]])
+    is_within = (coordinates >= 0).all() and (coordinates < sizes).all()
+    if not is_within or len(np.unique(coordinates, axis=0)) != len(coordinates):
+        return None
+    result = array.copy()
+    result[tuple(np.moveaxis(places, -1, 0))] = values
+    return result
+
+
 _FOLD: dict[str, FoldRule] = {
     "Add": _binary(np.add),
     "AddExt": _with_alpha(np.add),
@@ -295,6 +316,9 @@ _FOLD: dict[str, FoldRule] = {
     "Triu": _triangle(np.triu),
     "Tril": _triangle(np.tril),
     "StridedSlice": _slice,
+    "Eye": lambda fold, node, depth: np.eye(fold.numbers(node.inputs[0])[0], fold.numbers(node.inputs[1])[0]),
+    "Concat": _joined,
+    "TensorScatterUpdate": _put,
 }
 
 # Operators that compute, whose output holds only elements of the inputs named here (arithmetic: computed from one of

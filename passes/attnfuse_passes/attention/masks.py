@@ -538,7 +538,8 @@ class _Sorter:
 
     def _assume_hidden(self, number: float) -> None:
         if number > ABSORBING:
-            self._assume(f"scores stay above {number / 2:g}: {number:g} hides keys beside no others")
+            biases = " and biases added to them" if any(isinstance(term, Bias) for term in self.terms) else ""
+            self._assume(f"scores{biases} stay above {number / 2:g}: {number:g} hides keys beside no others")
 
     def _assume_keys(self, what: str, term: Bias) -> None:
         if not self.no_fully_masked_rows:

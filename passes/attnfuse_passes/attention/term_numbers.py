@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,12 +61,26 @@ def _leaves_its_type(known: ConstantFolder, term: Bias) -> bool:
 def check_scores_last(known: ConstantFolder, term: Bias) -> None:
     """Raise MatchFailure for a known number above 0 in which scores are lost: the keys that it draws attention to have
     all the weight, each the same."""
-    limit = absorbing(term.added_in) * abs(term.factor)
-    numbers = numbers_of(known, term) or []
-    largest = max((x * term.factor for x in numbers if math.isfinite(x)), default=0.0)
+    limit, largest = absorbing(term.added_in) * abs(term.factor), _largest(known, term)
     if largest >= limit:
         expected = f"biases below {limit:g}, from which on scores are lost in {term.added_in}"
         raise MatchFailure("facts.bias_too_large", term.at, expected, f"one of {largest:g}")
+
+
+def check_stays_hidden(known: ConstantFolder, terms: Sequence[Bias | Fill]) -> None:
+    """Raise MatchFailure where known numbers that are added behind a fill are more than half of what it hides by."""
+    for position, term in enumerate(terms):
+        if isinstance(term, Fill) and math.isfinite(term.fill):
+            back = sum(_largest(known, other) for other in terms[position + 1 :] if isinstance(other, Bias))
+            if back > -term.fill / 2:
+                expected, found = "a fill of −inf, or one below every score", f"{term.fill!r}, and {back:g} added to it"
+                raise MatchFailure("facts.fill", term.at, expected, found)
+
+
+def _largest(known: ConstantFolder, term: Bias) -> float:
+    """The largest number that a term is known to add; 0 where it is none above."""
+    numbers = numbers_of(known, term) or []
+    return max((x * term.factor for x in numbers if 0 < x * term.factor < math.inf), default=0.0)
 
 
 def may_be_low(model: Model, known: ConstantFolder, term: Bias | Fill) -> bool:

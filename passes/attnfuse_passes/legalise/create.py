@@ -34,12 +34,28 @@ def zeros_or_ones(at: RuleContext) -> Result:
     raise cannot(f"its result is {at.out}, of a size not known before run time")
 
 
-@legalises("FillScalar")
+_FILLS = {"FillScalar": 1, "FullLike": 1, "NewFull": 2, "FillTensor": 1}
+"""Operator → position of the number."""
+
+
+@legalises(*_FILLS)
 def fill(at: RuleContext) -> Result:
-    """(size, number, type)."""
+    """(size, number, type); FullLike has a tensor for its size, NewFull one in front, FillTensor one for its number."""
     if not at.out.is_static:
         raise cannot(f"its result is {at.out}, of a size not known before run time")
-    return nodes.filled(at.build, at.out.dims, at.number(1), at.out.dtype)
+    position = _FILLS[at.node.op]
+    literal = at.literal(position)
+    number = literal.item() if isinstance(literal, np.ndarray) and literal.size == 1 else at.number(position)
+    return nodes.filled(at.build, at.out.dims, number, at.out.dtype)
+
+
+@legalises("Eye")
+def identity_matrix(at: RuleContext) -> Result:
+    """(rows, columns, type): 1 on the diagonal."""
+    rows, columns = at.integer(0), at.integer(1)
+    if at.out.dims != (rows, columns) or not nodes.is_written(at.build, at.out.size):
+        raise cannot(f"its result is {at.out}, of a size not known before run time, or too large for a constant")
+    return at.build.tensor(np.eye(rows, columns), at.out.dtype)
 
 
 @legalises("Arange")

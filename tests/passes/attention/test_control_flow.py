@@ -48,15 +48,15 @@ def branches(one: Body = attends, other: Body = attends) -> Model:
     return g.model()
 
 
-def loop() -> Model:
-    """The body attends and calls the header, which hands on the body or what comes after."""
+def loop(goes_on: Callable[[GraphBuilder, str], str] = lambda b, x: b.constant(True), body: Body = attends) -> Model:
+    """The body attends and calls the header, which hands on the body or what comes after, by a condition of x."""
     g = GraphBuilder("sampling")
     x, weight = g.input("x", DIMS, FLOAT16), g.weight("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)
-    function(g, "8_body", attends, "layers.0", 100, call="6_header")
+    function(g, "8_body", body, "layers.0", 100, call="6_header")
     function(g, "9_after", attends, "layers.1", 200)
     b = GraphBuilder("header", first=300)
     own = [b.input("x", DIMS, FLOAT16), b.input("layers.0.attn.to_q.weight", (2, 4, 16, 16), FLOAT16)]
-    condition = b.constant(True)
+    condition = goes_on(b, own[0])
     parts = [b.node("Partial", [name, *own], None) for name in ("8_body", "9_after")]
     chosen = b.node("Switch", [condition, *parts], None)
     last = b.graph.node.add(name="6_header:chosen:98", op_type=f"REF::{chosen}")

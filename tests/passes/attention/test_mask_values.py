@@ -10,7 +10,7 @@ import pytest
 
 from attnfuse.ir.effects import Effects
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Literal, TensorType
+from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir import dtypes
 from attnfuse.mindir.dtypes import FLOAT16, FLOAT32, INT64
 from attnfuse_passes.attention.mask_values import MAX_NUMBERS, ConstantFolder, is_learned
@@ -82,6 +82,40 @@ def test_constants_are_folded_as_the_operators_compute(name: str) -> None:
     assert found.dtype == tensor_type.dtype.numpy
     expected = oracle.run(model, {})[0]
     np.testing.assert_array_equal(found.astype(np.float64), expected.astype(np.float64))
+
+
+PLACES = np.array([[0, 1], [1, 2]], np.int64)
+
+
+def put(places: Array, dims: tuple[int, ...] = (2, 3)) -> Make:
+    return lambda g: g.op("TensorScatterUpdate", np.zeros(dims, np.float32), places, np.array([1, -np.inf], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda g: g.op("Eye", 2, 3, 43), np.eye(2, 3)),
+        (lambda g: g.node("Eye", [g.constant(v) for v in (2, 2, 30)], TensorType((2, 2), BOOL)), np.eye(2)),
+        (lambda g: g.concat([g.constant(np.ones((1, 2), np.float32)), g.op("Eye", 1, 2, 43)], 0), [[1, 1], [1, 0]]),
+        (put(PLACES), [[0, 1, 0], [0, 0, -np.inf]]),
+    ],
+)
+def test_what_masks_are_put_together_of_is_folded(make: Make, expected: Array) -> None:
+    """As MindSpore's CPU kernels do it: see the rules of verification."""
+    known, model, value = folder(make)
+    found, tensor_type = known.value(value), model.type_of(value)
+    assert found is not None
+    assert tensor_type is not None
+    assert found.dtype == tensor_type.dtype.numpy
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "places", [[[0, 1], [0, 1]], [[0, 1], [0, 3]], [[0, 1], [0, -1]]], ids=["twice", "beyond", "below"]
+)
+def test_places_that_leave_something_open_are_not_folded(places: list[list[int]]) -> None:
+    known, _, value = folder(put(np.array(places, np.int64)))
+    assert known.value(value) is None
 
 
 def sliced(begin_mask: int, end_mask: int, dims: tuple[int, ...], *others: int) -> Make:

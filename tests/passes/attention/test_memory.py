@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.ir.graph import Model
 from attnfuse.ir.types import TensorType
-from attnfuse.mindir.dtypes import FLOAT16
+from attnfuse.mindir.dtypes import BOOL, FLOAT16
 from attnfuse.mindir.schema import ModelProto
 from tests.support import oracle
 from tests.support.graphs import PRIMITIVE, GraphBuilder, seeded
@@ -51,7 +51,9 @@ class Cached:
         return self.g.muls(self.g.batch_matmul(self.inputs["q"], key, transpose_b=True), 0.25)
 
     def proto(self, scores: str, value: str) -> ModelProto:
-        result = self.g.matmul_ext(self.g.softmax(scores), value)
+        return self.ending(self.g.matmul_ext(self.g.softmax(scores), value))
+
+    def ending(self, result: str) -> ModelProto:
         self.g.output(self.g.node("Depend", [result, self.state], WHOLE, primitive=PRIMITIVE))
         return self.g.build()
 
@@ -142,6 +144,58 @@ def beside_the_scores(dims: tuple[int, ...], op: str, *, later: bool) -> ModelPr
     if later:
         c.write("buffer", given)
     return c.proto(scores, c.inputs["v"])
+
+
+def in_parts(*, later: bool) -> ModelProto:
+    """Keys of a cache beside others: joined, they are read where the attention is written."""
+    c = Cached()
+    g, keys, values = c.g, (c.write("k_cache", c.inputs["k"]), c.inputs["v"]), (c.inputs["v"], c.inputs["k"])
+    weights = g.softmax(g.concat([c.scores(key) for key in keys], -1))
+    if later:
+        c.write("k_cache", c.inputs["v"])
+    parts = [g.matmul_ext(g.op("Narrow", weights, -1, 8 * i, 8), value) for i, value in enumerate(values)]
+    return c.ending(g.add(*parts))
+
+
+def filled_in_parts(*, later: bool) -> ModelProto:
+    """A mask that is a buffer, of the scores of one part."""
+    c = Cached()
+    g, kind = c.g, TensorType((2, 1, 8, 8), BOOL)
+    g.weight("buffer", kind.dims, BOOL)
+    given = g.input("given", kind.dims, BOOL)
+    scores = c.scores(c.inputs["k"])
+    scores = g.masked_fill(scores, c.write("buffer", given), np.array(-np.inf, np.float16))
+    weights = g.softmax(g.concat([scores, c.scores(c.inputs["v"])], -1))
+    if later:
+        c.write("buffer", g.op("LogicalNot", given))
+    parts = [g.matmul_ext(g.op("Narrow", weights, -1, 8 * i, 8), c.inputs[name]) for i, name in enumerate("vk")]
+    return c.ending(g.add(*parts))
+
+
+def scattered(*, later: bool) -> ModelProto:
+    """A cache in whose places ScatterNdUpdate writes: what that gives is the memory."""
+    c = Cached()
+    where = c.g.constant(np.array([[1], [0]], np.int32))
+    cache = f"{c.g.prefix}:k_cache"
+    c.write("k_cache", c.inputs["v"])
+
+    def scatter(updates: str) -> str:
+        return c.after(c.g.node("ScatterNdUpdate", [cache, where, updates, c.state], WHOLE, primitive=PRIMITIVE))
+
+    scores = c.scores(scatter(c.inputs["k"]))
+    if later:
+        scatter(c.inputs["v"])
+    return c.proto(scores, c.inputs["v"])
+
+
+@pytest.mark.parametrize("make", [in_parts, filled_in_parts, scattered], ids=lambda make: make.__name__)
+def test_memory_that_is_read_at_another_place_is_not_written_later(make: Callable[..., ModelProto]) -> None:
+    _, (site,) = run(make(later=False), "mindspore")
+    assert site.status == "fused", site.reason
+    proto = make(later=True)
+    model, (site,) = run(proto, "mindspore")
+    assert site.status == "missed"
+    assert model.proto == proto
 
 
 BESIDE = pytest.mark.parametrize(("dims", "op"), [((2, 1, 8, 8), "Add"), ((1, 4, 1, 1), "Mul")])

@@ -94,7 +94,7 @@ OTHERS = {
     "a product that is summed over two axes": (
         BHSD + "s = SumExt(Mul(ExpandDims(q, 3), ExpandDims(k, 2)), (1, -1), False, None)\n"
         "MatMulExt(ExpandDims(Softmax(s, (-1,)), 1), v)",
-        "not_attention",
+        "missed",
         "structure.scores",
     ),
     "a product of equal shapes that is summed": (

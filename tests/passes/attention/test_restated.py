@@ -80,7 +80,132 @@ def running(*bounds: tuple[int, int]) -> str:
     return "\n".join([*lines, f"Div(a{len(bounds)}, n{len(bounds)})"])
 
 
+def stacked(*bounds: tuple[int, int], keeps: bool = False) -> str:
+    """Chunks whose results are stacked, put right by their largest scores, and summed."""
+    lines = [INPUTS]
+    for i, (start, end) in enumerate(bounds):
+        lines.append(f"s{i} = {product(cut('k', start, end))}; t{i} = ReduceMax(s{i}, (-1,), True)")
+        lines.append(f"e{i} = Exp(Sub(s{i}, t{i})); o{i} = MatMulExt(e{i}, {cut('v', start, end)})")
+        lines.append(
+            f"n{i} = SumExt(e{i}, (-1,), {keeps}, None); u{i} = {f't{i}' if keeps else f'Squeeze(t{i}, (-1,))'}"
+        )
+    u, o, n = (f"StackExt(({', '.join(f'{name}{i}' for i in range(len(bounds)))}), 0)" for name in "uon")
+    wide = "{}" if keeps else "ExpandDims({}, -1)"
+    lines.append(f"u = {u}; d = Exp(Sub(u, MaxDim(u, 0, True)[0]))")
+    lines.append(f"o = SumExt(Mul({o}, {wide.format('d')}), (0,), False, None)")
+    lines.append(f"n = SumExt({wide.format(f'Mul({n}, d)')}, (0,), False, None)")
+    return "\n".join([*lines, "Div(o, n)"])
+
+
+def masked(text: str, number: str, *bounds: tuple[int, int], given: str = "m: bool[2, 1, 8, 10]\n") -> str:
+    """Chunks whose scores get a number where a mask of all keys has it."""
+    for i, (start, end) in enumerate(bounds, 1 if "s0 =" not in text else 0):
+        piece = f"StridedSlice(m, (0, 0, 0, {start}), (2, 1, 8, {end}), (1, 1, 1, 1), 0, 0, 0, 0, 0)"
+        own = product(cut("k", start, end))
+        text = text.replace(f"s{i} = {own}", f"s{i} = MaskedFill({own}, {piece}, tensor float16[] {number})")
+    return given + text
+
+
+def added(text: str, *masks: str) -> str:
+    """Chunks with something added to the scores of each."""
+    for i, mask in enumerate(masks, 1 if "s0 =" not in text else 0):
+        at = text.index(f"s{i} = ") + len(f"s{i} = ")
+        end = text.index(";", at)
+        text = text[:at] + f"Add({text[at:end]}, {mask})" + text[end:]
+    return text
+
+
+TWO, THREE = ((0, 5), (5, 10)), ((0, 4), (4, 8), (8, 10))
+DROPPED = "Select(h{}: bool[2, 1, 8, {}], tensor float16[] 0.0, tensor float16[] {})"
+CAUSAL = "tensor float16[1, 1, 1, {}] ({})"
+WHOLE = INPUTS + (
+    f"s = MaskedFill({product('k')}, m: bool[2, 1, 8, 10], tensor float16[] -10000.0)\n"
+    "s0 = StridedSlice(s, (0, 0, 0, 0), (2, 4, 8, 6), (1, 1, 1, 1), 0, 0, 0, 0, 0); t0 = ReduceMax(s0, (-1,), True)\n"
+    "s1 = Slice(s, (0, 0, 0, 6), (2, 4, 8, 4)); t1 = ReduceMax(s1, (-1,), True); g = Maximum(t0, t1)\n"
+    "e0 = Exp(Sub(s0, g)); e1 = Exp(Sub(s1, g))\n"
+    f"a = Add(MatMulExt(e1, {cut('v', 6, 10)}), MatMulExt(e0, {cut('v', 0, 6)}))\n"
+    "Div(a, Add(ReduceSum(e0, (-1,), True, False), ReduceSum(e1, (-1,), True, False)))"
+)
+FILLED = f"MaskedFill({product('k')}, f: bool[2, 1, 8, 10], tensor float16[] {{}})"
+CHUNKS = {
+    "chunks with a fill": masked(chunks(*TWO), "-10000.0", *TWO),
+    "running chunks with a fill": masked(running(*THREE), "-10000.0", *THREE),
+    "running chunks from a number, filled with −inf": masked(running(*THREE), "-inf", *THREE),
+    "chunks with a mask of numbers added": added(
+        chunks(*TWO), DROPPED.format(0, 5, -10000.0), DROPPED.format(1, 5, -10000.0)
+    ),
+    "running chunks with a mask of −inf added": added(
+        running(*THREE), *(DROPPED.format(i, n, "-inf") for i, n in enumerate((4, 4, 2)))
+    ),
+    "chunks of which one is masked": masked(chunks(*TWO), "-1000.0", *TWO[:1]),
+    "running chunks of which the first keeps a key": added(
+        running(*THREE).replace("m0 = Neg(tensor float16[2, 4, 8, 1] 60000.0)", "m0 = tensor float16[2, 4, 8, 1] -inf"),
+        CAUSAL.format(4, "0.0, -inf, 0.0, -inf"),
+        CAUSAL.format(4, "-inf, -inf, -inf, -inf"),
+        CAUSAL.format(2, "0.0, -inf"),
+    ),
+    "chunks cut of the scores of all keys": WHOLE,
+    "stacked chunks": stacked(*THREE),
+    "stacked chunks that keep the axis": stacked(*TWO, keeps=True),
+    "stacked chunks with a fill": masked(stacked(*THREE), "-10000.0", *THREE),
+    "stacked chunks, sums widened behind": stacked(*TWO)
+    .replace("ExpandDims(Mul(StackExt((n0, n1), 0), d), -1)", "Mul(d, StackExt((n0, n1), 0))")
+    .replace("Div(o, n)", "Div(o, ExpandDims(n, -1))"),
+}
+MASKED_CHUNKS = {
+    "stacked chunks in another order": stacked(*TWO).replace("(n0, n1)", "(n1, n0)"),
+    "stacked chunks that are not put right": stacked(*TWO).replace(
+        "Mul(StackExt((n0, n1), 0), d)", "StackExt((n0, n1), 0)"
+    ),
+    "stacked chunks, one of them twice": stacked(*TWO).replace("(o0, o1)", "(o0, o0)"),
+    "stacked chunks that are not summed": stacked(*TWO)
+    .replace("SumExt(Mul(StackExt((o", "ReduceMax(Mul(StackExt((o")
+    .replace("(0,), False, None)\nn =", "(0,), False)\nn ="),
+    "stacked chunks that may be −inf": masked(stacked(*TWO), "-inf", *TWO),
+    "chunks that may be −inf": masked(chunks(*TWO), "-inf", *TWO),
+    "running chunks from a number above the fill": masked(running(*THREE), "-65504.0", *THREE),
+    "running chunks from a number above the mask": added(
+        running(*THREE), *(DROPPED.format(i, n, -65504.0) for i, n in enumerate((4, 4, 2)))
+    ),
+    "chunks with any numbers added": added(chunks(*TWO), "m0: float16[2, 1, 8, 5]", "m1: float16[2, 1, 8, 5]"),
+    "chunks filled with two numbers": masked(masked(chunks(*TWO), "-10000.0", *TWO[:1]), "-20000.0", *TWO, given=""),
+    "chunks cut of scores that may be −inf": WHOLE.replace("-10000.0", "-inf"),
+    "chunks cut of scores, one masked whole": WHOLE.replace("MaskedFill(", "Add(").replace(
+        "m: bool[2, 1, 8, 10], tensor float16[] -10000.0",
+        "tensor float16[1, 1, 1, 10] (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -inf, -inf, -inf, -inf,)",
+    ),
+    "chunks cut of scores twice": WHOLE.replace("(2, 4, 8, 6), (1", "(2, 4, 8, 7), (1").replace(
+        cut("v", 0, 6), cut("v", 0, 7)
+    ),
+}
+FILLED_STREAMS = STREAMS.replace(product("k"), FILLED.format("-inf")).replace(
+    product("l"), f"MaskedFill({product('l')}, h: bool[2, 1, 8, 6], tensor float16[] -inf)"
+)
+
+
+def widened(between: str) -> str:
+    """Streams whose scores are filled in float32, and the softmax in it; a type that they are cast to between."""
+    text = STREAMS.replace("p = Softmax(s, (-1,))", "p = Cast(Softmax(s, (-1,)), float16)")
+    for key, size in (("k", 10), ("l", 6)):
+        fill = f"MaskedFill(Cast({product(key)}, float32), h{key}: bool[2, 1, 8, {size}], tensor float32[] -1e9)"
+        text = text.replace(product(key), f"Cast(Cast({fill}, {between}), float32)")
+    return text
+
+
+def narrowed(between: str) -> str:
+    """Chunks filled in float32, less a largest number that is cast to a type and back."""
+    text = masked(chunks(*TWO), "-1e9", *TWO).replace("float16", "float32")
+    for i in range(2):
+        text = text.replace(
+            f"t{i} = ReduceMax(s{i}, (-1,), True)",
+            f"t{i} = Cast(Cast(ReduceMax(s{i}, (-1,), True), {between}), float32)",
+        )
+    return text
+
+
 SPELLINGS = {
+    "two streams, filled in a wider type": widened("float32"),
+    "chunks with a fill in float32": narrowed("float32"),
     "two streams, cut": STREAMS,
     "two streams, split": SPLIT,
     "two streams, one masked": MASKED,
@@ -88,6 +213,16 @@ SPELLINGS = {
     "a sink, the largest subtracted": LARGEST,
     "a sink and a mask": MASKED_SINK,
     "a sink with a value": KEPT_SINK,
+    "a sink, scores filled": SINK.replace(product("k"), FILLED.format("-inf")),
+    "a sink, scores filled with a number": SINK.replace(product("k"), FILLED.format("-65504.0")),
+    "two streams, one filled": STREAMS.replace(product("k"), FILLED.format("-inf")),
+    "two streams, both filled": STREAMS.replace(product("k"), FILLED.format("-65504.0")).replace(
+        product("l"), f"MaskedFill({product('l')}, LogicalNot(h: bool[2, 1, 8, 6]), tensor float16[] -65504.0)"
+    ),
+    "two streams, filled together": STREAMS.replace(
+        "p = Softmax(s,", "p = Softmax(MaskedFill(s, f: bool[2, 1, 8, 16], tensor float16[] -inf),"
+    ),
+    **CHUNKS,
     "chunks": chunks((0, 5), (5, 10)),
     "chunks of other sizes": chunks((0, 7), (7, 10)),
     "chunks that overlap": chunks((0, 6), (4, 10)),
@@ -106,6 +241,7 @@ SPELLINGS |= {
 }
 
 OTHERS = {
+    **MASKED_CHUNKS,
     "weights weighed by any number": WEIGHED.replace("Abs(r)", "r"),
     "weights weighed by a negative constant": WEIGHED.replace("Abs(r)", "tensor float16[1, 1, 1, 10] -0.5"),
     "weights weighed, and divided by another sum": WEIGHED.replace("SumExt(m", "SumExt(Mul(m, m)"),
@@ -127,6 +263,19 @@ OTHERS = {
     "the largest number subtracted twice": MASKED_SINK.replace(
         "Softmax(s", "Softmax(SubExt(s, ReduceMax(s, (-1,), True), 2)"
     ),
+    "streams with a fill that is −∞ in a type behind": widened("float16"),
+    "chunks less a largest number that may be −∞": narrowed("float16"),
+    "chunks less a largest number of fewer digits": narrowed("bfloat16"),
+    "streams with keys that draw all attention": MASKED.replace(
+        "float16[1, 1, 8, 10]\n", "bool[1, 1, 8, 10]\n"
+    ).replace(", m)", ", Select(m, tensor float16[] 10000.0, tensor float16[] 0.0))"),
+    "chunks with keys that draw all attention": added(
+        chunks(*TWO), DROPPED.format(0, 5, 10000.0), DROPPED.format(1, 5, 10000.0)
+    ),
+    "streams filled in front of the largest number and behind it": FILLED_STREAMS.replace(
+        "Softmax(s,",
+        "Softmax(MaskedFill(Sub(s, ReduceMax(s, (-1,), True)), g: bool[2, 1, 8, 16], tensor float16[] -10000.0),",
+    ),
     "products that are multiplied": STREAMS.replace("Add(MatMulExt", "Mul(MatMulExt"),
 }
 
@@ -143,6 +292,13 @@ def test_what_is_no_attention_over_all_keys(spelling: str) -> None:
     model, sites = run(proto, "mindspore")
     assert [site.status for site in sites if site.status == "fused"] == []
     assert model.proto == proto
+
+
+@pytest.mark.parametrize("weight", ["r", "w: parameter float16[1, 1, 1, 10]"])
+def test_weights_weighed_by_what_may_be_negative_say_so(weight: str) -> None:
+    _, (site,) = run(parse_program(WEIGHED.replace("Abs(r)", weight), infer=infer), "mindspore")
+    assert (site.status, site.code) == ("missed", "structure.weights_changed")
+    assert "proved not to be below 0" in site.reason
 
 
 def test_softmaxes_of_their_own_are_sites_of_their_own() -> None:

@@ -125,6 +125,16 @@ def never_reached(g: G, s: str) -> str:
     return g.div(e, g.op("ClampScalar", total(g, e), 1e-9, None))
 
 
+def normalised(g: G, e: str, order: float = 1.0) -> str:
+    """As mint.nn.functional.normalize writes it."""
+    length = g.op("LinalgVectorNorm", e, order, (-1,), True, None)
+    return g.div(e, g.broadcast_to(g.op("ClampScalar", length, 1e-12, None), g.dims(e)))
+
+
+def by_its_absolute_sum(g: G, s: str) -> str:
+    return normalised(g, g.op("Exp", less_largest(g, s)))
+
+
 SPELLINGS: dict[Callable[[G, str], str], float] = {
     usual: 1.0,
     bare: 1.0,
@@ -143,6 +153,7 @@ SPELLINGS: dict[Callable[[G, str], str], float] = {
     log_sum_of_shifted: 1.0,
     lost_in_rounding: 1.0,
     never_reached: 1.0,
+    by_its_absolute_sum: 1.0,
 }
 
 
@@ -258,6 +269,15 @@ def base_below_one(g: G, s: str) -> str:
     return divided(g, g.op("PowScalarTensor", 0.5, s, like=s))
 
 
+def by_its_length(g: G, s: str) -> str:
+    return normalised(g, g.op("Exp", less_largest(g, s)), order=2.0)
+
+
+def by_a_floor_beside_a_small_sum(g: G, s: str) -> str:
+    """Nothing is subtracted, so the sum may be smaller than the floor."""
+    return normalised(g, g.op("Exp", s))
+
+
 LOOK_ALIKES: dict[Callable[[G, str], str], str] = {
     over_another_axis: "structure.softmax",
     over_queries: "structure.value_axis",
@@ -275,6 +295,8 @@ LOOK_ALIKES: dict[Callable[[G, str], str], str] = {
     root_of_the_sum: "structure.softmax",
     log_sum_of_another_base: "structure.softmax",
     base_below_one: "facts.scale",
+    by_its_length: "structure.softmax",
+    by_a_floor_beside_a_small_sum: "structure.softmax",
 }
 
 

@@ -40,6 +40,20 @@ NOTHING: dict[str, tuple[str, Change]] = {
         "weights.dropout",
         lambda g, p: g.tuple_get_item(g.op("Dropout", p, 1.0, 0, 0), 0),
     ),
+    "dropout of mint": (
+        "weights.dropout",
+        lambda g, p: g.tuple_get_item(
+            g.op("DropoutExt", p, 0.0, g.constant(np.array([0])), g.constant(np.array([0]))), 0
+        ),
+    ),
+    "cut by slices": (
+        "weights.cut_and_joined",
+        lambda g, p: g.concat([g.strided_slice(p, (0, 0, 0, 0), (2, 2, 4, 2)), sliced(g, p, 2, 5)], -1),
+    ),
+    "cut by slices of rows": (
+        "weights.cut_and_joined",
+        lambda g, p: g.concat([g.op("SliceExt", p, 2, 0, 3, 1), g.op("Narrow", p, -2, -1, 1)], 2),
+    ),
     "cut by heads": ("weights.cut_and_joined", cut),
     "cut by queries": ("weights.cut_and_joined", lambda g, p: cut(g, p, axis=2, joined=-2)),
     "chunks": ("weights.cut_and_joined", lambda g, p: g.op("Concat", g.op("Chunk", p, 3, -1), 3, like=p)),
@@ -56,6 +70,11 @@ def test_weights_that_stay_what_they_are(name: str, runtime: str) -> None:
 def test_without_its_identity_it_is_missed(name: str) -> None:
     identity, change = NOTHING[name]
     assert_counted_without(Site(weights=change).proto(), identity)
+
+
+def sliced(g: G, p: str, start: int, end: int) -> str:
+    """Weights of some keys."""
+    return g.op("Slice", p, (0, 0, 0, start), (2, 2, 4, end - start))
 
 
 def joined_with_another(g: G, p: str) -> str:
@@ -75,6 +94,11 @@ def joined_with_another(g: G, p: str) -> str:
         lambda g, p: cut(g, p, (1, 0)),
         lambda g, p: cut(g, p, (0, 0)),
         joined_with_another,
+        lambda g, p: g.concat([g.strided_slice(p, (0, 0, 0, 0), (2, 2, 4, 2)), sliced(g, p, 1, 4)], -1),
+        lambda g, p: g.concat([sliced(g, p, 2, 5), g.strided_slice(p, (0, 0, 0, 0), (2, 2, 4, 2))], -1),
+        lambda g, p: g.tuple_get_item(
+            g.op("DropoutExt", p, 0.1, g.constant(np.array([0])), g.constant(np.array([0]))), 0
+        ),
     ],
     ids=[
         "nearly 1",
@@ -85,6 +109,9 @@ def joined_with_another(g: G, p: str) -> str:
         "parts in another order",
         "one part twice",
         "another part",
+        "slices that overlap",
+        "slices in another order",
+        "dropout of mint",
     ],
 )
 def test_weights_that_are_others_afterwards_are_missed(weights: Change) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from attnfuse.tracing.blocks.pieces import BEGUN_FILE, Piece, clear, occurrences, read_pieces, write_pieces
 from tests.support.pieces import call
 
+TAKES, GIVES = call(2, {}, arguments=[["tensor", None]]), call(2, {}, result=["tensor", ["tensor", None]])
 PIECES = (
-    Piece("piece_0.mindir", "Model", {"0": call(1, {"a": "b"}), "1": call(2, {}, arguments=[["tensor", None]])}),
-    Piece("piece_1.mindir", "Outer", {"0": call(2, {}), "1": call(2, {}, result=["tensor", ["tensor", None]])}),
-    Piece("piece_2.mindir", "Inner", {}),
+    Piece("piece_0.mindir", "Model", {"0": call(1, {"a": "b"}), "1": TAKES}, "Default", {"a": "Default/b"}),
+    Piece("piece_1.mindir", "Outer", {"0": call(2, {}), "1": GIVES}, "Default/a", {}),
+    Piece("piece_2.mindir", "Inner", {}, "Default/a/b", {}),
 )
 
 

@@ -98,7 +98,6 @@ def test_a_block_within_a_block() -> None:
             2,
             names("blocks.0.first", f"blocks.0.{part}", "fc"),
             f"Default/model-Model/0-Block/{part}-Block",
-            traced_as="Default/model-Model/0-Block/first-Block",
         )
         for n, part in enumerate(("first", "second"))
     }
@@ -110,7 +109,8 @@ def test_a_block_within_a_block() -> None:
         )
         for n in range(2)
     }
-    made = put_together([around(), finished(outer, x), inner_message], [of_outer, of_inner, {}])
+    scopes = ("Default", "Default/model-Model/0-Block", "Default/model-Model/0-Block/first-Block")
+    made = put_together([around(), finished(outer, x), inner_message], [of_outer, of_inner, {}], scopes=scopes)
     g = GraphBuilder("model", weights=False)
     x = g.muls(g.input("x", (2, WIDTH)), 0.5)
     for name in ("blocks.0.first.fc", "blocks.0.second.fc", "blocks.1.first.fc", "blocks.1.second.fc"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ CELLS: dict[str, tuple[int, int] | str] = {
     "nested": (2, 9),
     "structures": (1, 3),
     "shapes": (2, 4),
+    "sizes": (3, 6),
+    "lazy": (1, 3),
+    "told": (1, 3),
     "shared": (1, 3),
     "by number": NONE,
     "by tensor": (2, 4),
@@ -102,6 +106,33 @@ def test_rows_of_the_matrix(both_ways: BothWays, name: str, tmp_path: Path) -> N
     assert canonical_hash(made) == canonical_hash(whole(place))
     assert parameters(made) == parameters(whole(place))
     assert report(made, tmp_path / "blocks") == report(whole(place), tmp_path / "whole")
+    assert not out_of_place(made)
+
+
+def out_of_place(message: ModelProto) -> list[str]:
+    """Nodes that read a weight, and are not scoped in the cell that holds it."""
+    model = Model(message)
+    found = []
+    for node in model.nodes:
+        for value in node.inputs if node.op not in ("UpdateState", "MakeTuple") else ():
+            load = model.producer(value)
+            if load is not None and load.op == "Load":
+                owner = load.inputs[0].partition(":")[2].rpartition(".")[0]
+                path = ".".join(part.partition("-")[0] for part in node.scope.split("/")[2:-1])
+                found += [f"{node.scope} reads a weight of {owner}"] if path != owner else []
+    return found
+
+
+def test_a_block_is_scoped_alike_wherever_it_stands(both_ways: BothWays) -> None:
+    """In the whole trace, what both attentions of a block compute in functions is all in the first block."""
+    made = Model(put_together(both_ways(ROWS) / "wan.transformer-float16"))
+    blocks = [f"Default/transformer-WanTransformer3DModel/blocks-CellList/{n}-WanTransformerBlock" for n in range(2)]
+    counts = [
+        Counter(node.scope.removeprefix(block) for node in made.nodes if node.scope.startswith(f"{block}/attn"))
+        for block in blocks
+    ]
+    assert counts[0] == counts[1]
+    assert len(counts[0]) > 60
 
 
 def report(message: ModelProto, folder: Path) -> dict[str, Any]:

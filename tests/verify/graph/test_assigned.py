@@ -37,8 +37,9 @@ class Written:
         self.inputs[name] = array
         return name
 
-    def write(self, op: str, array: Array, *scalars: float | bool) -> Written:
-        operands = [self.parameter, self.given(array), *map(self.g.constant, scalars), self.state]
+    def write(self, op: str, array: Array, *scalars: float | bool | Array, places: Array | None = None) -> Written:
+        at = [] if places is None else [self.g.constant(places)]
+        operands = [self.parameter, *at, self.given(array), *map(self.g.constant, scalars), self.state]
         made = self.g.node(op, operands, self.tensor_type, primitive=PRIMITIVE)
         self.state = self.g.node("UpdateState", [self.state, made], None, primitive=PRIMITIVE)
         return self
@@ -70,6 +71,20 @@ def test_what_is_read_behind_a_write(op: str, scalars: tuple[float, ...], value:
     np.testing.assert_array_equal(graph.values(graph.read())[0], -value)
 
 
+@pytest.mark.parametrize(
+    ("op", "places", "written", "value"),
+    [
+        ("ScatterUpdate", [1], X[:1], [[6, 9, 12], [10, -20, 0.1]]),
+        ("ScatterNdUpdate", [[1, 2]], X[0, :1], [[6, 9, 12], [6, 9, 10]]),
+        ("ScatterNdAdd", [[1], [1]], X, [[6, 9, 12], [26, -31, 12.2]]),
+    ],
+)
+def test_what_is_read_behind_a_write_to_some_places(op: str, places: object, written: Array, value: object) -> None:
+    """What stands in the others was written before. As MindSpore's CPU kernels do it, of those that it has."""
+    graph = Written().write("AssignAdd", Y).write(op, written, places=np.array(places, np.int32))
+    np.testing.assert_allclose(graph.values(graph.read())[0].astype(float), -np.array(value, float), rtol=1e-6)
+
+
 def test_writes_follow_one_another_and_each_read_sees_those_before_it() -> None:
     graph = Written()
     reads = [graph.read()]
@@ -77,6 +92,21 @@ def test_writes_follow_one_another_and_each_read_sees_those_before_it() -> None:
         graph.write(op, Y if op == "AssignSub" else X)
         reads.append(graph.read())
     expected = [HELD, HELD + X, HELD + X - Y, X, X + X]
+    for read, value in zip(graph.values(*reads), expected, strict=True):
+        np.testing.assert_array_equal(read, -value)
+
+
+def test_a_parameter_that_is_updated_in_places_keeps_the_others() -> None:
+    """The first row, and behind that one number of the second."""
+    graph = Written()
+    reads = []
+    for places, updates in (([[0]], X[:1]), ([[1, 2]], X[1, :1])):
+        given = [graph.g.constant(np.array(places, np.int32)), graph.given(updates)]
+        operands = [graph.parameter, *given, graph.state]
+        made = graph.g.node("ScatterNdUpdate", operands, graph.tensor_type, primitive=PRIMITIVE)
+        graph.state = graph.g.node("UpdateState", [graph.state, made], None, primitive=PRIMITIVE)
+        reads.append(graph.read())
+    expected = [np.stack([X[0], HELD[1]]), np.array([X[0], [1.0, 2.0, X[1, 0]]], np.float32)]
     for read, value in zip(graph.values(*reads), expected, strict=True):
         np.testing.assert_array_equal(read, -value)
 

@@ -11,6 +11,11 @@ from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, IN
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from tests.verify.lowering.support import EXACT, NATIVE, Case, N, P, X, Y, b, check, f, one
 
+WHOLE = np.array([7, -7, 6, -6], np.float32)
+SMALL = np.array([0, 1e-8, -1e-5, 0.5, 3e4, np.inf], np.float32)
+WIDE = np.array([-100, -30, -4, -1, 0, 1, 9.5, 10.5, 100], np.float32)
+SOFT = np.where(2 * WIDE > 20, WIDE.astype(float), np.logaddexp(0, 2 * WIDE.astype(float)) / 2)
+
 CASES: list[Case] = [
     ("Add", [X, f(4)], X.astype(float) + f(4), FLOAT32),
     ("AddExt", [X, Y, 2], X.astype(float) + 2 * Y.astype(float), FLOAT32),
@@ -62,10 +67,29 @@ CASES: list[Case] = [
     ("ClampScalar", [X, -0.5, None], np.maximum(X, -0.5), FLOAT32),
     ("ClampTensor", [X, np.array([-1], np.int64), np.array([1], np.int64)], np.clip(X, -1, 1), FLOAT32),
     ("Outer", [f(3), f(4)], np.outer(f(3).astype(float), f(4)), FLOAT32),
-    ("OnesLikeExt", [X, 43], np.ones((3, 4)), FLOAT32),
-    ("FillScalar", [(2, 3), 1.5, 43], np.full((2, 3), 1.5), FLOAT32),
-    ("FillV2", [(2, 3), np.array(1.5, np.float32)], np.full((2, 3), 1.5), FLOAT32),
     ("Cast", [X, 10], X, FLOAT64),
+    ("FloorDiv", [WHOLE, np.array([2, 2, 2, 2], np.float32)], np.array([3.0, -4, 3, -3]), FLOAT32),
+    ("FloorMod", [WHOLE, np.array([3, 3, -4, -4], np.float32)], np.array([1.0, 2, -2, -2]), FLOAT32),
+    ("FloorMod", [np.array([-5, 5], np.int64), np.array([3, -3], np.int64)], np.array([1, -1]), INT64),
+    ("RemainderTensorScalar", [WHOLE, 4], np.array([3.0, 1, 2, 2]), FLOAT32),
+    ("Mod", [np.array([-5, 5, -5.5], np.float32), np.array([3, -3, 2], np.float32)], np.array([-2, 2, -1.5]), FLOAT32),
+    ("PowScalarTensor", [2.0, X], 2.0 ** X.astype(float), FLOAT32),
+    ("LogicalXor", [b(3, 4), b(4)], b(3, 4) ^ b(4), BOOL),
+    ("IsFinite", [np.array([1, np.inf, -np.inf, np.nan], np.float32)], np.array([1, 0, 0, 0], bool), BOOL),
+    ("Log1p", [SMALL], np.log1p(SMALL.astype(float)), FLOAT32),
+    ("Softplus", [WIDE], np.logaddexp(0, WIDE.astype(float)), FLOAT32),
+    ("SoftplusExt", [WIDE, 2.0, 20.0], SOFT, FLOAT32),
+    ("Mish", [WIDE], WIDE * np.tanh(np.logaddexp(0, WIDE.astype(float))), FLOAT32),
+    ("HSwish", [WIDE], WIDE * np.clip(WIDE.astype(float) + 3, 0, 6) / 6, FLOAT32),
+    ("Exp2", [X], 2.0 ** X.astype(float), FLOAT32),
+    ("Sign", [X], np.sign(X), FLOAT32),
+    ("NanToNum", [np.array([np.nan, np.inf, -np.inf, 1], np.float32), 7.0, 8.0, 9.0], np.array([7, 8, 9, 1]), FLOAT32),
+    (
+        "NanToNum",
+        [np.array([np.nan, np.inf, -np.inf], np.float16), None, None, None],
+        np.array([0, 65504, -65504]),
+        FLOAT16,
+    ),
 ]
 
 

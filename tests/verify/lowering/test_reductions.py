@@ -9,7 +9,7 @@ import pytest
 
 from attnfuse.ir.types import Array, Literal, TensorType
 from attnfuse.mindir.dtypes import BOOL, FLOAT32, INT64
-from attnfuse.verify.lowering import Arithmetic
+from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError
 from tests.support.graphs import GraphBuilder
 from tests.verify.lowering.support import C3, EXACT, NATIVE, Case, Floats, N, X, b, check, execute, f, one
 
@@ -24,6 +24,8 @@ ADAPTED = ADAPTED.reshape(3, 3, 2)
 
 # Of 4 columns, means of 6: more than there are.
 WIDENED: Floats = (X[None, :, [0, 0, 1, 2, 2, 3]].astype(float) + X[None, :, [0, 1, 1, 2, 3, 3]]) / 2
+
+LARGE = np.array([[200, 100, 199], [-300, 0, -1]], np.float32)
 
 CASES: list[Case] = [
     ("AdaptiveAvgPool2DExt", [C3[None], (3, 2)], ADAPTED[None], FLOAT32),
@@ -46,6 +48,16 @@ CASES: list[Case] = [
     ("CumsumExt", [N, 0, 43], N.cumsum(0), FLOAT32),
     ("Max", [X], X.max(), FLOAT32),
     ("Argmax", [N, -1, 35], N.argmax(-1), INT64),
+    ("Argmin", [N, 0, 35], N.argmin(0), INT64),
+    ("ArgMaxExt", [C3, None, False], np.array(C3.argmax()), INT64),
+    ("ArgMinExt", [C3, 1, True], C3.argmin(1, keepdims=True), INT64),
+    ("ReduceProd", [X, (0,), False], X.astype(float).prod(0), FLOAT32),
+    ("Var", [X, (1,), 1, False], X.astype(float).var(1, ddof=1), FLOAT32),
+    ("Std", [C3, None, 0, True], C3.astype(float).std(keepdims=True), FLOAT32),
+    ("LogSumExp", [LARGE, (-1,), False], np.logaddexp.reduce(LARGE.astype(float), -1), FLOAT32),
+    ("LogSumExp", [C3, (0, 2), True], np.log(np.exp(C3.astype(float)).sum((0, 2), keepdims=True)), FLOAT32),
+    ("LogSoftmax", [LARGE, -1], LARGE - np.logaddexp.reduce(LARGE.astype(float), -1)[..., None], FLOAT32),
+    ("LogSoftmaxExt", [X, None, None], X - np.logaddexp.reduce(X.astype(float), 1)[:, None], FLOAT32),
 ]
 
 
@@ -53,6 +65,28 @@ CASES: list[Case] = [
 @pytest.mark.parametrize("case", CASES, ids=[c[0] for c in CASES])
 def test_operators(case: Case, arithmetic: Arithmetic) -> None:
     check(case, arithmetic)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("op", "first"), [("MaxDim", 0), ("MinDim", 0), ("ArgMaxWithValue", 1), ("ArgMinWithValue", 1)]
+)
+def test_an_extreme_and_its_place(op: str, first: int, keep: bool) -> None:
+    """Of equal elements the first, as MindSpore's CPU kernels tell it."""
+    x = np.array([[1, 3, 3, 2], [3, 0, 0, 3]], np.float32)
+    values, places = (x.max, x.argmax) if "Max" in op else (x.min, x.argmin)
+    results = [values(1, keepdims=keep), places(1, keepdims=keep)]
+    g = GraphBuilder("extreme")
+    made = [TensorType(results[i].shape, (FLOAT32, INT64)[i]) for i in (0, 1)]
+    both = g.node(op, [g.input("x", x.shape), g.constant(1), g.constant(keep)], tuple(made[:: 1 - 2 * first]))
+    g.output(g.tuple_get_item(both, first), g.tuple_get_item(both, 1 - first))
+    for got, expected in zip(execute(g.model(), {"x": x}), results, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_spread_of_too_few_is_refused() -> None:
+    with pytest.raises(UnsupportedOpError, match="of 1 numbers"):
+        one("Var", [X[:, :1].copy(), (1,), 1, False], (3,))
 
 
 @pytest.mark.parametrize("axis", [-1, (0, 2)])

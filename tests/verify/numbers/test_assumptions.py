@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 from attnfuse.ir.graph import Model
-from attnfuse.ir.types import Array
+from attnfuse.ir.types import Array, TensorType
 from attnfuse.mindir.dtypes import BFLOAT16, BOOL, FLOAT16, FLOAT32, DType
 from attnfuse.verify.graph.sites import cut, find
 from attnfuse.verify.numbers.comparison import compare
 from attnfuse.verify.numbers.inputs import HIDDEN, draw_inputs
 from attnfuse.verify.numbers.site_numbers import compare_sites
 from tests.support.graphs import GraphBuilder
-from tests.support.masks import filled, selected
+from tests.support.masks import added, both, filled, selected
 from tests.support.sides import drawn_sides
 from tests.support.sites import Change, Site
 
@@ -51,6 +51,23 @@ def given(g: GraphBuilder, s: str) -> str:
     return g.add(s, g.input("mask", (2, 1, 1, 5), FLOAT16))
 
 
+def by_hand(g: GraphBuilder, s: str) -> str:
+    e = g.op("Exp", g.sub(s, g.op("ReduceMax", s, (-1,), True)))
+    return g.div(e, g.op("SumExt", e, (-1,), True, None))
+
+
+def dropped(g: GraphBuilder, s: str) -> str:
+    """−10⁴ added where a mask is true: in the rows whose bias hides nothing."""
+    drop = g.input("drop", (2, 1, 1, 5), BOOL)
+    low = [drop, *(g.constant(np.array(x, np.float16)) for x in (-1e4, 0.0))]
+    return g.add(s, g.node("Select", low, TensorType((2, 1, 1, 5), FLOAT16)))
+
+
+def biased(g: GraphBuilder, s: str) -> str:
+    """A bias of float16 beside scores of float32: of a row of fills it is lost in their sum, and nothing else is."""
+    return g.add(s, g.cast(g.input("bias", (2, 1, 1, 5), FLOAT16), FLOAT32))
+
+
 @pytest.mark.parametrize(
     ("change", "dtype"),
     [
@@ -61,6 +78,9 @@ def given(g: GraphBuilder, s: str) -> str:
         (filled(-1e4, dtype=FLOAT32), FLOAT32),
         (filled(-1e9, dtype=BFLOAT16), BFLOAT16),
         (given, FLOAT16),
+        (both(filled(-1e9, dtype=FLOAT32), biased), FLOAT32),
+        (both(biased, filled(-1e9, dtype=FLOAT32)), FLOAT32),
+        (both(filled(-1e4), added((2, 1, 1, 5))), FLOAT16),
     ],
 )
 def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dtype: DType) -> None:
@@ -68,25 +88,28 @@ def test_rows_without_a_key_are_what_the_source_makes_of_them(change: Change, dt
 
 
 def test_plain_attention_where_the_source_has_a_mean_is_found() -> None:
-    told = findings(Site(scores=masked(-1e4, FLOAT16)), vouched=True)
-    assert any("the mathematics is another" in text for text in told), told
+    for change in (masked(-1e4, FLOAT16), both(dropped, added((2, 1, 1, 5)))):
+        told = findings(Site(scores=change), vouched=True)
+        assert any("the mathematics is another" in text for text in told), told
 
 
-def filled_with_ones(g: GraphBuilder, s: str) -> str:
+def filled_with_ones(number: float) -> Change:
     """The number fills a tensor of the scores' shape."""
-    return g.select(g.input("mask", (2, 1, 1, 5), BOOL), g.muls(g.op("OnesLike", s), -1e4), s)
-
-
-def by_hand(g: GraphBuilder, s: str) -> str:
-    e = g.op("Exp", g.sub(s, g.op("ReduceMax", s, (-1,), True)))
-    return g.div(e, g.op("SumExt", e, (-1,), True, None))
+    return lambda g, s: g.select(g.input("mask", (2, 1, 1, 5), BOOL), g.muls(g.op("OnesLike", s), number), s)
 
 
 @pytest.mark.parametrize("softmax", [GraphBuilder.softmax, by_hand])
-@pytest.mark.parametrize("fill", [filled(-1e4, dtype=FLOAT32), filled_with_ones], ids=["a literal", "ones"])
-def test_scores_that_reach_a_fill_are_found(fill: Change, softmax: Change) -> None:
-    """Half of −10⁴ is what they are assumed to stay above."""
-    for gain, is_found in ((100.0, False), (1e4, True)):
-        site = Site(scores=fill, softmax=softmax, dtype=FLOAT32, builder=GraphBuilder("site"))
+@pytest.mark.parametrize(
+    "fill", [lambda number: filled(number, dtype=FLOAT32), filled_with_ones], ids=["a literal", "ones"]
+)
+def test_scores_that_reach_a_fill_are_found(fill: Callable[[float], Change], softmax: Change) -> None:
+    """Half of the fill is what they are assumed to stay above, in a softmax written by hand too."""
+    for number, gain, is_found in (
+        (-1e4, 100.0, False),
+        (-1e4, 1e4, True),
+        (-1000.0, 10.0, False),
+        (-1000.0, 1e3, True),
+    ):
+        site = Site(scores=fill(number), softmax=softmax, dtype=FLOAT32, builder=GraphBuilder("site"))
         told = findings(site, gain=gain)
-        assert any("stay above that was assumed" in text for text in told) == is_found, told
+        assert any("stay above that was assumed" in text for text in told) == is_found, (number, gain, told)

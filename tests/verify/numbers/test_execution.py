@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,46 @@ def test_what_onnxruntime_says_is_one_sentence() -> None:
     with pytest.raises(VerificationError, match="onnxruntime cannot run the lowered graph") as caught:
         run(lower(model, Arithmetic.NATIVE), inputs, stored_weights(model.proto, Path("/none/x.mindir")))
     assert "\n" not in str(caught.value)
+
+
+_LONG = """
+import sys, tempfile, threading
+import numpy as np
+from attnfuse.processes import stop_once
+from attnfuse.verify.lowering import Arithmetic, lower
+from attnfuse.verify.numbers.execution import run
+from tests.support.graphs import GraphBuilder
+
+stop_once()
+g = GraphBuilder("long", weights=False)
+x = g.input("x", (512, 512))
+for i in range(20000):
+    x = g.matmul_ext(x, x)
+g.output(x)
+model = g.model()
+lowered = lower(model, Arithmetic.NATIVE)
+inputs = {model.proto.graph.input[0].name: np.zeros((512, 512), np.float32)}
+start = threading.Thread.start
+threading.Thread.start = lambda thread: (start(thread), print("runs", flush=True))
+with tempfile.TemporaryDirectory(dir=sys.argv[1]):
+    run(lowered, inputs, lambda parameter: None)
+print("ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
+def test_a_signal_stops_a_run_in_its_middle(sent: signal.Signals, code: int, tmp_path: Path) -> None:
+    """Not when it ends: that would take a minute. Nothing is left behind."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _LONG, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).resolve().parents[3],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "runs\n"
+        process.send_signal(sent)
+        assert process.stdout.read() == ""
+    assert process.returncode == code
+    assert list(tmp_path.iterdir()) == []

@@ -199,8 +199,12 @@ def _less_largest(model: Model, shifted: str, value: str, largest: RowValue) -> 
         "e = Exp(x: float32[2, 3]); Div(MatMulExt(e, v: float32[3, 4]), SumExt(e, (-1,), True, None))",
         "e = Exp(x: float32[2, 3]); Div(e, Add(SumExt(e, (-1,), True, None), tensor float32[] 1e-9))",
         "e = Exp(x: float32[2, 3]); Div(e, ClampScalar(SumExt(e, (-1,), True, None), 1e-9, None))",
+        "e = Exp(x: float32[2, 3]); Div(e, BroadcastTo(LinalgVectorNorm(e, 1.0, (-1,), True, None), (2, 3)))",
+        "e = Exp(x: float32[2, 3]); Div(e, ClampScalar(LinalgVectorNorm(e, 1.0, (-1,), True, None), 1e-12, None))",
     ),
     counter_examples=(
+        "Div(x: float32[2, 3], LinalgVectorNorm(x, 1.0, (-1,), True, None))",
+        "e = Exp(x: float32[2, 3]); Div(e, LinalgVectorNorm(e, 2.0, (-1,), True, None))",
         "e = Exp(x: float32[2, 3]); Div(e, SumExt(x, (-1,), True, None))",
         "e = Exp(x: float32[2, 3]); Div(SumExt(e, (-1,), True, None), e)",
         "e = Exp(x: float32[3, 3]); Div(e, SumExt(e, (-1,), False, None))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from attnfuse.api import ELEMENTS, Model, Node, NotALiteralError, effective_uses, makes_tuple, source
@@ -47,21 +48,9 @@ def read_product(model: Model, value: str, weights: str | None = None) -> Produc
     node = model.producer(value)
     if node is None:
         return None
-    inputs = node.inputs
-    if node.op in ("MatMulExt", "BatchMatMulExt", "Mm") and len(inputs) == 2:
-        return Product(node, inputs[0], inputs[1], strict=node.op == "BatchMatMulExt")
-    if node.op in ("MatMul", "BatchMatMul") and len(inputs) == 4:
-        try:
-            swaps = [model.literal(flag) for flag in inputs[2:]]
-        except NotALiteralError:
-            return None
-        if not all(isinstance(flag, bool) for flag in swaps):
-            return None
-        return Product(node, inputs[0], inputs[1], bool(swaps[0]), bool(swaps[1]))
-    if node.op in ("Baddbmm", "Addmm") and len(inputs) == 5:
-        return _with_term(model, node)
-    if node.op == "Dense":
-        return _linear(model, node)
+    reader = _READERS.get(node.op)
+    if reader is not None:
+        return reader(model, node)
     found = read_contraction(model, node, weights)
     if found is None:
         return None
@@ -74,6 +63,26 @@ def read_product(model: Model, value: str, weights: str | None = None) -> Produc
         result_layout=found.result_layout,
         inner=found.inner,
     )
+
+
+def _plain(model: Model, node: Node) -> Product | None:
+    """left · right, as they are."""
+    if len(node.inputs) != 2:
+        return None
+    return Product(node, node.inputs[0], node.inputs[1], strict=node.op == "BatchMatMulExt")
+
+
+def _flagged(model: Model, node: Node) -> Product | None:
+    """left · right, with a flag for each that says whether it is turned."""
+    if len(node.inputs) != 4:
+        return None
+    try:
+        swaps = [model.literal(flag) for flag in node.inputs[2:]]
+    except NotALiteralError:
+        return None
+    if not all(isinstance(flag, bool) for flag in swaps):
+        return None
+    return Product(node, node.inputs[0], node.inputs[1], bool(swaps[0]), bool(swaps[1]))
 
 
 def rows_stay(model: Model, product: Product) -> bool:
@@ -118,6 +127,8 @@ def product_ahead(model: Model, value: str, node: Node) -> Product | None:
 
 def _with_term(model: Model, node: Node) -> Product | None:
     """beta · term + alpha · (left · right); a matrix times a weight is a layer, and no product of two operands."""
+    if len(node.inputs) != 5:
+        return None
     term, left, right, *factors = node.inputs
     beta, alpha = (constant_factor(model, factor) for factor in factors)
     if alpha is None or beta is None or (node.op == "Addmm" and (is_weight(model, left) or is_weight(model, right))):
@@ -133,6 +144,15 @@ def _linear(model: Model, node: Node) -> Product | None:
         return None
     bias = next((name for name in rest if not (model.is_literal(name) and model.literal(name) is None)), None)
     return Product(node, x, matrix, swap_right=True, term=bias)
+
+
+_READERS: dict[str, Callable[[Model, Node], Product | None]] = {
+    **dict.fromkeys(("MatMulExt", "BatchMatMulExt", "Mm"), _plain),
+    **dict.fromkeys(("MatMul", "BatchMatMul"), _flagged),
+    **dict.fromkeys(("Baddbmm", "Addmm"), _with_term),
+    "Dense": _linear,
+}
+"""What reads a product of two operands, by the operator; contractions over an index are `contraction.py`'s."""
 
 
 def is_weight(model: Model, value: str) -> bool:

@@ -58,6 +58,8 @@ def reduction(model: Model, value: str) -> Reduction | None:
         kind: Kind = "max"
     elif node.op in _KINDS:
         kind = _KINDS[node.op]
+    elif node.op == "LinalgVectorNorm":
+        return _norm(model, node)
     else:
         return None
     of = node.inputs[0]
@@ -67,6 +69,24 @@ def reduction(model: Model, value: str) -> Reduction | None:
     axes = _axes(model, node, tensor_type.rank)
     keeps = node.op != "Max" and len(node.inputs) > 2 and _literal(model, node.inputs[2])
     return Reduction(kind, of, axes, keeps, nodes) if axes is not None and isinstance(keeps, bool) else None
+
+
+_NOT_NEGATIVE = ("Exp", "Exp2")
+
+
+def _norm(model: Model, node: Node) -> Reduction | None:
+    """Σ|x|, where x is an exponential, and so |x| = x."""
+    of, order, _, keeps, dtype = node.inputs
+    made, tensor_type = model.producer(same_numbers(model, of)), model.type_of(of)
+    if made is None or made.op not in _NOT_NEGATIVE or tensor_type is None or _literal(model, order) != 1.0:
+        return None
+    axes, is_kept = integers(model, node.inputs[2]), _literal(model, keeps)
+    if not axes or not isinstance(is_kept, bool) or _literal(model, dtype) is not None:
+        return None
+    rank = tensor_type.rank
+    if any(not -rank <= axis < rank for axis in axes):
+        return None
+    return Reduction("sum", of, tuple(sorted({axis % rank for axis in axes})), is_kept, (node,))
 
 
 def _axes(model: Model, node: Node, rank: int) -> tuple[int, ...] | None:

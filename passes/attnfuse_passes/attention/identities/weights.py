@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from attnfuse.api import Model, Node, NotALiteralError, makes_tuple, takes_element
+from attnfuse.api import Model, Node, NotALiteralError, makes_tuple
 from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import same_shape
 from attnfuse_passes.attention.identities.registry import identity
 from attnfuse_passes.attention.identities.scale import constant_factor
+from attnfuse_passes.attention.identities.slices import read_slice
 from attnfuse_passes.attention.identities.steps import Effect, Same
 from attnfuse_passes.attention.uniform import uniform
 
@@ -42,12 +43,22 @@ def times_one(model: Model, node: Node) -> tuple[str, Effect] | None:
     return None
 
 
+_KEEPS_ALL = {"Dropout": 1.0, "DropoutExt": 0.0}
+"""What the second argument is where every element is kept: the probability to keep one, or to drop one."""
+
+
 @identity(
     "weights.dropout",
     ops=("TupleGetItem",),
     identity="dropout that keeps every element: x",
-    examples=("TupleGetItem(Dropout(x: float32[2, 3], 1.0, 0, 0), 0)",),
+    examples=(
+        "TupleGetItem(Dropout(x: float32[2, 3], 1.0, 0, 0), 0)",
+        "TupleGetItem(DropoutExt(x: float32[2, 3], 0.0, s: int64[1], o: int64[1]), 0)",
+    ),
     counter_examples=(
+        "TupleGetItem(DropoutExt(x: float32[2, 3], 1.0, s: int64[1], o: int64[1]), 0)",
+        "TupleGetItem(DropoutExt(x: float32[2, 3], 0.1, s: int64[1], o: int64[1]), 0)",
+        "TupleGetItem(DropoutExt(x: float32[2, 3], p: float32[], s: int64[1], o: int64[1]), 0)",
         "TupleGetItem(Dropout(x: float32[2, 3], 0.9, 0, 0), 0)",
         "TupleGetItem(Dropout(x: float32[2, 3], 1.0, 0, 0), 1)",
         "TupleGetItem(Dropout(x: float32[2, 3], k: float32[], 0, 0), 0)",
@@ -57,10 +68,10 @@ def times_one(model: Model, node: Node) -> tuple[str, Effect] | None:
 def dropout(model: Model, node: Node) -> tuple[str, Effect] | None:
     """The first result is the operand, the second tells which elements were kept."""
     made = model.producer(node.inputs[0])
-    if made is None or made.op != "Dropout" or len(made.inputs) < 2 or _index(model, node) != 0:
+    if made is None or made.op not in _KEEPS_ALL or len(made.inputs) < 2 or _index(model, node) != 0:
         return None
     value = made.inputs[0]
-    kept = constant_factor(model, made.inputs[1]) == 1.0
+    kept = constant_factor(model, made.inputs[1]) == _KEEPS_ALL[made.op]
     return (value, Same()) if kept and same_shape(model, node, value) else None
 
 
@@ -78,8 +89,18 @@ _AXIS = {"Chunk": 2, "Split": 1, "SplitWithSize": 2, "SplitTensor": 2}
         "Concat(SplitWithSize(x: float32[2, 6], (2, 4), 1), 1)",
         "Concat(SplitTensor(x: float32[2, 7], 3, 1), 1)",
         "c = Chunk(x: float32[2, 6], 2, 1); Concat((TupleGetItem(c, 0), TupleGetItem(c, 1)), 1)",
+        "Concat((Slice(x: float32[2, 6], (0, 0), (2, 2)), Slice(x, (0, 2), (2, 4))), 1)",
+        "Concat((SliceExt(x: float32[2, 6], 1, 0, 4, 1), Narrow(x, -1, -2, 2)), -1)",
+        "Concat((Narrow(x: float32[2, 6], 1, 0, 2), StridedSlice(x, (0, -4), (2, 6), (1, 1), 0, 0, 0, 0, 0)), 1)",
+        "Concat((StridedSlice(x: float32[2, 6], (1, 0), (0, 2), (1, 1), 1, 1, 0, 0, 0), Narrow(x, 1, 2, 4)), 1)",
     ),
     counter_examples=(
+        "Concat((Slice(x: float32[2, 6], (0, 0), (2, 2)), Slice(x, (0, 3), (2, 3))), 1)",
+        "Concat((Slice(x: float32[2, 6], (0, 0), (2, 3)), Slice(x, (0, 2), (2, 4))), 1)",
+        "Concat((Slice(x: float32[2, 6], (0, 3), (2, 3)), Slice(x, (0, 0), (2, 3))), 1)",
+        "Concat((Slice(x: float32[2, 6], (0, 0), (2, 3)), Slice(y: float32[2, 6], (0, 3), (2, 3))), 1)",
+        "Concat((SliceExt(x: float32[2, 6], 1, 0, 6, 2), SliceExt(x, 1, 1, 6, 2)), 1)",
+        "Concat((SliceExt(x: float32[2, 6], 1, 0, 3, 1), SliceExt(x, 1, 3, 6, 1)), 0)",
         "Concat(Chunk(x: float32[2, 6], 2, 1), 0)",
         "c = Chunk(x: float32[2, 6], 2, 1); Concat((TupleGetItem(c, 1), TupleGetItem(c, 0)), 1)",
         "c = Chunk(x: float32[2, 6], 3, 1); Concat((TupleGetItem(c, 0), TupleGetItem(c, 1)), 1)",
@@ -94,32 +115,33 @@ def cut_and_joined(model: Model, node: Node) -> tuple[str, Effect] | None:
     axis = integers(model, node.inputs[1]) if len(node.inputs) > 1 else None
     if made is None or axis is None:
         return None
-    cut: Node | None = made
     if makes_tuple(made):
-        items = [model.producer(name) for name in made.inputs]
-        cut = _cut_of(model, items)
-    tensor_type = None if cut is None or cut.op not in _AXIS else model.type_of(cut.inputs[0])
-    if cut is None or tensor_type is None:
+        value = _cut_up(model, made.inputs, axis)
+        return (value, Same()) if value is not None and same_shape(model, node, value) else None
+    tensor_type = model.type_of(made.inputs[0]) if made.op in _AXIS else None
+    if tensor_type is None:
         return None
-    value, rank = cut.inputs[0], tensor_type.rank
-    along = axis_of(integers(model, cut.inputs[_AXIS[cut.op]]), rank)
+    value, rank = made.inputs[0], tensor_type.rank
+    along = axis_of(integers(model, made.inputs[_AXIS[made.op]]), rank)
     if along is None or along != axis_of(axis, rank):
         return None
     return (value, Same()) if same_shape(model, node, value) else None
 
 
-def _cut_of(model: Model, items: list[Node | None]) -> Node | None:
-    """The node whose results are these, all of them in order."""
-    cut: Node | None = None
-    for position, item in enumerate(items):
-        if item is None or not takes_element(item):
+def _cut_up(model: Model, items: list[str], axis: tuple[int, ...]) -> str | None:
+    """The value that these are pieces of along the axis, one behind the other from its beginning to its end."""
+    first = model.type_of(items[0]) if items else None
+    along = None if first is None else axis_of(axis, first.rank)
+    if first is None or along is None:
+        return None
+    source, end = None, 0
+    for name in items:
+        piece = read_slice(model, name, along - first.rank)
+        if piece is None or piece.start != end or piece.source != (source or piece.source):
             return None
-        made, index = model.producer(item.inputs[0]), _index(model, item)
-        if made is None or index != position or (cut is not None and made.name != cut.name):
-            return None
-        cut = made
-    types = None if cut is None else model.types_of(cut.name)
-    return cut if isinstance(types, tuple) and len(types) == len(items) else None
+        source, end = piece.source, piece.end
+    whole = None if source is None else model.type_of(source)
+    return source if whole is not None and whole.dims[along] == end else None
 
 
 def _index(model: Model, item: Node) -> object:

@@ -13,25 +13,27 @@ from attnfuse.api import (
     DType,
     Model,
     Node,
-    NotALiteralError,
     NotWritableError,
     broadcast_dims,
-    makes_tuple,
-    takes_element,
+    dtypes,
 )
-from attnfuse_passes.attention.identities.layout import axis_of, integers
+from attnfuse_passes.attention.hiding import absorbing
+from attnfuse_passes.attention.identities.layout import integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, is_scores, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
-from attnfuse_passes.attention.identities.steps import AddTerm, Convert, Same, Scale
+from attnfuse_passes.attention.identities.slices import read_slice
+from attnfuse_passes.attention.identities.steps import AddTerm, Convert, FillWhere, Same, Scale
+from attnfuse_passes.attention.mask_values import ConstantFolder
 
 Write: TypeAlias = Callable[[Builder], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """factor · product + Σ cₙ · termₙ, in `dtype`: the scores of some keys.
+    """factor · product + Σ cₙ · termₙ, in `dtype`: the scores of some keys; a number where a condition of `fills` is.
 
-    With `product` None they are `value` itself: logits that no query enters, of a sink.
+    The number is the same for all fills. With `product` None they are `value` itself: logits that no query enters, of a
+    sink.
     """
 
     value: str
@@ -40,16 +42,8 @@ class Scores:
     product: Product | None = None
     factor: float = 1.0
     terms: tuple[tuple[str, float], ...] = ()
-    nodes: tuple[Node, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Elements `start` up to `end` of the axis of `source`."""
-
-    source: str
-    start: int
-    end: int
+    fills: tuple[tuple[str, bool], ...] = ()
+    fill: float | None = None
     nodes: tuple[Node, ...] = ()
 
 
@@ -59,7 +53,7 @@ def read_scores(model: Model, value: str) -> Scores | None:
     if tensor_type is None or not tensor_type.is_static or not tensor_type.dtype.is_float or not tensor_type.rank:
         return None
     found = Scores(value, tensor_type.dtype, tensor_type.dims[-1])
-    at, is_cast = value, False
+    at, kinds = value, {tensor_type.dtype}  # types that the scores are in behind
     for _ in range(MAX_CHAIN):
         product = read_product(model, at)
         if product is not None:
@@ -71,16 +65,47 @@ def read_scores(model: Model, value: str) -> Scores | None:
         effect = step.effect
         if isinstance(effect, Scale):
             found = replace(found, factor=found.factor * effect.factor)
-        elif isinstance(effect, AddTerm) and not is_cast and found.factor == 1.0:
+        elif isinstance(effect, AddTerm) and len(kinds) == 1 and found.factor == 1.0:
             # A factor behind what is added, or a cast, may lose or make an infinity where one on each summand does not.
             found = replace(found, terms=(*found.terms, (effect.term, found.factor * effect.factor)))
+        elif isinstance(effect, FillWhere):
+            held = all(_holds(dtype, effect.fill) for dtype in kinds)
+            if found.terms or found.factor != 1.0 or not held or found.fill not in (None, effect.fill):
+                break
+            found = replace(found, fills=(*found.fills, (effect.condition, effect.when)), fill=effect.fill)
         elif isinstance(effect, Convert):
-            is_cast = True
+            own = model.type_of(step.input)
+            kinds |= set() if own is None else {own.dtype}
         elif not isinstance(effect, Same):
             break
         found = replace(found, nodes=(*found.nodes, step.node))
         at = step.input
     return None if is_scores(model, value) else Scores(value, tensor_type.dtype, tensor_type.dims[-1])
+
+
+def _holds(dtype: DType, number: float) -> bool:
+    """Whether a number is the same in that type."""
+    with np.errstate(over="ignore"):
+        return float(np.array(number).astype(dtype.numpy)) == number
+
+
+def reads(parts: Sequence[Scores]) -> list[str]:
+    """What is put together with the same of other parts, and so read anew."""
+    found: list[str] = []
+    for part in parts:
+        found += [part.value] if part.product is None else [part.product.left, part.product.right]
+        found += [value for value, _ in (*part.terms, *part.fills)]
+    return found
+
+
+def may_lose_scores(known: ConstantFolder, parts: Sequence[Scores]) -> bool:
+    """Whether a number is added in which the scores of a key are lost: joined with others it would not be known."""
+    return any(
+        max(known.possible(value) or (), key=lambda x: x * factor, default=0.0) * factor >= absorbing(part.dtype)
+        for part in parts
+        if part.product is not None
+        for value, factor in part.terms
+    )
 
 
 _PLAIN = ("MatMulExt", "BatchMatMulExt", "MatMul", "BatchMatMul", "Mm")
@@ -95,7 +120,8 @@ def go_together(parts: Sequence[Scores]) -> bool:
         for p in real
         if p.product is not None
     }
-    return len(kinds) == 1 and len({part.dtype.name for part in parts}) == 1
+    fills = {part.fill for part in parts if part.fill is not None}
+    return len(kinds) == 1 and len({part.dtype.name for part in parts}) == 1 and len(fills) < 2
 
 
 def join_scores(model: Model, b: Builder, parts: Sequence[Scores]) -> str:
@@ -115,7 +141,12 @@ def join_scores(model: Model, b: Builder, parts: Sequence[Scores]) -> str:
     scores = b.cast(b.scaled(b.op(product.node.op, product.left, whole, *flags), first.factor), first.dtype)
     order = [*(p for p in parts if p.product is not None), *(p for p in parts if p.product is None)]
     bias = _joined_terms(model, b, order, first.dtype)
-    return scores if bias is None else b.op("Add", scores, bias)
+    scores = scores if bias is None else b.op("Add", scores, bias)
+    condition = _joined_fills(model, b, order)
+    if condition is None:
+        return scores
+    number = next(part.fill for part in parts if part.fill is not None)
+    return b.op("MaskedFill", scores, condition, b.tensor(np.array(number), first.dtype))
 
 
 def _key(model: Model, product: Product) -> tuple[str, bool]:
@@ -135,7 +166,34 @@ def _joined_terms(model: Model, b: Builder, parts: Sequence[Scores], dtype: DTyp
     """What is added to the scores of all parts, with zeros where a part has nothing; None where none has."""
     if all(part.product is not None and not part.terms for part in parts):
         return None
-    made = [_term(model, b, part, dtype) for part in parts]
+    factors = {part.terms[0][1] if len(part.terms) == 1 else None for part in parts}
+    whole = _whole(model, [part.terms[0][0] for part in parts], -1) if None not in factors else None
+    if whole is not None and len(factors) == 1:
+        return b.scaled(b.cast(whole, dtype), factors.pop() or 0.0)
+    return _columns(b, parts, [_term(model, b, part, dtype) for part in parts], dtype)
+
+
+def _joined_fills(model: Model, b: Builder, parts: Sequence[Scores]) -> str | None:
+    """Where the scores of all parts are filled, nowhere where a part has no fill; None where none has."""
+    if not any(part.fills for part in parts):
+        return None
+    signs = {part.fills[0][1] if len(part.fills) == 1 else None for part in parts}
+    whole = _whole(model, [part.fills[0][0] for part in parts], -1) if None not in signs else None
+    if whole is not None and len(signs) == 1:
+        return whole if signs.pop() else b.op("LogicalNot", whole)
+    return _columns(b, parts, [_condition(b, part) for part in parts], dtypes.BOOL)
+
+
+def _condition(b: Builder, part: Scores) -> str | None:
+    whole: str | None = None
+    for value, when in part.fills:
+        own = value if when else b.op("LogicalNot", value)
+        whole = own if whole is None else b.op("LogicalOr", whole, own)
+    return whole
+
+
+def _columns(b: Builder, parts: Sequence[Scores], made: Sequence[str | None], dtype: DType) -> str:
+    """What belongs to the scores of each part, beside each other, and zeros for a part that has nothing."""
     lead: tuple[int, ...] = ()
     for value in made:
         dims = () if value is None else b.type_of(value).dims[:-1]
@@ -178,11 +236,6 @@ def _of_rank(b: Builder, value: str, rank: int) -> str:
     return b.reshape(value, (*(1,) * (rank - len(dims)), *dims))
 
 
-def is_difference(model: Model, node: Node) -> bool:
-    """Whether the node takes its second input, as it is, from the first."""
-    return node.op == "Sub" or (node.op == "SubExt" and integers(model, node.inputs[2]) == (1,))
-
-
 def join(model: Model, b: Builder, values: Sequence[str], axis: int, missing: int) -> str:
     """The values behind each other along an axis, and so many zeros behind them. What was cut of one value and is all
     of it is that value."""
@@ -210,54 +263,3 @@ def _whole(model: Model, values: Sequence[str], axis: int) -> str | None:
         end = piece.end
     tensor_type = model.type_of(source)
     return source if tensor_type is not None and tensor_type.dims[axis] == end else None
-
-
-def read_slice(model: Model, value: str, axis: int) -> Slice | None:
-    """What a value is cut from along an axis (from the end: −1, −2), if it is whole along all others."""
-    node = model.producer(value)
-    if node is None:
-        return None
-    if node.op == "StridedSlice":
-        return _strided(model, node, axis)
-    if takes_element(node):
-        return _element(model, node, axis)
-    return None
-
-
-def _strided(model: Model, node: Node, axis: int) -> Slice | None:
-    before, after = model.type_of(node.inputs[0]), model.type_of(node.name)
-    begin, strides = integers(model, node.inputs[1]), integers(model, node.inputs[3])
-    masks = [integers(model, name) for name in node.inputs[4:9]]
-    if before is None or after is None or not before.is_static or begin is None or strides is None:
-        return None
-    if None in masks or any(mask != (0,) for mask in masks[2:]) or any(stride != 1 for stride in strides):
-        return None
-    position = before.rank + axis
-    if before.rank != after.rank or any(
-        one != other for i, (one, other) in enumerate(zip(before.dims, after.dims, strict=True)) if i != position
-    ):
-        return None
-    length = before.dims[position]
-    is_free = masks[0] is not None and masks[0][0] >> position & 1
-    start = 0 if position >= len(begin) or is_free else begin[position]
-    start = max(start + length, 0) if start < 0 else min(start, length)
-    return Slice(node.inputs[0], start, start + after.dims[position], (node,))
-
-
-def _element(model: Model, node: Node, axis: int) -> Slice | None:
-    """An element of what Split, SplitWithSize or Chunk gives."""
-    cut = model.producer(node.inputs[0])
-    if cut is None or cut.op not in ("Split", "SplitTensor", "SplitWithSize", "Chunk") or makes_tuple(cut):
-        return None
-    types, before = model.types_of(cut.name), model.type_of(cut.inputs[0])
-    try:
-        index = model.literal(node.inputs[1])
-    except NotALiteralError:
-        return None
-    if before is None or not isinstance(types, tuple) or not isinstance(index, int) or not 0 <= index < len(types):
-        return None
-    along = axis_of(integers(model, cut.inputs[1 if cut.op == "Split" else 2]), before.rank)
-    sizes = [0 if kind is None else kind.dims[axis] for kind in types]
-    if along != before.rank + axis or min(sizes) < 1 or sum(sizes) != before.dims[axis]:
-        return None
-    return Slice(cut.inputs[0], sum(sizes[:index]), sum(sizes[: index + 1]), (node, cut))

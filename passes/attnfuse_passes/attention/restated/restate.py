@@ -14,6 +14,7 @@ from attnfuse.api import (
     Candidate,
     Context,
     Effects,
+    MatchFailure,
     Model,
     OperatorRewrite,
     RewriteContext,
@@ -22,6 +23,8 @@ from attnfuse.api import (
     Unsupported,
     role,
 )
+from attnfuse_passes.attention.mask_values import ConstantFolder
+from attnfuse_passes.attention.memory import check_reads
 from attnfuse_passes.attention.restated.chunks import DIVISIONS, read_chunks
 from attnfuse_passes.attention.restated.parts import Write
 from attnfuse_passes.attention.restated.reweighted import read_reweighted
@@ -32,20 +35,30 @@ Fusing = Callable[[Model, Context], bool]
 """Fuses what a graph has, in place."""
 
 
-def find_joined(model: Model) -> list[Restated]:
+def find_joined(model: Model, known: ConstantFolder) -> list[Restated]:
     """Attentions that are spelled in parts, in file order."""
     found: list[Restated | None] = []
     for node in model.nodes:
         if role(node) is Role.SOFTMAX:
-            found.append(read_joined(model, node))
+            found.append(read_joined(model, node, known))
         elif node.op in DIVISIONS:
-            found += [read_chunks(model, node), read_reweighted(model, node)]
-    return [restated for restated in found if restated is not None]
+            found += [read_chunks(model, node, known), read_reweighted(model, node)]
+    return [restated for restated in found if restated is not None and _reads_in_time(model, restated)]
+
+
+def _reads_in_time(model: Model, restated: Restated) -> bool:
+    """Whether what is read at another place holds the same there: nothing writes to it behind."""
+    try:
+        for value in restated.reads:
+            check_reads(model, value)
+    except MatchFailure:
+        return False
+    return True
 
 
 def restate(model: Model, context: Context, fusing: Fusing) -> bool:
     """Write those of them as one that then become fused nodes; whether there are any."""
-    found = find_joined(model)
+    found = find_joined(model, ConstantFolder(model, Effects.of(model)))
     fits = [restated for restated in found if _becomes_fused(model, context, restated, fusing)]
     if fits:
         _write(model, context, fits)

@@ -39,8 +39,15 @@ def read_reweighted(model: Model, division: Node) -> Restated | None:
         is_private = len(effective_uses(model, value)) == 1 and len(effective_uses(model, weighed.name)) == 2
         keeps = model.type_of(value) == model.type_of(weighed.name) == model.type_of(division.name)
         if is_private and keeps and is_not_negative(model, factor):
-            return Restated(division, {division.name: partial(_written, model, softmax, factor)})
+            return Restated(division, {division.name: partial(_written, model, softmax, factor)}, (factor,))
     return None
+
+
+def is_weighed_again(model: Model, weighed: Node) -> bool:
+    """Whether a product of weights with something else is divided by its own sum."""
+    readers = (use.node for use in effective_uses(model, weighed.name))
+    divisions = (n for n in readers if n is not None and len(n.inputs) == 2 and n.inputs[0] == weighed.name)
+    return weighed.op == "Mul" and any(_is_sum(model, division.inputs[1], weighed) for division in divisions)
 
 
 def _is_last(model: Model, softmax: Node) -> bool:

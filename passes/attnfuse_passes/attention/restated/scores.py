@@ -17,25 +17,29 @@ from attnfuse_passes.attention.identities.layout import axis_of, integers
 from attnfuse_passes.attention.identities.product import MAX_CHAIN, Product, read_product
 from attnfuse_passes.attention.identities.registry import SitePart, read_back
 from attnfuse_passes.attention.identities.rows import reduction
-from attnfuse_passes.attention.identities.steps import Convert, Same, Scale
+from attnfuse_passes.attention.identities.slices import read_slice
+from attnfuse_passes.attention.identities.steps import Convert, FillWhere, Same, Scale
+from attnfuse_passes.attention.mask_values import ConstantFolder
 from attnfuse_passes.attention.restated.parts import (
     Write,
     go_together,
-    is_difference,
     join,
     join_scores,
+    may_lose_scores,
     read_scores,
-    read_slice,
+    reads,
 )
+from attnfuse_passes.attention.restated.rows import is_difference
 
 
 @dataclass(frozen=True, slots=True)
 class Restated:
     """What is written in the place of some values, so that an attention is one over all keys. `root` is its softmax, or
-    what it is divided by itself."""
+    what it is divided by itself. `reads` are values that are read there, and not where the source reads them."""
 
     root: Node
     instead: dict[str, Write]
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class _Weighed:
     value: str
 
 
-def read_joined(model: Model, softmax: Node) -> Restated | None:
-    """The attention around a softmax of concatenated scores; None where it is none that can be stated as one."""
+def read_joined(model: Model, softmax: Node, known: ConstantFolder) -> Restated | None:
+    """The attention around a softmax of concatenated scores; None where it is none that can be stated as one. `known`
+    are constants."""
     reached = _concatenation(model, softmax)
     if reached is None:
         return None
@@ -58,7 +63,7 @@ def read_joined(model: Model, softmax: Node) -> Restated | None:
     assert maker is not None
     read = [read_scores(model, name) for name in maker.inputs]
     parts = [part for part in read if part is not None]
-    if len(parts) != len(read) or not go_together(parts):
+    if len(parts) != len(read) or not go_together(parts) or may_lose_scores(known, parts):
         return None
     logits = [i for i, part in enumerate(parts) if part.product is None]
     if logits and logits[0] != len(parts) - len(logits):
@@ -71,17 +76,21 @@ def read_joined(model: Model, softmax: Node) -> Restated | None:
     instead: dict[str, Write] = {replaced.name: lambda b: join_scores(model, b, parts)}
     if pieces[0].product.left != softmax.name or len(pieces) > 1:
         instead[end.name] = lambda b: _join_products(model, b, softmax, pieces, total)
-    return Restated(softmax, instead)
+    return Restated(softmax, instead, (*reads(parts), *(piece.value for piece in pieces)))
+
+
+_BEHIND = (Same, Scale, Convert, FillWhere)
+"""What may be done to concatenated scores; it is done to those of all keys as well."""
 
 
 def _concatenation(model: Model, softmax: Node) -> tuple[Node, Node] | None:
-    """The Concat over the softmax's axis, the last, behind factors and casts alone, and what stands for the scores: the
-    same, or their distance to the largest of a row, which has the same softmax."""
+    """The Concat over the softmax's axis, the last, behind factors, casts and fills, and what stands for the scores: it
+    or their distance to the largest of a row, which has the same softmax."""
     tensor_type = model.type_of(softmax.name)
     axes = integers(model, softmax.inputs[1]) if len(softmax.inputs) > 1 else None
     if tensor_type is None or axis_of(axes, tensor_type.rank) != tensor_type.rank - 1:
         return None
-    value, distance = softmax.inputs[0], None
+    value, distance, is_filled = softmax.inputs[0], None, False
     for _ in range(MAX_CHAIN):
         node = model.producer(value)
         readers = {use.node.name for use in effective_uses(model, value) if use.node is not None}
@@ -93,11 +102,13 @@ def _concatenation(model: Model, softmax: Node) -> tuple[Node, Node] | None:
             is_last = maker is not None and makes_tuple(maker) and along == tensor_type.rank - 1
             return (node, distance or node) if is_last else None
         step = read_back(model, value, SitePart.SCORES)
-        if is_difference(model, node) and _is_largest_of(model, node.inputs[1], node.inputs[0]):
+        # Filled behind, a row of −∞ is not what it is without the largest number that is subtracted of it.
+        if not is_filled and is_difference(model, node) and _is_largest_of(model, node.inputs[1], node.inputs[0]):
             value, distance = node.inputs[0], node
-        elif distance is not None or step is None or not isinstance(step.effect, Same | Scale | Convert):
+        elif distance is not None or step is None or not isinstance(step.effect, _BEHIND):
             return None
         else:
+            is_filled = is_filled or isinstance(step.effect, FillWhere)
             value = step.input
     return None
 

@@ -1,0 +1,94 @@
+"""The subprocess that workers come from: `python -m attnfuse.tracing.server PARENT JOBS`.
+
+It imports MindSpore and what every trace needs, once, and forks a worker for each request: what the worker is then is
+what a process of its own would be that had imported the same, and nothing that one trace leaves behind reaches another.
+No thread of MindSpore runs before it is told of a device, which happens in the worker.
+
+Requests come on stdin, a JSON document a line: their number, the request file, and the file for what the worker prints.
+JOBS workers run at a time. Answers go to stdout: a number and the exit code, as soon as the worker has ended. The
+server ends with PARENT, or when its stdin is closed, and its workers end with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import sys
+import traceback
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from attnfuse.processes import die_with
+from attnfuse.tracing import worker
+
+
+def main(arguments: list[str]) -> int:
+    """Import, then serve until there is nobody to serve."""
+    parent, jobs = map(int, arguments)
+    die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all processes: what it means is for the parent
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    with suppress(Exception):  # a worker that needs it meets the same, and tells
+        worker.prepare()
+    gc.collect()
+    gc.freeze()  # a collection in a worker would touch, and so copy, what all have in common
+    _serve(0, answers, jobs)
+    return 0
+
+
+def _serve(requests: int, answers: int, jobs: int) -> None:
+    looked_at = select.poll()
+    looked_at.register(requests, select.POLLIN)
+    waiting: deque[dict[str, Any]] = deque()
+    running: dict[int, tuple[int, int]] = {}  # by a pipe that only the worker holds open: its number and process
+    rest = b""
+    while True:
+        for descriptor, _ in looked_at.poll():
+            if descriptor == requests:
+                chunk = os.read(requests, 2**16)
+                if not chunk:
+                    return
+                *lines, rest = (rest + chunk).split(b"\n")
+                waiting.extend(map(json.loads, lines))
+            else:
+                number, process = running.pop(descriptor)
+                looked_at.unregister(descriptor)
+                os.close(descriptor)
+                code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+                os.write(answers, f"{number} {code}\n".encode())
+        while waiting and len(running) < jobs:
+            request = waiting.popleft()
+            ended, held = os.pipe()
+            process = os.fork()
+            if process == 0:
+                _work(request["request"], request["log"])
+            os.close(held)
+            looked_at.register(ended, select.POLLIN)
+            running[ended] = request["number"], process
+
+
+def _work(request: str, log: str) -> NoReturn:
+    code = 1
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.chdir(Path(request).parent)  # MindSpore writes rank_0/ and kernel_meta/ where it stands
+        code = worker.main([request])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

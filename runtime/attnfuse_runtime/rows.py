@@ -1,0 +1,31 @@
+"""Any number of rows through a graph that takes a fixed number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from attnfuse_runtime.binding import BoundComponent
+from attnfuse_runtime.noise import Array
+
+
+def run_rows(component: BoundComponent, rows: Mapping[str, Array], **same: Array) -> dict[str, Array]:
+    """The outputs for all rows, from as many runs as it takes.
+
+    `rows` are inputs by name with as many rows each; the last run is filled up with the last row. `same` are scalars
+    that all rows share: each is given in the shape that the graph has for it. Raises as the component does.
+    """
+    shapes = {one.name: one.shape for one in component.component.inputs}
+    total = len(next(iter(rows.values())))
+    at_once = next((shapes[name][0] for name in rows if shapes.get(name)), -1)
+    at_once = total if at_once < 1 else at_once
+    parts = []
+    for start in range(0, total, at_once):
+        taken = np.minimum(np.arange(start, start + at_once), total - 1)
+        shared = {
+            name: np.broadcast_to(value, [at_once if size == -1 else size for size in shapes.get(name, ())])
+            for name, value in same.items()
+        }
+        parts.append(component(**{name: value[taken] for name, value in rows.items()}, **shared))
+    return {name: np.concatenate([part[name] for part in parts])[:total] for name in parts[0]}

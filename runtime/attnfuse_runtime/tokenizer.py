@@ -1,0 +1,118 @@
+"""Tokenizers of text encoders: `tokenizer.json`, or the vocabulary and merges of CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, processors
+
+from attnfuse_runtime.errors import FolderError
+from attnfuse_runtime.files import read_json
+from attnfuse_runtime.noise import Array
+
+_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""What CLIP takes for a word: an ending, letters, one digit, or other marks."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Texts as numbers.
+
+    `ids` and `mask` (1 for a token, 0 for padding) are int64 [texts, length]; `cut` is what was left out of each text,
+    "" where it is whole.
+    """
+
+    ids: Array
+    mask: Array
+    cut: tuple[str, ...]
+
+
+class Tokenizer:
+    """The tokenizer of a folder."""
+
+    def __init__(self, made: tokenizers.Tokenizer, pad: str, length: int) -> None:
+        """`pad` is the token that fills a text up, `length` what a text is filled up or cut off to."""
+        self._made = made
+        self._pad = pad
+        self.length = length
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Tokenizer:
+        """The tokenizer of a pipeline's folder `tokenizer`.
+
+        Raises FolderError where a file is missing, or the folder has the model of sentencepiece alone.
+        """
+        config = read_json(folder / "tokenizer_config.json")
+        special = folder / "special_tokens_map.json"
+        names = {**config, **(read_json(special) if special.is_file() else {})}
+        made = _made(folder, names)
+        pad, length = _text(names.get("pad_token")), config.get("model_max_length")
+        if made.token_to_id(pad) is None or not isinstance(length, int):
+            raise FolderError(f"{folder} says neither which token pads a text nor how long one is; copy it again.")
+        return cls(made, pad, length)
+
+    def __call__(self, texts: Sequence[str], length: int = 0) -> Tokens:
+        """The texts at this length in tokens, with those that begin and end a text; 0 is the tokenizer's own."""
+        length = length or self.length
+        whole = self._made.encode_batch(list(texts))
+        rows, cut = [], []
+        for text, found in zip(texts, whole):
+            over = len(found.ids) > length
+            last = found.offsets[length - 1][0] if over else len(text)
+            rows.append([*found.ids[: length - 1], found.ids[-1]] if over else found.ids)
+            cut.append(text[last:] if over else "")
+        pad = self._made.token_to_id(self._pad)
+        ids = np.full((len(rows), length), pad, np.int64)
+        mask = np.zeros_like(ids)
+        for row, found in enumerate(rows):
+            ids[row, : len(found)] = found
+            mask[row, : len(found)] = 1
+        return Tokens(ids, mask, tuple(cut))
+
+
+def _made(folder: Path, names: dict[str, Any]) -> tokenizers.Tokenizer:
+    whole, vocabulary, merges = folder / "tokenizer.json", folder / "vocab.json", folder / "merges.txt"
+    try:
+        if whole.is_file():
+            made = tokenizers.Tokenizer.from_file(str(whole))
+            made.no_truncation()
+            made.no_padding()
+            return made
+        if vocabulary.is_file() and merges.is_file():
+            return _clip(models.BPE.read_file(str(vocabulary), str(merges)), names)
+    except Exception as error:  # tokenizers raises no other class
+        raise FolderError(f"the tokenizer in {folder} cannot be read: {error}.") from None
+    raise FolderError(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt; make the first of its model.")
+
+
+def _clip(read: Any, names: dict[str, Any]) -> tokenizers.Tokenizer:
+    """CLIP's tokenizer, of what transformers' CLIPTokenizerFast is made of too."""
+    vocabulary, merges = read
+    unknown, begin, end = (_text(names.get(f"{name}_token")) for name in ("unk", "bos", "eos"))
+    made = tokenizers.Tokenizer(
+        models.BPE(vocabulary, merges, end_of_word_suffix="</w>", continuing_subword_prefix="", unk_token=unknown)
+    )
+    made.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(tokenizers.Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    made.post_processor = processors.RobertaProcessing(
+        (end, vocabulary[end]), (begin, vocabulary[begin]), trim_offsets=False, add_prefix_space=False
+    )
+    made.add_special_tokens(sorted({unknown, begin, end, _text(names.get("pad_token"))} & vocabulary.keys()))
+    return made
+
+
+def _text(token: Any) -> str:
+    """A token's text: some configurations have an object with its `content`."""
+    return str(token["content"] if isinstance(token, dict) else token)

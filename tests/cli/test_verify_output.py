@@ -1,0 +1,168 @@
+"""`verify SOURCE OUT` and `verify OUT`: each component, what is kept of earlier verifications, and what is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attnfuse import output_verification
+from attnfuse.staged_verification import Staged, verify_staged
+from attnfuse.verify import ComponentVerification
+from tests.cli.conftest import NAMES, Answer, Command, Run, verified
+from tests.support.tracer import Tracer, stand_in
+
+
+@pytest.fixture
+def out(compiled: Run, tmp_path: Path) -> Path:
+    """An output that was not verified."""
+    compiled()
+    return tmp_path / "out"
+
+
+def flip(file: Path) -> None:
+    data = file.read_bytes()
+    file.chmod(0o600)
+    file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.usefixtures("verifying")
+def test_an_output_is_verified_against_its_source_once(command: Command, source: Path, out: Path) -> None:
+    def run(*options: str) -> Answer:
+        return command("verify", source, out, "--progress", "never", *options)
+
+    answer = run()
+    assert answer.code == 0
+    assert "not verified again" not in answer.err
+    assert verified(out) == dict.fromkeys(NAMES, ("full", 0))
+    document = (out / "verification.json").read_bytes()
+    answer = run()
+    assert [line for line in answer.err.splitlines() if "not verified again" in line] == [
+        f"{name}: not verified again: the certificate is of the same files" for name in NAMES
+    ]
+    assert (out / "verification.json").read_bytes() == document
+    assert "not verified again" not in run("--again").err
+    assert run("--level", "static").err.count("not verified again") == 3  # full says more
+    assert "not verified again" not in run("--seed", "5").err
+    assert verified(out) == dict.fromkeys(NAMES, ("full", 5))
+    assert run("--seed", "5", "--component", "vae_encoder", "--json").document["components"][0]["name"] == "vae_encoder"
+    assert verified(out) == dict.fromkeys(NAMES, ("full", 5))
+
+
+@pytest.mark.usefixtures("verifying")
+def test_what_compile_verified_is_not_verified_again(
+    command: Command, compiled: Run, source: Path, tmp_path: Path
+) -> None:
+    compiled(options=("--verify", "full"))
+    assert command("verify", source, tmp_path / "out").err.count("not verified again") == 3
+
+
+@pytest.mark.usefixtures("verifying")
+def test_compile_does_not_verify_again_either(compiled: Run, source: Path, out: Path, tmp_path: Path) -> None:
+    def again(*options: str | Path) -> int:
+        return compiled(options=("--verify", "full", *options)).err.count("not verified again")
+
+    assert again() == 0
+    document = (out / "verification.json").read_bytes()
+    assert again() == 3
+    assert (out / "verification.json").read_bytes() == document
+    assert again("--again") == 0
+    assert again("--seed", "5") == 0
+    assert again("--seed", "5") == 3
+    (tmp_path / "policy.toml").write_text("[defaults]\nassume_no_fully_masked_rows = true\n")
+    assert again("--seed", "5", "--policy", tmp_path / "policy.toml") == 0  # what is asked is another
+
+
+@pytest.mark.usefixtures("verifying")
+def test_only_what_changed_is_verified_again(
+    command: Command, compiled: Run, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("verify", source, out)
+    compiled(options=("--no-flash", "vae_encoder"))
+    seen: list[str] = []
+    check = verify_staged
+
+    def watched(staged: Staged, *given: Any, **named: Any) -> ComponentVerification:
+        seen.append(staged.component.name)
+        return check(staged, *given, **named)
+
+    monkeypatch.setattr(output_verification, "verify_staged", watched)
+    assert command("verify", source, out).code == 0
+    assert seen == ["vae_encoder"]
+    tracer = Tracer()
+    tracer.spill = ["blocks.0.attn1.to_q.weight"]
+    stand_in(monkeypatch, tracer)
+    answer = command("verify", source, out, "--again", "--component", "unet")
+    assert answer.code == 4
+    assert "unet: DIFFERS: unet_variables/data_0 does not hold the source's weights" in answer.err
+    assert set(verified(out)) == set(NAMES) - {"unet"}
+
+
+@pytest.mark.usefixtures("verifying")
+@pytest.mark.parametrize("file", ["unet_graph.mindir", "unet_variables/data_0"])
+def test_a_file_that_was_changed_is_a_difference(command: Command, source: Path, out: Path, file: str) -> None:
+    command("verify", source, out)
+    flip(out / file)
+    for arguments in ((source, out), (out,)):
+        answer = command("verify", *arguments, "--json", "--component", "unet")
+        assert answer.code == 4
+        (component,) = answer.document["components"]
+        assert component["findings"] == [f"{Path(file).name} is not what was written: its digest differs."]
+
+
+@pytest.mark.usefixtures("verifying")
+def test_by_itself_it_is_what_its_certificate_tells(
+    command: Command, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[str] = []
+
+    def check(name: str, graph: Path, work: Path) -> ComponentVerification:
+        alone.append(name)
+        return ComponentVerification(name=name, level="static", seed=0, fused_nodes=2)
+
+    monkeypatch.setattr(output_verification, "verify_alone", check)
+    answer = command("verify", out, "--json")
+    assert answer.code == 5
+    assert alone == NAMES
+    assert answer.document["complete"] is False
+    assert [c["not_verified"] for c in answer.document["components"]] == [[output_verification.NO_SOURCE]] * 3
+    assert not (out / "verification.json").exists()  # nothing was compared
+    command("verify", source, out, "--component", "unet")
+    alone.clear()
+    answer = command("verify", out)
+    assert answer.code == 5
+    assert alone == NAMES[1:]
+    assert "unet: not verified again" in answer.err
+    assert command("verify", out, "--component", "unet").code == 0
+    assert command("verify", out, "--component", "unet", "--again").code == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (("{tmp}",), 3, "is no output of attnfuse: manifest.json is missing"),
+        (("{out}", "--component", "other"), 2, "has no component 'other'; it has unet"),
+        (("{out}", "--data", "x.npz"), 2, "--data is for the runs of source and output"),
+        (("{out}", "--measure-memory"), 2, "--measure-memory runs two graphs"),
+        (
+            ("{out}/unet_graph.mindir", "{out}/unet_graph.mindir", "--again"),
+            2,
+            "--again is for attnfuse verify SOURCE OUT",
+        ),
+        ((), 2, "name an output"),
+    ],
+)
+def test_bad_arguments(
+    command: Command, out: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, text: str
+) -> None:
+    answer = command("verify", *(a.format(out=out, tmp=tmp_path) for a in arguments))
+    assert answer.code == code
+    assert text in answer.error
+
+
+def test_damaged_documents_are_told(command: Command, out: Path) -> None:
+    (out / "report.json").write_text("{}")
+    assert "report.json is damaged; compile again" in command("verify", out).error
+    (out / "report.json").write_text('{"schema": "attnfuse.report/1"}')
+    assert "is attnfuse.report/1, and this attnfuse reads attnfuse.report/2" in command("verify", out).error
