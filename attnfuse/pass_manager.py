@@ -25,6 +25,7 @@ from attnfuse.ir.questions import nodes_of
 from attnfuse.ir.types import Array
 from attnfuse.pass_options import configured, values
 from attnfuse.policy import PassOption, Policy
+from attnfuse.processes import Terminated
 from attnfuse.targets import Target
 
 UPDATE = "Update or uninstall the plugin, and report it to its authors."
@@ -275,7 +276,7 @@ def _run_one(step: Pass, model: Model, context: Context) -> bool:
             model.index()  # what others wrote may have changed the message itself
     except SourceError as error:
         raise blame(step, context.component, str(error)) from error
-    except AttnfuseError:
+    except (AttnfuseError, Terminated):
         raise
     except (Exception, SystemExit) as error:
         raiser = plugins.load().raiser(error)

@@ -27,6 +27,7 @@ from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.row import Operator
 from attnfuse.ir.types import ScalarType, Special, TensorType, ValueType
 from attnfuse.names import suggestion
+from attnfuse.processes import Terminated
 
 PASSES: Final = "attnfuse.passes"
 IDENTITIES: Final = "attnfuse.identities"
@@ -203,6 +204,8 @@ def _check_names(entries: Iterable[tuple[str, EntryPoint]]) -> None:
 def _load(group: str, entry: EntryPoint) -> Extension:
     try:
         value = entry.load()
+    except Terminated:
+        raise
     except (Exception, SystemExit) as error:
         message = f"cannot be loaded ({entry.value}: {type(error).__name__}: {error})"
         raise Extension(group, entry.name, entry.module, None, _plugin(entry)).refused(message) from error

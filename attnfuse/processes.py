@@ -84,8 +84,12 @@ def die_with(parent: int) -> None:
         sys.exit(1)
 
 
+class Terminated(SystemExit):
+    """SIGTERM asked this process to end: no code that runs meanwhile ended it."""
+
+
 def stop_once(patience: float = 5.0) -> None:
-    """Have the first SIGINT raise KeyboardInterrupt, the first SIGTERM SystemExit(143), and ignore others for a while.
+    """Have the first SIGINT raise KeyboardInterrupt, the first SIGTERM Terminated(143), and ignore others for a while.
 
     Whoever presses Ctrl-C twice, or has a supervisor that signals the group and then its leader, would interrupt what
     the first one set off, and leave half of a folder. After `patience` seconds a signal counts again: the cleaning up
@@ -101,7 +105,7 @@ def stop_once(patience: float = 5.0) -> None:
         since = now
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        sys.exit(128 + number)
+        raise Terminated(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and a shell's background jobs want it

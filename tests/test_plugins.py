@@ -9,6 +9,7 @@ from attnfuse.errors import PluginError, UsageError
 from attnfuse.ir.operators.arguments import Arguments
 from attnfuse.ir.operators.columns import Effect
 from attnfuse.ir.operators.table import operator
+from attnfuse.processes import Terminated
 from tests.support.installed import Install, plugin
 
 __all__ = ["plugin"]
@@ -93,6 +94,13 @@ def test_what_is_wrong_is_told_with_the_distribution(plugin: Install, module: st
     with pytest.raises(
         PluginError, match=rf"of the plugin 'attnfuse-own' .*{message}.*; update or uninstall the plugin"
     ):
+        pass_manager.discover()
+
+
+def test_sigterm_while_it_is_loaded_is_no_fault_of_its(plugin: Install) -> None:
+    module = "from attnfuse.processes import Terminated\nraise Terminated(143)"
+    plugin("attnfuse-own", module, {"attnfuse.passes:own": "Own"})
+    with pytest.raises(Terminated, match="143"):
         pass_manager.discover()
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from attnfuse import cli, incremental, plugins
 from attnfuse.mindir import codec
+from attnfuse.processes import Terminated
 from tests.cli.conftest import Answer, Command, tree
 from tests.support.graphs import transformer
 from tests.support.installed import Install, plugin
@@ -250,6 +251,15 @@ WRONG = {
         "with the plugin 'attnfuse-own', TypeError",
     ),
 }
+
+
+def test_sigterm_while_its_pass_runs_is_no_fault_of_its(plugin: Install, graph: Path, tmp_path: Path) -> None:
+    module, entry, _ = WRONG["a pass that ends the process"]
+    ends = module.replace("SystemExit(5)", "Terminated(143)")
+    plugin("attnfuse-own", f"from attnfuse.processes import Terminated\n{ends}", {entry: "Own"})
+    with pytest.raises(Terminated, match="143"):
+        cli.run(["compile", str(graph), "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", WRONG)
