@@ -63,6 +63,8 @@ from attnfuse.verify import (
 from attnfuse.written_weights import streamed_chunks
 
 NO_SOURCE = "nothing was compared with the source: attnfuse verify SOURCE OUT does that"
+UNREAD = f"the certificate is damaged or of another version of attnfuse, so {NO_SOURCE}"
+LESS = "the certificate tells of --level {0}, and this is of --level {1}: ask for {0}, or attnfuse verify SOURCE OUT"
 _Document = TypeVar("_Document", bound=BaseModel)
 
 
@@ -208,14 +210,16 @@ def verify_output(request: VerifyRequest, progress: Progress | None = None) -> V
     if request.source is not None:
         require_executor(request.level)
     data = {} if request.data is None else data_files(request.data, [component.name for component in chosen])
-    stood = certificates(written.place) or {}
+    found = certificates(written.place)
+    stood = found or {}
     known = {} if request.again else stood
     results: dict[str, ComponentVerification] = {}
     kept = []
     with _work_folder(written.place) as work, _loading(request, chosen, work) as load:
         for component in chosen:
             progress.stage(component.name, "digest")
-            job = _Job(written, component, request, data.get(component.name, ()), work, progress, load)
+            unknown = UNREAD if found is None else NO_SOURCE
+            job = _Job(written, component, request, data.get(component.name, ()), work, progress, load, unknown)
             results[component.name], is_kept = job.run(known.get(component.name))
             kept += [component.name] if is_kept else []
     verification = Verification(tuple(results.values()))
@@ -271,6 +275,8 @@ class _Job:
     work: Path
     progress: Progress
     load: Load | None
+    unknown: str = NO_SOURCE
+    """Why its numbers are not known where no certificate tells of them."""
 
     @property
     def folder(self) -> Path:
@@ -303,8 +309,12 @@ class _Job:
         self, files: Mapping[str, FileDigest], stood: Mapping[str, Any] | None
     ) -> tuple[ComponentVerification, bool]:
         """By the certificate where there is one of these files; else what the graph itself tells."""
-        if stood is not None and is_as_full(stood, self.request.level) and still_holds(stood, files, None):
-            return recorded(stood), True
+        unknown = self.unknown
+        if stood is not None and still_holds(stood, files, None):
+            if is_as_full(stood, self.request.level):
+                return recorded(stood), True
+            if (level := recorded(stood).level) != "static":
+                unknown = LESS.format(level, self.request.level)
         self.progress.stage(self.component.name, "verify")
         entry = self.written.entry(self.component)
         work = self.work / self.component.name
@@ -313,7 +323,7 @@ class _Job:
         findings = list(found.findings)
         if found.fused_nodes < (1 if fused else 0):
             findings.append(f"the report tells of {fused} fused sites, and the graph has no fused node.")
-        return replace(found, findings=tuple(findings), not_verified=(*found.not_verified, NO_SOURCE)), False
+        return replace(found, findings=tuple(findings), not_verified=(*found.not_verified, unknown)), False
 
     def _changed_inputs(self, source: Component) -> list[str]:
         """The source's files that are not those that the component was compiled from."""

@@ -67,6 +67,9 @@ def compile_command(
         raise UsageError("--dry-run and --check exclude each other; drop one.")
     if output is None and not dry_run:
         raise UsageError("an output is needed: give -o OUTPUT, or --dry-run.")
+    given = {"--again": again, "--max-memory": max_memory is not None, "--seed": seed != 0}
+    if level == "none" and (unused := [flag for flag, is_given in given.items() if is_given]):
+        raise UsageError(f"{unused[0]} is for --verify static, sampled or full; drop it, or ask for one of them.")
     shared = SourceOptions(**rest)
     request = dataclasses.replace(
         shared.request(),

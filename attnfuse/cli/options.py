@@ -111,15 +111,16 @@ trace_options = (
         help="Trace each distinct block once, or the whole model as one graph.",
     ),
     click.option(
-        "--jobs",
-        type=click.IntRange(1),
-        help="Components to trace at a time.  [default: as many as cores, fewer where memory is short]",
-    ),
-    click.option(
         "--cache-dir",
         type=PATH,
         help="Cache folder: traces and results that the next compile takes over.",
     ),
+)
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Components to trace at a time.  [default: as many as cores, fewer where memory is short]",
 )
 
 progress_option = click.option("--progress", type=click.Choice(["auto", "never"]), default="auto", show_default=True)
@@ -136,6 +137,7 @@ source_options = with_options(
         help="Fail unless this holds: fused==sites, deployable, bytes<=0.5 (repeatable).",
     ),
     *trace_options,
+    jobs_option,
     click.option(
         "--print-graph-after",
         "print_after",

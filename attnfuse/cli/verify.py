@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,11 @@ from attnfuse.verify.limits import at_most
 from attnfuse.verify.profile import recording
 from attnfuse.verify.watch import watched
 
+# What of the options, as the command's parameters are called, says how a source is traced.
 _SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
+_OF_SOURCE = (*_SHAPES, "dtype", "inputs_file", "strict_config", "trace", "cache_dir")
+_OF_OUTPUT = (*_OF_SOURCE, "components", "again")
+_OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
 
 @click.command("verify")
@@ -87,6 +91,7 @@ def verify_command(
     """
     first = None if original is None else Path(original)
     if certificate is not None and (first is None) == (fused is None):
+        _refuse(context, _OF_RUN, "is for a verification, and --certificate runs nothing; drop it.")
         return _check(certificate, first, fused)
     if original is None or first is None or certificate is not None:
         raise UsageError("name an output (attnfuse verify OUT), a source and its output, or two graphs.")
@@ -95,11 +100,13 @@ def verify_command(
         check_writable(profiled)
     plugins.load()  # the operators that they add
     if data is not None and level == "static":
-        raise UsageError("--data feeds level full; drop it or --level static.")
+        raise UsageError("--data feeds level full, or sampled; drop it or --level static.")
     if fused is not None and not fused.is_dir():
-        _check_for_two_graphs(context, rest)
+        _refuse(context, _OF_OUTPUT, "is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
         files = () if data is None else verify.data_files(data, [fused.stem])[fused.stem]
         if measure_memory:
+            unused = ("level", "profiled", "max_memory")
+            _refuse(context, unused, "is for a verification, and --measure-memory only measures; drop one.")
             return _measure(first, fused, seed, files, as_json=as_json)
         with _accounted(profiled, max_memory), watched(say):
             result = _two_graphs(first, fused, level, seed, files)
@@ -108,6 +115,8 @@ def verify_command(
         raise UsageError("--measure-memory runs two graphs: attnfuse verify ORIGINAL FUSED --measure-memory.")
     if fused is None and data is not None:
         raise UsageError("--data is for the runs of source and output: attnfuse verify SOURCE OUT.")
+    if fused is None:
+        _refuse(context, (*_OF_SOURCE, "seed"), "is for attnfuse verify SOURCE OUT, and no source is named; drop it.")
     output = first if fused is None else fused
     request = VerifyRequest(
         output=output,
@@ -137,15 +146,18 @@ def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
         say_lines("\n".join(costs.table()))
 
 
-def _check_for_two_graphs(context: click.Context, rest: dict[str, Any]) -> None:
-    """Raise UsageError for an option of an output: two graphs are what they are."""
-    for name in rest:
-        if name != "progress" and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            flag = {"components": "component", "inputs_file": "inputs"}.get(name, name).replace("_", "-")
-            raise UsageError(f"--{flag} is for attnfuse verify SOURCE OUT, and these are two graphs; drop it.")
+def _refuse(context: click.Context, parameters: Collection[str], why: str) -> None:
+    """Raise UsageError for one of these that the command line gives: what it asks for would not be done."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in parameters and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} {why}")
 
 
 def _check(certificate: Path, original: Path | None, fused: Path | None) -> int:
+    for graph in (original, fused):
+        if graph is not None and graph.is_dir():
+            raise UsageError(f"{graph} is a folder, and --certificate is held to two graphs; name the .mindir in it.")
     held = check_certificate(certificate, original, fused)
     say(f"unchanged since {certificate} was written: {counted(held.files, 'file')}.")
     for text in held.not_verified:

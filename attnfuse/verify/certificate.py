@@ -128,7 +128,7 @@ def _read(certificate: Path) -> _Certificate:
         raise SourceError(f"{certificate} cannot be read: {error.strerror or error}.") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
+        where = "".join(f"{step}." for step in first["loc"])[:-1] or "the whole"
         raise SourceError(f"{certificate} is no certificate of {SCHEMA}: {where}: {first['msg']}.") from None
     except ValueError:
         raise SourceError(f"{certificate} is no JSON document; name a verification.json.") from None

@@ -208,6 +208,15 @@ def test_check_compares_and_writes_nothing(command: Command, model: Path, tmp_pa
         (out / name).write_bytes(kept)
 
 
+@pytest.mark.parametrize("option", [("--again",), ("--max-memory", "1GiB"), ("--seed", "1")], ids=lambda o: o[0])
+def test_an_option_of_verification_without_it_is_refused(
+    command: Command, tmp_path: Path, option: tuple[str, ...]
+) -> None:
+    answer = command("compile", "m.mindir", "-o", tmp_path / "out", *option)
+    assert answer.code == 2
+    assert f"{option[0]} is for --verify static, sampled or full" in answer.error
+
+
 def test_a_dry_run_writes_nothing(command: Command, model: Path, tmp_path: Path) -> None:
     seen = tree(tmp_path)
     answer = command("compile", model, "--dry-run", "--json", "--require", "fused==4")

@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused_with_nothing_written(
     refused = [
         (2, "--data feeds --verify full", ("compile", graph, "-o", out, "--data", good)),
         (2, "--data feeds --verify full", ("compile", graph, "-o", out, "--verify", "static", "--data", good)),
-        (2, "--data feeds level full", ("verify", graph, graph, "--level", "static", "--data", good)),
+        (2, "--data feeds level full, or sampled", ("verify", graph, graph, "--level", "static", "--data", good)),
         (3, "does not exist", ("verify", graph, graph, "--data", tmp_path / "nowhere")),
         (3, "is no .npz file", ("compile", graph, "-o", out, "--verify", "full", "--data", tmp_path / "text.npz")),
         (2, "lacks v; the graph's inputs are q, k, v", ("verify", graph, graph, "--data", bad)),

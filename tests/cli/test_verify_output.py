@@ -138,12 +138,40 @@ def test_by_itself_it_is_what_its_certificate_tells(
     assert command("verify", out, "--component", "unet", "--again").code == 5
 
 
+@pytest.mark.usefixtures("verifying")
+def test_by_itself_it_says_why_its_certificate_does_not_do(
+    command: Command, source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(name: str, graph: Path, work: Path) -> ComponentVerification:
+        return ComponentVerification(name=name, level="static", seed=0, fused_nodes=2)
+
+    monkeypatch.setattr(output_verification, "verify_alone", check)
+    command("verify", source, out, "--component", "unet", "--level", "sampled")
+    answer = command("verify", out, "--component", "unet")
+    assert answer.code == 5
+    assert "unet: NOT VERIFIED: the certificate tells of --level sampled, and this is of --level full" in answer.err
+    assert command("verify", out, "--component", "unet", "--level", "sampled").code == 0
+    (out / "verification.json").write_text("{")
+    answer = command("verify", out, "--component", "unet")
+    assert answer.code == 5
+    assert "unet: NOT VERIFIED: the certificate is damaged or of another version" in answer.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
         (("{tmp}",), 3, "is no output of attnfuse: manifest.json is missing"),
         (("{out}", "--component", "other"), 2, "has no component 'other'; it has unet"),
         (("{out}", "--data", "x.npz"), 2, "--data is for the runs of source and output"),
+        (("{out}", "--batch", "3"), 2, "--batch is for attnfuse verify SOURCE OUT, and no source is named"),
+        (("{out}", "--seed", "3"), 2, "--seed is for attnfuse verify SOURCE OUT, and no source is named"),
+        (
+            ("{out}/a.mindir", "{out}/b.mindir", "--measure-memory", "--profile", "p.json"),
+            2,
+            "--profile is for a verif",
+        ),
+        (("--certificate", "{out}/verification.json", "--json"), 2, "--json is for a verification, and --certificate"),
+        (("{out}", "{out}", "--certificate", "{out}/verification.json"), 2, "out is a folder, and --certificate is"),
         (("{out}", "--measure-memory"), 2, "--measure-memory runs two graphs"),
         (
             ("{out}/unet_graph.mindir", "{out}/unet_graph.mindir", "--again"),

@@ -88,6 +88,12 @@ def test_a_certificate_of_another_schema_is_named(certified: Path) -> None:
         check_certificate(certified)
 
 
+def test_a_document_that_is_no_object_is_told(certified: Path) -> None:
+    certified.write_text("[]")
+    with pytest.raises(SourceError, match=r"attnfuse\.verification/2: the whole: Input should be"):
+        check_certificate(certified)
+
+
 @pytest.mark.parametrize("name", ["../in/unet_graph.mindir", "/etc/hostname"])
 def test_it_reaches_nothing_outside_its_folder(certified: Path, name: str) -> None:
     document = json.loads(certified.read_bytes())
