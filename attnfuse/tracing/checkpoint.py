@@ -70,9 +70,21 @@ def find_files(folder: Path, library: Library) -> tuple[Path, ...]:
     if variants:
         names = ", ".join(path.name for path in variants)
         raise SourceError(f"{folder} has several variants of its weights and no {stem}.safetensors: {names}.")
-    others = sorted(path.name for path in folder.glob("*") if path.suffix in _OTHER_FORMATS)
-    hint = f"; {', '.join(others)} must first be converted to safetensors" if others else ""
-    raise SourceError(f"{folder} has no {stem}.safetensors{hint}.")
+    raise SourceError(f"{folder} has no {stem}.safetensors{_instead(folder, stem)}.")
+
+
+def _instead(folder: Path, stem: str) -> str:
+    """What lies in a folder in place of a model's weights, and what to do with it; empty where nothing does."""
+    names = sorted(path.name for path in folder.glob("*"))
+    partial = (".incomplete", ".part", ".aria2")
+    stored = [name for name in names if name.endswith(".safetensors")]
+    found = {
+        ": the download was not finished": [name for name in names if name.endswith(partial)],
+        f": shards, without their index {stem}.safetensors.index.json": [name for name in stored if "-of-" in name],
+        ": no file of the name that is read": [name for name in stored if "-of-" not in name],
+        " must first be converted to safetensors": [name for name in names if name.endswith(_OTHER_FORMATS)],
+    }
+    return "".join(f"; {', '.join(files)}{what}" for what, files in found.items() if files)
 
 
 def has_weights(folder: Path) -> bool:

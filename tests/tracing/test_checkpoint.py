@@ -37,6 +37,21 @@ def test_one_file(tmp_path: Path) -> None:
         find_files(tmp_path, "transformers")
 
 
+@pytest.mark.parametrize(
+    ("lies_there", "told"),
+    [
+        ("model.safetensors.incomplete", "; model.safetensors.incomplete: the download was not finished."),
+        ("model-00001-of-00002.safetensors", ": shards, without their index model.safetensors.index.json."),
+        (f"{STEM}.safetensors", f"; {STEM}.safetensors: no file of the name that is read."),
+        ("config.json", "has no model.safetensors."),
+    ],
+)
+def test_what_lies_in_place_of_the_weights_is_told(tmp_path: Path, lies_there: str, told: str) -> None:
+    (tmp_path / lies_there).touch()
+    with pytest.raises(SourceError, match=re.escape(told) + "$"):
+        find_files(tmp_path, "transformers")
+
+
 def test_shards_in_order_and_read_together(tmp_path: Path) -> None:
     shards = [f"{STEM}-0000{i}-of-00002.safetensors" for i in (1, 2)]
     store(tmp_path, *shards)
