@@ -17,6 +17,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import traceback
 from collections import deque
 from contextlib import suppress
@@ -80,6 +81,7 @@ def _work(request: str, log: str) -> NoReturn:
         os.dup2(file, 1)
         os.dup2(file, 2)
         os.chdir(Path(request).parent)  # MindSpore writes rank_0/ and kernel_meta/ where it stands
+        tempfile.tempdir = str(Path(request).parent)  # who kills the worker removes that folder
         code = worker.main([request])
     except BaseException:
         traceback.print_exc()

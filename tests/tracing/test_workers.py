@@ -20,11 +20,11 @@ from tests.tracing.test_contract import PLAN
 # In the place of MindSpore: the server, which the caller started, goes on without; a worker says that it is there, and
 # waits until it may go on.
 HELD = """\
-import os, pathlib, time
+import os, pathlib, tempfile, time
 if os.getppid() == int(os.environ["CALLER"]):
     raise ImportError("the server needs none")
 place = pathlib.Path(os.environ["PLACE"])
-(place / f"{os.getpid()}.works").touch()
+(place / f"{os.getpid()}.works").write_text(tempfile.gettempdir())
 while not (place / "go").exists():
     time.sleep(0.02)
 raise ImportError("there is none")
@@ -99,6 +99,13 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         assert held.workers.wait(requests[0]) == -signal.SIGSEGV
         held.go()
         assert held.workers.wait(requests[1]) == 1
+
+
+def test_what_a_killed_worker_leaves_is_in_its_folder(held: Held, tmp_path: Path) -> None:
+    request = held.begin("one")
+    held.at_work(1)
+    (seen,) = wait_for(lambda: [text for path in tmp_path.glob("*.works") if (text := path.read_text())])
+    assert seen == str(request.parent)
 
 
 def test_none_outlives_the_context(tmp_path: Path) -> None:
