@@ -55,7 +55,11 @@ def trace_component(plan: ComponentPlan, work: Path, among: Workers | None = Non
         raise TraceError(f"tracing a pipeline needs {module}, which is not installed: install attnfuse[trace].")
     if among is None:
         with workers(1) as own:
-            return trace_component(plan, work, own)
+            return _traced(plan, work, own)
+    return _traced(plan, work, among)
+
+
+def _traced(plan: ComponentPlan, work: Path, among: Workers) -> TracedComponent:
     work, plan = work.resolve(), _resolved(plan)
     try:
         answer, code = _answer(plan, work, among)
