@@ -171,7 +171,8 @@ def test_measuring_memory_needs_onnxruntime(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(verify_package, "find_spec", lambda name: None)
-    assert cli.run(["verify", str(tmp_path), str(tmp_path), "--measure-memory"]) == 2
+    graphs = [str(tmp_path / name) for name in ("source.mindir", "fused.mindir")]
+    assert cli.run(["verify", *graphs, "--measure-memory"]) == 2
     assert "attnfuse[" in capsys.readouterr().err
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pytest
 
 from attnfuse.ir.canonical import canonical_hash
@@ -183,7 +184,8 @@ def test_what_mindspore_does_across_blocks_is_done() -> None:
 
 def drawing() -> ModelProto:
     g = block()
-    return finished(g, g.op("DropoutExt", g.input("a0", (2, WIDTH))))
+    state = g.constant(np.array([0]))
+    return finished(g, g.tuple_get_item(g.op("DropoutExt", g.input("a0", (2, WIDTH)), 0.5, state, state), 0))
 
 
 def writing() -> ModelProto:
