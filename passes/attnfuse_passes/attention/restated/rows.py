@@ -23,14 +23,20 @@ def exponent(model: Model, value: str) -> str | None:
             return None
         if node.op == "Exp":
             return node.inputs[0]
-        step = read_back(model, value, SitePart.VALUE)
-        if step is not None and isinstance(step.effect, Same | Convert):
-            value = step.input
-        elif is_expanded(model, node):
-            value = node.inputs[0]
-        else:
+        behind = held_in(model, node)
+        if behind is None:
             return None
+        value = behind
     return None
+
+
+def held_in(model: Model, node: Node) -> str | None:
+    """The value whose numbers a node hands on as they are, cast, or with a last axis of one element; None where it
+    gives others."""
+    step = read_back(model, node.name, SitePart.VALUE)
+    if step is not None and isinstance(step.effect, Same | Convert):
+        return step.input
+    return node.inputs[0] if is_expanded(model, node) else None
 
 
 def sum_of_rows(model: Model, value: str, depth: int = DEPTH) -> Rows | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from attnfuse.api import Model, Node, makes_tuple
 from attnfuse_passes.attention.identities.layout import axis_of, integers
-from attnfuse_passes.attention.identities.registry import SitePart, read_back
-from attnfuse_passes.attention.identities.steps import Convert, Same
-from attnfuse_passes.attention.restated.rows import DEPTH, Rows, exponent, is_difference, is_expanded, plus, row, times
+from attnfuse_passes.attention.restated.rows import DEPTH, Rows, exponent, held_in, is_difference, plus, row, times
 
 
 def read_stacked_sum(model: Model, node: Node) -> list[tuple[str, Rows]] | None:
@@ -26,7 +24,6 @@ def read_stacked_sum(model: Model, node: Node) -> list[tuple[str, Rows]] | None:
                 return None
             return [(item, _total([rows[i] for rows in factors])) for i, item in enumerate(items)]
         made = model.producer(value)
-        step = read_back(model, value, SitePart.VALUE)
         if made is None:
             return None
         if made.op == "Mul":
@@ -35,12 +32,11 @@ def read_stacked_sum(model: Model, node: Node) -> list[tuple[str, Rows]] | None:
                 return None
             value, rows = multiplied
             factors.append(rows)
-        elif step is not None and isinstance(step.effect, Same | Convert):
-            value = step.input
-        elif is_expanded(model, made):
-            value = made.inputs[0]
         else:
-            return None
+            behind = held_in(model, made)
+            if behind is None:
+                return None
+            value = behind
     return None
 
 
