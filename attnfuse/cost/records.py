@@ -27,8 +27,8 @@ class Estimate:
     seconds: float
     """A lower bound: each kernel as fast as the SoC's memory or its matrix unit allows, whichever takes longer."""
     memory: tuple[int, ...] = ()
-    """Bytes of activations alive over the run, the weights apart, in at most `peak.POINTS` steps of equally many kernels:
-    of each step the most, so that the most of all is `peak_bytes`. The first is of the inputs and results alone."""
+    """Bytes of activations alive over the run, the weights apart: in at most `peak.POINTS` steps of equally many
+    kernels, of each the most, so that the most of all is `peak_bytes`. In front are the graph's inputs and results."""
 
 
 @dataclass(frozen=True, slots=True)
