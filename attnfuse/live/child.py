@@ -27,7 +27,7 @@ from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import from_json
 from attnfuse.sources import Component, Load, from_trace
 from attnfuse.targets import Target
-from attnfuse.tracing.contract import TracedComponent
+from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 
 _LIVE_TYPE = "the live model has this type"
 """Where the type of a component comes from that was captured."""
@@ -115,10 +115,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _request(data: Mapping[str, Any]) -> CompileRequest:
-    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
-    warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
     return CompileRequest(
-        source=CapturedSource({trace.plan.name: trace for trace in traces}, warnings),
+        source=data["source"] if "source" in data else _captured(data),
+        shapes=ShapeOptions(**data.get("shapes", {})),
         components=tuple(data["components"]),
         output=None if data["output"] is None else Path(data["output"]),
         target=Target(data["runtime"], data["soc"]),
@@ -130,6 +129,12 @@ def _request(data: Mapping[str, Any]) -> CompileRequest:
         seed=data["seed"],
         data=None if data["data"] is None else Path(data["data"]),
     )
+
+
+def _captured(data: Mapping[str, Any]) -> CapturedSource:
+    traces = [from_json(TracedComponent, trace) for trace in data["traces"]]
+    warnings = {name: tuple(texts) for name, texts in data["warnings"].items()}
+    return CapturedSource({trace.plan.name: trace for trace in traces}, warnings)
 
 
 def _plain_outcome(outcome: CompileOutcome) -> dict[str, Any]:
