@@ -35,6 +35,7 @@ class _Source:
     single_file: bool = False
     paths: Iterable[Path] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    least_bytes: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
