@@ -1,8 +1,8 @@
 """From a prompt to a picture: the loops of Stable Diffusion 1, 2 and XL, as mindone's pipelines go.
 
-What a folder of graphs lacks is read from the pipeline it was made of: `model_index.json`, the scheduler's and the
-VAE's configurations, the tokenizers. Latents are float32 between steps, whatever the graphs take; mindone keeps them
-in the model's type. The safety checker, if there is one, is not run.
+`model_index.json`, the scheduler's and the VAE's configurations and the tokenizers are read where the graphs are, or in
+the folder of the pipeline that they were made of. Latents are float32 between steps, whatever the graphs take; mindone
+keeps them in the model's type. The safety checker, if there is one, is not run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from PIL import Image
 
 from attnfuse_runtime import noise, schedulers
 from attnfuse_runtime.backends import Backend, Devices
-from attnfuse_runtime.errors import InputError, PipelineError
+from attnfuse_runtime.errors import FolderError, InputError, PipelineError
 from attnfuse_runtime.files import read_json
 from attnfuse_runtime.noise import Array, Generators
 from attnfuse_runtime.pipeline import Pipeline
@@ -72,13 +72,14 @@ class _Clock:
 class TextToImage:
     """The loop over a folder's graphs."""
 
-    def __init__(self, pipeline: Pipeline, source: Path) -> None:
-        """`source` is the folder of the pipeline that the graphs were made of.
+    def __init__(self, pipeline: Pipeline, source: Path | None = None) -> None:
+        """`source` is the folder of the pipeline that the graphs were made of; None where their own holds all of it.
 
         Raises PipelineError where there is no loop for it or a graph is missing, FolderError where a file is,
         SchedulerError where its scheduler is not supported.
         """
         self.pipeline = pipeline
+        source = _own(pipeline) if source is None else source
         index = read_json(source / "model_index.json")
         kind = index.get("_class_name")
         if not isinstance(kind, str) or kind not in _GUIDANCE:
@@ -104,12 +105,16 @@ class TextToImage:
     def from_folder(
         cls,
         folder: str | os.PathLike[str],
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | None = None,
         backend: str | Backend = "lite",
         devices: Devices = None,
     ) -> TextToImage:
-        """The loop over a folder that attnfuse wrote of the pipeline in `source`. Raises as `Pipeline` and this do."""
-        return cls(Pipeline.from_folder(folder, backend, devices), Path(source))
+        """The loop over a folder that attnfuse wrote, of the pipeline in `source` where that is told.
+
+        Raises as `Pipeline` and this do.
+        """
+        pipeline = Pipeline.from_folder(folder, backend, devices)
+        return cls(pipeline, None if source is None else Path(source))
 
     def __call__(
         self,
@@ -218,6 +223,17 @@ class TextToImage:
             deviation, mean = (np.asarray(one, np.float32).reshape(1, -1, 1, 1) for one in (deviation, mean))
             latents = latents * deviation + mean
         return run_rows(self.pipeline["vae_decoder"], {"latents": latents})["image"]
+
+
+def _own(pipeline: Pipeline) -> Path:
+    """The folder of the graphs, for one that holds the pipeline's configuration."""
+    folder = pipeline.manifest.folder
+    if not (folder / "model_index.json").is_file():
+        raise FolderError(
+            f"{folder} has graphs and no pipeline: it lacks model_index.json; give the folder of the pipeline that was "
+            "compiled as `source`."
+        )
+    return folder
 
 
 def _pictures(images: Array) -> list[Image.Image]:

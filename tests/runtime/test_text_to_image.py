@@ -56,6 +56,15 @@ def loop(source: Path, *left_out: str) -> TextToImage:
     return TextToImage(Pipeline(Manifest(source, "lite", "", found), Models()), source)
 
 
+def test_a_folder_of_graphs_that_holds_its_pipeline(source: Path) -> None:
+    graphs = loop(source).pipeline
+    found = TextToImage(graphs)("snow", steps=2, seed=1)
+    np.testing.assert_array_equal(found.latents, loop(source)("snow", steps=2, seed=1).latents)
+    (source / "model_index.json").unlink()
+    with pytest.raises(AttnfuseRuntimeError, match=r"has graphs and no pipeline: it lacks model_index\.json; give"):
+        TextToImage(graphs)
+
+
 def test_what_comes_with_a_picture(source: Path) -> None:
     seen: list[tuple[int, float, Array]] = []
     found = loop(source)("a very long prompt", steps=3, seed=1, callback=lambda *told: seen.append(told))
