@@ -80,15 +80,16 @@ def components(
         )
         return Component(name, name, Path(), (), inputs, outputs)
 
+    gives: dict[str, tuple[int, ...]]
     found = []
     for name in ENCODERS[kind]:
         if name == T5.get(kind):
-            ids, gives = (1, T5_TOKENS), {"last_hidden_state": (1, T5_TOKENS, T5_WIDTH)}
+            ids, gives = T5_TOKENS, {"last_hidden_state": (1, T5_TOKENS, T5_WIDTH)}
         else:
             projected = kind == "sd3" or (kind == "xl" and name == "text_encoder_2")
             pooled = "text_embeds" if projected else "pooler_output"
-            ids, gives = (1, TOKENS), {state: (1, TOKENS, WIDTH), pooled: (1, WIDTH)}
-        found.append(component(name, {"input_ids": ids}, gives))
+            ids, gives = TOKENS, {state: (1, TOKENS, WIDTH), pooled: (1, WIDTH)}
+        found.append(component(name, {"input_ids": (1, ids)}, gives))
     found.append(component("unet" if kind in ("sd", "xl") else "transformer", inputs, {"sample": sample}))
     found.append(component("vae_decoder", {"latents": (1, *LATENTS)}, {"image": (1, 3, *SIZE)}))
     return {one.name: one for one in found if one.name != without}
