@@ -131,6 +131,8 @@ def verify_command(
         found = _output(request, shows_progress=rest["progress"] != "never")
     for name in found.kept:
         say(f"{name}: not verified again: the certificate is of the same files")
+    for remark in found.remarks:
+        say(f"warning: {remark}")
     if found.unwritten:
         say(f"warning: the certificate {found.unwritten}; the next verification does all of it again.")
     return _say(found.verification, as_json=as_json)
@@ -143,6 +145,9 @@ def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
         yield
     if profiled is not None and costs is not None:
         write_report(profiled, json.dumps(costs.to_json(), indent=1))
+        if not costs.stages:
+            say(f"the profile {profiled} is empty, as nothing was run: --again verifies what a certificate tells, too.")
+            return
         say_lines("\n".join(costs.table()))
 
 
