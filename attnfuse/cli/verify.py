@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from attnfuse.cli.options import (
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
-from attnfuse.errors import UsageError
+from attnfuse.errors import OutputError, UsageError
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.table import human_bytes
@@ -140,9 +140,19 @@ def verify_command(
 
 @contextmanager
 def _accounted(profiled: Path | None, max_memory: int | None) -> Iterator[None]:
-    """Do with that much memory in the block, and write what it cost to a file, where that is asked for."""
+    """Do with that much memory in the block, and write what it cost to a file, where that is asked for.
+
+    What ends before its end is what a profile is asked for, too: the file tells of it so far.
+    """
     with at_most(max_memory), recording() if profiled is not None else nullcontext() as costs:
-        yield
+        try:
+            yield
+        except BaseException:
+            if profiled is not None and costs is not None:
+                with suppress(OutputError):  # the error that is on its way is the one to be told
+                    write_report(profiled, json.dumps(costs.to_json(), indent=1))
+                    say(f"the profile {profiled} tells of what was run until here")
+            raise
     if profiled is not None and costs is not None:
         write_report(profiled, json.dumps(costs.to_json(), indent=1))
         if not costs.stages:
