@@ -73,8 +73,8 @@ def _difference(original: Side, fused: Side, seed: int) -> str | None:
 
 def _are_same(original: Side, fused: Side) -> bool:
     """Whether what would be run is one graph. Raises UnsupportedOpError where one of the two has no lowering."""
-    lowered = [lower(side.model, Arithmetic.EXACT) for side in (original, fused)]
-    return are_same(*lowered, (original.weights, fused.weights))
+    before, after = (lower(side.model, Arithmetic.EXACT) for side in (original, fused))
+    return are_same(before, after, (original.weights, fused.weights))
 
 
 def _rounding(original: Model, fused: Model) -> float:

@@ -84,4 +84,5 @@ def _is_same_array(a: Array | None, b: Array | None) -> bool:
     """By their bytes: a NaN is another as soon as its bits are."""
     if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return np.array_equal(*(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b)))
+    first, second = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (a, b))
+    return np.array_equal(first, second)

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from attnfuse.ir.types import Array
 from attnfuse.verify.lowering import Arithmetic, lower
 from attnfuse.verify.numbers.comparison import Side
 from attnfuse.verify.numbers.replaced_operators import _difference
@@ -31,7 +32,7 @@ def side(build: Build, first: str = "x") -> Side:
     return Side(model, stored_weights(model.proto, Path("m.mindir")))
 
 
-def weighed(name: str, value: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Build:
+def weighed(name: str, value: Array) -> Build:
     return lambda g, x, y: g.op("Sub", g.op("Mul", x, g.parameter(name, value)), y)
 
 
@@ -63,8 +64,8 @@ OTHERS: dict[str, tuple[Build, Build]] = {
 
 
 def same(one: Side, other: Side) -> bool:
-    lowered = [lower(each.model, Arithmetic.EXACT) for each in (one, other)]
-    return are_same(*lowered, (one.weights, other.weights))
+    first, second = (lower(each.model, Arithmetic.EXACT) for each in (one, other))
+    return are_same(first, second, (one.weights, other.weights))
 
 
 @pytest.mark.parametrize("name", ALIKE)
