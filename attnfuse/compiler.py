@@ -10,6 +10,7 @@ folder says would be made again, is taken over: see `attnfuse.incremental`.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from attnfuse.output import (
     LITE_CONFIG,
     MANIFEST,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -39,6 +41,7 @@ from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
 from attnfuse.report.model import Report
+from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Load, Source, open_source
@@ -326,6 +329,7 @@ def _produce(
         content, dropped = certificate(target, manifest, results, inputs, sink.files)
         if content is not None:
             sink.write(target.beside(VERIFICATION), [content])
+        sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
     for document in plugins.documents(request.reporters):

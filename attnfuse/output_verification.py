@@ -32,6 +32,7 @@ from attnfuse.mindir.external import parameter_name
 from attnfuse.output import (
     MANIFEST,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -43,6 +44,7 @@ from attnfuse.output import (
 from attnfuse.policy import PassOption, Policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import ComponentEntry, Manifest, ManifestComponent, Report
+from attnfuse.report.page import page
 from attnfuse.rewriting import original_at, rewrite
 from attnfuse.sources import SUFFIX, Component, Load, Source, open_source
 from attnfuse.staged_verification import Asked, Staged, answers, asked_of, is_as_full, recorded, verify_staged
@@ -421,17 +423,25 @@ def _keep(written: Written, fresh: Mapping[str, Any], stood: Mapping[str, Any]) 
     written, or nothing."""
     names = [component.name for component in written.manifest.components]
     entries = [entry for name in names if (entry := fresh.get(name, stood.get(name))) is not None]
-    path = written.place.folder / written.place.beside(VERIFICATION)
+    place = written.place
     complete = not any(entry.get("not_verified") for entry in entries)
     document = {**Verification(()).to_json(), "complete": complete, "components": entries}
-    text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-    try:
-        if not entries:
-            path.unlink(missing_ok=True)
-            return ""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        return f"{path} cannot be written: {error.strerror or error}"
+    content = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode() if entries else None
+    shown = page(written.report, None if content is None else json.loads(content))
+    for name, made in ((VERIFICATION, content), (REPORT_PAGE, shown)):
+        path = place.folder / place.beside(name)
+        try:
+            _replace(path, made)
+        except OSError as error:
+            return f"{path} cannot be written: {error.strerror or error}"
     return ""
+
+
+def _replace(path: Path, content: bytes | None) -> None:
+    """Give a file that content, whole or not at all; take it away where there is none."""
+    if content is None:
+        path.unlink(missing_ok=True)
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)

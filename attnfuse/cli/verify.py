@@ -29,7 +29,7 @@ from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import OutputError, UsageError
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 from attnfuse.terminal import BarProgress, LineProgress
 from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
