@@ -17,12 +17,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.deployment.gears import gears_of
+from attnfuse.deployment.lite import configuration, convert_script
+from attnfuse.deployment.readme import readme
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.mindir import codec
 from attnfuse.output import (
-    LITE_CONFIG,
+    CONVERT,
     MANIFEST,
+    README,
     REPORT,
     VERIFICATION,
     Digests,
@@ -38,13 +42,12 @@ from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
-from attnfuse.report.model import Report
+from attnfuse.report.model import Manifest, Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
 from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
-from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -258,6 +261,9 @@ def _produce(
     data = {} if request.data is None else data_files(request.data, source.names)
     _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
+    carried = source.carried()
+    for name, content in ({} if carried is None else carried.files).items():
+        sink.write(name, [content])
     with _components(request, source, work, progress, failed, weights=True) as components:
         for component in components:
             name = component.name
@@ -274,6 +280,8 @@ def _produce(
                 continue
             lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
             result = ComponentResult(component, rewritten, graph, lossy)
+            if request.target.runtime == "lite":
+                result = replace(result, config=_write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
@@ -297,13 +305,12 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, passes, results, failed)
+    told = () if carried is None else carried.warnings
+    report = report_of(request.policy, request.target, passes, results, failed, told)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
-    if request.target.runtime == "lite":
-        sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
-    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files)
+    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files, carried)
     standing = _standing(request, source, target, known)
     written = report
     if standing is not None:
@@ -320,6 +327,8 @@ def _produce(
             sink.write(target.beside(VERIFICATION), [content])
     else:
         dropped = ""
+    if not target.is_file:
+        manifest = _hand_over(manifest, written, sink)
     for document in plugins.documents(request.reporters):
         name = target.beside(document.file)
         if name in sink.files:
@@ -338,6 +347,25 @@ def _produce(
         dropped=dropped,
         verified_before=tuple(verified_before),
     ), standing
+
+
+def _write_config(result: ComponentResult, target: Target, place: OutputPlace, sink: Sink) -> str:
+    """Hand the component's configuration for MindSpore Lite to the sink; its name."""
+    component = result.component
+    gears = gears_of(result.rewritten.inputs, component.batches, component.where)
+    name = place.config(result.name)
+    sink.write(name, [configuration(result.graph, target.soc, gears).encode()])
+    return name
+
+
+def _hand_over(manifest: Manifest, report: Report, sink: Sink) -> Manifest:
+    """Write what the next person has of an output folder; the manifest that lists it."""
+    documents = {README: readme(manifest, report)}
+    if manifest.runtime == "lite":
+        documents[CONVERT] = convert_script(manifest)
+    for name, text in documents.items():
+        manifest = with_output(manifest, name, sink.write(name, [text.encode()]))
+    return manifest
 
 
 def _verified_before(
