@@ -10,6 +10,7 @@ folder says would be made again, is taken over: see `attnfuse.incremental`.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,17 +18,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
-from attnfuse.deployment.gears import gears_of
-from attnfuse.deployment.lite import configuration, convert_script
-from attnfuse.deployment.readme import readme
+from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.mindir import codec
 from attnfuse.output import (
-    CONVERT,
     MANIFEST,
-    README,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -42,12 +40,21 @@ from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
-from attnfuse.report.model import Manifest, Report
+from attnfuse.report.model import Report
+from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
-from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
+from attnfuse.standing import (
+    Certified,
+    Standing,
+    certificates,
+    merge_manifest,
+    merge_report,
+    read_standing,
+    still_holds,
+)
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -105,8 +112,8 @@ class CompileOutcome:
     components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
     in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
-    stood in the output, of the same files; `report` is of this compile. `dropped` says what a
-    verification that stood there is no longer about.
+    stood in the output, of the same files; `report` is of this compile. `dropped` says what
+    verifications that stood there are no longer about, which do not count, and which stay as they say more.
     """
 
     report: Report
@@ -255,7 +262,7 @@ def _produce(
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     verified_before: list[str] = []
-    stood = {} if request.again or root is None else certificates(target) or {}
+    stood = (None if request.again or root is None else certificates(target)) or Certified()
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
@@ -281,11 +288,11 @@ def _produce(
             lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
             result = ComponentResult(component, rewritten, graph, lossy)
             if request.target.runtime == "lite":
-                result = replace(result, config=_write_config(result, request.target, target, sink))
+                result = replace(result, config=write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
-                known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+                known_before = _verified_before(request, result, files, stood.entries.get(name), inputs, sink)
                 verified_before += [] if known_before is None else [name]
                 verification = known_before or verify_staged(
                     Staged.of(result),
@@ -325,10 +332,11 @@ def _produce(
         content, dropped = certificate(target, manifest, results, inputs, sink.files)
         if content is not None:
             sink.write(target.beside(VERIFICATION), [content])
+        sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
     if not target.is_file:
-        manifest = _hand_over(manifest, written, sink)
+        manifest = hand_over(manifest, written, sink)
     for document in plugins.documents(request.reporters):
         name = target.beside(document.file)
         if name in sink.files:
@@ -347,25 +355,6 @@ def _produce(
         dropped=dropped,
         verified_before=tuple(verified_before),
     ), standing
-
-
-def _write_config(result: ComponentResult, target: Target, place: OutputPlace, sink: Sink) -> str:
-    """Hand the component's configuration for MindSpore Lite to the sink; its name."""
-    component = result.component
-    gears = gears_of(result.rewritten.inputs, component.batches, component.where)
-    name = place.config(result.name)
-    sink.write(name, [configuration(result.graph, target.soc, gears).encode()])
-    return name
-
-
-def _hand_over(manifest: Manifest, report: Report, sink: Sink) -> Manifest:
-    """Write what the next person has of an output folder; the manifest that lists it."""
-    documents = {README: readme(manifest, report)}
-    if manifest.runtime == "lite":
-        documents[CONVERT] = convert_script(manifest)
-    for name, text in documents.items():
-        manifest = with_output(manifest, name, sink.write(name, [text.encode()]))
-    return manifest
 
 
 def _verified_before(

@@ -8,7 +8,7 @@ from attnfuse.deployment.lite import lite_series
 from attnfuse.names import counted
 from attnfuse.output import CONVERT, MANIFEST, REPORT, VERIFICATION
 from attnfuse.report.model import ONLY_GRAPHS, Manifest, ManifestComponent, ManifestInput, ManifestPipeline, Report
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 from attnfuse.tracing.contract import TensorSpec
 
 
