@@ -269,8 +269,8 @@ def _produce(
     _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
     carried = source.carried()
-    for name, content in ({} if carried is None else carried.files).items():
-        sink.write(name, [content])
+    for name, text in ({} if carried is None else carried.files).items():
+        sink.write(name, [text])
     with _components(request, source, work, progress, failed, weights=True) as components:
         for component in components:
             name = component.name

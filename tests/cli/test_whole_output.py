@@ -43,7 +43,8 @@ def test_a_loop_reads_there_what_it_reads_in_the_source(compiled: Run, whole: Pa
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     ours, theirs = (Tokenizer.from_folder(folder / "tokenizer")(["a cat"]).ids for folder in (out, whole))
     assert (ours == theirs).all()
-    assert schedulers.from_config(json.loads((out / "scheduler" / "scheduler_config.json").read_text()))
+    scheduler = schedulers.from_config(json.loads((out / "scheduler" / "scheduler_config.json").read_text()))
+    assert scheduler.init_noise_sigma == 1
     found = pipeline(out)
     assert (found.class_name, found.source, found.guidance_rows) == ("StableDiffusionPipeline", None, 2)
     assert found.timestep_dtype == "int64"
