@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
 from attnfuse.mindir import codec
 from attnfuse.output import (
-    LITE_CONFIG,
     MANIFEST,
     REPORT,
     REPORT_PAGE,
@@ -55,7 +55,6 @@ from attnfuse.standing import (
     read_standing,
     still_holds,
 )
-from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -269,6 +268,9 @@ def _produce(
     data = {} if request.data is None else data_files(request.data, source.names)
     _standing(request, source, target, known)  # what nothing can be added to is said before the long work
     known.begin(target, request.policy, request.target, passes)
+    carried = source.carried()
+    for name, text in ({} if carried is None else carried.files).items():
+        sink.write(name, [text])
     with _components(request, source, work, progress, failed, weights=True) as components:
         for component in components:
             name = component.name
@@ -285,6 +287,8 @@ def _produce(
                 continue
             lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
             result = ComponentResult(component, rewritten, graph, lossy)
+            if request.target.runtime == "lite":
+                result = replace(result, config=write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
@@ -308,13 +312,12 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, passes, results, failed)
+    told = () if carried is None else carried.warnings
+    report = report_of(request.policy, request.target, passes, results, failed, told)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
-    if request.target.runtime == "lite":
-        sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
-    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files)
+    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files, carried)
     standing = _standing(request, source, target, known)
     written = report
     if standing is not None:
@@ -332,6 +335,8 @@ def _produce(
         sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
+    if not target.is_file:
+        manifest = hand_over(manifest, written, sink)
     for document in plugins.documents(request.reporters):
         name = target.beside(document.file)
         if name in sink.files:

@@ -30,7 +30,7 @@ from attnfuse.errors import (
 )
 from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
 from attnfuse.live.outcome import Outcome
-from attnfuse.live.plans import LivePlan, plan_live
+from attnfuse.live.plans import LivePlan, plan_live, write_others
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
 from attnfuse.policy import Policy
@@ -131,6 +131,9 @@ def compile(  # noqa: A001  # it is what it does
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
+        request["others"] = [] if target is None else write_others(plan, configs)
+        request["pipeline"] = None if inputs is not None else str(configs)
+        request["sizes"] = dict(plan.plans[0].sizes)
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
