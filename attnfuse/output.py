@@ -166,6 +166,22 @@ def _place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     return found
 
 
+def free_place(output: Path) -> OutputPlace:
+    """Where the files are to lie: a folder that is not there yet, or is empty.
+
+    Raises UsageError where something is there, OutputError where the system does not let it be looked for.
+    """
+    try:
+        path = output.resolve()
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise UsageError(f"the output {output} exists already; name another folder with -o, or remove it.")
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"the output {output} cannot be written: {getattr(error, 'strerror', '') or error}."
+        ) from None
+    return OutputPlace(path, is_file=False)
+
+
 def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
     over a file beside a graph that is none of the output's. `names` are as in a folder.
