@@ -26,7 +26,7 @@ from attnfuse.pictures import BackendName
 from attnfuse.pictures.metrics import Figures, NoMetricError, figures, psnr, ssim
 from attnfuse.pictures.recording import Recording
 from attnfuse.pictures.running import Asked, Ran, own_errors, run_folder, run_pipeline
-from attnfuse.pictures.unfused import write_unfused
+from attnfuse.pictures.unfused import check_same, write_unfused
 from attnfuse.progress import Progress
 from attnfuse.sources import Source
 from attnfuse.version import __version__
@@ -188,7 +188,8 @@ def _unfused(
     with request.source.opened(work, 1) as load:
         for name, compiled in known.items():
             component = load(name, progress, weights=True)
-            found[name] = write_unfused(component, compiled, work, progress)
+            found[name] = write_unfused(component, work, progress)
+            check_same(found[name], compiled)
             for file, path in component.inputs.items():
                 if file in request.inputs and digest(path) != request.inputs[file]:
                     notes.append(f"{file} of the source is not what {name} was compiled from")

@@ -10,7 +10,7 @@ import pytest
 
 from attnfuse.errors import UsageError
 from attnfuse.mindir import codec, external
-from attnfuse.pictures.unfused import write_unfused
+from attnfuse.pictures.unfused import check_same, write_unfused
 from attnfuse.progress import Silent
 from attnfuse.sources import Component, open_source
 from attnfuse.tracing.contract import ShapeOptions
@@ -27,7 +27,8 @@ def traced(painted: Painted, work: Path) -> Component:
 def test_graph_and_weights_are_the_sources(painted: Painted, tmp_path: Path) -> None:
     component = traced(painted, tmp_path / "work")
     compiled = read_manifest(painted.out).components["unet"]
-    found = write_unfused(component, compiled, tmp_path, Silent())
+    found = write_unfused(component, tmp_path, Silent())
+    check_same(found, compiled)
     assert found.graph.read_bytes() == component.data
     assert b"Softmax" in component.data
     assert b"Softmax" not in compiled.graph.read_bytes()
@@ -40,9 +41,10 @@ def test_graph_and_weights_are_the_sources(painted: Painted, tmp_path: Path) -> 
 def test_other_inputs_or_outputs_are_refused(painted: Painted, tmp_path: Path) -> None:
     component = traced(painted, tmp_path / "work")
     compiled = read_manifest(painted.out).components["unet"]
+    found = write_unfused(component, tmp_path, Silent())
     for other in (
         replace(compiled, inputs=(replace(compiled.inputs[0], dtype="float32"), *compiled.inputs[1:])),
         replace(compiled, outputs=(replace(compiled.outputs[0], shape=(2, 4, 8, 8)),)),
     ):
         with pytest.raises(UsageError, match=r"unet of the source has .*, and what was compiled has"):
-            write_unfused(component, other, tmp_path, Silent())
+            check_same(found, other)
