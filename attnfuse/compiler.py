@@ -10,6 +10,7 @@ folder says would be made again, is taken over: see `attnfuse.incremental`.
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from attnfuse.output import (
     LITE_CONFIG,
     MANIFEST,
     REPORT,
+    REPORT_PAGE,
     VERIFICATION,
     Digests,
     FileDigest,
@@ -40,11 +42,20 @@ from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
 from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
 from attnfuse.report.model import Report
+from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
 from attnfuse.sources import Component, Load, Source, open_source
 from attnfuse.staged_verification import Staged, answers, asked_of, recorded, verify_staged
-from attnfuse.standing import Standing, certificates, merge_manifest, merge_report, read_standing, still_holds
+from attnfuse.standing import (
+    Certified,
+    Standing,
+    certificates,
+    merge_manifest,
+    merge_report,
+    read_standing,
+    still_holds,
+)
 from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
@@ -105,8 +116,8 @@ class CompileOutcome:
     components that could not be traced are in the report's `failed`. `cache_error` is why something could not be kept
     in the cache, which slows down the next compile only. Of a compile of some components, `kept` are those that stay
     in the output beside them, which the written documents list too; `verified_before` are those of which a certificate
-    stood in the output, of the same files; `report` is of this compile. `dropped` says what a
-    verification that stood there is no longer about.
+    stood in the output, of the same files; `report` is of this compile. `dropped` says what
+    verifications that stood there are no longer about, which do not count, and which stay as they say more.
     """
 
     report: Report
@@ -274,7 +285,7 @@ def _produce(
     results: list[ComponentResult] = []
     inputs: dict[str, FileDigest] = {}
     verified_before: list[str] = []
-    stood = {} if request.again or root is None else certificates(target) or {}
+    stood = (None if request.again or root is None else certificates(target)) or Certified()
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
@@ -299,7 +310,7 @@ def _produce(
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
-                known_before = _verified_before(request, result, files, stood.get(name), inputs, sink)
+                known_before = _verified_before(request, result, files, stood.entries.get(name), inputs, sink)
                 verified_before += [] if known_before is None else [name]
                 verification = known_before or verify_staged(
                     Staged.of(result),
@@ -340,6 +351,7 @@ def _produce(
         content, dropped = certificate(target, manifest, results, inputs, sink.files)
         if content is not None:
             sink.write(target.beside(VERIFICATION), [content])
+        sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
     for document in plugins.documents(request.reporters):

@@ -27,10 +27,13 @@ from attnfuse.errors import OutputError, SourceError, UsageError
 
 MANIFEST = "manifest.json"
 REPORT = "report.json"
+REPORT_PAGE = "report.html"
 VERIFICATION = "verification.json"
 LITE_CONFIG = "lite.cfg"
-GOLDEN = "golden"
 ALIGN = "align.py"
+GOLDEN = "golden"
+DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG, ALIGN)
+"""What attnfuse writes beside graphs and weights."""
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/2"
 _PREFIX = ".attnfuse-"
 _OWN = {"out", "work", "old"}
@@ -190,7 +193,7 @@ def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """
     listed = _listed(found) or set()
     for name in names:
-        if name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG):
+        if name in DOCUMENTS:
             raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
         there = found.beside(name)
         if found.is_file and (found.folder / there).exists() and there not in listed:
@@ -223,7 +226,7 @@ def _foreign(found: OutputPlace) -> str | None:
     if listed is None:
         return _other_manifest(found)
     if not found.is_file:
-        listed |= {MANIFEST, REPORT, VERIFICATION, ALIGN}
+        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, ALIGN}
         for root, _, names in os.walk(found.path):
             for name in sorted(names):
                 relative = (Path(root) / name).relative_to(found.path).as_posix()
@@ -338,7 +341,7 @@ class OutputStage:
         config, listed = target.beside(LITE_CONFIG), _listed(target) or set()
         folder = edited_weights(target.path.name, "")
         before = {name for name in listed if name == config or name.startswith(folder)}
-        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, VERIFICATION)), *before}
+        own = {target.path.name, *(target.beside(n) for n in (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION)), *before}
         # Graph and reports are ours to replace (`place` looked); variables may serve other graphs too, and a
         # configuration that no manifest of ours lists may be somebody's own.
         standing = [name for name in self.files if name not in own and (target.folder / name).exists()]

@@ -19,12 +19,12 @@ from attnfuse.report.model import Manifest, ManifestComponent, ManifestInput, Re
 from attnfuse.rewriting import Rewritten, original_at
 from attnfuse.serialisation import to_json
 from attnfuse.sources import Component
-from attnfuse.standing import certificates, still_holds
+from attnfuse.standing import STAYS, certificates, says_more, still_holds
 from attnfuse.targets import Target
 from attnfuse.targets.converter import converted_type
 from attnfuse.targets.nodes import judged_by
 from attnfuse.tracing.contract import TensorSpec
-from attnfuse.verify import LEVELS, VERIFIED_BATCHES, ComponentVerification, Verification
+from attnfuse.verify import VERIFIED_BATCHES, ComponentVerification, Verification
 from attnfuse.version import TESTED_MINDSPORE, __version__
 
 
@@ -210,33 +210,37 @@ def certificate(
 ) -> tuple[bytes | None, str]:
     """What was verified of the components of a manifest, now or, of files that are the same, before; and a warning.
 
-    None where nothing was. The warning tells of certificates that stood at the place and hold no longer. `files` are
-    those of the output by name.
+    None where nothing was. The warning tells of certificates that stood at the place and hold no longer, or say more
+    than what was verified now and stay. `files` are those of the output by name.
     """
     stood = certificates(place)
     by_name = {result.name: result for result in results}
-    entries: list[dict[str, Any]] = []
+    entries: list[Mapping[str, Any]] = []
     lost: list[str] = []
+    stays: list[str] = []
     for component in manifest.components:
         result = by_name.get(component.name)
         fresh = None if result is None or result.verification is None else result.verification.to_json()
-        before = (stood or {}).get(component.name)
+        before = None if stood is None else stood.entries.get(component.name)
         if before is not None:
             own = {name: files[name] for name in (component.graph, *component.variables)}
             original = None if result is None else original_files(result, inputs, files)
             if not still_holds(before, own, original):
                 lost += [component.name] if fresh is None else []
                 before = None
-        # Of the same files the fuller verification says more.
-        if before is not None and (fresh is None or LEVELS.index(before["level"]) > LEVELS.index(fresh["level"])):
+        if before is not None and (fresh is None or says_more(before, fresh)):
             entries.append(before)
+            stays += [] if fresh is None or fresh == before else [component.name]
         elif fresh is not None:
             entries.append(fresh)
-    warning = ""
     if stood is None:
-        warning = "the verification that stood there cannot be read, or is of another version: it was dropped"
-    elif lost:
-        warning = f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again"
+        said = ["the verification that stood there cannot be read, or is of another version: it was dropped"]
+    else:
+        said = [*stood.said("it was dropped")]
+    if lost:
+        said.append(f"what was verified of {', '.join(lost)} is of other files now, and was dropped: verify again")
+    said += [STAYS.format(name) for name in stays]
+    warning = "; ".join(said)
     if not entries:
         return None, warning
     complete = not any(entry.get("not_verified") for entry in entries)

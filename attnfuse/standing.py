@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ from attnfuse.output import MANIFEST, REPORT, VERIFICATION, FileDigest, OutputPl
 from attnfuse.report.build import totals_of
 from attnfuse.report.model import Manifest, ManifestComponent, Report
 from attnfuse.targets import Target
-from attnfuse.verify.result import SCHEMA
+from attnfuse.verify.result import LEVELS, SCHEMA, fault_of
 from attnfuse.version import __version__
 
 _Document = TypeVar("_Document", bound=BaseModel)
@@ -231,23 +231,57 @@ def _ordered(
     return sorted(entries, key=lambda entry: known.index(name(entry)) if name(entry) in known else len(known))
 
 
-def certificates(place: OutputPlace) -> dict[str, dict[str, Any]] | None:
-    """The passed verifications that stand at a place, by component; none where there are none.
+STAYS = "{0}: its certificate stays as it was: it says more of the same files than what was verified now"
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """The passed verifications that stand at a place, by component.
+
+    `faults` are those that do not count, by component, with the reason: what was changed in them, or is not there.
+    """
+
+    entries: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    def said(self, then: str) -> tuple[str, ...]:
+        """A sentence for each that does not count; `then` is what becomes of it."""
+        return tuple(f"{name}: its certificate does not count ({why}); {then}" for name, why in self.faults.items())
+
+
+def certificates(place: OutputPlace) -> Certified | None:
+    """The passed verifications that stand at a place; none where there are none.
 
     None where they cannot be read, or were made by another version of attnfuse.
     """
     path = place.folder / place.beside(VERIFICATION)
     if not path.is_file():
-        return {}
+        return Certified()
     try:
         document = documents.parse(documents.read_text(path), "JSON")
         if (document["schema"], document["attnfuse"]) != (SCHEMA, __version__):
             return None
         for entry in document["components"]:
             _sides(entry)
-        return {str(entry["name"]): entry for entry in document["components"] if entry["passed"] is True}
+        passed = {str(entry["name"]): entry for entry in document["components"] if entry["passed"] is True}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+    faults = {name: why for name, entry in passed.items() if (why := fault_of(entry))}
+    return Certified({name: entry for name, entry in passed.items() if name not in faults}, faults)
+
+
+def says_more(stood: Mapping[str, Any], fresh: Mapping[str, Any]) -> bool:
+    """Whether a certificate says more of the same files, and of the same policy, than a verification that passed later.
+
+    A fuller level does, one that left nothing out, and one on more files of inputs.
+    """
+    question = ("compute", "never_fully_masked")
+    if any(stood[key] != fresh[key] for key in question) or _sides(stood) != _sides(fresh):
+        return False
+    strengths = [(LEVELS.index(one["level"]), not one["not_verified"]) for one in (stood, fresh)]
+    if strengths[0] != strengths[1]:
+        return strengths[0] > strengths[1]
+    return len(stood["data"]) > len(fresh["data"]) > 0
 
 
 def still_holds(

@@ -27,7 +27,8 @@ from attnfuse.report.build import (
 )
 from attnfuse.report.model import AT_COMPILE_TIME, BesideEntry, Report, UnsupportedEntry
 from attnfuse.report.require import parse_requirement
-from attnfuse.report.table import human_bytes, render
+from attnfuse.report.table import render
+from attnfuse.report.units import human_bytes
 from attnfuse.targets import Target
 from tests.support.costs import graph
 from tests.support.graphs import GraphBuilder, transformer

@@ -16,7 +16,7 @@ from attnfuse.cli.request import SourceOptions
 from attnfuse.compiler import VerifyLevel
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.report.table import human_bytes
+from attnfuse.report.units import human_bytes
 from attnfuse.verify import LEVELS
 from attnfuse.verify.limits import at_most
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from attnfuse.errors import OutputError, UsageError
-from attnfuse.output import LITE_CONFIG, MANIFEST, REPORT, VERIFICATION, OutputPlace
+from attnfuse.output import DOCUMENTS, OutputPlace
 from attnfuse.sources import SUFFIX
 
 
@@ -24,7 +24,7 @@ def check_apart(what: str, report: Path, source: Path, output: Path | None) -> N
             raise UsageError(f"the {what} {report} would lie in or over {other}; name another place for it.")
     if output is not None and output.suffix == SUFFIX:
         target = OutputPlace(output.resolve(), is_file=True)
-        if path in (target.folder / target.beside(name) for name in (MANIFEST, REPORT, VERIFICATION, LITE_CONFIG)):
+        if path in (target.folder / target.beside(name) for name in DOCUMENTS):
             raise UsageError(f"the {what} {report} would lie over what is written beside {output}; name another place.")
 
 

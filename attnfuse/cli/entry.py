@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -25,14 +27,28 @@ from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
-from attnfuse.processes import stop_once
+from attnfuse.processes import Terminated, stop_once
 from attnfuse.version import __version__
 
 
 def main() -> NoReturn:
     """All of the console script but what `attnfuse.__main__` does before this can be imported."""
     stop_once()  # a run that is asked to stop cleans up after itself
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except Terminated as stopped:
+        _leave(stopped.code)
+    if code == exit_codes.INTERRUPTED:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int | str | None) -> NoReturn:
+    """End at once: all was cleaned up, and the interpreter's own end waits for threads and frees what was held."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # its reader may be gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else 1)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Way
@@ -28,12 +29,20 @@ class NamedPath(click.Path):
 PATH = NamedPath(path_type=Path)
 
 
+_LEAST = 2**26
+"""Bytes: less than any program of Python that imports numpy takes."""
+
+
 def size(value: str) -> int:
     """A number of bytes: `8GiB`, `8G` (the same), `512MiB`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
     count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
     if count <= 0:
         raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
+    if count < _LEAST:
+        raise click.BadParameter(
+            f"{value!r} is {counted(count, 'byte')}, which nothing can do with; write 8GiB for 8 GiB."
+        )
     return count
 
 
@@ -62,7 +71,7 @@ shape_options = (
         help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
-    click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
+    click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
     click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),

@@ -307,8 +307,9 @@ def _unit(dtype: str) -> float:
 
 
 def _apart_json(one: Apart) -> dict[str, Any]:
-    found = dataclasses.asdict(one)
-    return {**found, **(found.pop("figures") or {"max_abs": None, "relative": None, "cosine": None})}
+    found = dataclasses.asdict(dataclasses.replace(one, figures=None))
+    del found["figures"]
+    return {**found, **dict.fromkeys(Figures._fields), **(one.figures._asdict() if one.figures is not None else {})}
 
 
 def _likeness_json(one: Likeness) -> dict[str, Any]:

@@ -6,6 +6,11 @@
     table      the report for people
     explain    one site for people
     parts      the parts of a pipeline, as a JSON document and for people
+    page       the report as one HTML file, from templates/
+    tree       the sites of a component by module, equal blocks once
+    drawings   what the page draws
+    figures    what a certificate tells of errors
+    units      numbers for people
 
-Only `table` imports rich, and nothing here prints.
+Only `table` imports rich, only `page` jinja2, and nothing here prints.
 """

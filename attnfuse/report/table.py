@@ -193,13 +193,3 @@ def _without_kernel(report: Report) -> list[Text]:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN_IDS]) + (", …" if len(names) > _SHOWN_IDS else "")
-
-
-def human_bytes(count: int) -> str:
-    """A number of bytes with a binary unit: `640.0 MiB`."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    raise AssertionError("unreachable")

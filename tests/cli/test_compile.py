@@ -37,7 +37,7 @@ def test_a_folder_holds_graph_manifest_and_report(command: Command, model: Path,
     before = model.read_bytes()
     answer = command("compile", model, "-o", tmp_path / "out", "--json")
     assert answer.code == 0
-    assert set(tree(tmp_path / "out")) == {"unet.mindir", "lite.cfg", "manifest.json", "report.json"}
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "lite.cfg", "manifest.json", "report.html", "report.json"}
     assert answer.document == json.loads((tmp_path / "out" / "report.json").read_bytes())
     assert [s["id"] for s in answer.document["components"][0]["sites"]] == SITES
     assert answer.document["totals"]["fused"] == 4
@@ -69,7 +69,7 @@ def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path,
     answer = command("compile", model, "-o", tmp_path / "new" / "fused.mindir")
     assert answer.code == 0
     assert answer.out == ""
-    written = {"fused.mindir", "fused.lite.cfg", "fused.manifest.json", "fused.report.json"}
+    written = {"fused.mindir", "fused.lite.cfg", "fused.manifest.json", "fused.report.html", "fused.report.json"}
     assert set(tree(tmp_path / "new")) == written
     assert "wrote" in answer.err
 
@@ -77,7 +77,7 @@ def test_a_mindir_path_gets_its_reports_beside_it(command: Command, model: Path,
 def test_beside_its_source(command: Command, model: Path) -> None:
     assert command("compile", model, "-o", model.parent / "fused.mindir").code == 0
     assert command("compile", model, "-o", model.parent / "fused").code == 0
-    assert len(tree(model.parent)) == 9
+    assert len(tree(model.parent)) == 11
 
 
 @pytest.mark.parametrize("out", ["out", "out.mindir", "in/fused.mindir"])
@@ -153,7 +153,7 @@ def test_the_report_never_lands_on_source_or_output(command: Command, model: Pat
     assert not (tmp_path / "out").exists()
 
 
-OWN = ["manifest.json", "report.json", "verification.json", "lite.cfg"]
+OWN = ["manifest.json", "report.json", "report.html", "verification.json", "lite.cfg"]
 
 
 @pytest.mark.parametrize("name", [*(f"fused.{name}" for name in OWN), "unet_variables/data_0", "fused.mindir"])

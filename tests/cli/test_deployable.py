@@ -175,7 +175,7 @@ def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path,
     }
     assert attnfuse("compile", plain, "-o", tmp_path / "out", "--check")[0] == 0
     assert attnfuse("compile", plain, "-o", tmp_path / "out", "--runtime", "mindspore")[0] == 0
-    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.json"}
+    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.html", "report.json"}
 
 
 def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path
     assert "fused.lite.cfg" in tree(out.parent)
     assert "fused.lite.cfg" in json.loads((out.parent / "fused.manifest.json").read_bytes())["outputs"]
     assert attnfuse("compile", plain, "-o", out, "--runtime", "mindspore")[0] == 0
-    assert set(tree(out.parent)) == {"fused.mindir", "fused.manifest.json", "fused.report.json"}
+    assert set(tree(out.parent)) == {"fused.mindir", "fused.manifest.json", "fused.report.html", "fused.report.json"}
 
 
 def unsupported(graph: Path) -> list[str]:

@@ -8,6 +8,7 @@ scale it assumes.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import json
@@ -199,7 +200,7 @@ class Session:
                 pass
         except BaseException:
             options.terminate = True
-            ended.wait(_PATIENCE)  # for the node that runs: a thread within it cannot outlive the interpreter
+            atexit.register(ended.wait, _PATIENCE)  # a thread within a node cannot outlive the interpreter
             raise
         if errors:
             raise _failed(errors[0]) from None
@@ -225,7 +226,8 @@ class Session:
 
 
 _TIME = "_kernel_time"
-_PATIENCE = 0.7
+_PATIENCE = 5.0
+"""Seconds for a node that runs when it is told to stop. The command does not wait for it: see `attnfuse.cli.entry`."""
 _LOOK_SECONDS = 0.1
 """How long a signal may go unseen that comes just before the wait: see `attnfuse.processes`."""
 
