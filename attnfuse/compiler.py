@@ -36,6 +36,7 @@ from attnfuse.output import (
     digest,
     place,
 )
+from attnfuse.pictures import require_runtime
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
@@ -79,7 +80,8 @@ class CompileRequest:
     whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
     that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
     memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `between` is called after each pass over each component, and has each graph made again.
+    into the output. `golden` writes what the unfused graphs came to, for a device: see `attnfuse.pictures.golden`.
+    `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -101,6 +103,7 @@ class CompileRequest:
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
+    golden: bool = False
     between: Between | None = None
 
 
@@ -160,8 +163,9 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
-        if request.reporters:
-            raise UsageError("--dry-run writes nothing, and a reporter writes into the output; drop one.")
+        if request.reporters or request.golden:
+            what = "a reporter" if request.reporters else "--golden"
+            raise UsageError(f"--dry-run writes nothing, and {what} writes into the output; drop one.")
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
@@ -172,6 +176,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if target.is_file and not source.single_file:
         source_text = request.source if isinstance(request.source, str) else "the source"
         raise UsageError(f"the output {request.output} is one file, and {source_text} a pipeline; name a folder.")
+    if request.golden:
+        _check_golden(request, source)
     if request.check:
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
@@ -186,12 +192,28 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
+        if request.golden:
+            from attnfuse.pictures.golden import write_golden  # the runtime, which a compile does not need otherwise
+
+            (folder,) = source.paths
+            write_golden(
+                [r.component for r in outcome.components], Path(folder), stage.work / "unfused", stage, progress
+            )
         progress.stage("", "write")
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
     known.end(stage)
     return replace(outcome, written=True, cache_error=known.cache_error)
+
+
+def _check_golden(request: CompileRequest, source: Source) -> None:
+    """Raise UsageError, before the long work, where the unfused graphs make no picture."""
+    require_runtime("--golden", "cpu")
+    if request.check:
+        raise UsageError("--check compares, and --golden is no part of that; drop it.")
+    if source.single_file or request.components or request.shapes.dynamic is not None:
+        raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
