@@ -21,6 +21,7 @@ from attnfuse import pass_manager, plugins, processes
 from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.lora.given import GivenLora, check_used
 from attnfuse.mindir import codec
 from attnfuse.output import (
     MANIFEST,
@@ -72,7 +73,8 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
+    weights. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
@@ -90,6 +92,7 @@ class CompileRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -234,6 +237,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             known.traces,
             Terms(floats=request.target.floats, strict_config=request.strict_config),
             request.trace,
+            request.loras,
         )
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
@@ -248,6 +252,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> CompileOutcome:
     known, source, passes = _open(request)
+    check_used(source.loras, source.owners)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -288,7 +293,10 @@ def _produce(
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
-    _standing(request, source, target, known)  # what nothing can be added to is said before the long work
+    # What nothing can be added to is said before the long work.
+    before = _standing(request, source, target, known)
+    stays = () if before is None else before.kept
+    check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
     carried = source.carried()
     for name, text in ({} if carried is None else carried.files).items():
@@ -404,7 +412,7 @@ def _standing(request: CompileRequest, source: Source, target: OutputPlace, know
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:
         # To check is to compare, which says the same of a file that is another.
-        standing.check(request.target, None if request.check else known.digests.holds)
+        standing.check(request.target, None if request.check else known.digests.holds, source.loras)
     return standing
 
 

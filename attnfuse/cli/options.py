@@ -108,6 +108,13 @@ target_options = (
 
 trace_options = (
     click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="Merge a LoRA into the weights, with a scale of 1 or that one (repeatable).",
+    ),
+    click.option(
         "--strict-config",
         is_flag=True,
         help="Leave out components whose configuration mindone's class does not take, instead of a warning.",

@@ -12,6 +12,7 @@ from attnfuse import pass_manager
 from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -44,6 +45,7 @@ class SourceOptions:
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
+    loras: tuple[str, ...]
     runtime: str
     soc: str
     policy_file: Path | None
@@ -72,6 +74,7 @@ class SourceOptions:
                 self.batch, self.height, self.width, self.sequence_length, self.frames, self.guidance, self.dynamic
             ),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
+            loras=tuple(map(parse_lora, self.loras)),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),

@@ -27,6 +27,7 @@ from attnfuse.cli.options import (
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import OutputError, UsageError
+from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.units import human_bytes
@@ -40,7 +41,7 @@ from attnfuse.verify.watch import watched
 
 # What of the options, as the command's parameters are called, says how a source is traced.
 _SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
-_OF_SOURCE = (*_SHAPES, "dtype", "inputs_file", "strict_config", "trace", "cache_dir")
+_OF_SOURCE = (*_SHAPES, "dtype", "inputs_file", "loras", "strict_config", "trace", "cache_dir")
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
@@ -217,6 +218,7 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         dtype=rest["dtype"],
         shapes=ShapeOptions(*(rest[name] for name in _SHAPES)),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
+        loras=tuple(map(parse_lora, rest["loras"])),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],
         trace=rest["trace"],
