@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
 
+from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
-from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, Way
+from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, ShapeOptions, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +26,20 @@ class NamedPath(click.Path):
             self.fail("a path is needed; it was given an empty one.", param, ctx)
         return super().convert(value, param, ctx)
 
+
+class Length(click.ParamType):
+    """A number of tokens, `154`, or that of one component, `unet=154`."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        name, equals, number = str(value).rpartition("=")
+        if not (number.isascii() and number.isdigit() and int(number)) or (equals and not name):
+            self.fail(f"{value!r} is no length; give a number of tokens, or NAME=N for one component.", param, ctx)
+        return name, int(number)
+
+
+LENGTH = Length()
 
 PATH = NamedPath(path_type=Path)
 
@@ -53,6 +68,25 @@ def max_memory(command: Command) -> Command:
     )
 
 
+SHAPES = ("batch", "height", "width", "sequence_lengths", "frames", "guidance", "dynamic", "timestep_dtype")
+"""What of `shape_options`, as the command's parameters are called, says which shapes and types inputs have."""
+
+
+def shapes_of(options: Mapping[str, Any]) -> ShapeOptions:
+    """What `shape_options` say of shapes. Raises UsageError where they say two things of one."""
+    lengths: dict[str, int] = {}
+    for name, length in options["sequence_lengths"]:
+        if lengths.setdefault(name, length) != length:
+            of = f" of {name}" if name else ""
+            raise UsageError(f"--sequence-length{of} is given twice, {lengths[name]} and {length}; drop one.")
+    plain = lengths.pop("", None)
+    return ShapeOptions(
+        **{name: options[name] for name in SHAPES if name != "sequence_lengths"},
+        sequence_length=plain,
+        sequence_lengths=tuple(lengths.items()),
+    )
+
+
 def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """The options as one decorator, in the order in which help lists them."""
 
@@ -74,7 +108,19 @@ shape_options = (
     click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
-    click.option("--sequence-length", type=click.IntRange(1), help="Text tokens."),
+    click.option(
+        "--sequence-length",
+        "sequence_lengths",
+        type=LENGTH,
+        multiple=True,
+        metavar="[NAME=]N",
+        help="Text tokens, of all components or of one (unet=154; repeatable).",
+    ),
+    click.option(
+        "--timestep-dtype",
+        type=click.Choice(["float32", "int64"]),
+        help="Data type of the scheduler's timesteps.  [default: as the scheduler has them]",
+    ),
     click.option("--frames", type=click.IntRange(1), help="Frames of a video."),
     click.option("--guidance/--no-guidance", default=None, help="Trace for guidance in one batch, or without."),
     click.option(

@@ -56,9 +56,10 @@ def compile(  # noqa: A001  # it is what it does
     batch: int | None = None,
     height: int | None = None,
     width: int | None = None,
-    sequence_length: int | None = None,
+    sequence_length: int | Mapping[str, int] | None = None,
     frames: int | None = None,
     guidance: bool | None = None,
+    timestep_dtype: Literal["float32", "int64"] | None = None,
     runtime: Literal["lite", "mindspore"] = "lite",
     soc: str = "ascend910b",
     policy: PolicyLike | None = None,
@@ -75,8 +76,9 @@ def compile(  # noqa: A001  # it is what it does
     `source` is what `DiffusionPipeline.from_pretrained` or a model class of mindone returned, with its weights; it is
     left exactly as it was. `output` is a folder; None writes nothing. `components` selects among the pipeline's
     (docs/components.md). `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` text
-    tokens, `frames` those of a video; left out, they are the pipeline's defaults. `guidance` says whether the denoiser
-    gets two rows an image; left out, as the pipeline does. Any cell can be compiled as the call
+    tokens (or `{"unet": 154}`, those of single components), `frames` those of a video; left out, they are the
+    pipeline's defaults. `guidance` says whether the denoiser gets two rows an image, `timestep_dtype` which type the
+    scheduler's timesteps have; left out, as the pipeline does. Any cell can be compiled as the call
     `source(*inputs)`: `inputs` are tensors (of MindSpore or numpy) of which shape and type are read, or tuples and
     lists of such; each tensor is an input of the graph.
 
@@ -117,7 +119,17 @@ def compile(  # noqa: A001  # it is what it does
         "seed": seed,
         "data": None if data is None else str(Path(data).resolve()),
     }
-    shapes = ShapeOptions(batch, height, width, sequence_length, frames, guidance)
+    named = sequence_length if isinstance(sequence_length, Mapping) else {}
+    shapes = ShapeOptions(
+        batch,
+        height,
+        width,
+        None if isinstance(sequence_length, Mapping) else sequence_length,
+        frames,
+        guidance,
+        sequence_lengths=tuple(named.items()),
+        timestep_dtype=timestep_dtype,
+    )
     with _work_folder(None if target is None else target.path.parent) as work, _shown(progress) as shown:
         configs = work / "configs"
         configs.mkdir()
