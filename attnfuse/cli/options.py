@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.targets.names import soc_named
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, ShapeOptions, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,6 +42,25 @@ class Length(click.ParamType):
 
 
 LENGTH = Length()
+
+
+class SocName(click.ParamType):
+    """A SoC, by its name or that of a board."""
+
+    name = "soc"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return soc_named(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(SOCS)}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in SOCS if name.startswith(incomplete.lower())]
+
 
 PATH = NamedPath(path_type=Path)
 
@@ -137,7 +158,13 @@ component_option = click.option(
 
 target_options = (
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
-    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option(
+        "--soc",
+        type=SocName(),
+        default="ascend910b",
+        show_default=True,
+        help="Target SoC, or a board as npu-smi names it: 910B4, 310P3.",
+    ),
     click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
     click.option(
         "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."

@@ -39,7 +39,8 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import to_json
-from attnfuse.targets import RUNTIMES, SOCS, Target
+from attnfuse.targets import RUNTIMES, Target
+from attnfuse.targets.names import soc_named
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
@@ -100,7 +101,8 @@ def compile(  # noqa: A001  # it is what it does
     ours. Whatever is raised, nothing was written.
     """
     given = given_policy(policy, force_cast_dtype, no_flash)
-    _check_choices(runtime, soc, verify)
+    _check_choices(runtime, verify)
+    soc = soc_named(soc)
     for text in require:
         parse_requirement(text)
     target = None if output is None else place(Path(output), ())
@@ -151,8 +153,8 @@ def compile(  # noqa: A001  # it is what it does
         return _finish(_run(request, work, shown), None if target is None else target.path)
 
 
-def _check_choices(runtime: str, soc: str, verify: str) -> None:
-    for name, given, known in (("runtime", runtime, RUNTIMES), ("soc", soc, SOCS), ("verify", verify, _LEVELS)):
+def _check_choices(runtime: str, verify: str) -> None:
+    for name, given, known in (("runtime", runtime, RUNTIMES), ("verify", verify, _LEVELS)):
         if given not in known:
             raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
 

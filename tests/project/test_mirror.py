@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 
 _SUBJECTS = {
+    "browser": "the HTML report as a person sees it",
     "cli": "the commands as a user has them, each through all of attnfuse",
     "lite": "MindSpore Lite 2.0.0, which reads what attnfuse writes",
     "numeric": "numbers of rewritten graphs, whatever wrote them",
