@@ -15,11 +15,13 @@ _SECTIONS: Mapping[str, Sequence[str]] = {
         *("parse", "short", "command", "weights", "keep_best"),
     ),
     "What is compiled": (
-        *("components", "dtype", "batch", "dynamic", "height", "width", "sequence_length", "frames", "guidance"),
-        *("inputs_file", "strict_config", "trace", "jobs", "cache_dir"),
+        *("components", "dtype", "batch", "dynamic", "height", "width", "sequence_lengths", "frames", "guidance"),
+        *("timestep_dtype", "inputs_file", "loras", "strict_config", "trace", "jobs", "cache_dir"),
     ),
     "Target and policy": ("runtime", "soc", "policy_file", "force_cast_dtype", "no_flash", "pass_options"),
-    "Verification": (*("level", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),),
+    "Verification": (
+        *("level", "golden", "data", "seed", "again", "max_memory", "certificate", "measure_memory", "profiled"),
+    ),
     "What is told": ("print_after", "print_to", "time_passes", "progress", "verbose", "log_file"),
 }
 """By title the options in it, as the parameters of commands are called; what is in none stands last."""

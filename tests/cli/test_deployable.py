@@ -165,7 +165,7 @@ def test_a_result_compiled_again_stays_as_it_is(attnfuse: Run, plain: Path, tmp_
 
 def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
     assert attnfuse("compile", plain, "-o", tmp_path / "out")[0] == 0
-    text = (tmp_path / "out" / "lite.cfg").read_text(encoding="ascii")
+    text = (tmp_path / "out" / "configs" / "unet.cfg").read_text(encoding="ascii")
     # As MindSpore Lite's two parsers read it: a comment opens its line, a key and a value are parted by one sign.
     assert all(line.startswith(("#", "[")) or line.count("=") == 1 for line in text.splitlines() if line)
     parser = configparser.ConfigParser()
@@ -176,7 +176,8 @@ def test_the_configuration_is_written_for_lite_alone(attnfuse: Run, plain: Path,
     }
     assert attnfuse("compile", plain, "-o", tmp_path / "out", "--check")[0] == 0
     assert attnfuse("compile", plain, "-o", tmp_path / "out", "--runtime", "mindspore")[0] == 0
-    assert set(tree(tmp_path / "out")) == {"unet.mindir", "manifest.json", "report.html", "report.json"}
+    written = {"unet.mindir", "manifest.json", "report.html", "report.json", "README.md"}
+    assert set(tree(tmp_path / "out")) == written
 
 
 def test_the_configuration_of_one_file_lies_beside_it(attnfuse: Run, plain: Path, tmp_path: Path) -> None:
