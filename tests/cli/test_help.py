@@ -20,13 +20,19 @@ def commands(group: click.Group = cli, path: tuple[str, ...] = ()) -> Iterator[t
             yield (*path, name), command
 
 
+def help_of(command: click.Command) -> str:
+    """As the group has it: click keeps the help option of the first context that a command is asked in."""
+    context = click.Context(command, info_name="x", terminal_width=80, help_option_names=["-h", "--help"])
+    return command.get_help(context)
+
+
 ALL = [pytest.param(command, id=" ".join(path)) for path, command in commands()]
 
 
 @pytest.mark.parametrize("command", ALL)
 def test_every_command_has_examples_and_exit_codes(command: click.Command) -> None:
     assert isinstance(command, HelpfulCommand)
-    text = command.get_help(click.Context(command, info_name="x", terminal_width=80))
+    text = help_of(command)
     examples, _, codes = text.partition("Examples:")[2].partition("Exit codes:")
     assert examples.strip().splitlines() != []
     assert codes.split()[:2] == ["0", "done"]
@@ -51,8 +57,7 @@ def test_every_option_is_explained(command: click.Command) -> None:
 
 def test_options_stand_in_sections() -> None:
     command = cli.commands["compile"]
-    context = click.Context(command, info_name="compile", terminal_width=80, help_option_names=["-h", "--help"])
-    text = command.get_help(context)
+    text = help_of(command)
     titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
         *("Result:", "What is compiled:", "Target and policy:", "Verification:", "What is told:", "Other:"),
