@@ -43,6 +43,7 @@ _ACROSS = {
     "passes/attention/test_absorbed_rows": "rows that a mask leaves no key: what is told, assumed and written",
     "passes/attention/test_softmax_by_hand": "softmaxes written with exponentials: identities, census and numbers",
     "passes/attention/test_weights": "what leaves attention weights as they are, and what does not",
+    "verify/test_interrupted": "what a verification leaves that is asked to stop, at any moment",
     "verify/numbers/test_fully_masked_rows": "rows without a key that are no number: draws, comparison and mutants",
     "verify/numbers/test_assumptions": "what verification asks of a rewrite's assumptions",
     "verify/numbers/test_gaps": "numbers around an operator without a rule: graph/gaps.py and full.py",
