@@ -21,6 +21,7 @@ from attnfuse import pass_manager, plugins, processes
 from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.lora.given import GivenLora, check_used
 from attnfuse.mindir import codec
 from attnfuse.output import (
     MANIFEST,
@@ -36,6 +37,7 @@ from attnfuse.output import (
     digest,
     place,
 )
+from attnfuse.pictures import require_runtime
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
@@ -71,7 +73,8 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
+    weights. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
@@ -79,7 +82,8 @@ class CompileRequest:
     whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
     that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
     memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `between` is called after each pass over each component, and has each graph made again.
+    into the output. `golden` writes what the unfused graphs came to, for a device: see `attnfuse.pictures.golden`.
+    `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
@@ -88,6 +92,7 @@ class CompileRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -101,6 +106,7 @@ class CompileRequest:
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
+    golden: bool = False
     between: Between | None = None
 
 
@@ -160,8 +166,9 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if request.output is None:
         if request.verify != "none":
             raise UsageError("--dry-run writes no graph that could be verified; drop it or --verify.")
-        if request.reporters:
-            raise UsageError("--dry-run writes nothing, and a reporter writes into the output; drop one.")
+        if request.reporters or request.golden:
+            what = "a reporter" if request.reporters else "--golden"
+            raise UsageError(f"--dry-run writes nothing, and {what} writes into the output; drop one.")
         return _census(request, progress, weights=True)
     if request.verify != "none":
         require_executor(request.verify)
@@ -172,6 +179,8 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
     if target.is_file and not source.single_file:
         source_text = request.source if isinstance(request.source, str) else "the source"
         raise UsageError(f"the output {request.output} is one file, and {source_text} a pipeline; name a folder.")
+    if request.golden:
+        _check_golden(request, source)
     if request.check:
         if request.verify != "none":
             raise UsageError("--check compares and does not verify; drop it or --verify.")
@@ -186,12 +195,28 @@ def compile(request: CompileRequest, progress: Progress | None = None) -> Compil
         outcome, standing = _produce(request, source, passes, target, known, stage, stage.work, stage.root, progress)
         if outcome.unmet or (outcome.verification is not None and not outcome.verification.passed):
             return outcome
+        if request.golden:
+            from attnfuse.pictures.golden import write_golden  # the runtime, which a compile does not need otherwise
+
+            (folder,) = source.paths
+            write_golden(
+                [r.component for r in outcome.components], Path(folder), stage.work / "unfused", stage, progress
+            )
         progress.stage("", "write")
         if standing is not None and not standing.unchanged():
             raise OutputError(f"{target.path} changed while this was compiled; compile again to add to what is there.")
         stage.publish()
     known.end(stage)
     return replace(outcome, written=True, cache_error=known.cache_error)
+
+
+def _check_golden(request: CompileRequest, source: Source) -> None:
+    """Raise UsageError, before the long work, where the unfused graphs make no picture."""
+    require_runtime("--golden", "cpu")
+    if request.check:
+        raise UsageError("--check compares, and --golden is no part of that; drop it.")
+    if source.single_file or request.components or request.shapes.dynamic is not None:
+        raise UsageError("--golden runs all components of a pipeline, of known sizes; drop it, or name a pipeline.")
 
 
 def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_manager.Pass, ...]]:
@@ -212,6 +237,7 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             known.traces,
             Terms(floats=request.target.floats, strict_config=request.strict_config),
             request.trace,
+            request.loras,
         )
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
@@ -226,6 +252,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> CompileOutcome:
     known, source, passes = _open(request)
+    check_used(source.loras, source.owners)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -266,7 +293,10 @@ def _produce(
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
-    _standing(request, source, target, known)  # what nothing can be added to is said before the long work
+    # What nothing can be added to is said before the long work.
+    before = _standing(request, source, target, known)
+    stays = () if before is None else before.kept
+    check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
     carried = source.carried()
     for name, text in ({} if carried is None else carried.files).items():
@@ -382,7 +412,7 @@ def _standing(request: CompileRequest, source: Source, target: OutputPlace, know
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:
         # To check is to compare, which says the same of a file that is another.
-        standing.check(request.target, None if request.check else known.digests.holds)
+        standing.check(request.target, None if request.check else known.digests.holds, source.loras)
     return standing
 
 

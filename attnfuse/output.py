@@ -32,7 +32,9 @@ VERIFICATION = "verification.json"
 README = "README.md"
 CONVERT = "convert.sh"
 LITE_CONFIG = "lite.cfg"
-DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG)
+ALIGN = "align.py"
+GOLDEN = "golden"
+DOCUMENTS = (MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, LITE_CONFIG, ALIGN)
 """What attnfuse writes beside graphs and weights."""
 MANIFEST_SCHEMA: Final = "attnfuse.manifest/2"
 _PREFIX = ".attnfuse-"
@@ -175,6 +177,22 @@ def _place(output: Path, inputs: Iterable[Path]) -> OutputPlace:
     return found
 
 
+def free_place(output: Path) -> OutputPlace:
+    """Where the files are to lie: a folder that is not there yet, or is empty.
+
+    Raises UsageError where something is there, OutputError where the system does not let it be looked for.
+    """
+    try:
+        path = output.resolve()
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise UsageError(f"the output {output} exists already; name another folder with -o, or remove it.")
+    except (OSError, RuntimeError) as error:
+        raise OutputError(
+            f"the output {output} cannot be written: {getattr(error, 'strerror', '') or error}."
+        ) from None
+    return OutputPlace(path, is_file=False)
+
+
 def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """Raise UsageError where a file of one of these names would be one of attnfuse's own documents, or would be written
     over a file beside a graph that is none of the output's. `names` are as in a folder.
@@ -214,11 +232,12 @@ def _foreign(found: OutputPlace) -> str | None:
     if listed is None:
         return _other_manifest(found)
     if not found.is_file:
-        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION}
+        listed |= {MANIFEST, REPORT, REPORT_PAGE, VERIFICATION, ALIGN}
         for root, _, names in os.walk(found.path):
             for name in sorted(names):
                 relative = (Path(root) / name).relative_to(found.path).as_posix()
-                if relative not in listed:
+                # What a run came to, as a certificate: on another machine it may differ, and so no manifest lists it.
+                if relative not in listed and not relative.startswith(f"{GOLDEN}/"):
                     return f"holds {relative}, which attnfuse did not write"
     return None
 

@@ -26,6 +26,8 @@ from pydantic import BaseModel, ValidationError
 from attnfuse import pass_manager
 from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
+from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.given import GivenLora
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
@@ -152,6 +154,7 @@ class SourceRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
@@ -174,6 +177,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         Incremental(request.cache).traces,
         Terms(floats=target.floats, strict_config=request.strict_config),
         request.trace,
+        request.loras,
     )
 
 
@@ -324,6 +328,11 @@ class _Job:
         if self.load is None:
             return self._alone(files, stood)
         source = self.load(self.component.name, self.progress, weights=True)
+        if baked_in(source.fixed) != baked_in(self.component.fixed):
+            raise UsageError(
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
+                f"{FIXED_NAME} in its {MANIFEST}); give the same."
+            )
         changed = self._changed_inputs(source)
         if (
             stood is not None

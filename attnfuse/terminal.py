@@ -27,6 +27,7 @@ _SAID = {
     "unchanged": "unchanged",
     "weights": "writing weights",
     "verify": "verifying",
+    "golden": "running the unfused graphs",
     "write": "syncing",
 }
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from attnfuse.cli import exit_codes
+from attnfuse.cli.compare import compare_command
 from attnfuse.cli.compile import compile_command
 from attnfuse.cli.components import components_command
 from attnfuse.cli.console import say
@@ -22,6 +23,8 @@ from attnfuse.cli.passes import passes_command
 from attnfuse.cli.plugins import plugins_command
 from attnfuse.cli.policy import policy_group
 from attnfuse.cli.reduce import reduce_command
+from attnfuse.cli.report import report_command
+from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
 from attnfuse.errors import AttnfuseError, InternalError, OutputError, PluginError
@@ -91,6 +94,7 @@ def cli() -> None:
 
 
 for _command in (
+    compare_command,
     compile_command,
     components_command,
     explain_command,
@@ -99,6 +103,8 @@ for _command in (
     plugins_command,
     policy_group,
     reduce_command,
+    report_command,
+    run_command,
     text_command,
     verify_command,
 ):

@@ -19,6 +19,7 @@ from typing import Any
 from attnfuse import compiler
 from attnfuse.compiler import CompileOutcome, CompileRequest
 from attnfuse.errors import AttnfuseError, InternalError
+from attnfuse.lora.given import Lora
 from attnfuse.policy import PassOption, Policy, Rule
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.processes import die_with, stop_once
@@ -47,6 +48,7 @@ class CapturedSource:
     pipeline: Path | None = None
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     unsaved: tuple[str, ...] = ()
+    loras: tuple[Lora, ...] = ()
 
     @property
     def single_file(self) -> bool:
@@ -59,6 +61,10 @@ class CapturedSource:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.traces)
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return tuple(traced.plan.model for traced in self.traces.values())
 
     @property
     def order(self) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
     entries = [entry for entry, _ in given]
     call = Call(spec.method, arguments(entries, fixed), _outputs(spec, context))
     warnings = [
-        assumption(context.pipeline.classes.get("scheduler")) for entry, _ in given if entry.dtype == "timestep"
+        assumption(context.pipeline.classes.get("scheduler"))
+        for entry, _ in given
+        if entry.dtype == "timestep" and context.shapes.timestep_dtype is None
     ]
     return ComponentPlan(
         name=name,
@@ -109,7 +111,7 @@ def _dtype(wanted: str, model_dtype: str, context: SpecContext) -> str:
     if wanted == FLOAT:
         return model_dtype
     if wanted == "timestep":
-        return timestep_dtype(context.pipeline.classes.get("scheduler"))
+        return context.shapes.timestep_dtype or timestep_dtype(context.pipeline.classes.get("scheduler"))
     return wanted
 
 

@@ -69,7 +69,8 @@ class ShapeOptions:
 
     `batch` counts images or videos, `height` and `width` are pixels, `sequence_length` is the number of text tokens,
     `frames` those of a video, `guidance` whether a batch is doubled for classifier-free guidance (None: as the
-    pipeline does by default). `dynamic` names what is left open: "batch".
+    pipeline does by default). `dynamic` names what is left open: "batch". `sequence_lengths` are those of single
+    components, by name, which overrule `sequence_length`. `timestep_dtype` is the type of the scheduler's timesteps.
     """
 
     batch: int | None = None
@@ -79,6 +80,8 @@ class ShapeOptions:
     frames: int | None = None
     guidance: bool | None = None
     dynamic: Literal["batch"] | None = None
+    sequence_lengths: tuple[tuple[str, int], ...] = ()
+    timestep_dtype: Literal["float32", "int64"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

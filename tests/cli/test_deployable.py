@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -199,10 +200,17 @@ def unsupported(graph: Path) -> list[str]:
 
 def tables_of_the_readme() -> list[str]:
     """The rows of what it shows of the demo's compile, and how much was legalised."""
-    lines = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8").splitlines()
-    shown = [line.strip() for line in lines if line.startswith(("    │ ", "    legalised "))]
-    assert len(shown) == 4 + 5 + 1
-    return shown
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = text[text.index("    estimate for ") : text.index("    deployable: ")].splitlines()
+    names = ("unet ", "vae_decoder ", "vae_encoder ", "text_encoder ", "total ", "legalised ")
+    rows = [row for line in shown if (row := line.strip()).startswith(names)]
+    assert len(rows) == 4 + 5 + 1
+    return [without_errors(row) for row in rows]
+
+
+def without_errors(text: str) -> str:
+    """Words alone, and of the figures of a verification none: they are of a run."""
+    return re.sub(r" +\d\.\d\de-\d\d| +", lambda found: " " if found[0].isspace() else "", text)
 
 
 @pytest.mark.mindspore
@@ -222,7 +230,7 @@ def test_every_graph_of_the_demo_is_deployable(
     for name in names:
         assert unsupported(out / f"{name}_graph.mindir") == []
     if manifest["versions"]["mindspore"] == "2.7.1":  # as in README.md
-        assert [row for row in tables_of_the_readme() if row not in said] == []
+        assert [row for row in tables_of_the_readme() if row not in without_errors(said)] == []
     # No component carries a weight of another.
     held: dict[str, set[str]] = {
         name: {parameter_name(p) for p in parameters(codec.parse((out / f"{name}_graph.mindir").read_bytes(), name))}

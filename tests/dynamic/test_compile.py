@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from attnfuse import compiler
 from attnfuse.compiler import CompileRequest, inspect
 from attnfuse.errors import TraceError
 from attnfuse.ir.graph import Model
+from attnfuse.lora.given import Lora
 from attnfuse.mindir import codec
 from attnfuse.preflight import ComponentTypes
 from attnfuse.progress import Progress
@@ -35,6 +36,11 @@ class _Source:
     single_file: bool = False
     paths: Iterable[Path] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    loras: Sequence[Lora] = ()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return self.names
 
     @property
     def names(self) -> tuple[str, ...]:
