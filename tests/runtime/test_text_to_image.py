@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.tracing.demo import write_json
+from attnfuse.tracing.demo import write_demo, write_json
 from attnfuse_runtime import AttnfuseRuntimeError, noise
 from attnfuse_runtime.manifest import Manifest, Tensor
 from attnfuse_runtime.noise import Array
@@ -35,6 +35,21 @@ def test_latents_pictures_and_tokens_are_mindones() -> None:
     wrong = {name: apart for name, apart in found.items() if not apart["latents"] <= ROUNDINGS}
     wrong |= {name: apart for name, apart in found.items() if not apart["pictures"] <= HALF_A_LEVEL + ROUNDINGS}
     assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_a_prompt_of_150_tokens_on_the_demo_pipeline(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    done = forks.script("-m", "tests.support.demo_loops", str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found.keys() == {"long", "long-off", "off"}
+    for name, apart in found.items():
+        # A scale of 7.5 adds up what the two halves are off by, 7.5 times the one and 6.5 times the other.
+        allowed = ROUNDINGS * (1 if name.endswith("off") else 14)
+        assert apart["latents"] <= allowed, name
+        assert apart["pictures"] <= HALF_A_LEVEL + allowed, name
 
 
 @pytest.fixture
