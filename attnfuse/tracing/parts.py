@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from attnfuse.errors import SourceError
+from attnfuse.errors import SourceError, UsageError
 from attnfuse.tracing.checkpoint import damage, has_weights, stored_tensors
 from attnfuse.tracing.component_plans import given_library, plan_call, plan_given_call
 from attnfuse.tracing.config_check import check_config
@@ -46,6 +46,7 @@ class Part:
     `model` is its attribute, `components` the graphs' names. `plans` is empty where it holds no network
     (`is_network` false) or where `problem`, in words that follow "component NAME:", says why it cannot be traced.
     `contradictions` say what does not fit together in the pipeline, this part being one of it: whole sentences.
+    `misuse` is a sentence too: what the user asked of it that it cannot be traced for.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Part:
     is_network: bool = True
     problem: str = ""
     contradictions: tuple[str, ...] = ()
+    misuse: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequen
         if problem:
             return Part(model, class_name, components, problem=problem)
         plans = tuple(plan_call(spec, name, context, doubts) for spec, name in zip(specs, components, strict=True))
+    except UsageError as error:
+        return Part(model, class_name, components, misuse=str(error))
     except SourceError as error:  # a configuration that it needs, its own or another's, is damaged
         problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
         return Part(model, class_name, components, problem=problem)

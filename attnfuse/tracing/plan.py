@@ -42,12 +42,13 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 def survey(
@@ -63,6 +64,17 @@ def survey(
     overrules the table. For any batch, a plan has its twins. Raises UsageError for a bad dtype or shape or for what is
     given to no part, SourceError for a folder that is not a pipeline or is damaged.
     """
+    parts = _surveyed(folder, dtype, shapes, given, terms)
+    for part in parts:
+        if part.misuse:
+            raise UsageError(part.misuse)
+    return parts
+
+
+def _surveyed(
+    folder: Path, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
+) -> tuple[Part, ...]:
+    """`survey`, with what was asked of a part in vain not raised, but told of it."""
     if shapes.dynamic is None:
         return _survey(folder, dtype, shapes, given, terms)
     if shapes.batch is not None:
@@ -113,14 +125,67 @@ def _survey(
     names = [name for name in _ORDER if name in pipeline.classes]
     names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
-        plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
+        _plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
         for name in names
     )
     _check_components(surveyed, given)
+    _check_lengths(surveyed, shapes, given)
+    _check_timesteps(surveyed, shapes)
     found = () if family is None else contradictions(context, family)
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
     return tuple(_contradicted(part, pipeline, found) for part in surveyed)
+
+
+def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
+    """`plan_part`, with the length of a text that the part has of its own."""
+    part = plan_part(context, family, given, terms)
+    named = {name: length for name, length in context.shapes.sequence_lengths if name in (part.model, *part.components)}
+    if not named or family is None or given or not part.is_network or part.problem:
+        return part
+    if len(set(named.values())) > 1:
+        raise UsageError(f"--sequence-length gives {part.model} two lengths ({_said(named)}); give one.")
+    length = next(iter(named.values()))
+    found = _at_length(context, family, terms, length)
+    # One that changes nothing is no length of this part, unless it is the one it has anyway.
+    if found.plans == part.plans and _at_length(context, family, terms, length - 1 or 2).plans == part.plans:
+        raise UsageError(f"--sequence-length {_said(named)}: {part.model} has no text of that length; drop it.")
+    return found
+
+
+def _at_length(context: SpecContext, family: PipelineFamily, terms: Terms, length: int) -> Part:
+    """A part at that length of a text, whatever others have."""
+    context = replace(context, shapes=replace(context.shapes, sequence_length=length))
+    return plan_part(replace(context, sizes=family.sizes(context)), family, (), terms)
+
+
+def _said(lengths: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={length}" for name, length in lengths.items())
+
+
+def _check_lengths(parts: Sequence[Part], shapes: ShapeOptions, given: Sequence[GivenCall]) -> None:
+    """Raise UsageError where a length is given to what the pipeline has not, or to a call with shapes of its own."""
+    known = [name for part in parts if part.is_network for name in dict.fromkeys((*part.components, part.model))]
+    for name, length in shapes.sequence_lengths:
+        if name not in known:
+            raise UsageError(
+                f"--sequence-length {name}={length}: there is no component {name!r}; {suggestion(name, known)}"
+            )
+        for call in given:
+            if name in (call.component, call.part):
+                raise UsageError(f"--sequence-length {name}={length}: --inputs gives all shapes of {name}; drop one.")
+
+
+def _check_timesteps(parts: Sequence[Part], shapes: ShapeOptions) -> None:
+    """Raise UsageError where a type is asked for, and no part takes a timestep as the scheduler has it."""
+    if shapes.timestep_dtype is None or any(part.problem or part.misuse for part in parts):
+        return
+    fixed = [one.name for part in parts for plan in part.plans for one in plan.fixed]
+    if "timestep_dtype" not in fixed:
+        raise UsageError(
+            f"--timestep-dtype {shapes.timestep_dtype} is for components that take the scheduler's timesteps, and none"
+            " does here; drop it."
+        )
 
 
 def _contradicted(part: Part, pipeline: PipelineFolder, found: Sequence[Contradiction]) -> Part:
@@ -158,12 +223,14 @@ def plan_all(
     for a folder that is not a pipeline, is damaged, or holds parts that do not fit together (of what is asked for),
     TraceError where nothing can be traced.
     """
-    parts = [part for part in survey(folder, dtype, shapes, given, terms) if part.is_network]
+    parts = [part for part in _surveyed(folder, dtype, shapes, given, terms) if part.is_network]
     known = [name for part in parts for name in part.components]
     for name in components:
         if name not in known:
             raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
     for part in parts:
+        if part.misuse and (not components or not set(components).isdisjoint(part.components)):
+            raise UsageError(part.misuse)
         if part.contradictions and any(not components or plan.name in components for plan in part.plans):
             raise SourceError(part.contradictions[0])
     plans = tuple(plan for part in parts for plan in part.plans if not components or plan.name in components)
@@ -179,7 +246,7 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures, tuple(known))
+    return Planned(plans, failures, tuple(known), tuple(part.model for part in parts))
 
 
 def plan_pipeline(
@@ -233,7 +300,8 @@ def _read_configs(pipeline: PipelineFolder, family: PipelineFamily | None) -> Co
 
 
 def _check_shapes(shapes: ShapeOptions) -> None:
-    for name in ("batch", "height", "width", "sequence_length", "frames"):
-        value = getattr(shapes, name)
+    named = {name: getattr(shapes, name) for name in ("batch", "height", "width", "sequence_length", "frames")}
+    named |= {f"sequence length of {name}": length for name, length in shapes.sequence_lengths}
+    for name, value in named.items():
         if value is not None and value < 1:
             raise UsageError(f"{name.replace('_', ' ')} {value} is not a positive number.")

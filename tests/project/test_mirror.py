@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 
 _SUBJECTS = {
+    "browser": "the HTML report as a person sees it",
     "cli": "the commands as a user has them, each through all of attnfuse",
     "lite": "MindSpore Lite 2.0.0, which reads what attnfuse writes",
     "numeric": "numbers of rewritten graphs, whatever wrote them",
@@ -34,6 +35,7 @@ _ACROSS = {
     "dynamic/test_inference": "MindSpore's inference over what `dynamic` makes",
     "dynamic/test_plan": "what plan, output and report say of any batch",
     "dynamic/test_rewriting": "passes and verification of a component for any batch",
+    "lora/test_fused": "merged weights, held to mindone's own fuse_lora",
     "live/test_demo": "mindone's guide on the demo pipeline",
     "live/test_live": "a user's session, from outside",
     "passes/attention/lower/test_open_sizes": "all forms of attention, of sizes unknown before run time",
@@ -67,6 +69,7 @@ _ACROSS = {
     "verify/test_composites": "composites with mistakes planted in them",
     "verify/test_gates": "gates and rotations with mistakes planted in them",
     "test_forks": "how these tests start processes with MindSpore in them",
+    "verify/test_interrupted": "a verification that is stopped at any moment leaves nothing",
     "verify/test_mutants": "all checks, over planted mistakes",
     "verify/test_repeated_blocks": "mistakes in one of several equal blocks, and at borders of steps",
     "verify/test_transposed": "products that transpose, with mistakes planted in them",

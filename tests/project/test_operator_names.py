@@ -194,7 +194,10 @@ _ABOUT = {
         "Mul Muls Div Divs RealDiv Exp SumExt ReduceSum MaskedFill MaskedFillScalar Select Where",
         "operators of scale, products by hand, and operators that fill in a number",
     ),
-    "attnfuse/verify/numbers/inputs.py": ("Mul Muls", "they scale a time"),
+    "attnfuse/verify/numbers/inputs.py": (
+        "Mul Muls IsFinite NanToNum Equal NotEqual",
+        "what scales a time, and what tells NaN from numbers",
+    ),
     "attnfuse/reduction/layouts.py": ("Reshape Transpose", "layouts that are moved out of a part"),
     # The graph's own language, and what follows a batch.
     "attnfuse/ir/text/program.py": (

@@ -39,7 +39,7 @@ from attnfuse.verify.numbers import (
     weights,
 )
 from attnfuse.verify.numbers.comparison import Comparison, NoRuleError, Side, problems, rows_without_nan, uncompared
-from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, whole_draws
+from attnfuse.verify.numbers.inputs import OPEN, Draw, draw_inputs, sampled_draws, whole_draws
 from attnfuse.verify.result import ComparedFile, OutputFigures, SiteFigures
 from attnfuse.verify.stages import timed
 
@@ -187,7 +187,7 @@ def _of_nodes(
         taps = {value: tensor_type for _, part in pairs for value, tensor_type in part.leaves.items()}
         made = ((site.output, before.type_of(site.output)) for site, _ in pairs)
         taps |= {value: tensor_type for value, tensor_type in made if tensor_type is not None}
-        feeds = 1 if request.sampled else len(sets) or len(whole_draws(before))
+        feeds = len(sets[:1] if request.sampled else sets) or len(_draws(before, request))
         watch.expect(expected.whole(before, after, feeds) + expected.sites(pairs) + expected.replaced(whole))
         try:
             met = _met(_run_whole(sides, _feeds(before, sets, request), taps, request, found))
@@ -299,8 +299,14 @@ def _feeds(model: Model, sets: Sequence[data.DataSet], request: Request) -> Iter
         yield _Feed(given.label, inputs, None, f"{given.label}, {given.fault()}")
     if sets:
         return
-    for draw in (OPEN,) if request.never_fully_masked or request.sampled else whole_draws(model):
+    for draw in _draws(model, request):
         yield _drawn(request.seed, draw)
+
+
+def _draws(model: Model, request: Request) -> tuple[Draw, ...]:
+    if request.never_fully_masked:
+        return (OPEN,)
+    return sampled_draws(model) if request.sampled else whole_draws(model)
 
 
 def _drawn(seed: int, draw: Draw) -> _Feed:
