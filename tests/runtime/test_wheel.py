@@ -1,4 +1,4 @@
-"""The wheel where it is alone: in environments of the Pythons that hosts have, and for both of their processors."""
+"""The wheel where it is alone: in environments of the Pythons that hosts have, and resolved for aarch64."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""The demo pipeline in mindone, and the runtime's loop over its models: `python -m tests.support.demo_loops FOLDER`.
+"""The demo pipeline in mindone, and the runtime's loop: `python -m tests.support.demo_loops FOLDER OUT`.
 
-FOLDER is the demo pipeline. Prints, as its last line, the largest difference of latents and of pictures for each case,
-as JSON, as `tests.support.loops` does. Here models, tokenizer, scheduler and sizes are the demo's own, and a prompt is
-of 150 tokens. Where a CPU has no kernel for what mindone calls, the same is computed by those that there are.
+FOLDER is the demo pipeline, OUT what it was compiled to in float32, with a UNet for two chunks of text. Prints, as its
+last line, the largest differences of latents and of pictures for each case, as JSON, as `tests.support.loops` does: of
+the loop over mindone's own models, and of the loop over the graphs. Latents of mindone and of the graphs are also held
+to those of the graphs in float64. Models, tokenizer, scheduler and sizes are the demo's own, and a prompt is of 150
+tokens. Where a CPU has no kernel for what mindone calls, the same is computed by those that there are.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from unittest import mock
 
 import numpy as np
 
+from attnfuse_runtime.backends import CpuBackend
 from attnfuse_runtime.manifest import Component, Manifest, Tensor
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
@@ -129,7 +132,7 @@ def _embeddings(pipe: Any, text: str, chunks: int) -> Any:
     return mint.cat(found, dim=1)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, out: Path) -> None:
     """Every case."""
     import mindspore as ms
     from mindone import diffusers
@@ -139,11 +142,11 @@ def main(folder: Path) -> None:
             str(folder), mindspore_dtype=ms.float32, safety_checker=None
         )
         pipe.set_progress_bar_config(disable=True)
-        found = {name: _apart(pipe, folder, chunks, given) for name, (chunks, given) in CASES.items()}
+        found = {name: _apart(pipe, folder, out, *CASES[name]) for name in CASES}
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def _apart(pipe: Any, folder: Path, chunks: int, given: dict[str, Any]) -> dict[str, float]:
+def _apart(pipe: Any, folder: Path, out: Path, chunks: int, given: dict[str, Any]) -> dict[str, float]:
     seen: list[Array] = []
 
     def note(pipe: Any, number: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -157,22 +160,34 @@ def _apart(pipe: Any, folder: Path, chunks: int, given: dict[str, Any]) -> dict[
         generator=np.random.default_rng(SEED),
         callback_on_step_end=note,
     )[0]
-    mine: list[Array] = []
-    loop = TextToImage(Pipeline(Manifest(folder, "lite", "", _components(chunks)), _Mindones(pipe)))
-    made = loop(
-        given["prompt"],
-        given.get("negative_prompt"),
-        **rest,
-        steps=STEPS,
-        seed=SEED,
-        callback=lambda number, time, latents: mine.append(latents),
-    )
-    levels = np.stack([np.asarray(one) for one in made.images]) / 255
-    return {
-        "latents": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(mine, seen, strict=True)),
-        "pictures": float(np.abs(levels - theirs).max()),
-    }
+
+    def run(pipeline: Pipeline) -> tuple[list[Array], Array]:
+        """Latents after each step, and the levels of the picture."""
+        mine: list[Array] = []
+        made = TextToImage(pipeline)(
+            given["prompt"],
+            given.get("negative_prompt"),
+            **rest,
+            steps=STEPS,
+            seed=SEED,
+            callback=lambda number, time, latents: mine.append(latents),
+        )
+        return mine, np.stack([np.asarray(one) for one in made.images]) / 255
+
+    mine, levels = run(Pipeline(Manifest(folder, "lite", "", _components(chunks)), _Mindones(pipe)))
+    found = {"latents": _largest(mine, seen), "pictures": float(np.abs(levels - theirs).max())}
+    if chunks > 1:
+        graphs, levels = run(Pipeline.from_folder(out, "cpu"))
+        exact, _ = run(Pipeline.from_folder(out, CpuBackend(exact=True)))
+        found |= {"mindone off by": _largest(seen, exact), "graphs off by": _largest(graphs, exact)}
+        found["pictures of graphs"] = float(np.abs(levels - theirs).max())
+    return found
+
+
+def _largest(found: list[Array], wanted: list[Array]) -> float:
+    """The largest difference after any step, as a share of the largest number."""
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, wanted, strict=True))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))
