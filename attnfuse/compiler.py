@@ -37,7 +37,15 @@ from attnfuse.output import (
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
+from attnfuse.records import (
+    ComponentResult,
+    certificate,
+    manifest_of,
+    original_files,
+    queries_of,
+    report_of,
+    with_output,
+)
 from attnfuse.report.model import Report
 from attnfuse.report.require import Requirement
 from attnfuse.rewriting import Between, Rewritten, rewrite
@@ -66,15 +74,18 @@ class CompileRequest:
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
     is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
-    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
-    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
-    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `between` is called after each pass over each component, and has each graph made again.
+    whose configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an
+    error. Of `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced
+    is: block by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as
+    there are cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a
+    document of their own into the output. `between` is called after each pass over each component, and has each graph
+    made again.
     """
 
     source: str | Source
     output: Path | None = None
     components: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
@@ -88,6 +99,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    strict_policy: bool = False
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
@@ -200,9 +212,11 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config),
+            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
             request.trace,
         )
+    if request.exclude and source.single_file:
+        raise UsageError(f"--exclude is for the components of a pipeline, and {request.source} is one; drop it.")
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
     return known, source, passes
@@ -233,6 +247,8 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
     return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
 
@@ -297,6 +313,8 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
     verified = None
     if request.verify != "none" and root is not None:
@@ -360,7 +378,7 @@ def _verified_before(
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
     """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
-    if target.is_file or not (request.components or source.single_file):
+    if target.is_file or not (request.components or request.exclude or source.single_file):
         return None
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:

@@ -71,12 +71,14 @@ class Terms:
     the types of `FLOAT_DTYPES` that the SoC computes in, among which "auto" chooses. `with_weights` says that the
     folder is whole: a part without a file of weights has none then. With `strict_config` a configuration that its class
     does not take, or of a newer library, is no warning but a reason not to trace (`config_check`).
+    `exclude` names components, or parts with all of theirs, that are left alone.
     """
 
     exactly: bool = False
     floats: tuple[str, ...] = FLOAT_DTYPES
     with_weights: bool = True
     strict_config: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 WHOLE = Terms()

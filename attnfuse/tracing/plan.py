@@ -282,9 +282,7 @@ def plan_all(
     """
     parts = [part for part in _surveyed(folder, dtype, shapes, given, terms) if part.is_network]
     known = [name for part in parts for name in part.components]
-    for name in components:
-        if name not in known:
-            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
+    components = _chosen(folder, parts, components, terms.exclude)
     for part in parts:
         if part.misuse and (not components or not set(components).isdisjoint(part.components)):
             raise UsageError(part.misuse)
@@ -304,6 +302,21 @@ def plan_all(
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
     return Planned(plans, failures, tuple(known))
+
+
+def _chosen(folder: Path, parts: Sequence[Part], wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]:
+    """The components that are named, a part's name standing for all of its; none where neither list names any."""
+    whole = {part.model: part.components for part in parts}
+    named = {**{name: (name,) for names in whole.values() for name in names}, **whole}
+    for name in (*wanted, *unwanted):
+        if name not in named:
+            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, named)}")
+    left = {component for name in unwanted for component in named[name]}
+    asked = [component for name in wanted or (whole if unwanted else ()) for component in named[name]]
+    chosen = tuple(dict.fromkeys(component for component in asked if component not in left))
+    if unwanted and not chosen:
+        raise UsageError(f"--exclude {' --exclude '.join(unwanted)} leaves nothing of {folder} to compile; drop one.")
+    return chosen
 
 
 def plan_pipeline(

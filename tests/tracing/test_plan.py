@@ -404,3 +404,26 @@ def test_code_of_the_folders_own_is_never_run(tmp_path: Path) -> None:
     assert [plan.name for plan in found.plans] == ["vae_decoder", "vae_encoder"]
     said = "pipeline class StableDiffusionPipeline is of the folder's own code (my_pipeline.py), which is never run:"
     assert all(plan.warnings[0].startswith(said) for plan in found.plans)
+
+
+def names(folder: Path, *components: str, exclude: tuple[str, ...] = ()) -> list[str]:
+    return [
+        plan.name for plan in plan_all(folder, "float16", ShapeOptions(), components, (), Terms(exclude=exclude)).plans
+    ]
+
+
+def test_a_parts_name_stands_for_all_of_its_components(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    assert names(folder, "vae") == ["vae_decoder", "vae_encoder"]
+    assert names(folder, "vae", "vae_encoder", "unet") == ["unet", "vae_decoder", "vae_encoder"]
+
+
+def test_components_that_are_left_alone(tmp_path: Path) -> None:
+    folder = pipeline(tmp_path, SD)
+    assert names(folder, exclude=("vae", "text_encoder")) == ["unet"]
+    assert names(folder, exclude=("vae_encoder",)) == ["unet", "vae_decoder", "text_encoder"]
+    assert names(folder, "vae", exclude=("vae_encoder",)) == ["vae_decoder"]
+    with pytest.raises(UsageError, match=r"has no component 'vea'; did you mean 'vae'"):
+        names(folder, exclude=("vea",))
+    with pytest.raises(UsageError, match=r"^--exclude vae leaves nothing of .* to compile; drop one"):
+        names(folder, "vae_decoder", exclude=("vae",))

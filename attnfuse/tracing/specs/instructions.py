@@ -59,4 +59,4 @@ def _defaults(tree: ast.Module, argument: str) -> Iterator[list[str]]:
             given = zip(arguments[len(arguments) - len(function.args.defaults) :], function.args.defaults, strict=True)
             for name, value in given:
                 if name.arg == argument and isinstance(value, ast.List):
-                    yield [element.value for element in value.elts if isinstance(element, ast.Constant)]
+                    yield [str(element.value) for element in value.elts if isinstance(element, ast.Constant)]

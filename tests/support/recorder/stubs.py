@@ -130,7 +130,7 @@ def stub(part: str, config: Mapping[str, Any], dtype: Any, calls: list[Recorded]
         method: recording(method) for method in ("encode", "decode", "get_text_features") if hasattr(kind, method)
     }
     made = type(kind.__name__, (kind,), members)
-    model = made.__new__(made)
+    model: Any = object.__new__(made)
     nn.Cell.__init__(model)
     object.__setattr__(model, "held", dtype)
     object.__setattr__(model, "sizes", sizes)
@@ -206,7 +206,7 @@ def _text(model: Any, given: Mapping[str, Any]) -> Any:
     width = _hidden(model.config)
     states = zeros((*ids.shape[:2], width), model.held)
     layers = (states,) * 40
-    projected = getattr(model.config, "projection_dim", None)
+    projected = int(getattr(model.config, "projection_dim", 0))
     names = {"last_hidden_state": states, "hidden_states": layers}
     if type(model).__name__ == "CLIPTextModelWithProjection":
         pooled = zeros((ids.shape[0], projected), model.held)
