@@ -70,7 +70,6 @@ _ACROSS = {
     "verify/test_composites": "composites with mistakes planted in them",
     "verify/test_gates": "gates and rotations with mistakes planted in them",
     "test_forks": "how these tests start processes with MindSpore in them",
-    "verify/test_interrupted": "a verification that is stopped at any moment leaves nothing",
     "verify/test_mutants": "all checks, over planted mistakes",
     "verify/test_repeated_blocks": "mistakes in one of several equal blocks, and at borders of steps",
     "verify/test_transposed": "products that transpose, with mistakes planted in them",
