@@ -61,6 +61,8 @@ _ACROSS = {
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
     "targets/test_soc_limits": "every limit of every SoC",
+    "runtime/test_wheel": "the runtime's wheel, built and installed by itself",
+    "tracing/test_recorded_calls": "what pipelines hand to their models, beside the plans",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
     "tracing/test_trace": "real traces: runner, worker and build",
