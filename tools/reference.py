@@ -135,7 +135,13 @@ def documents() -> str:
         lines += _record(found)
     for found in (model.KernelEntry, model.BesideEntry, model.FailedEntry):
         lines += _record(found)
-    for found in (model.Manifest, model.ManifestComponent, model.ManifestInput):
+    for found in (
+        model.Manifest,
+        model.ManifestPipeline,
+        model.ManifestVae,
+        model.ManifestComponent,
+        model.ManifestInput,
+    ):
         lines += _record(found)
     return "\n".join(lines).rstrip() + "\n"
 
