@@ -59,6 +59,7 @@ _ACROSS = {
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
+    "runtime/test_wheel": "the wheel by itself, in environments of its own",
     "targets/test_soc_limits": "every limit of every SoC",
     "tracing/test_pipelines": "every pipeline family through a compile",
     "tracing/test_tokens": "lengths of texts: specs, plan and tokenizers",
