@@ -41,7 +41,15 @@ from attnfuse.pictures import require_runtime
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
+from attnfuse.records import (
+    ComponentResult,
+    certificate,
+    manifest_of,
+    original_files,
+    queries_of,
+    report_of,
+    with_output,
+)
 from attnfuse.report.model import Report
 from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
@@ -79,16 +87,18 @@ class CompileRequest:
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
     is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
-    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
-    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
-    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `golden` writes what the unfused graphs came to, for a device: see `attnfuse.pictures.golden`.
-    `between` is called after each pass over each component, and has each graph made again.
+    whose configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an
+    error. Of `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced
+    is: block by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as
+    there are cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a
+    document of their own into the output. `golden` writes what the unfused graphs came to, for a device: see
+    `attnfuse.pictures.golden`. `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
     output: Path | None = None
     components: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
@@ -103,6 +113,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    strict_policy: bool = False
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
@@ -235,10 +246,12 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config),
+            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
             request.trace,
             request.loras,
         )
+    if request.exclude and source.single_file:
+        raise UsageError(f"--exclude is for the components of a pipeline, and {request.source} is one; drop it.")
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
     return known, source, passes
@@ -270,6 +283,8 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
     return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
 
@@ -342,6 +357,8 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     told = () if carried is None else carried.warnings
     report = report_of(request.policy, request.target, passes, results, failed, told)
     verified = None
@@ -407,7 +424,7 @@ def _verified_before(
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
     """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
-    if target.is_file or not (request.components or source.single_file):
+    if target.is_file or not (request.components or request.exclude or source.single_file):
         return None
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:

@@ -73,8 +73,7 @@ def report_of(
     `failed` are the components that could not be had, with the reasons, `warnings` what else is to be told.
     """
     options, plugins = pass_manager.options_of(passes), _plugin_versions()
-    queries = [_query(result, record) for result in results for record in result.sites]
-    unmatched = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries)]
+    unmatched = [f"the policy's {rule.label} matches no site" for rule in policy.unmatched(queries_of(results))]
     entries = [
         component_entry(
             r.name,
@@ -137,6 +136,11 @@ def policy_decisions(policy: Policy, results: Sequence[ComponentResult]) -> dict
             if record.status != "not_attention"
         ],
     }
+
+
+def queries_of(results: Sequence[ComponentResult]) -> list[SiteQuery]:
+    """What rules may ask of each site."""
+    return [_query(result, record) for result in results for record in result.sites]
 
 
 def _query(result: ComponentResult, record: SiteRecord) -> SiteQuery:

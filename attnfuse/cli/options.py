@@ -29,21 +29,6 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Length(click.ParamType):
-    """A number of tokens, `154`, or that of one component, `unet=154`."""
-
-    name = "length"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        name, equals, number = str(value).rpartition("=")
-        if not (number.isascii() and number.isdigit() and int(number)) or (equals and not name):
-            self.fail(f"{value!r} is no length; give a number of tokens, or NAME=N for one component.", param, ctx)
-        return name, int(number)
-
-
-LENGTH = Length()
-
-
 class SocName(click.ParamType):
     """A SoC, by its name or that of a board."""
 
@@ -80,6 +65,14 @@ def size(value: str) -> int:
             f"{value!r} is {counted(count, 'byte')}, which nothing can do with; write 8GiB for 8 GiB."
         )
     return count
+
+
+def length(value: str) -> tuple[str, int]:
+    """A number of tokens, `154` (of no name), or that of one component, `unet=154`."""
+    name, equals, number = value.rpartition("=")
+    if not (number.isascii() and number.isdigit() and int(number)) or (equals and not name):
+        raise click.BadParameter(f"{value!r} is no length; give a number of tokens, or NAME=N for one component.")
+    return name, int(number)
 
 
 def max_memory(command: Command) -> Command:
@@ -132,7 +125,7 @@ shape_options = (
     click.option(
         "--sequence-length",
         "sequence_lengths",
-        type=LENGTH,
+        type=length,
         multiple=True,
         metavar="[NAME=]N",
         help="Text tokens, of all components or of one (unet=154; repeatable).",
@@ -153,7 +146,11 @@ shape_options = (
 )
 
 component_option = click.option(
-    "--component", "components", multiple=True, metavar="NAME", help="Only this component (repeatable)."
+    "--component",
+    "components",
+    multiple=True,
+    metavar="NAME",
+    help="Only this component, or all of this part: vae is both of its halves (repeatable).",
 )
 
 target_options = (
@@ -217,8 +214,14 @@ progress_option = click.option("--progress", type=click.Choice(["auto", "never"]
 source_options = with_options(
     click.argument("source"),
     component_option,
+    click.option(
+        "--exclude", multiple=True, metavar="NAME", help="Not this component, or nothing of this part (repeatable)."
+    ),
     *shape_options,
     *target_options,
+    click.option(
+        "--strict-policy", is_flag=True, help="Fail where a rule of the policy, or a --no-flash, matches no site."
+    ),
     click.option(
         "--require",
         multiple=True,

@@ -37,6 +37,7 @@ class SourceOptions:
 
     source: str
     components: tuple[str, ...]
+    exclude: tuple[str, ...]
     dtype: str | None
     batch: int | None
     dynamic: Literal["batch"] | None
@@ -54,6 +55,7 @@ class SourceOptions:
     force_cast_dtype: CastName | None
     no_flash: tuple[str, ...]
     pass_options: tuple[str, ...]
+    strict_policy: bool
     require: tuple[str, ...]
     strict_config: bool
     trace: Way
@@ -71,6 +73,7 @@ class SourceOptions:
         return CompileRequest(
             source=self.source,
             components=self.components,
+            exclude=self.exclude,
             dtype=self.dtype,
             shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
@@ -78,6 +81,7 @@ class SourceOptions:
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),
+            strict_policy=self.strict_policy,
             cache=self.cache_dir,
             strict_config=self.strict_config,
             trace=self.trace,

@@ -32,6 +32,8 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         for entry, _ in given
         if entry.dtype == "timestep" and context.shapes.timestep_dtype is None
     ]
+    if spec.doubt is not None:
+        warnings.append(spec.doubt(context))
     return ComponentPlan(
         name=name,
         model=context.model,

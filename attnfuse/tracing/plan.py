@@ -116,17 +116,17 @@ def _survey(
             parts = ", ".join(pipeline.classes)
             raise UsageError(f"{folder} has no part {call.part!r} that inputs are given for; it has {parts}.")
     family = _family(pipeline)
+    if family is None and pipeline.class_name:
+        return _survey_unknown(pipeline, dtype, shapes, given, terms)
     context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly)
     if family is not None and len({call.part for call in given}) < len(pipeline.classes):
         context = replace(context, sizes=family.sizes(context))
         if shapes.frames is not None and "frames" not in context.sizes:
             made = pipeline.class_name or next(iter(pipeline.classes.values()))
             raise UsageError(f"{shapes.frames} frames are of a video, and {made} is for pictures; drop them.")
-    names = [name for name in _ORDER if name in pipeline.classes]
-    names += [name for name in pipeline.classes if name not in _ORDER]
     surveyed = tuple(
         _plan_part(replace(context, model=name), family, [call for call in given if call.part == name], terms)
-        for name in names
+        for name in _ordered(pipeline)
     )
     _check_components(surveyed, given)
     _check_lengths(surveyed, shapes, given)
@@ -135,6 +135,64 @@ def _survey(
     user = {call.part for call in given}  # how they are called is the user's
     found = tuple(one for one in found if not user.intersection(one.parts))
     return tuple(_contradicted(part, pipeline, found) for part in surveyed)
+
+
+def _ordered(pipeline: PipelineFolder) -> list[str]:
+    """The parts, in the order in which they are planned."""
+    names = [name for name in _ORDER if name in pipeline.classes]
+    return names + [name for name in pipeline.classes if name not in _ORDER]
+
+
+def _survey_unknown(
+    pipeline: PipelineFolder, dtype: str, shapes: ShapeOptions, given: Sequence[GivenCall], terms: Terms
+) -> tuple[Part, ...]:
+    """`survey` of a pipeline whose class is not known: its models are taken to be called as they are elsewhere.
+
+    As in the first family that calls the first of its models so; what that has not, as in one of its own. Each says so.
+    """
+    names = _ordered(pipeline)
+    first = next((family for name in names if (family := _elsewhere(name, pipeline)) is not None), None)
+    surveyed = []
+    for name in names:
+        calls = [call for call in given if call.part == name]
+        family = first if specs_for(name, pipeline, first) else _elsewhere(name, pipeline)
+        surveyed.append(_plan_elsewhere(name, pipeline, family, dtype, shapes, calls, terms))
+    _check_components(surveyed, given)
+    _check_lengths(surveyed, shapes, given)
+    return tuple(surveyed)
+
+
+def _elsewhere(name: str, pipeline: PipelineFolder) -> PipelineFamily | None:
+    """The first family that has a part of that name and class."""
+    specs = (spec for spec in specs_of(pipeline.classes[name]) if name in spec.models)
+    return next((spec.families[0] for spec in specs), None)
+
+
+def _plan_elsewhere(
+    name: str,
+    pipeline: PipelineFolder,
+    family: PipelineFamily | None,
+    dtype: str,
+    shapes: ShapeOptions,
+    given: Sequence[GivenCall],
+    terms: Terms,
+) -> Part:
+    """A part as pipelines of that family call it, told with each of its plans."""
+    context = SpecContext(pipeline, _read_configs(pipeline, family), shapes, dtype, terms.exactly, name)
+    if family is None or given or name in family.aside:
+        return _plan_part(context, family, given, terms)
+    try:
+        context = replace(context, sizes=family.sizes(context))
+    except SourceError as error:
+        problem = str(error).replace(f"{pipeline.root}/", "").rstrip(".")
+        return Part(name, pipeline.classes[name], (name,), problem=problem)
+    part = _plan_part(context, family, given, terms)
+    whose = f"of the folder's own code ({pipeline.own_code}), which is never run" if pipeline.own_code else "not known"
+    assumed = (
+        f"pipeline class {pipeline.class_name} is {whose}: it is taken to call {name} as those of {family.name} do;"
+        " hold inputs, rows and types to what it hands over, or say them with --inputs"
+    )
+    return replace(part, plans=tuple(replace(plan, warnings=(assumed, *plan.warnings)) for plan in part.plans))
 
 
 def _plan_part(context: SpecContext, family: PipelineFamily | None, given: Sequence[GivenCall], terms: Terms) -> Part:
@@ -225,9 +283,7 @@ def plan_all(
     """
     parts = [part for part in _surveyed(folder, dtype, shapes, given, terms) if part.is_network]
     known = [name for part in parts for name in part.components]
-    for name in components:
-        if name not in known:
-            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, known)}")
+    components = _chosen(folder, parts, components, terms.exclude)
     for part in parts:
         if part.misuse and (not components or not set(components).isdisjoint(part.components)):
             raise UsageError(part.misuse)
@@ -247,6 +303,21 @@ def plan_all(
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
     return Planned(plans, failures, tuple(known), tuple(part.model for part in parts))
+
+
+def _chosen(folder: Path, parts: Sequence[Part], wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]:
+    """The components that are named, a part's name standing for all of its; none where neither list names any."""
+    whole = {part.model: part.components for part in parts}
+    named = {**{name: (name,) for names in whole.values() for name in names}, **whole}
+    for name in (*wanted, *unwanted):
+        if name not in named:
+            raise UsageError(f"{folder} has no component {name!r}; {suggestion(name, named)}")
+    left = {component for name in unwanted for component in named[name]}
+    asked = [component for name in wanted or (whole if unwanted else ()) for component in named[name]]
+    chosen = tuple(dict.fromkeys(component for component in asked if component not in left))
+    if unwanted and not chosen:
+        raise UsageError(f"--exclude {' --exclude '.join(unwanted)} leaves nothing of {folder} to compile; drop one.")
+    return chosen
 
 
 def plan_pipeline(
@@ -274,7 +345,7 @@ def _check_entries(pipeline: PipelineFolder) -> None:
 def _family(pipeline: PipelineFolder) -> PipelineFamily | None:
     """The pipeline's; of a single model, the first its class is used in."""
     if pipeline.class_name:
-        return family_of(pipeline.class_name)
+        return None if pipeline.own_code else family_of(pipeline.class_name)
     (class_name,) = pipeline.classes.values()
     specs = specs_of(class_name)
     return specs[0].families[0] if specs else None

@@ -114,6 +114,9 @@ def _request(**changes: Any) -> dict[str, Any]:
         "warnings": {},
         "components": [],
         "traces": [],
+        "pipeline": None,
+        "sizes": {},
+        "others": [],
     }
     return {**request, **changes}
 

@@ -157,6 +157,7 @@ T5_COSMOS = replace(
     families=(COSMOS,),
     models=("text_encoder",),
     source="cosmos/pipeline_cosmos_text2world.py",
+    inputs=(IDS, replace(MASK, dtype="bool")),
     # That pipeline runs it in float32 whatever the others are held in.
     dtype=lambda context: "float32" if context.pipeline.class_name == "CosmosTextToWorldPipeline" else context.dtype,
 )
