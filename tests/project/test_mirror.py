@@ -60,7 +60,6 @@ _ACROSS = {
     "passes/test_known_masks": "masks kept as weights: numbers, policy and what is written",
     "passes/test_not_attention": "graphs that no pass may take for attention",
     "runtime/schedulers/test_against_mindone": "every scheduler, held to mindone's own",
-    "runtime/test_wheel": "the wheel by itself, in environments of its own",
     "targets/test_soc_limits": "every limit of every SoC",
     "runtime/test_wheel": "the runtime's wheel, built and installed by itself",
     "tracing/test_recorded_calls": "what pipelines hand to their models, beside the plans",
