@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attnfuse import pass_manager, plugins, processes
+from attnfuse.deployment.write import hand_over, write_config
 from attnfuse.errors import OutputError, RequirementError, SourceError, TraceError, UsageError
 from attnfuse.incremental import Incremental, KnownGraph, KnownWeights, check_apart
+from attnfuse.lora.given import GivenLora, check_used
 from attnfuse.mindir import codec
 from attnfuse.output import (
-    LITE_CONFIG,
     MANIFEST,
     REPORT,
     REPORT_PAGE,
@@ -40,7 +41,15 @@ from attnfuse.pictures import require_runtime
 from attnfuse.policy import Policy
 from attnfuse.preflight import check_asked, check_components, check_policy
 from attnfuse.progress import Progress, Silent
-from attnfuse.records import ComponentResult, certificate, manifest_of, original_files, report_of, with_output
+from attnfuse.records import (
+    ComponentResult,
+    certificate,
+    manifest_of,
+    original_files,
+    queries_of,
+    report_of,
+    with_output,
+)
 from attnfuse.report.model import Report
 from attnfuse.report.page import page
 from attnfuse.report.require import Requirement
@@ -56,7 +65,6 @@ from attnfuse.standing import (
     read_standing,
     still_holds,
 )
-from attnfuse.targets import LITE_CONFIG as LITE_CONFIG_TEXT
 from attnfuse.targets import Target
 from attnfuse.tracing.contract import DEFAULT_WAY, ShapeOptions, Way
 from attnfuse.tracing.inputs import GivenCall
@@ -73,24 +81,28 @@ class CompileRequest:
     """What to compile, for whom, and where to.
 
     `source` is a pipeline folder, a hub id, `demo:NAME` or a `.mindir` file, or a source that is open already.
-    `dtype` None or "auto" is the type that each component's checkpoint is stored in. `output` None writes nothing (a
+    `dtype` None or "auto" is the type that each component's checkpoint is stored in; `loras` are merged into its
+    weights. `output` None writes nothing (a
     dry run); with `check` nothing is written either, and what would be is compared with what is there. `seed` is that
     of the inputs drawn by verification, `data` where given ones are in their place: an .npz file, or a folder (see
     `attnfuse.verify.numbers.data`), `again` whether what a certificate in the output is of is verified too. `cache`
     is a folder that says what earlier compiles came to: see `attnfuse.incremental`. With `strict_config` a component
-    whose configuration its class does not take is left out. `trace` is how what is traced is: block by block where
-    that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as there are cores and
-    memory for), which changes nothing but the time it takes. `reporters` are those that write a document of their own
-    into the output. `golden` writes what the unfused graphs came to, for a device: see `attnfuse.pictures.golden`.
-    `between` is called after each pass over each component, and has each graph made again.
+    whose configuration its class does not take is left out, with `strict_policy` a rule that matches no site is an
+    error. Of `components` (all, where none is named), those of `exclude` are left alone. `trace` is how what is traced
+    is: block by block where that goes, or whole; `jobs` components of a pipeline are traced at a time (None: as many as
+    there are cores and memory for), which changes nothing but the time it takes. `reporters` are those that write a
+    document of their own into the output. `golden` writes what the unfused graphs came to, for a device: see
+    `attnfuse.pictures.golden`. `between` is called after each pass over each component, and has each graph made again.
     """
 
     source: str | Source
     output: Path | None = None
     components: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     target: Target = field(default_factory=lambda: Target("lite", "ascend910b"))
     policy: Policy = field(default_factory=Policy)
     require: tuple[Requirement, ...] = ()
@@ -101,6 +113,7 @@ class CompileRequest:
     check: bool = False
     cache: Path | None = None
     strict_config: bool = False
+    strict_policy: bool = False
     trace: Way = DEFAULT_WAY
     jobs: int | None = None
     reporters: tuple[str, ...] = ()
@@ -233,9 +246,12 @@ def _open(request: CompileRequest) -> tuple[Incremental, Source, tuple[pass_mana
             request.shapes,
             request.given,
             known.traces,
-            Terms(floats=request.target.floats, strict_config=request.strict_config),
+            Terms(floats=request.target.floats, strict_config=request.strict_config, exclude=request.exclude),
             request.trace,
+            request.loras,
         )
+    if request.exclude and source.single_file:
+        raise UsageError(f"--exclude is for the components of a pipeline, and {request.source} is one; drop it.")
     check_components(request.target, source.component_types)
     check_policy(request.target, request.policy, source.component_types)
     return known, source, passes
@@ -249,6 +265,7 @@ def _work_folder() -> Iterator[Path]:
 
 def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> CompileOutcome:
     known, source, passes = _open(request)
+    check_used(source.loras, source.owners)
     failed = dict(source.failures)
     results: list[ComponentResult] = []
     refused: TraceError | None = None
@@ -266,6 +283,8 @@ def _census(request: CompileRequest, progress: Progress, *, weights: bool) -> Co
             results.append(ComponentResult(component, rewritten))
     if refused is not None and not results:
         raise refused
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
     report = report_of(request.policy, request.target, passes, results, failed)
     return CompileOutcome(report, tuple(results), _unmet(request, report), cache_error=known.cache_error)
 
@@ -289,8 +308,14 @@ def _produce(
     failed = dict(source.failures)
     refused: TraceError | None = None
     data = {} if request.data is None else data_files(request.data, source.names)
-    _standing(request, source, target, known)  # what nothing can be added to is said before the long work
+    # What nothing can be added to is said before the long work.
+    before = _standing(request, source, target, known)
+    stays = () if before is None else before.kept
+    check_used(source.loras, [*source.owners, *(component.owner for component in stays)])
     known.begin(target, request.policy, request.target, passes)
+    carried = source.carried()
+    for name, text in ({} if carried is None else carried.files).items():
+        sink.write(name, [text])
     with _components(request, source, work, progress, failed, weights=True) as components:
         for component in components:
             name = component.name
@@ -307,6 +332,8 @@ def _produce(
                 continue
             lossy = _write_weights(component, rewritten, data_of, inputs, known, sink, progress)
             result = ComponentResult(component, rewritten, graph, lossy)
+            if request.target.runtime == "lite":
+                result = replace(result, config=write_config(result, request.target, target, sink))
             if root is not None and request.verify != "none":
                 progress.stage(name, "verify")
                 files = data.get(name, ())
@@ -330,13 +357,14 @@ def _produce(
             results.append(result)
     if refused is not None and not results:
         raise refused
-    report = report_of(request.policy, request.target, passes, results, failed)
+    if request.strict_policy:
+        request.policy.check_all_matched(queries_of(results))
+    told = () if carried is None else carried.warnings
+    report = report_of(request.policy, request.target, passes, results, failed, told)
     verified = None
     if request.verify != "none" and root is not None:
         verified = Verification(tuple(r.verification for r in results if r.verification is not None))
-    if request.target.runtime == "lite":
-        sink.write(target.beside(LITE_CONFIG), [LITE_CONFIG_TEXT.encode()])
-    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files)
+    manifest = manifest_of(request.policy, request.target, results, inputs, sink.files, carried)
     standing = _standing(request, source, target, known)
     written = report
     if standing is not None:
@@ -354,6 +382,8 @@ def _produce(
         sink.write(target.beside(REPORT_PAGE), [page(written, None if content is None else json.loads(content))])
     else:
         dropped = ""
+    if not target.is_file:
+        manifest = hand_over(manifest, written, sink)
     for document in plugins.documents(request.reporters):
         name = target.beside(document.file)
         if name in sink.files:
@@ -394,12 +424,12 @@ def _verified_before(
 
 def _standing(request: CompileRequest, source: Source, target: OutputPlace, known: Incremental) -> Standing | None:
     """What a compile of some components is added to, if anything. Raises OutputError where it cannot be."""
-    if target.is_file or not (request.components or source.single_file):
+    if target.is_file or not (request.components or request.exclude or source.single_file):
         return None
     standing = read_standing(target, {*source.names, *source.failures})
     if standing is not None:
         # To check is to compare, which says the same of a file that is another.
-        standing.check(request.target, None if request.check else known.digests.holds)
+        standing.check(request.target, None if request.check else known.digests.holds, source.loras)
     return standing
 
 

@@ -29,6 +29,8 @@ MANIFEST = "manifest.json"
 REPORT = "report.json"
 REPORT_PAGE = "report.html"
 VERIFICATION = "verification.json"
+README = "README.md"
+CONVERT = "convert.sh"
 LITE_CONFIG = "lite.cfg"
 ALIGN = "align.py"
 GOLDEN = "golden"
@@ -134,6 +136,10 @@ class OutputPlace:
         """Name of a report: the plain name in a folder, `<stem>.<name>` beside a graph file."""
         return f"{self.path.stem}.{name}" if self.is_file else name
 
+    def config(self, component: str) -> str:
+        """Name of a component's configuration for MindSpore Lite: `configs/unet.cfg`, or `<stem>.lite.cfg`."""
+        return self.beside(LITE_CONFIG) if self.is_file else f"configs/{component}.cfg"
+
 
 def edited_weights(graph: str, number: int | str) -> str:
     """Name of a file of weights that were edited for one graph file alone, beside it: `unet_variables/edited_0`."""
@@ -193,7 +199,7 @@ def check_free(found: OutputPlace, names: Iterable[str]) -> None:
     """
     listed = _listed(found) or set()
     for name in names:
-        if name in DOCUMENTS:
+        if name in (*DOCUMENTS, README, CONVERT):
             raise UsageError(f"a reporter would write {name}, which attnfuse writes itself; leave the reporter out.")
         there = found.beside(name)
         if found.is_file and (found.folder / there).exists() and there not in listed:

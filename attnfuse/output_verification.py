@@ -24,8 +24,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from attnfuse import pass_manager
-from attnfuse.errors import OutputError, SourceError, UsageError
+from attnfuse.errors import OutputError, SourceError, UsageError, VerificationError
 from attnfuse.incremental import Incremental, check_apart
+from attnfuse.lora.fitting import FIXED_NAME, baked_in
+from attnfuse.lora.given import GivenLora
 from attnfuse.mindir import codec, external
 from attnfuse.mindir.edits import edited_weight
 from attnfuse.mindir.external import parameter_name
@@ -152,6 +154,7 @@ class SourceRequest:
     dtype: str | None = None
     shapes: ShapeOptions = field(default_factory=ShapeOptions)
     given: tuple[GivenCall, ...] = ()
+    loras: tuple[GivenLora, ...] = ()
     cache: Path | None = None
     strict_config: bool = False
     trace: Way = DEFAULT_WAY
@@ -174,6 +177,7 @@ def open_for(output: Path, request: SourceRequest) -> Source:
         Incremental(request.cache).traces,
         Terms(floats=target.floats, strict_config=request.strict_config),
         request.trace,
+        request.loras,
     )
 
 
@@ -207,11 +211,13 @@ def verify_output(request: VerifyRequest, progress: Progress | None = None) -> V
     """Verify an output, component by component; those that passed are in its certificate then.
 
     Raises UsageError for components that it does not have, SourceError where its documents or the source cannot be
-    read, VerificationError where a check cannot be carried out.
+    read, VerificationError where a check cannot be carried out, and where a file that a loop reads, a tokenizer's or a
+    configuration, is not what was written.
     """
     progress = progress or Silent()
     written = read_written(request.output)
     chosen = _chosen(written, request)
+    _check_carried(written)
     if request.source is not None:
         require_executor(request.level)
     data = {} if request.data is None else data_files(request.data, [component.name for component in chosen])
@@ -253,6 +259,17 @@ def _chosen(written: Written, request: VerifyRequest) -> list[ManifestComponent]
             if name not in request.source.names:
                 raise UsageError(f"the source has no component {name!r}, which {request.output} holds.")
     return [c for c in written.manifest.components if not request.components or c.name in request.components]
+
+
+def _check_carried(written: Written) -> None:
+    """Raise VerificationError where a file of the pipeline is not what was written: it belongs to no component."""
+    pipeline, outputs = written.manifest.pipeline, written.manifest.outputs
+    for name in () if pipeline is None else pipeline.files:
+        if name not in outputs:
+            raise SourceError(f"{written.place.path} is damaged: its {MANIFEST} has no entry for {name}.")
+        path = written.place.folder / name
+        if _difference(path, outputs[name]):
+            raise VerificationError(f"{path} is not what attnfuse wrote there; compile again.")
 
 
 @contextlib.contextmanager
@@ -311,6 +328,11 @@ class _Job:
         if self.load is None:
             return self._alone(files, stood)
         source = self.load(self.component.name, self.progress, weights=True)
+        if baked_in(source.fixed) != baked_in(self.component.fixed):
+            raise UsageError(
+                f"{self.component.name} of {self.request.output} was compiled with other LoRAs than --lora gives (see "
+                f"{FIXED_NAME} in its {MANIFEST}); give the same."
+            )
         changed = self._changed_inputs(source)
         if (
             stood is not None

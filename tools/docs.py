@@ -133,8 +133,9 @@ def _deployable() -> Iterator[str]:
         "Types in the converted model: an int64 input of the graph is int32 there (the manifest's `converted_dtype`),",
         "so feed what `get_inputs()[i].dtype` says. Python's `mindspore_lite.Converter` makes float16 inputs float32,",
         "up to the first of int64, unless",
-        "`input_data_type = mindspore_lite.DataType.UNKNOWN` is set; the program converter_lite leaves them. Without",
-        "`lite.cfg` (`precision_mode=enforce_origin`) the default force_fp16 computes float32 and bfloat16 in float16.",
+        "`input_data_type = mindspore_lite.DataType.UNKNOWN` is set; the program converter_lite leaves them. Without a",
+        "configuration (`precision_mode=enforce_origin`) the default force_fp16 computes float32 and bfloat16",
+        "in float16.",
         "",
     )
 

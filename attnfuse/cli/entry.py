@@ -23,6 +23,7 @@ from attnfuse.cli.passes import passes_command
 from attnfuse.cli.plugins import plugins_command
 from attnfuse.cli.policy import policy_group
 from attnfuse.cli.reduce import reduce_command
+from attnfuse.cli.report import report_command
 from attnfuse.cli.run import run_command
 from attnfuse.cli.text import text_command
 from attnfuse.cli.verify import verify_command
@@ -102,6 +103,7 @@ for _command in (
     plugins_command,
     policy_group,
     reduce_command,
+    report_command,
     run_command,
     text_command,
     verify_command,

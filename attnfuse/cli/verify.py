@@ -18,20 +18,22 @@ from attnfuse.cli.console import say, say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.options import (
     PATH,
+    SHAPES,
     component_option,
     max_memory,
     progress_option,
     shape_options,
+    shapes_of,
     trace_options,
     with_options,
 )
 from attnfuse.cli.outcome import code_of, say_verification, write_report
 from attnfuse.errors import OutputError, UsageError
+from attnfuse.lora.given import parse_lora
 from attnfuse.names import counted
 from attnfuse.output_verification import SourceRequest, Verified, VerifyRequest, asked_beside, open_for, verify_output
 from attnfuse.report.units import human_bytes
 from attnfuse.terminal import BarProgress, LineProgress
-from attnfuse.tracing.contract import ShapeOptions
 from attnfuse.tracing.inputs import read_inputs
 from attnfuse.verify import LEVELS, ComponentVerification, Level, Verification, check_certificate, verify_component
 from attnfuse.verify.limits import at_most
@@ -39,8 +41,7 @@ from attnfuse.verify.profile import recording
 from attnfuse.verify.watch import watched
 
 # What of the options, as the command's parameters are called, says how a source is traced.
-_SHAPES = ("batch", "height", "width", "sequence_length", "frames", "guidance", "dynamic")
-_OF_SOURCE = (*_SHAPES, "dtype", "inputs_file", "strict_config", "trace", "cache_dir")
+_OF_SOURCE = (*SHAPES, "dtype", "inputs_file", "loras", "strict_config", "trace", "cache_dir")
 _OF_OUTPUT = (*_OF_SOURCE, "components", "again")
 _OF_RUN = (*_OF_OUTPUT, "level", "seed", "data", "profiled", "max_memory", "measure_memory", "as_json")
 
@@ -215,8 +216,9 @@ def _source(source: str, rest: dict[str, Any]) -> SourceRequest:
         source=source,
         components=rest["components"],
         dtype=rest["dtype"],
-        shapes=ShapeOptions(*(rest[name] for name in _SHAPES)),
+        shapes=shapes_of(rest),
         given=() if rest["inputs_file"] is None else read_inputs(rest["inputs_file"]),
+        loras=tuple(map(parse_lora, rest["loras"])),
         cache=rest["cache_dir"],
         strict_config=rest["strict_config"],
         trace=rest["trace"],

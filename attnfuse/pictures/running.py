@@ -116,6 +116,7 @@ def run_pipeline(
             seed=asked.seed,
             guidance_scale=asked.guidance_scale,
             callback=keep,
+            progress=False,  # told by `stepped`
             **steps_asked,
         )
     return Ran(found, tuple(steps), recording.calls, type(loop.scheduler).__name__)

@@ -63,7 +63,7 @@ def _component(entry: Mapping[str, Any]) -> ComponentFigures:
     return ComponentFigures(
         level=str(entry["level"]),
         passed=entry["passed"] is True,
-        not_verified=tuple(map(str, entry["not_verified"])),
+        not_verified=tuple(map(str, entry.get("not_verified", ()))),
         findings=tuple(map(str, entry["findings"])),
         outputs=tuple(_error(figures) for figures in entry["outputs"]),
         sites=sites,

@@ -16,14 +16,12 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
-from attnfuse.codes import CODES
 from attnfuse.report.drawings import MemoryDrawing, memory_drawing, site_drawing
 from attnfuse.report.figures import ComponentFigures, Error, figures_of
 from attnfuse.report.model import AT_COMPILE_TIME, ComponentEntry, Report
+from attnfuse.report.rows import COSTS, Cost, costs_of, error_text, reasons_of, some
 from attnfuse.report.tree import Branch, site_tree
-from attnfuse.report.units import BYTES, SECONDS, both, ratio
-
-_SHOWN_PLACES = 3
+from attnfuse.report.units import BYTES, both, ratio
 
 
 def page(report: Report, verification: Mapping[str, Any] | None = None) -> bytes:
@@ -42,7 +40,8 @@ def page(report: Report, verification: Mapping[str, Any] | None = None) -> bytes
         cards=tuple(_cards(report, figures)),
         components=[_Component.of(entry, figures.get(entry.name)) for entry in report.components],
         drawing=site_drawing(site for entry in report.components for site in entry.sites),
-        reasons=_reasons(report),
+        reasons=reasons_of(report),
+        headings=[what for what, _, _ in COSTS],
         operators=tuple(_operators(report)),
         verified=bool(figures),
     )
@@ -65,11 +64,6 @@ def _text(name: str) -> str:
 def _hash(text: str) -> str:
     """As a content security policy names what is inline."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def error_text(error: Error | None) -> str:
-    """An error beside what it may reach; a dash where none was measured."""
-    return "–" if error is None else f"{error.fused:.2e} of {error.tolerance:.2e}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +101,10 @@ def _cards(report: Report, figures: Mapping[str, ComponentFigures]) -> Iterable[
 
 @dataclass(frozen=True, slots=True)
 class _Component:
-    """One component as the page has it; `costs` are (what, before → after, ratio)."""
+    """One component as the page has it."""
 
     entry: ComponentEntry
-    costs: tuple[tuple[str, str, str], ...]
+    costs: tuple[Cost, ...]
     error: Error | None
     figures: ComponentFigures | None
     memory: MemoryDrawing | None
@@ -119,61 +113,22 @@ class _Component:
     @classmethod
     def of(cls, entry: ComponentEntry, figures: ComponentFigures | None) -> _Component:
         """What is worked out of one."""
-        cost, costs = entry.cost, []
-        if cost.before is not None and cost.after is not None:
-            for what, field, units in (
-                ("bytes moved", "bytes_moved", BYTES),
-                ("peak", "peak_bytes", BYTES),
-                ("time at least", "seconds", SECONDS),
-                ("kernels", "kernels", ()),
-            ):
-                before, after = getattr(cost.before, field), getattr(cost.after, field)
-                costs.append((what, both(before, after, units), ratio(before, after)))
         return cls(
             entry,
-            tuple(costs),
+            costs_of(entry.cost),
             None if figures is None else figures.worst,
             figures,
-            memory_drawing(cost),
+            memory_drawing(entry.cost),
             site_tree(entry.sites, {} if figures is None else figures.sites),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Reason:
-    """Why some sites are not fused."""
-
-    status: str
-    code: str
-    meaning: str
-    reason: str
-    count: int
-    places: str
-
-
-def _reasons(report: Report) -> list[_Reason]:
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for component in report.components:
-        for site in component.sites:
-            if site.status in ("kept", "missed"):
-                groups.setdefault((site.status, site.code, site.reason), []).append(site.id)
-    return [
-        _Reason(status, code, CODES[code].meaning if code in CODES else "", reason, len(ids), _some(ids))
-        for (status, code, reason), ids in sorted(groups.items())
-    ]
 
 
 def _operators(report: Report) -> Iterable[tuple[str, str, int, str, str]]:
     """(component, operator, nodes, what stands for them or why they stay, where) of what is left for the user."""
     for component in report.components:
         for entry in component.unsupported:
-            yield component.name, entry.op, entry.count, entry.reason, _some(entry.modules or entry.nodes)
+            yield component.name, entry.op, entry.count, entry.reason, some(entry.modules or entry.nodes)
         for kernel in component.without_kernel:
             if kernel.otherwise != AT_COMPILE_TIME:
                 reason = f"no AI Core kernel for {kernel.types}: {kernel.otherwise}"
-                yield component.name, kernel.op, kernel.count, reason, _some(kernel.modules or kernel.nodes)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:_SHOWN_PLACES]) + (", …" if len(listed) > _SHOWN_PLACES else "")
+                yield component.name, kernel.op, kernel.count, reason, some(kernel.modules or kernel.nodes)

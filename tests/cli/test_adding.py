@@ -82,10 +82,14 @@ def test_a_compile_of_all_is_all(compiled: Run, source: Path, tmp_path: Path) ->
     write_json(source / "model_index.json", index)
     compiled()
     assert set(tree(tmp_path / "out")) == {
-        "lite.cfg",
+        "README.md",
+        "configs/unet.cfg",
+        "convert.sh",
         "manifest.json",
+        "model_index.json",
         "report.html",
         "report.json",
+        "unet/config.json",
         "unet_graph.mindir",
         "unet_variables/data_0",
     }

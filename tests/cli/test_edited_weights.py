@@ -115,7 +115,8 @@ def test_inline_weights_stay_inline(command: Command, tmp_path: Path) -> None:
     answer = command("compile", source, "-o", tmp_path / "out", *ENTIRE)
     assert answer.code == 0, answer.err
     assert set(tree(tmp_path / "out")) == {
-        "unet.mindir", "lite.cfg", "manifest.json", "report.json", "report.html", "verification.json"
+        *("unet.mindir", "manifest.json", "report.json", "report.html", "verification.json"),
+        *("README.md", "configs/unet.cfg", "convert.sh"),
     }  # fmt: skip
     check_weights(tmp_path / "out" / "unet.mindir")
 

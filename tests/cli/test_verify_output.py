@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +257,19 @@ def test_damaged_documents_are_told(command: Command, out: Path) -> None:
     assert "report.json is damaged; compile again" in command("verify", out).error
     (out / "report.json").write_text('{"schema": "attnfuse.report/1"}')
     assert "is attnfuse.report/1, and this attnfuse reads attnfuse.report/2" in command("verify", out).error
+
+
+@pytest.mark.usefixtures("verifying")
+@pytest.mark.parametrize("harm", [flip, Path.unlink])
+def test_what_a_loop_reads_is_what_was_written(
+    command: Command, source: Path, out: Path, harm: Callable[[Path], object]
+) -> None:
+    """Configurations and tokenizers belong to no component; what is told to people may be edited."""
+    (out / "README.md").write_text("notes")
+    (out / "configs" / "unet.cfg").write_text("other batches")
+    assert command("verify", source, out).code == 0
+    harm(out / "vae" / "config.json")
+    for arguments in (["verify", source, out], ["verify", out, "--level", "static"]):
+        answer = command(*arguments)
+        assert answer.code == 4
+        assert f"{out}/vae/config.json is not what attnfuse wrote there; compile again." in answer.error

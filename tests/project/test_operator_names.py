@@ -24,6 +24,7 @@ _OTHER_WORDS = {
     "attnfuse/verify/memory/liveness.py": "ONNX's operators",
     "attnfuse/verify/numbers/planning.py": "ONNX's operators",
     "attnfuse/verify/numbers/rows.py": "ONNX's operators",
+    "attnfuse/verify/numbers/same_nodes.py": "ONNX's operators",
     "attnfuse/tracing/": "classes of the model's code",
     "passes/api.py": "names of Python classes: Identity is what a plugin brings",
 }
@@ -184,6 +185,10 @@ _ABOUT = {
     "attnfuse/verify/inference/inferred_types.py": (
         "MatMul BatchMatMul BroadcastTo Custom Swiglu",
         "what MindSpore Lite takes and MindSpore does not, and what MindSpore is asked instead",
+    ),
+    "attnfuse/verify/graph/sums.py": (
+        "AddLayerNorm Add AddExt Mul Muls Div Divs RealDiv",
+        "the operator that gives a sum out, sums, and factors of 1 in them",
     ),
     "attnfuse/verify/graph/branches.py": ("Partial Switch", "how an if and a while are written"),
     "attnfuse/verify/graph/known.py": (

@@ -40,7 +40,7 @@ IN_A_SUBPROCESS = {
     f"attnfuse.tracing.{name}"
     for name in (
         *("build", "patches", "weights", "worker"),
-        *("blocks.abstracts", "blocks.fingerprints", "blocks.stand_ins", "blocks.tracer"),
+        *("blocks.abstracts", "blocks.fingerprints", "blocks.guesses", "blocks.stand_ins", "blocks.tracer"),
         *(f"patches.{path.stem}" for path in (ROOT / "attnfuse/tracing/patches").glob("[a-z]*.py")),
     )
 }

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from attnfuse.tracing.demo import write_json
+from attnfuse.tracing.demo import write_demo, write_json
 from attnfuse_runtime import AttnfuseRuntimeError, noise
 from attnfuse_runtime.manifest import Manifest, Tensor
 from attnfuse_runtime.noise import Array
 from attnfuse_runtime.pipeline import Pipeline
 from attnfuse_runtime.text_to_image import TextToImage
 from tests.support import forks
+from tests.support.console import attnfuse
 from tests.support.loop_models import LATENTS, SIZE, Models, components, loop, write_pipeline
 from tests.support.loops import CASES, TEXTS
 
@@ -35,6 +36,30 @@ def test_latents_pictures_and_tokens_are_mindones() -> None:
     wrong = {name: apart for name, apart in found.items() if not apart["latents"] <= ROUNDINGS}
     wrong |= {name: apart for name, apart in found.items() if not apart["pictures"] <= HALF_A_LEVEL + ROUNDINGS}
     assert wrong == {}
+
+
+@pytest.mark.slow
+@pytest.mark.mindspore
+def test_a_prompt_of_150_tokens_on_the_demo_pipeline(tmp_path: Path) -> None:
+    demo, out = tmp_path / "demo", tmp_path / "out"
+    demo.mkdir()
+    write_demo(demo)
+    wanted = ("text_encoder", "unet", "vae_decoder")
+    asked = [*(word for name in wanted for word in ("--component", name)), "--sequence-length", "unet=154"]
+    done = attnfuse("compile", demo, *asked, "--dtype", "float32", "--no-flash", "*", "-o", out)
+    assert done.returncode == 0, done.stderr
+    done = forks.script("-m", "tests.support.demo_loops", str(demo), str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found.keys() == {"long", "long-off", "off"}
+    for name, apart in found.items():
+        # A scale of 7.5 adds up what the two halves are off by, 7.5 times the one and 6.5 times the other.
+        allowed = ROUNDINGS * (1 if name.endswith("off") else 14)
+        assert apart["latents"] <= allowed, name
+        assert apart["pictures"] <= HALF_A_LEVEL + allowed, name
+        if name.startswith("long"):
+            assert apart["graphs off by"] <= 2 * apart["mindone off by"] + allowed, name
+            assert apart["pictures of graphs"] <= 2 * HALF_A_LEVEL, name
 
 
 @pytest.fixture

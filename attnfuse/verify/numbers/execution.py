@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from attnfuse.errors import UsageError, VerificationError
 from attnfuse.ir.types import Array
@@ -33,6 +32,7 @@ from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.lowering.arithmetic import onnx_type
 from attnfuse.verify.names import leaf_name
 from attnfuse.verify.numbers.planning import Step, steps
+from attnfuse.verify.numbers.runtime import onnxruntime
 from attnfuse.verify.numbers.weights import WeightProvider
 
 _SESSIONS = 128

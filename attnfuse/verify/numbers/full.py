@@ -26,6 +26,7 @@ from attnfuse.names import counted
 from attnfuse.verify import watch
 from attnfuse.verify.graph import branches, gaps, sites
 from attnfuse.verify.graph.assigned import read_through
+from attnfuse.verify.graph.sums import with_named_sums
 from attnfuse.verify.inference import binding
 from attnfuse.verify.lowering import Arithmetic, UnsupportedOpError, has_rule, lower, unknown_nodes
 from attnfuse.verify.numbers import (
@@ -176,8 +177,8 @@ def _of_nodes(
         sides, is_whole = _without_unknown(sides, found)
         if is_whole:
             sides = (_without_calls(sides[0], request.seed, found), sides[1])
+        sides, written = _paired(sides, request.seed)
         before, after = (side.model for side in sides)
-        written = sites.find(before, after)
         parts = [(site, sites.cut(before, after, site)) for site in written.sites]
         others = [(replaced, sites.cut_replaced(before, after, replaced)) for replaced in written.replaced]
         pairs = [(site, part) for site, part in parts if part is not None]
@@ -220,6 +221,18 @@ def _of_nodes(
     found.notes += [f"{name} goes through a function and was not run alone" for name in apart]
     found.notes += [note for result in results for note in result.notes]
     return found
+
+
+def _paired(sides: tuple[Side, Side], seed: int) -> tuple[tuple[Side, Side], sites.Found]:
+    """Both graphs, and what was replaced: cut at sums that only the original has a name for, where that holds."""
+    before, after = sides
+    named = with_named_sums(before.model, after.model)
+    paired = replace(after, model=named.model)
+    written = sites.find(before.model, paired.model)
+    guessed = [replaced for replaced in written.replaced if replaced.value in named.guesses]
+    parts = [(one, part) for one in guessed if (part := sites.cut_replaced(before.model, paired.model, one))]
+    holds = len(parts) == len(named.guesses) and not replaced_operators.compare_replaced(before, paired, parts, seed)[0]
+    return ((before, paired), written) if holds else (sides, sites.find(before.model, after.model))
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,11 +49,14 @@ def compare_replaced(
 
 
 def _difference(original: Side, fused: Side, seed: int) -> str | None:
-    values = draw_inputs(original.model, seed)
     try:
         if _are_same(original, fused):
             watch.did(cost(Arithmetic.EXACT) * (work(original.model) + work(fused.model)))
             return None
+    except (UnsupportedOpError, VerificationError) as error:
+        return f"cannot be run: {error}"
+    values = draw_inputs(original.model, seed)
+    try:
         exact = original.run(Arithmetic.EXACT, values)
         result = fused.run(Arithmetic.EXACT, values)
     except (UnsupportedOpError, VerificationError) as error:

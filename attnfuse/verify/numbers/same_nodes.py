@@ -1,8 +1,8 @@
 """Whether two lowered graphs are node by node the same: nothing has to be run to know that they give the same numbers.
 
 Many a rewrite changes what an operator is called and how its arguments are written, as where Conv2DExt becomes Conv2D:
-what onnxruntime is given for the two is one graph. Names are left out of account, and what an input or a weight is
-counts by its value.
+what onnxruntime is given for the two is one graph. Names are left out of account, and the order of factors and of what
+is added; an input counts by its name in MindIR, a weight by its value.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import onnx
 from attnfuse.ir.types import Array
 from attnfuse.verify.lowering import Lowered
 from attnfuse.verify.numbers.weights import WeightProvider
+
+_EITHER_WAY = frozenset({"Add", "Mul", "And", "Or"})
+"""Operators that give the same bits whichever operand is the first (IEEE 754; which of two NaNs it is is nobody's)."""
 
 
 def are_same(one: Lowered, other: Lowered, weights: tuple[WeightProvider, WeightProvider]) -> bool:
@@ -48,7 +51,8 @@ class _Form:
             copy.CopyFrom(node)
             copy.ClearField("name")
             copy.ClearField("doc_string")
-            copy.input[:] = [self._name(name) for name in node.input]
+            operands = [self._name(name) for name in node.input]
+            copy.input[:] = sorted(operands) if node.op_type in _EITHER_WAY else operands
             for position, name in enumerate(node.output):
                 self._called[name] = f"value {len(self.nodes)} {position}" if name else ""
             copy.output[:] = [self._called[name] for name in node.output]

@@ -46,6 +46,7 @@ ALIKE: dict[str, tuple[Build, Build]] = {
         lambda g, x, y: g.op("Mul", x, y),
         lambda g, x, y: g.op("Mul", g.op("Contiguous", x), y),
     ),
+    "another order of factors": (lambda g, x, y: g.op("Mul", x, y), lambda g, x, y: g.op("Mul", y, x)),
     "another name of a weight": (weighed("a", W), weighed("b", np.array(W))),
 }
 OTHERS: dict[str, tuple[Build, Build]] = {
