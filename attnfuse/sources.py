@@ -7,6 +7,7 @@ hub id, a demo), traced by `attnfuse.tracing`, each component in a subprocess of
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
+
+from pydantic import ValidationError
 
 from attnfuse.cache.traces import TraceKey, Traces
 from attnfuse.errors import SourceError, UsageError
@@ -24,10 +27,13 @@ from attnfuse.mindir.low_rank import LowRank
 from attnfuse.mindir.schema import ModelProto
 from attnfuse.mindir.stored import StoredWeights
 from attnfuse.mindir.values import WeightValues
+from attnfuse.output import MANIFEST
 from attnfuse.preflight import ComponentTypes, types_of
 from attnfuse.progress import Progress
+from attnfuse.report.model import ONLY_GRAPHS, Manifest
 from attnfuse.tracing import runner
 from attnfuse.tracing import source as tracing_source
+from attnfuse.tracing.carried import Carried, carried
 from attnfuse.tracing.contract import (
     AUTO,
     DEFAULT_WAY,
@@ -49,6 +55,7 @@ from attnfuse.tracing.plan import Planned, plan_all, survey
 from attnfuse.tracing.workers import Workers
 
 SUFFIX = ".mindir"
+_AGAIN = "attnfuse wrote this graph: what it fused stays as it is, and counts as already fused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +147,9 @@ class Source(Protocol):
     def component_types(self) -> Mapping[str, ComponentTypes]:
         """What is known of each component in `names` before it is loaded."""
 
+    def carried(self) -> Carried | None:
+        """What an output folder has of it beside graphs and weights; None for a graph that comes alone."""
+
     def opened(self, work: Path, jobs: int) -> AbstractContextManager[Load]:
         """What loads its components, in order, as long as the context lasts.
 
@@ -187,10 +197,40 @@ def open_source(
                 " compile the checkpoint."
             )
         return MindirSource.open(path, wanted, None if dtype == AUTO else dtype, shapes)
+    _check_not_compiled(path)
     folder = tracing_source.resolve(source)
     planned = plan_all(folder, dtype or AUTO, shapes, wanted, given, terms)
     planned = replace(planned, plans=tuple(_in_way(plan, way) for plan in planned.plans))
     return PipelineSource(folder, planned, traces, read_loras(loras, planned.models))
+
+
+def _check_not_compiled(folder: Path) -> None:
+    """Raise UsageError for a folder that attnfuse wrote: it has a pipeline's configurations, and no weights of it."""
+    manifest = _manifest(folder / MANIFEST)
+    if manifest is None:
+        return
+    origin = ONLY_GRAPHS if manifest.pipeline is None else manifest.pipeline.origin
+    raise UsageError(
+        f"{folder} was compiled by attnfuse already; its source was {origin}: name that, or attnfuse verify {folder}."
+    )
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """A manifest of attnfuse's; None where there is none, or none that this version reads."""
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _already_written(graph: Path, data: bytes) -> bool:
+    """Whether attnfuse wrote this graph file, by the manifest of the folder or beside the file."""
+    for path in (graph.with_name(MANIFEST), graph.with_name(f"{graph.stem}.{MANIFEST}")):
+        manifest = _manifest(path)
+        known = None if manifest is None else manifest.outputs.get(graph.name)
+        if known is not None and known.sha256 == hashlib.sha256(data).hexdigest():
+            return True
+    return False
 
 
 def _in_way(plan: ComponentPlan, way: Way) -> ComponentPlan:
@@ -219,6 +259,7 @@ def survey_source(
         with contextlib.suppress(OSError):
             codec.check_format(path)
         raise UsageError(f"{path} is one traced graph and no pipeline; attnfuse inspect lists what is in it.")
+    _check_not_compiled(path)
     folder = tracing_source.resolve(source, weights=False)
     # What is here was not fetched without its weights.
     return survey(folder, dtype or AUTO, shapes, given, Terms(with_weights=folder == path))
@@ -273,6 +314,9 @@ class MindirSource:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {self.name: ComponentTypes(self.name)}
 
+    def carried(self) -> None:
+        """See `Source.carried`."""
+
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
         """See `Source.opened`."""
@@ -296,6 +340,7 @@ class MindirSource:
             versions=versions,
             original=path,
             inputs={self.path.name: path, **files},
+            warnings=(_AGAIN,) if _already_written(path, data) else (),
         )
 
 
@@ -343,6 +388,11 @@ class PipelineSource:
     @property
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {plan.name: types_of(plan) for plan in self.planned.plans}
+
+    def carried(self) -> Carried:
+        """See `Source.carried`."""
+        first = self.planned.plans[0]
+        return carried(self.folder, first.sizes, first.model)
 
     @contextlib.contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:

@@ -54,6 +54,8 @@ class _Source:
     def component_types(self) -> Mapping[str, ComponentTypes]:
         return {name: ComponentTypes(name) for name in self.makes}
 
+    def carried(self) -> None: ...
+
     @contextmanager
     def opened(self, work: Path, jobs: int) -> Iterator[Load]:
         yield self._load
@@ -79,6 +81,9 @@ def test_written_with_the_batch_open(tmp_path: Path) -> None:
     assert [one["shape"] for one in entry["inputs"]] == [[-1, 6, 8], [1]]
     (component,) = json.loads((tmp_path / "out" / "report.json").read_bytes())["components"]
     assert component["sites"][0]["query_shape"] == [-1, 6, 32]
+    config = (tmp_path / "out" / entry["config"]).read_text()
+    names = [one["name"] for one in entry["inputs"]]
+    assert f"\ninput_shape={names[0]}:-1,6,8;{names[1]}:1\ndynamic_batch_size=2,4,8\n" in config
 
 
 def test_one_that_cannot_be_written_does_not_lose_the_others(tmp_path: Path) -> None:
