@@ -26,7 +26,7 @@ _COARSE_NS: Final = 2 * 10**9
 #: How often, and how long apart at least, it is looked whether that clock has moved on: longer than it is coarse.
 _SETTLE_LOOKS: Final = 500
 _SETTLE_S: Final = 0.005
-_CHUNK = 8 * 2**20
+_CHUNK = 2**19  # what the processor's cache holds until it is hashed
 _KIND = "digests"
 _TREES = "trees"
 
@@ -53,12 +53,12 @@ class KnownDigests:
             return known
         began = time.time_ns()
         found = hashlib.sha256()
-        size = 0
-        with path.open("rb") as file:
+        size, chunk = 0, memoryview(bytearray(_CHUNK))
+        with path.open("rb", buffering=0) as file:
             self._read[path] = before = identity(os.fstat(file.fileno()))
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-                size += len(chunk)
+            while count := file.readinto(chunk):
+                found.update(chunk[:count])
+                size += count
                 if amount is not None:
                     amount(size, before.size)
             after = identity(os.fstat(file.fileno()))

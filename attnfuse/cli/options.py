@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from attnfuse.errors import UsageError
+from attnfuse.names import counted
 from attnfuse.policy import CAST_NAMES
 from attnfuse.targets import RUNTIMES, SOCS
+from attnfuse.targets.names import soc_named
 from attnfuse.tracing.contract import AUTO, DEFAULT_WAY, FLOAT_DTYPES, ShapeOptions, Way
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,7 +29,29 @@ class NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class SocName(click.ParamType):
+    """A SoC, by its name or that of a board."""
+
+    name = "soc"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return soc_named(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[{'|'.join(SOCS)}]"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in SOCS if name.startswith(incomplete.lower())]
+
+
 PATH = NamedPath(path_type=Path)
+
+
+_LEAST = 2**26
+"""Bytes: less than any program of Python that imports numpy takes."""
 
 
 def size(value: str) -> int:
@@ -35,6 +60,10 @@ def size(value: str) -> int:
     count = 0 if found is None else int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
     if count <= 0:
         raise click.BadParameter(f"{value!r} is no size; give one such as 8GiB.")
+    if count < _LEAST:
+        raise click.BadParameter(
+            f"{value!r} is {counted(count, 'byte')}, which nothing can do with; write 8GiB for 8 GiB."
+        )
     return count
 
 
@@ -90,7 +119,7 @@ shape_options = (
         help="Data type to trace in.  [default: auto, that of each checkpoint; float16 for float32]",
     ),
     click.option("--batch", type=click.IntRange(1), help="Images per run."),
-    click.option("--dynamic", type=click.Choice(["batch"]), help="Write graphs for any batch, where that is proved."),
+    click.option("--dynamic", type=click.Choice(["batch"]), help="Graphs are for any batch, where that is proved."),
     click.option("--height", type=click.IntRange(1), help="Height of the image in pixels."),
     click.option("--width", type=click.IntRange(1), help="Width of the image in pixels."),
     click.option(
@@ -126,7 +155,13 @@ component_option = click.option(
 
 target_options = (
     click.option("--runtime", type=click.Choice(RUNTIMES), default="lite", show_default=True, help="Target runtime."),
-    click.option("--soc", type=click.Choice(SOCS), default="ascend910b", show_default=True, help="Target SoC."),
+    click.option(
+        "--soc",
+        type=SocName(),
+        default="ascend910b",
+        show_default=True,
+        help="Target SoC, or a board as npu-smi names it: 910B4, 310P3.",
+    ),
     click.option("--policy", "policy_file", type=PATH, help="Policy file (TOML)."),
     click.option(
         "--force-cast-dtype", type=click.Choice(CAST_NAMES), help="Data type that float32 attention is cast to."
@@ -142,6 +177,13 @@ target_options = (
 )
 
 trace_options = (
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="Merge a LoRA into the weights, with a scale of 1 or that one (repeatable).",
+    ),
     click.option(
         "--strict-config",
         is_flag=True,

@@ -27,13 +27,13 @@ from attnfuse.cli.request import policy_of
 from attnfuse.compiler import CompileRequest
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
-from attnfuse.output import OutputStage
+from attnfuse.output import OutputStage, free_place
 from attnfuse.progress import Silent
 from attnfuse.reduction import jobs
 from attnfuse.reduction.commands import Command
 from attnfuse.reduction.errors import Compile
 from attnfuse.reduction.jobs import Job, Values
-from attnfuse.reduction.result import Reduction, Weights, free_place, write
+from attnfuse.reduction.result import Reduction, Weights, write
 from attnfuse.sources import SUFFIX
 from attnfuse.targets import Target
 from attnfuse.tracing.inputs import read_inputs

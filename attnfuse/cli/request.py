@@ -13,6 +13,7 @@ from attnfuse.cli.console import say_lines, stderr_console
 from attnfuse.cli.destinations import check_apart, check_writable
 from attnfuse.cli.options import SHAPES, shapes_of
 from attnfuse.compiler import CompileOutcome, CompileRequest
+from attnfuse.lora.given import parse_lora
 from attnfuse.pass_times import PassTimes
 from attnfuse.policy import CastName, Policy, command_line_options, command_line_rules, read_policy
 from attnfuse.printing import print_after
@@ -47,6 +48,7 @@ class SourceOptions:
     frames: int | None
     guidance: bool | None
     inputs_file: Path | None
+    loras: tuple[str, ...]
     runtime: str
     soc: str
     policy_file: Path | None
@@ -75,6 +77,7 @@ class SourceOptions:
             dtype=self.dtype,
             shapes=shapes_of({name: getattr(self, name) for name in SHAPES}),
             given=() if self.inputs_file is None else read_inputs(self.inputs_file),
+            loras=tuple(map(parse_lora, self.loras)),
             target=Target(self.runtime, self.soc),
             policy=policy_of(self.policy_file, self.force_cast_dtype, self.no_flash, self.pass_options),
             require=tuple(parse_requirement(text) for text in self.require),

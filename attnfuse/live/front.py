@@ -30,7 +30,7 @@ from attnfuse.errors import (
 )
 from attnfuse.live.given import NOT_GIVEN, PolicyLike, given_policy
 from attnfuse.live.outcome import Outcome
-from attnfuse.live.plans import LivePlan, plan_live
+from attnfuse.live.plans import LivePlan, plan_live, write_others
 from attnfuse.live.settings import live_rules
 from attnfuse.output import place
 from attnfuse.policy import Policy
@@ -39,7 +39,8 @@ from attnfuse.progress import Progress, Silent
 from attnfuse.report.model import Report
 from attnfuse.report.require import parse_requirement
 from attnfuse.serialisation import to_json
-from attnfuse.targets import RUNTIMES, SOCS, Target
+from attnfuse.targets import RUNTIMES, Target
+from attnfuse.targets.names import soc_named
 from attnfuse.terminal import BarProgress
 from attnfuse.tracing.contract import ShapeOptions, TracedComponent
 from attnfuse.tracing.runner import environment
@@ -100,7 +101,8 @@ def compile(  # noqa: A001  # it is what it does
     ours. Whatever is raised, nothing was written.
     """
     given = given_policy(policy, force_cast_dtype, no_flash)
-    _check_choices(runtime, soc, verify)
+    _check_choices(runtime, verify)
+    soc = soc_named(soc)
     for text in require:
         parse_requirement(text)
     target = None if output is None else place(Path(output), ())
@@ -143,13 +145,16 @@ def compile(  # noqa: A001  # it is what it does
         request["warnings"] = plan.warnings
         # A part of a pipeline, or one model of it: what stands in the output beside it stays.
         request["components"] = [one.name for one in plan.plans] if components or not plan.prefix else []
+        request["others"] = [] if target is None else write_others(plan, configs)
+        request["pipeline"] = None if inputs is not None else str(configs)
+        request["sizes"] = dict(plan.plans[0].sizes)
         traces = _capture(plan, work, shown, weights=target is not None)
         request["traces"] = [to_json(trace) for trace in traces]
         return _finish(_run(request, work, shown), None if target is None else target.path)
 
 
-def _check_choices(runtime: str, soc: str, verify: str) -> None:
-    for name, given, known in (("runtime", runtime, RUNTIMES), ("soc", soc, SOCS), ("verify", verify, _LEVELS)):
+def _check_choices(runtime: str, verify: str) -> None:
+    for name, given, known in (("runtime", runtime, RUNTIMES), ("verify", verify, _LEVELS)):
         if given not in known:
             raise UsageError(f"{name} {given!r} is not one of {', '.join(known)}.")
 

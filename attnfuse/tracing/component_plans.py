@@ -51,6 +51,7 @@ def plan_call(spec: Spec, name: str, context: SpecContext, doubts: tuple[str, ..
         fixed=tuple(fixed_values(spec, context, entries, inputs)),
         dtype_from=context.dtype_from if model_dtype == context.dtype else "the pipeline runs it in that type",
         warnings=(*doubts, *filter(None, warnings)),
+        sizes=context.sizes,
     )
 
 
@@ -127,6 +128,7 @@ def plan_given_call(call: GivenCall, context: SpecContext, doubts: tuple[str, ..
         fixed=tuple(given_values(call.fixed)),
         dtype_from=context.dtype_from,
         warnings=doubts,
+        sizes=context.sizes,
     )
 
 

@@ -5,7 +5,8 @@ does the same for one UNet: five seconds. Here the `__init__.py` of such a packa
 `from .module import name`: it waits until somebody asks for `name` (PEP 562). Every name is there whenever it is asked
 for, and is the same object as ever; only modules that nobody asks for are not imported. A module that cannot be
 imported alone, as it counts on others before it, is imported after all others. `scipy.stats`, which schedulers import
-and networks have no use for, waits as a whole. Nothing on disk is changed.
+and networks have no use for, waits as a whole. What transformers reads of its 1400 files to know their names it reads
+twice, line by line; here once, and from the line on that it looks for. Nothing on disk is changed.
 
 Worker side, but imports nothing but the standard library: it must be in force before mindone is imported.
 """
@@ -13,10 +14,12 @@ Worker side, but imports nothing but the standard library: it must be in force b
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -26,6 +29,7 @@ from typing import Any, Final
 
 _GATHERING: Final = "mindone"
 _WAITING: Final = "scipy.stats"
+_READING: Final = "transformers.utils.import_utils"
 
 _WAIT: Final = "__attnfuse_wait__"
 """The function that a package calls in place of an import that waits."""
@@ -49,12 +53,15 @@ class _Finder(MetaPathFinder):
         if fullname.startswith(f"{_WAITING}."):
             getattr(sys.modules[_WAITING], "__all__", None)  # the package is run before a module of it
             return None
-        if fullname.partition(".")[0] != _GATHERING and fullname != _WAITING:
+        if fullname.partition(".")[0] != _GATHERING and fullname not in (_WAITING, _READING):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.submodule_search_locations is None or not isinstance(spec.loader, SourceFileLoader):
+        if spec is None or not isinstance(spec.loader, SourceFileLoader):
             return None
-        spec.loader = (_Later if fullname == _WAITING else _Gatherer)(spec.loader.name, spec.loader.path)
+        if spec.submodule_search_locations is None and fullname != _READING:
+            return None
+        kind = {_WAITING: _Later, _READING: _Reader}.get(fullname, _Gatherer)
+        spec.loader = kind(spec.loader.name, spec.loader.path)
         return spec
 
 
@@ -70,6 +77,26 @@ class _Later(SourceFileLoader):
             return getattr(module, name)
 
         vars(module)["__getattr__"] = get
+
+
+class _Reader(SourceFileLoader):
+    """Runs the module with which transformers reads the names in its files, and spares that what it does in vain."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """See `importlib.abc.Loader`."""
+        super().exec_module(module)
+        names, structure = (vars(module).get(name) for name in ("fetch__all__", "create_import_structure_from_path"))
+        if names is None or structure is None:  # it reads them in another way
+            return
+        read = cache(structure)  # who asks copies what is told
+
+        def fetch(text: str) -> Any:
+            return names(text[text.rfind("\n__all__") + 1 :])  # which is the last line that begins so
+
+        def create(place: str | os.PathLike[str]) -> Any:
+            return read(str(Path(place).parent if Path(place).is_file() else Path(place)))
+
+        vars(module).update({"fetch__all__": fetch, "create_import_structure_from_path": create})
 
 
 class _Gatherer(SourceFileLoader):

@@ -42,12 +42,13 @@ _ORDER = (
 class Planned:
     """The traces that can be made, and the components that were asked for and cannot, each with the reason.
 
-    `order` names all components of the pipeline, asked for or not.
+    `order` names all components of the pipeline, asked for or not, `models` its networks by attribute.
     """
 
     plans: tuple[ComponentPlan, ...]
     failures: Mapping[str, str]
     order: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
 
 def survey(
@@ -301,7 +302,7 @@ def plan_all(
             name, problem = next(iter(failures.items()))
             raise TraceError(f"{folder}: component {name}: {problem}.")
         raise TraceError(f"{folder} has nothing to compile: it has no networks.")
-    return Planned(plans, failures, tuple(known))
+    return Planned(plans, failures, tuple(known), tuple(part.model for part in parts))
 
 
 def _chosen(folder: Path, parts: Sequence[Part], wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all processes: what it means is for the parent
     answers = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no answer
+    gc.disable()  # what is imported and built stays; MindSpore collects before each of its compilations
     with suppress(Exception):  # a worker that needs it meets the same, and tells
         worker.prepare()
     gc.collect()

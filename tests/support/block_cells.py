@@ -90,6 +90,30 @@ class Sized(nn.Cell):  # type: ignore[misc]
         return self.fc(x)
 
 
+class Named(nn.Cell):  # type: ignore[misc]
+    """Returns what it takes under the same names, as its source says; or, `turned`, the one for the other."""
+
+    def __init__(self, turned: bool = False) -> None:
+        super().__init__()
+        self.fc, self.turned = mint.nn.Linear(WIDTH, WIDTH), turned
+
+    def construct(self, x, y):  # type: ignore[no-untyped-def]
+        x = x + self.fc(x)
+        if self.turned:
+            x, y = y, x
+        return x, y
+
+
+class Pairs(Chain):
+    """Calls such blocks, with tensors of two shapes."""
+
+    def construct(self, x):  # type: ignore[no-untyped-def]
+        y = ops.concat((x, x), 0)
+        for layer in self.layers:
+            x, y = layer(x, y)
+        return x.sum() + y.sum()
+
+
 class Lazy(Layer):
     """Which MindSpore makes a function of the graph, that it calls for each."""
 
@@ -207,6 +231,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "structures": lambda: Structures(*(Structured() for _ in range(3))),
     "shapes": lambda: Shapes(*(Layer() for _ in range(4))),
     "sizes": lambda: Chain(*(Sized(*s) for s in ((WIDTH, WIDTH),) * 2 + ((WIDTH, 2 * WIDTH), (2 * WIDTH, WIDTH)) * 2)),
+    "named": lambda: Pairs(*(Named() for _ in range(3))),
+    "misnamed": lambda: Pairs(*(Named(turned=True) for _ in range(4))),
     "lazy": lambda: Chain(*(Lazy(0.5) for _ in range(3))),
     "told": lambda: Telling(*(Told() for _ in range(3))),
     "shared": _shared,

@@ -4,8 +4,8 @@
 `FOLDER/fingerprints.json`, which says of pairs of cells whether they have one fingerprint. Imports MindSpore once, then
 forks a child for each model and one for each way, so that every trace is the first of its process. Into `FOLDER/NAME/`,
 slashes of the name being dots, go `whole.mindir`, and the pieces or, where the model is to be traced whole, `why.txt`;
-`error.txt` where the whole trace failed. Every repeat is cut out, however small, and nothing is left a function by
-`lazy_inline`. Worker side.
+`error.txt` where the whole trace failed; `begun.txt` says how many traces were begun for the pieces. Every repeat is
+cut out, however small, and nothing is left a function by `lazy_inline`. Worker side.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from attnfuse.tracing.blocks.pieces import write_pieces
 from attnfuse.tracing.blocks.tracer import Tracer, without_lazy_inline
 from attnfuse.tracing.build import Entry, build_skeleton, compile_again, compile_cell, entered
 from attnfuse.tracing.canonical import canonicalise
-from attnfuse.tracing.contract import TensorSpec
+from attnfuse.tracing.contract import TensorKind, TensorSpec
 from attnfuse.tracing.plan import plan_all
 from attnfuse.tracing.worker import first_line
 from tests.support.block_cells import MODELS, OTHER, SAME, WIDTH
@@ -133,9 +133,17 @@ def _whole(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
 
 
 def _in_blocks(opened: Opened, inputs: tuple[TensorSpec, ...], place: Path) -> None:
+    begun = 0
+
+    def compiled(cell: Any, inputs: Sequence[TensorKind]) -> Any:
+        nonlocal begun
+        begun += 1
+        return compile_again(cell, inputs)
+
     try:
         with opened() as cell:
-            pieces, _ = Tracer(compile_again, Entry, worth=1).pieces(cell, inputs, place)
+            pieces, _ = Tracer(compiled, Entry, worth=1).pieces(cell, inputs, place)
+        (place / "begun.txt").write_text(str(begun))
         write_pieces(place, pieces)
     except Exception as error:
         traceback.print_exc()

@@ -137,6 +137,47 @@ def test_a_module_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             sys.modules.pop(name, None)
 
 
+READING = """
+asked = []
+
+def fetch__all__(text):
+    asked.append(text)
+    lines = [line for line in text.splitlines() if line.startswith("__all__")]
+    return lines[-1].split()[-1] if lines else []
+
+def create_import_structure_from_path(place):
+    import pathlib
+    place = pathlib.Path(place).parent if pathlib.Path(place).is_file() else pathlib.Path(place)
+    return {file.stem: fetch__all__(file.read_text()) for file in sorted(place.glob("*.txt"))}
+"""
+
+
+def test_names_of_files_are_read_once_and_from_their_line_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reads_for_test.py").write_text(READING)
+    texts = {
+        "none": "a = 1\n",
+        "first": "__all__ = one",
+        "last": "__all__ = one\nb\n__all__ = two\nc __all__",
+        "nearly": " __all__ = x",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    plain = importlib.import_module("reads_for_test")
+    expected = plain.create_import_structure_from_path(tmp_path)
+    del sys.modules["reads_for_test"]
+    monkeypatch.setattr(imports, "_READING", "reads_for_test")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    imports.by_name()
+    module = importlib.import_module("reads_for_test")
+    del sys.modules["reads_for_test"]
+    assert module.create_import_structure_from_path(tmp_path) == expected
+    assert expected["last"] == "two"
+    assert module.create_import_structure_from_path(str(tmp_path / "none.txt")) == expected
+    assert len(module.asked) == len(texts)
+    assert max(map(len, module.asked)) < len(texts["last"])
+
+
 @pytest.mark.mindspore
 def test_no_model_of_mindone_is_imported_unasked() -> None:
     """Of the two packages that import all their models, every import waits."""

@@ -6,7 +6,8 @@ which only the type is known, and is traced by itself once for each type of argu
 are put together afterwards, weights renamed for each occurrence. Whatever this cannot be sure of is traced whole, and
 the report says why.
 
-`fingerprints` tells which cells compute the same, `abstracts` what a block takes and gives, `stand_ins` puts operators
-in the place of cells, `tracer` traces the pieces; those run in the worker and import MindSpore. `pieces` is what they
-leave behind, `drafts`, `stitching` and `writing` put it together and import neither MindSpore nor protobuf.
+`fingerprints` tells which cells compute the same, `abstracts` what a block takes and gives, `guesses` what it may give,
+`stand_ins` puts operators in the place of cells, `tracer` traces the pieces; those run in the worker and import
+MindSpore. `pieces` is what they leave behind, `drafts`, `stitching` and `writing` put it together and import neither
+MindSpore nor protobuf.
 """

@@ -2,9 +2,9 @@
 
 A cell is cut out where equal ones occur so often that a trace of its own costs less than it saves; of nested ones the
 outermost, and what is traced of that is cut again. While a piece is traced, MindSpore asks what each stand-in gives.
-Where a block with those arguments was traced before, that is known; else it is guessed from others of its class, and
-where there is none, the trace is given up, the block traced, and the trace begun again. Afterwards every guess is
-compared with a trace of the block. Worker side.
+Where a block with those arguments was traced before, that is known; else it is guessed from others of its class, or
+from its source. Where neither says anything, the trace is given up, the block traced, and the trace begun again.
+Afterwards every guess is compared with a trace of the block. Worker side.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from attnfuse.tracing.blocks.abstracts import (
     with_leaves,
 )
 from attnfuse.tracing.blocks.fingerprints import Fingerprints, repeated
+from attnfuse.tracing.blocks.guesses import guessed_result, guessed_structure
 from attnfuse.tracing.blocks.pieces import Piece, PieceCall, plain_name
 from attnfuse.tracing.contract import TensorKind
 from attnfuse.tracing.worker import first_line
@@ -279,15 +280,22 @@ class Tracer:
         for pattern, where in self._patterns.get(type(cell), ()):
             if type(cell) not in self._irregular and _alike(pattern, structure) and max(where, default=-1) < len(given):
                 return with_leaves(pattern, iter([given[place] for place in where]))
-        return None
+        return guessed_result(type(cell), told) if self._is_new(type(cell)) else None
+
+    def _is_new(self, kind: type) -> bool:
+        """Whether nothing was learnt of a class yet."""
+        return kind not in self._patterns and kind not in self._irregular
 
     def _structure(self, cell: Any) -> Abstract:
-        """The structure that is expected of what a block gives: as last time, as others of its class, or one tensor."""
+        """The structure that is expected of what a block gives: as last time, as others of its class, as its source."""
         known = self._own_structures.get(id(cell), self._structures.get(self._prints.of(cell).digest))
         if known is not None:
             return known
         patterns = self._patterns.get(type(cell))
-        return patterns[0][0] if patterns else Leaf((), "")
+        if patterns:
+            return patterns[0][0]
+        guess = guessed_structure(type(cell)) if self._is_new(type(cell)) else None
+        return Leaf((), "") if guess is None else guess
 
     def _learn(self, attempt: _Attempt) -> None:
         """Trace the block that could not be told of, or do not cut it out any more."""

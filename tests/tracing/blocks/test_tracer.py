@@ -33,6 +33,8 @@ CELLS: dict[str, tuple[int, int] | str] = {
     "structures": (1, 3),
     "shapes": (2, 4),
     "sizes": (3, 6),
+    "named": (1, 3),
+    "misnamed": (2, 4),
     "lazy": (1, 3),
     "told": (1, 3),
     "shared": (1, 3),
@@ -97,6 +99,13 @@ def test_cells(both_ways: BothWays, name: str) -> None:
     made = put_together(place)
     assert canonical_hash(made) == canonical_hash(whole(place))
     assert parameters(made) == parameters(whole(place))
+
+
+def test_a_block_that_gives_what_its_source_says_is_no_reason_to_begin_again(both_ways: BothWays) -> None:
+    """One trace of what is around the blocks and one of each block; one more where what is guessed is wrong."""
+    place = both_ways([f"cells/{one}" for one in CELLS])
+    assert (place / "cells.named" / "begun.txt").read_text() == "2"
+    assert (place / "cells.misnamed" / "begun.txt").read_text() == "4"
 
 
 @pytest.mark.parametrize("name", ROWS)
