@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,15 @@ from attnfuse.cli import exit_codes
 from attnfuse.cli.console import say, stderr_console
 from attnfuse.cli.destinations import check_apart
 from attnfuse.cli.help import HelpfulCommand
-from attnfuse.cli.options import PATH, json_option, progress_option, shape_options, trace_options, with_options
+from attnfuse.cli.options import (
+    PATH,
+    json_option,
+    progress_option,
+    shape_options,
+    shapes_of,
+    trace_options,
+    with_options,
+)
 from attnfuse.cli.pictures import asked_of, backend_options, devices_of, negative_option, noise_options
 from attnfuse.errors import UsageError
 from attnfuse.names import counted
@@ -137,7 +145,7 @@ def _recorded(written: Written, folder: Path) -> str:
 
 def _source(against: str, written: Written, options: dict[str, Any]) -> SourceRequest:
     """The source, to be traced as it was for the output as far as its manifest tells, or as the options say."""
-    given = ShapeOptions(*(options[field.name] for field in fields(ShapeOptions)))
+    given = shapes_of(options)
     types = {component.dtype for component in written.manifest.components}
     return SourceRequest(
         source=against,
